@@ -1,0 +1,226 @@
+"""The stock client's HTTP, bounded: what `muse push` and `muse clone` ask for, in their order and size.
+
+Like it: one new connection per request, no redirects, no retries, msgpack both ways whatever the reply
+calls itself, replies of at most 64 MiB, silent about failures of refs, filter and presign. Unlike it: the
+objects come from a `History` instead of a directory, and every request is kept as an `Exchange`, so that a
+swallowed failure can be seen.
+"""
+
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self, cast
+
+import httpx
+import msgpack
+
+from bench.history import LARGEST_INLINE, History, Record
+
+CHUNK_OBJECTS = 400
+CHUNKS_AT_ONCE = 4
+UPLOADS_AT_ONCE = 8
+MAX_REPLY_BYTES = 64 * 1024 * 1024
+TIMEOUT_SECONDS = 60.0
+UPLOAD_TIMEOUT_SECONDS = 300.0
+USER_AGENT = "Python-urllib/3.14"
+MSGPACK = "application/x-msgpack"
+
+
+class Refused(Exception):
+    """The client would give up: no 2xx, not msgpack, not `ok`, or longer than it takes (`status` 0)."""
+
+    def __init__(self, request: str, status: int, text: str) -> None:
+        super().__init__(f"{request}: HTTP {status}: {text[:400]}")
+        self.status = status
+        self.text = text
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """One request and its reply, in body bytes."""
+
+    method: str
+    path: str
+    """The suffix after the repository's URL; `upload` for a PUT to a presigned one."""
+    status: int
+    sent: int
+    received: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Pushed:
+    """What a push did. `reply` is empty when everything was up to date."""
+
+    reply: Record
+    exchanges: tuple[Exchange, ...]
+
+
+@dataclass(frozen=True)
+class Cloned:
+    """What a clone was given, as it came over the wire."""
+
+    refs: Record
+    bundle: Record
+    exchanges: tuple[Exchange, ...]
+
+
+def push(base: str, token: str | None, history: History, branch: str = "main", *, force: bool = False) -> Pushed:
+    """Push `history` to `branch` of the repository at `base`. Raises Refused as the client would give up."""
+    with _Wire(base, token) as wire:
+        heads: dict[str, str] = {}
+        try:
+            heads = dict(wire.get("/refs").get("branch_heads", {}))
+        except Refused:
+            pass  # the client cannot tell an absent repository from an unreachable hub, and goes on
+        if heads.get(branch) == history.head:
+            return Pushed({}, wire.exchanges)
+        commits = _new_commits(history, set(heads.values()))
+        needed = {commit["snapshot_id"] for commit in commits}
+        snapshots = sorted(
+            (snapshot for snapshot in history.snapshots if snapshot["snapshot_id"] in needed),
+            key=lambda snapshot: str(snapshot["snapshot_id"]),
+        )
+        candidates = sorted({object_id for snapshot in snapshots for object_id in snapshot["manifest"].values()})
+        try:
+            missing = sorted(wire.post("/filter-objects", {"object_ids": candidates}).get("missing", []))
+        except Refused:
+            missing = candidates
+        uploaded = _upload(wire, {object_id: history.objects[object_id] for object_id in missing})
+        inline = [object_id for object_id in missing if object_id not in uploaded]
+        _push_objects(wire, inline, history.objects)
+        bundle = {"commits": commits, "snapshots": snapshots, "objects": []}
+        reply = wire.post("/push", {"bundle": bundle, "branch": branch, "force": force})
+        if reply.get("ok") is not True:
+            raise Refused("POST /push", 200, str(reply.get("message", "")))
+        return Pushed(reply, wire.exchanges)
+
+
+def clone(base: str) -> Cloned:
+    """Everything that the repository at `base` shows a stranger: `muse clone` sends no token, ever."""
+    with _Wire(base, None) as wire:
+        refs = wire.get("/refs")
+        bundle = wire.post("/fetch", {"want": list(refs["branch_heads"].values()), "have": []})
+        return Cloned(refs, bundle, wire.exchanges)
+
+
+def _new_commits(history: History, have: set[str]) -> list[Record]:
+    """From the head outwards in breadth, stopping only at ids that are literally in `have`; tip first."""
+    known = {commit["commit_id"]: commit for commit in history.commits}
+    found: dict[str, Record] = {}
+    generation = [history.head]
+    while generation:
+        parents: list[str] = []
+        for commit_id in generation:
+            if commit_id in have or commit_id in found or commit_id not in known:
+                continue
+            commit = found[commit_id] = known[commit_id]
+            parents += [parent for key in ("parent_commit_id", "parent2_commit_id") if (parent := commit[key])]
+        generation = parents
+    return list(found.values())
+
+
+def _upload(wire: "_Wire", contents: Mapping[str, bytes]) -> set[str]:
+    """Put what is too large for a chunk where the hub says; the ids that are there now."""
+    large = sorted(object_id for object_id, content in contents.items() if len(content) > LARGEST_INLINE)
+    if not large:
+        return set()
+    try:
+        reply = wire.post("/presign", {"object_ids": large, "direction": "put"})
+    except Refused:
+        return set()
+    urls: dict[str, str] = {one: url for one, url in reply.get("presigned", {}).items() if one in contents}
+    with ThreadPoolExecutor(UPLOADS_AT_ONCE) as threads:
+        uploads = [threads.submit(wire.put, url, contents[object_id]) for object_id, url in urls.items()]
+    for upload in uploads:
+        upload.result()
+    return set(urls)
+
+
+def _push_objects(wire: "_Wire", object_ids: list[str], contents: Mapping[str, bytes]) -> None:
+    """Chunks in id order, four at a time. When one fails the rest still runs, then the failure is raised."""
+
+    def send(chunk: list[str]) -> None:
+        objects = [{"object_id": object_id, "content": contents[object_id]} for object_id in chunk]
+        wire.post("/push/objects", {"objects": objects})
+
+    with ThreadPoolExecutor(CHUNKS_AT_ONCE) as threads:
+        chunks = [threads.submit(send, chunk) for chunk in _chunked(object_ids, CHUNK_OBJECTS)]
+    for chunk in chunks:
+        chunk.result()
+
+
+def _chunked(items: list[str], size: int) -> Iterator[list[str]]:
+    return (items[start : start + size] for start in range(0, len(items), size))
+
+
+class _Wire:
+    """The repository's URL, and one request to it at a time per thread."""
+
+    def __init__(self, base: str, token: str | None) -> None:
+        self._base = base.rstrip("/")
+        self._authorization = {"Authorization": f"Bearer {token}"} if token else {}
+        self._http = httpx.Client(
+            headers={"User-Agent": USER_AGENT, "Accept-Encoding": "identity", "Connection": "close"},
+            limits=httpx.Limits(max_keepalive_connections=0),
+            timeout=TIMEOUT_SECONDS,
+            trust_env=False,  # no proxy between us and loopback
+        )
+        self._exchanges: list[Exchange] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._http.close()
+
+    @property
+    def exchanges(self) -> tuple[Exchange, ...]:
+        return tuple(self._exchanges)
+
+    def get(self, suffix: str) -> Record:
+        return self._call("GET", suffix, b"", {})
+
+    def post(self, suffix: str, body: Record) -> Record:
+        return self._call("POST", suffix, msgpack.packb(body, use_bin_type=True), {"Content-Type": MSGPACK})
+
+    def put(self, url: str, content: bytes) -> None:
+        """A presigned upload, with the content type urllib adds by itself and nothing else."""
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        self._send("PUT", url, "upload", content, headers, UPLOAD_TIMEOUT_SECONDS)
+
+    def _call(self, method: str, suffix: str, body: bytes, headers: Mapping[str, str]) -> Record:
+        negotiated = {"Accept": f"{MSGPACK}, application/json", **self._authorization, **headers}
+        reply = self._send(method, self._base + suffix, suffix, body, negotiated, TIMEOUT_SECONDS)
+        try:
+            value = msgpack.unpackb(reply, raw=False) if reply else {}
+        except ValueError as error:
+            raise Refused(f"{method} {suffix}", 200, "the reply is not msgpack") from error
+        return cast(Record, value) if isinstance(value, dict) else {}
+
+    def _send(self, method: str, url: str, name: str, body: bytes, headers: Mapping[str, str], timeout: float) -> bytes:
+        started = time.perf_counter()
+        with self._http.stream(method, url, content=body or None, headers=dict(headers), timeout=timeout) as reply:
+            content = _bounded(reply.iter_raw())
+        seconds = time.perf_counter() - started
+        size = 0 if content is None else len(content)
+        self._exchanges.append(Exchange(method, name, reply.status_code, len(body), size, seconds))
+        if content is None:
+            raise Refused(f"{method} {name}", 0, f"the reply is longer than {MAX_REPLY_BYTES} bytes")
+        if not reply.is_success:
+            raise Refused(f"{method} {name}", reply.status_code, content.decode(errors="replace"))
+        return content
+
+
+def _bounded(pieces: Iterable[bytes]) -> bytes | None:
+    """The pieces as one, or None when that is more than the client takes."""
+    content = bytearray()
+    for piece in pieces:
+        content += piece
+        if len(content) > MAX_REPLY_BYTES:
+            return None
+    return bytes(content)

@@ -1,0 +1,248 @@
+"""Repositories grown from a seed: real ids, a believable shape, the same bytes on every Python.
+
+The seeded generator's raw bits are all that is used (`getrandbits`, `randbytes`): what `shuffle` or `choice`
+makes of them, and what a libm makes of a logarithm, may differ from one Python or machine to the next.
+
+The default shape is that of the stock client's own source kept in Muse, less its few files above 64 KiB:
+
+    commits      250, one line, each changing about 8 files; 7 kB a record, mostly `structured_delta`
+    snapshots    250, growing from 300 files to 400; 36 kB a manifest
+    objects    2,400, of 100 bytes to 64 KiB, median 9 kB; every one is named by some manifest
+    in all      40 MB of msgpack
+"""
+
+import itertools
+import random
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+import msgpack
+
+from shared import ids
+
+Record = dict[str, Any]
+T = TypeVar("T")
+
+LARGEST_INLINE = 65_536
+"""Above this the stock client asks for an upload URL; no object here is larger."""
+
+# Object sizes by rank: (objects in a thousand that are smaller, bytes), straight lines between. Mean 12,038.
+SIZES = (
+    (0, 100),
+    (100, 1_200),
+    (250, 4_000),
+    (500, 9_000),
+    (750, 15_500),
+    (900, 25_000),
+    (970, 40_000),
+    (1000, LARGEST_INLINE),
+)
+
+FIRST_COMMIT_AT = datetime(2026, 1, 1, tzinfo=UTC)
+FOLDERS = ("cli", "core", "docs", "midi", "plugins", "score", "store", "tests")
+VERBS = ("document", "quantize", "rename", "repair", "simplify", "split", "tighten", "voice")
+BUMPS = ("none", "patch", "patch", "minor")
+
+
+@dataclass(frozen=True)
+class History:
+    """One line of commits and all it reaches: records and ids as the stock client would have made them."""
+
+    commits: tuple[Record, ...]
+    """Oldest first."""
+    snapshots: tuple[Record, ...]
+    """In the order of their first commit; two commits may share one."""
+    objects: Mapping[str, bytes]
+    """By id."""
+
+    @property
+    def head(self) -> str:
+        """The id of the newest commit."""
+        return str(self.commits[-1]["commit_id"])
+
+    def size(self) -> int:
+        """Bytes of msgpack that the whole repository takes: what one clone must carry at least."""
+        records = sum(len(msgpack.packb(record)) for record in (*self.commits, *self.snapshots))
+        return records + sum(len(object_id) + len(content) for object_id, content in self.objects.items())
+
+
+def generate(seed: int, commits: int = 250, files: int = 400, objects: int = 2400) -> History:
+    """A repository of exactly so many commits and distinct objects, with `files` files in its last manifest.
+
+    It starts with three quarters of its files; the other versions are spread over the later commits, as new
+    files and as changes of old ones. Raises ValueError when the numbers do not allow that: fewer objects than
+    files, or more changes to a commit than there are files.
+    """
+    bits = random.Random(seed)
+    contents = _contents(bits, objects)
+    versions = list(contents)
+    history: list[Record] = []
+    snapshots: dict[str, Record] = {}
+    paths: list[str] = []
+    manifest: dict[str, str] = {}
+    repo_id = str(uuid.UUID(bytes=bits.randbytes(16), version=4))
+
+    for number, (added, changed) in enumerate(_plan(bits, commits, files, objects)):
+        old = dict(manifest)
+        touched = _pick(bits, paths, changed)
+        touched += (fresh := [_path(bits, len(paths) + n) for n in range(added)])
+        paths += fresh
+        for path in touched:
+            manifest[path] = versions.pop()
+
+        snapshot_id = ids.snapshot_id(manifest)
+        commit = _commit(
+            number,
+            repo_id=repo_id,
+            parent=history[-1]["commit_id"] if history else None,
+            snapshot_id=snapshot_id,
+            message=f"{VERBS[_below(bits, len(VERBS))]} {len(touched)} files (№ {number})",
+        )
+        commit["sem_ver_bump"] = BUMPS[_below(bits, len(BUMPS))]
+        if number:
+            commit["structured_delta"] = _delta(bits, commit["sem_ver_bump"], old, manifest, touched)
+        history.append(commit)
+        if snapshot_id not in snapshots:
+            snapshots[snapshot_id] = {
+                "snapshot_id": snapshot_id,
+                "manifest": dict(manifest),
+                "created_at": commit["committed_at"],
+            }
+    return History(tuple(history), tuple(snapshots.values()), MappingProxyType(contents))
+
+
+def chain(seed: int, n: int) -> History:
+    """`n` commits in a line, without snapshots: for what depends on the graph alone. Seeds share none."""
+    repo_id = str(uuid.UUID(bytes=random.Random(seed).randbytes(16), version=4))
+    commits: list[Record] = []
+    for number in range(n):
+        parent = commits[-1]["commit_id"] if commits else None
+        commits.append(_commit(number, repo_id=repo_id, parent=parent, snapshot_id=None, message=f"{seed}: {number}"))
+    return History(tuple(commits), (), MappingProxyType({}))
+
+
+def _commit(number: int, *, repo_id: str, parent: str | None, snapshot_id: str | None, message: str) -> Record:
+    """All 22 keys of a commit record, in the order the protocol names them."""
+    # Prime steps in both units: most stamps carry microseconds, some none, as in life.
+    committed_at = (FIRST_COMMIT_AT + timedelta(seconds=613 * number, milliseconds=125 * number)).isoformat()
+    parents = [parent] if parent else []
+    return {
+        "commit_id": ids.commit_id(parents, snapshot_id, message, committed_at),
+        "repo_id": repo_id,
+        "branch": "main",
+        "snapshot_id": snapshot_id,
+        "message": message,
+        "committed_at": committed_at,
+        "parent_commit_id": parent,
+        "parent2_commit_id": None,
+        "author": "Ada",
+        "metadata": {"section": "bridge"},
+        "structured_delta": None,
+        "sem_ver_bump": "none",
+        "breaking_changes": [],
+        "agent_id": "",
+        "model_id": "",
+        "toolchain_id": "",
+        "prompt_hash": "",
+        "signature": "",
+        "signer_key_id": "",
+        "format_version": 5,
+        "reviewed_by": [],
+        "test_runs": 0,
+    }
+
+
+def _contents(bits: random.Random, objects: int) -> dict[str, bytes]:
+    """Random bytes by id. Their sizes are the curve's at equal steps, so every seed weighs the same."""
+    sizes = [_size((2 * rank + 1) * 500 // objects) for rank in range(objects)]
+    contents = {}
+    for size in _pick(bits, sizes, objects):
+        content = bits.randbytes(size)
+        contents[ids.object_id(content)] = content
+    return contents
+
+
+def _size(thousandth: int) -> int:
+    """The size below which that many objects in a thousand lie."""
+    for (low, small), (high, large) in itertools.pairwise(SIZES):
+        if thousandth <= high:
+            return small + (large - small) * (thousandth - low) // (high - low)
+    return LARGEST_INLINE
+
+
+def _plan(bits: random.Random, commits: int, files: int, objects: int) -> Iterator[tuple[int, int]]:
+    """For each commit: how many files it adds, and how many of those already there it changes."""
+    first = files if commits == 1 else files - files // 4
+    later = max(commits - 1, 1)
+    adds = _shares(files - first, later)
+    changes = _shares(objects - files, later)
+    if min(commits, files) < 1 or objects < files or max(changes) > first or (commits == 1 and objects != files):
+        raise ValueError(f"no history has {commits} commits, {files} files and {objects} objects")
+    # A busy commit for every quiet one: neighbours trade changes but the last, the sum stays.
+    for left in range(0, later - 1, 2):
+        shift = _below(bits, max(min(changes[left], first - changes[left + 1] + 1), 1))
+        changes[left], changes[left + 1] = changes[left] - shift, changes[left + 1] + shift
+    yield first, 0
+    if commits > 1:
+        yield from zip(adds, changes, strict=True)
+
+
+def _shares(total: int, parts: int) -> list[int]:
+    return [total * (part + 1) // parts - total * part // parts for part in range(parts)]
+
+
+def _path(bits: random.Random, number: int) -> str:
+    folder, topic = FOLDERS[_below(bits, len(FOLDERS))], VERBS[_below(bits, len(VERBS))]
+    return f"song/{folder}/{topic}/{topic}_{number:04d}.py"
+
+
+def _delta(
+    bits: random.Random, bump: str, old: Mapping[str, str], new: Mapping[str, str], touched: list[str]
+) -> Record:
+    """What changed, as the client's code domain tells it: per file two functions, by content id."""
+    return {
+        "domain": "code",
+        "ops": [
+            {
+                "op": "patch" if path in old else "insert",
+                "address": path,
+                "position": None,
+                "old_content_id": old.get(path),
+                "new_content_id": new[path],
+                "child_ops": [_child_op(bits, f"{path}::{verb}") for verb in _pick(bits, VERBS, 2)],
+            }
+            for path in touched
+        ],
+        "summary": f"{len(touched)} files changed",
+        "sem_ver_bump": bump,
+        "breaking_changes": [],
+    }
+
+
+def _child_op(bits: random.Random, address: str) -> Record:
+    return {
+        "op": "replace",
+        "address": address,
+        "old_content_id": bits.randbytes(32).hex(),
+        "new_content_id": bits.randbytes(32).hex(),
+        "old_summary": "function",
+        "new_summary": "function (implementation changed)",
+    }
+
+
+def _below(bits: random.Random, bound: int) -> int:
+    """An integer in [0, bound): even enough for a bench, and defined to the bit."""
+    return bits.getrandbits(64) % bound
+
+
+def _pick(bits: random.Random, items: Sequence[T], count: int) -> list[T]:
+    """`count` different ones of `items` in random order; all of them is a shuffle."""
+    rest = list(items)
+    for place in range(count):
+        other = place + _below(bits, len(rest) - place)
+        rest[place], rest[other] = rest[other], rest[place]
+    return rest[:count]

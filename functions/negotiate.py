@@ -1,0 +1,22 @@
+"""POST /{owner}/{slug}/negotiate: which of the client's commits we share."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request, Response
+
+from shared import http, wire
+from shared.actions.negotiate import negotiate
+from shared.http import Access
+
+router = APIRouter()
+
+
+@router.post("/{owner}/{slug}/negotiate")
+async def post_negotiate(request: Request, access: Annotated[Access, Depends(http.may_read("read"))]) -> Response:
+    """`ack`, `common_base` and `ready`."""
+    message = await http.body(request, wire.Negotiate)
+    return http.reply(request, await negotiate(access.stores, access.repo, message))
+
+
+app = http.create_app(router)
+handler = http.lambda_handler(app)

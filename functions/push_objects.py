@@ -1,0 +1,22 @@
+"""POST /{owner}/{slug}/push/objects: a batch of content-addressed bytes, ahead of the push that names them."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request, Response
+
+from shared import http, wire
+from shared.actions import uploads
+from shared.http import Access
+
+router = APIRouter()
+
+
+@router.post("/{owner}/{slug}/push/objects")
+async def post_push_objects(request: Request, access: Annotated[Access, Depends(http.may_write("upload"))]) -> Response:
+    """`stored` and `skipped`, which add up to the objects sent."""
+    message = await http.body(request, wire.PushObjects, access.stores.settings.max_body_bytes)
+    return http.reply(request, await uploads.accept(access.stores, access.repo, message, now=access.now))
+
+
+app = http.create_app(router)
+handler = http.lambda_handler(app)

@@ -1,0 +1,358 @@
+"""moto as a function: one request to DynamoDB or S3 in, one answer out, in memory, without any network.
+
+What moto gets wrong and we rely on is put right here, so that code which works here also works on AWS:
+
+    moto                                                   here
+    loses the body of a PUT that claims to be a form       the claim is dropped (urllib makes it by default)
+    takes presigned URLs for ever                          403 after X-Amz-Expires seconds
+    takes 26 items in one BatchWriteItem                   400 above 25
+    reads the whole table in every Query                   reads one partition
+    spends 0.6 ms on serialising each row                  copies the row, which is in wire form already
+    keeps every row ever written or read, for inspection   forgets what is overwritten
+
+Signatures are looked for, not checked: whoever can connect may do everything. Accounts and regions play no
+part either, so a request means the same whoever signed it. moto is not atomic under threads: one caller at a
+time (`infra.embedded_aws` sees to it). All state is in memory, but for S3 bodies above 5 MiB, which moto
+spools to unnamed temporary files.
+"""
+
+import base64
+import functools
+import io
+import itertools
+import json
+import logging
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from enum import Enum
+from typing import Any, NamedTuple
+from urllib.parse import parse_qsl, quote, unquote_to_bytes, urlencode
+from xml.sax.saxutils import escape
+
+from flask import Flask
+from moto.core.common_models import BaseModel
+from moto.core.serialize import BaseJSONSerializer
+from moto.dynamodb.models import dynamodb_backends
+from moto.dynamodb.models.table import Table
+from moto.moto_server.werkzeug_app import create_backend_app
+from moto.s3.models import FakeKey, s3_backends
+from werkzeug.test import run_wsgi_app
+
+from infra.journal import Request
+
+BATCH_WRITE_ITEMS = 25
+"""DynamoDB's limit for one BatchWriteItem."""
+
+_REGION, _PARTITION = "us-east-1", "aws"
+_SIGNED = f"AWS4-HMAC-SHA256 Credential=local/20260101/{_REGION}/s3/aws4_request"
+_FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
+_READS = ("Get", "BatchGet", "TransactGet", "Query", "Scan", "Describe", "List")
+_ROW_WRITES = {"PutItem", "UpdateItem", "DeleteItem"}
+_BATCH_WRITES = {"BatchWriteItem", "TransactWriteItems"}
+_SIGNATURE_PARAMETERS = {
+    "X-Amz-Algorithm",
+    "X-Amz-Credential",
+    "X-Amz-Date",
+    "X-Amz-Expires",
+    "X-Amz-Security-Token",
+    "X-Amz-Signature",
+    "X-Amz-SignedHeaders",
+}
+_KEPT_HEADERS = {
+    "cache-control",
+    "content-disposition",
+    "content-encoding",
+    "content-language",
+    "content-md5",
+    "content-type",
+    "expires",
+    "if-match",
+    "if-none-match",
+    "range",
+}
+_TRANSIENT_HEADERS = {"x-amz-date", "x-amz-security-token", "x-amz-user-agent"}
+_STORED_HEADERS = ("cache-control", "content-", "expires", "x-amz-meta-", "x-amz-storage-class")
+
+log = logging.getLogger(__name__)
+
+
+class Answer(NamedTuple):
+    """What AWS answers."""
+
+    status: int
+    headers: list[tuple[str, str]]
+    body: bytes
+
+    @property
+    def ok(self) -> bool:
+        """Whether the request was carried out."""
+        return 200 <= self.status < 300
+
+
+class Effect(Enum):
+    """What a request does to the state."""
+
+    READ = "reads"
+    CONTENTS = "writes rows or objects"
+    STRUCTURE = "changes tables or buckets, or something else than their current contents"
+
+
+def admitted(request: Request, now: datetime) -> Request | Answer:
+    """The request as it is carried out and kept, or the refusal.
+
+    Without its signature: neither a secret nor the hour it was good for must be in what is replayed later.
+    """
+    path, _, query = request.target.partition("?")
+    parameters = parse_qsl(query, keep_blank_values=True)
+    signature = {name: value for name, value in parameters if name in _SIGNATURE_PARAMETERS}
+    if "authorization" not in request.headers and "X-Amz-Signature" not in signature:
+        return refusal(request, 403, "AccessDenied", "The request is not signed")
+    if signature:
+        if _expired(signature, now):
+            return refusal(request, 403, "AccessDenied", "Request has expired")
+        query = urlencode([pair for pair in parameters if pair[0] not in _SIGNATURE_PARAMETERS], quote_via=quote)
+    headers = {
+        name: value
+        for name, value in request.headers.items()
+        if name in _KEPT_HEADERS or (name.startswith("x-amz-") and name not in _TRANSIENT_HEADERS)
+    }
+    if request.method == "PUT" and headers.get("content-type", "").startswith(_FORMS):
+        headers["content-type"] = "binary/octet-stream"
+    if operation(request) == "BatchWriteItem":
+        items = sum(len(writes) for writes in json.loads(request.body)["RequestItems"].values())
+        if items > BATCH_WRITE_ITEMS:
+            return refusal(request, 400, "ValidationException", f"{items} items are too many for one BatchWriteItem")
+    return Request(request.method, f"{path}?{query}" if query else path, headers, request.body)
+
+
+def _expired(signature: dict[str, str], now: datetime) -> bool:
+    try:
+        signed_at = datetime.strptime(signature["X-Amz-Date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+        return now > signed_at + timedelta(seconds=int(signature["X-Amz-Expires"]))
+    except (KeyError, ValueError, OverflowError):
+        return True
+
+
+def operation(request: Request) -> str | None:
+    """The name of the DynamoDB operation, None for S3."""
+    target = request.headers.get("x-amz-target", "")
+    return target.partition(".")[2] or None
+
+
+def effect(request: Request) -> Effect:
+    """What an admitted request does if it succeeds."""
+    if name := operation(request):
+        if name in _ROW_WRITES | _BATCH_WRITES:
+            return Effect.CONTENTS
+        return Effect.READ if name.startswith(_READS) else Effect.STRUCTURE
+    if request.method in ("GET", "HEAD"):
+        return Effect.READ
+    path, _, query = request.target.partition("?")
+    named = {name for name, _ in parse_qsl(query, keep_blank_values=True) if not name.lower().startswith("x-")}
+    if request.method == "POST":
+        return Effect.CONTENTS if named == {"delete"} else Effect.STRUCTURE
+    # A subresource (acl, tagging, a part of a multipart upload, one version) is none of a bucket's current contents.
+    is_object = "/" in path.strip("/") and not named
+    return Effect.CONTENTS if is_object else Effect.STRUCTURE
+
+
+def written_table(request: Request) -> str | None:
+    """The table of a write of one row; None for everything else."""
+    if operation(request) not in _ROW_WRITES:
+        return None
+    name: str = json.loads(request.body)["TableName"]
+    return name
+
+
+def refusal(request: Request, status: int, code: str, message: str) -> Answer:
+    """An error in the form that the request's service uses."""
+    if operation(request):
+        body = json.dumps({"__type": code, "message": message})
+        return Answer(status, [("Content-Type", "application/x-amz-json-1.0")], body.encode())
+    body = f"<Error><Code>{escape(code)}</Code><Message>{escape(message)}</Message></Error>"
+    return Answer(status, [("Content-Type", "application/xml")], body.encode())
+
+
+class Emulator:
+    """One DynamoDB and one S3, empty at first, apart from those of other emulators in the process.
+
+    Apart, because moto's state is global: each emulator is an AWS account of its own. Bucket names are shared
+    by all accounts, as on AWS.
+    """
+
+    _accounts = itertools.count(1)
+
+    def __init__(self) -> None:
+        self._account = f"{next(self._accounts):012}"
+        self._dynamodb, self._s3 = _applications()
+
+    def close(self) -> None:
+        """Forget everything."""
+        for bucket in self._buckets().values():
+            for key in bucket.keys.values():
+                if isinstance(key, FakeKey):
+                    key.dispose()
+            s3_backends.bucket_accounts.pop(bucket.name, None)
+        for backends in (dynamodb_backends, s3_backends):
+            backends.pop(self._account, None)
+
+    def call(self, request: Request) -> Answer:
+        """Carry out an admitted request. What moto cannot do is answered 500 and logged."""
+        application = self._dynamodb if operation(request) else self._s3
+        try:
+            chunks, status, headers = run_wsgi_app(application, self._environ(request), buffered=True)
+            return Answer(int(status.split()[0]), headers.to_wsgi_list(), b"".join(chunks))
+        except Exception:
+            log.exception("%s %s %s failed", request.method, request.target, operation(request) or "")
+            return refusal(request, 500, "InternalError", "The emulated AWS failed; its log says how")
+
+    def contents(self, without_tables: frozenset[str]) -> Iterator[Request]:
+        """The requests that make all rows and objects, given the tables and buckets.
+
+        Not made again: rows of `without_tables`, an object's older versions, and when it was written.
+        """
+        for name in self._tables().keys() - without_tables:
+            rows = self._rows(name)
+            while batch := [{"PutRequest": {"Item": row}} for row in itertools.islice(rows, BATCH_WRITE_ITEMS)]:
+                yield _dynamodb_request("BatchWriteItem", {"RequestItems": {name: batch}})
+        for name, bucket in self._buckets().items():
+            for key, value in bucket.keys.items():
+                if isinstance(value, FakeKey):
+                    yield self._object(f"/{name}/{quote(key)}")
+
+    def contents_requests(self, without_tables: frozenset[str]) -> int:
+        """How many requests `contents` holds, counted without making them."""
+        tables = [table for name, table in self._tables().items() if name not in without_tables]
+        batches = sum(math.ceil(len(table) / BATCH_WRITE_ITEMS) for table in tables)
+        return batches + sum(len(list(bucket.keys)) for bucket in self._buckets().values())
+
+    def _tables(self) -> dict[str, Table]:
+        return dynamodb_backends[self._account][_REGION].tables
+
+    def _buckets(self) -> dict[str, Any]:
+        return s3_backends[self._account][_PARTITION].buckets
+
+    def _rows(self, table: str) -> Iterator[dict[str, Any]]:
+        scan: dict[str, Any] = {"TableName": table}
+        while True:
+            page = json.loads(self._must(_dynamodb_request("Scan", scan)).body)
+            yield from page["Items"]
+            if "LastEvaluatedKey" not in page:
+                return
+            scan["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+
+    def _object(self, target: str) -> Request:
+        found = self._must(Request("GET", target, {}, b""))
+        headers = {name.lower(): value for name, value in found.headers if name.lower().startswith(_STORED_HEADERS)}
+        headers.pop("content-length", None)
+        return Request("PUT", target, headers, found.body)
+
+    def _must(self, request: Request) -> Answer:
+        answer = self.call(request)
+        if not answer.ok:
+            raise RuntimeError(f"{request.method} {request.target}: {answer.status} {answer.body[:200]!r}")
+        return answer
+
+    def _environ(self, request: Request) -> dict[str, Any]:
+        path, _, query = request.target.partition("?")
+        environ = {
+            "REQUEST_METHOD": request.method,
+            "SCRIPT_NAME": "",
+            "PATH_INFO": unquote_to_bytes(path).decode("latin-1"),
+            "RAW_URI": request.target,
+            "QUERY_STRING": query,
+            "CONTENT_LENGTH": str(len(request.body)),
+            "SERVER_NAME": "127.0.0.1",
+            "SERVER_PORT": "80",
+            "SERVER_PROTOCOL": "HTTP/1.1",
+            "HTTP_HOST": "127.0.0.1",
+            "HTTP_AUTHORIZATION": _SIGNED,
+            "HTTP_X_MOTO_ACCOUNT_ID": self._account,
+            "wsgi.version": (1, 0),
+            "wsgi.url_scheme": "http",
+            "wsgi.input": io.BytesIO(request.body),
+            "wsgi.errors": io.StringIO(),
+            "wsgi.multithread": False,
+            "wsgi.multiprocess": False,
+            "wsgi.run_once": False,
+        }
+        for name, value in request.headers.items():
+            environ["CONTENT_TYPE" if name == "content-type" else f"HTTP_{name.upper().replace('-', '_')}"] = value
+        return environ
+
+
+def _dynamodb_request(name: str, body: dict[str, Any]) -> Request:
+    headers = {"x-amz-target": f"DynamoDB_20120810.{name}", "content-type": "application/x-amz-json-1.0"}
+    return Request("POST", "/", headers, json.dumps(body, separators=(",", ":")).encode())
+
+
+@functools.cache
+def _applications() -> tuple[Flask, Flask]:
+    """moto's WSGI applications for DynamoDB and S3, with moto put right for the whole process."""
+    _forget_instances()
+    _query_one_partition()
+    _copy_attribute_values()
+    return create_backend_app("dynamodb"), create_backend_app("s3")
+
+
+def _forget_instances() -> None:
+    """moto lists every model it ever makes, each copy of each row it answers among them, for a page we don't serve."""
+
+    def new(cls: type[BaseModel], *_: object, **__: object) -> BaseModel:
+        return object.__new__(cls)
+
+    # Keys that nobody lists are freed when overwritten; their `__del__` would warn that nobody disposed of them.
+    _replace(BaseModel, "__new__", new)
+    _replace(FakeKey, "__del__", FakeKey.dispose)
+
+
+def _query_one_partition() -> None:
+    query = Table.query
+
+    @functools.wraps(query)
+    def of_one_partition(table: Table, hash_key: Any, *args: Any, **kwargs: Any) -> Any:
+        if table.all_indexes():
+            return query(table, hash_key, *args, **kwargs)
+        everything = table.items
+        table.items = defaultdict(dict, {hash_key: everything[hash_key]} if hash_key in everything else {})
+        try:
+            return query(table, hash_key, *args, **kwargs)
+        finally:
+            table.items = everything
+
+    _replace(Table, "query", of_one_partition)
+
+
+def _copy_attribute_values() -> None:
+    structure = BaseJSONSerializer._serialize_type_structure
+
+    @functools.wraps(structure)
+    def copied(self: BaseJSONSerializer, serialized: Any, value: Any, shape: Any, key: str) -> None:
+        if shape.name == "AttributeValue":
+            serialized[key] = _wire_form(value)
+        else:
+            structure(self, serialized, value, shape, key)
+
+    _replace(BaseJSONSerializer, "_serialize_type_structure", copied)
+
+
+def _wire_form(attribute: dict[str, Any]) -> dict[str, Any]:
+    """{type: value}, its bytes as base64."""
+    [(kind, value)] = attribute.items()
+    if kind == "B":
+        return {kind: base64.b64encode(value).decode()}
+    if kind == "BS":
+        return {kind: [base64.b64encode(member).decode() for member in value]}
+    if kind == "L":
+        return {kind: [_wire_form(member) for member in value]}
+    if kind == "M":
+        return {kind: {name: _wire_form(member) for name, member in value.items()}}
+    return {kind: value}
+
+
+def _replace(owner: type, name: str, function: Callable[..., Any]) -> None:
+    """Set a method of moto's. It must be there: a moto that renamed it must not quietly go unmended."""
+    getattr(owner, name)
+    setattr(owner, name, function)

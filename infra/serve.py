@@ -1,0 +1,211 @@
+"""The whole hub on a laptop: `python -m infra.serve --port 8000 --data .hub`.
+
+One process: the app of all endpoints, on an embedded AWS whose writes are journalled in the data folder before
+they are acknowledged. The folder holds `journal`, `lock` and `signing-keys.json`, and outlives any kind of stop.
+"""
+
+import argparse
+import asyncio
+import errno
+import json
+import os
+import resource
+import secrets
+import signal
+import socket
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+OWNER = "me"
+TOKEN_SECONDS = 30 * 24 * 3600
+GRACE_SECONDS = 5
+"""How long requests under way may take to end after Ctrl-C."""
+OPEN_FILES = 65_536
+"""moto keeps a file open for each object above 5 MiB; the usual limit is 1,024, or 256."""
+
+TABLES_AND_BUCKET = {"HubTable": "pieria-hub", "CounterTable": "pieria-counters", "Bucket": "pieria"}
+"""Logical id in template.yaml → name here. The names are in the journal: another name is another hub."""
+
+
+class Unable(Exception):
+    """The hub cannot start. The message is one line and says what to do."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Serve until Ctrl-C or SIGTERM. Returns the exit status: 2 with one line on stderr if it cannot start."""
+    options = _options(arguments)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # uvicorn puts its own in place while it serves, ends in order, and then calls these.
+        signal.signal(number, lambda *_: sys.exit(0))
+    try:
+        _check_python()
+        with _listening(options.host, options.port) as listener:
+            _serve(listener, options.data)
+    except Unable as problem:
+        print(f"pieria: {problem}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _options(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m infra.serve", description="The whole hub on this machine.")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    parser.add_argument("--port", type=int, default=8000, help="port, 0 for any free one (default: %(default)s)")
+    parser.add_argument("--data", type=Path, default=Path(".hub"), help="folder to keep all in (default: %(default)s)")
+    return parser.parse_args(arguments)
+
+
+def _check_python() -> None:
+    if sys.version_info < (3, 11):
+        raise Unable(f"Python 3.11 or newer is needed, this is {sys.version.split()[0]}: start it with a newer one")
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    try:
+        listener = socket.create_server((host, port), backlog=128)
+    except OverflowError:
+        raise Unable(f"{port} is not a port: choose one from 1024 to 65535") from None
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise Unable(f"port {port} is in use: stop what listens there, or choose another with --port") from None
+        raise Unable(f"cannot listen on {host}:{port} ({error.strerror}): choose another --host or --port") from None
+    listener.set_inheritable(False)
+    return listener
+
+
+def _serve(listener: socket.socket, data: Path) -> None:
+    from infra.embedded_aws import EmbeddedAws
+    from infra.journal import Journal, JournalError
+
+    _raise_file_limit()
+    try:
+        with Journal(data) as journal, EmbeddedAws() as aws:
+            keys = signing_keys(data)
+            os.environ.update(_environment(aws.url, keys))
+            _make_stack(aws.url)
+            aws.keep(journal, unkept_tables=[TABLES_AND_BUCKET["CounterTable"]])
+            _run_app(listener, keys, data)
+    except JournalError as error:
+        raise Unable(str(error)) from None
+    except OSError as error:
+        raise Unable(f"cannot write to {data} ({error.strerror}): choose another folder with --data") from None
+
+
+def _raise_file_limit() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def signing_keys(data: Path) -> dict[str, str]:
+    """The keys in the data folder: key id → secret, oldest first. Makes one at the first start."""
+    path = data / "signing-keys.json"
+    try:
+        keys = json.loads(path.read_text())
+    except FileNotFoundError:
+        keys = {"local": secrets.token_hex(32)}
+        _write_private(path, json.dumps(keys) + "\n")
+    except ValueError:
+        keys = None
+    if not isinstance(keys, dict) or not keys:
+        raise Unable(f"{path} is not a JSON object of keys: mend it, or remove it and log in again")
+    return keys
+
+
+def _write_private(path: Path, text: str) -> None:
+    """Write a whole file, or none, that only its owner may read."""
+    fresh = path.with_suffix(".new")
+    fresh.unlink(missing_ok=True)
+    with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.rename(path)
+
+
+def _environment(aws_url: str, keys: Mapping[str, str]) -> dict[str, str]:
+    """What `shared.settings` and botocore read: where AWS is, and that it is ours."""
+    return {
+        "AWS_ENDPOINT_URL": aws_url,
+        "AWS_REGION": "us-east-1",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": "local",
+        "AWS_SECRET_ACCESS_KEY": "local",
+        "PIERIA_HUB_TABLE": TABLES_AND_BUCKET["HubTable"],
+        "PIERIA_COUNTER_TABLE": TABLES_AND_BUCKET["CounterTable"],
+        "PIERIA_BUCKET": TABLES_AND_BUCKET["Bucket"],
+        "PIERIA_SIGNING_KEYS": json.dumps(dict(keys)),
+        "PIERIA_PUSH_TO_CREATE": "on",
+    }
+
+
+def _make_stack(aws_url: str) -> None:
+    from infra import stack
+
+    stack.create(aws_url, TABLES_AND_BUCKET)
+
+
+def _run_app(listener: socket.socket, keys: Mapping[str, str], data: Path) -> None:
+    # Late: the settings are read once, and must find the environment above.
+    import uvicorn
+
+    from infra.app import app
+    from shared import auth, stores
+
+    token = auth.issue(keys, OWNER, lifetime_seconds=TOKEN_SECONDS, now=int(time.time()))
+
+    class Server(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            _announce(listener, token, data)
+
+    config = uvicorn.Config(
+        app,
+        loop="asyncio",
+        lifespan="off",
+        log_level="warning",
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
+
+    async def serve() -> None:
+        try:
+            await Server(config).serve([listener])
+        finally:
+            await stores.close()
+
+    asyncio.run(serve())
+
+
+def _announce(listener: socket.socket, token: str, data: Path) -> None:
+    host, port = listener.getsockname()
+    url = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"
+    print(
+        f"""
+Once on this machine:
+
+  MUSE_TOKEN={token} muse auth login --hub {url}
+
+In a Muse repository (the first push makes it here, public):
+
+  muse remote add origin {url}/{OWNER}/song
+  muse push origin main
+
+And elsewhere:
+
+  muse clone {url}/{OWNER}/song
+
+Everything is kept in {data}. Ctrl-C stops the hub.
+
+HUB READY url={url} owner={OWNER} token={token}""",
+        flush=True,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

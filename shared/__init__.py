@@ -1,0 +1,15 @@
+"""The core of the hub: everything between an HTTP request and a stored byte.
+
+    errors                                    every failure, drawn as a tree
+    ids names model wire codec                what things are called and how they are shaped     (pure)
+    bundle dag packs                          what is checked, walked and packed                 (pure)
+    settings auth ratelimit tasks             who asks, how often, with what configuration
+    metadata/                                 DynamoDB: the only folder that knows keys and conditions
+    objects/                                  S3: the only folder that knows buckets
+    stores                                    opens both, once per event loop: the composition root
+    actions/                                  what the service decides: push, fetch, negotiate, uploads
+    http                                      requests and replies: the only HTTP outside functions/
+
+Arrows point inward: functions → http, actions → metadata, objects → the pure modules → errors. `shared`
+never imports `functions` or `infra`; a test holds this law.
+"""

@@ -1,0 +1,292 @@
+"""A push: bytes, then records, then the pointer. The swap of the ref is the commit point, and the only one.
+
+    1  the bundle is checked by itself: ids, names, shapes                              (no call)
+    2  refs, and which of its ids are known            ─┐
+    3  fast-forward? against the ref just read            ├ nothing is written before all of this is decided
+    4  where needed: a parent's manifest, new objects   ─┘
+    5  one pack, large objects, uploads out of quarantine          crash here: bytes that nothing names
+    6  rows of objects, snapshots, and of commits in their lanes   crash here: rows that nothing reaches
+    7  rows of commits by id: from here on they are `known`        crash here: known, whole, on no branch
+    8  the ref: compare-and-swap against what was read in 2        done
+
+Repeating the same push after a crash at any point finds what is there already and goes on. What a row
+names exists before the row does: the id rows of 7 are what later pushes build on, so they come last.
+"""
+
+import zlib
+from collections.abc import Mapping, Set
+from dataclasses import dataclass
+from typing import Any
+
+from shared import bundle as bundles
+from shared import codec, names, wire
+from shared.actions import walk
+from shared.actions.fetch import commit_record, manifest
+from shared.actions.uploads import Parcel
+from shared.bundle import Bundle, NewCommit
+from shared.dag import Nearest
+from shared.errors import MissingReference, NotFastForward, Unavailable, Unprocessable
+from shared.metadata.refs import Moved
+from shared.model import Kind, Location, Node, Place, Ref, Repo, Upload
+from shared.stores import Stores
+from shared.tasks import all_of, pair
+
+INLINE_BYTES = 4096
+"""A compressed commit record up to this size lies in its row: reading a line of history reads it along.
+Every kilobyte there costs a write unit, so larger ones lie in the pack."""
+FEW_OBJECTS = 25
+"""Up to so many objects of a push are looked up at once; beyond, a parent's manifest says which are new."""
+HASHED_FIELDS = ("snapshot_id", "message", "committed_at", "parent_commit_id", "parent2_commit_id")
+SWAPS = 4
+"""How often a ref that moved under a push is looked at again before the client is asked to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the repository already holds of what a push names."""
+
+    refs: dict[str, Ref]
+    places: dict[str, Place]
+    snapshots: dict[str, Location]
+    objects: dict[str, Location]
+
+
+async def push(stores: Stores, repo: Repo, request: wire.Push, *, by: str, now: int) -> dict[str, Any]:
+    """Store a bundle and move the branch to its head. Returns the reply.
+
+    Raises InvalidName, HashMismatch, MissingReference, BranchClash or Unprocessable for what can never be
+    accepted, NotFastForward naming the head that stands in the way. Nothing is written before that is
+    decided, except that a lost race is only found out by the swap.
+    """
+    bundle = bundles.check(request)
+    head = bundle.head(request)
+    known = await _known(stores, repo, bundle, head)
+    current = known.refs.get(request.branch)
+    names.check_no_branch_clash(request.branch, known.refs)
+    _check_connected(bundle, head, known)
+    await _check_same(stores, repo, bundle, known)
+    if not request.force:
+        await _check_fast_forward(stores, repo, bundle, known, head, current)
+    uploads = await _check_objects(stores, repo, bundle, known)
+
+    repo = await stores.repos.born(repo, now)
+    nodes = await _write(stores, repo, request.branch, bundle, known, uploads, now)
+    at_head = nodes.get(head)
+    new = (
+        Ref(request.branch, known.places[head])
+        if at_head is None
+        else Ref(request.branch, at_head.place, at_head.snapshot_at)
+    )
+    await _swap(stores, repo, bundle, known, new, current, force=request.force, by=by, now=now)
+
+    heads = {name: ref.head.commit_id for name, ref in known.refs.items()} | {new.branch: head}
+    return {"ok": True, "message": f"{new.branch} is at {head}", "branch_heads": heads, "remote_head": head}
+
+
+async def _known(stores: Stores, repo: Repo, bundle: Bundle, head: str) -> Known:
+    """Step 2, all at once."""
+    named = _named_objects(bundle)
+    commits = bundle.commits.keys() | bundle.outside_parents() | {head}
+    snapshots = bundle.snapshots.keys() | bundle.named_snapshots()
+    objects = bundle.objects.keys() | (named if len(named) <= FEW_OBJECTS else set())
+    index = stores.index
+    (refs, places), (snapshots_at, objects_at) = await pair(
+        pair(stores.refs.all(repo.repo_id), index.places(repo.repo_id, commits)),
+        pair(
+            index.locations(repo.repo_id, Kind.SNAPSHOT, snapshots),
+            index.locations(repo.repo_id, Kind.OBJECT, objects),
+        ),
+    )
+    # The refs may be a moment newer than the index.
+    places |= {ref.head.commit_id: ref.head for ref in refs.values()}
+    return Known(refs, places, snapshots_at, objects_at)
+
+
+def _check_connected(bundle: Bundle, head: str, known: Known) -> None:
+    """Every parent, and every snapshot that can prove itself, is in the push or in the repository."""
+    if head not in bundle.commits and head not in known.places:
+        raise MissingReference("commit", [head])
+    if unknown := bundle.outside_parents() - known.places.keys():
+        raise MissingReference("parent commit", unknown)
+    new = (commit for i, commit in bundle.commits.items() if i not in known.places)
+    named = {commit.snapshot_id for commit in new if commit.snapshot_id and names.is_digest(commit.snapshot_id)}
+    if unknown := named - bundle.snapshots.keys() - known.snapshots.keys():
+        raise MissingReference("snapshot", unknown)
+
+
+async def _check_same(stores: Stores, repo: Repo, bundle: Bundle, known: Known) -> None:
+    """A commit that is sent again is the one that is stored. Digests have proven it already."""
+    again = [known.places[i] for i in bundle.commits if i in known.places and not names.is_digest(i)]
+    if not again:
+        return
+    nodes = await stores.commits.get(repo.repo_id, again)
+    large = await stores.objects.read_packed(repo.repo_id, {n.record_at for n in nodes.values() if n.record_at})
+    for commit_id, node in nodes.items():
+        stored, sent = codec.unpack_record(commit_record(node, large)), bundle.commits[commit_id].record
+        if any(stored.get(field) != sent.get(field) for field in HASHED_FIELDS):
+            raise Unprocessable(f"commit {commit_id} is stored here with other contents; give the new one its own id")
+
+
+async def _check_fast_forward(
+    stores: Stores, repo: Repo, bundle: Bundle, known: Known, head: str, current: Ref | None
+) -> None:
+    """The branch's head is the new head or an ancestor of it, through the bundle and through stored history.
+
+    Raises NotFastForward naming the branch's head.
+    """
+    if current is None:
+        return
+    target = current.head.commit_id
+    reached, outside, stack = {head}, [], [head]
+    while stack:
+        commit_id = stack.pop()
+        if commit_id == target:
+            return
+        if commit_id not in bundle.commits:
+            outside.append(known.places[commit_id])
+            continue
+        fresh = [p for p in bundle.commits[commit_id].parents if p not in reached]
+        reached.update(fresh)
+        stack += fresh
+    search = Nearest(outside, {target: current.head})
+    await walk.run(stores.commits, repo.repo_id, search)
+    if search.found is None:
+        raise NotFastForward(current.branch, target)
+
+
+async def _check_objects(stores: Stores, repo: Repo, bundle: Bundle, known: Known) -> list[Upload]:
+    """Every object of every new manifest is in the push, in the repository, or truly in quarantine.
+
+    Returns what has to be taken out of quarantine. Raises MissingReference, or HashMismatch for a false upload.
+    """
+    named = _named_objects(bundle, known.snapshots.keys())
+    missing = named - bundle.objects.keys() - known.objects.keys()
+    if missing and len(_named_objects(bundle)) > FEW_OBJECTS:  # they were too many for step 2
+        missing -= await _objects_of_parents(stores, repo, bundle, known)
+        missing -= (await stores.index.locations(repo.repo_id, Kind.OBJECT, missing)).keys()
+    checked = await all_of(stores.objects.check_upload(repo.repo_id, object_id) for object_id in missing)
+    found = [upload for upload in checked if upload]
+    if absent := missing - {upload.object_id for upload in found}:
+        raise MissingReference("object", absent)
+    return found
+
+
+async def _objects_of_parents(stores: Stores, repo: Repo, bundle: Bundle, known: Known) -> set[str]:
+    """The objects of the stored commits that the new ones stand on: what is listed there needs no proof."""
+    parents = {p for i, c in bundle.commits.items() if i not in known.places for p in c.parents} - bundle.commits.keys()
+    at_heads = {ref.head.commit_id: ref.snapshot_at for ref in known.refs.values() if ref.snapshot_at}
+    rows = await stores.commits.get(repo.repo_id, [known.places[p] for p in parents if p not in at_heads])
+    manifests = {at for p in parents if (at := at_heads.get(p) or rows[p].snapshot_at)}
+    records = await stores.objects.read_packed(repo.repo_id, manifests)
+    return {object_id for record in records.values() for object_id in manifest(record).values()}
+
+
+async def _write(
+    stores: Stores, repo: Repo, branch: str, bundle: Bundle, known: Known, uploads: list[Upload], now: int
+) -> dict[str, Node]:
+    """Steps 5 to 7. Returns the new commits' rows by id."""
+    snapshots = {i: s for i, s in bundle.snapshots.items() if i not in known.snapshots}
+    commits = {i: codec.pack_record(c.record) for i, c in bundle.commits.items() if i not in known.places}
+    parcel = Parcel.of(
+        {i: content for i, content in bundle.objects.items() if i not in known.objects},
+        # Small commits lie in their rows; here as well, so that S3 alone can rebuild every row but the refs.
+        [(Kind.SNAPSHOT, i, codec.pack_record(s.record)) for i, s in snapshots.items()]
+        + [(Kind.COMMIT, i, record) for i, record in commits.items()],
+    )
+    nodes = _nodes(branch, bundle, known, commits, parcel.locations)
+    locations = {key: at for key, at in parcel.locations.items() if key[0] is not Kind.COMMIT}
+
+    async def put_bytes() -> None:
+        marks = [] if branch in known.refs else [stores.refs.mark_folders(repo.repo_id, branch, now)]
+        accepted = [stores.objects.accept_upload(repo.repo_id, upload) for upload in uploads]
+        await all_of([parcel.put(stores, repo), *marks, *accepted])
+
+    async def put_rows() -> None:
+        taken = {(Kind.OBJECT, upload.object_id): Location("", 0, upload.length) for upload in uploads}
+        await all_of(
+            [
+                stores.index.put_locations(repo.repo_id, {**locations, **taken}),
+                stores.commits.put(repo.repo_id, nodes.values()),
+            ]
+        )
+
+    if locations or uploads or any(node.record_at for node in nodes.values()):
+        await put_bytes()
+        await put_rows()
+    else:
+        await all_of([put_bytes(), put_rows()])  # no row names a byte, so neither waits for the other
+    await stores.index.put_places(repo.repo_id, [node.place for node in nodes.values()])
+    return nodes
+
+
+def _nodes(
+    branch: str,
+    bundle: Bundle,
+    known: Known,
+    records: Mapping[str, bytes],
+    stored: Mapping[tuple[Kind, str], Location],
+) -> dict[str, Node]:
+    """The rows of the new commits, parents before children, each with its generation."""
+    places = dict(known.places)
+    nodes: dict[str, Node] = {}
+    for commit_id, record in records.items():
+        commit = bundle.commits[commit_id]
+        parents = tuple(places[p] for p in commit.parents)
+        place = Place(commit_id, 1 + max((p.generation for p in parents), default=0), branch)
+        places[commit_id] = place
+        compressed = zlib.compress(record)
+        inline = len(compressed) <= INLINE_BYTES
+        nodes[commit_id] = Node(
+            place=place,
+            parents=parents,
+            snapshot_id=commit.snapshot_id,
+            snapshot_at=_snapshot_at(commit, known, stored),
+            record=compressed if inline else None,
+            record_at=None if inline else stored[Kind.COMMIT, commit_id],
+        )
+    return nodes
+
+
+def _snapshot_at(commit: NewCommit, known: Known, stored: Mapping[tuple[Kind, str], Location]) -> Location | None:
+    if commit.snapshot_id is None:
+        return None
+    return known.snapshots.get(commit.snapshot_id) or stored.get((Kind.SNAPSHOT, commit.snapshot_id))
+
+
+async def _swap(
+    stores: Stores,
+    repo: Repo,
+    bundle: Bundle,
+    known: Known,
+    new: Ref,
+    current: Ref | None,
+    *,
+    force: bool,
+    by: str,
+    now: int,
+) -> None:
+    """Step 8. A branch that moved meanwhile is looked at again: it may stand where the push still applies.
+
+    Raises NotFastForward naming the winner.
+    """
+    for _ in range(SWAPS):
+        if current and current.head.commit_id == new.head.commit_id:
+            return
+        try:
+            await stores.refs.swap(repo.repo_id, new, current, by=by, now=now)
+            return
+        except Moved as moved:
+            current = moved.current
+            if not force:
+                await _check_fast_forward(stores, repo, bundle, known, new.head.commit_id, current)
+    raise Unavailable(f"{new.branch} is being pushed to by many at once; nothing is lost, push again")
+
+
+def _named_objects(bundle: Bundle, except_for: Set[str] = frozenset()) -> set[str]:
+    """Objects in the manifests of its snapshots that can prove themselves."""
+    return {
+        object_id
+        for snapshot_id, snapshot in bundle.snapshots.items()
+        if names.is_digest(snapshot_id) and snapshot_id not in except_for
+        for object_id in snapshot.manifest.values()
+    }

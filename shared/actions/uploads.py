@@ -1,0 +1,80 @@
+"""What the hub lacks, taking it in, and places to put what is too large to send along."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from shared import bundle, names, packs, wire
+from shared.model import Kind, Location, Repo
+from shared.objects.store import LOOSE_BYTES
+from shared.packs import Pack
+from shared.stores import Stores
+from shared.tasks import all_of
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """Bytes on their way to S3: the small things in one pack, each large object by itself.
+
+    Where everything will lie is known before anything is written.
+    """
+
+    pack: Pack
+    loose: Mapping[str, bytes]
+    locations: Mapping[tuple[Kind, str], Location]
+
+    @classmethod
+    def of(cls, objects: Mapping[str, bytes], records: Sequence[tuple[Kind, str, bytes]] = ()) -> "Parcel":
+        """A parcel of objects, and of records that go into the pack whatever their size."""
+        small = [(Kind.OBJECT, i, content) for i, content in objects.items() if len(content) <= LOOSE_BYTES]
+        loose = {i: content for i, content in objects.items() if len(content) > LOOSE_BYTES}
+        pack = packs.build([*small, *records])
+        places = {(Kind.OBJECT, i): Location("", 0, len(content)) for i, content in loose.items()}
+        return cls(pack, loose, {**pack.locations, **places})
+
+    async def put(self, stores: Stores, repo: Repo) -> None:
+        """Make all of it durable. Nothing names it yet."""
+        puts = [stores.objects.put_loose(repo.repo_id, i, content) for i, content in self.loose.items()]
+        if self.pack.locations:
+            puts.append(stores.objects.put_pack(repo.repo_id, self.pack))
+        await all_of(puts)
+
+
+async def missing(stores: Stores, repo: Repo, request: wire.FilterObjects) -> list[str]:
+    """Those of the given objects that the repository does not hold, in the order asked. Raises InvalidName."""
+    asked = list(dict.fromkeys(names.check_id(object_id, "object") for object_id in request.object_ids))
+    known = await stores.index.locations(repo.repo_id, Kind.OBJECT, asked)
+    return [object_id for object_id in asked if object_id not in known]
+
+
+async def accept(stores: Stores, repo: Repo, request: wire.PushObjects, *, now: int) -> dict[str, int]:
+    """Store a batch of objects: bytes first, then the rows that name them.
+
+    Returns `stored` and `skipped` (already here, or twice in the batch), which add up to what was sent.
+    Raises HashMismatch or InvalidName before anything is stored.
+    """
+    sent = bundle.check_objects(request.objects)
+    known = await stores.index.locations(repo.repo_id, Kind.OBJECT, sent.keys())
+    new = {object_id: content for object_id, content in sent.items() if object_id not in known}
+    if new:
+        repo = await stores.repos.born(repo, now)
+        parcel = Parcel.of(new)
+        await parcel.put(stores, repo)
+        await stores.index.put_locations(repo.repo_id, parcel.locations)
+    return {"stored": len(new), "skipped": len(request.objects) - len(new)}
+
+
+async def presign(stores: Stores, repo: Repo, request: wire.Presign, *, now: int) -> dict[str, Any]:
+    """Upload URLs for objects that can prove themselves; the others are to come `inline`.
+
+    What is uploaded lies in quarantine until a push names it and its digest is true.
+    """
+    asked = list(dict.fromkeys(names.check_id(object_id, "object") for object_id in request.object_ids))
+    provable = [object_id for object_id in asked if names.is_digest(object_id)]
+    if provable:
+        repo = await stores.repos.born(repo, now)
+    urls = await all_of(stores.objects.presigned_put(repo.repo_id, i, request.ttl_seconds) for i in provable)
+    return {
+        "presigned": dict(zip(provable, urls, strict=True)),
+        "inline": [object_id for object_id in asked if not names.is_digest(object_id)],
+    }

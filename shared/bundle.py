@@ -1,0 +1,155 @@
+"""A pushed bundle, checked: every id true, every name safe, every record plain, parents before children.
+
+Pure: what the repository already holds is asked elsewhere, with the sets that this module gives.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from shared import codec, ids, names
+from shared.errors import HashMismatch, InvalidName, Unprocessable
+from shared.wire import COMMIT_DEFAULTS, CommitRecord, Push, SnapshotRecord, WireObject, parse
+
+
+@dataclass(frozen=True, slots=True)
+class NewCommit:
+    """A commit as pushed. `record` is the whole map, absent fields filled with their defaults."""
+
+    commit_id: str
+    parents: tuple[str, ...]
+    snapshot_id: str | None
+    record: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class NewSnapshot:
+    """A snapshot as pushed."""
+
+    snapshot_id: str
+    manifest: Mapping[str, str]
+    record: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """What a push brings. `commits` are in an order in which parents come first."""
+
+    commits: Mapping[str, NewCommit]
+    snapshots: Mapping[str, NewSnapshot]
+    objects: Mapping[str, bytes]
+
+    def outside_parents(self) -> set[str]:
+        """Parents that the bundle leans on without bringing them."""
+        return {p for commit in self.commits.values() for p in commit.parents if p not in self.commits}
+
+    def named_snapshots(self) -> set[str]:
+        """Snapshots of its commits, brought along or not."""
+        return {commit.snapshot_id for commit in self.commits.values() if commit.snapshot_id is not None}
+
+    def head(self, push: Push) -> str:
+        """The commit that the branch shall point at. Raises Unprocessable unless there is exactly one.
+
+        It is the one the bundle names for this branch, or the one commit that is nobody's parent.
+        """
+        if named := push.bundle.branch_heads.get(push.branch):
+            return names.check_id(named, "commit")
+        parents = {p for commit in self.commits.values() for p in commit.parents}
+        tips = [commit_id for commit_id in self.commits if commit_id not in parents]
+        if len(tips) == 1:
+            return tips[0]
+        if not tips:
+            raise Unprocessable("the push holds no commit, so there is nothing for the branch to point at")
+        raise Unprocessable(f"the push holds {len(tips)} unrelated tips; push one line of history at a time")
+
+
+def check(push: Push) -> Bundle:
+    """The bundle of a push with everything verified that needs no look at the repository.
+
+    Raises InvalidName, HashMismatch or Unprocessable, naming the first thing that is wrong.
+    """
+    names.check_branch(push.branch)
+    objects = check_objects(push.bundle.objects)
+    snapshots = {s.snapshot_id: s for s in map(_snapshot, push.bundle.snapshots)}
+    commits: dict[str, NewCommit] = {}
+    for raw in push.bundle.commits:
+        commit = _commit(raw)
+        first = commits.setdefault(commit.commit_id, commit)
+        if first.record != commit.record:
+            raise Unprocessable(f"commit {commit.commit_id} is in the push twice with different contents")
+    return Bundle({c.commit_id: c for c in _parents_first(commits)}, snapshots, objects)
+
+
+def check_objects(objects: Iterable[WireObject]) -> dict[str, bytes]:
+    """Objects by id, each verified if its id is a digest; of two under one opaque id the first stays."""
+    checked: dict[str, bytes] = {}
+    for item in objects:
+        object_id, content = names.check_id(item.object_id, "object"), item.content
+        if names.is_digest(object_id) and (computed := ids.object_id(content)) != object_id:
+            raise HashMismatch("object", object_id, computed)
+        checked.setdefault(object_id, content)
+    return checked
+
+
+def _snapshot(raw: Mapping[str, Any]) -> NewSnapshot:
+    shaped = parse(SnapshotRecord, raw, "a snapshot")
+    snapshot_id, manifest = names.check_id(shaped.snapshot_id, "snapshot"), shaped.manifest
+    _check_text(raw, f"snapshot {snapshot_id}")
+    names.check_paths(manifest)
+    if names.is_digest(snapshot_id):
+        for object_id in manifest.values():
+            if not names.is_digest(object_id):
+                raise InvalidName(f"snapshot {snapshot_id} lists {object_id[:80]!a}, which is no object id")
+        if (computed := ids.snapshot_id(manifest)) != snapshot_id:
+            raise HashMismatch("snapshot", snapshot_id, computed)
+    else:
+        for object_id in manifest.values():
+            names.check_id(object_id, "object")
+    return NewSnapshot(snapshot_id, manifest, {**raw, "created_at": shaped.created_at})
+
+
+def _commit(raw: Mapping[str, Any]) -> NewCommit:
+    shaped = parse(CommitRecord, raw, "a commit")
+    commit_id = names.check_id(shaped.commit_id, "commit")
+    parents = tuple(
+        names.check_id(p, "parent commit") for p in (shaped.parent_commit_id, shaped.parent2_commit_id) if p
+    )
+    snapshot_id = names.check_id(shaped.snapshot_id, "snapshot") if shaped.snapshot_id else None
+    _check_text(raw, f"commit {commit_id}")
+    # NUL separates what is hashed: a message that holds one could stand for other parents.
+    if ids.NUL in shaped.message or ids.NUL in shaped.committed_at:
+        raise Unprocessable(f"commit {commit_id} holds a NUL character in its message or time; commit again without it")
+    if names.is_digest(commit_id):
+        computed = ids.commit_id(parents, snapshot_id, shaped.message, shaped.committed_at)
+        if computed != commit_id:
+            raise HashMismatch("commit", commit_id, computed)
+    elif any(names.is_digest(named) for named in (*parents, *([snapshot_id] if snapshot_id else []))):
+        # Otherwise a false id could be given to true history.
+        raise InvalidName(f"commit {commit_id} names digests, so its own id must be the digest of its content")
+    return NewCommit(commit_id, parents, snapshot_id, {**COMMIT_DEFAULTS, **raw})
+
+
+def _check_text(record: Mapping[str, Any], what: str) -> None:
+    if codec.holds_bytes(record):
+        raise Unprocessable(f"{what} holds binary data; records are text, only an object's content is bytes")
+
+
+def _parents_first(commits: Mapping[str, NewCommit]) -> Iterator[NewCommit]:
+    """Commits in a topological order. Raises Unprocessable for a cycle, which only false ids can form."""
+    waiting = {cid: sum(p in commits for p in set(c.parents)) for cid, c in commits.items()}
+    children: dict[str, list[str]] = {}
+    for commit_id, commit in commits.items():
+        for parent in set(commit.parents):
+            children.setdefault(parent, []).append(commit_id)
+    ready = [commit_id for commit_id, count in waiting.items() if not count]
+    done = 0
+    while ready:
+        commit_id = ready.pop()
+        done += 1
+        yield commits[commit_id]
+        for child in children.get(commit_id, ()):
+            waiting[child] -= 1
+            if not waiting[child]:
+                ready.append(child)
+    if done < len(commits):
+        raise Unprocessable("the pushed commits are each other's ancestors; no history can be like that")

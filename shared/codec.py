@@ -1,0 +1,188 @@
+"""Bytes ↔ values: msgpack or JSON, chosen by Content-Type on the way in and by Accept on the way out.
+
+What a stranger sends is bounded before it is believed: nesting, the number of values, and the types are
+checked, so that nothing decoded here can fail to be encoded again. Errors are always JSON, elsewhere.
+"""
+
+import base64
+import json
+from collections.abc import Iterable, Mapping, Sequence, Sized
+from typing import Any, NoReturn
+
+import msgpack
+
+from shared.errors import MalformedBody, TooLarge, UnsupportedMedia
+
+MSGPACK = "application/x-msgpack"
+JSON = "application/json"
+
+NESTING = 100
+"""How deep a body may nest. Python's own JSON encoder and msgpack's give up far below 1,000."""
+VALUES = 4_000_000
+"""How many values a body may hold. An empty map is one byte on the wire and 64 in memory."""
+CONTAINERS = 500_000
+"""How many of them may be maps or lists."""
+
+JSON_BYTES = 8 * 1024 * 1024
+"""How large a JSON body may be: its decoder offers no hook to count with, so its size is the bound."""
+
+_PLAIN = frozenset({str, bytes, int, float, bool, type(None), dict, list})
+
+
+def decode(body: bytes, content_type: str) -> Any:
+    """The value in a request body. In JSON, bytes are base64 text beside `"encoding": "base64"`, else text.
+
+    Raises MalformedBody (400), UnsupportedMedia (415), or TooLarge (413) for more values than are taken.
+    """
+    media = content_type.split(";")[0].strip().lower()
+    if media in (MSGPACK, "application/msgpack", "application/vnd.msgpack"):
+        value = _unpack(body)
+    elif media == JSON:
+        value = _parse_json(body)
+    else:
+        raise UnsupportedMedia(f"send the body as {MSGPACK} (or {JSON}), with that Content-Type")
+    inspect(value)
+    return value
+
+
+def accepts_msgpack(accept: str) -> bool:
+    """Whether a caller gets msgpack: it named it. The stock client names both and reads nothing else."""
+    return "msgpack" in accept.lower()
+
+
+def encode(value: Any, *, as_msgpack: bool) -> bytes:
+    """A reply body. In JSON, bytes become base64 text."""
+    if as_msgpack:
+        packed: bytes = msgpack.packb(value, use_bin_type=True)
+        return packed
+    return json.dumps(value, default=_json_bytes, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def pack_record(record: Mapping[str, Any]) -> bytes:
+    """A record as msgpack, keys in the order they came."""
+    packed: bytes = msgpack.packb(record, use_bin_type=True)
+    return packed
+
+
+def unpack_record(data: bytes) -> dict[str, Any]:
+    """The inverse of `pack_record`, for bytes of our own making."""
+    record: dict[str, Any] = msgpack.unpackb(data, raw=False)
+    return record
+
+
+def pack_map_of_lists(lists: Mapping[str, Sequence[bytes]], rest: Mapping[str, Any]) -> bytes:
+    """A msgpack map whose lists are given as already packed elements, so that stored records are not unpacked.
+
+    `rest` holds the map's other keys as plain values.
+    """
+    packer = msgpack.Packer(use_bin_type=True, autoreset=False)
+    packer.pack_map_header(len(lists) + len(rest))
+    for key, value in rest.items():
+        packer.pack(key)
+        packer.pack(value)
+    pieces: list[bytes] = []
+    for key, elements in lists.items():
+        packer.pack(key)
+        packer.pack_array_header(len(elements))
+        pieces.append(packer.bytes())
+        packer.reset()
+        pieces.extend(elements)
+    pieces.append(packer.bytes())
+    return b"".join(pieces)
+
+
+def inspect(value: Any) -> None:
+    """Raises MalformedBody if a value nests deeper than `NESTING`, or holds anything but plain finite values."""
+    level = [value]
+    for _ in range(NESTING):
+        below: list[Any] = []
+        for item in level:
+            kind = type(item)
+            if kind is dict:
+                below.extend(item.values())
+            elif kind is list:
+                below.extend(item)
+            elif kind is float and not float("-inf") < item < float("inf"):
+                raise MalformedBody("the body holds a number that is not finite; records cannot keep it")
+            elif kind not in _PLAIN:
+                raise MalformedBody("the body holds a msgpack extension type; only plain values are read")
+        if not below:
+            return
+        level = below
+    raise MalformedBody(f"the body nests deeper than {NESTING} levels")
+
+
+def holds_bytes(value: Any) -> bool:
+    """Whether any value inside is binary: records are text, only an object's content is not."""
+    level = [value]
+    while level:
+        below: list[Any] = []
+        for item in level:
+            if type(item) is bytes:
+                return True
+            if type(item) is dict:
+                below.extend(item.values())
+            elif type(item) is list:
+                below.extend(item)
+        level = below
+    return False
+
+
+class _Counter:
+    """Stops a decoder that is being made to build far more than was sent."""
+
+    def __init__(self) -> None:
+        self.values = 0
+        self.containers = 0
+
+    def count(self, container: Sized) -> Sized:
+        self.containers += 1
+        self.values += len(container)
+        if self.containers > CONTAINERS or self.values > VALUES:
+            raise TooLarge(
+                f"the body holds more than {VALUES} values or {CONTAINERS} lists and maps; send less at once"
+            )
+        return container
+
+
+def _unpack(body: bytes) -> Any:
+    counter = _Counter()
+    try:
+        return msgpack.unpackb(body, raw=False, strict_map_key=True, object_hook=counter.count, list_hook=counter.count)
+    except ValueError as error:
+        raise MalformedBody(f"the body is not msgpack: {type(error).__name__}") from error
+
+
+def _parse_json(body: bytes) -> Any:
+    if len(body) > JSON_BYTES:
+        raise TooLarge(f"a JSON body may have {JSON_BYTES} bytes; send {MSGPACK} instead")
+    try:
+        value = json.loads(body, parse_constant=_refuse_constant)
+        # Finds what JSON can say and we cannot keep: lone surrogates and integers beyond 64 bits.
+        msgpack.packb(value)
+    except (ValueError, RecursionError, OverflowError) as error:
+        raise MalformedBody(f"the body is not JSON that can be kept: {type(error).__name__}") from error
+    return value
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(name)
+
+
+def _json_bytes(value: Any) -> str:
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    raise TypeError(type(value).__name__)
+
+
+def content_from_json(items: Iterable[Any]) -> None:
+    """Turns the `content` text of JSON objects into bytes, in place. Raises MalformedBody for bad base64."""
+    for item in items:
+        if isinstance(item, dict) and isinstance(item.get("content"), str):
+            text = item["content"]
+            try:
+                item["content"] = (
+                    base64.b64decode(text, validate=True) if item.get("encoding") == "base64" else text.encode()
+                )
+            except ValueError as error:
+                raise MalformedBody("an object's content is not base64") from error

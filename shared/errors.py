@@ -1,0 +1,239 @@
+"""Every way to fail, as a tree. Each class knows its HTTP status and a code that never changes.
+
+    ApiError
+    ├─ BadRequest 400
+    │  └─ MalformedBody             the body is not what its Content-Type says
+    ├─ Unauthorized 401             no token, or not a good one
+    ├─ Forbidden 403                the caller may read here, but not do this
+    ├─ NotFound 404                 no such route
+    │  ├─ RepoNotFound              absent, deleted, or private and not the caller's: all alike
+    │  └─ CommitNotFound            a wanted commit that this repository does not hold
+    ├─ MethodNotAllowed 405
+    ├─ NotFastForward 409           the branch has moved, or the push would rewind it; names the head
+    ├─ TooLarge 413                 over a documented limit, which the message states
+    ├─ UnsupportedMedia 415         a body we cannot read: wrong Content-Type, or compressed
+    ├─ Unprocessable 422            well-formed, but it cannot be accepted
+    │  ├─ InvalidName               a branch, path or id that would harm whoever clones it
+    │  ├─ HashMismatch              an id that is not the digest of its content
+    │  ├─ MissingReference          a parent, snapshot or object that is neither sent nor stored
+    │  └─ BranchClash               `a` beside `a/b`: every clone would fail
+    ├─ RateLimited 429              too many requests of one class in this minute
+    ├─ Internal 500                 our fault; the log has the story under the request id
+    ├─ Damaged 500                  a stored row or byte that must exist is not there
+    └─ Unavailable 503              the store did not answer; the same request may be repeated
+
+A message is one line that says what is wrong and what to do next. The stock client prints the first 400
+characters of an error body, so a message is cut to `MESSAGE_CHARACTERS`.
+"""
+
+from collections.abc import Iterable
+from typing import ClassVar
+
+MESSAGE_CHARACTERS = 360
+"""Leaves room for the JSON around the message within the 400 characters that the client prints."""
+
+
+class ApiError(Exception):
+    """A refusal or a failure that the caller is told about: `status`, `code` and one line of text."""
+
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "internal"
+
+    def __init__(self, message: str) -> None:
+        self.message = message if len(message) <= MESSAGE_CHARACTERS else message[: MESSAGE_CHARACTERS - 1] + "…"
+        super().__init__(self.message)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Response headers that belong to this failure."""
+        return {}
+
+
+class BadRequest(ApiError):
+    """The request is not well-formed."""
+
+    status = 400
+    code = "bad_request"
+
+
+class MalformedBody(BadRequest):
+    """The body is not the msgpack or JSON that its Content-Type promises."""
+
+    code = "malformed_body"
+
+
+class Unauthorized(ApiError):
+    """The endpoint needs a token, or the one that came is not good."""
+
+    status = 401
+    code = "unauthorized"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The challenge that RFC 9110 asks for."""
+        return {"WWW-Authenticate": "Bearer"}
+
+
+class Forbidden(ApiError):
+    """The caller may read this repository but not do this. Never told to those who may not even read."""
+
+    status = 403
+    code = "forbidden"
+
+
+class NotFound(ApiError):
+    """There is no such route."""
+
+    status = 404
+    code = "not_found"
+
+
+class RepoNotFound(NotFound):
+    """No repository that this caller may see. Its text is constant, so that private and absent look alike."""
+
+    code = "repo_not_found"
+
+    def __init__(self) -> None:
+        super().__init__("repository not found: check owner and name in the URL; a private one needs its owner's token")
+
+
+class CommitNotFound(NotFound):
+    """Wanted commits that the repository does not hold."""
+
+    code = "commit_not_found"
+
+    def __init__(self, missing: Iterable[str]) -> None:
+        super().__init__(f"this repository has no commit {some(missing)}; read its heads again with GET refs")
+
+
+class MethodNotAllowed(ApiError):
+    """The route exists, the method does not."""
+
+    status = 405
+    code = "method_not_allowed"
+
+
+class NotFastForward(ApiError):
+    """The branch's head is not an ancestor of what was pushed: somebody was faster, or history was rewritten."""
+
+    status = 409
+    code = "non_fast_forward"
+
+    def __init__(self, branch: str, current: str) -> None:
+        self.current = current
+        super().__init__(
+            f"non-fast-forward: {branch} is at {current}, which the pushed commit does not descend from;"
+            " pull and merge, or push with force"
+        )
+
+
+class TooLarge(ApiError):
+    """More bytes or entries than the hub takes at once."""
+
+    status = 413
+    code = "too_large"
+
+
+class UnsupportedMedia(ApiError):
+    """A body in a format or an encoding that is not read here."""
+
+    status = 415
+    code = "unsupported_media_type"
+
+
+class Unprocessable(ApiError):
+    """Well-formed, but it cannot be accepted as it is."""
+
+    status = 422
+    code = "invalid"
+
+
+class InvalidName(Unprocessable):
+    """A name outside the safe alphabet: whoever clones it would write where he should not, or crash."""
+
+    code = "invalid_name"
+
+
+class HashMismatch(Unprocessable):
+    """An id of 64 hex digits that is not the SHA-256 of what it names."""
+
+    code = "hash_mismatch"
+
+    def __init__(self, kind: str, given: str, computed: str) -> None:
+        super().__init__(
+            f"{kind} {given} does not match its content, which hashes to {computed}; nothing was stored, send it again"
+        )
+
+
+class MissingReference(Unprocessable):
+    """Ids that the push leans on but that are neither in it nor in the repository."""
+
+    code = "missing_reference"
+
+    def __init__(self, kind: str, missing: Iterable[str]) -> None:
+        super().__init__(f"{kind} {some(missing)} neither pushed nor stored here; push again with everything included")
+
+
+class BranchClash(Unprocessable):
+    """A branch name that is a directory of another: a clone keeps branches as files and could not write both."""
+
+    code = "branch_clash"
+
+    def __init__(self, branch: str, other: str) -> None:
+        super().__init__(
+            f"branch {branch} cannot stand beside {other}: one is a folder of the other; choose another name"
+        )
+
+
+class RateLimited(ApiError):
+    """The allowance of this class of requests is used up for the running minute."""
+
+    status = 429
+    code = "rate_limited"
+
+    def __init__(self, limit_class: str, limit: int, retry_after_seconds: int) -> None:
+        self.retry_after_seconds = retry_after_seconds
+        super().__init__(f"more than {limit} {limit_class} requests in a minute; try again in {retry_after_seconds} s")
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Whole seconds until the window ends."""
+        return {"Retry-After": str(self.retry_after_seconds)}
+
+
+class Internal(ApiError):
+    """Our fault. The message names the request id and nothing else."""
+
+    def __init__(self, request_id: str) -> None:
+        super().__init__(f"the hub failed; report request {request_id} to whoever runs it")
+
+
+class Damaged(ApiError):
+    """A row or a byte range that an accepted push left behind cannot be read back. Never answered with less."""
+
+    code = "damaged"
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"this repository is damaged: {what} is gone; tell whoever runs the hub")
+
+
+class Unavailable(ApiError):
+    """The store throttled, timed out or failed. Every request is safe to repeat."""
+
+    status = 503
+    code = "unavailable"
+
+    def __init__(self, message: str = "the store did not answer; nothing is lost, send the same request again") -> None:
+        super().__init__(message)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """A pause long enough for a throttled partition to recover."""
+        return {"Retry-After": "2"}
+
+
+def some(ids: Iterable[str], shown: int = 2) -> str:
+    """The first few ids of a list and how many more there are, for a message: `ab…, cd… and 7 more`."""
+    listed = sorted(ids)
+    rest = len(listed) - shown
+    return ", ".join(listed[:shown]) + (f" and {rest} more" if rest > 0 else "")

@@ -1,0 +1,33 @@
+"""How ids are derived from what they name. All are SHA-256 in lower-case hex.
+
+    object    the content, no header
+    snapshot  NUL-joined `path NUL object_id` pairs, sorted by code point (which is UTF-8 byte order)
+    commit    NUL-joined sorted parents, snapshot id, message, committed_at; NUL between the four
+
+NUL separates, so a message or path that holds one could make two different records hash alike: they are
+refused before they come here. The order of two parents is not covered; duplicates are kept.
+"""
+
+from collections.abc import Iterable, Mapping
+from hashlib import sha256
+
+NUL = "\x00"
+
+
+def object_id(content: bytes) -> str:
+    """The id of these bytes."""
+    return sha256(content).hexdigest()
+
+
+def snapshot_id(manifest: Mapping[str, str]) -> str:
+    """The id of a manifest, path → object id. The empty manifest has the id of the empty object."""
+    return _digest(NUL.join(sorted(f"{path}{NUL}{oid}" for path, oid in manifest.items())))
+
+
+def commit_id(parents: Iterable[str], snapshot_id: str | None, message: str, committed_at: str) -> str:
+    """The id of a commit. `committed_at` is the record's own text, never a parsed time."""
+    return _digest(NUL.join((NUL.join(sorted(parents)), snapshot_id or "", message, committed_at)))
+
+
+def _digest(text: str) -> str:
+    return sha256(text.encode()).hexdigest()

@@ -1,0 +1,95 @@
+"""Branches: the only rows that change. Moving one is the commit point of a push.
+
+A clone keeps each branch as a file of that name, so `a` and `a/b` must never both exist, also when two
+pushes create them in the same moment. No transaction is needed for that: whoever creates `a/b` first marks
+the folder `a`, in the very row that a branch `a` would have, on condition that it is not a branch; and
+whoever creates `a` does so on condition that it is not marked. A mark older than any request can live does
+not count, so a folder whose branches are gone can become a branch again.
+"""
+
+from dataclasses import dataclass
+
+from shared.errors import BranchClash
+from shared.metadata import keys
+from shared.metadata.table import Lost, Row, Table
+from shared.model import Location, Place, Ref
+from shared.names import folders
+from shared.tasks import all_of
+
+MARK_SECONDS = 15 * 60
+"""Longer than any request lives: the longest that Lambda allows."""
+
+_ABSENT = "attribute_not_exists(#head) AND ( attribute_not_exists(#marked_at) OR #marked_at < :long_ago )"
+_UNCHANGED = "#head = :expected"
+_NOT_A_BRANCH = "attribute_not_exists(#head)"
+
+
+class Moved(Exception):
+    """The branch is not where it was believed to be; `current` is where it is, None if it is gone."""
+
+    def __init__(self, current: Ref | None) -> None:
+        self.current = current
+        super().__init__("the branch has moved")
+
+
+@dataclass(frozen=True, slots=True)
+class Refs:
+    """The branches of every repository."""
+
+    table: Table
+
+    async def all(self, repo_id: str) -> dict[str, Ref]:
+        """Every branch of a repository, by name, sorted."""
+        rows = await self.table.query_all(keys.refs(repo_id), keys.REF)
+        refs = [_ref(str(row["sk"]).removeprefix(keys.REF), row) for row in rows if "head" in row]
+        return {ref.branch: ref for ref in refs}
+
+    async def mark_folders(self, repo_id: str, branch: str, now: int) -> None:
+        """Keep the folders of a branch that is about to be created from becoming branches themselves.
+
+        Raises BranchClash if one already is.
+        """
+
+        async def mark(folder: str) -> None:
+            try:
+                await self.table.update(keys.ref(repo_id, folder), {"marked_at": now}, _NOT_A_BRANCH, {})
+            except Lost as lost:
+                raise BranchClash(branch, folder) from lost
+
+        await all_of(mark(folder) for folder in folders(branch))
+
+    async def swap(self, repo_id: str, new: Ref, expected: Ref | None, *, by: str, now: int) -> None:
+        """Move a branch from `expected` (None: create it) to `new`: the commit point of a push.
+
+        Raises Moved with the ref that stands there, unless that already is `new`: then an earlier try of
+        ours arrived after all. Raises BranchClash if branches have been created below this name.
+        """
+        row: Row = {
+            "head": new.head.commit_id,
+            "generation": new.head.generation,
+            "lane": new.head.lane,
+            "snapshot_at": str(new.snapshot_at or ""),
+            "updated_at": now,
+            "updated_by": by,
+        }
+        key = keys.ref(repo_id, new.branch)
+        try:
+            if expected is None:
+                await self.table.update(key, row, _ABSENT, {"long_ago": now - MARK_SECONDS})
+            else:
+                await self.table.update(key, row, _UNCHANGED, {"expected": expected.head.commit_id})
+        except Lost as lost:
+            current = _ref(new.branch, lost.row) if lost.row and "head" in lost.row else None
+            if current is None and lost.row and "marked_at" in lost.row:
+                raise BranchClash(new.branch, f"{new.branch}/…") from lost
+            if current is None or current.head.commit_id != new.head.commit_id:
+                raise Moved(current) from lost
+
+
+def _ref(branch: str, row: Row) -> Ref:
+    snapshot_at = str(row["snapshot_at"])
+    return Ref(
+        branch,
+        Place(str(row["head"]), int(str(row["generation"])), str(row["lane"])),
+        Location.parse(snapshot_at) if snapshot_at else None,
+    )

@@ -1,0 +1,243 @@
+"""One DynamoDB table in few verbs. `get` returns a row or None; `put_new` says who was first; `find` and
+`put` take care of batches and of what DynamoDB leaves unprocessed.
+
+Reads are strongly consistent: an acknowledged push must be seen by the next request. What AWS calls an
+error becomes one of ours here, and nowhere else in `metadata`.
+"""
+
+import asyncio
+import random
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from shared.errors import Unavailable
+from shared.metadata.keys import Key
+from shared.tasks import all_of
+
+if TYPE_CHECKING:
+    from types_aiobotocore_dynamodb import DynamoDBClient
+
+Value = str | int | bytes | list[str]
+Row = Mapping[str, Value]
+"""A row's attributes, keys included. Numbers are whole."""
+
+GET_BATCH = 100
+PUT_BATCH = 25
+ATTEMPTS = 8
+"""How often what DynamoDB left unprocessed is asked again, waiting 25 ms, then twice as long, up to 1.6 s."""
+
+T = TypeVar("T")
+
+
+class Lost(Exception):
+    """A condition did not hold. `row` is what stands there instead, from the failed write itself."""
+
+    def __init__(self, row: Row | None) -> None:
+        self.row = row
+        super().__init__("the condition did not hold")
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Part of a partition, in order. `last` is the sort key to go on after; None at the end."""
+
+    rows: list[Row]
+    last: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table with the string keys `pk` and `sk` (`CounterTable` has only `pk` and uses only `add`)."""
+
+    client: "DynamoDBClient"
+    name: str
+
+    async def get(self, key: Key) -> Row | None:
+        """The row, or None."""
+        with translated():
+            reply = await self.client.get_item(TableName=self.name, Key=_key(key), ConsistentRead=True)
+        return _decode(reply["Item"]) if "Item" in reply else None
+
+    async def find(self, keys: Collection[Key]) -> list[Row]:
+        """The rows that exist, in no order. One call for every 100 keys, all at once."""
+        parts = await all_of(self._get_batch(part) for part in split(list(dict.fromkeys(keys)), GET_BATCH))
+        return [row for part in parts for row in part]
+
+    async def put(self, rows: Sequence[tuple[Key, Row]]) -> None:
+        """Write rows without a condition. One call for every 25, all at once; keys must be distinct."""
+        await all_of(self._put_batch(part) for part in split(rows, PUT_BATCH))
+
+    async def put_new(self, key: Key, row: Row) -> Row | None:
+        """Write the row unless there is one. Returns None if it was new, else the row that was first."""
+        try:
+            with translated():
+                await self.client.put_item(
+                    TableName=self.name,
+                    Item=_item(key, row),
+                    ConditionExpression="attribute_not_exists(pk)",
+                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
+                )
+        except Lost as lost:
+            return lost.row
+        return None
+
+    async def update(self, key: Key, row: Row, condition: str, values: Row) -> None:
+        """Set these attributes if the condition holds. Raises Lost with the row that made it fail.
+
+        In `condition`, attributes are written `#name` and must be among `row`'s or `values`'; `values`
+        are written `:name`.
+        """
+        names = {f"#{name}": name for name in row} | {
+            word: word[1:] for word in condition.replace("(", " ").replace(")", " ").split() if word.startswith("#")
+        }
+        with translated():
+            await self.client.update_item(
+                TableName=self.name,
+                Key=_key(key),
+                UpdateExpression="SET " + ", ".join(f"#{name} = :set_{name}" for name in row),
+                ConditionExpression=condition,
+                ExpressionAttributeNames=names,
+                ExpressionAttributeValues={
+                    **{f":set_{name}": _encode(value) for name, value in row.items()},
+                    **{f":{name}": _encode(value) for name, value in values.items()},
+                },
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+            )
+
+    async def add(self, pk: str, expires_at: int) -> int:
+        """Count one more under `pk`, in a row that expires at this epoch second. Returns the count."""
+        with translated():
+            reply = await self.client.update_item(
+                TableName=self.name,
+                Key={"pk": {"S": pk}},
+                UpdateExpression="ADD #hits :one SET expires_at = :expires",
+                ExpressionAttributeNames={"#hits": "hits"},
+                ExpressionAttributeValues={":one": {"N": "1"}, ":expires": {"N": str(expires_at)}},
+                ReturnValues="UPDATED_NEW",
+            )
+        return int(reply["Attributes"]["hits"]["N"])
+
+    async def query(
+        self,
+        pk: str,
+        *,
+        prefix: str = "",
+        between: tuple[str, str] | None = None,
+        limit: int | None = None,
+        newest_first: bool = False,
+        after: str | None = None,
+    ) -> Page:
+        """One page of a partition: at most 1 MB, or `limit` rows. Goes on after the sort key `after`."""
+        condition, values = "pk = :pk", {":pk": {"S": pk}}
+        if between:
+            condition += " AND sk BETWEEN :low AND :high"
+            values |= {":low": {"S": between[0]}, ":high": {"S": between[1]}}
+        elif prefix:
+            condition += " AND begins_with(sk, :prefix)"
+            values[":prefix"] = {"S": prefix}
+        options: dict[str, Any] = {"Limit": limit} if limit else {}
+        if after:
+            options["ExclusiveStartKey"] = _key((pk, after))
+        with translated():
+            reply = await self.client.query(
+                TableName=self.name,
+                KeyConditionExpression=condition,
+                ExpressionAttributeValues=values,
+                ConsistentRead=True,
+                ScanIndexForward=not newest_first,
+                **options,
+            )
+        last = reply.get("LastEvaluatedKey")
+        return Page([_decode(item) for item in reply["Items"]], last["sk"]["S"] if last else None)
+
+    async def query_all(self, pk: str, prefix: str) -> list[Row]:
+        """Every row of a partition whose sort key begins so, page after page."""
+        page = await self.query(pk, prefix=prefix)
+        rows = page.rows
+        while page.last:
+            page = await self.query(pk, prefix=prefix, after=page.last)
+            rows += page.rows
+        return rows
+
+    async def _get_batch(self, keys: Sequence[Key]) -> list[Row]:
+        rows: list[Row] = []
+        request: Any = {self.name: {"Keys": [_key(key) for key in keys], "ConsistentRead": True}}
+        for pause in _pauses():
+            with translated():
+                reply = await self.client.batch_get_item(RequestItems=request)
+            rows += [_decode(item) for item in reply["Responses"].get(self.name, [])]
+            request = reply.get("UnprocessedKeys")
+            if not request:
+                return rows
+            await asyncio.sleep(pause)
+        raise Unavailable()
+
+    async def _put_batch(self, rows: Sequence[tuple[Key, Row]]) -> None:
+        request: Any = {self.name: [{"PutRequest": {"Item": _item(key, row)}} for key, row in rows]}
+        for pause in _pauses():
+            with translated():
+                reply = await self.client.batch_write_item(RequestItems=request)
+            request = reply.get("UnprocessedItems")
+            if not request:
+                return
+            await asyncio.sleep(pause)
+        raise Unavailable()
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turns a failed condition into Lost, and every other failure of the store into Unavailable."""
+    try:
+        yield
+    except ClientError as error:
+        if error.response["Error"]["Code"] == "ConditionalCheckFailedException":
+            item: Any = error.response.get("Item")
+            raise Lost(_decode(item) if item else None) from error
+        raise Unavailable() from error
+    except (TimeoutError, BotoCoreError, OSError) as error:
+        raise Unavailable() from error
+
+
+def split(items: Sequence[T], size: int) -> Iterable[Sequence[T]]:
+    """The items in runs of at most `size`."""
+    return (items[start : start + size] for start in range(0, len(items), size))
+
+
+def _pauses() -> Iterator[float]:
+    return (0.025 * 2 ** min(n, 6) * random.uniform(0.5, 1.0) for n in range(ATTEMPTS))  # noqa: S311
+
+
+def _key(key: Key) -> Any:
+    return {"pk": {"S": key[0]}, "sk": {"S": key[1]}}
+
+
+def _item(key: Key, row: Row) -> Any:
+    return {**_key(key), **{name: _encode(value) for name, value in row.items()}}
+
+
+def _encode(value: Value) -> Any:
+    if isinstance(value, str):
+        return {"S": value}
+    if isinstance(value, int):
+        return {"N": str(value)}
+    if isinstance(value, bytes):
+        return {"B": value}
+    return {"L": [{"S": text} for text in value]}
+
+
+def _decode(item: Mapping[str, Any]) -> Row:
+    return {name: _value(typed) for name, typed in item.items()}
+
+
+def _value(typed: Mapping[str, Any]) -> Value:
+    ((kind, value),) = typed.items()
+    if kind == "N":
+        return int(value)
+    if kind == "L":
+        return [element["S"] for element in value]
+    text: str | bytes = value
+    return text

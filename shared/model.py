@@ -1,0 +1,124 @@
+"""The hub's nouns as frozen values. No I/O, no rules beyond what a type can say."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Kind(StrEnum):
+    """What an id names. The value is the letter of its index partitions and pack entries."""
+
+    OBJECT = "O"
+    SNAPSHOT = "S"
+    COMMIT = "C"
+
+
+class Scope(StrEnum):
+    """What a token lets its owner do."""
+
+    READ = "read"
+    WRITE = "write"
+
+
+class Visibility(StrEnum):
+    """Who may read a repository: anybody, or its owner."""
+
+    PUBLIC = "public"
+    PRIVATE = "private"
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """An object in quarantine whose content was found to be what its id promises; `etag` says which content."""
+
+    object_id: str
+    etag: str
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who sent a request, by a token that was good."""
+
+    subject: str
+    scope: Scope
+
+
+@dataclass(frozen=True, slots=True)
+class Repo:
+    """A repository's row. `repo_id` is empty for one that its owner's first write will create."""
+
+    owner: str
+    slug: str
+    repo_id: str = ""
+    visibility: Visibility = Visibility.PUBLIC
+    domain: str = "code"
+    default_branch: str = "main"
+    description: str = ""
+    deleted: bool = False
+
+    @property
+    def is_born(self) -> bool:
+        """Whether it has a row. The unborn one reads as empty everywhere: no key begins with its id."""
+        return bool(self.repo_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a commit's row lies: its lane, and its generation (1 for a root, else 1 + its parents' greatest)."""
+
+    commit_id: str
+    generation: int
+    lane: str
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """Where bytes lie: `length` bytes at `offset` of a pack, or, with an empty `pack`, a loose object."""
+
+    pack: str
+    offset: int
+    length: int
+
+    @property
+    def is_loose(self) -> bool:
+        """Whether the bytes are an S3 object of their own."""
+        return not self.pack
+
+    def __str__(self) -> str:
+        return f"{self.pack}:{self.offset}:{self.length}"
+
+    @classmethod
+    def parse(cls, text: str) -> "Location":
+        """The inverse of `str`."""
+        pack, offset, length = text.split(":")
+        return cls(pack, int(offset), int(length))
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """A branch and the commit it points at; `snapshot_at` spares the reader of a head one look-up."""
+
+    branch: str
+    head: Place
+    snapshot_at: Location | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A commit's row in its lane: its edges, and the record itself or where it lies.
+
+    `record` is the zlib-compressed msgpack of the commit as it came; None when it is too large for a row
+    and lies at `record_at`. `snapshot_at` is None for a commit without a stored snapshot.
+    """
+
+    place: Place
+    parents: tuple[Place, ...]
+    snapshot_id: str | None = None
+    snapshot_at: Location | None = None
+    record: bytes | None = None
+    record_at: Location | None = None
+
+    @property
+    def commit_id(self) -> str:
+        """The id of the commit."""
+        return self.place.commit_id

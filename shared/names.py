@@ -1,0 +1,120 @@
+"""Which names are safe. The hub is its users' only protection: the stock client writes branches and ids
+to files of those names unchecked, and manifest paths into its working tree.
+
+Every rule here refuses something that was seen to make a clone crash or write outside its folder.
+"""
+
+import re
+from collections.abc import Iterable
+
+from shared.errors import BranchClash, InvalidName
+
+DIGEST_LENGTH = 64
+BRANCH_CHARACTERS = 255
+COMPONENT_BYTES = 255
+PATH_BYTES = 4096
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_OPAQUE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
+_MISTYPED_DIGEST = re.compile(r"sha256:.*|.{63,65}|.*[0-9A-Fa-f]{60}.*")
+_REPO_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_BAD_PATH_SHAPE = re.compile(r"\\|^/|/$|//|(?:^|/)\.\.?(?:/|$)")
+_BAD_BRANCH_SHAPE = re.compile(r"\\|\.\.|//|^/|/$|(?:^|/)\.|\.(?:/|$)")
+# HFS+ drops these when it compares names, so `.g<200c>it` is `.git` on a Mac.
+_IGNORED_ON_HFS = re.compile(r"[\u200c-\u200f\u202a-\u202e\u206a-\u206f\ufeff]")
+_MAYBE_PRIVATE = re.compile(r"git|muse|[^\x00-\x7f]", re.IGNORECASE)
+_PRIVATE_FOLDERS = {".muse", ".git", "git~1", "muse~1"}
+
+
+def is_digest(value: str) -> bool:
+    """Whether this is 64 lower-case hex digits: an id that is verified against its content."""
+    return _DIGEST.fullmatch(value) is not None
+
+
+def is_id(value: str) -> bool:
+    """Whether this may name an object, snapshot or commit: a digest, or a short opaque id.
+
+    What looks like a digest gone wrong (upper case, a digit too few or too many, a `sha256:` prefix) is
+    neither: it would be stored without proof under a name that promises one.
+    """
+    if is_digest(value):
+        return True
+    return _OPAQUE.fullmatch(value) is not None and _MISTYPED_DIGEST.fullmatch(value) is None
+
+
+def check_id(value: str, kind: str) -> str:
+    """The id itself. Raises InvalidName with the kind of thing it should have named."""
+    if not is_id(value):
+        raise InvalidName(f"{_shown(value)} is not a {kind} id: 64 lower-case hex digits are expected")
+    return value
+
+
+def is_repo_name(value: str) -> bool:
+    """Whether this may be an owner's handle or a repository's slug in a URL."""
+    return _REPO_NAME.fullmatch(value) is not None
+
+
+def check_branch(name: str) -> str:
+    """The branch name itself. Raises InvalidName saying what is wrong with it."""
+    if not 1 <= len(name) <= BRANCH_CHARACTERS:
+        raise InvalidName(f"a branch name has 1 to {BRANCH_CHARACTERS} characters, this one has {len(name)}")
+    if _CONTROL.search(name) or _BAD_BRANCH_SHAPE.search(name):
+        raise InvalidName(
+            f"branch name {_shown(name)} is unsafe: no control characters, backslashes, empty parts,"
+            " '..', or parts that begin or end with a dot"
+        )
+    if any(len(part.encode()) > COMPONENT_BYTES for part in name.split("/")):
+        raise InvalidName(f"a part of branch name {_shown(name)} is longer than {COMPONENT_BYTES} bytes")
+    return name
+
+
+def check_no_branch_clash(name: str, existing: Iterable[str]) -> None:
+    """Raises BranchClash if `name` is a folder of an existing branch or lies in one."""
+    for other in existing:
+        if other.startswith(name + "/") or name.startswith(other + "/"):
+            raise BranchClash(name, other)
+
+
+def folders(name: str) -> list[str]:
+    """The proper prefixes of a name at its slashes: `a/b/c` → `a`, `a/b`."""
+    parts = name.split("/")
+    return ["/".join(parts[:n]) for n in range(1, len(parts))]
+
+
+def check_paths(paths: Iterable[str]) -> None:
+    """Raises InvalidName for the first path of a manifest that a checkout could not, or must not, write."""
+    seen = set(paths)
+    for path in seen:
+        _check_path(path)
+    for path in seen:
+        if "/" in path and (clash := next((f for f in folders(path) if f in seen), None)):
+            raise InvalidName(f"path {_shown(clash)} is a file and also a folder of {_shown(path)}")
+
+
+def _check_path(path: str) -> None:
+    if not path or len(path.encode()) > PATH_BYTES:
+        raise InvalidName(f"a path has 1 to {PATH_BYTES} bytes; {_shown(path)} does not")
+    if _CONTROL.search(path) or _BAD_PATH_SHAPE.search(path):
+        raise InvalidName(
+            f"path {_shown(path)} is unsafe: relative paths only,"
+            " no control characters, backslashes, empty parts, '.' or '..'"
+        )
+    for part in path.split("/"):
+        if len(part.encode()) > COMPONENT_BYTES:
+            raise InvalidName(f"a part of path {_shown(path)} is longer than {COMPONENT_BYTES} bytes")
+    if _MAYBE_PRIVATE.search(path):
+        for part in path.split("/"):
+            _check_private(part, path)
+
+
+def _check_private(part: str, path: str) -> None:
+    # Windows drops trailing dots and spaces, and what follows a colon names a stream of the same file.
+    plain = _IGNORED_ON_HFS.sub("", part).split(":")[0].rstrip(". ").casefold()
+    if plain in _PRIVATE_FOLDERS:
+        raise InvalidName(f"path {_shown(path)} would write into a clone's own {plain} folder")
+
+
+def _shown(text: str) -> str:
+    """A hostile string, made fit for one line of an error message."""
+    return ascii(text if len(text) <= 80 else text[:79] + "…")

@@ -1,0 +1,100 @@
+"""The bytes of repositories: packs, loose objects, and the quarantine of presigned uploads."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from hashlib import sha256
+
+from shared import packs
+from shared.errors import Damaged, HashMismatch, Unavailable
+from shared.model import Location, Upload
+from shared.objects.bucket import Bucket, Changed, NoSuchKey
+from shared.packs import Pack, Span
+from shared.tasks import all_of
+
+LOOSE_BYTES = 1024 * 1024
+"""Above this an object is stored under its own key: a pack that held it would be read for little else."""
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectStore:
+    """Where bytes go and come from. Which of them are visible is for the index to say."""
+
+    bucket: Bucket
+
+    async def put_pack(self, repo_id: str, pack: Pack) -> None:
+        """Make a pack durable."""
+        await self.bucket.put(_pack_key(repo_id, pack.name), pack.data)
+
+    async def put_loose(self, repo_id: str, object_id: str, content: bytes) -> None:
+        """Make a large object durable under its own key."""
+        await self.bucket.put_new(_loose_key(repo_id, object_id), content)
+
+    async def read_packed(self, repo_id: str, locations: Collection[Location]) -> dict[Location, bytes]:
+        """The bytes at these places in packs; neighbours are read in one request, all requests at once.
+
+        Raises Damaged if a pack is gone or too short.
+        """
+        parts = await all_of(self._read_span(repo_id, span) for span in packs.plan(at for at in locations if at.length))
+        empty = {at: b"" for at in locations if not at.length}
+        return empty | {location: data for part in parts for location, data in part}
+
+    async def read_loose(self, repo_id: str, object_id: str, location: Location) -> bytes:
+        """A loose object. Raises Damaged if it is gone or has another size."""
+        try:
+            data = await self.bucket.get(_loose_key(repo_id, object_id))
+        except NoSuchKey:
+            raise Damaged(f"object {object_id}") from None
+        if len(data) != location.length:
+            raise Damaged(f"a part of object {object_id}")
+        return data
+
+    async def presigned_put(self, repo_id: str, object_id: str, ttl_seconds: int) -> str:
+        """Where a client may put an object that it has yet to prove."""
+        return await self.bucket.presigned_put(_upload_key(repo_id, object_id), ttl_seconds)
+
+    async def check_upload(self, repo_id: str, object_id: str) -> Upload | None:
+        """What lies in quarantine under this id, read and hashed; None if nothing was uploaded.
+
+        Raises HashMismatch for content that has another digest.
+        """
+        try:
+            etag, length, chunks = await self.bucket.stream(_upload_key(repo_id, object_id))
+        except NoSuchKey:
+            return None
+        digest = sha256()
+        async for chunk in chunks:
+            digest.update(chunk)
+        if digest.hexdigest() != object_id:
+            raise HashMismatch("uploaded object", object_id, digest.hexdigest())
+        return Upload(object_id, etag, length)
+
+    async def accept_upload(self, repo_id: str, upload: Upload) -> Location:
+        """Copy what was checked, and nothing else, to its place: the upload URL is still good.
+
+        Raises Unavailable if something else has been uploaded since.
+        """
+        object_id = upload.object_id
+        try:
+            await self.bucket.copy(_upload_key(repo_id, object_id), _loose_key(repo_id, object_id), upload.etag)
+        except (NoSuchKey, Changed):
+            raise Unavailable(f"object {object_id} was uploaded again while it was checked; push again") from None
+        return Location("", 0, upload.length)
+
+    async def _read_span(self, repo_id: str, span: Span) -> list[tuple[Location, bytes]]:
+        try:
+            data = await self.bucket.get(_pack_key(repo_id, span.pack), span.start, span.stop)
+        except NoSuchKey:
+            raise Damaged(f"pack {span.pack}") from None
+        return list(span.cut(data))
+
+
+def _pack_key(repo_id: str, name: str) -> str:
+    return f"repos/{repo_id}/packs/{name}"
+
+
+def _loose_key(repo_id: str, object_id: str) -> str:
+    return f"repos/{repo_id}/objects/{object_id}"
+
+
+def _upload_key(repo_id: str, object_id: str) -> str:
+    return f"uploads/{repo_id}/{object_id}"

@@ -1,0 +1,105 @@
+"""Many small things as one S3 object that describes itself.
+
+    offset        bytes      what
+    0             8          MAGIC
+    8             …          the entries, one after the other, as they are
+    …             n          the index: msgpack list of [kind, id, offset, length]
+    end - 16      8          n, big-endian
+    end - 8       8          MAGIC again: a pack cut short does not end with it
+
+An entry is an object's bytes, or the msgpack of a snapshot's or commit's record. A pack is named by the
+SHA-256 of its bytes, so writing it twice is writing it once, and every row that points into it can be
+rebuilt from it alone.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+
+import msgpack
+
+from shared.errors import Damaged
+from shared.model import Kind, Location
+
+MAGIC = b"PIERIA\x00\x01"
+TAIL = 16
+
+GAP = 64 * 1024
+"""Bytes worth reading for nothing to save a request: at 100 MB/s they take less than 1 ms of S3's 20."""
+RANGE = 8 * 1024 * 1024
+"""The most bytes asked for at once: larger spans are read in parallel."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pack:
+    """A pack ready to be stored, and where in it each entry lies."""
+
+    name: str
+    data: bytes
+    locations: Mapping[tuple[Kind, str], Location]
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """One range to read from one pack: bytes `start` to `stop`, holding these entries."""
+
+    pack: str
+    start: int
+    stop: int
+    locations: tuple[Location, ...]
+
+    def cut(self, data: bytes) -> Iterable[tuple[Location, bytes]]:
+        """The entries in the bytes that were read. Raises Damaged if there are too few."""
+        if len(data) != self.stop - self.start:
+            raise Damaged(f"a part of pack {self.pack}")
+        for location in self.locations:
+            begin = location.offset - self.start
+            yield location, data[begin : begin + location.length]
+
+
+def build(entries: Iterable[tuple[Kind, str, bytes]]) -> Pack:
+    """A pack of these entries, in this order. Ids must be distinct within a kind."""
+    pieces, index, offset = [MAGIC], [], len(MAGIC)
+    for kind, entry_id, data in entries:
+        pieces.append(data)
+        index.append((kind.value, entry_id, offset, len(data)))
+        offset += len(data)
+    packed_index: bytes = msgpack.packb(index)
+    pieces += [packed_index, len(packed_index).to_bytes(8, "big"), MAGIC]
+    data = b"".join(pieces)
+    name = sha256(data).hexdigest()
+    return Pack(name, data, {(Kind(k), i): Location(name, o, n) for k, i, o, n in index})
+
+
+def read_index(name: str, data: bytes) -> dict[tuple[Kind, str], Location]:
+    """Where each entry of a whole pack lies. Raises Damaged for anything but a whole pack."""
+    try:
+        size = int.from_bytes(data[-TAIL:-8], "big")
+        if data[:8] != MAGIC or data[-8:] != MAGIC or len(data) < len(MAGIC) + size + TAIL:
+            raise ValueError
+        index = msgpack.unpackb(data[-TAIL - size : -TAIL], raw=False)
+        end = len(data) - TAIL - size
+        found = {(Kind(kind), entry_id): Location(name, offset, n) for kind, entry_id, offset, n in index}
+        if any(not len(MAGIC) <= at.offset <= at.offset + at.length <= end for at in found.values()):
+            raise ValueError
+        return found
+    except (ValueError, TypeError) as error:
+        raise Damaged(f"the index of pack {name}") from error
+
+
+def plan(locations: Iterable[Location]) -> list[Span]:
+    """The fewest sensible reads for these packed entries: neighbours in one range, far ones apart."""
+    spans: list[Span] = []
+    group: list[Location] = []
+    stop = 0
+    for at in sorted(set(locations), key=lambda at: (at.pack, at.offset, at.length)):
+        fits = group and at.pack == group[0].pack and at.offset <= stop + GAP
+        if not fits or max(stop, at.offset + at.length) - group[0].offset > RANGE:
+            if group:
+                spans.append(Span(group[0].pack, group[0].offset, stop, tuple(group)))
+            group, stop = [], 0
+        group.append(at)
+        stop = max(stop, at.offset + at.length)
+    if group:
+        spans.append(Span(group[0].pack, group[0].offset, stop, tuple(group)))
+    return spans

@@ -1,0 +1,147 @@
+"""The shape of every request: the protocol on one page. Replies are plain maps, built where they are known.
+
+Shapes are strict: a text is a text, a flag is `true` or `false`. Keys that are not named here are ignored
+at the top and in a bundle, and kept as they are inside a record. Counts above the limits are refused whole.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from shared.errors import TooLarge, Unprocessable
+
+OBJECTS = 1_000
+COMMITS = 10_000
+SNAPSHOTS = 10_000
+FILTER_IDS = 50_000
+PRESIGN_IDS = 10_000
+HAVES = 100_000
+WANTS = 10_000
+NEGOTIATE_IDS = 256
+MANIFEST_ENTRIES = 50_000
+
+Ids = list[str]
+Record = dict[str, Any]
+
+
+class Message(BaseModel):
+    """What every request is: strict types, unknown keys ignored."""
+
+    model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
+
+
+class FilterObjects(Message):
+    """Which of these does the hub lack?"""
+
+    object_ids: Annotated[Ids, Field(max_length=FILTER_IDS)] = []
+
+
+class Presign(Message):
+    """Places to put large objects. Reading is done through fetch, so `get` is not offered."""
+
+    object_ids: Annotated[Ids, Field(max_length=PRESIGN_IDS)] = []
+    direction: Literal["put"] = "put"
+    ttl_seconds: Annotated[int, Field(ge=30, le=3600)] = 3600
+
+
+class WireObject(Message):
+    """One object with its bytes."""
+
+    object_id: str
+    content: bytes
+
+
+class PushObjects(Message):
+    """A batch of content-addressed bytes."""
+
+    objects: Annotated[list[WireObject], Field(max_length=OBJECTS)] = []
+
+
+class WireBundle(Message):
+    """What a push carries. Records are maps here; `bundle.check` reads them."""
+
+    commits: Annotated[list[Record], Field(max_length=COMMITS)] = []
+    snapshots: Annotated[list[Record], Field(max_length=SNAPSHOTS)] = []
+    objects: Annotated[list[WireObject], Field(max_length=OBJECTS)] = []
+    branch_heads: dict[str, str] = {}
+
+
+class Push(Message):
+    """Commits and snapshots, and the branch that shall point at them."""
+
+    bundle: WireBundle
+    branch: str
+    force: bool = False
+
+
+class Negotiate(Message):
+    """Which of these commits do we share?"""
+
+    want: Annotated[Ids, Field(max_length=NEGOTIATE_IDS)] = []
+    have: Annotated[Ids, Field(max_length=NEGOTIATE_IDS)] = []
+
+
+class Fetch(Message):
+    """Everything reachable from `want` and not from `have`."""
+
+    want: Annotated[Ids, Field(max_length=WANTS)] = []
+    have: Annotated[Ids, Field(max_length=HAVES)] = []
+
+
+class CommitRecord(BaseModel):
+    """The known fields of a commit. Those that are absent get these defaults; unknown ones stay."""
+
+    model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
+
+    commit_id: str
+    repo_id: str = ""
+    branch: str = ""
+    snapshot_id: str | None = None
+    message: str = ""
+    committed_at: str = ""
+    parent_commit_id: str | None = None
+    parent2_commit_id: str | None = None
+    author: str = ""
+    metadata: dict[str, str] = {}
+    structured_delta: dict[str, Any] | None = None
+    sem_ver_bump: str = "none"
+    breaking_changes: list[str] = []
+    agent_id: str = ""
+    model_id: str = ""
+    toolchain_id: str = ""
+    prompt_hash: str = ""
+    signature: str = ""
+    signer_key_id: str = ""
+    format_version: int = 1
+    reviewed_by: list[str] = []
+    test_runs: int = 0
+
+
+COMMIT_DEFAULTS: Mapping[str, Any] = {
+    name: field.default for name, field in CommitRecord.model_fields.items() if not field.is_required()
+}
+
+
+class SnapshotRecord(BaseModel):
+    """The known fields of a snapshot: its manifest maps path → object id."""
+
+    model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
+
+    snapshot_id: str
+    manifest: Annotated[dict[str, str], Field(max_length=MANIFEST_ENTRIES)]
+    created_at: str = ""
+
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def parse(shape: type[M], value: Any, what: str = "the body") -> M:
+    """A value in the shape it should have. Raises Unprocessable, or TooLarge for a list over its limit."""
+    try:
+        return shape.model_validate(value)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=True, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])[:80]
+        text = f"{what}{f', at {where}' if where else ''}: {first['msg']}"
+        raise (TooLarge if first["type"] == "too_long" else Unprocessable)(text) from error

@@ -1,0 +1,55 @@
+"""One embedded AWS and one pair of tables for the whole run: repositories are islands, so an owner of its own
+is all the isolation a test needs."""
+
+import itertools
+import json
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from infra import stack
+from infra.embedded_aws import EmbeddedAws
+from shared import settings
+
+NAMES = {"HubTable": "hub", "CounterTable": "counters", "Bucket": "pieria-bytes"}
+
+_owners = itertools.count()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def aws() -> Iterator[EmbeddedAws]:
+    """The environment of a Lambda function, with an AWS that is nowhere else."""
+    for name in [name for name in os.environ if name.startswith(("AWS_", "PIERIA_"))]:
+        del os.environ[name]
+    with EmbeddedAws() as running:
+        os.environ.update(
+            AWS_ENDPOINT_URL=running.url,
+            AWS_ACCESS_KEY_ID="test",
+            AWS_SECRET_ACCESS_KEY="test",
+            AWS_DEFAULT_REGION="us-east-1",
+            AWS_EC2_METADATA_DISABLED="true",
+            PIERIA_HUB_TABLE=NAMES["HubTable"],
+            PIERIA_COUNTER_TABLE=NAMES["CounterTable"],
+            PIERIA_BUCKET=NAMES["Bucket"],
+            PIERIA_SIGNING_KEYS=json.dumps({"old": "o" * 32, "new": "n" * 32}),
+            PIERIA_PUSH_TO_CREATE="on",
+            PIERIA_LOG_LEVEL="WARNING",
+        )
+        stack.create(running.url, NAMES)
+        yield running
+
+
+@pytest.fixture
+def owner() -> str:
+    """A handle that no other test uses."""
+    return f"owner{next(_owners)}"
+
+
+@pytest.fixture
+def configured(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    """Settings that differ for one test: set `PIERIA_*` on this, before the first call."""
+    settings.load.cache_clear()
+    yield monkeypatch
+    monkeypatch.undo()
+    settings.load.cache_clear()

@@ -1,0 +1,1 @@
+"""Tests of `functions/`, one file for each it has."""

@@ -1,0 +1,1 @@
+"""Tests of `infra/`, one file for each it has."""

@@ -1,0 +1,266 @@
+"""The house keeps its own rules: who may import whom, and what no file may contain."""
+
+import ast
+import inspect
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from shared import errors
+
+ROOT = Path(__file__).parent.parent
+MAX_LINES = 400
+
+# ── Arrows ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+PURE = "bundle codec dag ids model names packs tasks wire"
+
+LAWS = {
+    # who, and all beneath it: what it may import of shared/, what of other people's packages
+    "functions":        ("actions errors http metadata model names wire", "fastapi"),
+    "shared.http":      ("auth codec errors log metadata model names ratelimit settings stores tasks wire",
+                         "fastapi mangum pydantic starlette"),
+    "shared.actions":   (f"actions errors metadata objects stores {PURE}", "pydantic"),
+    "shared.stores":    ("errors metadata model objects settings",
+                         "aioboto3 aiobotocore botocore types_aiobotocore_dynamodb types_aiobotocore_s3"),
+    "shared.auth":      ("errors metadata model names settings", "jwt"),
+    "shared.ratelimit": ("errors metadata.counters model names settings", ""),
+    "shared.metadata":  ("metadata codec errors ids model names packs tasks",
+                         "boto3 botocore types_aiobotocore_dynamodb"),
+    "shared.objects":   ("objects codec errors ids model names packs tasks",
+                         "aiohttp boto3 botocore types_aiobotocore_s3"),
+    "shared.settings":  ("", "pydantic"),
+    "shared.log":       ("", "structlog"),
+    "shared.errors":    ("", ""),
+    "shared.__init__":  ("", ""),
+} | {f"shared.{module}": (f"errors {PURE}", "msgpack pydantic") for module in PURE.split()}  # fmt: skip
+"""What is not written here is forbidden, the standard library apart: a function cannot name another function,
+nor `shared` anything above it."""
+
+GATES = {"os": "shared.settings", "time": "shared.http"}
+"""Where the world outside comes in: the environment and the clock. Below, both are arguments."""
+
+
+def module_name(path: Path) -> str:
+    """`shared/dag.py` → `shared.dag`; a package is `shared.metadata.__init__`."""
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts)
+
+
+def is_module(name: str) -> bool:
+    """Whether the house has a file or a folder of that dotted name."""
+    path = ROOT.joinpath(*name.split("."))
+    return path.with_suffix(".py").is_file() or (path / "__init__.py").is_file()
+
+
+def imports(module: str, source: str) -> Iterator[tuple[int, str]]:
+    """(line, dotted name) of every import, wherever it stands; `from shared import dag` is `shared.dag`."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            folder = module.split(".")[: -node.level] if node.level else []
+            base = ".".join([*folder, *(node.module or "").split(".")]).rstrip(".")
+            for alias in node.names:
+                inner = f"{base}.{alias.name}"
+                yield node.lineno, inner if is_module(inner) else base
+
+
+def beneath(name: str, tops: list[str]) -> bool:
+    """Whether a dotted name is one of `tops` or lies beneath one."""
+    return any(name == top or name.startswith(f"{top}.") for top in tops)
+
+
+def breaches(module: str, source: str) -> list[str]:
+    """The imports of a module that its law does not allow, as `file:line: what`."""
+    law = next((law for who, law in LAWS.items() if beneath(module, [who])), None)
+    place = module.replace(".", "/") + ".py"
+    if law is None:
+        return [f"{place}:1: has no law; give it a line in LAWS"]
+    house, others = law
+    allowed = [f"shared.{name}" for name in house.split()] + others.split()
+    allowed += [name for name in sys.stdlib_module_names if GATES.get(name, module) == module]
+    return [
+        f"{place}:{line}: may not import {name}"
+        for line, name in imports(module, source)
+        if not beneath(name, allowed)
+    ]
+
+
+def python_files(*folders: str) -> list[Path]:
+    """Every Python file of these top-level folders."""
+    return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
+
+
+def test_arrows_point_inward() -> None:
+    found = [
+        breach
+        for path in python_files("functions", "shared")
+        for breach in breaches(module_name(path), path.read_text())
+    ]
+    assert not found, "\n" + "\n".join(found)
+
+
+@pytest.mark.parametrize(
+    ("module", "line"),
+    [
+        ("functions.refs", "import boto3"),
+        ("functions.refs", "from functions.push import router"),
+        ("functions.refs", "from functions import push"),
+        ("functions.refs", "from shared import objects"),
+        ("functions.refs", "from . import push"),
+        ("shared.http", "from shared import actions"),
+        ("shared.actions.push", "from fastapi import Request"),
+        ("shared.actions.push", "import time"),
+        ("shared.actions.push", "from os import environ"),
+        ("shared.actions.push", "def late():\n    import botocore.exceptions"),
+        ("shared.metadata.refs", "from shared.objects import __doc__"),
+        ("shared.objects.bucket", "from ..metadata import __doc__"),
+        ("shared.objects.bucket", "from shared.actions import __doc__"),
+        ("shared.auth", "import fastapi"),
+        ("shared.dag", "from shared.metadata import __doc__"),
+        ("shared.errors", "from shared import names"),
+        ("shared.errors", "import pydantic"),
+        ("shared.settings", "import tests"),
+        ("shared.stores", "import infra"),
+        ("shared.nowhere", ""),
+    ],
+)
+def test_a_breach_is_seen(module: str, line: str) -> None:
+    assert len(breaches(module, line)) == 1
+
+
+@pytest.mark.parametrize(
+    ("module", "line"),
+    [
+        ("functions.refs", "from fastapi import APIRouter\nfrom shared import errors\nimport shared.wire"),
+        ("shared.actions.push", "from shared.actions import __doc__\nfrom . import __doc__\nimport asyncio"),
+        ("shared.metadata.table", "from botocore.exceptions import ClientError"),
+        ("shared.dag", "from shared import model\nfrom shared.errors import ApiError"),
+        ("shared.settings", "import os"),
+        ("shared.errors", "from typing import ClassVar"),
+    ],
+)
+def test_what_is_allowed_is_no_breach(module: str, line: str) -> None:
+    assert breaches(module, line) == []
+
+
+# ── Rooms ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_every_package_says_what_it_is() -> None:
+    packages = [
+        path
+        for path in python_files("functions", "shared", "infra", "tests", "bench")
+        if path.stem == "__init__"
+    ]
+    mute = [
+        str(path.relative_to(ROOT)) for path in packages if not ast.get_docstring(ast.parse(path.read_text()))
+    ]
+    assert mute == []
+
+
+def test_every_folder_of_modules_is_a_package() -> None:
+    folders = {path.parent for path in python_files("functions", "shared", "infra", "tests", "bench")}
+    assert [str(folder) for folder in folders if not (folder / "__init__.py").exists()] == []
+
+
+def test_functions_is_flat_and_each_ends_in_its_handler() -> None:
+    for path in python_files("functions"):
+        assert path.parent == ROOT / "functions", f"{path} is not flat"
+        if path.stem == "__init__":
+            continue
+        last = ast.parse(path.read_text()).body[-1]
+        targets = last.targets if isinstance(last, ast.Assign) else [getattr(last, "target", None)]
+        assert [getattr(target, "id", None) for target in targets] == ["handler"], (
+            f"{path} ends in something else"
+        )
+
+
+def test_no_module_is_long() -> None:
+    lengths = {
+        module_name(path): len(path.read_text().splitlines())
+        for path in python_files("functions", "shared", "infra")
+    }
+    assert {name: lines for name, lines in lengths.items() if lines > MAX_LINES} == {}
+
+
+def test_nothing_is_put_where_things_without_a_name_go() -> None:
+    drawer = re.compile(r"(^|[._])(utils?|helpers?|commons?|managers?|misc)([._]|$)")
+    names = [module_name(path) for path in python_files("functions", "shared", "infra", "tests", "bench")]
+    assert [name for name in names if drawer.search(name)] == []
+
+
+# ── Words ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def error_codes() -> list[str]:
+    """The code of every error that can be answered: all but the root of the tree."""
+    classes = [
+        found
+        for _, found in inspect.getmembers(errors, inspect.isclass)
+        if found.__module__ == errors.__name__
+    ]
+    assert [found.__name__ for found in classes if not issubclass(found, errors.ApiError)] == []
+    return [
+        found.code for found in classes if issubclass(found, errors.ApiError) and found is not errors.ApiError
+    ]
+
+
+def test_every_error_has_a_status_of_failure() -> None:
+    for found in vars(errors).values():
+        if inspect.isclass(found) and issubclass(found, errors.ApiError):
+            assert 400 <= found.status <= 599, found.__name__
+
+
+def test_every_error_has_a_code_of_its_own() -> None:
+    codes = error_codes()
+    assert sorted(codes) == sorted(set(codes))
+    assert [code for code in codes if not re.fullmatch(r"[a-z]+(_[a-z]+)*", code)] == []
+
+
+def test_the_readme_lists_every_error_code() -> None:
+    readme = (ROOT / "README.md").read_text()
+    assert [code for code in error_codes() if f"`{code}`" not in readme] == []
+
+
+def test_the_readme_says_why_each_dependency_is_there() -> None:
+    readme = (ROOT / "README.md").read_text().lower()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    names = [re.split(r"[^a-z0-9_-]", dependency.lower())[0] for dependency in project["dependencies"]]
+    assert [name for name in names if not re.search(rf"\b{re.escape(name)}\b", readme)] == []
+
+
+# ── Traces of one machine ───────────────────────────────────────────────────────────────────────────────────
+
+
+def project_files() -> list[Path]:
+    """Every file that git tracks or would track."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a checkout")
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    return [path for name in listed.split("\0") if name and (path := ROOT / name).is_file()]
+
+
+def test_no_file_knows_the_machine_it_was_written_on() -> None:
+    somebodys = re.compile(r"(?<![\w.~])/(work|root|home|Users)/")
+    found = [
+        f"{path.relative_to(ROOT)}:{number}: {line.strip()[:80]}"
+        for path in project_files()
+        for number, line in enumerate(path.read_text(errors="replace").splitlines(), 1)
+        if somebodys.search(line)
+    ]
+    assert not found, "\n" + "\n".join(found)
+
+
+def test_the_lock_file_names_versions_and_digests_only() -> None:
+    line = re.compile(
+        r"[a-z0-9._-]+==\S+( ; [^\\]+)?( \\)?|    --hash=sha256:[0-9a-f]{64}( \\)?|( {4})?#(?!.*://).*|"
+    )
+    lock = (ROOT / "requirements.lock").read_text().splitlines()
+    assert [text for text in lock if not line.fullmatch(text)] == []
