@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from shared import codec, http, wire
+from shared import http, wire
 from shared.actions import fetch
 from shared.http import Access
 
@@ -16,9 +16,7 @@ async def post_fetch(request: Request, access: Annotated[Access, Depends(http.ma
     """`commits`, `snapshots`, `objects` and all `branch_heads`."""
     message = await http.body(request, wire.Fetch)
     fetched = await fetch.fetch(access.stores, access.repo, message)
-    if http.wants_msgpack(request):
-        return Response(fetch.in_msgpack(fetched), media_type=codec.MSGPACK)
-    return Response(fetch.in_json(fetched), media_type=codec.JSON)
+    return http.reply_encoded(request, lambda: fetch.in_msgpack(fetched), lambda: fetch.in_json(fetched))
 
 
 app = http.create_app(router)

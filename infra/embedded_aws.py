@@ -8,16 +8,21 @@ Requests are carried out one at a time: moto under threads lets two callers win 
 """
 
 import http.server
+import logging
 import socket
 import socketserver
+import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Self
 
 from infra.emulator import Answer, Effect, Emulator, admitted, effect, refusal, written_table
 from infra.journal import Journal, JournalError, Request
+
+log = logging.getLogger(__name__)
 
 COMPACT_ABOVE = 2000
 """A journal of fewer requests is not worth rewriting: it is replayed in a few seconds."""
@@ -31,6 +36,7 @@ class EmbeddedAws:
 
     def __init__(self) -> None:
         self._emulator = Emulator()
+        self._closed = False
         self._journal: Journal | None = None
         self._unkept: frozenset[str] = frozenset()
         self._server = _Server(self)
@@ -49,6 +55,7 @@ class EmbeddedAws:
         self._server.shutdown()
         self._server.server_close()
         with _one_at_a_time:
+            self._closed = True
             self._emulator.close()
 
     def keep(self, journal: Journal, *, unkept_tables: Iterable[str]) -> None:
@@ -68,7 +75,7 @@ class EmbeddedAws:
                         f"{answer.status} {answer.body[:200].decode(errors='replace')}"
                     )
             needed = self._emulator.contents_requests(self._unkept)
-            if len(journal) > max(COMPACT_ABOVE, 2 * needed):
+            if journal.requests > max(COMPACT_ABOVE, 2 * needed):
                 journal.rewrite(self._emulator.contents(self._unkept))
             self._journal = journal
 
@@ -79,12 +86,12 @@ class EmbeddedAws:
             return decided
         journal, does = self._journal, effect(decided)
         if journal is None:
-            with _one_at_a_time:
+            with self._turn():
                 return self._emulator.call(decided)
         if does is Effect.STRUCTURE:
             return refusal(decided, 501, "NotImplemented", "This AWS keeps only rows and objects: edit the template")
         try:
-            with _one_at_a_time:
+            with self._turn():
                 answer = self._emulator.call(decided)
                 if does is Effect.CONTENTS and answer.ok and written_table(decided) not in self._unkept:
                     journal.append(decided)
@@ -94,6 +101,14 @@ class EmbeddedAws:
         except JournalError as error:
             return refusal(decided, 500, "InternalError", str(error))
         return answer
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        with _one_at_a_time:
+            if self._closed:
+                # The journal may be closed by now, and its file descriptor another file's.
+                raise ConnectionError("closed")
+            yield
 
 
 class _Server(socketserver.ThreadingTCPServer):
@@ -124,7 +139,9 @@ class _Server(socketserver.ThreadingTCPServer):
                 continue
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Nothing: a client that went away is no news here, and failures of moto are logged where they happen."""
+        """Log what went wrong in here. A client that went away is no news."""
+        if not isinstance(sys.exception(), ConnectionError):
+            log.exception("a request to the embedded AWS failed")
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):

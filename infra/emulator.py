@@ -226,7 +226,8 @@ class Emulator:
         """How many requests `contents` holds, counted without making them."""
         tables = [table for name, table in self._tables().items() if name not in without_tables]
         batches = sum(math.ceil(len(table) / BATCH_WRITE_ITEMS) for table in tables)
-        return batches + sum(len(list(bucket.keys)) for bucket in self._buckets().values())
+        keys = itertools.chain.from_iterable(bucket.keys.values() for bucket in self._buckets().values())
+        return batches + sum(isinstance(key, FakeKey) for key in keys)
 
     def _tables(self) -> dict[str, Table]:
         return dynamodb_backends[self._account][_REGION].tables

@@ -76,14 +76,16 @@ class Journal:
         os.close(self._fd)
         os.close(self._lock)
 
-    def __len__(self) -> int:
-        return self._count
-
     def __iter__(self) -> Iterator[Request]:
         with self._path.open("rb") as file:
             for _, head, body in _records(file, self._path):
                 method, target, headers = json.loads(head)
                 yield Request(method, target, headers, body)
+
+    @property
+    def requests(self) -> int:
+        """How many there are. (Not `len`: an empty journal would be false.)"""
+        return self._count
 
     @property
     def end(self) -> int:

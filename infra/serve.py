@@ -4,6 +4,9 @@ One process: the app of all endpoints, on an embedded AWS whose writes are journ
 they are acknowledged. The folder holds `journal`, `lock` and `signing-keys.json`, and outlives any kind of stop.
 """
 
+# Annotations stay text, so that a Python that is too old gets as far as being told so.
+from __future__ import annotations
+
 import argparse
 import asyncio
 import errno
@@ -16,16 +19,20 @@ import socket
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 
+PYTHON = (3, 11)
 OWNER = "me"
 TOKEN_SECONDS = 30 * 24 * 3600
+SECRET_BYTES = 32
+"""The least that HS256 asks for (RFC 7518, 3.2)."""
 GRACE_SECONDS = 5
 """How long requests under way may take to end after Ctrl-C."""
 OPEN_FILES = 65_536
 """moto keeps a file open for each object above 5 MiB; the usual limit is 1,024, or 256."""
 
-TABLES_AND_BUCKET = {"HubTable": "pieria-hub", "CounterTable": "pieria-counters", "Bucket": "pieria"}
+NAMES = {"HubTable": "pieria-hub", "CounterTable": "pieria-counters", "Bucket": "pieria"}
 """Logical id in template.yaml → name here. The names are in the journal: another name is another hub."""
 
 
@@ -40,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
         # uvicorn puts its own in place while it serves, ends in order, and then calls these.
         signal.signal(number, lambda *_: sys.exit(0))
     try:
-        _check_python()
+        _check_python(sys.version_info[:2])
         with _listening(options.host, options.port) as listener:
             _serve(listener, options.data)
     except Unable as problem:
@@ -57,40 +64,43 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _check_python() -> None:
-    if sys.version_info < (3, 11):
-        raise Unable(f"Python 3.11 or newer is needed, this is {sys.version.split()[0]}: start it with a newer one")
+def _check_python(found: tuple[int, ...]) -> None:
+    if found < PYTHON:
+        raise Unable(f"Python 3.11 or newer is needed, this is {found[0]}.{found[1]}: start it with a newer one")
 
 
 def _listening(host: str, port: int) -> socket.socket:
+    if not 0 <= port <= 65_535:
+        raise Unable(f"{port} is not a port: choose one from 1024 to 65535")
     try:
-        listener = socket.create_server((host, port), backlog=128)
-    except OverflowError:
-        raise Unable(f"{port} is not a port: choose one from 1024 to 65535") from None
+        return socket.create_server((host, port), backlog=128)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise Unable(f"port {port} is in use: stop what listens there, or choose another with --port") from None
         raise Unable(f"cannot listen on {host}:{port} ({error.strerror}): choose another --host or --port") from None
-    listener.set_inheritable(False)
-    return listener
 
 
 def _serve(listener: socket.socket, data: Path) -> None:
+    _forget_users_aws()
+    # Late: moto opens a boto3 session on import, and must not find the user's.
+    from infra import stack
     from infra.embedded_aws import EmbeddedAws
     from infra.journal import Journal, JournalError
 
     _raise_file_limit()
-    try:
-        with Journal(data) as journal, EmbeddedAws() as aws:
+    with ExitStack() as closing:
+        try:
+            journal = closing.enter_context(Journal(data))
             keys = signing_keys(data)
-            os.environ.update(_environment(aws.url, keys))
-            _make_stack(aws.url)
-            aws.keep(journal, unkept_tables=[TABLES_AND_BUCKET["CounterTable"]])
-            _run_app(listener, keys, data)
-    except JournalError as error:
-        raise Unable(str(error)) from None
-    except OSError as error:
-        raise Unable(f"cannot write to {data} ({error.strerror}): choose another folder with --data") from None
+            aws = closing.enter_context(EmbeddedAws())
+            _set_environment(aws.url, keys)
+            stack.create(aws.url, NAMES)
+            aws.keep(journal, unkept_tables=[NAMES["CounterTable"]])
+        except JournalError as error:
+            raise Unable(str(error)) from None
+        except OSError as error:
+            raise Unable(f"cannot use {data} ({error.strerror}): choose another folder with --data") from None
+        _run_app(listener, keys, data)
 
 
 def _raise_file_limit() -> None:
@@ -103,16 +113,19 @@ def _raise_file_limit() -> None:
 def signing_keys(data: Path) -> dict[str, str]:
     """The keys in the data folder: key id → secret, oldest first. Makes one at the first start."""
     path = data / "signing-keys.json"
+    if not path.exists():
+        _write_private(path, json.dumps({"local": secrets.token_hex(SECRET_BYTES)}) + "\n")
     try:
         keys = json.loads(path.read_text())
-    except FileNotFoundError:
-        keys = {"local": secrets.token_hex(32)}
-        _write_private(path, json.dumps(keys) + "\n")
     except ValueError:
         keys = None
-    if not isinstance(keys, dict) or not keys:
-        raise Unable(f"{path} is not a JSON object of keys: mend it, or remove it and log in again")
+    if not (isinstance(keys, dict) and keys and all(_is_secret(secret) for secret in keys.values())):
+        raise Unable(f"{path} is not a JSON object of signing keys: mend it, or remove it and log in again")
     return keys
+
+
+def _is_secret(value: object) -> bool:
+    return isinstance(value, str) and len(value) >= SECRET_BYTES
 
 
 def _write_private(path: Path, text: str) -> None:
@@ -126,26 +139,30 @@ def _write_private(path: Path, text: str) -> None:
     fresh.rename(path)
 
 
-def _environment(aws_url: str, keys: Mapping[str, str]) -> dict[str, str]:
-    """What `shared.settings` and botocore read: where AWS is, and that it is ours."""
-    return {
-        "AWS_ENDPOINT_URL": aws_url,
-        "AWS_REGION": "us-east-1",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_ACCESS_KEY_ID": "local",
-        "AWS_SECRET_ACCESS_KEY": "local",
-        "PIERIA_HUB_TABLE": TABLES_AND_BUCKET["HubTable"],
-        "PIERIA_COUNTER_TABLE": TABLES_AND_BUCKET["CounterTable"],
-        "PIERIA_BUCKET": TABLES_AND_BUCKET["Bucket"],
-        "PIERIA_SIGNING_KEYS": json.dumps(dict(keys)),
-        "PIERIA_PUSH_TO_CREATE": "on",
-    }
+def _forget_users_aws() -> None:
+    """A profile, or an endpoint for S3 alone, would lead to his real account; a proxy would be asked for 127.0.0.1."""
+    for name in list(os.environ):
+        if name.startswith("AWS_") or name.lower().endswith("_proxy"):
+            del os.environ[name]
+    os.environ.update(
+        AWS_CONFIG_FILE=os.devnull,
+        AWS_SHARED_CREDENTIALS_FILE=os.devnull,
+        AWS_DEFAULT_REGION="us-east-1",
+        AWS_ACCESS_KEY_ID="local",
+        AWS_SECRET_ACCESS_KEY="local",  # noqa: S106 (the embedded AWS takes any)
+    )
 
 
-def _make_stack(aws_url: str) -> None:
-    from infra import stack
-
-    stack.create(aws_url, TABLES_AND_BUCKET)
+def _set_environment(aws_url: str, keys: Mapping[str, str]) -> None:
+    """What `shared.settings` reads, and where botocore finds AWS."""
+    os.environ.update(
+        AWS_ENDPOINT_URL=aws_url,
+        PIERIA_HUB_TABLE=NAMES["HubTable"],
+        PIERIA_COUNTER_TABLE=NAMES["CounterTable"],
+        PIERIA_BUCKET=NAMES["Bucket"],
+        PIERIA_SIGNING_KEYS=json.dumps(dict(keys)),
+        PIERIA_PUSH_TO_CREATE="on",
+    )
 
 
 def _run_app(listener: socket.socket, keys: Mapping[str, str], data: Path) -> None:

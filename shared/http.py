@@ -131,19 +131,18 @@ async def body(request: Request, shape: type[B], max_bytes: int = ID_LIST_BYTES)
     return wire.parse(shape, value)
 
 
-def wants_msgpack(request: Request) -> bool:
-    """Whether the caller reads msgpack; without a word about it he gets JSON."""
-    return codec.accepts_msgpack(request.headers.get("accept", ""))
-
-
-def reply(request: Request, value: dict[str, Any], status: int = 200) -> Response:
+def reply(request: Request, value: dict[str, Any]) -> Response:
     """A reply in the caller's format."""
-    as_msgpack = wants_msgpack(request)
-    return Response(
-        codec.encode(value, as_msgpack=as_msgpack),
-        status_code=status,
-        media_type=codec.MSGPACK if as_msgpack else codec.JSON,
+    return reply_encoded(
+        request, lambda: codec.encode(value, as_msgpack=True), lambda: codec.encode(value, as_msgpack=False)
     )
+
+
+def reply_encoded(request: Request, in_msgpack: Callable[[], bytes], in_json: Callable[[], bytes]) -> Response:
+    """A reply whose body is made in whichever format the caller reads; without a word about it, in JSON."""
+    if codec.accepts_msgpack(request.headers.get("accept", "")):
+        return Response(in_msgpack(), media_type=codec.MSGPACK)
+    return Response(in_json(), media_type=codec.JSON)
 
 
 class Edge:

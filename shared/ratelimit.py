@@ -42,9 +42,7 @@ async def hit(counters: Counters, allowance: Limit, subject: str, now: float) ->
     """
     window, passed = divmod(int(now), WINDOW_SECONDS)
     try:
-        count = await counters.hit(
-            f"{allowance.limit_class}#{subject}#{window}", expires_at=(window + 2) * WINDOW_SECONDS
-        )
+        count = await counters.hit(allowance.limit_class, subject, window, expires_at=(window + 2) * WINDOW_SECONDS)
     except Unavailable:
         return
     if count > allowance.requests:

@@ -14,7 +14,7 @@ from shared import codec, names, wire
 from shared.actions import walk
 from shared.dag import Difference
 from shared.errors import CommitNotFound, Damaged, TooLarge
-from shared.model import Kind, Location, Node, Repo
+from shared.model import Location, Node, Repo
 from shared.stores import Stores
 from shared.tasks import all_of, pair
 
@@ -46,8 +46,10 @@ async def fetch(stores: Stores, repo: Repo, request: wire.Fetch) -> Fetched:
     want = [names.check_id(commit_id, "commit") for commit_id in dict.fromkeys(request.want)]
     have = {commit_id for commit_id in request.have if names.is_id(commit_id)}
     looked_up = have if len(have) <= SHORT_LIST else set[str]()
-    refs, places = await pair(stores.refs.all(repo.repo_id), stores.index.places(repo.repo_id, looked_up.union(want)))
-    places |= {ref.head.commit_id: ref.head for ref in refs.values()}
+    refs, known = await pair(
+        stores.refs.all(repo.repo_id), stores.index.known(repo.repo_id, commits=looked_up.union(want))
+    )
+    places = known.commits | {ref.head.commit_id: ref.head for ref in refs.values()}
     if unknown := [commit_id for commit_id in want if commit_id not in places]:
         raise CommitNotFound(unknown)
 
@@ -125,7 +127,7 @@ async def _objects(stores: Stores, repo: Repo, object_ids: Set[str], room: int) 
 
     An opaque id may name what was never sent; a digest was proven when its snapshot was accepted.
     """
-    locations = await stores.index.locations(repo.repo_id, Kind.OBJECT, object_ids)
+    locations = (await stores.index.known(repo.repo_id, objects=object_ids)).objects
     if lost := [i for i in object_ids - locations.keys() if names.is_digest(i)]:
         raise Damaged(f"object {lost[0]}")
     _check_size(sum(at.length + ENVELOPE_BYTES for at in locations.values()), room)

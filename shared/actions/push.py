@@ -42,11 +42,11 @@ SWAPS = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
-    """What the repository already holds of what a push names."""
+class Held:
+    """What the repository holds of what a push names, as it was when the push came."""
 
     refs: dict[str, Ref]
-    places: dict[str, Place]
+    commits: dict[str, Place]
     snapshots: dict[str, Location]
     objects: dict[str, Location]
 
@@ -60,75 +60,100 @@ async def push(stores: Stores, repo: Repo, request: wire.Push, *, by: str, now: 
     """
     bundle = bundles.check(request)
     head = bundle.head(request)
-    known = await _known(stores, repo, bundle, head)
-    current = known.refs.get(request.branch)
-    names.check_no_branch_clash(request.branch, known.refs)
-    _check_connected(bundle, head, known)
-    await _check_same(stores, repo, bundle, known)
-    if not request.force:
-        await _check_fast_forward(stores, repo, bundle, known, head, current)
-    uploads = await _check_objects(stores, repo, bundle, known)
-
-    repo = await stores.repos.born(repo, now)
-    nodes = await _write(stores, repo, request.branch, bundle, known, uploads, now)
-    at_head = nodes.get(head)
-    new = (
-        Ref(request.branch, known.places[head])
-        if at_head is None
-        else Ref(request.branch, at_head.place, at_head.snapshot_at)
-    )
-    await _swap(stores, repo, bundle, known, new, current, force=request.force, by=by, now=now)
-
-    heads = {name: ref.head.commit_id for name, ref in known.refs.items()} | {new.branch: head}
+    held = await _held(stores, repo, bundle, head)
+    try:
+        new = await _accept(stores, repo, request, bundle, head, held, by=by, now=now)
+    except NotFastForward:
+        true = [i for i in bundle.commits if i not in held.commits and names.is_digest(i)]
+        await _remember(stores, repo, by, true, now)
+        raise
+    heads = {name: ref.head.commit_id for name, ref in held.refs.items()} | {new.branch: head}
     return {"ok": True, "message": f"{new.branch} is at {head}", "branch_heads": heads, "remote_head": head}
 
 
-async def _known(stores: Stores, repo: Repo, bundle: Bundle, head: str) -> Known:
+async def _accept(
+    stores: Stores, repo: Repo, request: wire.Push, bundle: Bundle, head: str, held: Held, *, by: str, now: int
+) -> Ref:
+    """Steps 3 to 8. Returns the branch as it is now."""
+    current = held.refs.get(request.branch)
+    names.check_no_branch_clash(request.branch, held.refs)
+    _check_connected(bundle, head, held)
+    changed = await _changed(stores, repo, bundle, held, force=request.force)
+    if not request.force:
+        await _check_fast_forward(stores, repo, bundle, held, head, current)
+    uploads = await _check_objects(stores, repo, bundle, held)
+
+    repo = await stores.repos.born(repo, now)
+    nodes = await _write(stores, repo, request.branch, bundle, held, changed, uploads, now)
+    node = nodes.get(head)
+    new = Ref(request.branch, node.place, node.snapshot_at) if node else Ref(request.branch, held.commits[head])
+    await _swap(stores, repo, bundle, held, new, current, force=request.force, by=by, now=now)
+    return new
+
+
+async def _held(stores: Stores, repo: Repo, bundle: Bundle, head: str) -> Held:
     """Step 2, all at once."""
     named = _named_objects(bundle)
-    commits = bundle.commits.keys() | bundle.outside_parents() | {head}
-    snapshots = bundle.snapshots.keys() | bundle.named_snapshots()
-    objects = bundle.objects.keys() | (named if len(named) <= FEW_OBJECTS else set())
-    index = stores.index
-    (refs, places), (snapshots_at, objects_at) = await pair(
-        pair(stores.refs.all(repo.repo_id), index.places(repo.repo_id, commits)),
-        pair(
-            index.locations(repo.repo_id, Kind.SNAPSHOT, snapshots),
-            index.locations(repo.repo_id, Kind.OBJECT, objects),
+    refs, known = await pair(
+        stores.refs.all(repo.repo_id),
+        stores.index.known(
+            repo.repo_id,
+            commits=bundle.commits.keys() | bundle.outside_parents() | {head},
+            snapshots=bundle.snapshots.keys() | bundle.named_snapshots(),
+            objects=bundle.objects.keys() | (named if len(named) <= FEW_OBJECTS else set()),
         ),
     )
     # The refs may be a moment newer than the index.
-    places |= {ref.head.commit_id: ref.head for ref in refs.values()}
-    return Known(refs, places, snapshots_at, objects_at)
+    commits = known.commits | {ref.head.commit_id: ref.head for ref in refs.values()}
+    return Held(refs, commits, known.snapshots, known.objects)
 
 
-def _check_connected(bundle: Bundle, head: str, known: Known) -> None:
+async def _remember(stores: Stores, repo: Repo, by: str, commit_ids: list[str], now: int) -> None:
+    """So that the pull which follows a refusal finds its commits acknowledged. A courtesy: it may fail."""
+    if commit_ids:
+        try:
+            await stores.counters.remember_refused(repo.repo_id, by, commit_ids, now)
+        except Unavailable:
+            return
+
+
+def _check_connected(bundle: Bundle, head: str, held: Held) -> None:
     """Every parent, and every snapshot that can prove itself, is in the push or in the repository."""
-    if head not in bundle.commits and head not in known.places:
+    if head not in bundle.commits and head not in held.commits:
         raise MissingReference("commit", [head])
-    if unknown := bundle.outside_parents() - known.places.keys():
+    if unknown := bundle.outside_parents() - held.commits.keys():
         raise MissingReference("parent commit", unknown)
-    new = (commit for i, commit in bundle.commits.items() if i not in known.places)
+    new = (commit for i, commit in bundle.commits.items() if i not in held.commits)
     named = {commit.snapshot_id for commit in new if commit.snapshot_id and names.is_digest(commit.snapshot_id)}
-    if unknown := named - bundle.snapshots.keys() - known.snapshots.keys():
+    if unknown := named - bundle.snapshots.keys() - held.snapshots.keys():
         raise MissingReference("snapshot", unknown)
 
 
-async def _check_same(stores: Stores, repo: Repo, bundle: Bundle, known: Known) -> None:
-    """A commit that is sent again is the one that is stored. Digests have proven it already."""
-    again = [known.places[i] for i in bundle.commits if i in known.places and not names.is_digest(i)]
+async def _changed(stores: Stores, repo: Repo, bundle: Bundle, held: Held, *, force: bool) -> set[str]:
+    """Commits that are stored already but get a row of their own again, in this push's lane.
+
+    A record that is sent again never replaces the first: what is not hashed of it may differ, and the first
+    stays. But a forced push replaces a branch's history by its own, records included: those that differ from
+    the stored ones, and what stands on them in the bundle, are written beside the first ones.
+    Raises Unprocessable if the hashed fields differ, as they can under an opaque id.
+    """
+    again = [i for i in bundle.commits if i in held.commits and (force or not names.is_digest(i))]
     if not again:
-        return
-    nodes = await stores.commits.get(repo.repo_id, again)
+        return set()
+    nodes = await stores.commits.get(repo.repo_id, [held.commits[i] for i in again])
     large = await stores.objects.read_packed(repo.repo_id, {n.record_at for n in nodes.values() if n.record_at})
-    for commit_id, node in nodes.items():
-        stored, sent = codec.unpack_record(commit_record(node, large)), bundle.commits[commit_id].record
+    changed: set[str] = set()
+    for commit_id in again:  # parents come first
+        stored, sent = codec.unpack_record(commit_record(nodes[commit_id], large)), bundle.commits[commit_id].record
         if any(stored.get(field) != sent.get(field) for field in HASHED_FIELDS):
             raise Unprocessable(f"commit {commit_id} is stored here with other contents; give the new one its own id")
+        if stored != sent or not changed.isdisjoint(bundle.commits[commit_id].parents):
+            changed.add(commit_id)
+    return changed if force else set()
 
 
 async def _check_fast_forward(
-    stores: Stores, repo: Repo, bundle: Bundle, known: Known, head: str, current: Ref | None
+    stores: Stores, repo: Repo, bundle: Bundle, held: Held, head: str, current: Ref | None
 ) -> None:
     """The branch's head is the new head or an ancestor of it, through the bundle and through stored history.
 
@@ -143,7 +168,7 @@ async def _check_fast_forward(
         if commit_id == target:
             return
         if commit_id not in bundle.commits:
-            outside.append(known.places[commit_id])
+            outside.append(held.commits[commit_id])
             continue
         fresh = [p for p in bundle.commits[commit_id].parents if p not in reached]
         reached.update(fresh)
@@ -154,16 +179,16 @@ async def _check_fast_forward(
         raise NotFastForward(current.branch, target)
 
 
-async def _check_objects(stores: Stores, repo: Repo, bundle: Bundle, known: Known) -> list[Upload]:
+async def _check_objects(stores: Stores, repo: Repo, bundle: Bundle, held: Held) -> list[Upload]:
     """Every object of every new manifest is in the push, in the repository, or truly in quarantine.
 
     Returns what has to be taken out of quarantine. Raises MissingReference, or HashMismatch for a false upload.
     """
-    named = _named_objects(bundle, known.snapshots.keys())
-    missing = named - bundle.objects.keys() - known.objects.keys()
+    named = _named_objects(bundle, held.snapshots.keys())
+    missing = named - bundle.objects.keys() - held.objects.keys()
     if missing and len(_named_objects(bundle)) > FEW_OBJECTS:  # they were too many for step 2
-        missing -= await _objects_of_parents(stores, repo, bundle, known)
-        missing -= (await stores.index.locations(repo.repo_id, Kind.OBJECT, missing)).keys()
+        missing -= await _objects_of_parents(stores, repo, bundle, held)
+        missing -= (await stores.index.known(repo.repo_id, objects=missing)).objects.keys()
     checked = await all_of(stores.objects.check_upload(repo.repo_id, object_id) for object_id in missing)
     found = [upload for upload in checked if upload]
     if absent := missing - {upload.object_id for upload in found}:
@@ -171,33 +196,44 @@ async def _check_objects(stores: Stores, repo: Repo, bundle: Bundle, known: Know
     return found
 
 
-async def _objects_of_parents(stores: Stores, repo: Repo, bundle: Bundle, known: Known) -> set[str]:
+async def _objects_of_parents(stores: Stores, repo: Repo, bundle: Bundle, held: Held) -> set[str]:
     """The objects of the stored commits that the new ones stand on: what is listed there needs no proof."""
-    parents = {p for i, c in bundle.commits.items() if i not in known.places for p in c.parents} - bundle.commits.keys()
-    at_heads = {ref.head.commit_id: ref.snapshot_at for ref in known.refs.values() if ref.snapshot_at}
-    rows = await stores.commits.get(repo.repo_id, [known.places[p] for p in parents if p not in at_heads])
+    parents = {p for i, c in bundle.commits.items() if i not in held.commits for p in c.parents} - bundle.commits.keys()
+    at_heads = {ref.head.commit_id: ref.snapshot_at for ref in held.refs.values() if ref.snapshot_at}
+    rows = await stores.commits.get(repo.repo_id, [held.commits[p] for p in parents if p not in at_heads])
     manifests = {at for p in parents if (at := at_heads.get(p) or rows[p].snapshot_at)}
     records = await stores.objects.read_packed(repo.repo_id, manifests)
     return {object_id for record in records.values() for object_id in manifest(record).values()}
 
 
 async def _write(
-    stores: Stores, repo: Repo, branch: str, bundle: Bundle, known: Known, uploads: list[Upload], now: int
+    stores: Stores,
+    repo: Repo,
+    branch: str,
+    bundle: Bundle,
+    held: Held,
+    changed: Set[str],
+    uploads: list[Upload],
+    now: int,
 ) -> dict[str, Node]:
     """Steps 5 to 7. Returns the new commits' rows by id."""
-    snapshots = {i: s for i, s in bundle.snapshots.items() if i not in known.snapshots}
-    commits = {i: codec.pack_record(c.record) for i, c in bundle.commits.items() if i not in known.places}
+    snapshots = {i: s for i, s in bundle.snapshots.items() if i not in held.snapshots}
+    commits = {
+        i: codec.pack_record(c.record) for i, c in bundle.commits.items() if i not in held.commits or i in changed
+    }
     parcel = Parcel.of(
-        {i: content for i, content in bundle.objects.items() if i not in known.objects},
+        {i: content for i, content in bundle.objects.items() if i not in held.objects},
         # Small commits lie in their rows; here as well, so that S3 alone can rebuild every row but the refs.
         [(Kind.SNAPSHOT, i, codec.pack_record(s.record)) for i, s in snapshots.items()]
         + [(Kind.COMMIT, i, record) for i, record in commits.items()],
     )
-    nodes = _nodes(branch, bundle, known, commits, parcel.locations)
+    # Rows beside the first ones need a lane of their own; named by content, it is the same in every retry.
+    lane = f"{branch}~{parcel.pack.name}" if changed else branch
+    nodes = _nodes(lane, bundle, held, commits, parcel.locations)
     locations = {key: at for key, at in parcel.locations.items() if key[0] is not Kind.COMMIT}
 
     async def put_bytes() -> None:
-        marks = [] if branch in known.refs else [stores.refs.mark_folders(repo.repo_id, branch, now)]
+        marks = [] if branch in held.refs else [stores.refs.mark_folders(repo.repo_id, branch, now)]
         accepted = [stores.objects.accept_upload(repo.repo_id, upload) for upload in uploads]
         await all_of([parcel.put(stores, repo), *marks, *accepted])
 
@@ -215,24 +251,24 @@ async def _write(
         await put_rows()
     else:
         await all_of([put_bytes(), put_rows()])  # no row names a byte, so neither waits for the other
-    await stores.index.put_places(repo.repo_id, [node.place for node in nodes.values()])
+    await stores.index.put_places(repo.repo_id, [n.place for i, n in nodes.items() if i not in held.commits])
     return nodes
 
 
 def _nodes(
-    branch: str,
+    lane: str,
     bundle: Bundle,
-    known: Known,
+    held: Held,
     records: Mapping[str, bytes],
     stored: Mapping[tuple[Kind, str], Location],
 ) -> dict[str, Node]:
     """The rows of the new commits, parents before children, each with its generation."""
-    places = dict(known.places)
+    places = dict(held.commits)
     nodes: dict[str, Node] = {}
     for commit_id, record in records.items():
         commit = bundle.commits[commit_id]
         parents = tuple(places[p] for p in commit.parents)
-        place = Place(commit_id, 1 + max((p.generation for p in parents), default=0), branch)
+        place = Place(commit_id, 1 + max((p.generation for p in parents), default=0), lane)
         places[commit_id] = place
         compressed = zlib.compress(record)
         inline = len(compressed) <= INLINE_BYTES
@@ -240,24 +276,24 @@ def _nodes(
             place=place,
             parents=parents,
             snapshot_id=commit.snapshot_id,
-            snapshot_at=_snapshot_at(commit, known, stored),
+            snapshot_at=_snapshot_at(commit, held, stored),
             record=compressed if inline else None,
             record_at=None if inline else stored[Kind.COMMIT, commit_id],
         )
     return nodes
 
 
-def _snapshot_at(commit: NewCommit, known: Known, stored: Mapping[tuple[Kind, str], Location]) -> Location | None:
+def _snapshot_at(commit: NewCommit, held: Held, stored: Mapping[tuple[Kind, str], Location]) -> Location | None:
     if commit.snapshot_id is None:
         return None
-    return known.snapshots.get(commit.snapshot_id) or stored.get((Kind.SNAPSHOT, commit.snapshot_id))
+    return held.snapshots.get(commit.snapshot_id) or stored.get((Kind.SNAPSHOT, commit.snapshot_id))
 
 
 async def _swap(
     stores: Stores,
     repo: Repo,
     bundle: Bundle,
-    known: Known,
+    held: Held,
     new: Ref,
     current: Ref | None,
     *,
@@ -270,7 +306,7 @@ async def _swap(
     Raises NotFastForward naming the winner.
     """
     for _ in range(SWAPS):
-        if current and current.head.commit_id == new.head.commit_id:
+        if current and current.head == new.head:
             return
         try:
             await stores.refs.swap(repo.repo_id, new, current, by=by, now=now)
@@ -278,7 +314,7 @@ async def _swap(
         except Moved as moved:
             current = moved.current
             if not force:
-                await _check_fast_forward(stores, repo, bundle, known, new.head.commit_id, current)
+                await _check_fast_forward(stores, repo, bundle, held, new.head.commit_id, current)
     raise Unavailable(f"{new.branch} is being pushed to by many at once; nothing is lost, push again")
 
 

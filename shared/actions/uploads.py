@@ -43,8 +43,8 @@ class Parcel:
 async def missing(stores: Stores, repo: Repo, request: wire.FilterObjects) -> list[str]:
     """Those of the given objects that the repository does not hold, in the order asked. Raises InvalidName."""
     asked = list(dict.fromkeys(names.check_id(object_id, "object") for object_id in request.object_ids))
-    known = await stores.index.locations(repo.repo_id, Kind.OBJECT, asked)
-    return [object_id for object_id in asked if object_id not in known]
+    known = await stores.index.known(repo.repo_id, objects=asked)
+    return [object_id for object_id in asked if object_id not in known.objects]
 
 
 async def accept(stores: Stores, repo: Repo, request: wire.PushObjects, *, now: int) -> dict[str, int]:
@@ -54,8 +54,8 @@ async def accept(stores: Stores, repo: Repo, request: wire.PushObjects, *, now: 
     Raises HashMismatch or InvalidName before anything is stored.
     """
     sent = bundle.check_objects(request.objects)
-    known = await stores.index.locations(repo.repo_id, Kind.OBJECT, sent.keys())
-    new = {object_id: content for object_id, content in sent.items() if object_id not in known}
+    known = await stores.index.known(repo.repo_id, objects=sent)
+    new = {object_id: content for object_id, content in sent.items() if object_id not in known.objects}
     if new:
         repo = await stores.repos.born(repo, now)
         parcel = Parcel.of(new)

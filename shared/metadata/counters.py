@@ -1,16 +1,38 @@
-"""Counters that expire: a table of their own, so that a function which may only read the hub still counts."""
+"""Rows that expire: a table of their own, so that a function which may only read the hub can still count."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
-from shared.metadata.table import Table
+from shared.metadata import keys
+from shared.metadata.table import Row, Table
+
+REMEMBERED = 32
+"""Commits of a refused push that are remembered: a user has rarely made more since he last pulled."""
+REMEMBERED_SECONDS = 24 * 3600
 
 
 @dataclass(frozen=True, slots=True)
 class Counters:
-    """One row per key; adding is atomic, and DynamoDB removes a row some days after it expired."""
+    """Adding is atomic, and DynamoDB removes a row some days after it expired."""
 
     table: Table
 
-    async def hit(self, key: str, expires_at: int) -> int:
-        """One more under `key`. Returns the count so far, this one included."""
-        return await self.table.add(key, expires_at)
+    async def hit(self, limit_class: str, subject: str, window: int, expires_at: int) -> int:
+        """One more request of a subject in this window. Returns the count so far, this one included."""
+        return await self.table.add(keys.counter(limit_class, subject, window), expires_at)
+
+    async def remember_refused(self, repo_id: str, subject: str, commit_ids: Collection[str], now: int) -> None:
+        """Keep the ids of commits that were true but came too late; the last refusal's only.
+
+        The stock client pulls next, offers them, and expects them acknowledged. Nothing else reads this.
+        """
+        row: Row = {"commits": list(commit_ids)[:REMEMBERED], "expires_at": now + REMEMBERED_SECONDS}
+        await self.table.update(keys.refused(repo_id, subject), row)
+
+    async def refused(self, repo_id: str, subject: str, now: int) -> set[str]:
+        """The commits of this subject's last refused push, for a day."""
+        row = await self.table.get(keys.refused(repo_id, subject))
+        if row is None or int(str(row["expires_at"])) <= now:
+            return set()
+        commits = row["commits"]
+        return set(commits) if isinstance(commits, list) else set()

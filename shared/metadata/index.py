@@ -6,7 +6,7 @@ snapshot  at: where its record lies
 object    at: where its bytes lie; the length in it is the object's size
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from shared.metadata import keys
@@ -14,7 +14,7 @@ from shared.metadata.table import Row, Table
 from shared.model import Kind, Location, Place
 from shared.tasks import all_of
 
-MANY = 16 * 100
+MANY = len(keys.SHARDS) * 100
 """From this many ids on, sixteen queries are fewer calls than one batch of 100 after the other."""
 READ_AHEAD = 8
 """Rows read for each id asked for, at most, before the partition counts as too sparse to read through.
@@ -28,20 +28,47 @@ race of two pushes of the very same commits may keep the later one's unhashed fi
 
 
 @dataclass(frozen=True, slots=True)
+class Known:
+    """What an index holds of the ids it was asked for: where each lies."""
+
+    commits: dict[str, Place]
+    snapshots: dict[str, Location]
+    objects: dict[str, Location]
+
+
+@dataclass(frozen=True, slots=True)
 class Index:
     """The three indexes of every repository."""
 
     table: Table
 
-    async def places(self, repo_id: str, commit_ids: Collection[str]) -> dict[str, Place]:
-        """Where the known ones of these commits lie."""
-        rows = await self._find(repo_id, Kind.COMMIT, commit_ids)
-        return {i: Place(i, int(str(row["generation"])), str(row["lane"])) for i, row in rows.items()}
-
-    async def locations(self, repo_id: str, kind: Kind, item_ids: Collection[str]) -> dict[str, Location]:
-        """Where the bytes of the known ones of these objects or snapshots lie."""
-        rows = await self._find(repo_id, kind, item_ids)
-        return {i: Location.parse(str(row["at"])) for i, row in rows.items()}
+    async def known(
+        self,
+        repo_id: str,
+        *,
+        commits: Collection[str] = (),
+        snapshots: Collection[str] = (),
+        objects: Collection[str] = (),
+    ) -> Known:
+        """What is known of these ids, in one step: the rest is not in the repository."""
+        asked = {Kind.COMMIT: commits, Kind.SNAPSHOT: snapshots, Kind.OBJECT: objects}
+        if sum(map(len, asked.values())) < MANY:
+            rows = await self.table.find([keys.by_id(repo_id, k, i) for k, ids in asked.items() for i in ids])
+        else:
+            shards: dict[str, list[str]] = {}
+            for kind, ids in asked.items():
+                for item_id in ids:
+                    shards.setdefault(keys.index(repo_id, kind, keys.shard(item_id)), []).append(item_id)
+            parts = await all_of(self._partition(pk, ids) for pk, ids in shards.items())
+            rows = [row for part in parts for row in part]
+        known = Known({}, {}, {})
+        for row in rows:
+            item_id, kind = str(row["sk"]), keys.kind_of(str(row["pk"]))
+            if kind is Kind.COMMIT:
+                known.commits[item_id] = Place(item_id, int(str(row["generation"])), str(row["lane"]))
+            else:
+                (known.objects if kind is Kind.OBJECT else known.snapshots)[item_id] = Location.parse(str(row["at"]))
+        return known
 
     async def put_locations(self, repo_id: str, locations: Mapping[tuple[Kind, str], Location]) -> None:
         """Say where bytes lie. They must be durable by now."""
@@ -60,17 +87,11 @@ class Index:
         else:
             await self.table.put(rows)
 
-    async def _find(self, repo_id: str, kind: Kind, item_ids: Collection[str]) -> dict[str, Row]:
-        if len(item_ids) < MANY:
-            rows = await self.table.find([keys.by_id(repo_id, kind, item_id) for item_id in item_ids])
-        else:
-            shards: dict[str, list[str]] = {}
-            for item_id in item_ids:
-                shards.setdefault(keys.shard(item_id), []).append(item_id)
-            parts = await all_of(self._read_through(keys.index(repo_id, kind, s), ids) for s, ids in shards.items())
-            rows = [row for part in parts for row in part]
-        asked = set(item_ids)
-        return {str(row["sk"]): row for row in rows if row["sk"] in asked}
+    async def _partition(self, pk: str, ids: Sequence[str]) -> list[Row]:
+        if len(ids) < MANY / len(keys.SHARDS):
+            return await self.table.find([(pk, item_id) for item_id in ids])
+        asked = set(ids)
+        return [row for row in await self._read_through(pk, ids) if row["sk"] in asked]
 
     async def _read_through(self, pk: str, item_ids: Iterable[str]) -> list[Row]:
         """The rows between the first and the last of many ids of one partition; by key where it is sparse."""

@@ -8,7 +8,9 @@
     commit, in its lane  REPO#<repo_id>#LANE#<lane>  <generation>#<commit_id>
     snapshot             REPO#<repo_id>#S<shard>     <snapshot_id>
     object               REPO#<repo_id>#O<shard>     <object_id>
-    counter              <class>#<subject>#<window>  –                         the other table
+
+    counter              <class>#<subject>#<window>  –                         both in the other table,
+    refused              REFUSED#<repo_id>#<subject> –                         where every row expires
 
 `shard` is the first hex digit of a hash of the id: sixteen partitions a kind, so that one repository can
 write 16,000 rows a second. `generation` is twelve digits wide: text sorts as the number does.
@@ -18,7 +20,7 @@ from hashlib import sha256
 
 from shared.model import Kind, Place
 
-Key = tuple[str, str]
+Key = tuple[str, ...]
 
 REF = "REF#"
 SHARDS = "0123456789abcdef"
@@ -54,6 +56,11 @@ def index(repo_id: str, kind: Kind, shard: str) -> str:
     return f"REPO#{repo_id}#{kind.value}{shard}"
 
 
+def kind_of(pk: str) -> Kind:
+    """Whose index a partition belongs to."""
+    return Kind(pk[-2])
+
+
 def lane(repo_id: str, name: str) -> str:
     """The partition of a lane."""
     return f"REPO#{repo_id}#LANE#{name}"
@@ -67,3 +74,13 @@ def in_lane(place: Place) -> str:
 def commit(repo_id: str, place: Place) -> Key:
     """A commit's row."""
     return lane(repo_id, place.lane), in_lane(place)
+
+
+def counter(limit_class: str, subject: str, window: int) -> Key:
+    """How often a subject has asked in one window of time."""
+    return (f"{limit_class}#{subject}#{window}",)
+
+
+def refused(repo_id: str, subject: str) -> Key:
+    """What a subject pushed last without success."""
+    return (f"REFUSED#{repo_id}#{subject}",)

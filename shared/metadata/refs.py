@@ -82,7 +82,7 @@ class Refs:
             current = _ref(new.branch, lost.row) if lost.row and "head" in lost.row else None
             if current is None and lost.row and "marked_at" in lost.row:
                 raise BranchClash(new.branch, f"{new.branch}/…") from lost
-            if current is None or current.head.commit_id != new.head.commit_id:
+            if current is None or current.head != new.head:
                 raise Moved(current) from lost
 
 

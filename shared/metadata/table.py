@@ -7,6 +7,7 @@ error becomes one of ours here, and nowhere else in `metadata`.
 
 import asyncio
 import random
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -51,7 +52,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table with the string keys `pk` and `sk` (`CounterTable` has only `pk` and uses only `add`)."""
+    """A table with the string keys `pk` and, but for `CounterTable`, `sk`. A key has as many parts as the table's."""
 
     client: "DynamoDBClient"
     name: str
@@ -85,35 +86,34 @@ class Table:
             return lost.row
         return None
 
-    async def update(self, key: Key, row: Row, condition: str, values: Row) -> None:
-        """Set these attributes if the condition holds. Raises Lost with the row that made it fail.
+    async def update(self, key: Key, row: Row, condition: str = "", values: Row | None = None) -> None:
+        """Set these attributes, if the condition holds. Raises Lost with the row that made it fail.
 
-        In `condition`, attributes are written `#name` and must be among `row`'s or `values`'; `values`
-        are written `:name`.
+        In `condition`, attributes are written `#name` and the given values `:name`.
         """
-        names = {f"#{name}": name for name in row} | {
-            word: word[1:] for word in condition.replace("(", " ").replace(")", " ").split() if word.startswith("#")
-        }
+        names = {f"#{name}": name for name in row} | {word: word[1:] for word in re.findall(r"#\w+", condition)}
+        only_if: Any = (
+            {"ConditionExpression": condition, "ReturnValuesOnConditionCheckFailure": "ALL_OLD"} if condition else {}
+        )
         with translated():
             await self.client.update_item(
                 TableName=self.name,
                 Key=_key(key),
                 UpdateExpression="SET " + ", ".join(f"#{name} = :set_{name}" for name in row),
-                ConditionExpression=condition,
                 ExpressionAttributeNames=names,
                 ExpressionAttributeValues={
                     **{f":set_{name}": _encode(value) for name, value in row.items()},
-                    **{f":{name}": _encode(value) for name, value in values.items()},
+                    **{f":{name}": _encode(value) for name, value in (values or {}).items()},
                 },
-                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+                **only_if,
             )
 
-    async def add(self, pk: str, expires_at: int) -> int:
-        """Count one more under `pk`, in a row that expires at this epoch second. Returns the count."""
+    async def add(self, key: Key, expires_at: int) -> int:
+        """Count one more under a key, in a row that expires at this epoch second. Returns the count."""
         with translated():
             reply = await self.client.update_item(
                 TableName=self.name,
-                Key={"pk": {"S": pk}},
+                Key=_key(key),
                 UpdateExpression="ADD #hits :one SET expires_at = :expires",
                 ExpressionAttributeNames={"#hits": "hits"},
                 ExpressionAttributeValues={":one": {"N": "1"}, ":expires": {"N": str(expires_at)}},
@@ -212,7 +212,7 @@ def _pauses() -> Iterator[float]:
 
 
 def _key(key: Key) -> Any:
-    return {"pk": {"S": key[0]}, "sk": {"S": key[1]}}
+    return {name: {"S": part} for name, part in zip(("pk", "sk"), key, strict=False)}
 
 
 def _item(key: Key, row: Row) -> Any:

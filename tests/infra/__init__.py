@@ -1,1 +1,1 @@
-"""Tests of `infra/`, one file for each it has."""
+"""What surrounds the service, file for file as in infra/."""

@@ -1,0 +1,168 @@
+"""The hub on a laptop: it starts or says in one line why not, ends in order, and forgets nothing."""
+
+import ast
+import json
+import os
+import re
+import signal
+import socket
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+from unittest import mock
+
+import httpx
+import jwt
+import pytest
+
+from infra import serve
+from infra.journal import Journal
+
+ROOT = Path(__file__).parent.parent.parent
+READY = re.compile(r"HUB READY url=(http://127\.0\.0\.1:\d+) owner=(\S+) token=(\S+)")
+
+SOMEBODYS = {
+    "AWS_PROFILE": "work",
+    "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
+    "AWS_ENDPOINT_URL_S3": "http://127.0.0.1:9",
+    "AWS_SESSION_TOKEN": "secret",
+    "HTTP_PROXY": "http://127.0.0.1:9",
+    "http_proxy": "http://127.0.0.1:9",
+}
+"""An environment that leads elsewhere, where nobody listens."""
+
+
+class Hub(NamedTuple):
+    """A hub in a process of its own."""
+
+    process: subprocess.Popen[str]
+    url: str
+    owner: str
+    token: str
+    printed: list[str]
+
+    def post(self, path: str, value: object) -> httpx.Response:
+        return httpx.post(self.url + path, json=value, headers={"Authorization": f"Bearer {self.token}"})
+
+    def stopped(self, by: signal.Signals) -> int:
+        """The exit status after this signal. Nothing more is printed, and only the log of requests on stderr."""
+        self.process.send_signal(by)
+        out, err = self.process.communicate(timeout=10)
+        assert out == ""
+        assert {json.loads(line)["event"] for line in err.splitlines()} <= {"request"}
+        return self.process.returncode
+
+
+@contextmanager
+def hub(data: Path) -> Iterator[Hub]:
+    """Start a hub on any free port, wait until it is ready, and see to it that it ends."""
+    command = [sys.executable, "-m", "infra.serve", "--port", "0", "--data", str(data)]
+    with subprocess.Popen(
+        command, cwd=ROOT, env=os.environ | SOMEBODYS, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        try:
+            printed = []
+            for line in process.stdout or []:
+                printed.append(line)
+                if found := READY.match(line):
+                    url, owner, token = found.groups()
+                    yield Hub(process, url, owner, token, printed)
+                    break
+            else:
+                pytest.fail(process.stderr.read() if process.stderr else "")
+        finally:
+            process.kill()
+
+
+def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """The one line with which the hub does not start, asked for in this process."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with mock.patch.dict(os.environ):
+            assert serve.main(list(arguments)) == 2
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    out, err = capsys.readouterr()
+    assert out == "" and err.count("\n") == 1 and err.startswith("pieria: ")
+    return err
+
+
+def test_a_port_in_use_is_named(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        assert f"port {port} is in use" in refusal(capsys, "--port", port, "--data", str(tmp_path / "data"))
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_number_that_is_no_port_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "70000 is not a port" in refusal(capsys, "--port", "70000")
+
+
+def test_a_folder_that_cannot_be_made_is_named(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    data = str(tmp_path / "file" / "data")
+    line = refusal(capsys, "--port", "0", "--data", data)
+    assert f"cannot use {data}" in line and "--data" in line
+
+
+def test_a_folder_in_use_is_named(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    with Journal(tmp_path):
+        assert f"{tmp_path} is in use by another hub" in refusal(capsys, "--port", "0", "--data", str(tmp_path))
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", "{", '{"k": 1}', '{"k": "short"}'])
+def test_damaged_keys_are_named(capsys: pytest.CaptureFixture[str], tmp_path: Path, text: str) -> None:
+    (tmp_path / "signing-keys.json").write_text(text)
+    assert "signing-keys.json" in refusal(capsys, "--port", "0", "--data", str(tmp_path))
+
+
+def test_an_old_python_is_told_so(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "version_info", (3, 10, 14, "final", 0))
+    assert "Python 3.11 or newer is needed, this is 3.10" in refusal(capsys, "--port", "0")
+
+
+def test_an_old_python_gets_that_far() -> None:
+    ast.parse((ROOT / "infra" / "serve.py").read_text(), feature_version=(3, 8))
+
+
+def test_keys_are_made_once_and_private(tmp_path: Path) -> None:
+    keys = serve.signing_keys(tmp_path)
+    assert serve.signing_keys(tmp_path) == keys
+    assert [len(bytes.fromhex(secret)) for secret in keys.values()] == [32]
+    [path] = tmp_path.iterdir()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_it_says_what_to_type_and_ends_in_order(tmp_path: Path) -> None:
+    with hub(tmp_path / "data") as running:
+        assert httpx.get(f"{running.url}/health").status_code == 200
+        text = "".join(running.printed)
+        for line in (
+            f"MUSE_TOKEN={running.token} muse auth login --hub {running.url}",
+            f"muse remote add origin {running.url}/{running.owner}/song",
+            "muse push origin main",
+            f"muse clone {running.url}/{running.owner}/song",
+        ):
+            assert f"  {line}\n" in text
+        assert len(re.findall("HUB READY", text)) == 1
+        claims = jwt.decode(running.token, options={"verify_signature": False})
+        assert claims["sub"] == "me" and claims["scope"] == "write"
+        assert running.stopped(signal.SIGINT) == 0
+
+
+def test_a_push_survives_kill_9(tmp_path: Path) -> None:
+    pushed = {"bundle": {"commits": [{"commit_id": "first", "message": "one"}]}, "branch": "main"}
+    with hub(tmp_path / "data") as running:
+        assert running.post("/me/song/push", pushed).status_code == 200
+        running.process.kill()
+        token = running.token
+    with hub(tmp_path / "data") as running:
+        assert httpx.get(f"{running.url}/me/song/refs").json()["branch_heads"] == {"main": "first"}
+        again = running._replace(token=token)
+        assert again.post("/me/song/push", pushed).status_code == 200, "a token outlives the process too"
+        assert running.stopped(signal.SIGTERM) == 0

@@ -1,0 +1,152 @@
+"""The recorded session of the stock client, played from the first push to the last clone.
+
+First push, no-op push, clone, incremental push, fetch, pull, a branch with a slash, a merge, a diverged push
+that is refused, a three-way pull, a push after it, a rewritten history refused and then forced, a last clone.
+Its four exchanges about releases are left out: there are none yet.
+"""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgpack
+import pytest
+
+from tests import builders
+
+SESSION = Path(__file__).parent / "wire" / "session.msgpack"
+FUNCTIONS = {(method, suffix): function for function, (method, suffix) in builders.ROUTES.items()}
+
+Reply = tuple[int, bytes]
+Send = Callable[[dict[str, Any], dict[str, str]], Reply]
+
+
+def session() -> Iterator[tuple[int, str, dict[str, Any]]]:
+    """The exchanges with their numbers and endpoints."""
+    with SESSION.open("rb") as file:
+        for number, exchange in enumerate(msgpack.Unpacker(file, raw=False)):
+            endpoint = exchange["path"].removeprefix("/me/song/")
+            if not endpoint.startswith("releases"):
+                yield number, endpoint, exchange
+
+
+def required(endpoint: str, body: bytes) -> Any:
+    """The part of an answer that any correct hub must give; the order of lists is free."""
+    reply = msgpack.unpackb(body, raw=False)
+    match endpoint:
+        case "refs":
+            return {key: reply[key] for key in ("domain", "default_branch", "branch_heads")}
+        case "filter-objects":
+            return set(reply["missing"])
+        case "presign":
+            return {*reply["presigned"], *reply["inline"]}
+        case "push/objects":
+            return reply
+        case "push":
+            return reply["ok"], reply["branch_heads"]
+        case "negotiate":
+            return set(reply["ack"]), reply["ready"], reply["common_base"] is None
+        case "fetch":
+            return (
+                {record["commit_id"]: record for record in reply["commits"]},
+                {record["snapshot_id"]: record for record in reply["snapshots"]},
+                {record["object_id"]: record["content"] for record in reply["objects"]},
+                reply["branch_heads"],
+            )
+    raise AssertionError(f"no such endpoint: {endpoint}")
+
+
+def differences(send: Send, token: str) -> list[str]:
+    """What a hub answers otherwise than recorded, played in order against an empty repository."""
+    found = []
+    for number, endpoint, exchange in session():
+        headers = {k: v for k, v in exchange["headers"].items() if k in ("accept", "content-type")}
+        if exchange["headers"]["authorization"]:
+            headers["authorization"] = f"Bearer {token}"
+        status, body = send(exchange, headers)
+        if status != exchange["status"]:
+            found.append(f"{number} {endpoint}: {status}, recorded {exchange['status']}: {body[:200]!r}")
+        elif status >= 400:
+            assert set(json.loads(body)) == {"message", "detail", "code"}
+        elif required(endpoint, body) != required(endpoint, exchange["response"]):
+            found.append(f"{number} {endpoint}: another answer than recorded")
+    return found
+
+
+def test_the_session_through_the_lambda_handlers() -> None:
+    def send(exchange: dict[str, Any], headers: dict[str, str]) -> Reply:
+        endpoint = exchange["path"].removeprefix("/me/song/")
+        answer = builders.invoke(
+            FUNCTIONS[exchange["method"], endpoint],
+            builders.event(exchange["method"], exchange["path"], exchange["body"], headers),
+        )
+        return answer.status, answer.body
+
+    assert differences(send, builders.token("me")) == []
+
+
+@dataclass
+class Hub:
+    """A hub that `make serve` would start, in a process of its own."""
+
+    process: subprocess.Popen[str]
+    url: str
+    token: str
+
+
+@contextmanager
+def served(data: Path) -> Iterator[Hub]:
+    """A hub on a free port, ready. It is killed like a crash would kill it."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "infra.serve", "--port", "0", "--data", str(data)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        ready = next((m for line in process.stdout if (m := re.match(r"HUB READY url=(\S+) owner=me token=(\S+)", line))))
+        yield Hub(process, ready[1], ready[2])
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+
+
+def test_the_session_over_http_and_again_after_a_crash(tmp_path: Path) -> None:
+    def sender(client: httpx.Client) -> Send:
+        def send(exchange: dict[str, Any], headers: dict[str, str]) -> Reply:
+            reply = client.request(
+                exchange["method"],
+                exchange["path"],
+                params=exchange["query"] or None,
+                content=exchange["body"] or None,
+                headers=headers,
+            )
+            return reply.status_code, reply.content
+
+        return send
+
+    def everything(client: httpx.Client) -> Any:
+        headers = {"accept": builders.ACCEPT, "content-type": builders.MSGPACK}
+        refs = msgpack.unpackb(client.get("/me/song/refs", headers=headers).content)
+        want = msgpack.packb({"want": list(refs["branch_heads"].values()), "have": []})
+        return refs, required("fetch", client.post("/me/song/fetch", content=want, headers=headers).content)
+
+    with served(tmp_path) as hub, httpx.Client(base_url=hub.url, timeout=30) as client:
+        assert differences(sender(client), hub.token) == []
+        before = everything(client)
+    with served(tmp_path) as hub, httpx.Client(base_url=hub.url, timeout=30) as client:
+        assert everything(client) == before
+
+
+@pytest.mark.parametrize("endpoint", sorted({suffix for _, suffix in builders.ROUTES.values()}))
+def test_the_session_knows_every_endpoint(endpoint: str) -> None:
+    assert endpoint in {name for _, name, _ in session()}
