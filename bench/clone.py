@@ -25,6 +25,7 @@ from bench import client
 from bench.history import History, Record, generate
 from bench.meter import ASGIApp, Cost, Meter, MeteredApp, Served
 from shared import auth, ids
+from shared.model import Identity, Role
 
 T = TypeVar("T")
 
@@ -157,7 +158,9 @@ def running_hub() -> Iterator[Hub]:
         stack.create(aws.url, RESOURCES)
         metered = MeteredApp(app)
         with serving(metered) as url:
-            token = auth.issue(SIGNING_KEYS, OWNER, lifetime_seconds=3600, now=int(time.time()))
+            token = auth.issue(
+                SIGNING_KEYS, Identity(OWNER, Role.WRITE, "bench"), lifetime_seconds=3600, now=int(time.time())
+            )
             yield Hub(f"{url}/{OWNER}/{SLUG}", token, metered)
 
 

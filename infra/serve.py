@@ -18,6 +18,7 @@ import signal
 import socket
 import sys
 import time
+import uuid
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -171,8 +172,10 @@ def _run_app(listener: socket.socket, keys: Mapping[str, str], data: Path) -> No
 
     from infra.app import app
     from shared import auth, stores
+    from shared.model import Identity, Role
 
-    token = auth.issue(keys, OWNER, lifetime_seconds=TOKEN_SECONDS, now=int(time.time()))
+    identity = Identity(OWNER, Role.ADMIN, str(uuid.uuid4()))
+    token = auth.issue(keys, identity, lifetime_seconds=TOKEN_SECONDS, now=int(time.time()))
 
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:

@@ -10,15 +10,17 @@ exp    in the future
 jti    present: what a revocation will name
 """
 
-import uuid
 from collections.abc import Mapping
 from typing import Any
 
 import jwt
 
 from shared.errors import Unauthorized
-from shared.model import Identity, Scope
+from shared.model import Bearer, Identity, Repo, Role, Visibility
 from shared.names import is_repo_name
+
+LIFETIME_SECONDS = 365 * 24 * 3600
+"""The longest that a token may be good for."""
 
 ALGORITHM = "HS256"
 AUDIENCE = "pieria"
@@ -30,18 +32,21 @@ TOKEN_CHARACTERS = 4096
 _REQUIRED = ["sub", "aud", "iat", "exp", "jti"]
 
 
-def issue(keys: Mapping[str, str], subject: str, *, scope: Scope = Scope.WRITE, lifetime_seconds: int, now: int) -> str:
-    """A token for this owner's handle, signed with the newest of the keys (key id → secret, oldest first)."""
+def issue(keys: Mapping[str, str], identity: Identity, *, lifetime_seconds: int, now: int) -> str:
+    """A token that says this of its bearer, signed with the newest of the keys (key id → secret, oldest first)."""
     key_id, secret = list(keys.items())[-1]
     claims = {
         "type": TYPE,
-        "sub": subject,
+        "sub": identity.subject,
         "aud": AUDIENCE,
-        "scope": scope.value,
+        "scope": identity.scope.value,
+        "bearer": identity.bearer.value,
         "iat": now,
         "exp": now + lifetime_seconds,
-        "jti": str(uuid.uuid4()),
+        "jti": identity.token_id,
     }
+    if identity.repo:
+        claims["repo"] = identity.repo
     return jwt.encode(claims, secret, algorithm=ALGORITHM, headers={"kid": key_id})
 
 
@@ -60,12 +65,32 @@ def identify(keys: Mapping[str, str], authorization: str | None) -> Identity | N
         claims = _claims(keys, token)
         if claims.get("type") != TYPE or not is_repo_name(claims["sub"]):
             raise jwt.InvalidTokenError
-        return Identity(claims["sub"], Scope(str(claims.get("scope"))))
+        return Identity(
+            subject=claims["sub"],
+            scope=Role(str(claims.get("scope"))),
+            token_id=str(claims["jti"]),
+            repo=str(claims.get("repo", "")),
+            bearer=Bearer(str(claims.get("bearer", Bearer.HUMAN.value))),
+        )
     except jwt.ExpiredSignatureError:
         raise Unauthorized("the token has expired; log in again with a fresh one") from None
     except (jwt.InvalidTokenError, ValueError, TypeError):
         # Not chained: a decoder's message may quote the token.
         raise Unauthorized("the token is not valid here; log in again with one that this hub issued") from None
+
+
+def role(repo: Repo, identity: Identity | None, member: Role | None) -> Role | None:
+    """What the caller may do to a repository: the least of his own role and his token's scope. None: not even see it.
+
+    `member` is the role that the owner gave to him.
+    """
+    public = Role.READ if repo.visibility is Visibility.PUBLIC else None
+    if identity is None or identity.repo not in ("", f"{repo.owner}/{repo.slug}"):
+        return public
+    own = Role.ADMIN if identity.subject == repo.owner else member
+    if own is None:
+        return public
+    return own if identity.scope.allows(own) else identity.scope
 
 
 def _claims(keys: Mapping[str, str], token: str) -> Mapping[str, Any]:

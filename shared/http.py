@@ -36,11 +36,10 @@ from shared.errors import (
     Unauthorized,
     UnsupportedMedia,
 )
-from shared.model import Identity, Repo, Visibility
-from shared.model import Scope as TokenScope
+from shared.model import Identity, Repo, Role
 from shared.ratelimit import LimitClass
 from shared.stores import Stores, stores
-from shared.tasks import all_of
+from shared.tasks import pair
 
 DRAIN_BYTES = 1024 * 1024 * 1024
 """How much of a refused body is read and dropped. The stock client writes its whole body before it reads:
@@ -50,16 +49,19 @@ ID_LIST_BYTES = 16 * 1024 * 1024
 """The most taken where only ids are sent: 100,000 haves are 6.6 MB."""
 
 B = TypeVar("B", bound=BaseModel)
+Dependency = Callable[[Request, str, str], Coroutine[Any, Any, "Access"]]
 
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """A request that was let in: the repository it is about, who sent it, and when (epoch seconds)."""
+    """A request that was let in: the repository it is about, who sent it, what he may do there, and when
+    (epoch seconds)."""
 
     stores: Stores
     repo: Repo
     identity: Identity | None
-    now: int
+    role: Role
+    now: float
 
     @property
     def by(self) -> str:
@@ -89,33 +91,19 @@ def lambda_handler(app: "Edge") -> Callable[[Any, Any], Any]:
     return handler
 
 
-def may_read(
-    limit_class: LimitClass, *, token_needed: bool = False
-) -> Callable[[Request, str, str], Coroutine[Any, Any, Access]]:
+def may_read(limit_class: LimitClass, *, token_needed: bool = False) -> Dependency:
     """A dependency: the caller may read the repository, or is told that there is none."""
-
-    async def access(request: Request, owner: str, slug: str) -> Access:
-        return await _access(request, owner, slug, limit_class, token_needed=token_needed)
-
-    return access
+    return _may(limit_class, Role.READ, token_needed=token_needed)
 
 
-def may_write(limit_class: LimitClass) -> Callable[[Request, str, str], Coroutine[Any, Any, Access]]:
-    """A dependency: the caller owns the repository and his token lets him write.
+def may_write(limit_class: LimitClass) -> Dependency:
+    """A dependency: the caller may push. Raises Forbidden for those who may only read, else RepoNotFound."""
+    return _may(limit_class, Role.WRITE, token_needed=True)
 
-    Raises Forbidden for those who may only read it, RepoNotFound for everybody else.
-    """
 
-    async def access(request: Request, owner: str, slug: str) -> Access:
-        granted = await _access(request, owner, slug, limit_class, token_needed=True)
-        identity = granted.identity
-        if identity is None or identity.subject != granted.repo.owner:
-            raise Forbidden(f"only {granted.repo.owner} may write to this repository; push to one of your own")
-        if identity.scope is not TokenScope.WRITE:
-            raise Forbidden("this token may only read; log in with one of scope write")
-        return granted
-
-    return access
+def may_admin(limit_class: LimitClass) -> Dependency:
+    """A dependency: the caller may change the repository itself and say who may do what with it."""
+    return _may(limit_class, Role.ADMIN, token_needed=True)
 
 
 async def body(request: Request, shape: type[B], max_bytes: int = ID_LIST_BYTES) -> B:
@@ -207,6 +195,19 @@ class _Answer:
         await self._send(message)
 
 
+def _may(limit_class: LimitClass, needed: Role, *, token_needed: bool) -> Dependency:
+    async def access(request: Request, owner: str, slug: str) -> Access:
+        granted = await _access(request, owner, slug, limit_class, token_needed=token_needed)
+        if not granted.role.allows(needed):
+            raise Forbidden(
+                f"this needs the right to {needed.value} {owner}/{slug}, and yours is to {granted.role.value};"
+                " ask its owner, or log in with a token of wider scope"
+            )
+        return granted
+
+    return access
+
+
 async def _access(request: Request, owner: str, slug: str, limit_class: LimitClass, *, token_needed: bool) -> Access:
     now = time.time()
     opened = await stores()
@@ -214,24 +215,24 @@ async def _access(request: Request, owner: str, slug: str, limit_class: LimitCla
     if token_needed and identity is None:
         raise Unauthorized("this needs a token; log in and send it as Authorization: Bearer")
     allowance = ratelimit.limit(opened.settings, limit_class)
-    steps: list[Coroutine[Any, Any, Any]] = [
-        _look_up(opened, owner, slug),
+    (found, member), _ = await pair(
+        _look_up(opened, owner, slug, identity),
         ratelimit.hit(opened.counters, allowance, _subject(request, identity), now),
-    ]
-    found: Repo | None = (await all_of(steps))[0]
+    )
     if found is None and opened.settings.push_to_create and identity and identity.subject == owner:
         found = Repo(owner, slug) if names.is_repo_name(slug) else None
     if found is None or found.deleted:
         raise RepoNotFound()
-    if found.visibility is Visibility.PRIVATE and (identity is None or identity.subject != owner):
+    role = auth.role(found, identity, member)
+    if role is None:
         raise RepoNotFound()
-    return Access(opened, found, identity, int(now))
+    return Access(opened, found, identity, role, now)
 
 
-async def _look_up(opened: Stores, owner: str, slug: str) -> Repo | None:
+async def _look_up(opened: Stores, owner: str, slug: str, identity: Identity | None) -> tuple[Repo | None, Role | None]:
     if not (names.is_repo_name(owner) and names.is_repo_name(slug)):
-        return None
-    return await opened.repos.get(owner, slug)
+        return None, None
+    return await opened.repos.look_up(owner, slug, identity)
 
 
 def _subject(request: Request, identity: Identity | None) -> str:

@@ -12,11 +12,17 @@ class Kind(StrEnum):
     COMMIT = "C"
 
 
-class Scope(StrEnum):
-    """What a token lets its owner do."""
+class Role(StrEnum):
+    """What one may do to a repository, and the scope of a token: each includes the ones before it."""
 
     READ = "read"
     WRITE = "write"
+    ADMIN = "admin"
+
+    def allows(self, needed: "Role") -> bool:
+        """Whether this is at least as much as what is needed."""
+        order = list(Role)
+        return order.index(self) >= order.index(needed)
 
 
 class Visibility(StrEnum):
@@ -35,12 +41,25 @@ class Upload:
     length: int
 
 
+class Bearer(StrEnum):
+    """What kind of user a token is for. Shown, never decided upon."""
+
+    HUMAN = "human"
+    AGENT = "agent"
+
+
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who sent a request, by a token that was good."""
+    """Who sent a request, by a token that was good: its owner's handle, what it lets him do, and its id.
+
+    `repo` is `owner/slug` for a token that is good for one repository only; elsewhere it reads what anybody may.
+    """
 
     subject: str
-    scope: Scope
+    scope: Role
+    token_id: str
+    repo: str = ""
+    bearer: Bearer = Bearer.HUMAN
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +111,18 @@ class Location:
         """The inverse of `str`."""
         pack, offset, length = text.split(":")
         return cls(pack, int(offset), int(length))
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """One move of a branch: when (epoch milliseconds), by whom, from where to where; None where it was not."""
+
+    branch: str
+    at: int
+    by: str
+    before: Place | None
+    after: Place | None
+    forced: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from shared.metadata.index import Index
 from shared.metadata.refs import Refs
 from shared.metadata.repos import Repos
 from shared.metadata.table import Table
+from shared.metadata.tokens import Tokens
 from shared.objects.bucket import Bucket
 from shared.objects.store import ObjectStore
 from shared.settings import Settings
@@ -37,6 +38,7 @@ class Stores:
     refs: Refs
     commits: Commits
     index: Index
+    tokens: Tokens
     counters: Counters
     objects: ObjectStore
 
@@ -90,6 +92,7 @@ async def _open(settings: Settings) -> Stores:
         refs=Refs(hub),
         commits=Commits(hub),
         index=Index(hub),
+        tokens=Tokens(hub),
         counters=Counters(Table(dynamodb, settings.counter_table)),
         objects=ObjectStore(Bucket(s3, settings.bucket)),
     )

@@ -15,7 +15,7 @@ ROUNDS = 3
 its commits, or all of them, and fetch is exact either way."""
 
 
-async def negotiate(stores: Stores, repo: Repo, request: wire.Negotiate, *, by: str, now: int) -> dict[str, Any]:
+async def negotiate(stores: Stores, repo: Repo, request: wire.Negotiate, *, by: str, now: float) -> dict[str, Any]:
     """`ack`: the offered commits that are known, in order. `common_base`: the one of greatest generation that
     a wanted commit is or descends from. `ready`: one was found, or nothing was offered.
 
@@ -42,8 +42,8 @@ async def negotiate(stores: Stores, repo: Repo, request: wire.Negotiate, *, by: 
     }
 
 
-async def _refused(stores: Stores, repo: Repo, by: str, now: int) -> set[str]:
+async def _refused(stores: Stores, repo: Repo, by: str, now: float) -> set[str]:
     try:
-        return await stores.counters.refused(repo.repo_id, by, now) if by else set()
+        return await stores.counters.refused(repo.repo_id, by, int(now)) if by else set()
     except Unavailable:
         return set()  # a courtesy, not worth failing for

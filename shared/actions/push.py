@@ -6,7 +6,8 @@
     4  where needed: a parent's manifest, new objects   ─┘
     5  one pack, large objects, uploads out of quarantine          crash here: bytes that nothing names
     6  rows of objects, snapshots, and of commits in their lanes   crash here: rows that nothing reaches
-    7  rows of commits by id: from here on they are `known`        crash here: known, whole, on no branch
+    7  rows of commits by id: from here on they are `known`, and   crash here: known, whole, on no branch
+       a note of the move that comes next
     8  the ref: compare-and-swap against what was read in 2        done
 
 Repeating the same push after a crash at any point finds what is there already and goes on. What a row
@@ -15,7 +16,7 @@ names exists before the row does: the id rows of 7 are what later pushes build o
 
 import zlib
 from collections.abc import Mapping, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from shared import bundle as bundles
@@ -27,7 +28,7 @@ from shared.bundle import Bundle, NewCommit
 from shared.dag import Nearest
 from shared.errors import MissingReference, NotFastForward, Unavailable, Unprocessable
 from shared.metadata.refs import Moved
-from shared.model import Kind, Location, Node, Place, Ref, Repo, Upload
+from shared.model import Kind, Location, Move, Node, Place, Ref, Repo, Upload
 from shared.stores import Stores
 from shared.tasks import all_of, pair
 
@@ -51,7 +52,7 @@ class Held:
     objects: dict[str, Location]
 
 
-async def push(stores: Stores, repo: Repo, request: wire.Push, *, by: str, now: int) -> dict[str, Any]:
+async def push(stores: Stores, repo: Repo, request: wire.Push, *, by: str, now: float) -> dict[str, Any]:
     """Store a bundle and move the branch to its head. Returns the reply.
 
     Raises InvalidName, HashMismatch, MissingReference, BranchClash or Unprocessable for what can never be
@@ -72,7 +73,7 @@ async def push(stores: Stores, repo: Repo, request: wire.Push, *, by: str, now: 
 
 
 async def _accept(
-    stores: Stores, repo: Repo, request: wire.Push, bundle: Bundle, head: str, held: Held, *, by: str, now: int
+    stores: Stores, repo: Repo, request: wire.Push, bundle: Bundle, head: str, held: Held, *, by: str, now: float
 ) -> Ref:
     """Steps 3 to 8. Returns the branch as it is now."""
     current = held.refs.get(request.branch)
@@ -83,11 +84,25 @@ async def _accept(
         await _check_fast_forward(stores, repo, bundle, held, head, current)
     uploads = await _check_objects(stores, repo, bundle, held)
 
-    repo = await stores.repos.born(repo, now)
-    nodes = await _write(stores, repo, request.branch, bundle, held, changed, uploads, now)
+    repo = await stores.repos.born(repo, int(now))
+    nodes = await _write(stores, repo, request.branch, bundle, held, changed, uploads, int(now))
     node = nodes.get(head)
     new = Ref(request.branch, node.place, node.snapshot_at) if node else Ref(request.branch, held.commits[head])
-    await _swap(stores, repo, bundle, held, new, current, force=request.force, by=by, now=now)
+    move = Move(
+        new.branch,
+        at=int(now * 1000),
+        by=by,
+        before=current.head if current else None,
+        after=new.head,
+        forced=request.force,
+    )
+    await all_of(
+        [
+            stores.index.put_places(repo.repo_id, [n.place for i, n in nodes.items() if i not in held.commits]),
+            *([stores.refs.announce(repo.repo_id, move)] if move.before != move.after else []),
+        ]
+    )
+    await _swap(stores, repo, bundle, held, new, current, move)
     return new
 
 
@@ -108,11 +123,11 @@ async def _held(stores: Stores, repo: Repo, bundle: Bundle, head: str) -> Held:
     return Held(refs, commits, known.snapshots, known.objects)
 
 
-async def _remember(stores: Stores, repo: Repo, by: str, commit_ids: list[str], now: int) -> None:
+async def _remember(stores: Stores, repo: Repo, by: str, commit_ids: list[str], now: float) -> None:
     """So that the pull which follows a refusal finds its commits acknowledged. A courtesy: it may fail."""
     if commit_ids:
         try:
-            await stores.counters.remember_refused(repo.repo_id, by, commit_ids, now)
+            await stores.counters.remember_refused(repo.repo_id, by, commit_ids, int(now))
         except Unavailable:
             return
 
@@ -216,7 +231,7 @@ async def _write(
     uploads: list[Upload],
     now: int,
 ) -> dict[str, Node]:
-    """Steps 5 to 7. Returns the new commits' rows by id."""
+    """Steps 5 and 6. Returns the new commits' rows by id."""
     snapshots = {i: s for i, s in bundle.snapshots.items() if i not in held.snapshots}
     commits = {
         i: codec.pack_record(c.record) for i, c in bundle.commits.items() if i not in held.commits or i in changed
@@ -251,7 +266,6 @@ async def _write(
         await put_rows()
     else:
         await all_of([put_bytes(), put_rows()])  # no row names a byte, so neither waits for the other
-    await stores.index.put_places(repo.repo_id, [n.place for i, n in nodes.items() if i not in held.commits])
     return nodes
 
 
@@ -290,16 +304,7 @@ def _snapshot_at(commit: NewCommit, held: Held, stored: Mapping[tuple[Kind, str]
 
 
 async def _swap(
-    stores: Stores,
-    repo: Repo,
-    bundle: Bundle,
-    held: Held,
-    new: Ref,
-    current: Ref | None,
-    *,
-    force: bool,
-    by: str,
-    now: int,
+    stores: Stores, repo: Repo, bundle: Bundle, held: Held, new: Ref, current: Ref | None, move: Move
 ) -> None:
     """Step 8. A branch that moved meanwhile is looked at again: it may stand where the push still applies.
 
@@ -309,12 +314,13 @@ async def _swap(
         if current and current.head == new.head:
             return
         try:
-            await stores.refs.swap(repo.repo_id, new, current, by=by, now=now)
+            await stores.refs.swap(repo.repo_id, new, current, by=move.by, now=move.at // 1000)
             return
         except Moved as moved:
             current = moved.current
-            if not force:
+            if not move.forced:
                 await _check_fast_forward(stores, repo, bundle, held, new.head.commit_id, current)
+            await stores.refs.announce(repo.repo_id, replace(move, before=current.head if current else None))
     raise Unavailable(f"{new.branch} is being pushed to by many at once; nothing is lost, push again")
 
 

@@ -47,7 +47,7 @@ async def missing(stores: Stores, repo: Repo, request: wire.FilterObjects) -> li
     return [object_id for object_id in asked if object_id not in known.objects]
 
 
-async def accept(stores: Stores, repo: Repo, request: wire.PushObjects, *, now: int) -> dict[str, int]:
+async def accept(stores: Stores, repo: Repo, request: wire.PushObjects, *, now: float) -> dict[str, int]:
     """Store a batch of objects: bytes first, then the rows that name them.
 
     Returns `stored` and `skipped` (already here, or twice in the batch), which add up to what was sent.
@@ -57,14 +57,14 @@ async def accept(stores: Stores, repo: Repo, request: wire.PushObjects, *, now: 
     known = await stores.index.known(repo.repo_id, objects=sent)
     new = {object_id: content for object_id, content in sent.items() if object_id not in known.objects}
     if new:
-        repo = await stores.repos.born(repo, now)
+        repo = await stores.repos.born(repo, int(now))
         parcel = Parcel.of(new)
         await parcel.put(stores, repo)
         await stores.index.put_locations(repo.repo_id, parcel.locations)
     return {"stored": len(new), "skipped": len(request.objects) - len(new)}
 
 
-async def presign(stores: Stores, repo: Repo, request: wire.Presign, *, now: int) -> dict[str, Any]:
+async def presign(stores: Stores, repo: Repo, request: wire.Presign, *, now: float) -> dict[str, Any]:
     """Upload URLs for objects that can prove themselves; the others are to come `inline`.
 
     What is uploaded lies in quarantine until a push names it and its digest is true.
@@ -72,7 +72,7 @@ async def presign(stores: Stores, repo: Repo, request: wire.Presign, *, now: int
     asked = list(dict.fromkeys(names.check_id(object_id, "object") for object_id in request.object_ids))
     provable = [object_id for object_id in asked if names.is_digest(object_id)]
     if provable:
-        repo = await stores.repos.born(repo, now)
+        repo = await stores.repos.born(repo, int(now))
     urls = await all_of(stores.objects.presigned_put(repo.repo_id, i, request.ttl_seconds) for i in provable)
     return {
         "presigned": dict(zip(provable, urls, strict=True)),

@@ -52,9 +52,7 @@ class Commits:
 
 
 def _row(node: Node) -> Row:
-    row: dict[str, str | int | bytes | list[str]] = {
-        "parents": [f"{keys.in_lane(parent)}#{parent.lane}" for parent in node.parents]
-    }
+    row: dict[str, str | int | bytes | list[str]] = {"parents": [keys.place_text(parent) for parent in node.parents]}
     if node.snapshot_id:
         row["snapshot_id"] = node.snapshot_id
     if node.snapshot_at:
@@ -72,14 +70,9 @@ def _node(lane: str, row: Mapping[str, object]) -> Node:
     record = row.get("record")
     return Node(
         place=Place(commit_id, int(generation), lane),
-        parents=tuple(map(_parent, parents)) if isinstance(parents, list) else (),
+        parents=tuple(map(keys.parse_place, parents)) if isinstance(parents, list) else (),
         snapshot_id=str(row["snapshot_id"]) if "snapshot_id" in row else None,
         snapshot_at=Location.parse(str(row["snapshot_at"])) if "snapshot_at" in row else None,
         record=record if isinstance(record, bytes) else None,
         record_at=Location.parse(str(row["record_at"])) if "record_at" in row else None,
     )
-
-
-def _parent(text: str) -> Place:
-    generation, commit_id, lane = text.split("#", 2)
-    return Place(commit_id, int(generation), lane)

@@ -2,8 +2,14 @@
 
     row                  pk                          sk
     repo                 OWNER#<owner>               REPO#<slug>
+    member               OWNER#<owner>               MEMBER#<slug>#<handle>
+    token                OWNER#<handle>              TOKEN#<jti>
+    handle               HANDLE#<folded handle>      HANDLE
+    repo, by id          REPO#<repo_id>              NAME
+    deleted repo         DELETED                     <repo_id>                 until it is purged
     ref                  REPO#<repo_id>              REF#<branch>
     folder of refs       REPO#<repo_id>              REF#<folder>              see `refs`
+    move of a ref        REPO#<repo_id>#MOVES        <branch>#<milliseconds>#<unique>
     commit, by id        REPO#<repo_id>#C<shard>     <commit_id>
     commit, in its lane  REPO#<repo_id>#LANE#<lane>  <generation>#<commit_id>
     snapshot             REPO#<repo_id>#S<shard>     <snapshot_id>
@@ -29,6 +35,49 @@ SHARDS = "0123456789abcdef"
 def repo(owner: str, slug: str) -> Key:
     """A repository, by the name in its URL."""
     return f"OWNER#{owner}", f"REPO#{slug}"
+
+
+def owner(handle: str) -> str:
+    """The partition of a user: his repositories, their members, and his tokens."""
+    return f"OWNER#{handle}"
+
+
+def members(owner: str, slug: str) -> Key:
+    """Where the members of a repository are listed: the partition, and what their sort keys begin with.
+
+    Beside the repository's name, so that one call reads both; each row says which repository it is about.
+    """
+    return f"OWNER#{owner}", f"MEMBER#{slug}#"
+
+
+def member(owner: str, slug: str, handle: str) -> Key:
+    """What one user may do to a repository of another."""
+    return f"OWNER#{owner}", f"MEMBER#{slug}#{handle}"
+
+
+def token(handle: str, token_id: str) -> Key:
+    """A token that was issued to a user."""
+    return f"OWNER#{handle}", f"TOKEN#{token_id}"
+
+
+def handle(name: str) -> Key:
+    """Who has claimed a handle, in whatever letter case."""
+    return f"HANDLE#{name.casefold()}", "HANDLE"
+
+
+def name(repo_id: str) -> Key:
+    """What a repository id is called."""
+    return f"REPO#{repo_id}", "NAME"
+
+
+def deleted(repo_id: str) -> Key:
+    """A repository whose rows and bytes are still to be removed."""
+    return "DELETED", repo_id
+
+
+def moves(repo_id: str) -> str:
+    """The partition of the moves of a repository's refs."""
+    return f"REPO#{repo_id}#MOVES"
 
 
 def refs(repo_id: str) -> str:
@@ -69,6 +118,17 @@ def lane(repo_id: str, name: str) -> str:
 def in_lane(place: Place) -> str:
     """The sort key of a commit in its lane."""
     return f"{place.generation:012d}#{place.commit_id}"
+
+
+def place_text(place: Place) -> str:
+    """A place as one attribute of another row."""
+    return f"{in_lane(place)}#{place.lane}"
+
+
+def parse_place(text: str) -> Place:
+    """The inverse of `place_text`."""
+    generation, commit_id, lane = text.split("#", 2)
+    return Place(commit_id, int(generation), lane)
 
 
 def commit(repo_id: str, place: Place) -> Key:

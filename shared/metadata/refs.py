@@ -7,15 +7,18 @@ whoever creates `a` does so on condition that it is not marked. A mark older tha
 not count, so a folder whose branches are gone can become a branch again.
 """
 
+import secrets
 from dataclasses import dataclass
 
 from shared.errors import BranchClash
 from shared.metadata import keys
 from shared.metadata.table import Lost, Row, Table
-from shared.model import Location, Place, Ref
+from shared.model import Location, Move, Place, Ref
 from shared.names import folders
 from shared.tasks import all_of
 
+KEPT_SECONDS = 30 * 24 * 3600
+"""How long a move of a branch can be looked up and undone."""
 MARK_SECONDS = 15 * 60
 """Longer than any request lives: the longest that Lambda allows."""
 
@@ -43,6 +46,41 @@ class Refs:
         rows = await self.table.query_all(keys.refs(repo_id), keys.REF)
         refs = [_ref(str(row["sk"]).removeprefix(keys.REF), row) for row in rows if "head" in row]
         return {ref.branch: ref for ref in refs}
+
+    async def get(self, repo_id: str, branch: str) -> Ref | None:
+        """One branch, or None."""
+        row = await self.table.get(keys.ref(repo_id, branch))
+        return _ref(branch, row) if row and "head" in row else None
+
+    async def announce(self, repo_id: str, move: Move) -> None:
+        """Write down a move that is about to be made: before the swap, so that no move is ever without a trace.
+
+        One that then fails leaves its announcement behind; `moves` knows it by what came after.
+        """
+        sort_key = f"{move.branch}#{move.at:013d}#{secrets.token_hex(4)}"
+        row: Row = {
+            "by": move.by,
+            "before": keys.place_text(move.before) if move.before else "",
+            "after": keys.place_text(move.after) if move.after else "",
+            "forced": int(move.forced),
+        }
+        await self.table.put([((keys.moves(repo_id), sort_key), row)])
+
+    async def moves(self, repo_id: str, branch: str = "") -> list[Move]:
+        """The moves of a branch (default: of every branch) that are still kept, oldest first.
+
+        Announcements of moves that failed are among them.
+        """
+        rows = await self.table.query_all(keys.moves(repo_id), f"{branch}#" if branch else "")
+        return sorted(map(_move, rows), key=lambda move: move.at)
+
+    async def remove(self, repo_id: str, expected: Ref) -> None:
+        """Delete a branch that is where it is believed to be. Raises Moved with where it is, if anywhere."""
+        key = keys.ref(repo_id, expected.branch)
+        try:
+            await self.table.remove(key, _UNCHANGED, {"expected": expected.head.commit_id})
+        except Lost as lost:
+            raise Moved(_ref(expected.branch, lost.row) if lost.row and "head" in lost.row else None) from lost
 
     async def mark_folders(self, repo_id: str, branch: str, now: int) -> None:
         """Keep the folders of a branch that is about to be created from becoming branches themselves.
@@ -84,6 +122,19 @@ class Refs:
                 raise BranchClash(new.branch, f"{new.branch}/…") from lost
             if current is None or current.head != new.head:
                 raise Moved(current) from lost
+
+
+def _move(row: Row) -> Move:
+    branch, at, _ = str(row["sk"]).rsplit("#", 2)
+    before, after = str(row["before"]), str(row["after"])
+    return Move(
+        branch=branch,
+        at=int(at),
+        by=str(row["by"]),
+        before=keys.parse_place(before) if before else None,
+        after=keys.parse_place(after) if after else None,
+        forced=bool(row["forced"]),
+    )
 
 
 def _ref(branch: str, row: Row) -> Ref:

@@ -91,22 +91,18 @@ class Table:
 
         In `condition`, attributes are written `#name` and the given values `:name`.
         """
-        names = {f"#{name}": name for name in row} | {word: word[1:] for word in re.findall(r"#\w+", condition)}
-        only_if: Any = (
-            {"ConditionExpression": condition, "ReturnValuesOnConditionCheckFailure": "ALL_OLD"} if condition else {}
-        )
         with translated():
             await self.client.update_item(
                 TableName=self.name,
                 Key=_key(key),
                 UpdateExpression="SET " + ", ".join(f"#{name} = :set_{name}" for name in row),
-                ExpressionAttributeNames=names,
-                ExpressionAttributeValues={
-                    **{f":set_{name}": _encode(value) for name, value in row.items()},
-                    **{f":{name}": _encode(value) for name, value in (values or {}).items()},
-                },
-                **only_if,
+                **_only_if(condition, row, values or {}),
             )
+
+    async def remove(self, key: Key, condition: str = "", values: Row | None = None) -> None:
+        """Delete a row, if the condition holds. Raises Lost with the row that made it fail."""
+        with translated():
+            await self.client.delete_item(TableName=self.name, Key=_key(key), **_only_if(condition, {}, values or {}))
 
     async def add(self, key: Key, expires_at: int) -> int:
         """Count one more under a key, in a row that expires at this epoch second. Returns the count."""
@@ -200,6 +196,20 @@ def translated() -> Iterator[None]:
         raise Unavailable() from error
     except (TimeoutError, BotoCoreError, OSError) as error:
         raise Unavailable() from error
+
+
+def _only_if(condition: str, row: Row, values: Row) -> Any:
+    """The options of a write: its condition, and the names and values that it and its update mention."""
+    names = {f"#{name}": name for name in row} | {word: word[1:] for word in re.findall(r"#\w+", condition)}
+    given = {f":set_{name}": value for name, value in row.items()} | {f":{k}": value for k, value in values.items()}
+    options: dict[str, Any] = {}
+    if names:
+        options["ExpressionAttributeNames"] = names
+    if given:
+        options["ExpressionAttributeValues"] = {name: _encode(value) for name, value in given.items()}
+    if condition:
+        options |= {"ConditionExpression": condition, "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
+    return options
 
 
 def split(items: Sequence[T], size: int) -> Iterable[Sequence[T]]:
