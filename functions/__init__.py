@@ -1,5 +1,16 @@
 """One file per endpoint: the route, and below it the `handler` that Lambda calls.
 
 A function parses, calls and replies. It may import `shared.http`, the actions and the plain look-ups of
-`shared.metadata`; never boto, and never another function.
+`shared.metadata`; never boto, and never another function. `openapi` alone sees them all, through `routers`.
 """
+
+import importlib
+import pkgutil
+
+from fastapi import APIRouter
+
+
+def routers() -> list[APIRouter]:
+    """The router of every function, in the order of their names. Importing them all takes a while."""
+    names = sorted(module.name for module in pkgutil.iter_modules(__path__))
+    return [importlib.import_module(f"{__name__}.{name}").router for name in names]

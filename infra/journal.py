@@ -34,6 +34,10 @@ class JournalError(Exception):
     """The journal cannot be used. The message is one line and says what to do."""
 
 
+class JournalInUse(JournalError):
+    """Another process has it open."""
+
+
 class Request(NamedTuple):
     """An AWS request, without its signature."""
 
@@ -168,7 +172,7 @@ def _locked(path: Path) -> int:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(fd)
-        raise JournalError(f"{path.parent} is in use by another hub: stop it, or choose another folder") from None
+        raise JournalInUse(f"{path.parent} is in use by another hub: stop it, or choose another folder") from None
     return fd
 
 

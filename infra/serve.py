@@ -2,6 +2,7 @@
 
 One process: the app of all endpoints, on an embedded AWS whose writes are journalled in the data folder before
 they are acknowledged. The folder holds `journal`, `lock` and `signing-keys.json`, and outlives any kind of stop.
+While the hub runs, `hub.json` says where: for the command line, which works on its data through it.
 """
 
 # Annotations stay text, so that a Python that is too old gets as far as being told so.
@@ -19,8 +20,8 @@ import socket
 import sys
 import time
 import uuid
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 PYTHON = (3, 11)
@@ -37,8 +38,16 @@ NAMES = {"HubTable": "pieria-hub", "CounterTable": "pieria-counters", "Bucket": 
 """Logical id in template.yaml → name here. The names are in the journal: another name is another hub."""
 
 
+RUNNING = "hub.json"
+KEYS = "signing-keys.json"
+
+
 class Unable(Exception):
     """The hub cannot start. The message is one line and says what to do."""
+
+
+class InUse(Unable):
+    """Another process has the folder."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -50,7 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         _check_python(sys.version_info[:2])
         with _listening(options.host, options.port) as listener:
-            _serve(listener, options.data)
+            _serve(listener, options.data, options.json)
     except Unable as problem:
         print(f"pieria: {problem}", file=sys.stderr)
         return 2
@@ -62,6 +71,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, default=8000, help="port, 0 for any free one (default: %(default)s)")
     parser.add_argument("--data", type=Path, default=Path(".hub"), help="folder to keep all in (default: %(default)s)")
+    parser.add_argument("--json", action="store_true", help="say where it runs as one JSON document")
     return parser.parse_args(arguments)
 
 
@@ -81,27 +91,65 @@ def _listening(host: str, port: int) -> socket.socket:
         raise Unable(f"cannot listen on {host}:{port} ({error.strerror}): choose another --host or --port") from None
 
 
-def _serve(listener: socket.socket, data: Path) -> None:
-    _forget_users_aws()
+def _serve(listener: socket.socket, data: Path, as_json: bool) -> None:
+    with opened(data) as (aws_url, keys), _noted(data, _url(listener), aws_url):
+        _run_app(listener, keys, data, as_json)
+
+
+@contextmanager
+def opened(data: Path) -> Iterator[tuple[str, Mapping[str, str]]]:
+    """The embedded AWS with what the folder keeps, and the keys that tokens are signed with.
+
+    The process's environment leads to it from then on. Raises Unable, or InUse.
+    """
+    forget_users_aws()
     # Late: moto opens a boto3 session on import, and must not find the user's.
     from infra import stack
     from infra.embedded_aws import EmbeddedAws
-    from infra.journal import Journal, JournalError
+    from infra.journal import Journal, JournalError, JournalInUse
 
     _raise_file_limit()
     with ExitStack() as closing:
         try:
             journal = closing.enter_context(Journal(data))
+            # Ours alone now, so this is what a hub has left behind that was killed.
+            (data / RUNNING).unlink(missing_ok=True)
             keys = signing_keys(data)
             aws = closing.enter_context(EmbeddedAws())
-            _set_environment(aws.url, keys)
+            set_environment(aws.url, keys)
             stack.create(aws.url, NAMES)
             aws.keep(journal, unkept_tables=[NAMES["CounterTable"]])
+        except JournalInUse as error:
+            raise InUse(str(error)) from None
         except JournalError as error:
             raise Unable(str(error)) from None
         except OSError as error:
             raise Unable(f"cannot use {data} ({error.strerror}): choose another folder with --data") from None
-        _run_app(listener, keys, data)
+        yield aws.url, keys
+
+
+@contextmanager
+def _noted(data: Path, url: str, aws_url: str) -> Iterator[None]:
+    """While this lasts, the folder says where its hub runs, to its owner only: the AWS takes any credentials."""
+    path = data / RUNNING
+    note = {
+        "pid": os.getpid(),
+        "url": url,
+        "aws_endpoint_url": aws_url,
+        "region": os.environ["AWS_DEFAULT_REGION"],
+        "hub_table": NAMES["HubTable"],
+        "counter_table": NAMES["CounterTable"],
+        "bucket": NAMES["Bucket"],
+        "signing_keys": KEYS,
+    }
+    try:
+        _write_private(path, json.dumps(note, indent=2) + "\n")
+    except OSError as error:
+        raise Unable(f"cannot write {path} ({error.strerror}): free some disk space") from None
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
 
 
 def _raise_file_limit() -> None:
@@ -113,7 +161,7 @@ def _raise_file_limit() -> None:
 
 def signing_keys(data: Path) -> dict[str, str]:
     """The keys in the data folder: key id → secret, oldest first. Makes one at the first start."""
-    path = data / "signing-keys.json"
+    path = data / KEYS
     if not path.exists():
         _write_private(path, json.dumps({"local": secrets.token_hex(SECRET_BYTES)}) + "\n")
     try:
@@ -140,7 +188,7 @@ def _write_private(path: Path, text: str) -> None:
     fresh.rename(path)
 
 
-def _forget_users_aws() -> None:
+def forget_users_aws() -> None:
     """A profile, or an endpoint for S3 alone, would lead to his real account; a proxy would be asked for 127.0.0.1."""
     for name in list(os.environ):
         if name.startswith("AWS_") or name.lower().endswith("_proxy"):
@@ -154,7 +202,7 @@ def _forget_users_aws() -> None:
     )
 
 
-def _set_environment(aws_url: str, keys: Mapping[str, str]) -> None:
+def set_environment(aws_url: str, keys: Mapping[str, str]) -> None:
     """What `shared.settings` reads, and where botocore finds AWS."""
     os.environ.update(
         AWS_ENDPOINT_URL=aws_url,
@@ -166,7 +214,7 @@ def _set_environment(aws_url: str, keys: Mapping[str, str]) -> None:
     )
 
 
-def _run_app(listener: socket.socket, keys: Mapping[str, str], data: Path) -> None:
+def _run_app(listener: socket.socket, keys: Mapping[str, str], data: Path, as_json: bool) -> None:
     # Late: the settings are read once, and must find the environment above.
     import uvicorn
 
@@ -180,7 +228,7 @@ def _run_app(listener: socket.socket, keys: Mapping[str, str], data: Path) -> No
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
-            _announce(listener, token, data)
+            _announce(_url(listener), token, data, as_json)
 
     config = uvicorn.Config(
         app,
@@ -202,9 +250,15 @@ def _run_app(listener: socket.socket, keys: Mapping[str, str], data: Path) -> No
     asyncio.run(serve())
 
 
-def _announce(listener: socket.socket, token: str, data: Path) -> None:
+def _url(listener: socket.socket) -> str:
     host, port = listener.getsockname()
-    url = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"
+    return f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"
+
+
+def _announce(url: str, token: str, data: Path, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps({"url": url, "owner": OWNER, "token": token, "data": str(data)}), flush=True)
+        return
     print(
         f"""
 Once on this machine:

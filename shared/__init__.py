@@ -8,7 +8,9 @@
     objects/                                  S3: the only folder that knows buckets
     stores                                    opens both, once per event loop: the composition root
     actions/                                  what the service decides: push, fetch, negotiate, uploads
-    http                                      requests and replies: the only HTTP outside functions/
+    content                                   one object as a reply: entity tag, range, caching
+    edge http                                 requests and replies: the only HTTP outside functions/
+    api views manual                          the shapes of the API for people and tools; its OpenAPI document
 
 Arrows point inward: functions → http, actions → metadata, objects → the pure modules → errors. `shared`
 never imports `functions` or `infra`; a test holds this law.

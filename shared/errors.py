@@ -7,11 +7,22 @@
     ├─ Forbidden 403                the caller may read here, but not do this
     ├─ NotFound 404                 no such route
     │  ├─ RepoNotFound              absent, deleted, or private and not the caller's: all alike
-    │  └─ CommitNotFound            a wanted commit that this repository does not hold
+    │  ├─ CommitNotFound            a wanted commit that this repository does not hold
+    │  ├─ ObjectNotFound            no object of this id in the repository
+    │  ├─ RefNotFound               a URL that begins with no branch and no commit of the repository
+    │  ├─ PathNotFound              no such file at that branch or commit
+    │  ├─ ReleaseNotFound           no release of this tag
+    │  └─ TagNotFound               no tag of this id
     ├─ MethodNotAllowed 405
     ├─ NotFastForward 409           the branch has moved, or the push would rewind it; names the head
+    ├─ BranchMoved 409              the branch is not where it was a moment ago; names where it is
+    ├─ RepoExists 409               the owner has a repository of this name
+    ├─ HandleTaken 409              the handle is claimed, in another letter case
+    ├─ ReleaseExists 409            another release has this tag
+    ├─ TagExists 409                another tag has this id
     ├─ TooLarge 413                 over a documented limit, which the message states
     ├─ UnsupportedMedia 415         a body we cannot read: wrong Content-Type, or compressed
+    ├─ RangeNotSatisfiable 416      a range that begins behind the last byte
     ├─ Unprocessable 422            well-formed, but it cannot be accepted
     │  ├─ InvalidName               a branch, path or id that would harm whoever clones it
     │  ├─ HashMismatch              an id that is not the digest of its content
@@ -106,6 +117,51 @@ class CommitNotFound(NotFound):
         super().__init__(f"this repository has no commit {some(missing)}; read its heads again with GET refs")
 
 
+class ObjectNotFound(NotFound):
+    """The repository holds no object of this id, or what was given is no id."""
+
+    code = "object_not_found"
+
+    def __init__(self) -> None:
+        super().__init__("object not found: an id is 64 lower-case hex digits, and has to be of this repository")
+
+
+class RefNotFound(NotFound):
+    """What a URL begins with is neither a branch nor a commit here."""
+
+    code = "ref_not_found"
+
+    def __init__(self) -> None:
+        super().__init__("no such branch or commit: read the branches with GET refs")
+
+
+class PathNotFound(NotFound):
+    """There is no file of this path at the branch or commit that was named."""
+
+    code = "path_not_found"
+
+    def __init__(self) -> None:
+        super().__init__("no such file at this branch or commit: check the path, which is case-sensitive")
+
+
+class ReleaseNotFound(NotFound):
+    """The repository has no release of this tag, or what was given can be no tag."""
+
+    code = "release_not_found"
+
+    def __init__(self) -> None:
+        super().__init__("there is no release of this tag; list them with GET releases")
+
+
+class TagNotFound(NotFound):
+    """The repository has no tag of this id."""
+
+    code = "tag_not_found"
+
+    def __init__(self) -> None:
+        super().__init__("there is no tag of this id; list them with GET tags")
+
+
 class MethodNotAllowed(ApiError):
     """The route exists, the method does not."""
 
@@ -127,6 +183,57 @@ class NotFastForward(ApiError):
         )
 
 
+class RepoExists(ApiError):
+    """The owner has a repository of this name already."""
+
+    status = 409
+    code = "repo_exists"
+
+    def __init__(self, owner: str, slug: str) -> None:
+        super().__init__(f"there is a repository {owner}/{slug} already; choose another name")
+
+
+class HandleTaken(ApiError):
+    """The handle has been claimed in another letter case: nobody could tell the two apart."""
+
+    status = 409
+    code = "handle_taken"
+
+    def __init__(self, handle: str, claimed: str) -> None:
+        super().__init__(f"the handle {handle} is taken, as {claimed}; use that spelling, or choose another")
+
+
+class ReleaseExists(ApiError):
+    """A tag stands for one release: the first that was published stays until it is retracted."""
+
+    status = 409
+    code = "release_exists"
+
+    def __init__(self, tag: str) -> None:
+        super().__init__(f"another release is published as {tag}; retract it first, or choose another tag")
+
+
+class TagExists(ApiError):
+    """An id stands for one tag: the first that was stored stays until it is deleted."""
+
+    status = 409
+    code = "tag_exists"
+
+    def __init__(self, tag_id: str) -> None:
+        super().__init__(f"tag {tag_id} is stored here with other contents; give the new one an id of its own")
+
+
+class BranchMoved(ApiError):
+    """A branch was to be deleted or set back, and somebody moved it in the same moment."""
+
+    status = 409
+    code = "branch_moved"
+
+    def __init__(self, branch: str, current: str | None) -> None:
+        where = f"at {current}" if current else "gone"
+        super().__init__(f"{branch} has just been moved and is {where} now; nothing was changed, look and try again")
+
+
 class TooLarge(ApiError):
     """More bytes or entries than the hub takes at once."""
 
@@ -139,6 +246,22 @@ class UnsupportedMedia(ApiError):
 
     status = 415
     code = "unsupported_media_type"
+
+
+class RangeNotSatisfiable(ApiError):
+    """The bytes asked for begin behind the last one."""
+
+    status = 416
+    code = "range_not_satisfiable"
+
+    def __init__(self, length: int) -> None:
+        self.length = length
+        super().__init__(f"the range begins behind the last of the {length} bytes")
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """How many bytes there are (RFC 9110, 14.4)."""
+        return {"Content-Range": f"bytes */{self.length}"}
 
 
 class Unprocessable(ApiError):

@@ -4,15 +4,16 @@ create_app      an ASGI app of some routers, with one JSON body for every failur
 lambda_handler  that app as a Lambda function
 may_read        who asks, for which repository, and may he: as a FastAPI dependency, before any body
 may_write       is read
-body, reply     values in and out, in the caller's format
+identified      who asks, where the URL names no repository
+may_read_by_id  the same, by the id that GET refs gives
+body, query     what was sent, in the shape it should have
+reply           values out, in the caller's format
 """
 
 import asyncio
-import json
 import threading
 import time
-import uuid
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
@@ -21,13 +22,12 @@ from mangum import Mangum
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from shared import auth, codec, log, names, ratelimit, settings, wire
+from shared import auth, codec, names, ratelimit, wire
+from shared.edge import Edge, refusal
 from shared.errors import (
     ApiError,
     Forbidden,
-    Internal,
     MalformedBody,
     MethodNotAllowed,
     NotFound,
@@ -39,14 +39,13 @@ from shared.errors import (
 from shared.model import Identity, Repo, Role
 from shared.ratelimit import LimitClass
 from shared.stores import Stores, stores
-from shared.tasks import pair
-
-DRAIN_BYTES = 1024 * 1024 * 1024
-"""How much of a refused body is read and dropped. The stock client writes its whole body before it reads:
-an answer sent earlier reaches it as a broken connection, without the reason."""
+from shared.tasks import all_of, pair
 
 ID_LIST_BYTES = 16 * 1024 * 1024
 """The most taken where only ids are sent: 100,000 haves are 6.6 MB."""
+
+API_BYTES = 64 * 1024
+"""The most taken by the API for people and tools."""
 
 B = TypeVar("B", bound=BaseModel)
 Dependency = Callable[[Request, str, str], Coroutine[Any, Any, "Access"]]
@@ -69,7 +68,33 @@ class Access:
         return self.identity.subject if self.identity else ""
 
 
-def create_app(*routers: APIRouter) -> "Edge":
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """A request about no repository in particular: who sent it, if he said so, and when (epoch seconds)."""
+
+    stores: Stores
+    identity: Identity | None
+    now: float
+
+    def role(self, repo: Repo, member: Role | None) -> Role | None:
+        """What he may do to a repository whose owner gave him this role. None: not even see it."""
+        return auth.role(repo, self.identity, member)
+
+
+@dataclass(frozen=True, slots=True)
+class Caller(Visitor):
+    """The same, of somebody with a token."""
+
+    identity: Identity
+
+    def sign(self, identity: Identity, lifetime_seconds: int) -> str:
+        """A token that says this of its bearer, from now on."""
+        return auth.issue(
+            self.stores.settings.signing_keys, identity, lifetime_seconds=lifetime_seconds, now=int(self.now)
+        )
+
+
+def create_app(*routers: APIRouter) -> Edge:
     """An app of these routes and no others: no documentation pages, no redirects (the client follows none)."""
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     for router in routers:
@@ -79,7 +104,7 @@ def create_app(*routers: APIRouter) -> "Edge":
     return Edge(app)
 
 
-def lambda_handler(app: "Edge") -> Callable[[Any, Any], Any]:
+def lambda_handler(app: Edge) -> Callable[[Any, Any], Any]:
     """The app as a Lambda function behind an HTTP API or a function URL."""
     _use_own_loop()
     adapter = Mangum(app, lifespan="off")
@@ -96,14 +121,54 @@ def may_read(limit_class: LimitClass, *, token_needed: bool = False) -> Dependen
     return _may(limit_class, Role.READ, token_needed=token_needed)
 
 
+def may_read_by_id(limit_class: LimitClass) -> Callable[[Request, str], Coroutine[Any, Any, Access]]:
+    """A dependency: the same for a repository that the query names by its id, `repo_id`."""
+
+    async def access(request: Request, repo_id: str = "") -> Access:
+        now = time.time()
+        opened = await stores()
+        identity = auth.identify(opened.settings.signing_keys, request.headers.get("authorization"))
+        (found, member), _ = await pair(
+            _look_up_by_id(opened, repo_id, identity),
+            ratelimit.hit(
+                opened.counters, ratelimit.limit(opened.settings, limit_class), _subject(request, identity), now
+            ),
+        )
+        return _granted(opened, found, identity, member, now)
+
+    return access
+
+
 def may_write(limit_class: LimitClass) -> Dependency:
     """A dependency: the caller may push. Raises Forbidden for those who may only read, else RepoNotFound."""
     return _may(limit_class, Role.WRITE, token_needed=True)
 
 
-def may_admin(limit_class: LimitClass) -> Dependency:
-    """A dependency: the caller may change the repository itself and say who may do what with it."""
-    return _may(limit_class, Role.ADMIN, token_needed=True)
+def may_admin(limit_class: LimitClass, *, even_renamed: bool = False) -> Dependency:
+    """A dependency: the caller may change the repository itself and say who may do what with it.
+
+    It has to be there: this never creates one. With `even_renamed` it is found under an earlier name, too.
+    """
+    return _may(limit_class, Role.ADMIN, token_needed=True, even_renamed=even_renamed)
+
+
+def identified(limit_class: LimitClass) -> Callable[[Request], Coroutine[Any, Any, Caller]]:
+    """A dependency for URLs without a repository: the caller has a token, and it has not been revoked."""
+
+    async def caller(request: Request) -> Caller:
+        visitor = await _visitor(request, limit_class, token_needed=True)
+        return Caller(visitor.stores, _needed(visitor.identity), visitor.now)
+
+    return caller
+
+
+def visiting(limit_class: LimitClass) -> Callable[[Request], Coroutine[Any, Any, Visitor]]:
+    """A dependency for URLs without a repository: anybody, but nobody with a token that is not good."""
+
+    async def visitor(request: Request) -> Visitor:
+        return await _visitor(request, limit_class, token_needed=False)
+
+    return visitor
 
 
 async def body(request: Request, shape: type[B], max_bytes: int = ID_LIST_BYTES) -> B:
@@ -119,108 +184,98 @@ async def body(request: Request, shape: type[B], max_bytes: int = ID_LIST_BYTES)
     return wire.parse(shape, value)
 
 
-def reply(request: Request, value: dict[str, Any]) -> Response:
+def rest_of_path(request: Request, parts: int) -> str:
+    """What follows so many parts of the path. A `{name:path}` of a route is the same without a newline at its end."""
+    return str(request.scope["path"]).split("/", parts + 1)[-1]
+
+
+def query(request: Request, shape: type[B]) -> B:
+    """The request's query string in the shape it should have. Raises Unprocessable."""
+    return wire.parse(shape, dict(request.query_params), "the query")
+
+
+def reply(request: Request, value: dict[str, Any], status: int = 200) -> Response:
     """A reply in the caller's format."""
     return reply_encoded(
-        request, lambda: codec.encode(value, as_msgpack=True), lambda: codec.encode(value, as_msgpack=False)
+        request, lambda: codec.encode(value, as_msgpack=True), lambda: codec.encode(value, as_msgpack=False), status
     )
 
 
-def reply_encoded(request: Request, in_msgpack: Callable[[], bytes], in_json: Callable[[], bytes]) -> Response:
+def reply_encoded(
+    request: Request, in_msgpack: Callable[[], bytes], in_json: Callable[[], bytes], status: int = 200
+) -> Response:
     """A reply whose body is made in whichever format the caller reads; without a word about it, in JSON."""
     if codec.accepts_msgpack(request.headers.get("accept", "")):
-        return Response(in_msgpack(), media_type=codec.MSGPACK)
-    return Response(in_json(), media_type=codec.JSON)
+        return Response(in_msgpack(), status, media_type=codec.MSGPACK)
+    return Response(in_json(), status, media_type=codec.JSON)
 
 
-class Edge:
-    """The outermost layer: an id for each request, one line in the log, and an answer whatever happens.
-
-    It also reads what is left of a refused request's body before the answer is sent.
-    """
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        request_id = _request_id(scope)
-        started = time.perf_counter()
-        answer = _Answer(request_id, receive, send)
-        failure: Exception | None = None
-        try:
-            await self._app(scope, answer.receive, answer.send)
-        except Exception as error:
-            failure = error
-            if not answer.status:
-                await _failure(Internal(request_id))(scope, answer.receive, answer.send)
-        route = scope.get("route")
-        log.at(settings.load().log_level).log(
-            30 if failure or answer.status >= 500 else 20,
-            "request",
-            request_id=request_id,
-            method=scope["method"],
-            route=getattr(route, "path", None),
-            status=answer.status,
-            milliseconds=round((time.perf_counter() - started) * 1000, 1),
-            **({"exc_info": failure} if failure else {}),
-        )
+def reply_records(request: Request, name: str, records: Sequence[bytes], next_cursor: str | None) -> Response:
+    """A page of stored records, which are msgpack, and where the next one begins, if there is one."""
+    rest = {"next_cursor": next_cursor} if next_cursor else {}
+    return reply_encoded(
+        request,
+        lambda: codec.pack_map_of_lists({name: records}, rest),
+        lambda: codec.encode({name: list(map(codec.unpack_record, records)), **rest}, as_msgpack=False),
+    )
 
 
-class _Answer:
-    """One exchange: remembers the status, names the request, and drains its body before answering."""
-
-    def __init__(self, request_id: str, receive: Receive, send: Send) -> None:
-        self.status = 0
-        self._request_id = request_id
-        self._receive = receive
-        self._send = send
-        self._body_left = True
-
-    async def receive(self) -> Message:
-        message = await self._receive()
-        self._body_left = message["type"] == "http.request" and message.get("more_body", False)
-        return message
-
-    async def send(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
-            self.status = message["status"]
-            message["headers"] = [*message["headers"], (b"x-request-id", self._request_id.encode())]
-            drained = 0
-            while self._body_left and drained < DRAIN_BYTES:
-                drained += len((await self.receive()).get("body", b""))
-        await self._send(message)
-
-
-def _may(limit_class: LimitClass, needed: Role, *, token_needed: bool) -> Dependency:
+def _may(limit_class: LimitClass, needed: Role, *, token_needed: bool, even_renamed: bool = False) -> Dependency:
     async def access(request: Request, owner: str, slug: str) -> Access:
-        granted = await _access(request, owner, slug, limit_class, token_needed=token_needed)
+        granted = await _access(request, owner, slug, limit_class, token_needed=token_needed, even_renamed=even_renamed)
         if not granted.role.allows(needed):
             raise Forbidden(
                 f"this needs the right to {needed.value} {owner}/{slug}, and yours is to {granted.role.value};"
                 " ask its owner, or log in with a token of wider scope"
             )
+        if needed is Role.ADMIN and not granted.repo.is_born:
+            raise RepoNotFound()
         return granted
 
     return access
 
 
-async def _access(request: Request, owner: str, slug: str, limit_class: LimitClass, *, token_needed: bool) -> Access:
+async def _visitor(request: Request, limit_class: LimitClass, *, token_needed: bool) -> Visitor:
     now = time.time()
     opened = await stores()
     identity = auth.identify(opened.settings.signing_keys, request.headers.get("authorization"))
-    if token_needed and identity is None:
+    if token_needed:
+        _needed(identity)
+    hit = ratelimit.hit(
+        opened.counters, ratelimit.limit(opened.settings, limit_class), _subject(request, identity), now
+    )
+    await all_of([hit, *([opened.tokens.check(identity)] if identity else [])])
+    return Visitor(opened, identity, now)
+
+
+def _needed(identity: Identity | None) -> Identity:
+    if identity is None:
         raise Unauthorized("this needs a token; log in and send it as Authorization: Bearer")
+    return identity
+
+
+async def _access(
+    request: Request, owner: str, slug: str, limit_class: LimitClass, *, token_needed: bool, even_renamed: bool
+) -> Access:
+    now = time.time()
+    opened = await stores()
+    identity = auth.identify(opened.settings.signing_keys, request.headers.get("authorization"))
+    if token_needed:
+        _needed(identity)
     allowance = ratelimit.limit(opened.settings, limit_class)
     (found, member), _ = await pair(
         _look_up(opened, owner, slug, identity),
         ratelimit.hit(opened.counters, allowance, _subject(request, identity), now),
     )
     if found is None and opened.settings.push_to_create and identity and identity.subject == owner:
-        found = Repo(owner, slug) if names.is_repo_name(slug) else None
+        found = Repo(owner, slug) if names.is_handle(owner) and names.is_repo_name(slug) else None
+    if found and found.deleted and even_renamed:
+        found, member = await _look_up_renamed(opened, found, identity)
+    return _granted(opened, found, identity, member, now)
+
+
+def _granted(opened: Stores, found: Repo | None, identity: Identity | None, member: Role | None, now: float) -> Access:
+    """Raises RepoNotFound for what is absent, deleted, or not for this caller to see."""
     if found is None or found.deleted:
         raise RepoNotFound()
     role = auth.role(found, identity, member)
@@ -235,6 +290,21 @@ async def _look_up(opened: Stores, owner: str, slug: str, identity: Identity | N
     return await opened.repos.look_up(owner, slug, identity)
 
 
+async def _look_up_renamed(opened: Stores, repo: Repo, identity: Identity | None) -> tuple[Repo | None, Role | None]:
+    """What is called otherwise by now, for those who could have renamed it; to others, it is gone."""
+    present = await opened.repos.by_id(repo.repo_id)
+    if present is None or present.deleted:
+        return None, None
+    found, member = await opened.repos.look_up(present.owner, present.slug, identity)
+    return (found, member) if found and auth.role(found, identity, member) is Role.ADMIN else (None, None)
+
+
+async def _look_up_by_id(opened: Stores, repo_id: str, identity: Identity | None) -> tuple[Repo | None, Role | None]:
+    if not names.is_id(repo_id):
+        return None, None
+    return await opened.repos.look_up_by_id(repo_id, identity)
+
+
 def _subject(request: Request, identity: Identity | None) -> str:
     if identity:
         return f"user:{identity.subject}"
@@ -243,7 +313,7 @@ def _subject(request: Request, identity: Identity | None) -> str:
 
 
 async def _read(request: Request, max_bytes: int) -> bytes:
-    too_large = TooLarge(f"the body is larger than {max_bytes} bytes, the most taken here; push less history at once")
+    too_large = TooLarge(f"the body is larger than {max_bytes} bytes, the most taken here; send less at once")
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > max_bytes:
         raise too_large
@@ -257,23 +327,13 @@ async def _read(request: Request, max_bytes: int) -> bytes:
 
 
 async def _answer_failure(request: Request, error: Exception) -> Response:
-    return _failure(cast(ApiError, error))  # the class it is registered for
+    return refusal(cast(ApiError, error))  # the class it is registered for
 
 
 async def _answer_routing_failure(request: Request, error: Exception) -> Response:
     if isinstance(error, HTTPException) and error.status_code == 405:
-        return _failure(MethodNotAllowed("this URL exists, but not with this method"))
-    return _failure(NotFound("there is nothing at this URL; repositories are at /owner/name"))
-
-
-def _failure(error: ApiError) -> Response:
-    content = json.dumps({"message": error.message, "detail": error.message, "code": error.code}, ensure_ascii=False)
-    return Response(content, status_code=error.status, headers=error.headers, media_type=codec.JSON)
-
-
-def _request_id(scope: Scope) -> str:
-    context = scope.get("aws.event", {}).get("requestContext", {})
-    return str(context.get("requestId") or uuid.uuid4())
+        return refusal(MethodNotAllowed("this URL exists, but not with this method"))
+    return refusal(NotFound("there is nothing at this URL; repositories are at /owner/name"))
 
 
 _thread = threading.local()

@@ -74,6 +74,9 @@ class Repo:
     default_branch: str = "main"
     description: str = ""
     deleted: bool = False
+    created_at: int = 0
+    roster: str = ""
+    """Which rows of members count: those that carry this text. Another name means another roster."""
 
     @property
     def is_born(self) -> bool:

@@ -13,11 +13,29 @@ DIGEST_LENGTH = 64
 BRANCH_CHARACTERS = 255
 COMPONENT_BYTES = 255
 PATH_BYTES = 4096
+LABEL_CHARACTERS = 500
+RELEASE_TAG_CHARACTERS = 100
+
+SLUG_CHARACTERS = 64
+
+RESERVED_HANDLES = frozenset(
+    "about account accounts admin administrator api app assets auth billing blog cdn commits dashboard docs domains"
+    " explore favicon.ico favicon.png files graphql health healthz help home hub humans.txt internal invite issues"
+    " legal login logout mail mcp metrics musehub new notifications o oauth oembed openapi openapi.json orgs owner"
+    " pages pieria pricing privacy public raw register releases repos robots.txt root search security settings signin"
+    " signup sitemap.xml static status support swagger system tags teams terms token tokens topics trending user"
+    " users v1 v2 v3 webhook webhooks well-known wire www".split()
+)
+"""Handles that nobody may claim: first segments of the hub's own URLs, now or one day, and what a visitor would
+take for the hub itself. Compared in lower case."""
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _OPAQUE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 _MISTYPED_DIGEST = re.compile(r"sha256:.*|.{63,65}|.*[0-9A-Fa-f]{60}.*")
 _REPO_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_NAME_RULE = "1 to 64 of A-Z a-z 0-9 . _ -, the first a letter or a digit"
+_NOT_IN_A_SLUG = re.compile(r"[^a-z0-9]+")
+_RELEASE_TAG = re.compile(r"(?!.*\.\.|.*//)[A-Za-z0-9]([A-Za-z0-9._+/-]*[A-Za-z0-9_+-])?")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _BAD_PATH_SHAPE = re.compile(r"\\|^/|/$|//|(?:^|/)\.\.?(?:/|$)")
 _BAD_BRANCH_SHAPE = re.compile(r"\\|\.\.|//|^/|/$|(?:^|/)\.|\.(?:/|$)")
@@ -53,6 +71,66 @@ def check_id(value: str, kind: str) -> str:
 def is_repo_name(value: str) -> bool:
     """Whether this may be an owner's handle or a repository's slug in a URL."""
     return _REPO_NAME.fullmatch(value) is not None
+
+
+def is_handle(value: str) -> bool:
+    """Whether this may be claimed as a user's handle: a name that is not the hub's own, in any letter case."""
+    return is_repo_name(value) and value.casefold() not in RESERVED_HANDLES
+
+
+def check_handle(value: str) -> str:
+    """The handle itself. Raises InvalidName."""
+    if not is_repo_name(value):
+        raise InvalidName(f"{_shown(value)} is not a handle: {_NAME_RULE}")
+    if not is_handle(value):
+        raise InvalidName(f"the handle {value} is reserved: it is a part of this hub's own URLs; choose another")
+    return value
+
+
+def check_slug(value: str) -> str:
+    """The slug itself. Raises InvalidName."""
+    if not is_repo_name(value):
+        raise InvalidName(f"{_shown(value)} is not a repository's name in a URL: {_NAME_RULE}")
+    return value
+
+
+def slug_of(name: str) -> str:
+    """What a repository of this name is called in a URL: `My 1st Song!` → `my-1st-song`. Raises InvalidName."""
+    slug = _NOT_IN_A_SLUG.sub("-", name.lower())[:SLUG_CHARACTERS].strip("-")
+    if not slug:
+        raise InvalidName(f"no part of {_shown(name)} can stand in a URL; send a slug instead")
+    return slug
+
+
+def check_default_branch(name: str) -> str:
+    """The branch name itself, if a clone can start on it. Raises InvalidName."""
+    if "/" in check_branch(name):
+        raise InvalidName(f"{_shown(name)} cannot be the default branch: a clone opens only names without a slash")
+    return name
+
+
+def is_release_tag(value: str) -> bool:
+    """Whether a release may be published as this: `v1.0.0-beta.1+b7`, `song/2.0.0`. No `%`, and no `..`."""
+    return len(value) <= RELEASE_TAG_CHARACTERS and _RELEASE_TAG.fullmatch(value) is not None
+
+
+def check_release_tag(tag: str) -> str:
+    """The tag itself. Raises InvalidName unless a release may be published as it."""
+    if not is_release_tag(tag):
+        raise InvalidName(
+            f"{_shown(tag)} cannot be a release's tag: up to {RELEASE_TAG_CHARACTERS} letters, digits and . _ + - /,"
+            " beginning with a letter or digit"
+        )
+    return tag
+
+
+def check_label(label: str) -> str:
+    """The label of a tag itself. Raises InvalidName for an empty or long one, or one that a terminal would act on."""
+    if not 1 <= len(label) <= LABEL_CHARACTERS or _CONTROL.search(label):
+        raise InvalidName(
+            f"{_shown(label)} cannot be a label: 1 to {LABEL_CHARACTERS} characters, none of them a control character"
+        )
+    return label
 
 
 def check_branch(name: str) -> str:

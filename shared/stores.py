@@ -14,12 +14,16 @@ import aioboto3
 from aiobotocore.config import AioConfig
 
 from shared import settings as settings_module
+from shared.metadata.census import Census
 from shared.metadata.commits import Commits
 from shared.metadata.counters import Counters
+from shared.metadata.handles import Handles
 from shared.metadata.index import Index
 from shared.metadata.refs import Refs
+from shared.metadata.releases import Releases
 from shared.metadata.repos import Repos
 from shared.metadata.table import Table
+from shared.metadata.tags import Tags
 from shared.metadata.tokens import Tokens
 from shared.objects.bucket import Bucket
 from shared.objects.store import ObjectStore
@@ -38,9 +42,13 @@ class Stores:
     refs: Refs
     commits: Commits
     index: Index
+    releases: Releases
+    tags: Tags
     tokens: Tokens
+    handles: Handles
     counters: Counters
     objects: ObjectStore
+    census: Census
 
 
 _opened: WeakKeyDictionary[asyncio.AbstractEventLoop, Stores] = WeakKeyDictionary()
@@ -92,7 +100,11 @@ async def _open(settings: Settings) -> Stores:
         refs=Refs(hub),
         commits=Commits(hub),
         index=Index(hub),
+        releases=Releases(hub),
+        tags=Tags(hub),
         tokens=Tokens(hub),
+        handles=Handles(hub),
         counters=Counters(Table(dynamodb, settings.counter_table)),
         objects=ObjectStore(Bucket(s3, settings.bucket)),
+        census=Census(hub),
     )

@@ -7,7 +7,7 @@ at the top and in a bundle, and kept as they are inside a record. Counts above t
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError
 
 from shared.errors import TooLarge, Unprocessable
 
@@ -20,6 +20,9 @@ HAVES = 100_000
 WANTS = 10_000
 NEGOTIATE_IDS = 256
 MANIFEST_ENTRIES = 50_000
+CHANGELOG_ENTRIES = 500
+TAGS = 1_000
+PAGE = 1_000
 
 Ids = list[str]
 Record = dict[str, Any]
@@ -131,6 +134,105 @@ class SnapshotRecord(BaseModel):
     snapshot_id: str
     manifest: Annotated[dict[str, str], Field(max_length=MANIFEST_ENTRIES)]
     created_at: str = ""
+
+
+Channel = Literal["stable", "beta", "alpha", "nightly"]
+
+
+class SemVer(BaseModel):
+    """The five parts of a version."""
+
+    model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
+
+    major: Annotated[int, Field(ge=0)] = 0
+    minor: Annotated[int, Field(ge=0)] = 0
+    patch: Annotated[int, Field(ge=0)] = 0
+    pre: str = ""
+    build: str = ""
+
+
+class ChangelogEntry(BaseModel):
+    """A commit as a release tells of it."""
+
+    model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
+
+    commit_id: str = ""
+    message: str = ""
+    sem_ver_bump: str = "none"
+    breaking_changes: list[str] = []
+    author: str = ""
+    committed_at: str = ""
+    agent_id: str = ""
+    model_id: str = ""
+
+
+class ReleaseRecord(BaseModel):
+    """The known fields of a release. Those that are absent or null get these defaults; unknown ones stay."""
+
+    model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
+
+    release_id: Annotated[str, Field(min_length=1, max_length=128)]
+    tag: str
+    commit_id: str
+    repo_id: str = ""
+    semver: SemVer = SemVer()
+    channel: Channel = "stable"
+    snapshot_id: str = ""
+    title: str = ""
+    body: str = ""
+    changelog: Annotated[list[ChangelogEntry], Field(max_length=CHANGELOG_ENTRIES)] = []
+    agent_id: str = ""
+    model_id: str = ""
+    is_draft: bool = False
+    gpg_signature: str = ""
+    created_at: str = ""
+
+
+class TagRecord(BaseModel):
+    """The known fields of a tag: a label on a commit. Unknown ones stay."""
+
+    model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
+
+    tag_id: str
+    commit_id: str
+    tag: str
+    repo_id: str = ""
+    created_at: str = ""
+
+
+class PostRelease(RootModel[Record]):
+    """A release, as a map: the whole body."""
+
+    model_config = ConfigDict(strict=True, frozen=True)
+
+
+class PostTags(Message):
+    """Labels for commits that the hub holds."""
+
+    tags: Annotated[list[Record], Field(max_length=TAGS)] = []
+
+
+class Query(BaseModel):
+    """What every query string is: texts that read as what they stand for, unknown names ignored."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    limit: Annotated[int, Field(ge=1, le=PAGE)] = PAGE
+    cursor: Annotated[str, Field(max_length=256)] = ""
+
+
+class ListReleases(Query):
+    """Which releases."""
+
+    channel: Channel | None = None
+    include_drafts: bool = False
+
+
+class ListTags(Query):
+    """Which tags: of a commit, of a label, of both, or all."""
+
+    commit_id: str = ""
+    label: str = ""
 
 
 M = TypeVar("M", bound=BaseModel)

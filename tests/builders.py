@@ -214,7 +214,11 @@ def event(
 def invoke(function: str, event: dict[str, Any]) -> Answer:
     """Call a function's Lambda handler."""
     handler = importlib.import_module(f"functions.{function}").handler
-    reply = handler(event, None)
+    return answer(handler(event, None))
+
+
+def answer(reply: dict[str, Any]) -> Answer:
+    """What a handler's reply says."""
     body = reply["body"] or ""
     return Answer(
         reply["statusCode"],

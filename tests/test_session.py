@@ -1,8 +1,8 @@
 """The recorded session of the stock client, played from the first push to the last clone.
 
 First push, no-op push, clone, incremental push, fetch, pull, a branch with a slash, a merge, a diverged push
-that is refused, a three-way pull, a push after it, a rewritten history refused and then forced, a last clone.
-Its four exchanges about releases are left out: there are none yet.
+that is refused, a three-way pull, a push after it, a rewritten history refused and then forced, a release pushed,
+listed and deleted, a last clone.
 """
 
 import json
@@ -23,7 +23,10 @@ import pytest
 from tests import builders
 
 SESSION = Path(__file__).parent / "wire" / "session.msgpack"
-FUNCTIONS = {(method, suffix): function for function, (method, suffix) in builders.ROUTES.items()}
+FUNCTIONS = {(method, suffix): function for function, (method, suffix) in builders.ROUTES.items()} | {
+    (method, suffix): "releases"
+    for method, suffix in (("POST", "releases"), ("GET", "releases"), ("DELETE", "releases/v1.0.0"))
+}
 
 Reply = tuple[int, bytes]
 Send = Callable[[dict[str, Any], dict[str, str]], Reply]
@@ -33,9 +36,7 @@ def session() -> Iterator[tuple[int, str, dict[str, Any]]]:
     """The exchanges with their numbers and endpoints."""
     with SESSION.open("rb") as file:
         for number, exchange in enumerate(msgpack.Unpacker(file, raw=False)):
-            endpoint = exchange["path"].removeprefix("/me/song/")
-            if not endpoint.startswith("releases"):
-                yield number, endpoint, exchange
+            yield number, exchange["path"].removeprefix("/me/song/"), exchange
 
 
 def required(endpoint: str, body: bytes) -> Any:
@@ -61,6 +62,8 @@ def required(endpoint: str, body: bytes) -> Any:
                 {record["object_id"]: record["content"] for record in reply["objects"]},
                 reply["branch_heads"],
             )
+        case "releases" | "releases/v1.0.0":
+            return reply  # to the last field: the id that was sent, the releases in order, the tag
     raise AssertionError(f"no such endpoint: {endpoint}")
 
 
@@ -113,7 +116,7 @@ def served(data: Path) -> Iterator[Hub]:
     )
     try:
         assert process.stdout is not None
-        ready = next((m for line in process.stdout if (m := re.match(r"HUB READY url=(\S+) owner=me token=(\S+)", line))))
+        ready = next(m for line in process.stdout if (m := re.match(r"HUB READY url=(\S+) owner=me token=(\S+)", line)))
         yield Hub(process, ready[1], ready[2])
     finally:
         process.send_signal(signal.SIGKILL)
@@ -145,6 +148,13 @@ def test_the_session_over_http_and_again_after_a_crash(tmp_path: Path) -> None:
         before = everything(client)
     with served(tmp_path) as hub, httpx.Client(base_url=hub.url, timeout=30) as client:
         assert everything(client) == before
+
+
+def test_the_session_lists_a_release_as_it_was_sent() -> None:
+    sent, listed, after = (exchange for _, endpoint, exchange in session() if endpoint == "releases")
+    assert msgpack.unpackb(listed["response"], raw=False) == {"releases": [json.loads(sent["body"])]}
+    assert msgpack.unpackb(sent["response"], raw=False) == {"release_id": json.loads(sent["body"])["release_id"]}
+    assert msgpack.unpackb(after["response"], raw=False) == {"releases": []}
 
 
 @pytest.mark.parametrize("endpoint", sorted({suffix for _, suffix in builders.ROUTES.values()}))

@@ -47,7 +47,9 @@ async def fetch(stores: Stores, repo: Repo, request: wire.Fetch) -> Fetched:
     have = {commit_id for commit_id in request.have if names.is_id(commit_id)}
     looked_up = have if len(have) <= SHORT_LIST else set[str]()
     refs, known = await pair(
-        stores.refs.all(repo.repo_id), stores.index.known(repo.repo_id, commits=looked_up.union(want))
+        stores.refs.all(repo.repo_id),
+        # Reading, a condemned row is as good as any: it may well be reached from a branch.
+        stores.index.known(repo.repo_id, commits=looked_up.union(want), even_condemned=True),
     )
     places = known.commits | {ref.head.commit_id: ref.head for ref in refs.values()}
     if unknown := [commit_id for commit_id in want if commit_id not in places]:
@@ -127,7 +129,7 @@ async def _objects(stores: Stores, repo: Repo, object_ids: Set[str], room: int) 
 
     An opaque id may name what was never sent; a digest was proven when its snapshot was accepted.
     """
-    locations = (await stores.index.known(repo.repo_id, objects=object_ids)).objects
+    locations = (await stores.index.known(repo.repo_id, objects=object_ids, even_condemned=True)).objects
     if lost := [i for i in object_ids - locations.keys() if names.is_digest(i)]:
         raise Damaged(f"object {lost[0]}")
     _check_size(sum(at.length + ENVELOPE_BYTES for at in locations.values()), room)

@@ -25,18 +25,22 @@ async def negotiate(stores: Stores, repo: Repo, request: wire.Negotiate, *, by: 
     for commit_id in request.want:
         names.check_id(commit_id, "commit")
     offered = [commit_id for commit_id in dict.fromkeys(request.have) if names.is_id(commit_id)]
-    known, refused = await pair(
-        stores.index.known(repo.repo_id, commits={*request.want, *offered}),
+    # What is condemned may be reached from a branch all the same, so it may be wanted; nothing is to be built on it.
+    (wanted, known), refused = await pair(
+        pair(
+            stores.index.known(repo.repo_id, commits=set(request.want), even_condemned=True),
+            stores.index.known(repo.repo_id, commits=offered),
+        ),
         _refused(stores, repo, by, now),
     )
-    places = known.commits
+    places = wanted.commits | known.commits
     if unknown := set(request.want) - places.keys():
         raise CommitNotFound(unknown)
-    targets = {i: places[i] for i in offered if i in places}
+    targets = {i: known.commits[i] for i in offered if i in known.commits}
     search = Nearest([places[i] for i in request.want], targets)
     await walk.run(stores.commits, repo.repo_id, search, max_rounds=ROUNDS)
     return {
-        "ack": [i for i in offered if i in places or i in refused],
+        "ack": [i for i in offered if i in known.commits or i in refused],
         "common_base": search.found,
         "ready": search.found is not None or not request.have,
     }

@@ -257,7 +257,7 @@ async def _write(
         await all_of(
             [
                 stores.index.put_locations(repo.repo_id, {**locations, **taken}),
-                stores.commits.put(repo.repo_id, nodes.values()),
+                stores.commits.put(repo.repo_id, nodes.values(), now),
             ]
         )
 
@@ -320,7 +320,9 @@ async def _swap(
             current = moved.current
             if not move.forced:
                 await _check_fast_forward(stores, repo, bundle, held, new.head.commit_id, current)
-            await stores.refs.announce(repo.repo_id, replace(move, before=current.head if current else None))
+            # A millisecond later each: what was announced last is what was tried last.
+            move = replace(move, at=move.at + 1, before=current.head if current else None)
+            await stores.refs.announce(repo.repo_id, move)
     raise Unavailable(f"{new.branch} is being pushed to by many at once; nothing is lost, push again")
 
 

@@ -7,10 +7,14 @@ from dataclasses import dataclass
 
 from shared.errors import Damaged
 from shared.metadata import keys
-from shared.metadata.index import CONDITIONAL
+from shared.metadata.index import CONDITIONAL, GONE
 from shared.metadata.table import Row, Table
 from shared.model import Location, Node, Place
 from shared.tasks import all_of
+
+STALE_SECONDS = 15 * 60
+"""Longer than any request lives. A row of an unfinished push counts for so long: what it names may be swept."""
+_STALE = f"{GONE} OR attribute_not_exists(#written_at) OR #written_at < :long_ago"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +30,7 @@ class Commits:
         """
         pk = keys.lane(repo_id, start.lane)
         page = await self.table.query(pk, between=("0", keys.in_lane(start)), limit=limit, newest_first=True)
-        nodes = [_node(start.lane, row) for row in page.rows]
+        nodes = [node_of(start.lane, row) for row in page.rows]
         if not nodes or nodes[0].commit_id != start.commit_id:
             raise Damaged(f"commit {start.commit_id}")
         return nodes
@@ -35,18 +39,23 @@ class Commits:
         """The rows at these places, by commit id. Raises Damaged if one is not there."""
         wanted = {keys.commit(repo_id, place): place for place in places}
         rows = await self.table.find(list(wanted))
-        nodes = (_node(wanted[str(row["pk"]), str(row["sk"])].lane, row) for row in rows)
+        nodes = (node_of(wanted[str(row["pk"]), str(row["sk"])].lane, row) for row in rows)
         found = {node.commit_id: node for node in nodes}
         for place in places:
             if place.commit_id not in found:
                 raise Damaged(f"commit {place.commit_id}")
         return found
 
-    async def put(self, repo_id: str, nodes: Iterable[Node]) -> None:
-        """Write commit rows. Few are written on condition that they are new: the first writer's record stays."""
-        rows = [(keys.commit(repo_id, node.place), _row(node)) for node in nodes]
+    async def put(self, repo_id: str, nodes: Iterable[Node], now: int) -> None:
+        """Write the rows of commits that no index knows yet.
+
+        Few are written on condition that they are new: the first writer's record stays, unless it is condemned
+        or so old that its push never came to an end.
+        """
+        rows = [(keys.commit(repo_id, node.place), {**_row(node), "written_at": now}) for node in nodes]
         if len(rows) <= CONDITIONAL:
-            await all_of(self.table.put_new(key, row) for key, row in rows)
+            long_ago: Row = {"long_ago": now - STALE_SECONDS}
+            await all_of(self.table.put_new(key, row, _STALE, long_ago) for key, row in rows)
         else:
             await self.table.put(rows)
 
@@ -64,7 +73,8 @@ def _row(node: Node) -> Row:
     return row
 
 
-def _node(lane: str, row: Mapping[str, object]) -> Node:
+def node_of(lane: str, row: Mapping[str, object]) -> Node:
+    """A row of a lane as what it says."""
     generation, commit_id = str(row["sk"]).split("#")
     parents = row["parents"]
     record = row.get("record")

@@ -36,6 +36,12 @@ class Known:
     objects: dict[str, Location]
 
 
+CONDEMNED = "condemned_at"
+"""The attribute of a row that is to be removed unless something leads to it (see `actions/gc`). To whoever
+would build on it, it is gone already."""
+GONE = f"attribute_exists(#{CONDEMNED})"
+
+
 @dataclass(frozen=True, slots=True)
 class Index:
     """The three indexes of every repository."""
@@ -49,8 +55,12 @@ class Index:
         commits: Collection[str] = (),
         snapshots: Collection[str] = (),
         objects: Collection[str] = (),
+        even_condemned: bool = False,
     ) -> Known:
-        """What is known of these ids, in one step: the rest is not in the repository."""
+        """What is known of these ids, in one step: the rest is not in the repository.
+
+        `even_condemned` is for reading: such a row may be in use, or was a moment ago. Never build on it.
+        """
         asked = {Kind.COMMIT: commits, Kind.SNAPSHOT: snapshots, Kind.OBJECT: objects}
         if sum(map(len, asked.values())) < MANY:
             rows = await self.table.find([keys.by_id(repo_id, k, i) for k, ids in asked.items() for i in ids])
@@ -64,6 +74,8 @@ class Index:
         known = Known({}, {}, {})
         for row in rows:
             item_id, kind = str(row["sk"]), keys.kind_of(str(row["pk"]))
+            if CONDEMNED in row and not even_condemned:
+                continue
             if kind is Kind.COMMIT:
                 known.commits[item_id] = Place(item_id, int(str(row["generation"])), str(row["lane"]))
             else:
@@ -71,7 +83,7 @@ class Index:
         return known
 
     async def put_locations(self, repo_id: str, locations: Mapping[tuple[Kind, str], Location]) -> None:
-        """Say where bytes lie. They must be durable by now."""
+        """Say where bytes lie. They must be durable by now. What was condemned under these ids is new again."""
         await self.table.put(
             [(keys.by_id(repo_id, kind, item_id), {"at": str(at)}) for (kind, item_id), at in locations.items()]
         )
@@ -83,7 +95,7 @@ class Index:
             for p in places
         ]
         if len(rows) <= CONDITIONAL:
-            await all_of(self.table.put_new(key, row) for key, row in rows)
+            await all_of(self.table.put_new(key, row, GONE) for key, row in rows)
         else:
             await self.table.put(rows)
 

@@ -10,6 +10,9 @@
     ref                  REPO#<repo_id>              REF#<branch>
     folder of refs       REPO#<repo_id>              REF#<folder>              see `refs`
     move of a ref        REPO#<repo_id>#MOVES        <branch>#<milliseconds>#<unique>
+    state of gc, purge   REPO#<repo_id>#GC           STATE; LANE#<lane> for each lane yet to be purged
+    release              REPO#<repo_id>#RELEASES     <tag>
+    tag                  REPO#<repo_id>#TAGS         <tag_id>
     commit, by id        REPO#<repo_id>#C<shard>     <commit_id>
     commit, in its lane  REPO#<repo_id>#LANE#<lane>  <generation>#<commit_id>
     snapshot             REPO#<repo_id>#S<shard>     <snapshot_id>
@@ -29,12 +32,14 @@ from shared.model import Kind, Place
 Key = tuple[str, ...]
 
 REF = "REF#"
+REPO = "REPO#"
+TOKEN = "TOKEN#"  # noqa: S105 (a prefix)
 SHARDS = "0123456789abcdef"
 
 
 def repo(owner: str, slug: str) -> Key:
     """A repository, by the name in its URL."""
-    return f"OWNER#{owner}", f"REPO#{slug}"
+    return f"OWNER#{owner}", f"{REPO}{slug}"
 
 
 def owner(handle: str) -> str:
@@ -45,7 +50,7 @@ def owner(handle: str) -> str:
 def members(owner: str, slug: str) -> Key:
     """Where the members of a repository are listed: the partition, and what their sort keys begin with.
 
-    Beside the repository's name, so that one call reads both; each row says which repository it is about.
+    Beside the repository's name, so that one call reads both; each row says of which roster it is.
     """
     return f"OWNER#{owner}", f"MEMBER#{slug}#"
 
@@ -57,7 +62,7 @@ def member(owner: str, slug: str, handle: str) -> Key:
 
 def token(handle: str, token_id: str) -> Key:
     """A token that was issued to a user."""
-    return f"OWNER#{handle}", f"TOKEN#{token_id}"
+    return f"OWNER#{handle}", f"{TOKEN}{token_id}"
 
 
 def handle(name: str) -> Key:
@@ -80,6 +85,11 @@ def moves(repo_id: str) -> str:
     return f"REPO#{repo_id}#MOVES"
 
 
+def upkeep(repo_id: str) -> str:
+    """The partition where gc and purge write down how far they are."""
+    return f"REPO#{repo_id}#GC"
+
+
 def refs(repo_id: str) -> str:
     """The partition of a repository's refs."""
     return f"REPO#{repo_id}"
@@ -88,6 +98,16 @@ def refs(repo_id: str) -> str:
 def ref(repo_id: str, branch: str) -> Key:
     """One branch, or a folder of branches."""
     return refs(repo_id), f"{REF}{branch}"
+
+
+def releases(repo_id: str) -> str:
+    """The partition of a repository's releases."""
+    return f"REPO#{repo_id}#RELEASES"
+
+
+def tags(repo_id: str) -> str:
+    """The partition of a repository's tags."""
+    return f"REPO#{repo_id}#TAGS"
 
 
 def shard(item_id: str) -> str:

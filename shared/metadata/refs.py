@@ -8,6 +8,7 @@ not count, so a folder whose branches are gone can become a branch again.
 """
 
 import secrets
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from shared.errors import BranchClash
@@ -51,6 +52,23 @@ class Refs:
         """One branch, or None."""
         row = await self.table.get(keys.ref(repo_id, branch))
         return _ref(branch, row) if row and "head" in row else None
+
+    async def find(self, repo_id: str, branches: Collection[str]) -> dict[str, Ref]:
+        """Those of these branches that exist, by name: one call for every 100."""
+        rows = await self.table.find([keys.ref(repo_id, branch) for branch in branches])
+        refs = [_ref(str(row["sk"]).removeprefix(keys.REF), row) for row in rows if "head" in row]
+        return {ref.branch: ref for ref in refs}
+
+    async def page(self, repo_id: str, limit: int, after: str) -> tuple[list[Ref], bool]:
+        """Up to `limit` branches by name, behind the one named `after`, and whether there are more."""
+        found: list[Ref] = []
+        last: str | None = keys.ref(repo_id, after)[1] if after else None
+        while len(found) <= limit:
+            page = await self.table.query(keys.refs(repo_id), prefix=keys.REF, limit=limit + 1, after=last)
+            found += [_ref(str(row["sk"]).removeprefix(keys.REF), row) for row in page.rows if "head" in row]
+            if not (last := page.last):
+                break
+        return found[:limit], len(found) > limit
 
     async def announce(self, repo_id: str, move: Move) -> None:
         """Write down a move that is about to be made: before the swap, so that no move is ever without a trace.

@@ -2,18 +2,30 @@
 
 A name's row and the rows of its members lie in one partition, the owner's, so that a request finds the
 repository, the caller's role and the state of his token in one call.
+
+Members are rows of their own beside the name, each with the `roster` that it belongs to; only those of the
+repository's present roster count. So a rename copies them before it happens, and what lies under a name from
+an earlier life of it says nothing. Every change writes a new `revision` into the name's row, also one of the
+members: a rename that has copied something older does not happen.
 """
 
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from shared.errors import RepoNotFound, Unauthorized
+from shared.errors import RepoNotFound, Unavailable
 from shared.metadata import keys
-from shared.metadata.table import Lost, Page, Row, Table
+from shared.metadata.handles import Handles
+from shared.metadata.table import GET_BATCH, Lost, Row, Table, Update
+from shared.metadata.tokens import refuse_revoked
 from shared.model import Identity, Repo, Role, Visibility
+from shared.tasks import pair
+
+RENAMES = 4
+"""How often a rename whose repository changes meanwhile begins anew before the caller is asked to."""
 
 _FREE = "attribute_not_exists(#repo_id) OR #deleted_at > :never"
-_SAME = "#repo_id = :same"
+_LIVE = "#repo_id = :same AND #deleted_at = :never"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +43,23 @@ class Repos:
         if identity:
             wanted += [keys.member(owner, slug, identity.subject), keys.token(identity.subject, identity.token_id)]
         rows: dict[keys.Key, Row] = {(str(row["pk"]), str(row["sk"])): row for row in await self.table.find(wanted)}
-        if identity and "revoked_at" in rows.get(keys.token(identity.subject, identity.token_id), {}):
-            raise Unauthorized("the token has been revoked; log in again with a fresh one")
+        if identity:
+            refuse_revoked(rows.get(keys.token(identity.subject, identity.token_id), {}))
         row = rows.get(keys.repo(owner, slug))
         if row is None:
             return None, None
         repo = _repo(row)
-        member = rows.get(keys.member(owner, slug, identity.subject)) if identity else None
-        return repo, Role(str(member["role"])) if member and member["repo_id"] == repo.repo_id else None
+        return repo, _role(repo, rows.get(keys.member(owner, slug, identity.subject)) if identity else None)
+
+    async def look_up_by_id(self, repo_id: str, identity: Identity | None) -> tuple[Repo | None, Role | None]:
+        """The same for the repository of this id, whatever it is called. Two calls, one after the other.
+
+        Also where there is none: what a private one costs, and what it says to a revoked token, are the same.
+        """
+        row = await self.table.get(keys.name(repo_id))
+        owner, slug = (str(row["owner"]), str(row["slug"])) if row else ("", "")
+        repo, role = await self.look_up(owner, slug, identity)
+        return (repo, role) if repo and repo.repo_id == repo_id else (None, None)
 
     async def get(self, owner: str, slug: str) -> Repo | None:
         """The repository of this name, deleted ones included, or None."""
@@ -46,18 +67,29 @@ class Repos:
         return _repo(row) if row else None
 
     async def by_id(self, repo_id: str) -> Repo | None:
-        """The repository of this id under its present name, or None."""
+        """The repository of this id under its present name, deleted or not, or None."""
         row = await self.table.get(keys.name(repo_id))
         repo = await self.get(str(row["owner"]), str(row["slug"])) if row else None
         return repo if repo and repo.repo_id == repo_id else None
 
-    async def owned(self, owner: str, limit: int, after: str | None) -> tuple[list[Repo], str | None]:
-        """A page of the owner's repositories by name, without deleted ones, and where the next page goes on."""
-        page: Page = await self.table.query(
-            keys.owner(owner), prefix="REPO#", limit=limit, after=keys.repo(owner, after)[1] if after else None
+    async def owned(
+        self, owner: str, identity: Identity | None, after: str | None
+    ) -> tuple[list[tuple[Repo, Role | None]], str | None]:
+        """Some of the owner's repositories by name, each with the role its owner gave to the caller.
+
+        Without deleted ones. And the name after which the next ones follow; None at the end.
+        """
+        page = await self.table.query(
+            keys.owner(owner), prefix=keys.REPO, limit=GET_BATCH, after=keys.repo(owner, after)[1] if after else None
         )
-        repos = [_repo(row) for row in page.rows]
-        return [r for r in repos if not r.deleted], page.last.removeprefix("REPO#") if page.last else None
+        repos = [repo for repo in map(_repo, page.rows) if not repo.deleted]
+        members: dict[str, Row] = {}
+        if identity and identity.subject != owner:
+            wanted = {r.slug: keys.member(owner, r.slug, identity.subject) for r in repos}
+            found = {str(row["sk"]): row for row in await self.table.find(list(wanted.values()))}
+            members = {slug: found[sk] for slug, (_, sk) in wanted.items() if sk in found}
+        last = page.last.removeprefix(keys.REPO) if page.last else None
+        return [(repo, _role(repo, members.get(repo.slug))) for repo in repos], last
 
     async def born(self, repo: Repo, now: int) -> Repo:
         """The repository with an id: itself, or, if it has none yet, newly created; of two creators one wins."""
@@ -66,81 +98,118 @@ class Repos:
         return await self.create(repo, now) or await self._winner(repo)
 
     async def create(self, repo: Repo, now: int) -> Repo | None:
-        """A new repository of this name, or None if there is one already. A deleted one's name is free again."""
-        new = replace(repo, repo_id=str(uuid.uuid4()), deleted=False)
+        """A new repository of this name, or None if there is one already. A deleted one's name is free again.
+
+        Its owner's handle is claimed along with it. Raises InvalidName or HandleTaken.
+        """
+        repo_id = str(uuid.uuid4())
+        new = replace(repo, repo_id=repo_id, roster=repo_id, deleted=False, created_at=now)
         # The way back from the id first: by itself it leads nowhere.
-        await self.table.put([(keys.name(new.repo_id), {"owner": new.owner, "slug": new.slug})])
+        await pair(
+            Handles(self.table).claim(new.owner),
+            self.table.put([(keys.name(repo_id), {"owner": new.owner, "slug": new.slug})]),
+        )
         try:
-            await self.table.update(
-                keys.repo(new.owner, new.slug),
-                {**_row(new), "created_at": now, "deleted_at": 0},
-                _FREE,
-                {"never": 0},
-            )
-        except Lost:
-            return None
+            await self.table.update(keys.repo(new.owner, new.slug), _row(new), _FREE, {"never": 0})
+        except Lost as lost:
+            # Ours, if an earlier try of the same call arrived after all.
+            return new if lost.row and lost.row.get("repo_id") == repo_id else None
         return new
 
-    async def change(self, repo: Repo) -> None:
-        """Write what may change of a repository. Raises RepoNotFound if the name is another's by now."""
-        key = keys.repo(repo.owner, repo.slug)
+    async def change(self, repo: Repo, changes: Mapping[str, str]) -> Repo:
+        """The repository with these attributes, and no others, written anew.
+
+        Raises RepoNotFound if the name is not the repository's any more.
+        """
         try:
-            await self.table.update(key, _row(repo), _SAME, {"same": repo.repo_id})
+            await self.table.update(
+                keys.repo(repo.owner, repo.slug), {**changes, **_revision()}, _LIVE, {"same": repo.repo_id, "never": 0}
+            )
         except Lost:
             raise RepoNotFound() from None
+        return _repo({**_row(repo), **changes})
 
     async def rename(self, repo: Repo, slug: str, now: int) -> Repo | None:
         """The repository under another name of the same owner, with its members; None if the name is taken.
 
-        For a moment both names lead to it. Repeating a rename that was cut short completes it.
+        The new name comes and the old one goes in one transaction, the last call: whatever is cut short before
+        it has changed nothing. Raises RepoNotFound if the name is not the repository's any more.
         """
-        new = replace(repo, slug=slug)
-        taken = await self.get(repo.owner, slug)
-        if taken and not taken.deleted and taken.repo_id != repo.repo_id:
-            return None
-        try:
-            await self.table.update(
-                keys.repo(new.owner, new.slug),
-                {**_row(new), "created_at": now, "deleted_at": 0},
-                _FREE + " OR #repo_id = :same",
-                {"never": 0, "same": repo.repo_id},
+        for _ in range(RENAMES):
+            row, taken = await pair(
+                self.table.get(keys.repo(repo.owner, repo.slug)), self.table.get(keys.repo(repo.owner, slug))
             )
-        except Lost:
-            return None
-        await self.table.put([(keys.name(repo.repo_id), {"owner": new.owner, "slug": new.slug})])
-        for handle, role in (await self.members(repo)).items():
-            await self.set_member(new, handle, role)
-        await self._forget(repo)
-        return new
+            if row is None or row["repo_id"] != repo.repo_id or row["deleted_at"]:
+                raise RepoNotFound()
+            if taken and not taken["deleted_at"]:
+                return None
+            old = _repo(row)
+            new = replace(old, slug=slug, roster=str(uuid.uuid4()))
+            await self._copy_members(old, new)
+            seen: Row = {"same": repo.repo_id, "never": 0, "seen": row["revision"]}
+            try:
+                await self.table.update_together(
+                    [
+                        Update(
+                            keys.repo(old.owner, old.slug),
+                            {"deleted_at": now, **_revision()},
+                            f"{_LIVE} AND #revision = :seen",
+                            seen,
+                        ),
+                        Update(keys.repo(new.owner, new.slug), _row(new), _FREE, {"never": 0}),
+                        Update(keys.name(new.repo_id), {"owner": new.owner, "slug": new.slug}),
+                    ]
+                )
+            except Lost:
+                continue
+            return new
+        raise Unavailable("the repository is being changed by many at once; nothing is lost, try again")
 
     async def delete(self, repo: Repo, now: int) -> None:
-        """Hide a repository at once, and free its name. Its rows and bytes are for a purge to remove."""
-        row: Row = {"owner": repo.owner, "slug": repo.slug, "deleted_at": now}
-        await self.table.put([(keys.deleted(repo.repo_id), row)])
+        """Hide a repository at once, and free its name. Its rows and bytes are for a purge to remove.
+
+        Both in one transaction: what is listed for a purge is deleted. Raises RepoNotFound if it is already.
+        """
         try:
-            await self.table.update(
-                keys.repo(repo.owner, repo.slug), {"deleted_at": now}, _SAME, {"same": repo.repo_id}
+            await self.table.update_together(
+                [
+                    Update(
+                        keys.repo(repo.owner, repo.slug),
+                        {"deleted_at": now, **_revision()},
+                        _LIVE,
+                        {"same": repo.repo_id, "never": 0},
+                    ),
+                    Update(keys.deleted(repo.repo_id), {"owner": repo.owner, "slug": repo.slug, "deleted_at": now}),
+                ]
             )
         except Lost:
             raise RepoNotFound() from None
 
-    async def members(self, repo: Repo) -> dict[str, Role]:
-        """The roles that the owner has given, by handle."""
+    async def members(self, repo: Repo, limit: int, after: str | None) -> list[tuple[str, Role]]:
+        """The roles that the owner has given: up to `limit` of them, by handle, from above the handle `after`."""
         pk, prefix = keys.members(repo.owner, repo.slug)
-        rows = await self.table.query_all(pk, prefix)
-        return {
-            str(row["sk"]).removeprefix(prefix): Role(str(row["role"]))
-            for row in rows
-            if row["repo_id"] == repo.repo_id
-        }
+        rows = await self.table.some(
+            pk, prefix, limit, lambda row: row["roster"] == repo.roster, after=f"{prefix}{after}" if after else None
+        )
+        return [(str(row["sk"]).removeprefix(prefix), Role(str(row["role"]))) for row in rows]
 
     async def set_member(self, repo: Repo, handle: str, role: Role | None) -> None:
-        """Give a user a role, or take it from him."""
+        """Give a user a role, or take it from him. Raises RepoNotFound if the name is not the repository's any more."""
         key = keys.member(repo.owner, repo.slug, handle)
         if role is None:
             await self.table.remove(key)
         else:
-            await self.table.put([(key, {"role": role.value, "repo_id": repo.repo_id})])
+            await self.table.put([(key, {"role": role.value, "roster": repo.roster})])
+        # Last: a rename that has not seen the row finds that it has missed something.
+        try:
+            await self.table.update(
+                keys.repo(repo.owner, repo.slug),
+                _revision(),
+                f"{_LIVE} AND #roster = :roster",
+                {"same": repo.repo_id, "never": 0, "roster": repo.roster},
+            )
+        except Lost:
+            raise RepoNotFound() from None
 
     async def _winner(self, repo: Repo) -> Repo:
         winner = await self.get(repo.owner, repo.slug)
@@ -148,17 +217,31 @@ class Repos:
             raise RepoNotFound()
         return winner
 
-    async def _forget(self, repo: Repo) -> None:
-        """Remove a name that leads elsewhere by now, and the members under it."""
-        for handle in await self.members(repo):
-            await self.set_member(repo, handle, None)
-        try:
-            await self.table.remove(keys.repo(repo.owner, repo.slug), _SAME, {"same": repo.repo_id})
-        except Lost:
-            return
+    async def _copy_members(self, old: Repo, new: Repo) -> None:
+        pk, prefix = keys.members(old.owner, old.slug)
+        rows = await self.table.query_all(pk, prefix)
+        await self.table.put(
+            [
+                (
+                    keys.member(new.owner, new.slug, str(row["sk"]).removeprefix(prefix)),
+                    {"role": row["role"], "roster": new.roster},
+                )
+                for row in rows
+                if row["roster"] == old.roster
+            ]
+        )
+
+
+def _role(repo: Repo, member: Row | None) -> Role | None:
+    return Role(str(member["role"])) if member and member["roster"] == repo.roster else None
+
+
+def _revision() -> Row:
+    return {"revision": str(uuid.uuid4())}
 
 
 def _row(repo: Repo) -> Row:
+    """The row of a repository that is there: whole, so that nothing of an earlier one under the name shows through."""
     return {
         "owner": repo.owner,
         "slug": repo.slug,
@@ -167,6 +250,10 @@ def _row(repo: Repo) -> Row:
         "domain": repo.domain,
         "default_branch": repo.default_branch,
         "description": repo.description,
+        "created_at": repo.created_at,
+        "deleted_at": 0,
+        "roster": repo.roster,
+        **_revision(),
     }
 
 
@@ -179,5 +266,7 @@ def _repo(row: Row) -> Repo:
         domain=str(row["domain"]),
         default_branch=str(row["default_branch"]),
         description=str(row["description"]),
-        deleted=bool(row.get("deleted_at")),
+        deleted=bool(row["deleted_at"]),
+        created_at=int(str(row["created_at"])),
+        roster=str(row["roster"]),
     )

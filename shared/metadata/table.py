@@ -8,9 +8,9 @@ error becomes one of ours here, and nowhere else in `metadata`.
 import asyncio
 import random
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -35,10 +35,14 @@ T = TypeVar("T")
 
 
 class Lost(Exception):
-    """A condition did not hold. `row` is what stands there instead, from the failed write itself."""
+    """A condition did not hold. `row` is what stands there instead, from the failed write itself.
 
-    def __init__(self, row: Row | None) -> None:
+    `place` is which write of several it was, counted from 0.
+    """
+
+    def __init__(self, row: Row | None, place: int = 0) -> None:
         self.row = row
+        self.place = place
         super().__init__("the condition did not hold")
 
 
@@ -48,6 +52,16 @@ class Page:
 
     rows: list[Row]
     last: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """Attributes to set in one row, if a condition holds."""
+
+    key: Key
+    row: Row
+    condition: str = ""
+    values: Row = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,15 +86,16 @@ class Table:
         """Write rows without a condition. One call for every 25, all at once; keys must be distinct."""
         await all_of(self._put_batch(part) for part in split(rows, PUT_BATCH))
 
-    async def put_new(self, key: Key, row: Row) -> Row | None:
-        """Write the row unless there is one. Returns None if it was new, else the row that was first."""
+    async def put_new(self, key: Key, row: Row, stale: str = "", values: Row | None = None) -> Row | None:
+        """Write the row unless there is one. Returns None if it was new, else the row that was first.
+
+        `stale` is a condition, as in `update`, under which a row that is there counts as none.
+        """
+        condition = f"attribute_not_exists(pk) OR {stale}" if stale else "attribute_not_exists(pk)"
         try:
             with translated():
                 await self.client.put_item(
-                    TableName=self.name,
-                    Item=_item(key, row),
-                    ConditionExpression="attribute_not_exists(pk)",
-                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
+                    TableName=self.name, Item=_item(key, row), **_only_if(condition, {}, values or {})
                 )
         except Lost as lost:
             return lost.row
@@ -92,11 +107,27 @@ class Table:
         In `condition`, attributes are written `#name` and the given values `:name`.
         """
         with translated():
+            await self.client.update_item(**self._update(Update(key, row, condition, values or {})))
+
+    async def update_together(self, updates: Sequence[Update]) -> None:
+        """All of these updates, or, if a condition does not hold, none. Raises Lost with the place of that one.
+
+        One transaction. It costs twice as much and may be refused while another writes the same rows, so it is
+        for what is rare: a push needs none.
+        """
+        with translated():
+            await self.client.transact_write_items(
+                TransactItems=[{"Update": self._update(update)} for update in updates]
+            )
+
+    async def drop(self, key: Key, attribute: str, condition: str, values: Row | None = None) -> None:
+        """Take one attribute from a row, if the condition holds. Raises Lost with the row that made it fail."""
+        with translated():
             await self.client.update_item(
                 TableName=self.name,
                 Key=_key(key),
-                UpdateExpression="SET " + ", ".join(f"#{name} = :set_{name}" for name in row),
-                **_only_if(condition, row, values or {}),
+                UpdateExpression=f"REMOVE #{attribute}",
+                **_only_if(f"{condition} AND attribute_exists(#{attribute})", {}, values or {}),
             )
 
     async def remove(self, key: Key, condition: str = "", values: Row | None = None) -> None:
@@ -150,6 +181,35 @@ class Table:
         last = reply.get("LastEvaluatedKey")
         return Page([_decode(item) for item in reply["Items"]], last["sk"]["S"] if last else None)
 
+    async def each(self, pk: str, prefix: str = "") -> AsyncIterator[Row]:
+        """The rows of a partition whose sort key begins so, one after the other, a page of them in memory."""
+        after: str | None = None
+        while True:
+            page = await self.query(pk, prefix=prefix, after=after)
+            for row in page.rows:
+                yield row
+            if not (after := page.last):
+                return
+
+    async def some(
+        self,
+        pk: str,
+        prefix: str,
+        limit: int,
+        wanted: Callable[[Row], bool],
+        *,
+        after: str | None = None,
+        newest_first: bool = False,
+    ) -> list[Row]:
+        """The first `limit` rows that are wanted, page after page."""
+        found: list[Row] = []
+        while True:
+            page = await self.query(pk, prefix=prefix, limit=GET_BATCH, newest_first=newest_first, after=after)
+            found += filter(wanted, page.rows)
+            after = page.last
+            if after is None or len(found) >= limit:
+                return found[:limit]
+
     async def query_all(self, pk: str, prefix: str) -> list[Row]:
         """Every row of a partition whose sort key begins so, page after page."""
         page = await self.query(pk, prefix=prefix)
@@ -158,6 +218,14 @@ class Table:
             page = await self.query(pk, prefix=prefix, after=page.last)
             rows += page.rows
         return rows
+
+    def _update(self, update: Update) -> Any:
+        return {
+            "TableName": self.name,
+            "Key": _key(update.key),
+            "UpdateExpression": "SET " + ", ".join(f"#{name} = :set_{name}" for name in update.row),
+            **_only_if(update.condition, update.row, update.values),
+        }
 
     async def _get_batch(self, keys: Sequence[Key]) -> list[Row]:
         rows: list[Row] = []
@@ -193,6 +261,10 @@ def translated() -> Iterator[None]:
         if error.response["Error"]["Code"] == "ConditionalCheckFailedException":
             item: Any = error.response.get("Item")
             raise Lost(_decode(item) if item else None) from error
+        reasons: Any = error.response.get("CancellationReasons", ())
+        for place, reason in enumerate(reasons):
+            if reason.get("Code") == "ConditionalCheckFailed":
+                raise Lost(_decode(reason["Item"]) if reason.get("Item") else None, place) from error
         raise Unavailable() from error
     except (TimeoutError, BotoCoreError, OSError) as error:
         raise Unavailable() from error

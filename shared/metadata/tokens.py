@@ -1,7 +1,8 @@
-"""Tokens that were issued, so that they can be listed and revoked; and the handles they are issued to."""
+"""Tokens that were issued, so that they can be listed and revoked."""
 
 from dataclasses import dataclass
 
+from shared.errors import Unauthorized
 from shared.metadata import keys
 from shared.metadata.table import Row, Table
 from shared.model import Bearer, Identity, Role
@@ -14,19 +15,14 @@ class Issued:
     identity: Identity
     issued_at: int
     expires_at: int
-    revoked_at: int
+    revoked_at: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """The rows of tokens and handles."""
+    """The rows of tokens."""
 
     table: Table
-
-    async def claim(self, handle: str) -> str | None:
-        """Claim a handle in its letter case, once for all. Returns the spelling it is claimed in, if another."""
-        first = await self.table.put_new(keys.handle(handle), {"handle": handle})
-        return str(first["handle"]) if first and first["handle"] != handle else None
 
     async def put(self, issued: Issued) -> None:
         """Write down a token that is about to be given away."""
@@ -40,23 +36,41 @@ class Tokens:
         }
         await self.table.put([(keys.token(who.subject, who.token_id), row)])
 
-    async def listed(self, handle: str) -> list[Issued]:
-        """A user's tokens, newest first."""
-        rows = await self.table.query_all(keys.owner(handle), "TOKEN#")
-        return sorted((_issued(handle, row) for row in rows), key=lambda issued: -issued.issued_at)
+    async def listed(self, handle: str, limit: int, after: str | None) -> list[Issued]:
+        """A user's tokens in the order of their ids, the greatest first, from below the id `after`.
 
-    async def is_revoked(self, identity: Identity) -> bool:
-        """Whether this token has been revoked; one that nobody wrote down has not."""
+        One that was revoked without ever having been written down is not among them.
+        """
+        pk = keys.owner(handle)
+        rows = await self.table.some(
+            pk,
+            keys.TOKEN,
+            limit,
+            lambda row: "scope" in row,
+            after=keys.token(handle, after)[1] if after else None,
+            newest_first=True,
+        )
+        return [_issued(handle, row) for row in rows]
+
+    async def check(self, identity: Identity) -> None:
+        """Raises Unauthorized if this token has been revoked; one that nobody wrote down has not."""
         row = await self.table.get(keys.token(identity.subject, identity.token_id))
-        return bool(row and "revoked_at" in row)
+        if row:
+            refuse_revoked(row)
 
     async def revoke(self, handle: str, token_id: str, now: int) -> None:
         """Make a token worthless from the next request on, whether it was written down or not."""
         await self.table.update(keys.token(handle, token_id), {"revoked_at": now})
 
 
+def refuse_revoked(row: Row) -> None:
+    """Raises Unauthorized if this is the row of a revoked token."""
+    if "revoked_at" in row:
+        raise Unauthorized("the token has been revoked; log in again with a fresh one")
+
+
 def _issued(handle: str, row: Row) -> Issued:
-    token_id = str(row["sk"]).removeprefix("TOKEN#")
+    token_id = str(row["sk"]).removeprefix(keys.TOKEN)
     return Issued(
         Identity(handle, Role(str(row["scope"])), token_id, str(row["repo"]), Bearer(str(row["bearer"]))),
         int(str(row["issued_at"])),

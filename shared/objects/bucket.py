@@ -5,10 +5,11 @@ repos/<repo_id>/objects/<object_id>          one large object
 uploads/<repo_id>/<object_id>                quarantine: written by presigned URLs, believed by nobody
 """
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import aiohttp
 from botocore.exceptions import BotoCoreError, ClientError
@@ -22,7 +23,17 @@ CHUNK = 1024 * 1024
 
 
 class NoSuchKey(Exception):
-    """There is nothing under this key."""
+    """There is nothing under this key, or not so many bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """One version of an object: `modified` in epoch seconds, by S3's clock."""
+
+    key: str
+    version: str
+    size: int
+    modified: float
 
 
 class Changed(Exception):
@@ -36,18 +47,16 @@ class Bucket:
     client: "S3Client"
     name: str
 
+    @property
+    def is_aws(self) -> bool:
+        """Whether this is S3 itself, which whoever asked can reach: an emulator is this process's own affair."""
+        host = urlsplit(self.client.meta.endpoint_url).hostname or ""
+        return host.endswith((".amazonaws.com", ".amazonaws.com.cn"))
+
     async def put(self, key: str, data: bytes) -> None:
         """Write an object; the same bytes again are harmless."""
         with translated():
             await self.client.put_object(Bucket=self.name, Key=key, Body=data)
-
-    async def put_new(self, key: str, data: bytes) -> None:
-        """Write an object unless there is one: the first writer's bytes stay."""
-        try:
-            with translated():
-                await self.client.put_object(Bucket=self.name, Key=key, Body=data, IfNoneMatch="*")
-        except Changed:
-            pass
 
     async def get(self, key: str, start: int | None = None, stop: int | None = None) -> bytes:
         """The bytes under a key, or those from `start` up to but not including `stop`. Raises NoSuchKey."""
@@ -67,11 +76,47 @@ class Bucket:
 
         async def chunks() -> AsyncIterator[bytes]:
             with translated():
-                async with reply["Body"] as body:
+                # What entering the body gives is aiohttp's response, which reads all at once.
+                body = reply["Body"]
+                async with body:
                     while chunk := await body.read(CHUNK):
                         yield chunk
 
         return reply["ETag"], reply["ContentLength"], chunks()
+
+    async def list(self, prefix: str) -> AsyncIterator[Stored]:
+        """What lies under a prefix, by key. A thousand keys a call."""
+        token: dict[str, str] = {}
+        while True:
+            with translated():
+                reply = await self.client.list_objects_v2(Bucket=self.name, Prefix=prefix, **token)  # type: ignore[arg-type]
+            for found in reply.get("Contents", []):
+                yield Stored(found["Key"], "", found["Size"], found["LastModified"].timestamp())
+            if not reply.get("IsTruncated"):
+                return
+            token = {"ContinuationToken": reply["NextContinuationToken"]}
+
+    async def versions(self, prefix: str) -> AsyncIterator[Stored]:
+        """Every version under a prefix, marks of deletion included (of size 0), by key."""
+        marker: dict[str, str] = {}
+        while True:
+            with translated():
+                reply = await self.client.list_object_versions(Bucket=self.name, Prefix=prefix, **marker)  # type: ignore[arg-type]
+            for found in reply.get("Versions", []):
+                yield Stored(found["Key"], found["VersionId"], found["Size"], found["LastModified"].timestamp())
+            for mark in reply.get("DeleteMarkers", []):
+                yield Stored(mark["Key"], mark["VersionId"], 0, mark["LastModified"].timestamp())
+            if not reply.get("IsTruncated"):
+                return
+            marker = {"KeyMarker": reply["NextKeyMarker"], "VersionIdMarker": reply["NextVersionIdMarker"]}
+
+    async def remove(self, versions: Sequence[Stored]) -> None:
+        """Remove these versions for good, up to 1,000. One that is written meanwhile is another, and stays."""
+        objects: Any = [{"Key": found.key, "VersionId": found.version} for found in versions]
+        with translated():
+            reply = await self.client.delete_objects(Bucket=self.name, Delete={"Objects": objects, "Quiet": True})
+        if reply.get("Errors"):
+            raise Unavailable()
 
     async def copy(self, source: str, key: str, etag: str) -> None:
         """Copy within the bucket if the source still has this entity tag. Raises Changed, or NoSuchKey."""
@@ -93,6 +138,17 @@ class Bucket:
         )
         return url
 
+    async def presigned_get(self, key: str, ttl_seconds: int, media_type: str, disposition: str) -> str:
+        """A URL that lets its bearer read this key for so long, with these headers. No call is made."""
+        parameters = {
+            "Bucket": self.name,
+            "Key": key,
+            "ResponseContentType": media_type,
+            "ResponseContentDisposition": disposition,
+        }
+        url: str = await self.client.generate_presigned_url("get_object", Params=parameters, ExpiresIn=ttl_seconds)
+        return url
+
 
 @contextmanager
 def translated() -> Iterator[None]:
@@ -102,7 +158,8 @@ def translated() -> Iterator[None]:
     except ClientError as error:
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
         code = error.response["Error"]["Code"]
-        if status == 404 and code in ("NoSuchKey", "404"):
+        # 416: there are fewer bytes under the key than where the range begins.
+        if (status == 404 and code in ("NoSuchKey", "404")) or status == 416:
             raise NoSuchKey() from error
         if status == 412:
             raise Changed() from error

@@ -1,18 +1,21 @@
 """The bytes of repositories: packs, loose objects, and the quarantine of presigned uploads."""
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Collection, Sequence
+from dataclasses import dataclass, replace
 from hashlib import sha256
 
 from shared import packs
 from shared.errors import Damaged, HashMismatch, Unavailable
 from shared.model import Location, Upload
-from shared.objects.bucket import Bucket, Changed, NoSuchKey
+from shared.objects.bucket import Bucket, Changed, NoSuchKey, Stored
 from shared.packs import Pack, Span
 from shared.tasks import all_of
 
 LOOSE_BYTES = 1024 * 1024
 """Above this an object is stored under its own key: a pack that held it would be read for little else."""
+
+REMOVED = 1000
+"""Versions removed in one call: the most that S3 takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +29,9 @@ class ObjectStore:
         await self.bucket.put(_pack_key(repo_id, pack.name), pack.data)
 
     async def put_loose(self, repo_id: str, object_id: str, content: bytes) -> None:
-        """Make a large object durable under its own key."""
-        await self.bucket.put_new(_loose_key(repo_id, object_id), content)
+        """Make a large object durable under its own key. Always written, never "there already": a push that sends
+        it does not know it, so what lies there may be on its way out (see `actions/gc`)."""
+        await self.bucket.put(_loose_key(repo_id, object_id), content)
 
     async def read_packed(self, repo_id: str, locations: Collection[Location]) -> dict[Location, bytes]:
         """The bytes at these places in packs; neighbours are read in one request, all requests at once.
@@ -47,6 +51,30 @@ class ObjectStore:
         if len(data) != location.length:
             raise Damaged(f"a part of object {object_id}")
         return data
+
+    async def read_part(self, repo_id: str, object_id: str, location: Location, start: int, stop: int) -> bytes:
+        """An object's bytes from `start` up to but not including `stop`, wherever it lies.
+
+        Raises Damaged if they are not all there.
+        """
+        if start == stop:
+            return b""
+        key = _loose_key(repo_id, object_id) if location.is_loose else _pack_key(repo_id, location.pack)
+        try:
+            data = await self.bucket.get(key, location.offset + start, location.offset + stop)
+        except NoSuchKey:
+            raise Damaged(f"object {object_id}") from None
+        if len(data) != stop - start:
+            raise Damaged(f"a part of object {object_id}")
+        return data
+
+    async def presigned_get(
+        self, repo_id: str, object_id: str, location: Location, ttl_seconds: int, media_type: str, disposition: str
+    ) -> str | None:
+        """Where to read a whole object without us; None for one that lies in a pack, or in a store of our own."""
+        if not location.is_loose or not self.bucket.is_aws:
+            return None
+        return await self.bucket.presigned_get(_loose_key(repo_id, object_id), ttl_seconds, media_type, disposition)
 
     async def presigned_put(self, repo_id: str, object_id: str, ttl_seconds: int) -> str:
         """Where a client may put an object that it has yet to prove."""
@@ -79,6 +107,56 @@ class ObjectStore:
         except (NoSuchKey, Changed):
             raise Unavailable(f"object {object_id} was uploaded again while it was checked; push again") from None
         return Location("", 0, upload.length)
+
+    async def read_pack(self, repo_id: str, name: str) -> bytes:
+        """A whole pack. Raises Damaged if it is gone."""
+        try:
+            return await self.bucket.get(_pack_key(repo_id, name))
+        except NoSuchKey:
+            raise Damaged(f"pack {name}") from None
+
+    async def digest(self, repo_id: str, object_id: str) -> str:
+        """The SHA-256 of a loose object as it lies, whatever its size. Raises Damaged if it is gone."""
+        try:
+            _, _, chunks = await self.bucket.stream(_loose_key(repo_id, object_id))
+        except NoSuchKey:
+            raise Damaged(f"object {object_id}") from None
+        digest = sha256()
+        async for chunk in chunks:
+            digest.update(chunk)
+        return digest.hexdigest()
+
+    async def packs(self, repo_id: str) -> list[Stored]:
+        """A repository's packs, oldest first; `key` is the pack's name."""
+        prefix = _pack_key(repo_id, "")
+        found = [replace(one, key=one.key.removeprefix(prefix)) async for one in self.bucket.list(prefix)]
+        return sorted(found, key=lambda one: (one.modified, one.key))
+
+    async def loose(self, repo_id: str) -> list[Stored]:
+        """A repository's loose objects; `key` is the object's id."""
+        prefix = _loose_key(repo_id, "")
+        return [replace(one, key=one.key.removeprefix(prefix)) async for one in self.bucket.list(prefix)]
+
+    async def pack_versions(self, repo_id: str) -> AsyncIterator[tuple[str, Stored]]:
+        """Every version of every pack, each with the pack's name."""
+        async for one in self.bucket.versions(prefix := _pack_key(repo_id, "")):
+            yield one.key.removeprefix(prefix), one
+
+    async def loose_versions(self, repo_id: str) -> AsyncIterator[tuple[str, Stored]]:
+        """Every version of every loose object, each with the object's id."""
+        async for one in self.bucket.versions(prefix := _loose_key(repo_id, "")):
+            yield one.key.removeprefix(prefix), one
+
+    async def everything(self, repo_id: str) -> AsyncIterator[Stored]:
+        """Every version of all that a repository has in S3, its quarantine included."""
+        for prefix in (f"repos/{repo_id}/", _upload_key(repo_id, "")):
+            async for one in self.bucket.versions(prefix):
+                yield one
+
+    async def remove(self, versions: Sequence[Stored]) -> None:
+        """Remove these versions, and no other, for good."""
+        for part in (versions[start : start + REMOVED] for start in range(0, len(versions), REMOVED)):
+            await self.bucket.remove(part)
 
     async def _read_span(self, repo_id: str, span: Span) -> list[tuple[Location, bytes]]:
         try:

@@ -1,0 +1,86 @@
+"""/api/v1/repos/{owner}/{slug}/branches, …/moves, …/restore: list and delete branches, see and undo their moves.
+
+A branch is named in the query or the body: its slashes and percent signs survive there as they are.
+"""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request, Response
+
+from shared import api, http, views
+from shared.actions import branches
+from shared.errors import BranchClash, BranchMoved, Forbidden, RefNotFound, RepoNotFound
+from shared.http import Access
+from shared.model import Place
+
+router = APIRouter()
+
+
+@router.get(
+    "/api/v1/repos/{owner}/{slug}/branches",
+    **api.documented(RepoNotFound, asks=api.PageQuery, gives=views.BranchPage, identity="welcome"),
+)
+async def get_branches(request: Request, access: Annotated[Access, Depends(http.may_read("read"))]) -> Response:
+    """The branches by name, and where each is."""
+    page = http.query(request, api.PageQuery)
+    found, has_more = await access.stores.refs.page(access.repo.repo_id, page.limit, page.after or "")
+    listing = views.BranchPage(
+        branches=[
+            views.Branch(branch=ref.branch, commit_id=ref.head.commit_id, generation=ref.head.generation)
+            for ref in found
+        ],
+        next_cursor=api.cursor(found[-1].branch if has_more else None),
+    )
+    return http.reply(request, listing.model_dump(mode="json"))
+
+
+@router.delete(
+    "/api/v1/repos/{owner}/{slug}/branches",
+    **api.documented(Forbidden, RepoNotFound, RefNotFound, BranchMoved, asks=views.BranchQuery, status=204),
+)
+async def delete_branch(request: Request, access: Annotated[Access, Depends(http.may_write("push"))]) -> Response:
+    """Delete a branch. For 30 days it can be restored."""
+    branch = http.query(request, views.BranchQuery).branch
+    await branches.delete(access.stores, access.repo, branch, by=access.by, now=access.now)
+    return Response(status_code=204)
+
+
+@router.get(
+    "/api/v1/repos/{owner}/{slug}/moves",
+    **api.documented(RepoNotFound, RefNotFound, asks=views.BranchQuery, gives=views.BranchMoves, identity="welcome"),
+)
+async def get_moves(request: Request, access: Annotated[Access, Depends(http.may_read("read"))]) -> Response:
+    """Who moved a branch within 30 days, from where to where; also of one that has been deleted."""
+    branch = http.query(request, views.BranchQuery).branch
+    ref, made = await branches.moves(access.stores, access.repo, branch, now=access.now)
+    if ref is None and not made:
+        raise RefNotFound()
+    shown = [
+        views.BranchMove(
+            at=move.at / 1000, by=move.by, before=_id(move.before), after=_id(move.after), forced=move.forced
+        )
+        for move in made
+    ]
+    return http.reply(request, views.BranchMoves(branch=branch, moves=shown).model_dump(mode="json"))
+
+
+@router.post(
+    "/api/v1/repos/{owner}/{slug}/restore",
+    **api.documented(
+        Forbidden, RepoNotFound, RefNotFound, BranchMoved, BranchClash, takes=views.Restore, gives=views.Branch
+    ),
+)
+async def post_restore(request: Request, access: Annotated[Access, Depends(http.may_write("push"))]) -> Response:
+    """Set a branch back to where it was: undoes a forced push or a deletion, and is itself a move."""
+    message = await http.body(request, views.Restore, http.API_BYTES)
+    ref = await branches.restore(access.stores, access.repo, message.branch, message.to, by=access.by, now=access.now)
+    shown = views.Branch(branch=ref.branch, commit_id=ref.head.commit_id, generation=ref.head.generation)
+    return http.reply(request, shown.model_dump(mode="json"))
+
+
+def _id(place: Place | None) -> str | None:
+    return place.commit_id if place else None
+
+
+app = http.create_app(router)
+handler = http.lambda_handler(app)

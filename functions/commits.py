@@ -1,0 +1,92 @@
+"""/api/v1/repos/{owner}/{slug}/commits and …/compare: a log, one commit, its files, and what differs between two."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request, Response
+
+from shared import api, http, views
+from shared.actions import browse
+from shared.errors import CommitNotFound, Damaged, RefNotFound, RepoNotFound
+from shared.http import Access
+
+router = APIRouter()
+
+Reader = Annotated[Access, Depends(http.may_read("read"))]
+
+
+@router.get(
+    "/api/v1/repos/{owner}/{slug}/commits",
+    **api.documented(RepoNotFound, RefNotFound, Damaged, asks=views.LogQuery, gives=views.Log, identity="welcome"),
+)
+async def get_commits(request: Request, access: Reader) -> Response:
+    """The history of a branch or commit (by default of the default branch), newest first."""
+    query = http.query(request, views.LogQuery)
+    entries, cursor = await browse.log(
+        access.stores, access.repo, query.ref or access.repo.default_branch, query.cursor, query.limit
+    )
+    log = views.Log(
+        commits=[
+            views.LogEntry(
+                commit_id=entry.node.commit_id,
+                generation=entry.node.place.generation,
+                parents=[parent.commit_id for parent in entry.node.parents],
+                snapshot_id=entry.node.snapshot_id,
+                message=entry.record["message"],
+                author=entry.record["author"],
+                committed_at=entry.record["committed_at"],
+            )
+            for entry in entries
+        ],
+        next_cursor=cursor,
+    )
+    return http.reply(request, log.model_dump(mode="json"))
+
+
+@router.get(
+    "/api/v1/repos/{owner}/{slug}/commits/{commit_id}",
+    **api.documented(RepoNotFound, CommitNotFound, Damaged, gives=views.Commit, identity="welcome"),
+)
+async def get_commit(request: Request, commit_id: str, access: Reader) -> Response:
+    """One commit, with its whole record."""
+    entry = await browse.commit(access.stores, access.repo, commit_id)
+    shown = views.Commit(commit_id=commit_id, generation=entry.node.place.generation, record=dict(entry.record))
+    return http.reply(request, shown.model_dump(mode="json"))
+
+
+@router.get(
+    "/api/v1/repos/{owner}/{slug}/commits/{commit_id}/files",
+    **api.documented(
+        RepoNotFound, CommitNotFound, Damaged, asks=views.FilesQuery, gives=views.Files, identity="welcome"
+    ),
+)
+async def get_files(request: Request, commit_id: str, access: Reader) -> Response:
+    """The files of a commit by path, each with the id of its content."""
+    query = http.query(request, views.FilesQuery)
+    node, found, last = await browse.files(access.stores, access.repo, commit_id, query.after or "", query.limit)
+    page = views.Files(commit_id=commit_id, snapshot_id=node.snapshot_id, files=found, next_cursor=api.cursor(last))
+    return http.reply(request, page.model_dump(mode="json"))
+
+
+@router.get(
+    "/api/v1/repos/{owner}/{slug}/compare",
+    **api.documented(
+        RepoNotFound, RefNotFound, Damaged, asks=views.CompareQuery, gives=views.Comparison, identity="welcome"
+    ),
+)
+async def get_compare(request: Request, access: Reader) -> Response:
+    """Which files were added, removed or modified from one branch or commit to another."""
+    query = http.query(request, views.CompareQuery)
+    found = await browse.compare(access.stores, access.repo, query.base, query.head, query.after or "", query.limit)
+    shown = views.Comparison(
+        base=found.base,
+        head=found.head,
+        added=dict(found.added),
+        removed=dict(found.removed),
+        modified=dict(found.modified),
+        next_cursor=api.cursor(found.last),
+    )
+    return http.reply(request, shown.model_dump(mode="json"))
+
+
+app = http.create_app(router)
+handler = http.lambda_handler(app)

@@ -1,0 +1,64 @@
+"""/api/v1/repos/{owner}/{slug}/members: who may do what with a repository, besides its owner."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request, Response
+
+from shared import api, http, names
+from shared.errors import Forbidden, InvalidName, RepoNotFound, Unprocessable
+from shared.http import Access
+
+router = APIRouter()
+
+MayAdmin = Annotated[Access, Depends(http.may_admin("push"))]
+
+
+@router.get(
+    "/api/v1/repos/{owner}/{slug}/members",
+    **api.documented(Forbidden, RepoNotFound, asks=api.PageQuery, gives=api.MemberPage),
+)
+async def get_members(request: Request, access: Annotated[Access, Depends(http.may_admin("read"))]) -> Response:
+    """The members by handle. The owner is none of them."""
+    page = http.query(request, api.PageQuery)
+    found = await access.stores.repos.members(access.repo, page.limit + 1, page.after)
+    shown = found[: page.limit]
+    last = shown[-1][0] if len(found) > page.limit else None
+    listing = api.MemberPage(
+        members=[api.Member(handle=handle, role=role) for handle, role in shown], next_cursor=api.cursor(last)
+    )
+    return http.reply(request, listing.model_dump(mode="json"))
+
+
+@router.put(
+    "/api/v1/repos/{owner}/{slug}/members/{handle}",
+    **api.documented(Forbidden, RepoNotFound, InvalidName, takes=api.MemberRole, gives=api.Member),
+)
+async def put_member(request: Request, handle: str, access: MayAdmin) -> Response:
+    """Give a user a role in place of the one he has, if any."""
+    message = await http.body(request, api.MemberRole, http.API_BYTES)
+    _check_not_owner(access, names.check_handle(handle))
+    spelled = await access.stores.handles.spelling(handle)
+    if spelled != handle:
+        raise Unprocessable(f"there is no user {handle}, but {spelled}; use that spelling")
+    await access.stores.repos.set_member(access.repo, handle, message.role)
+    return http.reply(request, api.Member(handle=handle, role=message.role).model_dump(mode="json"))
+
+
+@router.delete(
+    "/api/v1/repos/{owner}/{slug}/members/{handle}",
+    **api.documented(Forbidden, RepoNotFound, InvalidName, status=204),
+)
+async def delete_member(handle: str, access: MayAdmin) -> Response:
+    """Take a user's role from him, whether he had one or not. It counts from the next request on."""
+    _check_not_owner(access, names.check_handle(handle))
+    await access.stores.repos.set_member(access.repo, handle, None)
+    return Response(status_code=204)
+
+
+def _check_not_owner(access: Access, handle: str) -> None:
+    if handle.casefold() == access.repo.owner.casefold():
+        raise Unprocessable(f"{access.repo.owner} owns this repository: he is no member, and cannot be removed")
+
+
+app = http.create_app(router)
+handler = http.lambda_handler(app)

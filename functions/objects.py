@@ -1,0 +1,36 @@
+"""GET /o/{object_id}?repo_id= and GET /{owner}/{slug}/objects/{object_id}: the bytes of one object."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request, Response
+
+from shared import content, http
+from shared.actions import downloads
+from shared.http import Access
+
+router = APIRouter()
+
+
+@router.get("/o/{object_id}")
+async def get_object_by_repo_id(
+    request: Request, object_id: str, access: Annotated[Access, Depends(http.may_read_by_id("upload"))]
+) -> Response:
+    """An object of the repository that GET refs gives this id."""
+    return await _send(request, object_id, access)
+
+
+@router.get("/{owner}/{slug}/objects/{object_id}")
+async def get_object(
+    request: Request, object_id: str, access: Annotated[Access, Depends(http.may_read("upload"))]
+) -> Response:
+    """An object of the repository of this name."""
+    return await _send(request, object_id, access)
+
+
+async def _send(request: Request, object_id: str, access: Access) -> Response:
+    found = await downloads.find(access.stores, access.repo, object_id)
+    return await content.send(request, found, content.caching(access.repo, is_fixed=True))
+
+
+app = http.create_app(router)
+handler = http.lambda_handler(app)

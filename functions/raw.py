@@ -1,0 +1,24 @@
+"""GET /{owner}/{slug}/raw/{ref}/{path}: one file as it is at a branch, or was at a commit."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request, Response
+
+from shared import content, http
+from shared.actions import downloads
+from shared.http import Access
+
+router = APIRouter()
+
+
+@router.get("/{owner}/{slug}/raw/{ref_and_path:path}")
+async def get_raw(request: Request, access: Annotated[Access, Depends(http.may_read("upload"))]) -> Response:
+    """Its bytes. Branches have slashes as paths have, so the longest branch that fits is meant."""
+    file = await downloads.file(access.stores, access.repo, http.rest_of_path(request, 3))
+    kind = content.media_type(file.path)
+    cached = content.caching(access.repo, is_fixed=file.is_fixed)
+    return await content.send(request, file.content, cached, kind, content.disposition(file.path, kind))
+
+
+app = http.create_app(router)
+handler = http.lambda_handler(app)

@@ -1,0 +1,43 @@
+"""/{owner}/{slug}/releases: publish a release of a commit, list them, retract one."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request, Response
+
+from shared import http, wire
+from shared.actions import releases
+from shared.http import Access
+from shared.model import Role
+
+RELEASE_BYTES = 4 * 1024 * 1024
+
+router = APIRouter()
+
+
+@router.post("/{owner}/{slug}/releases")
+async def post_release(request: Request, access: Annotated[Access, Depends(http.may_write("push"))]) -> Response:
+    """`release_id`, as it was sent."""
+    message = await http.body(request, wire.PostRelease, RELEASE_BYTES)
+    release_id = await releases.publish(access.stores, access.repo, message, now=access.now)
+    return http.reply(request, {"release_id": release_id}, 201)
+
+
+@router.get("/{owner}/{slug}/releases")
+async def get_releases(request: Request, access: Annotated[Access, Depends(http.may_read("read"))]) -> Response:
+    """`releases`, newest first, and `next_cursor` if there are more. Drafts are for those who could publish them."""
+    asked = http.query(request, wire.ListReleases)
+    with_drafts = asked.include_drafts and access.role.allows(Role.WRITE)
+    records, cursor = await releases.listed(access.stores, access.repo, asked, with_drafts=with_drafts)
+    return http.reply_records(request, "releases", records, cursor)
+
+
+@router.delete("/{owner}/{slug}/releases/{tag:path}")
+async def delete_release(request: Request, access: Annotated[Access, Depends(http.may_write("push"))]) -> Response:
+    """`retracted`: the tag, which may be used again."""
+    tag = http.rest_of_path(request, 3)
+    await releases.retract(access.stores, access.repo, tag)
+    return http.reply(request, {"retracted": tag})
+
+
+app = http.create_app(router)
+handler = http.lambda_handler(app)

@@ -1,0 +1,131 @@
+"""/api/v1/repos: create, look at, list, change, rename and delete repositories."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request, Response
+
+from shared import api, http, names
+from shared.errors import Forbidden, HandleTaken, InvalidName, RepoExists, RepoNotFound, Unprocessable
+from shared.http import Access, Caller, Visitor
+from shared.model import Repo, Role
+
+router = APIRouter()
+
+
+@router.post(
+    "/api/v1/repos",
+    **api.documented(
+        Forbidden, RepoExists, HandleTaken, InvalidName, takes=api.NewRepo, gives=api.Repository, status=201
+    ),
+)
+async def post_repo(request: Request, caller: Annotated[Caller, Depends(http.identified("push"))]) -> Response:
+    """Create a repository of one's own."""
+    message = await http.body(request, api.NewRepo, http.API_BYTES)
+    wanted = Repo(
+        owner=names.check_handle(caller.identity.subject),
+        slug=names.check_slug(message.slug) if message.slug is not None else names.slug_of(message.name or ""),
+        visibility=message.visibility,
+        domain=message.domain,
+        default_branch=names.check_default_branch(message.default_branch),
+        description=message.description,
+    )
+    role = caller.role(wanted, None)
+    if role is None or not role.allows(Role.WRITE):
+        raise Forbidden(f"this token does not let you create {wanted.owner}/{wanted.slug}; use one of scope write")
+    repo = await caller.stores.repos.create(wanted, int(caller.now))
+    if repo is None:
+        raise RepoExists(wanted.owner, wanted.slug)
+    return _reply(request, repo, role, 201)
+
+
+@router.get(
+    "/api/v1/users/{owner}/repos", **api.documented(asks=api.PageQuery, gives=api.RepositoryPage, identity="welcome")
+)
+async def get_repos(
+    request: Request, owner: str, visitor: Annotated[Visitor, Depends(http.visiting("read"))]
+) -> Response:
+    """A user's repositories by name: those that the caller may read. Of an unknown user, none."""
+    page = http.query(request, api.PageQuery)
+    found = await _visible(visitor, owner, page.after, page.limit + 1) if names.is_repo_name(owner) else []
+    shown = found[: page.limit]
+    last = shown[-1][0].slug if len(found) > page.limit else None
+    listing = api.RepositoryPage(
+        repos=[api.Repository.of(repo, role) for repo, role in shown], next_cursor=api.cursor(last)
+    )
+    return http.reply(request, listing.model_dump(mode="json"))
+
+
+@router.get("/api/v1/repos/{owner}/{slug}", **api.documented(RepoNotFound, gives=api.Repository, identity="welcome"))
+async def get_repo(request: Request, access: Annotated[Access, Depends(http.may_read("read"))]) -> Response:
+    """One repository."""
+    if not access.repo.is_born:
+        raise RepoNotFound()
+    return _reply(request, access.repo, access.role)
+
+
+@router.patch(
+    "/api/v1/repos/{owner}/{slug}",
+    **api.documented(Forbidden, RepoNotFound, InvalidName, takes=api.RepoChange, gives=api.Repository),
+)
+async def patch_repo(request: Request, access: Annotated[Access, Depends(http.may_admin("push"))]) -> Response:
+    """Change who may read a repository, what it is said to be, or which branch a clone starts on."""
+    message = await http.body(request, api.RepoChange, http.API_BYTES)
+    changes = message.model_dump(mode="json", exclude_none=True)
+    if message.default_branch is not None:
+        await _check_branch(access, names.check_default_branch(message.default_branch))
+    repo = await access.stores.repos.change(access.repo, changes) if changes else access.repo
+    return _reply(request, repo, access.role)
+
+
+@router.delete("/api/v1/repos/{owner}/{slug}", **api.documented(Forbidden, RepoNotFound, status=204))
+async def delete_repo(access: Annotated[Access, Depends(http.may_admin("push"))]) -> Response:
+    """Delete a repository: nobody finds it from now on, and its name is free."""
+    await access.stores.repos.delete(access.repo, int(access.now))
+    return Response(status_code=204)
+
+
+@router.post(
+    "/api/v1/repos/{owner}/{slug}/rename",
+    **api.documented(Forbidden, RepoNotFound, RepoExists, InvalidName, takes=api.Rename, gives=api.Repository),
+)
+async def post_rename(
+    request: Request, slug: str, access: Annotated[Access, Depends(http.may_admin("push", even_renamed=True))]
+) -> Response:
+    """Give a repository another name in its URL. The old one leads nowhere then, and is free."""
+    wanted = names.check_slug((await http.body(request, api.Rename, http.API_BYTES)).slug)
+    if wanted == access.repo.slug:
+        return _reply(request, access.repo, access.role)  # also what is asked again after a reply was lost
+    if slug != access.repo.slug:
+        raise RepoNotFound()
+    renamed = await access.stores.repos.rename(access.repo, wanted, int(access.now))
+    if renamed is None:
+        raise RepoExists(access.repo.owner, wanted)
+    return _reply(request, renamed, access.role)
+
+
+async def _visible(visitor: Visitor, owner: str, after: str | None, limit: int) -> list[tuple[Repo, Role]]:
+    """Up to `limit` repositories that the caller may see. Goes on until there are as many, or no more: neither
+    the length of a page nor its cursor tells of hidden ones."""
+    found: list[tuple[Repo, Role]] = []
+    while True:
+        some, after = await visitor.stores.repos.owned(owner, visitor.identity, after)
+        seen = ((repo, visitor.role(repo, member)) for repo, member in some)
+        found += ((repo, role) for repo, role in seen if role)
+        if after is None or len(found) >= limit:
+            return found[:limit]
+
+
+async def _check_branch(access: Access, branch: str) -> None:
+    """A default branch is there; in a repository without branches, it may be one that is to come."""
+    refs = access.stores.refs
+    if await refs.get(access.repo.repo_id, branch) is None and await refs.all(access.repo.repo_id):
+        raise Unprocessable(f"there is no branch {branch} that could be the default; push it first")
+
+
+def _reply(request: Request, repo: Repo, role: Role, status: int = 200) -> Response:
+    shown: dict[str, Any] = api.Repository.of(repo, role).model_dump(mode="json")
+    return http.reply(request, shown, status)
+
+
+app = http.create_app(router)
+handler = http.lambda_handler(app)

@@ -1,0 +1,38 @@
+"""/{owner}/{slug}/tags: put labels on commits, list them, take one away."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request, Response
+
+from shared import http, wire
+from shared.actions import tags
+from shared.http import Access
+
+router = APIRouter()
+
+
+@router.post("/{owner}/{slug}/tags")
+async def post_tags(request: Request, access: Annotated[Access, Depends(http.may_write("upload"))]) -> Response:
+    """`stored`: how many of them are new."""
+    message = await http.body(request, wire.PostTags)
+    return http.reply(request, {"stored": await tags.store(access.stores, access.repo, message)})
+
+
+@router.get("/{owner}/{slug}/tags")
+async def get_tags(request: Request, access: Annotated[Access, Depends(http.may_read("read"))]) -> Response:
+    """`tags`, of one commit or one label if the query names them, and `next_cursor` if there may be more."""
+    records, cursor = await tags.listed(access.stores, access.repo, http.query(request, wire.ListTags))
+    return http.reply_records(request, "tags", records, cursor)
+
+
+@router.delete("/{owner}/{slug}/tags/{tag_id}")
+async def delete_tag(
+    request: Request, tag_id: str, access: Annotated[Access, Depends(http.may_write("upload"))]
+) -> Response:
+    """`deleted`: the id."""
+    await tags.delete(access.stores, access.repo, tag_id)
+    return http.reply(request, {"deleted": tag_id})
+
+
+app = http.create_app(router)
+handler = http.lambda_handler(app)

@@ -1,0 +1,158 @@
+"""What a hub needs of AWS, looked at piece by piece: so that a failure can be told by its cause.
+
+Each piece is looked at even if one before it failed, unless it cannot be: without credentials there is no call.
+"""
+
+import email.utils
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+
+from infra import stack
+from shared import auth
+from shared.settings import Settings
+
+DENIED = {"AccessDenied", "AccessDeniedException", "403"}
+LOGIN = "log in anew (`aws sso login` or `aws configure`), or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+SKEWED = {"RequestTimeTooSkewed", "RequestExpired"}
+FOREIGN = {
+    "ExpiredToken", "ExpiredTokenException", "InvalidAccessKeyId", "InvalidClientTokenId",
+    "InvalidSignatureException", "SignatureDoesNotMatch", "UnrecognizedClientException",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One piece: what was found, and how to mend it, if it has to be."""
+
+    piece: str
+    state: str
+    """`ok`, `warning` or `failed`."""
+    says: str
+    mend: str = ""
+
+    @property
+    def failed(self) -> bool:
+        """Whether the hub cannot work so."""
+        return self.state == "failed"
+
+
+def checks(settings: Settings) -> Iterator[Check]:
+    """Credentials, tables, bucket and clock, one after the other."""
+    session = boto3.Session()
+    config = Config(connect_timeout=3, read_timeout=5, retries={"total_max_attempts": 2})
+    try:
+        credentials = session.get_credentials()
+    except BotoCoreError as error:
+        yield Check("credentials", "failed", f"the AWS credentials cannot be read ({error})", LOGIN)
+        return
+    if credentials is None:
+        yield Check("credentials", "failed", "there are no AWS credentials", LOGIN)
+        return
+    yield Check("credentials", "ok", f"by {credentials.method}")
+    if not session.region_name:
+        yield Check("region", "failed", "no AWS region is set", "set AWS_REGION to the hub's")
+        return
+    yield Check("region", "ok", session.region_name)
+    dates: list[str] = []
+    dynamodb: Any = session.client("dynamodb", config=config)
+    s3: Any = session.client("s3", config=config)
+    yield _table(dynamodb, "hub table", "HubTable", settings.hub_table, dates)
+    yield _table(dynamodb, "counter table", "CounterTable", settings.counter_table, dates)
+    yield _expiry(dynamodb, settings.counter_table, dates)
+    yield _bucket(s3, settings.bucket, dates)
+    yield _versions(s3, settings.bucket, dates)
+    yield _clock(dates)
+
+
+def _table(client: Any, piece: str, logical_id: str, name: str, dates: list[str]) -> Check:
+    reply = _asked(piece, name, dates, client.describe_table, TableName=name)
+    if isinstance(reply, Check):
+        return reply
+    found = reply["Table"]
+    wanted = stack.resources()[logical_id].properties
+    if found["KeySchema"] != wanted["KeySchema"]:
+        keys = ", ".join(key["AttributeName"] for key in found["KeySchema"])
+        return Check(piece, "failed", f"{name} has the keys {keys}: it is no {piece}", f"name the {logical_id}")
+    if found["TableStatus"] != "ACTIVE":
+        return Check(piece, "failed", f"{name} is {found['TableStatus']}", "wait until it is ACTIVE")
+    return Check(piece, "ok", str(found["TableArn"]))
+
+
+def _expiry(client: Any, name: str, dates: list[str]) -> Check:
+    reply = _asked("expiry", name, dates, client.describe_time_to_live, TableName=name)
+    if isinstance(reply, Check):
+        return reply
+    if reply["TimeToLiveDescription"]["TimeToLiveStatus"] not in ("ENABLED", "ENABLING"):
+        return Check("expiry", "warning", f"rows of {name} never expire", "enable its time to live, as in the template")
+    return Check("expiry", "ok", f"rows of {name} expire")
+
+
+def _bucket(client: Any, name: str, dates: list[str]) -> Check:
+    reply = _asked("bucket", name, dates, client.head_bucket, Bucket=name)
+    return reply if isinstance(reply, Check) else Check("bucket", "ok", name)
+
+
+def _versions(client: Any, name: str, dates: list[str]) -> Check:
+    reply = _asked("versions", name, dates, client.get_bucket_versioning, Bucket=name)
+    if isinstance(reply, Check):
+        return reply
+    if reply.get("Status") != "Enabled":
+        says = f"{name} keeps no old versions, so a deletion cannot be undone"
+        return Check("versions", "warning", says, "enable its versioning: deploy the template")
+    return Check("versions", "ok", f"{name} keeps old versions")
+
+
+def _clock(dates: list[str]) -> Check:
+    if not dates:
+        return Check("clock", "ok", "is AWS's own: the hub runs on this machine, or nothing has answered")
+    off = round(time.time() - email.utils.parsedate_to_datetime(dates[-1]).timestamp())
+    # A date has whole seconds, and took some time to arrive.
+    if abs(off) > auth.CLOCK_SECONDS:
+        says = f"this machine's clock is {abs(off)} seconds {'ahead of' if off > 0 else 'behind'} AWS's"
+        return Check("clock", "failed", says, "set it, best by NTP: `timedatectl set-ntp true`")
+    return Check("clock", "ok", f"within {auth.CLOCK_SECONDS} seconds of AWS's")
+
+
+def _asked(piece: str, name: str, dates: list[str], call: Any, **parameters: str) -> Check | dict[str, Any]:
+    """The reply, or what its absence says. Notes the date that the reply carries."""
+    try:
+        reply: dict[str, Any] = call(**parameters)
+    except ClientError as error:
+        _note(error.response, dates)
+        return _refused(piece, name, error)
+    except NoCredentialsError:
+        return Check(piece, "failed", "there are no AWS credentials", LOGIN)
+    except (BotoCoreError, ValueError) as error:
+        return Check(
+            piece, "failed", f"{name} cannot be asked ({error})", "check the network, AWS_REGION and AWS_ENDPOINT_URL"
+        )
+    _note(reply, dates)
+    return reply
+
+
+def _note(reply: Any, dates: list[str]) -> None:
+    date = reply.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
+    if date:
+        dates.append(date)
+
+
+def _refused(piece: str, name: str, error: ClientError) -> Check:
+    code = error.response["Error"]["Code"]
+    if code in DENIED:
+        mend = "use credentials of the account that has it, with permission to read and write it"
+        return Check(piece, "failed", f"AWS does not let these credentials at the {piece} {name}", mend)
+    if code in SKEWED:
+        return Check(piece, "failed", "AWS refuses this machine's clock", "set it, best by NTP")
+    if code in FOREIGN:
+        return Check(piece, "failed", f"AWS does not take these credentials ({code})", f"{LOGIN}; check the clock, too")
+    if code in ("ResourceNotFoundException", "NoSuchBucket", "404"):
+        variable = {"hub table": "PIERIA_HUB_TABLE", "counter table": "PIERIA_COUNTER_TABLE"}.get(piece)
+        mend = f"check {variable or 'PIERIA_COUNTER_TABLE and PIERIA_BUCKET'} and AWS_REGION, or deploy the template"
+        return Check(piece, "failed", f"there is no {piece} {name} here", mend)
+    return Check(piece, "failed", f"{name} refused to answer ({code})", "try again; see the AWS Health Dashboard")

@@ -1,0 +1,41 @@
+"""Is everything there that a hub stands on?"""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import typer
+
+from infra.cli import aws, console, hub
+from infra.cli.aws import Check
+from infra.cli.console import Data, Json
+from infra.cli.problem import Problem
+
+
+def doctor(json: Json = False, data: Data = None) -> None:
+    """Check settings, credentials, tables, bucket and clock, and tell how to mend what is wrong.
+
+    Exit status 1 if something is.
+    """
+    found = list(_checks(data))
+    failed = any(check.failed for check in found)
+    if json:
+        console.document({"ok": not failed, "checks": [asdict(check) for check in found]})
+    else:
+        rows = [(check.state, check.piece, check.says, check.mend) for check in found]
+        console.table(["", "piece", "found", "what to do"], rows)
+    raise typer.Exit(1 if failed else 0)
+
+
+def _checks(data: Path | None) -> Iterator[Check]:
+    piece = "hub"
+    try:
+        with hub.opened(data) as found:
+            yield Check(piece, "ok", str(found))
+            piece = "settings"
+            settings = console.configured()
+            yield Check(piece, "ok", f"signing keys: {', '.join(settings.signing_keys)}; the last one signs")
+            yield from aws.checks(settings)
+    except Problem as problem:
+        says, _, mend = str(problem).partition(": ")
+        yield Check(piece, "failed", says, mend)

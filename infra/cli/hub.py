@@ -1,0 +1,113 @@
+"""Which hub a command works on, and the way to it: the environment, for as long as the command takes.
+
+    --data FOLDER               the hub of `make serve` in that folder
+    PIERIA_HUB_TABLE is set     an account's, by the environment of its functions and AWS's own names
+    neither                     the hub in .hub
+
+A hub on this machine keeps its data in a journal that one process at a time may open. If the hub runs, its
+`hub.json` names the AWS within it. If it does not, the command opens the journal itself, and a hub that is started
+meanwhile is refused. A `hub.json` whose process is gone, or whose AWS does not answer, is what a killed hub left.
+"""
+
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from infra import serve
+from infra.cli.problem import Problem
+from shared import settings
+
+FOLDER = Path(".hub")
+WAIT_SECONDS = 15.0
+"""How long a folder may be in use by what is no running hub: another command, or a hub that is starting."""
+PAUSE_SECONDS = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Hub:
+    """The hub that the environment leads to. `folder` is None for an account's; `url` is known if it runs here."""
+
+    folder: Path | None
+    url: str = ""
+
+    def __str__(self) -> str:
+        if self.folder is None:
+            return f"tables and bucket of the environment, {os.environ.get('PIERIA_HUB_TABLE', '')} and so on"
+        return f"{self.folder}, {f'running at {self.url}' if self.url else 'not running'}"
+
+
+@contextmanager
+def opened(data: Path | None) -> Iterator[Hub]:
+    """Lead the environment to the hub that is meant, and back. Raises Problem if there is no way to it."""
+    before = dict(os.environ)
+    settings.load.cache_clear()
+    try:
+        if data is None and "PIERIA_HUB_TABLE" in os.environ:
+            yield Hub(None)
+        else:
+            with _local(data or FOLDER) as hub:
+                yield hub
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+        settings.load.cache_clear()
+
+
+@contextmanager
+def _local(folder: Path) -> Iterator[Hub]:
+    if not (folder / "journal").is_file():
+        raise Problem(
+            f"there is no hub in {folder}: start one with `make serve`, name its folder with --data, or set"
+            " PIERIA_HUB_TABLE and the other variables of an account's hub"
+        )
+    until = time.monotonic() + WAIT_SECONDS
+    with ExitStack() as closing:
+        while True:
+            if url := _reach(folder):
+                yield Hub(folder, url)
+                return
+            try:
+                closing.enter_context(serve.opened(folder))
+                break
+            except serve.InUse:
+                if time.monotonic() > until:
+                    raise Problem(
+                        f"{folder} is in use by another command, or by a hub that is still starting: try again later"
+                    ) from None
+            except serve.Unable as problem:
+                raise Problem(str(problem)) from None
+            time.sleep(PAUSE_SECONDS)
+        yield Hub(folder)
+
+
+def _reach(folder: Path) -> str:
+    """The URL of the hub that runs on this folder, with the environment led to it. Empty if none does."""
+    try:
+        note = json.loads((folder / serve.RUNNING).read_text())
+        names = {
+            "AWS_DEFAULT_REGION": str(note["region"]),
+            "PIERIA_HUB_TABLE": str(note["hub_table"]),
+            "PIERIA_COUNTER_TABLE": str(note["counter_table"]),
+            "PIERIA_BUCKET": str(note["bucket"]),
+        }
+        url, port = str(note["url"]), urlsplit(str(note["aws_endpoint_url"])).port or 0
+        os.kill(int(note["pid"]), 0)
+        # On the loopback, whatever the file says: it decides where, not who is shown the data.
+        with socket.create_connection(("127.0.0.1", port), timeout=2):
+            pass
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+    try:
+        keys = serve.signing_keys(folder)
+    except serve.Unable as problem:
+        raise Problem(str(problem)) from None
+    serve.forget_users_aws()
+    serve.set_environment(f"http://127.0.0.1:{port}", keys)
+    os.environ.update(names)
+    return url

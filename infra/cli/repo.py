@@ -1,0 +1,251 @@
+"""Repositories: create, list, show, delete; their branches' moves, and their members."""
+
+from typing import Annotated, Any
+
+import pydantic
+import typer
+
+from infra.cli import console
+from infra.cli.console import Data, Json, Name
+from infra.cli.problem import Problem
+from shared import api, names
+from shared.actions import branches
+from shared.errors import RepoExists
+from shared.model import Move, Place, Ref, Repo, Role, Visibility
+from shared.stores import Stores
+
+PAGE = 100
+OPERATOR = "pieria"
+"""By whom a branch was moved that was restored here. Nobody can have this handle."""
+
+app = console.noun("Repositories, their branches and their members.")
+
+
+@app.command()
+def create(
+    name: Name,
+    private: Annotated[bool, typer.Option("--private", help="Only its owner and its members may read it.")] = False,
+    description: Annotated[str, typer.Option(help="What it is.")] = "",
+    default_branch: Annotated[str, typer.Option(help="Where clones start.")] = "main",
+    domain: Annotated[str, typer.Option(help="The kind of what it holds: code, midi, …")] = "code",
+    json: Json = False,
+    data: Data = None,
+) -> None:
+    """Create an empty repository. Its owner's handle is claimed along with it."""
+    now = int(console.now())
+
+    async def work(stores: Stores) -> Repo:
+        owner, slug = console.full_name(name)
+        try:
+            asked = api.NewRepo(slug=slug, domain=domain, description=description, default_branch=default_branch)
+        except pydantic.ValidationError as error:
+            wrong = error.errors()[0]
+            raise Problem(f"--{str(wrong['loc'][0]).replace('_', '-')}: {wrong['msg']}") from None
+        wanted = Repo(
+            owner=names.check_handle(owner),
+            slug=names.check_slug(slug),
+            visibility=Visibility.PRIVATE if private else Visibility.PUBLIC,
+            domain=asked.domain,
+            default_branch=names.check_default_branch(asked.default_branch),
+            description=asked.description,
+        )
+        repo = await stores.repos.create(wanted, now)
+        if repo is None:
+            raise RepoExists(owner, slug)
+        return repo
+
+    repo = console.run(data, work)
+    if json:
+        console.document(_document(repo))
+    else:
+        console.say(f"created: {repo.owner}/{repo.slug}, {repo.visibility}")
+
+
+@app.command("list")
+def list_(
+    owner: Annotated[str, typer.Argument(metavar="HANDLE", help="Whose.")], json: Json = False, data: Data = None
+) -> None:
+    """The repositories of a user by name, private ones included."""
+
+    async def work(stores: Stores) -> list[Repo]:
+        found: list[Repo] = []
+        after: str | None = None
+        while True:
+            page, after = await stores.repos.owned(names.check_handle(owner), None, after)
+            found += [repo for repo, _ in page]
+            if after is None:
+                return found
+
+    found = console.run(data, work)
+    if json:
+        console.document({"owner": owner, "repos": [_document(repo) for repo in found]})
+        return
+    rows = [(f"{r.owner}/{r.slug}", r.visibility, r.domain, console.when(r.created_at), r.description) for r in found]
+    console.table(["repository", "visibility", "domain", "created", "description"], rows)
+
+
+@app.command()
+def show(name: Name, json: Json = False, data: Data = None) -> None:
+    """A repository: what it is, where its branches are, who its members are, and how far its gc is."""
+
+    async def work(stores: Stores) -> tuple[Repo, dict[str, Any]]:
+        repo = await console.require(stores, name)
+        refs, members = await stores.refs.all(repo.repo_id), await _members(stores, repo)
+        progress = await stores.census.progress(repo.repo_id)
+        return repo, {
+            "branches": [_branch(ref) for ref in refs.values()],
+            "members": [{"handle": handle, "role": role.value} for handle, role in members],
+            "gc": {"step": progress.step, "at": progress.at} if progress else None,
+        }
+
+    repo, more = console.run(data, work)
+    if json:
+        console.document(_document(repo) | more)
+        return
+    rows = [(key, value) for key, value in _document(repo).items() if key != "created_at"]
+    rows.append(("created", console.when(repo.created_at)))
+    rows.append(("gc", f"{more['gc']['step']}, {console.when(more['gc']['at'])}" if more["gc"] else "never"))
+    console.table(["", ""], rows)
+    console.table(["branch", "commit", "generation"], [list(branch.values()) for branch in more["branches"]])
+    console.table(["member", "role"], [list(member.values()) for member in more["members"]])
+
+
+@app.command()
+def delete(
+    name: Name,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    json: Json = False,
+    data: Data = None,
+) -> None:
+    """Hide a repository at once, and free its name. `pieria purge` removes what it held, a day later."""
+    if not yes and json:
+        console.fail(f"nothing was deleted: with --json, say --yes to delete {console.plain(name)}")
+    if not yes and not typer.confirm(f"Delete {console.plain(name)}? It cannot be undone", err=True):
+        console.fail("nothing was deleted")
+    now = int(console.now())
+
+    async def work(stores: Stores) -> Repo:
+        repo = await console.require(stores, name)
+        await stores.repos.delete(repo, now)
+        return repo
+
+    repo = console.run(data, work)
+    if json:
+        console.document(_document(repo) | {"deleted_at": now})
+    else:
+        console.say(f"deleted: {repo.owner}/{repo.slug}; `pieria purge` will remove what it held")
+
+
+@app.command()
+def moves(
+    name: Name,
+    branch: Annotated[str, typer.Argument(help="Also a deleted one.")],
+    json: Json = False,
+    data: Data = None,
+) -> None:
+    """Who moved a branch within 30 days, from where to where, the last move first."""
+    now = console.now()
+
+    async def work(stores: Stores) -> list[Move]:
+        repo = await console.require(stores, name)
+        ref, made = await branches.moves(stores, repo, branch, now=now)
+        if ref is None and not made:
+            raise Problem(f"{name} has no branch {branch!a}: `pieria repo show {name}` shows those it has")
+        return made
+
+    made = console.run(data, work)
+    if json:
+        console.document({"branch": branch, "moves": [_move(move) for move in made]})
+        return
+    rows = [
+        (console.when(m.at / 1000), m.by, "forced" if m.forced else "", _id(m.before) or "–", _id(m.after) or "–")
+        for m in made
+    ]
+    console.table(["when", "by", "", "from", "to"], rows)
+
+
+@app.command()
+def restore_branch(
+    name: Name,
+    branch: Annotated[str, typer.Argument(help="Also a deleted one.")],
+    to: Annotated[
+        str | None,
+        typer.Option(metavar="COMMIT", help="One of its heads within 30 days. Default: before the last move."),
+    ] = None,
+    json: Json = False,
+    data: Data = None,
+) -> None:
+    """Set a branch back to where it was: undoes a forced push, or a deletion. Is itself a move, so it can be undone."""
+    now = console.now()
+
+    async def work(stores: Stores) -> Ref:
+        repo = await console.require(stores, name)
+        return await branches.restore(stores, repo, branch, to, by=OPERATOR, now=now)
+
+    ref = console.run(data, work)
+    if json:
+        console.document(_branch(ref))
+    else:
+        console.say(f"restored: {ref.branch} is at {ref.head.commit_id}")
+
+
+@app.command()
+def member(
+    name: Name,
+    handle: Annotated[str, typer.Argument(metavar="[HANDLE]", help="Whose role to give or to take.")] = "",
+    role: Annotated[Role | None, typer.Option(help="Give this role, in place of any other.")] = None,
+    remove: Annotated[bool, typer.Option("--remove", help="Take the role away.")] = False,
+    json: Json = False,
+    data: Data = None,
+) -> None:
+    """The members of a repository; with a handle, give somebody a role, or take it from him."""
+    if bool(handle) != (role is not None or remove) or (role is not None and remove):
+        console.fail("name a member with either --role or --remove; without a member, the members are listed")
+
+    async def work(stores: Stores) -> tuple[Repo, list[tuple[str, Role]]]:
+        repo = await console.require(stores, name)
+        if handle:
+            await _set_member(stores, repo, names.check_handle(handle), role)
+        return repo, await _members(stores, repo)
+
+    repo, found = console.run(data, work)
+    if json:
+        members = [{"handle": handle, "role": role.value} for handle, role in found]
+        console.document({"owner": repo.owner, "slug": repo.slug, "members": members})
+    else:
+        console.table(["member", "role"], found)
+
+
+async def _set_member(stores: Stores, repo: Repo, handle: str, role: Role | None) -> None:
+    if handle.casefold() == repo.owner.casefold():
+        raise Problem(f"{repo.owner} owns {repo.owner}/{repo.slug}: he is no member, and cannot be removed")
+    if role is not None and (spelled := await stores.handles.spelling(handle)) != handle:
+        raise Problem(f"there is no user {handle}, but {spelled}: use that spelling")
+    await stores.repos.set_member(repo, handle, role)
+
+
+async def _members(stores: Stores, repo: Repo) -> list[tuple[str, Role]]:
+    found: list[tuple[str, Role]] = []
+    while True:
+        page = await stores.repos.members(repo, PAGE, found[-1][0] if found else None)
+        found += page
+        if len(page) < PAGE:
+            return found
+
+
+def _branch(ref: Ref) -> dict[str, Any]:
+    return {"branch": ref.branch, "commit_id": ref.head.commit_id, "generation": ref.head.generation}
+
+
+def _move(move: Move) -> dict[str, Any]:
+    ends = {"before": _id(move.before), "after": _id(move.after)}
+    return {"at": move.at / 1000, "by": move.by, **ends, "forced": move.forced}
+
+
+def _id(place: Place | None) -> str | None:
+    return place.commit_id if place else None
+
+
+def _document(repo: Repo) -> dict[str, Any]:
+    """A repository as the API shows it, without a role: nobody asks here."""
+    return api.Repository.of(repo, Role.ADMIN).model_dump(mode="json", exclude={"role"})

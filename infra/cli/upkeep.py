@@ -1,0 +1,154 @@
+"""What keeps repositories whole and small: fsck, rebuild-index, gc, purge."""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import typer
+
+from infra.cli import console
+from infra.cli.console import Data, Json, Name
+from shared.actions import fsck as checking
+from shared.actions import gc as collecting
+from shared.actions import purge as purging
+from shared.actions import rebuild as rebuilding
+from shared.actions.fsck import Finding
+from shared.actions.gc import Report, Step
+from shared.actions.purge import Purged
+from shared.actions.rebuild import Rebuilt
+from shared.stores import Stores
+
+Tell = Callable[[str, int], None]
+
+
+def fsck(name: Name, json: Json = False, data: Data = None) -> None:
+    """Read everything that the branches lead to, and check it against its ids. Changes nothing.
+
+    Exit status 1 if something is wrong.
+    """
+    checked: Counter[str] = Counter()
+
+    async def work(stores: Stores) -> list[Finding]:
+        repo = await console.require(stores, name)
+
+        def tell(what: str, count: int) -> None:
+            checked[what] = count
+            bar(what, count)
+
+        return [finding async for finding in checking.fsck(stores, repo, tell)]
+
+    with console.telling(f"checking {name}") as bar:
+        found = console.run(data, work)
+    if json:
+        console.document({"repo": name, "checked": checked, "findings": [asdict(finding) for finding in found]})
+    elif found:
+        rows = [(finding.kind, finding.id, finding.wrong, finding.mend) for finding in found]
+        console.table(["kind", "id", "what is wrong", "what to do"], rows)
+    else:
+        console.say(f"{name} is whole: {_counts(checked)}")
+    raise typer.Exit(1 if found else 0)
+
+
+def rebuild_index(name: Name, json: Json = False, data: Data = None) -> None:
+    """Write every row anew that is missing, from the packs in the bucket. Replaces nothing. Not while gc removes.
+
+    Exit status 1 if there was something that could not be used.
+    """
+
+    async def work(stores: Stores) -> Rebuilt:
+        repo = await console.require(stores, name)
+        return await rebuilding.rebuild(stores, repo, now=console.now(), tell=bar)
+
+    with console.telling(f"rebuilding {name}") as bar:
+        done = console.run(data, work)
+    left = [*((pack, "pack is damaged") for pack in done.damaged), *((i, "lacks a part") for i in done.incomplete)]
+    if json:
+        console.document({"repo": name, **asdict(done)})
+    else:
+        numbers = {"objects": done.objects, "snapshots": done.snapshots, "commits": done.commits}
+        console.say(f"{name}: found and written down {_counts(numbers)}; {done.refs} branches set right")
+        if left:
+            console.table(["id", "left out, since it"], left)
+    raise typer.Exit(1 if left else 0)
+
+
+def gc(
+    name: Name,
+    condemn: Annotated[bool, typer.Option("--condemn", help="1. Mark what nothing leads to.")] = False,
+    sweep: Annotated[bool, typer.Option("--sweep", help="2. An hour later: remove the rows that still are.")] = False,
+    collect: Annotated[bool, typer.Option("--collect", help="3. An hour later: remove the bytes.")] = False,
+    due: Annotated[bool, typer.Option("--due", help="Whichever of the three is due: for a timer.")] = False,
+    json: Json = False,
+    data: Data = None,
+) -> None:
+    """Remove what nothing leads to any more, in three steps. Without one of them, nothing is changed: what the step
+    that is due would do is counted."""
+    if condemn + sweep + collect + due > 1:
+        console.fail("one step at a time: say one of --condemn, --sweep, --collect and --due")
+    dry_run = not (condemn or sweep or collect or due)
+    step: Any = (
+        collecting.condemn if condemn else collecting.sweep if sweep else collecting.collect if collect
+        else collecting.run
+    )  # fmt: skip
+
+    async def work(stores: Stores) -> Report:
+        repo = await console.require(stores, name)
+        report: Report = await step(stores, repo, console.now, dry_run=dry_run, tell=bar)
+        return report
+
+    with console.telling(f"collecting {name}") as bar:
+        report = console.run(data, work)
+    if json:
+        console.document({"repo": name, "dry_run": dry_run, **asdict(report)})
+        return
+    for line in _told(name, report, dry_run):
+        console.say(line)
+
+
+def purge(
+    remove: Annotated[bool, typer.Option("--remove", help="Do it. Otherwise what waits is counted.")] = False,
+    limit: Annotated[int, typer.Option(min=1, help="Rows and versions to remove in this run, about.")] = purging.LIMIT,
+    json: Json = False,
+    data: Data = None,
+) -> None:
+    """Remove the rows and bytes of repositories that were deleted a day ago or earlier. Cannot be undone."""
+
+    async def work(stores: Stores) -> Purged:
+        return await purging.purge(stores, now=console.now(), dry_run=not remove, limit=limit, tell=bar)
+
+    with console.telling("purging") as bar:
+        purged = console.run(data, work)
+    if json:
+        console.document({"dry_run": not remove, **asdict(purged)})
+    elif remove:
+        removed = {"rows": purged.rows, "versions of objects": purged.versions, "bytes": purged.bytes}
+        console.say(f"removed {_counts(removed)}; repositories done: {purged.done}, waiting: {purged.waiting}")
+    else:
+        console.say(f"deleted repositories that wait: {purged.waiting}; --remove removes those of a day and more")
+
+
+def _told(name: str, report: Report, dry_run: bool) -> list[str]:
+    if report.step is None:
+        return [f"{name}: too early; the next step may be taken from {console.when(report.due_at)}"]
+    would = "would have " if dry_run else ""
+    rows = _counts(report.rows)
+    match report.step:
+        case Step.CONDEMNED:
+            flag, done = "--condemn", f"{would}condemned rows of {rows} ({report.bytes} bytes)"
+            after = f"`--sweep` from {console.when(report.due_at)}"
+        case Step.SWEPT:
+            flag, done = "--sweep", f"{would}removed rows of {rows}; {would}reprieved {report.reprieved}"
+            after = f"`--collect` from {console.when(report.due_at)}"
+        case _:
+            bytes_ = {"packs": report.packs, "large objects": report.loose, "bytes": report.bytes}
+            flag, done = (
+                "--collect",
+                f"{would}removed {_counts(bytes_)}; {report.moves} old moves, {report.marks} marks",
+            )
+            after = "nothing: this gc is done"
+    return [f"{name}: {done}", f"next: {f'`{flag}` does it' if dry_run else after}"]
+
+
+def _counts(numbers: dict[str, int]) -> str:
+    return ", ".join(f"{number} {what}" for what, number in numbers.items()) or "nothing"

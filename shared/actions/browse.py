@@ -1,0 +1,181 @@
+"""Looking at history: a log in pages, one commit, its files, and what differs between two commits."""
+
+import base64
+import binascii
+import heapq
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from shared import codec, names
+from shared.actions.fetch import commit_record, manifest
+from shared.actions.lineage import lineage
+from shared.errors import CommitNotFound, Damaged, RefNotFound, Unprocessable
+from shared.metadata import keys
+from shared.model import Node, Place, Repo
+from shared.stores import Stores
+from shared.tasks import pair
+
+CURSOR_CHARACTERS = 6000
+"""How long a cursor may be that says where the log goes on. Beyond, as with hundreds of lines side by side, it
+says where the log began and where it stopped, and the next page walks there anew."""
+CURSOR_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A commit and its whole record."""
+
+    node: Node
+    record: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """A page of what differs between two manifests, by path; `last` is its last path if there are more."""
+
+    base: str
+    head: str
+    added: Mapping[str, str]
+    removed: Mapping[str, str]
+    modified: Mapping[str, tuple[str, str]]
+    last: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """Where a page of a log begins: at these places, but only behind `after` (generation and id)."""
+
+    places: frozenset[Place]
+    after: tuple[int, str] | None = None
+
+
+async def log(stores: Stores, repo: Repo, ref: str, cursor: str, limit: int) -> tuple[list[Entry], str | None]:
+    """A page of the history of a branch or commit, and the cursor of the next one.
+
+    The greatest generation first, the least id among equals. Raises RefNotFound, Unprocessable, Damaged.
+    """
+    start = _parse(cursor) if cursor else _Start(frozenset((await _places(stores, repo, [ref])).values()))
+    pending, nodes = set(start.places), list[Node]()
+    async for place, node in lineage(stores.commits, repo.repo_id, start.places, page=limit + 1):
+        if node is None:
+            raise Damaged(f"commit {place.commit_id}")
+        if len(nodes) == limit and nodes[-1].commit_id != place.commit_id:
+            break
+        pending.remove(place)
+        pending.update(node.parents)
+        # A forced push may have written a commit's row a second time: it is still the same commit.
+        if _is_behind(place, start.after) and not (nodes and nodes[-1].commit_id == place.commit_id):
+            nodes.append(node)
+    entries = await _entries(stores, repo, nodes)
+    return entries, _cursor(start, pending, nodes[-1].place) if pending else None
+
+
+async def commit(stores: Stores, repo: Repo, commit_id: str) -> Entry:
+    """One commit. Raises CommitNotFound."""
+    (entry,) = await _entries(stores, repo, [await _node(stores, repo, commit_id)])
+    return entry
+
+
+async def files(
+    stores: Stores, repo: Repo, commit_id: str, after: str, limit: int
+) -> tuple[Node, dict[str, str], str | None]:
+    """A page of a commit's files by path, and its last path if there are more. Raises CommitNotFound."""
+    node = await _node(stores, repo, commit_id)
+    found = (await _manifests(stores, repo, [node]))[commit_id]
+    paths, last = _page(found, after, limit)
+    return node, {path: found[path] for path in paths}, last
+
+
+async def compare(stores: Stores, repo: Repo, base: str, head: str, after: str, limit: int) -> Changes:
+    """What it takes to come from one branch or commit to another. Raises RefNotFound."""
+    places = await _places(stores, repo, [base, head])
+    nodes = await stores.commits.get(repo.repo_id, set(places.values()))
+    first, second = nodes[places[base].commit_id], nodes[places[head].commit_id]
+    manifests = await _manifests(stores, repo, [first, second])
+    before, now = manifests[first.commit_id], manifests[second.commit_id]
+    differing = (path for path in before.keys() | now.keys() if before.get(path) != now.get(path))
+    paths, last = _page(differing, after, limit)
+    return Changes(
+        first.commit_id,
+        second.commit_id,
+        added={p: now[p] for p in paths if p not in before},
+        removed={p: before[p] for p in paths if p not in now},
+        modified={p: (before[p], now[p]) for p in paths if p in before and p in now},
+        last=last,
+    )
+
+
+async def _places(stores: Stores, repo: Repo, refs: Sequence[str]) -> dict[str, Place]:
+    """Where these branches or commits are; a name that is both is the branch. Raises RefNotFound."""
+    found, known = await pair(
+        stores.refs.find(repo.repo_id, [ref for ref in set(refs) if 1 <= len(ref) <= names.BRANCH_CHARACTERS]),
+        stores.index.known(repo.repo_id, commits={ref for ref in refs if names.is_id(ref)}, even_condemned=True),
+    )
+    places = known.commits | {branch: ref.head for branch, ref in found.items()}
+    if any(ref not in places for ref in refs):
+        raise RefNotFound()
+    return {ref: places[ref] for ref in refs}
+
+
+async def _node(stores: Stores, repo: Repo, commit_id: str) -> Node:
+    known = {}
+    if names.is_id(commit_id):
+        known = (await stores.index.known(repo.repo_id, commits=[commit_id], even_condemned=True)).commits
+    if commit_id not in known:
+        raise CommitNotFound([commit_id[:80]])
+    return (await stores.commits.get(repo.repo_id, [known[commit_id]]))[commit_id]
+
+
+async def _entries(stores: Stores, repo: Repo, nodes: Sequence[Node]) -> list[Entry]:
+    large = await stores.objects.read_packed(repo.repo_id, {node.record_at for node in nodes if node.record_at})
+    return [Entry(node, codec.unpack_record(commit_record(node, large))) for node in nodes]
+
+
+async def _manifests(stores: Stores, repo: Repo, nodes: Sequence[Node]) -> dict[str, dict[str, str]]:
+    records = await stores.objects.read_packed(repo.repo_id, {node.snapshot_at for node in nodes if node.snapshot_at})
+    return {node.commit_id: manifest(records[node.snapshot_at]) if node.snapshot_at else {} for node in nodes}
+
+
+def _page(paths: Iterable[str], after: str, limit: int) -> tuple[list[str], str | None]:
+    found = heapq.nsmallest(limit + 1, (path for path in paths if path > after))
+    return found[:limit], found[limit - 1] if len(found) > limit else None
+
+
+def _is_behind(place: Place, after: tuple[int, str] | None) -> bool:
+    return after is None or (-place.generation, place.commit_id) > (-after[0], after[1])
+
+
+def _cursor(start: _Start, pending: Iterable[Place], last: Place) -> str:
+    going_on = _text(_Start(frozenset(pending)))
+    return (
+        going_on
+        if len(going_on) <= CURSOR_CHARACTERS
+        else _text(_Start(start.places, (last.generation, last.commit_id)))
+    )
+
+
+def _text(start: _Start) -> str:
+    lines = [f"{start.after[0]} {start.after[1]}" if start.after else ""]
+    lines += sorted(map(keys.place_text, start.places))
+    return base64.urlsafe_b64encode(zlib.compress("\n".join(lines).encode(), 9)).decode()
+
+
+def _parse(cursor: str) -> _Start:
+    """Raises Unprocessable for what is no cursor of ours. It can name nothing outside the repository."""
+    try:
+        unpack = zlib.decompressobj()
+        data = unpack.decompress(base64.b64decode(cursor, b"-_", validate=True), CURSOR_BYTES)
+        if not unpack.eof:
+            raise ValueError
+        first, *lines = data.decode().split("\n")
+        generation, _, commit_id = first.partition(" ")
+        places = frozenset(map(keys.parse_place, lines))
+        if not places or not all(names.is_id(place.commit_id) and place.generation > 0 for place in places):
+            raise ValueError
+        return _Start(places, (int(generation), commit_id) if first else None)
+    except (binascii.Error, ValueError, zlib.error):
+        raise Unprocessable(
+            "this is no cursor; begin without one, and go on with the next_cursor of each page"
+        ) from None

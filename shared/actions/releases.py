@@ -1,0 +1,141 @@
+"""Releases: publish, list and retract. A record comes back as it was sent, but for nulls, which become empty.
+
+The stock client prints what a list holds, field by field, and would print a null as the word None.
+"""
+
+import base64
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from pydantic import BaseModel
+
+from shared import codec, names, wire
+from shared.errors import MissingReference, ReleaseExists, ReleaseNotFound, TooLarge, Unprocessable
+from shared.metadata.releases import ROW_BYTES, Release
+from shared.model import Repo
+from shared.stores import Stores
+
+RECORD_BYTES = 2 * 1024 * 1024
+"""The most that a record may have before it is compressed, so that two of the largest fit in one reply."""
+PAGE_BYTES = 4 * 1024 * 1024
+"""Records beyond this go to the next page: Lambda replies with at most about 4.5 MB."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_CURSOR = re.compile(r"(-?\d{1,18}) (.*)")
+
+
+def _defaults(shape: type[BaseModel]) -> dict[str, Any]:
+    return {
+        name: field.default.model_dump() if isinstance(field.default, BaseModel) else field.default
+        for name, field in shape.model_fields.items()
+        if not field.is_required()
+    }
+
+
+_RELEASE = _defaults(wire.ReleaseRecord)
+_SEMVER = _defaults(wire.SemVer)
+_ENTRY = _defaults(wire.ChangelogEntry)
+
+
+async def publish(stores: Stores, repo: Repo, request: wire.PostRelease, *, now: float) -> str:
+    """Publish a release of a commit that is here. Returns its id; the same release again is no news.
+
+    Raises Unprocessable, InvalidName or TooLarge for what no list could show, MissingReference for an unknown
+    commit, ReleaseExists if the tag stands for another release.
+    """
+    record = _complete(request.root)
+    shaped = wire.parse(wire.ReleaseRecord, record, "the release")
+    names.check_release_tag(shaped.tag)
+    names.check_id(shaped.commit_id, "commit")
+    if codec.holds_bytes(record):
+        raise Unprocessable("the release holds binary data; its record is text")
+    packed = codec.pack_record(record)
+    release = Release.of(
+        shaped.tag,
+        shaped.release_id,
+        shaped.commit_id,
+        _microseconds(shaped.created_at, now),
+        shaped.channel,
+        shaped.is_draft,
+        packed,
+    )
+    if len(packed) > RECORD_BYTES or len(release.record) > ROW_BYTES:
+        raise TooLarge(
+            f"a release may have {RECORD_BYTES} bytes, and {ROW_BYTES} compressed; shorten its body or its changelog"
+        )
+    known = await stores.index.known(repo.repo_id, commits=[shaped.commit_id])
+    if not known.commits:
+        raise MissingReference("commit", [shaped.commit_id])
+    first = await stores.releases.put_new(repo.repo_id, release)
+    if first and codec.unpack_record(first.packed) != record:
+        raise ReleaseExists(shaped.tag)
+    return shaped.release_id
+
+
+async def listed(
+    stores: Stores, repo: Repo, request: wire.ListReleases, *, with_drafts: bool
+) -> tuple[list[bytes], str | None]:
+    """The packed records of a page of releases, newest first, and where the next page begins, if there is one."""
+    begin = _parse_cursor(request.cursor) if request.cursor else None
+    chosen = [
+        release
+        for release in await stores.releases.all(repo.repo_id)
+        if (with_drafts or not release.is_draft)
+        and request.channel in (None, release.channel)
+        and (begin is None or (release.created, release.tag) < begin)
+    ]
+    records: list[bytes] = []
+    size = 0
+    for place, release in enumerate(chosen):
+        packed = release.packed
+        size += len(packed)
+        if records and (len(records) == request.limit or size > PAGE_BYTES):
+            return records, _cursor(chosen[place - 1])
+        records.append(packed)
+    return records, None
+
+
+async def retract(stores: Stores, repo: Repo, tag: str) -> None:
+    """Take a release back. Raises ReleaseNotFound."""
+    if not names.is_release_tag(tag) or not await stores.releases.remove(repo.repo_id, tag):
+        raise ReleaseNotFound()
+
+
+def _complete(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """The record with every known field, nulls and what is absent replaced; what is odd stays for the shape to find."""
+    record: dict[str, Any] = _filled(_RELEASE, raw)
+    record["semver"] = _filled(_SEMVER, record["semver"])
+    if isinstance(record["changelog"], list):
+        record["changelog"] = [_filled(_ENTRY, entry) for entry in record["changelog"]]
+    return record
+
+
+def _filled(defaults: Mapping[str, Any], value: Any) -> Any:
+    if not isinstance(value, Mapping):
+        return value
+    return {**defaults, **{k: v for k, v in value.items() if not (v is None and k in defaults)}}
+
+
+def _microseconds(created_at: str, now: float) -> int:
+    """When a release was made, for sorting; when it came, if its own text does not say. Naive times count as UTC."""
+    try:
+        moment = datetime.fromisoformat(created_at)
+        return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH) // timedelta(microseconds=1)
+    except (ValueError, OverflowError):
+        return int(now * 1_000_000)
+
+
+def _cursor(release: Release) -> str:
+    return base64.urlsafe_b64encode(f"{release.created} {release.tag}".encode()).decode()
+
+
+def _parse_cursor(cursor: str) -> tuple[int, str]:
+    try:
+        found = _CURSOR.fullmatch(base64.urlsafe_b64decode(cursor.encode()).decode())
+    except ValueError:
+        found = None
+    if found is None:
+        raise Unprocessable("the cursor is not one that a list has given; begin without one")
+    return int(found[1]), found[2]

@@ -1,0 +1,98 @@
+"""Tags: labels on commits, which anybody with the right to push may put there and take away."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from shared import codec, names, wire
+from shared.errors import MissingReference, TagExists, TagNotFound, TooLarge, Unprocessable
+from shared.metadata.tags import Tag
+from shared.model import Repo
+from shared.stores import Stores
+from shared.tasks import pair
+
+RECORD_BYTES = 4096
+"""The most that a tag's record may have: a page of a thousand then fits in one reply."""
+PAGES = 4
+"""How many pages of rows one filtered list reads, at most. The cursor goes on from there."""
+
+
+async def store(stores: Stores, repo: Repo, request: wire.PostTags) -> int:
+    """Store tags on commits that are here. Returns how many are new; the same tag again is no news.
+
+    Raises InvalidName, Unprocessable, TooLarge, MissingReference or TagExists before anything is stored, but for
+    a tag that another request stores in the same moment.
+    """
+    tags = _distinct(map(_tag, request.tags))
+    known, found = await pair(
+        stores.index.known(repo.repo_id, commits={tag.commit_id for tag in tags.values()}),
+        stores.tags.find(repo.repo_id, tags),
+    )
+    if unknown := {tag.commit_id for tag in tags.values()} - known.commits.keys():
+        raise MissingReference("commit", unknown)
+    _check_same(tags, found)
+    new = {tag_id: tag for tag_id, tag in tags.items() if tag_id not in found}
+    faster = await stores.tags.put_new(repo.repo_id, new)
+    _check_same(tags, faster)
+    return len(new) - len(faster)
+
+
+async def listed(stores: Stores, repo: Repo, request: wire.ListTags) -> tuple[list[bytes], str | None]:
+    """The packed records of some tags, in the order of their ids, and where to go on, if there are more.
+
+    A filtered list reads a bounded number of rows: it may hold fewer than asked for and still go on.
+    """
+    narrowed = bool(request.commit_id or request.label)
+    records: list[bytes] = []
+    after = request.cursor
+    for _ in range(PAGES):
+        room = request.limit - len(records)
+        tags, has_more = await stores.tags.page(repo.repo_id, None if narrowed else room, after)
+        for place, tag in enumerate(tags):
+            after = tag.tag_id
+            if _is_asked_for(tag, request):
+                records.append(tag.record)
+                if len(records) == request.limit:
+                    return records, after if has_more or place + 1 < len(tags) else None
+        if not has_more:
+            return records, None
+    return records, after
+
+
+async def delete(stores: Stores, repo: Repo, tag_id: str) -> None:
+    """Take a tag away. Raises TagNotFound."""
+    if not names.is_id(tag_id) or not await stores.tags.remove(repo.repo_id, tag_id):
+        raise TagNotFound()
+
+
+def _tag(raw: Mapping[str, Any]) -> Tag:
+    record = {**raw, **{k: "" for k in ("repo_id", "created_at") if raw.get(k) is None}}
+    shaped = wire.parse(wire.TagRecord, record, "a tag")
+    names.check_id(shaped.tag_id, "tag")
+    names.check_id(shaped.commit_id, "commit")
+    names.check_label(shaped.tag)
+    if codec.holds_bytes(record):
+        raise Unprocessable(f"tag {shaped.tag_id} holds binary data; its record is text")
+    packed = codec.pack_record(record)
+    if len(packed) > RECORD_BYTES:
+        raise TooLarge(f"tag {shaped.tag_id} is larger than {RECORD_BYTES} bytes; shorten it")
+    return Tag(shaped.tag_id, shaped.commit_id, packed)
+
+
+def _distinct(tags: Iterable[Tag]) -> dict[str, Tag]:
+    by_id: dict[str, Tag] = {}
+    for tag in tags:
+        _check_same({tag.tag_id: tag}, {tag.tag_id: by_id.setdefault(tag.tag_id, tag)})
+    return by_id
+
+
+def _check_same(tags: Mapping[str, Tag], stored: Mapping[str, Tag]) -> None:
+    """Raises TagExists for an id under which something else is stored."""
+    for tag_id, first in stored.items():
+        if codec.unpack_record(first.record) != codec.unpack_record(tags[tag_id].record):
+            raise TagExists(tag_id)
+
+
+def _is_asked_for(tag: Tag, request: wire.ListTags) -> bool:
+    if request.commit_id not in ("", tag.commit_id):
+        return False
+    return not request.label or codec.unpack_record(tag.record)["tag"] == request.label

@@ -1,0 +1,88 @@
+"""What surrounds every app: an id for each request, one line in the log, and an answer whatever happens."""
+
+import json
+import time
+import uuid
+
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from shared import codec, log, settings
+from shared.errors import ApiError, Internal
+
+DRAIN_BYTES = 1024 * 1024 * 1024
+"""How much of a refused body is read and dropped. The stock client writes its whole body before it reads:
+an answer sent earlier reaches it as a broken connection, without the reason."""
+
+
+class Edge:
+    """The outermost layer: an id for each request, one line in the log, and an answer whatever happens.
+
+    It also reads what is left of a refused request's body before the answer is sent.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = _request_id(scope)
+        started = time.perf_counter()
+        answer = _Answer(request_id, receive, send)
+        failure: Exception | None = None
+        try:
+            await self._app(scope, answer.receive, answer.send)
+        except Exception as error:
+            failure = error
+            if not answer.status:
+                await refusal(Internal(request_id))(scope, answer.receive, answer.send)
+        route = scope.get("route")
+        log.at(settings.load().log_level).log(
+            30 if failure or answer.status >= 500 else 20,
+            "request",
+            request_id=request_id,
+            method=scope["method"],
+            route=getattr(route, "path", None),
+            status=answer.status,
+            milliseconds=round((time.perf_counter() - started) * 1000, 1),
+            **({"exc_info": failure} if failure else {}),
+        )
+
+
+class _Answer:
+    """One exchange: remembers the status, names the request, and drains its body before answering."""
+
+    def __init__(self, request_id: str, receive: Receive, send: Send) -> None:
+        self.status = 0
+        self._request_id = request_id
+        self._receive = receive
+        self._send = send
+        self._body_left = True
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        self._body_left = message["type"] == "http.request" and message.get("more_body", False)
+        return message
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            message["headers"] = [*message["headers"], (b"x-request-id", self._request_id.encode())]
+            drained = 0
+            while self._body_left and drained < DRAIN_BYTES:
+                drained += len((await self.receive()).get("body", b""))
+        await self._send(message)
+
+
+def refusal(error: ApiError) -> Response:
+    """The one body of every failure. Always JSON: the stock client prints it as text."""
+    content = json.dumps({"message": error.message, "detail": error.message, "code": error.code}, ensure_ascii=False)
+    return Response(content, status_code=error.status, headers=error.headers, media_type=codec.JSON)
+
+
+def _request_id(scope: Scope) -> str:
+    context = scope.get("aws.event", {}).get("requestContext", {})
+    return str(context.get("requestId") or uuid.uuid4())

@@ -1,0 +1,198 @@
+"""A repository read through, row by row: what fsck, rebuild, gc and purge need, and no request does.
+
+Nothing here is fast: a partition is read to its end, and every write is one row on its own condition.
+"""
+
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass
+
+from shared.metadata import keys
+from shared.metadata.commits import node_of
+from shared.metadata.index import CONDEMNED
+from shared.metadata.keys import Key
+from shared.metadata.table import Lost, Row, Table
+from shared.model import Kind, Location, Node, Place, Ref
+
+_THERE = "attribute_exists(pk)"
+_STILL = f"#{CONDEMNED} = :stamp"
+_SAME_MARK = "attribute_not_exists(#head) AND #marked_at < :long_ago"
+_SAME_REF = "#head = :head AND #lane = :lane AND #generation = :generation"
+_OURS = "attribute_not_exists(#stamp) OR #stamp = :stamp"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What an index says of an id: `place` of a commit, `at` of anything else. `stamp` is empty if it may be
+    built on, else it says which gc has condemned it."""
+
+    kind: Kind
+    item_id: str
+    place: Place | None
+    at: Location | None
+    stamp: str
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far the gc of a repository is: whose turn (`stamp`), what was done last (`step`) and when it ended."""
+
+    stamp: str
+    step: str
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Census:
+    """Every row of a repository."""
+
+    table: Table
+
+    async def index(self, repo_id: str, kind: Kind) -> AsyncIterator[Entry]:
+        """Every row of one index, partition after partition."""
+        for shard in keys.SHARDS:
+            async for row in self.table.each(keys.index(repo_id, kind, shard)):
+                item_id, stamp = str(row["sk"]), str(row.get(CONDEMNED, ""))
+                if kind is Kind.COMMIT:
+                    place = Place(item_id, int(str(row["generation"])), str(row["lane"]))
+                    yield Entry(kind, item_id, place, None, stamp)
+                else:
+                    yield Entry(kind, item_id, None, Location.parse(str(row["at"])), stamp)
+
+    async def lane(self, repo_id: str, lane: str) -> AsyncIterator[tuple[Node, str]]:
+        """Every commit row of a lane, oldest first, with its stamp."""
+        async for row in self.table.each(keys.lane(repo_id, lane)):
+            yield node_of(lane, row), str(row.get(CONDEMNED, ""))
+
+    async def named_commits(self, repo_id: str) -> list[str]:
+        """The commits that tags and releases name."""
+        partitions = (keys.releases(repo_id), keys.tags(repo_id))
+        return [str(row["commit_id"]) for pk in partitions async for row in self.table.each(pk) if "commit_id" in row]
+
+    async def put_new(self, repo_id: str, kind: Kind, item_id: str, at: Location) -> None:
+        """Say where bytes lie, unless a row says it already, condemned or not."""
+        await self.table.put_new(keys.by_id(repo_id, kind, item_id), {"at": str(at)})
+
+    async def condemn(self, key: Key, stamp: str) -> None:
+        """Make a row unknown to pushes. One that is gone stays gone."""
+        try:
+            await self.table.update(key, {CONDEMNED: stamp}, _THERE)
+        except Lost:
+            return
+
+    async def reprieve(self, key: Key, stamp: str) -> bool:
+        """Undo `condemn`, if it is still the same. False if the row is gone."""
+        try:
+            await self.table.drop(key, CONDEMNED, _STILL, {"stamp": stamp})
+        except Lost as lost:
+            return lost.row is not None
+        return True
+
+    async def remove(self, key: Key, stamp: str) -> bool:
+        """Remove a row that is still condemned with this stamp. False if it has been written again, or is gone."""
+        try:
+            await self.table.remove(key, _STILL, {"stamp": stamp})
+        except Lost:
+            return False
+        return True
+
+    async def refresh(self, repo_id: str, ref: Ref, new: Ref) -> bool:
+        """Say anew where the head of a branch lies, if it is where it was. The head itself does not move."""
+        row: Row = {
+            "generation": new.head.generation,
+            "lane": new.head.lane,
+            "snapshot_at": str(new.snapshot_at or ""),
+        }
+        head = ref.head
+        values: Row = {"head": head.commit_id, "lane": head.lane, "generation": head.generation}
+        try:
+            await self.table.update(keys.ref(repo_id, ref.branch), row, _SAME_REF, values)
+        except Lost:
+            return False
+        return True
+
+    async def remove_moves(self, repo_id: str, before_ms: int) -> int:
+        """Forget moves older than this. Returns how many they were."""
+        old = [
+            str(row["sk"])
+            async for row in self.table.each(keys.moves(repo_id))
+            if int(str(row["sk"]).rsplit("#", 2)[1]) < before_ms
+        ]
+        for sort_key in old:
+            await self.table.remove((keys.moves(repo_id), sort_key))
+        return len(old)
+
+    async def remove_marks(self, repo_id: str, before: int) -> int:
+        """Forget marks of folders that have not counted for long. Returns how many they were."""
+        marks = [
+            str(row["sk"])
+            async for row in self.table.each(keys.refs(repo_id), keys.REF)
+            if "head" not in row and int(str(row.get("marked_at", 0))) < before
+        ]
+        removed = 0
+        for sort_key in marks:
+            try:
+                await self.table.remove((keys.refs(repo_id), sort_key), _SAME_MARK, {"long_ago": before})
+                removed += 1
+            except Lost:
+                continue
+        return removed
+
+    async def progress(self, repo_id: str) -> Progress | None:
+        """What gc did last here; None if never."""
+        row = await self.table.get((keys.upkeep(repo_id), "STATE"))
+        return Progress(str(row["stamp"]), str(row["step"]), int(str(row["at"]))) if row else None
+
+    async def begin(self, repo_id: str, progress: Progress) -> None:
+        """Start over, whatever was done before."""
+        row: Row = {"stamp": progress.stamp, "step": progress.step, "at": progress.at}
+        await self.table.put([((keys.upkeep(repo_id), "STATE"), row)])
+
+    async def advance(self, repo_id: str, progress: Progress) -> bool:
+        """Write down a step that is done. False if somebody has started over meanwhile."""
+        row: Row = {"stamp": progress.stamp, "step": progress.step, "at": progress.at}
+        try:
+            await self.table.update((keys.upkeep(repo_id), "STATE"), row, _OURS, {"stamp": progress.stamp})
+        except Lost:
+            return False
+        return True
+
+    async def deleted(self) -> AsyncIterator[tuple[str, int]]:
+        """The repositories that wait for their purge, and when each was deleted."""
+        async for row in self.table.each("DELETED"):
+            yield str(row["sk"]), int(str(row["deleted_at"]))
+
+    async def forget(self, repo_id: str) -> None:
+        """The last row of a purged repository."""
+        await self.table.remove(keys.deleted(repo_id))
+
+    async def purge(self, key: Key) -> None:
+        """Remove a row of a deleted repository."""
+        await self.table.remove(key)
+
+    async def lanes(self, repo_id: str) -> set[str]:
+        """Every lane that a row of the index, a branch, a move or a child leads to."""
+        lanes = {entry.place.lane async for entry in self.index(repo_id, Kind.COMMIT) if entry.place}
+        async for row in self.table.each(keys.refs(repo_id), keys.REF):
+            lanes |= {str(row["lane"])} if "head" in row else set()
+        async for row in self.table.each(keys.moves(repo_id)):
+            lanes |= {keys.parse_place(text).lane for end in ("before", "after") if (text := str(row[end]))}
+        waiting = sorted(lanes)
+        while waiting:
+            async for node, _ in self.lane(repo_id, waiting.pop()):
+                fresh = {parent.lane for parent in node.parents} - lanes
+                lanes |= fresh
+                waiting += sorted(fresh)
+        return lanes
+
+    async def note_lanes(self, repo_id: str, lanes: Iterable[str]) -> None:
+        """Write down lanes before the rows that lead to them are removed."""
+        await self.table.put([((keys.upkeep(repo_id), f"LANE#{lane}"), {"lane": lane}) for lane in lanes])
+
+    async def noted_lanes(self, repo_id: str) -> list[str]:
+        """The lanes that were written down."""
+        return [str(row["lane"]) async for row in self.table.each(keys.upkeep(repo_id), "LANE#")]
+
+    async def rows_of(self, pk: str) -> AsyncIterator[Key]:
+        """The keys of all rows of a partition."""
+        async for row in self.table.each(pk):
+            yield str(row["pk"]), str(row["sk"])

@@ -1,0 +1,29 @@
+"""Handles: each is claimed once, in one spelling, by the first token or repository that is made for it."""
+
+from dataclasses import dataclass
+
+from shared import names
+from shared.errors import HandleTaken
+from shared.metadata import keys
+from shared.metadata.table import Table
+
+
+@dataclass(frozen=True, slots=True)
+class Handles:
+    """The rows that say how a handle is spelled."""
+
+    table: Table
+
+    async def claim(self, handle: str) -> None:
+        """Claim a handle in its letter case, once for all; again is no change.
+
+        Raises InvalidName for one that nobody may have, HandleTaken if it is claimed in another letter case.
+        """
+        first = await self.table.put_new(keys.handle(names.check_handle(handle)), {"handle": handle})
+        if first and first["handle"] != handle:
+            raise HandleTaken(handle, str(first["handle"]))
+
+    async def spelling(self, handle: str) -> str:
+        """How this handle is spelled by whoever has claimed it; as given, if nobody has."""
+        row = await self.table.get(keys.handle(handle))
+        return str(row["handle"]) if row else handle

@@ -1,0 +1,134 @@
+"""The API's shapes of branches and history; as in `api`, each is a schema of the document."""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from shared.api import PAGE, Asked, PageQuery, Told
+
+FILES = 1000
+"""The longest page of paths; a path may have 4 KiB."""
+NAME_CHARACTERS = 255
+
+# ── What is asked ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+class BranchQuery(BaseModel):
+    """Which branch."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    branch: Annotated[str, Field(min_length=1, max_length=NAME_CHARACTERS)]
+
+
+class Restore(Asked):
+    """Which branch to set back, and to which of its earlier heads; by default to the one before its last move."""
+
+    branch: str
+    to: str | None = None
+
+
+class LogQuery(BaseModel):
+    """Which part of the history of a branch or a commit; by default of the default branch."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    ref: Annotated[str, Field(max_length=NAME_CHARACTERS)] = ""
+    limit: Annotated[int, Field(ge=1, le=PAGE)] = 30
+    cursor: Annotated[str, Field(max_length=8192)] = ""
+
+
+class FilesQuery(PageQuery):
+    """Which part of a list of paths."""
+
+    limit: Annotated[int, Field(ge=1, le=FILES)] = FILES
+    cursor: Annotated[str, Field(max_length=6000)] = ""
+
+
+class CompareQuery(FilesQuery):
+    """Which two branches or commits to compare."""
+
+    base: Annotated[str, Field(min_length=1, max_length=NAME_CHARACTERS)]
+    head: Annotated[str, Field(min_length=1, max_length=NAME_CHARACTERS)]
+
+
+# ── What is told ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Branch(Told):
+    """A branch and its head."""
+
+    branch: str
+    commit_id: str
+    generation: int
+
+
+class BranchPage(Told):
+    """Branches by name, and where the next page begins."""
+
+    branches: list[Branch]
+    next_cursor: str | None
+
+
+class BranchMove(Told):
+    """One move of a branch: when (epoch seconds), by whom; `before` and `after` are commits, or null for none."""
+
+    at: float
+    by: str
+    before: str | None
+    after: str | None
+    forced: bool
+
+
+class BranchMoves(Told):
+    """The moves of a branch within 30 days, the last one first."""
+
+    branch: str
+    moves: list[BranchMove]
+
+
+class LogEntry(Told):
+    """A commit in a log."""
+
+    commit_id: str
+    generation: int
+    parents: list[str]
+    snapshot_id: str | None
+    message: str
+    author: str
+    committed_at: str
+
+
+class Log(Told):
+    """Commits by generation, the greatest first, and by id among equals; and where the next page begins."""
+
+    commits: list[LogEntry]
+    next_cursor: str | None
+
+
+class Commit(Told):
+    """One commit: its whole record, as it was pushed."""
+
+    commit_id: str
+    generation: int
+    record: dict[str, Any]
+
+
+class Files(Told):
+    """The files of a commit, path to object id, by path; and where the next page begins."""
+
+    commit_id: str
+    snapshot_id: str | None
+    files: dict[str, str]
+    next_cursor: str | None
+
+
+class Comparison(Told):
+    """How the files of two commits differ, by path; of a modified one, the object before and after."""
+
+    base: str
+    head: str
+    added: dict[str, str]
+    removed: dict[str, str]
+    modified: dict[str, tuple[str, str]]
+    next_cursor: str | None

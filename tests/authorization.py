@@ -1,0 +1,599 @@
+"""Who may do what: every route × who asks × what lies there, as data; and a player of it.
+
+In the suite it is played through the Lambda handlers (`test_authorization.py`). Against a server that runs:
+
+    python -m tests.authorization http://127.0.0.1:8000 .hub
+
+with the data folder of `make serve`, whose signing keys make the tokens. Repositories, members and the revoked
+token are made through the API, under handles of their own. It waits when it is told to by a 429; start the server
+with `PIERIA_LIMIT_PUSH`, `_FETCH`, `_READ` and `_UPLOAD` at 100000 and it need not.
+"""
+
+import itertools
+import json
+import re
+import sys
+import time
+import uuid
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import msgpack
+
+import functions
+from shared import auth
+from shared.model import Identity, Role
+from tests.builders import MSGPACK, Answer, Record, graph
+
+# ── The table ───────────────────────────────────────────────────────────────────────────────────────────────
+
+CALLERS = "anonymous stranger reader writer admin owner read-only here elsewhere expired revoked".split()
+"""The columns. Reader, writer and admin are members; from there on it is the owner: with a token that is good for
+everything, for reading, for this repository only, for another one only, one that has expired, one revoked."""
+
+TABLE = """
+          ano str rea wri adm own r-o her els exp rev
+GET /{owner}/{slug}/refs
+  public   200 200 200 200 200 200 200 200 200 401 401
+  private  404 404 200 200 200 200 200 200 404 401 401
+  deleted  404 404 404 404 404 404 404 404 404 401 401
+  absent   404 404 404 404 404 200 200 200 404 401 401
+  renamed  404 404 404 404 404 404 404 404 404 401 401
+POST /{owner}/{slug}/fetch
+  public   200 200 200 200 200 200 200 200 200 401 401
+  private  404 404 200 200 200 200 200 200 404 401 401
+  deleted  404 404 404 404 404 404 404 404 404 401 401
+  absent   404 404 404 404 404 200 200 200 404 401 401
+  renamed  404 404 404 404 404 404 404 404 404 401 401
+POST /{owner}/{slug}/negotiate
+  public   200 200 200 200 200 200 200 200 200 401 401
+  private  404 404 200 200 200 200 200 200 404 401 401
+  deleted  404 404 404 404 404 404 404 404 404 401 401
+  absent   404 404 404 404 404 200 200 200 404 401 401
+  renamed  404 404 404 404 404 404 404 404 404 401 401
+POST /{owner}/{slug}/filter-objects
+  public   401 200 200 200 200 200 200 200 200 401 401
+  private  401 404 200 200 200 200 200 200 404 401 401
+  deleted  401 404 404 404 404 404 404 404 404 401 401
+  absent   401 404 404 404 404 200 200 200 404 401 401
+  renamed  401 404 404 404 404 404 404 404 404 401 401
+POST /{owner}/{slug}/presign
+  public   401 403 403 200 200 200 403 200 403 401 401
+  private  401 404 403 200 200 200 403 200 404 401 401
+  deleted  401 404 404 404 404 404 404 404 404 401 401
+  absent   401 404 404 404 404 200 403 200 404 401 401
+  renamed  401 404 404 404 404 404 404 404 404 401 401
+POST /{owner}/{slug}/push/objects
+  public   401 403 403 200 200 200 403 200 403 401 401
+  private  401 404 403 200 200 200 403 200 404 401 401
+  deleted  401 404 404 404 404 404 404 404 404 401 401
+  absent   401 404 404 404 404 200 403 200 404 401 401
+  renamed  401 404 404 404 404 404 404 404 404 401 401
+POST /{owner}/{slug}/push
+  public   401 403 403 200 200 200 403 200 403 401 401
+  private  401 404 403 200 200 200 403 200 404 401 401
+  deleted  401 404 404 404 404 404 404 404 404 401 401
+  absent   401 404 404 404 404 200 403 200 404 401 401
+  renamed  401 404 404 404 404 404 404 404 404 401 401
+GET /{owner}/{slug}/releases
+  public   200 200 200 200 200 200 200 200 200 401 401
+  private  404 404 200 200 200 200 200 200 404 401 401
+  deleted  404 404 404 404 404 404 404 404 404 401 401
+  absent   404 404 404 404 404 200 200 200 404 401 401
+  renamed  404 404 404 404 404 404 404 404 404 401 401
+POST /{owner}/{slug}/releases   * missing_reference
+  public   401 403 403 201 201 201 403 201 403 401 401
+  private  401 404 403 201 201 201 403 201 404 401 401
+  deleted  401 404 404 404 404 404 404 404 404 401 401
+  absent   401 404 404 404 404   * 403   * 404 401 401
+  renamed  401 404 404 404 404 404 404 404 404 401 401
+DELETE /{owner}/{slug}/releases/{tag}   * release_not_found
+  public   401 403 403   *   *   * 403   * 403 401 401
+  private  401 404 403   *   *   * 403   * 404 401 401
+  deleted  401 404 404 404 404 404 404 404 404 401 401
+  absent   401 404 404 404 404   * 403   * 404 401 401
+  renamed  401 404 404 404 404 404 404 404 404 401 401
+GET /{owner}/{slug}/tags
+  public   200 200 200 200 200 200 200 200 200 401 401
+  private  404 404 200 200 200 200 200 200 404 401 401
+  deleted  404 404 404 404 404 404 404 404 404 401 401
+  absent   404 404 404 404 404 200 200 200 404 401 401
+  renamed  404 404 404 404 404 404 404 404 404 401 401
+POST /{owner}/{slug}/tags   * missing_reference
+  public   401 403 403 200 200 200 403 200 403 401 401
+  private  401 404 403 200 200 200 403 200 404 401 401
+  deleted  401 404 404 404 404 404 404 404 404 401 401
+  absent   401 404 404 404 404   * 403   * 404 401 401
+  renamed  401 404 404 404 404 404 404 404 404 401 401
+DELETE /{owner}/{slug}/tags/{tag_id}   * tag_not_found
+  public   401 403 403   *   *   * 403   * 403 401 401
+  private  401 404 403   *   *   * 403   * 404 401 401
+  deleted  401 404 404 404 404 404 404 404 404 401 401
+  absent   401 404 404 404 404   * 403   * 404 401 401
+  renamed  401 404 404 404 404 404 404 404 404 401 401
+GET /{owner}/{slug}/objects/{object_id}   * object_not_found
+  public   200 200 200 200 200 200 200 200 200 401 401
+  private  404 404 200 200 200 200 200 200 404 401 401
+  deleted  404 404 404 404 404 404 404 404 404 401 401
+  absent   404 404 404 404 404   *   *   * 404 401 401
+  renamed  404 404 404 404 404 404 404 404 404 401 401
+GET /o/{object_id}
+  public   200 200 200 200 200 200 200 200 200 401 401
+  private  404 404 200 200 200 200 200 200 404 401 401
+  deleted  404 404 404 404 404 404 404 404 404 401 401
+  absent   404 404 404 404 404 404 404 404 404 401 401
+  renamed  200 200 200 200 200 200 200 200 200 401 401
+GET /{owner}/{slug}/raw/{ref_and_path}   * ref_not_found
+  public   200 200 200 200 200 200 200 200 200 401 401
+  private  404 404 200 200 200 200 200 200 404 401 401
+  deleted  404 404 404 404 404 404 404 404 404 401 401
+  absent   404 404 404 404 404   *   *   * 404 401 401
+  renamed  404 404 404 404 404 404 404 404 404 401 401
+GET /api/v1/repos/{owner}/{slug}
+  public   200 200 200 200 200 200 200 200 200 401 401
+  private  404 404 200 200 200 200 200 200 404 401 401
+  deleted  404 404 404 404 404 404 404 404 404 401 401
+  absent   404 404 404 404 404 404 404 404 404 401 401
+  renamed  404 404 404 404 404 404 404 404 404 401 401
+PATCH /api/v1/repos/{owner}/{slug}
+  public   401 403 403 403 200 200 403 200 403 401 401
+  private  401 404 403 403 200 200 403 200 404 401 401
+  deleted  401 404 404 404 404 404 404 404 404 401 401
+  absent   401 404 404 404 404 404 403 404 404 401 401
+  renamed  401 404 404 404 404 404 404 404 404 401 401
+DELETE /api/v1/repos/{owner}/{slug}
+  public   401 403 403 403 204 204 403 204 403 401 401
+  private  401 404 403 403 204 204 403 204 404 401 401
+  deleted  401 404 404 404 404 404 404 404 404 401 401
+  absent   401 404 404 404 404 404 403 404 404 401 401
+  renamed  401 404 404 404 404 404 404 404 404 401 401
+POST /api/v1/repos/{owner}/{slug}/rename
+  public   401 403 403 403 200 200 403 200 403 401 401
+  private  401 404 403 403 200 200 403 200 404 401 401
+  deleted  401 404 404 404 404 404 404 404 404 401 401
+  absent   401 404 404 404 404 404 403 404 404 401 401
+  renamed  401 404 404 404 200 200 404 404 404 401 401
+GET /api/v1/repos/{owner}/{slug}/members
+  public   401 403 403 403 200 200 403 200 403 401 401
+  private  401 404 403 403 200 200 403 200 404 401 401
+  deleted  401 404 404 404 404 404 404 404 404 401 401
+  absent   401 404 404 404 404 404 403 404 404 401 401
+  renamed  401 404 404 404 404 404 404 404 404 401 401
+PUT /api/v1/repos/{owner}/{slug}/members/{handle}
+  public   401 403 403 403 200 200 403 200 403 401 401
+  private  401 404 403 403 200 200 403 200 404 401 401
+  deleted  401 404 404 404 404 404 404 404 404 401 401
+  absent   401 404 404 404 404 404 403 404 404 401 401
+  renamed  401 404 404 404 404 404 404 404 404 401 401
+DELETE /api/v1/repos/{owner}/{slug}/members/{handle}
+  public   401 403 403 403 204 204 403 204 403 401 401
+  private  401 404 403 403 204 204 403 204 404 401 401
+  deleted  401 404 404 404 404 404 404 404 404 401 401
+  absent   401 404 404 404 404 404 403 404 404 401 401
+  renamed  401 404 404 404 404 404 404 404 404 401 401
+GET /api/v1/repos/{owner}/{slug}/branches
+  public   200 200 200 200 200 200 200 200 200 401 401
+  private  404 404 200 200 200 200 200 200 404 401 401
+  deleted  404 404 404 404 404 404 404 404 404 401 401
+  absent   404 404 404 404 404 200 200 200 404 401 401
+  renamed  404 404 404 404 404 404 404 404 404 401 401
+DELETE /api/v1/repos/{owner}/{slug}/branches   * ref_not_found
+  public   401 403 403   *   *   * 403   * 403 401 401
+  private  401 404 403   *   *   * 403   * 404 401 401
+  deleted  401 404 404 404 404 404 404 404 404 401 401
+  absent   401 404 404 404 404   * 403   * 404 401 401
+  renamed  401 404 404 404 404 404 404 404 404 401 401
+GET /api/v1/repos/{owner}/{slug}/moves   * ref_not_found
+  public   200 200 200 200 200 200 200 200 200 401 401
+  private  404 404 200 200 200 200 200 200 404 401 401
+  deleted  404 404 404 404 404 404 404 404 404 401 401
+  absent   404 404 404 404 404   *   *   * 404 401 401
+  renamed  404 404 404 404 404 404 404 404 404 401 401
+POST /api/v1/repos/{owner}/{slug}/restore   * ref_not_found
+  public   401 403 403 200 200 200 403 200 403 401 401
+  private  401 404 403 200 200 200 403 200 404 401 401
+  deleted  401 404 404 404 404 404 404 404 404 401 401
+  absent   401 404 404 404 404   * 403   * 404 401 401
+  renamed  401 404 404 404 404 404 404 404 404 401 401
+GET /api/v1/repos/{owner}/{slug}/commits   * ref_not_found
+  public   200 200 200 200 200 200 200 200 200 401 401
+  private  404 404 200 200 200 200 200 200 404 401 401
+  deleted  404 404 404 404 404 404 404 404 404 401 401
+  absent   404 404 404 404 404   *   *   * 404 401 401
+  renamed  404 404 404 404 404 404 404 404 404 401 401
+GET /api/v1/repos/{owner}/{slug}/commits/{commit_id}   * commit_not_found
+  public   200 200 200 200 200 200 200 200 200 401 401
+  private  404 404 200 200 200 200 200 200 404 401 401
+  deleted  404 404 404 404 404 404 404 404 404 401 401
+  absent   404 404 404 404 404   *   *   * 404 401 401
+  renamed  404 404 404 404 404 404 404 404 404 401 401
+GET /api/v1/repos/{owner}/{slug}/commits/{commit_id}/files   * commit_not_found
+  public   200 200 200 200 200 200 200 200 200 401 401
+  private  404 404 200 200 200 200 200 200 404 401 401
+  deleted  404 404 404 404 404 404 404 404 404 401 401
+  absent   404 404 404 404 404   *   *   * 404 401 401
+  renamed  404 404 404 404 404 404 404 404 404 401 401
+GET /api/v1/repos/{owner}/{slug}/compare   * ref_not_found
+  public   200 200 200 200 200 200 200 200 200 401 401
+  private  404 404 200 200 200 200 200 200 404 401 401
+  deleted  404 404 404 404 404 404 404 404 404 401 401
+  absent   404 404 404 404 404   *   *   * 404 401 401
+  renamed  404 404 404 404 404 404 404 404 404 401 401
+GET /api/v1/users/{owner}/repos
+  any      200 200 200 200 200 200 200 200 200 401 401
+POST /api/v1/repos
+  any      401 201 201 201 201 201 403 403 403 401 401
+POST /api/v1/tokens
+  any      401 201 201 201 201 201 403 201 403 401 401
+GET /api/v1/tokens
+  any      401 200 200 200 200 200 200 403 403 401 401
+DELETE /api/v1/tokens/{token_id}
+  any      401 204 204 204 204 204 403 403 403 401 401
+GET /api/v1/me
+  any      401 200 200 200 200 200 200 200 200 401 401
+GET /health
+  any      200 200 200 200 200 200 200 200 200 200 200
+GET /api/v1/openapi.json
+  any      200 200 200 200 200 200 200 200 200 200 200
+"""
+"""Of a route, what lies at the name in its URL: a public or private repository, one that was deleted, nothing, or
+the former name of one that is public. Where a URL names no repository: any.
+
+2xx is let in, 401 `unauthorized`, 403 `forbidden`, 404 `repo_not_found` and no other code of these statuses.
+`*` is let in, too: what is asked for is not there, which is told by the code behind the route.
+
+Absent names are the owner's own, on a hub that creates what he pushes to (`PIERIA_PUSH_TO_CREATE=on`): to him each
+is an empty repository. Elsewhere they are as those of deleted ones.
+"""
+
+LISTED = """
+          ano str rea wri adm own r-o her els
+public      x   x   x   x   x   x   x   x   x
+private     .   .   x   x   x   x   x   .   .
+deleted     .   .   .   .   .   .   .   .   .
+renamed     .   .   .   .   .   .   .   .   .
+"""
+"""Which of the repositories are in the list of the owner's. `here` is the public one."""
+
+HISTORY = graph("1", salt="of the table of authorization")
+COMMIT = HISTORY[1]
+OBJECT = next(iter(HISTORY.objects))
+
+Cells = Mapping[str, str]
+"""What each caller is to be answered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A route: `code` is what `*` stands for, `lines` what everybody is answered, by what lies there."""
+
+    method: str
+    path: str
+    code: str
+    lines: Mapping[str, Cells]
+
+    @property
+    def names_a_repository(self) -> bool:
+        """Whether it matters what lies there."""
+        return "any" not in self.lines
+
+
+def _rules() -> dict[str, Rule]:
+    found: dict[str, Rule] = {}
+    name, code, lines = "", "", dict[str, Cells]()
+    for line in TABLE.strip("\n").splitlines()[1:]:
+        if line.startswith(" "):
+            state, *cells = line.split()
+            lines[state] = dict(zip(CALLERS, cells, strict=True))
+            method, path = name.split(" ")
+            found[name] = Rule(method, path, code, lines)
+        else:
+            name, _, code = (part.strip() for part in line.partition("*"))
+            lines = {}
+    return found
+
+
+RULES = _rules()
+"""The table, by `GET /path`."""
+
+
+def listed() -> dict[str, set[str]]:
+    """What each caller finds in the owner's list."""
+    rows = [line.split() for line in LISTED.strip("\n").splitlines()[1:]]
+    return {caller: {row[0] for row in rows if row[place + 1] == "x"} for place, caller in enumerate(CALLERS[:-2])}
+
+
+def routes() -> dict[str, str]:
+    """Every route of the hub, as in the table, and the function that serves it."""
+    found: dict[str, str] = {}
+    for router in functions.routers():
+        for route in router.routes:
+            module = getattr(route, "endpoint").__module__  # noqa: B009 (a route of Starlette has none)
+            for method in getattr(route, "methods"):  # noqa: B009
+                found[f"{method} {getattr(route, 'path_format')}"] = module.rpartition(".")[2]  # noqa: B009
+    return found
+
+
+# ── What is asked ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A name in a URL, and what lies there. `present` is what the repository is called by now."""
+
+    slug: str
+    present: str
+    repo_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is sent with a route's method and path."""
+
+    query: str = ""
+    body: Any = None
+
+
+def asked(route: str, owner: str, place: Place) -> Asked:
+    """The least that a route does something good with."""
+    commit = {"commit_id": COMMIT}
+    release = {"release_id": "a-release", "tag": "v1.0.0", "created_at": "2026-01-01T00:00:00+00:00", **commit}
+    match route.replace("/api/v1/repos/{owner}/{slug}", "API").replace("/{owner}/{slug}/", ""):
+        case "POST fetch":
+            return Asked(body={"want": []})
+        case "POST negotiate":
+            return Asked(body={"want": [], "have": [COMMIT]})
+        case "POST filter-objects" | "POST presign":
+            return Asked(body={"object_ids": [OBJECT]})
+        case "POST push/objects":
+            return Asked(body={"objects": HISTORY.bundle()["objects"]})
+        case "POST push":
+            return Asked(body=push())
+        case "POST releases":
+            return Asked(body=release)
+        case "POST tags":
+            return Asked(body={"tags": [{"tag_id": "a-tag", "tag": "section:verse", **commit}]})
+        case "GET /o/{object_id}":
+            return Asked(f"repo_id={place.repo_id}")
+        case "PATCH API":
+            return Asked(body={"description": "as it was"})
+        case "POST API/rename":
+            return Asked(body={"slug": place.present})
+        case "PUT API/members/{handle}":
+            return Asked(body={"role": "read"})
+        case "DELETE API/branches":
+            return Asked("branch=nothing")
+        case "GET API/moves":
+            return Asked("branch=main")
+        case "POST API/restore":
+            return Asked(body={"branch": "main", "to": COMMIT})
+        case "GET API/compare":
+            return Asked("base=main&head=main")
+        case "POST /api/v1/repos":
+            return Asked(body={"slug": f"another-{uuid.uuid4()}"})
+        case "POST /api/v1/tokens":
+            return Asked(body={"scope": "read", "repo": f"{owner}/{place.slug}"})
+        case _:
+            return Asked()
+
+
+def push() -> Record:
+    """The push of it. The same again changes nothing."""
+    return {"bundle": HISTORY.bundle(), "branch": "main", "force": False}
+
+
+# ── The player ──────────────────────────────────────────────────────────────────────────────────────────────
+
+Send = Callable[[str, str, str, str, Mapping[str, str], bytes], Answer]
+"""Sends function, method, path, query, headers and body."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What one cell was answered."""
+
+    route: str
+    state: str
+    caller: str
+    expected: str
+    found: str
+    answer: Answer
+
+    def __str__(self) -> str:
+        return f"{self.route} [{self.state}] by {self.caller}: {self.found} instead of {self.expected}"
+
+
+@dataclass
+class Stage:
+    """The people and the repositories on one hub, and the way to it."""
+
+    send: Send
+    keys: Mapping[str, str]
+    name: str = field(default_factory=lambda: f"t{uuid.uuid4().hex[:12]}")
+    places: dict[str, Place] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._numbers = itertools.count()
+        self._functions = routes()
+        self._revoked = self._mint(self.owner)
+        claims = self.call("GET /api/v1/me", {}, self._revoked)
+        gone = self.call("DELETE /api/v1/tokens/{token_id}", {"token_id": claims.value["token_id"]}, self._revoked)
+        assert gone.status == 204, gone.body
+        for state, visibility in (("public", "public"), ("private", "private"), ("deleted", "public")):
+            self.places[state] = self.created(state, visibility)
+        self._by_owner("DELETE /api/v1/repos/{owner}/{slug}", self.places["deleted"].slug)
+        renamed = self.created("renamed", "public")
+        self._by_owner("POST /api/v1/repos/{owner}/{slug}/rename", renamed.slug, {"slug": "present"})
+        self.places["renamed"] = replace(renamed, present="present")
+
+    @property
+    def owner(self) -> str:
+        """His handle."""
+        return f"{self.name}-owner"
+
+    def created(self, slug: str, visibility: str) -> Place:
+        """A repository with all its members and a branch."""
+        made = self._by_owner("POST /api/v1/repos", slug, {"slug": slug, "visibility": visibility})
+        for role in ("read", "write", "admin"):
+            handle = f"{self.name}-{ {'read': 'reader', 'write': 'writer'}.get(role, role) }"
+            self._by_owner("PUT /api/v1/repos/{owner}/{slug}/members/{handle}", slug, {"role": role}, handle)
+        self._by_owner("POST /{owner}/{slug}/push", slug, push())
+        return Place(slug, slug, made.value["repo_id"])
+
+    def place(self, route: str, state: str, expected: str) -> Place:
+        """What the caller asks for: an absent one is another each time, as is one that will be deleted."""
+        if state == "absent":
+            slug = f"absent-{next(self._numbers)}"
+            return Place(slug, slug, str(uuid.uuid4()))
+        if route == "DELETE /api/v1/repos/{owner}/{slug}" and expected == "204":
+            return self.created(f"doomed-{next(self._numbers)}", state)
+        return self.places["public" if state == "any" else state]
+
+    def token(self, caller: str, slug: str) -> str | None:
+        """What somebody sends who asks for the owner's repository of this name."""
+        match caller:
+            case "anonymous":
+                return None
+            case "stranger" | "reader" | "writer" | "admin":
+                return self._mint(f"{self.name}-{caller}")
+            case "read-only":
+                return self._mint(self.owner, scope=Role.READ)
+            case "here":
+                return self._mint(self.owner, repo=f"{self.owner}/{slug}")
+            case "elsewhere":
+                return self._mint(self.owner, repo=f"{self.owner}/another")
+            case "expired":
+                return self._mint(self.owner, age_seconds=7200)
+            case "revoked":
+                return self._revoked
+        return self._mint(self.owner)
+
+    def call(self, route: str, where: Mapping[str, str], token: str | None, sent: Asked | None = None) -> Answer:
+        """One request."""
+        sent = sent or Asked()
+        method, path = route.split(" ")
+        headers = {"accept": MSGPACK}
+        if token:
+            headers["authorization"] = f"Bearer {token}"
+        if sent.body is not None:
+            headers["content-type"] = MSGPACK
+        body = b"" if sent.body is None else msgpack.packb(sent.body)
+        return self.send(self._functions[route], method, path.format(**where), sent.query, headers, body)
+
+    def tell(self, route: str, state: str, caller: str, expected: str) -> Told:
+        """Play one cell."""
+        place = self.place(route, state, expected)
+        where = {
+            "owner": self.owner,
+            "slug": place.slug,
+            "handle": "somebody",
+            "tag": "nothing",
+            "tag_id": "nothing",
+            "token_id": "nothing",
+            "object_id": OBJECT,
+            "commit_id": COMMIT,
+            "ref_and_path": "main/1.txt",
+        }
+        answer = self.call(route, where, self.token(caller, place.slug), asked(route, self.owner, place))
+        return Told(route, state, caller, expected, cell(answer, RULES[route].code), answer)
+
+    def play(self, route: str) -> list[Told]:
+        """Every cell of a route."""
+        return [
+            self.tell(route, state, caller, expected)
+            for state, cells in RULES[route].lines.items()
+            for caller, expected in cells.items()
+        ]
+
+    def listed_to(self, caller: str) -> set[str]:
+        """Which of the repositories are on the owner's list, whichever page they are on."""
+        found: set[str] = set()
+        cursor = ""
+        while True:
+            token = self.token(caller, "public")
+            asking = Asked(f"limit=100&cursor={cursor}")
+            page = self.call("GET /api/v1/users/{owner}/repos", {"owner": self.owner}, token, asking)
+            found |= {repo["slug"] for repo in page.value["repos"]}
+            if not (cursor := page.value["next_cursor"]):
+                return found & self.places.keys()
+
+    def _by_owner(self, route: str, slug: str, body: Any = None, handle: str = "") -> Answer:
+        where = {"owner": self.owner, "slug": slug, "handle": handle}
+        answer = self.call(route, where, self._mint(self.owner), Asked(body=body))
+        assert answer.status < 300, (route, answer.body)
+        return answer
+
+    def _mint(self, subject: str, *, scope: Role = Role.ADMIN, repo: str = "", age_seconds: int = 0) -> str:
+        identity = Identity(subject, scope, str(uuid.uuid4()), repo)
+        return auth.issue(self.keys, identity, lifetime_seconds=3600, now=int(time.time()) - age_seconds)
+
+
+def cell(answer: Answer, code: str) -> str:
+    """An answer as the table writes it; what it has no word for, in full."""
+    if answer.status < 300:
+        return str(answer.status)
+    words = {(401, "unauthorized"): "401", (403, "forbidden"): "403", (404, "repo_not_found"): "404"}
+    if word := words.get((answer.status, answer.code)):
+        return word
+    return "*" if answer.code == code else f"{answer.status} {answer.code}"
+
+
+def deviations(told: Sequence[Told]) -> list[str]:
+    """What is not as written; and answers that differ where they must not."""
+    return [str(one) for one in told if one.found != one.expected] + list(_leaks(told))
+
+
+def _leaks(told: Sequence[Told]) -> Iterator[str]:
+    """A refusal tells nothing of what is there: neither its body nor its headers differ from one place to another.
+
+    What is not to be seen is alike to all callers; what a token is told to that caller.
+    """
+    seen: dict[str, set[str]] = defaultdict(set)
+    for one in told:
+        if one.found in ("401", "404"):
+            told_to = one.caller if one.found == "401" else "all"
+            seen[f"{one.route}, {one.found} to {told_to}"].add(shown(one.answer))
+    yield from (f"{where}: {len(answers)} different answers" for where, answers in seen.items() if len(answers) > 1)
+
+
+def shown(answer: Answer) -> str:
+    """All of an answer but what is new each time."""
+    headers = {k: v for k, v in answer.headers.items() if k not in ("x-request-id", "date")}
+    return f"{answer.status} {sorted(headers.items())} {answer.body!r}"
+
+
+def main(base_url: str, data: str) -> int:
+    """Play the whole table against a server. Returns the exit status."""
+    import httpx
+
+    with httpx.Client(base_url=base_url, timeout=60) as client:
+
+        def send(function: str, method: str, path: str, query: str, headers: Mapping[str, str], body: bytes) -> Answer:
+            while True:
+                url = f"{path}?{query}" if query else path
+                reply = client.request(method, url, headers=dict(headers), content=body)
+                if reply.status_code != 429:
+                    return Answer(reply.status_code, dict(reply.headers), reply.content)
+                time.sleep(int(reply.headers["retry-after"]) + 1)
+
+        stage = Stage(send, json.loads((Path(data) / "signing-keys.json").read_text()))
+        found = [f"{route} is not in the table" for route in routes().keys() - RULES.keys()]
+        for caller, expected in listed().items():
+            if (seen := stage.listed_to(caller)) != expected:
+                found.append(f"to {caller} are listed: {sorted(seen)} instead of {sorted(expected)}")
+        cells = 0
+        for route in RULES:
+            told = stage.play(route)
+            cells += len(told)
+            found += deviations(told)
+    print(*found, f"{len(RULES)} routes, {cells} cells, {len(found)} deviations", sep="\n")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 3 or not re.match("https?://", sys.argv[1]):
+        sys.exit("usage: python -m tests.authorization <base-url> <data-dir>")
+    sys.exit(main(*sys.argv[1:]))

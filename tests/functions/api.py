@@ -1,0 +1,116 @@
+"""How tests speak to the API: one request by a user, in JSON unless told otherwise; and a cloud that fails.
+
+Not a test module: what the tests of its four functions share.
+"""
+
+import asyncio
+import json
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from aiobotocore.client import AioBaseClient
+from botocore.exceptions import EndpointConnectionError
+
+from shared import stores
+from tests import builders
+from tests.builders import Answer
+
+T = TypeVar("T")
+
+JSON = "application/json"
+
+
+def call(
+    function: str,
+    method: str,
+    path: str,
+    message: Any = None,
+    *,
+    by: str | None = None,
+    token: str | None = None,
+    query: str = "",
+    headers: Mapping[str, str] | None = None,
+    raw: bytes | None = None,
+) -> Answer:
+    """One request under /api/v1, by a user (with a fresh token), with a given token, or by nobody."""
+    sent = dict(headers or {})
+    if by and token is None:
+        token = builders.token(by)
+    if token:
+        sent["authorization"] = f"Bearer {token}"
+    body = raw if raw is not None else b"" if message is None else json.dumps(message).encode()
+    if body:
+        sent.setdefault("content-type", JSON)
+    return builders.invoke(function, builders.event(method, f"/api/v1{path}", body, sent, query=query))
+
+
+def create(owner: str, slug: str, *, by: str | None = None, **more: Any) -> dict[str, Any]:
+    """A repository, by POST repos."""
+    answer = call("repos", "POST", "/repos", {"slug": slug, **more}, by=by or owner)
+    assert answer.status == 201, answer.body
+    made: dict[str, Any] = answer.value
+    return made
+
+
+def get(owner: str, slug: str, *, by: str | None = None) -> Answer:
+    """GET one repository."""
+    return call("repos", "GET", f"/repos/{owner}/{slug}", by=by)
+
+
+def give(owner: str, slug: str, handle: str, role: str) -> Answer:
+    """PUT a member, by the owner."""
+    return call("members", "PUT", f"/repos/{owner}/{slug}/members/{handle}", {"role": role}, by=owner)
+
+
+def at_once(count: int, work: Callable[[int], T]) -> list[T]:
+    """The results of as many threads, which begin together. Each has its own loop and clients, as containers do."""
+    gate = threading.Barrier(count)
+
+    def run(number: int) -> T:
+        gate.wait()
+        try:
+            return work(number)
+        finally:
+            loop = asyncio.get_event_loop()
+            loop.run_until_complete(stores.close())
+            loop.close()
+
+    with ThreadPoolExecutor(count) as pool:
+        return list(pool.map(run, range(count)))
+
+
+class Cut:
+    """What became of a cloud that was to fail: whether it did, and how many calls it carried out."""
+
+    def __init__(self, after: int) -> None:
+        self.left = after
+        self.happened = False
+
+
+@contextmanager
+def cut_after(calls: int) -> Iterator[Cut]:
+    """A cloud that carries out so many calls to the hub's table and fails from then on, the last one's reply
+    included: what was done is done, and nobody is told."""
+    cut = Cut(calls)
+    client: Any = AioBaseClient
+    original = client._make_api_call
+
+    async def make_api_call(self: Any, operation: str, parameters: Any) -> Any:
+        if parameters.get("TableName") == "counters":
+            return await original(self, operation, parameters)
+        if cut.left > 0:
+            cut.left -= 1
+            reply = await original(self, operation, parameters)
+            if cut.left > 0:
+                return reply
+        cut.happened = True
+        raise EndpointConnectionError(endpoint_url="http://nowhere")
+
+    client._make_api_call = make_api_call
+    try:
+        yield cut
+    finally:
+        client._make_api_call = original

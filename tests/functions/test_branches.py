@@ -1,0 +1,183 @@
+"""Branches over the API: listed in pages, deleted, their moves told, and every mishap undone."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from shared.actions.branches import made
+from shared.model import Move, Place, Ref
+from tests.builders import Answer, History, event, fetch, fetched_ids, graph, heads, invoke, push, token
+
+
+def ask(
+    owner: str, method: str, what: str, query: str = "", body: Any = None, *, by: str | None = None
+) -> Answer:
+    """One request to the API, in JSON."""
+    headers: Mapping[str, str] = {"content-type": "application/json"}
+    if by:
+        headers = {**headers, "authorization": f"Bearer {token(by)}"}
+    sent = b"" if body is None else json.dumps(body).encode()
+    return invoke("branches", event(method, f"/api/v1/repos/{owner}/song/{what}", sent, headers, query=query))
+
+
+@pytest.fixture
+def history(owner: str) -> History:
+    """1 ← 2 on main, 1 ← 3 on `side/line`."""
+    drawn = graph("1; 2:1; 3:1; 4:1", salt=owner)
+    assert push(owner, "song", drawn.bundle([1])).status == 200
+    assert push(owner, "song", drawn.bundle([1, 2])).status == 200
+    assert push(owner, "song", drawn.bundle([1, 3]), branch="side/line").status == 200
+    return drawn
+
+
+def moves(owner: str, branch: str = "main") -> list[tuple[str | None, str | None, bool]]:
+    answer = ask(owner, "GET", "moves", f"branch={branch}")
+    assert answer.status == 200, answer.body
+    return [(move["before"], move["after"], move["forced"]) for move in answer.value["moves"]]
+
+
+def test_branches_are_listed_in_pages(owner: str, history: History) -> None:
+    first = ask(owner, "GET", "branches", "limit=1").value
+    assert [(b["branch"], b["commit_id"], b["generation"]) for b in first["branches"]] == [("main", history[2], 2)]
+    second = ask(owner, "GET", "branches", f"limit=1&cursor={first['next_cursor']}").value
+    assert [(b["branch"], b["commit_id"]) for b in second["branches"]] == [("side/line", history[3])]
+    assert second["next_cursor"] is None
+
+
+def test_marked_folders_are_no_branches(owner: str, history: History) -> None:
+    listed = ask(owner, "GET", "branches").value
+    assert [branch["branch"] for branch in listed["branches"]] == ["main", "side/line"]
+
+
+def test_moves_say_who_and_from_where_to_where(owner: str, history: History) -> None:
+    (last, first) = ask(owner, "GET", "moves", "branch=main").value["moves"]
+    assert (last["by"], last["before"], last["after"], last["forced"]) == (owner, history[1], history[2], False)
+    assert (first["before"], first["after"]) == (None, history[1])
+    assert last["at"] >= first["at"]
+
+
+def test_a_deleted_branch_is_gone_and_can_be_restored(owner: str, history: History) -> None:
+    assert ask(owner, "DELETE", "branches", "branch=side/line", by=owner).status == 204
+    assert heads(owner, "song") == {"main": history[2]}
+    assert moves(owner, "side/line") == [(history[3], None, True), (None, history[3], False)]
+    answer = ask(owner, "POST", "restore", body={"branch": "side/line"}, by=owner)
+    assert (answer.status, answer.value["commit_id"]) == (200, history[3])
+    assert heads(owner, "song") == {"main": history[2], "side/line": history[3]}
+    assert fetched_ids(fetch(owner, "song", [history[3]]))[0] == {history[1], history[3]}
+    assert moves(owner, "side/line")[0] == (None, history[3], True)
+
+
+def test_a_forced_push_is_undone(owner: str, history: History) -> None:
+    assert push(owner, "song", history.bundle([1, 4]), force=True).status == 200
+    assert heads(owner, "song")["main"] == history[4]
+    assert moves(owner)[0] == (history[2], history[4], True)
+    answer = ask(owner, "POST", "restore", body={"branch": "main"}, by=owner)
+    assert (answer.status, answer.value["commit_id"]) == (200, history[2])
+    assert heads(owner, "song")["main"] == history[2]
+    assert moves(owner)[0] == (history[4], history[2], True)
+    # And that is a move like any other.
+    assert ask(owner, "POST", "restore", body={"branch": "main"}, by=owner).value["commit_id"] == history[4]
+
+
+def test_a_branch_is_set_back_to_any_of_its_heads(owner: str, history: History) -> None:
+    answer = ask(owner, "POST", "restore", body={"branch": "main", "to": history[1]}, by=owner)
+    assert (answer.status, answer.value["generation"]) == (200, 1)
+    assert push(owner, "song", history.bundle([1, 4])).status == 200
+
+
+def test_a_branch_is_not_set_to_where_it_never_was(owner: str, history: History) -> None:
+    answer = ask(owner, "POST", "restore", body={"branch": "main", "to": history[3]}, by=owner)
+    assert (answer.status, answer.code) == (422, "invalid")
+    assert heads(owner, "song")["main"] == history[2]
+
+
+def test_the_first_move_of_a_branch_cannot_be_undone_by_restoring(owner: str, history: History) -> None:
+    assert ask(owner, "POST", "restore", body={"branch": "side/line"}, by=owner).status == 422
+
+
+def test_a_restored_branch_must_not_clash(owner: str, history: History) -> None:
+    assert ask(owner, "DELETE", "branches", "branch=side/line", by=owner).status == 204
+    answer = push(owner, "song", history.bundle([1]), branch="side/line/deep")
+    assert answer.status == 200, answer.body
+    assert ask(owner, "POST", "restore", body={"branch": "side/line"}, by=owner).code == "branch_clash"
+
+
+def test_the_default_branch_is_deleted_last(owner: str, history: History) -> None:
+    answer = ask(owner, "DELETE", "branches", "branch=main", by=owner)
+    assert (answer.status, answer.code) == (422, "invalid")
+    assert ask(owner, "DELETE", "branches", "branch=side/line", by=owner).status == 204
+    assert ask(owner, "DELETE", "branches", "branch=main", by=owner).status == 204
+    assert heads(owner, "song") == {}
+
+
+def test_names_in_a_query_are_taken_as_they_are(owner: str, history: History) -> None:
+    assert push(owner, "song", history.bundle([1]), branch="50%2F#a b").status == 200
+    assert moves(owner, "50%252F%23a%20b") == [(None, history[1], False)]
+    assert ask(owner, "DELETE", "branches", "branch=50%252F%23a%20b", by=owner).status == 204
+
+
+def test_a_branch_does_not_take_the_moves_of_one_whose_name_begins_alike(owner: str, history: History) -> None:
+    assert push(owner, "song", history.bundle([1]), branch="main#2").status == 200
+    assert len(moves(owner)) == 2
+
+
+@pytest.mark.parametrize(
+    ("method", "what", "query", "body", "code"),
+    [
+        ("DELETE", "branches", "branch=none", None, "ref_not_found"),
+        ("DELETE", "branches", "", None, "invalid"),
+        ("GET", "moves", "branch=none", None, "ref_not_found"),
+        ("POST", "restore", "", {"branch": "none"}, "ref_not_found"),
+        ("POST", "restore", "", {"branch": "main", "from": "x"}, "invalid"),
+        ("GET", "branches", "cursor=!", None, "invalid"),
+        ("GET", "branches", "limit=1000", None, "invalid"),
+    ],
+)
+def test_refusals(owner: str, history: History, method: str, what: str, query: str, body: Any, code: str) -> None:
+    assert ask(owner, method, what, query, body, by=owner).code == code
+
+
+@pytest.mark.parametrize(("method", "what"), [("DELETE", "branches"), ("POST", "restore")])
+def test_only_who_may_push_may_move_branches(owner: str, history: History, method: str, what: str) -> None:
+    body = {"branch": "side/line"} if method == "POST" else None
+    assert ask(owner, method, what, "branch=side/line", body).code == "unauthorized"
+    assert ask(owner, method, what, "branch=side/line", body, by="stranger").code == "forbidden"
+
+
+# ── Which announced moves were made ─────────────────────────────────────────────────────────────────────────
+
+
+def move(at: int, before: str | None, after: str | None) -> Move:
+    place = {name: Place(name, 1, "main") if name else None for name in (before, after)}
+    return Move("main", at=at, by="ada", before=place[before], after=place[after], forced=False)
+
+
+def chained(current: str | None, *announced: Move) -> list[tuple[str | None, str | None]]:
+    ref = Ref("main", Place(current, 1, "main")) if current else None
+    names = [
+        (m.before.commit_id if m.before else None, m.after.commit_id if m.after else None)
+        for m in made(ref, announced)
+    ]
+    return names[::-1]
+
+
+def test_an_announcement_that_nothing_came_of_is_left_out() -> None:
+    announced = [move(1, None, "a"), move(2, "a", "lost"), move(3, "a", "b"), move(4, "b", "crashed")]
+    assert chained("b", *announced) == [(None, "a"), ("a", "b")]
+
+
+def test_the_loser_of_a_race_that_went_on_is_told_once() -> None:
+    """It was first to come and last to move: announced from a, lost, announced again from b."""
+    announced = [move(1, None, "a"), move(10, "a", "c"), move(12, "a", "b"), move(11, "b", "c")]
+    assert chained("c", *announced) == [(None, "a"), ("a", "b"), ("b", "c")]
+
+
+def test_there_and_back_again() -> None:
+    announced = [move(1, None, "a"), move(2, "a", "b"), move(3, "b", "a"), move(4, "a", "b"), move(5, "b", None)]
+    assert chained(None, *announced) == [(None, "a"), ("a", "b"), ("b", "a"), ("a", "b"), ("b", None)]
+
+
+def test_a_repeated_try_is_told_once() -> None:
+    assert chained("b", move(1, None, "a"), move(2, "a", "b"), move(3, "a", "b")) == [(None, "a"), ("a", "b")]

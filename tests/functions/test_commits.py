@@ -1,0 +1,177 @@
+"""History over the API: a log in pages and in one order, one commit, its files, and what differs."""
+
+import itertools
+import os
+from typing import Any
+
+import pytest
+
+from shared.actions import browse
+from tests.builders import Answer, History, blob, chain, commit, event, graph, invoke, push, snapshot, token
+
+
+def ask(owner: str, what: str, query: str = "", *, by: str | None = None) -> Answer:
+    headers = {"authorization": f"Bearer {token(by)}"} if by else {}
+    return invoke("commits", event("GET", f"/api/v1/repos/{owner}/song/{what}", b"", headers, query=query))
+
+
+def log(owner: str, query: str = "", limit: int = 100) -> list[dict[str, Any]]:
+    """All pages of a log."""
+    entries: list[dict[str, Any]] = []
+    cursor = ""
+    for _ in range(100):
+        answer = ask(owner, "commits", f"limit={limit}{query}{cursor}")
+        assert answer.status == 200, answer.body
+        assert len(answer.value["commits"]) <= limit
+        entries += answer.value["commits"]
+        if not answer.value["next_cursor"]:
+            return entries
+        cursor = f"&cursor={answer.value['next_cursor']}"
+    raise AssertionError("the log has no end")
+
+
+def in_order(history: History, generations: dict[int, int]) -> list[str]:
+    return [history[n] for n in sorted(generations, key=lambda n: (-generations[n], history[n]))]
+
+
+@pytest.fixture
+def history(owner: str) -> History:
+    r"""
+      2 - 4 - 6         6 merges 4 and 5; 3 and 5 came by a branch of their own
+     /       /
+    1 - 3 - 5
+    """
+    drawn = graph("1; 2:1; 3:1; 4:2; 5:3; 6:4,5", salt=owner)
+    assert push(owner, "song", drawn.bundle([1, 2, 4])).status == 200
+    assert push(owner, "song", drawn.bundle([1, 3, 5]), branch="side/line").status == 200
+    assert push(owner, "song", drawn.bundle([6])).status == 200
+    return drawn
+
+
+GENERATIONS = {1: 1, 2: 2, 3: 2, 4: 3, 5: 3, 6: 4}
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 6, 100])
+def test_the_log_is_the_same_in_pages_of_any_length(owner: str, history: History, limit: int) -> None:
+    found = log(owner, limit=limit)
+    assert [entry["commit_id"] for entry in found] == in_order(history, GENERATIONS)
+    assert [entry["generation"] for entry in found] == [4, 3, 3, 2, 2, 1]
+
+
+@pytest.mark.parametrize("limit", [1, 2, 4])
+def test_a_cursor_that_would_be_too_long_starts_anew(
+    owner: str, history: History, limit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(browse, "CURSOR_CHARACTERS", 0)
+    assert [entry["commit_id"] for entry in log(owner, limit=limit)] == in_order(history, GENERATIONS)
+
+
+def test_an_entry_says_what_people_ask_first(owner: str, history: History) -> None:
+    (entry, *_) = log(owner)
+    assert entry == {
+        "commit_id": history[6],
+        "generation": 4,
+        "parents": [history[4], history[5]],
+        "snapshot_id": history.snapshots[6]["snapshot_id"],
+        "message": history.commits[6]["message"],
+        "author": "Ada",
+        "committed_at": history.commits[6]["committed_at"],
+    }
+
+
+@pytest.mark.parametrize("by_name", [True, False], ids=["branch", "commit"])
+def test_the_log_of_another_line(owner: str, history: History, by_name: bool) -> None:
+    found = log(owner, f"&ref={'side/line' if by_name else history[5]}")
+    assert [entry["commit_id"] for entry in found] == [history[5], history[3], history[1]]
+
+
+def test_a_history_that_was_replaced_by_force_lists_each_commit_once(owner: str, history: History) -> None:
+    bundle = history.bundle()
+    bundle["commits"] = [{**record, "author": "Bob"} for record in bundle["commits"]]
+    assert push(owner, "song", bundle, force=True).status == 200
+    assert push(owner, "song", history.bundle([4]), branch="old").status == 200
+    for limit in (1, 3, 100):
+        found = log(owner, limit=limit)
+        assert [entry["commit_id"] for entry in found] == in_order(history, GENERATIONS)
+    assert {entry["author"] for entry in found} == {"Bob"}
+
+
+def test_a_long_log_costs_few_calls_a_page(owner: str) -> None:
+    drawn = chain(120, salt=owner)
+    assert push(owner, "song", drawn.bundle()).status == 200
+    assert [entry["commit_id"] for entry in log(owner, limit=50)] == [drawn[n] for n in range(120, 0, -1)]
+
+
+def test_a_commit_comes_whole(owner: str, history: History) -> None:
+    answer = ask(owner, f"commits/{history[3]}")
+    assert answer.value == {"commit_id": history[3], "generation": 2, "record": history.commits[3]}
+
+
+def test_a_commit_too_large_for_its_row_comes_whole(owner: str) -> None:
+    large = commit("large", structured_delta={"data": os.urandom(6000).hex()})
+    assert push(owner, "song", {"commits": [large], "snapshots": [], "objects": []}).status == 200
+    assert ask(owner, f"commits/{large['commit_id']}").value["record"] == large
+    assert log(owner)[0]["message"] == "large"
+
+
+def test_files_come_by_path_and_in_pages(owner: str, history: History) -> None:
+    manifest = history.snapshots[6]["manifest"]
+    first = ask(owner, f"commits/{history[6]}/files", "limit=2").value
+    assert first["snapshot_id"] == history.snapshots[6]["snapshot_id"]
+    rest = ask(owner, f"commits/{history[6]}/files", f"cursor={first['next_cursor']}").value
+    assert list(first["files"]) == sorted(manifest)[:2]
+    assert {**first["files"], **rest["files"]} == manifest
+    assert rest["next_cursor"] is None
+
+
+def test_a_comparison_says_what_was_added_removed_and_modified(owner: str) -> None:
+    blobs = {name: blob(f"{name} {owner}".encode()) for name in "abcde"}
+    ids = {name: found["object_id"] for name, found in blobs.items()}
+    before = snapshot({"same": ids["a"], "gone": ids["b"], "changed/x": ids["c"]})
+    now = snapshot({"same": ids["a"], "new": ids["d"], "changed/x": ids["e"]})
+    one = commit("one", [], before["snapshot_id"])
+    two = commit("two", [one["commit_id"]], now["snapshot_id"])
+    bundle = {"commits": [one, two], "snapshots": [before, now], "objects": list(blobs.values())}
+    assert push(owner, "song", bundle).status == 200
+    value = ask(owner, "compare", f"base={one['commit_id']}&head=main").value
+    assert value == {
+        "base": one["commit_id"],
+        "head": two["commit_id"],
+        "added": {"new": ids["d"]},
+        "removed": {"gone": ids["b"]},
+        "modified": {"changed/x": [ids["c"], ids["e"]]},
+        "next_cursor": None,
+    }
+    pages = []
+    cursor = ""
+    for _ in itertools.repeat(None, 3):
+        page = ask(owner, "compare", f"base={one['commit_id']}&head=main&limit=1{cursor}").value
+        pages.append([*page["added"], *page["removed"], *page["modified"]])
+        cursor = f"&cursor={page['next_cursor']}"
+    assert pages == [["changed/x"], ["gone"], ["new"]]
+    assert page["next_cursor"] is None
+
+
+def test_a_commit_compared_with_itself_does_not_differ(owner: str, history: History) -> None:
+    value = ask(owner, "compare", "base=main&head=main").value
+    assert (value["added"], value["removed"], value["modified"]) == ({}, {}, {})
+
+
+@pytest.mark.parametrize(
+    ("what", "query", "code"),
+    [
+        ("commits", "ref=none", "ref_not_found"),
+        ("commits", "cursor=abcd", "invalid"),
+        ("commits", "cursor=eJwDAAAAAAE%3D", "invalid"),
+        ("commits", "limit=0", "invalid"),
+        ("commits/none", "", "commit_not_found"),
+        ("commits/%2e%2e", "", "commit_not_found"),
+        ("commits/none/files", "", "commit_not_found"),
+        ("compare", "base=main&head=none", "ref_not_found"),
+        ("compare", "base=main", "invalid"),
+    ],
+)
+def test_refusals(owner: str, history: History, what: str, query: str, code: str) -> None:
+    assert ask(owner, what, query).code == code
+
+

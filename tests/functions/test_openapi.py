@@ -1,0 +1,236 @@
+"""The document: true to the routes, valid, and kept by every answer that can be provoked."""
+
+import functools
+import json
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import openapi_spec_validator
+import pytest
+import requests
+import schemathesis
+from fastapi.routing import APIRoute
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from schemathesis.core.result import Ok
+from schemathesis.core.transport import Response
+from schemathesis.generation.modes import GenerationMode
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+import functions
+from infra.app import app
+from shared import errors, http, names
+from tests import builders
+from tests.builders import graph
+from tests.functions import api
+
+CHECKS: list[Any] = [
+    status_code_conformance,
+    content_type_conformance,
+    response_schema_conformance,
+    response_headers_conformance,
+]
+SECONDS = 20
+"""How long the whole hub is shot at."""
+EXAMPLES = 6
+"""How often in each of two ways at each operation, unless time is up."""
+
+
+@functools.cache
+def document() -> dict[str, Any]:
+    """The document as it is served."""
+    answer = api.call("openapi", "GET", "/openapi.json")
+    assert (answer.status, answer.headers["content-type"]) == (200, "application/json")
+    served: dict[str, Any] = answer.value
+    return served
+
+
+def routes() -> Iterator[tuple[str, str, APIRoute]]:
+    """Method, path as OpenAPI writes it, and route: of every function."""
+    for router in functions.routers():
+        for route in router.routes:
+            assert isinstance(route, APIRoute)
+            for method in route.methods or ():
+                yield method.lower(), route.path_format, route
+
+
+def operations() -> dict[str, dict[str, Any]]:
+    """The operations of the document, by `get /path`."""
+    return {
+        f"{method} {path}": operation
+        for path, item in document()["paths"].items()
+        for method, operation in item.items()
+    }
+
+
+def test_the_document_is_valid() -> None:
+    openapi_spec_validator.validate(document())
+    named = re.findall(r'"\$ref": "#/components/schemas/(\w+)"', json.dumps(document()))
+    assert named and set(named) <= document()["components"]["schemas"].keys()
+
+
+def test_every_route_is_in_it_and_nothing_else() -> None:
+    assert sorted(operations()) == sorted(f"{method} {path}" for method, path, _ in routes())
+    ids = [operation["operationId"] for operation in operations().values()]
+    assert len(ids) == len(set(ids))
+
+
+def test_every_operation_says_what_it_does_and_how_it_fails() -> None:
+    for name, operation in operations().items():
+        assert operation.get("description"), name
+        for status, response in operation["responses"].items():
+            if status == "default" or int(status) >= 400:
+                assert response["content"] == {
+                    "application/json": {"schema": {"$ref": "#/components/schemas/Error"}}
+                }, (name, status)
+        assert "500" in operation["responses"] or "default" in operation["responses"], name
+
+
+def test_every_operation_of_the_api_has_shapes_of_its_own() -> None:
+    for name, operation in operations().items():
+        if "/api/v1/" not in name:
+            continue
+        bodies = [operation["requestBody"]] if "requestBody" in operation else []
+        bodies += [
+            response for status, response in operation["responses"].items() if status[0] == "2" and status != "204"
+        ]
+        for body in bodies:
+            assert "$ref" in body["content"]["application/json"]["schema"], name
+            assert body["content"].keys() == {"application/json", "application/x-msgpack"}, name
+        assert "default" not in operation["responses"], f"{name} does not tell of itself"
+
+
+def test_who_needs_a_token_is_told_so() -> None:
+    """The document against the hub: nobody is let in where a token is needed, and anybody elsewhere."""
+    for name, operation in operations().items():
+        method, path = name.split(" ", 1)
+        url = re.sub(r"\{[a-z_]+\}", "nothing", path)
+        answer = send(requests.Request(method.upper(), f"http://hub.example{url}"))
+        assert (answer.status == 401) == (operation["security"] == [{"token": []}]), name
+
+
+def test_every_code_in_it_is_one_of_ours_with_its_status() -> None:
+    ours = {
+        (str(kind.status), kind.code)
+        for kind in vars(errors).values()
+        if isinstance(kind, type) and issubclass(kind, errors.ApiError)
+    }
+    for name, operation in operations().items():
+        for status, response in operation["responses"].items():
+            if status != "default" and int(status) >= 400:
+                for code in re.findall(r"`([a-z_]+)`", response["description"]):
+                    assert (status, code) in ours, (name, status, code)
+
+
+def test_no_handle_can_stand_where_a_url_of_the_hub_begins() -> None:
+    first = {path.split("/")[1] for _, path, _ in routes()}
+    assert {word for word in first if not word.startswith("{")} <= names.RESERVED_HANDLES
+    assert "{owner}" in first
+
+
+def test_no_other_function_pays_for_it() -> None:
+    """In a process of its own, as Lambda has it."""
+    code = "import sys, functions.repos; sys.exit(sum(m in sys.modules for m in ('shared.manual', 'functions.push')))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+# ── Everything that can be sent ─────────────────────────────────────────────────────────────────────────────
+
+_handler = http.lambda_handler(app)
+
+
+def send(request: requests.Request) -> builders.Answer:
+    """The answer of the whole hub to a request."""
+    prepared: Any = request.prepare()
+    url, _, query = prepared.path_url.partition("?")
+    body = prepared.body or b""
+    headers = {name.lower(): value for name, value in prepared.headers.items()}
+    sent = builders.event(prepared.method, url, body.encode() if isinstance(body, str) else body, headers, query=query)
+    return builders.answer(_handler(sent, None))
+
+
+def respond(case: Any) -> Response:
+    """The same of a generated case, as schemathesis wants it."""
+    request = requests.Request(**case.as_transport_kwargs(base_url="http://hub.example"))
+    answer = send(request)
+    return Response(
+        status_code=answer.status,
+        headers={name: [value] for name, value in answer.headers.items()},
+        content=answer.body,
+        request=request.prepare(),
+        elapsed=0.0,
+        verify=False,
+    )
+
+
+def test_no_request_is_answered_in_a_way_that_is_not_documented(owner: str, configured: pytest.MonkeyPatch) -> None:
+    for limit in ("PUSH", "FETCH", "READ", "UPLOAD"):
+        configured.setenv(f"PIERIA_LIMIT_{limit}", "100000")
+    history = graph("1; 2:1")
+    known = {
+        "owner": owner,
+        "handle": "bob",
+        "token_id": "a-token",
+        "object_id": next(iter(history.objects)),
+        "commit_id": history[2],
+        "ref_and_path": "main/1.txt",
+    }
+    answered: dict[str, set[int]] = {}
+    until = time.monotonic() + SECONDS
+    for number, found in enumerate(schemathesis.openapi.from_dict(document()).get_all_operations()):
+        known["slug"] = f"song{number}"
+        assert builders.push(owner, known["slug"], history.bundle()).status == 200
+        assert isinstance(found, Ok)
+        operation = found.ok()
+        place = {name: known.get(name, "main") for name in re.findall(r"{(\w+)}", operation.path)}
+        answered[operation.label] = shoot(operation, place, builders.token(owner), until)
+    # It got somewhere: most operations had something good to say.
+    deaf = {label: statuses for label, statuses in answered.items() if min(statuses, default=0) >= 300}
+    assert len(deaf) < len(answered) / 2, deaf
+
+
+def shoot(operation: Any, place: dict[str, str], token: str, until: float) -> set[int]:
+    """What an operation answers to requests that are right, and that are nearly right, mostly where there is
+    something and mostly by its owner. Each answer must be as documented."""
+    statuses: set[int] = set()
+    modes = [GenerationMode.POSITIVE, *([GenerationMode.NEGATIVE] if operation.body or operation.query else [])]
+
+    @settings(
+        max_examples=EXAMPLES,
+        deadline=None,
+        database=None,
+        derandomize=True,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(st.data())
+    def send_one(data: st.DataObject) -> None:
+        if time.monotonic() > until:
+            return
+        known = place if data.draw(st.integers(0, 3)) else None
+        case = data.draw(operation.as_strategy(data.draw(st.sampled_from(modes)), path_parameters=known))
+        if data.draw(st.integers(0, 4)):
+            case.headers["Authorization"] = f"Bearer {token}"
+        response = respond(case)
+        statuses.add(response.status_code)
+        assert response.status_code < 500, response.content
+        case.validate_response(response, checks=CHECKS)
+
+    send_one()
+    return statuses
+
+
+def test_what_is_answered_outside_of_any_route_has_the_same_body() -> None:
+    for method, url, status in (("GET", "/api/v1/nothing", 404), ("PUT", "/api/v1/repos", 405), ("GET", "/api", 404)):
+        answer = send(requests.Request(method, f"http://hub.example{url}"))
+        assert answer.status == status
+        assert json.loads(answer.body).keys() == {"message", "detail", "code"}

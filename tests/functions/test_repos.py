@@ -1,0 +1,597 @@
+"""Repositories over the API: created once, listed as far as one may see, changed, renamed, deleted."""
+
+import functools
+import json
+from typing import Any
+
+import msgpack
+import pytest
+
+from bench.meter import Meter
+from shared.model import Role
+from tests import builders
+from tests.builders import graph
+from tests.functions import api
+from tests.test_template import grants
+
+
+def listed(owner: str, *, by: str | None = None, limit: int = 100) -> list[str]:
+    """The slugs of a user's repositories, page after page."""
+    slugs: list[str] = []
+    cursor = ""
+    while True:
+        answer = api.call("repos", "GET", f"/users/{owner}/repos", by=by, query=f"limit={limit}&cursor={cursor}")
+        assert answer.status == 200, answer.body
+        slugs += [repo["slug"] for repo in answer.value["repos"]]
+        assert len(answer.value["repos"]) <= limit
+        cursor = answer.value["next_cursor"]
+        if cursor is None:
+            return slugs
+
+
+# ── Create ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_repository_is_what_was_asked_for(owner: str) -> None:
+    made = api.create(
+        owner, "Song.1", visibility="private", domain="midi", description="A song", default_branch="trunk"
+    )
+    assert made == {
+        "owner": owner,
+        "slug": "Song.1",
+        "repo_id": made["repo_id"],
+        "visibility": "private",
+        "domain": "midi",
+        "description": "A song",
+        "default_branch": "trunk",
+        "created_at": made["created_at"],
+        "role": "admin",
+    }
+    assert api.get(owner, "Song.1", by=owner).value == made
+
+
+def test_the_defaults_are_a_public_repository_of_code(owner: str) -> None:
+    made = api.create(owner, "song")
+    assert (made["visibility"], made["domain"], made["default_branch"]) == ("public", "code", "main")
+    assert api.get(owner, "song").value["role"] == "read"
+
+
+def test_what_is_created_can_be_pushed_to_and_says_its_domain(owner: str) -> None:
+    made = api.create(owner, "song", domain="midi", default_branch="trunk")
+    assert builders.push(owner, "song", graph("1").bundle(), branch="trunk").status == 200
+    refs = builders.call("refs", owner, "song").value
+    assert (refs["repo_id"], refs["domain"], refs["default_branch"]) == (made["repo_id"], "midi", "trunk")
+
+
+@pytest.mark.parametrize(
+    ("name", "slug"),
+    [
+        ("My 1st Song!", "my-1st-song"),
+        ("--a--b--", "a-b"),
+        ("x" * 100, "x" * 64),
+        ("a" * 63 + " b", "a" * 63),
+        ("Ünder", "nder"),
+    ],
+)
+def test_a_name_becomes_a_slug(owner: str, name: str, slug: str) -> None:
+    answer = api.call("repos", "POST", "/repos", {"name": name}, by=owner)
+    assert (answer.status, answer.value.get("slug")) == (201, slug)
+
+
+@pytest.mark.parametrize(
+    ("message", "code"),
+    [
+        ({}, "invalid"),
+        ({"slug": "a", "name": "a"}, "invalid"),
+        ({"name": "!!"}, "invalid_name"),
+        ({"slug": ""}, "invalid_name"),
+        ({"slug": "a/b"}, "invalid_name"),
+        ({"slug": ".."}, "invalid_name"),
+        ({"slug": "x" * 65}, "invalid_name"),
+        ({"slug": "ä"}, "invalid_name"),
+        ({"slug": "a\n"}, "invalid_name"),
+        ({"slug": 1}, "invalid"),
+        ({"slug": "a", "visibility": "secret"}, "invalid"),
+        ({"slug": "a", "domain": "Code"}, "invalid"),
+        ({"slug": "a", "domain": "a\n"}, "invalid"),
+        ({"slug": "a", "domain": ""}, "invalid"),
+        ({"slug": "a", "description": "x" * 1001}, "invalid"),
+        ({"slug": "a", "default_branch": "feature/x"}, "invalid_name"),
+        ({"slug": "a", "default_branch": ""}, "invalid_name"),
+        ({"slug": "a", "default_branch": ".a"}, "invalid_name"),
+        ({"slug": "a", "visiblity": "private"}, "invalid"),
+        ({"slug": "a", "owner": "me"}, "invalid"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_created_is_refused(owner: str, message: Any, code: str) -> None:
+    answer = api.call("repos", "POST", "/repos", message, by=owner)
+    assert (answer.status, answer.code) == (422, code), answer.body
+    assert listed(owner, by=owner) == []
+
+
+@pytest.mark.parametrize(
+    ("raw", "headers", "status"),
+    [
+        (b"", {"content-type": "application/json"}, 400),
+        (b"{", {}, 400),
+        (b"[]", {}, 400),
+        (b'{"slug": "\\ud800"}', {}, 400),
+        (b"slug=a", {"content-type": "application/x-www-form-urlencoded"}, 415),
+        (b'{"slug": "a"}', {"content-encoding": "gzip"}, 415),
+        (b'{"slug": "a", "description": "' + b"x" * 65_536 + b'"}', {}, 413),
+    ],
+    ids=range(7),
+)
+def test_what_is_no_request_is_refused(owner: str, raw: bytes, headers: dict[str, str], status: int) -> None:
+    answer = api.call("repos", "POST", "/repos", by=owner, raw=raw, headers=headers)
+    assert answer.status == status, answer.body
+
+
+def test_it_speaks_msgpack_too(owner: str) -> None:
+    headers = {"content-type": builders.MSGPACK, "accept": builders.MSGPACK}
+    answer = api.call("repos", "POST", "/repos", by=owner, raw=msgpack.packb({"slug": "song"}), headers=headers)
+    assert (answer.status, answer.headers["content-type"]) == (201, builders.MSGPACK)
+    assert answer.value["slug"] == "song"
+
+
+def test_a_name_is_given_once(owner: str) -> None:
+    first = api.create(owner, "song")
+    answer = api.call("repos", "POST", "/repos", {"slug": "song", "visibility": "private"}, by=owner)
+    assert (answer.status, answer.code) == (409, "repo_exists")
+    assert api.get(owner, "song").value["repo_id"] == first["repo_id"]
+
+
+def test_of_twelve_who_create_one_name_one_wins(owner: str) -> None:
+    answers = api.at_once(12, lambda n: api.call("repos", "POST", "/repos", {"slug": "song"}, by=owner))
+    assert sorted(answer.status for answer in answers) == [201] + [409] * 11
+    (winner,) = [answer.value for answer in answers if answer.status == 201]
+    assert {answer.code for answer in answers if answer.status == 409} == {"repo_exists"}
+    assert api.get(owner, "song").value["repo_id"] == winner["repo_id"]
+
+
+def test_a_creation_cut_short_can_be_repeated(owner: str) -> None:
+    for calls in range(1, 5):
+        slug = f"song{calls}"
+        with api.cut_after(calls) as cut:
+            answer = api.call("repos", "POST", "/repos", {"slug": slug}, by=owner)
+        assert answer.status == 503 and cut.happened, calls
+        again = api.call("repos", "POST", "/repos", {"slug": slug}, by=owner)
+        assert again.status == (409 if calls == 4 else 201), calls  # the fourth call has created it
+        assert api.get(owner, slug, by=owner).status == 200
+
+
+def test_to_create_takes_a_token_that_may_write(owner: str) -> None:
+    assert api.call("repos", "POST", "/repos", {"slug": "song"}).status == 401
+    for scope, repo, status in [
+        (Role.READ, "", 403),
+        (Role.WRITE, f"{owner}/other", 403),
+        (Role.WRITE, f"{owner}/mine", 403),
+        (Role.WRITE, f"{owner}/song", 201),
+    ]:
+        token = builders.token(owner, scope=scope, repo=repo)
+        for visibility in ("private", "public"):
+            message = {"slug": "song", "visibility": visibility}
+            answer = api.call("repos", "POST", "/repos", message, token=token)
+            assert answer.status == status, (scope, repo)
+            status = 409 if status == 201 else status
+
+
+# ── Handles ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("handle", ["api", "API", "o", "health", "docs", "openapi", "static", "admin", "login", "www"])
+def test_a_reserved_handle_owns_nothing(handle: str) -> None:
+    answer = api.call("repos", "POST", "/repos", {"slug": "song"}, by=handle)
+    assert (answer.status, answer.code) == (422, "invalid_name")
+    assert builders.push(handle, "song", graph("1").bundle()).status == 404
+
+
+def test_a_handle_is_claimed_in_one_spelling(owner: str) -> None:
+    api.create(owner, "song")
+    other = owner.upper()
+    answer = api.call("repos", "POST", "/repos", {"slug": "song"}, by=other)
+    assert (answer.status, answer.code) == (409, "handle_taken")
+    assert owner in answer.value["message"]
+    assert builders.push(other, "song", graph("1").bundle()).code == "handle_taken"
+    assert api.get(other, "song", by=other).status == 404
+
+
+def test_of_two_spellings_at_once_one_wins(owner: str) -> None:
+    spellings = [owner.upper() if n % 2 else owner for n in range(12)]
+    answers = api.at_once(12, lambda n: api.call("repos", "POST", "/repos", {"slug": f"song{n}"}, by=spellings[n]))
+    winners = {spelling for spelling, answer in zip(spellings, answers, strict=True) if answer.status == 201}
+    losers = {spelling for spelling, answer in zip(spellings, answers, strict=True) if answer.status == 409}
+    assert len(winners) == 1 and winners.isdisjoint(losers)
+
+
+# ── Look and list ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_everybody_sees_the_public_ones_and_few_the_others(owner: str) -> None:
+    for slug in ("a", "b", "c"):
+        api.create(owner, slug, visibility="public" if slug == "b" else "private")
+    assert api.give(owner, "c", f"{owner}-friend", "read").status == 200
+    assert listed(owner) == listed(owner, by=f"stranger-to-{owner}") == ["b"]
+    assert listed(owner, by=owner) == ["a", "b", "c"]
+    assert listed(owner, by=f"{owner}-friend") == ["b", "c"]
+
+
+def test_a_limited_token_sees_its_repository_and_public_ones(owner: str) -> None:
+    for slug in ("a", "b", "c"):
+        api.create(owner, slug, visibility="public" if slug == "b" else "private")
+    token = builders.token(owner, repo=f"{owner}/c")
+    answer = api.call("repos", "GET", f"/users/{owner}/repos", token=token)
+    assert [(repo["slug"], repo["role"]) for repo in answer.value["repos"]] == [("b", "read"), ("c", "admin")]
+
+
+def test_pages_are_whole_and_tell_of_nothing_hidden(owner: str, configured: pytest.MonkeyPatch) -> None:
+    configured.setenv("PIERIA_LIMIT_PUSH", "1000")
+    configured.setenv("PIERIA_LIMIT_READ", "1000")
+    slugs = [f"s{n:02}" for n in range(24)]
+    for n, slug in enumerate(slugs):
+        api.create(owner, slug, visibility="public" if n % 6 == 0 else "private")
+    public = slugs[::6]
+    assert listed(owner, by=owner, limit=5) == slugs
+    assert listed(owner, limit=1) == listed(owner, limit=3) == listed(owner, limit=4) == public
+    # The answer to a stranger is the same whether or not there are private ones.
+    answers = [api.call("repos", "GET", f"/users/{owner}/repos", query="limit=2").body]
+    for slug in slugs:
+        if slug not in public:
+            assert api.call("repos", "DELETE", f"/repos/{owner}/{slug}", by=owner).status == 204
+    answers.append(api.call("repos", "GET", f"/users/{owner}/repos", query="limit=2").body)
+    assert answers[0] == answers[1]
+
+
+def test_more_than_one_read_can_hold_are_listed(owner: str, configured: pytest.MonkeyPatch) -> None:
+    configured.setenv("PIERIA_LIMIT_PUSH", "1000")
+    for n in range(130):
+        api.create(owner, f"s{n:03}", visibility="public" if n > 120 else "private")
+    assert listed(owner, limit=3) == [f"s{n}" for n in range(121, 130)]
+    assert len(listed(owner, by=owner, limit=100)) == 130
+
+
+def test_an_unknown_user_has_no_repositories(owner: str) -> None:
+    api.create(f"{owner}x", "song", visibility="private")
+    answers = {
+        api.call("repos", "GET", f"/users/{user}/repos", by=by).body
+        for user in (owner, f"{owner}x", "x" * 65, "-", "api")
+        for by in (None, f"stranger-to-{owner}")
+    }
+    assert answers == {b'{"repos":[],"next_cursor":null}'}
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["limit=0", "limit=101", "limit=x", "limit=", "cursor=!", "cursor=%00", "cursor=A", "cursor=_w==", "limt=5"],
+)
+def test_a_query_that_makes_no_sense_is_refused(owner: str, query: str) -> None:
+    answer = api.call("repos", "GET", f"/users/{owner}/repos", query=query)
+    assert (answer.status, answer.code) == (422, "invalid")
+
+
+def test_a_cursor_may_name_what_is_gone(owner: str) -> None:
+    for slug in ("a", "b", "c"):
+        api.create(owner, slug)
+    cursor = api.call("repos", "GET", f"/users/{owner}/repos", query="limit=2").value["next_cursor"]
+    assert api.call("repos", "DELETE", f"/repos/{owner}/b", by=owner).status == 204
+    page = api.call("repos", "GET", f"/users/{owner}/repos", query=f"limit=2&cursor={cursor}").value
+    assert [repo["slug"] for repo in page["repos"]] == ["c"] and page["next_cursor"] is None
+
+
+ROUTES: list[tuple[str, str, str, Any]] = [
+    ("repos", "GET", "", None),
+    ("repos", "PATCH", "", {"description": "x"}),
+    ("repos", "DELETE", "", None),
+    ("repos", "POST", "/rename", {"slug": "other"}),
+    ("members", "GET", "/members", None),
+    ("members", "PUT", "/members/bob", {"role": "read"}),
+    ("members", "DELETE", "/members/bob", None),
+]
+
+
+@pytest.mark.parametrize(("function", "method", "suffix", "message"), ROUTES, ids=lambda value: str(value))
+def test_private_deleted_renamed_and_absent_are_alike_to_strangers(
+    owner: str, function: str, method: str, suffix: str, message: Any
+) -> None:
+    api.create(owner, "private", visibility="private")
+    api.create(owner, "deleted")
+    api.create(owner, "renamed")
+    assert api.call("repos", "DELETE", f"/repos/{owner}/deleted", by=owner).status == 204
+    assert api.call("repos", "POST", f"/repos/{owner}/renamed/rename", {"slug": "now"}, by=owner).status == 200
+    answers: set[tuple[Any, ...]] = set()
+    for slug in ("private", "deleted", "renamed", "absent", "x" * 65, "-"):
+        answer = api.call(function, method, f"/repos/{owner}/{slug}{suffix}", message, by=f"stranger-to-{owner}")
+        headers = {name: value for name, value in answer.headers.items() if name != "x-request-id"}
+        answers.add((answer.status, answer.body, *sorted(headers.items())))
+    # To its owner, what is gone looks the same; he creates nothing by looking.
+    for slug in ("deleted", "renamed", "absent"):
+        if not (slug == "renamed" and suffix == "/rename"):
+            answer = api.call(function, method, f"/repos/{owner}/{slug}{suffix}", message, by=owner)
+            headers = {name: value for name, value in answer.headers.items() if name != "x-request-id"}
+            answers.add((answer.status, answer.body, *sorted(headers.items())))
+    assert len(answers) == 1
+    ((status, body, *_),) = answers
+    assert (status, json.loads(body)["code"]) == (404, "repo_not_found")
+    anonymous = {
+        api.call(function, method, f"/repos/{owner}/{slug}{suffix}", message).body
+        for slug in ("private", "deleted", "absent")
+    }
+    assert len(anonymous) == 1
+
+
+@pytest.mark.parametrize(("function", "method", "suffix", "message"), ROUTES[1:], ids=lambda value: str(value))
+def test_to_change_a_repository_takes_the_right_to(
+    owner: str, function: str, method: str, suffix: str, message: Any
+) -> None:
+    api.create(owner, "song")
+    writer = f"{owner}-writer"
+    assert api.give(owner, "song", writer, "write").status == 200
+    tokens = [builders.token(f"stranger-to-{owner}"), builders.token(writer), builders.token(owner, scope=Role.WRITE)]
+    tokens.append(builders.token(owner, repo=f"{owner}/other"))
+    for token in tokens:
+        answer = api.call(function, method, f"/repos/{owner}/song{suffix}", message, token=token)
+        assert (answer.status, answer.code) == (403, "forbidden")
+    assert api.call(function, method, f"/repos/{owner}/song{suffix}", message).status == 401
+    assert api.get(owner, "song").value["description"] == ""
+
+
+# ── Change ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def patch(owner: str, name: str, /, **changes: Any) -> builders.Answer:
+    """PATCH a repository, by its owner."""
+    return api.call("repos", "PATCH", f"/repos/{owner}/{name}", changes, by=owner)
+
+
+def test_only_what_is_named_changes(owner: str) -> None:
+    made = api.create(owner, "song", description="first", domain="midi")
+    changed = patch(owner, "song", visibility="private")
+    assert changed.value == {**made, "visibility": "private"}
+    assert patch(owner, "song", description="second", visibility=None).value == changed.value | {
+        "description": "second"
+    }
+    assert patch(owner, "song").value == api.get(owner, "song", by=owner).value
+    assert api.get(owner, "song").status == 404
+    assert builders.call("refs", owner, "song").status == 404
+
+
+def test_changes_at_once_do_not_undo_each_other(owner: str) -> None:
+    api.create(owner, "song")
+    changes = [{"visibility": "private"}, {"description": "x"}, {"default_branch": "trunk"}] * 3
+    answers = api.at_once(9, lambda n: patch(owner, "song", **changes[n]))
+    assert {answer.status for answer in answers} == {200}
+    found = api.get(owner, "song", by=owner).value
+    assert (found["visibility"], found["description"], found["default_branch"]) == ("private", "x", "trunk")
+
+
+def test_a_default_branch_is_there_unless_nothing_is(owner: str) -> None:
+    api.create(owner, "song")
+    assert patch(owner, "song", default_branch="trunk").status == 200
+    assert builders.push(owner, "song", graph("1").bundle(), branch="main").status == 200
+    assert builders.push(owner, "song", graph("1").bundle(), branch="a/b").status == 200
+    assert patch(owner, "song", default_branch="main").value["default_branch"] == "main"
+    answer = patch(owner, "song", default_branch="trunk", description="x")
+    assert (answer.status, answer.code) == (422, "invalid")
+    assert patch(owner, "song", default_branch="a/b").code == "invalid_name"
+    assert patch(owner, "song", default_branch="a").status == 422
+    found = api.get(owner, "song").value
+    assert (found["default_branch"], found["description"]) == ("main", "")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"visibility": "x"}, {"description": "x" * 1001}, {"slug": "b"}, {"domain": "midi"}, {"default_branch": 1}],
+    ids=str,
+)
+def test_what_cannot_be_changed_is_refused(owner: str, changes: Any) -> None:
+    made = api.create(owner, "song")
+    assert patch(owner, "song", **changes).status == 422
+    assert api.get(owner, "song", by=owner).value == made
+
+
+# ── Rename ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def rename(owner: str, slug: str, to: str, *, by: str | None = None) -> builders.Answer:
+    """POST rename, by the owner unless told otherwise."""
+    return api.call("repos", "POST", f"/repos/{owner}/{slug}/rename", {"slug": to}, by=by or owner)
+
+
+def test_a_renamed_repository_keeps_all_but_its_name(owner: str) -> None:
+    made = api.create(owner, "old", visibility="private", description="x")
+    history = graph("1; 2:1")
+    assert builders.push(owner, "old", history.bundle()).status == 200
+    assert api.give(owner, "old", f"{owner}-friend", "write").status == 200
+    assert rename(owner, "old", "new").value == {**made, "slug": "new"}
+    assert api.get(owner, "new", by=f"{owner}-friend").value == {**made, "slug": "new", "role": "write"}
+    assert builders.heads(owner, "new", by=f"{owner}-friend") == {"main": history[2]}
+    assert api.get(owner, "old", by=owner).status == 404
+    assert builders.call("refs", owner, "old", by=owner).status == 404
+    assert listed(owner, by=owner) == ["new"]
+
+
+def test_a_push_to_the_old_name_creates_nothing(owner: str) -> None:
+    api.create(owner, "old", visibility="private")
+    assert rename(owner, "old", "new").status == 200
+    assert builders.push(owner, "old", graph("1").bundle()).status == 404
+
+
+def test_the_old_name_is_free_and_has_forgotten_its_members(owner: str) -> None:
+    friend = f"{owner}-friend"
+    first = api.create(owner, "song", visibility="private")
+    assert api.give(owner, "song", friend, "admin").status == 200
+    assert rename(owner, "song", "album").status == 200
+    second = api.create(owner, "song", visibility="private")
+    assert second["repo_id"] != first["repo_id"]
+    assert api.get(owner, "song", by=friend).status == 404
+    assert api.get(owner, "album", by=friend).value["repo_id"] == first["repo_id"]
+
+
+def test_who_was_removed_meanwhile_is_no_member_when_the_old_name_returns(owner: str) -> None:
+    friend = f"{owner}-friend"
+    api.create(owner, "song", visibility="private")
+    assert api.give(owner, "song", friend, "admin").status == 200
+    assert rename(owner, "song", "album").status == 200
+    assert api.call("members", "DELETE", f"/repos/{owner}/album/members/{friend}", by=owner).status == 204
+    assert rename(owner, "album", "song").status == 200
+    assert api.get(owner, "song", by=friend).status == 404
+
+
+def test_a_name_that_is_taken_is_not_given(owner: str) -> None:
+    api.create(owner, "a")
+    taken = api.create(owner, "b")
+    assert api.give(owner, "b", "bob", "read").status == 200
+    assert api.give(owner, "a", "bob", "admin").status == 200
+    answer = rename(owner, "a", "b")
+    assert (answer.status, answer.code) == (409, "repo_exists")
+    assert api.get(owner, "b", by="bob").value == {**taken, "role": "read"}
+    assert rename(owner, "a", "a").status == 200
+    assert rename(owner, "a", "a/b").code == "invalid_name"
+
+
+@pytest.mark.parametrize("members", [0, 30])
+def test_a_rename_cut_short_has_happened_or_not_and_again_completes(
+    owner: str, members: int, configured: pytest.MonkeyPatch
+) -> None:
+    configured.setenv("PIERIA_LIMIT_PUSH", "1000")
+    made = api.create(owner, "s0", visibility="private")
+    handles = [f"m{n}" for n in range(members)]
+    for handle in handles:
+        assert api.give(owner, "s0", handle, "read").status == 200
+    for calls in range(1, 50):
+        old, new = f"s{calls - 1}", f"s{calls}"
+        with api.cut_after(calls) as cut:
+            answer = rename(owner, old, new)
+        assert answer.status == (503 if cut.happened else 200), answer.body
+        found = [slug for slug in (old, new) if api.get(owner, slug, by=owner).status == 200]
+        assert len(found) == 1, "one name leads to it, never two and never none"
+        assert api.get(owner, found[0], by=owner).value["repo_id"] == made["repo_id"]
+        assert rename(owner, old, new).value == {**made, "slug": new}
+        assert api.get(owner, old, by=owner).status == 404
+        for handle in handles[:3] + handles[-3:]:
+            assert api.get(owner, new, by=handle).status == 200
+        if not cut.happened:
+            break
+    else:
+        pytest.fail("it never ends")
+
+
+def test_a_name_from_before_answers_only_the_same_rename(owner: str) -> None:
+    api.create(owner, "a")
+    assert rename(owner, "a", "b").status == 200
+    assert rename(owner, "a", "b").status == 200
+    assert rename(owner, "a", "c").status == 404
+    assert rename(owner, "a", "b", by=f"stranger-to-{owner}").status == 404
+    assert api.call("repos", "DELETE", f"/repos/{owner}/b", by=owner).status == 204
+    assert rename(owner, "a", "b").status == 404
+
+
+def test_of_many_renames_at_once_one_wins(owner: str) -> None:
+    made = api.create(owner, "song")
+    answers = api.at_once(8, lambda n: rename(owner, "song", f"song{n}"))
+    assert [answer.status for answer in answers].count(200) == 1
+    assert {answer.status for answer in answers} <= {200, 404, 503}
+    (slug,) = listed(owner)
+    assert api.get(owner, slug).value["repo_id"] == made["repo_id"]
+
+
+def test_members_who_change_while_a_repository_is_renamed_are_not_lost(owner: str) -> None:
+    api.create(owner, "s0", visibility="private")
+    for handle in ("m1", "m3"):
+        assert api.give(owner, "s0", handle, "read").status == 200
+
+    def work(number: int) -> builders.Answer:
+        if number == 0:
+            return rename(owner, "s0", "s1")
+        if number % 2:
+            return api.call("members", "DELETE", f"/repos/{owner}/s0/members/m{number}", by=owner)
+        return api.give(owner, "s0", f"m{number}", "write")
+
+    answers = api.at_once(5, work)
+    assert answers[0].status == 200
+    for number, answer in enumerate(answers[1:], 1):
+        seen = api.get(owner, "s1", by=f"m{number}").status
+        if answer.status < 300:
+            assert seen == (404 if number % 2 else 200), f"told that it was done: {number}"
+        else:
+            assert answer.status == 404
+
+
+# ── Delete ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_what_is_deleted_is_gone_at_once_and_its_name_is_free(owner: str) -> None:
+    first = api.create(owner, "song", visibility="private", description="x", domain="midi")
+    assert builders.push(owner, "song", graph("1").bundle()).status == 200
+    assert api.give(owner, "song", "bob", "admin").status == 200
+    answer = api.call("repos", "DELETE", f"/repos/{owner}/song", by="bob")
+    assert (answer.status, answer.body) == (204, b"")
+    assert api.get(owner, "song", by=owner).status == 404
+    assert listed(owner, by=owner) == []
+    assert builders.push(owner, "song", graph("1").bundle()).status == 404
+    second = api.create(owner, "song", visibility="private")
+    assert second["repo_id"] != first["repo_id"]
+    assert (second["description"], second["domain"]) == ("", "code")
+    assert api.get(owner, "song", by="bob").status == 404
+    assert builders.heads(owner, "song", by=owner) == {}
+
+
+def test_a_deletion_cut_short_has_happened_or_not(owner: str) -> None:
+    for calls in (1, 2, 3):
+        slug = f"s{calls}"
+        api.create(owner, slug)
+        with api.cut_after(calls) as cut:
+            answer = api.call("repos", "DELETE", f"/repos/{owner}/{slug}", by=owner)
+        assert answer.status == (503 if cut.happened else 204)
+        again = api.call("repos", "DELETE", f"/repos/{owner}/{slug}", by=owner)
+        assert again.status == (204 if calls == 1 else 404)
+        assert api.get(owner, slug).status == 404
+
+
+# ── Costs ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_what_each_request_costs(owner: str) -> None:
+    friend = f"{owner}-friend"
+    issued: list[str] = []
+
+    def issue() -> builders.Answer:
+        answer = api.call("tokens", "POST", "/tokens", {"scope": "read"}, by=owner)
+        issued.append(answer.value["token_id"])
+        return answer
+
+    repos = functools.partial(api.call, "repos", by=owner)
+    steps: list[tuple[str, Any, int, int]] = [
+        # who is asked, the request, its AWS calls, and how many of them wait for one another
+        ("repos", lambda: repos("POST", "/repos", {"slug": "song", "visibility": "private"}), 5, 3),
+        ("repos", lambda: repos("GET", f"/repos/{owner}/song"), 2, 1),
+        ("repos", lambda: repos("GET", f"/users/{owner}/repos"), 3, 2),
+        ("repos", lambda: api.call("repos", "GET", f"/users/{owner}/repos", by=friend), 4, 3),
+        ("repos", lambda: repos("PATCH", f"/repos/{owner}/song", {"description": "x"}), 3, 2),
+        ("repos", lambda: repos("PATCH", f"/repos/{owner}/song", {"default_branch": "x"}), 5, 4),
+        ("members", lambda: api.give(owner, "song", friend, "write"), 5, 4),
+        ("members", lambda: api.call("members", "GET", f"/repos/{owner}/song/members", by=owner), 3, 2),
+        ("refs", lambda: builders.call("refs", owner, "song", by=friend), 3, 2),
+        ("push", lambda: builders.push(owner, "song", graph("1").bundle(), by=friend), 10, 6),
+        ("repos", lambda: rename(owner, "song", "new"), 7, 5),
+        ("members", lambda: api.call("members", "DELETE", f"/repos/{owner}/new/members/{friend}", by=owner), 4, 3),
+        ("repos", lambda: repos("DELETE", f"/repos/{owner}/new"), 3, 2),
+        ("tokens", issue, 4, 3),
+        ("tokens", lambda: api.call("tokens", "GET", "/tokens", by=owner), 3, 2),
+        ("tokens", lambda: api.call("tokens", "DELETE", f"/tokens/{issued[0]}", by=owner), 3, 2),
+        ("tokens", lambda: api.call("tokens", "GET", "/me", by=owner), 2, 1),
+        ("presign", lambda: builders.call("presign", owner, "p", {"object_ids": ["0" * 64]}, by=owner), 5, 3),
+        ("push_objects", lambda: builders.call("push_objects", owner, "q", {"objects": [builders.blob(b"")]}, by=owner),
+         8, 6),
+    ]  # fmt: skip
+    for number, (function, request, calls, chain) in enumerate(steps):
+        with Meter() as meter:
+            answer = request()
+        assert answer.status < 300, (number, answer.body)
+        assert (meter.calls, meter.longest_chain()) == (calls, chain), (
+            number, function, meter.calls, meter.longest_chain(), meter.by_operation()
+        )  # fmt: skip
+        done = {operation.replace(".", ":") for operation in meter.by_operation()}
+        done = {"dynamodb:UpdateItem" if action == "dynamodb:TransactWriteItems" else action for action in done}
+        assert done <= {action for action, _ in grants(function)}, f"{function} may not do what it does"

@@ -1,0 +1,261 @@
+"""Tokens over the API: never wider than the one that asked, listed without their secret, worthless when revoked."""
+
+import time
+from typing import Any
+
+import jwt
+import pytest
+from aiobotocore.client import AioBaseClient
+from botocore.exceptions import EndpointConnectionError
+
+from shared import auth
+from shared.model import Role
+from tests import builders
+from tests.builders import graph
+from tests.functions import api
+
+DAY = 24 * 3600
+
+
+def issue(message: Any, *, by: str | None = None, token: str | None = None) -> builders.Answer:
+    """POST a token."""
+    return api.call("tokens", "POST", "/tokens", message, by=by, token=token)
+
+
+def issued(owner: str, **message: Any) -> dict[str, Any]:
+    """A token of the owner's."""
+    answer = issue({"scope": "write", **message}, by=owner)
+    assert answer.status == 201, answer.body
+    made: dict[str, Any] = answer.value
+    return made
+
+
+def me(token: str) -> builders.Answer:
+    """GET who this token is of."""
+    return api.call("tokens", "GET", "/me", token=token)
+
+
+# ── Issue ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_token_is_what_was_asked_for(owner: str) -> None:
+    before = int(time.time())
+    made = issued(owner, scope="read", repo=f"{owner}/song", bearer="agent", lifetime_seconds=3600)
+    assert before <= made["issued_at"] <= before + 5
+    assert made["expires_at"] == made["issued_at"] + 3600
+    told = {key: made[key] for key in ("handle", "scope", "repo", "bearer", "token_id")}
+    assert told == {**told, "handle": owner, "scope": "read", "repo": f"{owner}/song", "bearer": "agent"}
+    assert me(made["token"]).value == told
+    claims = jwt.decode(made["token"], options={"verify_signature": False})
+    assert (claims["exp"], claims["jti"], claims["aud"]) == (made["expires_at"], made["token_id"], auth.AUDIENCE)
+
+
+def test_the_defaults_are_thirty_days_of_a_human(owner: str) -> None:
+    made = issued(owner)
+    assert made["expires_at"] - made["issued_at"] == 30 * DAY
+    assert (made["bearer"], made["repo"], made["revoked_at"]) == ("human", None, None)
+
+
+def test_what_an_agent_issues_is_an_agents(owner: str) -> None:
+    agent = issued(owner, scope="admin", bearer="agent")
+    assert issue({"scope": "read"}, token=agent["token"]).value["bearer"] == "agent"
+
+
+def test_a_token_pushes_and_reads_what_it_is_good_for(owner: str) -> None:
+    for slug in ("a", "b"):
+        api.create(owner, slug, visibility="private")
+    headers = {"authorization": f"Bearer {issued(owner, repo=f'{owner}/a')['token']}"}
+    message = {"bundle": graph("1").bundle(), "branch": "main"}
+    assert builders.call("push", owner, "a", message, headers=headers).status == 200
+    assert builders.call("push", owner, "b", message, headers=headers).status == 404
+    assert builders.call("refs", owner, "b", headers=headers).status == 404
+
+
+@pytest.mark.parametrize(
+    ("scope", "repo", "message", "status"),
+    [
+        (Role.ADMIN, "", {"scope": "admin"}, 201),
+        (Role.WRITE, "", {"scope": "read"}, 403),
+        (Role.READ, "", {"scope": "read"}, 403),
+        (Role.ADMIN, "me/song", {"scope": "admin", "repo": "me/song"}, 201),
+        (Role.ADMIN, "me/song", {"scope": "read"}, 403),
+        (Role.ADMIN, "me/song", {"scope": "read", "repo": "me/other"}, 403),
+        (Role.ADMIN, "me/song", {"scope": "read", "repo": ""}, 403),
+        (Role.WRITE, "me/song", {"scope": "read", "repo": "me/song"}, 403),
+    ],
+)
+def test_no_token_is_wider_than_its_issuers(owner: str, scope: Role, repo: str, message: Any, status: int) -> None:
+    answer = issue(message, token=builders.token(owner, scope=scope, repo=repo))
+    assert answer.status == status, answer.body
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {},
+        {"scope": "owner"},
+        {"scope": "read", "repo": "song"},
+        {"scope": "read", "repo": "a/b/c"},
+        {"scope": "read", "repo": ""},
+        {"scope": "read", "repo": "../x"},
+        {"scope": "read", "bearer": "robot"},
+        {"scope": "read", "lifetime_seconds": 59},
+        {"scope": "read", "lifetime_seconds": 365 * DAY + 1},
+        {"scope": "read", "lifetime_seconds": 1e3},
+        {"scope": "read", "lifetime_seconds": True},
+        {"scope": "read", "sub": "root"},
+        {"scope": "read", "token_id": "x"},
+    ],
+    ids=str,
+)
+def test_what_cannot_be_issued_is_refused(owner: str, message: Any) -> None:
+    assert issue(message, by=owner).status == 422
+
+
+def test_a_handle_is_claimed_with_its_first_token(owner: str) -> None:
+    issued(owner)
+    answer = issue({"scope": "read"}, by=owner.upper())
+    assert (answer.status, answer.code) == (409, "handle_taken")
+    assert api.call("tokens", "GET", "/tokens", by=owner.upper()).value["tokens"] == []
+    assert issue({"scope": "read"}, by="admin").code == "invalid_name"
+
+
+def test_without_a_token_there_is_nothing(owner: str) -> None:
+    for method, path in (("POST", "/tokens"), ("GET", "/tokens"), ("DELETE", "/tokens/x"), ("GET", "/me")):
+        answer = api.call("tokens", method, path, {"scope": "read"} if method == "POST" else None)
+        assert (answer.status, answer.headers["www-authenticate"]) == (401, "Bearer")
+        expired = builders.token(owner, now=int(time.time()) - 2 * DAY)
+        assert api.call("tokens", method, path, token=expired).status == 401
+
+
+# ── List ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_tokens_are_listed_newest_first_without_the_secret(owner: str) -> None:
+    made = []
+    for _ in range(5):
+        made.append(issued(owner))
+        time.sleep(0.002)  # ids sort by the millisecond
+    tokens: list[dict[str, Any]] = []
+    cursor = ""
+    while True:
+        page = api.call("tokens", "GET", "/tokens", by=owner, query=f"limit=2&cursor={cursor}")
+        assert b"eyJ" not in page.body
+        tokens += page.value["tokens"]
+        cursor = page.value["next_cursor"]
+        if cursor is None:
+            break
+    known = [{key: value for key, value in one.items() if key not in ("token", "handle")} for one in made]
+    assert tokens == known[::-1]
+    assert api.call("tokens", "GET", "/tokens", by=f"{owner}-other").value == {"tokens": [], "next_cursor": None}
+
+
+def test_a_limited_token_does_not_learn_of_others(owner: str) -> None:
+    issued(owner, repo=f"{owner}/secret")
+    token = builders.token(owner, repo=f"{owner}/song")
+    assert api.call("tokens", "GET", "/tokens", token=token).status == 403
+
+
+# ── Revoke ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_revoked_token_is_worthless_at_once_and_everywhere(owner: str) -> None:
+    api.create(owner, "song")
+    made = issued(owner)
+    token = made["token"]
+    headers = {"authorization": f"Bearer {token}"}
+    assert me(token).status == 200
+    assert api.call("tokens", "DELETE", f"/tokens/{made['token_id']}", by=owner).status == 204
+    refused = [
+        me(token),
+        issue({"scope": "read"}, token=token),
+        api.call("repos", "GET", f"/repos/{owner}/song", token=token),
+        api.call("repos", "GET", f"/users/{owner}/repos", token=token),
+        api.call("repos", "POST", "/repos", {"slug": "x"}, token=token),
+        api.call("members", "GET", f"/repos/{owner}/song/members", token=token),
+        builders.call("refs", owner, "song", headers=headers),
+        builders.call("push", owner, "song", {"bundle": {}, "branch": "main"}, headers=headers),
+    ]
+    assert {(answer.status, answer.code) for answer in refused} == {(401, "unauthorized")}
+    (shown,) = api.call("tokens", "GET", "/tokens", by=owner).value["tokens"]
+    assert shown["revoked_at"] >= made["issued_at"]
+    assert api.call("tokens", "DELETE", f"/tokens/{made['token_id']}", by=owner).status == 204
+
+
+def test_a_token_that_was_never_written_down_can_be_revoked_too(owner: str) -> None:
+    token = builders.token(owner, token_id="made-elsewhere")
+    assert me(token).status == 200
+    assert api.call("tokens", "DELETE", "/tokens/made-elsewhere", by=owner).status == 204
+    assert me(token).status == 401
+    assert api.call("tokens", "GET", "/tokens", by=owner).value["tokens"] == []
+
+
+def test_nobody_revokes_another_ones_token(owner: str) -> None:
+    made = issued(owner)
+    assert api.call("tokens", "DELETE", f"/tokens/{made['token_id']}", by=f"{owner}-other").status == 204
+    assert me(made["token"]).status == 200
+
+
+def test_any_token_revokes_itself_and_only_an_unlimited_admin_others(owner: str) -> None:
+    other = issued(owner)
+    for scope, repo in ((Role.READ, ""), (Role.WRITE, ""), (Role.ADMIN, f"{owner}/song")):
+        token = builders.token(owner, scope=scope, repo=repo, token_id=f"own-{scope}")
+        assert api.call("tokens", "DELETE", f"/tokens/{other['token_id']}", token=token).status == 403
+        assert api.call("tokens", "DELETE", f"/tokens/own-{scope}", token=token).status == 204
+        assert me(token).status == 401
+    assert me(other["token"]).status == 200
+
+
+@pytest.mark.parametrize("token_id", ["x" * 65, "x" * 1500, "a b", "ä", "#"])
+def test_what_is_no_tokens_id_is_refused(owner: str, token_id: str) -> None:
+    assert api.call("tokens", "DELETE", f"/tokens/{token_id}", by=owner).status == 422
+
+
+# ── When the store is out ───────────────────────────────────────────────────────────────────────────────────
+
+
+def test_when_nobody_can_say_whether_a_token_stands_it_does_not(owner: str) -> None:
+    api.create(owner, "song")
+    token = builders.token(owner)
+    headers = {"authorization": f"Bearer {token}"}
+    with api.cut_after(0):
+        refused = [
+            me(token),
+            issue({"scope": "read"}, token=token),
+            api.call("repos", "GET", f"/users/{owner}/repos", token=token),
+            api.call("repos", "GET", f"/repos/{owner}/song", token=token),
+            builders.call("refs", owner, "song", headers=headers),
+        ]
+    assert {(answer.status, answer.code, answer.headers["retry-after"]) for answer in refused} == {
+        (503, "unavailable", "2")
+    }
+    assert me(token).status == 200
+
+
+def test_a_counter_that_is_out_lets_requests_through(owner: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    original: Any = AioBaseClient.__dict__["_make_api_call"]
+
+    async def make_api_call(self: Any, operation: str, parameters: Any) -> Any:
+        if parameters.get("TableName") == "counters":
+            raise EndpointConnectionError(endpoint_url="http://nowhere")
+        return await original(self, operation, parameters)
+
+    monkeypatch.setattr(AioBaseClient, "_make_api_call", make_api_call)
+    assert me(builders.token(owner)).status == 200
+
+
+def test_a_token_is_written_down_before_it_is_given_away(owner: str) -> None:
+    for calls in (1, 2, 3):
+        with api.cut_after(calls):
+            assert issue({"scope": "read"}, by=owner).status == 503
+    listed = api.call("tokens", "GET", "/tokens", by=owner).value["tokens"]
+    assert len(listed) == 1
+
+
+def test_requests_without_a_repository_are_counted_too(owner: str, configured: pytest.MonkeyPatch) -> None:
+    configured.setenv("PIERIA_LIMIT_READ", "2")
+    token = builders.token(owner)
+    statuses = [me(token).status for _ in range(4)]
+    # A minute may end in between.
+    assert 429 in statuses[2:]
+    assert api.call("repos", "GET", f"/users/{owner}/repos", token=token).status == 429

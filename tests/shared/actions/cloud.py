@@ -1,0 +1,282 @@
+"""A table and a bucket in memory that can be stopped between any two calls, and a clock that only moves when told.
+
+Faithful to what matters here: conditions are evaluated as they are written, a row of a batch is a write of its
+own, a query is a page of a partition, a version of an object is never overwritten.
+"""
+
+import asyncio
+import itertools
+import random
+import re
+from collections.abc import AsyncIterator, Collection, Coroutine, Sequence
+from dataclasses import dataclass, field, replace
+from hashlib import md5
+from typing import Any
+
+from shared import settings
+from shared.metadata.census import Census
+from shared.metadata.commits import Commits
+from shared.metadata.counters import Counters
+from shared.metadata.index import Index
+from shared.metadata.refs import Refs
+from shared.metadata.repos import Repos
+from shared.metadata.table import Lost, Page
+from shared.objects.bucket import Changed, NoSuchKey, Stored
+from shared.objects.store import ObjectStore
+from shared.stores import Stores
+
+Key = tuple[str, ...]
+PAGE = 40
+
+
+class Turns:
+    """Lets one waiting call of one task through at a time, chosen by a seed."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = random.Random(seed)
+        self.now = 1_800_000_000.0
+        self.waiting: list[tuple[asyncio.Future[None], str]] = []
+        self.calls = 0
+        self.free = False
+        """While it is set every call goes through at once."""
+
+    def clock(self) -> float:
+        return self.now
+
+    async def turn(self, what: str) -> None:
+        self.calls += 1
+        if self.free:
+            return
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.waiting.append((future, what))
+        await future
+
+    async def settle(self) -> None:
+        """Until everybody waits for a turn."""
+        loop: Any = asyncio.get_running_loop()
+        await asyncio.sleep(0)
+        while loop._ready:
+            await asyncio.sleep(0)
+        self.waiting = [waiting for waiting in self.waiting if not waiting[0].done()]
+
+    async def step(self) -> bool:
+        """One call of somebody. False if nobody waits."""
+        await self.settle()
+        if not self.waiting:
+            return False
+        future, _ = self.waiting.pop(self.random.randrange(len(self.waiting)))
+        future.set_result(None)
+        self.now += self.random.random() / 50
+        await self.settle()
+        return True
+
+    async def all_through(self, work: Coroutine[Any, Any, Any]) -> Any:
+        """Work to its end while nobody else moves."""
+        self.free = True
+        try:
+            return await work
+        finally:
+            self.free = False
+
+
+_OPERAND = r"(#\w+|:\w+|pk)"
+_TERM = re.compile(rf"attribute_(not_)?exists\({_OPERAND}\)|{_OPERAND} (=|<|>) {_OPERAND}|AND|OR|\(|\)|\s+")
+
+
+def holds(condition: str, row: dict[str, Any] | None, values: dict[str, Any]) -> bool:
+    """Whether a condition, as it is sent to DynamoDB, holds for a row. A missing attribute compares with nothing."""
+
+    def value(operand: str) -> Any:
+        return values[operand[1:]] if operand[0] == ":" else (row or {}).get(operand.lstrip("#"))
+
+    python, end = [], 0
+    for term in _TERM.finditer(condition):
+        assert term.start() == end, condition[end:]
+        end = term.end()
+        negated, tested, left, operator, right = term.groups()
+        if tested:
+            python.append(str((value(tested) is not None) is not bool(negated)))
+        elif operator:
+            a, b = value(left), value(right)
+            both = a is not None and b is not None
+            python.append(str(both and (a == b if operator == "=" else a < b if operator == "<" else a > b)))
+        else:
+            python.append(term.group().lower())
+    assert end == len(condition), condition[end:]
+    return bool(eval("".join(python) or "True", {"__builtins__": {}}))
+
+
+@dataclass
+class FakeTable:
+    turns: Turns
+    partitions: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+
+    def _row(self, key: Key) -> dict[str, Any] | None:
+        return self.partitions.get(key[0], {}).get(key[1] if len(key) > 1 else "")
+
+    def _set(self, key: Key, row: dict[str, Any]) -> None:
+        sort_key = key[1] if len(key) > 1 else ""
+        self.partitions.setdefault(key[0], {})[sort_key] = {**row, "pk": key[0], "sk": sort_key}
+
+    def _check(self, key: Key, condition: str, values: Any) -> dict[str, Any] | None:
+        row = self._row(key)
+        if condition and not holds(condition, row, values or {}):
+            raise Lost(dict(row) if row else None)
+        return row
+
+    async def get(self, key: Key) -> Any:
+        await self.turns.turn("get")
+        row = self._row(key)
+        return dict(row) if row else None
+
+    async def find(self, keys: Collection[Key]) -> list[Any]:
+        if not keys:
+            return []
+        await self.turns.turn("find")
+        return [dict(row) for key in dict.fromkeys(keys) if (row := self._row(key))]
+
+    async def put(self, rows: Sequence[tuple[Key, Any]]) -> None:
+        async with asyncio.TaskGroup() as group:  # a batch may be cut short anywhere
+            for key, row in rows:
+                group.create_task(self._put(key, row))
+
+    async def _put(self, key: Key, row: Any) -> None:
+        await self.turns.turn("put")
+        self._set(key, dict(row))
+
+    async def put_new(self, key: Key, row: Any, stale: str = "", values: Any = None) -> Any:
+        await self.turns.turn("put_new")
+        condition = f"attribute_not_exists(pk) OR {stale}" if stale else "attribute_not_exists(pk)"
+        try:
+            self._check(key, condition, values)
+        except Lost as lost:
+            return lost.row
+        self._set(key, dict(row))
+        return None
+
+    async def update(self, key: Key, row: Any, condition: str = "", values: Any = None) -> None:
+        await self.turns.turn("update")
+        self._set(key, {**(self._check(key, condition, values) or {}), **row})
+
+    async def drop(self, key: Key, attribute: str, condition: str, values: Any = None) -> None:
+        await self.turns.turn("drop")
+        row = self._check(key, f"{condition} AND attribute_exists(#{attribute})", values) or {}
+        self._set(key, {name: value for name, value in row.items() if name != attribute})
+
+    async def remove(self, key: Key, condition: str = "", values: Any = None) -> None:
+        await self.turns.turn("remove")
+        self._check(key, condition, values)
+        self.partitions.get(key[0], {}).pop(key[1], None)
+
+    async def add(self, key: Key, expires_at: int) -> int:
+        return 1
+
+    async def query(
+        self,
+        pk: str,
+        *,
+        prefix: str = "",
+        between: tuple[str, str] | None = None,
+        limit: int | None = None,
+        newest_first: bool = False,
+        after: str | None = None,
+    ) -> Page:
+        partition = self.partitions.get(pk, {})
+        if partition or prefix or between:  # reading an empty partition of an index changes nothing for anybody
+            await self.turns.turn("query")
+        partition = self.partitions.get(pk, {})
+        found = sorted(partition, reverse=newest_first)
+        found = [sk for sk in found if sk.startswith(prefix) and (not between or between[0] <= sk <= between[1])]
+        if after:
+            found = [sk for sk in found if (sk < after if newest_first else sk > after)]
+        most = min(limit or PAGE, PAGE)
+        rows: list[Any] = [dict(partition[sk]) for sk in found[:most]]
+        return Page(rows, found[most - 1] if len(found) > most else None)
+
+    async def each(self, pk: str, prefix: str = "") -> AsyncIterator[Any]:
+        after: str | None = None
+        while True:
+            page = await self.query(pk, prefix=prefix, after=after)
+            for row in page.rows:
+                yield row
+            if not (after := page.last):
+                return
+
+    async def query_all(self, pk: str, prefix: str) -> list[Any]:
+        return [row async for row in self.each(pk, prefix)]
+
+
+@dataclass
+class FakeBucket:
+    turns: Turns
+    keys: dict[str, list[tuple[Stored, bytes]]] = field(default_factory=dict)
+    _versions: Any = field(default_factory=lambda: itertools.count(1))
+
+    async def put(self, key: str, data: bytes) -> None:
+        await self.turns.turn("put_object")
+        stored = Stored(key, f"v{next(self._versions)}", len(data), self.turns.now)
+        self.keys.setdefault(key, []).append((stored, data))
+
+    def _data(self, key: str) -> bytes:
+        if not self.keys.get(key):
+            raise NoSuchKey()
+        return self.keys[key][-1][1]
+
+    async def get(self, key: str, start: int | None = None, stop: int | None = None) -> bytes:
+        await self.turns.turn("get_object")
+        data = self._data(key)
+        return data if start is None else data[start:stop]
+
+    async def stream(self, key: str) -> tuple[str, int, AsyncIterator[bytes]]:
+        data = await self.get(key)
+
+        async def chunks() -> AsyncIterator[bytes]:
+            yield data
+
+        return md5(data).hexdigest(), len(data), chunks()
+
+    async def copy(self, source: str, key: str, etag: str) -> None:
+        data = await self.get(source)
+        if md5(data).hexdigest() != etag:
+            raise Changed()
+        await self.put(key, data)
+
+    async def list(self, prefix: str) -> AsyncIterator[Stored]:
+        await self.turns.turn("list")
+        for stored in [v[-1][0] for key, v in sorted(self.keys.items()) if v and key.startswith(prefix)]:
+            yield replace(stored, version="")
+
+    async def versions(self, prefix: str) -> AsyncIterator[Stored]:
+        await self.turns.turn("versions")
+        for stored in [one for key, v in sorted(self.keys.items()) if key.startswith(prefix) for one, _ in v]:
+            yield stored
+
+    async def remove(self, versions: Sequence[Stored]) -> None:
+        for gone in versions:
+            await self.turns.turn("delete_object")
+            self.keys[gone.key] = [one for one in self.keys.get(gone.key, []) if one[0].version != gone.version]
+
+
+def stores_on(turns: Turns) -> tuple[Stores, FakeTable, FakeBucket]:
+    """The stores of the service over a table and a bucket in memory."""
+    table, bucket = FakeTable(turns), FakeBucket(turns)
+    hub: Any = table
+    others: dict[str, Any] = {
+        name: None
+        for name in Stores.__dataclass_fields__
+        if name not in ("settings", "repos", "refs", "commits", "index", "counters", "objects", "census")
+    }
+    counters: Any = FakeTable(turns)
+    objects: Any = bucket
+    stores = Stores(
+        settings=settings.load(),
+        repos=Repos(hub),
+        refs=Refs(hub),
+        commits=Commits(hub),
+        index=Index(hub),
+        counters=Counters(counters),
+        objects=ObjectStore(objects),
+        census=Census(hub),
+        **others,
+    )
+    return stores, table, bucket

@@ -1,0 +1,300 @@
+"""gc beside everything else: seeded schedules of pushes, forced pushes, deletions, restores and fetches, cut short
+anywhere, against one or two gcs, call by call.
+
+After each step of a gc, and at the end: every branch and every kept move is whole, and so is all that a push
+could build on. A fetch of a head never fails. In the end nothing is left that nothing leads to.
+
+    GC_SCHEDULES=20000 python -m pytest -n auto tests/shared/actions/test_gc.py      for a nightly run
+"""
+
+import asyncio
+import os
+from collections.abc import Coroutine, Iterable
+from typing import Any
+
+import pytest
+
+from shared import wire
+from shared.actions import branches, fetch, fsck, gc, push, uploads
+from shared.actions.lineage import lineage
+from shared.errors import ApiError, Damaged
+from shared.model import Kind, Place, Repo
+from tests.builders import Record, blob, commit, snapshot
+from tests.shared.actions.cloud import Turns, holds, stores_on
+
+SCHEDULES = int(os.environ.get("GC_SCHEDULES", "500"))
+CHUNK = 25
+REQUEST_SECONDS = 890
+REPO = Repo("ada", "song", repo_id="r1", default_branch="none")
+BRANCHES = ["main", "side", "deep/er"]
+CONTENTS = [b"small 1", b"small 2", b"small 3", b"L" * 60, b"l" * 70]
+JUMPS = [1, 30, 400, 800, *[4 * 900 + 5] * 4, 90_000, 16 * 86_400, 40 * 86_400]
+
+
+class World:
+    """A repository, the clients that work on it, and who cleans up behind them."""
+
+    def __init__(self, seed: int) -> None:
+        self.turns = Turns(seed)
+        self.random = self.turns.random
+        self.stores, self.table, self.bucket = stores_on(self.turns)
+        self.requests: dict[asyncio.Task[Any], float] = {}
+        self.keepers: set[asyncio.Task[Any]] = set()
+        self.commits: dict[str, Record] = {}
+        self.snapshots: dict[str, Record] = {}
+        self.objects = {record["object_id"]: record["content"] for record in map(blob, CONTENTS)}
+        self.number = 0
+        self.swept = 0
+        self.coming_back = 0.3
+
+    # ── Clients ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    def heads(self) -> dict[str, str]:
+        rows = self.table.partitions.get("REPO#r1", {})
+        return {sk[4:]: str(row["head"]) for sk, row in rows.items() if sk.startswith("REF#") and "head" in row}
+
+    def ancestry(self, commit_id: str) -> list[str]:
+        found, stack = list[str](), [commit_id]
+        while stack:
+            one = stack.pop()
+            if one not in found:
+                found.append(one)
+                stack += [p for key in ("parent_commit_id", "parent2_commit_id") if (p := self.commits[one][key])]
+        return found
+
+    def new_commit(self, parents: list[str]) -> str:
+        self.number += 1
+        chosen = self.random.sample(sorted(self.objects), self.random.randint(1, 3))
+        on_it = snapshot({f"f{n}": object_id for n, object_id in enumerate(chosen)})
+        made = commit(f"c{self.number}", parents, on_it["snapshot_id"])
+        self.commits[made["commit_id"]] = made
+        self.snapshots[on_it["snapshot_id"]] = on_it
+        return str(made["commit_id"])
+
+    def bundle(self, commit_ids: Iterable[str], *, lean: bool) -> Record:
+        """What is pushed; a lean client leaves out what filter-objects has just told it is there."""
+        commits = [self.commits[i] for i in commit_ids]
+        snapshots = {c["snapshot_id"]: self.snapshots[c["snapshot_id"]] for c in commits}
+        named = {i for s in snapshots.values() for i in s["manifest"].values()}
+        if lean:
+            known = {sk for pk, rows in self.table.partitions.items() if pk.startswith("REPO#r1#O")
+                     for sk, row in rows.items() if "condemned_at" not in row}  # fmt: skip
+            named -= known
+        objects = [{"object_id": i, "content": self.objects[i]} for i in sorted(named)]
+        return {"commits": commits, "snapshots": list(snapshots.values()), "objects": objects}
+
+    async def push(self, branch: str, bundle: Record, head: str, *, force: bool) -> None:
+        message = {"bundle": {**bundle, "branch_heads": {branch: head}}, "branch": branch, "force": force}
+        request = wire.parse(wire.Push, message)
+        await push.push(self.stores, REPO, request, by="ada", now=self.turns.clock())
+
+    def some_push(self) -> Coroutine[Any, Any, None]:
+        branch, heads = self.random.choice(BRANCHES), self.heads()
+        lean, force = self.random.random() < 0.5, self.random.random() < 0.4
+        if self.commits and self.random.random() < self.coming_back:
+            # Something from long ago comes back, whole or in part: the rest had better be known.
+            head = self.random.choice(sorted(self.commits))
+            ancestry = self.ancestry(head)
+            sent = ancestry if self.random.random() < 0.7 else ancestry[: self.random.randint(0, len(ancestry))]
+            return self.push(branch, self.bundle(sent, lean=lean), head, force=True)
+        parents = [heads[branch]] if branch in heads and self.random.random() < 0.8 else []
+        if heads and self.random.random() < 0.3:
+            parents = sorted({*parents, self.random.choice(sorted(heads.values()))})
+        if not parents and self.commits and self.random.random() < 0.5:
+            parents = [self.random.choice(sorted(self.commits))]
+        new = [self.new_commit(parents)]
+        if self.random.random() < 0.3:
+            new.append(self.new_commit(new))
+        return self.push(branch, self.bundle(new, lean=lean), new[-1], force=force)
+
+    def some_fetch(self) -> Coroutine[Any, Any, None]:
+        async def work() -> None:
+            heads = {branch: ref.head.commit_id for branch, ref in (await self.stores.refs.all("r1")).items()}
+            # A head that was read has its commit and all below it kept for 30 days.
+            await fetch.fetch(self.stores, REPO, wire.Fetch(want=list(heads.values())))
+
+        return work()
+
+    def some_upload(self) -> Coroutine[Any, Any, Any]:
+        sent = [wire.WireObject(object_id=i, content=c) for i, c in self.objects.items() if self.random.random() < 0.4]
+        return uploads.accept(self.stores, REPO, wire.PushObjects(objects=sent), now=self.turns.clock())
+
+    def some_move(self) -> Coroutine[Any, Any, Any]:
+        branch, now = self.random.choice(BRANCHES), self.turns.clock()
+        if self.random.random() < 0.5:
+            return branches.delete(self.stores, REPO, branch, by="ada", now=now)
+        to = self.random.choice([None, *sorted(self.commits)])
+        return branches.restore(self.stores, REPO, branch, to, by="ada", now=now)
+
+    async def guarded(self, work: Coroutine[Any, Any, Any]) -> None:
+        try:
+            await work
+        except Damaged:
+            raise
+        except ApiError:
+            return
+
+    def begin(self, work: Coroutine[Any, Any, Any]) -> None:
+        task = asyncio.get_running_loop().create_task(self.guarded(work))
+        task.add_done_callback(lambda _: work.close())  # one that was cut short before it began
+        self.requests[task] = self.turns.now
+
+    # ── Cleaning ────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def keep_clean(self) -> None:
+        try:
+            report = await gc.run(self.stores, REPO, self.turns.clock, dry_run=False)
+        except Damaged:
+            raise
+        except ApiError:
+            return
+        self.swept += sum(report.rows.values()) if report.step is gc.Step.SWEPT else 0
+
+    async def jump(self, seconds: float) -> None:
+        """Let time pass. No request outlives its 15 minutes: it is cut short wherever it is."""
+        for task, began in list(self.requests.items()):
+            if self.turns.now + seconds - began > REQUEST_SECONDS:
+                await self.cut(task)
+        self.turns.now += seconds
+
+    async def cut(self, task: asyncio.Task[Any]) -> None:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        self.requests.pop(task, None)
+
+    async def reap(self) -> None:
+        for task in [task for task in (*self.requests, *self.keepers) if task.done()]:
+            self.requests.pop(task, None)
+            was_keeper = task in self.keepers
+            self.keepers.discard(task)
+            await task
+            if was_keeper:
+                await self.turns.all_through(self.check())
+
+    # ── What must hold ──────────────────────────────────────────────────────────────────────────────────────
+
+    async def check(self) -> None:
+        found = [finding async for finding in fsck.fsck(self.stores, REPO)]
+        # A row of the index may lie behind what a branch leads to: a push that died wrote it last.
+        assert not [f for f in found if f.kind != "commit" or "index" not in f.wrong], found
+        for branch in BRANCHES:
+            _, made = await branches.moves(self.stores, REPO, branch, now=self.turns.now)
+            for move in made:
+                for place in (move.before, move.after):
+                    if place:
+                        await self.whole(place)
+
+    async def whole(self, start: Place) -> None:
+        async for place, node in lineage(self.stores.commits, "r1", [start]):
+            assert node, f"{place} is gone"
+            assert node.snapshot_at
+            records = await self.stores.objects.read_packed("r1", [node.snapshot_at])
+            manifest = fetch.manifest(records[node.snapshot_at])
+            known = await self.stores.index.known("r1", objects=manifest.values(), even_condemned=True)
+            for object_id in manifest.values():
+                assert object_id in known.objects, f"object {object_id} is gone"
+                at = known.objects[object_id]
+                if at.is_loose:
+                    assert await self.stores.objects.read_loose("r1", object_id, at) == self.objects[object_id]
+                else:
+                    read = await self.stores.objects.read_packed("r1", [at])
+                    assert read[at] == self.objects[object_id]
+
+    async def check_what_may_be_built_on(self) -> None:
+        """Every commit that a push would find known, when nobody is at work."""
+        async for entry in self.stores.census.index("r1", Kind.COMMIT):
+            if not entry.stamp and entry.place:
+                await self.whole(entry.place)
+
+    # ── A schedule ──────────────────────────────────────────────────────────────────────────────────────────
+
+    async def play(self, acts: int = 24) -> None:
+        if self.random.random() < 0.7:
+            # A history of which much is forgotten, and then clients that still know it.
+            for _ in range(self.random.randint(3, 7)):
+                self.begin(self.some_push() if self.random.random() < 0.7 else self.some_move())
+                while await self.turns.step():
+                    await self.reap()
+            await self.jump(40 * 86_400)
+            self.coming_back = 0.7
+        for _ in range(acts):
+            act = self.random.random()
+            if act < 0.42:
+                self.begin(self.some_push())
+            elif act < 0.50:
+                self.begin(self.some_move())
+            elif act < 0.58:
+                self.begin(self.some_fetch())
+            elif act < 0.63:
+                self.begin(self.some_upload())
+            elif act < 0.83 and len(self.keepers) < 2:
+                self.keepers.add(asyncio.get_running_loop().create_task(self.keep_clean()))
+            elif act < 0.86 and self.requests:
+                await self.cut(self.random.choice(list(self.requests)))
+            else:
+                await self.jump(self.random.choice(JUMPS))
+            # Sometimes to the end of all that is under way, sometimes only a few calls on.
+            for _ in range(self.random.choice([0, 3, 10, 40, 400])):
+                if not await self.turns.step():
+                    break
+                await self.reap()
+        await self.finish()
+
+    async def finish(self) -> None:
+        while await self.turns.step():
+            await self.reap()
+        await self.reap()
+        await self.turns.all_through(self.check())
+        await self.turns.all_through(self.check_what_may_be_built_on())
+        await self.turns.all_through(self.clean_up())
+
+    async def clean_up(self) -> None:
+        """In the end only what branches lead to is left."""
+        self.turns.now += 40 * 86_400
+        for _ in range(7):
+            await self.keep_clean()
+            self.turns.now += gc.GRACE_SECONDS + 5
+        await self.check()
+        await self.check_what_may_be_built_on()
+        live = {i for head in self.heads().values() for i in self.ancestry(head)}
+        left = {entry.item_id async for entry in self.stores.census.index("r1", Kind.COMMIT)}
+        assert left <= live, "a commit is left that nothing leads to"
+        packs = {one.key for one in await self.stores.objects.packs("r1")}
+        named, loose = await gc._named(self.stores, "r1")
+        assert packs <= named, "a pack is left that nothing names"
+        assert {one.key for one in await self.stores.objects.loose("r1")} <= loose
+        assert not await self.stores.refs.moves("r1")
+
+
+@pytest.mark.parametrize("first", range(0, SCHEDULES, CHUNK))
+def test_nothing_that_is_reached_is_ever_removed(first: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uploads, "LOOSE_BYTES", 50)
+    swept = 0
+    for seed in range(first, min(first + CHUNK, SCHEDULES)):
+
+        async def schedule(seed: int = seed) -> int:
+            world = World(seed)
+            try:
+                await world.play()
+            except BaseException as error:
+                error.add_note(f"schedule {seed}")
+                raise
+            return world.swept
+
+        swept += asyncio.run(schedule())
+    assert swept, "schedules in which nothing is removed show nothing"
+
+
+@pytest.mark.parametrize(
+    ("condition", "row", "expected"),
+    [
+        ("attribute_not_exists(pk)", None, True),
+        ("attribute_not_exists(pk)", {"pk": "x"}, False),
+        ("attribute_exists(#a) AND #a = :v", {"a": 1}, True),
+        ("#a < :v", {}, False),
+        ("attribute_not_exists(#a) AND ( attribute_not_exists(#b) OR #b < :v )", {"b": 0}, True),
+        ("attribute_not_exists(pk) OR attribute_exists(#c) OR #b < :v", {"pk": "x", "b": 2}, False),
+    ],
+)
+def test_the_table_in_memory_judges_conditions(condition: str, row: Record | None, expected: bool) -> None:
+    assert holds(condition, row, {"v": 1}) is expected

@@ -1,0 +1,87 @@
+"""Who may do what: every cell of the table in `authorization.py`, through the Lambda handlers."""
+
+from collections.abc import Iterator, Mapping
+
+import pytest
+
+from infra.embedded_aws import EmbeddedAws
+from shared import settings
+from tests import authorization, builders
+from tests.authorization import CALLERS, RULES, Stage
+from tests.builders import Answer
+
+STATES = {"public", "private", "deleted", "absent", "renamed"}
+
+
+def send(function: str, method: str, path: str, query: str, headers: Mapping[str, str], body: bytes) -> Answer:
+    return builders.invoke(function, builders.event(method, path, body, headers, query=query))
+
+
+@pytest.fixture(scope="module")
+def unlimited(aws: EmbeddedAws) -> Iterator[pytest.MonkeyPatch]:
+    """No cell is refused for having asked too often."""
+    with pytest.MonkeyPatch.context() as patch:
+        for limit in ("PUSH", "FETCH", "READ", "UPLOAD"):
+            patch.setenv(f"PIERIA_LIMIT_{limit}", "1000000")
+        settings.load.cache_clear()
+        yield patch
+    settings.load.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def stage(unlimited: pytest.MonkeyPatch) -> Stage:
+    return Stage(send, settings.load().signing_keys)
+
+
+def test_every_route_is_in_the_table_and_nothing_else() -> None:
+    assert sorted(authorization.routes()) == sorted(RULES)
+
+
+def test_every_route_is_asked_by_everybody_everywhere() -> None:
+    for name, rule in RULES.items():
+        assert rule.lines.keys() == (STATES if rule.names_a_repository else {"any"}), name
+        for cells in rule.lines.values():
+            assert list(cells) == CALLERS
+            assert ("*" in cells.values()) <= bool(rule.code), name
+
+
+@pytest.mark.parametrize("route", RULES)
+def test_everybody_is_answered_as_written(stage: Stage, route: str) -> None:
+    told = stage.play(route)
+    assert len(told) == len(CALLERS) * len(RULES[route].lines)
+    found = authorization.deviations(told)
+    assert not found, "\n" + "\n".join(found)
+
+
+def test_what_is_not_to_be_seen_looks_the_same_on_every_route_and_in_every_repository(stage: Stage) -> None:
+    """Private to a stranger, deleted, absent: one body, byte for byte, the hub over."""
+    told = [
+        stage.tell(route, state, "stranger", rule.lines[state]["stranger"])
+        for route, rule in RULES.items()
+        if rule.names_a_repository
+        for state in ("private", "deleted", "absent")
+    ]
+    assert {one.found for one in told} == {"404"}
+    assert len({authorization.shown(one.answer) for one in told}) == 1
+
+
+@pytest.mark.parametrize("caller", authorization.listed())
+def test_a_list_holds_what_the_caller_may_read(stage: Stage, caller: str) -> None:
+    assert stage.listed_to(caller) == authorization.listed()[caller]
+
+
+def test_without_push_to_create_an_absent_repository_is_as_a_deleted_one(
+    stage: Stage, unlimited: pytest.MonkeyPatch
+) -> None:
+    with unlimited.context() as patch:
+        patch.setenv("PIERIA_PUSH_TO_CREATE", "off")
+        settings.load.cache_clear()
+        told = [
+            stage.tell(route, "absent", caller, expected)
+            for route, rule in RULES.items()
+            if rule.names_a_repository
+            for caller, expected in rule.lines["deleted"].items()
+        ]
+    settings.load.cache_clear()
+    found = authorization.deviations(told)
+    assert not found, "\n" + "\n".join(found)
