@@ -6,7 +6,7 @@ checked, so that nothing decoded here can fail to be encoded again. Errors are a
 
 import base64
 import json
-from collections.abc import Iterable, Mapping, Sequence, Sized
+from collections.abc import Mapping, Sequence, Sized
 from typing import Any, NoReturn
 
 import msgpack
@@ -99,6 +99,8 @@ def inspect(value: Any) -> None:
         for item in level:
             kind = type(item)
             if kind is dict:
+                if not {str}.issuperset(map(type, item)):
+                    raise MalformedBody("the body holds a map whose keys are not all text")
                 below.extend(item.values())
             elif kind is list:
                 below.extend(item)
@@ -157,7 +159,7 @@ def _parse_json(body: bytes) -> Any:
     if len(body) > JSON_BYTES:
         raise TooLarge(f"a JSON body may have {JSON_BYTES} bytes; send {MSGPACK} instead")
     try:
-        value = json.loads(body, parse_constant=_refuse_constant)
+        value = json.loads(body, parse_constant=_refuse_constant, object_hook=_json_object)
         # Finds what JSON can say and we cannot keep: lone surrogates and integers beyond 64 bits.
         msgpack.packb(value)
     except (ValueError, RecursionError, OverflowError) as error:
@@ -175,14 +177,9 @@ def _json_bytes(value: Any) -> str:
     raise TypeError(type(value).__name__)
 
 
-def content_from_json(items: Iterable[Any]) -> None:
-    """Turns the `content` text of JSON objects into bytes, in place. Raises MalformedBody for bad base64."""
-    for item in items:
-        if isinstance(item, dict) and isinstance(item.get("content"), str):
-            text = item["content"]
-            try:
-                item["content"] = (
-                    base64.b64decode(text, validate=True) if item.get("encoding") == "base64" else text.encode()
-                )
-            except ValueError as error:
-                raise MalformedBody("an object's content is not base64") from error
+def _json_object(item: dict[str, Any]) -> dict[str, Any]:
+    """A map as it came, but for an object with its content: text becomes the bytes that it stands for."""
+    if "object_id" in item and isinstance(item.get("content"), str):
+        text: str = item["content"]
+        item["content"] = base64.b64decode(text, validate=True) if item.get("encoding") == "base64" else text.encode()
+    return item

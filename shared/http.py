@@ -74,6 +74,7 @@ def create_app(*routers: APIRouter) -> "Edge":
         app.include_router(router)
     app.add_exception_handler(ApiError, _answer_failure)
     app.add_exception_handler(HTTPException, _answer_routing_failure)
+    app.add_exception_handler(Exception, _answer_bug)
     return Edge(app)
 
 
@@ -159,16 +160,14 @@ class Edge:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = _request_id(scope)
+        request_id = scope["request_id"] = _request_id(scope)
         started = time.perf_counter()
         answer = _Answer(request_id, receive, send)
         failure: Exception | None = None
         try:
             await self._app(scope, answer.receive, answer.send)
         except Exception as error:
-            failure = error
-            if not answer.status:
-                await _failure(Internal(request_id))(scope, answer.receive, answer.send)
+            failure = error  # answered already, by `_answer_bug`
         route = scope.get("route")
         log.at(settings.load().log_level).log(
             30 if failure or answer.status >= 500 else 20,
@@ -257,6 +256,10 @@ async def _read(request: Request, max_bytes: int) -> bytes:
 
 async def _answer_failure(request: Request, error: Exception) -> Response:
     return _failure(cast(ApiError, error))  # the class it is registered for
+
+
+async def _answer_bug(request: Request, error: Exception) -> Response:
+    return _failure(Internal(request.scope["request_id"]))
 
 
 async def _answer_routing_failure(request: Request, error: Exception) -> Response:

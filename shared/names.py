@@ -117,4 +117,4 @@ def _check_private(part: str, path: str) -> None:
 
 def _shown(text: str) -> str:
     """A hostile string, made fit for one line of an error message."""
-    return ascii(text if len(text) <= 80 else text[:79] + "…")
+    return ascii(text if len(text) <= 40 else text[:39] + "…")

@@ -13,6 +13,7 @@ Repeating the same push after a crash at any point finds what is there already a
 names exists before the row does: the id rows of 7 are what later pushes build on, so they come last.
 """
 
+import contextlib
 import zlib
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
@@ -61,12 +62,7 @@ async def push(stores: Stores, repo: Repo, request: wire.Push, *, by: str, now: 
     bundle = bundles.check(request)
     head = bundle.head(request)
     held = await _held(stores, repo, bundle, head)
-    try:
-        new = await _accept(stores, repo, request, bundle, head, held, by=by, now=now)
-    except NotFastForward:
-        true = [i for i in bundle.commits if i not in held.commits and names.is_digest(i)]
-        await _remember(stores, repo, by, true, now)
-        raise
+    new = await _accept(stores, repo, request, bundle, head, held, by=by, now=now)
     heads = {name: ref.head.commit_id for name, ref in held.refs.items()} | {new.branch: head}
     return {"ok": True, "message": f"{new.branch} is at {head}", "branch_heads": heads, "remote_head": head}
 
@@ -80,7 +76,7 @@ async def _accept(
     _check_connected(bundle, head, held)
     changed = await _changed(stores, repo, bundle, held, force=request.force)
     if not request.force:
-        await _check_fast_forward(stores, repo, bundle, held, head, current)
+        await _check_fast_forward(stores, repo, bundle, held, head, current, by, now)
     uploads = await _check_objects(stores, repo, bundle, held)
 
     repo = await stores.repos.born(repo, now)
@@ -106,15 +102,6 @@ async def _held(stores: Stores, repo: Repo, bundle: Bundle, head: str) -> Held:
     # The refs may be a moment newer than the index.
     commits = known.commits | {ref.head.commit_id: ref.head for ref in refs.values()}
     return Held(refs, commits, known.snapshots, known.objects)
-
-
-async def _remember(stores: Stores, repo: Repo, by: str, commit_ids: list[str], now: int) -> None:
-    """So that the pull which follows a refusal finds its commits acknowledged. A courtesy: it may fail."""
-    if commit_ids:
-        try:
-            await stores.counters.remember_refused(repo.repo_id, by, commit_ids, now)
-        except Unavailable:
-            return
 
 
 def _check_connected(bundle: Bundle, head: str, held: Held) -> None:
@@ -153,7 +140,7 @@ async def _changed(stores: Stores, repo: Repo, bundle: Bundle, held: Held, *, fo
 
 
 async def _check_fast_forward(
-    stores: Stores, repo: Repo, bundle: Bundle, held: Held, head: str, current: Ref | None
+    stores: Stores, repo: Repo, bundle: Bundle, held: Held, head: str, current: Ref | None, by: str, now: int
 ) -> None:
     """The branch's head is the new head or an ancestor of it, through the bundle and through stored history.
 
@@ -174,9 +161,18 @@ async def _check_fast_forward(
         reached.update(fresh)
         stack += fresh
     search = Nearest(outside, {target: current.head})
-    await walk.run(stores.commits, repo.repo_id, search)
+    # Remembered before it is known whether it must be: one after the other they would be a step more.
+    await all_of([walk.run(stores.commits, repo.repo_id, search), _remember(stores, repo, bundle, held, by, now)])
     if search.found is None:
         raise NotFastForward(current.branch, target)
+
+
+async def _remember(stores: Stores, repo: Repo, bundle: Bundle, held: Held, by: str, now: int) -> None:
+    """So that the pull which follows a refusal finds its commits acknowledged. A courtesy: it may fail."""
+    new = [i for i in bundle.commits if i not in held.commits and names.is_digest(i)]
+    if new:
+        with contextlib.suppress(Unavailable):
+            await stores.counters.remember_refused(repo.repo_id, by, new, now)
 
 
 async def _check_objects(stores: Stores, repo: Repo, bundle: Bundle, held: Held) -> list[Upload]:
@@ -314,7 +310,7 @@ async def _swap(
         except Moved as moved:
             current = moved.current
             if not force:
-                await _check_fast_forward(stores, repo, bundle, held, new.head.commit_id, current)
+                await _check_fast_forward(stores, repo, bundle, held, new.head.commit_id, current, by, now)
     raise Unavailable(f"{new.branch} is being pushed to by many at once; nothing is lost, push again")
 
 
@@ -323,6 +319,7 @@ def _named_objects(bundle: Bundle, except_for: Set[str] = frozenset()) -> set[st
     return {
         object_id
         for snapshot_id, snapshot in bundle.snapshots.items()
-        if names.is_digest(snapshot_id) and snapshot_id not in except_for
+        if snapshot_id not in except_for
         for object_id in snapshot.manifest.values()
+        if names.is_digest(object_id)
     }
