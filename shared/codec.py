@@ -159,7 +159,8 @@ def _parse_json(body: bytes) -> Any:
     if len(body) > JSON_BYTES:
         raise TooLarge(f"a JSON body may have {JSON_BYTES} bytes; send {MSGPACK} instead")
     try:
-        value = json.loads(body, parse_constant=_refuse_constant, object_hook=_json_object)
+        value = json.loads(body, parse_constant=_refuse_constant)
+        _take_contents(value)
         # Finds what JSON can say and we cannot keep: lone surrogates and integers beyond 64 bits.
         msgpack.packb(value)
     except (ValueError, RecursionError, OverflowError) as error:
@@ -177,9 +178,11 @@ def _json_bytes(value: Any) -> str:
     raise TypeError(type(value).__name__)
 
 
-def _json_object(item: dict[str, Any]) -> dict[str, Any]:
-    """A map as it came, but for an object with its content: text becomes the bytes that it stands for."""
-    if "object_id" in item and isinstance(item.get("content"), str):
-        text: str = item["content"]
-        item["content"] = base64.b64decode(text, validate=True) if item.get("encoding") == "base64" else text.encode()
-    return item
+def _take_contents(body: Any) -> None:
+    """Turn the contents of pushed objects into the bytes that their text stands for; records stay as they came."""
+    for message in (body, body.get("bundle")) if isinstance(body, dict) else ():
+        objects = message.get("objects") if isinstance(message, dict) else None
+        for item in objects if isinstance(objects, list) else ():
+            if isinstance(item, dict) and isinstance(item.get("content"), str):
+                text, in_base64 = item["content"], item.get("encoding") == "base64"
+                item["content"] = base64.b64decode(text, validate=True) if in_base64 else text.encode()

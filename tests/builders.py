@@ -1,7 +1,7 @@
 """How tests speak: records with true ids, histories drawn as text, and a hub that is called as Lambda calls it.
 
-    history = graph("1; 2:1; 3:1; 4:2,3")      a diamond: commits 1 to 4, each on a snapshot of its own
-    hub.push("me", "song", history, branch="main")
+history = graph("1; 2:1; 3:1; 4:2,3")      a diamond: commits 1 to 4, each on a snapshot of its own
+hub.push("me", "song", history, branch="main")
 """
 
 import base64
@@ -99,9 +99,7 @@ class History:
         return {
             "commits": [self.commits[n] for n in chosen],
             "snapshots": snapshots,
-            "objects": [
-                {"object_id": i, "content": c} for i, c in self.objects.items() if objects and i in named
-            ],
+            "objects": [{"object_id": i, "content": c} for i, c in self.objects.items() if objects and i in named],
         }
 
 
@@ -236,16 +234,26 @@ def call(
     body = raw if raw is not None else b"" if message is None else msgpack.packb(message, use_bin_type=True)
     if method == "POST":
         sent["content-type"] = MSGPACK
-    return invoke(function, event(method, f"/{owner}/{slug}/{suffix}", body, sent | dict(headers or {}), source_ip=source_ip))
+    return invoke(
+        function, event(method, f"/{owner}/{slug}/{suffix}", body, sent | dict(headers or {}), source_ip=source_ip)
+    )
 
 
-def push(owner: str, slug: str, bundle: Record, *, branch: str = "main", force: Any = False, by: str | None = None) -> Answer:
+def push(
+    owner: str, slug: str, bundle: Record, *, branch: str = "main", force: Any = False, by: str | None = None
+) -> Answer:
     """POST push, by the owner unless told otherwise."""
     return call("push", owner, slug, {"bundle": bundle, "branch": branch, "force": force}, by=by or owner)
 
 
 def fetch(
-    owner: str, slug: str, want: Sequence[str], have: Sequence[str] = (), *, by: str | None = None, source_ip: str = "203.0.113.9"
+    owner: str,
+    slug: str,
+    want: Sequence[str],
+    have: Sequence[str] = (),
+    *,
+    by: str | None = None,
+    source_ip: str = "203.0.113.9",
 ) -> Answer:
     """POST fetch."""
     return call("fetch", owner, slug, {"want": list(want), "have": list(have)}, by=by, source_ip=source_ip)

@@ -113,7 +113,7 @@ def served(data: Path) -> Iterator[Hub]:
     )
     try:
         assert process.stdout is not None
-        ready = next((m for line in process.stdout if (m := re.match(r"HUB READY url=(\S+) owner=me token=(\S+)", line))))
+        ready = next(m for line in process.stdout if (m := re.match(r"HUB READY url=(\S+) owner=me token=(\S+)", line)))
         yield Hub(process, ready[1], ready[2])
     finally:
         process.send_signal(signal.SIGKILL)

@@ -119,7 +119,7 @@ def translated() -> Iterator[None]:
     except ClientError as error:
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
         code = error.response["Error"]["Code"]
-        if status == 404 and code in ("NoSuchKey", "404"):
+        if code == "InvalidRange" or (status == 404 and code in ("NoSuchKey", "NoSuchVersion", "404")):
             raise NoSuchKey() from error
         if status == 412:
             raise Changed() from error
