@@ -40,6 +40,12 @@ class Strike:
     is_dead: bool = False
 
 
+def hang_up(reply: Any) -> None:
+    """A process that dies takes its connections along: an S3 reply whose body nobody will read is one."""
+    if "Body" in reply:
+        reply["Body"].close()
+
+
 @contextmanager
 def fault(kind: Fault, number: int) -> Iterator[Strike]:
     """Every call but one goes through. After a death none does, and those under way are never heard of again."""
@@ -72,6 +78,7 @@ def fault(kind: Fault, number: int) -> Iterator[Strike]:
                     operation,
                 )
         under_way += 1
+        reply: Any = {}
         try:
             reply = await original(client, operation, parameters)
         finally:
@@ -79,8 +86,10 @@ def fault(kind: Fault, number: int) -> Iterator[Strike]:
             if is_chosen and kind is Fault.DIES_AFTER:
                 strike.is_dead = True
             if strike.is_dead:
+                hang_up(reply)
                 raise Crash
         if is_chosen and kind is Fault.UNHEARD:
+            hang_up(reply)
             raise ReadTimeoutError(endpoint_url="https://aws.example")
         return reply
 

@@ -110,8 +110,10 @@ class Recent:
 
     def put(self, repo_id: str, at: Location, data: bytes) -> None:
         """Keep an entry, and let go of the oldest ones beyond the limit."""
-        if self._entries.setdefault((repo_id, at), data) is data:
-            self._left -= len(data)
+        if (repo_id, at) in self._entries:
+            return
+        self._entries[repo_id, at] = data
+        self._left -= len(data)
         while self._left < 0:
             _, oldest = self._entries.popitem(last=False)
             self._left += len(oldest)

@@ -10,7 +10,6 @@ from botocore.exceptions import ConnectTimeoutError, EndpointConnectionError
 
 from shared.errors import Unavailable
 from shared.model import Version
-from shared.model import Version
 from shared.objects.bucket import CHUNK, Bucket, Changed, NoSuchKey, translated
 from shared.stores import Stores
 from tests.shared.clients import Failing, client_error

@@ -9,7 +9,7 @@ import pytest
 
 from shared import ids, packs
 from shared.errors import Damaged, HashMismatch, Unavailable
-from shared.model import Kind, Location, Upload, Version, Version
+from shared.model import Kind, Location, Upload, Version
 from shared.objects.bucket import NoSuchKey
 from shared.objects.store import ObjectStore, Recent
 from shared.packs import GAP, Pack
