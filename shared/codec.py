@@ -23,7 +23,7 @@ VALUES = 4_000_000
 CONTAINERS = 500_000
 """How many of them may be maps or lists."""
 
-JSON_BYTES = 8 * 1024 * 1024
+JSON_BYTES = 4 * 1024 * 1024
 """How large a JSON body may be: its decoder offers no hook to count with, so its size is the bound."""
 
 _PLAIN = frozenset({str, bytes, int, float, bool, type(None), dict, list})
@@ -93,11 +93,12 @@ def pack_map_of_lists(lists: Mapping[str, Sequence[bytes]], rest: Mapping[str, A
 
 def inspect(value: Any) -> None:
     """Raises MalformedBody if a value nests deeper than `NESTING`, or holds anything but plain finite values."""
-    level = [value]
+    level, containers = [value], 0
     for _ in range(NESTING):
         below: list[Any] = []
         for item in level:
             kind = type(item)
+            containers += kind is dict or kind is list
             if kind is dict:
                 if not {str}.issuperset(map(type, item)):
                     raise MalformedBody("the body holds a map whose keys are not all text")
@@ -110,6 +111,8 @@ def inspect(value: Any) -> None:
                 raise MalformedBody("the body holds a msgpack extension type; only plain values are read")
         if not below:
             return
+        if containers > CONTAINERS:
+            raise _too_many()
         level = below
     raise MalformedBody(f"the body nests deeper than {NESTING} levels")
 
@@ -130,6 +133,10 @@ def holds_bytes(value: Any) -> bool:
     return False
 
 
+def _too_many() -> TooLarge:
+    return TooLarge(f"the body holds more than {VALUES} values or {CONTAINERS} lists and maps; send less at once")
+
+
 class _Counter:
     """Stops a decoder that is being made to build far more than was sent."""
 
@@ -141,9 +148,7 @@ class _Counter:
         self.containers += 1
         self.values += len(container)
         if self.containers > CONTAINERS or self.values > VALUES:
-            raise TooLarge(
-                f"the body holds more than {VALUES} values or {CONTAINERS} lists and maps; send less at once"
-            )
+            raise _too_many()
         return container
 
 

@@ -9,6 +9,7 @@ body, reply     values in and out, in the caller's format
 
 import asyncio
 import json
+import logging
 import threading
 import time
 import uuid
@@ -34,6 +35,7 @@ from shared.errors import (
     RepoNotFound,
     TooLarge,
     Unauthorized,
+    Unavailable,
     UnsupportedMedia,
 )
 from shared.model import Identity, Repo, Visibility
@@ -163,22 +165,29 @@ class Edge:
         request_id = scope["request_id"] = _request_id(scope)
         started = time.perf_counter()
         answer = _Answer(request_id, receive, send)
-        failure: Exception | None = None
+        scope["failure"] = None
         try:
             await self._app(scope, answer.receive, answer.send)
         except Exception as error:
-            failure = error  # answered already, by `_answer_bug`
+            scope["failure"] = error  # answered already, by `_answer_bug`
         route = scope.get("route")
         log.at(settings.load().log_level).log(
-            30 if failure or answer.status >= 500 else 20,
+            _level(answer.status, scope["failure"]),
             "request",
             request_id=request_id,
             method=scope["method"],
             route=getattr(route, "path", None),
             status=answer.status,
             milliseconds=round((time.perf_counter() - started) * 1000, 1),
-            **({"exc_info": failure} if failure else {}),
+            **({"exc_info": scope["failure"]} if scope["failure"] else {}),
         )
+
+
+def _level(status: int, failure: Exception | None) -> int:
+    """A bug or a damaged repository is an error; trouble that passes is a warning."""
+    if failure is None:
+        return logging.INFO
+    return logging.WARNING if status == Unavailable.status else logging.ERROR
 
 
 class _Answer:
@@ -255,7 +264,10 @@ async def _read(request: Request, max_bytes: int) -> bytes:
 
 
 async def _answer_failure(request: Request, error: Exception) -> Response:
-    return _failure(cast(ApiError, error))  # the class it is registered for
+    failure = cast(ApiError, error)  # the class it is registered for
+    if failure.status >= 500:
+        request.scope["failure"] = failure  # the log shall say what the answer must not
+    return _failure(failure)
 
 
 async def _answer_bug(request: Request, error: Exception) -> Response:

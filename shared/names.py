@@ -46,7 +46,8 @@ def is_id(value: str) -> bool:
 def check_id(value: str, kind: str) -> str:
     """The id itself. Raises InvalidName with the kind of thing it should have named."""
     if not is_id(value):
-        raise InvalidName(f"{_shown(value)} is not a {kind} id: 64 lower-case hex digits are expected")
+        article = "an" if kind == "object" else "a"
+        raise InvalidName(f"{_shown(value)} is not {article} {kind} id: 64 lower-case hex digits are expected")
     return value
 
 

@@ -91,6 +91,15 @@ async def test_one_new_commit_is_one_short_read_at_any_depth(commits, tip):
     assert [request["Limit"] for request in client.requests] == [1 + walk.SPARE]
 
 
+async def test_all_that_is_pending_in_a_lane_is_one_read_from_its_newest(commits):
+    repo_id, dag = await long_line(commits), line(LENGTH)
+    watching, client = watched(commits)
+    difference = Difference(dag.at(["15", "20", "17"]), dag.at(["10"]))
+    await walk.run(watching, repo_id, difference)
+    assert [node.commit_id for node in difference.collected] == [str(n) for n in range(20, 10, -1)]
+    assert client.calls == {"query": 1}
+
+
 async def test_a_whole_line_is_one_read(commits):
     repo_id, dag = await long_line(commits), line(LENGTH)
     watching, client = watched(commits)
