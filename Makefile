@@ -35,7 +35,7 @@ $(INSTALLED): requirements.lock
 	@cmp -s $< $@ || { $(NEEDS_PYTHON); \
 		echo 'Installing the dependencies into .venv'; \
 		$(PYTHON) -m venv --clear .venv && \
-		$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $< && \
+		$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes -r $< && \
 		cp $< $@; }
 	@touch $@
 
@@ -43,7 +43,7 @@ lock: ## renew requirements.lock after a change of pyproject.toml
 	@$(NEEDS_PYTHON)
 	@uv=$$(mktemp -d) && trap 'rm -rf "$$uv"' EXIT && \
 		$(PYTHON) -m venv "$$uv" && \
-		"$$uv/bin/python" -m pip install --quiet --disable-pip-version-check uv && \
+		"$$uv/bin/python" -m pip install -qq --disable-pip-version-check uv && \
 		"$$uv/bin/uv" pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 			--no-emit-index-url --no-emit-find-links --no-annotate --no-header \
 			--extra dev -o requirements.lock pyproject.toml

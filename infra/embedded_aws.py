@@ -94,7 +94,7 @@ class EmbeddedAws:
             with self._turn():
                 answer = self._emulator.call(decided)
                 if does is Effect.CONTENTS and answer.ok and written_table(decided) not in self._unkept:
-                    journal.append(decided)
+                    journal.append(self._emulator.repeatable(decided))
                 position = journal.end
             # Reads wait as well: no answer may show what a power cut could still take back.
             journal.sync(position)

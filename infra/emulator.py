@@ -6,6 +6,7 @@ What moto gets wrong and we rely on is put right here, so that code which works 
     loses the body of a PUT that claims to be a form       the claim is dropped (urllib makes it by default)
     takes presigned URLs for ever                          403 after X-Amz-Expires seconds
     takes 26 items in one BatchWriteItem                   400 above 25
+    copies whatever the source's entity tag                412 unless it is the one asked for
     reads the whole table in every Query                   reads one partition
     spends 0.6 ms on serialising each row                  copies the row, which is in wire form already
     keeps every row ever written or read, for inspection   forgets what is overwritten
@@ -200,6 +201,8 @@ class Emulator:
 
     def call(self, request: Request) -> Answer:
         """Carry out an admitted request. What moto cannot do is answered 500 and logged."""
+        if "x-amz-copy-source-if-match" in request.headers and not self._source_matches(request):
+            return refusal(request, 412, "PreconditionFailed", "The copy source has another entity tag")
         application = self._dynamodb if operation(request) else self._s3
         try:
             chunks, status, headers = run_wsgi_app(application, self._environ(request), buffered=True)
@@ -207,6 +210,15 @@ class Emulator:
         except Exception:
             log.exception("%s %s %s failed", request.method, request.target, operation(request) or "")
             return refusal(request, 500, "InternalError", "The emulated AWS failed; its log says how")
+
+    def repeatable(self, request: Request) -> Request:
+        """What to keep of a write that was carried out: for a copy, the object that came of it.
+
+        The source may be one version of many, and versions have other ids when all is made again.
+        """
+        if "x-amz-copy-source" in request.headers:
+            return self._object(request.target.partition("?")[0])
+        return request
 
     def contents(self, without_tables: frozenset[str]) -> Iterator[Request]:
         """The requests that make all rows and objects, given the tables and buckets.
@@ -228,6 +240,12 @@ class Emulator:
         batches = sum(math.ceil(len(table) / BATCH_WRITE_ITEMS) for table in tables)
         keys = itertools.chain.from_iterable(bucket.keys.values() for bucket in self._buckets().values())
         return batches + sum(isinstance(key, FakeKey) for key in keys)
+
+    def _source_matches(self, request: Request) -> bool:
+        source = "/" + request.headers["x-amz-copy-source"].lstrip("/")
+        found = self.call(Request("HEAD", source, {}, b""))
+        tag = dict(found.headers).get("ETag", "")
+        return not found.ok or tag.strip('"') == request.headers["x-amz-copy-source-if-match"].strip('"')
 
     def _tables(self) -> dict[str, Table]:
         return dynamodb_backends[self._account][_REGION].tables

@@ -70,7 +70,9 @@ def check(push: Push) -> Bundle:
     """
     names.check_branch(push.branch)
     objects = check_objects(push.bundle.objects)
-    snapshots = {s.snapshot_id: s for s in map(_snapshot, push.bundle.snapshots)}
+    snapshots: dict[str, NewSnapshot] = {}
+    for snapshot in map(_snapshot, push.bundle.snapshots):
+        snapshots.setdefault(snapshot.snapshot_id, snapshot)
     commits: dict[str, NewCommit] = {}
     for raw in push.bundle.commits:
         commit = _commit(raw)

@@ -6,7 +6,7 @@ checked, so that nothing decoded here can fail to be encoded again. Errors are a
 
 import base64
 import json
-from collections.abc import Iterable, Mapping, Sequence, Sized
+from collections.abc import Mapping, Sequence, Sized
 from typing import Any, NoReturn
 
 import msgpack
@@ -23,7 +23,7 @@ VALUES = 4_000_000
 CONTAINERS = 500_000
 """How many of them may be maps or lists."""
 
-JSON_BYTES = 8 * 1024 * 1024
+JSON_BYTES = 4 * 1024 * 1024
 """How large a JSON body may be: its decoder offers no hook to count with, so its size is the bound."""
 
 _PLAIN = frozenset({str, bytes, int, float, bool, type(None), dict, list})
@@ -93,12 +93,15 @@ def pack_map_of_lists(lists: Mapping[str, Sequence[bytes]], rest: Mapping[str, A
 
 def inspect(value: Any) -> None:
     """Raises MalformedBody if a value nests deeper than `NESTING`, or holds anything but plain finite values."""
-    level = [value]
+    level, containers = [value], 0
     for _ in range(NESTING):
         below: list[Any] = []
         for item in level:
             kind = type(item)
+            containers += kind is dict or kind is list
             if kind is dict:
+                if not {str}.issuperset(map(type, item)):
+                    raise MalformedBody("the body holds a map whose keys are not all text")
                 below.extend(item.values())
             elif kind is list:
                 below.extend(item)
@@ -108,6 +111,8 @@ def inspect(value: Any) -> None:
                 raise MalformedBody("the body holds a msgpack extension type; only plain values are read")
         if not below:
             return
+        if containers > CONTAINERS:
+            raise _too_many()
         level = below
     raise MalformedBody(f"the body nests deeper than {NESTING} levels")
 
@@ -128,6 +133,10 @@ def holds_bytes(value: Any) -> bool:
     return False
 
 
+def _too_many() -> TooLarge:
+    return TooLarge(f"the body holds more than {VALUES} values or {CONTAINERS} lists and maps; send less at once")
+
+
 class _Counter:
     """Stops a decoder that is being made to build far more than was sent."""
 
@@ -139,9 +148,7 @@ class _Counter:
         self.containers += 1
         self.values += len(container)
         if self.containers > CONTAINERS or self.values > VALUES:
-            raise TooLarge(
-                f"the body holds more than {VALUES} values or {CONTAINERS} lists and maps; send less at once"
-            )
+            raise _too_many()
         return container
 
 
@@ -158,6 +165,7 @@ def _parse_json(body: bytes) -> Any:
         raise TooLarge(f"a JSON body may have {JSON_BYTES} bytes; send {MSGPACK} instead")
     try:
         value = json.loads(body, parse_constant=_refuse_constant)
+        _take_contents(value)
         # Finds what JSON can say and we cannot keep: lone surrogates and integers beyond 64 bits.
         msgpack.packb(value)
     except (ValueError, RecursionError, OverflowError) as error:
@@ -175,14 +183,11 @@ def _json_bytes(value: Any) -> str:
     raise TypeError(type(value).__name__)
 
 
-def content_from_json(items: Iterable[Any]) -> None:
-    """Turns the `content` text of JSON objects into bytes, in place. Raises MalformedBody for bad base64."""
-    for item in items:
-        if isinstance(item, dict) and isinstance(item.get("content"), str):
-            text = item["content"]
-            try:
-                item["content"] = (
-                    base64.b64decode(text, validate=True) if item.get("encoding") == "base64" else text.encode()
-                )
-            except ValueError as error:
-                raise MalformedBody("an object's content is not base64") from error
+def _take_contents(body: Any) -> None:
+    """Turn the contents of pushed objects into the bytes that their text stands for; records stay as they came."""
+    for message in (body, body.get("bundle")) if isinstance(body, dict) else ():
+        objects = message.get("objects") if isinstance(message, dict) else None
+        for item in objects if isinstance(objects, list) else ():
+            if isinstance(item, dict) and isinstance(item.get("content"), str):
+                text, in_base64 = item["content"], item.get("encoding") == "base64"
+                item["content"] = base64.b64decode(text, validate=True) if in_base64 else text.encode()

@@ -1,6 +1,7 @@
 """What surrounds every app: an id for each request, one line in the log, and an answer whatever happens."""
 
 import json
+import logging
 import time
 import uuid
 
@@ -8,7 +9,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared import codec, log, settings
-from shared.errors import ApiError, Internal
+from shared.errors import ApiError, Unavailable
 
 DRAIN_BYTES = 1024 * 1024 * 1024
 """How much of a refused body is read and dropped. The stock client writes its whole body before it reads:
@@ -29,27 +30,32 @@ class Edge:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = _request_id(scope)
+        request_id = scope["request_id"] = _request_id(scope)
         started = time.perf_counter()
         answer = _Answer(request_id, receive, send)
-        failure: Exception | None = None
+        scope["failure"] = None
         try:
             await self._app(scope, answer.receive, answer.send)
         except Exception as error:
-            failure = error
-            if not answer.status:
-                await refusal(Internal(request_id))(scope, answer.receive, answer.send)
+            scope["failure"] = error  # answered already, by `create_app`'s handler of bugs
         route = scope.get("route")
         log.at(settings.load().log_level).log(
-            30 if failure or answer.status >= 500 else 20,
+            _level(answer.status, scope["failure"]),
             "request",
             request_id=request_id,
             method=scope["method"],
             route=getattr(route, "path", None),
             status=answer.status,
             milliseconds=round((time.perf_counter() - started) * 1000, 1),
-            **({"exc_info": failure} if failure else {}),
+            **({"exc_info": scope["failure"]} if scope["failure"] else {}),
         )
+
+
+def _level(status: int, failure: Exception | None) -> int:
+    """A bug or a damaged repository is an error; trouble that passes is a warning."""
+    if failure is None:
+        return logging.INFO
+    return logging.WARNING if status == Unavailable.status else logging.ERROR
 
 
 class _Answer:

@@ -37,6 +37,7 @@ A message is one line that says what is wrong and what to do next. The stock cli
 characters of an error body, so a message is cut to `MESSAGE_CHARACTERS`.
 """
 
+import json
 from collections.abc import Iterable
 from typing import ClassVar
 
@@ -51,7 +52,7 @@ class ApiError(Exception):
     code: ClassVar[str] = "internal"
 
     def __init__(self, message: str) -> None:
-        self.message = message if len(message) <= MESSAGE_CHARACTERS else message[: MESSAGE_CHARACTERS - 1] + "…"
+        self.message = _cut(message)
         super().__init__(self.message)
 
     @property
@@ -178,7 +179,7 @@ class NotFastForward(ApiError):
     def __init__(self, branch: str, current: str) -> None:
         self.current = current
         super().__init__(
-            f"non-fast-forward: {branch} is at {current}, which the pushed commit does not descend from;"
+            f"non-fast-forward: {branch[:80]} is at {current}, which the pushed commit does not descend from;"
             " pull and merge, or push with force"
         )
 
@@ -353,6 +354,13 @@ class Unavailable(ApiError):
     def headers(self) -> dict[str, str]:
         """A pause long enough for a throttled partition to recover."""
         return {"Retry-After": "2"}
+
+
+def _cut(message: str) -> str:
+    """The message, or its beginning: as long as it may be once it is written as JSON."""
+    while len(json.dumps(message, ensure_ascii=False)) - 2 > MESSAGE_CHARACTERS:
+        message = message.removesuffix("…")[:-1] + "…"
+    return message
 
 
 def some(ids: Iterable[str], shown: int = 2) -> str:

@@ -28,6 +28,7 @@ from shared.edge import Edge, refusal
 from shared.errors import (
     ApiError,
     Forbidden,
+    Internal,
     MalformedBody,
     MethodNotAllowed,
     NotFound,
@@ -101,6 +102,7 @@ def create_app(*routers: APIRouter) -> Edge:
         app.include_router(router)
     app.add_exception_handler(ApiError, _answer_failure)
     app.add_exception_handler(HTTPException, _answer_routing_failure)
+    app.add_exception_handler(Exception, _answer_bug)
     return Edge(app)
 
 
@@ -327,7 +329,14 @@ async def _read(request: Request, max_bytes: int) -> bytes:
 
 
 async def _answer_failure(request: Request, error: Exception) -> Response:
-    return refusal(cast(ApiError, error))  # the class it is registered for
+    failure = cast(ApiError, error)  # the class it is registered for
+    if failure.status >= 500:
+        request.scope["failure"] = failure  # the log shall say what the answer must not
+    return refusal(failure)
+
+
+async def _answer_bug(request: Request, error: Exception) -> Response:
+    return refusal(Internal(request.scope["request_id"]))
 
 
 async def _answer_routing_failure(request: Request, error: Exception) -> Response:

@@ -33,11 +33,19 @@ class Visibility(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Version:
+    """One content of a key that may be written again. `version_id` is empty where the bucket keeps no versions."""
+
+    etag: str
+    version_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Upload:
-    """An object in quarantine whose content was found to be what its id promises; `etag` says which content."""
+    """An object in quarantine, and which version of it was found to be what its id promises."""
 
     object_id: str
-    etag: str
+    version: Version
     length: int
 
 

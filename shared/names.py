@@ -64,7 +64,8 @@ def is_id(value: str) -> bool:
 def check_id(value: str, kind: str) -> str:
     """The id itself. Raises InvalidName with the kind of thing it should have named."""
     if not is_id(value):
-        raise InvalidName(f"{_shown(value)} is not a {kind} id: 64 lower-case hex digits are expected")
+        article = "an" if kind == "object" else "a"
+        raise InvalidName(f"{_shown(value)} is not {article} {kind} id: 64 lower-case hex digits are expected")
     return value
 
 
@@ -195,4 +196,4 @@ def _check_private(part: str, path: str) -> None:
 
 def _shown(text: str) -> str:
     """A hostile string, made fit for one line of an error message."""
-    return ascii(text if len(text) <= 80 else text[:79] + "…")
+    return ascii(text if len(text) <= 40 else text[:39] + "…")

@@ -6,10 +6,15 @@ the same code runs in tests, on a laptop and in Lambda.
 
 import functools
 import os
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, Json
 
 MIB = 1024 * 1024
+
+
+Secret = Annotated[str, Field(min_length=32)]
+"""HS256 asks for 256 bits (RFC 7518, 3.2)."""
 
 
 class Settings(BaseModel):
@@ -25,7 +30,7 @@ class Settings(BaseModel):
     hub_table: str
     counter_table: str
     bucket: str
-    signing_keys: Json[dict[str, str]]
+    signing_keys: Json[Annotated[dict[str, Secret], Field(min_length=1)]]
     push_to_create: bool = False
     """Whether an owner's first write to an absent repository creates it (public)."""
 

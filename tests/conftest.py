@@ -1,16 +1,19 @@
 """One embedded AWS and one pair of tables for the whole run: repositories are islands, so an owner of its own
 is all the isolation a test needs."""
 
+import asyncio
 import itertools
 import json
 import os
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 
-from infra import stack
-from infra.embedded_aws import EmbeddedAws
-from shared import settings
+from shared import http, settings, stores
+
+if TYPE_CHECKING:
+    from infra.embedded_aws import EmbeddedAws
 
 NAMES = {"HubTable": "hub", "CounterTable": "counters", "Bucket": "pieria-bytes"}
 
@@ -18,10 +21,14 @@ _owners = itertools.count()
 
 
 @pytest.fixture(scope="session", autouse=True)
-def aws() -> Iterator[EmbeddedAws]:
+def aws() -> Iterator["EmbeddedAws"]:
     """The environment of a Lambda function, with an AWS that is nowhere else."""
     for name in [name for name in os.environ if name.startswith(("AWS_", "PIERIA_"))]:
         del os.environ[name]
+    # Late: moto opens a boto3 session on import, and would stumble over a developer's own profile.
+    from infra import stack
+    from infra.embedded_aws import EmbeddedAws
+
     with EmbeddedAws() as running:
         os.environ.update(
             AWS_ENDPOINT_URL=running.url,
@@ -38,6 +45,8 @@ def aws() -> Iterator[EmbeddedAws]:
         )
         stack.create(running.url, NAMES)
         yield running
+        http._use_own_loop()
+        asyncio.get_event_loop().run_until_complete(stores.close())
 
 
 @pytest.fixture

@@ -93,9 +93,7 @@ def breaches(module: str, source: str) -> list[str]:
     allowed = [f"shared.{name}" for name in house.split()] + others.split()
     allowed += [name for name in sys.stdlib_module_names if module in GATES.get(name, {module})]
     return [
-        f"{place}:{line}: may not import {name}"
-        for line, name in imports(module, source)
-        if not beneath(name, allowed)
+        f"{place}:{line}: may not import {name}" for line, name in imports(module, source) if not beneath(name, allowed)
     ]
 
 
@@ -162,13 +160,9 @@ def test_what_is_allowed_is_no_breach(module: str, line: str) -> None:
 
 def test_every_package_says_what_it_is() -> None:
     packages = [
-        path
-        for path in python_files("functions", "shared", "infra", "tests", "bench")
-        if path.stem == "__init__"
+        path for path in python_files("functions", "shared", "infra", "tests", "bench") if path.stem == "__init__"
     ]
-    mute = [
-        str(path.relative_to(ROOT)) for path in packages if not ast.get_docstring(ast.parse(path.read_text()))
-    ]
+    mute = [str(path.relative_to(ROOT)) for path in packages if not ast.get_docstring(ast.parse(path.read_text()))]
     assert mute == []
 
 
@@ -184,15 +178,12 @@ def test_functions_is_flat_and_each_ends_in_its_handler() -> None:
             continue
         last = ast.parse(path.read_text()).body[-1]
         targets = last.targets if isinstance(last, ast.Assign) else [getattr(last, "target", None)]
-        assert [getattr(target, "id", None) for target in targets] == ["handler"], (
-            f"{path} ends in something else"
-        )
+        assert [getattr(target, "id", None) for target in targets] == ["handler"], f"{path} ends in something else"
 
 
 def test_no_module_is_long() -> None:
     lengths = {
-        module_name(path): len(path.read_text().splitlines())
-        for path in python_files("functions", "shared", "infra")
+        module_name(path): len(path.read_text().splitlines()) for path in python_files("functions", "shared", "infra")
     }
     assert {name: lines for name, lines in lengths.items() if lines > MAX_LINES} == {}
 
@@ -208,15 +199,9 @@ def test_nothing_is_put_where_things_without_a_name_go() -> None:
 
 def error_codes() -> list[str]:
     """The code of every error that can be answered: all but the root of the tree."""
-    classes = [
-        found
-        for _, found in inspect.getmembers(errors, inspect.isclass)
-        if found.__module__ == errors.__name__
-    ]
+    classes = [found for _, found in inspect.getmembers(errors, inspect.isclass) if found.__module__ == errors.__name__]
     assert [found.__name__ for found in classes if not issubclass(found, errors.ApiError)] == []
-    return [
-        found.code for found in classes if issubclass(found, errors.ApiError) and found is not errors.ApiError
-    ]
+    return [found.code for found in classes if issubclass(found, errors.ApiError) and found is not errors.ApiError]
 
 
 def test_every_error_has_a_status_of_failure() -> None:
@@ -267,8 +252,6 @@ def test_no_file_knows_the_machine_it_was_written_on() -> None:
 
 
 def test_the_lock_file_names_versions_and_digests_only() -> None:
-    line = re.compile(
-        r"[a-z0-9._-]+==\S+( ; [^\\]+)?( \\)?|    --hash=sha256:[0-9a-f]{64}( \\)?|( {4})?#(?!.*://).*|"
-    )
+    line = re.compile(r"[a-z0-9._-]+==\S+( ; [^\\]+)?( \\)?|    --hash=sha256:[0-9a-f]{64}( \\)?|( {4})?#(?!.*://).*|")
     lock = (ROOT / "requirements.lock").read_text().splitlines()
     assert [text for text in lock if not line.fullmatch(text)] == []

@@ -104,18 +104,14 @@ def grants(module: str) -> set[tuple[str, str]]:
     """What one function may do: (action, place), the place one of GRANTABLE."""
     role = expanded()["Resources"][f"{functions()[module]}Role"]["Properties"]
     statements = [
-        statement
-        for policy in role.get("Policies", [])
-        for statement in policy["PolicyDocument"]["Statement"]
+        statement for policy in role.get("Policies", []) for statement in policy["PolicyDocument"]["Statement"]
     ]
     places = {json.dumps(arn): place for place, arn in GRANTABLE.items()}
     return {
         (action, places[json.dumps(arn)])  # KeyError: not one table, not one prefix
         for statement in statements
         for action in statement["Action"]
-        for arn in (
-            statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]]
-        )
+        for arn in (statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]])
     }
 
 
@@ -149,8 +145,7 @@ def findings(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     assert run.stdout, run.stderr
     return [
-        f"{Path(found['Filename']).name}: {found['Rule']['Id']} {found['Message']}"
-        for found in json.loads(run.stdout)
+        f"{Path(found['Filename']).name}: {found['Rule']['Id']} {found['Message']}" for found in json.loads(run.stdout)
     ]
 
 
@@ -301,9 +296,7 @@ def test_nothing_lingers_in_the_bucket() -> None:
     (quarantine,) = [rule for rule in rules if rule.get("Prefix") == "uploads/"]
     assert quarantine["ExpirationInDays"] == 1
     assert quarantine["NoncurrentVersionExpiration"] == {"NoncurrentDays": 1}
-    assert [rule for rule in rules if "ExpirationInDays" in rule] == [quarantine], (
-        "what was accepted never expires"
-    )
+    assert [rule for rule in rules if "ExpirationInDays" in rule] == [quarantine], "what was accepted never expires"
     (everywhere,) = [rule for rule in rules if "Prefix" not in rule]
     assert everywhere["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 1}
     assert everywhere["NoncurrentVersionExpiration"]["NoncurrentDays"] >= 7
@@ -341,8 +334,7 @@ def test_the_access_log_holds_nothing_a_caller_wrote() -> None:
 def environment() -> dict[str, Any]:
     """The environment shared by all functions; none has one of its own."""
     (variables, *others) = [
-        function["Environment"]["Variables"]
-        for function in of_type(expanded(), "AWS::Lambda::Function").values()
+        function["Environment"]["Variables"] for function in of_type(expanded(), "AWS::Lambda::Function").values()
     ]
     assert all(other == variables for other in others)
     return dict(variables)
@@ -361,7 +353,8 @@ def test_the_defaults_of_the_template_are_those_of_the_settings() -> None:
         for name, value in environment().items()
         if "Default" in parameters.get(value["Ref"], {})
     }
-    required = {"hub_table": "hub", "counter_table": "counters", "bucket": "bytes", "signing_keys": "{}"}
+    keys = json.dumps({"k": "s" * 32})
+    required = {"hub_table": "hub", "counter_table": "counters", "bucket": "bytes", "signing_keys": keys}
     assert defaults.keys() >= {"push_to_create", "log_level", "limit_push"}
     assert Settings.model_validate(required | defaults) == Settings.model_validate(required)
 

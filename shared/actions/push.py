@@ -14,6 +14,7 @@ Repeating the same push after a crash at any point finds what is there already a
 names exists before the row does: the id rows of 7 are what later pushes build on, so they come last.
 """
 
+import contextlib
 import zlib
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, replace
@@ -62,12 +63,7 @@ async def push(stores: Stores, repo: Repo, request: wire.Push, *, by: str, now: 
     bundle = bundles.check(request)
     head = bundle.head(request)
     held = await _held(stores, repo, bundle, head)
-    try:
-        new = await _accept(stores, repo, request, bundle, head, held, by=by, now=now)
-    except NotFastForward:
-        true = [i for i in bundle.commits if i not in held.commits and names.is_digest(i)]
-        await _remember(stores, repo, by, true, now)
-        raise
+    new = await _accept(stores, repo, request, bundle, head, held, by=by, now=now)
     heads = {name: ref.head.commit_id for name, ref in held.refs.items()} | {new.branch: head}
     return {"ok": True, "message": f"{new.branch} is at {head}", "branch_heads": heads, "remote_head": head}
 
@@ -81,7 +77,7 @@ async def _accept(
     _check_connected(bundle, head, held)
     changed = await _changed(stores, repo, bundle, held, force=request.force)
     if not request.force:
-        await _check_fast_forward(stores, repo, bundle, held, head, current)
+        await _check_fast_forward(stores, repo, bundle, held, head, current, by, now)
     uploads = await _check_objects(stores, repo, bundle, held)
 
     repo = await stores.repos.born(repo, int(now))
@@ -123,15 +119,6 @@ async def _held(stores: Stores, repo: Repo, bundle: Bundle, head: str) -> Held:
     return Held(refs, commits, known.snapshots, known.objects)
 
 
-async def _remember(stores: Stores, repo: Repo, by: str, commit_ids: list[str], now: float) -> None:
-    """So that the pull which follows a refusal finds its commits acknowledged. A courtesy: it may fail."""
-    if commit_ids:
-        try:
-            await stores.counters.remember_refused(repo.repo_id, by, commit_ids, int(now))
-        except Unavailable:
-            return
-
-
 def _check_connected(bundle: Bundle, head: str, held: Held) -> None:
     """Every parent, and every snapshot that can prove itself, is in the push or in the repository."""
     if head not in bundle.commits and head not in held.commits:
@@ -168,7 +155,7 @@ async def _changed(stores: Stores, repo: Repo, bundle: Bundle, held: Held, *, fo
 
 
 async def _check_fast_forward(
-    stores: Stores, repo: Repo, bundle: Bundle, held: Held, head: str, current: Ref | None
+    stores: Stores, repo: Repo, bundle: Bundle, held: Held, head: str, current: Ref | None, by: str, now: float
 ) -> None:
     """The branch's head is the new head or an ancestor of it, through the bundle and through stored history.
 
@@ -189,9 +176,18 @@ async def _check_fast_forward(
         reached.update(fresh)
         stack += fresh
     search = Nearest(outside, {target: current.head})
-    await walk.run(stores.commits, repo.repo_id, search)
+    # Remembered before it is known whether it must be: one after the other they would be a step more.
+    await all_of([walk.run(stores.commits, repo.repo_id, search), _remember(stores, repo, bundle, held, by, now)])
     if search.found is None:
         raise NotFastForward(current.branch, target)
+
+
+async def _remember(stores: Stores, repo: Repo, bundle: Bundle, held: Held, by: str, now: float) -> None:
+    """So that the pull which follows a refusal finds its commits acknowledged. A courtesy: it may fail."""
+    new = [i for i in bundle.commits if i not in held.commits and names.is_digest(i)]
+    if new:
+        with contextlib.suppress(Unavailable):
+            await stores.counters.remember_refused(repo.repo_id, by, new, int(now))
 
 
 async def _check_objects(stores: Stores, repo: Repo, bundle: Bundle, held: Held) -> list[Upload]:
@@ -319,7 +315,8 @@ async def _swap(
         except Moved as moved:
             current = moved.current
             if not move.forced:
-                await _check_fast_forward(stores, repo, bundle, held, new.head.commit_id, current)
+                head = new.head.commit_id
+                await _check_fast_forward(stores, repo, bundle, held, head, current, move.by, move.at / 1000)
             # A millisecond later each: what was announced last is what was tried last.
             move = replace(move, at=move.at + 1, before=current.head if current else None)
             await stores.refs.announce(repo.repo_id, move)
@@ -331,6 +328,7 @@ def _named_objects(bundle: Bundle, except_for: Set[str] = frozenset()) -> set[st
     return {
         object_id
         for snapshot_id, snapshot in bundle.snapshots.items()
-        if names.is_digest(snapshot_id) and snapshot_id not in except_for
+        if snapshot_id not in except_for
         for object_id in snapshot.manifest.values()
+        if names.is_digest(object_id)
     }

@@ -31,7 +31,7 @@ class Commits:
         pk = keys.lane(repo_id, start.lane)
         page = await self.table.query(pk, between=("0", keys.in_lane(start)), limit=limit, newest_first=True)
         nodes = [node_of(start.lane, row) for row in page.rows]
-        if not nodes or nodes[0].commit_id != start.commit_id:
+        if not nodes or nodes[0].place != start:
             raise Damaged(f"commit {start.commit_id}")
         return nodes
 

@@ -15,15 +15,17 @@ import aiohttp
 from botocore.exceptions import BotoCoreError, ClientError
 
 from shared.errors import Unavailable
+from shared.model import Version
 
 if TYPE_CHECKING:
     from types_aiobotocore_s3 import S3Client
+    from types_aiobotocore_s3.type_defs import CopySourceTypeDef
 
 CHUNK = 1024 * 1024
 
 
 class NoSuchKey(Exception):
-    """There is nothing under this key, or not so many bytes."""
+    """There is nothing under this key, or nothing in the range that was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,15 @@ class Stored:
 
 class Changed(Exception):
     """What lies under the key is not, or no longer, what the condition asks for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """An object being read: which version of it, how long it is, and its bytes."""
+
+    version: Version
+    length: int
+    chunks: AsyncIterator[bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,24 +76,27 @@ class Bucket:
                 reply = await self.client.get_object(Bucket=self.name, Key=key)
             else:
                 reply = await self.client.get_object(Bucket=self.name, Key=key, Range=f"bytes={start}-{stop - 1}")
-            async with reply["Body"] as body:
-                data: bytes = await body.read()
+            # Not `async with`: that hands out the raw response, which does not compare lengths.
+            try:
+                data: bytes = await reply["Body"].read()
+            finally:
+                reply["Body"].close()
         return data
 
-    async def stream(self, key: str) -> tuple[str, int, AsyncIterator[bytes]]:
-        """The entity tag, the size and the bytes under a key, a MiB at a time. Raises NoSuchKey."""
+    async def stream(self, key: str) -> Stream:
+        """The bytes under a key, a MiB at a time. Raises NoSuchKey."""
         with translated():
             reply = await self.client.get_object(Bucket=self.name, Key=key)
 
         async def chunks() -> AsyncIterator[bytes]:
             with translated():
-                # What entering the body gives is aiohttp's response, which reads all at once.
-                body = reply["Body"]
-                async with body:
-                    while chunk := await body.read(CHUNK):
+                try:
+                    while chunk := await reply["Body"].read(CHUNK):
                         yield chunk
+                finally:
+                    reply["Body"].close()
 
-        return reply["ETag"], reply["ContentLength"], chunks()
+        return Stream(Version(reply["ETag"], reply.get("VersionId", "")), reply["ContentLength"], chunks())
 
     async def list(self, prefix: str) -> AsyncIterator[Stored]:
         """What lies under a prefix, by key. A thousand keys a call."""
@@ -118,15 +132,16 @@ class Bucket:
         if reply.get("Errors"):
             raise Unavailable()
 
-    async def copy(self, source: str, key: str, etag: str) -> None:
-        """Copy within the bucket if the source still has this entity tag. Raises Changed, or NoSuchKey."""
+    async def copy(self, source: str, key: str, version: Version) -> None:
+        """Copy exactly what was read from `source`, whatever lies there by now. Raises NoSuchKey, or Changed.
+
+        In a bucket without versions the entity tag must do: it is an MD5, which can be forged.
+        """
+        origin: CopySourceTypeDef = {"Bucket": self.name, "Key": source}
+        if version.version_id:
+            origin["VersionId"] = version.version_id
         with translated():
-            await self.client.copy_object(
-                Bucket=self.name,
-                Key=key,
-                CopySource={"Bucket": self.name, "Key": source},
-                CopySourceIfMatch=etag,
-            )
+            await self.client.copy_object(Bucket=self.name, Key=key, CopySource=origin, CopySourceIfMatch=version.etag)
 
     async def presigned_put(self, key: str, ttl_seconds: int) -> str:
         """A URL that lets its bearer write this key, and nothing else, for so long. No call is made.
@@ -158,8 +173,7 @@ def translated() -> Iterator[None]:
     except ClientError as error:
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
         code = error.response["Error"]["Code"]
-        # 416: there are fewer bytes under the key than where the range begins.
-        if (status == 404 and code in ("NoSuchKey", "404")) or status == 416:
+        if code == "InvalidRange" or (status == 404 and code in ("NoSuchKey", "NoSuchVersion", "404")):
             raise NoSuchKey() from error
         if status == 412:
             raise Changed() from error

@@ -1,16 +1,20 @@
 """The bytes of repositories: packs, loose objects, and the quarantine of presigned uploads."""
 
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 
 from shared import packs
 from shared.errors import Damaged, HashMismatch, Unavailable
-from shared.model import Location, Upload
+from shared.model import Kind, Location, Upload
 from shared.objects.bucket import Bucket, Changed, NoSuchKey, Stored
 from shared.packs import Pack, Span
 from shared.tasks import all_of
 
+REMEMBERED_BYTES = 16 * 1024 * 1024
+"""How much of what was packed lately is kept at hand: a push is checked against the manifest of the one before,
+which in a warm container it often wrote itself."""
 LOOSE_BYTES = 1024 * 1024
 """Above this an object is stored under its own key: a pack that held it would be read for little else."""
 
@@ -23,10 +27,14 @@ class ObjectStore:
     """Where bytes go and come from. Which of them are visible is for the index to say."""
 
     bucket: Bucket
+    recent: "Recent" = field(default_factory=lambda: Recent(REMEMBERED_BYTES))
 
     async def put_pack(self, repo_id: str, pack: Pack) -> None:
         """Make a pack durable."""
         await self.bucket.put(_pack_key(repo_id, pack.name), pack.data)
+        for (kind, _), at in pack.locations.items():
+            if kind is Kind.SNAPSHOT:
+                self.recent.put(repo_id, at, pack.data[at.offset : at.offset + at.length])
 
     async def put_loose(self, repo_id: str, object_id: str, content: bytes) -> None:
         """Make a large object durable under its own key. Always written, never "there already": a push that sends
@@ -38,9 +46,10 @@ class ObjectStore:
 
         Raises Damaged if a pack is gone or too short.
         """
-        parts = await all_of(self._read_span(repo_id, span) for span in packs.plan(at for at in locations if at.length))
-        empty = {at: b"" for at in locations if not at.length}
-        return empty | {location: data for part in parts for location, data in part}
+        found = {at: data for at in locations if (data := self.recent.get(repo_id, at)) is not None}
+        spans = packs.plan(at for at in locations if at not in found)
+        parts = await all_of(self._read_span(repo_id, span) for span in spans)
+        return found | {at: data for part in parts for at, data in part}
 
     async def read_loose(self, repo_id: str, object_id: str, location: Location) -> bytes:
         """A loose object. Raises Damaged if it is gone or has another size."""
@@ -86,24 +95,24 @@ class ObjectStore:
         Raises HashMismatch for content that has another digest.
         """
         try:
-            etag, length, chunks = await self.bucket.stream(_upload_key(repo_id, object_id))
+            stream = await self.bucket.stream(_upload_key(repo_id, object_id))
         except NoSuchKey:
             return None
         digest = sha256()
-        async for chunk in chunks:
+        async for chunk in stream.chunks:
             digest.update(chunk)
         if digest.hexdigest() != object_id:
             raise HashMismatch("uploaded object", object_id, digest.hexdigest())
-        return Upload(object_id, etag, length)
+        return Upload(object_id, stream.version, stream.length)
 
     async def accept_upload(self, repo_id: str, upload: Upload) -> Location:
-        """Copy what was checked, and nothing else, to its place: the upload URL is still good.
+        """Copy the version that was checked, and no other, to its place: the upload URL is still good.
 
-        Raises Unavailable if something else has been uploaded since.
+        Raises Unavailable if it is not there any more.
         """
         object_id = upload.object_id
         try:
-            await self.bucket.copy(_upload_key(repo_id, object_id), _loose_key(repo_id, object_id), upload.etag)
+            await self.bucket.copy(_upload_key(repo_id, object_id), _loose_key(repo_id, object_id), upload.version)
         except (NoSuchKey, Changed):
             raise Unavailable(f"object {object_id} was uploaded again while it was checked; push again") from None
         return Location("", 0, upload.length)
@@ -118,11 +127,11 @@ class ObjectStore:
     async def digest(self, repo_id: str, object_id: str) -> str:
         """The SHA-256 of a loose object as it lies, whatever its size. Raises Damaged if it is gone."""
         try:
-            _, _, chunks = await self.bucket.stream(_loose_key(repo_id, object_id))
+            stream = await self.bucket.stream(_loose_key(repo_id, object_id))
         except NoSuchKey:
             raise Damaged(f"object {object_id}") from None
         digest = sha256()
-        async for chunk in chunks:
+        async for chunk in stream.chunks:
             digest.update(chunk)
         return digest.hexdigest()
 
@@ -164,6 +173,28 @@ class ObjectStore:
         except NoSuchKey:
             raise Damaged(f"pack {span.pack}") from None
         return list(span.cut(data))
+
+
+class Recent:
+    """Packed entries by where they lie, the latest of them up to so many bytes. What lies in a pack never changes."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self._entries: OrderedDict[tuple[str, Location], bytes] = OrderedDict()
+        self._left = most_bytes
+
+    def get(self, repo_id: str, at: Location) -> bytes | None:
+        """The entry, if it is at hand; an empty one always is."""
+        return self._entries.get((repo_id, at)) if at.length else b""
+
+    def put(self, repo_id: str, at: Location, data: bytes) -> None:
+        """Keep an entry, and let go of the oldest ones beyond the limit."""
+        if (repo_id, at) in self._entries:
+            return
+        self._entries[repo_id, at] = data
+        self._left -= len(data)
+        while self._left < 0:
+            _, oldest = self._entries.popitem(last=False)
+            self._left += len(oldest)
 
 
 def _pack_key(repo_id: str, name: str) -> str:

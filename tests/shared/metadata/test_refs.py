@@ -1,0 +1,202 @@
+"""Branches: moved from where they were believed to be or not at all, and never beside their own folder."""
+
+import asyncio
+import uuid
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from shared.errors import BranchClash
+from shared.metadata import keys
+from shared.metadata.refs import MARK_SECONDS, Moved, Refs
+from shared.model import Location, Place, Ref
+from shared.stores import Stores
+from tests.shared.clients import Watched
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+NOW = 1_800_000_000
+
+
+@pytest.fixture
+def refs(opened: Stores) -> Refs:
+    return opened.refs
+
+
+def ref(branch: str, head: str, generation: int = 1, at: Location | None = None) -> Ref:
+    return Ref(branch, Place(head, generation, branch), at)
+
+
+async def create(refs: Refs, repo_id: str, branch: str, head: str = "c1", now: int = NOW) -> Ref:
+    new = ref(branch, head)
+    await refs.swap(repo_id, new, None, by="ada", now=now)
+    return new
+
+
+# ── Reading ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_every_branch_comes_back_whole_and_sorted(refs, repo_id):
+    made = [
+        Ref("main", Place("c" * 64, 12, "topic/a#b"), Location("p" * 64, 8, 0)),
+        Ref("a/b", Place("c2", 1, "main")),
+        Ref("näher", Place("c3", 10**9, "main")),
+    ]
+    for new in made:
+        await refs.swap(repo_id, new, None, by="ada", now=NOW)
+    found = await refs.all(repo_id)
+    assert list(found) == ["a/b", "main", "näher"]
+    assert set(found.values()) == set(made)
+
+
+async def test_a_repository_without_branches_has_none(refs, repo_id):
+    await create(refs, str(uuid.uuid4()), "main")
+    assert await refs.all(repo_id) == {}
+
+
+async def test_a_thousand_branches_are_one_page(refs, repo_id):
+    rows: Any = [
+        (keys.ref(repo_id, f"b{n:04}"), {"head": f"c{n}", "generation": n, "lane": "main", "snapshot_at": ""})
+        for n in range(1000)
+    ]
+    await refs.table.put(rows)
+    client: Any = Watched(refs.table.client)
+    found = await Refs(replace(refs.table, client=client)).all(repo_id)
+    assert list(found) == [f"b{n:04}" for n in range(1000)]
+    assert client.calls == {"query": 1}
+
+
+async def test_who_moved_it_and_when_is_kept(refs, repo_id):
+    await refs.swap(repo_id, ref("main", "c1"), None, by="ada", now=NOW)
+    row = await refs.table.get(keys.ref(repo_id, "main"))
+    assert row is not None
+    assert (row["updated_by"], row["updated_at"]) == ("ada", NOW)
+
+
+# ── Moving ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_branch_moves_from_where_it_was_believed_to_be(refs, repo_id):
+    first = await create(refs, repo_id, "main")
+    second = ref("main", "c2", 2, Location("p", 0, 1))
+    await refs.swap(repo_id, second, first, by="ada", now=NOW)
+    assert await refs.all(repo_id) == {"main": second}
+
+
+async def test_a_branch_that_moved_stays_and_the_winner_is_named(refs, repo_id):
+    first = await create(refs, repo_id, "main")
+    winner = ref("main", "c2", 2, Location("p", 0, 1))
+    await refs.swap(repo_id, winner, first, by="ada", now=NOW)
+    with pytest.raises(Moved) as moved:
+        await refs.swap(repo_id, ref("main", "c3", 2), first, by="bob", now=NOW)
+    assert moved.value.current == winner
+    assert await refs.all(repo_id) == {"main": winner}
+
+
+async def test_a_branch_that_was_created_meanwhile_is_named(refs, repo_id):
+    winner = await create(refs, repo_id, "main", "c1")
+    with pytest.raises(Moved) as moved:
+        await refs.swap(repo_id, ref("main", "c2"), None, by="bob", now=NOW)
+    assert moved.value.current == winner
+
+
+async def test_a_branch_that_is_gone_is_nowhere(refs, repo_id):
+    with pytest.raises(Moved) as moved:
+        await refs.swap(repo_id, ref("main", "c2"), ref("main", "c1"), by="bob", now=NOW)
+    assert moved.value.current is None
+    assert await refs.all(repo_id) == {}
+
+
+@pytest.mark.parametrize("expected", [None, "c1"], ids=["created", "moved"])
+async def test_a_swap_that_arrived_before_its_answer_was_lost_is_done(refs, repo_id, expected):
+    before = await create(refs, repo_id, "main", expected) if expected else None
+    for _ in range(2):
+        await refs.swap(repo_id, ref("main", "c2", 2), before, by="ada", now=NOW)
+    assert await refs.all(repo_id) == {"main": ref("main", "c2", 2)}
+
+
+async def test_of_many_swaps_from_one_base_one_wins(refs, repo_id):
+    base = await create(refs, repo_id, "main")
+    swaps = [refs.swap(repo_id, ref("main", f"n{n}", 2), base, by="ada", now=NOW) for n in range(8)]
+    outcomes = await asyncio.gather(*swaps, return_exceptions=True)
+    winners = [n for n, outcome in enumerate(outcomes) if outcome is None]
+    assert len(winners) == 1
+    losers = [outcome for outcome in outcomes if isinstance(outcome, Moved)]
+    assert [moved.current for moved in losers] == [ref("main", f"n{winners[0]}", 2)] * 7
+
+
+# ── Folders ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_the_folders_of_a_branch_are_marked_and_are_no_branches(refs, repo_id):
+    await refs.mark_folders(repo_id, "a/b/c", NOW)
+    assert await refs.all(repo_id) == {}
+    for folder in ("a", "a/b"):
+        with pytest.raises(BranchClash, match=f"branch {folder} cannot stand beside {folder}/…"):
+            await create(refs, repo_id, folder)
+    await create(refs, repo_id, "a/b/c")
+    await create(refs, repo_id, "a/b-c")
+    assert list(await refs.all(repo_id)) == ["a/b-c", "a/b/c"]
+
+
+async def test_a_branch_without_folders_marks_none(refs, repo_id):
+    client: Any = Watched(refs.table.client)
+    await Refs(replace(refs.table, client=client)).mark_folders(repo_id, "main", NOW)
+    assert not client.calls
+
+
+@pytest.mark.parametrize("branch", ["a/b", "a/b/c"])
+async def test_a_folder_that_is_a_branch_cannot_be_marked(refs, repo_id, branch):
+    standing = await create(refs, repo_id, "a")
+    with pytest.raises(BranchClash, match=f"branch {branch} cannot stand beside a:"):
+        await refs.mark_folders(repo_id, branch, NOW)
+    assert await refs.all(repo_id) == {"a": standing}
+
+
+@pytest.mark.parametrize(
+    ("age", "clashes"),
+    [
+        pytest.param(0, True, id="just made"),
+        pytest.param(MARK_SECONDS, True, id="as old as a request can be"),
+        pytest.param(MARK_SECONDS + 1, False, id="older than any request"),
+        pytest.param(-60, True, id="made by a clock that runs ahead"),
+    ],
+)
+async def test_a_mark_counts_as_long_as_its_request_may_live(refs, repo_id, age, clashes):
+    await refs.mark_folders(repo_id, "a/b", NOW - age)
+    if clashes:
+        with pytest.raises(BranchClash):
+            await create(refs, repo_id, "a")
+        assert await refs.all(repo_id) == {}
+    else:
+        await create(refs, repo_id, "a")
+        assert list(await refs.all(repo_id)) == ["a"]
+
+
+async def test_a_mark_that_is_made_again_lives_on(refs, repo_id):
+    await refs.mark_folders(repo_id, "a/b", NOW - MARK_SECONDS - 1)
+    await refs.mark_folders(repo_id, "a/c", NOW)
+    with pytest.raises(BranchClash):
+        await create(refs, repo_id, "a")
+
+
+async def test_a_folder_that_became_a_branch_moves_like_any(refs, repo_id):
+    await refs.mark_folders(repo_id, "a/b", NOW - MARK_SECONDS - 1)
+    first = await create(refs, repo_id, "a")
+    await refs.swap(repo_id, ref("a", "c2", 2), first, by="ada", now=NOW)
+    assert await refs.all(repo_id) == {"a": ref("a", "c2", 2)}
+    with pytest.raises(BranchClash):
+        await refs.mark_folders(repo_id, "a/b", NOW)
+
+
+async def test_of_a_branch_and_its_folder_made_at_once_one_stays(refs, repo_id):
+    """In whatever order the calls arrive: each side first claims the row that the other needs."""
+
+    async def inner() -> None:
+        await refs.mark_folders(repo_id, "a/b", NOW)
+        await create(refs, repo_id, "a/b")
+
+    outcomes = await asyncio.gather(inner(), create(refs, repo_id, "a"), return_exceptions=True)
+    assert sum(isinstance(outcome, BranchClash) for outcome in outcomes) == 1
+    assert len(await refs.all(repo_id)) == 1

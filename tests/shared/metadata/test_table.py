@@ -1,0 +1,322 @@
+"""A table in few verbs: batches, pages, conditions, and what DynamoDB leaves undone."""
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from botocore.exceptions import ConnectTimeoutError, EndpointConnectionError, ReadTimeoutError
+
+from shared.errors import ApiError, Unavailable
+from shared.metadata.table import ATTEMPTS, GET_BATCH, PUT_BATCH, Lost, Row, Table, split
+from shared.stores import Stores
+from tests.shared.clients import Failing, Watched, client_error
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+NOBODY = "attribute_not_exists(#owner)"
+
+
+@pytest.fixture
+def table(opened: Stores) -> Table:
+    return opened.index.table
+
+
+def watched(table: Table) -> tuple[Table, Watched]:
+    client: Any = Watched(table.client)
+    return replace(table, client=client), client
+
+
+def bare(rows: list[Row]) -> list[Row]:
+    """Rows without their keys."""
+    return [{name: value for name, value in row.items() if name not in ("pk", "sk")} for row in rows]
+
+
+# ── One row ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        pytest.param({}, id="nothing"),
+        pytest.param({"a": ""}, id="an empty text"),
+        pytest.param({"a": "häh\u2028\x00\U0001f600"}, id="any text"),
+        pytest.param({"a": 0, "b": -1, "c": 2**63}, id="whole numbers"),
+        pytest.param({"a": b"", "b": b"\x00\xff"}, id="bytes"),
+        pytest.param({"a": [], "b": ["x", "", "x"]}, id="lists, in order"),
+    ],
+)
+async def test_a_row_comes_back_as_it_went_in(table, repo_id, row):
+    assert await table.put_new((repo_id, "x"), row) is None
+    assert await table.get((repo_id, "x")) == {"pk": repo_id, "sk": "x", **row}
+
+
+async def test_a_row_that_is_not_there_is_none(table, repo_id):
+    assert await table.get((repo_id, "x")) is None
+
+
+async def test_the_first_writer_wins_and_the_second_is_told_what_stands_there(table, repo_id):
+    assert await table.put_new((repo_id, "x"), {"by": "first", "only": 1}) is None
+    assert await table.put_new((repo_id, "x"), {"by": "second"}) == {"pk": repo_id, "sk": "x", "by": "first", "only": 1}
+    assert bare([await table.get((repo_id, "x")) or {}]) == [{"by": "first", "only": 1}]
+
+
+async def test_of_many_first_writers_one_is_first(table, repo_id):
+    answers = await asyncio.gather(*(table.put_new((repo_id, "x"), {"n": n}) for n in range(8)))
+    assert answers.count(None) == 1
+    winner = answers.index(None)
+    assert {answer["n"] for answer in answers if answer} == {winner}
+
+
+# ── Conditions ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_an_update_sets_what_it_names_and_leaves_the_rest(table, repo_id):
+    await table.put_new((repo_id, "x"), {"a": 1, "b": 1})
+    await table.update((repo_id, "x"), {"b": 2, "c": 2})
+    assert bare([await table.get((repo_id, "x")) or {}]) == [{"a": 1, "b": 2, "c": 2}]
+
+
+async def test_an_update_whose_condition_holds_is_made(table, repo_id):
+    await table.update((repo_id, "x"), {"owner": "ada"}, NOBODY)
+    condition = "#owner = :before AND (attribute_not_exists(#gone) OR #gone < :long_ago)"
+    await table.update((repo_id, "x"), {"owner": "bob"}, condition, {"before": "ada", "long_ago": 5})
+    assert bare([await table.get((repo_id, "x")) or {}]) == [{"owner": "bob"}]
+
+
+async def test_a_lost_update_carries_the_row_and_changes_nothing(table, repo_id):
+    await table.put_new((repo_id, "x"), {"owner": "ada", "n": 7})
+    with pytest.raises(Lost) as lost:
+        await table.update((repo_id, "x"), {"owner": "bob"}, NOBODY)
+    assert lost.value.row == {"pk": repo_id, "sk": "x", "owner": "ada", "n": 7}
+    assert await table.get((repo_id, "x")) == lost.value.row
+
+
+async def test_an_update_lost_for_want_of_a_row_carries_none(table, repo_id):
+    with pytest.raises(Lost) as lost:
+        await table.update((repo_id, "x"), {"owner": "bob"}, "#owner = :before", {"before": "ada"})
+    assert lost.value.row is None
+    assert await table.get((repo_id, "x")) is None
+
+
+async def test_words_that_are_reserved_may_name_attributes(table, repo_id):
+    await table.update((repo_id, "x"), {"name": "a", "status": 1, "at": "b"}, "attribute_not_exists(#size)")
+    assert bare([await table.get((repo_id, "x")) or {}]) == [{"name": "a", "status": 1, "at": "b"}]
+
+
+# ── Many rows ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_many_keys_are_found_in_few_calls(table, repo_id):
+    keys = [(repo_id, f"{n:04}") for n in range(2 * GET_BATCH + 30)]
+    await table.put([(key, {"n": n}) for n, key in enumerate(keys)])
+    watching, client = watched(table)
+    rows = await watching.find([*keys, *keys[:50], (repo_id, "absent")])
+    assert sorted(str(row["sk"]) for row in rows) == [sk for _, sk in keys]
+    assert client.calls == {"batch_get_item": 3}
+
+
+async def test_no_keys_cost_no_call(table):
+    watching, client = watched(table)
+    assert await watching.find([]) == []
+    await watching.put([])
+    assert not client.calls
+
+
+async def test_many_rows_are_put_in_few_calls(table, repo_id):
+    watching, client = watched(table)
+    await watching.put([((repo_id, f"{n:04}"), {"n": n}) for n in range(2 * PUT_BATCH + 1)])
+    assert client.calls == {"batch_write_item": 3}
+    assert [row["n"] for row in await table.query_all(repo_id, "")] == list(range(2 * PUT_BATCH + 1))
+
+
+@pytest.mark.parametrize(("count", "sizes"), [(0, []), (1, [1]), (3, [3]), (4, [3, 1]), (6, [3, 3]), (7, [3, 3, 1])])
+async def test_runs_of_at_most_three(count, sizes):
+    runs = list(split(range(count), 3))
+    assert [len(run) for run in runs] == sizes
+    assert [n for run in runs for n in run] == list(range(count))
+
+
+class Stingy:
+    """A DynamoDB that leaves all but the first of a batch unprocessed, and none from call `generous_from` on."""
+
+    def __init__(self, generous_from: int) -> None:
+        self.generous_from = generous_from
+        self.sizes: list[int] = []
+        self.taken: list[str] = []
+
+    async def batch_get_item(self, RequestItems: Any) -> Any:
+        ((name, asked),) = RequestItems.items()
+        assert asked["ConsistentRead"] is True
+        now, rest = self._part(asked["Keys"])
+        left = {name: {"Keys": rest, "ConsistentRead": True}} if rest else {}
+        return {"Responses": {name: now} if now else {}, "UnprocessedKeys": left}
+
+    async def batch_write_item(self, RequestItems: Any) -> Any:
+        ((name, asked),) = RequestItems.items()
+        now, rest = self._part(asked)
+        self.taken += [put["PutRequest"]["Item"]["sk"]["S"] for put in now]
+        return {"UnprocessedItems": {name: rest} if rest else {}}
+
+    def _part(self, items: list[Any]) -> tuple[list[Any], list[Any]]:
+        self.sizes.append(len(items))
+        if len(self.sizes) >= self.generous_from:
+            return items, []
+        return items[:1], items[1:]
+
+
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """How long was waited, without waiting."""
+    waited: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waited.append(seconds)
+
+    monkeypatch.setattr("shared.metadata.table.asyncio.sleep", sleep)
+    return waited
+
+
+def stingy(generous_from: int) -> tuple[Table, Stingy]:
+    client: Any = Stingy(generous_from)
+    return Table(client, "t"), client
+
+
+async def test_keys_left_unprocessed_are_asked_again(pauses):
+    table, client = stingy(generous_from=4)
+    rows = await table.find([("p", f"{n}") for n in range(9)])
+    assert sorted(str(row["sk"]) for row in rows) == [f"{n}" for n in range(9)]
+    assert client.sizes == [9, 8, 7, 6]
+    assert len(pauses) == 3
+
+
+async def test_rows_left_unprocessed_are_put_again(pauses):
+    table, client = stingy(generous_from=3)
+    await table.put([(("p", f"{n}"), {}) for n in range(5)])
+    assert sorted(client.taken) == [f"{n}" for n in range(5)]
+    assert client.sizes == [5, 4, 3]
+    assert len(pauses) == 2
+
+
+@pytest.mark.parametrize("verb", ["find", "put"])
+async def test_what_stays_unprocessed_is_unavailable_never_left_out(pauses, verb):
+    table, client = stingy(generous_from=10**6)
+    keys = [("p", f"{n}") for n in range(20)]
+    with pytest.raises(Unavailable):
+        await (table.find(keys) if verb == "find" else table.put([(key, {}) for key in keys]))
+    assert len(client.sizes) == ATTEMPTS
+    assert all(0.5 * 0.025 * 2**n <= pause <= 0.025 * 2**n for n, pause in enumerate(pauses[:7]))
+    assert max(pauses) <= 1.6
+
+
+# ── Partitions ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def letters(table: Table, repo_id: str) -> str:
+    """A partition with the rows a1 … a3 and b1 … b3."""
+    await table.put([((repo_id, sk), {}) for sk in ("b2", "a3", "a1", "b1", "a2", "b3")])
+    return repo_id
+
+
+@pytest.mark.parametrize(
+    ("options", "expected", "last"),
+    [
+        pytest.param({}, "a1 a2 a3 b1 b2 b3", None, id="all in order"),
+        pytest.param({"newest_first": True}, "b3 b2 b1 a3 a2 a1", None, id="backwards"),
+        pytest.param({"prefix": "a"}, "a1 a2 a3", None, id="that begin so"),
+        pytest.param({"between": ("a2", "b1")}, "a2 a3 b1", None, id="both ends included"),
+        pytest.param({"between": ("0", "a2x")}, "a1 a2", None, id="up to between two"),
+        pytest.param({"limit": 2}, "a1 a2", "a2", id="so many"),
+        pytest.param({"limit": 2, "after": "a2"}, "a3 b1", "b1", id="so many more"),
+        pytest.param({"between": ("0", "b2"), "newest_first": True, "limit": 2}, "b2 b1", "b1", id="backwards from"),
+        pytest.param({"prefix": "c"}, "", None, id="none"),
+    ],
+)
+async def test_a_page_of_a_partition(table, letters, options, expected, last):
+    page = await table.query(letters, **options)
+    assert [row["sk"] for row in page.rows] == expected.split()
+    assert page.last == last
+
+
+async def test_a_partition_of_several_megabytes_is_read_page_after_page(table, repo_id):
+    keys = [(repo_id, f"{n:02}") for n in range(30)]
+    for six in split(keys, 6):
+        await table.put([(key, {"data": b"x" * 100_000}) for key in six])
+    watching, client = watched(table)
+    assert [row["sk"] for row in await watching.query_all(repo_id, "")] == [sk for _, sk in keys]
+    assert client.calls["query"] >= 3
+
+
+async def test_every_read_is_consistent(table, letters):
+    watching, client = watched(table)
+    await watching.get((letters, "a1"))
+    await watching.query(letters)
+    await watching.find([(letters, "a1")])
+    get, query, find = client.requests
+    assert get["ConsistentRead"] is True
+    assert query["ConsistentRead"] is True
+    assert find["RequestItems"][table.name]["ConsistentRead"] is True
+
+
+async def test_a_counter_counts_everybody(opened, repo_id):
+    counters = opened.counters.table
+    counts = await asyncio.gather(*(counters.add((repo_id,), 4_000_000_000) for _ in range(20)))
+    assert sorted(counts) == list(range(1, 21))
+    row = await counters.get((repo_id,))
+    assert (row["hits"], row["expires_at"]) == (20, 4_000_000_000)
+
+
+# ── Failures ────────────────────────────────────────────────────────────────────────────────────────────────
+
+VERBS = {
+    "get": lambda table: table.get(("p", "s")),
+    "find": lambda table: table.find([("p", "s")]),
+    "put": lambda table: table.put([(("p", "s"), {})]),
+    "put_new": lambda table: table.put_new(("p", "s"), {}),
+    "update": lambda table: table.update(("p", "s"), {"a": 1}),
+    "add": lambda table: table.add(("p",), 1),
+    "query": lambda table: table.query("p"),
+}
+
+FAILURES = [
+    client_error("ProvisionedThroughputExceededException"),
+    client_error("ThrottlingException"),
+    client_error("RequestLimitExceeded"),
+    client_error("InternalServerError", 500),
+    client_error("ServiceUnavailable", 503),
+    client_error("ResourceNotFoundException"),
+    client_error("AccessDeniedException"),
+    client_error("ValidationException"),
+    client_error("SomethingNew"),
+    EndpointConnectionError(endpoint_url="http://x"),
+    ConnectTimeoutError(endpoint_url="http://x"),
+    ReadTimeoutError(endpoint_url="http://x"),
+    TimeoutError(),
+    ConnectionResetError(),
+]
+
+
+@pytest.mark.parametrize("error", FAILURES, ids=lambda error: str(error)[:60])
+@pytest.mark.parametrize("verb", VERBS)
+async def test_whatever_goes_wrong_is_unavailable(verb, error):
+    client: Any = Failing(error)
+    with pytest.raises(Unavailable) as raised:
+        await VERBS[verb](Table(client, "t"))
+    assert "from AWS" not in raised.value.message
+
+
+async def test_what_went_wrong_is_kept_as_the_cause():
+    error = client_error("AccessDeniedException")
+    client: Any = Failing(error)
+    with pytest.raises(Unavailable) as raised:
+        await Table(client, "t").get(("p", "s"))
+    assert raised.value.__cause__ is error
+
+
+async def test_a_mistake_of_ours_is_not_taken_for_the_stores():
+    client: Any = Failing(KeyError("ours"))
+    with pytest.raises(KeyError):
+        await Table(client, "t").get(("p", "s"))
+    assert not issubclass(Lost, ApiError)

@@ -1,0 +1,287 @@
+"""The bytes of repositories: what was put is read back whole or missed, and only what is true leaves quarantine."""
+
+import uuid
+from dataclasses import replace
+from hashlib import md5, sha256
+from typing import Any
+
+import pytest
+
+from shared import ids, packs
+from shared.errors import Damaged, HashMismatch, Unavailable
+from shared.model import Kind, Location, Upload, Version
+from shared.objects.bucket import NoSuchKey
+from shared.objects.store import ObjectStore, Recent
+from shared.packs import GAP, Pack
+from shared.stores import Stores
+from tests.shared.clients import Watched
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+CONTENT = b"the true content"
+OBJECT = ids.object_id(CONTENT)
+
+
+@pytest.fixture
+def objects(opened: Stores) -> ObjectStore:
+    return opened.objects
+
+
+def watched(objects: ObjectStore) -> tuple[ObjectStore, Watched]:
+    client: Any = Watched(objects.bucket.client)
+    return ObjectStore(replace(objects.bucket, client=client)), client
+
+
+def pack_of(*contents: bytes) -> Pack:
+    return packs.build((Kind.OBJECT, f"o{n}", content) for n, content in enumerate(contents))
+
+
+# ── Packs ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_what_was_packed_is_read_back(objects, repo_id):
+    pack, other = pack_of(b"one", b"", b"three"), pack_of(b"four")
+    for each in (pack, other, pack):
+        await objects.put_pack(repo_id, each)
+    locations = [*pack.locations.values(), *other.locations.values()]
+    read = await objects.read_packed(repo_id, locations)
+    assert [read[at] for at in locations] == [b"one", b"", b"three", b"four"]
+
+
+async def test_a_stored_pack_can_be_read_without_any_row(objects, repo_id):
+    pack = pack_of(b"one", b"two")
+    await objects.put_pack(repo_id, pack)
+    data = await objects.bucket.get(f"repos/{repo_id}/packs/{pack.name}")
+    assert sha256(data).hexdigest() == pack.name
+    assert packs.read_index(pack.name, data) == pack.locations
+
+
+async def test_a_pack_of_many_megabytes_is_stored_whole(objects, repo_id):
+    pack = pack_of(*(bytes([n]) * 1_000_000 for n in range(10)))
+    await objects.put_pack(repo_id, pack)
+    read = await objects.read_packed(repo_id, pack.locations.values())
+    assert all(read[pack.locations[Kind.OBJECT, f"o{n}"]] == bytes([n]) * 1_000_000 for n in range(10))
+
+
+@pytest.mark.parametrize(
+    ("contents", "wanted", "calls"),
+    [
+        pytest.param([b"x"] * 9, [0, 4, 8], 1, id="near each other"),
+        pytest.param([b"x", b"y" * (GAP + 1), b"z"], [0, 2], 2, id="far apart"),
+        pytest.param([b"x", b"", b"z"], [1], 0, id="nothing to read"),
+        pytest.param([b"x"], [], 0, id="nothing wanted"),
+    ],
+)
+async def test_neighbours_are_one_request(objects, repo_id, contents, wanted, calls):
+    pack = pack_of(*contents)
+    await objects.put_pack(repo_id, pack)
+    watching, client = watched(objects)
+    read = await watching.read_packed(repo_id, [pack.locations[Kind.OBJECT, f"o{n}"] for n in wanted])
+    assert sorted(read.values()) == sorted(contents[n] for n in wanted)
+    assert client.calls["get_object"] == calls
+
+
+async def test_a_pack_that_is_gone_is_damage(objects, repo_id):
+    pack = pack_of(b"one")
+    with pytest.raises(Damaged, match=f"pack {pack.name} is gone"):
+        await objects.read_packed(repo_id, pack.locations.values())
+
+
+@pytest.mark.parametrize("size", [12, 10, 8, 7, 0], ids=lambda size: f"{size} bytes left")
+async def test_a_pack_that_is_too_short_is_damage(objects, repo_id, size):
+    """Wherever it was cut: in the middle of what is wanted, at its beginning, or before."""
+    pack = pack_of(b"12345")
+    await objects.put_pack(repo_id, replace(pack, data=pack.data[:size]))
+    with pytest.raises(Damaged):
+        await objects.read_packed(repo_id, pack.locations.values())
+
+
+async def test_packs_of_another_repository_are_not_there(objects, repo_id):
+    pack = pack_of(b"one")
+    await objects.put_pack(repo_id, pack)
+    with pytest.raises(Damaged):
+        await objects.read_packed(str(uuid.uuid4()), pack.locations.values())
+
+
+# ── Loose objects ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_loose_object_is_read_back_and_the_first_stays(objects, repo_id):
+    await objects.put_loose(repo_id, "o", b"first")
+    await objects.put_loose(repo_id, "o", b"other")
+    assert await objects.read_loose(repo_id, "o", Location("", 0, 5)) == b"first"
+
+
+async def test_a_loose_object_that_is_gone_is_damage(objects, repo_id):
+    with pytest.raises(Damaged, match=f"object {OBJECT} is gone"):
+        await objects.read_loose(repo_id, OBJECT, Location("", 0, 5))
+
+
+@pytest.mark.parametrize("length", [0, 4, 6])
+async def test_a_loose_object_of_another_size_is_damage(objects, repo_id, length):
+    await objects.put_loose(repo_id, "o", b"12345")
+    with pytest.raises(Damaged, match="a part of object o"):
+        await objects.read_loose(repo_id, "o", Location("", 0, length))
+
+
+# ── Quarantine ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def upload(objects: ObjectStore, repo_id: str, object_id: str, content: bytes) -> None:
+    """What a client does with the URL it was given, once or again."""
+    await objects.bucket.put(f"uploads/{repo_id}/{object_id}", content)
+
+
+async def is_accepted(objects: ObjectStore, repo_id: str, object_id: str) -> bool:
+    try:
+        await objects.bucket.get(f"repos/{repo_id}/objects/{object_id}")
+    except NoSuchKey:
+        return False
+    return True
+
+
+async def test_an_upload_url_points_into_quarantine(objects, repo_id):
+    url = await objects.presigned_put(repo_id, OBJECT, 60)
+    assert f"/uploads/{repo_id}/{OBJECT}?" in url
+
+
+@pytest.mark.parametrize("content", [CONTENT, b"", b"z" * 3_000_000], ids=["small", "empty", "of several pieces"])
+async def test_true_content_leaves_quarantine(objects, repo_id, content):
+    object_id = ids.object_id(content)
+    await upload(objects, repo_id, object_id, content)
+    checked = await objects.check_upload(repo_id, object_id)
+    assert checked is not None
+    assert not await is_accepted(objects, repo_id, object_id)
+    location = await objects.accept_upload(repo_id, checked)
+    assert location == Location("", 0, len(content))
+    assert await objects.read_loose(repo_id, object_id, location) == content
+
+
+async def test_what_was_not_uploaded_is_none(objects, repo_id):
+    await upload(objects, str(uuid.uuid4()), OBJECT, CONTENT)
+    assert await objects.check_upload(repo_id, OBJECT) is None
+
+
+@pytest.mark.parametrize("content", [b"", CONTENT[:-1], CONTENT + b"\n"], ids=["nothing", "cut short", "a byte more"])
+async def test_false_content_stays_in_quarantine(objects, repo_id, content):
+    await upload(objects, repo_id, OBJECT, content)
+    with pytest.raises(HashMismatch, match=f"uploaded object {OBJECT} does not match"):
+        await objects.check_upload(repo_id, OBJECT)
+    assert not await is_accepted(objects, repo_id, OBJECT)
+
+
+async def test_of_an_upload_replaced_after_the_check_the_checked_content_is_accepted(objects, repo_id):
+    await upload(objects, repo_id, OBJECT, CONTENT)
+    checked = await objects.check_upload(repo_id, OBJECT)
+    await upload(objects, repo_id, OBJECT, b"something else")
+    location = await objects.accept_upload(repo_id, checked)
+    assert await objects.read_loose(repo_id, OBJECT, location) == CONTENT
+
+
+async def test_without_versions_an_upload_replaced_after_the_check_is_not_accepted(objects, repo_id):
+    await upload(objects, repo_id, OBJECT, CONTENT)
+    checked = await objects.check_upload(repo_id, OBJECT)
+    assert checked is not None
+    await upload(objects, repo_id, OBJECT, b"something else")
+    unversioned = replace(checked, version=replace(checked.version, version_id=""))
+    with pytest.raises(Unavailable, match="uploaded again while it was checked"):
+        await objects.accept_upload(repo_id, unversioned)
+    assert not await is_accepted(objects, repo_id, OBJECT)
+
+
+async def test_an_upload_that_went_away_after_the_check_is_not_accepted(objects, repo_id):
+    with pytest.raises(Unavailable):
+        await objects.accept_upload(repo_id, Upload(OBJECT, Version('"e"', ""), len(CONTENT)))
+    assert not await is_accepted(objects, repo_id, OBJECT)
+
+
+async def test_the_same_content_uploaded_again_is_accepted(objects, repo_id):
+    await upload(objects, repo_id, OBJECT, CONTENT)
+    checked = await objects.check_upload(repo_id, OBJECT)
+    await upload(objects, repo_id, OBJECT, CONTENT)
+    for _ in range(2):
+        await objects.accept_upload(repo_id, checked)
+    assert await is_accepted(objects, repo_id, OBJECT)
+
+
+async def test_an_upload_after_acceptance_touches_nothing(objects, repo_id):
+    await upload(objects, repo_id, OBJECT, CONTENT)
+    location = await objects.accept_upload(repo_id, await objects.check_upload(repo_id, OBJECT))
+    await upload(objects, repo_id, OBJECT, b"something else")
+    assert await objects.read_loose(repo_id, OBJECT, location) == CONTENT
+
+
+# Two blocks of one MD5, published by Wang, Feng, Lai and Yu in 2004: an entity tag is an MD5.
+TWINS = [
+    bytes.fromhex(
+        "d131dd02c5e6eec4693d9a0698aff95c2fcab58712467eab4004583eb8fb7f89"
+        "55ad340609f4b30283e488832571415a085125e8f7cdc99fd91dbdf280373c5b"
+        "d8823e3156348f5bae6dacd436c919c6dd53e2b487da03fd02396306d248cda0"
+        "e99f33420f577ee8ce54b67080a80d1ec69821bcb6a8839396f9652b6ff72a70"
+    ),
+    bytes.fromhex(
+        "d131dd02c5e6eec4693d9a0698aff95c2fcab50712467eab4004583eb8fb7f89"
+        "55ad340609f4b30283e4888325f1415a085125e8f7cdc99fd91dbd7280373c5b"
+        "d8823e3156348f5bae6dacd436c919c6dd53e23487da03fd02396306d248cda0"
+        "e99f33420f577ee8ce54b67080280d1ec69821bcb6a8839396f965ab6ff72a70"
+    ),
+]
+
+
+async def test_an_upload_replaced_by_its_twin_of_the_same_entity_tag_leaves_the_true_one(objects, repo_id):
+    true, false = TWINS
+    assert md5(true).digest() == md5(false).digest()
+    object_id = ids.object_id(true)
+    await upload(objects, repo_id, object_id, true)
+    checked = await objects.check_upload(repo_id, object_id)
+    await upload(objects, repo_id, object_id, false)
+    location = await objects.accept_upload(repo_id, checked)
+    assert await objects.read_loose(repo_id, object_id, location) == true
+
+
+# ── What is kept at hand ────────────────────────────────────────────────────────────────────────────────────
+
+
+def at(offset: int, length: int = 4) -> Location:
+    return Location("p", offset, length)
+
+
+async def test_what_was_packed_lately_is_at_hand_and_an_empty_entry_always_is():
+    recent = Recent(10)
+    recent.put("r", at(0), b"aaaa")
+    assert recent.get("r", at(0)) == b"aaaa"
+    assert recent.get("r", at(9)) is None
+    assert recent.get("other", at(0)) is None
+    assert recent.get("r", at(5, 0)) == b""
+
+
+async def test_the_oldest_go_when_there_is_no_more_room():
+    recent = Recent(10)
+    for offset in (0, 4, 8):
+        recent.put("r", at(offset), b"aaaa")
+    assert [recent.get("r", at(offset)) for offset in (0, 4, 8)] == [None, b"aaaa", b"aaaa"]
+    recent.put("r", at(12, 11), b"b" * 11)
+    assert [recent.get("r", at(offset)) for offset in (4, 8)] == [None, None]
+    assert recent.get("r", at(12, 11)) is None
+
+
+async def test_an_entry_put_again_takes_room_once():
+    recent, data = Recent(10), b"aaaa"
+    for _ in range(9):
+        recent.put("r", at(0), data)
+    recent.put("r", at(4), data)
+    assert [recent.get("r", at(offset)) for offset in (0, 4)] == [data, data]
+
+
+async def test_a_snapshot_just_packed_is_read_without_a_request(opened, repo_id):
+    client: Any = Watched(opened.objects.bucket.client)
+    watching = ObjectStore(replace(opened.objects.bucket, client=client))
+    pack = packs.build([(Kind.SNAPSHOT, "s", b"manifest"), (Kind.OBJECT, "o", b"content")])
+    await watching.put_pack(repo_id, pack)
+    snapshot, content = pack.locations.values()
+    assert await watching.read_packed(repo_id, [snapshot]) == {snapshot: b"manifest"}
+    assert client.calls == {"put_object": 1}
+    assert await watching.read_packed(repo_id, [snapshot, content]) == {snapshot: b"manifest", content: b"content"}
+    assert client.calls["get_object"] == 1
+    with pytest.raises(Damaged):
+        await watching.read_packed(str(uuid.uuid4()), [snapshot])

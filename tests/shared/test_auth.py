@@ -1,0 +1,203 @@
+"""Tokens: one algorithm, one audience, a key by its name, and no word about why one is not good."""
+
+import base64
+import hashlib
+import hmac
+import json
+import time
+import traceback
+from typing import Any
+
+import jwt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared import auth
+from shared.auth import CLOCK_SECONDS, TOKEN_CHARACTERS
+from shared.errors import ApiError, Unauthorized
+from shared.model import Identity, Role
+
+OLD, NEW = "o" * 64, "n" * 64
+KEYS = {"old": OLD, "new": NEW}
+NOW = 4_000_000_000
+"""In the future of every clock that runs these tests: `iat` is set back where it must not be."""
+PAST = 1_700_000_000
+
+
+def encoded(part: bytes) -> str:
+    return base64.urlsafe_b64encode(part).decode().rstrip("=")
+
+
+def signed(claims: Any, *, secret: str = NEW, hash_name: str = "sha256", **header: Any) -> str:
+    """A token made by hand: also what the library would refuse to make."""
+    head = {"alg": "HS256", "typ": "JWT", "kid": "new", **header}
+    text = f"{encoded(json.dumps(head).encode())}.{encoded(json.dumps(claims).encode())}"
+    return f"{text}.{encoded(hmac.digest(secret.encode(), text.encode(), hash_name))}"
+
+
+def claims(**changes: Any) -> dict[str, Any]:
+    """Those of a good token, but for the changes."""
+    good = {"type": "access", "sub": "ada", "aud": "pieria", "scope": "write", "iat": PAST, "exp": NOW, "jti": "1"}
+    return good | changes
+
+
+def bearer(token: str) -> Identity | None:
+    return auth.identify(KEYS, f"Bearer {token}")
+
+
+# ── Good tokens ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("scope", Role)
+def test_an_issued_token_names_its_owner(scope):
+    token = auth.issue(KEYS, Identity("ada", scope, "1"), lifetime_seconds=NOW - PAST, now=PAST)
+    assert bearer(token) == Identity("ada", scope, "1")
+
+
+def test_the_newest_key_signs_and_no_two_tokens_are_alike():
+    first, second = (auth.issue(KEYS, Identity("ada", Role.WRITE, i), lifetime_seconds=60, now=PAST) for i in "12")
+    assert jwt.get_unverified_header(first) == {"alg": "HS256", "typ": "JWT", "kid": "new"}
+    assert first != second
+
+
+def test_a_token_that_was_made_by_hand_is_as_good():
+    """Or the refusals below would prove nothing."""
+    assert bearer(signed(claims())) == Identity("ada", Role.WRITE, "1")
+    assert bearer(signed(claims(aud=["other", "pieria"], extra=1))) == Identity("ada", Role.WRITE, "1")
+
+
+def test_an_old_key_still_verifies():
+    assert bearer(signed(claims(), secret=OLD, kid="old")) == Identity("ada", Role.WRITE, "1")
+
+
+@pytest.mark.parametrize("header", ["Bearer {}", "bearer {}", "BEARER  {} ", " Bearer {}"])
+def test_the_scheme_is_read_whatever_its_case_and_the_spaces_around(header):
+    assert auth.identify(KEYS, header.format(signed(claims()))) == Identity("ada", Role.WRITE, "1")
+
+
+@pytest.mark.parametrize(
+    "header", [None, "", " ", "Basic YTpi", "Token abc", "Bearerabc", "Digest username=x", "Negotiate"]
+)
+def test_another_scheme_or_none_is_nobody(header):
+    assert auth.identify(KEYS, header) is None
+
+
+def test_clocks_may_be_a_little_apart():
+    now = int(time.time())
+    assert bearer(signed(claims(iat=now + CLOCK_SECONDS - 2)))
+    assert bearer(signed(claims(exp=now - CLOCK_SECONDS + 2)))
+
+
+# ── Bad tokens ──────────────────────────────────────────────────────────────────────────────────────────────
+
+without = {name: {k: v for k, v in claims().items() if k != name} for name in claims()}
+HEADER, PAYLOAD, SIGNATURE = signed(claims()).split(".")
+NO_ALGORITHM = encoded(b'{"alg": "none", "kid": "new"}')
+PUBLIC_KEY = "-----BEGIN PUBLIC KEY-----\nMFwwDQYJKoZIhvcNAQEBBQADSwAwSAJBAK==\n-----END PUBLIC KEY-----"
+
+BAD = [
+    *(pytest.param(signed(rest), id=f"without {name}") for name, rest in without.items()),
+    *(pytest.param(signed(claims(**{name: None})), id=f"{name} null") for name in claims()),
+    pytest.param(signed(claims(exp=PAST + 1)), id="expired"),
+    pytest.param(signed(claims(iat=NOW - 1)), id="issued in the future"),
+    pytest.param(signed(claims(nbf=NOW - 1)), id="not yet good"),
+    pytest.param(signed(claims(exp="never")), id="a word for an end"),
+    pytest.param(signed(claims(iat="now")), id="a word for a beginning"),
+    pytest.param(signed(claims(exp=float("inf"))), id="an infinite end"),
+    pytest.param(signed(claims(type="refresh")), id="another type"),
+    pytest.param(signed(claims(type=["access"])), id="a list of types"),
+    pytest.param(signed(claims(aud="musehub")), id="another audience"),
+    pytest.param(signed(claims(aud=["musehub"])), id="other audiences"),
+    pytest.param(signed(claims(scope="admin")), id="a scope that is not known"),
+    pytest.param(signed(claims(scope=["write"])), id="a list of scopes"),
+    pytest.param(signed(claims(sub=5)), id="a number for an owner"),
+    pytest.param(signed(claims(sub="")), id="an empty owner"),
+    pytest.param(signed(claims(sub="../ada")), id="an owner that is no handle"),
+    pytest.param(signed(claims(sub="ada\n")), id="an owner with a newline"),
+    pytest.param(signed([claims()]), id="a list of claims"),
+    pytest.param(signed("claims"), id="a text for claims"),
+    pytest.param(signed(claims(), secret="x" * 64), id="signed by a stranger"),
+    pytest.param(signed(claims(), secret=OLD), id="signed by another key than it names"),
+    pytest.param(signed(claims(), kid="unknown"), id="a key that is not known"),
+    pytest.param(signed(claims(), kid=None), id="no key"),
+    pytest.param(signed(claims(), kid=5), id="a number for a key"),
+    pytest.param(signed(claims(), kid=["new"]), id="a list of keys"),
+    pytest.param(signed(claims(), alg="none"), id="alg none, signed"),
+    pytest.param(f"{NO_ALGORITHM}.{PAYLOAD}.", id="alg none, not signed"),
+    pytest.param(signed(claims(), alg="None"), id="alg None"),
+    pytest.param(signed(claims(), alg="HS512", hash_name="sha512"), id="HS512 with the right key"),
+    pytest.param(signed(claims(), alg="HS384", hash_name="sha384"), id="HS384 with the right key"),
+    pytest.param(signed(claims(), alg="RS256"), id="RS256 in the header"),
+    pytest.param(signed(claims(), alg="RS256", secret=PUBLIC_KEY), id="RS256, keyed with a public key"),
+    pytest.param(signed(claims(), alg=None), id="no algorithm"),
+    pytest.param(signed(claims(), crit=["exp"]), id="something critical"),
+    pytest.param(f"{HEADER}.{PAYLOAD}.", id="the signature cut off"),
+    pytest.param(f"{HEADER}.{PAYLOAD}", id="two parts"),
+    pytest.param(f"{HEADER}.{PAYLOAD}.{SIGNATURE}.x", id="four parts"),
+    pytest.param(f"{HEADER}.{encoded(json.dumps(claims(sub='eve')).encode())}.{SIGNATURE}", id="another's claims"),
+    pytest.param(f"{encoded(b'[' * 2900)}.{PAYLOAD}.{SIGNATURE}", id="a header that nests deep"),
+    pytest.param(f"{encoded(b'[]')}.{PAYLOAD}.{SIGNATURE}", id="a list for a header"),
+    pytest.param(f"{encoded(bytes(range(128, 160)))}.{PAYLOAD}.{SIGNATURE}", id="a header that is not UTF-8"),
+    pytest.param("..", id="two dots"),
+    pytest.param("a", id="one letter"),
+    pytest.param("é.ü.ö", id="letters that are not ASCII"),
+    pytest.param("\ud800", id="a lone surrogate"),
+    pytest.param("a b", id="two words"),
+    pytest.param("", id="nothing"),
+    pytest.param("x" * (TOKEN_CHARACTERS + 1), id="a character too long"),
+    pytest.param(signed(claims(extra="x" * TOKEN_CHARACTERS)), id="good but for its length"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("token", BAD)
+def test_a_bad_token_is_refused_and_nothing_of_it_is_told(token):
+    with pytest.raises(Unauthorized) as refused:
+        bearer(token)
+    error = refused.value
+    assert (error.status, error.headers) == (401, {"WWW-Authenticate": "Bearer"})
+    assert error.__cause__ is None
+    told = "".join(traceback.format_exception(error)) + error.message
+    for part in token.split("."):
+        assert len(part) < 8 or part not in told
+
+
+def test_an_expired_token_is_told_so():
+    with pytest.raises(Unauthorized, match="expired"):
+        bearer(signed(claims(exp=PAST + 1)))
+
+
+def test_every_other_fault_reads_alike():
+    """Whoever tries tokens learns nothing from the difference."""
+    told = set()
+    for token in (signed(claims(), kid="unknown"), signed(claims(), secret=OLD), signed(claims(aud="x")), "a.b.c"):
+        with pytest.raises(Unauthorized) as refused:
+            bearer(token)
+        told.add(refused.value.message)
+    assert len(told) == 1
+
+
+def test_without_keys_no_token_is_good():
+    with pytest.raises(Unauthorized):
+        auth.identify({}, f"Bearer {signed(claims())}")
+
+
+def test_an_empty_secret_is_no_key_to_sign_with():
+    forged = signed(claims(), secret="", kid="new")
+    with pytest.raises(Unauthorized):
+        bearer(forged)
+
+
+@given(st.text(max_size=60))
+def test_any_header_is_somebody_nobody_or_refused(header):
+    for value in (header, f"Bearer {header}", f"Bearer {HEADER}.{header}", f"Bearer {HEADER}.{PAYLOAD}.{header}"):
+        try:
+            assert auth.identify(KEYS, value) is None
+        except ApiError as refused:
+            assert refused.status == 401
+
+
+def test_a_hash_of_the_right_length_is_no_signature():
+    forged = f"{HEADER}.{PAYLOAD}.{encoded(hashlib.sha256(f'{HEADER}.{PAYLOAD}'.encode()).digest())}"
+    with pytest.raises(Unauthorized):
+        bearer(forged)

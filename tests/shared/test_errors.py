@@ -1,0 +1,105 @@
+"""Every failure fits on the line that a client shows of it."""
+
+import json
+from collections.abc import Callable
+
+import pytest
+
+from shared import errors
+from shared.errors import MESSAGE_CHARACTERS, ApiError, some
+
+LONG = "x" * 10_000
+IDS = [f"{n:064x}" for n in range(50_000)]
+
+SHOWN = 400
+"""The characters of an error body that the stock client prints."""
+
+HOSTILE: list[tuple[type[ApiError], Callable[[], ApiError]]] = [
+    (errors.ApiError, lambda: errors.ApiError(LONG)),
+    (errors.BadRequest, lambda: errors.BadRequest(LONG)),
+    (errors.MalformedBody, lambda: errors.MalformedBody(LONG)),
+    (errors.Unauthorized, lambda: errors.Unauthorized(LONG)),
+    (errors.Forbidden, lambda: errors.Forbidden(LONG)),
+    (errors.NotFound, lambda: errors.NotFound(LONG)),
+    (errors.RepoNotFound, errors.RepoNotFound),
+    (errors.CommitNotFound, lambda: errors.CommitNotFound([LONG, *IDS])),
+    (errors.MethodNotAllowed, lambda: errors.MethodNotAllowed(LONG)),
+    (errors.NotFastForward, lambda: errors.NotFastForward(LONG, LONG)),
+    (errors.TooLarge, lambda: errors.TooLarge(LONG)),
+    (errors.UnsupportedMedia, lambda: errors.UnsupportedMedia(LONG)),
+    (errors.Unprocessable, lambda: errors.Unprocessable(LONG)),
+    (errors.InvalidName, lambda: errors.InvalidName(LONG)),
+    (errors.HashMismatch, lambda: errors.HashMismatch("object", LONG, LONG)),
+    (errors.MissingReference, lambda: errors.MissingReference(LONG, [LONG])),
+    (errors.BranchClash, lambda: errors.BranchClash(LONG, LONG)),
+    (errors.RateLimited, lambda: errors.RateLimited("push", 10**300, 60)),
+    (errors.Internal, lambda: errors.Internal(LONG)),
+    (errors.Damaged, lambda: errors.Damaged(LONG)),
+    (errors.Unavailable, lambda: errors.Unavailable(LONG)),
+]
+
+
+def below(found: type[ApiError]) -> set[type[ApiError]]:
+    return {found}.union(*(below(sub) for sub in found.__subclasses__()))
+
+
+def test_the_table_here_holds_every_error():
+    """Those of other modules are the tree's as well: whatever is answered is in it."""
+    assert {found for found, _ in HOSTILE} == below(ApiError)
+
+
+@pytest.mark.parametrize(
+    ("found", "make"), HOSTILE, ids=lambda value: value.__name__ if isinstance(value, type) else ""
+)
+def test_whatever_is_named_the_message_fits(found, make):
+    error = make()
+    assert type(error) is found
+    assert str(error) == error.message
+    assert 20 < len(error.message) <= MESSAGE_CHARACTERS
+    assert len(json.dumps({"message": error.message})) < SHOWN
+
+
+def test_a_message_is_cut_where_it_is_too_long_and_says_so():
+    assert errors.NotFound("y" * MESSAGE_CHARACTERS).message == "y" * MESSAGE_CHARACTERS
+    assert errors.NotFound("y" * (MESSAGE_CHARACTERS + 1)).message == "y" * (MESSAGE_CHARACTERS - 1) + "…"
+
+
+@pytest.mark.parametrize(
+    ("error", "headers"),
+    [
+        (errors.Unauthorized("x"), {"WWW-Authenticate": "Bearer"}),
+        (errors.RateLimited("push", 30, 17), {"Retry-After": "17"}),
+        (errors.Unavailable(), {"Retry-After": "2"}),
+        (errors.NotFound("x"), {}),
+        (errors.Internal("r"), {}),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, ApiError) else "",
+)
+def test_headers_that_belong_to_a_failure(error, headers):
+    assert error.headers == headers
+
+
+def test_a_lost_race_names_the_winner_even_beside_the_longest_branch():
+    error = errors.NotFastForward("b" * 255, "c" * 64)
+    assert error.current == "c" * 64
+    assert "c" * 64 in error.message
+
+
+def test_a_repository_that_is_not_there_has_one_text():
+    assert errors.RepoNotFound().message == errors.RepoNotFound().message
+    assert errors.RepoNotFound().code == "repo_not_found"
+
+
+@pytest.mark.parametrize(
+    ("ids", "expected"),
+    [
+        ([], ""),
+        (["b"], "b"),
+        (["b", "a"], "a, b"),
+        (["c", "a", "b"], "a, b and 1 more"),
+        (["e", "d", "c", "b", "a"], "a, b and 3 more"),
+    ],
+)
+def test_some_of_many(ids, expected):
+    assert some(ids) == expected
+    assert some(iter(ids)) == expected

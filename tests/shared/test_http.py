@@ -1,0 +1,518 @@
+"""The outermost layer, driven with raw ASGI messages: an answer whatever happens, and one line in the log."""
+
+import asyncio
+import json
+import threading
+from collections.abc import AsyncIterator, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+import msgpack
+import pytest
+from fastapi import APIRouter, Depends, Request, Response
+from starlette.responses import StreamingResponse
+from starlette.types import Message
+
+from shared import errors, http, names, wire
+from shared.codec import JSON, MSGPACK
+from shared.errors import ApiError, RateLimited, TooLarge, Unavailable
+from shared.http import Access
+from shared.metadata import keys
+from shared.model import Repo, Role, Visibility
+from shared.stores import Stores
+from tests import builders as hub
+
+TOKEN = "token-of-somebody"
+BODY = b"body-of-somebody"
+QUERY = "query=of-somebody"
+
+on_the_shared_loop = pytest.mark.asyncio(loop_scope="session")
+
+# ── An app, and a client that sees every message ────────────────────────────────────────────────────────────
+
+router = APIRouter()
+
+
+@router.get("/fine")
+async def get_fine(request: Request) -> Response:
+    return http.reply(request, {"text": "häh", "bytes": b"\x00\xff"})
+
+
+@router.get("/bug")
+async def get_bug() -> Response:
+    raise KeyError(TOKEN)
+
+
+@router.get("/late-bug")
+async def get_late_bug() -> Response:
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"some"
+        raise KeyError(TOKEN)
+
+    return StreamingResponse(pieces())
+
+
+failure: list[ApiError] = []
+
+
+@router.get("/failure")
+async def get_failure() -> Response:
+    raise failure.pop()
+
+
+@router.post("/fetch")
+async def post_fetch(request: Request) -> Response:
+    message = await http.body(request, wire.Fetch, max_bytes=100)
+    return http.reply(request, {"want": message.want})
+
+
+@router.post("/objects")
+async def post_objects(request: Request) -> Response:
+    message = await http.body(request, wire.PushObjects)
+    return http.reply(request, {"contents": [item.content for item in message.objects]})
+
+
+@router.get("/{owner}/{slug}/read")
+async def get_read(access: Annotated[Access, Depends(http.may_read("read"))]) -> Response:
+    return Response(f"{access.repo.slug} by {access.by or 'anybody'}, {access.repo.is_born}")
+
+
+@router.get("/{owner}/{slug}/write")
+async def get_write(access: Annotated[Access, Depends(http.may_write("push"))]) -> Response:
+    return Response(f"{access.repo.slug} by {access.by}, {access.repo.is_born}")
+
+
+app = http.create_app(router)
+
+
+@dataclass
+class Exchange:
+    """What came back, and in which order messages went to and fro."""
+
+    status: int = 0
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    order: list[str] = field(default_factory=list)
+
+    @property
+    def json(self) -> Any:
+        assert self.headers["content-type"] == JSON
+        return json.loads(self.body)
+
+
+async def ask(
+    method: str,
+    path: str,
+    pieces: Iterable[bytes] = (b"",),
+    headers: Mapping[str, str] | None = None,
+    *,
+    leaves: bool = False,
+    scope: Mapping[str, Any] | None = None,
+) -> Exchange:
+    """One request, its body in pieces; the client `leaves` after them instead of ending the body."""
+    exchange = Exchange()
+    sent = list(pieces)
+    left = list(enumerate(sent, 1))
+
+    async def receive() -> Message:
+        exchange.order.append("receive")
+        if not left:
+            assert leaves, "asked for more than was sent"
+            return {"type": "http.disconnect"}
+        number, piece = left.pop(0)
+        return {"type": "http.request", "body": piece, "more_body": leaves or number < len(sent)}
+
+    async def send(message: Message) -> None:
+        exchange.order.append(message["type"])
+        if message["type"] == "http.response.start":
+            assert not exchange.status, "answered twice"
+            exchange.status = message["status"]
+            exchange.headers = {name.decode(): value.decode() for name, value in message["headers"]}
+            assert len(exchange.headers) == len(message["headers"]), "a header came twice"
+        else:
+            exchange.body += message.get("body", b"")
+
+    await app(
+        {
+            "type": "http",
+            "asgi": {"version": "3.0"},
+            "http_version": "1.1",
+            "scheme": "https",
+            "method": method,
+            "path": path,
+            "raw_path": path.encode(),
+            "root_path": "",
+            "query_string": QUERY.encode(),
+            "headers": [(name.lower().encode(), value.encode()) for name, value in (headers or {}).items()],
+            "client": ("203.0.113.9", 1234),
+            "server": ("hub.example", 443),
+            **(scope or {}),
+        },
+        receive,
+        send,
+    )
+    return exchange
+
+
+def logged(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    """The lines in the log since this was asked last."""
+    return [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+
+
+# ── Every failure has one shape ─────────────────────────────────────────────────────────────────────────────
+
+
+@on_the_shared_loop
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [
+        pytest.param("GET", "/", 404, "not_found", id="the root"),
+        pytest.param("GET", "/nothing", 404, "not_found", id="no route"),
+        pytest.param("POST", "/a/b/c/d/e", 404, "not_found", id="no route, far down"),
+        pytest.param("GET", "/docs", 404, "not_found", id="no documentation page"),
+        pytest.param("GET", "/openapi.json", 404, "not_found", id="no schema"),
+        pytest.param("GET", "/fine/", 404, "not_found", id="a slash too many is no redirect"),
+        pytest.param("POST", "/fine", 405, "method_not_allowed", id="another method"),
+        pytest.param("DELETE", "/fetch", 405, "method_not_allowed", id="yet another method"),
+        pytest.param("BREW", "/fine", 405, "method_not_allowed", id="a method nobody knows"),
+    ],
+)
+async def test_what_is_not_there_is_said_in_json(method, path, status, code):
+    answer = await ask(method, path)
+    assert (answer.status, answer.json["code"]) == (status, code)
+    assert next(iter(answer.json)) == "message"
+
+
+@on_the_shared_loop
+@pytest.mark.parametrize("accept", [MSGPACK, JSON, "*/*", ""])
+async def test_a_failure_is_json_whatever_was_asked_for(accept):
+    failure.append(Unavailable("häh"))
+    answer = await ask("GET", "/failure", headers={"Accept": accept})
+    assert answer.status == 503
+    assert answer.headers["retry-after"] == "2"
+    assert answer.json == {"message": "häh", "detail": "häh", "code": "unavailable"}
+
+
+@on_the_shared_loop
+@pytest.mark.parametrize(
+    "error",
+    [
+        TooLarge("x" * 9999),
+        errors.CommitNotFound(["a" * 64] * 9),
+        errors.NotFastForward("b" * 255, "c" * 64),
+        errors.HashMismatch("uploaded object", "a" * 64, "b" * 64),
+        errors.BranchClash("b" * 255, "c" * 255),
+        errors.RepoNotFound(),
+        RateLimited("upload", 600, 60),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+async def test_the_whole_message_is_among_the_400_characters_that_a_client_shows(error):
+    failure.append(error)
+    answer = await ask("GET", "/failure")
+    assert error.message in answer.body.decode()[:400]
+    assert answer.status == error.status
+    assert answer.headers.items() >= {name.lower(): value for name, value in error.headers.items()}.items()
+
+
+@on_the_shared_loop
+async def test_a_hostile_name_in_a_message_is_one_line_of_json():
+    with pytest.raises(errors.InvalidName) as refused:
+        names.check_branch('"}\n\x1b[2J\u202e\\' * 9)
+    failure.append(refused.value)
+    answer = await ask("GET", "/failure")
+    assert answer.json["message"] == refused.value.message
+    assert answer.body.isascii()
+    assert b"\n" not in answer.body
+
+
+# ── The unexpected ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+@on_the_shared_loop
+async def test_a_bug_is_answered_with_the_request_id_and_no_detail():
+    answer = await ask("GET", "/bug")
+    assert answer.status == 500
+    assert answer.json["code"] == "internal"
+    assert answer.headers["x-request-id"] in answer.json["message"]
+    assert TOKEN not in answer.body.decode()
+    assert "KeyError" not in answer.body.decode()
+
+
+@on_the_shared_loop
+async def test_a_bug_is_logged_once_with_its_traceback(capsys):
+    answer = await ask("GET", "/bug")
+    (line,) = logged(capsys)
+    assert line["request_id"] == answer.headers["x-request-id"]
+    assert (line["method"], line["route"], line["status"]) == ("GET", "/bug", 500)
+    assert line["exception"].startswith("Traceback (most recent call last)")
+    assert "KeyError" in line["exception"]
+    assert line["exception"].count("Traceback") == 1
+
+
+@on_the_shared_loop
+async def test_a_bug_in_the_middle_of_an_answer_is_logged_and_not_answered_again(capsys):
+    answer = await ask("GET", "/late-bug")
+    assert (answer.status, answer.body) == (200, b"some")
+    (line,) = logged(capsys)
+    assert "KeyError" in line["exception"]
+
+
+@on_the_shared_loop
+async def test_a_failure_of_the_store_is_logged_and_a_refusal_is_not(capsys):
+    for error, lines in ((Unavailable(), 1), (errors.Damaged("x"), 1), (errors.NotFound("x"), 0)):
+        failure.append(error)
+        answer = await ask("GET", "/failure")
+        assert [line["status"] for line in logged(capsys)] == [answer.status] * lines
+
+
+# ── The log and the request id ──────────────────────────────────────────────────────────────────────────────
+
+
+@on_the_shared_loop
+@pytest.mark.parametrize("path", ["/fine", "/nothing", "/fetch", "/bug", "/ada/song/read"])
+async def test_the_one_line_of_a_request_holds_nothing_that_is_secret(path, configured, capsys):
+    configured.setenv("PIERIA_LOG_LEVEL", "INFO")
+    headers = {"Authorization": f"Bearer {TOKEN}", "Cookie": TOKEN, "Content-Type": MSGPACK}
+    await ask("POST" if path == "/fetch" else "GET", path, [BODY], headers)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    line = json.loads(lines[0])
+    line.pop("exception", None)  # a bug's own words; the one here quotes the token
+    assert not any(secret in json.dumps(line) for secret in (TOKEN, BODY.decode(), QUERY))
+    assert line.keys() == {"request_id", "method", "route", "status", "milliseconds", "event", "level", "timestamp"}
+
+
+@on_the_shared_loop
+async def test_the_line_names_the_route_and_not_the_url(configured, capsys):
+    configured.setenv("PIERIA_LOG_LEVEL", "INFO")
+    await ask("GET", "/ada/song/read", headers={"Authorization": "Bearer x"})
+    (line,) = logged(capsys)
+    assert (line["route"], line["status"]) == ("/{owner}/{slug}/read", 401)
+
+
+@on_the_shared_loop
+async def test_each_answer_carries_an_id_of_its_own():
+    found = [(await ask("GET", path)).headers["x-request-id"] for path in ("/fine", "/fine", "/nothing", "/bug")]
+    assert len(set(found)) == 4
+    assert all(len(request_id) == 36 for request_id in found)
+
+
+@on_the_shared_loop
+async def test_the_platforms_id_is_the_id_and_a_clients_is_not():
+    event = {"requestContext": {"requestId": "of-the-platform"}}
+    answer = await ask("GET", "/fine", headers={"x-request-id": "of-the-client"}, scope={"aws.event": event})
+    assert answer.headers["x-request-id"] == "of-the-platform"
+    answer = await ask("GET", "/fine", headers={"x-request-id": "of-the-client"})
+    assert answer.headers["x-request-id"] != "of-the-client"
+
+
+# ── Bodies ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+WANT = msgpack.packb({"want": ["a"]})
+
+
+@on_the_shared_loop
+@pytest.mark.parametrize(
+    ("pieces", "headers"),
+    [
+        pytest.param([b"x" * 30] * 10, {}, id="in pieces, of no declared length"),
+        pytest.param([b"x" * 30] * 10, {"Content-Length": "300"}, id="in pieces, declared"),
+        pytest.param([b"x" * 101], {}, id="in one piece"),
+        pytest.param([b"x" * 30] * 10, {"Content-Length": "5"}, id="declared to be small"),
+    ],
+)
+async def test_a_body_too_large_is_read_to_its_end_before_it_is_refused(pieces, headers):
+    """The stock client writes all of it before it reads a word."""
+    answer = await ask("POST", "/fetch", pieces, {"Content-Type": MSGPACK, **headers})
+    assert (answer.status, answer.json["code"]) == (413, "too_large")
+    assert "100 bytes" in answer.json["message"]
+    assert answer.order == ["receive"] * len(pieces) + ["http.response.start", "http.response.body"]
+
+
+@on_the_shared_loop
+@pytest.mark.parametrize("path", ["/nothing", "/fine", "/ada/song/write"], ids=["404", "405", "401"])
+async def test_a_body_nobody_looked_at_is_read_to_its_end_as_well(path):
+    answer = await ask("GET" if "song" in path else "POST", path, [b"x" * 99] * 5)
+    assert answer.status in (401, 404, 405)
+    assert answer.order[:6] == ["receive"] * 5 + ["http.response.start"]
+
+
+@on_the_shared_loop
+async def test_no_more_is_read_in_vain_than_the_limit(monkeypatch):
+    monkeypatch.setattr(http, "DRAIN_BYTES", 250)
+    answer = await ask("POST", "/nothing", [b"x" * 100] * 50)
+    assert answer.status == 404
+    assert answer.order.count("receive") == 3
+
+
+@on_the_shared_loop
+@pytest.mark.parametrize("path", ["/nothing", "/fetch"], ids=["refused", "being read"])
+async def test_a_client_that_leaves_is_not_waited_for(path):
+    answer = await asyncio.wait_for(ask("POST", path, [b"x"] * 2, {"Content-Type": MSGPACK}, leaves=True), 5)
+    assert answer.status >= 400
+    assert answer.order.count("receive") == 3
+
+
+@on_the_shared_loop
+async def test_a_body_as_large_as_allowed_is_taken():
+    body = msgpack.packb({"want": ["a" * 91]})
+    answer = await ask("POST", "/fetch", [body[:50], body[50:]], {"Content-Type": MSGPACK, "Content-Length": "100"})
+    assert (len(body), answer.status) == (100, 200)
+
+
+@on_the_shared_loop
+@pytest.mark.parametrize(
+    ("body", "headers", "status", "code"),
+    [
+        pytest.param(WANT, {"Content-Type": MSGPACK}, 200, None, id="msgpack"),
+        pytest.param(b'{"want": ["a"]}', {"Content-Type": JSON}, 200, None, id="JSON"),
+        pytest.param(WANT, {"Content-Type": MSGPACK, "Content-Encoding": "identity"}, 200, None, id="not compressed"),
+        pytest.param(
+            WANT, {"Content-Type": MSGPACK, "Content-Encoding": "gzip"}, 415, "unsupported_media_type", id="gzip"
+        ),
+        pytest.param(WANT, {}, 415, "unsupported_media_type", id="no Content-Type"),
+        pytest.param(WANT, {"Content-Type": "text/plain"}, 415, "unsupported_media_type", id="text"),
+        pytest.param(b"", {"Content-Type": MSGPACK}, 400, "malformed_body", id="nothing"),
+        pytest.param(WANT, {"Content-Type": JSON}, 400, "malformed_body", id="msgpack, said to be JSON"),
+        pytest.param(b"\x90", {"Content-Type": MSGPACK}, 400, "malformed_body", id="a list"),
+        pytest.param(b"null", {"Content-Type": JSON}, 400, "malformed_body", id="null"),
+        pytest.param(b'{"want": "a"}', {"Content-Type": JSON}, 422, "invalid", id="another shape"),
+    ],
+)
+async def test_a_body_is_read_in_the_format_it_is_said_to_have(body, headers, status, code):
+    answer = await ask("POST", "/fetch", [body], headers)
+    assert answer.status == status
+    assert answer.json == {"want": ["a"]} if code is None else answer.json["code"] == code
+
+
+@on_the_shared_loop
+async def test_objects_in_json_are_base64_or_text():
+    sent = {
+        "objects": [{"object_id": "a", "content": "AP8=", "encoding": "base64"}, {"object_id": "b", "content": "ä"}]
+    }
+    answer = await ask("POST", "/objects", [json.dumps(sent).encode()], {"Content-Type": JSON, "Accept": MSGPACK})
+    assert answer.status == 200, answer.body
+    assert msgpack.unpackb(answer.body) == {"contents": [b"\x00\xff", "ä".encode()]}
+
+
+@on_the_shared_loop
+@pytest.mark.parametrize(
+    ("accept", "media"),
+    [
+        ("application/x-msgpack, application/json", MSGPACK),
+        (MSGPACK, MSGPACK),
+        (JSON, JSON),
+        ("*/*", JSON),
+        (None, JSON),
+    ],
+)
+async def test_a_reply_comes_in_the_format_asked_for(accept, media):
+    answer = await ask("GET", "/fine", headers={"Accept": accept} if accept else {})
+    assert answer.headers["content-type"] == media
+    if media == MSGPACK:
+        assert msgpack.unpackb(answer.body) == {"text": "häh", "bytes": b"\x00\xff"}
+    else:
+        assert answer.json == {"text": "häh", "bytes": "AP8="}
+
+
+# ── Who may ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+WHO = {"nobody": None, "stranger": Role.WRITE, "owner": Role.WRITE, "owner, to read": Role.READ}
+
+#                    nobody, stranger, owner, owner with a token to read
+MAY = {
+    ("public", "read"): (200, 200, 200, 200),
+    ("public", "write"): (401, 403, 200, 403),
+    ("private", "read"): (404, 404, 200, 200),
+    ("private", "write"): (401, 404, 200, 403),
+    ("deleted", "read"): (404, 404, 404, 404),
+    ("deleted", "write"): (401, 404, 404, 404),
+    ("absent", "read"): (404, 404, 200, 200),
+    ("absent", "write"): (401, 404, 200, 403),
+    ("not a name!", "read"): (404, 404, 404, 404),
+    ("not a name!", "write"): (401, 404, 404, 404),
+}
+"""An absent one is there for its owner, empty: the first write creates it."""
+
+
+async def prepared(opened: Stores, owner: str) -> None:
+    """The repositories of the table."""
+    for slug in ("public", "private", "deleted"):
+        visibility = Visibility.PRIVATE if slug == "private" else Visibility.PUBLIC
+        await opened.repos.born(Repo(owner, slug, visibility=visibility), 1)
+    await opened.repos.table.update(keys.repo(owner, "deleted"), {"deleted_at": 1})
+
+
+def as_who(who: str, owner: str) -> dict[str, str]:
+    scope = WHO[who]
+    if scope is None:
+        return {}
+    return {"Authorization": f"Bearer {hub.token('stranger' if who == 'stranger' else owner, scope=scope)}"}
+
+
+@on_the_shared_loop
+@pytest.mark.parametrize(("slug", "what"), MAY, ids=lambda value: value)
+async def test_who_may_do_what(opened, owner, slug, what):
+    await prepared(opened, owner)
+    answers = [await ask("GET", f"/{owner}/{slug}/{what}", headers=as_who(who, owner)) for who in WHO]
+    assert tuple(answer.status for answer in answers) == MAY[slug, what]
+
+
+@on_the_shared_loop
+async def test_private_deleted_and_absent_are_told_in_the_same_words(opened, owner):
+    await prepared(opened, owner)
+    for headers in ({}, as_who("stranger", owner)):
+        answers = [
+            await ask("GET", f"/{owner}/{slug}/read", headers=headers) for slug in ("private", "deleted", "absent")
+        ]
+        assert len({(answer.status, answer.body) for answer in answers}) == 1
+        assert {name for answer in answers for name in answer.headers} == set(answers[0].headers)
+
+
+@on_the_shared_loop
+async def test_a_bad_token_is_refused_where_none_is_needed(opened, owner):
+    await prepared(opened, owner)
+    answer = await ask("GET", f"/{owner}/public/read", headers={"Authorization": f"Bearer {TOKEN}"})
+    assert (answer.status, answer.headers["www-authenticate"]) == (401, "Bearer")
+
+
+@on_the_shared_loop
+async def test_a_subject_is_an_owner_or_an_address_and_never_what_a_header_claims(opened, owner, configured):
+    configured.setenv("PIERIA_LIMIT_READ", "1")
+    await prepared(opened, owner)
+    url = f"/{owner}/public/read"
+    here = {"client": (f"{owner}.example", 1)}
+    statuses = [
+        (await ask("GET", url, headers={"X-Forwarded-For": f"198.51.100.{n}"}, scope=here)).status for n in range(3)
+    ]
+    assert statuses.count(429) >= 1
+    assert (await ask("GET", url, headers=as_who("owner", owner), scope=here)).status == 200
+    assert (await ask("GET", url, scope={"client": (f"{owner}.elsewhere", 1)})).status == 200
+
+
+# ── As a Lambda function ────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_loop_that_somebody_else_ended_does_not_stop_the_handler():
+    """`asyncio.run` leaves a thread without a current loop; the handler brings its own and keeps it."""
+    handler = http.lambda_handler(app)
+    replies: list[Any] = []
+
+    def container() -> None:
+        for _ in range(2):
+            asyncio.run(asyncio.sleep(0))
+            replies.append(handler(hub.event("GET", "/fine", headers={"accept": MSGPACK}), None))
+        asyncio.get_event_loop_policy().get_event_loop().close()
+
+    thread = threading.Thread(target=container)
+    thread.start()
+    thread.join()
+    assert [reply["statusCode"] for reply in replies] == [200, 200]
+    assert all(reply["isBase64Encoded"] for reply in replies)
+
+
+def test_the_platforms_request_id_comes_through_the_adapter():
+    event = hub.event("GET", "/nothing")
+    reply = http.lambda_handler(app)(event, None)
+    assert reply["headers"]["x-request-id"] == event["requestContext"]["requestId"]

@@ -1,0 +1,118 @@
+"""The environment, read once; a complaint names variables and never a secret."""
+
+import json
+import traceback
+
+import pytest
+from pydantic import ValidationError
+
+from shared import settings
+from shared.settings import Settings
+
+REQUIRED = ["PIERIA_HUB_TABLE", "PIERIA_COUNTER_TABLE", "PIERIA_BUCKET", "PIERIA_SIGNING_KEYS"]
+SECRET = "hunter2-hunter2-hunter2-hunter2-"
+
+
+def complaint() -> str:
+    """What a log would show of the failure to load."""
+    with pytest.raises(ValidationError) as refused:
+        settings.load()
+    return "".join(traceback.format_exception(refused.value))
+
+
+def test_defaults(configured):
+    for name in ("PUSH_TO_CREATE", "LOG_LEVEL"):
+        configured.delenv(f"PIERIA_{name}", raising=False)
+    loaded = settings.load()
+    assert (loaded.hub_table, loaded.counter_table, loaded.bucket) == ("hub", "counters", "pieria-bytes")
+    assert list(loaded.signing_keys) == ["old", "new"]
+    assert (loaded.limit_push, loaded.limit_fetch, loaded.limit_read, loaded.limit_upload) == (30, 120, 120, 600)
+    assert loaded.push_to_create is False
+    assert loaded.max_body_bytes == 64 * 1024 * 1024
+    assert loaded.log_level == "INFO"
+
+
+def test_every_field_has_its_variable(configured):
+    values = {
+        "hub_table": "h",
+        "counter_table": "c",
+        "bucket": "b",
+        "signing_keys": {"k": "s" * 32},
+        "push_to_create": True,
+        "limit_push": 1,
+        "limit_fetch": 2,
+        "limit_read": 3,
+        "limit_upload": 4,
+        "max_body_bytes": 5,
+        "log_level": "DEBUG",
+    }
+    assert values.keys() == Settings.model_fields.keys()
+    for name, value in values.items():
+        configured.setenv(f"PIERIA_{name.upper()}", json.dumps(value) if isinstance(value, dict) else str(value))
+    assert settings.load().model_dump() == values
+
+
+def test_it_is_read_once(configured):
+    first = settings.load()
+    configured.setenv("PIERIA_BUCKET", "other")
+    assert settings.load() is first
+
+
+def test_it_cannot_be_changed():
+    with pytest.raises(ValidationError):
+        settings.load().bucket = "other"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("missing", REQUIRED)
+def test_a_missing_variable_is_named(configured, missing):
+    configured.delenv(missing)
+    told = complaint()
+    assert missing.removeprefix("PIERIA_").lower() in told
+    assert "Field required" in told
+
+
+def test_all_missing_variables_are_named_at_once(configured):
+    for missing in REQUIRED:
+        configured.delenv(missing)
+    told = complaint()
+    assert all(missing.removeprefix("PIERIA_").lower() in told for missing in REQUIRED)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("LIMIT_PUSH", "0"),
+        ("LIMIT_FETCH", "-1"),
+        ("LIMIT_READ", "many"),
+        ("LIMIT_UPLOAD", "1.5"),
+        ("MAX_BODY_BYTES", "0"),
+        ("PUSH_TO_CREATE", "maybe"),
+    ],
+)
+def test_a_wrong_variable_is_named(configured, name, value):
+    configured.setenv(f"PIERIA_{name}", value)
+    assert name.lower() in complaint()
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        pytest.param(SECRET, id="the bare secret"),
+        pytest.param(f'{{"new": "{SECRET}"', id="JSON cut short"),
+        pytest.param(f'["{SECRET}"]', id="a list"),
+        pytest.param(f'{{"new": ["{SECRET}"]}}', id="a list of secrets under one key"),
+        pytest.param(f'{{"new": {{"secret": "{SECRET}"}}}}', id="a map under a key"),
+        pytest.param(f'"{SECRET}"', id="a JSON text"),
+    ],
+)
+def test_a_complaint_about_the_keys_does_not_print_them(configured, keys):
+    configured.setenv("PIERIA_SIGNING_KEYS", keys)
+    told = complaint()
+    assert "signing_keys" in told
+    assert "hunter2" not in told
+
+
+def test_a_complaint_about_something_else_does_not_print_the_keys(configured):
+    configured.setenv("PIERIA_SIGNING_KEYS", json.dumps({"new": SECRET}))
+    configured.delenv("PIERIA_BUCKET")
+    assert "hunter2" not in complaint()

@@ -1,0 +1,132 @@
+"""Shapes are strict, unknown keys are no matter, and too much is said to be too much."""
+
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from shared import wire
+from shared.errors import TooLarge, Unprocessable
+
+A = "a" * 64
+
+EMPTY_BUNDLE: dict[str, Any] = {"commits": [], "snapshots": [], "objects": [], "branch_heads": {}}
+
+
+@pytest.mark.parametrize(
+    ("shape", "value", "expected"),
+    [
+        (wire.FilterObjects, {}, {"object_ids": []}),
+        (wire.Presign, {}, {"object_ids": [], "direction": "put", "ttl_seconds": 3600}),
+        (wire.PushObjects, {}, {"objects": []}),
+        (wire.Negotiate, {}, {"want": [], "have": []}),
+        (wire.Fetch, {}, {"want": [], "have": []}),
+        (wire.Push, {"bundle": {}, "branch": "main"}, {"bundle": EMPTY_BUNDLE, "branch": "main", "force": False}),
+    ],
+)
+def test_what_is_left_out_is_empty(shape, value, expected):
+    assert wire.parse(shape, value).model_dump() == expected
+
+
+@pytest.mark.parametrize(
+    ("shape", "value"),
+    [
+        (wire.Fetch, {"want": [A], "have": [], "depth": 1}),
+        (wire.Push, {"bundle": {"tags": []}, "branch": "main", "force": True, "dry_run": 1}),
+        (wire.PushObjects, {"objects": [{"object_id": "a", "content": b"", "path": "x"}]}),
+        (wire.Presign, {"object_ids": [A], "direction": "put", "ttl_seconds": 30}),
+    ],
+)
+def test_unknown_keys_are_ignored(shape, value):
+    kept = wire.parse(shape, value).model_dump()
+    assert not kept.keys() & {"depth", "dry_run"}
+    assert "path" not in str(kept)
+    assert "tags" not in kept.get("bundle", {})
+
+
+def test_unknown_keys_of_a_record_are_kept():
+    sent = {"bundle": {"commits": [{"unheard_of": 1}], "snapshots": [{"x": b""}]}, "branch": "main"}
+    parsed = wire.parse(wire.Push, sent)
+    assert parsed.bundle.commits == [{"unheard_of": 1}]
+    assert parsed.bundle.snapshots == [{"x": b""}]
+
+
+@pytest.mark.parametrize(
+    ("shape", "value", "where"),
+    [
+        pytest.param(wire.Fetch, {"want": "a"}, "want", id="a text for a list"),
+        pytest.param(wire.Fetch, {"want": [5]}, "want.0", id="a number for an id"),
+        pytest.param(wire.Fetch, {"want": [b"a"]}, "want.0", id="bytes for an id"),
+        pytest.param(wire.Fetch, {"want": None}, "want", id="nothing for a list"),
+        pytest.param(wire.Push, {"branch": "main"}, "bundle", id="no bundle"),
+        pytest.param(wire.Push, {"bundle": {}}, "branch", id="no branch"),
+        pytest.param(wire.Push, {"bundle": {}, "branch": "m", "force": "true"}, "force", id="a text for a flag"),
+        pytest.param(wire.Push, {"bundle": {}, "branch": "m", "force": 1}, "force", id="a number for a flag"),
+        pytest.param(wire.Push, {"bundle": [], "branch": "m"}, "bundle", id="a list for a bundle"),
+        pytest.param(
+            wire.Push, {"bundle": {"commits": [5]}, "branch": "m"}, "bundle.commits.0", id="a number for a record"
+        ),
+        pytest.param(wire.PushObjects, {"objects": [{"object_id": "a"}]}, "objects.0.content", id="no content"),
+        pytest.param(
+            wire.PushObjects,
+            {"objects": [{"object_id": "a", "content": "x"}]},
+            "objects.0.content",
+            id="text for bytes",
+        ),
+        pytest.param(wire.Presign, {"direction": "get"}, "direction", id="a direction that is not offered"),
+        pytest.param(wire.Presign, {"ttl_seconds": 29}, "ttl_seconds", id="too short a life"),
+        pytest.param(wire.Presign, {"ttl_seconds": 3601}, "ttl_seconds", id="too long a life"),
+        pytest.param(wire.Presign, {"ttl_seconds": 60.0}, "ttl_seconds", id="a fraction for seconds"),
+    ],
+)
+def test_another_shape_is_refused_saying_where(shape, value, where):
+    with pytest.raises(Unprocessable, match=f"^the body, at {where}: "):
+        wire.parse(shape, value)
+
+
+@pytest.mark.parametrize(
+    ("shape", "key", "limit", "item"),
+    [
+        (wire.FilterObjects, "object_ids", wire.FILTER_IDS, A),
+        (wire.Presign, "object_ids", wire.PRESIGN_IDS, A),
+        (wire.PushObjects, "objects", wire.OBJECTS, {"object_id": "a", "content": b""}),
+        (wire.Negotiate, "want", wire.NEGOTIATE_IDS, A),
+        (wire.Negotiate, "have", wire.NEGOTIATE_IDS, A),
+        (wire.Fetch, "want", wire.WANTS, A),
+        (wire.Fetch, "have", wire.HAVES, A),
+        (wire.WireBundle, "commits", wire.COMMITS, {}),
+        (wire.WireBundle, "snapshots", wire.SNAPSHOTS, {}),
+        (wire.WireBundle, "objects", wire.OBJECTS, {"object_id": "a", "content": b""}),
+    ],
+    ids=lambda value: value.__name__ if isinstance(value, type) else None,
+)
+def test_lists_have_limits(shape, key, limit, item):
+    assert len(getattr(wire.parse(shape, {key: [item] * limit}), key)) == limit
+    with pytest.raises(TooLarge, match=f"at {key}: .*at most {limit} items") as refused:
+        wire.parse(shape, {key: [item] * (limit + 1)})
+    assert refused.value.status == 413
+
+
+def test_a_manifest_has_a_limit():
+    manifest = {str(n): A for n in range(wire.MANIFEST_ENTRIES + 1)}
+    with pytest.raises(TooLarge, match="a snapshot, at manifest"):
+        wire.parse(wire.SnapshotRecord, {"snapshot_id": "s", "manifest": manifest}, "a snapshot")
+
+
+def test_a_complaint_does_not_repeat_what_was_sent():
+    with pytest.raises(Unprocessable) as refused:
+        wire.parse(wire.Fetch, {"want": [{"password": "hunter2"}]})
+    assert "hunter2" not in refused.value.message
+
+
+def test_a_complaint_about_a_hostile_key_is_short():
+    with pytest.raises(Unprocessable) as refused:
+        wire.parse(wire.CommitRecord, {"commit_id": "c", "metadata": {"k" * 10_000: 5}})
+    assert len(refused.value.message) < 200
+
+
+@pytest.mark.parametrize("shape", [wire.Fetch, wire.Push, wire.CommitRecord, wire.SnapshotRecord])
+@pytest.mark.parametrize("value", [None, 5, True, "x", b"", []], ids=repr)
+def test_what_is_no_map_is_refused(shape: type[BaseModel], value):
+    with pytest.raises(Unprocessable):
+        wire.parse(shape, value)

@@ -1,0 +1,333 @@
+"""What each operation may cost: AWS calls, and how many of them may have to wait for one another.
+
+The table below is the promise; every test measures one request to one Lambda handler against it. What goes
+before the measured request (a history, its branches) is the scenery, and is not counted.
+"""
+
+import asyncio
+import functools
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import boto3
+import pytest
+
+from bench import history as bench_history
+from bench.meter import Meter
+from infra import stack
+from shared import ids, stores
+from shared.metadata import keys
+from tests import builders as hub
+from tests.builders import Answer, History, Record
+
+BUDGETS = {
+    # operation                                                              calls, longest chain
+    "GET refs, 1,000 branches":                                                 (4, 2),
+    "filter-objects, 500 ids":                                                  (8, 2),
+    "push/objects, 50 objects of 4 KiB":                                        (6, 4),
+    "push/objects, 400 objects":                                               (25, 4),
+    "push, 1 commit, nothing else":                                             (9, 5),
+    "push, 1 commit, 1 snapshot of 10 files, objects already there":           (13, 7),
+    "push, 1 commit, 1 snapshot of 400 files, objects already there":          (13, 7),
+    "fetch, 1-commit delta":                                                   (10, 7),
+    "fetch, whole chain of 5,000 commits":                                     (14, 9),
+    "clone, 250 commits, 2,400 objects pushed in 6 chunks":                    (60, 9),
+    "negotiate, 64 haves":                                                      (6, 3),
+    "a refused push":                                                           (6, 3),
+}  # fmt: skip
+
+DEPTHS = (10, 100, 1000)
+CROWD = 200
+"""Branches that are none of a reader's business."""
+OBJECT_BYTES = 4096
+
+
+@dataclass(frozen=True)
+class Cost:
+    """One measured request beside what it may cost."""
+
+    operation: str
+    case: str
+    calls: int
+    chain: int
+    by_operation: dict[str, int]
+
+    @property
+    def is_within_budget(self) -> bool:
+        calls, chain = BUDGETS[self.operation]
+        return self.calls <= calls and self.chain <= chain
+
+    def __str__(self) -> str:
+        calls, chain = BUDGETS[self.operation]
+        verdict = "ok  " if self.is_within_budget else "OVER"
+        name = f"{self.operation}{', ' if self.case else ''}{self.case}"
+        made = ", ".join(f"{n} {call.partition('.')[2]}" for call, n in sorted(self.by_operation.items()))
+        return f"{verdict} {name:<86}{f'{self.calls} ({self.chain})':>10}{f'{calls} ({chain})':>10}   {made}"
+
+
+def table(costs: Iterable[Cost]) -> str:
+    """Measured beside allowed, for a failure to print."""
+    return "\n".join([f"\n     {'operation':<86}{'measured':>10}{'budget':>10}   calls", *map(str, costs)])
+
+
+def measure(operation: str, request: Callable[[], Answer], case: str = "", status: int = 200) -> Cost:
+    """Send the one request, which must be answered with this status. What it cost is also printed, for `pytest -rP`."""
+    with Meter() as meter:
+        answer = request()
+    assert answer.status == status, answer.body[:400]
+    cost = Cost(operation, case, meter.calls, meter.longest_chain(), dict(meter.by_operation()))
+    print(cost)
+    return cost
+
+
+# ── Scenery ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def contents(count: int, salt: str = "") -> dict[str, bytes]:
+    """So many different objects of 4 KiB, by id."""
+    made = (f"{salt} {n} ".encode().ljust(OBJECT_BYTES, b".") for n in range(count))
+    return {ids.object_id(content): content for content in made}
+
+
+def line(length: int, files: int = 10) -> History:
+    """Commits 1 … length, each the parent of the next, each changing one file of so many."""
+    history, manifest = History(), dict[str, str]()
+    for number in range(1, length + 1):
+        content = f"version {number}".encode()
+        manifest |= {f"part-{number % files}.mid": ids.object_id(content)}
+        history.objects[ids.object_id(content)] = content
+        history.snapshots[number] = hub.snapshot(manifest)
+        parents = [history[number - 1]] if number > 1 else []
+        history.commits[number] = hub.commit(f"take {number}", parents, history.snapshots[number]["snapshot_id"])
+    return history
+
+
+def pushed(owner: str, slug: str, bundle: Record, branch: str = "main") -> None:
+    answer = hub.push(owner, slug, bundle, branch=branch)
+    assert answer.status == 200, answer.body
+
+
+def upload(owner: str, slug: str, objects: dict[str, bytes]) -> Answer:
+    """POST push/objects."""
+    sent = [{"object_id": i, "content": content} for i, content in objects.items()]
+    return hub.call("push_objects", owner, slug, {"objects": sent}, by=owner)
+
+
+def crowd(owner: str, slug: str, branches: int) -> None:
+    """So many more branches, all where `main` is: rows put beside its own, which is cheaper than pushing each."""
+
+    async def put() -> None:
+        opened = await stores.stores()
+        repo = await opened.repos.get(owner, slug)
+        assert repo
+        row = await opened.refs.table.get(keys.ref(repo.repo_id, "main"))
+        assert row
+        plain = {name: value for name, value in row.items() if name not in ("pk", "sk")}
+        await opened.refs.table.put([(keys.ref(repo.repo_id, f"agent-{n:04}"), plain) for n in range(branches)])
+
+    assert "main" in hub.heads(owner, slug, by=owner)
+    asyncio.get_event_loop().run_until_complete(put())
+    assert len(hub.heads(owner, slug, by=owner)) == branches + 1
+
+
+def unknown(count: int) -> list[str]:
+    """Commits that only the client has."""
+    return [ids.object_id(f"nobody pushed this: {n}".encode()) for n in range(count)]
+
+
+# ── Each operation by itself ────────────────────────────────────────────────────────────────────────────────
+
+
+def get_refs(owner: str) -> Callable[[], Answer]:
+    pushed(owner, "song", hub.graph("1").bundle())
+    crowd(owner, "song", 999)
+    return lambda: hub.call("refs", owner, "song", by=owner)
+
+
+def filter_500(owner: str) -> Callable[[], Answer]:
+    known = contents(250)
+    assert upload(owner, "song", known).value == {"stored": 250, "skipped": 0}
+    asked = [*known, *contents(250, "new")]
+    return lambda: hub.call("filter_objects", owner, "song", {"object_ids": asked}, by=owner)
+
+
+def upload_many(count: int, owner: str) -> Callable[[], Answer]:
+    pushed(owner, "song", hub.graph("1").bundle())
+    return lambda: upload(owner, "song", contents(count))
+
+
+def push_bare(owner: str) -> Callable[[], Answer]:
+    history = hub.graph("1; 2:1", files=False)
+    pushed(owner, "song", history.bundle([1]))
+    return lambda: hub.push(owner, "song", history.bundle([2]))
+
+
+def push_after_upload(files: int, owner: str) -> Callable[[], Answer]:
+    """One file of many changed; its new bytes were sent ahead, as the stock client does."""
+    before, after = contents(files), contents(1, "changed")
+    old = {f"song/part_{n:03}.mid": object_id for n, object_id in enumerate(before)}
+    new = old | {"song/part_000.mid": next(iter(after))}
+    snapshots = hub.snapshot(old), hub.snapshot(new)
+    root = hub.commit("root", [], snapshots[0]["snapshot_id"])
+    child = hub.commit("child", [root["commit_id"]], snapshots[1]["snapshot_id"])
+    assert upload(owner, "song", before).status == 200
+    pushed(owner, "song", {"commits": [root], "snapshots": [snapshots[0]], "objects": []})
+    assert upload(owner, "song", after).value == {"stored": 1, "skipped": 0}
+    return lambda: hub.push(owner, "song", {"commits": [child], "snapshots": [snapshots[1]], "objects": []})
+
+
+def fetch_chain(owner: str) -> Callable[[], Answer]:
+    history = bench_history.chain(1, 5000)
+    pushed(owner, "song", {"commits": list(history.commits), "snapshots": [], "objects": []})
+
+    def fetch() -> Answer:
+        answer = hub.fetch(owner, "song", [history.head], by=owner)
+        assert len(hub.fetched_ids(answer)[0]) == 5000
+        return answer
+
+    return fetch
+
+
+def clone(owner: str) -> Callable[[], Answer]:
+    history = bench_history.generate(1)
+    objects = sorted(history.objects.items())
+    for start in range(0, len(objects), 400):
+        assert upload(owner, "song", dict(objects[start : start + 400])).status == 200
+    pushed(owner, "song", {"commits": list(history.commits), "snapshots": list(history.snapshots), "objects": []})
+
+    def whole() -> Answer:
+        answer = hub.fetch(owner, "song", [history.head], by=owner)
+        commits, _, objects = hub.fetched_ids(answer)
+        assert (len(commits), len(objects)) == (250, 2400)
+        return answer
+
+    return whole
+
+
+OPERATIONS: dict[str, Callable[[str], Callable[[], Answer]]] = {
+    "GET refs, 1,000 branches": get_refs,
+    "filter-objects, 500 ids": filter_500,
+    "push/objects, 50 objects of 4 KiB": functools.partial(upload_many, 50),
+    "push/objects, 400 objects": functools.partial(upload_many, 400),
+    "push, 1 commit, nothing else": push_bare,
+    "push, 1 commit, 1 snapshot of 10 files, objects already there": functools.partial(push_after_upload, 10),
+    "push, 1 commit, 1 snapshot of 400 files, objects already there": functools.partial(push_after_upload, 400),
+    "fetch, whole chain of 5,000 commits": fetch_chain,
+    "clone, 250 commits, 2,400 objects pushed in 6 chunks": clone,
+}
+"""What sets the scene for an owner and returns the one request to measure."""
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_an_operation_stays_within_its_budget(operation, owner):
+    cost = measure(operation, OPERATIONS[operation](owner))
+    assert cost.is_within_budget, table([cost])
+
+
+# ── A difference costs what it is, not what it hangs from ───────────────────────────────────────────────────
+#
+#     1 ── 2 ── … ── depth−1 ── depth        main, and 200 other branches
+#     └── the client has these ──┘
+
+
+def test_a_one_commit_delta_costs_the_same_at_any_depth_with_any_haves_beside_any_branches():
+    costs = []
+    for depth in DEPTHS:
+        owner, history = f"depth{depth}", line(depth)
+        pushed(owner, "song", history.bundle())
+        local = [history[n] for n in range(1, depth)]
+        haves = {"its parent": local[-1:], "all": local}
+        if depth == DEPTHS[-1]:
+            haves["all and others, 5,000"] = local + unknown(5000 - len(local))
+        for others in (0, CROWD):
+            if others:
+                crowd(owner, "song", others)
+            for name, have in haves.items():
+
+                def delta(owner: str = owner, history: History = history, depth: int = depth, have=have) -> Answer:
+                    answer = hub.fetch(owner, "song", [history[depth]], have, by=owner)
+                    commits, snapshots, objects = hub.fetched_ids(answer)
+                    assert (commits, len(snapshots), len(objects)) == ({history[depth]}, 1, 1)
+                    return answer
+
+                case = f"1 of {depth:,} commits, have {name}, {others} other branches"
+                costs.append(measure("fetch, 1-commit delta", delta, case))
+    assert all(cost.is_within_budget for cost in costs), table(costs)
+    assert len({(cost.calls, cost.chain) for cost in costs}) == 1, table(costs)
+
+
+def test_negotiation_costs_the_same_at_any_depth():
+    costs = []
+    for depth in DEPTHS:
+        owner, history = f"talk{depth}", line(depth)
+        pushed(owner, "song", history.bundle())
+        newest, oldest = [history[n] for n in range(1, depth)][-64:], [history[n] for n in range(1, depth)][:64]
+        offers = {
+            "1 have": newest[-1:],
+            "the newest": newest + unknown(64 - len(newest)),
+            "the oldest": oldest + unknown(64 - len(oldest)),
+        }
+        for others in (0, CROWD):
+            if others:
+                crowd(owner, "song", others)
+            for name, have in offers.items():
+
+                def talk(owner: str = owner, history: History = history, depth: int = depth, have=have) -> Answer:
+                    answer = hub.call("negotiate", owner, "song", {"want": [history[depth]], "have": have}, by=owner)
+                    assert answer.value["ready"] is True
+                    return answer
+
+                case = f"{name} of {depth:,} commits, {others} other branches"
+                costs.append(measure("negotiate, 64 haves", talk, case))
+    assert all(cost.is_within_budget for cost in costs), table(costs)
+    assert len({(cost.calls, cost.chain) for cost in costs}) == 1, table(costs)
+
+
+# ── A refused push: told early, and nothing is written ──────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def empty_hub(aws, owner, configured) -> Callable[[], Any]:
+    """A hub of its own for one test. Returns a look at everything that lasts in it: its rows and its bytes."""
+    names = {"HubTable": f"hub-{owner}", "CounterTable": f"counters-{owner}", "Bucket": f"bytes-{owner}"}
+    stack.create(aws.url, names)
+    for variable, logical_id in (("HUB_TABLE", "HubTable"), ("COUNTER_TABLE", "CounterTable"), ("BUCKET", "Bucket")):
+        configured.setenv(f"PIERIA_{variable}", names[logical_id])
+    dynamodb, s3 = boto3.client("dynamodb"), boto3.client("s3")
+
+    def everything() -> Any:
+        pages = dynamodb.get_paginator("scan").paginate(TableName=names["HubTable"])
+        rows = [item for page in pages for item in page["Items"]]
+        listed = [o for page in s3.get_paginator("list_objects_v2").paginate(Bucket=names["Bucket"])
+                  for o in page.get("Contents", [])]  # fmt: skip
+        rows.sort(key=lambda row: (row["pk"]["S"], row["sk"]["S"]))
+        return rows, [(o["Key"], o["ETag"], o["LastModified"]) for o in listed]
+
+    return everything
+
+
+REFUSED = {
+    # drawing, what main holds, what a branch `other` holds, what is pushed to main and refused
+    "the loser of a race: 3 beside the head 2":       ("1; 2:1; 3:1", [1, 2], [], [3]),
+    "a rewind: 1 again, behind the head 3":           ("1; 2:1; 3:2", [1, 2, 3], [], [1]),
+    "another history: 3 has nothing to do with 2":    ("1; 2:1; 3", [1, 2], [], [3]),
+    "a longer line: 9 on a stored one beside 2":      ("1; 2:1; 3:1; 4:3; 5:4; 6:5; 7:6; 8:7; 9:8",
+                                                       [1, 2], [1, 3, 4, 5, 6, 7, 8], [9]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_refused_push_is_cheap_and_writes_nothing(case, owner, empty_hub):
+    drawing, main, other, refused = REFUSED[case]
+    history = hub.graph(drawing)
+    pushed(owner, "song", history.bundle(main))
+    if other:
+        pushed(owner, "song", history.bundle(other), branch="other")
+    before = empty_hub()
+    assert before[0] and before[1]
+
+    cost = measure("a refused push", lambda: hub.push(owner, "song", history.bundle(refused)), case, status=409)
+
+    assert empty_hub() == before
+    assert cost.is_within_budget, table([cost])

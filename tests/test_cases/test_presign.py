@@ -1,0 +1,204 @@
+"""Group 4: POST presign, and what becomes of that which is put there."""
+
+import hashlib
+import http.client
+import urllib.parse
+
+import pytest
+
+from tests.builders import blob, call, fetch, push
+from tests.test_cases.fixtures import (
+    O1,
+    O2,
+    O3,
+    UNKNOWN,
+    assert_absent,
+    assert_accepted,
+    assert_hidden,
+    assert_refused,
+    case,
+    missing,
+    no_ids,
+    on_manifest,
+    upload,
+)
+
+LARGE = bytes(range(256)) * 280
+"""70 KB: above what the stock client sends inline."""
+LARGE_ID = hashlib.sha256(LARGE).hexdigest()
+
+
+def ask(owner, object_ids, *, slug="song", by=None, **more):
+    return call("presign", owner, slug, {"object_ids": object_ids, "direction": "put"} | more, by=by or owner)
+
+
+def url_for(owner, object_id):
+    """Where this object may be put."""
+    url: str = assert_accepted(ask(owner, [object_id]))["presigned"][object_id]
+    return url
+
+
+def put(url, content):
+    """The status of a PUT as the stock client makes it: no redirect is followed, no header is chosen."""
+    place = urllib.parse.urlsplit(url)
+    connection = http.client.HTTPConnection(str(place.hostname), place.port, timeout=30)
+    try:
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        connection.request("PUT", f"{place.path}?{place.query}", content, headers)
+        reply = connection.getresponse()
+        reply.read()
+        return reply.status
+    finally:
+        connection.close()
+
+
+def tree(*, name="large.bin"):
+    """A push of one commit on the large object, which is not in it."""
+    return on_manifest({name: LARGE_ID}) | {"objects": []}
+
+
+def content_of(owner, head):
+    """The large object, as a clone receives it."""
+    (found,) = assert_accepted(fetch(owner, "song", [head], by=owner))["objects"]
+    assert found["object_id"] == LARGE_ID
+    return found["content"]
+
+
+def test_P01_every_object_gets_a_url_or_is_to_come_inline(owner):
+    reply = assert_accepted(ask(owner, [O1, O2]))
+    assert set(reply) == {"presigned", "inline"}
+    assert set(reply["presigned"]) | set(reply["inline"]) == {O1, O2}
+    for url in reply["presigned"].values():
+        place = urllib.parse.urlsplit(url)
+        assert place.scheme == "https" or place.hostname == "127.0.0.1"
+
+
+def test_P01_what_cannot_prove_itself_is_to_come_inline(owner):
+    reply = assert_accepted(ask(owner, [O1, "opaque-1"]))
+    assert (set(reply["presigned"]), reply["inline"]) == ({O1}, ["opaque-1"])
+
+
+def test_P01_nothing_asked_nothing_given(owner):
+    assert assert_accepted(ask(owner, [])) == {"presigned": {}, "inline": []}
+
+
+def test_P02_a_url_takes_a_put_with_the_stock_clients_headers(owner):
+    assert put(url_for(owner, LARGE_ID), LARGE) in (200, 201, 204)
+
+
+def test_P02_a_url_is_signed_for_its_host_alone(owner):
+    query = urllib.parse.parse_qs(urllib.parse.urlsplit(url_for(owner, LARGE_ID)).query)
+    assert query["X-Amz-Algorithm"] == ["AWS4-HMAC-SHA256"]
+    assert query["X-Amz-SignedHeaders"] == ["host"]
+
+
+def test_P03_a_presigned_object_is_pushed_and_cloned(owner):
+    assert missing(owner, "song", LARGE_ID) == {LARGE_ID}
+    put(url_for(owner, LARGE_ID), LARGE)
+    sent = tree()
+    assert_accepted(push(owner, "song", sent))
+    assert content_of(owner, sent["commits"][0]["commit_id"]) == LARGE
+    assert missing(owner, "song", LARGE_ID) == set()
+
+
+def test_P04_wrong_bytes_are_found_out_by_the_push_and_repaired_by_another_put(owner):
+    url = url_for(owner, LARGE_ID)
+    put(url, LARGE + b"!")
+    assert_refused(push(owner, "song", tree()), 422, "hash_mismatch", naming=[LARGE_ID])
+    assert missing(owner, "song", LARGE_ID) == {LARGE_ID}
+    put(url, LARGE)
+    sent = tree()
+    assert_accepted(push(owner, "song", sent))
+    assert content_of(owner, sent["commits"][0]["commit_id"]) == LARGE
+
+
+def test_P04_wrong_bytes_are_repaired_by_sending_the_object_inline(owner):
+    put(url_for(owner, LARGE_ID), b"wrong")
+    sent = tree() | {"objects": [blob(LARGE)]}
+    assert_accepted(push(owner, "song", sent))
+    assert content_of(owner, sent["commits"][0]["commit_id"]) == LARGE
+
+
+def test_P05_what_was_never_put_cannot_be_pushed(owner):
+    url_for(owner, LARGE_ID)
+    assert_refused(push(owner, "song", tree()), 422, "missing_reference", naming=[LARGE_ID])
+    assert missing(owner, "song", LARGE_ID) == {LARGE_ID}
+
+
+def test_P06_a_url_that_is_still_good_cannot_change_what_was_accepted(owner):
+    url = url_for(owner, LARGE_ID)
+    put(url, LARGE)
+    sent = tree()
+    assert_accepted(push(owner, "song", sent))
+    assert put(url, b"evil") in (200, 403)
+    assert content_of(owner, sent["commits"][0]["commit_id"]) == LARGE
+    again = tree(name="renamed.bin")
+    assert_accepted(push(owner, "song", again, branch="again"))
+    assert content_of(owner, again["commits"][0]["commit_id"]) == LARGE
+
+
+def test_P06_a_put_is_for_one_repository(owner):
+    put(url_for(owner, LARGE_ID), LARGE)
+    assert_refused(push(owner, "other", tree()), 422, "missing_reference", naming=[LARGE_ID])
+
+
+@pytest.mark.parametrize("direction", [case("P07", word, word) for word in ("get", "put", "zzz")])
+def test_who_may_not_read_gets_no_url(estate, stranger, direction):
+    assert_hidden(estate, "presign", {"object_ids": [O1], "direction": direction}, by=stranger)
+
+
+def test_P07_what_is_deleted_takes_nothing_from_its_owner_either(estate):
+    assert_absent(ask(estate, [O1], slug="gone", by=estate))
+
+
+@pytest.mark.parametrize(
+    "direction",
+    [case("P08", f"{word}", word) for word in ("zzz", "get", "PUT", "", None, 1)],
+)
+def test_a_direction_other_than_put_is_refused(estate, direction):
+    for slug in ("pub", "priv"):
+        assert_refused(ask(estate, [O1], slug=slug, by=estate, direction=direction), 422, naming=["direction"])
+
+
+@pytest.mark.parametrize("direction", [case("P09", word, word) for word in ("put", "get")])
+def test_who_may_only_read_gets_no_url(estate, stranger, direction):
+    assert_refused(ask(estate, [O1], slug="pub", by=stranger, direction=direction), 403, "forbidden")
+
+
+def test_P09_without_a_token_there_is_no_url(estate, address):
+    for slug in ("pub", "priv", "gone", "none"):
+        answer = call("presign", estate, slug, {"object_ids": [O1]}, source_ip=address)
+        assert_refused(answer, 401, "unauthorized")
+
+
+@pytest.mark.parametrize(
+    ("asked", "seconds"),
+    [
+        case("P10", "an hour unless told otherwise", {}, 3_600),
+        case("P10", "the shortest", {"ttl_seconds": 30}, 30),
+        case("P10", "the longest", {"ttl_seconds": 3_600}, 3_600),
+    ],
+)
+def test_a_url_is_good_for_as_long_as_asked(owner, asked, seconds):
+    url = assert_accepted(call("presign", owner, "song", {"object_ids": [O1]} | asked, by=owner))["presigned"][O1]
+    assert urllib.parse.parse_qs(urllib.parse.urlsplit(url).query)["X-Amz-Expires"] == [str(seconds)]
+
+
+@pytest.mark.parametrize("ttl", [case("P10", repr(ttl), ttl) for ttl in (29, 3_601, 0, -1, 2**63, "300", 300.0, None)])
+def test_no_url_is_good_for_a_time_out_of_range(owner, ttl):
+    assert_refused(ask(owner, [O1], ttl_seconds=ttl), 422, naming=["ttl_seconds"])
+
+
+@pytest.mark.parametrize("object_id", no_ids("P11"))
+def test_what_is_no_id_gets_no_url(owner, object_id):
+    assert_refused(ask(owner, [O1, object_id]), 422)
+
+
+def test_P11_more_ids_than_the_limit_are_refused_with_the_limit(owner):
+    assert_refused(ask(owner, [UNKNOWN] * 10_001), 413, "too_large", naming=[10_000])
+
+
+def test_P11_what_is_stored_already_may_be_put_again(owner):
+    upload(owner, "song", O3)
+    assert put(url_for(owner, O3), b"third\n") == 200
+    assert missing(owner, "song", O3) == set()
