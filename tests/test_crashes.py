@@ -226,6 +226,36 @@ def test_what_a_crash_left_behind_is_in_nobodys_way(owner):
     assert number > 8, "a push makes more calls than that: the faults did not strike"
 
 
+#     1 ── 2      cut off; the thirty files of 2 came along, more than fit into one batch of rows
+#     └── 3       the same files again, on a branch of its own, by somebody who sends none of them
+
+
+@pytest.mark.parametrize("kind", [Fault.DIES_AFTER, Fault.DIES_BEFORE], ids=["dies_after", "dies_before"])
+def test_a_snapshot_left_behind_is_leant_on_only_if_its_objects_are_there(kind, owner):
+    for number in itertools.count(1):
+        name, history = f"{owner}-{number}", hub.graph("1")
+        _pushed(name, history.bundle())
+        files = {f"{n}.mid": f"file {n}".encode() for n in range(30)}
+        history.objects |= {ids.object_id(content): content for content in files.values()}
+        history.snapshots[2] = hub.snapshot({path: ids.object_id(content) for path, content in files.items()})
+        history.snapshots[3] = history.snapshots[2]
+        snapshot_id = history.snapshots[2]["snapshot_id"]
+        history.commits[2] = hub.commit("thirty files", [history[1]], snapshot_id)
+        history.commits[3] = hub.commit("the same thirty", [history[1]], snapshot_id)
+        with fault(kind, number) as strike:
+            hub.push(name, "song", history.bundle([2]))
+        if not strike.call:
+            break
+        if kind is Fault.DIES_AFTER:
+            restart()
+
+        other = hub.push(name, "song", history.bundle([3], objects=False), branch="mine")
+        assert other.status in (200, 422), f"call {number}, {strike.call}: {other.status}"
+        assert ("mine" in whole_heads(name, history)) == (other.status == 200), f"call {number}, {strike.call}"
+
+    assert number > 8, "a push makes more calls than that: the faults did not strike"
+
+
 #     push/objects: [ small, small, large ]      two go into a pack, the third has a key of its own
 
 

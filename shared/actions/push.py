@@ -5,7 +5,8 @@
     3  fast-forward? against the ref just read            ├ nothing is written before all of this is decided
     4  where needed: a parent's manifest, new objects   ─┘
     5  one pack, large objects, uploads out of quarantine          crash here: bytes that nothing names
-    6  rows of objects, snapshots, and of commits in their lanes   crash here: rows that nothing reaches
+    6  rows of objects, then of snapshots, and of commits in       crash here: rows that nothing reaches
+       their lanes
     7  rows of commits by id: from here on they are `known`, and   crash here: known, whole, on no branch
        a note of the move that comes next
     8  the ref: compare-and-swap against what was read in 2        done
@@ -250,9 +251,14 @@ async def _write(
 
     async def put_rows() -> None:
         taken = {(Kind.OBJECT, upload.object_id): Location("", 0, upload.length) for upload in uploads}
+        objects = {key: at for key, at in locations.items() if key[0] is Kind.OBJECT}
+        if objects or taken:
+            await stores.index.put_locations(repo.repo_id, objects | taken)
+        # A snapshot is known once it has a row: whoever leans on it next does not ask for its objects again.
+        known_by_now = {key: at for key, at in locations.items() if key not in objects}
         await all_of(
             [
-                stores.index.put_locations(repo.repo_id, {**locations, **taken}),
+                stores.index.put_locations(repo.repo_id, known_by_now),
                 stores.commits.put(repo.repo_id, nodes.values(), now),
             ]
         )

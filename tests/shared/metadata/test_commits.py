@@ -126,7 +126,7 @@ async def test_the_first_writers_record_stays(commits, repo_id):
 
 async def test_many_rows_are_few_calls(commits, repo_id):
     client: Any = Watched(commits.table.client)
-    await Commits(replace(commits.table, client=client)).put(repo_id, line(60))
+    await Commits(replace(commits.table, client=client)).put(repo_id, line(60), 0)
     assert client.calls == {"batch_write_item": 3}
 
 
