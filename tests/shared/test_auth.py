@@ -109,7 +109,7 @@ BAD = [
     pytest.param(signed(claims(type=["access"])), id="a list of types"),
     pytest.param(signed(claims(aud="musehub")), id="another audience"),
     pytest.param(signed(claims(aud=["musehub"])), id="other audiences"),
-    pytest.param(signed(claims(scope="admin")), id="a scope that is not known"),
+    pytest.param(signed(claims(scope="root")), id="a scope that is not known"),
     pytest.param(signed(claims(scope=["write"])), id="a list of scopes"),
     pytest.param(signed(claims(sub=5)), id="a number for an owner"),
     pytest.param(signed(claims(sub="")), id="an empty owner"),

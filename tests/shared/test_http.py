@@ -13,7 +13,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from starlette.responses import StreamingResponse
 from starlette.types import Message
 
-from shared import errors, http, names, wire
+from shared import edge, errors, http, names, wire
 from shared.codec import JSON, MSGPACK
 from shared.errors import ApiError, RateLimited, TooLarge, Unavailable
 from shared.http import Access
@@ -340,7 +340,7 @@ async def test_a_body_nobody_looked_at_is_read_to_its_end_as_well(path):
 
 @on_the_shared_loop
 async def test_no_more_is_read_in_vain_than_the_limit(monkeypatch):
-    monkeypatch.setattr(http, "DRAIN_BYTES", 250)
+    monkeypatch.setattr(edge, "DRAIN_BYTES", 250)
     answer = await ask("POST", "/nothing", [b"x" * 100] * 50)
     assert answer.status == 404
     assert answer.order.count("receive") == 3

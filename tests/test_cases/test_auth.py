@@ -126,7 +126,7 @@ def test_A02_a_token_made_like_the_hubs_own_is_good(estate):
         case("A04", "without an id", {"jti": ...}),
         case("A04", "without a time of issue", {"iat": ...}),
         case("A04", "without a scope", {"scope": ...}),
-        case("A04", "of an unknown scope", {"scope": "admin"}),
+        case("A04", "of an unknown scope", {"scope": "root"}),
     ],
 )
 def test_a_token_that_is_not_good_is_refused_even_where_none_is_needed(estate, stranger, changes):

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import pytest
 
-from shared.errors import RepoNotFound
 from shared.metadata import keys
 from shared.metadata.repos import Repos
 from shared.model import Repo, Visibility
@@ -42,7 +41,7 @@ async def test_a_born_repository_is_found_as_it_was_made(repos, owner, changes):
     unborn = replace(Repo(owner, "song"), **changes)
     assert not unborn.is_born
     born = await repos.born(unborn, NOW)
-    assert born == replace(unborn, repo_id=born.repo_id)
+    assert born == replace(unborn, repo_id=born.repo_id, roster=born.repo_id, created_at=NOW)
     assert str(uuid.UUID(born.repo_id)) == born.repo_id
     assert await repos.get(owner, "song") == born
 
@@ -59,12 +58,14 @@ async def test_of_many_creators_one_wins_and_all_get_the_same(repos, owner):
     assert await repos.get(owner, "song") == born[0]
 
 
-async def test_a_deleted_repository_is_found_as_deleted_and_its_name_is_not_given_again(repos, owner):
+async def test_a_deleted_repository_is_found_as_deleted_and_its_name_is_free(repos, owner):
     born = await repos.born(Repo(owner, "song"), NOW)
     await repos.table.update(keys.repo(owner, "song"), {"deleted_at": NOW})
     assert await repos.get(owner, "song") == replace(born, deleted=True)
-    with pytest.raises(RepoNotFound):
-        await repos.born(Repo(owner, "song"), NOW)
+    again = await repos.create(Repo(owner, "song"), NOW + 1)
+    assert again is not None
+    assert again.repo_id != born.repo_id
+    assert await repos.get(owner, "song") == again
 
 
 async def test_slugs_of_two_owners_are_apart(repos, owner):

@@ -41,12 +41,10 @@ async def test_bytes_come_back_as_they_went_in(bucket, repo_id, data):
     assert await bucket.get(repo_id) == data
 
 
-async def test_put_replaces_and_put_new_does_not(bucket, repo_id):
-    await bucket.put_new(repo_id, b"first")
-    await bucket.put_new(repo_id, b"second")
-    assert await bucket.get(repo_id) == b"first"
-    await bucket.put(repo_id, b"third")
-    assert await bucket.get(repo_id) == b"third"
+async def test_put_replaces(bucket, repo_id):
+    await bucket.put(repo_id, b"first")
+    await bucket.put(repo_id, b"second")
+    assert await bucket.get(repo_id) == b"second"
 
 
 @pytest.mark.parametrize(
@@ -173,7 +171,6 @@ async def test_an_error_of_s3_is_one_of_ours(error, expected):
 
 VERBS = {
     "put": lambda bucket: bucket.put("k", b""),
-    "put_new": lambda bucket: bucket.put_new("k", b""),
     "get": lambda bucket: bucket.get("k"),
     "get a range": lambda bucket: bucket.get("k", 0, 1),
     "stream": lambda bucket: bucket.stream("k"),
