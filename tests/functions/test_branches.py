@@ -11,9 +11,7 @@ from shared.model import Move, Place, Ref
 from tests.builders import Answer, History, event, fetch, fetched_ids, graph, heads, invoke, push, token
 
 
-def ask(
-    owner: str, method: str, what: str, query: str = "", body: Any = None, *, by: str | None = None
-) -> Answer:
+def ask(owner: str, method: str, what: str, query: str = "", body: Any = None, *, by: str | None = None) -> Answer:
     """One request to the API, in JSON."""
     headers: Mapping[str, str] = {"content-type": "application/json"}
     if by:
@@ -157,8 +155,7 @@ def move(at: int, before: str | None, after: str | None) -> Move:
 def chained(current: str | None, *announced: Move) -> list[tuple[str | None, str | None]]:
     ref = Ref("main", Place(current, 1, "main")) if current else None
     names = [
-        (m.before.commit_id if m.before else None, m.after.commit_id if m.after else None)
-        for m in made(ref, announced)
+        (m.before.commit_id if m.before else None, m.after.commit_id if m.after else None) for m in made(ref, announced)
     ]
     return names[::-1]
 

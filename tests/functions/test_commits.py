@@ -173,5 +173,3 @@ def test_a_commit_compared_with_itself_does_not_differ(owner: str, history: Hist
 )
 def test_refusals(owner: str, history: History, what: str, query: str, code: str) -> None:
     assert ask(owner, what, query).code == code
-
-
