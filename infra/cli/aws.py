@@ -44,9 +44,9 @@ class Check:
 
 def checks(settings: Settings) -> Iterator[Check]:
     """Credentials, tables, bucket and clock, one after the other."""
-    session = boto3.Session()
     config = Config(connect_timeout=3, read_timeout=5, retries={"total_max_attempts": 2})
     try:
+        session = boto3.Session()
         credentials = session.get_credentials()
     except BotoCoreError as error:
         yield Check("credentials", "failed", f"the AWS credentials cannot be read ({error})", LOGIN)
@@ -67,7 +67,7 @@ def checks(settings: Settings) -> Iterator[Check]:
     yield _expiry(dynamodb, settings.counter_table, dates)
     yield _bucket(s3, settings.bucket, dates)
     yield _versions(s3, settings.bucket, dates)
-    yield _clock(dates)
+    yield clock(dates)
 
 
 def _table(client: Any, piece: str, logical_id: str, name: str, dates: list[str]) -> Check:
@@ -108,7 +108,8 @@ def _versions(client: Any, name: str, dates: list[str]) -> Check:
     return Check("versions", "ok", f"{name} keeps old versions")
 
 
-def _clock(dates: list[str]) -> Check:
+def clock(dates: list[str]) -> Check:
+    """Whether this machine's clock is right, by the last of the dates that AWS has sent."""
     if not dates:
         return Check("clock", "ok", "is AWS's own: the hub runs on this machine, or nothing has answered")
     off = round(time.time() - email.utils.parsedate_to_datetime(dates[-1]).timestamp())

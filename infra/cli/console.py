@@ -23,7 +23,7 @@ from infra.cli import aws, hub
 from infra.cli.problem import Problem
 from shared import names, settings
 from shared import stores as stores_module
-from shared.errors import ApiError, Unavailable
+from shared.errors import ApiError, Damaged, Unavailable
 from shared.model import Repo
 from shared.stores import Stores
 
@@ -31,6 +31,7 @@ WIDTH = 200
 """Columns where nobody sees them: a pipe's reader must get whole ids."""
 
 T = TypeVar("T")
+Tell = Callable[[str, int], None]
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, nothing else.")]
 Data = Annotated[
@@ -77,11 +78,19 @@ def run(data: Path | None, work: Callable[[Stores], Awaitable[T]]) -> T:
         return on_stores(work)
 
 
+def run_long(data: Path | None, title: str, work: Callable[[Stores, Tell], Awaitable[T]]) -> T:
+    """The same for work that tells how far it is: with a progress bar, which ends before a failure is told."""
+    with failing(), _bar(title) as tell, hub.opened(data):
+        return on_stores(lambda stores: work(stores, tell))
+
+
 @contextmanager
 def failing() -> Iterator[None]:
     """End the command with one line on stderr where a failure is nobody's surprise."""
     try:
         yield
+    except Damaged as problem:
+        fail(f"{problem.message}: nothing was removed; `pieria fsck` tells what is wrong and how to mend it")
     except (Problem, ApiError) as problem:
         fail(str(problem))
 
@@ -184,24 +193,20 @@ def when(epoch_seconds: float) -> str:
 
 
 @contextmanager
-def telling(title: str) -> Iterator[Callable[[str, int], None]]:
+def _bar(title: str) -> Iterator[Tell]:
     """A progress bar on stderr, if that is a terminal. Nobody knows the ends, so the bars pulse beside counts."""
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.completed}"),
-        TimeElapsedColumn(),
-    )
+    title = plain(title)
+    what, count = TextColumn("{task.description}", markup=False), TextColumn("{task.completed}")
+    columns = (SpinnerColumn(), what, BarColumn(), count, TimeElapsedColumn())
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         tasks = {"": bar.add_task(title, total=None)}
 
-        def tell(what: str, count: int) -> None:
-            if what not in tasks:
-                tasks[what] = bar.add_task(f"{title}: {what}", total=None)
+        def tell(kind: str, number: int) -> None:
+            if kind not in tasks:
+                tasks[kind] = bar.add_task(f"{title}: {kind}", total=None)
                 if "" in tasks:
                     bar.remove_task(tasks.pop(""))
-            bar.update(tasks[what], completed=count)
+            bar.update(tasks[kind], completed=number)
 
         yield tell

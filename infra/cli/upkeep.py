@@ -1,14 +1,13 @@
 """What keeps repositories whole and small: fsck, rebuild-index, gc, purge."""
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
 
 from infra.cli import console
-from infra.cli.console import Data, Json, Name
+from infra.cli.console import Data, Json, Name, Tell
 from shared.actions import fsck as checking
 from shared.actions import gc as collecting
 from shared.actions import purge as purging
@@ -19,8 +18,6 @@ from shared.actions.purge import Purged
 from shared.actions.rebuild import Rebuilt
 from shared.stores import Stores
 
-Tell = Callable[[str, int], None]
-
 
 def fsck(name: Name, json: Json = False, data: Data = None) -> None:
     """Read everything that the branches lead to, and check it against its ids. Changes nothing.
@@ -29,7 +26,7 @@ def fsck(name: Name, json: Json = False, data: Data = None) -> None:
     """
     checked: Counter[str] = Counter()
 
-    async def work(stores: Stores) -> list[Finding]:
+    async def work(stores: Stores, bar: Tell) -> list[Finding]:
         repo = await console.require(stores, name)
 
         def tell(what: str, count: int) -> None:
@@ -38,8 +35,7 @@ def fsck(name: Name, json: Json = False, data: Data = None) -> None:
 
         return [finding async for finding in checking.fsck(stores, repo, tell)]
 
-    with console.telling(f"checking {name}") as bar:
-        found = console.run(data, work)
+    found = console.run_long(data, f"checking {name}", work)
     if json:
         console.document({"repo": name, "checked": checked, "findings": [asdict(finding) for finding in found]})
     elif found:
@@ -56,12 +52,11 @@ def rebuild_index(name: Name, json: Json = False, data: Data = None) -> None:
     Exit status 1 if there was something that could not be used.
     """
 
-    async def work(stores: Stores) -> Rebuilt:
+    async def work(stores: Stores, bar: Tell) -> Rebuilt:
         repo = await console.require(stores, name)
         return await rebuilding.rebuild(stores, repo, now=console.now(), tell=bar)
 
-    with console.telling(f"rebuilding {name}") as bar:
-        done = console.run(data, work)
+    done = console.run_long(data, f"rebuilding {name}", work)
     left = [*((pack, "pack is damaged") for pack in done.damaged), *((i, "lacks a part") for i in done.incomplete)]
     if json:
         console.document({"repo": name, **asdict(done)})
@@ -92,13 +87,12 @@ def gc(
         else collecting.run
     )  # fmt: skip
 
-    async def work(stores: Stores) -> Report:
+    async def work(stores: Stores, bar: Tell) -> Report:
         repo = await console.require(stores, name)
         report: Report = await step(stores, repo, console.now, dry_run=dry_run, tell=bar)
         return report
 
-    with console.telling(f"collecting {name}") as bar:
-        report = console.run(data, work)
+    report = console.run_long(data, f"collecting {name}", work)
     if json:
         console.document({"repo": name, "dry_run": dry_run, **asdict(report)})
         return
@@ -114,15 +108,14 @@ def purge(
 ) -> None:
     """Remove the rows and bytes of repositories that were deleted a day ago or earlier. Cannot be undone."""
 
-    async def work(stores: Stores) -> Purged:
+    async def work(stores: Stores, bar: Tell) -> Purged:
         return await purging.purge(stores, now=console.now(), dry_run=not remove, limit=limit, tell=bar)
 
-    with console.telling("purging") as bar:
-        purged = console.run(data, work)
+    purged = console.run_long(data, "purging", work)
     if json:
         console.document({"dry_run": not remove, **asdict(purged)})
     elif remove:
-        removed = {"rows": purged.rows, "versions of objects": purged.versions, "bytes": purged.bytes}
+        removed = {"rows": purged.rows, "object versions": purged.versions, "bytes": purged.bytes}
         console.say(f"removed {_counts(removed)}; repositories done: {purged.done}, waiting: {purged.waiting}")
     else:
         console.say(f"deleted repositories that wait: {purged.waiting}; --remove removes those of a day and more")
@@ -151,4 +144,5 @@ def _told(name: str, report: Report, dry_run: bool) -> list[str]:
 
 
 def _counts(numbers: dict[str, int]) -> str:
-    return ", ".join(f"{number} {what}" for what, number in numbers.items()) or "nothing"
+    named = (f"{number} {what.removesuffix('s') if number == 1 else what}" for what, number in numbers.items())
+    return ", ".join(named) or "nothing"

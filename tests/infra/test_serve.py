@@ -151,7 +151,7 @@ def test_it_says_what_to_type_and_ends_in_order(tmp_path: Path) -> None:
             assert f"  {line}\n" in text
         assert len(re.findall("HUB READY", text)) == 1
         claims = jwt.decode(running.token, options={"verify_signature": False})
-        assert claims["sub"] == "me" and claims["scope"] == "write"
+        assert claims["sub"] == "me" and claims["scope"] == "admin"
         assert running.stopped(signal.SIGINT) == 0
 
 

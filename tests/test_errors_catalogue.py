@@ -1,0 +1,367 @@
+"""Every way to fail: the README's table is the tree of errors, and each route is driven to every failure that the
+OpenAPI document says it has, by its code. A failure always has the same body."""
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import boto3
+import msgpack
+import pytest
+from aiobotocore.client import AioBaseClient
+from botocore.exceptions import EndpointConnectionError
+
+from infra.embedded_aws import EmbeddedAws
+from shared import errors, http, settings
+from shared.metadata import keys
+from shared.model import Role
+from tests import builders
+from tests.authorization import routes
+from tests.builders import MSGPACK, Answer, graph
+from tests.conftest import NAMES
+
+OWNER = "catalogue-owner"
+STRANGER = "catalogue-stranger"
+NOTHING = "f" * 64
+HISTORY = graph("1; 2:1; 3:2; 4", salt="of the catalogue")
+OBJECT, CONTENT = next(iter(HISTORY.objects.items()))
+BUNDLE = HISTORY.bundle([1, 2])
+RELEASE = {"release_id": "a-release", "tag": "v1.0.0", "commit_id": HISTORY[1]}
+TAG = {"tag_id": "a-tag", "tag": "section:verse", "commit_id": HISTORY[1]}
+API = "/api/v1/repos/{owner}/{slug}"
+WIRE = "/{owner}/{slug}"
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A request to a route. Whatever is not said is good, and the owner's; `body` is bytes as they are, or a value."""
+
+    where: Mapping[str, str] = field(default_factory=dict)
+    query: str | None = None
+    body: Any = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    token: str | None = None
+
+
+# ── What goes wrong ─────────────────────────────────────────────────────────────────────────────────────────
+
+GOOD: Mapping[str, Sent] = {
+    f"POST {WIRE}/fetch": Sent(body={"want": [HISTORY[2]]}),
+    f"POST {WIRE}/negotiate": Sent(body={"want": [HISTORY[2]], "have": [HISTORY[1]]}),
+    f"POST {WIRE}/filter-objects": Sent(body={"object_ids": [OBJECT]}),
+    f"POST {WIRE}/presign": Sent(body={"object_ids": [OBJECT]}),
+    f"POST {WIRE}/push/objects": Sent(body={"objects": [{"object_id": OBJECT, "content": CONTENT}]}),
+    f"POST {WIRE}/push": Sent(body={"bundle": BUNDLE, "branch": "main"}),
+    f"POST {WIRE}/releases": Sent(body=RELEASE),
+    f"POST {WIRE}/tags": Sent(body={"tags": [TAG]}),
+    "GET /o/{object_id}": Sent(query="repo_id={repo_id}"),
+    f"PATCH {API}": Sent(body={"description": "as it was"}),
+    f"POST {API}/rename": Sent(body={"slug": "song"}),
+    f"PUT {API}/members/{{handle}}": Sent(body={"role": "read"}),
+    f"DELETE {API}/branches": Sent(query="branch=main"),
+    f"GET {API}/moves": Sent(query="branch=main"),
+    f"POST {API}/restore": Sent(body={"branch": "main"}),
+    f"GET {API}/compare": Sent(query="base=main&head=side"),
+    "POST /api/v1/repos": Sent(body={"slug": "another"}),
+    "POST /api/v1/tokens": Sent(body={"scope": "read"}),
+}
+"""What a route does something good with, where that is more than its URL."""
+
+ANYWHERE: Mapping[str, Sent] = {
+    "unauthorized": Sent(token="not a token"),
+    "forbidden": Sent(token="{read-only, for another repository}"),
+    "repo_not_found": Sent(where={"slug": "nothing"}, token="{stranger}"),
+    "malformed_body": Sent(body=b"\xc1"),
+    "too_large": Sent(headers={"content-length": str(10**12)}),
+    "unsupported_media_type": Sent(headers={"content-type": "text/plain"}),
+    "invalid": Sent(
+        query="limit=0&branch=&nothing=1", body=dict.fromkeys(("want", "object_ids", "objects", "tags", "nothing"), 5)
+    ),
+    "range_not_satisfiable": Sent(headers={"range": "bytes=1000000-"}),
+    "rate_limited": Sent(),
+    "unavailable": Sent(),
+    "internal": Sent(),
+    "damaged": Sent(where={"slug": "ruined"}),
+    "branch_moved": Sent(where={"slug": "racing"}, query="branch=side", body={"branch": "slow"}),
+}
+"""What leads to a failure on every route that has it. The last ones need a cloud that is not well."""
+
+SOMEWHERE: Mapping[tuple[str, str], Sent] = {
+    (f"POST {WIRE}/fetch", "commit_not_found"): Sent(body={"want": [NOTHING]}),
+    (f"POST {WIRE}/fetch", "invalid_name"): Sent(body={"want": ["../up"]}),
+    (f"POST {WIRE}/negotiate", "commit_not_found"): Sent(body={"want": [NOTHING]}),
+    (f"POST {WIRE}/negotiate", "invalid_name"): Sent(body={"want": ["../up"]}),
+    (f"POST {WIRE}/filter-objects", "invalid_name"): Sent(body={"object_ids": ["../up"]}),
+    (f"POST {WIRE}/presign", "invalid_name"): Sent(body={"object_ids": ["../up"]}),
+    (f"POST {WIRE}/presign", "handle_taken"): Sent(token="{shouting}"),
+    (f"POST {WIRE}/push/objects", "invalid_name"): Sent(body={"objects": [{"object_id": "../up", "content": b""}]}),
+    (f"POST {WIRE}/push/objects", "hash_mismatch"): Sent(body={"objects": [{"object_id": NOTHING, "content": b""}]}),
+    (f"POST {WIRE}/push/objects", "handle_taken"): Sent(token="{shouting}"),
+    (f"POST {WIRE}/push", "non_fast_forward"): Sent(body={"bundle": HISTORY.bundle([4]), "branch": "main"}),
+    (f"POST {WIRE}/push", "handle_taken"): Sent(token="{shouting}"),
+    (f"POST {WIRE}/push", "branch_clash"): Sent(body={"bundle": BUNDLE, "branch": "main/verse"}),
+    (f"POST {WIRE}/push", "invalid_name"): Sent(body={"bundle": BUNDLE, "branch": "../up"}),
+    (f"POST {WIRE}/push", "missing_reference"): Sent(
+        body={"bundle": HISTORY.bundle([3], objects=False), "branch": "other"}, where={"slug": "empty"}
+    ),
+    (f"POST {WIRE}/push", "hash_mismatch"): Sent(
+        body={"bundle": {**BUNDLE, "objects": [{"object_id": NOTHING, "content": b""}]}, "branch": "main"}
+    ),
+    (f"POST {WIRE}/push", "damaged"): Sent(
+        where={"slug": "ruined"}, body={"bundle": HISTORY.bundle([3]), "branch": "side"}
+    ),
+    (f"POST {WIRE}/releases", "release_exists"): Sent(body={**RELEASE, "title": "another"}),
+    (f"POST {WIRE}/releases", "invalid_name"): Sent(body={**RELEASE, "tag": "../up"}),
+    (f"POST {WIRE}/releases", "missing_reference"): Sent(body={**RELEASE, "commit_id": NOTHING}),
+    (f"DELETE {WIRE}/releases/{{tag}}", "release_not_found"): Sent(where={"tag": "nothing"}),
+    (f"POST {WIRE}/tags", "tag_exists"): Sent(body={"tags": [{**TAG, "tag": "section:chorus"}]}),
+    (f"POST {WIRE}/tags", "invalid_name"): Sent(body={"tags": [{**TAG, "tag_id": "../up"}]}),
+    (f"POST {WIRE}/tags", "missing_reference"): Sent(body={"tags": [{**TAG, "commit_id": NOTHING}]}),
+    (f"DELETE {WIRE}/tags/{{tag_id}}", "tag_not_found"): Sent(where={"tag_id": "nothing"}),
+    (f"GET {WIRE}/objects/{{object_id}}", "object_not_found"): Sent(where={"object_id": NOTHING}),
+    ("GET /o/{object_id}", "object_not_found"): Sent(where={"object_id": NOTHING}),
+    (f"GET {WIRE}/raw/{{ref_and_path}}", "ref_not_found"): Sent(where={"ref_and_path": "nothing/1.txt"}),
+    (f"GET {WIRE}/raw/{{ref_and_path}}", "path_not_found"): Sent(where={"ref_and_path": "main/nothing"}),
+    ("POST /api/v1/repos", "repo_exists"): Sent(body={"slug": "song"}),
+    ("POST /api/v1/repos", "handle_taken"): Sent(token="{shouting}"),
+    ("POST /api/v1/repos", "invalid_name"): Sent(body={"slug": "../up"}),
+    (f"PATCH {API}", "invalid_name"): Sent(body={"default_branch": "a/b"}),
+    (f"POST {API}/rename", "repo_exists"): Sent(body={"slug": "ruined"}),
+    (f"POST {API}/rename", "invalid_name"): Sent(body={"slug": "../up"}),
+    (f"PUT {API}/members/{{handle}}", "invalid_name"): Sent(where={"handle": "settings"}),
+    (f"DELETE {API}/members/{{handle}}", "invalid_name"): Sent(where={"handle": "settings"}),
+    (f"DELETE {API}/members/{{handle}}", "invalid"): Sent(where={"handle": OWNER}),
+    (f"DELETE {API}/branches", "ref_not_found"): Sent(query="branch=nothing"),
+    (f"GET {API}/moves", "ref_not_found"): Sent(query="branch=nothing"),
+    (f"POST {API}/restore", "ref_not_found"): Sent(body={"branch": "nothing"}),
+    (f"POST {API}/restore", "branch_clash"): Sent(body={"branch": "verse"}),
+    (f"POST {API}/restore", "invalid_name"): Sent(body={"branch": "../up"}),
+    (f"GET {API}/commits", "ref_not_found"): Sent(query="ref=nothing"),
+    (f"GET {API}/commits/{{commit_id}}", "commit_not_found"): Sent(where={"commit_id": NOTHING}),
+    (f"GET {API}/commits/{{commit_id}}/files", "commit_not_found"): Sent(where={"commit_id": NOTHING}),
+    (f"GET {API}/compare", "ref_not_found"): Sent(query="base=main&head=nothing"),
+    ("POST /api/v1/tokens", "handle_taken"): Sent(token="{shouting}"),
+    ("POST /api/v1/tokens", "invalid_name"): Sent(body={"scope": "read", "repo": "nothing"}),
+    ("DELETE /api/v1/tokens/{token_id}", "invalid_name"): Sent(where={"token_id": "~"}),
+}
+"""What leads to a failure on one route."""
+
+
+# ── How it is driven there ──────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture(scope="module")
+def unlimited(aws: EmbeddedAws) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        for limit in ("PUSH", "FETCH", "READ", "UPLOAD"):
+            patch.setenv(f"PIERIA_LIMIT_{limit}", "1000000")
+        settings.load.cache_clear()
+        yield
+    settings.load.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def repo_ids(unlimited: None) -> dict[str, str]:
+    """The repositories by name: `song` has all there is, `ruined` has lost its commits and its bytes."""
+    for slug in ("song", "ruined", "racing", "empty"):
+        good(f"POST {WIRE}/push/objects", slug)
+    for slug in ("song", "ruined", "racing"):
+        good(f"POST {WIRE}/push", slug, Sent(body={"bundle": HISTORY.bundle([1]), "branch": "side"}))
+        good(f"POST {WIRE}/push", slug, Sent(body={"bundle": HISTORY.bundle([1]), "branch": "main"}))
+        good(f"POST {WIRE}/push", slug)
+    for numbers in ([1], [1, 2]):
+        good(f"POST {WIRE}/push", "racing", Sent(body={"bundle": HISTORY.bundle(numbers), "branch": "slow"}))
+    good(f"POST {WIRE}/releases", "song")
+    good(f"POST {WIRE}/tags", "song")
+    good(f"POST {WIRE}/push", "song", Sent(body={"bundle": BUNDLE, "branch": "verse"}))
+    good(f"DELETE {API}/branches", "song", Sent(query="branch=verse"))
+    good(f"POST {WIRE}/push", "song", Sent(body={"bundle": BUNDLE, "branch": "verse/one"}))
+    found = {slug: str(good(f"GET {WIRE}/refs", slug).value["repo_id"]) for slug in ("song", "ruined")}
+    ruin(found["ruined"])
+    return found
+
+
+def ruin(repo_id: str) -> None:
+    """Lose every byte of a repository, and the rows of its commits."""
+    bucket = boto3.resource("s3").Bucket(NAMES["Bucket"])
+    bucket.objects.filter(Prefix=f"repos/{repo_id}/").delete()
+    table = boto3.resource("dynamodb").Table(NAMES["HubTable"])
+    for branch in ("main", "side"):
+        lane = keys.lane(repo_id, branch)
+        found = table.query(KeyConditionExpression="pk = :pk", ExpressionAttributeValues={":pk": lane})
+        for row in found["Items"]:
+            table.delete_item(Key={"pk": row["pk"], "sk": row["sk"]})
+
+
+def good(route: str, slug: str, sent: Sent | None = None) -> Answer:
+    """A request that is granted."""
+    answer = ask(route, replace(sent or GOOD.get(route, Sent()), where={"slug": slug}))
+    assert answer.status < 300, (route, answer.body)
+    return answer
+
+
+def ask(route: str, sent: Sent, repo_ids: Mapping[str, str] | None = None) -> Answer:
+    """One request, with what is good on this route wherever it says nothing."""
+    usual = GOOD.get(route, Sent())
+    names = {
+        "owner": OWNER,
+        "slug": "song",
+        "handle": STRANGER,
+        "tag": "v1.0.0",
+        "tag_id": "a-tag",
+        "token_id": "a-token",
+        "object_id": OBJECT,
+        "commit_id": HISTORY[2],
+        "ref_and_path": "main/1.txt",
+        **sent.where,
+    }
+    names["repo_id"] = (repo_ids or {}).get(names["slug"], NOTHING)
+    token = sent.token or builders.token(OWNER)
+    if token == "{read-only, for another repository}":
+        token = builders.token(OWNER, scope=Role.READ, repo=f"{OWNER}/another")
+    elif token == "{stranger}":
+        token = builders.token(STRANGER)
+    elif token == "{shouting}":
+        token = builders.token(OWNER.upper())
+        names |= {"owner": OWNER.upper(), "slug": "nothing"}
+    method, path = route.split(" ")
+    body = usual.body if sent.body is None else sent.body
+    data = body if isinstance(body, bytes) else b"" if body is None else msgpack.packb(body)
+    query = ((usual.query or "") if sent.query is None else sent.query).format(**names)
+    headers = {"authorization": f"Bearer {token}", "accept": MSGPACK, "content-type": MSGPACK}
+    event = builders.event(method, path.format(**names), data, headers, query=query)
+    event["headers"] |= sent.headers
+    return builders.invoke(routes()[route], event)
+
+
+def drive(route: str, code: str, repo_ids: Mapping[str, str]) -> Answer:
+    """The answer to what leads to this failure on this route."""
+    sent = SOMEWHERE.get((route, code)) or ANYWHERE[code]
+    with cloud(route, code):
+        return ask(route, sent, repo_ids)
+
+
+@contextmanager
+def cloud(route: str, code: str) -> Iterator[None]:
+    """The cloud that this failure takes."""
+    client: Any = AioBaseClient
+    carry_out = client._make_api_call
+
+    async def fail(self: Any, operation: str, parameters: Any) -> Any:
+        raise EndpointConnectionError(endpoint_url="http://nowhere") if code == "unavailable" else RuntimeError("bug")
+
+    async def be_slow(self: Any, operation: str, parameters: Any) -> Any:
+        """Somebody else moves a branch just before."""
+        key = parameters.get("Key", {})
+        if operation != "GetItem" and key.get("sk", {}).get("S", "").startswith(keys.REF):
+            faster = {"UpdateExpression": "SET #head = :head", "ExpressionAttributeNames": {"#head": "head"}}
+            values = {":head": {"S": NOTHING}}
+            where = {"TableName": parameters["TableName"], "Key": key}
+            await carry_out(self, "UpdateItem", {**where, **faster, "ExpressionAttributeValues": values})
+        return await carry_out(self, operation, parameters)
+
+    with pytest.MonkeyPatch.context() as patch:
+        if code in ("unavailable", "internal"):
+            patch.setattr(client, "_make_api_call", fail)
+        if code == "internal" and "{" not in route:
+            patch.setattr(http, "reply", lambda *_: 1 / 0)
+        if code == "branch_moved":
+            patch.setattr(client, "_make_api_call", be_slow)
+        yield
+
+
+def deviation(answer: Answer, status: int, code: str) -> str:
+    """What is not as it must be of a failure; empty if nothing."""
+    if answer.status < 400:
+        return f"succeeds with {answer.status}"
+    if answer.headers["content-type"] != "application/json":
+        return f"has Content-Type {answer.headers['content-type']}"
+    told = answer.value
+    if (answer.status, told.get("code")) != (status, code):
+        return f"is {answer.status} {told}"
+    if told.keys() != {"message", "detail", "code"} or told["message"] != told["detail"]:
+        return f"has another body: {told}"
+    if not 0 < len(told["message"]) <= errors.MESSAGE_CHARACTERS or "\n" in told["message"]:
+        return f"has a message that is no line of text: {told['message']!r}"
+    return "" if answer.headers.get("x-request-id") else "has no request id"
+
+
+# ── What is written ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+@cache
+def documented() -> dict[str, dict[str, int]]:
+    """The failures of each route in the OpenAPI document: their statuses, by code."""
+    answer = builders.invoke("openapi", builders.event("GET", "/api/v1/openapi.json"))
+    return {
+        f"{method.upper()} {path}": {
+            code: int(status)
+            for status, response in operation["responses"].items()
+            if status == "default" or int(status) >= 400
+            for code in re.findall(r"`(\w+)`", response["description"])
+        }
+        for path, item in answer.value["paths"].items()
+        for method, operation in item.items()
+    }
+
+
+def statuses() -> dict[str, int]:
+    """The status of every code, from the tree of errors."""
+    found = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.ApiError)]
+    return {kind.code: kind.status for kind in found}
+
+
+def test_the_readme_lists_every_code_with_its_status_and_nothing_else() -> None:
+    readme = (Path(__file__).parent.parent / "README.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| (\d{3}) \| [^|]+ \| [^|]+ \|$", readme, re.MULTILINE)
+    assert {code: int(status) for code, status in rows} == statuses()
+    assert len(rows) == len(statuses())
+
+
+def test_every_route_says_how_it_fails_by_a_code_of_ours() -> None:
+    assert documented().keys() == routes().keys()
+    for route, codes in documented().items():
+        assert codes.items() <= statuses().items(), route
+        assert "internal" in codes, route
+
+
+def test_every_failure_that_can_be_provoked_is_documented() -> None:
+    unsaid = [f"{route}: {code}" for route, code in SOMEWHERE if code not in documented()[route]]
+    assert not unsaid, "\n" + "\n".join(unsaid)
+
+
+@pytest.mark.parametrize("route", routes())
+def test_a_route_fails_in_every_way_that_it_documents(repo_ids: Mapping[str, str], route: str) -> None:
+    found = []
+    for code, status in documented()[route].items():
+        if code == "rate_limited":
+            continue
+        if (route, code) not in SOMEWHERE and code not in ANYWHERE:
+            found.append(f"{code}: nobody knows how")
+        elif wrong := deviation(drive(route, code, repo_ids), status, code):
+            found.append(f"{code}: {wrong}")
+    assert not found, "\n" + "\n".join(found)
+
+
+def test_every_route_that_counts_refuses_what_is_too_often(
+    repo_ids: Mapping[str, str], configured: pytest.MonkeyPatch
+) -> None:
+    for limit in ("PUSH", "FETCH", "READ", "UPLOAD"):
+        configured.setenv(f"PIERIA_LIMIT_{limit}", "1")
+    settings.load.cache_clear()
+    found = []
+    for number, (route, codes) in enumerate(documented().items()):
+        if "rate_limited" not in codes:
+            continue
+        sent = Sent(token=builders.token(f"impatient{number}"))
+        ask(route, sent, repo_ids)
+        answer = ask(route, sent, repo_ids)
+        if wrong := deviation(answer, 429, "rate_limited"):
+            found.append(f"{route}: {wrong}")
+        elif not 1 <= int(answer.headers["retry-after"]) <= 60:
+            found.append(f"{route}: Retry-After: {answer.headers['retry-after']}")
+    assert not found, "\n" + "\n".join(found)
