@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from shared import api, http, views
 from shared.actions import branches
-from shared.errors import BranchClash, BranchMoved, Forbidden, RefNotFound, RepoNotFound
+from shared.errors import BranchClash, BranchMoved, Forbidden, InvalidName, RefNotFound, RepoNotFound
 from shared.http import Access
 from shared.model import Place
 
@@ -67,7 +67,14 @@ async def get_moves(request: Request, access: Annotated[Access, Depends(http.may
 @router.post(
     "/api/v1/repos/{owner}/{slug}/restore",
     **api.documented(
-        Forbidden, RepoNotFound, RefNotFound, BranchMoved, BranchClash, takes=views.Restore, gives=views.Branch
+        Forbidden,
+        RepoNotFound,
+        RefNotFound,
+        BranchMoved,
+        BranchClash,
+        InvalidName,
+        takes=views.Restore,
+        gives=views.Branch,
     ),
 )
 async def post_restore(request: Request, access: Annotated[Access, Depends(http.may_write("push"))]) -> Response:

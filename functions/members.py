@@ -46,7 +46,7 @@ async def put_member(request: Request, handle: str, access: MayAdmin) -> Respons
 
 @router.delete(
     "/api/v1/repos/{owner}/{slug}/members/{handle}",
-    **api.documented(Forbidden, RepoNotFound, InvalidName, status=204),
+    **api.documented(Forbidden, RepoNotFound, InvalidName, Unprocessable, status=204),
 )
 async def delete_member(handle: str, access: MayAdmin) -> Response:
     """Take a user's role from him, whether he had one or not. It counts from the next request on."""

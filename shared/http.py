@@ -270,7 +270,9 @@ async def _access(
         ratelimit.hit(opened.counters, allowance, _subject(request, identity), now),
     )
     if found is None and opened.settings.push_to_create and identity and identity.subject == owner:
-        found = Repo(owner, slug) if names.is_handle(owner) and names.is_repo_name(slug) else None
+        # Not to a token for another repository: to it, what is absent and what is private have to look alike.
+        fits = identity.repo in ("", f"{owner}/{slug}") and names.is_handle(owner) and names.is_repo_name(slug)
+        found = Repo(owner, slug) if fits else None
     if found and found.deleted and even_renamed:
         found, member = await _look_up_renamed(opened, found, identity)
     return _granted(opened, found, identity, member, now)

@@ -154,12 +154,12 @@ _FILES: dict[str, Any] = {
 
 WIRE: Mapping[str, dict[str, Any]] = {
     "get_health": api.documented(gives=Health, identity="ignored"),
-    "get_refs": api.documented(RepoNotFound, Damaged, gives=Refs, identity="welcome"),
+    "get_refs": api.documented(RepoNotFound, gives=Refs, identity="welcome"),
     "post_fetch": api.documented(
-        RepoNotFound, CommitNotFound, Damaged, takes=wire.Fetch, gives=Fetched, identity="welcome"
+        RepoNotFound, CommitNotFound, InvalidName, Damaged, takes=wire.Fetch, gives=Fetched, identity="welcome"
     ),
     "post_negotiate": api.documented(
-        RepoNotFound, InvalidName, Damaged, takes=wire.Negotiate, gives=Negotiated, identity="welcome"
+        RepoNotFound, CommitNotFound, InvalidName, Damaged, takes=wire.Negotiate, gives=Negotiated, identity="welcome"
     ),
     "post_filter_objects": api.documented(RepoNotFound, InvalidName, takes=wire.FilterObjects, gives=Missing),
     "post_presign": api.documented(
@@ -184,7 +184,6 @@ WIRE: Mapping[str, dict[str, Any]] = {
     "post_release": api.documented(
         Forbidden,
         RepoNotFound,
-        CommitNotFound,
         ReleaseExists,
         InvalidName,
         MissingReference,
@@ -192,19 +191,18 @@ WIRE: Mapping[str, dict[str, Any]] = {
         gives=Published,
         status=201,
     ),
-    "get_releases": api.documented(RepoNotFound, Damaged, asks=wire.ListReleases, gives=Releases, identity="welcome"),
+    "get_releases": api.documented(RepoNotFound, asks=wire.ListReleases, gives=Releases, identity="welcome"),
     "delete_release": api.documented(Forbidden, RepoNotFound, ReleaseNotFound, gives=Retracted),
     "post_tags": api.documented(
         Forbidden,
         RepoNotFound,
-        CommitNotFound,
         TagExists,
         InvalidName,
         MissingReference,
         takes=wire.PostTags,
         gives=StoredTags,
     ),
-    "get_tags": api.documented(RepoNotFound, InvalidName, asks=wire.ListTags, gives=Tags, identity="welcome"),
+    "get_tags": api.documented(RepoNotFound, asks=wire.ListTags, gives=Tags, identity="welcome"),
     "delete_tag": api.documented(Forbidden, RepoNotFound, TagNotFound, gives=DeletedTag),
     "get_object": api.documented(
         RepoNotFound, ObjectNotFound, RangeNotSatisfiable, Damaged, replies=_FILES, identity="welcome"

@@ -123,19 +123,13 @@ def on_stores(work: Callable[[Stores], Awaitable[T]]) -> T:
 def configured() -> settings.Settings:
     """The settings of the environment. Raises Problem naming what is missing or wrong."""
     try:
-        found = settings.load()
+        return settings.load()
     except pydantic.ValidationError as error:
         wrong = sorted({f"PIERIA_{str(detail['loc'][0]).upper()}" for detail in error.errors() if detail["loc"]})
         raise Problem(
             f"{' and '.join(wrong)} {'is' if len(wrong) == 1 else 'are'} missing or wrong: set the environment that"
             " the functions have"
         ) from None
-    if not found.signing_keys or any(len(secret) < server.SECRET_BYTES for secret in found.signing_keys.values()):
-        raise Problem(
-            f"PIERIA_SIGNING_KEYS has no key, or one of less than {server.SECRET_BYTES} characters: set it as the"
-            " functions have it"
-        )
-    return found
 
 
 def now() -> float:

@@ -573,7 +573,7 @@ def test_what_each_request_costs(owner: str) -> None:
         ("members", lambda: api.give(owner, "song", friend, "write"), 5, 4),
         ("members", lambda: api.call("members", "GET", f"/repos/{owner}/song/members", by=owner), 3, 2),
         ("refs", lambda: builders.call("refs", owner, "song", by=friend), 3, 2),
-        ("push", lambda: builders.push(owner, "song", graph("1").bundle(), by=friend), 10, 6),
+        ("push", lambda: builders.push(owner, "song", graph("1").bundle(), by=friend), 11, 7),
         ("repos", lambda: rename(owner, "song", "new"), 7, 5),
         ("members", lambda: api.call("members", "DELETE", f"/repos/{owner}/new/members/{friend}", by=owner), 4, 3),
         ("repos", lambda: repos("DELETE", f"/repos/{owner}/new"), 3, 2),

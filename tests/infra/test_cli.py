@@ -318,7 +318,7 @@ def test_the_doctor_finds_a_whole_hub_whole() -> None:
 
 LACKING: dict[str, tuple[dict[str, str | None], str, str]] = {
     "no bucket's name": ({"PIERIA_BUCKET": None}, "PIERIA_BUCKET is missing or wrong", "settings"),
-    "no keys": ({"PIERIA_SIGNING_KEYS": "{}"}, "PIERIA_SIGNING_KEYS has no key", "settings"),
+    "no keys": ({"PIERIA_SIGNING_KEYS": "{}"}, "PIERIA_SIGNING_KEYS is missing or wrong", "settings"),
     "keys that are none": ({"PIERIA_SIGNING_KEYS": "secret"}, "PIERIA_SIGNING_KEYS is missing or wrong", "settings"),
     "no table": ({"PIERIA_HUB_TABLE": "none"}, "there is no hub table none here", "hub table"),
     "another's table": ({"PIERIA_HUB_TABLE": "counters"}, "counters has the keys pk", "hub table"),

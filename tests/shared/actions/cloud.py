@@ -21,7 +21,8 @@ from shared.metadata.index import Index
 from shared.metadata.refs import Refs
 from shared.metadata.repos import Repos
 from shared.metadata.table import Lost, Page
-from shared.objects.bucket import Changed, NoSuchKey, Stored
+from shared.model import Version
+from shared.objects.bucket import Changed, NoSuchKey, Stored, Stream
 from shared.objects.store import ObjectStore
 from shared.stores import Stores
 
@@ -227,17 +228,17 @@ class FakeBucket:
         data = self._data(key)
         return data if start is None else data[start:stop]
 
-    async def stream(self, key: str) -> tuple[str, int, AsyncIterator[bytes]]:
+    async def stream(self, key: str) -> Stream:
         data = await self.get(key)
 
         async def chunks() -> AsyncIterator[bytes]:
             yield data
 
-        return md5(data).hexdigest(), len(data), chunks()
+        return Stream(Version(md5(data).hexdigest(), ""), len(data), chunks())
 
-    async def copy(self, source: str, key: str, etag: str) -> None:
+    async def copy(self, source: str, key: str, version: Version) -> None:
         data = await self.get(source)
-        if md5(data).hexdigest() != etag:
+        if md5(data).hexdigest() != version.etag:
             raise Changed()
         await self.put(key, data)
 
