@@ -183,9 +183,10 @@ def event(
     headers: Mapping[str, str] | None = None,
     *,
     query: str = "",
-    source_ip: str = "203.0.113.9",
+    source_ip: str | None = None,
 ) -> dict[str, Any]:
     """An HTTP API event, payload format 2.0, as API Gateway makes it of a request."""
+    number = next(_requests)
     return {
         "version": "2.0",
         "routeKey": "$default",
@@ -196,13 +197,14 @@ def event(
             "accountId": "123456789012",
             "apiId": "api",
             "domainName": "hub.example",
-            "requestId": f"request-{next(_requests)}",
+            "requestId": f"request-{number}",
             "stage": "$default",
             "http": {
                 "method": method,
                 "path": path,
                 "protocol": "HTTP/1.1",
-                "sourceIp": source_ip,
+                # An address of its own: what one test asks is not counted against another.
+                "sourceIp": source_ip or f"203.0.{number // 250 % 250}.{number % 250}",
                 "userAgent": "Python-urllib/3.13",
             },
         },
@@ -236,7 +238,7 @@ def call(
     by: str | None = None,
     headers: Mapping[str, str] | None = None,
     raw: bytes | None = None,
-    source_ip: str = "203.0.113.9",
+    source_ip: str | None = None,
 ) -> Answer:
     """One request to an endpoint, by a user (with a fresh token) or by nobody, as the stock client sends it."""
     method, suffix = ROUTES[function]
@@ -265,7 +267,7 @@ def fetch(
     have: Sequence[str] = (),
     *,
     by: str | None = None,
-    source_ip: str = "203.0.113.9",
+    source_ip: str | None = None,
 ) -> Answer:
     """POST fetch."""
     return call("fetch", owner, slug, {"want": list(want), "have": list(have)}, by=by, source_ip=source_ip)

@@ -58,8 +58,8 @@ async def push(stores: Stores, repo: Repo, request: wire.Push, *, by: str, now: 
     """Store a bundle and move the branch to its head. Returns the reply.
 
     Raises InvalidName, HashMismatch, MissingReference, BranchClash or Unprocessable for what can never be
-    accepted, NotFastForward naming the head that stands in the way. Nothing is written before that is
-    decided, except that a lost race is only found out by the swap.
+    accepted, NotFastForward naming the head that stands in the way. Nothing is written to the
+    hub before that is decided, except that a lost race may only be found out by the swap.
     """
     bundle = bundles.check(request)
     head = bundle.head(request)
