@@ -6,7 +6,7 @@ DATA := .hub
 BIN := .venv/bin
 INSTALLED := .venv/requirements.lock
 
-.PHONY: serve test check bench lock clean
+.PHONY: serve test check bench nightly mutants lock clean
 
 serve: $(INSTALLED) ## the whole hub on this machine
 	@exec $(BIN)/python -m infra.serve --port '$(PORT)' --data '$(DATA)'
@@ -22,6 +22,13 @@ check: $(INSTALLED) ## lint, format, types, and the template
 
 bench: $(INSTALLED) ## a large repository pushed and cloned back
 	@$(BIN)/python -m bench.clone
+
+nightly: $(INSTALLED) ## the long proofs, for hours: every fault, a million hostile requests, a million schedules
+	@FAULTS=all HOSTILE=1000000 SEEDS=1000000 GC_SCHEDULES=20000 \
+		$(BIN)/python -m pytest -n auto tests/proof tests/shared/actions/test_gc.py
+
+mutants: $(INSTALLED) ## bugs planted in a copy of the tree, and the test that catches each
+	@$(BIN)/python -m tests.mutants
 
 # A name such as python3.13 may be a shim that does not run, so each is tried.
 PYTHON = $(shell for python in python3 python3.13 python3.12 python3.11; do \

@@ -5,12 +5,13 @@ import asyncio
 import itertools
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING
 
 import pytest
 
 from shared import http, settings, stores
+from tests.proof import leaks
 
 if TYPE_CHECKING:
     from infra.embedded_aws import EmbeddedAws
@@ -47,6 +48,14 @@ def aws() -> Iterator["EmbeddedAws"]:
         yield running
         http._use_own_loop()
         asyncio.get_event_loop().run_until_complete(stores.close())
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """No test passes that made the hub write down a secret."""
+    report = yield
+    leaks.judge(report)
+    return report
 
 
 @pytest.fixture

@@ -4,6 +4,8 @@
         hub.push("me", "song", bundle)
     strike.call      "dynamodb.PutItem": what the third call was; empty if there was no third
 
+    with recorded() as calls: ...     what there is to go wrong, in order
+
 Below botocore's own retries, so one strike is one failure, and the hub has to live with it.
 """
 
@@ -18,14 +20,38 @@ from typing import Any
 from aiobotocore.client import AioBaseClient
 from botocore.exceptions import ClientError, ReadTimeoutError
 
+SLOW_SECONDS = 10
+BATCHES = {"BatchGetItem": "UnprocessedKeys", "BatchWriteItem": "UnprocessedItems"}
+
 
 class Fault(StrEnum):
     """What happens to the chosen call."""
 
     DIES_AFTER = "the process dies when the call is done"
     DIES_BEFORE = "the process dies, and of all calls under way this one alone was not done"
+    DIES_WITHIN = "the process dies, and half of the batch was done"
     REFUSED = "the call fails and does nothing"
+    THROTTLED = "the call does nothing, as there are too many"
+    DONE_BUT_FAILED = "the call is done, and says that it failed"
     UNHEARD = "the call is done but its answer is lost"
+    TWICE = "the call is done twice, as the answer to the first was lost on the way and botocore repeated it"
+    PARTLY = "half of the batch is done, and the answer says which half is not"
+    STUCK = "half of the batch is done, and the other half never, however often it is asked for"
+    SLOW = "the call takes ten seconds"
+
+    def fits(self, call: str) -> bool:
+        """Whether this can happen to a call, `service.Operation`."""
+        operation = call.partition(".")[2]
+        if self is Fault.DIES_WITHIN:
+            return operation == "BatchWriteItem"
+        return operation in BATCHES or self not in (Fault.PARTLY, Fault.STUCK)
+
+
+DEADLY = (Fault.DIES_AFTER, Fault.DIES_BEFORE, Fault.DIES_WITHIN)
+UNNOTICED = (Fault.TWICE, Fault.PARTLY, Fault.SLOW)
+"""Of these whoever asked hears nothing at all."""
+QUICK = (Fault.DIES_AFTER, Fault.DIES_BEFORE, Fault.REFUSED, Fault.UNHEARD)
+"""Those of which the others are variations: for an AWS that takes its time."""
 
 
 class Crash(BaseException):
@@ -46,6 +72,44 @@ def hang_up(reply: Any) -> None:
         reply["Body"].close()
 
 
+def failure(code: str, status: int, operation: str) -> ClientError:
+    """What botocore raises for an answer of AWS."""
+    response: Any = {
+        "Error": {"Code": code, "Message": "injected"},
+        "ResponseMetadata": {"HTTPStatusCode": status},
+    }
+    return ClientError(response, operation)
+
+
+def halves(operation: str, parameters: Any) -> tuple[Any, Any]:
+    """A batch as one that is asked for and the rest, as `Unprocessed…` says it."""
+    done: dict[str, Any] = {}
+    left: dict[str, Any] = {}
+    for table, request in parameters["RequestItems"].items():
+        items = request["Keys"] if operation == "BatchGetItem" else request
+        half = len(items) // 2
+        for part, some in ((done, items[:half]), (left, items[half:])):
+            if some:
+                part[table] = {**request, "Keys": some} if operation == "BatchGetItem" else some
+    return done, left
+
+
+@contextmanager
+def recorded() -> Iterator[list[str]]:
+    """The calls that are made, as `service.Operation`, in the order in which `fault` counts them."""
+    original, calls = AioBaseClient._make_api_call, list[str]()  # type: ignore[attr-defined]
+
+    async def make_api_call(client: Any, operation: str, parameters: Any) -> Any:
+        calls.append(f"{client.meta.service_model.service_name}.{operation}")
+        return await original(client, operation, parameters)
+
+    AioBaseClient._make_api_call = make_api_call  # type: ignore[attr-defined]
+    try:
+        yield calls
+    finally:
+        AioBaseClient._make_api_call = original  # type: ignore[attr-defined]
+
+
 @contextmanager
 def fault(kind: Fault, number: int) -> Iterator[Strike]:
     """Every call but one goes through. After a death none does, and those under way are never heard of again."""
@@ -58,29 +122,54 @@ def fault(kind: Fault, number: int) -> Iterator[Strike]:
             await asyncio.sleep(0.001)
             quiet = 0 if under_way else quiet + 1
 
+    async def half(client: Any, operation: str, parameters: Any) -> Any:
+        done, left = halves(operation, parameters)
+        reply: dict[str, Any] = {"Responses": {}}
+        if done:
+            reply = await original(client, operation, {**parameters, "RequestItems": done})
+        return {**reply, BATCHES[operation]: left}
+
+    async def chosen(client: Any, operation: str, parameters: Any) -> Any:
+        """The call that goes wrong, as far as it is made at all."""
+        match kind:
+            case Fault.DIES_BEFORE:
+                await others_are_done()
+                strike.is_dead = True
+                raise Crash
+            case Fault.DIES_WITHIN:
+                await half(client, operation, parameters)
+                strike.is_dead = True
+                raise Crash
+            case Fault.REFUSED:
+                raise failure("InternalServerError", 500, operation)
+            case Fault.THROTTLED if strike.call.startswith("s3."):
+                raise failure("SlowDown", 503, operation)
+            case Fault.THROTTLED:
+                raise failure("ThrottlingException", 400, operation)
+            case Fault.PARTLY | Fault.STUCK:
+                return await half(client, operation, parameters)
+            case Fault.TWICE if operation != "TransactWriteItems":  # that has a token: DynamoDB does it once
+                hang_up(await original(client, operation, parameters))
+            case Fault.SLOW:
+                await asyncio.sleep(SLOW_SECONDS)
+        return await original(client, operation, parameters)
+
     async def make_api_call(client: Any, operation: str, parameters: Any) -> Any:
         nonlocal under_way
         if strike.is_dead:
             raise Crash
+        call = f"{client.meta.service_model.service_name}.{operation}"
+        if kind is Fault.STUCK and call == strike.call:
+            return {"Responses": {}, BATCHES[operation]: parameters["RequestItems"]}
         is_chosen = next(numbers) == number
         if is_chosen:
-            strike.call = f"{client.meta.service_model.service_name}.{operation}"
+            strike.call = call
             if kind is Fault.DIES_BEFORE:
-                await others_are_done()
-                strike.is_dead = True
-                raise Crash
-            if kind is Fault.REFUSED:
-                raise ClientError(
-                    {
-                        "Error": {"Code": "InternalServerError", "Message": "injected"},
-                        "ResponseMetadata": {"HTTPStatusCode": 500},  # type: ignore[typeddict-item]
-                    },
-                    operation,
-                )
+                return await chosen(client, operation, parameters)
         under_way += 1
         reply: Any = {}
         try:
-            reply = await original(client, operation, parameters)
+            reply = await (chosen if is_chosen else original)(client, operation, parameters)
         finally:
             under_way -= 1
             if is_chosen and kind is Fault.DIES_AFTER:
@@ -88,9 +177,11 @@ def fault(kind: Fault, number: int) -> Iterator[Strike]:
             if strike.is_dead:
                 hang_up(reply)
                 raise Crash
-        if is_chosen and kind is Fault.UNHEARD:
+        if is_chosen and kind in (Fault.UNHEARD, Fault.DONE_BUT_FAILED):
             hang_up(reply)
-            raise ReadTimeoutError(endpoint_url="https://aws.example")
+            if kind is Fault.UNHEARD:
+                raise ReadTimeoutError(endpoint_url="https://aws.example")
+            raise failure("InternalServerError", 500, operation)
         return reply
 
     AioBaseClient._make_api_call = make_api_call  # type: ignore[attr-defined]

@@ -19,7 +19,7 @@ import pytest
 from shared import ids, stores
 from tests import builders as hub
 from tests.builders import Answer, History, Record
-from tests.faults import Fault, fault
+from tests.faults import QUICK, Fault, fault
 
 LARGE = 1024 * 1024 + 1
 """The smallest object that is stored under its own key."""
@@ -167,7 +167,7 @@ def restart() -> None:
 # ── Every call, every way it can go wrong ───────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("kind", Fault, ids=[kind.name.lower() for kind in Fault])
+@pytest.mark.parametrize("kind", QUICK, ids=[kind.name.lower() for kind in QUICK])
 @pytest.mark.parametrize("tell", STORIES)
 def test_a_push_cut_off_anywhere_leaves_old_or_new_and_can_be_repeated(tell, kind, owner):
     for number in itertools.count(1):
@@ -259,7 +259,7 @@ def test_a_snapshot_left_behind_is_leant_on_only_if_its_objects_are_there(kind, 
 #     push/objects: [ small, small, large ]      two go into a pack, the third has a key of its own
 
 
-@pytest.mark.parametrize("kind", Fault, ids=[kind.name.lower() for kind in Fault])
+@pytest.mark.parametrize("kind", QUICK, ids=[kind.name.lower() for kind in QUICK])
 def test_an_upload_cut_off_anywhere_shows_only_objects_that_are_there(kind, owner):
     contents = [b"kick", b"snare", b"drone" * (LARGE // 5 + 1)]
     objects = {ids.object_id(content): content for content in contents}

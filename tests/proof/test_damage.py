@@ -1,0 +1,97 @@
+"""Whatever single thing is lost or spoilt behind the hub's back: no fetch is answered with less, and fsck says so."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.builders import Answer, fetched_ids
+from tests.proof.door import Hub
+from tests.proof.memory import Cloud, Version
+from tests.proof.stories import HISTORY, LARGE, SONG, WIRE, commit_with, findings, prepare, push
+
+HEADS = [HISTORY[5], HISTORY[3]]
+
+
+@pytest.fixture(scope="module")
+def hub(aws: Any) -> Iterator[Hub]:
+    with Hub(Cloud()) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def world(hub: Hub) -> Any:
+    prepare(hub)
+    bundle = commit_with(5, {"large.wav": LARGE[:-1]}, "a large file")
+    assert hub.call(f"POST {WIRE}/push", SONG, push(bundle, "large"), by="me").status == 200
+    HEADS.append(bundle["commits"][0]["commit_id"])
+    return hub.cloud.save()
+
+
+def clone(hub: Hub) -> Answer:
+    hub.restart()
+    return hub.call(f"POST {WIRE}/fetch", SONG, {"want": HEADS}, by="me")
+
+
+def test_what_is_lost_is_missed_and_never_left_out(hub: Hub, world: Any) -> None:
+    hub.cloud.load(world)
+    whole = fetched_ids(clone(hub))
+    rows = [(pk, sk) for pk, partition in hub.cloud.tables["hub"].items() for sk in partition]
+    missed = 0
+    for pk, sk in rows:
+        hub.cloud.load(world)
+        del hub.cloud.tables["hub"][pk][sk]
+        missed += is_missed(hub, whole, f"{pk} {sk}")
+    for key in list(hub.cloud.objects):
+        hub.cloud.load(world)
+        del hub.cloud.objects[key]
+        missed += is_missed(hub, whole, key)
+    assert missed >= 15
+
+
+def is_missed(hub: Hub, whole: Any, what: str) -> bool:
+    """Whether a fetch failed without it. One that did not has to be whole."""
+    answer = clone(hub)
+    if answer.status == 200:
+        assert fetched_ids(answer) == whole, f"less without {what}"
+        return False
+    assert answer.code in ("damaged", "repo_not_found", "commit_not_found"), (what, answer)
+    if answer.code == "damaged":
+        assert findings(hub, ("song",)), f"fsck does not miss {what}"
+    return True
+
+
+def test_what_is_cut_short_is_missed(hub: Hub, world: Any) -> None:
+    """All that the hub itself reads to its end; an object is checked by whoever gets it."""
+    hub.cloud.load(world)
+    whole = fetched_ids(clone(hub))
+    for key, versions in list(hub.cloud.objects.items()):
+        hub.cloud.load(world)
+        last = versions[-1]
+        hub.cloud.objects[key] = [Version(last.data[: len(last.data) // 2], "cut", last.modified)]
+        answer = clone(hub)
+        if answer.status == 200:
+            assert fetched_ids(answer) == whole, key
+        else:
+            assert answer.code == "damaged", (key, answer)
+
+
+def test_fsck_finds_every_byte_that_is_another(hub: Hub, world: Any) -> None:
+    hub.cloud.load(world)
+    assert findings(hub, ("song",)) == []
+    spoilt = 0
+    repo_id = hub.cloud.tables["hub"]["OWNER#me"]["REPO#song"]["repo_id"]["S"]
+    wanted = set(HISTORY.objects.values())
+    for key, versions in list(hub.cloud.objects.items()):
+        for content in wanted:
+            at = versions[-1].data.find(content)
+            if at < 0 or not key.startswith(f"repos/{repo_id}/packs/"):
+                continue
+            hub.cloud.load(world)
+            hub.restart()
+            data = bytearray(versions[-1].data)
+            data[at] ^= 1
+            hub.cloud.objects[key] = [Version(bytes(data), "spoilt", versions[-1].modified)]
+            assert any("hash" in finding for finding in findings(hub, ("song",))), key
+            spoilt += 1
+    assert spoilt >= 5
