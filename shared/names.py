@@ -12,8 +12,8 @@ from shared.errors import BranchClash, InvalidName
 
 DIGEST_LENGTH = 64
 BRANCH_CHARACTERS = 255
-BRANCH_BYTES = 1000
-"""What DynamoDB leaves of the 1,024 bytes of a sort key beside the time of a move."""
+BRANCH_BYTES = 950
+"""What DynamoDB leaves of the 1,024 bytes of a sort key, where a lane is called as its branch and a pack."""
 COMPONENT_BYTES = 255
 PATH_BYTES = 4096
 LABEL_CHARACTERS = 500

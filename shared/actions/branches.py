@@ -25,14 +25,15 @@ async def moves(stores: Stores, repo: Repo, branch: str, *, now: float) -> tuple
 def made(ref: Ref | None, announced: Iterable[Move]) -> list[Move]:
     """Those of the announced moves that happened, the last one first: each ends where the next one began.
 
-    Requests overlap, so one that was announced a little later may have been made first.
+    Requests overlap, so one that was announced a little later may have been made first. But one that was announced
+    before comes before it: what is later and fits as well may never have been made.
     """
     left = sorted(announced, key=lambda move: move.at)
     chain: list[Move] = []
     expected = ref.head.commit_id if ref else None
     latest = left[-1].at if left else 0
     while fitting := [m for m in left if _id(m.after) == expected and m.at <= latest + STALE_SECONDS * 1000]:
-        move = fitting[-1]
+        move = next((m for m in reversed(fitting) if m.at <= latest), fitting[0])
         left.remove(move)
         chain.append(move)
         expected, latest = _id(move.before), move.at

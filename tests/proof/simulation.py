@@ -202,7 +202,7 @@ class World:
         answer = await self.ask(f"POST {WIRE}/push", message)
         if answer.status != 503:
             self.failed.pop(op.began, None)
-        self.done[f"push {answer.status} {answer.value['message'][:12] if answer.status == 422 else ''}"] += 1
+        self.done[f"push {answer.status}" if answer.status != 422 else answer.code] += 1
         if answer.status == 200:
             self.told(op, "done")
             self.accepted |= self.reach([head])

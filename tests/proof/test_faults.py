@@ -36,6 +36,7 @@ from tests.proof.stories import (
 )
 
 SEED = 20260101
+START = 1_000_000.0
 READS = {"dynamodb.GetItem", "dynamodb.BatchGetItem", "dynamodb.Query", "s3.GetObject", "s3.HeadObject"}
 TRIED = 3
 """Of the faults of a call that only reads, so many are told each time; all of those of a call that writes."""
@@ -45,6 +46,7 @@ TRIED = 3
 def hub(aws: Any) -> Iterator[Hub]:
     logging.getLogger("mangum.http").setLevel(logging.CRITICAL)
     with Hub(Cloud(SEED), SEED) as running:
+        running.loop.now = START
         yield running
 
 
@@ -106,8 +108,10 @@ def test_a_branch_that_is_gone_can_be_brought_back_whatever_died(hub: Hub, world
 
 
 def begin(hub: Hub, world: Any) -> None:
+    """Each time at the same moment: a minute after the world was made."""
     hub.restart()
     hub.cloud.load(world)
+    hub.loop.now = START + 60
 
 
 def told(hub: Hub, story: Story, number: int, kind: Fault) -> Answer | None:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from shared import ids
+from shared import ids, names
 from tests import builders
 from tests.builders import Answer, Record, blob
 from tests.proof.door import Hub
@@ -21,8 +21,8 @@ from tests.proof.stories import API, WIRE, push
 
 D = "a" * 64
 FACE = "\U0001f600"  # one character, four bytes
-WIDE = "/".join([FACE * 49] * 5) + FACE * 4
-"""1,000 bytes, in parts of 255 and less."""
+WIDE = "/".join([FACE * 47] * 5) + "x" * (names.BRANCH_BYTES - 944)
+"""A branch name of as many bytes as there may be, in parts of 255 and less."""
 ME = {"owner": "me", "slug": "song"}
 ROOT = builders.commit("a root")
 FILE = blob(b"a file\n")
@@ -41,7 +41,7 @@ class Rule(NamedTuple):
 TABLE = [
     Rule("branch", "is not empty", "", "b"),
     Rule("branch", "has up to 255 characters", "a/" * 127 + "bc", "a/" * 127 + "b"),
-    Rule("branch", "has up to 1,000 bytes", WIDE + "a", WIDE),
+    Rule("branch", "has as many bytes as DynamoDB has room for", WIDE + "a", WIDE),
     Rule("branch", "has parts of up to 255 bytes", FACE * 64, FACE * 63),
     Rule("branch", "has no backslash", "a\\b", "a|b"),
     Rule("branch", "has no NUL", "a\x00b", "ab"),
