@@ -6,7 +6,7 @@ DATA := .hub
 BIN := .venv/bin
 INSTALLED := .venv/requirements.lock
 
-.PHONY: serve test check bench lock clean
+.PHONY: serve test check bench bench-check bench-baseline bench-load lock clean
 
 serve: $(INSTALLED) ## the whole hub on this machine
 	@exec $(BIN)/python -m infra.serve --port '$(PORT)' --data '$(DATA)'
@@ -20,8 +20,17 @@ check: $(INSTALLED) ## lint, format, types, and the template
 	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/python -m pytest tests/test_template.py
 
-bench: $(INSTALLED) ## a large repository pushed and cloned back
-	@$(BIN)/python -m bench.clone
+bench: $(INSTALLED) ## what every operation costs: calls, units, dollars
+	@$(BIN)/python -m bench
+
+bench-check: $(INSTALLED) ## fails when a count has risen above bench/baseline.json
+	@$(BIN)/python -m bench --check
+
+bench-baseline: $(INSTALLED) ## accept what is counted now; renews the README's table and picture
+	@$(BIN)/python -m bench --baseline
+
+bench-load: $(INSTALLED) ## 500 clients that push at once, and 125 that read, for a minute
+	@$(BIN)/python -m bench.load
 
 # A name such as python3.13 may be a shim that does not run, so each is tried.
 PYTHON = $(shell for python in python3 python3.13 python3.12 python3.11; do \

@@ -15,6 +15,8 @@ from shared import http, settings, stores
 if TYPE_CHECKING:
     from infra.embedded_aws import EmbeddedAws
 
+pytest_plugins = ["bench.plugin", "pytester"]
+
 NAMES = {"HubTable": "hub", "CounterTable": "counters", "Bucket": "pieria-bytes"}
 
 _owners = itertools.count()
