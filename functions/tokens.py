@@ -39,7 +39,7 @@ async def post_token(request: Request, caller: Annotated[Caller, Depends(http.id
     await caller.stores.handles.claim(own.subject)
     # Written down before it is given away: whatever was issued can be listed.
     await caller.stores.tokens.put(issued)
-    token = caller.sign(issued.identity, message.lifetime_seconds)
+    token = await caller.sign(issued.identity, message.lifetime_seconds)
     shown = api.IssuedToken(handle=own.subject, token=token, **api.Token.of(issued).model_dump())
     return http.reply(request, shown.model_dump(mode="json"), 201)
 

@@ -1,4 +1,4 @@
-"""An AWS in this process, for a laptop and for tests: DynamoDB and S3 at `http://127.0.0.1:<port>`.
+"""An AWS in this process, for a laptop and for tests: DynamoDB, S3 and SSM's parameters at `http://127.0.0.1:<port>`.
 
     with EmbeddedAws() as aws:
         boto3.client("dynamodb", endpoint_url=aws.url)

@@ -1,4 +1,4 @@
-"""moto as a function: one request to DynamoDB or S3 in, one answer out, in memory, without any network.
+"""moto as a function: one request to DynamoDB, S3 or SSM in, one answer out, in memory, without any network.
 
 What moto gets wrong and we rely on is put right here, so that code which works here also works on AWS:
 
@@ -24,11 +24,12 @@ import itertools
 import json
 import logging
 import math
+import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from enum import Enum
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 from urllib.parse import parse_qsl, quote, unquote_to_bytes, urlencode
 from xml.sax.saxutils import escape
 
@@ -75,6 +76,8 @@ _KEPT_HEADERS = {
 }
 _TRANSIENT_HEADERS = {"x-amz-date", "x-amz-security-token", "x-amz-user-agent"}
 _STORED_HEADERS = ("cache-control", "content-", "expires", "x-amz-meta-", "x-amz-storage-class")
+
+Service = Literal["dynamodb", "s3", "ssm"]
 
 log = logging.getLogger(__name__)
 
@@ -137,9 +140,14 @@ def _expired(signature: dict[str, str], now: datetime) -> bool:
 
 
 def operation(request: Request) -> str | None:
-    """The name of the DynamoDB operation, None for S3."""
+    """The name of the DynamoDB or SSM operation, None for S3."""
     target = request.headers.get("x-amz-target", "")
     return target.partition(".")[2] or None
+
+
+def _service(request: Request) -> Service:
+    target = request.headers.get("x-amz-target", "")
+    return "ssm" if target.startswith("AmazonSSM.") else "dynamodb" if target else "s3"
 
 
 def effect(request: Request) -> Effect:
@@ -187,7 +195,7 @@ class Emulator:
 
     def __init__(self) -> None:
         self._account = f"{next(self._accounts):012}"
-        self._dynamodb, self._s3 = _applications()
+        _mend()
 
     def close(self) -> None:
         """Forget everything."""
@@ -196,14 +204,14 @@ class Emulator:
                 if isinstance(key, FakeKey):
                     key.dispose()
             s3_backends.bucket_accounts.pop(bucket.name, None)
-        for backends in (dynamodb_backends, s3_backends):
+        for backends in (dynamodb_backends, s3_backends, _ssm_backends()):
             backends.pop(self._account, None)
 
     def call(self, request: Request) -> Answer:
         """Carry out an admitted request. What moto cannot do is answered 500 and logged."""
         if "x-amz-copy-source-if-match" in request.headers and not self._source_matches(request):
             return refusal(request, 412, "PreconditionFailed", "The copy source has another entity tag")
-        application = self._dynamodb if operation(request) else self._s3
+        application = _application(_service(request))
         try:
             chunks, status, headers = run_wsgi_app(application, self._environ(request), buffered=True)
             return Answer(int(status.split()[0]), headers.to_wsgi_list(), b"".join(chunks))
@@ -308,12 +316,23 @@ def _dynamodb_request(name: str, body: dict[str, Any]) -> Request:
 
 
 @functools.cache
-def _applications() -> tuple[Flask, Flask]:
-    """moto's WSGI applications for DynamoDB and S3, with moto put right for the whole process."""
+def _application(service: Service) -> Flask:
+    """moto's WSGI application for a service. That of SSM takes most of a second to load: made when it is asked."""
+    return create_backend_app(service)
+
+
+def _ssm_backends() -> Any:
+    """moto's parameters by account; none if SSM was never asked."""
+    module = sys.modules.get("moto.ssm.models")
+    return module.ssm_backends if module else {}
+
+
+@functools.cache
+def _mend() -> None:
+    """Put moto right for the whole process."""
     _forget_instances()
     _query_one_partition()
     _copy_attribute_values()
-    return create_backend_app("dynamodb"), create_backend_app("s3")
 
 
 def _forget_instances() -> None:

@@ -204,6 +204,7 @@ def forget_users_aws() -> None:
 
 def set_environment(aws_url: str, keys: Mapping[str, str]) -> None:
     """What `shared.settings` reads, and where botocore finds AWS."""
+    os.environ.pop("PIERIA_SIGNING_KEYS_PARAMETER", None)  # an account's
     os.environ.update(
         AWS_ENDPOINT_URL=aws_url,
         PIERIA_HUB_TABLE=NAMES["HubTable"],

@@ -50,6 +50,18 @@ def issue(keys: Mapping[str, str], identity: Identity, *, lifetime_seconds: int,
     return jwt.encode(claims, secret, algorithm=ALGORITHM, headers={"kid": key_id})
 
 
+def key_id(authorization: str | None) -> str:
+    """The key that a bearer token claims to be signed with; empty if there is no token, or it does not say."""
+    scheme, _, token = (authorization or "").strip().partition(" ")
+    if scheme.lower() != "bearer" or len(token) > TOKEN_CHARACTERS:
+        return ""
+    try:
+        named = jwt.get_unverified_header(token.strip()).get("kid")
+    except jwt.InvalidTokenError:
+        return ""
+    return named if isinstance(named, str) else ""
+
+
 def identify(keys: Mapping[str, str], authorization: str | None) -> Identity | None:
     """Who sends this Authorization header. None without one, or for another scheme than Bearer.
 

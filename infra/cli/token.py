@@ -45,7 +45,7 @@ def issue(
         await stores.handles.claim(owner)
         # Written down before it is given away: whatever was issued can be listed.
         await stores.tokens.put(issued)
-        keys = stores.settings.signing_keys
+        keys = await stores.keyring.signing(now)
         return issued, auth.issue(keys, issued.identity, lifetime_seconds=days * DAY, now=int(now))
 
     issued, token = console.run(data, work)

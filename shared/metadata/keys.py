@@ -2,8 +2,8 @@
 
     row                  pk                          sk
     repo                 OWNER#<owner>               REPO#<slug>
-    member               OWNER#<owner>               MEMBER#<slug>#<handle>
-    token                OWNER#<handle>              TOKEN#<jti>
+    member               MEMBERS#<owner>             <slug>#<handle>
+    token                TOKENS#<handle>             <jti>
     handle               HANDLE#<folded handle>      HANDLE
     repo, by id          REPO#<repo_id>              NAME
     deleted repo         DELETED                     <repo_id>                 until it is purged
@@ -22,7 +22,9 @@
     refused              REFUSED#<repo_id>#<subject> –                         where every row expires
 
 `shard` is the first hex digit of a hash of the id: sixteen partitions a kind, so that one repository can
-write 16,000 rows a second. `generation` is twelve digits wide: text sorts as the number does.
+write 16,000 rows a second. `generation` is twelve digits wide: text sorts as the number does. Members and tokens
+have partitions of their own, since a policy can name partitions and nothing finer: who may create a repository
+cannot thereby write a role or a token.
 """
 
 from hashlib import sha256
@@ -33,7 +35,6 @@ Key = tuple[str, ...]
 
 REF = "REF#"
 REPO = "REPO#"
-TOKEN = "TOKEN#"  # noqa: S105 (a prefix)
 SHARDS = "0123456789abcdef"
 
 
@@ -43,26 +44,31 @@ def repo(owner: str, slug: str) -> Key:
 
 
 def owner(handle: str) -> str:
-    """The partition of a user: his repositories, their members, and his tokens."""
+    """The partition of a user's repositories, by name."""
     return f"OWNER#{handle}"
 
 
 def members(owner: str, slug: str) -> Key:
     """Where the members of a repository are listed: the partition, and what their sort keys begin with.
 
-    Beside the repository's name, so that one call reads both; each row says of which roster it is.
+    Each row says of which roster it is.
     """
-    return f"OWNER#{owner}", f"MEMBER#{slug}#"
+    return f"MEMBERS#{owner}", f"{slug}#"
 
 
 def member(owner: str, slug: str, handle: str) -> Key:
     """What one user may do to a repository of another."""
-    return f"OWNER#{owner}", f"MEMBER#{slug}#{handle}"
+    return f"MEMBERS#{owner}", f"{slug}#{handle}"
 
 
 def token(handle: str, token_id: str) -> Key:
     """A token that was issued to a user."""
-    return f"OWNER#{handle}", f"{TOKEN}{token_id}"
+    return tokens(handle), token_id
+
+
+def tokens(handle: str) -> str:
+    """The partition of a user's tokens."""
+    return f"TOKENS#{handle}"
 
 
 def handle(name: str) -> Key:

@@ -1,9 +1,9 @@
 """Repositories by the name in their URL, and who may do what with them.
 
-A name's row and the rows of its members lie in one partition, the owner's, so that a request finds the
+The keys of a name's row, of a member's and of a token's are known from the request alone, so that it finds the
 repository, the caller's role and the state of his token in one call.
 
-Members are rows of their own beside the name, each with the `roster` that it belongs to; only those of the
+Members are rows of their own, each with the `roster` that it belongs to; only those of the
 repository's present roster count. So a rename copies them before it happens, and what lies under a name from
 an earlier life of it says nothing. Every change writes a new `revision` into the name's row, also one of the
 members: a rename that has copied something older does not happen.

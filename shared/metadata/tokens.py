@@ -41,13 +41,13 @@ class Tokens:
 
         One that was revoked without ever having been written down is not among them.
         """
-        pk = keys.owner(handle)
+        pk = keys.tokens(handle)
         rows = await self.table.some(
             pk,
-            keys.TOKEN,
+            "",
             limit,
             lambda row: "scope" in row,
-            after=keys.token(handle, after)[1] if after else None,
+            after=after,
             newest_first=True,
         )
         return [_issued(handle, row) for row in rows]
@@ -70,7 +70,7 @@ def refuse_revoked(row: Row) -> None:
 
 
 def _issued(handle: str, row: Row) -> Issued:
-    token_id = str(row["sk"]).removeprefix(keys.TOKEN)
+    token_id = str(row["sk"])
     return Issued(
         Identity(handle, Role(str(row["scope"])), token_id, str(row["repo"]), Bearer(str(row["bearer"]))),
         int(str(row["issued_at"])),

@@ -80,6 +80,19 @@ def test_a_list_of_any_length_has_its_own_header(length):
     assert codec.pack_map_of_lists({"a": [b"\x07"] * length}, {}) == whole
 
 
+@pytest.mark.parametrize("object_id", ["", "a" * 31, "a" * 32, "a" * 64, "ä" * 128])
+@pytest.mark.parametrize("length", [0, 1, 2**8 - 1, 2**8, 2**16 - 1, 2**16])
+def test_an_object_begins_as_if_packed_whole(object_id, length):
+    whole = msgpack.packb({"object_id": object_id, "content": b"x" * length})
+    assert codec.object_start(object_id, length) + b"x" * length == whole
+
+
+def test_the_largest_object_that_msgpack_can_say_has_a_header_and_a_larger_one_none():
+    assert codec.object_start("a", 2**32 - 1).endswith(b"\xc6\xff\xff\xff\xff")
+    with pytest.raises(OverflowError):
+        codec.object_start("a", 2**32)
+
+
 def test_bytes_in_a_json_reply_are_base64():
     assert codec.encode({"content": b"\x00\xff"}, as_msgpack=False) == b'{"content":"AP8="}'
 

@@ -1,6 +1,8 @@
 """Group 13: the bytes of one object, by its id, and of one file, by its path at a branch or a commit."""
 
 import asyncio
+import importlib
+import json
 import urllib.request
 from typing import Any
 
@@ -8,6 +10,7 @@ import pytest
 
 from bench.meter import Meter
 from shared import ids, stores
+from shared.content import REPLY_BYTES, TEXT_REPLY_BYTES
 from shared.objects.bucket import Bucket
 from tests import builders
 from tests.builders import Answer, call, push
@@ -319,6 +322,24 @@ def test_D09_a_private_object_is_not_signed_for_a_stranger(owner, stranger, in_a
 def test_D09_without_s3_a_large_object_is_sent_all_the_same(owner):
     content = bytes(range(256)) * 20 * 1024
     assert_sent(by_name(owner, put(owner, content)), content)
+
+
+@pytest.mark.parametrize(
+    ("path", "size"),
+    [
+        case("D09", "bytes", "a.bin", REPLY_BYTES),
+        # Six characters each in Lambda's own JSON.
+        case("D09", "a text of control characters", "a.txt", TEXT_REPLY_BYTES),
+    ],
+)
+def test_the_largest_that_is_sent_is_what_lambda_passes(owner, in_aws, path, size):
+    largest = b"\x01" * size
+    for file, status in ((largest, 200), (largest + b"\x01", 307)):
+        sent = on_manifest({path: ids.object_id(file)}) | {"objects": [builders.blob(file)]}
+        assert_accepted(push(owner, "song", sent, force=True))
+        event = builders.event("GET", f"/{owner}/song/raw/main/{path}")
+        reply = importlib.import_module("functions.raw").handler(event, None)
+        assert (reply["statusCode"], len(json.dumps(reply)) <= 6_291_556) == (status, True)
 
 
 # ── Files ───────────────────────────────────────────────────────────────────────────────────────────────────

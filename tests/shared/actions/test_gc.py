@@ -111,7 +111,8 @@ class World:
         async def work() -> None:
             heads = {branch: ref.head.commit_id for branch, ref in (await self.stores.refs.all("r1")).items()}
             # A head that was read has its commit and all below it kept for 30 days.
-            await fetch.fetch(self.stores, REPO, wire.Fetch(want=list(heads.values())))
+            found = await fetch.fetch(self.stores, REPO, wire.Fetch(want=list(heads.values())))
+            assert sum([len(piece) async for piece in found.in_msgpack()]) == found.size()
 
         return work()
 
@@ -195,7 +196,10 @@ class World:
                 assert object_id in known.objects, f"object {object_id} is gone"
                 at = known.objects[object_id]
                 if at.is_loose:
-                    assert await self.stores.objects.read_loose("r1", object_id, at) == self.objects[object_id]
+                    assert (
+                        await self.stores.objects.read_part("r1", object_id, at, 0, at.length)
+                        == self.objects[object_id]
+                    )
                 else:
                     read = await self.stores.objects.read_packed("r1", [at])
                     assert read[at] == self.objects[object_id]
