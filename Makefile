@@ -6,13 +6,18 @@ DATA := .hub
 BIN := .venv/bin
 INSTALLED := .venv/requirements.lock
 
-.PHONY: serve test check bench lock clean
+.PHONY: serve test nightly check bench lock clean
 
 serve: $(INSTALLED) ## the whole hub on this machine
 	@exec $(BIN)/python -m infra.serve --port '$(PORT)' --data '$(DATA)'
 
 test: $(INSTALLED) ## the whole suite, on every core
 	@$(BIN)/python -m pytest -n auto
+
+# Other schedules every day; a failure tells the number of its schedule, which GC_FIRST plays again.
+nightly: $(INSTALLED) ## gc beside pushes: many more schedules than the suite plays
+	@GC_SCHEDULES=20000 GC_FIRST=$$(( $$(date +%s) / 86400 * 20000 )) \
+		$(BIN)/python -m pytest -n auto tests/shared/actions/test_gc.py
 
 check: $(INSTALLED) ## lint, format, types, and the template
 	@$(BIN)/ruff check -q .
