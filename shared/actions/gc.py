@@ -59,7 +59,8 @@ contents are not.
 """
 
 import secrets
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -205,7 +206,9 @@ async def sweep(
     commits = [entry async for entry in stores.census.index(repo_id, Kind.COMMIT)]
     snapshots = [entry async for entry in stores.census.index(repo_id, Kind.SNAPSHOT)]
     roots |= {entry.place for entry in commits if entry.place and entry.stamp != stamp}
-    live = await reach(stores, repo_id, roots, (e.at for e in snapshots if e.at and e.stamp != stamp), tell=tell)
+    manifests = [entry.at for entry in snapshots if entry.at and entry.stamp != stamp]
+    async with _in_turn(stores, repo_id, stamp, Step.CONDEMNED):
+        live = await reach(stores, repo_id, roots, manifests, tell=tell)
 
     kept: list[tuple[keys.Key, str]] = []
     doomed: dict[str, list[keys.Key]] = {"commits": [], "lanes": [], "snapshots": [], "objects": []}
@@ -256,7 +259,8 @@ async def collect(
     stamp = await _due(stores, repo_id, Step.SWEPT, clock())
     now = clock()
     old = now - GRACE_SECONDS
-    packs, loose = await _named(stores, repo_id, now, tell)
+    async with _in_turn(stores, repo_id, stamp, Step.SWEPT):
+        packs, loose = await _named(stores, repo_id, now, tell)
     dead: list[Stored] = []
     async for name, one in stores.objects.pack_versions(repo_id):
         if name not in packs and one.modified < old:
@@ -295,6 +299,16 @@ async def _keep_turn(stores: Stores, repo_id: str, stamp: str, step: Step) -> No
     """Raises Unavailable if another gc, or a rebuild, has started over or come further."""
     if not await stores.census.is_at(repo_id, stamp, step):
         raise Unavailable(OVERTAKEN)
+
+
+@asynccontextmanager
+async def _in_turn(stores: Stores, repo_id: str, stamp: str, step: Step) -> AsyncIterator[None]:
+    """What another gc has removed meanwhile is no damage."""
+    try:
+        yield
+    except Damaged:
+        await _keep_turn(stores, repo_id, stamp, step)
+        raise
 
 
 async def _roots(stores: Stores, repo_id: str, now: float) -> set[Place]:

@@ -68,7 +68,6 @@ class Turns:
     async def settle(self) -> None:
         """Until everybody waits for a turn."""
         loop: Any = asyncio.get_running_loop()
-        await asyncio.sleep(0)
         while loop._ready:
             await asyncio.sleep(0)
         self.waiting = [waiting for waiting in self.waiting if not waiting.future.done()]

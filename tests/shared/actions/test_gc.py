@@ -218,38 +218,34 @@ class World:
         assert not found
         self.acknowledged &= {entry.item_id async for entry in self.stores.census.index("r1", Kind.COMMIT)}
         tagged = (await self.stores.index.known("r1", commits=self.tags.values(), even_condemned=True)).commits
-        for commit_id in self.tags.values():
-            await self.whole(tagged[commit_id])
+        places = {tagged[commit_id] for commit_id in self.tags.values()}
         for branch in BRANCHES:
             _, made = await branches.moves(self.stores, REPO, branch, now=self.turns.now)
-            for move in made:
-                for place in (move.before, move.after):
-                    if place:
-                        await self.whole(place)
+            places |= {place for move in made for place in (move.before, move.after) if place}
+        await self.whole(places)
 
-    async def whole(self, start: Place) -> None:
-        async for place, node in lineage(self.stores.commits, "r1", [start]):
+    async def whole(self, starts: Iterable[Place]) -> None:
+        objects: set[str] = set()
+        async for place, node in lineage(self.stores.commits, "r1", starts):
             assert node, f"{place} is gone"
             assert node.snapshot_at
             records = await self.stores.objects.read_packed(
                 "r1", {at for at in (node.snapshot_at, node.record_at) if at}
             )
-            manifest = fetch.manifest(records[node.snapshot_at])
-            known = await self.stores.index.known("r1", objects=manifest.values(), even_condemned=True)
-            for object_id in manifest.values():
-                assert object_id in known.objects, f"object {object_id} is gone"
-                at = known.objects[object_id]
-                if at.is_loose:
-                    assert await self.stores.objects.read_loose("r1", object_id, at) == self.objects[object_id]
-                else:
-                    read = await self.stores.objects.read_packed("r1", [at])
-                    assert read[at] == self.objects[object_id]
+            objects |= set(fetch.manifest(records[node.snapshot_at]).values())
+        known = await self.stores.index.known("r1", objects=objects, even_condemned=True)
+        for object_id in objects:
+            assert object_id in known.objects, f"object {object_id} is gone"
+            at = known.objects[object_id]
+            if at.is_loose:
+                assert await self.stores.objects.read_loose("r1", object_id, at) == self.objects[object_id]
+            else:
+                assert (await self.stores.objects.read_packed("r1", [at]))[at] == self.objects[object_id]
 
     async def check_what_may_be_built_on(self) -> None:
         """Every commit that a push would find known, when nobody is at work."""
-        async for entry in self.stores.census.index("r1", Kind.COMMIT):
-            if not entry.stamp and entry.place:
-                await self.whole(entry.place)
+        entries = [entry async for entry in self.stores.census.index("r1", Kind.COMMIT)]
+        await self.whole(entry.place for entry in entries if entry.place and not entry.stamp)
 
     # ── A schedule ──────────────────────────────────────────────────────────────────────────────────────────
 

@@ -605,6 +605,23 @@ async def test_a_gc_that_was_overtaken_takes_no_stamp_of_the_other_away(story: S
     assert (await story.step()).rows == {"commits": 1, "lanes": 1, "snapshots": 1, "objects": 1}
 
 
+@pytest.mark.parametrize("steps", [1, 2], ids=["sweep", "collect"])
+@pytest.mark.asyncio
+async def test_what_another_gc_has_removed_is_not_taken_for_damage(story: Story, steps: int) -> None:
+    drawn = graph("1; 2:1")
+    await story.do(story.push(drawn.bundle(), drawn[2]))
+    await story.do(story.delete("main"))
+    for _ in range(steps):
+        await story.step()
+    story.wait(LONG)
+    asleep = story.begin("gc", story.gc())
+    await story.turns.go_on("gc", "query REPO#r1#LANE#")
+    await story.do(gc.condemn(story.stores, REPO, story.turns.clock, dry_run=False))
+    await story.step()
+    with pytest.raises(Unavailable):
+        await story.ends("gc", asleep)
+
+
 @pytest.mark.parametrize("steps", [1, 2], ids=["condemned", "swept"])
 @pytest.mark.asyncio
 async def test_a_rebuild_waits_for_a_gc_and_no_gc_begins_beside_it(story: Story, steps: int) -> None:
