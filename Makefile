@@ -8,7 +8,7 @@ EVENT = events/$(FN).json
 BIN := .venv/bin
 INSTALLED := .venv/requirements.lock
 
-.PHONY: serve test test-cloud check bench bench-stream build build-host deploy invoke bench-cold lock clean
+.PHONY: serve test nightly test-cloud check bench bench-stream build build-host deploy invoke bench-cold lock clean
 
 serve: $(INSTALLED) ## the whole hub on this machine
 	@exec $(BIN)/python -m infra.serve --port '$(PORT)' --data '$(DATA)'
@@ -18,6 +18,11 @@ test: $(INSTALLED) ## the whole suite, on every core
 
 test-cloud: build-host ## what was built, deployed into a cloud on this machine; the first time installs one
 	@$(BIN)/python -m pytest -m cloud
+
+# Other schedules every day; a failure tells the number of its schedule, which GC_FIRST plays again.
+nightly: $(INSTALLED) ## gc beside pushes: many more schedules than the suite plays
+	@GC_SCHEDULES=20000 GC_FIRST=$$(( $$(date +%s) / 86400 * 20000 )) \
+		$(BIN)/python -m pytest -n auto tests/shared/actions/test_gc.py
 
 check: $(INSTALLED) ## lint, format, types, the container and the template
 	@$(BIN)/ruff check -q .

@@ -68,7 +68,7 @@ class EmbeddedAws:
         self._unkept = frozenset(unkept_tables)
         with _one_at_a_time:
             for number, request in enumerate(journal, 1):
-                answer = self._emulator.call(request)
+                answer = self._emulator.repeat(request)
                 if not answer.ok:
                     raise JournalError(
                         f"request {number} of the journal ({request.method} {request.target}) cannot be repeated: "

@@ -30,7 +30,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import Any, Literal, NamedTuple
-from urllib.parse import parse_qsl, quote, unquote_to_bytes, urlencode
+from urllib.parse import parse_qsl, quote, unquote, unquote_to_bytes, urlencode
 from xml.sax.saxutils import escape
 
 from flask import Flask
@@ -75,6 +75,8 @@ _KEPT_HEADERS = {
     "range",
 }
 _TRANSIENT_HEADERS = {"x-amz-date", "x-amz-security-token", "x-amz-user-agent"}
+_VERSION, _WRITTEN = "x-amz-version-id", "last-modified"
+"""Headers of a kept write of an object, not of the request as it came: which version it made, and when."""
 _STORED_HEADERS = ("cache-control", "content-", "expires", "x-amz-meta-", "x-amz-storage-class")
 
 Service = Literal["dynamodb", "s3", "ssm"]
@@ -220,18 +222,28 @@ class Emulator:
             return refusal(request, 500, "InternalError", "The emulated AWS failed; its log says how")
 
     def repeatable(self, request: Request) -> Request:
-        """What to keep of a write that was carried out: for a copy, the object that came of it.
-
-        The source may be one version of many, and versions have other ids when all is made again.
+        """What to keep of a write that was carried out: for a copy, the object that came of it, as its source may be
+        one version of many. With an object its version, which a later request may name, and its time.
         """
-        if "x-amz-copy-source" in request.headers:
-            return self._object(request.target.partition("?")[0])
-        return request
+        if operation(request) or request.method == "POST":
+            return request
+        target = request.target.partition("?")[0]
+        kept = self._object(target) if "x-amz-copy-source" in request.headers else request
+        return self._with_version(kept, self._newest(target))
+
+    def repeat(self, request: Request) -> Answer:
+        """Carry out what was kept."""
+        answer = self.call(request)
+        newest = self._newest(request.target.partition("?")[0]) if _VERSION in request.headers else None
+        if answer.ok and newest is not None:
+            newest._version_id = request.headers[_VERSION]
+            newest.last_modified = datetime.fromisoformat(request.headers[_WRITTEN])
+        return answer
 
     def contents(self, without_tables: frozenset[str]) -> Iterator[Request]:
         """The requests that make all rows and objects, given the tables and buckets.
 
-        Not made again: rows of `without_tables`, an object's older versions, and when it was written.
+        Not made again: rows of `without_tables`, and an object's older versions.
         """
         for name in self._tables().keys() - without_tables:
             rows = self._rows(name)
@@ -240,7 +252,7 @@ class Emulator:
         for name, bucket in self._buckets().items():
             for key, value in bucket.keys.items():
                 if isinstance(value, FakeKey):
-                    yield self._object(f"/{name}/{quote(key)}")
+                    yield self._with_version(self._object(f"/{name}/{quote(key)}"), value)
 
     def contents_requests(self, without_tables: frozenset[str]) -> int:
         """How many requests `contents` holds, counted without making them."""
@@ -275,6 +287,16 @@ class Emulator:
         headers = {name.lower(): value for name, value in found.headers if name.lower().startswith(_STORED_HEADERS)}
         headers.pop("content-length", None)
         return Request("PUT", target, headers, found.body)
+
+    def _newest(self, target: str) -> Any:
+        bucket, _, key = unquote(target).lstrip("/").partition("/")
+        return self._buckets()[bucket].keys.get(key)
+
+    def _with_version(self, request: Request, newest: Any) -> Request:
+        if newest is None:
+            return request
+        version = {_VERSION: newest.version_id, _WRITTEN: newest.last_modified.isoformat()}
+        return request._replace(headers=request.headers | version)
 
     def _must(self, request: Request) -> Answer:
         answer = self.call(request)

@@ -17,6 +17,7 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
+from urllib.parse import quote
 
 from fastapi import APIRouter, FastAPI, Request
 from mangum import Mangum
@@ -120,7 +121,7 @@ def lambda_handler(app: Edge) -> Callable[[Any, Any], Any]:
 
     def handler(event: Any, context: Any) -> Any:
         _use_own_loop()
-        return adapter(event, context)
+        return adapter(_with_encoded_path(event), context)
 
     return handler
 
@@ -373,6 +374,17 @@ async def _answer_routing_failure(request: Request, error: Exception) -> Respons
     if isinstance(error, HTTPException) and error.status_code == 405:
         return refusal(MethodNotAllowed("this URL exists, but not with this method"))
     return refusal(NotFound("there is nothing at this URL; repositories are at /owner/name"))
+
+
+def _with_encoded_path(event: Any) -> Any:
+    """The event with the path where Mangum decodes it, so that it is decoded once: a file may be called `100%25.txt`.
+
+    An HTTP API gives it decoded, a function URL as it was sent.
+    """
+    path, about = event["rawPath"], event["requestContext"]
+    if ".lambda-url." not in about["domainName"]:
+        path = quote(path)
+    return {**event, "requestContext": {**about, "http": {**about["http"], "path": path}}}
 
 
 _thread = threading.local()

@@ -10,8 +10,10 @@
     ref                  REPO#<repo_id>              REF#<branch>
     folder of refs       REPO#<repo_id>              REF#<folder>              see `refs`
     move of a ref        REPO#<repo_id>#MOVES        <branch>#<milliseconds>#<unique>
-    state of gc, purge   REPO#<repo_id>#GC           STATE; LANE#<lane> for each lane yet to be purged
-    release              REPO#<repo_id>#RELEASES     <tag>
+    state of upkeep      REPO#<repo_id>#GC           STATE
+    lane                 REPO#<repo_id>#LANES        <lane>                    before its first row
+    release              REPO#<repo_id>#RELEASES     TAG#<tag>
+    release, by time     REPO#<repo_id>#RELEASES     TIME#<microseconds>#<tag>#<unique>
     tag                  REPO#<repo_id>#TAGS         <tag_id>
     commit, by id        REPO#<repo_id>#C<shard>     <commit_id>
     commit, in its lane  REPO#<repo_id>#LANE#<lane>  <generation>#<commit_id>
@@ -61,6 +63,16 @@ def member(owner: str, slug: str, handle: str) -> Key:
     return f"MEMBERS#{owner}", f"{slug}#{handle}"
 
 
+def roster(repo_id: str, unique: str = "") -> str:
+    """What the rows of a repository's members carry: another under each of its names."""
+    return f"{repo_id}#{unique}" if unique else repo_id
+
+
+def of_roster(roster: str) -> str:
+    """Whose roster it is: the repository's id."""
+    return roster.partition("#")[0]
+
+
 def token(handle: str, token_id: str) -> Key:
     """A token that was issued to a user."""
     return tokens(handle), token_id
@@ -92,7 +104,7 @@ def moves(repo_id: str) -> str:
 
 
 def upkeep(repo_id: str) -> str:
-    """The partition where gc and purge write down how far they are."""
+    """The partition where gc and rebuild write down how far they are."""
     return f"REPO#{repo_id}#GC"
 
 
@@ -109,6 +121,11 @@ def ref(repo_id: str, branch: str) -> Key:
 def releases(repo_id: str) -> str:
     """The partition of a repository's releases."""
     return f"REPO#{repo_id}#RELEASES"
+
+
+def release(repo_id: str, tag: str) -> Key:
+    """What is published under a tag."""
+    return releases(repo_id), f"TAG#{tag}"
 
 
 def tags(repo_id: str) -> str:
@@ -139,6 +156,11 @@ def kind_of(pk: str) -> Kind:
 def lane(repo_id: str, name: str) -> str:
     """The partition of a lane."""
     return f"REPO#{repo_id}#LANE#{name}"
+
+
+def lanes(repo_id: str) -> str:
+    """The partition that lists the lanes of a repository."""
+    return f"REPO#{repo_id}#LANES"
 
 
 def in_lane(place: Place) -> str:

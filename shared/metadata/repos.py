@@ -103,7 +103,7 @@ class Repos:
         Its owner's handle is claimed along with it. Raises InvalidName or HandleTaken.
         """
         repo_id = str(uuid.uuid4())
-        new = replace(repo, repo_id=repo_id, roster=repo_id, deleted=False, created_at=now)
+        new = replace(repo, repo_id=repo_id, roster=keys.roster(repo_id), deleted=False, created_at=now)
         # The way back from the id first: by itself it leads nowhere.
         await pair(
             Handles(self.table).claim(new.owner),
@@ -144,7 +144,7 @@ class Repos:
             if taken and not taken["deleted_at"]:
                 return None
             old = _repo(row)
-            new = replace(old, slug=slug, roster=str(uuid.uuid4()))
+            new = replace(old, slug=slug, roster=keys.roster(old.repo_id, str(uuid.uuid4())))
             await self._copy_members(old, new)
             seen: Row = {"same": repo.repo_id, "never": 0, "seen": row["revision"]}
             try:

@@ -454,6 +454,29 @@ def test_D13_what_is_no_branch_and_no_commit_is_not_found(song, rest):
     assert_refused(raw(song, rest), 404, "ref_not_found")
 
 
+@pytest.mark.parametrize(
+    ("path", "sent"),
+    [
+        ("100%.txt", "100%25.txt"),
+        ("100%25.txt", "100%2525.txt"),
+        ("a%41b", "a%2541b"),
+        ("a%2Fb", "a%252Fb"),
+        ("a+b c#.txt", "a+b%20c%23.txt"),
+        ("ø/é", "%C3%B8/é"),
+    ],
+)
+def test_D13_a_path_is_decoded_once(owner, path, sent):
+    assert_accepted(push(owner, "song", on_manifest({path: O1})))
+    from_api = builders.event("GET", f"/{owner}/song/raw/main/{sent}")
+    assert from_api["rawPath"] == f"/{owner}/song/raw/main/{path}"
+    from_url = builders.event("GET", f"/{owner}/song/raw/main/{sent}")
+    from_url["rawPath"] = f"/{owner}/song/raw/main/{sent}"
+    from_url["requestContext"]["domainName"] = "abc.lambda-url.eu-central-1.on.aws"
+    for event in (from_api, from_url):
+        event["requestContext"]["http"]["path"] = f"/{owner}/song/raw/main/{path}"
+        assert_sent(builders.invoke("raw", event), CONTENTS[O1])
+
+
 def test_D13_a_commit_of_another_repository_is_not_found(owner):
     pushed(owner, "song", C1)
     pushed(owner, "other", C1, C2)
