@@ -4,7 +4,7 @@ claim  must be
 type   "access"
 sub    the owner's handle
 aud    "pieria"
-scope  "read" or "write"
+scope  "read", "write" or "admin"
 iat    not in the future
 exp    in the future
 jti    present: what a revocation will name

@@ -185,6 +185,8 @@ def _unpack(body: bytes) -> Any:
 def _parse_json(body: bytes) -> Any:
     if len(body) > JSON_BYTES:
         raise TooLarge(f"a JSON body may have {JSON_BYTES} bytes; send {MSGPACK} instead")
+    if body.count(b"[") + body.count(b"{") > CONTAINERS:  # or nearly: a text may hold them, too
+        raise _too_many()
     try:
         value = json.loads(body, parse_constant=_refuse_constant)
         _take_contents(value)

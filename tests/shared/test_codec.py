@@ -269,6 +269,12 @@ def test_one_byte_containers_are_counted(empty):
         codec.decode(b"\xdd" + CONTAINERS.to_bytes(4, "big") + empty * CONTAINERS, MSGPACK)
 
 
+@pytest.mark.parametrize("empty", [b"{}", b"[]"], ids=["maps", "lists"])
+def test_containers_of_json_are_counted_before_they_are_made(empty):
+    with pytest.raises(TooLarge, match="lists and maps"):
+        codec.decode(b"[" + b",".join([empty] * CONTAINERS) + b"]", JSON)
+
+
 def test_as_many_containers_as_are_taken():
     many = CONTAINERS - 1
     assert len(codec.decode(b"\xdd" + many.to_bytes(4, "big") + b"\x80" * many, MSGPACK)) == many

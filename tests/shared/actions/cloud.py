@@ -286,7 +286,9 @@ def stores_on(turns: Turns) -> tuple[Stores, FakeTable, FakeBucket]:
     """The stores of the service over a table and a bucket in memory."""
     table, bucket = FakeTable(turns), FakeBucket(turns)
     hub: Any = table
-    others: dict[str, Any] = {name: None for name in Stores.__dataclass_fields__ if name in ("tokens", "handles")}
+    others: dict[str, Any] = {
+        name: None for name in Stores.__dataclass_fields__ if name in ("keyring", "tokens", "handles")
+    }
     counters: Any = FakeTable(turns)
     objects: Any = bucket
     stores = Stores(
