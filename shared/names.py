@@ -6,11 +6,14 @@ Every rule here refuses something that was seen to make a clone crash or write o
 
 import re
 from collections.abc import Iterable
+from itertools import pairwise
 
 from shared.errors import BranchClash, InvalidName
 
 DIGEST_LENGTH = 64
 BRANCH_CHARACTERS = 255
+BRANCH_BYTES = 950
+"""What DynamoDB leaves of the 1,024 bytes of a sort key, where a lane is called as its branch and a pack."""
 COMPONENT_BYTES = 255
 PATH_BYTES = 4096
 LABEL_CHARACTERS = 500
@@ -41,8 +44,8 @@ _BAD_PATH_SHAPE = re.compile(r"\\|^/|/$|//|(?:^|/)\.\.?(?:/|$)")
 _BAD_BRANCH_SHAPE = re.compile(r"\\|\.\.|//|^/|/$|(?:^|/)\.|\.(?:/|$)")
 # HFS+ drops these when it compares names, so `.g<200c>it` is `.git` on a Mac.
 _IGNORED_ON_HFS = re.compile(r"[\u200c-\u200f\u202a-\u202e\u206a-\u206f\ufeff]")
-_MAYBE_PRIVATE = re.compile(r"git|muse|[^\x00-\x7f]", re.IGNORECASE)
-_PRIVATE_FOLDERS = {".muse", ".git", "git~1", "muse~1"}
+# Windows drops trailing dots and spaces, and what follows a colon names a stream of the same file.
+_PRIVATE_FOLDER = re.compile(r"(?:^|/)(\.git|\.muse|git~1|muse~1)[. ]*(?:[/:]|\Z)")
 
 
 def is_digest(value: str) -> bool:
@@ -143,6 +146,8 @@ def check_branch(name: str) -> str:
             f"branch name {_shown(name)} is unsafe: no control characters, backslashes, empty parts,"
             " '..', or parts that begin or end with a dot"
         )
+    if len(name.encode()) > BRANCH_BYTES:
+        raise InvalidName(f"branch name {_shown(name)} is longer than {BRANCH_BYTES} bytes")
     if any(len(part.encode()) > COMPONENT_BYTES for part in name.split("/")):
         raise InvalidName(f"a part of branch name {_shown(name)} is longer than {COMPONENT_BYTES} bytes")
     return name
@@ -166,32 +171,25 @@ def check_paths(paths: Iterable[str]) -> None:
     seen = set(paths)
     for path in seen:
         _check_path(path)
-    for path in seen:
-        if "/" in path and (clash := next((f for f in folders(path) if f in seen), None)):
-            raise InvalidName(f"path {_shown(clash)} is a file and also a folder of {_shown(path)}")
+    # What lies in a folder follows it at once: each folder of each path by itself would be quadratic in its depth.
+    for folder, inner in pairwise(sorted(f"{path}/" for path in seen)):
+        if inner.startswith(folder):
+            raise InvalidName(f"path {_shown(folder[:-1])} is a file and also a folder of {_shown(inner[:-1])}")
 
 
 def _check_path(path: str) -> None:
-    if not path or len(path.encode()) > PATH_BYTES:
+    encoded = path.encode()
+    if not 1 <= len(encoded) <= PATH_BYTES:
         raise InvalidName(f"a path has 1 to {PATH_BYTES} bytes; {_shown(path)} does not")
     if _CONTROL.search(path) or _BAD_PATH_SHAPE.search(path):
         raise InvalidName(
             f"path {_shown(path)} is unsafe: relative paths only,"
             " no control characters, backslashes, empty parts, '.' or '..'"
         )
-    for part in path.split("/"):
-        if len(part.encode()) > COMPONENT_BYTES:
-            raise InvalidName(f"a part of path {_shown(path)} is longer than {COMPONENT_BYTES} bytes")
-    if _MAYBE_PRIVATE.search(path):
-        for part in path.split("/"):
-            _check_private(part, path)
-
-
-def _check_private(part: str, path: str) -> None:
-    # Windows drops trailing dots and spaces, and what follows a colon names a stream of the same file.
-    plain = _IGNORED_ON_HFS.sub("", part).split(":")[0].rstrip(". ").casefold()
-    if plain in _PRIVATE_FOLDERS:
-        raise InvalidName(f"path {_shown(path)} would write into a clone's own {plain} folder")
+    if max(map(len, encoded.split(b"/"))) > COMPONENT_BYTES:
+        raise InvalidName(f"a part of path {_shown(path)} is longer than {COMPONENT_BYTES} bytes")
+    if found := _PRIVATE_FOLDER.search(_IGNORED_ON_HFS.sub("", path).casefold()):
+        raise InvalidName(f"path {_shown(path)} would write into a clone's own {found[1]} folder")
 
 
 def _shown(text: str) -> str:

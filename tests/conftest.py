@@ -2,6 +2,7 @@
 is all the isolation a test needs."""
 
 import asyncio
+import functools
 import itertools
 import json
 import os
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
+from botocore.loaders import create_loader
 
 from shared import http, settings, stores
 
@@ -31,7 +33,9 @@ def aws() -> Iterator["EmbeddedAws"]:
     from infra import stack
     from infra.embedded_aws import EmbeddedAws
 
-    with EmbeddedAws() as running:
+    with EmbeddedAws() as running, pytest.MonkeyPatch.context() as patched:
+        # Each thread and each command opens clients of its own; the models that botocore reads for them are the same.
+        patched.setattr("botocore.session.create_loader", functools.cache(create_loader))
         os.environ.update(
             AWS_ENDPOINT_URL=running.url,
             AWS_ACCESS_KEY_ID="test",

@@ -21,6 +21,8 @@ CURSOR_CHARACTERS = 6000
 """How long a cursor may be that says where the log goes on. Beyond, as with hundreds of lines side by side, it
 says where the log began and where it stopped, and the next page walks there anew."""
 CURSOR_BYTES = 64 * 1024
+LANE_CHARACTERS = names.BRANCH_CHARACTERS + 1 + names.DIGEST_LENGTH
+"""A lane is called as its branch, or as that and a pack."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,8 @@ async def log(stores: Stores, repo: Repo, ref: str, cursor: str, limit: int) -> 
     pending, nodes = set(start.places), list[Node]()
     async for place, node in lineage(stores.commits, repo.repo_id, start.places, page=limit + 1):
         if node is None:
-            raise Damaged(f"commit {place.commit_id}")
+            # What a cursor names was there when we made it; or somebody else made it.
+            raise _no_cursor() if cursor and place in start.places else Damaged(f"commit {place.commit_id}")
         if len(nodes) == limit and nodes[-1].commit_id != place.commit_id:
             break
         pending.remove(place)
@@ -172,10 +175,17 @@ def _parse(cursor: str) -> _Start:
         first, *lines = data.decode().split("\n")
         generation, _, commit_id = first.partition(" ")
         places = frozenset(map(keys.parse_place, lines))
-        if not places or not all(names.is_id(place.commit_id) and place.generation > 0 for place in places):
+        if not places or not all(map(_is_thinkable, places)):
             raise ValueError
         return _Start(places, (int(generation), commit_id) if first else None)
     except (binascii.Error, ValueError, zlib.error):
-        raise Unprocessable(
-            "this is no cursor; begin without one, and go on with the next_cursor of each page"
-        ) from None
+        raise _no_cursor() from None
+
+
+def _is_thinkable(place: Place) -> bool:
+    """Whether there could be a row here: DynamoDB does not look for keys that are too long."""
+    return names.is_id(place.commit_id) and 0 < place.generation < 10**12 and len(place.lane) <= LANE_CHARACTERS
+
+
+def _no_cursor() -> Unprocessable:
+    return Unprocessable("this is no cursor; begin without one, and go on with the next_cursor of each page")
