@@ -1,4 +1,4 @@
-"""The stock client's HTTP, bounded: what `muse push` and `muse clone` ask for, in their order and size.
+"""The stock client's HTTP, bounded: what `muse push`, `pull` and `clone` ask for, in their order and size.
 
 Like it: one new connection per request, no redirects, no retries, msgpack both ways whatever the reply
 calls itself, replies of at most 64 MiB, silent about failures of refs, filter and presign. Unlike it: the
@@ -7,7 +7,7 @@ swallowed failure can be seen.
 """
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from types import TracebackType
@@ -20,6 +20,7 @@ from bench.history import LARGEST_INLINE, History, Record
 
 CHUNK_OBJECTS = 400
 CHUNKS_AT_ONCE = 4
+NEGOTIATED_AT_ONCE = 64
 UPLOADS_AT_ONCE = 8
 MAX_REPLY_BYTES = 64 * 1024 * 1024
 TIMEOUT_SECONDS = 60.0
@@ -59,17 +60,25 @@ class Pushed:
 
 
 @dataclass(frozen=True)
-class Cloned:
-    """What a clone was given, as it came over the wire."""
+class Fetched:
+    """What a clone or a pull was given, as it came over the wire."""
 
     refs: Record
     bundle: Record
     exchanges: tuple[Exchange, ...]
 
 
-def push(base: str, token: str | None, history: History, branch: str = "main", *, force: bool = False) -> Pushed:
+def push(
+    base: str,
+    token: str | None,
+    history: History,
+    branch: str = "main",
+    *,
+    force: bool = False,
+    transport: httpx.BaseTransport | None = None,
+) -> Pushed:
     """Push `history` to `branch` of the repository at `base`. Raises Refused as the client would give up."""
-    with _Wire(base, token) as wire:
+    with Wire(base, token, transport) as wire:
         heads: dict[str, str] = {}
         try:
             heads = dict(wire.get("/refs").get("branch_heads", {}))
@@ -98,12 +107,35 @@ def push(base: str, token: str | None, history: History, branch: str = "main", *
         return Pushed(reply, wire.exchanges)
 
 
-def clone(base: str) -> Cloned:
+def clone(base: str, transport: httpx.BaseTransport | None = None) -> Fetched:
     """Everything that the repository at `base` shows a stranger: `muse clone` sends no token, ever."""
-    with _Wire(base, None) as wire:
+    with Wire(base, None, transport) as wire:
         refs = wire.get("/refs")
         bundle = wire.post("/fetch", {"want": list(refs["branch_heads"].values()), "have": []})
-        return Cloned(refs, bundle, wire.exchanges)
+        return Fetched(refs, bundle, wire.exchanges)
+
+
+def pull(
+    base: str,
+    token: str | None,
+    local: Sequence[str],
+    branch: str = "main",
+    transport: httpx.BaseTransport | None = None,
+) -> Fetched:
+    """What the branch has beyond the commits held here, offered in the order given: 64 at a time, or all at last."""
+    with Wire(base, token, transport) as wire:
+        refs = wire.get("/refs")
+        want = [refs["branch_heads"][branch]]
+        for start in range(0, max(len(local), 1), NEGOTIATED_AT_ONCE):
+            offered = list(local[start : start + NEGOTIATED_AT_ONCE])
+            said = wire.post("/negotiate", {"want": want, "have": offered})
+            if said["ready"]:
+                have = said["ack"] or offered
+                break
+        else:
+            have = list(local)
+        bundle = wire.post("/fetch", {"want": want, "have": have})
+        return Fetched(refs, bundle, wire.exchanges)
 
 
 def _new_commits(history: History, have: set[str]) -> list[Record]:
@@ -122,7 +154,7 @@ def _new_commits(history: History, have: set[str]) -> list[Record]:
     return list(found.values())
 
 
-def _upload(wire: "_Wire", contents: Mapping[str, bytes]) -> set[str]:
+def _upload(wire: "Wire", contents: Mapping[str, bytes]) -> set[str]:
     """Put what is too large for a chunk where the hub says; the ids that are there now."""
     large = sorted(object_id for object_id, content in contents.items() if len(content) > LARGEST_INLINE)
     if not large:
@@ -139,7 +171,7 @@ def _upload(wire: "_Wire", contents: Mapping[str, bytes]) -> set[str]:
     return set(urls)
 
 
-def _push_objects(wire: "_Wire", object_ids: list[str], contents: Mapping[str, bytes]) -> None:
+def _push_objects(wire: "Wire", object_ids: list[str], contents: Mapping[str, bytes]) -> None:
     """Chunks in id order, four at a time. When one fails the rest still runs, then the failure is raised."""
 
     def send(chunk: list[str]) -> None:
@@ -156,10 +188,10 @@ def _chunked(items: list[str], size: int) -> Iterator[list[str]]:
     return (items[start : start + size] for start in range(0, len(items), size))
 
 
-class _Wire:
+class Wire:
     """The repository's URL, and one request to it at a time per thread."""
 
-    def __init__(self, base: str, token: str | None) -> None:
+    def __init__(self, base: str, token: str | None, transport: httpx.BaseTransport | None = None) -> None:
         self._base = base.rstrip("/")
         self._authorization = {"Authorization": f"Bearer {token}"} if token else {}
         self._http = httpx.Client(
@@ -167,6 +199,7 @@ class _Wire:
             limits=httpx.Limits(max_keepalive_connections=0),
             timeout=TIMEOUT_SECONDS,
             trust_env=False,  # no proxy between us and loopback
+            transport=transport,
         )
         self._exchanges: list[Exchange] = []
 
@@ -180,12 +213,15 @@ class _Wire:
 
     @property
     def exchanges(self) -> tuple[Exchange, ...]:
+        """What was asked so far."""
         return tuple(self._exchanges)
 
     def get(self, suffix: str) -> Record:
+        """A GET's reply. Raises Refused."""
         return self._call("GET", suffix, b"", {})
 
     def post(self, suffix: str, body: Record) -> Record:
+        """A POST's reply. Raises Refused."""
         return self._call("POST", suffix, msgpack.packb(body, use_bin_type=True), {"Content-Type": MSGPACK})
 
     def put(self, url: str, content: bytes) -> None:

@@ -11,6 +11,7 @@ The default shape is that of the stock client's own source kept in Muse, less it
     in all      40 MB of msgpack
 """
 
+import copy
 import itertools
 import random
 import uuid
@@ -125,11 +126,123 @@ def chain(seed: int, n: int) -> History:
     return History(tuple(commits), (), MappingProxyType({}))
 
 
-def _commit(number: int, *, repo_id: str, parent: str | None, snapshot_id: str | None, message: str) -> Record:
+class Line:
+    """Work on one branch of a repository: a commit at a time, each changing some of its files."""
+
+    def __init__(self, seed: int, files: int, *, tip: str | None = None, number: int = 0) -> None:
+        """So many files, of 256 to 2,303 bytes each. It goes on from the commit `tip`, which is the `number`th."""
+        self.tip = tip
+        self._bits = random.Random(seed)
+        self._number = number
+        self._repo_id = str(uuid.UUID(bytes=self._bits.randbytes(16), version=4))
+        self._paths = [_path(self._bits, n) for n in range(files)]
+        self._manifest: dict[str, str] = {}
+
+    def fork(self, seed: int) -> "Line":
+        """Other work on the same commit."""
+        other = copy.copy(self)
+        other._bits, other._manifest = random.Random(seed), dict(self._manifest)
+        return other
+
+    def commit(self, changed: int | None = None) -> History:
+        """The next commit, its snapshot and its new objects; without a number, every file is new."""
+        old = dict(self._manifest)
+        touched = self._paths if changed is None else _pick(self._bits, self._paths, changed)
+        objects = {}
+        for path in touched:
+            content = self._bits.randbytes(256 + _below(self._bits, 2048))
+            self._manifest[path] = ids.object_id(content)
+            objects[self._manifest[path]] = content
+        commit = _commit(
+            self._number,
+            repo_id=self._repo_id,
+            parent=self.tip,
+            snapshot_id=ids.snapshot_id(self._manifest),
+            message=f"take {self._number}",
+        )
+        if old:
+            commit["structured_delta"] = _delta(self._bits, "patch", old, self._manifest, touched)
+        self.tip = str(commit["commit_id"])
+        self._number += 1
+        snapshot = {
+            "snapshot_id": commit["snapshot_id"],
+            "manifest": dict(self._manifest),
+            "created_at": commit["committed_at"],
+        }
+        return History((commit,), (snapshot,), MappingProxyType(objects))
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Commits without snapshots, and where a hub that saw them arrive would keep them."""
+
+    commits: tuple[Record, ...]
+    """Parents before children."""
+    lanes: Mapping[str, str]
+    """The branch on which each commit first arrived, by its id."""
+    heads: Mapping[str, str]
+
+
+def straight(seed: int, n: int) -> Graph:
+    """The commits of `chain` on `main`."""
+    line = chain(seed, n)
+    return Graph(line.commits, {c["commit_id"]: "main" for c in line.commits}, {"main": line.head})
+
+
+def braid(seed: int, n: int, branches: int = 5, every: int = 8) -> Graph:
+    """Long branches from one root, in turn; each takes in its neighbour at every eighth of its commits."""
+    repo_id = str(uuid.UUID(bytes=random.Random(seed).randbytes(16), version=4))
+    names = ["main", *(f"line-{number}" for number in range(1, branches))]
+    root = _commit(0, repo_id=repo_id, parent=None, snapshot_id=None, message=f"{seed}: root")
+    commits, lanes = [root], {root["commit_id"]: "main"}
+    heads = dict.fromkeys(names, str(root["commit_id"]))
+    for number in range(1, n):
+        branch, neighbour = names[number % branches], names[(number + 1) % branches]
+        merges = number // branches % every == every - 1 and heads[neighbour] != heads[branch]
+        commit = _commit(
+            number,
+            repo_id=repo_id,
+            parent=heads[branch],
+            parent2=heads[neighbour] if merges else None,
+            snapshot_id=None,
+            message=f"{seed}: {number}",
+        )
+        heads[branch] = commit["commit_id"]
+        lanes[heads[branch]] = branch
+        commits.append(commit)
+    return Graph(tuple(commits), lanes, heads)
+
+
+def agents(seed: int, branches: int, length: int, main: int = 100) -> Graph:
+    """A line `main`, and branches of so many commits each that leave it at its head."""
+    trunk = straight(seed, main)
+    commits, lanes, heads = list(trunk.commits), dict(trunk.lanes), dict(trunk.heads)
+    for agent in range(branches):
+        branch, tip = f"agent-{agent:04}", trunk.heads["main"]
+        for number in range(main, main + length):
+            commit = _commit(
+                number, repo_id=commits[0]["repo_id"], parent=tip, snapshot_id=None, message=f"{branch}: {number}"
+            )
+            commits.append(commit)
+            tip = commit["commit_id"]
+            lanes[tip] = branch
+        heads[branch] = tip
+    return Graph(tuple(commits), lanes, heads)
+
+
+def _commit(
+    number: int,
+    *,
+    repo_id: str,
+    parent: str | None,
+    snapshot_id: str | None,
+    message: str,
+    parent2: str | None = None,
+) -> Record:
     """All 22 keys of a commit record, in the order the protocol names them."""
     # Prime steps in both units: most stamps carry microseconds, some none, as in life.
     committed_at = (FIRST_COMMIT_AT + timedelta(seconds=613 * number, milliseconds=125 * number)).isoformat()
-    parents = [parent] if parent else []
+    parents = [one for one in (parent, parent2) if one]
     return {
         "commit_id": ids.commit_id(parents, snapshot_id, message, committed_at),
         "repo_id": repo_id,
@@ -138,7 +251,7 @@ def _commit(number: int, *, repo_id: str, parent: str | None, snapshot_id: str |
         "message": message,
         "committed_at": committed_at,
         "parent_commit_id": parent,
-        "parent2_commit_id": None,
+        "parent2_commit_id": parent2,
         "author": "Ada",
         "metadata": {"section": "bridge"},
         "structured_delta": None,

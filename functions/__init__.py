@@ -5,12 +5,13 @@ A function parses, calls and replies. It may import `shared.http`, the actions a
 """
 
 import importlib
-import pkgutil
 
 from fastapi import APIRouter
 
 
 def routers() -> list[APIRouter]:
     """The router of every function, in the order of their names. Importing them all takes a while."""
+    import pkgutil  # late: it is for no function that starts
+
     names = sorted(module.name for module in pkgutil.iter_modules(__path__))
     return [importlib.import_module(f"{__name__}.{name}").router for name in names]

@@ -1,4 +1,7 @@
-"""POST /{owner}/{slug}/fetch: reachable(want) − reachable(have), with all it needs, as one bundle."""
+"""POST /{owner}/{slug}/fetch: reachable(want) − reachable(have), with all it needs, as one bundle.
+
+The one reply that may be larger than Lambda passes in one piece: `run.sh` serves this app where it is streamed.
+"""
 
 from typing import Annotated
 
@@ -16,8 +19,19 @@ async def post_fetch(request: Request, access: Annotated[Access, Depends(http.ma
     """`commits`, `snapshots`, `objects` and all `branch_heads`."""
     message = await http.body(request, wire.Fetch)
     fetched = await fetch.fetch(access.stores, access.repo, message)
-    return http.reply_encoded(request, lambda: fetch.in_msgpack(fetched), lambda: fetch.in_json(fetched))
+    most = access.stores.settings.max_reply_bytes
+    return await http.reply_streamed(request, fetched.size(), fetched.in_msgpack, lambda: fetched.in_json(most))
 
 
-app = http.create_app(router)
+door = APIRouter()
+"""What only whoever starts `run.sh` asks for."""
+
+
+@door.get("/health")
+async def get_health(request: Request) -> Response:
+    """As GET /health of the hub: the process listens."""
+    return http.reply(request, {"status": "ok"})
+
+
+app = http.create_app(router, door)
 handler = http.lambda_handler(app)

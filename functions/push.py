@@ -14,7 +14,7 @@ router = APIRouter()
 @router.post("/{owner}/{slug}/push")
 async def post_push(request: Request, access: Annotated[Access, Depends(http.may_write("push"))]) -> Response:
     """`ok`, `message`, all `branch_heads`, and `remote_head`: where the branch is now."""
-    message = await http.body(request, wire.Push, access.stores.settings.max_body_bytes)
+    message = await http.body(request, wire.Push, access.stores.settings.max_body_bytes, http.IN_STEPS)
     return http.reply(request, await push(access.stores, access.repo, message, by=access.by, now=access.now))
 
 

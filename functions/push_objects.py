@@ -14,7 +14,7 @@ router = APIRouter()
 @router.post("/{owner}/{slug}/push/objects")
 async def post_push_objects(request: Request, access: Annotated[Access, Depends(http.may_write("upload"))]) -> Response:
     """`stored` and `skipped`, which add up to the objects sent."""
-    message = await http.body(request, wire.PushObjects, access.stores.settings.max_body_bytes)
+    message = await http.body(request, wire.PushObjects, access.stores.settings.max_body_bytes, http.IN_STEPS)
     return http.reply(request, await uploads.accept(access.stores, access.repo, message, now=access.now))
 
 

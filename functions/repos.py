@@ -91,7 +91,10 @@ async def delete_repo(access: Annotated[Access, Depends(http.may_admin("push"))]
 async def post_rename(
     request: Request, slug: str, access: Annotated[Access, Depends(http.may_admin("push", even_renamed=True))]
 ) -> Response:
-    """Give a repository another name in its URL. The old one leads nowhere then, and is free."""
+    """Give a repository another name in its URL. The old one leads nowhere then, and is free.
+
+    Tokens that are limited to the old name are not good for the new one: issue others.
+    """
     wanted = names.check_slug((await http.body(request, api.Rename, http.API_BYTES)).slug)
     if wanted == access.repo.slug:
         return _reply(request, access.repo, access.role)  # also what is asked again after a reply was lost

@@ -1,6 +1,5 @@
 """/api/v1/tokens and /api/v1/me: issue, list and revoke one's own tokens, and say whose token this is."""
 
-import secrets
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -8,7 +7,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from shared import api, http, names
 from shared.errors import Forbidden, HandleTaken, InvalidName
 from shared.http import Caller
-from shared.metadata.tokens import Issued
+from shared.metadata.tokens import Issued, new_id
 from shared.model import Identity, Role
 
 router = APIRouter()
@@ -19,7 +18,11 @@ router = APIRouter()
     **api.documented(Forbidden, HandleTaken, InvalidName, takes=api.NewToken, gives=api.IssuedToken, status=201),
 )
 async def post_token(request: Request, caller: Annotated[Caller, Depends(http.identified("push"))]) -> Response:
-    """Issue a token to the caller, for less than his own is good for, or as much. It is shown this once."""
+    """Issue a token to the caller, for less than his own is good for, or as much. It is shown this once.
+
+    It stands for itself: it outlives the caller's own, also if that is revoked. Limited to one repository, it is good
+    for whatever has that name: it does not follow a rename.
+    """
     message = await http.body(request, api.NewToken, http.API_BYTES)
     own = caller.identity
     if not own.scope.allows(Role.ADMIN):
@@ -32,21 +35,22 @@ async def post_token(request: Request, caller: Annotated[Caller, Depends(http.id
         _check_full_name(message.repo)
     now = int(caller.now)
     issued = Issued(
-        Identity(own.subject, message.scope, _token_id(caller.now), message.repo or "", message.bearer or own.bearer),
+        Identity(own.subject, message.scope, new_id(caller.now), message.repo or "", message.bearer or own.bearer),
         issued_at=now,
         expires_at=now + message.lifetime_seconds,
     )
     await caller.stores.handles.claim(own.subject)
     # Written down before it is given away: whatever was issued can be listed.
     await caller.stores.tokens.put(issued)
-    token = caller.sign(issued.identity, message.lifetime_seconds)
+    token = await caller.sign(issued.identity, message.lifetime_seconds)
     shown = api.IssuedToken(handle=own.subject, token=token, **api.Token.of(issued).model_dump())
     return http.reply(request, shown.model_dump(mode="json"), 201)
 
 
 @router.get("/api/v1/tokens", **api.documented(Forbidden, asks=api.PageQuery, gives=api.TokenPage))
 async def get_tokens(request: Request, caller: Annotated[Caller, Depends(http.identified("read"))]) -> Response:
-    """The caller's tokens, newest first, revoked and expired ones included. Not the tokens themselves."""
+    """The caller's tokens, newest first, revoked ones and those that expired within a week included. Not the tokens
+    themselves."""
     if caller.identity.repo:
         raise Forbidden(f"this token is good for {caller.identity.repo} only: it does not let you list others")
     page = http.query(request, api.PageQuery)
@@ -59,7 +63,10 @@ async def get_tokens(request: Request, caller: Annotated[Caller, Depends(http.id
 
 @router.delete("/api/v1/tokens/{token_id}", **api.documented(Forbidden, InvalidName, status=204))
 async def delete_token(token_id: str, caller: Annotated[Caller, Depends(http.identified("push"))]) -> Response:
-    """Revoke one of the caller's tokens: it is worthless from the next request on. Any token may revoke itself."""
+    """Revoke one of the caller's tokens: it is worthless from the next request on. Any token may revoke itself.
+
+    Those that were issued with it stay good: if it was stolen, list and revoke what was issued since.
+    """
     own = caller.identity
     if token_id != own.token_id and (own.repo or not own.scope.allows(Role.ADMIN)):
         raise Forbidden("this needs a token of scope admin that is not limited to one repository")
@@ -81,11 +88,6 @@ def _check_full_name(repo: str) -> None:
     owner, _, slug = repo.partition("/")
     if not (names.is_repo_name(owner) and names.is_repo_name(slug)):
         raise InvalidName("a token is limited to one repository by its full name, owner/slug")
-
-
-def _token_id(now: float) -> str:
-    """An id that nobody can guess. Ids sort by the millisecond they were made in, so the newest come first."""
-    return f"{int(now * 1000):012x}{secrets.token_hex(10)}"
 
 
 app = http.create_app(router)

@@ -1,4 +1,4 @@
-"""An AWS in this process, for a laptop and for tests: DynamoDB and S3 at `http://127.0.0.1:<port>`.
+"""An AWS in this process, for a laptop and for tests: DynamoDB, S3 and SSM's parameters at `http://127.0.0.1:<port>`.
 
     with EmbeddedAws() as aws:
         boto3.client("dynamodb", endpoint_url=aws.url)
@@ -68,7 +68,7 @@ class EmbeddedAws:
         self._unkept = frozenset(unkept_tables)
         with _one_at_a_time:
             for number, request in enumerate(journal, 1):
-                answer = self._emulator.call(request)
+                answer = self._emulator.repeat(request)
                 if not answer.ok:
                     raise JournalError(
                         f"request {number} of the journal ({request.method} {request.target}) cannot be repeated: "

@@ -1,4 +1,4 @@
-"""moto as a function: one request to DynamoDB or S3 in, one answer out, in memory, without any network.
+"""moto as a function: one request to DynamoDB, S3 or SSM in, one answer out, in memory, without any network.
 
 What moto gets wrong and we rely on is put right here, so that code which works here also works on AWS:
 
@@ -17,24 +17,21 @@ time (`infra.embedded_aws` sees to it). All state is in memory, but for S3 bodie
 spools to unnamed temporary files.
 """
 
-import base64
 import functools
 import io
 import itertools
 import json
 import logging
 import math
-from collections import defaultdict
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from enum import Enum
-from typing import Any, NamedTuple
-from urllib.parse import parse_qsl, quote, unquote_to_bytes, urlencode
+from typing import Any, Literal, NamedTuple
+from urllib.parse import parse_qsl, quote, unquote, unquote_to_bytes, urlencode
 from xml.sax.saxutils import escape
 
 from flask import Flask
-from moto.core.common_models import BaseModel
-from moto.core.serialize import BaseJSONSerializer
 from moto.dynamodb.models import dynamodb_backends
 from moto.dynamodb.models.table import Table
 from moto.moto_server.werkzeug_app import create_backend_app
@@ -42,6 +39,7 @@ from moto.s3.models import FakeKey, s3_backends
 from werkzeug.test import run_wsgi_app
 
 from infra.journal import Request
+from infra.mended import mend
 
 BATCH_WRITE_ITEMS = 25
 """DynamoDB's limit for one BatchWriteItem."""
@@ -74,7 +72,11 @@ _KEPT_HEADERS = {
     "range",
 }
 _TRANSIENT_HEADERS = {"x-amz-date", "x-amz-security-token", "x-amz-user-agent"}
+_VERSION, _WRITTEN = "x-amz-version-id", "last-modified"
+"""Headers of a kept write of an object, not of the request as it came: which version it made, and when."""
 _STORED_HEADERS = ("cache-control", "content-", "expires", "x-amz-meta-", "x-amz-storage-class")
+
+Service = Literal["dynamodb", "s3", "ssm"]
 
 log = logging.getLogger(__name__)
 
@@ -137,9 +139,14 @@ def _expired(signature: dict[str, str], now: datetime) -> bool:
 
 
 def operation(request: Request) -> str | None:
-    """The name of the DynamoDB operation, None for S3."""
+    """The name of the DynamoDB or SSM operation, None for S3."""
     target = request.headers.get("x-amz-target", "")
     return target.partition(".")[2] or None
+
+
+def _service(request: Request) -> Service:
+    target = request.headers.get("x-amz-target", "")
+    return "ssm" if target.startswith("AmazonSSM.") else "dynamodb" if target else "s3"
 
 
 def effect(request: Request) -> Effect:
@@ -187,7 +194,7 @@ class Emulator:
 
     def __init__(self) -> None:
         self._account = f"{next(self._accounts):012}"
-        self._dynamodb, self._s3 = _applications()
+        mend()
 
     def close(self) -> None:
         """Forget everything."""
@@ -196,14 +203,14 @@ class Emulator:
                 if isinstance(key, FakeKey):
                     key.dispose()
             s3_backends.bucket_accounts.pop(bucket.name, None)
-        for backends in (dynamodb_backends, s3_backends):
+        for backends in (dynamodb_backends, s3_backends, _ssm_backends()):
             backends.pop(self._account, None)
 
     def call(self, request: Request) -> Answer:
         """Carry out an admitted request. What moto cannot do is answered 500 and logged."""
         if "x-amz-copy-source-if-match" in request.headers and not self._source_matches(request):
             return refusal(request, 412, "PreconditionFailed", "The copy source has another entity tag")
-        application = self._dynamodb if operation(request) else self._s3
+        application = _application(_service(request))
         try:
             chunks, status, headers = run_wsgi_app(application, self._environ(request), buffered=True)
             return Answer(int(status.split()[0]), headers.to_wsgi_list(), b"".join(chunks))
@@ -212,18 +219,28 @@ class Emulator:
             return refusal(request, 500, "InternalError", "The emulated AWS failed; its log says how")
 
     def repeatable(self, request: Request) -> Request:
-        """What to keep of a write that was carried out: for a copy, the object that came of it.
-
-        The source may be one version of many, and versions have other ids when all is made again.
+        """What to keep of a write that was carried out: for a copy, the object that came of it, as its source may be
+        one version of many. With an object its version, which a later request may name, and its time.
         """
-        if "x-amz-copy-source" in request.headers:
-            return self._object(request.target.partition("?")[0])
-        return request
+        if operation(request) or request.method == "POST":
+            return request
+        target = request.target.partition("?")[0]
+        kept = self._object(target) if "x-amz-copy-source" in request.headers else request
+        return self._with_version(kept, self._newest(target))
+
+    def repeat(self, request: Request) -> Answer:
+        """Carry out what was kept."""
+        answer = self.call(request)
+        newest = self._newest(request.target.partition("?")[0]) if _VERSION in request.headers else None
+        if answer.ok and newest is not None:
+            newest._version_id = request.headers[_VERSION]
+            newest.last_modified = datetime.fromisoformat(request.headers[_WRITTEN])
+        return answer
 
     def contents(self, without_tables: frozenset[str]) -> Iterator[Request]:
         """The requests that make all rows and objects, given the tables and buckets.
 
-        Not made again: rows of `without_tables`, an object's older versions, and when it was written.
+        Not made again: rows of `without_tables`, and an object's older versions.
         """
         for name in self._tables().keys() - without_tables:
             rows = self._rows(name)
@@ -232,7 +249,7 @@ class Emulator:
         for name, bucket in self._buckets().items():
             for key, value in bucket.keys.items():
                 if isinstance(value, FakeKey):
-                    yield self._object(f"/{name}/{quote(key)}")
+                    yield self._with_version(self._object(f"/{name}/{quote(key)}"), value)
 
     def contents_requests(self, without_tables: frozenset[str]) -> int:
         """How many requests `contents` holds, counted without making them."""
@@ -267,6 +284,16 @@ class Emulator:
         headers = {name.lower(): value for name, value in found.headers if name.lower().startswith(_STORED_HEADERS)}
         headers.pop("content-length", None)
         return Request("PUT", target, headers, found.body)
+
+    def _newest(self, target: str) -> Any:
+        bucket, _, key = unquote(target).lstrip("/").partition("/")
+        return self._buckets()[bucket].keys.get(key)
+
+    def _with_version(self, request: Request, newest: Any) -> Request:
+        if newest is None:
+            return request
+        version = {_VERSION: newest.version_id, _WRITTEN: newest.last_modified.isoformat()}
+        return request._replace(headers=request.headers | version)
 
     def _must(self, request: Request) -> Answer:
         answer = self.call(request)
@@ -308,70 +335,12 @@ def _dynamodb_request(name: str, body: dict[str, Any]) -> Request:
 
 
 @functools.cache
-def _applications() -> tuple[Flask, Flask]:
-    """moto's WSGI applications for DynamoDB and S3, with moto put right for the whole process."""
-    _forget_instances()
-    _query_one_partition()
-    _copy_attribute_values()
-    return create_backend_app("dynamodb"), create_backend_app("s3")
+def _application(service: Service) -> Flask:
+    """moto's WSGI application for a service. That of SSM takes most of a second to load: made when it is asked."""
+    return create_backend_app(service)
 
 
-def _forget_instances() -> None:
-    """moto lists every model it ever makes, each copy of each row it answers among them, for a page we don't serve."""
-
-    def new(cls: type[BaseModel], *_: object, **__: object) -> BaseModel:
-        return object.__new__(cls)
-
-    # Keys that nobody lists are freed when overwritten; their `__del__` would warn that nobody disposed of them.
-    _replace(BaseModel, "__new__", new)
-    _replace(FakeKey, "__del__", FakeKey.dispose)
-
-
-def _query_one_partition() -> None:
-    query = Table.query
-
-    @functools.wraps(query)
-    def of_one_partition(table: Table, hash_key: Any, *args: Any, **kwargs: Any) -> Any:
-        if table.all_indexes():
-            return query(table, hash_key, *args, **kwargs)
-        everything = table.items
-        table.items = defaultdict(dict, {hash_key: everything[hash_key]} if hash_key in everything else {})
-        try:
-            return query(table, hash_key, *args, **kwargs)
-        finally:
-            table.items = everything
-
-    _replace(Table, "query", of_one_partition)
-
-
-def _copy_attribute_values() -> None:
-    structure = BaseJSONSerializer._serialize_type_structure
-
-    @functools.wraps(structure)
-    def copied(self: BaseJSONSerializer, serialized: Any, value: Any, shape: Any, key: str) -> None:
-        if shape.name == "AttributeValue":
-            serialized[key] = _wire_form(value)
-        else:
-            structure(self, serialized, value, shape, key)
-
-    _replace(BaseJSONSerializer, "_serialize_type_structure", copied)
-
-
-def _wire_form(attribute: dict[str, Any]) -> dict[str, Any]:
-    """{type: value}, its bytes as base64."""
-    [(kind, value)] = attribute.items()
-    if kind == "B":
-        return {kind: base64.b64encode(value).decode()}
-    if kind == "BS":
-        return {kind: [base64.b64encode(member).decode() for member in value]}
-    if kind == "L":
-        return {kind: [_wire_form(member) for member in value]}
-    if kind == "M":
-        return {kind: {name: _wire_form(member) for name, member in value.items()}}
-    return {kind: value}
-
-
-def _replace(owner: type, name: str, function: Callable[..., Any]) -> None:
-    """Set a method of moto's. It must be there: a moto that renamed it must not quietly go unmended."""
-    getattr(owner, name)
-    setattr(owner, name, function)
+def _ssm_backends() -> Any:
+    """moto's parameters by account; none if SSM was never asked."""
+    module = sys.modules.get("moto.ssm.models")
+    return module.ssm_backends if module else {}

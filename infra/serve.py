@@ -19,14 +19,20 @@ import signal
 import socket
 import sys
 import time
-import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from shared.model import Identity
 
 PYTHON = (3, 11)
 OWNER = "me"
 TOKEN_SECONDS = 30 * 24 * 3600
+MARK = "-serve"
+"""What the id of the token ends with that is printed at the start."""
 SECRET_BYTES = 32
 """The least that HS256 asks for (RFC 7518, 3.2)."""
 GRACE_SECONDS = 5
@@ -204,6 +210,7 @@ def forget_users_aws() -> None:
 
 def set_environment(aws_url: str, keys: Mapping[str, str]) -> None:
     """What `shared.settings` reads, and where botocore finds AWS."""
+    os.environ.pop("PIERIA_SIGNING_KEYS_PARAMETER", None)  # an account's
     os.environ.update(
         AWS_ENDPOINT_URL=aws_url,
         PIERIA_HUB_TABLE=NAMES["HubTable"],
@@ -220,15 +227,14 @@ def _run_app(listener: socket.socket, keys: Mapping[str, str], data: Path, as_js
 
     from infra.app import app
     from shared import auth, stores
-    from shared.model import Identity, Role
-
-    identity = Identity(OWNER, Role.ADMIN, str(uuid.uuid4()))
-    token = auth.issue(keys, identity, lifetime_seconds=TOKEN_SECONDS, now=int(time.time()))
 
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            now = time.time()
+            identity = await _identity(now)
+            token = auth.issue(keys, identity, lifetime_seconds=TOKEN_SECONDS, now=int(now))
             await super().startup(sockets)
-            _announce(_url(listener), token, data, as_json)
+            _announce(_url(listener), identity.subject, token, data, as_json)
 
     config = uvicorn.Config(
         app,
@@ -250,14 +256,36 @@ def _run_app(listener: socket.socket, keys: Mapping[str, str], data: Path, as_js
     asyncio.run(serve())
 
 
+async def _identity(now: float) -> Identity:
+    """Whose the printed token is: a user of the hub like any other, whose token can be listed and revoked.
+
+    A start prolongs the token of the one before, unless that has expired or been revoked: there is one row of it.
+    """
+    from shared.metadata.tokens import Issued, new_id
+    from shared.model import Identity, Role
+    from shared.stores import stores
+
+    opened = await stores()
+    owner = await opened.handles.spelling(OWNER)
+    await opened.handles.claim(owner)
+    until = int(now) + TOKEN_SECONDS
+    for issued in await opened.tokens.all(owner):
+        if issued.identity.token_id.endswith(MARK):
+            if await opened.tokens.prolong(replace(issued, expires_at=until), int(now)):
+                return issued.identity
+    issued = Issued(Identity(owner, Role.ADMIN, new_id(now) + MARK), int(now), until)
+    await opened.tokens.put(issued)
+    return issued.identity
+
+
 def _url(listener: socket.socket) -> str:
     host, port = listener.getsockname()
     return f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"
 
 
-def _announce(url: str, token: str, data: Path, as_json: bool) -> None:
+def _announce(url: str, owner: str, token: str, data: Path, as_json: bool) -> None:
     if as_json:
-        print(json.dumps({"url": url, "owner": OWNER, "token": token, "data": str(data)}), flush=True)
+        print(json.dumps({"url": url, "owner": owner, "token": token, "data": str(data)}), flush=True)
         return
     print(
         f"""
@@ -267,16 +295,16 @@ Once on this machine:
 
 In a Muse repository (the first push makes it here, public):
 
-  muse remote add origin {url}/{OWNER}/song
+  muse remote add origin {url}/{owner}/song
   muse push origin main
 
 And elsewhere:
 
-  muse clone {url}/{OWNER}/song
+  muse clone {url}/{owner}/song
 
 Everything is kept in {data}. Ctrl-C stops the hub.
 
-HUB READY url={url} owner={OWNER} token={token}""",
+HUB READY url={url} owner={owner} token={token}""",
         flush=True,
     )
 

@@ -49,13 +49,18 @@ def _intrinsic(loader: _Loader, name: str, node: yaml.Node) -> dict[str, Any]:
 _Loader.add_multi_constructor("!", _intrinsic)
 
 
+def document(template: Path = TEMPLATE) -> dict[str, Any]:
+    """The whole template, with intrinsics in their long form."""
+    # The loader is a safe one, with constructors that make plain dictionaries.
+    parsed: dict[str, Any] = yaml.load(template.read_text(), _Loader)  # noqa: S506
+    return parsed
+
+
 def resources(template: Path = TEMPLATE) -> dict[str, Resource]:
     """The template's resources by logical id."""
-    # The loader is a safe one, with constructors that make plain dictionaries.
-    parsed = yaml.load(template.read_text(), _Loader)  # noqa: S506
     return {
         name: Resource(resource["Type"], resource.get("Properties", {}))
-        for name, resource in parsed["Resources"].items()
+        for name, resource in document(template)["Resources"].items()
     }
 
 

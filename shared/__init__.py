@@ -3,7 +3,7 @@
     errors                                    every failure, drawn as a tree
     ids names model wire codec                what things are called and how they are shaped     (pure)
     bundle dag packs                          what is checked, walked and packed                 (pure)
-    settings auth ratelimit tasks             who asks, how often, with what configuration
+    settings keyring auth ratelimit tasks     who asks, how often, with what configuration
     metadata/                                 DynamoDB: the only folder that knows keys and conditions
     objects/                                  S3: the only folder that knows buckets
     stores                                    opens both, once per event loop: the composition root

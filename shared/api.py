@@ -51,7 +51,7 @@ DefaultBranch = Annotated[str, Field(json_schema_extra={"pattern": "^[^/]{1,255}
 class Asked(BaseModel):
     """What every request is: strict types, and no key that is not named."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+    model_config = ConfigDict(defer_build=True, strict=True, extra="forbid", frozen=True)
 
 
 class NewRepo(Asked):
@@ -104,7 +104,7 @@ class NewToken(Asked):
 class PageQuery(BaseModel):
     """Which part of a list: so many, from where the page before ended."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(defer_build=True, extra="forbid", frozen=True)
 
     limit: Annotated[int, Field(ge=1, le=PAGE)] = 30
     cursor: Annotated[str, Field(max_length=512)] = ""
@@ -137,7 +137,7 @@ def cursor(last: str | None) -> str | None:
 class Told(BaseModel):
     """What every reply is. Times are epoch seconds."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(defer_build=True, extra="forbid", frozen=True)
 
 
 class Error(BaseModel):

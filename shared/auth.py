@@ -4,7 +4,7 @@ claim  must be
 type   "access"
 sub    the owner's handle
 aud    "pieria"
-scope  "read" or "write"
+scope  "read", "write" or "admin"
 iat    not in the future
 exp    in the future
 jti    present: what a revocation will name
@@ -48,6 +48,18 @@ def issue(keys: Mapping[str, str], identity: Identity, *, lifetime_seconds: int,
     if identity.repo:
         claims["repo"] = identity.repo
     return jwt.encode(claims, secret, algorithm=ALGORITHM, headers={"kid": key_id})
+
+
+def key_id(authorization: str | None) -> str:
+    """The key that a bearer token claims to be signed with; empty if there is no token, or it does not say."""
+    scheme, _, token = (authorization or "").strip().partition(" ")
+    if scheme.lower() != "bearer" or len(token) > TOKEN_CHARACTERS:
+        return ""
+    try:
+        named = jwt.get_unverified_header(token.strip()).get("kid")
+    except jwt.InvalidTokenError:
+        return ""
+    return named if isinstance(named, str) else ""
 
 
 def identify(keys: Mapping[str, str], authorization: str | None) -> Identity | None:

@@ -75,20 +75,42 @@ def pack_map_of_lists(lists: Mapping[str, Sequence[bytes]], rest: Mapping[str, A
 
     `rest` holds the map's other keys as plain values.
     """
+    pieces = [map_start(len(lists), rest)]
+    for key, elements in lists.items():
+        pieces += [list_start(key, len(elements)), *elements]
+    return b"".join(pieces)
+
+
+def map_start(lists: int, rest: Mapping[str, Any]) -> bytes:
+    """The beginning of a msgpack map: its plain values. So many lists have to follow, each from its `list_start`."""
     packer = msgpack.Packer(use_bin_type=True, autoreset=False)
-    packer.pack_map_header(len(lists) + len(rest))
+    packer.pack_map_header(lists + len(rest))
     for key, value in rest.items():
         packer.pack(key)
         packer.pack(value)
-    pieces: list[bytes] = []
-    for key, elements in lists.items():
-        packer.pack(key)
-        packer.pack_array_header(len(elements))
-        pieces.append(packer.bytes())
-        packer.reset()
-        pieces.extend(elements)
-    pieces.append(packer.bytes())
-    return b"".join(pieces)
+    start: bytes = packer.bytes()
+    return start
+
+
+def list_start(key: str, length: int) -> bytes:
+    """A key of a map and the beginning of its list, which so many packed elements have to follow."""
+    packer = msgpack.Packer(autoreset=False)
+    packer.pack(key)
+    packer.pack_array_header(length)
+    start: bytes = packer.bytes()
+    return start
+
+
+def object_start(object_id: str, length: int) -> bytes:
+    """An object as the wire has it, up to its content, of which so many bytes have to follow."""
+    packer = msgpack.Packer(autoreset=False)
+    packer.pack_map_header(2)
+    for text in ("object_id", object_id, "content"):
+        packer.pack(text)
+    # bin 8, bin 16 or bin 32: the packer has a method for every header but this one.
+    width = 1 if length < 1 << 8 else 2 if length < 1 << 16 else 4
+    start: bytes = packer.bytes()
+    return start + bytes([0xC4 + width // 2]) + length.to_bytes(width, "big")
 
 
 def inspect(value: Any) -> None:

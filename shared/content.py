@@ -20,8 +20,8 @@ MOMENT_SECONDS = 60
 """How long a file of a branch may be shown that is no longer there."""
 
 REPLY_BYTES = 4 * 1024 * 1024
-"""The most that is sent by ourselves where S3 can be asked instead: Lambda's 6 MB are base64."""
-TEXT_REPLY_BYTES = 1024 * 1024
+"""The most that is sent by ourselves where S3 can be asked instead: Lambda's 6,291,556 bytes are base64."""
+TEXT_REPLY_BYTES = 1_000_000
 """The same of text, which goes as JSON text: a control character is six there."""
 
 BYTES = "application/octet-stream"

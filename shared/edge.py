@@ -1,5 +1,13 @@
-"""What surrounds every app: an id for each request, one line in the log, and an answer whatever happens."""
+"""What surrounds every app: a door for those who come through the proxy, an id for each request, one line in the
+log, and an answer whatever happens.
 
+Where `PIERIA_ORIGIN_SECRET` is set, a proxy stands in front and sends with each request
+
+    X-Pieria-Origin    the secret: without it nobody gets in, as our own address is not for clients
+    X-Pieria-Viewer    the address of whoever asked the proxy; believed beside the secret only
+"""
+
+import hmac
 import json
 import logging
 import time
@@ -9,15 +17,20 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared import codec, log, settings
-from shared.errors import ApiError, Unavailable
+from shared.errors import ApiError, Forbidden, Internal, Unavailable
 
 DRAIN_BYTES = 1024 * 1024 * 1024
 """How much of a refused body is read and dropped. The stock client writes its whole body before it reads:
 an answer sent earlier reaches it as a broken connection, without the reason."""
 
+HEALTH = "/health"
+"""Open to whoever has no secret: it is asked whether the process listens, and tells nothing else."""
+ORIGIN, VIEWER = b"x-pieria-origin", b"x-pieria-viewer"
+ADDRESS_BYTES = 64
+
 
 class Edge:
-    """The outermost layer: an id for each request, one line in the log, and an answer whatever happens.
+    """The outermost layer: a door, an id for each request, one line in the log, and an answer whatever happens.
 
     It also reads what is left of a refused request's body before the answer is sent.
     """
@@ -35,9 +48,12 @@ class Edge:
         answer = _Answer(request_id, receive, send)
         scope["failure"] = None
         try:
-            await self._app(scope, answer.receive, answer.send)
+            app = self._app if _let_in(scope) else refusal(Forbidden("this address is not for clients: use the hub's"))
+            await app(scope, answer.receive, answer.send)
         except Exception as error:
-            scope["failure"] = error  # answered already, by `create_app`'s handler of bugs
+            scope["failure"] = error  # if it could be answered, it has been, by `create_app`'s handler of bugs
+        if not answer.status and scope["failure"]:
+            await refusal(Internal(request_id))(scope, answer.receive, answer.send)
         route = scope.get("route")
         log.at(settings.load().log_level).log(
             _level(answer.status, scope["failure"]),
@@ -47,8 +63,24 @@ class Edge:
             route=getattr(route, "path", None),
             status=answer.status,
             milliseconds=round((time.perf_counter() - started) * 1000, 1),
+            **({} if answer.is_whole else {"broken_off": True}),
             **({"exc_info": scope["failure"]} if scope["failure"] else {}),
         )
+        if scope["failure"] and not answer.is_whole:
+            raise scope["failure"]  # the server has to cut the connection: what was sent is not the answer
+
+
+def _let_in(scope: Scope) -> bool:
+    """Whether a request came through the proxy, if there is one. Then it is as if its viewer had come himself."""
+    secret = settings.load().origin_secret
+    if not secret or scope["path"] == HEALTH:
+        return True
+    headers = dict(scope["headers"])
+    if not hmac.compare_digest(headers.get(ORIGIN, b""), secret.encode()):
+        return False
+    if viewer := headers.get(VIEWER):
+        scope["client"] = viewer[:ADDRESS_BYTES].decode("latin-1"), 0
+    return True
 
 
 def _level(status: int, failure: Exception | None) -> int:
@@ -59,10 +91,11 @@ def _level(status: int, failure: Exception | None) -> int:
 
 
 class _Answer:
-    """One exchange: remembers the status, names the request, and drains its body before answering."""
+    """One exchange: remembers how it went, names the request, and drains its body before answering."""
 
     def __init__(self, request_id: str, receive: Receive, send: Send) -> None:
         self.status = 0
+        self.is_whole = False
         self._request_id = request_id
         self._receive = receive
         self._send = send
@@ -81,6 +114,8 @@ class _Answer:
             while self._body_left and drained < DRAIN_BYTES:
                 drained += len((await self.receive()).get("body", b""))
         await self._send(message)
+        if message["type"] == "http.response.body":
+            self.is_whole = not message.get("more_body", False)
 
 
 def refusal(error: ApiError) -> Response:

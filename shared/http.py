@@ -8,14 +8,16 @@ identified      who asks, where the URL names no repository
 may_read_by_id  the same, by the id that GET refs gives
 body, query     what was sent, in the shape it should have
 reply           values out, in the caller's format
+reply_streamed  the same of what is too large for memory
 """
 
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
+from urllib.parse import quote
 
 from fastapi import APIRouter, FastAPI, Request
 from mangum import Mangum
@@ -40,6 +42,7 @@ from shared.errors import (
 from shared.model import Identity, Repo, Role
 from shared.ratelimit import LimitClass
 from shared.stores import Stores, stores
+from shared.streaming import Streamed
 from shared.tasks import all_of, pair
 
 ID_LIST_BYTES = 16 * 1024 * 1024
@@ -47,6 +50,12 @@ ID_LIST_BYTES = 16 * 1024 * 1024
 
 API_BYTES = 64 * 1024
 """The most taken by the API for people and tools."""
+
+IN_STEPS = (
+    "push in steps: an older commit first, as a branch of its own, then this one;"
+    " whoever runs the hub may take more (PIERIA_MAX_BODY_BYTES)"
+)
+"""What somebody can do whose push is too large: his client sends all that is new to a branch at once."""
 
 B = TypeVar("B", bound=BaseModel)
 Dependency = Callable[[Request, str, str], Coroutine[Any, Any, "Access"]]
@@ -88,11 +97,10 @@ class Caller(Visitor):
 
     identity: Identity
 
-    def sign(self, identity: Identity, lifetime_seconds: int) -> str:
+    async def sign(self, identity: Identity, lifetime_seconds: int) -> str:
         """A token that says this of its bearer, from now on."""
-        return auth.issue(
-            self.stores.settings.signing_keys, identity, lifetime_seconds=lifetime_seconds, now=int(self.now)
-        )
+        keys = await self.stores.keyring.signing(self.now)
+        return auth.issue(keys, identity, lifetime_seconds=lifetime_seconds, now=int(self.now))
 
 
 def create_app(*routers: APIRouter) -> Edge:
@@ -113,7 +121,7 @@ def lambda_handler(app: Edge) -> Callable[[Any, Any], Any]:
 
     def handler(event: Any, context: Any) -> Any:
         _use_own_loop()
-        return adapter(event, context)
+        return adapter(_with_encoded_path(event), context)
 
     return handler
 
@@ -129,7 +137,7 @@ def may_read_by_id(limit_class: LimitClass) -> Callable[[Request, str], Coroutin
     async def access(request: Request, repo_id: str = "") -> Access:
         now = time.time()
         opened = await stores()
-        identity = auth.identify(opened.settings.signing_keys, request.headers.get("authorization"))
+        identity = await _identify(opened, request, now)
         (found, member), _ = await pair(
             _look_up_by_id(opened, repo_id, identity),
             ratelimit.hit(
@@ -173,14 +181,16 @@ def visiting(limit_class: LimitClass) -> Callable[[Request], Coroutine[Any, Any,
     return visitor
 
 
-async def body(request: Request, shape: type[B], max_bytes: int = ID_LIST_BYTES) -> B:
+async def body(
+    request: Request, shape: type[B], max_bytes: int = ID_LIST_BYTES, advice: str = "send less at once"
+) -> B:
     """The request's body in the shape it should have.
 
-    Raises UnsupportedMedia, MalformedBody, TooLarge or Unprocessable.
+    Raises UnsupportedMedia, MalformedBody, Unprocessable or, with this advice, TooLarge.
     """
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise UnsupportedMedia("send the body uncompressed")
-    value = codec.decode(await _read(request, max_bytes), request.headers.get("content-type", ""))
+    value = codec.decode(await _read(request, max_bytes, advice), request.headers.get("content-type", ""))
     if not isinstance(value, dict):
         raise MalformedBody(f"the body must be a map, not a {type(value).__name__}")
     return wire.parse(shape, value)
@@ -212,6 +222,18 @@ def reply_encoded(
     return Response(in_json(), status, media_type=codec.JSON)
 
 
+async def reply_streamed(
+    request: Request,
+    length: int,
+    in_msgpack: Callable[[], AsyncGenerator[bytes, None]],
+    in_json: Callable[[], Awaitable[bytes]],
+) -> Response:
+    """A reply that in msgpack has exactly so many bytes and is made while it is sent; in JSON it is made before."""
+    if codec.accepts_msgpack(request.headers.get("accept", "")):
+        return Streamed(in_msgpack(), length, codec.MSGPACK)
+    return Response(await in_json(), media_type=codec.JSON)
+
+
 def reply_records(request: Request, name: str, records: Sequence[bytes], next_cursor: str | None) -> Response:
     """A page of stored records, which are msgpack, and where the next one begins, if there is one."""
     rest = {"next_cursor": next_cursor} if next_cursor else {}
@@ -240,7 +262,7 @@ def _may(limit_class: LimitClass, needed: Role, *, token_needed: bool, even_rena
 async def _visitor(request: Request, limit_class: LimitClass, *, token_needed: bool) -> Visitor:
     now = time.time()
     opened = await stores()
-    identity = auth.identify(opened.settings.signing_keys, request.headers.get("authorization"))
+    identity = await _identify(opened, request, now)
     if token_needed:
         _needed(identity)
     hit = ratelimit.hit(
@@ -248,6 +270,13 @@ async def _visitor(request: Request, limit_class: LimitClass, *, token_needed: b
     )
     await all_of([hit, *([opened.tokens.check(identity)] if identity else [])])
     return Visitor(opened, identity, now)
+
+
+async def _identify(opened: Stores, request: Request, now: float) -> Identity | None:
+    """Who asks. The signing keys are not read for a request without a token."""
+    header = request.headers.get("authorization")
+    key_id = auth.key_id(header)
+    return auth.identify(await opened.keyring.verifying(key_id, now) if key_id else {}, header)
 
 
 def _needed(identity: Identity | None) -> Identity:
@@ -261,7 +290,7 @@ async def _access(
 ) -> Access:
     now = time.time()
     opened = await stores()
-    identity = auth.identify(opened.settings.signing_keys, request.headers.get("authorization"))
+    identity = await _identify(opened, request, now)
     if token_needed:
         _needed(identity)
     allowance = ratelimit.limit(opened.settings, limit_class)
@@ -316,8 +345,8 @@ def _subject(request: Request, identity: Identity | None) -> str:
     return f"address:{request.client.host if request.client else 'unknown'}"
 
 
-async def _read(request: Request, max_bytes: int) -> bytes:
-    too_large = TooLarge(f"the body is larger than {max_bytes} bytes, the most taken here; send less at once")
+async def _read(request: Request, max_bytes: int, advice: str) -> bytes:
+    too_large = TooLarge(f"the body is larger than {max_bytes} bytes, the most taken here; {advice}")
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > max_bytes:
         raise too_large
@@ -345,6 +374,17 @@ async def _answer_routing_failure(request: Request, error: Exception) -> Respons
     if isinstance(error, HTTPException) and error.status_code == 405:
         return refusal(MethodNotAllowed("this URL exists, but not with this method"))
     return refusal(NotFound("there is nothing at this URL; repositories are at /owner/name"))
+
+
+def _with_encoded_path(event: Any) -> Any:
+    """The event with the path where Mangum decodes it, so that it is decoded once: a file may be called `100%25.txt`.
+
+    An HTTP API gives it decoded, a function URL as it was sent.
+    """
+    path, about = event["rawPath"], event["requestContext"]
+    if ".lambda-url." not in about["domainName"]:
+        path = quote(path)
+    return {**event, "requestContext": {**about, "http": {**about["http"], "path": path}}}
 
 
 _thread = threading.local()

@@ -12,7 +12,7 @@ SHA-256 of its bytes, so writing it twice is writing it once, and every row that
 rebuilt from it alone.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -28,6 +28,8 @@ GAP = 64 * 1024
 """Bytes worth reading for nothing to save a request: at 100 MB/s they take less than 1 ms of S3's 20."""
 RANGE = 8 * 1024 * 1024
 """The most bytes asked for at once: larger spans are read in parallel."""
+WINDOW = 16 * 1024 * 1024
+"""How many bytes are read at once for an answer: it holds two windows, the one being sent and the next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,16 +43,22 @@ class Pack:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """One range to read from one pack: bytes `start` to `stop`, holding these entries."""
+    """One range to read: bytes `start` to `stop` of one pack, holding these entries, or else of a `loose` object."""
 
     pack: str
     start: int
     stop: int
-    locations: tuple[Location, ...]
+    locations: tuple[Location, ...] = ()
+    loose: str = ""
+
+    @property
+    def size(self) -> int:
+        """How many bytes are read."""
+        return self.stop - self.start
 
     def cut(self, data: bytes) -> Iterable[tuple[Location, bytes]]:
         """The entries in the bytes that were read. Raises Damaged if there are too few."""
-        if len(data) != self.stop - self.start:
+        if len(data) != self.size:
             raise Damaged(f"a part of pack {self.pack}")
         for location in self.locations:
             begin = location.offset - self.start
@@ -103,3 +111,26 @@ def plan(locations: Iterable[Location]) -> list[Span]:
     if group:
         spans.append(Span(group[0].pack, group[0].offset, stop, tuple(group)))
     return spans
+
+
+def plan_loose(object_id: str, at: Location) -> list[Span]:
+    """The reads for a loose object, from its first byte to its last."""
+    return [Span("", start, min(start + RANGE, at.length), (), object_id) for start in range(0, at.length, RANGE)]
+
+
+def windows(spans: Iterable[Span]) -> Iterator[list[Span]]:
+    """The same spans in the same order, in groups to be read at once.
+
+    However small, one counts as the gap that could have been read instead: a group is never of many requests.
+    """
+    group: list[Span] = []
+    room = WINDOW
+    for span in spans:
+        size = max(span.size, GAP)
+        if group and size > room:
+            yield group
+            group, room = [], WINDOW
+        group.append(span)
+        room -= size
+    if group:
+        yield group

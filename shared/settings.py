@@ -8,7 +8,7 @@ import functools
 import os
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, Json
+from pydantic import BaseModel, ConfigDict, Field, Json, TypeAdapter, ValidationError, ValidationInfo, field_validator
 
 MIB = 1024 * 1024
 
@@ -16,12 +16,16 @@ MIB = 1024 * 1024
 Secret = Annotated[str, Field(min_length=32)]
 """HS256 asks for 256 bits (RFC 7518, 3.2)."""
 
+Keys = Json[Annotated[dict[str, Secret], Field(min_length=1)]]
+_KEYS: TypeAdapter[dict[str, str]] = TypeAdapter(Keys)
+
 
 class Settings(BaseModel):
     """What differs between one deployment and another.
 
     Environment: `PIERIA_` + the upper-cased field name. `signing_keys` is a JSON object from key id to
-    secret, oldest first: every key verifies, the last one signs, so a rotation is two edits without a gap.
+    secret, oldest first: every key verifies, the last one signs. In an account it is the value of an SSM
+    parameter instead, and `signing_keys_parameter` its name: exactly one of the two is set.
     """
 
     # Hidden: a complaint about `signing_keys` must not print them.
@@ -30,7 +34,8 @@ class Settings(BaseModel):
     hub_table: str
     counter_table: str
     bucket: str
-    signing_keys: Json[Annotated[dict[str, Secret], Field(min_length=1)]]
+    signing_keys: Keys = Field(default={})
+    signing_keys_parameter: str = Field(default="", validate_default=True)
     push_to_create: bool = False
     """Whether an owner's first write to an absent repository creates it (public)."""
 
@@ -42,7 +47,27 @@ class Settings(BaseModel):
 
     max_body_bytes: int = Field(default=64 * MIB, ge=1)
     """The largest request body of `push` and `push/objects`; 64 MiB holds any chunk of the stock client."""
+    max_reply_bytes: int = Field(default=64 * MIB, ge=1)
+    """The largest answer of `fetch`; the stock client reads 64 MiB. What Lambda passes in one piece is less."""
+    origin_secret: str = Field(default="", pattern=r"^([!-~]{32,})?$")
+    """What a proxy in front of us, and nobody else, sends with each request (see `edge`). Empty: nobody has to."""
     log_level: str = "INFO"
+
+    @field_validator("signing_keys_parameter")
+    @classmethod
+    def _one_source_of_keys(cls, name: str, info: ValidationInfo) -> str:
+        if "signing_keys" in info.data and bool(name) is bool(info.data["signing_keys"]):
+            raise ValueError("set either PIERIA_SIGNING_KEYS or PIERIA_SIGNING_KEYS_PARAMETER")
+        return name
+
+
+def parse_keys(text: str) -> dict[str, str]:
+    """Signing keys from their JSON. Raises ValueError, which does not repeat them."""
+    try:
+        return _KEYS.validate_python(text)
+    except ValidationError:
+        # Not chained: the complaint quotes what it complains about.
+        raise ValueError("not a JSON object of secrets of at least 32 characters") from None
 
 
 @functools.cache

@@ -7,13 +7,15 @@ has one loop for its life, and so pays for connections once.
 import asyncio
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-import aioboto3
-from aiobotocore.config import AioConfig
+from botocore.exceptions import BotoCoreError, ClientError
 
+from shared import log
 from shared import settings as settings_module
+from shared.errors import Unavailable
+from shared.keyring import Keyring, Keys
 from shared.metadata.census import Census
 from shared.metadata.commits import Commits
 from shared.metadata.counters import Counters
@@ -29,8 +31,13 @@ from shared.objects.bucket import Bucket
 from shared.objects.store import ObjectStore
 from shared.settings import Settings
 
+if TYPE_CHECKING:
+    import aioboto3
+
 CONNECTIONS = 64
 """Calls under way at once: what a large push or clone fans out to. The rest wait for a free connection."""
+KEYS_SECONDS = 8
+"""How long the signing keys may take that a request cannot do without: less than the 10 s of a short function."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +45,7 @@ class Stores:
     """Everything that lasts, and the settings it was opened with."""
 
     settings: Settings
+    keyring: Keyring
     repos: Repos
     refs: Refs
     commits: Commits
@@ -75,6 +83,10 @@ async def close() -> None:
 
 
 async def _open(settings: Settings) -> Stores:
+    # Late, here and below: a third of what a function would take to start, and not every request needs it.
+    import aioboto3
+    from aiobotocore.config import AioConfig
+
     closer = AsyncExitStack()
     session = aioboto3.Session()
     options: dict[str, Any] = {
@@ -96,6 +108,10 @@ async def _open(settings: Settings) -> Stores:
     hub = Table(dynamodb, settings.hub_table)
     return Stores(
         settings=settings,
+        keyring=Keyring(
+            read=lambda: _signing_keys(session, settings),
+            tell=lambda failure: log.at(settings.log_level).error("signing keys not renewed", exc_info=failure),
+        ),
         repos=Repos(hub),
         refs=Refs(hub),
         commits=Commits(hub),
@@ -108,3 +124,20 @@ async def _open(settings: Settings) -> Stores:
         objects=ObjectStore(Bucket(s3, settings.bucket)),
         census=Census(hub),
     )
+
+
+async def _signing_keys(session: "aioboto3.Session", settings: Settings) -> Keys:
+    """The keys of the settings, or of the parameter that they name. Raises Unavailable."""
+    if settings.signing_keys:
+        return settings.signing_keys
+    from aiobotocore.config import AioConfig
+
+    # Short: the request that needs them waits, and so does its caller. A client of its own, as it is used once.
+    config = AioConfig(connect_timeout=1, read_timeout=2, retries={"mode": "standard", "total_max_attempts": 3})
+    try:
+        async with asyncio.timeout(KEYS_SECONDS), session.client("ssm", config=config) as ssm:
+            reply = await ssm.get_parameter(Name=settings.signing_keys_parameter, WithDecryption=True)
+        return settings_module.parse_keys(reply["Parameter"]["Value"])
+    except (ClientError, BotoCoreError, TimeoutError, OSError, ValueError) as error:
+        error.add_note(f"while the signing keys were read from the parameter {settings.signing_keys_parameter}")
+        raise Unavailable() from error

@@ -16,7 +16,7 @@ NAME_CHARACTERS = 255
 class BranchQuery(BaseModel):
     """Which branch."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(defer_build=True, extra="forbid", frozen=True)
 
     branch: Annotated[str, Field(min_length=1, max_length=NAME_CHARACTERS)]
 
@@ -31,7 +31,7 @@ class Restore(Asked):
 class LogQuery(BaseModel):
     """Which part of the history of a branch or a commit; by default of the default branch."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(defer_build=True, extra="forbid", frozen=True)
 
     ref: Annotated[str, Field(max_length=NAME_CHARACTERS)] = ""
     limit: Annotated[int, Field(ge=1, le=PAGE)] = 30

@@ -1,5 +1,6 @@
 """The shape of every request: the protocol on one page. Replies are plain maps, built where they are known.
 
+A shape is built when it is first used: a function starts sooner, and needs but one or two of them.
 Shapes are strict: a text is a text, a flag is `true` or `false`. Keys that are not named here are ignored
 at the top and in a bundle, and kept as they are inside a record. Counts above the limits are refused whole.
 """
@@ -31,7 +32,7 @@ Record = dict[str, Any]
 class Message(BaseModel):
     """What every request is: strict types, unknown keys ignored."""
 
-    model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
+    model_config = ConfigDict(defer_build=True, strict=True, extra="ignore", frozen=True)
 
 
 class FilterObjects(Message):
@@ -95,7 +96,7 @@ class Fetch(Message):
 class CommitRecord(BaseModel):
     """The known fields of a commit. Those that are absent get these defaults; unknown ones stay."""
 
-    model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
+    model_config = ConfigDict(defer_build=True, strict=True, extra="ignore", frozen=True)
 
     commit_id: str
     repo_id: str = ""
@@ -129,7 +130,7 @@ COMMIT_DEFAULTS: Mapping[str, Any] = {
 class SnapshotRecord(BaseModel):
     """The known fields of a snapshot: its manifest maps path → object id."""
 
-    model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
+    model_config = ConfigDict(defer_build=True, strict=True, extra="ignore", frozen=True)
 
     snapshot_id: str
     manifest: Annotated[dict[str, str], Field(max_length=MANIFEST_ENTRIES)]
@@ -142,7 +143,7 @@ Channel = Literal["stable", "beta", "alpha", "nightly"]
 class SemVer(BaseModel):
     """The five parts of a version."""
 
-    model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
+    model_config = ConfigDict(defer_build=True, strict=True, extra="ignore", frozen=True)
 
     major: Annotated[int, Field(ge=0)] = 0
     minor: Annotated[int, Field(ge=0)] = 0
@@ -154,7 +155,7 @@ class SemVer(BaseModel):
 class ChangelogEntry(BaseModel):
     """A commit as a release tells of it."""
 
-    model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
+    model_config = ConfigDict(defer_build=True, strict=True, extra="ignore", frozen=True)
 
     commit_id: str = ""
     message: str = ""
@@ -169,7 +170,7 @@ class ChangelogEntry(BaseModel):
 class ReleaseRecord(BaseModel):
     """The known fields of a release. Those that are absent or null get these defaults; unknown ones stay."""
 
-    model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
+    model_config = ConfigDict(defer_build=True, strict=True, extra="ignore", frozen=True)
 
     release_id: Annotated[str, Field(min_length=1, max_length=128)]
     tag: str
@@ -191,7 +192,7 @@ class ReleaseRecord(BaseModel):
 class TagRecord(BaseModel):
     """The known fields of a tag: a label on a commit. Unknown ones stay."""
 
-    model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
+    model_config = ConfigDict(defer_build=True, strict=True, extra="ignore", frozen=True)
 
     tag_id: str
     commit_id: str
@@ -203,7 +204,7 @@ class TagRecord(BaseModel):
 class PostRelease(RootModel[Record]):
     """A release, as a map: the whole body."""
 
-    model_config = ConfigDict(strict=True, frozen=True)
+    model_config = ConfigDict(defer_build=True, strict=True, frozen=True)
 
 
 class PostTags(Message):
@@ -215,7 +216,7 @@ class PostTags(Message):
 class Query(BaseModel):
     """What every query string is: texts that read as what they stand for, unknown names ignored."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    model_config = ConfigDict(defer_build=True, extra="ignore", frozen=True)
 
     limit: Annotated[int, Field(ge=1, le=PAGE)] = PAGE
     cursor: Annotated[str, Field(max_length=256)] = ""

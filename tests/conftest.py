@@ -2,6 +2,7 @@
 is all the isolation a test needs."""
 
 import asyncio
+import functools
 import itertools
 import json
 import os
@@ -9,12 +10,15 @@ from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING
 
 import pytest
+from botocore.loaders import create_loader
 
 from shared import http, settings, stores
 from tests.proof import leaks
 
 if TYPE_CHECKING:
     from infra.embedded_aws import EmbeddedAws
+
+pytest_plugins = ["bench.plugin", "pytester"]
 
 NAMES = {"HubTable": "hub", "CounterTable": "counters", "Bucket": "pieria-bytes"}
 
@@ -30,7 +34,9 @@ def aws() -> Iterator["EmbeddedAws"]:
     from infra import stack
     from infra.embedded_aws import EmbeddedAws
 
-    with EmbeddedAws() as running:
+    with EmbeddedAws() as running, pytest.MonkeyPatch.context() as patched:
+        # Each thread and each command opens clients of its own; the models that botocore reads for them are the same.
+        patched.setattr("botocore.session.create_loader", functools.cache(create_loader))
         os.environ.update(
             AWS_ENDPOINT_URL=running.url,
             AWS_ACCESS_KEY_ID="test",

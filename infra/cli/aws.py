@@ -15,8 +15,10 @@ from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
 from infra import stack
 from shared import auth
-from shared.settings import Settings
+from shared.settings import Settings, parse_keys
 
+KEYS = "signing keys"
+"""The piece that lies in a parameter."""
 DENIED = {"AccessDenied", "AccessDeniedException", "403"}
 LOGIN = "log in anew (`aws sso login` or `aws configure`), or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
 SKEWED = {"RequestTimeTooSkewed", "RequestExpired"}
@@ -60,6 +62,9 @@ def checks(settings: Settings) -> Iterator[Check]:
         return
     yield Check("region", "ok", session.region_name)
     dates: list[str] = []
+    if settings.signing_keys_parameter:
+        ssm: Any = session.client("ssm", config=config)
+        yield _keys(ssm, settings.signing_keys_parameter, dates)
     dynamodb: Any = session.client("dynamodb", config=config)
     s3: Any = session.client("s3", config=config)
     yield _table(dynamodb, "hub table", "HubTable", settings.hub_table, dates)
@@ -68,6 +73,17 @@ def checks(settings: Settings) -> Iterator[Check]:
     yield _bucket(s3, settings.bucket, dates)
     yield _versions(s3, settings.bucket, dates)
     yield clock(dates)
+
+
+def _keys(client: Any, name: str, dates: list[str]) -> Check:
+    reply = _asked(KEYS, name, dates, client.get_parameter, Name=name, WithDecryption=True)
+    if isinstance(reply, Check):
+        return reply
+    try:
+        keys = parse_keys(reply["Parameter"]["Value"])
+    except ValueError as error:
+        return Check(KEYS, "failed", f"{name} is {error}", "mend it, or remove it and make one by `pieria key rotate`")
+    return Check(KEYS, "ok", f"{', '.join(keys)}; the last one signs")
 
 
 def _table(client: Any, piece: str, logical_id: str, name: str, dates: list[str]) -> Check:
@@ -120,13 +136,13 @@ def clock(dates: list[str]) -> Check:
     return Check("clock", "ok", f"within {auth.CLOCK_SECONDS} seconds of AWS's")
 
 
-def _asked(piece: str, name: str, dates: list[str], call: Any, **parameters: str) -> Check | dict[str, Any]:
+def _asked(piece: str, name: str, dates: list[str], call: Any, **parameters: Any) -> Check | dict[str, Any]:
     """The reply, or what its absence says. Notes the date that the reply carries."""
     try:
         reply: dict[str, Any] = call(**parameters)
     except ClientError as error:
         _note(error.response, dates)
-        return _refused(piece, name, error)
+        return refused(piece, name, error)
     except NoCredentialsError:
         return Check(piece, "failed", "there are no AWS credentials", LOGIN)
     except (BotoCoreError, ValueError) as error:
@@ -143,7 +159,8 @@ def _note(reply: Any, dates: list[str]) -> None:
         dates.append(date)
 
 
-def _refused(piece: str, name: str, error: ClientError) -> Check:
+def refused(piece: str, name: str, error: ClientError) -> Check:
+    """What AWS's refusal of a call about a piece of this name means."""
     code = error.response["Error"]["Code"]
     if code in DENIED:
         mend = "use credentials of the account that has it, with permission to read and write it"
@@ -152,6 +169,8 @@ def _refused(piece: str, name: str, error: ClientError) -> Check:
         return Check(piece, "failed", "AWS refuses this machine's clock", "set it, best by NTP")
     if code in FOREIGN:
         return Check(piece, "failed", f"AWS does not take these credentials ({code})", f"{LOGIN}; check the clock, too")
+    if code == "ParameterNotFound":
+        return Check(piece, "failed", f"there is no parameter {name} here", "make it: `pieria key rotate`")
     if code in ("ResourceNotFoundException", "NoSuchBucket", "404"):
         variable = {"hub table": "PIERIA_HUB_TABLE", "counter table": "PIERIA_COUNTER_TABLE"}.get(piece)
         mend = f"check {variable or 'PIERIA_COUNTER_TABLE and PIERIA_BUCKET'} and AWS_REGION, or deploy the template"

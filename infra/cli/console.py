@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
+from typer.core import TyperGroup
 
 from infra import serve as server
 from infra.cli import aws, hub
@@ -45,8 +46,30 @@ Data = Annotated[
 ]
 Name = Annotated[str, typer.Argument(metavar="OWNER/SLUG", help="The repository.")]
 
+
+class Commands(TyperGroup):
+    """All the commands: one that is mistyped fails in one line, as any other does."""
+
+    def main(self, *args: Any, **options: Any) -> NoReturn:
+        """Run a command, and end the process with its exit status."""
+        try:
+            status = super().main(*args, **options | {"standalone_mode": False})
+        except typer.TyperException as mistake:
+            if text := mistake.format_message().replace("Value error, ", "").rstrip("."):
+                context = getattr(mistake, "ctx", None)
+                command = context.command_path if context else "pieria"
+                typer.echo(f"pieria: {plain(text)}; see `{command} --help`", err=True)
+            # Otherwise no command was named, and the help has been shown.
+            status = 2
+        except typer.Abort:
+            typer.echo("pieria: stopped before it was done: say it again to go on", err=True)
+            status = 2
+        sys.exit(status or 0)
+
+
 # No locals in a traceback: they hold tokens and keys.
 app = typer.Typer(
+    cls=Commands,
     name="pieria",
     help="Run a hub: on this machine, or the one in an AWS account.",
     no_args_is_help=True,

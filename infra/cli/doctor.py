@@ -34,7 +34,9 @@ def _checks(data: Path | None) -> Iterator[Check]:
             yield Check(piece, "ok", str(found))
             piece = "settings"
             settings = console.configured()
-            yield Check(piece, "ok", f"signing keys: {', '.join(settings.signing_keys)}; the last one signs")
+            keys = ", ".join(settings.signing_keys)
+            where = f"in the parameter {settings.signing_keys_parameter}"
+            yield Check(piece, "ok", f"signing keys: {f'{keys}; the last one signs' if keys else where}")
             yield from aws.checks(settings)
     except Problem as problem:
         says, _, mend = str(problem).partition(": ")

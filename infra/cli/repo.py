@@ -40,7 +40,9 @@ def create(
             asked = api.NewRepo(slug=slug, domain=domain, description=description, default_branch=default_branch)
         except pydantic.ValidationError as error:
             wrong = error.errors()[0]
-            raise Problem(f"--{str(wrong['loc'][0]).replace('_', '-')}: {wrong['msg']}") from None
+            says = {"domain": "a lower-case word of up to 32 letters, digits, _ and -, such as code or midi"}
+            option = str(wrong["loc"][0])
+            raise Problem(f"--{option.replace('_', '-')}: {says.get(option, wrong['msg'])}") from None
         wanted = Repo(
             owner=names.check_handle(owner),
             slug=names.check_slug(slug),
@@ -192,7 +194,7 @@ def restore_branch(
 @app.command()
 def member(
     name: Name,
-    handle: Annotated[str, typer.Argument(metavar="[HANDLE]", help="Whose role to give or to take.")] = "",
+    handle: Annotated[str, typer.Argument(metavar="HANDLE", help="Whose role to give or to take.")] = "",
     role: Annotated[Role | None, typer.Option(help="Give this role, in place of any other.")] = None,
     remove: Annotated[bool, typer.Option("--remove", help="Take the role away.")] = False,
     json: Json = False,

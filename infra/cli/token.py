@@ -1,6 +1,5 @@
 """Tokens: issue, list, revoke."""
 
-import secrets
 from typing import Annotated
 
 import typer
@@ -9,12 +8,11 @@ from infra.cli import console
 from infra.cli.console import Data, Json
 from infra.cli.problem import Problem
 from shared import api, auth, names
-from shared.metadata.tokens import Issued
+from shared.metadata.tokens import Issued, new_id
 from shared.model import Bearer, Identity, Role
 from shared.stores import Stores
 
 DAY = 24 * 3600
-PAGE = 100
 
 app = console.noun("Tokens: what users log in with.")
 Owner = Annotated[str, typer.Option(metavar="HANDLE", help="Whose it is.")]
@@ -39,13 +37,11 @@ def issue(
     async def work(stores: Stores) -> tuple[Issued, str]:
         if repo:
             console.full_name(repo)
-        # Sorted by the millisecond, as the API's are: the newest is listed first.
-        token_id = f"{int(now * 1000):012x}{secrets.token_hex(10)}"
-        issued = Issued(Identity(owner, scope, token_id, repo, bearer), int(now), int(now) + days * DAY)
+        issued = Issued(Identity(owner, scope, new_id(now), repo, bearer), int(now), int(now) + days * DAY)
         await stores.handles.claim(owner)
         # Written down before it is given away: whatever was issued can be listed.
         await stores.tokens.put(issued)
-        keys = stores.settings.signing_keys
+        keys = await stores.keyring.signing(now)
         return issued, auth.issue(keys, issued.identity, lifetime_seconds=days * DAY, now=int(now))
 
     issued, token = console.run(data, work)
@@ -60,10 +56,11 @@ def issue(
 
 @app.command("list")
 def list_(owner: Owner, json: Json = False, data: Data = None) -> None:
-    """The tokens of a user, newest first, revoked and expired ones included. Not the tokens themselves."""
+    """The tokens of a user, newest first, revoked ones and those that expired within a week included. Not the tokens
+    themselves."""
 
     async def work(stores: Stores) -> list[Issued]:
-        return await _all(stores, owner)
+        return await stores.tokens.all(names.check_handle(owner))
 
     found = console.run(data, work)
     if json:
@@ -83,18 +80,19 @@ def revoke(
     token_id: Annotated[str, typer.Argument(help="The token's id: `pieria token list` shows it.")],
     owner: Owner,
     unlisted: Annotated[
-        bool, typer.Option("--unlisted", help="Also one that was never written down, as that of `make serve`.")
+        bool, typer.Option("--unlisted", help="Also one that was never written down, but signed by hand.")
     ] = False,
     json: Json = False,
     data: Data = None,
 ) -> None:
-    """Make a token worthless from the next request on."""
+    """Make a token worthless from the next request on. Those that were issued with it stay good."""
     now = int(console.now())
 
     async def work(stores: Stores) -> None:
         if not names.is_repo_name(token_id):
             raise Problem("this is no token's id: `pieria token list` shows them")
-        if not unlisted and token_id not in {issued.identity.token_id for issued in await _all(stores, owner)}:
+        found = await stores.tokens.all(names.check_handle(owner))
+        if not unlisted and token_id not in {issued.identity.token_id for issued in found}:
             raise Problem(
                 f"{owner} has no token {token_id}: `pieria token list --owner {owner}` shows those there are;"
                 " --unlisted revokes it all the same"
@@ -105,14 +103,4 @@ def revoke(
     if json:
         console.document({"handle": owner, "token_id": token_id, "revoked_at": now})
     else:
-        console.say(f"revoked: {token_id} of {owner}")
-
-
-async def _all(stores: Stores, owner: str) -> list[Issued]:
-    names.check_handle(owner)
-    found: list[Issued] = []
-    while True:
-        page = await stores.tokens.listed(owner, PAGE, found[-1].identity.token_id if found else None)
-        found += page
-        if len(page) < PAGE:
-            return found
+        console.say(f"revoked: {token_id} of {owner}; what was issued with it stays good: see `pieria token list`")

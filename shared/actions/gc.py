@@ -8,7 +8,7 @@ each at least `GRACE_SECONDS` after the end of the one before:
               They can still be read.
     sweep     what leads where is computed anew, from the roots and from every row without this stamp. What
               has become reachable is reprieved; the rest is removed, each row on condition of the same stamp.
-    collect   bytes that no row names, old moves, and marks of folders that have not counted for long.
+    collect   bytes that no row names, old moves, marks of folders that have not counted for long, empty lanes.
 
 A request lives 15 minutes at most (R), the grace is four times that.
 
@@ -22,9 +22,10 @@ Why no push loses what it builds on
     2  r after the end of condemn: what it builds on lies below rows that have no stamp, or below a head. Such a
        row was there when the sweep looked, and then so was everything below it; or it was written since, by a
        push of which this same argument holds. A stamp that is not this gc's own counts as none in the sweep.
-    So the stamp must be on *everything* unreachable before the grace begins to run: it runs from the end of the
-    whole of condemn, which is written down (`Progress`), never from the stamp of a row. A condemn that was
-    cut short is never swept; the next one stamps everything anew with its own stamp.
+    So the grace runs from the end of the whole of condemn, which is written down (`Progress`), never from the
+    stamp of a row. A condemn that was cut short is never swept; the next one stamps everything anew with its own.
+    Which rows are stamped is no matter of safety: every known one that is not counts as a root in the sweep. So what
+    is younger than a day is left alone: its push may be under way, or its commit in the last of many requests.
 
 Why no root is missed
     A move is announced before it is made. Branches are read first, then moves: a head that is not seen any more
@@ -34,43 +35,46 @@ Why no root is missed
 Why no bytes are missing
     Every push writes its bytes anew, also when the same bytes lie there already. Only versions are removed that
     were written a grace before the rows were read, and each by its version: the same key written in the same
-    moment is another version. Between the removal or replacement of the last row that names a pack and the
-    removal of the pack lies a grace: who has read that row has been answered. Rows of commits in lanes name
-    bytes, too, and so do branches. A lane that only an unfinished push knows of is not found: its rows stay,
-    and what they name may go; so a push never keeps a row of 15 minutes or more that no index knows
-    (`metadata/commits`). A row younger than that may be taken over by another push, and that again lives
-    for R: the reason for a grace of 4 R.
+    moment is another version. A row that names other bytes of the same id than before was unknown a moment ago:
+    young, or condemned, by now only by a gc that has begun since, for which the collect looks after it has read.
+    Bytes of a commit are named by the index of what it leads to, by its row and by its branch, so all that can be
+    found is walked; what is reached and not in the index ends the collect, since the index has been lost.
+    What only the rows of an unfinished push name may go; so a push never keeps a row of 15 minutes or more that no
+    index knows (`metadata/commits`). A row younger than that may be taken over by another push, and that again
+    lives for R: the reason for a grace of 4 R.
 
 Two at once
-    Each condemn starts over with a stamp of its own, and only the last one's is swept. Two sweeps of one stamp
-    find the same below whatever a push could build on; one reprieves from below upwards, so that nothing is
-    known again whose ground the other has just removed, and stops if it finds that.
-    However long one of them sleeps, what it removes is bound to a stamp or a version that is not given again.
+    Each condemn starts over with a stamp of its own, and only the last one's is swept: the others look before
+    each few writes, and end. Two sweeps of one stamp find the same below whatever a push could build on; one
+    reprieves from below upwards, so that nothing is known again whose ground the other has just removed, and stops
+    if it finds that. However long one of them sleeps, what it removes is bound to a stamp or a version that is not
+    given again. Beside a rebuild, which builds on what nothing leads to, no gc begins; see there.
 
 A crash between any two calls
     leaves rows with a stamp, which cost whoever needs them again one more upload, and are stamped again or
     reprieved by the next run. Removed is from above downwards: nothing is left standing on what is gone.
 
-Not condemned are objects and snapshots whose bytes are younger than a day: their commits may be under way, in the
-last request of a push of many. Packs stay whole while any row names an entry of theirs. Ids and places of the
-repository are held in memory, contents are not.
+Packs stay whole while any row names an entry of theirs. Ids and places of the repository are held in memory,
+contents are not.
 """
 
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from shared.actions.fetch import manifest
-from shared.actions.lineage import lineage
+from shared import names
+from shared.actions.reach import reach
 from shared.errors import Damaged, Unavailable
 from shared.metadata import keys
 from shared.metadata.census import Entry, Progress
 from shared.metadata.commits import STALE_SECONDS
 from shared.metadata.refs import KEPT_SECONDS
 from shared.metadata.table import split
-from shared.model import Kind, Node, Place, Repo
+from shared.model import Kind, Place, Repo
 from shared.objects.bucket import Stored
+from shared.objects.store import REMOVED
 from shared.stores import Stores
 from shared.tasks import all_of
 
@@ -78,8 +82,10 @@ GRACE_SECONDS = 4 * STALE_SECONDS
 YOUNG_SECONDS = 24 * 3600
 MORE_SECONDS = 24 * 3600
 """How much longer moves are kept here than a restore looks for them."""
+REBUILD_SECONDS = 24 * 3600
+"""Longer than a rebuild takes: after that, one that has not come to its end was cut short."""
 AT_ONCE = 32
-GROUP = 200
+OVERTAKEN = "another gc, or a rebuild, has started over; nothing is lost, run it again when that is done"
 
 Clock = Callable[[], float]
 Tell = Callable[[str, int], None]
@@ -92,6 +98,10 @@ class Step(StrEnum):
     CONDEMNED = "condemned"
     SWEPT = "swept"
     COLLECTED = "collected"
+    HALTED = "halted"
+    """By a rebuild that waits for whatever is being removed."""
+    REBUILDING = "rebuilding"
+    REBUILT = "rebuilt"
 
 
 @dataclass(slots=True)
@@ -112,14 +122,13 @@ class Report:
     due_at: int = 0
 
 
-@dataclass(slots=True)
-class _Live:
-    """All that something leads to."""
+@dataclass(frozen=True, slots=True)
+class _LaneRow:
+    """A commit's row in its lane: `written_at` in epoch seconds, 0 if a rebuild has written it."""
 
-    places: set[Place] = field(default_factory=set)
-    commits: set[str] = field(default_factory=set)
-    snapshots: set[str] = field(default_factory=set)
-    objects: set[str] = field(default_factory=set)
+    place: Place
+    stamp: str
+    written_at: int
 
 
 async def run(
@@ -140,37 +149,48 @@ async def run(
 async def condemn(
     stores: Stores, repo: Repo, clock: Clock, *, dry_run: bool = True, tell: Tell = lambda *_: None
 ) -> Report:
-    """Stamp every row that no root leads to. Whatever another gc had begun starts over."""
-    repo_id, report = repo.repo_id, Report(Step.CONDEMNED)
-    stamp = f"{int(clock() * 1000):013d}-{secrets.token_hex(4)}"
+    """Stamp every row that no root leads to. Whatever another gc had begun starts over. Raises Unavailable beside
+    a rebuild."""
+    repo_id, report, began = repo.repo_id, Report(Step.CONDEMNED), clock()
+    stamp = f"{int(began * 1000):013d}-{secrets.token_hex(4)}"
+    progress = await stores.census.progress(repo_id)
+    if progress and progress.step in (Step.HALTED, Step.REBUILDING) and began < progress.at + REBUILD_SECONDS:
+        raise Unavailable("rebuild-index is at work here, or was cut short: run it to its end, then gc")
     if not dry_run:
-        await stores.census.begin(repo_id, Progress(stamp, Step.CONDEMNING, int(clock())))
-    young = await _young(stores, repo_id, clock())
-    live = await _live(stores, repo_id, await _roots(stores, repo_id, clock()), (), tell)
-    doomed: list[keys.Key] = []
+        await stores.census.begin(repo_id, Progress(stamp, Step.CONDEMNING, int(began)))
+    young = await _young(stores, repo_id, began)
+    # Listed before the roots are read: what is pushed from now on is not among them.
+    entries = [entry async for entry in stores.census.index(repo_id, Kind.COMMIT)]
+    lanes = await _lane_rows(stores, repo_id)
+    fresh = {row.place for row in lanes if row.written_at >= began - YOUNG_SECONDS}
+    roots = await _roots(stores, repo_id, began) | {e.place for e in entries if e.place in fresh}
+    live = await reach(stores, repo_id, roots, tell=tell)
+    doomed: dict[str, list[keys.Key]] = {}
     # From above downwards: a row is stamped before what it leads to.
-    entries = [entry async for entry in stores.census.index(repo_id, Kind.COMMIT) if entry.item_id not in live.commits]
-    for entry in sorted(entries, key=lambda entry: -entry.place.generation if entry.place else 0):
-        doomed.append(keys.by_id(repo_id, Kind.COMMIT, entry.item_id))
-    _count(report, "commits", len(doomed))
-    async for node, _ in _lane_rows(stores, repo_id):
-        if node.place not in live.places:
-            doomed.append(keys.commit(repo_id, node.place))
-    _count(report, "lanes", len(doomed) - report.rows["commits"])
-    for kind, reached in ((Kind.SNAPSHOT, live.snapshots), (Kind.OBJECT, live.objects)):
-        before = len(doomed)
+    doomed["commits"] = [
+        keys.by_id(repo_id, Kind.COMMIT, entry.item_id)
+        for entry in sorted(entries, key=_generation, reverse=True)
+        if entry.item_id not in live.commits
+    ]
+    doomed["lanes"] = [keys.commit(repo_id, row.place) for row in lanes if row.place not in live.places | fresh]
+    for what, kind, reached in (
+        ("snapshots", Kind.SNAPSHOT, live.snapshots),
+        ("objects", Kind.OBJECT, live.objects),
+    ):
+        doomed[what] = []
         async for entry in stores.census.index(repo_id, kind):
             if entry.item_id not in reached and not _is_young(entry, young):
-                doomed.append(keys.by_id(repo_id, kind, entry.item_id))
+                doomed[what].append(keys.by_id(repo_id, kind, entry.item_id))
                 report.bytes += entry.at.length if entry.at else 0
-        _count(report, "snapshots" if kind is Kind.SNAPSHOT else "objects", len(doomed) - before)
+    report.rows = {what: len(found) for what, found in doomed.items()}
     if not dry_run:
-        for number, part in enumerate(split(doomed, AT_ONCE)):
-            await all_of(stores.census.condemn(key, stamp) for key in part)
-            tell("condemned", number * AT_ONCE + len(part))
+        for what, found in doomed.items():
+            for number, part in enumerate(split(found, AT_ONCE)):
+                await all_of(stores.census.condemn(key, stamp) for key in part)
+                tell(f"condemned {what}", number * AT_ONCE + len(part))
         ended = int(clock()) + 1  # rounded up: the grace is not shortened by a fraction
         if not await stores.census.advance(repo_id, Progress(stamp, Step.CONDEMNED, ended)):
-            raise Unavailable("another gc has started over; nothing is lost, run it again")
+            raise Unavailable(OVERTAKEN)
     report.due_at = int(clock()) + GRACE_SECONDS
     return report
 
@@ -185,38 +205,44 @@ async def sweep(
     # Everything that does not carry this very stamp may be built upon at this moment.
     commits = [entry async for entry in stores.census.index(repo_id, Kind.COMMIT)]
     snapshots = [entry async for entry in stores.census.index(repo_id, Kind.SNAPSHOT)]
-    roots += [(entry.place, True) for entry in commits if entry.place and entry.stamp != stamp]
-    live = await _live(stores, repo_id, roots, (e for e in snapshots if e.stamp != stamp), tell)
+    roots |= {entry.place for entry in commits if entry.place and entry.stamp != stamp}
+    manifests = [entry.at for entry in snapshots if entry.at and entry.stamp != stamp]
+    async with _in_turn(stores, repo_id, stamp, Step.CONDEMNED):
+        live = await reach(stores, repo_id, roots, manifests, tell=tell)
 
-    kept: list[keys.Key] = []
+    kept: list[tuple[keys.Key, str]] = []
     doomed: dict[str, list[keys.Key]] = {"commits": [], "lanes": [], "snapshots": [], "objects": []}
 
-    def judge(what: str, key: keys.Key, *, lives: bool) -> None:
-        (kept if lives else doomed[what]).append(key)
+    def judge(what: str, key: keys.Key, has: str, *, lives: bool) -> None:
+        if has and lives:  # also with the stamp of an earlier gc, which did not come this far
+            kept.append((key, has))
+        elif has == stamp:
+            doomed[what].append(key)
 
     async for entry in stores.census.index(repo_id, Kind.OBJECT):
-        if entry.stamp == stamp:
-            judge("objects", keys.by_id(repo_id, Kind.OBJECT, entry.item_id), lives=entry.item_id in live.objects)
+        key = keys.by_id(repo_id, Kind.OBJECT, entry.item_id)
+        judge("objects", key, entry.stamp, lives=entry.item_id in live.objects)
     for entry in snapshots:
-        if entry.stamp == stamp:
-            judge("snapshots", keys.by_id(repo_id, Kind.SNAPSHOT, entry.item_id), lives=entry.item_id in live.snapshots)
-    async for node, has in _lane_rows(stores, repo_id):
-        if has == stamp:
-            judge("lanes", keys.commit(repo_id, node.place), lives=node.place in live.places)
-    for entry in sorted(commits, key=lambda entry: entry.place.generation if entry.place else 0):
-        if entry.stamp == stamp:
-            judge("commits", keys.by_id(repo_id, Kind.COMMIT, entry.item_id), lives=entry.item_id in live.commits)
+        key = keys.by_id(repo_id, Kind.SNAPSHOT, entry.item_id)
+        judge("snapshots", key, entry.stamp, lives=entry.item_id in live.snapshots)
+    for row in await _lane_rows(stores, repo_id):
+        judge("lanes", keys.commit(repo_id, row.place), row.stamp, lives=row.place in live.places)
+    for entry in sorted(commits, key=_generation):
+        key = keys.by_id(repo_id, Kind.COMMIT, entry.item_id)
+        judge("commits", key, entry.stamp, lives=entry.item_id in live.commits)
 
     report.reprieved = len(kept)
     report.rows = {what: len(found) for what, found in doomed.items()}
     if dry_run:
         return report
-    for part in _runs(kept, AT_ONCE):  # from below upwards
-        if not all(await all_of(stores.census.reprieve(key, stamp) for key in part)):
+    for run_of in _runs(kept, AT_ONCE):  # from below upwards
+        await _keep_turn(stores, repo_id, stamp, Step.CONDEMNED)
+        if not all(await all_of(stores.census.reprieve(key, has) for key, has in run_of)):
             raise Unavailable("another gc has removed what this one would keep; run fsck, then gc again")
     for what, found in doomed.items():  # from above downwards
         removed = 0
         for part in split(found[::-1], AT_ONCE):
+            await _keep_turn(stores, repo_id, stamp, Step.CONDEMNED)
             removed += sum(await all_of(stores.census.remove(key, stamp) for key in part))
             tell(f"removed {what}", removed)
         report.rows[what] = removed
@@ -233,7 +259,8 @@ async def collect(
     stamp = await _due(stores, repo_id, Step.SWEPT, clock())
     now = clock()
     old = now - GRACE_SECONDS
-    packs, loose = await _named(stores, repo_id)
+    async with _in_turn(stores, repo_id, stamp, Step.SWEPT):
+        packs, loose = await _named(stores, repo_id, now, tell)
     dead: list[Stored] = []
     async for name, one in stores.objects.pack_versions(repo_id):
         if name not in packs and one.modified < old:
@@ -246,10 +273,14 @@ async def collect(
     report.bytes = sum(one.size for one in dead)
     if dry_run:
         return report
-    await stores.objects.remove(dead)
+    for part in split(dead, REMOVED):
+        await _keep_turn(stores, repo_id, stamp, Step.SWEPT)
+        await stores.objects.remove(part)
     tell("removed versions of packs and objects", len(dead))
     report.moves = await stores.census.remove_moves(repo_id, int((now - KEPT_SECONDS - MORE_SECONDS) * 1000))
     report.marks = await stores.census.remove_marks(repo_id, int(old))
+    for lane in await stores.census.lanes(repo_id):
+        await stores.census.close_lane(repo_id, lane, int(old))
     await stores.census.advance(repo_id, Progress(stamp, Step.COLLECTED, int(clock())))
     return report
 
@@ -264,86 +295,59 @@ async def _due(stores: Stores, repo_id: str, step: Step, now: float) -> str:
     return progress.stamp
 
 
-async def _roots(stores: Stores, repo_id: str, now: float) -> list[tuple[Place | None, bool]]:
-    """Places from which everything is kept, each with whether its row must be there: branches first, then moves.
+async def _keep_turn(stores: Stores, repo_id: str, stamp: str, step: Step) -> None:
+    """Raises Unavailable if another gc, or a rebuild, has started over or come further."""
+    if not await stores.census.is_at(repo_id, stamp, step):
+        raise Unavailable(OVERTAKEN)
 
-    A move may have been announced by a push that died before it had written anything.
-    """
-    refs = await stores.refs.all(repo_id)
+
+@asynccontextmanager
+async def _in_turn(stores: Stores, repo_id: str, stamp: str, step: Step) -> AsyncIterator[None]:
+    """What another gc has removed meanwhile is no damage."""
+    try:
+        yield
+    except Damaged:
+        await _keep_turn(stores, repo_id, stamp, step)
+        raise
+
+
+async def _roots(stores: Stores, repo_id: str, now: float) -> set[Place]:
+    """The places from which everything is kept: branches first, then moves."""
+    roots = {ref.head for ref in (await stores.refs.all(repo_id)).values()}
     kept = int((now - KEPT_SECONDS - MORE_SECONDS) * 1000)
     moves = [move for move in await stores.refs.moves(repo_id) if move.at >= kept]
+    roots |= {place for move in moves for place in (move.before, move.after) if place}
     named = await stores.census.named_commits(repo_id)
     known = await stores.index.known(repo_id, commits=named, even_condemned=True)
-    roots: list[tuple[Place | None, bool]] = [(ref.head, True) for ref in refs.values()]
-    roots += [(place, False) for move in moves for place in (move.before, move.after)]
-    return roots + [(place, True) for place in known.commits.values()]
+    if unknown := set(named) - known.commits.keys():
+        raise Damaged(f"commit {min(unknown)}")
+    return roots | set(known.commits.values())
 
 
-async def _live(
-    stores: Stores,
-    repo_id: str,
-    roots: Sequence[tuple[Place | None, bool]],
-    entries: Iterable[Entry],
-    tell: Tell,
-) -> _Live:
-    """Everything that these roots, and these snapshots, lead to. Raises Damaged rather than take a gap for an end."""
-    live = _Live()
-    may_lack = {place for place, must in roots if place and not must} - {place for place, must in roots if must}
-    starts = {place for place, _ in roots if place}
-    manifests = {entry.at for entry in entries if entry.at}
-    while starts:
-        fresh: set[str] = set()
-        snapshots: set[str] = set()
-        async for place, node in lineage(stores.commits, repo_id, starts, skip=frozenset(live.places)):
-            if node is None:
-                if place in may_lack:
-                    continue
-                raise Damaged(f"commit {place.commit_id}")
-            live.places.add(place)
-            if place.commit_id not in live.commits:
-                fresh.add(place.commit_id)
-            if node.snapshot_id:
-                snapshots.add(node.snapshot_id)
-            if node.snapshot_at:
-                manifests.add(node.snapshot_at)
-        live.commits |= fresh
-        live.snapshots |= snapshots
-        tell("commits that stay", len(live.commits))
-        # What the index says of these ids stays as well, where a second writing has made it say something else.
-        starts = set()
-        for part in split(sorted(fresh | snapshots), AT_ONCE * 100):
-            some = set(part)
-            known = await stores.index.known(
-                repo_id, commits=some & fresh, snapshots=some & snapshots, even_condemned=True
-            )
-            starts |= set(known.commits.values()) - live.places
-            manifests |= set(known.snapshots.values())
-    for group in split(sorted(manifests, key=lambda at: (at.pack, at.offset)), GROUP):
-        for record in (await stores.objects.read_packed(repo_id, group)).values():
-            live.objects.update(manifest(record).values())
-        tell("objects that stay", len(live.objects))
-    return live
+async def _lane_rows(stores: Stores, repo_id: str) -> list[_LaneRow]:
+    """Every commit row of every lane."""
+    return [
+        _LaneRow(node.place, stamp, written_at)
+        for lane in await stores.census.lanes(repo_id)
+        async for node, stamp, written_at in stores.census.lane(repo_id, lane)
+    ]
 
 
-async def _lane_rows(stores: Stores, repo_id: str) -> AsyncIterator[tuple[Node, str]]:
-    """Every commit row of every lane that anything leads to, with its stamp."""
-    for lane in sorted(await stores.census.lanes(repo_id)):
-        async for row in stores.census.lane(repo_id, lane):
-            yield row
-
-
-async def _named(stores: Stores, repo_id: str) -> tuple[set[str], set[str]]:
-    """Packs and loose objects that any row names."""
-    packs: set[str] = set()
-    loose: set[str] = set()
-    for kind in (Kind.OBJECT, Kind.SNAPSHOT):
+async def _named(stores: Stores, repo_id: str, now: float, tell: Tell) -> tuple[set[str], set[str]]:
+    """Packs and loose objects that something names which can be found. Raises Damaged if rows have been lost."""
+    known = {entry.place async for entry in stores.census.index(repo_id, Kind.COMMIT) if entry.place}
+    live = await reach(stores, repo_id, await _roots(stores, repo_id, now) | known, tell=tell)
+    packs, loose = live.packs, set[str]()
+    for kind, reached in ((Kind.OBJECT, live.objects), (Kind.SNAPSHOT, live.snapshots)):
+        missing = {item_id for item_id in reached if names.is_digest(item_id)}
         async for entry in stores.census.index(repo_id, kind):
+            missing.discard(entry.item_id)
             if entry.at and entry.at.is_loose:
                 loose.add(entry.item_id)
             elif entry.at:
                 packs.add(entry.at.pack)
-    async for node, _ in _lane_rows(stores, repo_id):
-        packs |= {at.pack for at in (node.snapshot_at, node.record_at) if at}
+        if missing:
+            raise Damaged(f"{kind.name.lower()} {min(missing)}")
     packs |= {ref.snapshot_at.pack for ref in (await stores.refs.all(repo_id)).values() if ref.snapshot_at}
     return packs, loose
 
@@ -360,12 +364,16 @@ def _is_young(entry: Entry, young: tuple[set[str], set[str]]) -> bool:
     return entry.at is not None and (entry.item_id in loose if entry.at.is_loose else entry.at.pack in packs)
 
 
-def _runs(found: Sequence[keys.Key], size: int) -> Iterable[Sequence[keys.Key]]:
+def _generation(entry: Entry) -> int:
+    return entry.place.generation if entry.place else 0
+
+
+def _runs(found: Sequence[tuple[keys.Key, str]], size: int) -> Iterable[Sequence[tuple[keys.Key, str]]]:
     """Runs of keys of one kind: what lies below is done before what lies above is begun."""
     start = 0
     while start < len(found):
         stop = start + 1
-        while stop < len(found) and stop - start < size and _level(found[stop]) == _level(found[start]):
+        while stop < len(found) and stop - start < size and _level(found[stop][0]) == _level(found[start][0]):
             stop += 1
         yield found[start:stop]
         start = stop
@@ -374,7 +382,3 @@ def _runs(found: Sequence[keys.Key], size: int) -> Iterable[Sequence[keys.Key]]:
 def _level(key: keys.Key) -> str:
     """The kind of row: the part of the key behind the repository's id, without the shard."""
     return key[0].split("#")[2][:1]
-
-
-def _count(report: Report, what: str, number: int) -> None:
-    report.rows[what] = number

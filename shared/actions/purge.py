@@ -1,8 +1,7 @@
 """Removing what a deleted repository has left behind: bytes first, rows last, and last of all the row that says so.
 
 A run removes so many things at most, and the next one goes on. Nobody finds a deleted repository, and a request
-that had found it before is long over (`KEPT_SECONDS`). Lanes are known from rows that are removed as well, so
-they are written down before.
+that had found it before is long over (`KEPT_SECONDS`). The list of lanes is removed after what lies in them.
 """
 
 from collections.abc import AsyncIterator, Callable
@@ -56,21 +55,21 @@ async def purge(
     """
     purged = Purged()
     listed = [found async for found in stores.census.deleted()]
-    for repo_id, deleted_at in listed:
+    for repo_id, owner, deleted_at in listed:
         present = await stores.repos.by_id(repo_id)
         if present and not present.deleted:
             continue
         if dry_run or deleted_at > now - kept_seconds or purged.removed >= limit:
             purged.waiting += 1
             continue
-        if await _purge(stores, repo_id, purged, limit, tell):
+        if await _purge(stores, repo_id, owner, purged, limit, tell):
             purged.done += 1
         else:
             purged.waiting += 1
     return purged
 
 
-async def _purge(stores: Stores, repo_id: str, purged: Purged, limit: int, tell: Tell) -> bool:
+async def _purge(stores: Stores, repo_id: str, owner: str, purged: Purged, limit: int, tell: Tell) -> bool:
     """Whether nothing is left of it."""
     if not await _remove_bytes(stores, repo_id, purged, limit, tell):
         return False
@@ -87,6 +86,7 @@ async def _purge(stores: Stores, repo_id: str, purged: Purged, limit: int, tell:
         await _remove_rows(stores.census, batch, purged)
         if purged.removed >= limit:
             return False
+    purged.rows += await stores.census.purge_names(owner, repo_id)
     await stores.census.forget(repo_id)
     return True
 
@@ -116,13 +116,10 @@ async def _remove_rows(census: Census, batch: list[Key], purged: Purged) -> None
 
 async def _partitions(census: Census, repo_id: str) -> AsyncIterator[str]:
     """Every partition of a repository: lanes, then what leads to them, then the list of lanes, then the name."""
-    lanes = set(await census.noted_lanes(repo_id)) | await census.lanes(repo_id)
-    await census.note_lanes(repo_id, sorted(lanes))
-    for lane in sorted(lanes):
+    for lane in await census.lanes(repo_id):
         yield keys.lane(repo_id, lane)
     for kind in (Kind.OBJECT, Kind.SNAPSHOT, Kind.COMMIT):
         for shard in keys.SHARDS:
             yield keys.index(repo_id, kind, shard)
-    for pk in (keys.moves(repo_id), keys.releases(repo_id), keys.tags(repo_id), keys.refs(repo_id)):
-        yield pk
-    yield keys.upkeep(repo_id)
+    for pk in (keys.moves, keys.releases, keys.tags, keys.lanes, keys.upkeep, keys.refs):
+        yield pk(repo_id)

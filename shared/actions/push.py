@@ -4,7 +4,8 @@
     2  refs, and which of its ids are known            ─┐
     3  fast-forward? against the ref just read            ├ nothing is written before all of this is decided
     4  where needed: a parent's manifest, new objects   ─┘
-    5  one pack, large objects, uploads out of quarantine          crash here: bytes that nothing names
+    5  one pack, large objects, uploads out of quarantine, a       crash here: bytes that nothing names
+       note of a lane that is new
     6  rows of objects, then of snapshots, and of commits in       crash here: rows that nothing reaches
        their lanes
     7  rows of commits by id: from here on they are `known`, and   crash here: known, whole, on no branch
@@ -243,11 +244,13 @@ async def _write(
     lane = f"{branch}~{parcel.pack.name}" if changed else branch
     nodes = _nodes(lane, bundle, held, commits, parcel.locations)
     locations = {key: at for key, at in parcel.locations.items() if key[0] is not Kind.COMMIT}
+    is_new_lane = bool(nodes) and lane not in {ref.head.lane for ref in held.refs.values()}
 
     async def put_bytes() -> None:
+        lanes = [stores.commits.open_lane(repo.repo_id, lane, now)] if is_new_lane else []
         marks = [] if branch in held.refs else [stores.refs.mark_folders(repo.repo_id, branch, now)]
         accepted = [stores.objects.accept_upload(repo.repo_id, upload) for upload in uploads]
-        await all_of([parcel.put(stores, repo), *marks, *accepted])
+        await all_of([parcel.put(stores, repo), *lanes, *marks, *accepted])
 
     async def put_rows() -> None:
         taken = {(Kind.OBJECT, upload.object_id): Location("", 0, upload.length) for upload in uploads}
@@ -263,11 +266,11 @@ async def _write(
             ]
         )
 
-    if locations or uploads or any(node.record_at for node in nodes.values()):
+    if locations or uploads or is_new_lane or any(node.record_at for node in nodes.values()):
         await put_bytes()
         await put_rows()
     else:
-        await all_of([put_bytes(), put_rows()])  # no row names a byte, so neither waits for the other
+        await all_of([put_bytes(), put_rows()])  # no row leans on what is put, so neither waits for the other
     return nodes
 
 

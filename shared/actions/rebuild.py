@@ -10,10 +10,12 @@ names only what they have written or found. A commit is written down only with e
 the index last, as in a push. Packs hold no lanes: a row goes wherever a branch, a kept move, a row of the index or
 a surviving child says that it is; all others into the lane of the first branch that leads to them.
 
-Not while gc removes anything: what nothing names any more, it may find first and gc remove then. It sets gc back
-to its beginning.
+Never while gc removes anything: what nothing leads to any more it may find, and gc remove then. So it stops a gc
+that is between its steps, and waits until whatever that had begun is over; while it works no gc begins, and it
+ends if one has begun all the same.
 """
 
+import secrets
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -22,9 +24,11 @@ from typing import Any
 
 from shared import codec, names, packs
 from shared.actions.fsck import GROUP_BYTES, Tell, by_size
+from shared.actions.gc import OVERTAKEN, Step
 from shared.actions.push import INLINE_BYTES
-from shared.errors import Damaged
+from shared.errors import Damaged, Unavailable
 from shared.metadata.census import Progress
+from shared.metadata.commits import STALE_SECONDS
 from shared.metadata.index import CONDITIONAL
 from shared.metadata.table import split
 from shared.model import Kind, Location, Node, Place, Repo
@@ -69,23 +73,55 @@ class _Found:
 
 
 async def rebuild(stores: Stores, repo: Repo, *, now: float, tell: Tell = lambda what, count: None) -> Rebuilt:
-    """Write every row that is missing. Repeating it is harmless."""
-    await stores.census.begin(repo.repo_id, Progress("rebuild", "rebuilding", int(now)))
+    """Write every row that is missing. Repeating it is harmless. Raises Unavailable while a gc may be at work."""
+    turn = await _begin(stores, repo.repo_id, int(now))
     done = Rebuilt()
     found = await _found(stores, repo, done, tell)
     generations = _generations(found, done)
     wanted = await _wanted_places(stores, repo, generations)
     rows, primary = _rows(found, generations, wanted, await _lanes(stores, repo, found, generations))
 
-    done.objects = await _put_locations(stores, repo, Kind.OBJECT, found.objects, tell)
+    done.objects = await _put_locations(turn, Kind.OBJECT, found.objects, tell)
     whole = {i: at for i, at in found.snapshots.items() if i in found.whole}
-    done.snapshots = await _put_locations(stores, repo, Kind.SNAPSHOT, whole, tell)
-    await _put_rows(stores, repo, found, rows, tell)
+    done.snapshots = await _put_locations(turn, Kind.SNAPSHOT, whole, tell)
+    for lane in sorted({place.lane for place in rows}):
+        await stores.commits.open_lane(repo.repo_id, lane, int(now))
+    await _put_rows(turn, rows, tell)
     for part in split([primary[i] for i in sorted(primary, key=lambda i: (generations[i], i))], CONDITIONAL):
+        await turn.keep()
         await stores.index.put_places(repo.repo_id, part)
     done.commits = len(primary)
     done.refs = await _refresh(stores, repo, rows, generations)
+    await stores.census.advance(repo.repo_id, Progress(turn.stamp, Step.REBUILT, int(now)))
     return done
+
+
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """The time in which no gc is at work."""
+
+    stores: Stores
+    repo_id: str
+    stamp: str
+
+    async def keep(self) -> None:
+        """For before each few writes. Raises Unavailable if it is over."""
+        if not await self.stores.census.is_at(self.repo_id, self.stamp, Step.REBUILDING):
+            raise Unavailable(OVERTAKEN)
+
+
+async def _begin(stores: Stores, repo_id: str, now: int) -> _Turn:
+    """Stop whatever gc is between its steps. Raises Unavailable as long as it may still be removing something."""
+    turn = _Turn(stores, repo_id, f"rebuild-{secrets.token_hex(4)}")
+    progress = await stores.census.progress(repo_id)
+    if progress and progress.step in (Step.CONDEMNED, Step.SWEPT):
+        progress = Progress(turn.stamp, Step.HALTED, now)
+        await stores.census.begin(repo_id, progress)
+    if progress and progress.step == Step.HALTED and now < progress.at + STALE_SECONDS:
+        wait = progress.at + STALE_SECONDS - now
+        raise Unavailable(f"a gc was under way here and has been stopped: run this again in {wait} seconds")
+    await stores.census.begin(repo_id, Progress(turn.stamp, Step.REBUILDING, now))
+    return turn
 
 
 async def _found(stores: Stores, repo: Repo, done: Rebuilt, tell: Tell) -> _Found:
@@ -156,9 +192,15 @@ async def _wanted_places(stores: Stores, repo: Repo, generations: Mapping[str, i
     places = [entry.place async for entry in stores.census.index(repo.repo_id, Kind.COMMIT) if entry.place]
     places += [ref.head for ref in refs.values()]
     places += [place for move in reversed(moves) for place in (move.after, move.before) if place]
-    for lane in sorted(await stores.census.lanes(repo.repo_id)):
-        async for node, _ in stores.census.lane(repo.repo_id, lane):
+    # Lanes are found by what leads to them, too: the list of them may have been lost.
+    waiting = sorted({place.lane for place in places}.union(await stores.census.lanes(repo.repo_id)))
+    lanes = set(waiting)
+    while waiting:
+        async for node, _, _ in stores.census.lane(repo.repo_id, waiting.pop()):
             places += [node.place, *node.parents]
+            fresh = {parent.lane for parent in node.parents} - lanes
+            lanes |= fresh
+            waiting += sorted(fresh)
     wanted: dict[str, list[Place]] = {}
     for place in places:
         true = replace(place, generation=generations.get(place.commit_id, 0))
@@ -223,14 +265,15 @@ def _beside(lane: str, places: Iterable[Place]) -> Place | None:
     return next((place for place in places if place.lane.startswith(f"{lane}~")), None)
 
 
-async def _put_locations(stores: Stores, repo: Repo, kind: Kind, locations: Mapping[str, Location], tell: Tell) -> int:
+async def _put_locations(turn: _Turn, kind: Kind, locations: Mapping[str, Location], tell: Tell) -> int:
     for number, part in enumerate(split(sorted(locations), AT_ONCE)):
-        await all_of(stores.census.put_new(repo.repo_id, kind, i, locations[i]) for i in part)
+        await turn.keep()
+        await all_of(turn.stores.census.put_new(turn.repo_id, kind, i, locations[i]) for i in part)
         tell("objects" if kind is Kind.OBJECT else "snapshots", number * AT_ONCE + len(part))
     return len(locations)
 
 
-async def _put_rows(stores: Stores, repo: Repo, found: _Found, rows: Mapping[Place, Node], tell: Tell) -> None:
+async def _put_rows(turn: _Turn, rows: Mapping[Place, Node], tell: Tell) -> None:
     """The rows with their records, a few megabytes of packs at a time."""
     by_record: dict[Location, list[Node]] = {}
     for node in rows.values():
@@ -238,15 +281,16 @@ async def _put_rows(stores: Stores, repo: Repo, found: _Found, rows: Mapping[Pla
             by_record.setdefault(node.record_at, []).append(node)
     written = 0
     for group in by_size(sorted(by_record, key=lambda at: (at.pack, at.offset)), GROUP_BYTES):
-        records = await stores.objects.read_packed(repo.repo_id, group)
+        records = await turn.stores.objects.read_packed(turn.repo_id, group)
         nodes: list[Node] = []
         for at in group:
             compressed = zlib.compress(records[at])
             inline = len(compressed) <= INLINE_BYTES
             nodes += [replace(n, record=compressed, record_at=None) if inline else n for n in by_record[at]]
         for part in split(nodes, CONDITIONAL):
+            await turn.keep()
             # The first of times: nothing that is there counts as left over by then.
-            await stores.commits.put(repo.repo_id, part, 0)
+            await turn.stores.commits.put(turn.repo_id, part, 0)
         written += len(nodes)
         tell("commits", written)
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from shared import codec, names, wire
 from shared.errors import MissingReference, ReleaseExists, ReleaseNotFound, TooLarge, Unprocessable
-from shared.metadata.releases import ROW_BYTES, Release
+from shared.metadata.releases import ROW_BYTES, Entry, Release
 from shared.model import Repo
 from shared.stores import Stores
 
@@ -21,9 +21,13 @@ RECORD_BYTES = 2 * 1024 * 1024
 """The most that a record may have before it is compressed, so that two of the largest fit in one reply."""
 PAGE_BYTES = 4 * 1024 * 1024
 """Records beyond this go to the next page: Lambda replies with at most about 4.5 MB."""
+LEAST = 100
+"""The fewest entries to ask for at once: of small ones, one call brings as many for the same price."""
+READS = 8
+"""How often a page asks for entries before it says that there are more."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_CURSOR = re.compile(r"(-?\d{1,18}) (.*)")
+_CURSOR = re.compile(r"\d{18}#.+#[0-9a-f]{16}")
 
 
 def _defaults(shape: type[BaseModel]) -> dict[str, Any]:
@@ -69,7 +73,7 @@ async def publish(stores: Stores, repo: Repo, request: wire.PostRelease, *, now:
     if not known.commits:
         raise MissingReference("commit", [shaped.commit_id])
     first = await stores.releases.put_new(repo.repo_id, release)
-    if first and codec.unpack_record(first.packed) != record:
+    if first and codec.unpack_record(first) != record:
         raise ReleaseExists(shaped.tag)
     return shaped.release_id
 
@@ -77,24 +81,26 @@ async def publish(stores: Stores, repo: Repo, request: wire.PostRelease, *, now:
 async def listed(
     stores: Stores, repo: Repo, request: wire.ListReleases, *, with_drafts: bool
 ) -> tuple[list[bytes], str | None]:
-    """The packed records of a page of releases, newest first, and where the next page begins, if there is one."""
-    begin = _parse_cursor(request.cursor) if request.cursor else None
-    chosen = [
-        release
-        for release in await stores.releases.all(repo.repo_id)
-        if (with_drafts or not release.is_draft)
-        and request.channel in (None, release.channel)
-        and (begin is None or (release.created, release.tag) < begin)
-    ]
-    records: list[bytes] = []
+    """The packed records of a page of releases, newest first, and where the next page begins, if there is one.
+
+    A page is what `READS` reads find, so it may be short, or empty, where few of many releases are asked for.
+    """
+    after = _parse_cursor(request.cursor) if request.cursor else None
+    chosen: list[Entry] = []
     size = 0
-    for place, release in enumerate(chosen):
-        packed = release.packed
-        size += len(packed)
-        if records and (len(records) == request.limit or size > PAGE_BYTES):
-            return records, _cursor(chosen[place - 1])
-        records.append(packed)
-    return records, None
+    for _ in range(READS):
+        entries, more = await stores.releases.entries(repo.repo_id, max(request.limit + 1, LEAST), after)
+        for entry in entries:
+            if (with_drafts or not entry.is_draft) and request.channel in (None, entry.channel):
+                size += entry.size
+                if chosen and (len(chosen) == request.limit or size > PAGE_BYTES):
+                    return await stores.releases.read(repo.repo_id, chosen), _cursor(after)
+                chosen.append(entry)
+            after = entry.place
+        if not more:
+            after = None
+            break
+    return await stores.releases.read(repo.repo_id, chosen), _cursor(after)
 
 
 async def retract(stores: Stores, repo: Repo, tag: str) -> None:
@@ -127,15 +133,15 @@ def _microseconds(created_at: str, now: float) -> int:
         return int(now * 1_000_000)
 
 
-def _cursor(release: Release) -> str:
-    return base64.urlsafe_b64encode(f"{release.created} {release.tag}".encode()).decode()
+def _cursor(place: str | None) -> str | None:
+    return base64.urlsafe_b64encode(place.encode()).decode() if place else None
 
 
-def _parse_cursor(cursor: str) -> tuple[int, str]:
+def _parse_cursor(cursor: str) -> str:
     try:
-        found = _CURSOR.fullmatch(base64.urlsafe_b64decode(cursor.encode()).decode())
+        place = base64.urlsafe_b64decode(cursor.encode()).decode()
     except ValueError:
-        found = None
-    if found is None:
+        place = ""
+    if not _CURSOR.fullmatch(place):
         raise Unprocessable("the cursor is not one that a list has given; begin without one")
-    return int(found[1]), found[2]
+    return place

@@ -3,7 +3,8 @@
 Nothing here is fast: a partition is read to its end, and every write is one row on its own condition.
 """
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 from shared.metadata import keys
@@ -18,6 +19,8 @@ _STILL = f"#{CONDEMNED} = :stamp"
 _SAME_MARK = "attribute_not_exists(#head) AND #marked_at < :long_ago"
 _SAME_REF = "#head = :head AND #lane = :lane AND #generation = :generation"
 _OURS = "attribute_not_exists(#stamp) OR #stamp = :stamp"
+_GONE = "#repo_id = :same AND #deleted_at > :never"
+_OLD = "#opened_at < :before"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +61,21 @@ class Census:
                 else:
                     yield Entry(kind, item_id, None, Location.parse(str(row["at"])), stamp)
 
-    async def lane(self, repo_id: str, lane: str) -> AsyncIterator[tuple[Node, str]]:
-        """Every commit row of a lane, oldest first, with its stamp."""
+    async def lanes(self, repo_id: str) -> list[str]:
+        """Every lane that may hold rows, also such as only a push knew that never came to its end."""
+        return [str(row["sk"]) async for row in self.table.each(keys.lanes(repo_id))]
+
+    async def lane(self, repo_id: str, lane: str) -> AsyncIterator[tuple[Node, str, int]]:
+        """Every commit row of a lane, oldest first, with its stamp and when it was written."""
         async for row in self.table.each(keys.lane(repo_id, lane)):
-            yield node_of(lane, row), str(row.get(CONDEMNED, ""))
+            yield node_of(lane, row), str(row.get(CONDEMNED, "")), int(str(row.get("written_at", 0)))
+
+    async def close_lane(self, repo_id: str, lane: str, before: int) -> None:
+        """Forget a lane that is empty and was opened before this. None of that time is still about to write to it."""
+        if (await self.table.query(keys.lane(repo_id, lane), limit=1)).rows:
+            return
+        with suppress(Lost):
+            await self.table.remove((keys.lanes(repo_id), lane), _OLD, {"before": before})
 
     async def named_commits(self, repo_id: str) -> list[str]:
         """The commits that tags and releases name."""
@@ -74,10 +88,8 @@ class Census:
 
     async def condemn(self, key: Key, stamp: str) -> None:
         """Make a row unknown to pushes. One that is gone stays gone."""
-        try:
+        with suppress(Lost):
             await self.table.update(key, {CONDEMNED: stamp}, _THERE)
-        except Lost:
-            return
 
     async def reprieve(self, key: Key, stamp: str) -> bool:
         """Undo `condemn`, if it is still the same. False if the row is gone."""
@@ -142,6 +154,11 @@ class Census:
         row = await self.table.get((keys.upkeep(repo_id), "STATE"))
         return Progress(str(row["stamp"]), str(row["step"]), int(str(row["at"]))) if row else None
 
+    async def is_at(self, repo_id: str, stamp: str, step: str) -> bool:
+        """Whether nobody has started over, or come further, since this was written down."""
+        progress = await self.progress(repo_id)
+        return progress is not None and (progress.stamp, progress.step) == (stamp, step)
+
     async def begin(self, repo_id: str, progress: Progress) -> None:
         """Start over, whatever was done before."""
         row: Row = {"stamp": progress.stamp, "step": progress.step, "at": progress.at}
@@ -156,10 +173,30 @@ class Census:
             return False
         return True
 
-    async def deleted(self) -> AsyncIterator[tuple[str, int]]:
-        """The repositories that wait for their purge, and when each was deleted."""
+    async def deleted(self) -> AsyncIterator[tuple[str, str, int]]:
+        """The repositories that wait for their purge: whose each was, and when it was deleted."""
         async for row in self.table.each("DELETED"):
-            yield str(row["sk"]), int(str(row["deleted_at"]))
+            yield str(row["sk"]), str(row["owner"]), int(str(row["deleted_at"]))
+
+    async def purge_names(self, owner: str, repo_id: str) -> int:
+        """Remove the members of a deleted repository, under each name that it had. Returns how many they were.
+
+        Of a name that nobody has taken since, nothing stays but that it was deleted: no push makes it again by itself.
+        """
+        members = [row async for row in self.table.each(keys.members(owner, "")[0])]
+        removed = 0
+        for row in members:
+            if keys.of_roster(str(row["roster"])) == repo_id:
+                with suppress(Lost):
+                    key = str(row["pk"]), str(row["sk"])
+                    await self.table.remove(key, "#roster = :same", {"same": row["roster"]})
+                    removed += 1
+        names = [row async for row in self.table.each(keys.owner(owner), keys.REPO) if row["repo_id"] == repo_id]
+        for row in names:
+            with suppress(Lost):
+                key = str(row["pk"]), str(row["sk"])
+                await self.table.update(key, {"description": "", "domain": ""}, _GONE, {"same": repo_id, "never": 0})
+        return removed
 
     async def forget(self, repo_id: str) -> None:
         """The last row of a purged repository."""
@@ -168,29 +205,6 @@ class Census:
     async def purge(self, key: Key) -> None:
         """Remove a row of a deleted repository."""
         await self.table.remove(key)
-
-    async def lanes(self, repo_id: str) -> set[str]:
-        """Every lane that a row of the index, a branch, a move or a child leads to."""
-        lanes = {entry.place.lane async for entry in self.index(repo_id, Kind.COMMIT) if entry.place}
-        async for row in self.table.each(keys.refs(repo_id), keys.REF):
-            lanes |= {str(row["lane"])} if "head" in row else set()
-        async for row in self.table.each(keys.moves(repo_id)):
-            lanes |= {keys.parse_place(text).lane for end in ("before", "after") if (text := str(row[end]))}
-        waiting = sorted(lanes)
-        while waiting:
-            async for node, _ in self.lane(repo_id, waiting.pop()):
-                fresh = {parent.lane for parent in node.parents} - lanes
-                lanes |= fresh
-                waiting += sorted(fresh)
-        return lanes
-
-    async def note_lanes(self, repo_id: str, lanes: Iterable[str]) -> None:
-        """Write down lanes before the rows that lead to them are removed."""
-        await self.table.put([((keys.upkeep(repo_id), f"LANE#{lane}"), {"lane": lane}) for lane in lanes])
-
-    async def noted_lanes(self, repo_id: str) -> list[str]:
-        """The lanes that were written down."""
-        return [str(row["lane"]) async for row in self.table.each(keys.upkeep(repo_id), "LANE#")]
 
     async def rows_of(self, pk: str) -> AsyncIterator[Key]:
         """The keys of all rows of a partition."""

@@ -7,14 +7,15 @@ from dataclasses import dataclass
 
 from shared.errors import Damaged
 from shared.metadata import keys
-from shared.metadata.index import CONDITIONAL, GONE
+from shared.metadata.index import CONDITIONAL
 from shared.metadata.table import Row, Table
 from shared.model import Location, Node, Place
 from shared.tasks import all_of
 
 STALE_SECONDS = 15 * 60
-"""Longer than any request lives. A row of an unfinished push counts for so long: what it names may be swept."""
-_STALE = f"{GONE} OR attribute_not_exists(#written_at) OR #written_at < :long_ago"
+"""Longer than any request lives. A row of an unfinished push counts for so long: what it names may be swept. One
+that is condemned is older."""
+_STALE = "#written_at < :long_ago"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +47,18 @@ class Commits:
                 raise Damaged(f"commit {place.commit_id}")
         return found
 
+    async def open_lane(self, repo_id: str, lane: str, now: int) -> None:
+        """Write a lane down before its first row, so that what an unfinished push leaves in it is found again.
+
+        What holds a row has been written down, and stays so until it is empty (see `census`).
+        """
+        await self.table.put([((keys.lanes(repo_id), lane), {"opened_at": now})])
+
     async def put(self, repo_id: str, nodes: Iterable[Node], now: int) -> None:
         """Write the rows of commits that no index knows yet.
 
-        Few are written on condition that they are new: the first writer's record stays, unless it is condemned
-        or so old that its push never came to an end.
+        Few are written on condition that they are new: the first writer's record stays, unless it is so old that
+        its push never came to an end.
         """
         rows = [(keys.commit(repo_id, node.place), {**_row(node), "written_at": now}) for node in nodes]
         if len(rows) <= CONDITIONAL:

@@ -2,16 +2,18 @@
 
     row                  pk                          sk
     repo                 OWNER#<owner>               REPO#<slug>
-    member               OWNER#<owner>               MEMBER#<slug>#<handle>
-    token                OWNER#<handle>              TOKEN#<jti>
+    member               MEMBERS#<owner>             <slug>#<handle>
+    token                TOKENS#<handle>             <jti>
     handle               HANDLE#<folded handle>      HANDLE
     repo, by id          REPO#<repo_id>              NAME
     deleted repo         DELETED                     <repo_id>                 until it is purged
     ref                  REPO#<repo_id>              REF#<branch>
     folder of refs       REPO#<repo_id>              REF#<folder>              see `refs`
     move of a ref        REPO#<repo_id>#MOVES        <branch>#<milliseconds>#<unique>
-    state of gc, purge   REPO#<repo_id>#GC           STATE; LANE#<lane> for each lane yet to be purged
-    release              REPO#<repo_id>#RELEASES     <tag>
+    state of upkeep      REPO#<repo_id>#GC           STATE
+    lane                 REPO#<repo_id>#LANES        <lane>                    before its first row
+    release              REPO#<repo_id>#RELEASES     TAG#<tag>
+    release, by time     REPO#<repo_id>#RELEASES     TIME#<microseconds>#<tag>#<unique>
     tag                  REPO#<repo_id>#TAGS         <tag_id>
     commit, by id        REPO#<repo_id>#C<shard>     <commit_id>
     commit, in its lane  REPO#<repo_id>#LANE#<lane>  <generation>#<commit_id>
@@ -22,7 +24,9 @@
     refused              REFUSED#<repo_id>#<subject> –                         where every row expires
 
 `shard` is the first hex digit of a hash of the id: sixteen partitions a kind, so that one repository can
-write 16,000 rows a second. `generation` is twelve digits wide: text sorts as the number does.
+write 16,000 rows a second. `generation` is twelve digits wide: text sorts as the number does. Members and tokens
+have partitions of their own, since a policy can name partitions and nothing finer: who may create a repository
+cannot thereby write a role or a token.
 """
 
 from hashlib import sha256
@@ -33,7 +37,6 @@ Key = tuple[str, ...]
 
 REF = "REF#"
 REPO = "REPO#"
-TOKEN = "TOKEN#"  # noqa: S105 (a prefix)
 SHARDS = "0123456789abcdef"
 
 
@@ -43,26 +46,41 @@ def repo(owner: str, slug: str) -> Key:
 
 
 def owner(handle: str) -> str:
-    """The partition of a user: his repositories, their members, and his tokens."""
+    """The partition of a user's repositories, by name."""
     return f"OWNER#{handle}"
 
 
 def members(owner: str, slug: str) -> Key:
     """Where the members of a repository are listed: the partition, and what their sort keys begin with.
 
-    Beside the repository's name, so that one call reads both; each row says of which roster it is.
+    Each row says of which roster it is.
     """
-    return f"OWNER#{owner}", f"MEMBER#{slug}#"
+    return f"MEMBERS#{owner}", f"{slug}#"
 
 
 def member(owner: str, slug: str, handle: str) -> Key:
     """What one user may do to a repository of another."""
-    return f"OWNER#{owner}", f"MEMBER#{slug}#{handle}"
+    return f"MEMBERS#{owner}", f"{slug}#{handle}"
+
+
+def roster(repo_id: str, unique: str = "") -> str:
+    """What the rows of a repository's members carry: another under each of its names."""
+    return f"{repo_id}#{unique}" if unique else repo_id
+
+
+def of_roster(roster: str) -> str:
+    """Whose roster it is: the repository's id."""
+    return roster.partition("#")[0]
 
 
 def token(handle: str, token_id: str) -> Key:
     """A token that was issued to a user."""
-    return f"OWNER#{handle}", f"{TOKEN}{token_id}"
+    return tokens(handle), token_id
+
+
+def tokens(handle: str) -> str:
+    """The partition of a user's tokens."""
+    return f"TOKENS#{handle}"
 
 
 def handle(name: str) -> Key:
@@ -86,7 +104,7 @@ def moves(repo_id: str) -> str:
 
 
 def upkeep(repo_id: str) -> str:
-    """The partition where gc and purge write down how far they are."""
+    """The partition where gc and rebuild write down how far they are."""
     return f"REPO#{repo_id}#GC"
 
 
@@ -103,6 +121,11 @@ def ref(repo_id: str, branch: str) -> Key:
 def releases(repo_id: str) -> str:
     """The partition of a repository's releases."""
     return f"REPO#{repo_id}#RELEASES"
+
+
+def release(repo_id: str, tag: str) -> Key:
+    """What is published under a tag."""
+    return releases(repo_id), f"TAG#{tag}"
 
 
 def tags(repo_id: str) -> str:
@@ -133,6 +156,11 @@ def kind_of(pk: str) -> Kind:
 def lane(repo_id: str, name: str) -> str:
     """The partition of a lane."""
     return f"REPO#{repo_id}#LANE#{name}"
+
+
+def lanes(repo_id: str) -> str:
+    """The partition that lists the lanes of a repository."""
+    return f"REPO#{repo_id}#LANES"
 
 
 def in_lane(place: Place) -> str:

@@ -1,23 +1,34 @@
-"""Releases: one row each, under its tag. First writer wins, so a tag stands for one release until it is retracted.
+"""Releases: under each tag a row with the whole record, compressed, and a small one by time, by which lists find it.
 
-The row holds the whole record, compressed, and beside it what a list is sorted and filtered by.
+First writer wins, so a tag stands for one release until it is retracted. The row by time is written first and
+removed last, and counts only while the tag's row names it as its `entry`: a crash in between leaves a row of no
+consequence, never a release that no list shows. Each publication has an entry of its own, so that whoever
+retracts one does not take away the next.
 """
 
+import secrets
 import zlib
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
+from shared.errors import Unavailable
 from shared.metadata import keys
 from shared.metadata.table import Lost, Row, Table
 
 ROW_BYTES = 390_000
 """The most that a compressed record may have: DynamoDB takes items of up to 400 KiB, names and keys included."""
 
-_THE_SAME = "attribute_not_exists(#release_id) OR #release_id = :seen"
+_TIME = "TIME#"
+_YEAR_ONE = 62_135_683_200_000_000
+"""Microseconds from the first day there is, in any time zone, to the epoch: text must sort as times do."""
+_THE_SAME = "attribute_not_exists(#entry) OR #entry = :seen"
 
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """A release's row. `created` is when, in microseconds since the epoch; `record` is compressed msgpack."""
+    """A release. `created` is when, in microseconds since the epoch; `record` is compressed msgpack, of `size`
+    bytes before."""
 
     tag: str
     release_id: str
@@ -25,19 +36,26 @@ class Release:
     created: int
     channel: str
     is_draft: bool
+    size: int
     record: bytes
 
     @classmethod
     def of(
         cls, tag: str, release_id: str, commit_id: str, created: int, channel: str, is_draft: bool, packed: bytes
     ) -> "Release":
-        """The row for a packed record."""
-        return cls(tag, release_id, commit_id, created, channel, is_draft, zlib.compress(packed))
+        """A release by its packed record."""
+        return cls(tag, release_id, commit_id, created, channel, is_draft, len(packed), zlib.compress(packed))
 
-    @property
-    def packed(self) -> bytes:
-        """The record as msgpack."""
-        return zlib.decompress(self.record)
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What a list knows of a release before it is read. Lists are ordered by `place`."""
+
+    place: str
+    tag: str
+    channel: str
+    is_draft: bool
+    size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,48 +64,77 @@ class Releases:
 
     table: Table
 
-    async def put_new(self, repo_id: str, release: Release) -> Release | None:
-        """Publish, unless something is published under this tag. Returns None if it was new, else what was first."""
+    async def put_new(self, repo_id: str, release: Release) -> bytes | None:
+        """Publish, unless something is published under this tag. Returns None if it was new, else what was first:
+        its packed record."""
+        place = f"{release.created + _YEAR_ONE:018d}#{release.tag}#{secrets.token_hex(8)}"
+        entry = keys.releases(repo_id), _TIME + place
+        shown: Row = {"channel": release.channel, "is_draft": int(release.is_draft), "size": release.size}
+        await self.table.put_new(entry, {"tag": release.tag, **shown})
         row: Row = {
             "release_id": release.release_id,
             "commit_id": release.commit_id,
-            "created": release.created,
-            "channel": release.channel,
-            "is_draft": int(release.is_draft),
             "record": release.record,
+            "entry": place,
         }
-        first = await self.table.put_new((keys.releases(repo_id), release.tag), row)
-        return _release(first) if first else None
+        first = await self.table.put_new(keys.release(repo_id, release.tag), row)
+        # Its own, if an earlier try of the same call arrived after all.
+        if first is None or first["entry"] == place:
+            return None
+        await self._forget(repo_id, place)
+        return _packed(first)
 
-    async def all(self, repo_id: str) -> list[Release]:
-        """Every release of a repository, newest first."""
-        rows = await self.table.query_all(keys.releases(repo_id), "")
-        return sorted(map(_release, rows), key=lambda release: (release.created, release.tag), reverse=True)
+    async def entries(self, repo_id: str, limit: int, after: str | None) -> tuple[list[Entry], bool]:
+        """Up to `limit` entries, newest first, from below the place `after`, and whether there are more.
+
+        Some may be of releases that are gone, or not there yet.
+        """
+        page = await self.table.query(
+            keys.releases(repo_id),
+            prefix=_TIME,
+            limit=limit,
+            newest_first=True,
+            after=f"{_TIME}{after}" if after else None,
+        )
+        return [_entry(row) for row in page.rows], page.last is not None
+
+    async def read(self, repo_id: str, entries: Sequence[Entry]) -> list[bytes]:
+        """The packed records of those of these entries that are there, in the same order."""
+        rows = await self.table.find([keys.release(repo_id, entry.tag) for entry in entries])
+        found = {str(row["entry"]): row for row in rows}
+        return [_packed(found[entry.place]) for entry in entries if entry.place in found]
 
     async def remove(self, repo_id: str, tag: str) -> bool:
         """Retract what is published under a tag. Returns whether there was anything.
 
         Only what was seen is removed: if it is retracted and another published meanwhile, that one stays.
         """
-        key = keys.releases(repo_id), tag
+        key = keys.release(repo_id, tag)
         row = await self.table.get(key)
         if row is None:
             return False
-        try:
-            await self.table.remove(key, _THE_SAME, {"seen": str(row["release_id"])})
-        except Lost:
-            pass
+        place = str(row["entry"])
+        with suppress(Lost):
+            await self.table.remove(key, _THE_SAME, {"seen": place})
+        await self._forget(repo_id, place)
         return True
 
+    async def _forget(self, repo_id: str, place: str) -> None:
+        # It is of no consequence any more: whether this succeeds is no matter of the request's.
+        with suppress(Unavailable):
+            await self.table.remove((keys.releases(repo_id), _TIME + place))
 
-def _release(row: Row) -> Release:
+
+def _packed(row: Row) -> bytes:
     record = row["record"]
-    return Release(
-        tag=str(row["sk"]),
-        release_id=str(row["release_id"]),
-        commit_id=str(row["commit_id"]),
-        created=int(str(row["created"])),
+    return zlib.decompress(record) if isinstance(record, bytes) else b""
+
+
+def _entry(row: Row) -> Entry:
+    return Entry(
+        place=str(row["sk"]).removeprefix(_TIME),
+        tag=str(row["tag"]),
         channel=str(row["channel"]),
         is_draft=bool(row["is_draft"]),
-        record=record if isinstance(record, bytes) else b"",
+        size=int(str(row["size"])),
     )

@@ -1,9 +1,9 @@
 """Repositories by the name in their URL, and who may do what with them.
 
-A name's row and the rows of its members lie in one partition, the owner's, so that a request finds the
+The keys of a name's row, of a member's and of a token's are known from the request alone, so that it finds the
 repository, the caller's role and the state of his token in one call.
 
-Members are rows of their own beside the name, each with the `roster` that it belongs to; only those of the
+Members are rows of their own, each with the `roster` that it belongs to; only those of the
 repository's present roster count. So a rename copies them before it happens, and what lies under a name from
 an earlier life of it says nothing. Every change writes a new `revision` into the name's row, also one of the
 members: a rename that has copied something older does not happen.
@@ -103,7 +103,7 @@ class Repos:
         Its owner's handle is claimed along with it. Raises InvalidName or HandleTaken.
         """
         repo_id = str(uuid.uuid4())
-        new = replace(repo, repo_id=repo_id, roster=repo_id, deleted=False, created_at=now)
+        new = replace(repo, repo_id=repo_id, roster=keys.roster(repo_id), deleted=False, created_at=now)
         # The way back from the id first: by itself it leads nowhere.
         await pair(
             Handles(self.table).claim(new.owner),
@@ -144,7 +144,7 @@ class Repos:
             if taken and not taken["deleted_at"]:
                 return None
             old = _repo(row)
-            new = replace(old, slug=slug, roster=str(uuid.uuid4()))
+            new = replace(old, slug=slug, roster=keys.roster(old.repo_id, str(uuid.uuid4())))
             await self._copy_members(old, new)
             seen: Row = {"same": repo.repo_id, "never": 0, "seen": row["revision"]}
             try:

@@ -84,7 +84,13 @@ class Table:
 
     async def put(self, rows: Sequence[tuple[Key, Row]]) -> None:
         """Write rows without a condition. One call for every 25, all at once; keys must be distinct."""
-        await all_of(self._put_batch(part) for part in split(rows, PUT_BATCH))
+        writes = [{"PutRequest": {"Item": _item(key, row)}} for key, row in rows]
+        await all_of(self._write_batch(part) for part in split(writes, PUT_BATCH))
+
+    async def remove_all(self, keys: Sequence[Key]) -> None:
+        """Delete rows without a condition. One call for every 25, all at once; keys must be distinct."""
+        writes = [{"DeleteRequest": {"Key": _key(key)}} for key in keys]
+        await all_of(self._write_batch(part) for part in split(writes, PUT_BATCH))
 
     async def put_new(self, key: Key, row: Row, stale: str = "", values: Row | None = None) -> Row | None:
         """Write the row unless there is one. Returns None if it was new, else the row that was first.
@@ -240,8 +246,8 @@ class Table:
             await asyncio.sleep(pause)
         raise Unavailable()
 
-    async def _put_batch(self, rows: Sequence[tuple[Key, Row]]) -> None:
-        request: Any = {self.name: [{"PutRequest": {"Item": _item(key, row)}} for key, row in rows]}
+    async def _write_batch(self, writes: Sequence[Any]) -> None:
+        request: Any = {self.name: writes}
         for pause in _pauses():
             with translated():
                 reply = await self.client.batch_write_item(RequestItems=request)

@@ -1,11 +1,27 @@
-"""Tokens that were issued, so that they can be listed and revoked."""
+"""Tokens that were issued, so that they can be listed and revoked. Their rows go some time after they have expired."""
 
+import secrets
+from contextlib import suppress
 from dataclasses import dataclass
 
-from shared.errors import Unauthorized
+from shared.errors import Unauthorized, Unavailable
 from shared.metadata import keys
-from shared.metadata.table import Row, Table
+from shared.metadata.table import GET_BATCH, PUT_BATCH, Lost, Row, Table
 from shared.model import Bearer, Identity, Role
+from shared.tasks import pair
+
+DAY = 24 * 3600
+KEPT_SECONDS = 7 * DAY
+"""How long an expired token is listed at least."""
+UNKNOWN_SECONDS = 400 * DAY
+"""How long the revocation of a token is kept that was never written down: longer than any is good for."""
+
+_GOOD = "#expires_at > :now AND attribute_not_exists(#revoked_at)"
+
+
+def new_id(now: float) -> str:
+    """An id that nobody can guess. Ids sort by the millisecond they were made in, so the newest come first."""
+    return f"{int(now * 1000):012x}{secrets.token_hex(10)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +41,7 @@ class Tokens:
     table: Table
 
     async def put(self, issued: Issued) -> None:
-        """Write down a token that is about to be given away."""
+        """Write down a token that is about to be given away. Some that have long expired go in return."""
         who = issued.identity
         row: Row = {
             "scope": who.scope.value,
@@ -34,20 +50,39 @@ class Tokens:
             "issued_at": issued.issued_at,
             "expires_at": issued.expires_at,
         }
-        await self.table.put([(keys.token(who.subject, who.token_id), row)])
+        write = self.table.put([(keys.token(who.subject, who.token_id), row)])
+        await pair(write, self._remove_expired(who.subject, issued.issued_at))
+
+    async def prolong(self, issued: Issued, now: int) -> bool:
+        """Let a token's row expire when this one says. False if the token is not good any more."""
+        who = issued.identity
+        with suppress(Lost):
+            row: Row = {"expires_at": issued.expires_at}
+            await self.table.update(keys.token(who.subject, who.token_id), row, _GOOD, {"now": now})
+            return True
+        return False
+
+    async def all(self, handle: str) -> list[Issued]:
+        """Every token of a user, as `listed` has them."""
+        found: list[Issued] = []
+        while True:
+            page = await self.listed(handle, GET_BATCH, found[-1].identity.token_id if found else None)
+            found += page
+            if len(page) < GET_BATCH:
+                return found
 
     async def listed(self, handle: str, limit: int, after: str | None) -> list[Issued]:
         """A user's tokens in the order of their ids, the greatest first, from below the id `after`.
 
         One that was revoked without ever having been written down is not among them.
         """
-        pk = keys.owner(handle)
+        pk = keys.tokens(handle)
         rows = await self.table.some(
             pk,
-            keys.TOKEN,
+            "",
             limit,
             lambda row: "scope" in row,
-            after=keys.token(handle, after)[1] if after else None,
+            after=after,
             newest_first=True,
         )
         return [_issued(handle, row) for row in rows]
@@ -62,6 +97,13 @@ class Tokens:
         """Make a token worthless from the next request on, whether it was written down or not."""
         await self.table.update(keys.token(handle, token_id), {"revoked_at": now})
 
+    async def _remove_expired(self, handle: str, now: int) -> None:
+        """One batch of the oldest: whoever issues tokens for ever has them go as fast as they come, and faster."""
+        with suppress(Unavailable):
+            oldest = await self.table.query(keys.tokens(handle), limit=GET_BATCH)
+            over = [(str(row["pk"]), str(row["sk"])) for row in oldest.rows if _is_over(row, now)]
+            await self.table.remove_all(over[:PUT_BATCH])
+
 
 def refuse_revoked(row: Row) -> None:
     """Raises Unauthorized if this is the row of a revoked token."""
@@ -70,10 +112,17 @@ def refuse_revoked(row: Row) -> None:
 
 
 def _issued(handle: str, row: Row) -> Issued:
-    token_id = str(row["sk"]).removeprefix(keys.TOKEN)
+    token_id = str(row["sk"])
     return Issued(
         Identity(handle, Role(str(row["scope"])), token_id, str(row["repo"]), Bearer(str(row["bearer"]))),
         int(str(row["issued_at"])),
         int(str(row["expires_at"])),
         int(str(row.get("revoked_at", 0))),
     )
+
+
+def _is_over(row: Row, now: int) -> bool:
+    """Whether nobody can use this token, or asks for it. A revocation must outlive its token."""
+    if "expires_at" in row:
+        return int(str(row["expires_at"])) + KEPT_SECONDS < now
+    return int(str(row["revoked_at"])) + UNKNOWN_SECONDS < now

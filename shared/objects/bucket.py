@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-import aiohttp
 from botocore.exceptions import BotoCoreError, ClientError
 
 from shared.errors import Unavailable
@@ -168,6 +167,8 @@ class Bucket:
 @contextmanager
 def translated() -> Iterator[None]:
     """Turns S3's refusals into NoSuchKey and Changed, and every failure into Unavailable."""
+    import aiohttp  # late: a function that starts need not wait for it
+
     try:
         yield
     except ClientError as error:

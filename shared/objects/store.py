@@ -1,7 +1,9 @@
 """The bytes of repositories: packs, loose objects, and the quarantine of presigned uploads."""
 
-from collections import OrderedDict
-from collections.abc import AsyncIterator, Collection, Sequence
+import asyncio
+from collections import OrderedDict, deque
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable, Iterator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 
@@ -15,8 +17,9 @@ from shared.tasks import all_of
 REMEMBERED_BYTES = 16 * 1024 * 1024
 """How much of what was packed lately is kept at hand: a push is checked against the manifest of the one before,
 which in a warm container it often wrote itself."""
-LOOSE_BYTES = 1024 * 1024
-"""Above this an object is stored under its own key: a pack that held it would be read for little else."""
+LOOSE_BYTES = 1_000_000
+"""Above this an object is stored under its own key: a pack that held it would be read for little else, and a
+reader cannot be sent to a pack (see `content.TEXT_REPLY_BYTES`)."""
 
 REMOVED = 1000
 """Versions removed in one call: the most that S3 takes."""
@@ -46,20 +49,60 @@ class ObjectStore:
 
         Raises Damaged if a pack is gone or too short.
         """
-        found = {at: data for at in locations if (data := self.recent.get(repo_id, at)) is not None}
+        found = self.at_hand(repo_id, locations)
         spans = packs.plan(at for at in locations if at not in found)
-        parts = await all_of(self._read_span(repo_id, span) for span in spans)
-        return found | {at: data for part in parts for at, data in part}
+        parts = await self._read_all(repo_id, spans)
+        return found | {at: data for span, part in zip(spans, parts, strict=True) for at, data in span.cut(part)}
 
-    async def read_loose(self, repo_id: str, object_id: str, location: Location) -> bytes:
-        """A loose object. Raises Damaged if it is gone or has another size."""
-        try:
-            data = await self.bucket.get(_loose_key(repo_id, object_id))
-        except NoSuchKey:
-            raise Damaged(f"object {object_id}") from None
-        if len(data) != location.length:
-            raise Damaged(f"a part of object {object_id}")
-        return data
+    async def each_packed(
+        self, repo_id: str, locations: Collection[Location]
+    ) -> AsyncGenerator[tuple[Location, bytes], None]:
+        """The same one after the other, however many: not more than two windows of them are in memory."""
+        found = self.at_hand(repo_id, locations)
+        for at, data in found.items():
+            yield at, data
+        spans = packs.plan(at for at in locations if at not in found)
+        async with aclosing(await self.read_ahead(repo_id, spans)) as reads:
+            async for span, part in reads:
+                for at, data in span.cut(part):
+                    yield at, data
+
+    async def read_ahead(self, repo_id: str, spans: Iterable[Span]) -> AsyncGenerator[tuple[Span, bytes], None]:
+        """The bytes of these spans, in order; returns when those of the first window are there.
+
+        While those of one window are in use, the next is being read, and no more than that: who takes them
+        slowly holds up the reading, and who closes it ends the reading. Raises Damaged if something is gone or
+        too short.
+        """
+        windows = packs.windows(spans)
+        first = next(windows, [])
+        return self._reads(repo_id, first, await self._read_all(repo_id, first), windows)
+
+    async def _reads(
+        self, repo_id: str, window: list[Span], data: list[bytes], windows: Iterator[list[Span]]
+    ) -> AsyncGenerator[tuple[Span, bytes], None]:
+        while window:
+            upcoming = next(windows, [])
+            reading = asyncio.create_task(self._read_all(repo_id, upcoming))
+            try:
+                parts = deque(zip(window, data, strict=True))
+                del data  # each part is let go of as it is taken
+                while parts:
+                    yield parts.popleft()
+                data = await reading
+            finally:
+                reading.cancel()
+                await asyncio.wait([reading])
+                # Nobody else is going to ask how it ended, and then the loop complains.
+                _ = reading.cancelled() or reading.exception()
+            window = upcoming
+
+    async def _read_all(self, repo_id: str, spans: Iterable[Span]) -> list[bytes]:
+        return await all_of([self._read(repo_id, span) for span in spans])
+
+    def at_hand(self, repo_id: str, locations: Iterable[Location]) -> dict[Location, bytes]:
+        """Those of these entries that take no call."""
+        return {at: data for at in locations if (data := self.recent.get(repo_id, at)) is not None}
 
     async def read_part(self, repo_id: str, object_id: str, location: Location, start: int, stop: int) -> bytes:
         """An object's bytes from `start` up to but not including `stop`, wherever it lies.
@@ -167,12 +210,17 @@ class ObjectStore:
         for part in (versions[start : start + REMOVED] for start in range(0, len(versions), REMOVED)):
             await self.bucket.remove(part)
 
-    async def _read_span(self, repo_id: str, span: Span) -> list[tuple[Location, bytes]]:
+    async def _read(self, repo_id: str, span: Span) -> bytes:
+        key, name = _pack_key(repo_id, span.pack), f"pack {span.pack}"
+        if span.loose:
+            key, name = _loose_key(repo_id, span.loose), f"object {span.loose}"
         try:
-            data = await self.bucket.get(_pack_key(repo_id, span.pack), span.start, span.stop)
+            data = await self.bucket.get(key, span.start, span.stop)
         except NoSuchKey:
-            raise Damaged(f"pack {span.pack}") from None
-        return list(span.cut(data))
+            raise Damaged(name) from None
+        if len(data) != span.size:
+            raise Damaged(f"a part of {name}")
+        return data
 
 
 class Recent:

@@ -6,7 +6,7 @@ from datetime import datetime
 import msgpack
 import pytest
 
-from bench.history import LARGEST_INLINE, History, chain, generate
+from bench.history import LARGEST_INLINE, History, Line, agents, braid, chain, generate, straight
 from shared import ids
 
 S = "e3056fa60a8146bd0017b84f1a6b8c23e5616255fa7d592773a6844ff1f36940"
@@ -117,3 +117,66 @@ def test_a_chain_has_commits_and_nothing_else():
     assert line.commits[7]["parent_commit_id"] == line.commits[6]["commit_id"]
     assert chain(5, 20) == line
     assert not {c["commit_id"] for c in chain(6, 20).commits} & {c["commit_id"] for c in line.commits}
+
+
+def test_work_on_a_line_is_a_commit_at_a_time():
+    line = Line(1, 20)
+    first, second = line.commit(), line.commit(3)
+    assert (len(first.objects), len(second.objects)) == (20, 3)
+    assert second.commits[0]["parent_commit_id"] == first.head
+    (before,), (after,) = first.snapshots, second.snapshots
+    changed = {path for path, object_id in after["manifest"].items() if before["manifest"][path] != object_id}
+    assert {after["manifest"][path] for path in changed} == set(second.objects)
+    assert len(second.commits[0]["structured_delta"]["ops"]) == 3
+    for history in (first, second):
+        (commit,) = history.commits
+        parents = [commit["parent_commit_id"]] if commit["parent_commit_id"] else []
+        named = commit["snapshot_id"], commit["message"], commit["committed_at"]
+        assert commit["commit_id"] == ids.commit_id(parents, *named)
+        assert all(object_id == ids.object_id(content) for object_id, content in history.objects.items())
+
+
+def test_a_fork_is_other_work_on_the_same_commit():
+    line = Line(1, 20)
+    base = line.commit()
+    ours, theirs = line.fork(2).commit(3), line.commit(3)
+    assert {ours.commits[0]["parent_commit_id"], theirs.commits[0]["parent_commit_id"]} == {base.head}
+    assert ours.head != theirs.head
+    assert line.tip == theirs.head
+
+
+@pytest.mark.parametrize(
+    "graph", [straight(1, 50), braid(1, 400), agents(1, 7, 9)], ids=["straight", "braid", "agents"]
+)
+def test_a_graph_names_parents_before_children_and_leads_everywhere(graph):
+    seen: set[str] = set()
+    for commit in graph.commits:
+        parents = [p for key in ("parent_commit_id", "parent2_commit_id") if (p := commit[key])]
+        assert seen.issuperset(parents)
+        named = commit["snapshot_id"], commit["message"], commit["committed_at"]
+        assert commit["commit_id"] == ids.commit_id(parents, *named)
+        seen.add(commit["commit_id"])
+    assert seen == set(graph.lanes)
+    assert seen.issuperset(graph.heads.values())
+    reached, todo = set[str](), list(graph.heads.values())
+    known = {commit["commit_id"]: commit for commit in graph.commits}
+    while todo:
+        if (commit_id := todo.pop()) not in reached:
+            reached.add(commit_id)
+            todo += [p for key in ("parent_commit_id", "parent2_commit_id") if (p := known[commit_id][key])]
+    assert reached == seen
+
+
+def test_a_braid_merges_its_neighbours():
+    graph = braid(1, 400)
+    merges = [commit for commit in graph.commits if commit["parent2_commit_id"]]
+    assert len(graph.heads) == 5
+    assert 400 / 8 * 0.8 < len(merges) < 400 / 8 * 1.2
+    assert {graph.lanes[commit["commit_id"]] for commit in merges} == set(graph.heads)
+
+
+def test_agents_leave_main_at_its_head():
+    graph = agents(1, 7, 9, main=5)
+    first = {c["parent_commit_id"] for c in graph.commits if graph.lanes[c["commit_id"]] != "main"}
+    assert graph.heads["main"] in first
+    assert (len(graph.commits), len(graph.heads)) == (5 + 7 * 9, 8)

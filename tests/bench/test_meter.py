@@ -14,7 +14,7 @@ from aiobotocore.session import get_session
 from botocore.client import BaseClient
 from botocore.exceptions import ClientError
 
-from bench.meter import Cost, Meter, MeteredApp, longest_chain
+from bench.meter import Meter, longest_chain
 
 KEYS: Any = {"region_name": "us-east-1", "aws_access_key_id": "test", "aws_secret_access_key": "test"}
 OK: Any = (SimpleNamespace(status_code=200), {})
@@ -160,72 +160,127 @@ def test_nothing_stays_wrapped_and_nothing_outside_is_counted():
     assert before == (BaseClient.__dict__["_make_api_call"], AioBaseClient.__dict__["_make_api_call"])
 
 
-async def request(app, path, body=b""):
-    """One request to an ASGI app; the reply's body."""
-    sent = []
-
-    async def receive():
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    async def send(message):
-        sent.append(message)
-
-    await app({"type": "http", "method": "POST", "path": path}, receive, send)
-    return b"".join(message.get("body", b"") for message in sent)
+# ── What a call weighs ──────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.asyncio
-async def test_requests_served_at_the_same_time_do_not_mix():
-    """Path /n makes n calls, one after another, in a task of its own; the requests meet midway."""
-    midway = asyncio.Barrier(3)
+@asynccontextmanager
+async def weighed(aws, service="dynamodb"):
+    """A client of the embedded AWS, and a meter that weighs its calls."""
+    async with get_session().create_client(service, endpoint_url=aws.url, **KEYS) as client:
+        with Meter(weigh=True) as meter:
+            yield client, meter
 
-    async def app(scope, receive, send):
-        await receive()
 
-        async def work():
-            await midway.wait()
-            for _ in range(int(scope["path"][1:])):
-                await client.list_tables()
+def row(owner, size, sk="row"):
+    """An item of so many bytes, its key included."""
+    names = sum(map(len, ("pk", owner, "sk", sk, "text")))
+    return {"pk": {"S": owner}, "sk": {"S": sk}, "text": {"S": "x" * (size - names)}}
 
-        await asyncio.create_task(work())
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-        await send({"type": "http.response.body", "body": b"he", "more_body": True})
-        await send({"type": "http.response.body", "body": b"llo"})
 
-    metered = MeteredApp(app)
-    async with async_client() as client:
-        with Meter() as everything:
-            replies = await asyncio.gather(*(request(metered, f"/{n}", b"x" * n) for n in (1, 2, 3)))
-    assert replies == [b"hello"] * 3
-    assert everything.calls == 6
-    assert Cost.of_step("all", 0.0, metered.served, everything).chain == 3
-    endpoints = metered.by_endpoint()
-    assert list(endpoints) == ["POST /1", "POST /2", "POST /3"]
-    for n, (served,) in enumerate(endpoints.values(), start=1):
-        assert (served.meter.calls, served.meter.longest_chain()) == (n, n)
-        assert (served.status, served.received, served.sent) == (200, n, 5)
-        assert served.seconds > 0
+def key(owner, sk="row"):
+    return {"pk": {"S": owner}, "sk": {"S": sk}}
+
+
+def to_text(value):
+    return {
+        "UpdateExpression": "SET #t = :t",
+        "ExpressionAttributeNames": {"#t": "text"},
+        "ExpressionAttributeValues": {":t": {"S": value}},
+    }
 
 
 @pytest.mark.asyncio
-async def test_a_cost_is_one_row_under_the_header():
-    async def app(scope, receive, send):
-        await receive()
-        await client.list_tables()
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-        await send({"type": "http.response.body", "body": b"hello"})
+async def test_a_write_costs_the_larger_of_before_and_after(aws, owner):
+    async with weighed(aws) as (client, meter):
+        await client.put_item(TableName="hub", Item=row(owner, 1024))
+        await client.put_item(TableName="hub", Item=row(owner, 1025))
+        await client.put_item(TableName="hub", Item=row(owner, 100))
+        await client.update_item(TableName="hub", Key=key(owner), **to_text("x" * 3000))
+        await client.update_item(TableName="hub", Key=key(owner), **to_text("small"))
+        await client.delete_item(TableName="hub", Key=key(owner))
+        await client.delete_item(TableName="hub", Key=key(owner))
+    assert [weight.write_units for weight in meter.weights] == [1, 2, 2, 3, 3, 1, 1]
+    assert meter.write_units_by_partition() == {f"hub/{owner}": 13}
+    assert meter.calls == 7
 
-    metered = MeteredApp(app)
-    async with async_client() as client:
+
+@pytest.mark.asyncio
+async def test_a_refused_write_costs_as_if_it_had_happened(aws, owner):
+    async with weighed(aws) as (client, meter):
+        await client.put_item(TableName="hub", Item=row(owner, 2000))
+        with pytest.raises(ClientError):
+            await client.put_item(
+                TableName="hub", Item=row(owner, 5000), ConditionExpression="attribute_not_exists(pk)"
+            )
+        with pytest.raises(ClientError):
+            await client.update_item(
+                TableName="hub", Key=key(owner), ConditionExpression="attribute_not_exists(pk)", **to_text("small")
+            )
+    assert [(call.failed, call.weight and call.weight.write_units) for call in meter.log] == [
+        (False, 2),
+        (True, 5),
+        (True, 2),
+    ]
+
+
+@pytest.mark.asyncio
+async def test_a_batch_is_weighed_item_by_item_and_a_query_as_a_whole(aws, owner):
+    rows = [row(owner, size, f"{number}") for number, size in enumerate((500, 1500, 4500))]
+    async with weighed(aws) as (client, meter):
+        await client.batch_write_item(RequestItems={"hub": [{"PutRequest": {"Item": item}} for item in rows]})
+        keys = [*(key(owner, f"{number}") for number in range(3)), key(owner, "absent")]
+        for consistent in (True, False):
+            asked = {"Keys": keys, "ConsistentRead": consistent}
+            await client.batch_get_item(RequestItems={"hub": asked})
+            await client.query(
+                TableName="hub",
+                KeyConditionExpression="pk = :pk",
+                ExpressionAttributeValues={":pk": {"S": owner}},
+                ConsistentRead=consistent,
+            )
+        await client.get_item(TableName="hub", Key=key(owner, "2"))
+    assert meter.weights[0].write_units == 1 + 2 + 5
+    assert [weight.read_units for weight in meter.weights[1:]] == [5, 2, 2.5, 1, 1]
+
+
+@pytest.mark.asyncio
+async def test_a_transaction_costs_twice(aws, owner):
+    async with weighed(aws) as (client, meter):
+        await client.put_item(TableName="hub", Item=row(owner, 1500, "0"))
+        await client.transact_write_items(
+            TransactItems=[
+                {"Update": {"TableName": "hub", "Key": key(owner, "0"), **to_text("small")}},
+                {"Put": {"TableName": "hub", "Item": row(f"{owner} too", 100)}},
+            ]
+        )
+    assert meter.weights[1].writes == {("hub", owner): 4, ("hub", f"{owner} too"): 2}
+
+
+@pytest.mark.asyncio
+async def test_s3_requests_are_counted_by_what_they_are_charged_as(aws, owner):
+    async with weighed(aws, "s3") as (client, meter):
+        await client.put_object(Bucket="pieria-bytes", Key=owner, Body=b"x" * 1000)
+        await (await client.get_object(Bucket="pieria-bytes", Key=owner, Range="bytes=0-99"))["Body"].read()
+        await client.copy_object(Bucket="pieria-bytes", Key=f"{owner}2", CopySource=f"pieria-bytes/{owner}")
+        await client.list_objects_v2(Bucket="pieria-bytes", Prefix=owner)
+        await client.delete_objects(Bucket="pieria-bytes", Delete={"Objects": [{"Key": owner}]})
+    assert [(weight.s3_puts, weight.s3_gets) for weight in meter.weights] == [(1, 0), (0, 1), (1, 0), (1, 0), (0, 0)]
+    assert sum(weight.s3_bytes_in for weight in meter.weights) == 1000
+    assert sum(weight.s3_bytes_out for weight in meter.weights) == 100
+
+
+@pytest.mark.asyncio
+async def test_an_operation_without_a_rule_is_not_quietly_free(aws):
+    async with weighed(aws) as (client, _):
+        with pytest.raises(ValueError, match=r"no rule says what dynamodb\.Scan takes"):
+            await client.scan(TableName="hub")
+
+
+@pytest.mark.asyncio
+async def test_the_wait_is_that_of_the_longest_chain_on_the_stated_model():
+    """DynamoDB, then DynamoDB beside S3: 5 ms and 20 ms."""
+    async with async_client() as table, async_client(service="s3") as bucket:
         with Meter() as meter:
-            for _ in range(2):
-                await request(metered, "/refs", b"abc")
-    step = Cost.of_step("both", 1.5, metered.served, meter)
-    kind = Cost.of_requests("each", metered.served)
-    assert (step.requests, step.received, step.sent, step.calls, step.chain) == (2, 6, 10, 2, 2)
-    assert (kind.requests, kind.received, kind.sent, kind.calls, kind.chain) == (2, 6, 10, 2, 1)
-    assert kind.operations == {"dynamodb.ListTables": 2}
-    assert step.row().split() == ["both", "2", "1.50", "6", "10", "2", "2"]
-    assert len(step.row()) == len(Cost.header())
-    assert step.as_dict()["operations"] == {"dynamodb.ListTables": 2}
-    assert Cost.of_requests("none", []).row().split() == ["none", "0", "0.00", "0", "0", "0", "0"]
+            await table.list_tables()
+            await asyncio.gather(table.list_tables(), bucket.get_object(Bucket="b", Key="k"))
+    assert meter.milliseconds() == 25

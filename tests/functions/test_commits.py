@@ -1,7 +1,9 @@
 """History over the API: a log in pages and in one order, one commit, its files, and what differs."""
 
+import base64
 import itertools
 import os
+import zlib
 from typing import Any
 
 import pytest
@@ -13,6 +15,12 @@ from tests.builders import Answer, History, blob, chain, commit, event, graph, i
 def ask(owner: str, what: str, query: str = "", *, by: str | None = None) -> Answer:
     headers = {"authorization": f"Bearer {token(by)}"} if by else {}
     return invoke("commits", event("GET", f"/api/v1/repos/{owner}/song/{what}", b"", headers, query=query))
+
+
+def made_up(place: str, lane: str) -> str:
+    """A query with a cursor that the hub never gave."""
+    text = f"\n{place}#{lane}"
+    return f"cursor={base64.urlsafe_b64encode(zlib.compress(text.encode())).decode().replace('=', '%3D')}"
 
 
 def log(owner: str, query: str = "", limit: int = 100) -> list[dict[str, Any]]:
@@ -163,6 +171,9 @@ def test_a_commit_compared_with_itself_does_not_differ(owner: str, history: Hist
         ("commits", "ref=none", "ref_not_found"),
         ("commits", "cursor=abcd", "invalid"),
         ("commits", "cursor=eJwDAAAAAAE%3D", "invalid"),
+        ("commits", made_up("000000000001#gone", "main"), "invalid"),
+        ("commits", made_up("9" * 13 + "#gone", "main"), "invalid"),
+        ("commits", made_up("000000000001#gone", "x" * 2100), "invalid"),
         ("commits", "limit=0", "invalid"),
         ("commits/none", "", "commit_not_found"),
         ("commits/%2e%2e", "", "commit_not_found"),

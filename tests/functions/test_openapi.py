@@ -5,8 +5,8 @@ import json
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import openapi_spec_validator
@@ -39,10 +39,8 @@ CHECKS: list[Any] = [
     response_schema_conformance,
     response_headers_conformance,
 ]
-SECONDS = 20
-"""How long the whole hub is shot at."""
-EXAMPLES = 6
-"""How often in each of two ways at each operation, unless time is up."""
+EXAMPLES = 4
+"""How often each operation is shot at. Counted, not timed: a generated request that stops half-way is no request."""
 
 
 @functools.cache
@@ -82,6 +80,18 @@ def test_every_route_is_in_it_and_nothing_else() -> None:
     assert sorted(operations()) == sorted(f"{method} {path}" for method, path, _ in routes())
     ids = [operation["operationId"] for operation in operations().values()]
     assert len(ids) == len(set(ids))
+
+
+def test_the_readme_lists_every_endpoint() -> None:
+    text = (Path(__file__).parent.parent.parent / "README.md").read_text().partition("## Endpoints")[2]
+    _, wire, api_, *_ = re.split(r"\| endpoint \|.*", text)
+    listed = set()
+    for table, base, rest in ((wire, "", "/{}/{}"), (api_, "/api/v1", "/repos/{}/{}")):
+        for row in re.findall(r"^\|(.*?)\|", table, re.MULTILINE):
+            for method, path in re.findall(r"`([A-Z]+) ([^`?]+)[^`]*`", row):
+                listed.add(f"{method.lower()} {base}{re.sub(r'{[^}]*}', '{}', path.replace('…', rest))}")
+    listed.add("get /api/v1/openapi.json")
+    assert listed == {re.sub(r"{[^}]*}", "{}", name) for name in operations()}
 
 
 def test_every_operation_says_what_it_does_and_how_it_fails() -> None:
@@ -185,20 +195,19 @@ def test_no_request_is_answered_in_a_way_that_is_not_documented(owner: str, conf
         "ref_and_path": "main/1.txt",
     }
     answered: dict[str, set[int]] = {}
-    until = time.monotonic() + SECONDS
     for number, found in enumerate(schemathesis.openapi.from_dict(document()).get_all_operations()):
         known["slug"] = f"song{number}"
         assert builders.push(owner, known["slug"], history.bundle()).status == 200
         assert isinstance(found, Ok)
         operation = found.ok()
         place = {name: known.get(name, "main") for name in re.findall(r"{(\w+)}", operation.path)}
-        answered[operation.label] = shoot(operation, place, builders.token(owner), until)
+        answered[operation.label] = shoot(operation, place, builders.token(owner))
     # It got somewhere: most operations had something good to say.
     deaf = {label: statuses for label, statuses in answered.items() if min(statuses, default=0) >= 300}
     assert len(deaf) < len(answered) / 2, deaf
 
 
-def shoot(operation: Any, place: dict[str, str], token: str, until: float) -> set[int]:
+def shoot(operation: Any, place: dict[str, str], token: str) -> set[int]:
     """What an operation answers to requests that are right, and that are nearly right, mostly where there is
     something and mostly by its owner. Each answer must be as documented."""
     statuses: set[int] = set()
@@ -214,8 +223,6 @@ def shoot(operation: Any, place: dict[str, str], token: str, until: float) -> se
     )
     @given(st.data())
     def send_one(data: st.DataObject) -> None:
-        if time.monotonic() > until:
-            return
         known = place if data.draw(st.integers(0, 3)) else None
         case = data.draw(operation.as_strategy(data.draw(st.sampled_from(modes)), path_parameters=known))
         if data.draw(st.integers(0, 4)):
@@ -230,7 +237,12 @@ def shoot(operation: Any, place: dict[str, str], token: str, until: float) -> se
 
 
 def test_what_is_answered_outside_of_any_route_has_the_same_body() -> None:
-    for method, url, status in (("GET", "/api/v1/nothing", 404), ("PUT", "/api/v1/repos", 405), ("GET", "/api", 404)):
+    for method, url, status in (
+        ("GET", "/api/v1/nothing", 404),
+        ("GET", "/me/song/nothing", 404),
+        ("PUT", "/api/v1/repos", 405),
+        ("GET", "/api", 404),
+    ):
         answer = send(requests.Request(method, f"http://hub.example{url}"))
         assert answer.status == status
         assert json.loads(answer.body).keys() == {"message", "detail", "code"}

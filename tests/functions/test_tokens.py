@@ -1,5 +1,6 @@
 """Tokens over the API: never wider than the one that asked, listed without their secret, worthless when revoked."""
 
+import asyncio
 import time
 from typing import Any
 
@@ -8,8 +9,11 @@ import pytest
 from aiobotocore.client import AioBaseClient
 from botocore.exceptions import EndpointConnectionError
 
-from shared import auth
-from shared.model import Role
+from bench.meter import Meter
+from shared import auth, stores
+from shared.metadata import keys
+from shared.metadata.tokens import Issued
+from shared.model import Identity, Role
 from tests import builders
 from tests.builders import graph
 from tests.functions import api
@@ -211,6 +215,70 @@ def test_what_is_no_tokens_id_is_refused(owner: str, token_id: str) -> None:
     assert api.call("tokens", "DELETE", f"/tokens/{token_id}", by=owner).status == 422
 
 
+# ── Expiry ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def write_down(owner: str, token_id: str, age_days: int, lifetime_days: int) -> None:
+    """A token that was issued so long ago."""
+
+    async def put() -> None:
+        at = int(time.time()) - age_days * DAY
+        identity = Identity(owner, Role.READ, token_id)
+        await (await stores.stores()).tokens.put(Issued(identity, at, at + lifetime_days * DAY))
+
+    asyncio.get_event_loop().run_until_complete(put())
+
+
+def listed_ids(owner: str) -> list[str]:
+    """The ids of the owner's tokens."""
+    return [
+        one["token_id"] for one in api.call("tokens", "GET", "/tokens", by=owner, query="limit=100").value["tokens"]
+    ]
+
+
+def test_tokens_that_have_long_expired_go_when_another_is_issued(owner: str) -> None:
+    for token_id, age, lifetime in (("0-good", 300, 365), ("1-over", 60, 30), ("2-late", 35, 30), ("3-over", 40, 30)):
+        write_down(owner, token_id, age, lifetime)
+    assert listed_ids(owner) == ["3-over", "2-late", "1-over", "0-good"]
+    made = issued(owner)["token_id"]
+    assert listed_ids(owner) == ["2-late", made, "0-good"]
+
+
+def test_a_revocation_outlives_its_token(owner: str) -> None:
+    made = issued(owner, lifetime_seconds=365 * DAY)
+    for token_id in (made["token_id"], "made-elsewhere"):
+        assert api.call("tokens", "DELETE", f"/tokens/{token_id}", by=owner).status == 204
+    elsewhere = builders.token(owner, token_id="made-elsewhere", lifetime_seconds=365 * DAY)
+    for days, status in ((0, 401), (365, 401), (380, 200)):
+        # What is issued then, in so many days, is when the old ones go.
+        write_down(owner, f"later-{days}", -days, 1)
+        assert (days, me(made["token"]).status) == (days, status)
+        assert me(elsewhere).status == 401
+    write_down(owner, "much-later", -401, 1)
+    assert me(elsewhere).status == 200
+
+
+def test_many_expired_tokens_go_in_batches_and_delay_nobody(owner: str) -> None:
+    for n in range(60):
+        write_down(owner, f"{n:02}-good", 60, 365)
+    write = [f"{n:02}-good" for n in range(60)]
+    asyncio.get_event_loop().run_until_complete(expire(owner, write))
+    sizes = [60]
+    while sizes[-1] > 5:
+        with Meter() as meter:
+            issued(owner)
+        assert meter.calls <= 6 and meter.longest_chain() <= 4, meter.by_operation()
+        sizes.append(len(listed_ids(owner)))
+    assert sizes == [60, 36, 12, 3]
+
+
+async def expire(owner: str, token_ids: list[str]) -> None:
+    """Let these rows have expired a month ago."""
+    table = (await stores.stores()).tokens.table
+    long_ago = int(time.time()) - 30 * DAY
+    await asyncio.gather(*(table.update(keys.token(owner, one), {"expires_at": long_ago}) for one in token_ids))
+
+
 # ── When the store is out ───────────────────────────────────────────────────────────────────────────────────
 
 
@@ -245,11 +313,15 @@ def test_a_counter_that_is_out_lets_requests_through(owner: str, monkeypatch: py
 
 
 def test_a_token_is_written_down_before_it_is_given_away(owner: str) -> None:
-    for calls in (1, 2, 3):
+    statuses = []
+    for calls in range(1, 6):
         with api.cut_after(calls):
-            assert issue({"scope": "read"}, by=owner).status == 503
-    listed = api.call("tokens", "GET", "/tokens", by=owner).value["tokens"]
-    assert len(listed) == 1
+            answer = issue({"scope": "read"}, by=owner)
+        statuses.append(answer.status)
+        if answer.status == 201:
+            assert answer.value["token_id"] in listed_ids(owner)
+    assert statuses[0] == statuses[1] == 503 and statuses[-1] == 201
+    assert len(listed_ids(owner)) > statuses.count(201), "one of them was written down, and nobody got it"
 
 
 def test_requests_without_a_repository_are_counted_too(owner: str, configured: pytest.MonkeyPatch) -> None:

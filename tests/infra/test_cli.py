@@ -18,7 +18,10 @@ import httpx
 import pytest
 from typer.testing import CliRunner
 
-from infra.cli import app, aws, console, hub
+from infra import stack
+from infra.cli import app, console, hub
+from infra.cli import aws as account
+from infra.embedded_aws import EmbeddedAws
 from infra.journal import Journal
 from tests import builders
 from tests.builders import Record, graph
@@ -123,7 +126,7 @@ def test_a_token_is_alone_on_stdout(owner: str) -> None:
 def test_the_newest_token_is_listed_first(owner: str) -> None:
     ids = [done("token", "issue", "--owner", owner)["token_id"] for _ in range(3)]
     assert [t["token_id"] for t in done("token", "list", "--owner", owner)["tokens"]] == ids[::-1]
-    assert told("token", "revoke", ids[0], "--owner", owner) == f"revoked: {ids[0]} of {owner}\n"
+    assert told("token", "revoke", ids[0], "--owner", owner).startswith(f"revoked: {ids[0]} of {owner}; ")
 
 
 def test_a_token_that_was_never_written_down_can_be_revoked(owner: str) -> None:
@@ -288,17 +291,56 @@ def test_gc_of_a_damaged_repository_points_at_fsck(song: str, owner: str) -> Non
     assert "`pieria fsck`" in refused("gc", song, "--condemn")
 
 
-def test_purge_removes_what_was_deleted(song: str, owner: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def own_hub(aws: EmbeddedAws, owner: str, configured: pytest.MonkeyPatch) -> None:
+    """Tables of the test's own: a purge looks at everything that was ever deleted."""
+    names = {"HubTable": f"hub-{owner}", "CounterTable": f"counters-{owner}"}
+    stack.create(aws.url, names)
+    configured.setenv("PIERIA_HUB_TABLE", names["HubTable"])
+    configured.setenv("PIERIA_COUNTER_TABLE", names["CounterTable"])
+
+
+def test_purge_removes_what_was_deleted(own_hub: None, song: str, owner: str, monkeypatch: pytest.MonkeyPatch) -> None:
     repo_id = upkeep.repo(owner).repo_id
     done("repo", "delete", song, "--yes")
-    waiting = done("purge")["waiting"]
-    assert waiting >= 1 and f"wait: {waiting}" in told("purge")
-    done("purge", "--remove")
+    assert done("purge")["waiting"] == 1 and "wait: 1;" in told("purge")
+    assert done("purge", "--remove")["waiting"] == 1
     assert upkeep.Bytes(repo_id).versions(), "a day it is left alone"
     later(monkeypatch, 2 * DAY)
-    assert done("purge", "--remove")["done"] == waiting
+    assert done("purge", "--remove")["done"] == 1
     assert not upkeep.Bytes(repo_id).versions() and not upkeep.index_rows(repo_id)
     assert "removed 0 rows" in told("purge", "--remove")
+
+
+# ── What is mistyped ────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("frobnicate", "No such command 'frobnicate'; see `pieria --help`"),
+        ("repo shwo a/b", "Did you mean 'show'"),
+        ("token issue", "Missing option '--owner'; see `pieria token issue --help`"),
+        ("gc", "Missing argument 'OWNER/SLUG'; see `pieria gc --help`"),
+        ("token issue --owner bob --days 400", "less than or equal to 365"),
+        ("token issue --owner bob --scope root", "'root' is not one of 'read', 'write', 'admin'; see"),
+        ("purge --limit x", "a valid integer"),
+        ("repo create a/b --privat", "--private"),
+        ("fsck a/b --data", "requires an argument"),
+        ("repo show a/b --json\x1b[2J", "Possible options: --json"),
+    ],
+)
+def test_what_is_mistyped_is_named_in_one_line(line: str, says: str) -> None:
+    ended = pieria(*line.split(" "))
+    assert ended.status == 2 and ended.out == ""
+    assert ended.err.startswith("pieria: ") and ended.err.count("\n") == 1
+    assert says in ended.err and "--help`" in ended.err and "\x1b" not in ended.err
+
+
+@pytest.mark.parametrize("line", ["", "repo", "token"])
+def test_where_nothing_is_said_the_commands_are_shown(line: str) -> None:
+    ended = pieria(*line.split())
+    assert ended.status == 2 and "Commands" in ended.out and ended.err == ""
 
 
 # ── Accounts that lack something ────────────────────────────────────────────────────────────────────────────
@@ -351,9 +393,9 @@ def test_a_bucket_that_is_not_there_is_found_by_the_doctor(monkeypatch: pytest.M
 
 def test_a_clock_that_is_wrong_is_found() -> None:
     for off, state in ((0, "ok"), (60, "failed"), (-60, "failed")):
-        assert aws.clock([email.utils.formatdate(time.time() + off, usegmt=True)]).state == state
-    assert "seconds behind" in aws.clock([email.utils.formatdate(time.time() + 60, usegmt=True)]).says
-    assert "seconds ahead of" in aws.clock([email.utils.formatdate(time.time() - 60, usegmt=True)]).says
+        assert account.clock([email.utils.formatdate(time.time() + off, usegmt=True)]).state == state
+    assert "seconds behind" in account.clock([email.utils.formatdate(time.time() + 60, usegmt=True)]).says
+    assert "seconds ahead of" in account.clock([email.utils.formatdate(time.time() - 60, usegmt=True)]).says
 
 
 # ── Hubs on this machine ────────────────────────────────────────────────────────────────────────────────────

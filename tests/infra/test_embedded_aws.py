@@ -63,7 +63,14 @@ class Running:
 
     def object(self, key: str) -> tuple[Any, ...]:
         found = self.objects.get_object(Bucket=self.bucket, Key=key)
-        return found["Body"].read(), found["ETag"], found["ContentType"], found["Metadata"], found.get("CacheControl")
+        told = ("ETag", "ContentType", "Metadata", "CacheControl", "VersionId", "LastModified")
+        return found["Body"].read(), *(found.get(name) for name in told)
+
+    def versions(self) -> set[tuple[Any, ...]]:
+        """Every version in the bucket, marks of deletion included."""
+        listed = self.objects.list_object_versions(Bucket=self.bucket)
+        found = [*listed.get("Versions", []), *listed.get("DeleteMarkers", [])]
+        return {(one["Key"], one["VersionId"], one["LastModified"], one["IsLatest"]) for one in found}
 
 
 def names(bucket: str) -> dict[str, str]:
@@ -397,6 +404,33 @@ def test_everything_is_there_after_a_restart(restart: Restart) -> None:
     assert len(state["rows"]) == 22 and len(state["objects"]) == 5
     for _ in range(2):
         assert restart().state() == state
+
+
+def test_versions_that_were_removed_do_not_come_back(restart: Restart, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = restart()
+    put = first.objects.put_object
+    old = put(Bucket=first.bucket, Key="é 1", Body=b"old")["VersionId"]
+    put(Bucket=first.bucket, Key="é 1", Body=b"new")
+    gone = put(Bucket=first.bucket, Key="gone", Body=b"x")["VersionId"]
+    mark = first.objects.delete_object(Bucket=first.bucket, Key="gone")["VersionId"]
+    put(Bucket=first.bucket, Key="marked", Body=b"y")
+    first.objects.delete_object(Bucket=first.bucket, Key="marked")
+
+    def remove(running: Running, *versions: tuple[str, str]) -> None:
+        objects: Any = [{"Key": key, "VersionId": version} for key, version in versions]
+        running.objects.delete_objects(Bucket=running.bucket, Delete={"Objects": objects})
+
+    remove(first, ("é 1", old), ("gone", mark), ("gone", gone))
+    versions = first.versions()
+    assert sorted(key for key, *_ in versions) == ["marked", "marked", "é 1"]
+    second = restart()
+    assert second.versions() == versions
+    # And what is removed after a restart is what was meant.
+    remove(second, *((key, version) for key, version, *_ in versions if key == "é 1"))
+    monkeypatch.setattr(embedded_aws, "COMPACT_ABOVE", 0)
+    third = restart()
+    assert sorted(key for key, *_ in third.versions()) == ["marked", "marked"]
+    assert restart().versions() == set(), "a rewritten journal keeps what can be read"
 
 
 def test_no_signature_is_written_down(restart: Restart, tmp_path: Path) -> None:

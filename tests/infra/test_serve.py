@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from unittest import mock
 
 import httpx
@@ -47,6 +47,12 @@ class Hub(NamedTuple):
 
     def post(self, path: str, value: object) -> httpx.Response:
         return httpx.post(self.url + path, json=value, headers={"Authorization": f"Bearer {self.token}"})
+
+    def tokens(self) -> list[dict[str, Any]]:
+        """What the owner's list of tokens says."""
+        reply = httpx.get(f"{self.url}/api/v1/tokens", headers={"Authorization": f"Bearer {self.token}"})
+        found: list[dict[str, Any]] = reply.json()["tokens"]
+        return found
 
     def stopped(self, by: signal.Signals) -> int:
         """The exit status after this signal. Nothing more is printed, and only the log of requests on stderr."""
@@ -150,8 +156,17 @@ def test_it_says_what_to_type_and_ends_in_order(tmp_path: Path) -> None:
         ):
             assert f"  {line}\n" in text
         assert len(re.findall("HUB READY", text)) == 1
+        pushed = {
+            "commits": [{"commit_id": "c-1", "snapshot_id": "s-1"}],
+            "snapshots": [{"snapshot_id": "s-1", "manifest": {"100%25.txt": "o-1"}}],
+            "objects": [{"object_id": "o-1", "content": "all"}],
+        }
+        assert running.post("/me/song/push", {"branch": "main", "bundle": pushed}).status_code == 200
+        assert httpx.get(f"{running.url}/me/song/raw/main/100%2525.txt").text == "all"
         claims = jwt.decode(running.token, options={"verify_signature": False})
         assert claims["sub"] == "me" and claims["scope"] == "admin"
+        [listed] = running.tokens()
+        assert (listed["token_id"], listed["expires_at"]) == (claims["jti"], claims["exp"])
         assert running.stopped(signal.SIGINT) == 0
 
 
@@ -165,4 +180,24 @@ def test_a_push_survives_kill_9(tmp_path: Path) -> None:
         assert httpx.get(f"{running.url}/me/song/refs").json()["branch_heads"] == {"main": "first"}
         again = running._replace(token=token)
         assert again.post("/me/song/push", pushed).status_code == 200, "a token outlives the process too"
+        [listed] = running.tokens()
+        claims = jwt.decode(running.token, options={"verify_signature": False})
+        assert (listed["token_id"], listed["expires_at"]) == (claims["jti"], claims["exp"]), "one row, prolonged"
+        assert running.stopped(signal.SIGTERM) == 0
+
+
+def test_a_token_that_was_revoked_is_not_printed_again(tmp_path: Path) -> None:
+    with hub(tmp_path / "data") as running:
+        [listed] = running.tokens()
+        headers = {"Authorization": f"Bearer {running.token}"}
+        url = f"{running.url}/api/v1/tokens/{listed['token_id']}"
+        assert httpx.delete(url, headers=headers).status_code == 204
+        assert httpx.get(f"{running.url}/api/v1/me", headers=headers).status_code == 401
+        assert running.stopped(signal.SIGTERM) == 0
+    with hub(tmp_path / "data") as running:
+        fresh, revoked = running.tokens()
+        assert revoked["token_id"] == listed["token_id"] and revoked["revoked_at"]
+        assert fresh["revoked_at"] is None
+        assert httpx.get(f"{running.url}/api/v1/me", headers=headers).status_code == 401
+        assert running.post("/me/song/push", {"bundle": {}, "branch": "main"}).status_code == 422
         assert running.stopped(signal.SIGTERM) == 0

@@ -80,6 +80,19 @@ def test_a_list_of_any_length_has_its_own_header(length):
     assert codec.pack_map_of_lists({"a": [b"\x07"] * length}, {}) == whole
 
 
+@pytest.mark.parametrize("object_id", ["", "a" * 31, "a" * 32, "a" * 64, "ä" * 128])
+@pytest.mark.parametrize("length", [0, 1, 2**8 - 1, 2**8, 2**16 - 1, 2**16])
+def test_an_object_begins_as_if_packed_whole(object_id, length):
+    whole = msgpack.packb({"object_id": object_id, "content": b"x" * length})
+    assert codec.object_start(object_id, length) + b"x" * length == whole
+
+
+def test_the_largest_object_that_msgpack_can_say_has_a_header_and_a_larger_one_none():
+    assert codec.object_start("a", 2**32 - 1).endswith(b"\xc6\xff\xff\xff\xff")
+    with pytest.raises(OverflowError):
+        codec.object_start("a", 2**32)
+
+
 def test_bytes_in_a_json_reply_are_base64():
     assert codec.encode({"content": b"\x00\xff"}, as_msgpack=False) == b'{"content":"AP8="}'
 
@@ -254,6 +267,12 @@ def test_a_value_inside_the_deepest_list_counts_as_a_level():
 def test_one_byte_containers_are_counted(empty):
     with pytest.raises(TooLarge, match="lists and maps"):
         codec.decode(b"\xdd" + CONTAINERS.to_bytes(4, "big") + empty * CONTAINERS, MSGPACK)
+
+
+@pytest.mark.parametrize("empty", [b"{}", b"[]"], ids=["maps", "lists"])
+def test_containers_of_json_are_counted_before_they_are_made(empty):
+    with pytest.raises(TooLarge, match="lists and maps"):
+        codec.decode(b"[" + b",".join([empty] * CONTAINERS) + b"]", JSON)
 
 
 def test_as_many_containers_as_are_taken():

@@ -13,7 +13,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from starlette.responses import StreamingResponse
 from starlette.types import Message
 
-from shared import edge, errors, http, names, wire
+from shared import edge, errors, http, names, settings, wire
 from shared.codec import JSON, MSGPACK
 from shared.errors import ApiError, RateLimited, TooLarge, Unavailable
 from shared.http import Access
@@ -36,6 +36,11 @@ router = APIRouter()
 @router.get("/fine")
 async def get_fine(request: Request) -> Response:
     return http.reply(request, {"text": "häh", "bytes": b"\x00\xff"})
+
+
+@router.get("/health")
+async def get_health(request: Request) -> Response:
+    return http.reply(request, {"status": "ok"})
 
 
 @router.get("/bug")
@@ -251,11 +256,12 @@ async def test_a_bug_is_logged_once_with_its_traceback(capsys):
 
 
 @on_the_shared_loop
-async def test_a_bug_in_the_middle_of_an_answer_is_logged_and_not_answered_again(capsys):
-    answer = await ask("GET", "/late-bug")
-    assert (answer.status, answer.body) == (200, b"some")
+async def test_a_bug_in_the_middle_of_an_answer_is_logged_and_raised_for_the_server_to_hang_up(capsys):
+    with pytest.raises(KeyError):
+        await ask("GET", "/late-bug", scope={"asgi": {"spec_version": "2.4"}})
     (line,) = logged(capsys)
     assert "KeyError" in line["exception"]
+    assert (line["status"], line["broken_off"]) == (200, True)
 
 
 @on_the_shared_loop
@@ -489,6 +495,56 @@ async def test_a_subject_is_an_owner_or_an_address_and_never_what_a_header_claim
     assert statuses.count(429) >= 1
     assert (await ask("GET", url, headers=as_who("owner", owner), scope=here)).status == 200
     assert (await ask("GET", url, scope={"client": (f"{owner}.elsewhere", 1)})).status == 200
+
+
+# ── Behind a proxy ──────────────────────────────────────────────────────────────────────────────────────────
+
+SECRET = "between-the-proxy-and-the-hub-only"
+
+
+@on_the_shared_loop
+@pytest.mark.parametrize("headers", [{}, {"X-Pieria-Origin": ""}, {"X-Pieria-Origin": SECRET[:-1]}])
+async def test_who_does_not_come_through_the_proxy_is_not_for_us(configured, headers):
+    configured.setenv("PIERIA_ORIGIN_SECRET", SECRET)
+    for method, path in (("GET", "/fine"), ("GET", "/nothing"), ("POST", "/fetch")):
+        answer = await ask(method, path, [b"x" * 30] * 3, headers)
+        assert (answer.status, answer.json["code"]) == (403, "forbidden")
+        assert answer.order == ["receive"] * 3 + ["http.response.start", "http.response.body"]
+        assert answer.headers["x-request-id"]
+    assert (await ask("GET", "/fine", headers={"X-Pieria-Origin": SECRET})).status == 200
+
+
+@on_the_shared_loop
+async def test_anybody_may_ask_whether_we_are_there(configured):
+    configured.setenv("PIERIA_ORIGIN_SECRET", SECRET)
+    assert (await ask("GET", "/health")).json == {"status": "ok"}
+
+
+@on_the_shared_loop
+async def test_the_proxy_is_believed_whose_address_it_is_and_nobody_else(opened, owner, configured):
+    configured.setenv("PIERIA_LIMIT_READ", "1")
+    await prepared(opened, owner)
+
+    async def statuses(*viewers: str, **headers: str) -> list[int]:
+        url, here = f"/{owner}/public/read", {"client": (f"{owner}.proxy", 1)}
+        return [
+            (await ask("GET", url, headers={"X-Pieria-Viewer": f"{owner}.{viewer}"} | headers, scope=here)).status
+            for viewer in viewers
+        ]
+
+    assert 429 in await statuses("a", "b", "c", **{"X-Pieria-Origin": SECRET})
+    configured.setenv("PIERIA_ORIGIN_SECRET", SECRET)
+    settings.load.cache_clear()
+    assert await statuses("a", "b", "c", **{"X-Pieria-Origin": SECRET}) == [200, 200, 200]
+    assert 429 in await statuses("a", "a", "a", **{"X-Pieria-Origin": SECRET})
+    assert await statuses("d") == [403]
+
+
+@on_the_shared_loop
+async def test_a_hub_that_cannot_read_its_settings_says_so_and_lets_nobody_in(configured):
+    configured.setenv("PIERIA_ORIGIN_SECRET", "too short")
+    with pytest.raises(ValueError, match="origin_secret"):
+        await ask("GET", "/fine")
 
 
 # ── As a Lambda function ────────────────────────────────────────────────────────────────────────────────────

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from shared import packs
 from shared.errors import Damaged
 from shared.model import Kind, Location
-from shared.packs import GAP, MAGIC, RANGE, Span
+from shared.packs import GAP, MAGIC, RANGE, WINDOW, Span
 
 ENTRIES = [(Kind.OBJECT, "one", b"first"), (Kind.SNAPSHOT, "one", b""), (Kind.COMMIT, "two", b"\x00third\xff")]
 
@@ -176,3 +176,44 @@ def test_a_range_that_came_short_or_long_is_damage(data):
     span = Span("p", 8, 13, (at(8, 5),))
     with pytest.raises(Damaged, match="a part of pack p"):
         list(span.cut(data))
+
+
+# ── Windows ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def span(size: int) -> Span:
+    return Span("p", 100, 100 + size)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "expected"),
+    [
+        pytest.param([], [], id="nothing"),
+        pytest.param([1], [1], id="one"),
+        pytest.param([WINDOW + 1], [1], id="one larger than a window"),
+        pytest.param([RANGE, WINDOW - RANGE], [2], id="a window, filled"),
+        pytest.param([RANGE, WINDOW - RANGE, 1], [2, 1], id="a byte more"),
+        pytest.param([1, WINDOW, 1], [1, 1, 1], id="a large one between small ones"),
+        pytest.param([1] * (WINDOW // GAP + 1), [WINDOW // GAP, 1], id="many small ones, each as large as a gap"),
+    ],
+)
+def test_what_is_read_at_once_is_a_window(sizes, expected):
+    spans = [span(size) for size in sizes]
+    windows = list(packs.windows(spans))
+    assert [len(window) for window in windows] == expected
+    assert [each for window in windows for each in window] == spans
+
+
+@pytest.mark.parametrize(
+    ("length", "expected"),
+    [
+        (0, []),
+        (1, [(0, 1)]),
+        (RANGE, [(0, RANGE)]),
+        (2 * RANGE + 1, [(0, RANGE), (RANGE, 2 * RANGE), (2 * RANGE, 2 * RANGE + 1)]),
+    ],
+)
+def test_a_loose_object_is_read_in_ranges(length, expected):
+    spans = packs.plan_loose("o", Location("", 0, length))
+    assert [(one.start, one.stop) for one in spans] == expected
+    assert {(one.loose, one.pack) for one in spans} <= {("o", "")}

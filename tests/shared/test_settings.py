@@ -38,12 +38,15 @@ def test_every_field_has_its_variable(configured):
         "counter_table": "c",
         "bucket": "b",
         "signing_keys": {"k": "s" * 32},
+        "signing_keys_parameter": "",
         "push_to_create": True,
         "limit_push": 1,
         "limit_fetch": 2,
         "limit_read": 3,
         "limit_upload": 4,
         "max_body_bytes": 5,
+        "max_reply_bytes": 6,
+        "origin_secret": "o" * 32,
         "log_level": "DEBUG",
     }
     assert values.keys() == Settings.model_fields.keys()
@@ -68,7 +71,19 @@ def test_a_missing_variable_is_named(configured, missing):
     configured.delenv(missing)
     told = complaint()
     assert missing.removeprefix("PIERIA_").lower() in told
-    assert "Field required" in told
+    assert "Field required" in told or "set either PIERIA_SIGNING_KEYS or PIERIA_SIGNING_KEYS_PARAMETER" in told
+
+
+def test_the_keys_may_be_a_parameters_name_instead(configured):
+    configured.delenv("PIERIA_SIGNING_KEYS")
+    configured.setenv("PIERIA_SIGNING_KEYS_PARAMETER", "/pieria/keys")
+    assert settings.load().signing_keys_parameter == "/pieria/keys"
+    assert settings.load().signing_keys == {}
+
+
+def test_two_sources_of_keys_are_one_too_many(configured):
+    configured.setenv("PIERIA_SIGNING_KEYS_PARAMETER", "/pieria/keys")
+    assert "set either PIERIA_SIGNING_KEYS or PIERIA_SIGNING_KEYS_PARAMETER" in complaint()
 
 
 def test_all_missing_variables_are_named_at_once(configured):

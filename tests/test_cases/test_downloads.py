@@ -1,6 +1,8 @@
 """Group 13: the bytes of one object, by its id, and of one file, by its path at a branch or a commit."""
 
 import asyncio
+import importlib
+import json
 import urllib.request
 from typing import Any
 
@@ -8,6 +10,7 @@ import pytest
 
 from bench.meter import Meter
 from shared import ids, stores
+from shared.content import REPLY_BYTES, TEXT_REPLY_BYTES
 from shared.objects.bucket import Bucket
 from tests import builders
 from tests.builders import Answer, call, push
@@ -321,6 +324,24 @@ def test_D09_without_s3_a_large_object_is_sent_all_the_same(owner):
     assert_sent(by_name(owner, put(owner, content)), content)
 
 
+@pytest.mark.parametrize(
+    ("path", "size"),
+    [
+        case("D09", "bytes", "a.bin", REPLY_BYTES),
+        # Six characters each in Lambda's own JSON.
+        case("D09", "a text of control characters", "a.txt", TEXT_REPLY_BYTES),
+    ],
+)
+def test_the_largest_that_is_sent_is_what_lambda_passes(owner, in_aws, path, size):
+    largest = b"\x01" * size
+    for file, status in ((largest, 200), (largest + b"\x01", 307)):
+        sent = on_manifest({path: ids.object_id(file)}) | {"objects": [builders.blob(file)]}
+        assert_accepted(push(owner, "song", sent, force=True))
+        event = builders.event("GET", f"/{owner}/song/raw/main/{path}")
+        reply = importlib.import_module("functions.raw").handler(event, None)
+        assert (reply["statusCode"], len(json.dumps(reply)) <= 6_291_556) == (status, True)
+
+
 # ── Files ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -431,6 +452,29 @@ def test_D13_a_path_is_a_name_and_nothing_else(song, rest):
 )
 def test_D13_what_is_no_branch_and_no_commit_is_not_found(song, rest):
     assert_refused(raw(song, rest), 404, "ref_not_found")
+
+
+@pytest.mark.parametrize(
+    ("path", "sent"),
+    [
+        ("100%.txt", "100%25.txt"),
+        ("100%25.txt", "100%2525.txt"),
+        ("a%41b", "a%2541b"),
+        ("a%2Fb", "a%252Fb"),
+        ("a+b c#.txt", "a+b%20c%23.txt"),
+        ("ø/é", "%C3%B8/é"),
+    ],
+)
+def test_D13_a_path_is_decoded_once(owner, path, sent):
+    assert_accepted(push(owner, "song", on_manifest({path: O1})))
+    from_api = builders.event("GET", f"/{owner}/song/raw/main/{sent}")
+    assert from_api["rawPath"] == f"/{owner}/song/raw/main/{path}"
+    from_url = builders.event("GET", f"/{owner}/song/raw/main/{sent}")
+    from_url["rawPath"] = f"/{owner}/song/raw/main/{sent}"
+    from_url["requestContext"]["domainName"] = "abc.lambda-url.eu-central-1.on.aws"
+    for event in (from_api, from_url):
+        event["requestContext"]["http"]["path"] = f"/{owner}/song/raw/main/{path}"
+        assert_sent(builders.invoke("raw", event), CONTENTS[O1])
 
 
 def test_D13_a_commit_of_another_repository_is_not_found(owner):

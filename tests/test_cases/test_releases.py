@@ -1,16 +1,19 @@
 """Group 11: releases. What a client publishes, every other reads back to the last field."""
 
+import asyncio
 import os
 from typing import Any
 
 import pytest
 
 from bench.meter import Meter
-from shared import ids
+from shared import codec, ids, stores
+from shared.actions import releases as actions
 from shared.errors import Unavailable
-from shared.metadata.releases import Releases
+from shared.metadata.releases import Release, Releases
 from tests import builders
 from tests.builders import Answer, Record
+from tests.functions.api import cut_after
 from tests.test_cases.asking import ask, assert_costs
 from tests.test_cases.fixtures import (
     C1,
@@ -162,6 +165,18 @@ def test_L02_a_release_whose_answer_was_lost_can_be_sent_again(song, monkeypatch
     assert listed(song) == [release()]
 
 
+@pytest.mark.parametrize("calls", [1, 2, 3, 4])
+def test_L02_a_publication_cut_short_has_happened_or_not_and_again_completes(song, calls):
+    with cut_after(calls) as cut:
+        answer = publish(song, release())
+    assert cut.happened and answer.status == 503
+    assert listed(song) in ([], [release()])
+    assert_published(publish(song, release()))
+    assert listed(song) == [release()]
+    assert_accepted(retract(song, "v1.0.0"))
+    assert listed(song) == []
+
+
 def test_L03_who_may_not_push_may_not_publish(estate, stranger, address):
     for slug in ("pub", "priv", "none"):
         anonymous = ask("releases", "POST", f"/{estate}/{slug}/releases", release(), source_ip=address)
@@ -298,6 +313,18 @@ def test_L07_a_list_can_be_read_in_pages(song):
     assert (seen, sizes) == (made[::-1], [3, 3, 1])
 
 
+def test_L07_what_is_retracted_between_two_pages_is_not_missed_by_the_next(song):
+    for n in range(5):
+        assert_published(publish(song, release(f"v{n}", created_at=f"2026-01-0{n + 1}")))
+    page = assert_accepted(listing(song, "limit=2"))
+    assert [record["tag"] for record in page["releases"]] == ["v4", "v3"]
+    for tag in ("v3", "v2"):
+        assert_accepted(retract(song, tag))
+    assert_published(publish(song, release("v3", created_at="2026-01-06")))
+    assert tags(song, f"cursor={page['next_cursor']}") == ["v1", "v0"]
+    assert tags(song) == ["v3", "v4", "v1", "v0"]
+
+
 def test_L07_a_page_fits_in_one_reply_of_lambda(song):
     for n in range(4):
         body = "lorem ipsum " * 150_000  # 1.8 MB that compress well
@@ -394,6 +421,20 @@ def test_L12_what_is_not_published_cannot_be_retracted(song):
     assert_refused(retract(song, "v1.0.0"), 404, "release_not_found")
 
 
+@pytest.mark.parametrize("calls", [1, 2, 3, 4])
+def test_L12_a_retraction_cut_short_has_happened_or_not(song, calls):
+    assert_published(publish(song, release()))
+    with cut_after(calls) as cut:
+        answer = retract(song, "v1.0.0")
+    assert cut.happened
+    if answer.status == 503:
+        assert calls <= 3
+        assert retract(song, "v1.0.0").status == (200 if calls < 3 else 404)
+    assert listed(song) == []
+    assert_published(publish(song, release(title="another")))
+    assert [record["title"] for record in listed(song)] == ["another"]
+
+
 def test_L13_who_may_not_push_may_not_retract(estate, stranger, address):
     pushed(estate, "shop", C1)
     assert_published(publish(estate, release(), slug="shop"))
@@ -467,9 +508,55 @@ def test_publishing_and_listing_cost_few_calls(song):
         assert len(listed(song)) == 20
     with Meter() as retracting:
         assert_accepted(retract(song, "v1.3.0"))
-    assert_costs(publishing, 4, 3)
-    assert_costs(reading, 3, 2)
-    assert_costs(retracting, 4, 3)
+    assert_costs(publishing, 5, 4)
+    assert_costs(reading, 4, 3)
+    assert_costs(retracting, 5, 4)
+
+
+@pytest.fixture
+def shop(song):
+    """A repository with 330 releases, of which the oldest is an alpha, every 30th a beta and 2 are drafts."""
+    record = codec.pack_record(release())
+    repo_id = builders.call("refs", song, "song").value["repo_id"]
+    made = [
+        Release.of(f"v{n}", f"id {n}", C1, n // 2, "alpha" if n == 0 else "beta" if n % 30 == 0 else "stable",
+                   n in (100, 200), record)
+        for n in range(330)
+    ]  # fmt: skip
+    asyncio.get_event_loop().run_until_complete(_publish_all(repo_id, made))
+    return song
+
+
+async def _publish_all(repo_id: str, made: list[Release]) -> None:
+    releases = (await stores.stores()).releases
+    assert set(await asyncio.gather(*(releases.put_new(repo_id, one) for one in made))) == {None}
+
+
+def pages(owner: str, query: str, calls: int, chain: int) -> list[int]:
+    """How many releases each page has, to the last; each for so many calls."""
+    sizes, cursor = [], ""
+    while True:
+        with Meter() as meter:
+            reply = assert_accepted(listing(owner, f"{query}&cursor={cursor}"))
+        assert_costs(meter, calls, chain)
+        sizes.append(len(reply["releases"]))
+        if "next_cursor" not in reply:
+            return sizes
+        cursor = reply["next_cursor"]
+
+
+def test_of_many_releases_a_page_costs_what_is_on_it(shop):
+    assert pages(shop, "limit=50", 4, 3) == [50] * 6 + [28]
+    assert pages(shop, "limit=100", 5, 4) == [100] * 3 + [28]
+    assert pages(shop, "", 7, 3) == [328]
+    assert pages(shop, "channel=beta", 4, 3) == [10]
+    assert pages(shop, "channel=beta&limit=4", 6, 5) == [4, 4, 2]
+
+
+def test_a_page_does_not_look_for_ever(shop, monkeypatch):
+    monkeypatch.setattr(actions, "READS", 2)
+    assert pages(shop, "channel=alpha&limit=1", 5, 4) == [0, 1]
+    assert pages(shop, "channel=nightly&limit=1", 5, 4) == [0, 0]
 
 
 def test_a_repository_that_was_made_private_keeps_its_releases(song, stranger):

@@ -9,6 +9,7 @@ import itertools
 import random
 import re
 from collections.abc import AsyncIterator, Collection, Coroutine, Sequence
+from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, field, replace
 from hashlib import md5
 from typing import Any
@@ -19,57 +20,80 @@ from shared.metadata.commits import Commits
 from shared.metadata.counters import Counters
 from shared.metadata.index import Index
 from shared.metadata.refs import Refs
+from shared.metadata.releases import Releases
 from shared.metadata.repos import Repos
 from shared.metadata.table import Lost, Page
+from shared.metadata.tags import Tags
 from shared.model import Version
 from shared.objects.bucket import Changed, NoSuchKey, Stored, Stream
-from shared.objects.store import ObjectStore
+from shared.objects.store import ObjectStore, Recent
 from shared.stores import Stores
 
 Key = tuple[str, ...]
 PAGE = 40
 
 
+_who: ContextVar[str] = ContextVar("who", default="")
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A call that has not been let through yet: whose, and of what (`put_new REPO#r1#C0 <id>`)."""
+
+    future: asyncio.Future[None]
+    who: str
+    what: str
+
+
 class Turns:
-    """Lets one waiting call of one task through at a time, chosen by a seed."""
+    """Lets one waiting call through at a time: of anybody, chosen by a seed, or of one who is named."""
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
         self.now = 1_800_000_000.0
-        self.waiting: list[tuple[asyncio.Future[None], str]] = []
-        self.calls = 0
+        self.waiting: list[Waiting] = []
         self.free = False
         """While it is set every call goes through at once."""
 
     def clock(self) -> float:
         return self.now
 
-    async def turn(self, what: str) -> None:
-        self.calls += 1
+    async def turn(self, *what: str) -> None:
         if self.free:
             return
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.waiting.append((future, what))
+        self.waiting.append(Waiting(future, _who.get(), " ".join(what)))
         await future
 
     async def settle(self) -> None:
         """Until everybody waits for a turn."""
         loop: Any = asyncio.get_running_loop()
-        await asyncio.sleep(0)
         while loop._ready:
             await asyncio.sleep(0)
-        self.waiting = [waiting for waiting in self.waiting if not waiting[0].done()]
+        self.waiting = [waiting for waiting in self.waiting if not waiting.future.done()]
 
     async def step(self) -> bool:
         """One call of somebody. False if nobody waits."""
         await self.settle()
         if not self.waiting:
             return False
-        future, _ = self.waiting.pop(self.random.randrange(len(self.waiting)))
-        future.set_result(None)
+        self.waiting.pop(self.random.randrange(len(self.waiting))).future.set_result(None)
         self.now += self.random.random() / 50
         await self.settle()
         return True
+
+    def begin(self, who: str, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """Work of which no call goes through but by `go_on`."""
+        context = copy_context()
+        context.run(_who.set, who)
+        return asyncio.get_running_loop().create_task(work, context=context)
+
+    async def go_on(self, who: str, *until: str) -> None:
+        """Let the calls of one through, but for those in which such a text occurs."""
+        await self.settle()
+        while ready := [one for one in self.waiting if one.who == who and not any(t in one.what for t in until)]:
+            ready[0].future.set_result(None)
+            await self.settle()
 
     async def all_through(self, work: Coroutine[Any, Any, Any]) -> Any:
         """Work to its end while nobody else moves."""
@@ -126,14 +150,14 @@ class FakeTable:
         return row
 
     async def get(self, key: Key) -> Any:
-        await self.turns.turn("get")
+        await self.turns.turn("get", *key)
         row = self._row(key)
         return dict(row) if row else None
 
     async def find(self, keys: Collection[Key]) -> list[Any]:
         if not keys:
             return []
-        await self.turns.turn("find")
+        await self.turns.turn("find", *(part for key in keys for part in key))
         return [dict(row) for key in dict.fromkeys(keys) if (row := self._row(key))]
 
     async def put(self, rows: Sequence[tuple[Key, Any]]) -> None:
@@ -142,11 +166,11 @@ class FakeTable:
                 group.create_task(self._put(key, row))
 
     async def _put(self, key: Key, row: Any) -> None:
-        await self.turns.turn("put")
+        await self.turns.turn("put", *key)
         self._set(key, dict(row))
 
     async def put_new(self, key: Key, row: Any, stale: str = "", values: Any = None) -> Any:
-        await self.turns.turn("put_new")
+        await self.turns.turn("put_new", *key)
         condition = f"attribute_not_exists(pk) OR {stale}" if stale else "attribute_not_exists(pk)"
         try:
             self._check(key, condition, values)
@@ -156,16 +180,16 @@ class FakeTable:
         return None
 
     async def update(self, key: Key, row: Any, condition: str = "", values: Any = None) -> None:
-        await self.turns.turn("update")
+        await self.turns.turn("update", *key)
         self._set(key, {**(self._check(key, condition, values) or {}), **row})
 
     async def drop(self, key: Key, attribute: str, condition: str, values: Any = None) -> None:
-        await self.turns.turn("drop")
+        await self.turns.turn("drop", *key)
         row = self._check(key, f"{condition} AND attribute_exists(#{attribute})", values) or {}
         self._set(key, {name: value for name, value in row.items() if name != attribute})
 
     async def remove(self, key: Key, condition: str = "", values: Any = None) -> None:
-        await self.turns.turn("remove")
+        await self.turns.turn("remove", *key)
         self._check(key, condition, values)
         self.partitions.get(key[0], {}).pop(key[1], None)
 
@@ -184,7 +208,7 @@ class FakeTable:
     ) -> Page:
         partition = self.partitions.get(pk, {})
         if partition or prefix or between:  # reading an empty partition of an index changes nothing for anybody
-            await self.turns.turn("query")
+            await self.turns.turn("query", pk, prefix)
         partition = self.partitions.get(pk, {})
         found = sorted(partition, reverse=newest_first)
         found = [sk for sk in found if sk.startswith(prefix) and (not between or between[0] <= sk <= between[1])]
@@ -214,7 +238,7 @@ class FakeBucket:
     _versions: Any = field(default_factory=lambda: itertools.count(1))
 
     async def put(self, key: str, data: bytes) -> None:
-        await self.turns.turn("put_object")
+        await self.turns.turn("put_object", key)
         stored = Stored(key, f"v{next(self._versions)}", len(data), self.turns.now)
         self.keys.setdefault(key, []).append((stored, data))
 
@@ -224,7 +248,7 @@ class FakeBucket:
         return self.keys[key][-1][1]
 
     async def get(self, key: str, start: int | None = None, stop: int | None = None) -> bytes:
-        await self.turns.turn("get_object")
+        await self.turns.turn("get_object", key)
         data = self._data(key)
         return data if start is None else data[start:stop]
 
@@ -243,18 +267,18 @@ class FakeBucket:
         await self.put(key, data)
 
     async def list(self, prefix: str) -> AsyncIterator[Stored]:
-        await self.turns.turn("list")
+        await self.turns.turn("list", prefix)
         for stored in [v[-1][0] for key, v in sorted(self.keys.items()) if v and key.startswith(prefix)]:
             yield replace(stored, version="")
 
     async def versions(self, prefix: str) -> AsyncIterator[Stored]:
-        await self.turns.turn("versions")
+        await self.turns.turn("versions", prefix)
         for stored in [one for key, v in sorted(self.keys.items()) if key.startswith(prefix) for one, _ in v]:
             yield stored
 
     async def remove(self, versions: Sequence[Stored]) -> None:
         for gone in versions:
-            await self.turns.turn("delete_object")
+            await self.turns.turn("delete_object", gone.key)
             self.keys[gone.key] = [one for one in self.keys.get(gone.key, []) if one[0].version != gone.version]
 
 
@@ -263,9 +287,7 @@ def stores_on(turns: Turns) -> tuple[Stores, FakeTable, FakeBucket]:
     table, bucket = FakeTable(turns), FakeBucket(turns)
     hub: Any = table
     others: dict[str, Any] = {
-        name: None
-        for name in Stores.__dataclass_fields__
-        if name not in ("settings", "repos", "refs", "commits", "index", "counters", "objects", "census")
+        name: None for name in Stores.__dataclass_fields__ if name in ("keyring", "tokens", "handles")
     }
     counters: Any = FakeTable(turns)
     objects: Any = bucket
@@ -275,8 +297,10 @@ def stores_on(turns: Turns) -> tuple[Stores, FakeTable, FakeBucket]:
         refs=Refs(hub),
         commits=Commits(hub),
         index=Index(hub),
+        releases=Releases(hub),
+        tags=Tags(hub),
         counters=Counters(counters),
-        objects=ObjectStore(objects),
+        objects=ObjectStore(objects, Recent(0)),  # as after a cold start: only what is in the bucket can be read
         census=Census(hub),
         **others,
     )

@@ -4,10 +4,11 @@ import time
 from typing import Any
 
 import pytest
+from boto3.dynamodb.conditions import Key
 
 from shared.actions.purge import KEPT_SECONDS, Purged, purge
 from shared.metadata import keys
-from shared.model import Repo
+from shared.model import Repo, Role
 from shared.stores import Stores
 from tests.builders import blob, call, graph, heads, push
 from tests.shared.actions.upkeep import Bytes, clone, repo, rows, run, table
@@ -54,6 +55,34 @@ def test_nothing_is_left_of_a_deleted_repository(owner: str, gone: str) -> None:
     assert not is_waiting(gone)
 
 
+def test_nothing_is_left_that_says_what_it_was_or_whose(owner: str) -> None:
+    """But the name stays a deleted one: a push to it must not make it again, and in public."""
+
+    async def work(stores: Stores) -> str:
+        now = int(time.time())
+        old = await stores.repos.create(Repo(owner, "secret", description="plans"), now)
+        assert old
+        await stores.repos.set_member(old, "bob", Role.READ)
+        new = await stores.repos.rename(old, "song", now)
+        assert new
+        await stores.repos.set_member(new, "carol", Role.READ)
+        other = await stores.repos.create(Repo(owner, "other", description="stays"), now)
+        assert other
+        await stores.repos.set_member(other, "dave", Role.READ)
+        return old.repo_id
+
+    repo_id = run(work)
+    assert delete(owner) == repo_id
+    assert run(lambda stores: stores.repos.create(Repo(owner, "secret", description="a new one"), int(time.time())))
+    purged()
+    members = table().query(KeyConditionExpression=Key("pk").eq(f"MEMBERS#{owner}"))["Items"]
+    assert [row["sk"] for row in members] == ["other#dave"]
+    left = table().query(KeyConditionExpression=Key("pk").eq(f"OWNER#{owner}"))["Items"]
+    told = {row["sk"]: row["description"] for row in left if row["sk"].startswith("REPO#")}
+    assert told == {"REPO#other": "stays", "REPO#secret": "a new one", "REPO#song": ""}
+    assert push(owner, "song", graph("1").bundle()).status == 404
+
+
 def test_it_is_left_alone_for_a_day(owner: str, gone: str) -> None:
     before = len(rows(gone, ""))
     assert purged(after=3600).waiting >= 1
@@ -69,7 +98,7 @@ def test_a_dry_run_removes_nothing(owner: str, gone: str) -> None:
 def test_it_goes_on_where_it_was_stopped(owner: str, gone: str) -> None:
     runs = 0
     while is_waiting(gone):
-        purged(limit=7)
+        purged(limit=20)
         runs += 1
         assert runs < 100
     assert runs > 1

@@ -1,13 +1,18 @@
 """How the tests of fsck, rebuild, gc and purge look into a repository, and break it."""
 
 import asyncio
+import functools
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import boto3
+from boto3.dynamodb.conditions import Key
 
+from shared import http
 from shared import stores as stores_module
 from shared.model import Repo
+from shared.objects.store import ObjectStore
 from shared.stores import Stores
 from tests import builders
 from tests.builders import Record
@@ -17,16 +22,14 @@ T = TypeVar("T")
 
 
 def run(work: Callable[[Stores], Awaitable[T]]) -> T:
-    """Work on the embedded AWS with stores that are opened for it and closed after it."""
+    """Work on the embedded AWS as another process would: what the handlers of this one remember is not known."""
 
     async def opened() -> T:
         stores = await stores_module.stores()
-        try:
-            return await work(stores)
-        finally:
-            await stores_module.close()
+        return await work(replace(stores, objects=ObjectStore(stores.objects.bucket)))
 
-    return asyncio.run(opened())
+    http._use_own_loop()
+    return asyncio.get_event_loop().run_until_complete(opened())
 
 
 def repo(owner: str, slug: str = "song") -> Repo:
@@ -40,25 +43,30 @@ def repo(owner: str, slug: str = "song") -> Repo:
     return run(get)
 
 
+@functools.cache
 def table() -> Any:
     return boto3.resource("dynamodb").Table(NAMES["HubTable"])
 
 
 def rows(repo_id: str, part: str) -> list[Record]:
-    """The rows of a repository's partitions that begin with this (`#C`, `#LANE#`, …)."""
+    """The rows of a repository's partitions that begin with this (`#C`, `#LANE#`, …).
+
+    The whole table is looked through: nothing is taken for granted of where rows should be.
+    """
     found: list[Record] = []
-    options: Record = {}
+    options: Record = {"FilterExpression": Key("pk").begins_with(f"REPO#{repo_id}{part}")}
     while True:
         page = table().scan(**options)
-        found += [row for row in page["Items"] if row["pk"].startswith(f"REPO#{repo_id}{part}")]
+        found += page["Items"]
         if "LastEvaluatedKey" not in page:
             return found
-        options = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
+        options["ExclusiveStartKey"] = page["LastEvaluatedKey"]
 
 
 def index_rows(repo_id: str) -> list[Record]:
     """All that rebuild-index can make anew."""
-    return [row for part in ("#O", "#S", "#C", "#LANE#") for row in rows(repo_id, part)]
+    kinds = tuple(f"REPO#{repo_id}{part}" for part in ("#O", "#S", "#C", "#LANE#"))
+    return [row for row in rows(repo_id, "#") if row["pk"].startswith(kinds)]
 
 
 def remove_row(row: Record) -> None:
@@ -69,11 +77,16 @@ def change_row(row: Record, **values: Any) -> None:
     table().put_item(Item={**row, **values})
 
 
+@functools.cache
+def s3() -> Any:
+    return boto3.client("s3")
+
+
 class Bytes:
     """What a repository has in the bucket."""
 
     def __init__(self, repo_id: str) -> None:
-        self._s3 = boto3.client("s3")
+        self._s3 = s3()
         self.bucket, self.prefix = NAMES["Bucket"], f"repos/{repo_id}/"
 
     def keys(self, folder: str = "") -> list[str]:

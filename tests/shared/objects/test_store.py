@@ -1,11 +1,13 @@
 """The bytes of repositories: what was put is read back whole or missed, and only what is true leaves quarantine."""
 
+import asyncio
 import uuid
 from dataclasses import replace
 from hashlib import md5, sha256
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
 from shared import ids, packs
 from shared.errors import Damaged, HashMismatch, Unavailable
@@ -106,21 +108,123 @@ async def test_packs_of_another_repository_are_not_there(objects, repo_id):
 # ── Loose objects ───────────────────────────────────────────────────────────────────────────────────────────
 
 
+async def read_loose(objects: ObjectStore, repo_id: str, object_id: str, at: Location) -> bytes:
+    """A whole one, range by range."""
+    spans = packs.plan_loose(object_id, at)
+    return b"".join([data async for _, data in await objects.read_ahead(repo_id, spans)])
+
+
 async def test_a_loose_object_is_read_back(objects, repo_id):
     await objects.put_loose(repo_id, "o", b"first")
-    assert await objects.read_loose(repo_id, "o", Location("", 0, 5)) == b"first"
+    assert await read_loose(objects, repo_id, "o", Location("", 0, 5)) == b"first"
 
 
 async def test_a_loose_object_that_is_gone_is_damage(objects, repo_id):
     with pytest.raises(Damaged, match=f"object {OBJECT} is gone"):
-        await objects.read_loose(repo_id, OBJECT, Location("", 0, 5))
+        await read_loose(objects, repo_id, OBJECT, Location("", 0, 5))
 
 
-@pytest.mark.parametrize("length", [0, 4, 6])
-async def test_a_loose_object_of_another_size_is_damage(objects, repo_id, length):
+async def test_a_loose_object_that_is_too_short_is_damage(objects, repo_id):
     await objects.put_loose(repo_id, "o", b"12345")
     with pytest.raises(Damaged, match="a part of object o"):
-        await objects.read_loose(repo_id, "o", Location("", 0, length))
+        await read_loose(objects, repo_id, "o", Location("", 0, 6))
+
+
+# ── Reading ahead ───────────────────────────────────────────────────────────────────────────────────────────
+#
+#     five packs, two to a window:    [0 1] [2 3] [4]
+
+
+class Gate:
+    """A client whose reads are counted, and end once the gate is open."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self.begun = self.ended = 0
+        self.open = asyncio.Event()
+
+    async def get_object(self, **request: Any) -> Any:
+        self.begun += 1
+        try:
+            await self.open.wait()
+            return await self._client.get_object(**request)
+        finally:
+            self.ended += 1
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def gated(objects: ObjectStore, repo_id: str, monkeypatch: pytest.MonkeyPatch) -> tuple[Gate, Any]:
+    """What is counted, and five packs being read through it; the gate is open at first."""
+    monkeypatch.setattr(packs, "WINDOW", 2 * GAP)
+    built = [pack_of(b"%d" % number * 10) for number in range(5)]
+    for each in built:
+        await objects.put_pack(repo_id, each)
+    gate: Any = Gate(objects.bucket.client)
+    gate.open.set()
+    store = ObjectStore(replace(objects.bucket, client=gate))
+    order = {pack.name: number for number, pack in enumerate(built)}
+    spans = sorted(packs.plan(at for pack in built for at in pack.locations.values()), key=lambda s: order[s.pack])
+    return gate, await store.read_ahead(repo_id, spans)
+
+
+async def idle() -> None:
+    """Returns when nobody has anything to do but to wait."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+async def test_what_is_read_ahead_comes_in_order(gated):
+    _, reads = gated
+    assert [data async for _, data in reads] == [b"%d" % number * 10 for number in range(5)]
+
+
+async def test_while_one_window_is_used_the_next_is_read_and_no_other(gated):
+    gate, reads = gated
+    assert gate.begun == 2
+    gate.open.clear()
+    begun = []
+    for _ in range(2):
+        await anext(reads)
+        await idle()
+        begun.append(gate.begun)
+    gate.open.set()
+    for _ in range(3):
+        await anext(reads)
+        await idle()
+        begun.append(gate.begun)
+    assert begun == [4, 4, 5, 5, 5]
+
+
+async def test_who_stops_reading_ends_what_is_under_way(gated):
+    gate, reads = gated
+    gate.open.clear()
+    await anext(reads)
+    await idle()
+    assert (gate.begun, gate.ended) == (4, 2)
+    await reads.aclose()
+    assert (gate.begun, gate.ended) == (4, 4)
+
+
+async def test_a_window_that_cannot_be_read_fails_when_its_turn_comes(objects, repo_id, gated):
+    _, reads = gated
+    name = [span.pack async for span, _ in reads][-1]
+    good, gone = pack_of(b"good"), Location("gone", 0, 1)
+    await objects.put_pack(repo_id, good)
+    spans = packs.plan([*good.locations.values()]) * 2 + packs.plan([gone])
+    reads = await objects.read_ahead(repo_id, spans)
+    assert [(await anext(reads))[1] for _ in range(2)] == [b"good", b"good"]
+    with pytest.raises(Damaged, match="pack gone"):
+        await anext(reads)
+    assert name != "gone"
+
+
+async def test_entries_come_one_by_one_whether_at_hand_or_not(objects, repo_id):
+    pack = packs.build([(Kind.SNAPSHOT, "s", b"manifest"), (Kind.OBJECT, "o", b"content"), (Kind.OBJECT, "e", b"")])
+    await objects.put_pack(repo_id, pack)
+    asked = list(pack.locations.values())
+    assert {at: data async for at, data in objects.each_packed(repo_id, asked)} == dict(
+        zip(asked, [b"manifest", b"content", b""], strict=True)
+    )
 
 
 # ── Quarantine ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -153,7 +257,7 @@ async def test_true_content_leaves_quarantine(objects, repo_id, content):
     assert not await is_accepted(objects, repo_id, object_id)
     location = await objects.accept_upload(repo_id, checked)
     assert location == Location("", 0, len(content))
-    assert await objects.read_loose(repo_id, object_id, location) == content
+    assert await read_loose(objects, repo_id, object_id, location) == content
 
 
 async def test_what_was_not_uploaded_is_none(objects, repo_id):
@@ -174,7 +278,7 @@ async def test_of_an_upload_replaced_after_the_check_the_checked_content_is_acce
     checked = await objects.check_upload(repo_id, OBJECT)
     await upload(objects, repo_id, OBJECT, b"something else")
     location = await objects.accept_upload(repo_id, checked)
-    assert await objects.read_loose(repo_id, OBJECT, location) == CONTENT
+    assert await read_loose(objects, repo_id, OBJECT, location) == CONTENT
 
 
 async def test_without_versions_an_upload_replaced_after_the_check_is_not_accepted(objects, repo_id):
@@ -207,7 +311,7 @@ async def test_an_upload_after_acceptance_touches_nothing(objects, repo_id):
     await upload(objects, repo_id, OBJECT, CONTENT)
     location = await objects.accept_upload(repo_id, await objects.check_upload(repo_id, OBJECT))
     await upload(objects, repo_id, OBJECT, b"something else")
-    assert await objects.read_loose(repo_id, OBJECT, location) == CONTENT
+    assert await read_loose(objects, repo_id, OBJECT, location) == CONTENT
 
 
 # Two blocks of one MD5, published by Wang, Feng, Lai and Yu in 2004: an entity tag is an MD5.
@@ -235,7 +339,7 @@ async def test_an_upload_replaced_by_its_twin_of_the_same_entity_tag_leaves_the_
     checked = await objects.check_upload(repo_id, object_id)
     await upload(objects, repo_id, object_id, false)
     location = await objects.accept_upload(repo_id, checked)
-    assert await objects.read_loose(repo_id, object_id, location) == true
+    assert await read_loose(objects, repo_id, object_id, location) == true
 
 
 # ── What is kept at hand ────────────────────────────────────────────────────────────────────────────────────

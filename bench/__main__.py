@@ -1,0 +1,124 @@
+"""Measure every workload: `python -m bench [--check | --baseline] [--only NAME …] [--json]`.
+
+Each workload has a process of its own, and the AWS behind it another, as many at once as there are processors.
+"""
+
+import argparse
+import faulthandler
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from bench import baseline, report, scale
+from bench.measure import Measured, measure
+from bench.targets import Verdict, verdicts
+from bench.workloads import WORKLOADS, Workload
+
+ROOT = Path(__file__).parent.parent
+README, SCALE, PICTURE = ROOT / "README.md", ROOT / "docs" / "scale.md", ROOT / "docs" / "costs.svg"
+DEADLINE_SECONDS = 1500.0
+"""After this long a workload ends itself, with every thread's traceback."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The exit code: 1 when a count has risen, 2 when something could not be measured."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description="What each operation costs.")
+    parser.add_argument("--check", action="store_true", help="count the quick workloads, compare with the baseline")
+    parser.add_argument("--baseline", action="store_true", help="accept what is counted; renew README and picture")
+    parser.add_argument("--only", action="append", choices=[one.name for one in WORKLOADS], help="this workload")
+    parser.add_argument("--json", action="store_true", help="print everything as one JSON document")
+    parser.add_argument("--trace", action="store_true", help="print every call of what is counted, and time nothing")
+    parser.add_argument("--child", help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    if options.child is not None:
+        return _child(options.child.split(","), timed=not options.check)
+
+    chosen = [one for one in WORKLOADS if one.name in (options.only or [one.name]) and (one.quick or not options.check)]
+    found, failed = _measured(chosen, timed=not (options.check or options.trace))
+    said = list(verdicts({one.name: one for one in found}))
+    risen = baseline.rises(found) if options.check else []
+    if options.json:
+        print(json.dumps([one.as_dict() for one in found], indent=1))
+    elif options.trace:
+        for one in found:
+            print(f"\n{one.name}", *one.trace, sep="\n")
+    elif not options.check:
+        report.show(found, said)
+    for line in (*failed, *risen):
+        print(line, file=sys.stderr)
+    if options.baseline and not failed:
+        _accept(found, said)
+    if options.check and not failed and not risen:
+        print(f"{len(found)} operations cost what they did, or less")
+    return 2 if failed else 1 if risen else 0
+
+
+def _measured(chosen: Sequence[Workload], *, timed: bool) -> tuple[list[Measured], list[str]]:
+    """In the order given: what was measured, and in words what could not be."""
+    processors = os.cpu_count() or 1
+    # What is timed has a process of its own. Else starting those would take longer than the counting.
+    parts = [[one] for one in chosen] if timed else [chosen[n :: 2 * processors] for n in range(2 * processors)]
+    parts = [part for part in parts if part]
+    found: dict[str, list[Measured]] = {}
+    failed: list[str] = []
+    with ThreadPoolExecutor(processors) as threads:
+        # The long ones first, so that they do not run alone at the end.
+        for names, said, problem in threads.map(lambda part: _run(part, timed=timed), sorted(parts, key=_is_quick)):
+            found |= dict(zip(names, said, strict=False))
+            failed += problem
+    return [one for workload in chosen for one in found.get(workload.name, ())], failed
+
+
+def _is_quick(part: Sequence[Workload]) -> bool:
+    return all(workload.quick for workload in part)
+
+
+def _run(part: Sequence[Workload], *, timed: bool) -> tuple[list[str], list[list[Measured]], list[str]]:
+    started, names = time.monotonic(), [workload.name for workload in part]
+    command = [sys.executable, "-m", "bench", "--child", ",".join(names), *([] if timed else ["--check"])]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    print(f"{time.monotonic() - started:6.1f} s  {', '.join(names)}", file=sys.stderr, flush=True)
+    if done.returncode:
+        return names, [], [f"{', '.join(names)} could not be measured:\n{done.stderr[-4000:]}"]
+    return names, [[Measured.from_dict(one) for one in found] for found in json.loads(done.stdout)], []
+
+
+def _child(names: Sequence[str], *, timed: bool) -> int:
+    # Late: boto3 sessions are opened on import, and must find this environment.
+    from bench import aws, lambdas
+
+    faulthandler.dump_traceback_later(DEADLINE_SECONDS, exit=True)
+    scenes = {one.name: one.scene for one in WORKLOADS}
+    found = []
+    with aws.running() as url:
+        lambdas.set_environment(url)
+        with lambdas.Hub() as hub:
+            for number, name in enumerate(names):
+                hub.slug = f"song{number:02}"
+                found.append([one.as_dict() for one in measure(hub, scenes[name](hub), timed=timed)])
+    json.dump(found, sys.stdout)
+    return 0
+
+
+def _accept(found: Sequence[Measured], said: Sequence[Verdict]) -> None:
+    baseline.write(found)
+    PICTURE.parent.mkdir(exist_ok=True)
+    PICTURE.write_text(report.picture({one.name: one for one in found}, said))
+    _put(README, "bench", report.markdown(found))
+    _put(SCALE, "scale", scale.markdown({one.name: one for one in found}))
+
+
+def _put(page: Path, name: str, made: str) -> None:
+    """What was made, between the page's marks of this name."""
+    between = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
+    page.write_text(between.sub(lambda marks: f"{marks[1]}{made}\n{marks[2]}", page.read_text()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,275 @@
+"""One operation, measured: counted in a container that remembers nothing, counted again, and then timed.
+
+Counting and timing are separate runs of the same thing: a meter that weighs takes time of its own. What is
+counted is the same on every machine; CPU and memory are this machine's, the least of the timed runs.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from typing import Any, Literal, Self
+
+import msgpack
+
+from bench import aws, prices, trace
+from bench.history import History
+from bench.lambdas import Hub, Served, memory_mb
+from bench.meter import longest_chain
+from bench.prices import Bill
+from bench.workloads import Operation
+
+TIMED = 3
+HOTTEST = 5
+COUNTERS = f"{aws.TABLES['CounterTable']}/"
+STEADY = 3
+"""What happens over and over is counted the first time, and so much later."""
+
+
+@dataclass(frozen=True)
+class Count:
+    """What does not depend on the machine. These are compared with the baseline."""
+
+    requests: int
+    calls: int
+    chain: int
+    """The most calls of which each waited for the one before, from the first request to the last reply."""
+    milliseconds: int
+    """That wait on the stated model: so much a call, however large."""
+    read_units: float
+    write_units: int
+    hottest: int
+    """Write units of the hub's partition that takes most of them. A counter's is a matter of the minute it is in."""
+    s3_puts: int
+    s3_gets: int
+    wire_bytes: int
+    """Bodies of requests and replies."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One kind of request of an operation, all of them together."""
+
+    function: str
+    requests: int
+    calls: int
+    chain: int
+    milliseconds: int
+    read_units: float
+    write_units: int
+    s3_puts: int
+    s3_gets: int
+    received: int
+    sent: int
+    cpu_seconds: float
+    operations: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """An operation and what it costs."""
+
+    name: str
+    count: Count
+    warm: Count
+    """The same again in the same containers."""
+    least_bytes: int | None
+    """The records and contents themselves, which have to go over the wire."""
+    s3_bytes_in: int
+    s3_bytes_out: int
+    cpu_seconds: float
+    least_cpu: float | None
+    """What hashing and packing the same bytes takes here."""
+    memory_bytes: int
+    """The most that one request needed beyond an idle container."""
+    bill: Bill
+    """Of one, in dollars."""
+    hot: dict[str, int]
+    """Write units by partition, the hottest ones."""
+    hot_reads: dict[str, float]
+    """Read units, likewise."""
+    steps: tuple[Step, ...]
+    trace: tuple[str, ...]
+    """Its calls, request by request."""
+
+    @property
+    def dollars(self) -> float:
+        """For a thousand of them, without data out."""
+        return 1000 * self.bill.without_data_out
+
+    @property
+    def overhead(self) -> float | None:
+        """Bytes on the wire for each that had to be."""
+        return self.count.wire_bytes / self.least_bytes if self.least_bytes else None
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, said: dict[str, Any]) -> Self:
+        """The inverse of `as_dict`."""
+        parts = {"count": Count(**said["count"]), "warm": Count(**said["warm"]), "bill": Bill(**said["bill"])}
+        return cls(
+            **{**said, **parts, "steps": tuple(Step(**step) for step in said["steps"]), "trace": tuple(said["trace"])}
+        )
+
+
+def measure(hub: Hub, operations: Iterable[Operation], *, timed: bool = True) -> list[Measured]:
+    """Count each operation as it comes, then time all of them: so what is timed never changes what is counted.
+
+    Without `timed` CPU seconds are 0, and so is their price.
+    """
+    counted = [_counted(hub, operation) for operation in operations]
+    return [_priced(one, _timed(hub, one.operation) if timed else []) for one in counted]
+
+
+@dataclass(frozen=True)
+class _Counted:
+    operation: Operation
+    cold: list[Served]
+    warm: list[Served]
+    least_bytes: int | None
+
+
+def _counted(hub: Hub, operation: Operation) -> _Counted:
+    cold, least = _once(hub, operation, "calls", forget=True)
+    warm = cold
+    if operation.again:
+        for _ in range(STEADY):
+            warm, _least = _once(hub, operation, "calls", forget=True)
+    elif not operation.heavy:
+        warm, _least = _once(hub, operation, "calls")
+    return _Counted(operation, cold, warm, least)
+
+
+def _timed(hub: Hub, operation: Operation) -> list[list[Served]]:
+    return [_once(hub, operation, "time")[0] for _ in range(1 if operation.heavy else TIMED)]
+
+
+def _priced(counted: _Counted, runs: Sequence[Sequence[Served]]) -> Measured:
+    cold, whole = counted.cold, counted.operation.whole
+    best = min(runs, key=_cpu, default=[])
+    steps = _steps(cold, best)
+    weights = [weight for one in cold for weight in one.meter.weights]
+    return Measured(
+        name=counted.operation.name,
+        count=_count(cold),
+        warm=_count(counted.warm),
+        least_bytes=counted.least_bytes,
+        s3_bytes_in=sum(weight.s3_bytes_in for weight in weights),
+        s3_bytes_out=sum(weight.s3_bytes_out for weight in weights),
+        cpu_seconds=_cpu(best),
+        least_cpu=_least_cpu(whole) if whole and runs else None,
+        memory_bytes=max((one.memory_bytes for run in runs for one in run), default=0),
+        bill=_bill(cold, {step.function: step.cpu_seconds / step.requests for step in steps}),
+        hot=dict(_heat(cold).most_common(HOTTEST)),
+        hot_reads=dict(sorted(_read_heat(cold).items(), key=lambda item: -item[1])[:HOTTEST]),
+        steps=steps,
+        trace=tuple(line for one in cold for line in trace.lines(one)),
+    )
+
+
+def _least_cpu(history: History) -> float:
+    """Seconds that SHA-256 of every content and msgpack of the whole take, of one thread."""
+    taken = []
+    for _ in range(TIMED):
+        started = time.thread_time()
+        for content in history.objects.values():
+            sha256(content).digest()
+        objects = [{"object_id": i, "content": content} for i, content in history.objects.items()]
+        msgpack.packb({"commits": history.commits, "snapshots": history.snapshots, "objects": objects})
+        taken.append(time.thread_time() - started)
+    return min(taken)
+
+
+def _once(
+    hub: Hub, operation: Operation, watch: Literal["calls", "time"], *, forget: bool = False
+) -> tuple[list[Served], int | None]:
+    prepared = operation.prepare()
+    if forget:
+        hub.forget()
+    hub.served.clear()
+    hub.watch = watch
+    try:
+        least = operation.run(prepared)
+    finally:
+        hub.watch = "nothing"
+    return list(hub.served), least
+
+
+def _cpu(served: Sequence[Served]) -> float:
+    return sum(one.cpu_seconds for one in served)
+
+
+def _count(served: Sequence[Served]) -> Count:
+    weights = [weight for one in served for weight in one.meter.weights]
+    return Count(
+        requests=len(served),
+        calls=sum(one.meter.calls for one in served),
+        chain=longest_chain((one.began, one.ended, one.meter.longest_chain()) for one in served),
+        milliseconds=longest_chain((one.began, one.ended, one.meter.milliseconds()) for one in served),
+        read_units=sum(weight.read_units for weight in weights),
+        write_units=sum(weight.write_units for weight in weights),
+        hottest=max((units for row, units in _heat(served).items() if not row.startswith(COUNTERS)), default=0),
+        s3_puts=sum(weight.s3_puts for weight in weights),
+        s3_gets=sum(weight.s3_gets for weight in weights),
+        wire_bytes=sum(one.received + one.sent for one in served),
+    )
+
+
+def _heat(served: Sequence[Served]) -> Counter[str]:
+    return sum((one.meter.write_units_by_partition() for one in served), Counter())
+
+
+def _read_heat(served: Sequence[Served]) -> dict[str, float]:
+    heat: dict[str, float] = {}
+    for one in served:
+        for partition, taken in one.meter.read_units_by_partition().items():
+            heat[partition] = heat.get(partition, 0) + taken
+    return heat
+
+
+def _steps(counted: Sequence[Served], timed: Sequence[Served]) -> tuple[Step, ...]:
+    steps = []
+    for function in dict.fromkeys(one.function for one in counted):
+        served = [one for one in counted if one.function == function]
+        count = _count(served)
+        operations: Counter[str] = sum((one.meter.by_operation() for one in served), Counter())
+        steps.append(
+            Step(
+                function=function,
+                requests=count.requests,
+                calls=count.calls,
+                chain=max(one.meter.longest_chain() for one in served),
+                milliseconds=max(one.meter.milliseconds() for one in served),
+                read_units=count.read_units,
+                write_units=count.write_units,
+                s3_puts=count.s3_puts,
+                s3_gets=count.s3_gets,
+                received=sum(one.received for one in served),
+                sent=sum(one.sent for one in served),
+                cpu_seconds=_cpu([one for one in timed if one.function == function]),
+                operations=dict(sorted(operations.items())),
+            )
+        )
+    return tuple(steps)
+
+
+def _bill(served: Sequence[Served], cpu_seconds: dict[str, float]) -> Bill:
+    """On Lambda a function is paid while it waits and while it computes: the modelled wait, and the measured CPU."""
+    memory, total = memory_mb(), Bill()
+    for one in served:
+        weights = one.meter.weights
+        total += prices.request(
+            memory_mb=memory[one.function],
+            seconds=one.meter.milliseconds() / 1000 + cpu_seconds[one.function],
+            read_units=sum(weight.read_units for weight in weights),
+            write_units=sum(weight.write_units for weight in weights),
+            s3_puts=sum(weight.s3_puts for weight in weights),
+            s3_gets=sum(weight.s3_gets for weight in weights),
+            bytes_in=one.received,
+            bytes_out=one.sent,
+        )
+    return total

@@ -1,0 +1,78 @@
+"""Large repositories laid down row by row, through the storage layer: as pushes would have left them, in less time."""
+
+import time
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+
+from bench.history import Graph
+from bench.lambdas import OWNER, Hub
+from shared import codec, packs, stores
+from shared.metadata.table import split
+from shared.model import Kind, Node, Place, Ref, Repo
+from shared.stores import Stores
+from shared.tasks import all_of
+
+AT_ONCE = 2_000
+SWAPS_AT_ONCE = 32
+
+
+def lay(hub: Hub, slug: str, graph: Graph) -> None:
+    """A new repository with these commits and branches."""
+
+    async def put() -> None:
+        opened, repo, now = await _opened(slug)
+        nodes = list(_nodes(graph))
+        places = {node.commit_id: node.place for node in nodes}
+        for part in split(nodes, AT_ONCE):
+            await opened.commits.put(repo.repo_id, part, now)
+            await opened.index.put_places(repo.repo_id, [node.place for node in part])
+        await _point(opened, repo, [Ref(branch, places[head]) for branch, head in graph.heads.items()], now)
+
+    hub.run(put)
+
+
+def store(hub: Hub, slug: str, objects: Mapping[str, bytes]) -> None:
+    """These objects in one pack, and the rows that say so."""
+
+    async def put() -> None:
+        opened, repo, _ = await _opened(slug)
+        pack = packs.build((Kind.OBJECT, object_id, content) for object_id, content in objects.items())
+        await opened.objects.put_pack(repo.repo_id, pack)
+        for part in split(list(pack.locations.items()), AT_ONCE):
+            await opened.index.put_locations(repo.repo_id, dict(part))
+
+    hub.run(put)
+
+
+def branch_off(hub: Hub, slug: str, branches: int) -> None:
+    """So many more branches, all where `main` is."""
+
+    async def put() -> None:
+        opened, repo, now = await _opened(slug)
+        main = await opened.refs.get(repo.repo_id, "main")
+        assert main
+        refs = [Ref(f"agent-{number:04}", main.head, main.snapshot_at) for number in range(branches)]
+        await _point(opened, repo, refs, now)
+
+    hub.run(put)
+
+
+async def _point(opened: Stores, repo: Repo, refs: Sequence[Ref], now: int) -> None:
+    for part in split(refs, SWAPS_AT_ONCE):
+        await all_of(opened.refs.swap(repo.repo_id, ref, None, by=OWNER, now=now) for ref in part)
+
+
+async def _opened(slug: str) -> tuple[Stores, Repo, int]:
+    opened, now = await stores.stores(), int(time.time())
+    repo = await opened.repos.get(OWNER, slug) or Repo(OWNER, slug)
+    return opened, await opened.repos.born(repo, now), now
+
+
+def _nodes(graph: Graph) -> Iterable[Node]:
+    places: dict[str, Place] = {}
+    for record in graph.commits:
+        commit_id = record["commit_id"]
+        parents = tuple(places[p] for key in ("parent_commit_id", "parent2_commit_id") if (p := record[key]))
+        generation = 1 + max((parent.generation for parent in parents), default=0)
+        places[commit_id] = Place(commit_id, generation, graph.lanes[commit_id])
+        yield Node(places[commit_id], parents, record=zlib.compress(codec.pack_record(record)))

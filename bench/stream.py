@@ -1,0 +1,167 @@
+"""Clone 60 MB from the streaming function as Lambda starts it, and print how much memory that took.
+
+    python -m bench.stream [--seed 1] [--objects 4100] [--json]
+
+`run.sh` in a process of its own, as the Lambda Web Adapter would start it; the AWS and the hub that takes the
+push are in this one. Memory is what the kernel says of the process (Linux only): at rest after a small fetch, and
+its peak during the large one. Exits with 1 when anything came back different, or the peak was too high.
+"""
+
+import argparse
+import contextlib
+import faulthandler
+import http.client
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import msgpack
+
+from bench import client
+from bench.clone import BRANCH, DEADLINE_SECONDS, OWNER, SLUG, START_SECONDS, Hub, differences, running_hub
+from bench.history import generate
+from shared.codec import MSGPACK
+
+RUN = Path(__file__).parent.parent / "run.sh"
+MIB = 1024 * 1024
+MOST_ABOVE_REST = 64 * MIB
+
+
+@dataclass(frozen=True)
+class Door:
+    """The running process: where on loopback it listens, and what it takes."""
+
+    port: int
+    process: subprocess.Popen[bytes]
+
+    def memory(self) -> int:
+        """Bytes of it that are in memory now."""
+        return self._status("VmRSS")
+
+    def peak(self) -> int:
+        """The most of them since it was started, or since `forget_peak`."""
+        return self._status("VmHWM")
+
+    def forget_peak(self) -> None:
+        """From now on, `peak` is of what comes."""
+        Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")
+
+    def _status(self, name: str) -> int:
+        lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:"))
+
+
+@contextlib.contextmanager
+def door(environment: Mapping[str, str], log: int | None = None) -> Iterator[Door]:
+    """The streaming function with this environment, ready; its log goes to a file of this number, or where ours goes.
+
+    RuntimeError if it does not come up.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    here = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "AWS_LWA_PORT": str(port)}
+    process = subprocess.Popen([RUN], env={**environment, **here}, stdin=subprocess.DEVNULL, stderr=log)
+    try:
+        give_up_at = time.monotonic() + START_SECONDS
+        while not _is_ready(port):
+            if process.poll() is not None or time.monotonic() > give_up_at:
+                raise RuntimeError("run.sh did not come up")
+            time.sleep(0.05)
+        yield Door(port, process)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _is_ready(port: int) -> bool:
+    """As the adapter asks."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", "/health")
+        return connection.getresponse().status == 200
+    except OSError:
+        return False
+    finally:
+        connection.close()
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was measured; in `faults` each way in which it is not as it should be."""
+
+    seed: int
+    reply_bytes: int
+    seconds: float
+    rest: int
+    peak: int
+    faults: tuple[str, ...]
+
+    def as_text(self) -> str:
+        """A few lines."""
+        verdict = [f"FAULT: {fault}" for fault in self.faults] or ["every byte and every record came back as sent"]
+        above = (self.peak - self.rest) / MIB
+        memory = f"memory {self.rest / MIB:.1f} MiB at rest, {self.peak / MIB:.1f} MiB at its peak: {above:.1f} more"
+        return "\n".join(
+            [f"seed {self.seed}: a reply of {self.reply_bytes:,} bytes in {self.seconds:.2f} s", memory, *verdict]
+        )
+
+
+def measure(hub: Hub, seed: int, objects: int) -> Report:
+    """Push a repository to the hub, and clone it from a door beside it."""
+    history = generate(seed, objects=objects)
+    small = generate(seed + 1, commits=1, files=2, objects=2)
+    client.push(hub.repo_url, hub.token, history, BRANCH)
+    client.push(f"{hub.repo_url}-small", hub.token, small, BRANCH)
+    with door(os.environ) as opened:
+        clone(opened, f"{SLUG}-small", small.head)
+        rest = opened.memory()
+        opened.forget_peak()
+        started = time.perf_counter()
+        reply = clone(opened, SLUG, history.head)
+        seconds = time.perf_counter() - started
+        peak = opened.peak()
+    bundle = msgpack.unpackb(reply, raw=False)
+    refs = {"branch_heads": bundle["branch_heads"]}
+    faults = differences(history, client.Cloned(refs, bundle, ()))
+    if peak - rest > MOST_ABOVE_REST:
+        faults.append(f"more than {MOST_ABOVE_REST // MIB} MiB above what it takes at rest")
+    return Report(seed, len(reply), seconds, rest, peak, tuple(faults))
+
+
+def clone(opened: Door, slug: str, head: str) -> bytes:
+    """The reply to a fetch of everything. RuntimeError for a refusal, IncompleteRead for one that broke off."""
+    connection = http.client.HTTPConnection("127.0.0.1", opened.port, timeout=60)
+    with contextlib.closing(connection):
+        body = msgpack.packb({"want": [head], "have": []})
+        connection.request("POST", f"/{OWNER}/{slug}/fetch", body, {"Content-Type": MSGPACK, "Accept": MSGPACK})
+        reply = connection.getresponse()
+        content = reply.read()
+        if reply.status != 200:
+            raise RuntimeError(f"HTTP {reply.status}: {content[:400].decode()}")
+        return content
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the bench once; the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m bench.stream", description="Clone 60 MB as they are streamed.")
+    parser.add_argument("--seed", type=int, default=1, help="names the repository that is generated")
+    parser.add_argument("--objects", type=int, default=4100, help="how many files it has had in all, of 12 kB each")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    options = parser.parse_args(arguments)
+
+    faulthandler.dump_traceback_later(DEADLINE_SECONDS, exit=True)
+    with running_hub() as hub:
+        report = measure(hub, options.seed, options.objects)
+    faulthandler.cancel_dump_traceback_later()
+    print(json.dumps(asdict(report), indent=2) if options.json else report.as_text())
+    return 1 if report.faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

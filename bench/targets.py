@@ -1,0 +1,79 @@
+"""What each operation may cost: the numbers we promise, beside what is measured."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from bench.measure import COUNTERS, Measured
+
+Look = Callable[[Measured], float | None]
+
+
+@dataclass(frozen=True)
+class Target:
+    """One number of one operation, and the most that it may be."""
+
+    operation: str
+    what: str
+    most: float
+    look: Look
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A target and what was measured."""
+
+    target: Target
+    measured: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether it is met."""
+        return self.measured <= self.target.most
+
+
+def _calls(measured: Measured) -> float:
+    return measured.count.calls
+
+
+def _dollars(measured: Measured) -> float | None:
+    return measured.dollars if measured.cpu_seconds else None
+
+
+def _cpu(measured: Measured) -> float | None:
+    return measured.cpu_seconds / measured.least_cpu if measured.least_cpu else None
+
+
+def _hub_units(measured: Measured) -> float:
+    return sum(units for partition, units in measured.hot.items() if not partition.startswith(COUNTERS))
+
+
+SMALL_PUSH = "small push: 1 commit, 10 objects"
+CLONE = "clone of 40 MB"
+PULLS = tuple(f"pull of 1 commit at depth {depth:,}" for depth in (10, 1_000, 100_000))
+
+TARGETS = (
+    Target(SMALL_PUSH, "calls", 20, _calls),
+    Target(SMALL_PUSH, "dollars per 1,000", 0.025, _dollars),
+    Target(SMALL_PUSH, "write units of the hottest partition", 10, lambda m: m.count.hottest),
+    Target("poll: GET refs", "dollars per 1,000", 0.004, _dollars),
+    Target(CLONE, "calls", 40, _calls),
+    Target(CLONE, "longest chain", 8, lambda m: m.count.chain),
+    Target(CLONE, "CPU ÷ (SHA-256 + msgpack)", 1.5, _cpu),
+    *(Target(pull, "bytes ÷ least bytes", 1.02, lambda m: m.overhead) for pull in PULLS),
+    Target("push/objects, 1,000 objects of 1 KB", "S3 PUTs", 1, lambda m: m.count.s3_puts),
+    Target("a lost race: POST push, 409", "write units but counters'", 0, _hub_units),
+    Target("clone of a popular repository of 5 MB", "calls, once it is popular", 6, lambda m: m.warm.calls),
+)
+
+
+def verdicts(found: Mapping[str, Measured]) -> Iterator[Verdict]:
+    """Each target that could be measured."""
+    for target in TARGETS:
+        measured = found.get(target.operation)
+        number = target.look(measured) if measured else None
+        if number is not None:
+            yield Verdict(target, number)
+    calls = [found[pull].count.calls for pull in PULLS if pull in found]
+    if len(calls) > 1:
+        slope = Target("pull of 1 commit", "calls more at the greatest depth", 0, lambda _: None)
+        yield Verdict(slope, max(calls) - calls[0])

@@ -1,0 +1,259 @@
+"""What Lambda runs: `python -m infra.build` makes `build/package`, one folder for all functions.
+
+It holds `functions/`, `shared/` and what they need (`infra/locks/package.lock`), for the Python and the processor
+of `template.yaml`, compiled, without anything that is only for people; `build/package.zip` is the same in one file.
+Two builds are the same to the byte. Since this machine may not run it, `build/host` is made in the same way for
+this one, and every handler is imported from there. With `--host` only that is made, without the wanted Python for
+the one at hand.
+"""
+
+import argparse
+import configparser
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parent.parent
+LOCK = Path(__file__).parent / "locks" / "package.lock"
+BUILD = ROOT / "build"
+PACKAGE = BUILD / "package"
+HOST = BUILD / "host"
+HOST_PYTHON = BUILD / "host-python"
+"""Which interpreter `build/host` was made for and imported by."""
+
+VERSION = (3, 13)
+"""Of the template's functions, as their processor is here."""
+PLATFORMS = ("manylinux2014_aarch64", "manylinux_2_28_aarch64")
+TASK_ROOT = "/var/task"
+"""Where Lambda unpacks it: what a traceback shows."""
+
+MAX_BYTES = 35_000_000
+SECONDS_1970_TO_2000 = 946_684_800
+"""Every file's time: a zip cannot hold one before 1980, in any time zone."""
+
+SERVICES = {"dynamodb", "s3", "ssm", "sts"}
+"""The only ones that a function speaks to: botocore brings the descriptions of four hundred."""
+UNUSED = (
+    *("**/*.pyi", "**/*.pyx", "**/*.pxd", "**/*.pxi", "**/*.c", "**/*.h", "**/py.typed", "**/*.md", "**/*.rst"),
+    *("bin", "boto3/data", "boto3/examples", "aioitertools/tests", "dateutil/zoneinfo/*.tar.gz"),
+    *("anyio/pytest_plugin.py", "pydantic/mypy.py", "aiohttp/pytest_plugin.py", "aiohttp/test_utils.py"),
+    *("anyio/_backends/_trio.py", "uvicorn/protocols/websockets/w*_impl.py"),
+    # aiohttp is a server, too. WebSocket and lists that freeze have stand-ins in Python, which do.
+    *("aiohttp/web*.py", "aiohttp/worker.py", "aiohttp/_websocket/*.so", "frozenlist/*.so"),
+    # FastAPI only asks whether a class is one of these, takes their absence for a no, and starts sooner.
+    "pydantic/v1",
+)
+"""What no function reads, and does without."""
+
+
+class Unable(Exception):
+    """There will be no artefact. The message is one line and says what to do."""
+
+
+class Made(NamedTuple):
+    """An artefact: the digest of its tree, and how many bytes its files have."""
+
+    digest: str
+    size: int
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Build. Returns the exit status: 2 with one line on stderr if it cannot."""
+    parser = argparse.ArgumentParser(prog="python -m infra.build", description="Make what Lambda runs.")
+    parser.add_argument("--host", action="store_true", help="only for this machine, to try it here")
+    options = parser.parse_args(arguments)
+    wanted = interpreter(VERSION)
+    try:
+        if not options.host:
+            if wanted is None:
+                raise Unable(
+                    f"Python {_dotted(VERSION)} is needed, since its compiled modules are half of a short cold start: "
+                    "install it (uv python install, pyenv install, your system's packages), or try `make build-host`"
+                )
+            made = make(PACKAGE, wanted, for_lambda=True)
+            packed = pack(PACKAGE, PACKAGE.with_suffix(".zip"))
+            print(f"build/package  sha256 {made.digest}  {_mb(made.size)}, {_mb(packed)} as build/package.zip")
+        if wanted is None:
+            print(f"no Python {_dotted(VERSION)} here: build/host is for {_dotted(sys.version_info[:2])}")
+        python = wanted or Path(sys.executable)
+        made = make(HOST, python, for_lambda=False)
+        check(HOST, python)
+        HOST_PYTHON.write_text(f"{python}\n")
+        print(f"build/host     sha256 {made.digest}  {_mb(made.size)}, imports {len(handlers(HOST))} handlers")
+    except Unable as problem:
+        print(f"pieria: {problem}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def interpreter(version: tuple[int, ...]) -> Path | None:
+    """An interpreter of this version (major, minor), if the machine has one that runs."""
+    name = f"python{_dotted(version)}"
+    candidates = [
+        Path(sys.executable),
+        *(Path(folder) / name for folder in os.get_exec_path()),
+        *sorted(Path.home().glob(f".pyenv/versions/{_dotted(version)}.*/bin/{name}")),
+        *sorted(Path.home().glob(f".local/share/uv/python/cpython-{_dotted(version)}.*/bin/{name}")),
+    ]
+    return next((path for path in candidates if path.exists() and _version(path) == version), None)
+
+
+def host_python() -> Path:
+    """The interpreter that `build/host` was made for. Raises FileNotFoundError before a build."""
+    return Path(HOST_PYTHON.read_text().strip())
+
+
+def handlers(folder: Path) -> list[str]:
+    """The modules of an artefact that hold a function, by name."""
+    return sorted(f"functions.{path.stem}" for path in (folder / "functions").glob("*.py") if path.stem != "__init__")
+
+
+def check(folder: Path, python: Path) -> None:
+    """Import every handler, each in a process of its own that finds nothing but the artefact. Raises Unable."""
+
+    def complaint(module: str) -> str:
+        source = f"import sys; sys.path.insert(0, {str(folder)!r}); import {module}; assert callable({module}.handler)"
+        # -S: nothing that happens to be installed here; -B: what is checked stays what was built.
+        done = subprocess.run([python, "-ISB", "-c", source], env=_plain(), capture_output=True, text=True)
+        return f"{module}: {done.stderr.strip().splitlines()[-1]}" if done.returncode else ""
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        complaints = [found for found in pool.map(complaint, handlers(folder)) if found]
+    if complaints or not handlers(folder):
+        raise Unable(f"the artefact does not start: {complaints[0] if complaints else 'it holds no handler'}")
+
+
+def digest(folder: Path) -> str:
+    """SHA-256 over every file's path, mode and content."""
+    total = hashlib.sha256()
+    for path in _files(folder):
+        content = hashlib.sha256(path.read_bytes()).hexdigest()
+        total.update(f"{path.relative_to(folder)} {path.stat().st_mode:o} {content}\n".encode())
+    return total.hexdigest()
+
+
+def pack(folder: Path, archive: Path) -> int:
+    """Write an artefact as a zip that is the same for the same files. Its size in bytes."""
+    with zipfile.ZipFile(archive, "w") as packed:
+        for path in _files(folder):
+            entry = zipfile.ZipInfo(str(path.relative_to(folder)), (2000, 1, 1, 0, 0, 0))
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            entry.create_system = 3  # Unix: the mode counts
+            entry.external_attr = path.stat().st_mode << 16
+            packed.writestr(entry, path.read_bytes())
+    return archive.stat().st_size
+
+
+def make(folder: Path, python: Path, *, for_lambda: bool) -> Made:
+    """Make an artefact beside its place, and put it there when it is whole."""
+    fresh = folder.with_name(f".{folder.name}-new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(parents=True)
+    _install(fresh, python, for_lambda=for_lambda)
+    _prune(fresh)
+    for name in ("functions", "shared"):
+        shutil.copytree(ROOT / name, fresh / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "run.sh", fresh)
+    _compile(fresh, python)
+    for path in [fresh, *fresh.rglob("*")]:
+        path.chmod(0o755 if path.is_dir() or path.suffix == ".sh" else 0o644)
+        os.utime(path, (SECONDS_1970_TO_2000, SECONDS_1970_TO_2000))
+    made = Made(digest(fresh), sum(path.stat().st_size for path in _files(fresh)))
+    if made.size > MAX_BYTES:
+        raise Unable(f"the artefact has {_mb(made.size)}, more than {_mb(MAX_BYTES)}: see what is new in {fresh}")
+    shutil.rmtree(folder, ignore_errors=True)
+    fresh.rename(folder)
+    return made
+
+
+def _install(folder: Path, python: Path, *, for_lambda: bool) -> None:
+    """Put into a folder what the lock names, and nothing that it does not."""
+    target = [f"--python={python}"]
+    wheels = ["--no-deps", "--no-compile", "--require-hashes", "--only-binary=:all:", "-r", str(LOCK)]
+    if for_lambda:
+        target = []
+        wheels += [f"--platform={name}" for name in PLATFORMS]
+        wheels += ["--implementation=cp", f"--python-version={_dotted(VERSION)}"]
+    pip = [sys.executable, "-m", "pip", *target, "install", "-qq", "--disable-pip-version-check"]
+    if subprocess.run([*pip, f"--target={folder}", *wheels]).returncode:
+        raise Unable(f"pip could not install {LOCK.relative_to(ROOT)}: see above")
+
+
+def _prune(folder: Path) -> None:
+    """Take out what no function reads."""
+    for pattern in UNUSED:
+        for path in list(folder.glob(pattern)):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    for described in (folder / "botocore/data").iterdir():
+        if described.is_dir() and described.name not in SERVICES:
+            shutil.rmtree(described)
+    endpoints = folder / "botocore/data/endpoints.json"
+    known = json.loads(endpoints.read_text())
+    for partition in known["partitions"]:
+        partition["services"] = {name: where for name, where in partition["services"].items() if name in SERVICES}
+    endpoints.write_text(json.dumps(known))
+    for metadata in folder.glob("*.dist-info"):
+        # OpenTelemetry finds its own parts by their entry points; pydantic would look through all the others.
+        kept = {"METADATA", "entry_points.txt"} if _offers_parts(metadata / "entry_points.txt") else set()
+        for path in sorted(metadata.rglob("*"), reverse=True):
+            if path.is_dir():
+                path.rmdir()
+            elif path.name not in kept:
+                path.unlink()
+        if not kept:
+            metadata.rmdir()
+
+
+def _offers_parts(entry_points: Path) -> bool:
+    """Whether a package says what it is found by, commands apart."""
+    if not entry_points.exists():
+        return False
+    parser = configparser.ConfigParser(delimiters="=")
+    parser.read_string(entry_points.read_text())
+    return bool(set(parser.sections()) - {"console_scripts", "gui_scripts"})
+
+
+def _compile(folder: Path, python: Path) -> None:
+    """Put the bytecode beside every module, to be believed unseen: nobody can write to Lambda's copy."""
+    compileall = [str(python), "-S", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash"]
+    # One after the other, with a fixed seed: what is marshalled depends on both.
+    environment = _plain() | {"PYTHONHASHSEED": "0"}
+    if subprocess.run([*compileall, "-s", str(folder), "-p", TASK_ROOT, str(folder)], env=environment).returncode:
+        raise Unable("not every module can be compiled: see above")
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    return (path for path in sorted(folder.rglob("*")) if path.is_file())
+
+
+def _version(python: Path) -> tuple[int, ...] | None:
+    """(major, minor) of an interpreter; None if it does not run."""
+    asked = subprocess.run(
+        [python, "-ISc", "import sys; print(*sys.version_info[:2])"], env=_plain(), capture_output=True, text=True
+    )
+    return tuple(map(int, asked.stdout.split())) if asked.returncode == 0 else None
+
+
+def _plain() -> dict[str, str]:
+    """An environment that says nothing to Python."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+
+
+def _dotted(version: tuple[int, ...]) -> str:
+    return ".".join(map(str, version))
+
+
+def _mb(size: int) -> str:
+    return f"{size / 1_000_000:.1f} MB"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,147 @@
+"""Signing keys of an account's hub: the value of one SSM parameter. No secret is ever shown.
+
+Not of a hub on this machine: its keys lie in its folder, and the template has no part in them. The commands need
+no hub, so that the keys can be there before the first deployment.
+"""
+
+import json as jsons
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import boto3
+import typer
+from botocore.exceptions import BotoCoreError, ClientError, NoRegionError
+
+from infra.cli import aws, console
+from infra.cli.console import Json
+from infra.cli.problem import Problem
+from shared.keyring import FRESH_SECONDS
+from shared.settings import parse_keys
+
+SECRET_BYTES = 32
+"""What HS256 asks for (RFC 7518, 3.2)."""
+USUAL = "/pieria/signing-keys"
+
+app = console.noun("Signing keys of an account's hub: what its tokens are signed with.")
+Name = Annotated[
+    str,
+    typer.Option(
+        "--parameter",
+        metavar="NAME",
+        envvar="PIERIA_SIGNING_KEYS_PARAMETER",
+        help="The SSM parameter: the template's SigningKeysParameter.",
+    ),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What the parameter holds: key id → secret, oldest first, the last one signs. Version 0: it is not there."""
+
+    keys: dict[str, str]
+    version: int = 0
+    changed_at: float = 0.0
+
+
+@app.command("list")
+def list_(parameter: Name = USUAL, json: Json = False) -> None:
+    """The keys by their ids, oldest first."""
+    with console.failing():
+        kept = _read(parameter)
+        if not kept.version:
+            raise Problem(f"there is no parameter {parameter} here: `pieria key rotate` makes it")
+    if json:
+        keys = [{"key_id": key_id, "signs": key_id == list(kept.keys)[-1]} for key_id in kept.keys]
+        console.document({"parameter": parameter, "changed_at": int(kept.changed_at), "keys": keys})
+        return
+    *older, newest = kept.keys
+    console.table(["key", ""], [*((key_id, "verifies") for key_id in older), (newest, "signs, and verifies")])
+
+
+@app.command()
+def rotate(parameter: Name = USUAL, json: Json = False) -> None:
+    """Add a key that signs from now on. Tokens that were signed with the others stay good until those are retired.
+
+    The first one makes the parameter.
+    """
+    # The day, for people; the rest, so that two of a day differ.
+    key_id = f"{time.strftime('%Y-%m-%d', time.gmtime(console.now()))}-{secrets.token_hex(3)}"
+    with console.failing():
+        _change(parameter, lambda keys: {**keys, key_id: secrets.token_hex(SECRET_BYTES)})
+    if json:
+        console.document({"parameter": parameter, "key_id": key_id})
+    else:
+        console.say(f"rotated: {key_id} signs from now on; what the others have signed stays good")
+
+
+@app.command()
+def retire(
+    key_id: Annotated[str, typer.Argument(metavar="KEY", help="The key: `pieria key list` shows them.")],
+    parameter: Name = USUAL,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    json: Json = False,
+) -> None:
+    """Remove a key that does not sign any more: every token that was signed with it is worthless then."""
+    shown = console.plain(key_id)
+    if not yes and json:
+        console.fail(f"nothing was retired: with --json, say --yes to end all tokens signed with {shown}")
+    if not yes and not typer.confirm(f"End all tokens signed with {shown}? It cannot be undone", err=True):
+        console.fail("nothing was retired")
+
+    def without(keys: dict[str, str]) -> dict[str, str]:
+        if key_id not in keys:
+            raise Problem(f"there is no key {shown} in {parameter}: `pieria key list` shows those there are")
+        if key_id == list(keys)[-1]:
+            raise Problem(f"{shown} signs: put another in its place first, by `pieria key rotate`")
+        return {other: secret for other, secret in keys.items() if other != key_id}
+
+    with console.failing():
+        _change(parameter, without)
+    if json:
+        console.document({"parameter": parameter, "retired": key_id})
+    else:
+        console.say(f"retired: {shown}; what it signed is worthless within {FRESH_SECONDS // 60} minutes")
+
+
+def _change(name: str, change: Callable[[dict[str, str]], dict[str, str]]) -> None:
+    """Write what a change makes of the keys. Raises Problem, also if somebody else's change came in between."""
+    kept = _read(name)
+    value = jsons.dumps(change(kept.keys))
+    # A parameter knows no conditions: only whether it is there, and which version a write became.
+    reply = _asked(name, "put_parameter", Value=value, Type="SecureString", Overwrite=kept.version > 0)
+    if reply is None or reply["Version"] != kept.version + 1:
+        raise Problem(
+            f"somebody else changed {name} in the same moment, and one change may have undone the other:"
+            " look at `pieria key list`, and do what is missing again"
+        )
+
+
+def _read(name: str) -> Kept:
+    reply = _asked(name, "get_parameter", WithDecryption=True)
+    if reply is None:
+        return Kept({})
+    found = reply["Parameter"]
+    try:
+        keys = parse_keys(found["Value"])
+    except ValueError as error:
+        raise Problem(f"{name} is {error}: name another with --parameter, or remove it and rotate") from None
+    return Kept(keys, found["Version"], found["LastModifiedDate"].timestamp())
+
+
+def _asked(name: str, operation: str, **more: Any) -> Any:
+    """SSM's reply; None where the parameter is not there, or is there though it should not be. Raises Problem."""
+    try:
+        client: Any = boto3.Session().client("ssm")
+        return getattr(client, operation)(Name=name, **more)
+    except ClientError as error:
+        if error.response["Error"]["Code"] in ("ParameterNotFound", "ParameterAlreadyExists"):
+            return None
+        refused = aws.refused(aws.KEYS, name, error)
+        raise Problem(f"{refused.says}: {refused.mend}") from None
+    except NoRegionError:
+        raise Problem("no AWS region is set: set AWS_REGION to the hub's") from None
+    except BotoCoreError as error:
+        raise Problem(f"AWS cannot be asked ({error}): {aws.LOGIN}") from None

@@ -1,0 +1,234 @@
+"""One function as Lambda runs it: `python -m infra.invoke push events/push.json`.
+
+AWS's runtime interface emulator and AWS's runtime client drive what is in `build/host`, in an environment with
+nothing else; DynamoDB and S3 are embedded, and hold the repository `me/song` before the event comes. An event
+names no secrets: `${TOKEN}`, `${TOKEN_ID}` and `${REPO_ID}` stand for what this finds in that world.
+"""
+
+import argparse
+import base64
+import importlib
+import json
+import os
+import secrets
+import socket
+import string
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from infra import build, serve, tools
+
+EVENTS = Path(__file__).parent.parent / "events"
+WORLD = ("push-force", "push", "tags-post", "releases-post", "members-put", "tokens-post")
+"""The events that make what the others ask for, in this order."""
+ANSWER_SECONDS = 60
+START_SECONDS = 30
+
+
+class Answer(NamedTuple):
+    """What a caller behind an HTTP API gets of a function's reply."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Failed(Exception):
+    """The emulator gave no reply of the function's, but an error of the platform's."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Invoke and print. Returns the exit status: 1 for anything but a success, 2 if nothing could be asked."""
+    parser = argparse.ArgumentParser(prog="python -m infra.invoke", description="One function as Lambda runs it.")
+    parser.add_argument("function", help="its file in functions/, without .py")
+    parser.add_argument("event", type=Path, help="an event of the HTTP API, as in events/")
+    options = parser.parse_args(arguments)
+    if f"functions.{options.function}" not in build.handlers(build.HOST):
+        print(f"pieria: there is no function {options.function}; see functions/ for their names", file=sys.stderr)
+        return 2
+    if not options.event.is_file():
+        print(f"pieria: there is no event {options.event}; see events/", file=sys.stderr)
+        return 2
+    with world() as place, runtime(options.function) as invoke:
+        try:
+            answer = invoke(filled(options.event.read_text(), place))
+        except Failed as problem:
+            print(f"pieria: {problem}", file=sys.stderr)
+            return 1
+    print(answer.status, *(f"{name}: {value}" for name, value in answer.headers.items()), "", sep="\n")
+    print(readable(answer))
+    return int(answer.status >= 300)
+
+
+@contextmanager
+def world() -> Iterator[dict[str, str]]:
+    """An embedded AWS with `me/song` in it, and what the placeholders of events stand for there.
+
+    The process's environment leads to it from then on.
+    """
+    serve.forget_users_aws()
+    # Late: moto opens a boto3 session on import, and must not find the user's.
+    from infra import stack
+    from infra.embedded_aws import EmbeddedAws
+
+    keys = {"invoke": secrets.token_hex(serve.SECRET_BYTES)}
+    with EmbeddedAws() as aws:
+        serve.set_environment(aws.url, keys)
+        stack.create(aws.url, serve.NAMES)
+        os.environ["PIERIA_LOG_LEVEL"] = "WARNING"  # what is asked here is nobody's business
+        place = seeded(keys)
+        del os.environ["PIERIA_LOG_LEVEL"]
+        yield place
+
+
+def seeded(keys: Mapping[str, str]) -> dict[str, str]:
+    """What the placeholders stand for, once the repository that the events are about is made: by handlers in here."""
+    from shared import auth
+    from shared.model import Identity, Role
+
+    identity = Identity("me", Role.ADMIN, str(uuid.uuid4()))
+    token = auth.issue(keys, identity, lifetime_seconds=3600, now=int(time.time()))
+    place = {"TOKEN": token, "TOKEN_ID": "", "REPO_ID": ""}
+    made = {name: in_process(name, place) for name in WORLD}
+    place["TOKEN_ID"] = json.loads(made["tokens-post"].body)["token_id"]
+    place["REPO_ID"] = json.loads(in_process("refs", place, accept="application/json").body)["repo_id"]
+    return place
+
+
+def in_process(name: str, place: Mapping[str, str], **headers: str) -> Answer:
+    """What the handler of this process answers to one of `events/`. Raises Failed for a refusal."""
+    event = filled((EVENTS / f"{name}.json").read_text(), place)
+    event["headers"] |= headers
+    answer = decoded(importlib.import_module(f"functions.{function_of(name)}").handler(event, None))
+    if answer.status >= 300:
+        raise Failed(f"{name} was answered {answer.status}: {answer.body[:300].decode(errors='replace')}")
+    return answer
+
+
+def function_of(name: str) -> str:
+    """The function that an event is for: `tags-post` and `tags` are for `tags`."""
+    return name.partition("-")[0]
+
+
+def filled(event: str, place: Mapping[str, str]) -> dict[str, Any]:
+    """An event with its placeholders filled in."""
+    found: dict[str, Any] = json.loads(string.Template(event).safe_substitute(place))
+    return found
+
+
+def decoded(reply: Mapping[str, Any]) -> Answer:
+    """A function's reply as the HTTP API passes it on."""
+    body = reply.get("body") or ""
+    content = base64.b64decode(body) if reply.get("isBase64Encoded") else body.encode()
+    return Answer(reply["statusCode"], reply.get("headers", {}), content)
+
+
+def readable(answer: Answer) -> str:
+    """A body for people: msgpack and JSON as JSON, the rest as text."""
+    kind = answer.headers.get("content-type", "")
+    if "json" not in kind and "msgpack" not in kind:
+        return answer.body.decode(errors="replace")
+    import msgpack
+
+    value = msgpack.unpackb(answer.body) if "msgpack" in kind else json.loads(answer.body)
+    return json.dumps(value, indent=2, ensure_ascii=False, default=lambda raw: raw.decode(errors="replace"))
+
+
+@contextmanager
+def runtime(function: str, **variables: str) -> Iterator[Callable[[Mapping[str, Any]], Answer]]:
+    """A function in AWS's runtime emulator: call it with an event, once at a time. Its log lines go to stderr.
+
+    Its environment is that of Lambda, what the template says in plain words, what of this process's leads to AWS and
+    to the hub, and `variables`. A call raises Failed where the platform refuses: a reply that is too large,
+    a time-out.
+    """
+    python = tools.environment("runtime", build.host_python()) / "python"
+    asked, polled = _free_address(), _free_address()
+    command = [str(tools.runtime_emulator()), "--log-level", "error"]
+    command += ["--runtime-interface-emulator-address", asked, "--runtime-api-address", polled]
+    with tempfile.TemporaryFile("w+") as log:
+        process = subprocess.Popen(
+            [*command, python, "-m", "awslambdaric", f"functions.{function}.handler"],
+            cwd=build.HOST,
+            env=_environment(function) | variables,
+            stdout=log,
+            stderr=log,
+        )
+        try:
+            _await(asked, process)
+            yield lambda event: _invoke(asked, event)
+        finally:
+            process.terminate()
+            process.wait()
+            log.seek(0)
+            sys.stderr.write(log.read())
+
+
+def _invoke(address: str, event: Mapping[str, Any]) -> Answer:
+    url = f"http://{address}/2015-03-31/functions/function/invocations"
+    request = urllib.request.Request(url, json.dumps(event).encode())
+    try:
+        with urllib.request.urlopen(request, timeout=ANSWER_SECONDS) as reply:  # noqa: S310
+            found = json.load(reply)
+    except urllib.error.HTTPError as refused:
+        raise Failed(refused.read().decode(errors="replace")) from None
+    if "statusCode" not in found:
+        raise Failed(f"the function failed: {json.dumps(found)[:2000]}")
+    return decoded(found)
+
+
+def _environment(function: str) -> dict[str, str]:
+    from infra import stack  # late: it brings boto3, which must not find the user's AWS
+
+    template = stack.document()
+    common = template["Globals"]["Function"]
+    handlers = (found.get("Properties", {}) for found in template["Resources"].values())
+    own = next(found for found in handlers if found.get("Handler") == f"functions.{function}.handler")
+    properties = common | own
+    variables = common["Environment"]["Variables"] | own.get("Environment", {}).get("Variables", {})
+    passed = {name: value for name, value in os.environ.items() if name.startswith(("AWS_", "PIERIA_"))}
+    return {
+        "PATH": os.defpath,
+        "LANG": "en_US.UTF-8",
+        # What the template takes from its parameters and resources is this process's here.
+        **{name: str(value) for name, value in variables.items() if not isinstance(value, dict)},
+        **passed,
+        "AWS_REGION": passed["AWS_DEFAULT_REGION"],
+        "AWS_LAMBDA_FUNCTION_NAME": function,
+        "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(properties["MemorySize"]),
+        "AWS_LAMBDA_FUNCTION_TIMEOUT": str(properties["Timeout"]),
+        "LAMBDA_TASK_ROOT": str(build.HOST),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+
+
+def _free_address() -> str:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{probe.getsockname()[1]}"
+
+
+def _await(address: str, process: "subprocess.Popen[bytes]") -> None:
+    host, _, port = address.partition(":")
+    until = time.monotonic() + START_SECONDS
+    while time.monotonic() < until and process.poll() is None:
+        try:
+            socket.create_connection((host, int(port)), timeout=1).close()
+            return
+        except OSError:
+            time.sleep(0.05)
+    raise Failed(f"the runtime emulator does not listen on {address}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,69 @@
+"""Everything that some commits lead to: what gc keeps."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from shared.actions.fetch import manifest
+from shared.actions.lineage import lineage
+from shared.errors import Damaged
+from shared.metadata.table import split
+from shared.model import Location, Place
+from shared.stores import Stores
+
+LOOKED_UP = 3200
+GROUP = 200
+"""Manifests in memory at once."""
+
+
+@dataclass(slots=True)
+class Reached:
+    """What was come upon; `packs` are those that rows of commits name."""
+
+    places: set[Place] = field(default_factory=set)
+    commits: set[str] = field(default_factory=set)
+    snapshots: set[str] = field(default_factory=set)
+    objects: set[str] = field(default_factory=set)
+    packs: set[str] = field(default_factory=set)
+
+
+async def reach(
+    stores: Stores,
+    repo_id: str,
+    roots: Iterable[Place],
+    manifests: Iterable[Location] = (),
+    *,
+    tell: Callable[[str, int], None] = lambda *_: None,
+) -> Reached:
+    """Everything that these places, and these manifests, lead to. Raises Damaged rather than take a gap for an end."""
+    reached, starts, manifests = Reached(), set(roots), set(manifests)
+    while starts:
+        fresh: set[str] = set()
+        snapshots: set[str] = set()
+        async for place, node in lineage(stores.commits, repo_id, starts, skip=frozenset(reached.places)):
+            if node is None:
+                raise Damaged(f"commit {place.commit_id}")
+            reached.places.add(place)
+            if place.commit_id not in reached.commits:
+                fresh.add(place.commit_id)
+            if node.snapshot_id:
+                snapshots.add(node.snapshot_id)
+            if node.snapshot_at:
+                manifests.add(node.snapshot_at)
+            reached.packs |= {at.pack for at in (node.snapshot_at, node.record_at) if at}
+        reached.commits |= fresh
+        reached.snapshots |= snapshots
+        tell("commits that stay", len(reached.commits))
+        # What the index says of these ids stays as well, where a second writing has made it say something else.
+        starts = set()
+        for part in split(sorted(fresh | snapshots), LOOKED_UP):
+            some = set(part)
+            known = await stores.index.known(
+                repo_id, commits=some & fresh, snapshots=some & snapshots, even_condemned=True
+            )
+            starts |= set(known.commits.values()) - reached.places
+            manifests |= set(known.snapshots.values())
+    for group in split(sorted(manifests, key=lambda at: (at.pack, at.offset)), GROUP):
+        for record in (await stores.objects.read_packed(repo_id, group)).values():
+            reached.objects.update(manifest(record).values())
+        tell("objects that stay", len(reached.objects))
+    return reached

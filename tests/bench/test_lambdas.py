@@ -1,0 +1,78 @@
+"""The hub in containers: asked like a server, measured request by request."""
+
+import pytest
+
+from bench import client, lambdas
+from bench.differences import differences
+from bench.history import Line, generate
+from bench.lambdas import BASE, Hub
+
+
+@pytest.fixture
+def hub(owner, monkeypatch):
+    monkeypatch.setattr(lambdas, "OWNER", owner)
+    with Hub() as running:
+        yield running
+
+
+def test_what_is_pushed_is_cloned_back_byte_for_byte(hub, owner):
+    history, url = generate(3, commits=5, files=8, objects=20), f"{BASE}/{owner}/song"
+    client.push(url, lambdas.token(owner), history, transport=hub.transport())
+    cloned = client.clone(url, hub.transport())
+    assert differences(history, cloned) == []
+
+    object_id = next(iter(history.objects))
+    cloned.bundle["objects"][0]["content"] += b"!"
+    cloned.bundle["commits"].pop()
+    assert len(differences(history, cloned)) == 3
+    assert object_id in history.objects
+
+
+def test_each_request_is_counted_by_itself(hub, owner):
+    line, url, token = Line(1, 10), f"{BASE}/{owner}/song", lambdas.token(owner)
+    client.push(url, token, line.commit(), transport=hub.transport())
+    hub.served.clear()
+    hub.watch = "calls"
+    client.push(url, token, line.commit(2), transport=hub.transport())
+    assert [one.function for one in hub.served] == ["refs", "filter_objects", "push_objects", "push"]
+    assert [one.status for one in hub.served] == [200] * 4
+    for one in hub.served:
+        assert one.meter.calls >= one.meter.longest_chain() > 0
+        assert one.began < min(call.entered for call in one.meter.log)
+        assert one.ended > max(call.left or 0 for call in one.meter.log)
+        assert one.meter.by_operation()["dynamodb.UpdateItem"] >= 1
+    assert [one.received > 0 for one in hub.served] == [False, True, True, True]
+
+    hub.served.clear()
+    hub.watch = "time"
+    client.clone(url, hub.transport())
+    assert [(one.function, one.meter.calls, one.cpu_seconds > 0) for one in hub.served] == [
+        ("refs", 0, True),
+        ("fetch", 0, True),
+    ]
+
+
+def test_a_pull_brings_what_is_new(hub, owner):
+    line, url, token = Line(1, 10), f"{BASE}/{owner}/song", lambdas.token(owner)
+    first = line.commit()
+    client.push(url, token, first, transport=hub.transport())
+    second = line.commit(1)
+    client.push(url, token, second, transport=hub.transport())
+    pulled = client.pull(url, token, [first.head], transport=hub.transport())
+    assert [one["commit_id"] for one in pulled.bundle["commits"]] == [second.head]
+    assert [one["object_id"] for one in pulled.bundle["objects"]] == list(second.objects)
+
+
+def test_a_container_forgets_when_told(hub, owner):
+    """The next request opens connections anew, and is answered all the same."""
+    line, url, token = Line(1, 3), f"{BASE}/{owner}/song", lambdas.token(owner)
+    client.push(url, token, line.commit(), transport=hub.transport())
+    hub.forget()
+    assert client.clone(url, hub.transport()).refs["branch_heads"] == {"main": line.tip}
+
+
+def test_the_template_says_how_large_each_function_is():
+    memory = lambdas.memory_mb()
+    assert memory["push"] == 1769
+    assert memory["refs"] == lambdas.MEMORY_MB
+    assert set(lambdas.ROUTES.values()) <= memory.keys()

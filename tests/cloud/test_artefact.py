@@ -1,0 +1,36 @@
+"""The artefact in a stack without one of its packages. Under AWS's own runtime emulator: tests/infra/test_invoke.py."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from infra import build
+from infra.cloud import deployment
+from infra.cloud.deployment import Stack
+from tests import builders
+
+pytestmark = pytest.mark.cloud
+
+MASKED = "pydantic"
+"""ministack brings one of its own, which a function must not find."""
+
+
+def test_a_package_that_is_missing_is_missed(stack: Stack, folder: Path) -> None:
+    """Which shows that the functions of the stack find nothing but what was built."""
+    functions = stack.client("lambda")
+    role = stack.client("iam").get_role(RoleName=stack.roles()["HealthFunction"])["Role"]["Arn"]
+    functions.create_function(
+        FunctionName="masked",
+        Runtime="provided.al2023",
+        Handler="functions.health.handler",
+        Role=role,
+        Timeout=29,
+        Code={"ZipFile": deployment.package(folder, [], without=MASKED).read_bytes()},
+    )
+    functions.get_waiter("function_active_v2").wait(FunctionName="masked")
+    reply = functions.invoke(FunctionName="masked", Payload=json.dumps(builders.event("GET", "/health")))
+    failure = json.load(reply["Payload"])["errorMessage"]
+    assert "Runtime.ImportModuleError" in failure
+    assert f"No module named '{MASKED}'" in failure
+    assert (build.HOST / MASKED).is_dir()

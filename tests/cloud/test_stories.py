@@ -1,0 +1,61 @@
+"""The stories of `tests/template`, which use every route, told to the deployed stack: each role suffices for its code.
+
+Offline they are compared with the template by our own reading of IAM's rules; here they are held by ministack's.
+"""
+
+import base64
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from infra.cloud.deployment import Stack
+from tests import builders
+from tests.builders import Answer
+from tests.conftest import NAMES
+from tests.template import stories
+
+pytestmark = pytest.mark.cloud
+
+ELSEWHERE = {
+    stories.a_push_to_a_damaged_repository: "it needs a container that remembers nothing, in the middle",
+    stories.first_writes_that_find_a_repository: "it makes its rival inside the process of the hub",
+    stories.files_and_objects: "it is sent to S3 for what is large, as only AWS's own callers are",
+}
+"""Stories that cannot be told from outside, and why."""
+
+
+@pytest.fixture
+def deployed(configured: pytest.MonkeyPatch, stack: Stack, hub: httpx.Client) -> Iterator[None]:
+    """Every request of the tests goes to the stack, and so does what they do behind its back."""
+    for name, value in {
+        "AWS_ENDPOINT_URL": stack.aws_url,
+        "AWS_CA_BUNDLE": str(stack.trust),
+        "SSL_CERT_FILE": str(stack.trust),
+        "PIERIA_HUB_TABLE": stack.outputs["HubTable"],
+        "PIERIA_COUNTER_TABLE": stack.outputs["CounterTable"],
+        "PIERIA_BUCKET": stack.outputs["Bucket"],
+    }.items():
+        configured.setenv(name, value)
+    for name in NAMES:
+        configured.setitem(NAMES, name, stack.outputs[name])
+
+    def over_http(function: str, event: dict[str, Any]) -> Answer:
+        request = event["requestContext"]["http"]
+        path = "/$default/health" if function == "health" else request["path"]
+        headers = {name: value for name, value in event["headers"].items() if name not in ("host", "content-length")}
+        url = f"{path}?{event['rawQueryString']}" if event["rawQueryString"] else path
+        reply = hub.request(request["method"], url, content=base64.b64decode(event["body"]), headers=headers)
+        return Answer(reply.status_code, dict(reply.headers), reply.content)
+
+    configured.setattr(builders, "invoke", over_http)
+    yield
+
+
+@pytest.mark.parametrize(
+    "story", [story for story in stories.STORIES if story not in ELSEWHERE], ids=lambda s: s.__name__
+)
+@pytest.mark.usefixtures("deployed")
+def test_a_story_goes_as_it_does_in_the_suite(story: Any, owner: str) -> None:
+    story(f"told-{owner}", lambda function: None)

@@ -1,0 +1,130 @@
+"""`pieria key`: the signing keys of an account's hub, rotated under its feet."""
+
+import json
+import os
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import boto3
+import pytest
+from typer.testing import CliRunner
+
+from infra.cli import app, aws
+from shared import auth
+from tests.infra.test_cli import done, me, pieria, refused, states, told
+
+
+@pytest.fixture
+def name(configured: pytest.MonkeyPatch) -> Iterator[str]:
+    """The parameter that the environment names. It is not there."""
+    name = f"/pieria/{uuid.uuid4()}"
+    configured.delenv("PIERIA_SIGNING_KEYS")
+    configured.setenv("PIERIA_SIGNING_KEYS_PARAMETER", name)
+    yield name
+
+
+def stored(name: str) -> Any:
+    client: Any = boto3.client("ssm")
+    try:
+        return client.get_parameter(Name=name, WithDecryption=True)["Parameter"]
+    finally:
+        client.close()
+
+
+def store(name: str, value: str) -> None:
+    client: Any = boto3.client("ssm")
+    client.put_parameter(Name=name, Value=value, Type="SecureString", Overwrite=True)
+    client.close()
+
+
+def test_keys_are_made_rotated_and_retired(name: str, owner: str) -> None:
+    first = done("key", "rotate")["key_id"]
+    assert stored(name)["Type"] == "SecureString"
+    token = done("token", "issue", "--owner", owner)["token"]
+    assert me(token).status == 200 and auth.key_id(f"Bearer {token}") == first
+    second = done("key", "rotate")["key_id"]
+    keys = done("key", "list")
+    assert keys["parameter"] == name
+    assert keys["keys"] == [{"key_id": first, "signs": False}, {"key_id": second, "signs": True}]
+    newer = done("token", "issue", "--owner", owner)["token"]
+    assert auth.key_id(f"Bearer {newer}") == second
+    assert "verifies" in told("key", "list") and first in told("key", "list")
+    assert done("key", "retire", first, "--yes") == {"parameter": name, "retired": first}
+    assert [key["key_id"] for key in done("key", "list")["keys"]] == [second]
+
+
+def test_no_command_shows_a_secret(name: str) -> None:
+    outputs = [pieria("key", "rotate"), pieria("key", "rotate", "--json"), pieria("key", "list")]
+    outputs += [pieria("key", "list", "--json"), pieria("doctor"), pieria("doctor", "--json")]
+    first = done("key", "list")["keys"][0]["key_id"]
+    known = json.loads(stored(name)["Value"])
+    outputs.append(pieria("key", "retire", first, "--yes"))
+    assert len(known) == 2 and all(len(secret) == 64 for secret in known.values())
+    for output in outputs:
+        assert output.status == 0, output.err
+        assert not any(secret[:8] in output.out + output.err for secret in known.values())
+
+
+def test_another_parameter_can_be_named(name: str) -> None:
+    other = f"{name}-other"
+    done("key", "rotate", "--parameter", other)
+    assert "there is no parameter" in refused("key", "list")
+    assert len(done("key", "list", "--parameter", other)["keys"]) == 1
+
+
+def test_the_key_that_signs_and_one_that_is_not_there_are_not_retired(name: str) -> None:
+    only = done("key", "rotate")["key_id"]
+    before = stored(name)["Value"]
+    assert "`pieria key rotate`" in refused("key", "retire", only, "--yes")
+    assert "there is no key none" in refused("key", "retire", "none", "--yes")
+    assert pieria("key", "retire", only, "--json").err.startswith("pieria: nothing was retired")
+    ended = CliRunner().invoke(app, ["key", "retire", only], input="n\n")
+    assert ended.exit_code == 2 and "nothing was retired" in ended.stderr
+    assert stored(name)["Value"] == before
+
+
+@pytest.mark.parametrize("value", ["none", '{"k": "hunter2-hunter2"}'])
+def test_a_parameter_that_holds_something_else_is_left_alone(name: str, value: str) -> None:
+    store(name, value)
+    for command in (["list"], ["rotate"], ["retire", "k", "--yes"]):
+        line = refused("key", *command)
+        assert "not a JSON object" in line and "hunter2" not in line
+    assert stored(name)["Value"] == value
+    assert states()[aws.KEYS] == "failed"
+
+
+def test_two_who_rotate_at_once_are_told(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What SSM offers: no condition, but the number of the version that a write became."""
+    done("key", "rotate")
+    from infra.cli import key
+
+    read = key._read
+    value = stored(name)["Value"]
+
+    def read_and_wait(parameter: str) -> Any:
+        kept = read(parameter)
+        store(parameter, value)  # the other one, in between
+        return kept
+
+    monkeypatch.setattr(key, "_read", read_and_wait)
+    assert "somebody else changed" in pieria("key", "rotate").err
+
+
+def test_a_hub_without_its_parameter_says_how_to_make_it(name: str, owner: str) -> None:
+    assert states()[aws.KEYS] == "failed"
+    line = refused("token", "issue", "--owner", owner)
+    assert f"there is no parameter {name} here: make it: `pieria key rotate`" in line
+    done("key", "rotate")
+    assert states()[aws.KEYS] == "ok"
+    assert f"in the parameter {name}" in told("doctor")
+
+
+def test_without_credentials_it_says_so(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(variable)
+    for variable in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):
+        monkeypatch.setenv(variable, os.devnull)
+    assert "log in anew" in refused("key", "list")
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
+    assert "AWS_REGION" in refused("key", "rotate")

@@ -1,0 +1,149 @@
+"""What a function asks of AWS, as the permissions that it takes: seen where every client of botocore passes.
+
+Every function has a loop of its own, and so clients, keys and memory of its own, as its containers have. A presigned
+URL is no call, but carries the permission of whoever signed it, so its signing counts as one.
+"""
+
+import asyncio
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+import pytest
+from aiobotocore.client import AioBaseClient
+from aiobotocore.signers import AioRequestSigner
+from botocore.exceptions import ClientError
+from fastapi.routing import APIRoute
+
+from shared import http, stores
+from tests import builders
+from tests.builders import Answer
+from tests.conftest import NAMES
+
+ROW_WRITES = {"Put": "PutItem", "Update": "UpdateItem", "Delete": "DeleteItem", "ConditionCheck": "ConditionCheckItem"}
+TABLES = {NAMES["HubTable"]: "hub", NAMES["CounterTable"]: "counters"}
+
+
+class Use(NamedTuple):
+    """One permission that was needed: (`dynamodb:PutItem`, `hub`, the partition) or (`s3:PutObject`, the key)."""
+
+    action: str
+    place: str
+    """A table, a parameter, `bucket`, or the key of an object, which has a slash."""
+    partition: str = ""
+
+
+class Recorder:
+    """What each function used, by its module, and which routes were, while `watching`."""
+
+    def __init__(self) -> None:
+        self.uses: dict[str, set[Use]] = defaultdict(set)
+        self.routes: set[tuple[str, str]] = set()
+        self.function = ""
+        self._loops: dict[str, asyncio.AbstractEventLoop] = {}
+
+    def fresh(self, function: str) -> None:
+        """From now on, a function's container has just been started."""
+        if loop := self._loops.pop(function, None):
+            loop.run_until_complete(stores.close())
+            loop.close()
+
+    @contextmanager
+    def watching(self) -> Iterator["Recorder"]:
+        """Watch every function that is called through `builders`."""
+        client: Any = AioBaseClient
+        original, presign = client._make_api_call, AioRequestSigner.generate_presigned_url
+        recorder, invoke, send = self, builders.invoke, APIRoute.handle
+
+        async def handle(route: APIRoute, scope: Any, *rest: Any) -> None:
+            self.routes.add((scope["method"], route.path))
+            await send(route, scope, *rest)
+
+        async def make_api_call(self: Any, operation: str, parameters: Any) -> Any:
+            recorder._note(operation, parameters)
+            try:
+                return await original(self, operation, parameters)
+            except ClientError as error:
+                if operation in ("GetObject", "CopyObject") and error.response["Error"]["Code"] == "NoSuchKey":
+                    # To whoever may not list the bucket, S3 says 403 of a key that is not there.
+                    recorder.use("s3:ListBucket", "bucket")
+                raise
+
+        async def generate_presigned_url(self: Any, request_dict: Any, operation_name: str, **more: Any) -> str:
+            url: str = await presign(self, request_dict=request_dict, operation_name=operation_name, **more)
+            recorder.use(f"s3:{operation_name}", urlsplit(url).path.split("/", 2)[2])
+            return url
+
+        def invoked(function: str, event: dict[str, Any]) -> Answer:
+            http._use_own_loop()
+            usual = http._thread.loop
+            if function not in self._loops:
+                self._loops[function] = asyncio.new_event_loop()
+            self.function, http._thread.loop = function, self._loops[function]
+            try:
+                return invoke(function, event)
+            finally:
+                self.function, http._thread.loop = "", usual
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(AioBaseClient, "_make_api_call", make_api_call)
+            patch.setattr(AioRequestSigner, "generate_presigned_url", generate_presigned_url)
+            patch.setattr(builders, "invoke", invoked)
+            patch.setattr(APIRoute, "handle", handle)
+            try:
+                yield self
+            finally:
+                for function in list(self._loops):
+                    self.fresh(function)
+
+    def use(self, action: str, place: str, partition: str = "") -> None:
+        """The function that is being called needed this."""
+        if self.function:
+            self.uses[self.function].add(Use(action, place, partition))
+
+    def _note(self, operation: str, asked: Mapping[str, Any]) -> None:
+        match operation:
+            case "GetItem" | "UpdateItem" | "DeleteItem":
+                self.use(f"dynamodb:{operation}", TABLES[asked["TableName"]], asked["Key"]["pk"]["S"])
+            case "PutItem":
+                self.use(f"dynamodb:{operation}", TABLES[asked["TableName"]], asked["Item"]["pk"]["S"])
+            case "Query":
+                pk = asked["ExpressionAttributeValues"][":pk"]["S"]
+                self.use(f"dynamodb:{operation}", TABLES[asked["TableName"]], pk)
+            case "BatchGetItem":
+                for table, request in asked["RequestItems"].items():
+                    for key in request["Keys"]:
+                        self.use(f"dynamodb:{operation}", TABLES[table], key["pk"]["S"])
+            case "BatchWriteItem":
+                for table, writes in asked["RequestItems"].items():
+                    for write in writes:
+                        self.use(f"dynamodb:{operation}", TABLES[table], write["PutRequest"]["Item"]["pk"]["S"])
+            case "TransactWriteItems":
+                # A transaction has no permission of its own: it takes those of its parts.
+                for part in asked["TransactItems"]:
+                    [(kind, write)] = part.items()
+                    key = write.get("Key") or write["Item"]
+                    self.use(f"dynamodb:{ROW_WRITES[kind]}", TABLES[write["TableName"]], key["pk"]["S"])
+            case "GetObject":
+                version = "Version" if asked.get("VersionId") else ""
+                self.use(f"s3:GetObject{version}", asked["Key"])
+            case "PutObject":
+                self.use("s3:PutObject", asked["Key"])
+            case "CopyObject":
+                source = asked["CopySource"]
+                version = "Version" if source.get("VersionId") else ""
+                self.use(f"s3:GetObject{version}", source["Key"])
+                self.use("s3:PutObject", asked["Key"])
+            case "GetParameter":
+                self.use("ssm:GetParameter", asked["Name"])
+            case _:
+                raise NotImplementedError(f"{operation} is called by {self.function or 'nobody'}: say what it takes")
+
+
+def matches(pattern: str, text: str) -> bool:
+    """Whether IAM's StringLike, or a resource's pattern, fits: `*` is any text, `?` one character."""
+    parts = (".*" if part == "*" else "." if part == "?" else re.escape(part) for part in re.split(r"([*?])", pattern))
+    return re.fullmatch("".join(parts), text, re.DOTALL) is not None

@@ -1,0 +1,332 @@
+"""Every route of the hub, used in all the ways that make it ask something else of AWS, what fails included."""
+
+import json
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import boto3
+import httpx
+from aiobotocore.client import AioBaseClient
+
+from shared import ids
+from tests import builders
+from tests.builders import Record, blob, call, chain, commit, fetch, graph, heads, push, snapshot
+from tests.conftest import NAMES
+from tests.functions import api
+from tests.shared.actions import upkeep
+
+Fresh = Callable[[str], None]
+"""Starts a function's container anew: what a warm one remembers would hide what it once had to ask."""
+
+MIB = 1024 * 1024
+MANY = 1700
+"""Ids, above which an index is read partition by partition."""
+
+
+def ok(answer: builders.Answer, *statuses: int) -> builders.Answer:
+    """An answer that has this status, or is good."""
+    assert answer.status in (statuses or (200, 201, 204)), (answer.status, answer.body)
+    return answer
+
+
+def wire(function: str, method: str, path: str, owner: str, message: Any = None, query: str = "") -> builders.Answer:
+    """A request of the stock client that has no builder of its own, by the owner."""
+    headers = {"authorization": f"Bearer {builders.token(owner)}", "content-type": "application/json"}
+    body = json.dumps(message).encode() if message is not None else b""
+    return builders.invoke(function, builders.event(method, path, body, headers, query=query))
+
+
+def on_files(message: str, files: dict[str, bytes], *parents: str, send: bool = True) -> Record:
+    """A push of one commit on a snapshot of these files, which come along or not."""
+    record = snapshot({name: ids.object_id(content) for name, content in files.items()})
+    return {
+        "commits": [commit(message, parents, record["snapshot_id"])],
+        "snapshots": [record],
+        "objects": [blob(content) for content in files.values()] if send else [],
+    }
+
+
+def head(bundle: Record) -> str:
+    """The id of the last commit of a push."""
+    return str(bundle["commits"][-1]["commit_id"])
+
+
+def lose_bytes(owner: str) -> None:
+    """Everything that a repository has in the bucket is gone."""
+    kept = upkeep.Bytes(upkeep.repo(owner).repo_id)
+    for key in kept.keys():
+        kept.remove(key)
+
+
+@contextmanager
+def somebody_faster(owner: str, slug: str) -> Iterator[None]:
+    """A cloud in which another request creates this repository just before the next one does."""
+    client: Any = AioBaseClient
+    original = client._make_api_call
+    row = {"pk": {"S": f"OWNER#{owner}"}, "sk": {"S": f"REPO#{slug}"}}
+    repo_id = str(uuid.uuid4())
+    values = {"owner": owner, "slug": slug, "repo_id": repo_id, "visibility": "public", "domain": "code"}
+    values |= {"default_branch": "main", "description": "", "roster": repo_id, "revision": "1"}
+
+    async def make_api_call(self: Any, operation: str, parameters: Any) -> Any:
+        if operation == "UpdateItem" and parameters["Key"] == row:
+            client._make_api_call = original
+            numbers = {"created_at": {"N": "1"}, "deleted_at": {"N": "0"}}
+            dynamodb = boto3.client("dynamodb")
+            dynamodb.put_item(
+                TableName=NAMES["HubTable"], Item=row | numbers | {name: {"S": text} for name, text in values.items()}
+            )
+            dynamodb.close()
+        return await original(self, operation, parameters)
+
+    client._make_api_call = make_api_call
+    try:
+        yield
+    finally:
+        client._make_api_call = original
+
+
+# ── Pushing ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def a_push_of_little_and_one_of_much(owner: str, fresh: Fresh) -> None:
+    history = chain(12, files=True, salt=owner)
+    ok(push(owner, "song", history.bundle([1])))
+    ok(push(owner, "song", history.bundle(range(2, 13))))
+    ok(push(owner, "song", history.bundle([12]), branch="takes/one"), 200)
+    large = on_files("large", {"a.wav": b"a" * (MIB + 1), "b.txt": b"b"}, history[12])
+    ok(push(owner, "song", large))
+    fresh("push")
+    wide = {f"{n}.txt": f"{n} {owner}".encode() for n in range(40)}
+    first = on_files("wide", wide, head(large))
+    ok(push(owner, "song", first))
+    fresh("push")
+    second = on_files("wider", wide | {"new.txt": owner.encode()}, head(first), send=False)
+    second["objects"] = [blob(owner.encode())]
+    ok(push(owner, "song", second))
+
+
+def a_push_that_comes_too_late_and_one_that_forces(owner: str, fresh: Fresh) -> None:
+    history = graph("1; 2:1; 3:2; 4:1", salt=owner)
+    ok(push(owner, "song", history.bundle([1, 2, 3])))
+    ok(push(owner, "song", history.bundle([4])), 409)
+    ok(push(owner, "song", history.bundle([4]), force=True))
+    ok(push(owner, "song", history.bundle([1, 2, 3]), force=True))
+
+
+def a_push_of_an_upload(owner: str, fresh: Fresh) -> None:
+    content = owner.encode() * 10_000
+    bundle = on_files("uploaded", {"a.wav": content}, send=False)
+    answer = ok(call("presign", owner, "song", {"object_ids": [ids.object_id(content)], "direction": "put"}, by=owner))
+    ok(push(owner, "song", bundle), 422)
+    [url] = answer.value["presigned"].values()
+    assert httpx.put(url, content=content).status_code == 200
+    ok(push(owner, "song", bundle))
+
+
+def a_push_to_a_damaged_repository(owner: str, fresh: Fresh) -> None:
+    wide = {f"{n}.txt": f"{n} {owner}".encode() for n in range(40)}
+    first = on_files("wide", wide)
+    ok(push(owner, "song", first))
+    lose_bytes(owner)
+    fresh("push")
+    ok(push(owner, "song", on_files("wider", wide | {"new.txt": b"new"}, head(first), send=False)), 500)
+
+
+def first_writes_that_find_a_repository(owner: str, fresh: Fresh) -> None:
+    digest = ids.object_id(b"any")
+    for slug, write in {
+        "a": lambda: push(owner, "a", chain(1, salt=owner).bundle()),
+        "b": lambda: call("push_objects", owner, "b", {"objects": [blob(b"any")]}, by=owner),
+        "c": lambda: call("presign", owner, "c", {"object_ids": [digest], "direction": "put"}, by=owner),
+    }.items():
+        with somebody_faster(owner, slug):
+            ok(write())
+
+
+def objects_ahead_of_a_push(owner: str, fresh: Fresh) -> None:
+    objects = [blob(f"{n} {owner}".encode()) for n in range(30)] + [blob(b"l" * (MIB + 1))]
+    ok(call("push_objects", owner, "song", {"objects": objects}, by=owner))
+    ok(call("push_objects", owner, "song", {"objects": objects}, by=owner))
+    ok(call("push_objects", owner, "song", {"objects": [{"object_id": "0" * 64, "content": b""}]}, by=owner), 422)
+    some = [ids.object_id(str(n).encode()) for n in range(MANY)]
+    ok(call("filter_objects", owner, "song", {"object_ids": some[:10]}, by=owner))
+    ok(call("filter_objects", owner, "song", {"object_ids": some}, by=owner))
+
+
+# ── Reading ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def a_song(owner: str) -> builders.History:
+    history = graph("1; 2:1; 3:1; 4:2,3", salt=owner)
+    ok(push(owner, "song", history.bundle()))
+    ok(push(owner, "song", history.bundle([3]), branch="takes/one"))
+    return history
+
+
+def a_clone_and_a_pull(owner: str, fresh: Fresh) -> None:
+    history = a_song(owner)
+    assert heads(owner, "song", by=owner)["main"] == history[4]
+    ok(fetch(owner, "song", [history[4]], by=owner))
+    ok(fetch(owner, "song", [history[4]], [history[2]], by=owner))
+    ok(fetch(owner, "song", [history[4]], [ids.object_id(str(n).encode()) for n in range(300)], by=owner))
+    ok(fetch(owner, "song", ["0" * 64], by=owner), 404)
+    for have in ([], [history[2]]):
+        ok(call("negotiate", owner, "song", {"want": [history[4]], "have": have}, by=owner))
+    large = on_files("large", {"a.wav": b"a" * (MIB + 1)}, history[4])
+    large["commits"][0]["structured_delta"] = {"padding": [str(uuid.uuid4()) for _ in range(400)]}
+    ok(push(owner, "song", large))
+    ok(fetch(owner, "song", [head(large)], [history[4]], by=owner))
+    lose_bytes(owner)
+    ok(fetch(owner, "song", [head(large)], [history[4]], by=owner), 500)
+
+
+def files_and_objects(owner: str, fresh: Fresh) -> None:
+    history = a_song(owner)
+    object_id = next(iter(history.objects))
+    large = b"a" * (5 * MIB)
+    ok(push(owner, "song", on_files("large", {"a.wav": large}, history[4])))
+    repo_id = call("refs", owner, "song", by=owner).value["repo_id"]
+    for wanted, statuses in {object_id: (200,), ids.object_id(large): (307,), "0" * 64: (404,)}.items():
+        ok(wire("objects", "GET", f"/{owner}/song/objects/{wanted}", owner), *statuses)
+        ok(wire("objects", "GET", f"/o/{wanted}", owner, query=f"repo_id={repo_id}"), *statuses)
+    ok(wire("objects", "GET", f"/o/{object_id}", owner, query="repo_id=none"), 404)
+    for path, statuses in {
+        "main/a.wav": (307,),
+        "takes/one/1.txt": (200,),
+        f"{history[1]}/1.txt": (200,),
+        "main/none": (404,),
+        "none/1.txt": (404,),
+    }.items():
+        ok(wire("raw", "GET", f"/{owner}/song/raw/{path}", owner), *statuses)
+    lose_bytes(owner)
+    ok(wire("objects", "GET", f"/{owner}/song/objects/{object_id}", owner), 500)
+    ok(wire("raw", "GET", f"/{owner}/song/raw/takes/one/1.txt", owner), 500)
+
+
+def history_for_people(owner: str, fresh: Fresh) -> None:
+    history = a_song(owner)
+    ok(wire("refs", "GET", f"/{owner}/song/refs", owner))
+    at = f"/repos/{owner}/song"
+    for path, query, statuses in (
+        ("/commits", "", (200,)),
+        ("/commits", "ref=takes/one&limit=1", (200,)),
+        ("/commits", "ref=none", (404,)),
+        (f"/commits/{history[4]}", "", (200,)),
+        (f"/commits/{'0' * 64}", "", (404,)),
+        (f"/commits/{history[4]}/files", "", (200,)),
+        ("/compare", f"base={history[1]}&head=main", (200,)),
+    ):
+        ok(api.call("commits", "GET", f"{at}{path}", by=owner, query=query), *statuses)
+    lose_bytes(owner)
+    ok(api.call("commits", "GET", f"{at}/commits/{history[4]}/files", by=owner), 500)
+
+
+# ── Releases, tags, branches ────────────────────────────────────────────────────────────────────────────────
+
+
+def releases_come_and_go(owner: str, fresh: Fresh) -> None:
+    history = a_song(owner)
+    release: Record = {"tag": "v1/final", "release_id": str(uuid.uuid4()), "commit_id": history[4], "channel": "stable"}
+    release |= {"title": "one", "created_at": "2026-01-01T00:00:00+00:00", "is_draft": False}
+    path = f"/{owner}/song/releases"
+    ok(wire("releases", "POST", path, owner, release))
+    ok(wire("releases", "POST", path, owner, release))
+    ok(wire("releases", "POST", path, owner, release | {"release_id": str(uuid.uuid4())}), 409)
+    ok(wire("releases", "POST", path, owner, release | {"tag": "v2", "commit_id": "0" * 64}), 422)
+    ok(wire("releases", "GET", path, owner))
+    ok(wire("releases", "DELETE", f"{path}/v1/final", owner))
+    ok(wire("releases", "DELETE", f"{path}/v1/final", owner), 404)
+
+
+def tags_come_and_go(owner: str, fresh: Fresh) -> None:
+    history = a_song(owner)
+    tags = [{"tag_id": f"tag-{n}", "commit_id": history[1], "tag": "emotion:joy"} for n in range(20)]
+    path = f"/{owner}/song/tags"
+    for some in (tags[:2], tags, tags):
+        ok(wire("tags", "POST", path, owner, {"tags": some}))
+    ok(wire("tags", "POST", path, owner, {"tags": [tags[0] | {"tag": "other"}]}), 409)
+    ok(wire("tags", "GET", path, owner, query="label=emotion:joy"))
+    ok(wire("tags", "DELETE", f"{path}/tag-1", owner))
+    ok(wire("tags", "DELETE", f"{path}/tag-1", owner), 404)
+
+
+def branches_come_and_go(owner: str, fresh: Fresh) -> None:
+    history = a_song(owner)
+    at = f"/repos/{owner}/song"
+    ok(api.call("branches", "GET", f"{at}/branches", by=owner))
+    ok(api.call("branches", "DELETE", f"{at}/branches", by=owner, query="branch=takes/one"))
+    ok(api.call("branches", "DELETE", f"{at}/branches", by=owner, query="branch=takes/one"), 404)
+    ok(api.call("branches", "GET", f"{at}/moves", by=owner, query="branch=takes/one"))
+    ok(api.call("branches", "POST", f"{at}/restore", {"branch": "takes/one"}, by=owner))
+    ok(push(owner, "song", on_files("next", {"a.txt": b"a"}, history[4])))
+    ok(api.call("branches", "POST", f"{at}/restore", {"branch": "main"}, by=owner))
+    ok(api.call("branches", "POST", f"{at}/restore", {"branch": "none"}, by=owner), 404)
+
+
+# ── The API ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def repositories_come_and_go(owner: str, fresh: Fresh) -> None:
+    api.create(owner, "song", visibility="private")
+    api.create(owner, "other")
+    ok(api.call("repos", "POST", "/repos", {"slug": "song"}, by=owner), 409)
+    api.give(owner, "song", f"{owner}-bob", "read")
+    for by in (owner, f"{owner}-bob", None):
+        ok(api.call("repos", "GET", f"/users/{owner}/repos", by=by))
+    ok(api.get(owner, "song", by=owner))
+    ok(api.get(owner, "none", by=owner), 404)
+    ok(api.call("repos", "PATCH", f"/repos/{owner}/song", {"default_branch": "dev"}, by=owner))
+    ok(api.call("repos", "PATCH", f"/repos/{owner}/song", {"visibility": "public"}, by=owner))
+    for _ in range(2):
+        ok(api.call("repos", "POST", f"/repos/{owner}/song/rename", {"slug": "hymn"}, by=owner))
+    ok(api.call("repos", "POST", f"/repos/{owner}/hymn/rename", {"slug": "other"}, by=owner), 409)
+    ok(api.call("repos", "DELETE", f"/repos/{owner}/hymn", by=owner))
+    ok(api.call("repos", "DELETE", f"/repos/{owner}/hymn", by=owner), 404)
+    api.create(owner, "hymn")
+
+
+def members_come_and_go(owner: str, fresh: Fresh) -> None:
+    api.create(owner, "song")
+    bob = f"{owner}-bob"
+    for role in ("read", "write"):
+        ok(api.give(owner, "song", bob, role))
+    ok(api.call("members", "GET", f"/repos/{owner}/song/members", by=owner))
+    ok(api.call("members", "DELETE", f"/repos/{owner}/song/members/{bob}", by=owner))
+    ok(api.call("members", "PUT", f"/repos/{owner}/none/members/{bob}", {"role": "read"}, by=owner), 404)
+
+
+def tokens_come_and_go(owner: str, fresh: Fresh) -> None:
+    answer = ok(api.call("tokens", "POST", "/tokens", {"scope": "read"}, by=owner))
+    ok(api.call("tokens", "GET", "/tokens", by=owner))
+    ok(api.call("tokens", "GET", "/me", token=answer.value["token"]))
+    ok(api.call("tokens", "DELETE", f"/tokens/{answer.value['token_id']}", by=owner))
+    ok(api.call("tokens", "GET", "/me", token=answer.value["token"]), 401)
+
+
+def what_asks_nothing(owner: str, fresh: Fresh) -> None:
+    ok(builders.invoke("health", builders.event("GET", "/health")))
+    ok(api.call("openapi", "GET", "/openapi.json"))
+
+
+STORIES: list[Callable[[str, Fresh], None]] = [
+    a_push_of_little_and_one_of_much,
+    a_push_that_comes_too_late_and_one_that_forces,
+    a_push_of_an_upload,
+    a_push_to_a_damaged_repository,
+    first_writes_that_find_a_repository,
+    objects_ahead_of_a_push,
+    a_clone_and_a_pull,
+    files_and_objects,
+    history_for_people,
+    releases_come_and_go,
+    tags_come_and_go,
+    branches_come_and_go,
+    repositories_come_and_go,
+    members_come_and_go,
+    tokens_come_and_go,
+    what_asks_nothing,
+]
+"""Each with an owner of its own."""

@@ -1,0 +1,225 @@
+"""Least privilege, action by action: what each function's policy grants is what its code was seen to need.
+
+`stories` uses every route in all its ways, `recorder` notes what that takes, and both are compared both ways.
+"""
+
+import json
+import time
+import uuid
+
+import boto3
+import pytest
+from fastapi.routing import APIRoute
+
+from shared import auth, settings
+from shared.metadata import keys
+from shared.model import Identity, Role
+from shared.objects.bucket import Bucket
+from tests import builders
+from tests.template import recorder
+from tests.template.expansion import (
+    PARAMETER,
+    PLACES,
+    STREAM,
+    Grant,
+    expanded,
+    functions,
+    grants,
+    of_type,
+    router,
+)
+from tests.template.recorder import Recorder, Use, matches
+from tests.template.stories import STORIES
+
+SIGNING_KEYS = {"only": "k" * 40}
+
+IDLE = {"health", "openapi"}
+"""Functions that ask no store."""
+READERS = {"refs", "negotiate", "fetch", "filter_objects", "objects", "raw", "commits"} | IDLE
+DELETERS = {"branches", "members", "releases", "tags"}
+"""Functions that may delete rows. A repository and a token are not: both are marked."""
+WRITES = {"dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:BatchWriteItem", "dynamodb:DeleteItem", "s3:PutObject"}
+
+each_function = pytest.mark.parametrize("module", sorted(functions()))
+
+
+def token(subject: str) -> str:
+    """A token that is signed with what the parameter holds."""
+    identity = Identity(subject, Role.ADMIN, str(uuid.uuid4()))
+    return auth.issue(SIGNING_KEYS, identity, lifetime_seconds=3600, now=int(time.time()))
+
+
+def listen() -> Recorder:
+    """What each function was asked and needed while every story was told, in an environment like the template's."""
+    parameter = PLACES[json.dumps({"Fn::Sub": PARAMETER})]
+    ssm = boto3.client("ssm")
+    ssm.put_parameter(Name=parameter, Value=json.dumps(SIGNING_KEYS), Type="SecureString", Overwrite=True)
+    ssm.close()
+    watched = Recorder()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("PIERIA_SIGNING_KEYS")
+        patch.setenv("PIERIA_SIGNING_KEYS_PARAMETER", parameter)
+        for limit in ("PUSH", "FETCH", "READ", "UPLOAD"):
+            patch.setenv(f"PIERIA_LIMIT_{limit}", "100000")
+        patch.setattr(builders, "token", token)
+        patch.setattr(Bucket, "is_aws", property(lambda bucket: True))
+        settings.load.cache_clear()
+        with watched.watching():
+            for number, story in enumerate(STORIES):
+                story(f"storyteller{number}", watched.fresh)
+    settings.load.cache_clear()
+    return watched
+
+
+# ── Both ways ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_what_is_granted_is_what_is_used() -> None:
+    told = listen()
+    assert told.routes == {
+        (method, route.path)
+        for module in functions()
+        for route in router(module).routes
+        if isinstance(route, APIRoute)
+        for method in route.methods or ()
+    }, "the stories use every route"
+    for module, name in functions().items():
+        uses, allowed = told.uses.get(module, set()), grants(name)
+        refused = {use for use in uses if not any(grant.covers(use) for grant in allowed)}
+        idle = {grant for grant in allowed if not any(grant.covers(use) for use in uses)}
+        assert not refused, f"{module} needs what it is not granted"
+        assert not idle, f"{module} is granted what it does not need"
+
+
+def test_the_function_that_streams_may_do_what_the_one_that_does_not_may() -> None:
+    assert grants(STREAM) == grants("FetchFunction")
+
+
+def test_the_boundary_is_what_is_granted_to_any_and_their_own_logs() -> None:
+    [boundary] = of_type(expanded(), "AWS::IAM::ManagedPolicy").values()
+    *statements, logs = boundary["PolicyDocument"]["Statement"]
+    granted = {(g.action, g.place) for name in [*functions().values(), STREAM] for g in grants(name)}
+    allowed = {
+        (action, PLACES[json.dumps(place)])
+        for statement in statements
+        for action in statement["Action"]
+        for place in (statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]])
+    }
+    assert granted <= allowed
+    assert {action for action, _ in allowed} == {action for action, _ in granted}
+    assert logs["Action"] == ["logs:CreateLogStream", "logs:PutLogEvents"]
+    assert logs["Resource"]["Fn::Sub"].endswith(":log-group:${AWS::StackName}-*")
+    assert all(statement["Effect"] == "Allow" and "Condition" not in statement for statement in [*statements, logs])
+
+
+@pytest.mark.parametrize("function", [*sorted(functions().values()), STREAM])
+def test_a_role_has_nothing_from_elsewhere_but_leave_to_log_within_the_boundary(function: str) -> None:
+    role = expanded()["Resources"][f"{function}Role"]["Properties"]
+    assert [arn.rpartition("/")[2] for arn in role["ManagedPolicyArns"]] == ["AWSLambdaBasicExecutionRole"]
+    assert role["PermissionsBoundary"] == {"Ref": "Boundary"}
+    log = expanded()["Resources"][function]["Properties"]["LoggingConfig"]["LogGroup"]["Ref"]
+    # CloudFormation names it after the stack, which the boundary counts on.
+    assert "LogGroupName" not in expanded()["Resources"][log]["Properties"]
+
+
+# ── What the comparison stands on ───────────────────────────────────────────────────────────────────────────
+
+REPO_ID = "0c5a7f8e-0000-4000-8000-00000000000f"
+ANY_REPO = "REPO#????????-????-????-????-????????????"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "yes", "no"),
+    [
+        ("*", ["", "a#b"], []),
+        ("OWNER#*", [keys.repo("me", "song")[0]], [keys.member("me", "song", "bob")[0], keys.token("me", "1")[0]]),
+        ("TOKENS#*", [keys.token("me", "1")[0], keys.tokens("me")], ["TOKEN#me", keys.owner("me")]),
+        (
+            ANY_REPO,
+            [keys.refs(REPO_ID), keys.name(REPO_ID)[0]],
+            [keys.tags(REPO_ID), keys.moves(REPO_ID), keys.upkeep(REPO_ID), keys.lane(REPO_ID, "main"), "REPO#"],
+        ),
+        (f"{ANY_REPO}#TAGS", [keys.tags(REPO_ID)], [keys.lane(REPO_ID, "x#TAGS"), keys.releases(REPO_ID)]),
+        (f"{ANY_REPO}#C?", [f"REPO#{REPO_ID}#C0"], [keys.upkeep(REPO_ID), f"REPO#{REPO_ID}#O0"]),
+        ("a.c", ["a.c"], ["abc", "a.cd"]),
+    ],
+)
+def test_a_pattern_is_read_as_iam_reads_it(pattern: str, yes: list[str], no: list[str]) -> None:
+    assert [text for text in yes if not matches(pattern, text)] == []
+    assert [text for text in no if matches(pattern, text)] == []
+
+
+def test_a_grant_covers_no_other_action_place_or_partition() -> None:
+    grant = Grant("dynamodb:PutItem", "hub", "HANDLE#*")
+    assert grant.covers(Use("dynamodb:PutItem", "hub", "HANDLE#me"))
+    assert not grant.covers(Use("dynamodb:UpdateItem", "hub", "HANDLE#me"))
+    assert not grant.covers(Use("dynamodb:PutItem", "counters", "HANDLE#me"))
+    assert not grant.covers(Use("dynamodb:PutItem", "hub", "OWNER#me"))
+    assert not Grant("s3:PutObject", "uploads/*").covers(Use("s3:PutObject", "repos/uploads/x"))
+
+
+# ── Who may what ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("module", sorted(READERS))
+def test_a_reader_writes_nothing_but_its_count(module: str) -> None:
+    written = {(grant.action, grant.place) for grant in grants(functions()[module]) if grant.action in WRITES}
+    assert written == (set() if module in IDLE else {("dynamodb:UpdateItem", "counters")})
+
+
+@pytest.mark.parametrize("module", sorted(IDLE))
+def test_what_touches_nothing_may_do_nothing(module: str) -> None:
+    assert grants(functions()[module]) == set()
+
+
+def test_every_write_to_the_hub_says_to_which_partitions() -> None:
+    for module, name in functions().items():
+        loose = [g for g in grants(name) if g.action in WRITES and g.place == "hub" and g.partitions.startswith("*")]
+        assert loose == [], module
+
+
+@pytest.mark.parametrize(
+    ("partition", "writers"),
+    [
+        (keys.token("me", "1")[0], {"tokens"}),
+        (keys.member("me", "song", "bob")[0], {"members", "repos"}),
+        (keys.releases(REPO_ID), {"releases"}),
+        (keys.tags(REPO_ID), {"tags"}),
+        (keys.lane(REPO_ID, "main"), {"push"}),
+        (keys.refs(REPO_ID), {"branches", "presign", "push", "push_objects", "repos"}),
+        (keys.upkeep(REPO_ID), set()),
+        (keys.deleted(REPO_ID)[0], {"repos"}),
+    ],
+)
+def test_few_may_write_to_a_partition(partition: str, writers: set[str]) -> None:
+    found = {
+        module
+        for module, name in functions().items()
+        for grant in grants(name)
+        if grant.action in WRITES and grant.place == "hub" and matches(grant.partitions, partition)
+    }
+    assert found == writers
+
+
+@each_function
+def test_few_delete_and_only_what_is_theirs(module: str) -> None:
+    deleting = {grant for grant in grants(functions()[module]) if "Delete" in grant.action}
+    assert {grant.action for grant in deleting} == ({"dynamodb:DeleteItem"} if module in DELETERS else set())
+    for grant in deleting:
+        assert grant.partitions.startswith((ANY_REPO, "MEMBERS#")), "no repository's name, no token"
+
+
+def test_presign_reaches_only_the_quarantine_and_nobody_else_puts_there() -> None:
+    for module, name in functions().items():
+        puts = {grant.place for grant in grants(name) if grant.action == "s3:PutObject"}
+        assert puts == {"presign": {"uploads/*"}, "push": {"repos/*"}, "push_objects": {"repos/*"}}.get(module, set())
+    assert {grant.action for grant in grants("PresignFunction") if grant.action.startswith("s3:")} == {"s3:PutObject"}
+
+
+def test_tokens_reads_and_writes_nothing_else_of_the_hub() -> None:
+    assert {g.partitions for g in grants("TokensFunction") if g.place == "hub"} == {"TOKENS#*", "HANDLE#*"}
+
+
+def test_the_recorder_knows_no_operation_by_chance() -> None:
+    with pytest.raises(NotImplementedError, match="Scan is called by nobody"):
+        recorder.Recorder()._note("Scan", {})
