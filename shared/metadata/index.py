@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from shared.metadata import keys
 from shared.metadata.table import Row, Table
 from shared.model import Kind, Location, Place
-from shared.tasks import all_of
+from shared.tasks import all_of, pair
 
 MANY = len(keys.SHARDS) * 100
 """From this many ids on, sixteen queries are fewer calls than one batch of 100 after the other."""
@@ -59,18 +59,19 @@ class Index:
     ) -> Known:
         """What is known of these ids, in one step: the rest is not in the repository.
 
-        `even_condemned` is for reading: such a row may be in use, or was a moment ago. Never build on it.
+        `even_condemned` is for reading: such a row may be in use, or was a moment ago. Never build on it. An object's
+        row may then be older than its last change, since what it named lies there for long: that is half the price, and
+        a step more only for what was not there yet.
         """
-        asked = {Kind.COMMIT: commits, Kind.SNAPSHOT: snapshots, Kind.OBJECT: objects}
-        if sum(map(len, asked.values())) < MANY:
-            rows = await self.table.find([keys.by_id(repo_id, k, i) for k, ids in asked.items() for i in ids])
+        asked = {Kind.COMMIT: commits, Kind.SNAPSHOT: snapshots}
+        if even_condemned:
+            exact, found = await pair(
+                self._rows(repo_id, asked), self._rows(repo_id, {Kind.OBJECT: objects}, maybe_stale=True)
+            )
+            absent = set(objects) - {str(row["sk"]) for row in found}
+            rows = [*exact, *found, *await self._rows(repo_id, {Kind.OBJECT: absent})]
         else:
-            shards: dict[str, list[str]] = {}
-            for kind, ids in asked.items():
-                for item_id in ids:
-                    shards.setdefault(keys.index(repo_id, kind, keys.shard(item_id)), []).append(item_id)
-            parts = await all_of(self._partition(pk, ids) for pk, ids in shards.items())
-            rows = [row for part in parts for row in part]
+            rows = await self._rows(repo_id, {**asked, Kind.OBJECT: objects})
         known = Known({}, {}, {})
         for row in rows:
             item_id, kind = str(row["sk"]), keys.kind_of(str(row["pk"]))
@@ -81,6 +82,11 @@ class Index:
             else:
                 (known.objects if kind is Kind.OBJECT else known.snapshots)[item_id] = Location.parse(str(row["at"]))
         return known
+
+    async def seemed_known(self, repo_id: str, objects: Collection[str]) -> set[str]:
+        """Those of these objects that were known a moment ago, at half the price: for advice, not to build on."""
+        rows = await self._rows(repo_id, {Kind.OBJECT: objects}, maybe_stale=True)
+        return {str(row["sk"]) for row in rows if CONDEMNED not in row}
 
     async def put_locations(self, repo_id: str, locations: Mapping[tuple[Kind, str], Location]) -> None:
         """Say where bytes lie. They must be durable by now. What was condemned under these ids is new again."""
@@ -99,22 +105,40 @@ class Index:
         else:
             await self.table.put(rows)
 
-    async def _partition(self, pk: str, ids: Sequence[str]) -> list[Row]:
-        if len(ids) < MANY / len(keys.SHARDS):
-            return await self.table.find([(pk, item_id) for item_id in ids])
-        asked = set(ids)
-        return [row for row in await self._read_through(pk, ids) if row["sk"] in asked]
+    async def _rows(
+        self, repo_id: str, asked: Mapping[Kind, Collection[str]], *, maybe_stale: bool = False
+    ) -> list[Row]:
+        if sum(map(len, asked.values())) < MANY:
+            wanted = [keys.by_id(repo_id, kind, item_id) for kind, ids in asked.items() for item_id in ids]
+            return await self.table.find(wanted, maybe_stale=maybe_stale)
+        shards: dict[str, list[str]] = {}
+        for kind, ids in asked.items():
+            for item_id in ids:
+                shards.setdefault(keys.index(repo_id, kind, keys.shard(item_id)), []).append(item_id)
+        parts = await all_of(self._partition(pk, ids, maybe_stale) for pk, ids in shards.items())
+        return [row for part in parts for row in part]
 
-    async def _read_through(self, pk: str, item_ids: Iterable[str]) -> list[Row]:
+    async def _partition(self, pk: str, ids: Sequence[str], maybe_stale: bool) -> list[Row]:
+        if len(ids) < MANY / len(keys.SHARDS):
+            return await self.table.find([(pk, item_id) for item_id in ids], maybe_stale=maybe_stale)
+        asked = set(ids)
+        return [row for row in await self._read_through(pk, ids, maybe_stale) if row["sk"] in asked]
+
+    async def _read_through(self, pk: str, item_ids: Iterable[str], maybe_stale: bool) -> list[Row]:
         """The rows between the first and the last of many ids of one partition; by key where it is sparse."""
         ids = sorted(item_ids)
-        page = await self.table.query(pk, between=(ids[0], ids[-1]), limit=READ_AHEAD * len(ids))
-        rows = page.rows
-        while page.last and len(rows) < READ_AHEAD * len(ids):  # cut at 1 MB, not by the limit
+        rows: list[Row] = []
+        last: str | None = None
+        while len(rows) < READ_AHEAD * len(ids):  # a page may be cut at 1 MB, not by the limit
             page = await self.table.query(
-                pk, between=(ids[0], ids[-1]), limit=READ_AHEAD * len(ids) - len(rows), after=page.last
+                pk,
+                between=(ids[0], ids[-1]),
+                limit=READ_AHEAD * len(ids) - len(rows),
+                after=last,
+                maybe_stale=maybe_stale,
             )
             rows += page.rows
-        if page.last:
-            rows += await self.table.find([(pk, item_id) for item_id in ids if item_id > page.last])
-        return rows
+            if not (last := page.last):
+                return rows
+        by_key = [(pk, item_id) for item_id in ids if last is not None and item_id > last]
+        return rows + await self.table.find(by_key, maybe_stale=maybe_stale)

@@ -41,7 +41,9 @@ class Repos:
         """
         wanted = [keys.repo(owner, slug)]
         if identity:
-            wanted += [keys.member(owner, slug, identity.subject), keys.token(identity.subject, identity.token_id)]
+            wanted.append(keys.token(identity.subject, identity.token_id))
+            if identity.subject != owner:  # who needs no role: it is his
+                wanted.append(keys.member(owner, slug, identity.subject))
         rows: dict[keys.Key, Row] = {(str(row["pk"]), str(row["sk"])): row for row in await self.table.find(wanted)}
         if identity:
             refuse_revoked(rows.get(keys.token(identity.subject, identity.token_id), {}))

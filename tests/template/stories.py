@@ -23,6 +23,8 @@ Fresh = Callable[[str], None]
 MIB = 1024 * 1024
 MANY = 1700
 """Ids, above which an index is read partition by partition."""
+WIDE = 100
+"""Files, above which a push reads its parent's manifest."""
 
 
 def ok(answer: builders.Answer, *statuses: int) -> builders.Answer:
@@ -99,7 +101,7 @@ def a_push_of_little_and_one_of_much(owner: str, fresh: Fresh) -> None:
     large = on_files("large", {"a.wav": b"a" * (MIB + 1), "b.txt": b"b"}, history[12])
     ok(push(owner, "song", large))
     fresh("push")
-    wide = {f"{n}.txt": f"{n} {owner}".encode() for n in range(40)}
+    wide = {f"{n}.txt": f"{n} {owner}".encode() for n in range(WIDE)}
     first = on_files("wide", wide, head(large))
     ok(push(owner, "song", first))
     fresh("push")
@@ -127,7 +129,7 @@ def a_push_of_an_upload(owner: str, fresh: Fresh) -> None:
 
 
 def a_push_to_a_damaged_repository(owner: str, fresh: Fresh) -> None:
-    wide = {f"{n}.txt": f"{n} {owner}".encode() for n in range(40)}
+    wide = {f"{n}.txt": f"{n} {owner}".encode() for n in range(WIDE)}
     first = on_files("wide", wide)
     ok(push(owner, "song", first))
     lose_bytes(owner)
@@ -153,6 +155,8 @@ def objects_ahead_of_a_push(owner: str, fresh: Fresh) -> None:
     ok(call("push_objects", owner, "song", {"objects": [{"object_id": "0" * 64, "content": b""}]}, by=owner), 422)
     some = [ids.object_id(str(n).encode()) for n in range(MANY)]
     ok(call("filter_objects", owner, "song", {"object_ids": some[:10]}, by=owner))
+    ok(call("filter_objects", owner, "song", {"object_ids": some}, by=owner))
+    ok(push(owner, "song", on_files("held", {"a.txt": owner.encode()})))
     ok(call("filter_objects", owner, "song", {"object_ids": some}, by=owner))
 
 
