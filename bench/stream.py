@@ -13,7 +13,6 @@ import faulthandler
 import http.client
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -26,6 +25,7 @@ import msgpack
 from bench import client
 from bench.clone import BRANCH, DEADLINE_SECONDS, OWNER, SLUG, START_SECONDS, Hub, differences, running_hub
 from bench.history import generate
+from infra import ports
 from shared.codec import MSGPACK
 
 RUN = Path(__file__).parent.parent / "run.sh"
@@ -63,23 +63,19 @@ def door(environment: Mapping[str, str], log: int | None = None) -> Iterator[Doo
 
     RuntimeError if it does not come up.
     """
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = ports.free()
     here = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "AWS_LWA_PORT": str(port)}
     process = subprocess.Popen([RUN], env={**environment, **here}, stdin=subprocess.DEVNULL, stderr=log)
     try:
-        give_up_at = time.monotonic() + START_SECONDS
-        while not _is_ready(port):
-            if process.poll() is not None or time.monotonic() > give_up_at:
-                raise RuntimeError("run.sh did not come up")
-            time.sleep(0.05)
+        if not ports.is_ready(process, port, within_seconds=START_SECONDS, answers=_is_well):
+            raise RuntimeError("run.sh did not come up")
         yield Door(port, process)
     finally:
         process.kill()
         process.wait()
 
 
-def _is_ready(port: int) -> bool:
+def _is_well(port: int) -> bool:
     """As the adapter asks."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
     try:

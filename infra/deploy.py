@@ -12,10 +12,10 @@ import tomllib
 from pathlib import Path
 
 import boto3
-from botocore.exceptions import BotoCoreError, ClientError
 
 from infra import build, tools
 from infra.cli import key
+from infra.cli.problem import Problem
 
 ROOT = Path(__file__).parent.parent
 SAVED = ROOT / "samconfig.toml"
@@ -24,31 +24,23 @@ SAVED = ROOT / "samconfig.toml"
 def main() -> int:
     """Deploy. Returns the exit status of `sam`, or 2 with one line on stderr if it was not reached."""
     saved = tomllib.loads(SAVED.read_text())["default"]["deploy"]["parameters"]
-    region = saved.get("region") or os.environ.get("AWS_REGION") or boto3.Session().region_name
+    told = os.environ.get("AWS_DEFAULT_REGION") or os.environ.get("AWS_REGION")
+    region = saved.get("region") or told or boto3.Session().region_name
     if not region:
-        return _unable("which Region? AWS_REGION=eu-central-1 make deploy, or set one in the profile")
+        return _unable("which Region? AWS_DEFAULT_REGION=eu-central-1 make deploy, or set one in the profile")
     if not build.PACKAGE.is_dir():
         return _unable("there is nothing to deploy: make build")
-    environment = os.environ | {"AWS_DEFAULT_REGION": region, "AWS_REGION": region, "SAM_CLI_TELEMETRY": "0"}
+    os.environ.update(AWS_DEFAULT_REGION=region, AWS_REGION=region, SAM_CLI_TELEMETRY="0")
     try:
-        if not _has_key(region):
+        if not key.read(key.USUAL).version:
             command = [sys.executable, "-m", "infra.cli", "key", "rotate", "--parameter", key.USUAL]
-            if status := subprocess.run(command, env=environment).returncode:
+            if status := subprocess.run(command).returncode:
                 return status
-    except (BotoCoreError, ClientError) as error:
-        return _unable(f"AWS does not let us look for the signing keys in {region}: {error}")
+    except Problem as problem:
+        return _unable(str(problem))
     guided = [] if "region" in saved else ["--guided"]
     command = [str(tools.environment("sam") / "sam"), "deploy", "--region", region, *guided]
-    return subprocess.run(command, cwd=ROOT, env=environment).returncode
-
-
-def _has_key(region: str) -> bool:
-    ssm = boto3.client("ssm", region_name=region)
-    try:
-        ssm.get_parameter(Name=key.USUAL)
-    except ssm.exceptions.ParameterNotFound:
-        return False
-    return True
+    return subprocess.run(command, cwd=ROOT).returncode
 
 
 def _unable(why: str) -> int:

@@ -11,7 +11,6 @@ import importlib
 import json
 import os
 import secrets
-import socket
 import string
 import subprocess
 import sys
@@ -25,7 +24,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from infra import build, serve, tools
+from infra import build, ports, serve, tools
 
 EVENTS = Path(__file__).parent.parent / "events"
 WORLD = ("push-force", "push", "tags-post", "releases-post", "members-put", "tokens-post")
@@ -152,9 +151,10 @@ def runtime(function: str, **variables: str) -> Iterator[Callable[[Mapping[str, 
     a time-out.
     """
     python = tools.environment("runtime", build.host_python()) / "python"
-    asked, polled = _free_address(), _free_address()
+    port = ports.free()
+    asked = f"127.0.0.1:{port}"
     command = [str(tools.runtime_emulator()), "--log-level", "error"]
-    command += ["--runtime-interface-emulator-address", asked, "--runtime-api-address", polled]
+    command += ["--runtime-interface-emulator-address", asked, "--runtime-api-address", f"127.0.0.1:{ports.free()}"]
     with tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen(
             [*command, python, "-m", "awslambdaric", f"functions.{function}.handler"],
@@ -164,7 +164,8 @@ def runtime(function: str, **variables: str) -> Iterator[Callable[[Mapping[str, 
             stderr=log,
         )
         try:
-            _await(asked, process)
+            if not ports.is_ready(process, port, within_seconds=START_SECONDS):
+                raise Failed(f"the runtime emulator does not listen on {asked}")
             yield lambda event: _invoke(asked, event)
         finally:
             process.terminate()
@@ -210,24 +211,6 @@ def _environment(function: str) -> dict[str, str]:
         "LAMBDA_TASK_ROOT": str(build.HOST),
         "PYTHONDONTWRITEBYTECODE": "1",
     }
-
-
-def _free_address() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{probe.getsockname()[1]}"
-
-
-def _await(address: str, process: "subprocess.Popen[bytes]") -> None:
-    host, _, port = address.partition(":")
-    until = time.monotonic() + START_SECONDS
-    while time.monotonic() < until and process.poll() is None:
-        try:
-            socket.create_connection((host, int(port)), timeout=1).close()
-            return
-        except OSError:
-            time.sleep(0.05)
-    raise Failed(f"the runtime emulator does not listen on {address}")
 
 
 if __name__ == "__main__":

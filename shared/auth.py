@@ -52,11 +52,11 @@ def issue(keys: Mapping[str, str], identity: Identity, *, lifetime_seconds: int,
 
 def key_id(authorization: str | None) -> str:
     """The key that a bearer token claims to be signed with; empty if there is no token, or it does not say."""
-    scheme, _, token = (authorization or "").strip().partition(" ")
-    if scheme.lower() != "bearer" or len(token) > TOKEN_CHARACTERS:
+    token = _bearer(authorization)
+    if not token or len(token) > TOKEN_CHARACTERS:
         return ""
     try:
-        named = jwt.get_unverified_header(token.strip()).get("kid")
+        named = jwt.get_unverified_header(token).get("kid")
     except jwt.InvalidTokenError:
         return ""
     return named if isinstance(named, str) else ""
@@ -67,10 +67,9 @@ def identify(keys: Mapping[str, str], authorization: str | None) -> Identity | N
 
     Raises Unauthorized for a bearer token that is not good: also where none would have been needed.
     """
-    scheme, _, token = (authorization or "").strip().partition(" ")
-    if scheme.lower() != "bearer":
+    token = _bearer(authorization)
+    if token is None:
         return None
-    token = token.strip()
     if not token or len(token) > TOKEN_CHARACTERS:
         raise Unauthorized("the Authorization header holds no token; log in again with a fresh one")
     try:
@@ -103,6 +102,12 @@ def role(repo: Repo, identity: Identity | None, member: Role | None) -> Role | N
     if own is None:
         return public
     return own if identity.scope.allows(own) else identity.scope
+
+
+def _bearer(authorization: str | None) -> str | None:
+    """What follows `Bearer`, perhaps nothing; None without a header, or for another scheme."""
+    scheme, _, token = (authorization or "").strip().partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else None
 
 
 def _claims(keys: Mapping[str, str], token: str) -> Mapping[str, Any]:

@@ -1,6 +1,6 @@
 """The environment, read once, as one frozen value. Nothing else in the core looks at it.
 
-AWS itself is chosen by the names botocore already knows (`AWS_ENDPOINT_URL`, `AWS_REGION`, credentials):
+AWS itself is chosen by the names botocore already knows (`AWS_ENDPOINT_URL`, `AWS_DEFAULT_REGION`, credentials):
 the same code runs in tests, on a laptop and in Lambda.
 """
 

@@ -173,6 +173,17 @@ def token(
     )
 
 
+@dataclass
+class Clock:
+    """The hub's clock, standing still until it is moved."""
+
+    now: float
+
+    def time(self) -> float:
+        """What the hub believes."""
+        return self.now
+
+
 _requests = itertools.count()
 
 

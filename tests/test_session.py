@@ -84,6 +84,22 @@ def differences(send: Send, token: str) -> list[str]:
     return found
 
 
+def sender(client: httpx.Client) -> Send:
+    """The way of an exchange to a hub over HTTP."""
+
+    def send(exchange: dict[str, Any], headers: dict[str, str]) -> Reply:
+        reply = client.request(
+            exchange["method"],
+            exchange["path"],
+            params=exchange["query"] or None,
+            content=exchange["body"] or None,
+            headers=headers,
+        )
+        return reply.status_code, reply.content
+
+    return send
+
+
 def test_the_session_through_the_lambda_handlers() -> None:
     def send(exchange: dict[str, Any], headers: dict[str, str]) -> Reply:
         endpoint = exchange["path"].removeprefix("/me/song/")
@@ -124,19 +140,6 @@ def served(data: Path) -> Iterator[Hub]:
 
 
 def test_the_session_over_http_and_again_after_a_crash(tmp_path: Path) -> None:
-    def sender(client: httpx.Client) -> Send:
-        def send(exchange: dict[str, Any], headers: dict[str, str]) -> Reply:
-            reply = client.request(
-                exchange["method"],
-                exchange["path"],
-                params=exchange["query"] or None,
-                content=exchange["body"] or None,
-                headers=headers,
-            )
-            return reply.status_code, reply.content
-
-        return send
-
     def everything(client: httpx.Client) -> Any:
         headers = {"accept": builders.ACCEPT, "content-type": builders.MSGPACK}
         refs = msgpack.unpackb(client.get("/me/song/refs", headers=headers).content)

@@ -58,7 +58,7 @@ def checks(settings: Settings) -> Iterator[Check]:
         return
     yield Check("credentials", "ok", f"by {credentials.method}")
     if not session.region_name:
-        yield Check("region", "failed", "no AWS region is set", "set AWS_REGION to the hub's")
+        yield Check("region", "failed", "no AWS region is set", "set AWS_DEFAULT_REGION to the hub's")
         return
     yield Check("region", "ok", session.region_name)
     dates: list[str] = []
@@ -146,9 +146,8 @@ def _asked(piece: str, name: str, dates: list[str], call: Any, **parameters: Any
     except NoCredentialsError:
         return Check(piece, "failed", "there are no AWS credentials", LOGIN)
     except (BotoCoreError, ValueError) as error:
-        return Check(
-            piece, "failed", f"{name} cannot be asked ({error})", "check the network, AWS_REGION and AWS_ENDPOINT_URL"
-        )
+        mend = "check the network, AWS_DEFAULT_REGION and AWS_ENDPOINT_URL"
+        return Check(piece, "failed", f"{name} cannot be asked ({error})", mend)
     _note(reply, dates)
     return reply
 
@@ -173,6 +172,7 @@ def refused(piece: str, name: str, error: ClientError) -> Check:
         return Check(piece, "failed", f"there is no parameter {name} here", "make it: `pieria key rotate`")
     if code in ("ResourceNotFoundException", "NoSuchBucket", "404"):
         variable = {"hub table": "PIERIA_HUB_TABLE", "counter table": "PIERIA_COUNTER_TABLE"}.get(piece)
-        mend = f"check {variable or 'PIERIA_COUNTER_TABLE and PIERIA_BUCKET'} and AWS_REGION, or deploy the template"
+        named = variable or "PIERIA_COUNTER_TABLE and PIERIA_BUCKET"
+        mend = f"check {named} and AWS_DEFAULT_REGION, or deploy the template"
         return Check(piece, "failed", f"there is no {piece} {name} here", mend)
     return Check(piece, "failed", f"{name} refused to answer ({code})", "try again; see the AWS Health Dashboard")

@@ -50,7 +50,7 @@ class Kept:
 def list_(parameter: Name = USUAL, json: Json = False) -> None:
     """The keys by their ids, oldest first."""
     with console.failing():
-        kept = _read(parameter)
+        kept = read(parameter)
         if not kept.version:
             raise Problem(f"there is no parameter {parameter} here: `pieria key rotate` makes it")
     if json:
@@ -108,7 +108,7 @@ def retire(
 
 def _change(name: str, change: Callable[[dict[str, str]], dict[str, str]]) -> None:
     """Write what a change makes of the keys. Raises Problem, also if somebody else's change came in between."""
-    kept = _read(name)
+    kept = read(name)
     value = jsons.dumps(change(kept.keys))
     # A parameter knows no conditions: only whether it is there, and which version a write became.
     reply = _asked(name, "put_parameter", Value=value, Type="SecureString", Overwrite=kept.version > 0)
@@ -119,7 +119,8 @@ def _change(name: str, change: Callable[[dict[str, str]], dict[str, str]]) -> No
         )
 
 
-def _read(name: str) -> Kept:
+def read(name: str) -> Kept:
+    """What the parameter of this name holds. Raises Problem, also for a value that is no keys."""
     reply = _asked(name, "get_parameter", WithDecryption=True)
     if reply is None:
         return Kept({})
@@ -142,6 +143,6 @@ def _asked(name: str, operation: str, **more: Any) -> Any:
         refused = aws.refused(aws.KEYS, name, error)
         raise Problem(f"{refused.says}: {refused.mend}") from None
     except NoRegionError:
-        raise Problem("no AWS region is set: set AWS_REGION to the hub's") from None
+        raise Problem("no AWS region is set: set AWS_DEFAULT_REGION to the hub's") from None
     except BotoCoreError as error:
         raise Problem(f"AWS cannot be asked ({error}): {aws.LOGIN}") from None

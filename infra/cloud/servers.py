@@ -10,16 +10,14 @@ included. What each gets wrong is marked where it shows, in tests/contracts.
 import json
 import os
 import shutil
-import socket
 import subprocess
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import trustme
 
-from infra import tools
+from infra import ports, tools
 
 READY_SECONDS = 60
 _LOCK = Path(__file__).parent.parent / "locks" / "dynalite"
@@ -38,7 +36,7 @@ def ministack(folder: Path, *, trust: Path | None = None) -> Iterator[str]:
 
     With `trust` it is spoken to over TLS, and this file is made: the certificate to trust.
     """
-    port = _free_port()
+    port = ports.free()
     url = f"{'https' if trust else 'http'}://127.0.0.1:{port}"
     scratch = [folder / name for name in ("tmp", "state", "s3")]
     for path in scratch:
@@ -68,7 +66,7 @@ def ministack(folder: Path, *, trust: Path | None = None) -> Iterator[str]:
 def dynalite(data: Path) -> Iterator[str]:
     """A dynalite that keeps its rows in `data`. Yields its URL. Raises FileNotFoundError without Node."""
     script = _dynalite_environment() / "node_modules" / "dynalite" / "cli.js"
-    port = _free_port()
+    port = ports.free()
     url = f"http://127.0.0.1:{port}"
     data.mkdir(parents=True, exist_ok=True)
     command = ["node", str(script), "--host", "127.0.0.1", "--port", str(port), "--path", str(data / "rows")]
@@ -96,19 +94,9 @@ def _running(command: Sequence[str], folder: Path, environment: dict[str, str], 
             start_new_session=True,
         ) as process,  # closes its stdin, and waits
     ):
-        _wait_until_ready(process, port, log)
+        if not ports.is_ready(process, port, within_seconds=READY_SECONDS):
+            raise DidNotStart(log.read_text(errors="replace")[-2000:])
         yield
-
-
-def _wait_until_ready(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
-    deadline = time.monotonic() + READY_SECONDS
-    while process.poll() is None and time.monotonic() < deadline:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=5).close()
-            return
-        except OSError:
-            time.sleep(0.05)
-    raise DidNotStart(log.read_text(errors="replace")[-2000:])
 
 
 def _tls(folder: Path, trust: Path) -> dict[str, str]:
@@ -120,13 +108,6 @@ def _tls(folder: Path, trust: Path) -> dict[str, str]:
     certificate.private_key_pem.write_to_path(str(files["MINISTACK_SSL_KEY"]))
     files["MINISTACK_SSL_CERT"].write_bytes(b"".join(blob.bytes() for blob in certificate.cert_chain_pems))
     return {"USE_SSL": "1", "AWS_CA_BUNDLE": str(trust), **{name: str(path) for name, path in files.items()}}
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 def _dynalite_environment() -> Path:

@@ -2,7 +2,6 @@
 
 import hashlib
 import time
-from collections.abc import Mapping
 from typing import Any
 
 import httpx
@@ -58,17 +57,7 @@ def large_file(content: bytes) -> tuple[str, Record]:
 
 
 def test_the_recorded_session_has_no_differences(hub: httpx.Client) -> None:
-    def send(exchange: dict[str, Any], headers: Mapping[str, str]) -> tuple[int, bytes]:
-        reply = hub.request(
-            exchange["method"],
-            exchange["path"],
-            params=exchange["query"] or None,
-            content=exchange["body"] or None,
-            headers=headers,
-        )
-        return reply.status_code, reply.content
-
-    assert test_session.differences(send, builders.token("me")) == []
+    assert test_session.differences(test_session.sender(hub), builders.token("me")) == []
 
 
 def test_the_hub_says_that_it_is_well(hub: httpx.Client) -> None:

@@ -364,7 +364,7 @@ LACKING: dict[str, tuple[dict[str, str | None], str, str]] = {
     "keys that are none": ({"PIERIA_SIGNING_KEYS": "secret"}, "PIERIA_SIGNING_KEYS is missing or wrong", "settings"),
     "no table": ({"PIERIA_HUB_TABLE": "none"}, "there is no hub table none here", "hub table"),
     "another's table": ({"PIERIA_HUB_TABLE": "counters"}, "counters has the keys pk", "hub table"),
-    "no region": ({"AWS_DEFAULT_REGION": None}, "no AWS region is set", "region"),
+    "no region": ({"AWS_DEFAULT_REGION": None}, "set AWS_DEFAULT_REGION", "region"),
     "no credentials": (
         {"AWS_ACCESS_KEY_ID": None, "AWS_SECRET_ACCESS_KEY": None},
         "there are no AWS credentials: log in anew",

@@ -99,7 +99,7 @@ def test_two_who_rotate_at_once_are_told(name: str, monkeypatch: pytest.MonkeyPa
     done("key", "rotate")
     from infra.cli import key
 
-    read = key._read
+    read = key.read
     value = stored(name)["Value"]
 
     def read_and_wait(parameter: str) -> Any:
@@ -107,7 +107,7 @@ def test_two_who_rotate_at_once_are_told(name: str, monkeypatch: pytest.MonkeyPa
         store(parameter, value)  # the other one, in between
         return kept
 
-    monkeypatch.setattr(key, "_read", read_and_wait)
+    monkeypatch.setattr(key, "read", read_and_wait)
     assert "somebody else changed" in pieria("key", "rotate").err
 
 
@@ -127,4 +127,4 @@ def test_without_credentials_it_says_so(name: str, monkeypatch: pytest.MonkeyPat
         monkeypatch.setenv(variable, os.devnull)
     assert "log in anew" in refused("key", "list")
     monkeypatch.delenv("AWS_DEFAULT_REGION")
-    assert "AWS_REGION" in refused("key", "rotate")
+    assert "AWS_DEFAULT_REGION" in refused("key", "rotate")

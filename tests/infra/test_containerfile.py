@@ -7,7 +7,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ import httpx
 import msgpack
 import pytest
 
+from infra import ports
 from tests import builders as hub
 
 ROOT = Path(__file__).parent.parent.parent
@@ -60,13 +60,11 @@ def inside(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @contextmanager
 def started(inside: Path) -> Iterator[dict[str, str]]:
     """The container's process with the environment of a hub, on a free port; the environment of its health check."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = str(free.getsockname()[1])
     settings = {name: value for name, value in os.environ.items() if name.startswith(("AWS_", "PIERIA_"))}
     environment = settings | {
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "UVICORN_HOST": "127.0.0.1",
-        "UVICORN_PORT": port,
+        "UVICORN_PORT": str(ports.free()),
     }
     process = subprocess.Popen(command(said("CMD")[0]), cwd=inside, env=environment)
     try:

@@ -1,7 +1,9 @@
 """What is said before anything is asked of an account."""
 
+import os
 import tomllib
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -30,6 +32,21 @@ def test_a_deployment_needs_something_to_deploy(
     monkeypatch.setattr(build, "PACKAGE", tmp_path / "package")
     assert deploy.main() == 2
     assert "make build" in capsys.readouterr().err
+
+
+def test_a_deployment_needs_somebody_who_may_read_the_signing_keys(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
+    monkeypatch.setattr(build, "PACKAGE", tmp_path)
+    environment = {"AWS_DEFAULT_REGION": "eu-central-1", "AWS_REGION": "us-west-2"}
+    with mock.patch.dict(os.environ, environment):
+        assert deploy.main() == 2
+        assert os.environ["AWS_REGION"] == "eu-central-1"  # the keys, and what SAM deploys, are in the same
+    said = capsys.readouterr().err
+    assert "log in anew" in said and said.startswith("pieria: ") and said.count("\n") == 1
 
 
 def test_nothing_changes_before_somebody_has_agreed() -> None:

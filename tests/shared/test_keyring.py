@@ -9,7 +9,6 @@ import json
 import time
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
@@ -22,7 +21,7 @@ from shared.errors import Unavailable
 from shared.keyring import FRESH_SECONDS, KEPT_SECONDS, PAUSE_SECONDS, Keyring
 from shared.model import Identity, Role
 from tests import builders
-from tests.builders import Answer, call
+from tests.builders import Answer, Clock, call
 
 OLD, NEW = {"old": "o" * 40}, {"new": "n" * 40}
 START = 1_800_000_000.0
@@ -53,16 +52,6 @@ def parameter(configured: pytest.MonkeyPatch) -> Iterator[Parameter]:
         configured.delenv("PIERIA_SIGNING_KEYS")
         configured.setenv("PIERIA_SIGNING_KEYS_PARAMETER", made.name)
         yield made
-
-
-@dataclass
-class Clock:
-    """The hub's clock, standing still until it is moved."""
-
-    now: float
-
-    def time(self) -> float:
-        return self.now
 
 
 @pytest.fixture

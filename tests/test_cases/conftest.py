@@ -6,14 +6,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from types import SimpleNamespace
 
 import pytest
 
 from infra.embedded_aws import EmbeddedAws
 from shared import http, stores
-from tests.builders import Answer, call
+from tests.builders import Answer, Clock, call
 from tests.test_cases.fixtures import C1, C2, CX, M, alter, pushed
 
 _people = itertools.count()
@@ -78,17 +77,6 @@ def at_once(aws: EmbeddedAws) -> Iterator[Callable[[Sequence[Callable[[], Answer
     with ThreadPoolExecutor(CONTAINERS, initializer=call, initargs=("refs", "nobody", "nothing")) as containers:
         yield together
         list(containers.map(retire, range(CONTAINERS)))
-
-
-@dataclass
-class Clock:
-    """The hub's clock, standing still."""
-
-    now: float
-
-    def time(self) -> float:
-        """What the hub believes."""
-        return self.now
 
 
 @pytest.fixture

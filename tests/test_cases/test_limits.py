@@ -5,8 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from shared import settings
-from tests.builders import blob, call, commit, fetch, fetched_ids, push
-from tests.test_cases.conftest import Clock
+from tests.builders import Clock, blob, call, commit, fetch, fetched_ids, push
 from tests.test_cases.fixtures import (
     C1,
     MESSAGES,

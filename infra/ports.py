@@ -1,0 +1,38 @@
+"""Ports of the loopback: one for a process that is about to start, and waiting until it answers there."""
+
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from typing import Any
+
+PAUSE_SECONDS = 0.05
+
+
+def free() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def is_open(port: int) -> bool:
+    """Whether somebody listens on it."""
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=5).close()
+    except OSError:
+        return False
+    return True
+
+
+def is_ready(
+    process: "subprocess.Popen[Any]", port: int, *, within_seconds: float, answers: Callable[[int], bool] = is_open
+) -> bool:
+    """Whether the process came to answer on the port in time; False at once if it ends before."""
+    deadline = time.monotonic() + within_seconds
+    while process.poll() is None and time.monotonic() < deadline:
+        if answers(port):
+            return True
+        time.sleep(PAUSE_SECONDS)
+    return False
