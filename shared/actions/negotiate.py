@@ -25,22 +25,18 @@ async def negotiate(stores: Stores, repo: Repo, request: wire.Negotiate, *, by: 
     for commit_id in request.want:
         names.check_id(commit_id, "commit")
     offered = [commit_id for commit_id in dict.fromkeys(request.have) if names.is_id(commit_id)]
-    # What is condemned may be reached from a branch all the same, so it may be wanted; nothing is to be built on it.
-    (wanted, known), refused = await pair(
-        pair(
-            stores.index.known(repo.repo_id, commits=set(request.want), even_condemned=True),
-            stores.index.known(repo.repo_id, commits=offered),
-        ),
+    known, refused = await pair(
+        stores.index.known(repo.repo_id, commits={*request.want, *offered}, even_condemned=True),
         _refused(stores, repo, by, now),
     )
-    places = wanted.commits | known.commits
-    if unknown := set(request.want) - places.keys():
+    if unknown := set(request.want) - known.commits.keys():
         raise CommitNotFound(unknown)
-    targets = {i: known.commits[i] for i in offered if i in known.commits}
-    search = Nearest([places[i] for i in request.want], targets)
+    # What is condemned may be reached from a branch all the same, so it may be wanted; nothing is to be built on it.
+    targets = {i: known.commits[i] for i in offered if i in known.commits and i not in known.condemned}
+    search = Nearest([known.commits[i] for i in request.want], targets)
     await walk.run(stores.commits, repo.repo_id, search, max_rounds=ROUNDS)
     return {
-        "ack": [i for i in offered if i in known.commits or i in refused],
+        "ack": [i for i in offered if i in targets or i in refused],
         "common_base": search.found,
         "ready": search.found is not None or not request.have,
     }

@@ -7,7 +7,7 @@ object    at: where its bytes lie; the length in it is the object's size
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from shared.metadata import keys
 from shared.metadata.table import Row, Table
@@ -34,6 +34,8 @@ class Known:
     commits: dict[str, Place]
     snapshots: dict[str, Location]
     objects: dict[str, Location]
+    condemned: set[str] = field(default_factory=set)
+    """Those of the commits that nothing may be built on."""
 
 
 CONDEMNED = "condemned_at"
@@ -79,6 +81,8 @@ class Index:
                 continue
             if kind is Kind.COMMIT:
                 known.commits[item_id] = Place(item_id, int(str(row["generation"])), str(row["lane"]))
+                if CONDEMNED in row:
+                    known.condemned.add(item_id)
             else:
                 (known.objects if kind is Kind.OBJECT else known.snapshots)[item_id] = Location.parse(str(row["at"]))
         return known

@@ -154,7 +154,7 @@ class FakeTable:
         row = self._row(key)
         return dict(row) if row else None
 
-    async def find(self, keys: Collection[Key]) -> list[Any]:
+    async def find(self, keys: Collection[Key], *, maybe_stale: bool = False) -> list[Any]:
         if not keys:
             return []
         await self.turns.turn("find", *(part for key in keys for part in key))
@@ -205,6 +205,7 @@ class FakeTable:
         limit: int | None = None,
         newest_first: bool = False,
         after: str | None = None,
+        maybe_stale: bool = False,
     ) -> Page:
         partition = self.partitions.get(pk, {})
         if partition or prefix or between:  # reading an empty partition of an index changes nothing for anybody
