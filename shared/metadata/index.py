@@ -62,8 +62,8 @@ class Index:
         """What is known of these ids, in one step: the rest is not in the repository.
 
         `even_condemned` is for reading: such a row may be in use, or was a moment ago. Never build on it. An object's
-        row may then be older than its last change, since what it named lies there for long: that is half the price, and
-        a step more only for what was not there yet.
+        row may then be older than its last change, for half the price: what it named lies there for an hour more, and
+        what was not there yet is asked for again, in a step more.
         """
         asked = {Kind.COMMIT: commits, Kind.SNAPSHOT: snapshots}
         if even_condemned:

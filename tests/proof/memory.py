@@ -28,6 +28,9 @@ from botocore.exceptions import ClientError
 Item = Mapping[str, Any]
 Key = tuple[str, ...]
 ITEM_BYTES = 400 * 1024
+LAG_SECONDS = 15 * 60
+"""How far a replica is behind at most. AWS says that it is usually less than a second, and gives no bound; what an
+old row names lies there for an hour more at least."""
 
 
 class Version(NamedTuple):
@@ -90,7 +93,7 @@ class Cloud:
         self.lags = 0.0
         """How likely an eventually consistent read sees a row as it was before its last change."""
         self.tables: dict[str, dict[str, dict[str, Item]]] = {}
-        self.before: dict[tuple[str, Key], Item | None] = {}
+        self.before: dict[tuple[str, Key], tuple[Item | None, float]] = {}
         self.objects: dict[str, list[Version]] = {}
         self.calls = 0
         self._numbers = itertools.count(1)
@@ -142,7 +145,7 @@ class Cloud:
     def _set(self, table: str, key: Key, item: Item | None, operation: str) -> None:
         if item is not None and _size(item) > ITEM_BYTES:
             raise refused("ValidationException", operation)
-        self.before[table, key] = self.row(table, key)
+        self.before[table, key] = self.row(table, key), self.clock()
         rows = self.tables.setdefault(table, {}).setdefault(key[0], {})
         sort_key = key[1] if len(key) > 1 else ""
         if item is None:
@@ -152,7 +155,9 @@ class Cloud:
 
     def _seen(self, table: str, key: Key, consistent: bool) -> Item | None:
         if not consistent and (table, key) in self.before and self.random.random() < self.lags:
-            return self.before[table, key]
+            item, until = self.before[table, key]
+            if self.clock() < until + LAG_SECONDS:
+                return item
         return self.row(table, key)
 
     def _dynamodb_GetItem(self, TableName: str, Key: Any, ConsistentRead: bool = False, **options: Any) -> Any:
