@@ -72,6 +72,8 @@ BUGS = [
         ("    await stores.refs.announce(repo.repo_id, move)\n    try:\n        await stores.refs.remove(repo.repo_id, ref)",
          "    try:\n        await stores.refs.remove(repo.repo_id, ref)\n        await stores.refs.announce(repo.repo_id, move)"),
         by=("tests/proof/test_faults.py::test_a_branch_that_is_gone_can_be_brought_back_whatever_died",)),
+    bug("of moves that fit, one that was announced later and never made", "actions/branches",
+        ("next((m for m in reversed(fitting) if m.at <= latest), fitting[0])", "fitting[-1]"), by=("tests/functions/test_branches.py",)),
     bug("a push is not announced at all", "actions/push",
         ("*([stores.refs.announce(repo.repo_id, move)] if move.before != move.after else []),", ""),
         by=("tests/functions/test_branches.py",)),
@@ -182,6 +184,8 @@ BUGS = [
     # ── Who may what ──
     bug("another algorithm than ours", "auth", ("algorithms=[ALGORITHM]", 'algorithms=["HS256", "HS384", "HS512"]'), by=("tests/shared/test_auth.py",)),
     bug("a token for another audience", "auth", ('options={"require": _REQUIRED}', 'options={"require": _REQUIRED, "verify_aud": False}'), by=("tests/shared/test_auth.py",)),
+    Bug("a key signs before everybody knows it", "infra/cli/key.py",
+        (("dict([*others, (key_id, secret), signing])", "dict([*others, signing, (key_id, secret)])"),), ("tests/infra/test_cli_keys.py",)),
     bug("a revoked token", "metadata/tokens", ('    if "revoked_at" in row:', "    if False:"), by=("tests/functions/test_tokens.py",)),
     bug("a private repository is seen by all", "auth",
         ("public = Role.READ if repo.visibility is Visibility.PUBLIC else None", "public = Role.READ"), by=("tests/test_authorization.py",)),

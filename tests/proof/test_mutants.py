@@ -1,4 +1,4 @@
-"""The bugs of `make mutants` can still be planted: a change that moved the code they stand in has to move them along."""
+"""The bugs of `make mutants` can still be planted: who moves the code that they stand in moves them along."""
 
 import ast
 from typing import Any
