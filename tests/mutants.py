@@ -170,7 +170,7 @@ BUGS = [
     bug("trouble that passes, and not a word when", "errors", ('return {"Retry-After": "2"}', "return {}"), by=(f"{FAULTS}[a-merge]",)),
 
     # ── gc ──
-    bug("gc without grace", "actions/gc", ("GRACE_SECONDS = 4 * STALE_SECONDS", "GRACE_SECONDS = 0"), by=(GC, SIMULATION)),
+    bug("gc without grace", "actions/gc", ("GRACE_SECONDS = 4 * STALE_SECONDS", "GRACE_SECONDS = 0"), by=("tests/shared/actions/test_gc_stories.py",)),
     bug("gc does not look at moves", "actions/gc",
         ("    roots |= {place for move in moves for place in (move.before, move.after) if place}\n", ""), by=(GC,)),
     bug("gc removes what has been written again", "metadata/census",
