@@ -8,7 +8,7 @@ EVENT = events/$(FN).json
 BIN := .venv/bin
 INSTALLED := .venv/requirements.lock
 
-.PHONY: serve test nightly mutants test-cloud check bench bench-check bench-baseline bench-load bench-stream bench-cold build build-host \
+.PHONY: serve test nightly mutants audit test-cloud check bench bench-check bench-baseline bench-load bench-stream bench-cold build build-host \
 	deploy invoke lock clean
 
 serve: $(INSTALLED) ## the whole hub on this machine
@@ -20,13 +20,20 @@ test: $(INSTALLED) ## the whole suite, on every core
 test-cloud: build-host ## what was built, deployed into a cloud on this machine; the first time installs one
 	@$(BIN)/python -m pytest -m cloud
 
-# Other seeds every day; a failure tells its own, which the same variable plays again.
+# Every fault is the same each night; requests and schedules are other ones every day. A failure tells its seed, and how
+# to play it again.
 nightly: $(INSTALLED) ## the long proofs, for hours: every fault, a million hostile requests, a million schedules
-	@FAULTS=all HOSTILE=1000000 SEEDS=1000000 GC_SCHEDULES=20000 GC_FIRST=$$(( $$(date +%s) / 86400 * 20000 )) \
+	@day=$$(( $$(date +%s) / 86400 )); FAULTS=all HOSTILE=1000000 HOSTILE_SEED=$$(( day * 4 )) \
+		SEEDS=1000000 FIRST_SEED=$$(( day * 1000000 )) GC_SCHEDULES=20000 GC_FIRST=$$(( day * 20000 )) \
 		$(BIN)/python -m pytest -n auto tests/proof tests/shared/actions/test_gc.py
 
 mutants: $(INSTALLED) ## bugs planted in a copy of the tree, and the test that catches each
 	@$(BIN)/python -m tests.mutants
+
+# Not part of the suite: it asks PyPI about each package. Strict: one that PyPI does not tell about fails.
+audit: $(INSTALLED) ## whether anything that is locked has a known vulnerability
+	@"$$($(BIN)/python -m infra.tools audit)/pip-audit" --strict --require-hashes --disable-pip --progress-spinner off \
+		-r requirements.lock -r infra/locks/package.lock
 
 check: $(INSTALLED) ## lint, format, types, the container and the template
 	@$(BIN)/ruff check -q .

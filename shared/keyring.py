@@ -10,7 +10,8 @@ So a key that was added is known from the first token that names it on, and one 
 within five minutes, or within an hour if its store fails meanwhile. While there are keys to go on with, they are
 read at most once in ten seconds, whatever comes: tokens that name keys which never were cost no more, and an outage
 of the store holds up one request for a second. What that leaves: a token signed with a key that was added within
-ten seconds of such a reading may be refused until they are over.
+ten seconds of such a reading may be refused until they are over. So a new key has to verify before it signs, as it
+does when `pieria key rotate` adds it.
 """
 
 import asyncio

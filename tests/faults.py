@@ -18,6 +18,7 @@ from enum import StrEnum
 from typing import Any
 
 from aiobotocore.client import AioBaseClient
+from aiohttp import ClientPayloadError
 from botocore.exceptions import ClientError, ReadTimeoutError
 
 SLOW_SECONDS = 10
@@ -38,12 +39,15 @@ class Fault(StrEnum):
     PARTLY = "half of the batch is done, and the answer says which half is not"
     STUCK = "half of the batch is done, and the other half never, however often it is asked for"
     SLOW = "the call takes ten seconds"
+    TORN = "the call is done, and the connection breaks within the bytes that it answers"
 
     def fits(self, call: str) -> bool:
         """Whether this can happen to a call, `service.Operation`."""
         operation = call.partition(".")[2]
         if self is Fault.DIES_WITHIN:
             return operation == "BatchWriteItem"
+        if self is Fault.TORN:
+            return operation == "GetObject"
         return operation in BATCHES or self not in (Fault.PARTLY, Fault.STUCK)
 
 
@@ -56,6 +60,25 @@ QUICK = (Fault.DIES_AFTER, Fault.DIES_BEFORE, Fault.REFUSED, Fault.UNHEARD)
 
 class Crash(BaseException):
     """The process is gone: nobody catches this, and nothing can be called any more."""
+
+
+class Torn:
+    """A body of which the first bytes come."""
+
+    def __init__(self, body: Any) -> None:
+        self._body, self._has_begun = body, False
+
+    async def read(self, amount: int | None = None) -> bytes:
+        """Ten bytes, if so few are not taken for the whole; then the connection is gone."""
+        if amount is None or self._has_begun:
+            raise ClientPayloadError("injected")
+        self._has_begun = True
+        data: bytes = await self._body.read(10)
+        return data
+
+    def close(self) -> None:
+        """Give the connection back."""
+        self._body.close()
 
 
 @dataclass
@@ -182,6 +205,8 @@ def fault(kind: Fault, number: int) -> Iterator[Strike]:
             if kind is Fault.UNHEARD:
                 raise ReadTimeoutError(endpoint_url="https://aws.example")
             raise failure("InternalServerError", 500, operation)
+        if is_chosen and kind is Fault.TORN:
+            reply["Body"] = Torn(reply["Body"])
         return reply
 
     AioBaseClient._make_api_call = make_api_call  # type: ignore[attr-defined]

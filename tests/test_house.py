@@ -242,6 +242,13 @@ def project_files() -> list[Path]:
     return [path for name in listed.split("\0") if name and (path := ROOT / name).is_file()]
 
 
+def test_what_the_threat_model_leans_on_is_there() -> None:
+    named = set(re.findall(r"`((?:tests|docs|infra|\.ci)/[\w./-]+|make [\w-]+)`", (ROOT / "SECURITY.md").read_text()))
+    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    there = {name for name in named if (ROOT / name).exists() or name.removeprefix("make ") in targets}
+    assert named == there and len(named) > 20
+
+
 def test_no_file_knows_the_machine_it_was_written_on() -> None:
     somebodys = re.compile(r"(?<![\w.~])/(work|root|home|Users)/")
     found = [

@@ -6,9 +6,9 @@ no hub, so that the keys can be there before the first deployment.
 
 import json as jsons
 import secrets
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from time import gmtime, sleep, strftime
 from typing import Annotated, Any
 
 import boto3
@@ -18,7 +18,7 @@ from botocore.exceptions import BotoCoreError, ClientError, NoRegionError
 from infra.cli import aws, console
 from infra.cli.console import Json
 from infra.cli.problem import Problem
-from shared.keyring import FRESH_SECONDS
+from shared.keyring import FRESH_SECONDS, PAUSE_SECONDS
 from shared.settings import parse_keys
 
 SECRET_BYTES = 32
@@ -63,14 +63,26 @@ def list_(parameter: Name = USUAL, json: Json = False) -> None:
 
 @app.command()
 def rotate(parameter: Name = USUAL, json: Json = False) -> None:
-    """Add a key that signs from now on. Tokens that were signed with the others stay good until those are retired.
+    """Add a key that signs from then on. Tokens that were signed with the others stay good until those are retired.
 
-    The first one makes the parameter.
+    The first one makes the parameter. Others verify for some seconds before they sign: a container that has just read
+    the keys would not know them, and not look again so soon.
     """
     # The day, for people; the rest, so that two of a day differ.
-    key_id = f"{time.strftime('%Y-%m-%d', time.gmtime(console.now()))}-{secrets.token_hex(3)}"
+    key_id = f"{strftime('%Y-%m-%d', gmtime(console.now()))}-{secrets.token_hex(3)}"
+    secret = secrets.token_hex(SECRET_BYTES)
+
+    def known(keys: dict[str, str]) -> dict[str, str]:
+        *others, signing = [*keys.items()] or [(key_id, secret)]
+        return dict([*others, (key_id, secret), signing])
+
+    def signs(keys: dict[str, str]) -> dict[str, str]:
+        return {other: kept for other, kept in keys.items() if other != key_id} | {key_id: secret}
+
     with console.failing():
-        _change(parameter, lambda keys: {**keys, key_id: secrets.token_hex(SECRET_BYTES)})
+        if len(_change(parameter, known)) > 1:
+            sleep(PAUSE_SECONDS + 1)
+            _change(parameter, signs)
     if json:
         console.document({"parameter": parameter, "key_id": key_id})
     else:
@@ -106,10 +118,14 @@ def retire(
         console.say(f"retired: {shown}; what it signed is worthless within {FRESH_SECONDS // 60} minutes")
 
 
-def _change(name: str, change: Callable[[dict[str, str]], dict[str, str]]) -> None:
-    """Write what a change makes of the keys. Raises Problem, also if somebody else's change came in between."""
+def _change(name: str, change: Callable[[dict[str, str]], dict[str, str]]) -> dict[str, str]:
+    """Write what a change makes of the keys, and return it.
+
+    Raises Problem, also if somebody else's change came in between.
+    """
     kept = read(name)
-    value = jsons.dumps(change(kept.keys))
+    keys = change(kept.keys)
+    value = jsons.dumps(keys)
     # A parameter knows no conditions: only whether it is there, and which version a write became.
     reply = _asked(name, "put_parameter", Value=value, Type="SecureString", Overwrite=kept.version > 0)
     if reply is None or reply["Version"] != kept.version + 1:
@@ -117,6 +133,7 @@ def _change(name: str, change: Callable[[dict[str, str]], dict[str, str]]) -> No
             f"somebody else changed {name} in the same moment, and one change may have undone the other:"
             " look at `pieria key list`, and do what is missing again"
         )
+    return keys
 
 
 def read(name: str) -> Kept:

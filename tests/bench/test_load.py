@@ -11,8 +11,8 @@ import pytest
 from bench.load import COMMON, Load, _Client, _lost
 
 
-def test_a_few_clients_for_a_second_lose_nothing():
-    command = [sys.executable, "-m", "bench.load", "--clients", "5", "--seconds", "1", "--json"]
+def test_a_few_clients_for_three_seconds_lose_nothing():
+    command = [sys.executable, "-m", "bench.load", "--clients", "5", "--seconds", "3", "--json"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)

@@ -9,6 +9,7 @@ import pytest
 from shared.actions.branches import made
 from shared.model import Move, Place, Ref
 from tests.builders import Answer, History, event, fetch, fetched_ids, graph, heads, invoke, push, token
+from tests.faults import Fault, fault, recorded
 
 
 def ask(owner: str, method: str, what: str, query: str = "", body: Any = None, *, by: str | None = None) -> Answer:
@@ -83,6 +84,24 @@ def test_a_branch_is_set_back_to_any_of_its_heads(owner: str, history: History) 
     answer = ask(owner, "POST", "restore", body={"branch": "main", "to": history[1]}, by=owner)
     assert (answer.status, answer.value["generation"]) == (200, 1)
     assert push(owner, "song", history.bundle([1, 4])).status == 200
+
+
+def test_a_move_that_was_announced_and_never_made_is_not_told(owner: str, history: History) -> None:
+    """From 1 to 2, back, and there again; then back once more, which fails at its last call."""
+
+    def restore(number: int) -> Answer:
+        return ask(owner, "POST", "restore", body={"branch": "main", "to": history[number]}, by=owner)
+
+    with recorded() as calls:
+        assert restore(1).status == 200
+    assert restore(2).status == 200
+    one, two = history[1], history[2]
+    there_and_back = [(one, two, True), (two, one, True), (one, two, False), (None, one, False)]
+    assert moves(owner) == there_and_back
+    with fault(Fault.REFUSED, len(calls)) as strike:
+        assert restore(1).status == 503
+    assert (strike.call, heads(owner, "song")["main"]) == ("dynamodb.UpdateItem", two)
+    assert moves(owner) == there_and_back
 
 
 def test_a_branch_is_not_set_to_where_it_never_was(owner: str, history: History) -> None:
@@ -174,6 +193,12 @@ def test_the_loser_of_a_race_that_went_on_is_told_once() -> None:
 def test_there_and_back_again() -> None:
     announced = [move(1, None, "a"), move(2, "a", "b"), move(3, "b", "a"), move(4, "a", "b"), move(5, "b", None)]
     assert chained(None, *announced) == [(None, "a"), ("a", "b"), ("b", "a"), ("a", "b"), ("b", None)]
+
+
+def test_of_announcements_that_fit_the_one_before_counts() -> None:
+    """The last would fit as well, had it been made: from b to a, after which nobody went on."""
+    announced = [move(1, None, "a"), move(2, "a", "b"), move(3, "b", "a"), move(4, "a", "b"), move(5, "b", "a")]
+    assert chained("b", *announced) == [(None, "a"), ("a", "b"), ("b", "a"), ("a", "b")]
 
 
 def test_a_repeated_try_is_told_once() -> None:

@@ -1,8 +1,12 @@
 """`pieria key`: the signing keys of an account's hub, rotated under its feet."""
 
+import asyncio
 import json
 import os
+import random
+import time
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,8 +14,10 @@ import boto3
 import pytest
 from typer.testing import CliRunner
 
-from infra.cli import app, aws
+from infra.cli import app, aws, key
 from shared import auth
+from shared.keyring import PAUSE_SECONDS, Keyring
+from shared.model import Identity, Role
 from tests.infra.test_cli import done, me, pieria, refused, states, told
 
 
@@ -22,6 +28,14 @@ def name(configured: pytest.MonkeyPatch) -> Iterator[str]:
     configured.delenv("PIERIA_SIGNING_KEYS")
     configured.setenv("PIERIA_SIGNING_KEYS_PARAMETER", name)
     yield name
+
+
+@pytest.fixture(autouse=True)
+def waited(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """How long commands would have waited."""
+    seconds: list[float] = []
+    monkeypatch.setattr(key, "sleep", seconds.append)
+    return seconds
 
 
 def stored(name: str) -> Any:
@@ -128,3 +142,53 @@ def test_without_credentials_it_says_so(name: str, monkeypatch: pytest.MonkeyPat
     assert "log in anew" in refused("key", "list")
     monkeypatch.delenv("AWS_DEFAULT_REGION")
     assert "AWS_DEFAULT_REGION" in refused("key", "rotate")
+
+
+class Containers:
+    """Functions of one hub, each with a keyring of its own, and the tokens that they sign for one another."""
+
+    def __init__(self, name: str) -> None:
+        self.now, self.random = 1_800_000_000.0, random.Random(6)
+        self.keyrings = [Keyring(self.read, tell=lambda failure: None) for _ in range(8)]
+        self.name, self.tokens, self.answers = name, list[str](), Counter[str]()
+
+    async def read(self) -> Any:
+        return json.loads(stored(self.name)["Value"])
+
+    async def ask(self) -> None:
+        """One issues a token, two others are shown the newest and any."""
+        one, other, third = self.random.sample(self.keyrings, 3)
+        keys = await one.signing(self.now)
+        identity = Identity("ada", Role.READ, str(len(self.tokens)))
+        self.tokens.append(auth.issue(keys, identity, lifetime_seconds=9999, now=int(time.time())))
+        for keyring, token in ((other, self.tokens[-1]), (third, self.random.choice(self.tokens))):
+            key_id = auth.key_id(f"Bearer {token}")
+            assert auth.identify(await keyring.verifying(key_id, self.now), f"Bearer {token}")
+            self.answers[key_id] += 1
+
+    def serve(self, seconds: float) -> None:
+        """So long, ten times a second."""
+        for _ in range(round(seconds * 10)):
+            self.now += 0.1
+            asyncio.run(self.ask())
+
+
+def test_a_rotation_under_load_refuses_nobody(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Eight containers, each of which has read the keys at another time; then an old key's tokens are left behind."""
+    first = done("key", "rotate")["key_id"]
+    hub = Containers(name)
+    monkeypatch.setattr(key, "sleep", hub.serve)
+    hub.serve(25)
+    second = done("key", "rotate")["key_id"]
+    hub.serve(25)
+    assert set(hub.answers) == {first, second} and min(hub.answers.values()) > 100
+    hub.tokens = [token for token in hub.tokens if auth.key_id(f"Bearer {token}") == second]
+    done("key", "retire", first, "--yes")
+    hub.serve(25)
+
+
+def test_a_key_verifies_before_it_signs(name: str, waited: list[float]) -> None:
+    done("key", "rotate")
+    assert waited == []
+    done("key", "rotate")
+    assert waited == [PAUSE_SECONDS + 1]

@@ -99,11 +99,12 @@ class Hub:
     seed: int = 0
     loop: VirtualLoop = field(default_factory=VirtualLoop)
     epoch: float = field(default_factory=lambda: time.time() // 3600 * 3600)
+    log_level: str = "CRITICAL"
     _stack: ExitStack = field(default_factory=ExitStack)
 
     def __enter__(self) -> Self:
         patch = self._stack.enter_context(pytest.MonkeyPatch.context())
-        patch.setenv("PIERIA_LOG_LEVEL", "CRITICAL")
+        patch.setenv("PIERIA_LOG_LEVEL", self.log_level)
         for limit in LIMITS:
             patch.setenv(f"PIERIA_LIMIT_{limit}", "1000000000")
         settings.load.cache_clear()

@@ -93,7 +93,8 @@ class Cloud:
         self.lags = 0.0
         """How likely an eventually consistent read sees a row as it was before its last change."""
         self.tables: dict[str, dict[str, dict[str, Item]]] = {}
-        self.before: dict[tuple[str, Key], tuple[Item | None, float]] = {}
+        self.before: dict[tuple[str, Key], tuple[float, Item | None]] = {}
+        """Rows as they were before their last change, and when that was."""
         self.objects: dict[str, list[Version]] = {}
         self.calls = 0
         self._numbers = itertools.count(1)
@@ -145,7 +146,7 @@ class Cloud:
     def _set(self, table: str, key: Key, item: Item | None, operation: str) -> None:
         if item is not None and _size(item) > ITEM_BYTES:
             raise refused("ValidationException", operation)
-        self.before[table, key] = self.row(table, key), self.clock()
+        self.before[table, key] = self.clock(), self.row(table, key)
         rows = self.tables.setdefault(table, {}).setdefault(key[0], {})
         sort_key = key[1] if len(key) > 1 else ""
         if item is None:
@@ -155,9 +156,9 @@ class Cloud:
 
     def _seen(self, table: str, key: Key, consistent: bool) -> Item | None:
         if not consistent and (table, key) in self.before and self.random.random() < self.lags:
-            item, until = self.before[table, key]
-            if self.clock() < until + LAG_SECONDS:
-                return item
+            changed_at, before = self.before[table, key]
+            if self.clock() < changed_at + LAG_SECONDS:
+                return before
         return self.row(table, key)
 
     def _dynamodb_GetItem(self, TableName: str, Key: Any, ConsistentRead: bool = False, **options: Any) -> Any:
@@ -277,6 +278,9 @@ class Cloud:
         fits = _compiled(KeyConditionExpression)
         pk = values[re.findall(r"pk = (:\w+)", KeyConditionExpression)[0]]["S"]
         partition = self.tables.get(TableName, {}).get(pk, {})
+        if not ConsistentRead:  # then also what has just gone may be there
+            past = {key[1]: row for (table, key), (_, row) in self.before.items() if (table, key[0]) == (TableName, pk)}
+            partition = {**{sk: row for sk, row in past.items() if row}, **partition}
         _key({"pk": {"S": pk}})
         start = ExclusiveStartKey and _key(ExclusiveStartKey)[1]
         if start and not fits(ExclusiveStartKey, names, values):

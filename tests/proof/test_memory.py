@@ -2,6 +2,7 @@
 against each other. What only AWS's documentation promises, and moto does not do, is told below.
 """
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -139,3 +140,63 @@ def test_every_story_gets_the_same_answers_of_both(aws: Any, monkeypatch: pytest
     assert cloud.differences == []
     assert {"ListObjectVersions", "DeleteObjects", "CopyObject", "TransactWriteItems"} <= cloud.seen
     assert cloud.calls > 500
+
+
+# ── What AWS leaves open ────────────────────────────────────────────────────────────────────────────────────
+
+OLD, NEW = ({"pk": {"S": "p"}, "sk": {"S": "a"}, "n": {"N": n}} for n in "12")
+KEY = {"pk": {"S": "p"}, "sk": {"S": "a"}}
+QUERY: Any = {"TableName": "t", "KeyConditionExpression": "pk = :pk", "ExpressionAttributeValues": {":pk": {"S": "p"}}}
+
+
+@pytest.fixture
+def late() -> Cloud:
+    """A cloud whose eventually consistent reads are as late as they may be; the row was changed a moment ago."""
+    cloud = Cloud()
+    cloud.lags = 1.0
+    for item in (OLD, NEW):
+        cloud._dynamodb_PutItem("t", item)
+    return cloud
+
+
+def seen(cloud: Cloud, *, consistent: bool) -> list[Any]:
+    """The row, by each kind of read."""
+    wanted = {"t": {"Keys": [KEY], "ConsistentRead": consistent}}
+    return [
+        cloud._dynamodb_GetItem("t", KEY, consistent).get("Item"),
+        next(iter(cloud._dynamodb_BatchGetItem(wanted)["Responses"]["t"]), None),
+        next(iter(cloud._dynamodb_Query(**QUERY, ConsistentRead=consistent)["Items"]), None),
+    ]
+
+
+def test_a_read_that_does_not_ask_for_consistency_may_see_the_past_for_a_while(late: Cloud) -> None:
+    assert seen(late, consistent=True) == [NEW] * 3
+    assert seen(late, consistent=False) == [OLD] * 3
+    late.clock = lambda: 1_800_000_060.0
+    assert seen(late, consistent=False) == [NEW] * 3
+
+
+def test_it_may_also_see_what_is_gone(late: Cloud) -> None:
+    late._dynamodb_DeleteItem("t", KEY)
+    assert seen(late, consistent=True) == [None] * 3
+    assert seen(late, consistent=False) == [NEW] * 3
+
+
+@pytest.mark.parametrize("count", [0, 26])
+def test_a_batch_of_writes_has_one_to_25_rows(count: int) -> None:
+    puts = [{"PutRequest": {"Item": {"pk": {"S": f"{n}"}, "sk": {"S": "a"}}}} for n in range(count)]
+    with pytest.raises(ClientError, match="ValidationException"):
+        asyncio.run(Cloud()._dynamodb_BatchWriteItem({"t": puts}))
+
+
+def test_no_row_is_larger_than_400_kilobytes() -> None:
+    with pytest.raises(ClientError, match="ValidationException"):
+        Cloud()._dynamodb_PutItem("t", {**OLD, "n": {"S": "x" * 400 * 1024}})
+
+
+def test_what_is_left_of_a_batch_is_named_and_not_done() -> None:
+    cloud = Cloud()
+    cloud.leaves = 1.0
+    put = {"PutRequest": {"Item": OLD}}
+    assert asyncio.run(cloud._dynamodb_BatchWriteItem({"t": [put]})) == {"UnprocessedItems": {"t": [put]}}
+    assert cloud.row("t", ("p", "a")) is None

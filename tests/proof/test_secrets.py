@@ -34,9 +34,7 @@ OUR_WORDS = {
 def hub(aws: Any, configured: pytest.MonkeyPatch) -> Iterator[Hub]:
     configured.setenv("PIERIA_SIGNING_KEYS", json.dumps(KEYS))
     token.cache_clear()
-    with Hub(Cloud()) as running:
-        configured.setenv("PIERIA_LOG_LEVEL", "DEBUG")
-        settings.load.cache_clear()
+    with Hub(Cloud(), log_level="DEBUG") as running:
         yield running
     token.cache_clear()
 
