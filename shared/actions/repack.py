@@ -255,7 +255,9 @@ async def _folded(
     stores: Stores, repo_id: str, rows: _Rows, group: Sequence[str]
 ) -> tuple[Pack, list[tuple[Pointer, Item]]]:
     """What rows name of these packs as one pack, and what each row is about. Raises Damaged."""
-    contents = await all_of(stores.objects.read_pack(repo_id, name) for name in group)
+    contents: list[bytes] = []
+    for part in split(group, AT_ONCE):
+        contents += await all_of(stores.objects.read_pack(repo_id, name) for name in part)
     kept: dict[Item, bytes] = {}
     moved: list[tuple[Pointer, Item]] = []
     for name, data in zip(group, contents, strict=True):

@@ -226,6 +226,19 @@ async def test_garbage_beside_what_is_named_stays_behind(story: Packed) -> None:
     await story.whole(before)
 
 
+@pytest.mark.asyncio
+async def test_few_packs_are_read_at_once(story: Packed, old: History, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(repack, "AT_ONCE", 3)
+    repacking = story.begin("repack", story.repack())
+    await story.turns.settle()
+    seen = set[int]()
+    while not repacking.done():
+        seen.add(sum("get_object" in one.what for one in story.turns.waiting))
+        await story.turns.step()
+    assert max(seen) == 3
+    assert len(story.named()) == 1
+
+
 # ── Beside pushes and fetches ───────────────────────────────────────────────────────────────────────────────────
 
 
@@ -446,6 +459,32 @@ async def test_history_replaced_by_force_stays_replaced(story: Packed, monkeypat
 
 
 @pytest.mark.asyncio
+async def test_a_pack_that_a_lane_is_named_by_stays(story: Packed, old: History) -> None:
+    """What a forced push has written lies beside what was there, of which only the rows are left."""
+    first = commit("again", [old[MANY]], old.snapshots[MANY]["snapshot_id"])
+    second = commit("and again", [first["commit_id"]], old.snapshots[MANY]["snapshot_id"])
+    small = {"commits": [first, second], "snapshots": [], "objects": []}
+    await story.do(story.push(small, second["commit_id"], "side"))
+    story.wait(2 * A_DAY)
+    await story.whole_gc()
+    large = [{**record, "structured_delta": {"data": os.urandom(700).hex()}} for record in (first, second)]
+    await story.do(story.push({**small, "commits": large}, second["commit_id"], "side", force=True))
+    story.wait(2 * A_DAY)
+    before = await story.clone()
+    done = await story.do(story.repack())
+    assert (done.left["ambiguous"], done.packs) == (1, MANY)
+    for _ in range(2):
+        await story.whole_gc()
+    rows = story.rows("#LANE#side~")
+    assert len(rows) == 2
+    for part in ("#O", "#S", "#LANE#"):
+        story.lose(part)
+    await story.do(story.rebuild())
+    assert [{**row, "written_at": rows[0]["written_at"]} for row in story.rows("#LANE#side~")] == rows
+    await story.whole(before)
+
+
+@pytest.mark.asyncio
 async def test_two_contents_of_one_opaque_id_keep_their_order(story: Packed, old: History) -> None:
     def bundle(content: bytes, salt: str) -> Record:
         objects = [{"object_id": "o1", "content": content}]
@@ -490,10 +529,13 @@ def flip(story: Packed, at: str) -> None:
     versions[-1] = stored, bytes(changed)
 
 
-@pytest.mark.parametrize("part", ["#O", "#S"])
+IN_PACKS = pytest.mark.parametrize(("part", "attribute"), [("#O", "at"), ("#S", "at"), ("#LANE#", "record_at")])
+
+
+@IN_PACKS
 @pytest.mark.asyncio
-async def test_nothing_damaged_is_carried_on(story: Packed, old: History, part: str) -> None:
-    flip(story, story.rows(part)[0]["at"])
+async def test_nothing_damaged_is_carried_on(story: Packed, old: History, part: str, attribute: str) -> None:
+    flip(story, next(row[attribute] for row in story.rows(part) if attribute in row))
     rows, kept = story.index_rows(), story.packs()
     with pytest.raises(Damaged):
         await story.do(story.repack())
@@ -512,13 +554,16 @@ async def test_an_object_that_is_not_what_its_id_says_is_not_carried_on(story: P
         await story.do(story.repack())
 
 
+@IN_PACKS
 @pytest.mark.asyncio
-async def test_a_row_that_names_what_is_not_there_ends_it(story: Packed, old: History) -> None:
-    row = story.rows("#O")[0]
-    pack, offset, length = row["at"].split(":")
-    row["at"] = f"{pack}:{int(offset) + 1}:{length}"
+async def test_a_row_that_names_what_is_not_there_ends_it(
+    story: Packed, old: History, part: str, attribute: str
+) -> None:
+    row = next(row for row in story.rows(part) if attribute in row)
+    pack, offset, length = row[attribute].split(":")
+    row[attribute] = f"{pack}:{int(offset) + 1}:{length}"
     rows = story.index_rows()
-    with pytest.raises(Damaged, match=row["sk"]):
+    with pytest.raises(Damaged, match=row["sk"].rpartition("#")[2]):
         await story.do(story.repack())
     assert story.index_rows() == rows
 
@@ -578,6 +623,18 @@ def test_cut_short_before_any_call_it_goes_on(monkeypatch: pytest.MonkeyPatch) -
 
     count = next(calls for calls in itertools.count() if asyncio.run(tell(calls)))
     assert count > 30
+
+
+@pytest.mark.asyncio
+async def test_cut_short_after_its_last_row_it_lets_gc_begin_when_run_again(story: Packed, old: History) -> None:
+    repacking = story.begin("repack", story.repack())
+    await story.turns.go_on("repack", "update REPO#r1#GC")
+    await story.dies(repacking)
+    assert len(story.named()) == 1
+    with pytest.raises(Unavailable, match="run it to its end"):
+        await story.do(story.gc())
+    await story.do(story.repack())
+    assert (await story.do(story.gc())).step is Step.CONDEMNED
 
 
 class World(test_gc.World):
