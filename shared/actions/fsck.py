@@ -203,8 +203,8 @@ async def read_each(
     stores: Stores, repo: Repo, wanted: Iterable[Location]
 ) -> AsyncIterator[tuple[Location, bytes | None]]:
     """The bytes at each place, or None where there are none; a few megabytes at a time, pack by pack."""
-    groups = by_size(sorted(wanted, key=lambda at: (at.pack, at.offset)), GROUP_BYTES)
-    for group in (part for group in groups for part in split(group, GROUP)):  # each may lie in a pack of its own
+    sized = by_size(sorted(wanted, key=lambda at: (at.pack, at.offset)), GROUP_BYTES)
+    for group in (part for run in sized for part in split(run, GROUP)):  # each may lie in a pack of its own
         try:
             found = await stores.objects.read_packed(repo.repo_id, group)
         except Damaged:

@@ -19,11 +19,12 @@ No reader and no push loses anything
 
 What no row names any more
     is for gc's collect to remove; so a fetch that began before must be over by then, and so must a push that writes
-    down what it has read before. Both live for 15 minutes. A repack takes a `turn`: it stops a gc that is under
-    way, and none begins before it has ended. The next gc starts from its beginning, so it collects two graces after
-    the last row was written. What the one that was stopped is just removing, it found unnamed before any row
-    was written; and rows are only made to name packs written a moment before, each a version of its own. So there is
-    no need to wait for it, as a rebuild has to.
+    down what it has read before. Both live for 15 minutes. (A container has no such limit: a fetch there had better
+    be over in two hours. Nor may anybody remember a row for longer.) A repack takes a `turn`: it stops a gc that is
+    under way, and none begins before it has ended. The next gc starts from its beginning, so it collects two graces
+    after the last row was written. What the one that was stopped is just removing, it found unnamed before any row
+    was written; and rows are only made to name packs written a moment before, each a version of its own. So there
+    is no need to wait for it, as a rebuild has to.
 
 However late a write arrives
     it is one transaction with the row that says whose turn it is. So of a repack that slept for days, and was taken

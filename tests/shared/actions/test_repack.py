@@ -461,8 +461,9 @@ async def test_history_replaced_by_force_stays_replaced(story: Packed, monkeypat
 @pytest.mark.asyncio
 async def test_a_pack_that_a_lane_is_named_by_stays(story: Packed, old: History) -> None:
     """What a forced push has written lies beside what was there, of which only the rows are left."""
-    first = commit("again", [old[MANY]], old.snapshots[MANY]["snapshot_id"])
-    second = commit("and again", [first["commit_id"]], old.snapshots[MANY]["snapshot_id"])
+    snapshot_id = str(old.snapshots[MANY]["snapshot_id"])
+    first = commit("again", [old[MANY]], snapshot_id)
+    second = commit("and again", [first["commit_id"]], snapshot_id)
     small = {"commits": [first, second], "snapshots": [], "objects": []}
     await story.do(story.push(small, second["commit_id"], "side"))
     story.wait(2 * A_DAY)
@@ -489,7 +490,7 @@ async def test_two_contents_of_one_opaque_id_keep_their_order(story: Packed, old
     def bundle(content: bytes, salt: str) -> Record:
         objects = [{"object_id": "o1", "content": content}]
         on_it = {"snapshot_id": salt, "manifest": {"a": "o1"}}
-        return {"commits": [commit(salt, [], on_it["snapshot_id"])], "snapshots": [on_it], "objects": objects}
+        return {"commits": [commit(salt, [], salt)], "snapshots": [on_it], "objects": objects}
 
     first, second = bundle(b"one", "a"), bundle(b"two", "b")
     slow = story.begin("slow", story.push(second, second["commits"][0]["commit_id"], "b"))
