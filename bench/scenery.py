@@ -4,9 +4,12 @@ import time
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 
-from bench.history import Graph
+from bench.history import Graph, History
 from bench.lambdas import OWNER, Hub
 from shared import codec, packs, stores
+from shared.actions.push import INLINE_BYTES
+from shared.actions.repack import repack
+from shared.actions.uploads import Parcel
 from shared.metadata.table import split
 from shared.model import Kind, Node, Place, Ref, Repo
 from shared.stores import Stores
@@ -14,6 +17,8 @@ from shared.tasks import all_of
 
 AT_ONCE = 2_000
 SWAPS_AT_ONCE = 32
+LATER_SECONDS = 2 * 24 * 3600
+"""Packs younger than a day are left alone."""
 
 
 def lay(hub: Hub, slug: str, graph: Graph) -> None:
@@ -44,6 +49,42 @@ def store(hub: Hub, slug: str, objects: Mapping[str, bytes]) -> None:
     hub.run(put)
 
 
+def grow(hub: Hub, slug: str, pushes: Iterable[History]) -> None:
+    """Commits one after the other on `main`, each as a push of the stock client leaves it: the objects in one pack,
+    the snapshot and the commit in another."""
+
+    async def put() -> None:
+        opened, repo, now = await _opened(slug)
+        await opened.commits.open_lane(repo.repo_id, "main", now)
+        nodes: list[Node] = []
+        for part in split(list(pushes), AT_ONCE // 20):
+            parcels: list[Parcel] = []
+            for pushed in part:
+                parcels += [Parcel.of(pushed.objects), records := _records(pushed)]
+                nodes.append(_node(pushed, records, nodes[-1].place if nodes else None))
+            for some in split(parcels, SWAPS_AT_ONCE):
+                await all_of(parcel.put(opened, repo) for parcel in some)
+            found = {item: at for parcel in parcels for item, at in parcel.locations.items()}
+            await opened.index.put_locations(
+                repo.repo_id, {item: at for item, at in found.items() if item[0] is not Kind.COMMIT}
+            )
+            await opened.commits.put(repo.repo_id, nodes[-len(part) :], now)
+            await opened.index.put_places(repo.repo_id, [node.place for node in nodes[-len(part) :]])
+        await _point(opened, repo, [Ref("main", nodes[-1].place, nodes[-1].snapshot_at)], now)
+
+    hub.run(put)
+
+
+def fold(hub: Hub, slug: str) -> None:
+    """`pieria repo repack --fold`, two days later."""
+
+    async def work() -> None:
+        opened, repo, now = await _opened(slug)
+        assert (await repack(opened, repo, lambda: now + LATER_SECONDS, dry_run=False)).packs
+
+    hub.run(work)
+
+
 def branch_off(hub: Hub, slug: str, branches: int) -> None:
     """So many more branches, all where `main` is."""
 
@@ -66,6 +107,32 @@ async def _opened(slug: str) -> tuple[Stores, Repo, int]:
     opened, now = await stores.stores(), int(time.time())
     repo = await opened.repos.get(OWNER, slug) or Repo(OWNER, slug)
     return opened, await opened.repos.born(repo, now), now
+
+
+def _records(pushed: History) -> Parcel:
+    [commit], [snapshot] = pushed.commits, pushed.snapshots
+    return Parcel.of(
+        {},
+        [
+            (Kind.SNAPSHOT, snapshot["snapshot_id"], codec.pack_record(snapshot)),
+            (Kind.COMMIT, commit["commit_id"], codec.pack_record(commit)),
+        ],
+    )
+
+
+def _node(pushed: History, records: Parcel, parent: Place | None) -> Node:
+    [commit], [snapshot] = pushed.commits, pushed.snapshots
+    commit_id, snapshot_id = commit["commit_id"], snapshot["snapshot_id"]
+    compressed = zlib.compress(codec.pack_record(commit))
+    inline = len(compressed) <= INLINE_BYTES
+    return Node(
+        Place(commit_id, parent.generation + 1 if parent else 1, "main"),
+        (parent,) if parent else (),
+        snapshot_id,
+        records.locations[Kind.SNAPSHOT, snapshot_id],
+        compressed if inline else None,
+        None if inline else records.locations[Kind.COMMIT, commit_id],
+    )
 
 
 def _nodes(graph: Graph) -> Iterable[Node]:

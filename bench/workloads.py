@@ -276,6 +276,25 @@ def popular(hub: Hub) -> Iterator[Operation]:
     yield Operation("clone of a popular repository of 5 MB", lambda _: repo.clone(history), again=True)
 
 
+def folded(pushes: int, hub: Hub) -> Iterator[Operation]:
+    """A clone after many small pushes, and the same after a repack."""
+    line = Line(SEED, FILES)
+    made = [line.commit(), *(line.commit(CHANGED) for _ in range(pushes - 1))]
+    whole = History(
+        tuple(commit for one in made for commit in one.commits),
+        tuple(snapshot for one in made for snapshot in one.snapshots),
+        {object_id: content for one in made for object_id, content in one.objects.items()},
+    )
+    many, few = _Repo(hub, "-many"), _Repo(hub, "-few")
+    scenery.grow(hub, many.slug, made)
+    yield Operation(f"clone after {pushes:,} small pushes", lambda _: many.clone(whole), heavy=True, whole=whole)
+    scenery.grow(hub, few.slug, made)
+    scenery.fold(hub, few.slug)
+    yield Operation(
+        f"clone after {pushes:,} small pushes, repacked", lambda _: few.clone(whole), heavy=True, whole=whole
+    )
+
+
 WORKLOADS = (
     Workload("poll", poll),
     Workload("small push", small_push),
@@ -290,6 +309,7 @@ WORKLOADS = (
     Workload("branches", functools.partial(branches, 1_000)),
     *(Workload(f"commits {n}", functools.partial(many_commits, n), n <= 500) for n in (500, 5_000)),
     Workload("objects", functools.partial(objects, 1_000)),
+    *(Workload(f"repack {n}", functools.partial(folded, n), n <= 100) for n in (100, 1_000)),
 )
 
 

@@ -1,6 +1,7 @@
 """moto put right inside: what its models do too slowly, or keep for ever. See `infra.emulator` for the rest."""
 
 import base64
+import copy
 import functools
 from collections import defaultdict
 from collections.abc import Callable
@@ -8,6 +9,8 @@ from typing import Any
 
 from moto.core.common_models import BaseModel
 from moto.core.serialize import BaseJSONSerializer
+from moto.dynamodb.models import DynamoDBBackend
+from moto.dynamodb.models.dynamo_type import DynamoType
 from moto.dynamodb.models.table import Table
 from moto.s3.models import FakeKey
 
@@ -18,6 +21,7 @@ def mend() -> None:
     _forget_instances()
     _query_one_partition()
     _copy_attribute_values()
+    _copy_what_a_transaction_writes()
 
 
 def _forget_instances() -> None:
@@ -59,6 +63,49 @@ def _copy_attribute_values() -> None:
             structure(self, serialized, value, shape, key)
 
     _replace(BaseJSONSerializer, "_serialize_type_structure", copied)
+
+
+def _copy_what_a_transaction_writes() -> None:
+    """moto copies the whole table, once for each row that is written, to put it back if one of them cannot be."""
+    write = DynamoDBBackend.transact_write_items
+
+    @functools.wraps(write)
+    def copied(backend: DynamoDBBackend, transact_items: list[dict[str, Any]]) -> None:
+        keys: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        for [(_, asked)] in (item.items() for item in transact_items):
+            keys[asked["TableName"]].append(asked.get("Key") or asked["Item"])
+        tables = {name: backend.tables[name] for name in keys if name in backend.tables}
+        try:
+            for name, table in tables.items():
+                vars(table)["__deepcopy__"] = functools.partial(_given, _before(table, keys[name]))
+            write(backend, transact_items)
+        finally:
+            for table in tables.values():
+                vars(table).pop("__deepcopy__", None)
+
+    _replace(DynamoDBBackend, "transact_write_items", copied)
+
+
+def _before(table: Table, keys: list[dict[str, Any]]) -> Table:
+    """The table as it is, and stays so while rows of these keys are written."""
+    before = copy.copy(table)
+    before.items = defaultdict(dict, table.items)
+    for key in keys:
+        partition = DynamoType(key[table.hash_key_attr])
+        rows: Any = table.items.get(partition, {})
+        if not table.range_key_attr:
+            before.items[partition] = copy.deepcopy(rows)
+        elif (place := DynamoType(key[table.range_key_attr])) in rows:
+            if before.items[partition] is rows:
+                before.items[partition] = dict(rows)
+            before.items[partition][place] = copy.deepcopy(rows[place])
+        else:
+            before.items[partition] = dict(before.items[partition])
+    return before
+
+
+def _given(found: Table, _: dict[int, Any]) -> Table:
+    return found
 
 
 def _wire_form(attribute: dict[str, Any]) -> dict[str, Any]:

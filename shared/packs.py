@@ -79,14 +79,22 @@ def build(entries: Iterable[tuple[Kind, str, bytes]]) -> Pack:
     return Pack(name, data, {(Kind(k), i): Location(name, o, n) for k, i, o, n in index})
 
 
-def read_index(name: str, data: bytes) -> dict[tuple[Kind, str], Location]:
-    """Where each entry of a whole pack lies. Raises Damaged for anything but a whole pack."""
+def index_size(end: bytes) -> int:
+    """How many of a pack's last bytes make up its index, by the last 16 of them; only `read_index` checks."""
+    return int.from_bytes(end[-TAIL:-8], "big") + TAIL
+
+
+def read_index(name: str, data: bytes, length: int | None = None) -> dict[tuple[Kind, str], Location]:
+    """Where each entry of a pack lies. Raises Damaged for anything but a whole pack, or, with the `length` of the
+    whole, the end of one that has all of its index."""
     try:
-        size = int.from_bytes(data[-TAIL:-8], "big")
-        if data[:8] != MAGIC or data[-8:] != MAGIC or len(data) < len(MAGIC) + size + TAIL:
+        whole, size = len(data) if length is None else length, index_size(data) - TAIL
+        if data[-8:] != MAGIC or min(len(data), whole - len(MAGIC)) < size + TAIL:
+            raise ValueError
+        if len(data) == whole and data[:8] != MAGIC:
             raise ValueError
         index = msgpack.unpackb(data[-TAIL - size : -TAIL], raw=False)
-        end = len(data) - TAIL - size
+        end = whole - TAIL - size
         found = {(Kind(kind), entry_id): Location(name, offset, n) for kind, entry_id, offset, n in index}
         if any(not len(MAGIC) <= at.offset <= at.offset + at.length <= end for at in found.values()):
             raise ValueError

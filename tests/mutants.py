@@ -26,6 +26,7 @@ SECONDS = 900
 FAULTS = "tests/proof/test_faults.py::test_whatever_goes_wrong_it_is_done_or_not_and_can_be_done_again"
 SIMULATION = "tests/proof/test_simulation.py"
 GC = "tests/shared/actions/test_gc.py"
+REPACK = "tests/shared/actions/test_repack.py"
 RACES = "tests/test_races.py"
 NAMES = "tests/shared/test_names.py"
 CASES = "tests/test_cases"
@@ -180,6 +181,17 @@ BUGS = [
     bug("a push builds on what is condemned", "metadata/index", ("            if CONDEMNED in row and not even_condemned:", "            if False:"), by=(GC,)),
     bug("gc removes bytes that have just come", "actions/gc",
         ("        if name not in packs and one.modified < old:", "        if name not in packs:"), by=(GC,)),
+
+    # ── Repack ──
+    bug("a repack that was taken for dead goes on writing", "metadata/census",
+        ("update_together([ours, *rows])", 'update_together([Update(ours.key, {"at": turn.at}), *rows])'), by=(REPACK,)),
+    bug("a repack overwrites what a push has just written", "metadata/census",
+        ('" AND ".join(f"#{attribute} = :old_{attribute}" for attribute in there)', '""'),
+        ('{f"old_{attribute}": old for attribute, (old, _) in there.items()}', "{}"), by=(REPACK,)),
+    bug("a repack beside gc", "actions/gc", ('    Step.REPACKING: "repack",\n', ""), by=(REPACK,)),
+    bug("a repack leaves records behind that lie in rows as well", "actions/repack",
+        ("        named = {item: at for item, at in index.items() if item[0] is Kind.COMMIT and item[1] in rows.commits}", "        named = {}"), by=(REPACK,)),
+    bug("a repack puts the later of two records first", "actions/repack", ("        held |= await _ambiguous", "        await _ambiguous"), by=(REPACK,)),
 
     # ── Who may what ──
     bug("another algorithm than ours", "auth", ("algorithms=[ALGORITHM]", 'algorithms=["HS256", "HS384", "HS512"]'), by=("tests/shared/test_auth.py",)),

@@ -1,15 +1,18 @@
-"""Repositories: create, list, show, delete; their branches' moves, and their members."""
+"""Repositories: create, list, show, delete, repack; their branches' moves, and their members."""
 
+from dataclasses import asdict
 from typing import Annotated, Any
 
 import pydantic
 import typer
 
 from infra.cli import console
-from infra.cli.console import Data, Json, Name
+from infra.cli.console import Data, Json, Name, Tell
 from infra.cli.problem import Problem
 from shared import api, names
 from shared.actions import branches
+from shared.actions import repack as repacking
+from shared.actions.repack import Repacked
 from shared.errors import RepoExists
 from shared.model import Move, Place, Ref, Repo, Role, Visibility
 from shared.stores import Stores
@@ -17,6 +20,14 @@ from shared.stores import Stores
 PAGE = 100
 OPERATOR = "pieria"
 """By whom a branch was moved that was restored here. Nobody can have this handle."""
+
+WHY_LEFT = {
+    "large": f"of {repacking.SMALL_BYTES >> 20} MiB or more",
+    "young": "younger than a day",
+    "unnamed": "that no row names, for gc",
+    "ambiguous": "with another record of something in another pack",
+    "few": "too few to be worth it",
+}
 
 app = console.noun("Repositories, their branches and their members.")
 
@@ -189,6 +200,33 @@ def restore_branch(
         console.document(_branch(ref))
     else:
         console.say(f"restored: {ref.branch} is at {ref.head.commit_id}")
+
+
+@app.command()
+def repack(
+    name: Name,
+    fold: Annotated[bool, typer.Option("--fold", help="Do it. Otherwise what would be folded is counted.")] = False,
+    json: Json = False,
+    data: Data = None,
+) -> None:
+    """Fold the many small packs of small pushes into few: clones cost less. Beside pushes, fetches and reads; a gc
+    that is under way starts over. The old packs go with the next gc. One that was cut short goes on when run again."""
+
+    async def work(stores: Stores, bar: Tell) -> Repacked:
+        repo = await console.require(stores, name)
+        return await repacking.repack(stores, repo, console.now, dry_run=not fold, tell=bar)
+
+    done = console.run_long(data, f"repacking {name}", work)
+    if json:
+        console.document({"repo": name, "dry_run": not fold, **asdict(done)})
+        return
+    would = "" if fold else "would have "
+    console.say(f"{name}: {would}folded {done.packs} packs ({done.bytes} bytes) into {done.into}, and {would}changed"
+                f" {done.rows} rows")  # fmt: skip
+    left = [f"{count} {WHY_LEFT[why]}" for why, count in done.left.items() if count]
+    console.say(f"packs left as they are: {', '.join(left) or 'none'}")
+    if done.packs:
+        console.say("next: " + ("gc, from its beginning, removes the old packs" if fold else "`--fold` does it"))
 
 
 @app.command()

@@ -93,7 +93,7 @@ async def _commits(stores: Stores, repo: Repo, nodes: Sequence[Node], seen: _See
     known = await stores.index.known(repo.repo_id, commits=[n.commit_id for n in nodes], even_condemned=True)
     large = {node.record_at: node for node in nodes if node.record_at}
     records: dict[Location, bytes] = {}
-    async for at, data in _read(stores, repo, large):
+    async for at, data in read_each(stores, repo, large):
         if data is not None:
             records[at] = data
     for node in nodes:
@@ -153,7 +153,7 @@ async def _snapshots(stores: Stores, repo: Repo, seen: _Seen, tell: Tell) -> Asy
             yield Finding("snapshot", snapshot_id, "has no row in the index of snapshots", REBUILD)
         # The row and the commit may name different packs, when it was sent twice.
         places = dict(group) | {at: snapshot_id for snapshot_id, at in rows.items()}
-        async for at, data in _read(stores, repo, places):
+        async for at, data in read_each(stores, repo, places):
             snapshot_id = places[at]
             if data is None:
                 yield Finding("snapshot", snapshot_id, f"cannot be read from pack {at.pack}", FROM_BACKUP)
@@ -181,7 +181,7 @@ async def _objects(stores: Stores, repo: Repo, seen: _Seen, tell: Tell) -> Async
         for object_id in group:
             if object_id not in rows and names.is_digest(object_id):
                 yield Finding("object", object_id, "has no row in the index of objects", REBUILD)
-        async for at, data in _read(stores, repo, packed):
+        async for at, data in read_each(stores, repo, packed):
             object_id = packed[at]
             if data is None:
                 yield Finding("object", object_id, f"cannot be read from pack {at.pack}", FROM_BACKUP)
@@ -199,9 +199,12 @@ async def _objects(stores: Stores, repo: Repo, seen: _Seen, tell: Tell) -> Async
         tell("objects", checked)
 
 
-async def _read(stores: Stores, repo: Repo, wanted: Iterable[Location]) -> AsyncIterator[tuple[Location, bytes | None]]:
+async def read_each(
+    stores: Stores, repo: Repo, wanted: Iterable[Location]
+) -> AsyncIterator[tuple[Location, bytes | None]]:
     """The bytes at each place, or None where there are none; a few megabytes at a time, pack by pack."""
-    for group in by_size(sorted(wanted, key=lambda at: (at.pack, at.offset)), GROUP_BYTES):
+    sized = by_size(sorted(wanted, key=lambda at: (at.pack, at.offset)), GROUP_BYTES)
+    for group in (part for run in sized for part in split(run, GROUP)):  # each may lie in a pack of its own
         try:
             found = await stores.objects.read_packed(repo.repo_id, group)
         except Damaged:

@@ -48,7 +48,7 @@ Two at once
     each few writes, and end. Two sweeps of one stamp find the same below whatever a push could build on; one
     reprieves from below upwards, so that nothing is known again whose ground the other has just removed, and stops
     if it finds that. However long one of them sleeps, what it removes is bound to a stamp or a version that is not
-    given again. Beside a rebuild, which builds on what nothing leads to, no gc begins; see there.
+    given again. Beside a rebuild, which builds on what nothing leads to, and beside a repack, no gc begins; see there.
 
 A crash between any two calls
     leaves rows with a stamp, which cost whoever needs them again one more upload, and are stamped again or
@@ -83,9 +83,9 @@ YOUNG_SECONDS = 24 * 3600
 MORE_SECONDS = 24 * 3600
 """How much longer moves are kept here than a restore looks for them."""
 REBUILD_SECONDS = 24 * 3600
-"""Longer than a rebuild takes: after that, one that has not come to its end was cut short."""
+"""Longer than a rebuild takes, or than a repack is silent: after that, one that has not ended was cut short."""
 AT_ONCE = 32
-OVERTAKEN = "another gc, or a rebuild, has started over; nothing is lost, run it again when that is done"
+OVERTAKEN = "another gc, a rebuild or a repack has started over; nothing is lost, run it again when that is done"
 
 Clock = Callable[[], float]
 Tell = Callable[[str, int], None]
@@ -102,6 +102,16 @@ class Step(StrEnum):
     """By a rebuild that waits for whatever is being removed."""
     REBUILDING = "rebuilding"
     REBUILT = "rebuilt"
+    REPACKING = "repacking"
+    REPACKED = "repacked"
+
+
+BESIDE: dict[str, str] = {
+    Step.HALTED: "rebuild-index",
+    Step.REBUILDING: "rebuild-index",
+    Step.REPACKING: "repack",
+}
+"""Who is at work in a step beside which no gc begins."""
 
 
 @dataclass(slots=True)
@@ -150,12 +160,12 @@ async def condemn(
     stores: Stores, repo: Repo, clock: Clock, *, dry_run: bool = True, tell: Tell = lambda *_: None
 ) -> Report:
     """Stamp every row that no root leads to. Whatever another gc had begun starts over. Raises Unavailable beside
-    a rebuild."""
+    a rebuild or a repack."""
     repo_id, report, began = repo.repo_id, Report(Step.CONDEMNED), clock()
     stamp = f"{int(began * 1000):013d}-{secrets.token_hex(4)}"
     progress = await stores.census.progress(repo_id)
-    if progress and progress.step in (Step.HALTED, Step.REBUILDING) and began < progress.at + REBUILD_SECONDS:
-        raise Unavailable("rebuild-index is at work here, or was cut short: run it to its end, then gc")
+    if progress and progress.step in BESIDE and began < progress.at + REBUILD_SECONDS:
+        raise Unavailable(f"{BESIDE[progress.step]} is at work here, or was cut short: run it to its end, then gc")
     if not dry_run:
         await stores.census.begin(repo_id, Progress(stamp, Step.CONDEMNING, int(began)))
     young = await _young(stores, repo_id, began)

@@ -10,12 +10,11 @@ names only what they have written or found. A commit is written down only with e
 the index last, as in a push. Packs hold no lanes: a row goes wherever a branch, a kept move, a row of the index or
 a surviving child says that it is; all others into the lane of the first branch that leads to them.
 
-Never while gc removes anything: what nothing leads to any more it may find, and gc remove then. So it stops a gc
-that is between its steps, and waits until whatever that had begun is over; while it works no gc begins, and it
-ends if one has begun all the same.
+Never while gc removes anything: what nothing leads to any more it may find, and gc remove then. So it takes a
+`turn`: stops a gc that is between its steps, and waits until whatever that had begun is over; while it works no gc
+begins, and it ends if one has begun all the same.
 """
 
-import secrets
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -24,11 +23,10 @@ from typing import Any
 
 from shared import codec, names, packs
 from shared.actions.fsck import GROUP_BYTES, Tell, by_size
-from shared.actions.gc import OVERTAKEN, Step
+from shared.actions.gc import Step
 from shared.actions.push import INLINE_BYTES
-from shared.errors import Damaged, Unavailable
-from shared.metadata.census import Progress
-from shared.metadata.commits import STALE_SECONDS
+from shared.actions.turn import Turn, rebuilding
+from shared.errors import Damaged
 from shared.metadata.index import CONDITIONAL
 from shared.metadata.table import split
 from shared.model import Kind, Location, Node, Place, Repo
@@ -74,7 +72,7 @@ class _Found:
 
 async def rebuild(stores: Stores, repo: Repo, *, now: float, tell: Tell = lambda what, count: None) -> Rebuilt:
     """Write every row that is missing. Repeating it is harmless. Raises Unavailable while a gc may be at work."""
-    turn = await _begin(stores, repo.repo_id, int(now))
+    turn = await rebuilding(stores, repo.repo_id, now)
     done = Rebuilt()
     found = await _found(stores, repo, done, tell)
     generations = _generations(found, done)
@@ -92,36 +90,8 @@ async def rebuild(stores: Stores, repo: Repo, *, now: float, tell: Tell = lambda
         await stores.index.put_places(repo.repo_id, part)
     done.commits = len(primary)
     done.refs = await _refresh(stores, repo, rows, generations)
-    await stores.census.advance(repo.repo_id, Progress(turn.stamp, Step.REBUILT, int(now)))
+    await turn.end(Step.REBUILT, now)
     return done
-
-
-@dataclass(frozen=True, slots=True)
-class _Turn:
-    """The time in which no gc is at work."""
-
-    stores: Stores
-    repo_id: str
-    stamp: str
-
-    async def keep(self) -> None:
-        """For before each few writes. Raises Unavailable if it is over."""
-        if not await self.stores.census.is_at(self.repo_id, self.stamp, Step.REBUILDING):
-            raise Unavailable(OVERTAKEN)
-
-
-async def _begin(stores: Stores, repo_id: str, now: int) -> _Turn:
-    """Stop whatever gc is between its steps. Raises Unavailable as long as it may still be removing something."""
-    turn = _Turn(stores, repo_id, f"rebuild-{secrets.token_hex(4)}")
-    progress = await stores.census.progress(repo_id)
-    if progress and progress.step in (Step.CONDEMNED, Step.SWEPT):
-        progress = Progress(turn.stamp, Step.HALTED, now)
-        await stores.census.begin(repo_id, progress)
-    if progress and progress.step == Step.HALTED and now < progress.at + STALE_SECONDS:
-        wait = progress.at + STALE_SECONDS - now
-        raise Unavailable(f"a gc was under way here and has been stopped: run this again in {wait} seconds")
-    await stores.census.begin(repo_id, Progress(turn.stamp, Step.REBUILDING, now))
-    return turn
 
 
 async def _found(stores: Stores, repo: Repo, done: Rebuilt, tell: Tell) -> _Found:
@@ -265,7 +235,7 @@ def _beside(lane: str, places: Iterable[Place]) -> Place | None:
     return next((place for place in places if place.lane.startswith(f"{lane}~")), None)
 
 
-async def _put_locations(turn: _Turn, kind: Kind, locations: Mapping[str, Location], tell: Tell) -> int:
+async def _put_locations(turn: Turn, kind: Kind, locations: Mapping[str, Location], tell: Tell) -> int:
     for number, part in enumerate(split(sorted(locations), AT_ONCE)):
         await turn.keep()
         await all_of(turn.stores.census.put_new(turn.repo_id, kind, i, locations[i]) for i in part)
@@ -273,7 +243,7 @@ async def _put_locations(turn: _Turn, kind: Kind, locations: Mapping[str, Locati
     return len(locations)
 
 
-async def _put_rows(turn: _Turn, rows: Mapping[Place, Node], tell: Tell) -> None:
+async def _put_rows(turn: Turn, rows: Mapping[Place, Node], tell: Tell) -> None:
     """The rows with their records, a few megabytes of packs at a time."""
     by_record: dict[Location, list[Node]] = {}
     for node in rows.values():

@@ -3,7 +3,7 @@
 Nothing here is fast: a partition is read to its end, and every write is one row on its own condition.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from shared.metadata import keys
 from shared.metadata.commits import node_of
 from shared.metadata.index import CONDEMNED
 from shared.metadata.keys import Key
-from shared.metadata.table import Lost, Row, Table
+from shared.metadata.table import Lost, Row, Table, Update
 from shared.model import Kind, Location, Node, Place, Ref
 
 _THERE = "attribute_exists(pk)"
@@ -21,6 +21,10 @@ _SAME_REF = "#head = :head AND #lane = :lane AND #generation = :generation"
 _OURS = "attribute_not_exists(#stamp) OR #stamp = :stamp"
 _GONE = "#repo_id = :same AND #deleted_at > :never"
 _OLD = "#opened_at < :before"
+_OUR_TURN = "#stamp = :stamp AND #step = :step"
+
+TOGETHER = 99
+"""Rows that are written in one transaction, beside the one that says whose turn it is: DynamoDB takes 100."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,17 @@ class Entry:
     place: Place | None
     at: Location | None
     stamp: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pointer:
+    """An attribute of a row that says where bytes lie: those of which id, and where. `item_id` is empty in a ref."""
+
+    key: Key
+    attribute: str
+    kind: Kind
+    item_id: str
+    at: Location
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +84,61 @@ class Census:
         """Every commit row of a lane, oldest first, with its stamp and when it was written."""
         async for row in self.table.each(keys.lane(repo_id, lane)):
             yield node_of(lane, row), str(row.get(CONDEMNED, "")), int(str(row.get("written_at", 0)))
+
+    async def pointers(self, repo_id: str, kind: Kind) -> AsyncIterator[Pointer]:
+        """Where each row of the index of objects, or of snapshots, says that it lies."""
+        async for entry in self.index(repo_id, kind):
+            if entry.at:
+                yield Pointer(keys.by_id(repo_id, kind, entry.item_id), "at", kind, entry.item_id, entry.at)
+
+    async def pointers_of_lane(self, repo_id: str, lane: str) -> AsyncIterator[tuple[Place, list[Pointer]]]:
+        """Every commit of a lane, and where its snapshot and its record lie, as far as they lie in packs."""
+        async for node, _, _ in self.lane(repo_id, lane):
+            key, found = keys.commit(repo_id, node.place), list[Pointer]()
+            if node.snapshot_id and node.snapshot_at:
+                found.append(Pointer(key, "snapshot_at", Kind.SNAPSHOT, node.snapshot_id, node.snapshot_at))
+            if node.record_at:
+                found.append(Pointer(key, "record_at", Kind.COMMIT, node.commit_id, node.record_at))
+            yield node.place, found
+
+    async def pointers_of_refs(self, repo_id: str) -> AsyncIterator[Pointer]:
+        """Where the branches say that their snapshots lie."""
+        async for row in self.table.each(keys.refs(repo_id), keys.REF):
+            if at := row.get("snapshot_at"):
+                yield Pointer(
+                    (str(row["pk"]), str(row["sk"])), "snapshot_at", Kind.SNAPSHOT, "", Location.parse(str(at))
+                )
+
+    async def repoint(self, repo_id: str, turn: Progress, moved: Iterable[tuple[Pointer, Location]]) -> int | None:
+        """Say where bytes lie by now, in up to `TOGETHER` rows that still say where they lay; the turn is prolonged.
+
+        None, and nothing is written, if the turn is over, however late this arrives: it is one transaction. Else
+        how many rows were written; one that has changed is left alone.
+        """
+        by_row: dict[Key, list[tuple[Pointer, Location]]] = {}
+        for pointer, at in moved:
+            by_row.setdefault(pointer.key, []).append((pointer, at))
+        whose: Row = {"stamp": turn.stamp, "step": turn.step}
+        ours = Update((keys.upkeep(repo_id), "STATE"), {"at": turn.at}, _OUR_TURN, whose)
+        rows = [_repointed(key, there) for key, there in by_row.items()]
+        while True:
+            try:
+                await self.table.update_together([ours, *rows])
+            except Lost as lost:
+                if lost.place == 0:
+                    return None
+                del rows[lost.place - 1]
+            else:
+                return len(rows)
+
+    async def repoint_ref(self, pointer: Pointer, at: Location) -> bool:
+        """The same of one branch, by itself: a push that moves it in this moment must not be refused for it."""
+        update = _repointed(pointer.key, [(pointer, at)])
+        try:
+            await self.table.update(update.key, update.row, update.condition, update.values)
+        except Lost:
+            return False
+        return True
 
     async def close_lane(self, repo_id: str, lane: str, before: int) -> None:
         """Forget a lane that is empty and was opened before this. None of that time is still about to write to it."""
@@ -210,3 +280,14 @@ class Census:
         """The keys of all rows of a partition."""
         async for row in self.table.each(pk):
             yield str(row["pk"]), str(row["sk"])
+
+
+def _repointed(key: Key, moved: Iterable[tuple[Pointer, Location]]) -> Update:
+    """What makes a row say where its bytes lie by now, if all of them are where they were."""
+    there = {pointer.attribute: (str(pointer.at), str(at)) for pointer, at in moved}
+    return Update(
+        key,
+        {attribute: new for attribute, (_, new) in there.items()},
+        " AND ".join(f"#{attribute} = :old_{attribute}" for attribute in there),
+        {f"old_{attribute}": old for attribute, (old, _) in there.items()},
+    )

@@ -104,7 +104,7 @@ def moves(repo_id: str) -> str:
 
 
 def upkeep(repo_id: str) -> str:
-    """The partition where gc and rebuild write down how far they are."""
+    """The partition where gc, rebuild and repack write down how far they are."""
     return f"REPO#{repo_id}#GC"
 
 

@@ -167,6 +167,17 @@ class ObjectStore:
         except NoSuchKey:
             raise Damaged(f"pack {name}") from None
 
+    async def read_index(self, repo_id: str, stored: Stored) -> dict[tuple[Kind, str], Location]:
+        """Where each entry of a pack lies, from its end alone. Raises Damaged if it is gone, or is no whole pack."""
+        key, wanted = _pack_key(repo_id, stored.key), min(stored.size, packs.GAP)
+        try:
+            end = await self.bucket.get(key, stored.size - wanted, stored.size) if wanted else b""
+            if (wanted := min(stored.size, packs.index_size(end))) > len(end):
+                end = await self.bucket.get(key, stored.size - wanted, stored.size)
+        except NoSuchKey:
+            raise Damaged(f"pack {stored.key}") from None
+        return packs.read_index(stored.key, end, stored.size)
+
     async def digest(self, repo_id: str, object_id: str) -> str:
         """The SHA-256 of a loose object as it lies, whatever its size. Raises Damaged if it is gone."""
         try:

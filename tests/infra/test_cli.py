@@ -285,6 +285,44 @@ def test_gc_goes_step_by_step(song: str, owner: str, monkeypatch: pytest.MonkeyP
     assert "one step at a time" in refused("gc", song, "--sweep", "--collect")
 
 
+def test_repack_folds_small_packs(owner: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    song = f"{owner}/song"
+    drawn = builders.chain(8, files=True)
+    for number in drawn.commits:
+        assert builders.push(owner, "song", drawn.bundle([number])).status == 200
+    before = upkeep.clone(owner)
+    young = done("repo", "repack", song, "--fold")
+    assert (young["packs"], young["left"]["young"]) == (0, 8)
+    assert "8 younger than a day" in told("repo", "repack", song)
+    later(monkeypatch, 2 * DAY)
+    counted = done("repo", "repack", song)
+    assert counted["dry_run"] and (counted["packs"], counted["into"]) == (8, 1)
+    assert "would have folded 8 packs" in (said := told("repo", "repack", song)) and "`--fold` does it" in said
+    assert len(upkeep.Bytes(upkeep.repo(owner).repo_id).keys("packs/")) == 8
+    folded = done("repo", "repack", song, "--fold")
+    assert folded == counted | {"dry_run": False}
+    assert "folded 0 packs" in told("repo", "repack", song, "--fold")
+    assert done("repo", "show", song)["gc"]["step"] == "repacked"
+    for days in (2.1, 2.2, 2.3):
+        later(monkeypatch, days * DAY)
+        done("gc", song, "--due")
+    assert len(upkeep.Bytes(upkeep.repo(owner).repo_id).keys("packs/")) == 1
+    assert upkeep.clone(owner) == before and done("fsck", song)["findings"] == []
+    assert "there is no repository" in refused("repo", "repack", f"{owner}/none")
+
+
+def test_repack_of_what_is_damaged_points_at_fsck(owner: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = builders.chain(8, files=True)
+    for number in drawn.commits:
+        assert builders.push(owner, "song", drawn.bundle([number])).status == 200
+    later(monkeypatch, 2 * DAY)
+    bytes_ = upkeep.Bytes(upkeep.repo(owner).repo_id)
+    pack = bytes_.keys("packs/")[0]
+    data = bytes_.get(pack)
+    bytes_.put(pack, data[:20] + bytes([data[20] ^ 1]) + data[21:])
+    assert "`pieria fsck`" in refused("repo", "repack", f"{owner}/song", "--fold")
+
+
 def test_gc_of_a_damaged_repository_points_at_fsck(song: str, owner: str) -> None:
     for row in upkeep.rows(upkeep.repo(owner).repo_id, "#LANE#"):
         upkeep.remove_row(row)

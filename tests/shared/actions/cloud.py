@@ -22,7 +22,7 @@ from shared.metadata.index import Index
 from shared.metadata.refs import Refs
 from shared.metadata.releases import Releases
 from shared.metadata.repos import Repos
-from shared.metadata.table import Lost, Page
+from shared.metadata.table import Lost, Page, Update
 from shared.metadata.tags import Tags
 from shared.model import Version
 from shared.objects.bucket import Changed, NoSuchKey, Stored, Stream
@@ -182,6 +182,17 @@ class FakeTable:
     async def update(self, key: Key, row: Any, condition: str = "", values: Any = None) -> None:
         await self.turns.turn("update", *key)
         self._set(key, {**(self._check(key, condition, values) or {}), **row})
+
+    async def update_together(self, updates: Sequence[Update]) -> None:
+        await self.turns.turn("together", *(part for update in updates for part in update.key))
+        found = []
+        for place, update in enumerate(updates):
+            try:
+                found.append(self._check(update.key, update.condition, update.values))
+            except Lost as lost:
+                raise Lost(lost.row, place) from None
+        for update, row in zip(updates, found, strict=True):
+            self._set(update.key, {**(row or {}), **update.row})
 
     async def drop(self, key: Key, attribute: str, condition: str, values: Any = None) -> None:
         await self.turns.turn("drop", *key)

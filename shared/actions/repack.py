@@ -1,0 +1,309 @@
+"""Folding the many small packs that small pushes leave behind into few: beside pushes and reads, a group at a time.
+
+    rows                → which small packs are named, and by which rows
+    ends of all packs   → which of them may be folded
+    a group of packs    → read and verified, what rows still name of them written as one pack; then the rows
+
+A pack is folded if it is smaller than `SMALL_BYTES`, older than a day (a push may come in many requests), and named
+by a row; oldest first, `FEWEST` packs or more at a time, up to `GROUP_BYTES` together. What lies in the new pack is
+in the order in which it is read: manifests, large records, and objects, each by generation; and last the records
+that lie in rows as well, which only rebuild-index reads. S3 could copy without us from 5 MiB on (the least part of
+an `UploadPartCopy`), but a pack that large is one read already: it is left alone.
+
+No reader and no push loses anything
+    The old packs stay. Bytes, then rows: a row says where its bytes lie now only after they do, on condition that it
+    still says where they lay. Nothing else of a row changes, no row is made, and a branch's head does not move;
+    what gc has condemned stays condemned. So whoever read a row before finds the same bytes under what it said.
+    A push that found a snapshot in an old pack may write that down after we have looked: then that row names the
+    old pack, which stays as long as it does, and the next run folds it.
+
+What no row names any more
+    is for gc's collect to remove; so a fetch that began before must be over by then, and so must a push that writes
+    down what it has read before. Both live for 15 minutes. (A container has no such limit: a fetch there had better
+    be over in two hours. Nor may anybody remember a row for longer.) A repack takes a `turn`: it stops a gc that is
+    under way, and none begins before it has ended. The next gc starts from its beginning, so it collects two graces
+    after the last row was written. What the one that was stopped is just removing, it found unnamed before any row
+    was written; and rows are only made to name packs written a moment before, each a version of its own. So there
+    is no need to wait for it, as a rebuild has to.
+
+However late a write arrives
+    it is one transaction with the row that says whose turn it is. So of a repack that slept for days, and was taken
+    for dead, no row can come to name a pack that gc has removed meanwhile. Branches are written by themselves:
+    a push that moves one must not be refused for being in the way of a transaction. What a sleeper may
+    spoil there is only where a branch says that its snapshot lies, which rebuild-index sets right.
+
+A crash between any two calls
+    leaves rows of which some name the old packs and some the new one, and both are there. The next run goes on with
+    what still names small packs. A pack that no row came to name goes with the next gc; gc waits a day for a repack
+    that was cut short, or begins when that has been run to its end.
+
+rebuild-index finds the same
+    It takes the first of two things under one id, and a new pack comes after all others. So every record of a commit
+    that has a row goes along, also if it lies in the row; and a pack stays as it is if anything in it that would
+    go along lies elsewhere with other bytes under the same id, or if a lane is named by it (what a forced push
+    has written beside the first).
+
+Nothing damaged is carried on: packs, objects and manifests must be what their names say, and rows must name what is
+there, or it ends with Damaged before it has written anything of that group. In memory are the places that rows
+name, and a few times `GROUP_BYTES`.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+
+from shared import ids, names, packs
+from shared.actions.fetch import manifest
+from shared.actions.fsck import read_each
+from shared.actions.gc import AT_ONCE, OVERTAKEN, YOUNG_SECONDS, Clock, Step, Tell
+from shared.actions.turn import Turn, repacking
+from shared.errors import Damaged, Unavailable
+from shared.metadata import keys
+from shared.metadata.census import TOGETHER, Pointer, Progress
+from shared.metadata.table import split
+from shared.model import Kind, Location, Repo
+from shared.objects.bucket import Stored
+from shared.packs import Pack
+from shared.stores import Stores
+from shared.tasks import all_of
+
+SMALL_BYTES = 5 * 1024 * 1024
+GROUP_BYTES = 16 * 1024 * 1024
+"""As much as an answer's window (`packs.WINDOW`): what is larger is read in several requests anyway."""
+FEWEST = 8
+"""Fewer packs are not worth writing all their rows anew: so what was folded is folded again only with seven others."""
+
+Item = tuple[Kind, str]
+
+
+@dataclass(slots=True)
+class Repacked:
+    """What was folded, or with a dry run would be: so many packs `into` so many new ones. `left`: packs that stay
+    as they are, by reason."""
+
+    packs: int = 0
+    into: int = 0
+    bytes: int = 0
+    rows: int = 0
+    left: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Rows:
+    """What the rows of a repository say."""
+
+    pointers: dict[str, list[Pointer]] = field(default_factory=dict)
+    """Into packs that may be folded, by pack."""
+    commits: dict[str, int] = field(default_factory=dict)
+    """Every commit that has a row in a lane, and its generation."""
+    snapshots: dict[str, int] = field(default_factory=dict)
+    """The least generation of a commit that stands on each."""
+    lanes: list[str] = field(default_factory=list)
+
+
+async def repack(
+    stores: Stores, repo: Repo, clock: Clock, *, dry_run: bool = True, tell: Tell = lambda *_: None
+) -> Repacked:
+    """Fold what can be folded. Repeating it is harmless, and goes on where it was cut short.
+
+    Raises Damaged rather than carry damage on, and Unavailable beside a rebuild or if somebody else has begun since.
+    """
+    report, repo_id = Repacked(), repo.repo_id
+    rows, groups = await _plan(stores, repo, clock(), report, tell)
+    report.into = len(groups)
+    report.packs = sum(map(len, groups))
+    report.bytes = sum(one.size for group in groups for one in group)
+    report.rows = len({p.key for group in groups for one in group for p in rows.pointers[one.key]})
+    if dry_run:
+        return report
+    progress = await stores.census.progress(repo_id)
+    if groups or (progress and progress.step == Step.REPACKING):  # cut short after its last row
+        turn = await repacking(stores, repo_id, clock())
+        report.rows = 0
+        for number, group in enumerate(groups, 1):
+            await _fold(turn, clock, rows, [one.key for one in group], report, tell)
+            tell("new packs", number)
+        await turn.end(Step.REPACKED, clock())
+    return report
+
+
+async def _plan(
+    stores: Stores, repo: Repo, now: float, report: Repacked, tell: Tell
+) -> tuple[_Rows, list[list[Stored]]]:
+    """Which packs are folded together, and what names them. Nothing is written."""
+    listed = await stores.objects.packs(repo.repo_id)
+    small = [one for one in listed if one.size < SMALL_BYTES]
+    old = [one for one in small if one.modified < now - YOUNG_SECONDS]
+    rows = await _rows(stores, repo.repo_id, {one.key for one in old}, tell)
+    named = [one for one in old if one.key in rows.pointers]
+    held = {lane.rpartition("~")[2] for lane in rows.lanes}
+    if len(named) >= FEWEST:
+        held |= await _ambiguous(stores, repo, listed, {one.key for one in named}, rows, tell)
+    free = [one for one in named if one.key not in held]
+    groups = [group for group in _groups(free) if len(group) >= FEWEST]
+    report.left = {
+        "large": len(listed) - len(small),
+        "young": len(small) - len(old),
+        "unnamed": len(old) - len(named),
+        "ambiguous": len(named) - len(free),
+        "few": len(free) - sum(map(len, groups)),
+    }
+    return rows, groups
+
+
+async def _rows(stores: Stores, repo_id: str, old: set[str], tell: Tell) -> _Rows:
+    """Every row is read; those that name an old small pack are remembered."""
+    rows = _Rows(lanes=await stores.census.lanes(repo_id))
+    found = 0
+
+    def note(pointer: Pointer) -> None:
+        nonlocal found
+        if pointer.at.pack in old:
+            rows.pointers.setdefault(pointer.at.pack, []).append(pointer)
+        found += 1
+        if found % 1000 == 0:
+            tell("rows read", found)
+
+    for kind in (Kind.OBJECT, Kind.SNAPSHOT):
+        async for pointer in stores.census.pointers(repo_id, kind):
+            note(pointer)
+    for lane in rows.lanes:
+        async for place, pointers in stores.census.pointers_of_lane(repo_id, lane):
+            rows.commits[place.commit_id] = place.generation
+            for pointer in pointers:
+                note(pointer)
+                if pointer.kind is Kind.SNAPSHOT:
+                    known = rows.snapshots.get(pointer.item_id, place.generation)
+                    rows.snapshots[pointer.item_id] = min(known, place.generation)
+    async for pointer in stores.census.pointers_of_refs(repo_id):
+        note(pointer)
+    return rows
+
+
+async def _ambiguous(
+    stores: Stores, repo: Repo, listed: Sequence[Stored], named: set[str], rows: _Rows, tell: Tell
+) -> set[str]:
+    """Packs with something that lies in another pack, under the same id, with other bytes."""
+    wanted = {
+        (pointer.kind, pointer.item_id)
+        for pack in named
+        for pointer in rows.pointers[pack]
+        if pointer.kind is Kind.SNAPSHOT or not names.is_digest(pointer.item_id)
+    }
+    lying: dict[Item, list[Location]] = {}
+    for number, part in enumerate(split(listed, AT_ONCE)):
+        for index in await all_of(_index(stores, repo.repo_id, one) for one in part):
+            for item, at in index.items():
+                if item in wanted or (item[0] is Kind.COMMIT and item[1] in rows.commits):
+                    lying.setdefault(item, []).append(at)
+        tell("packs looked at", number * AT_ONCE + len(part))
+    doubtful = {item: at for item, at in lying.items() if len(at) > 1 and any(one.pack in named for one in at)}
+    everywhere = {one for at in doubtful.values() for one in at}
+    digests = {
+        at: sha256(data).digest() if data is not None else b"" async for at, data in read_each(stores, repo, everywhere)
+    }
+    return {
+        one.pack for at in doubtful.values() if len({digests[one] for one in at}) > 1 for one in at if one.pack in named
+    }
+
+
+async def _index(stores: Stores, repo_id: str, one: Stored) -> Mapping[Item, Location]:
+    """Where the entries of a pack lie; nothing for one that is damaged: rebuild-index leaves it out as well."""
+    try:
+        return await stores.objects.read_index(repo_id, one)
+    except Damaged:
+        return {}
+
+
+def _groups(found: Iterable[Stored]) -> Iterable[list[Stored]]:
+    group: list[Stored] = []
+    size = 0
+    for one in found:
+        if group and size + one.size > GROUP_BYTES:
+            yield group
+            group, size = [], 0
+        group.append(one)
+        size += one.size
+    if group:
+        yield group
+
+
+async def _fold(turn: Turn, clock: Clock, rows: _Rows, group: Sequence[str], report: Repacked, tell: Tell) -> None:
+    """One new pack, and then the rows of what lies in it."""
+    stores, repo_id = turn.stores, turn.repo_id
+    pack, moved = await _folded(stores, repo_id, rows, group)
+    await turn.keep()
+    # Always written, never "there already": what lies there may be on its way out.
+    await stores.objects.put_pack(repo_id, pack)
+    by_row: dict[keys.Key, list[tuple[Pointer, Location]]] = {}
+    of_refs: list[tuple[Pointer, Location]] = []
+    for pointer, item in moved:
+        there = (pointer, pack.locations[item])
+        of_refs.append(there) if not pointer.item_id else by_row.setdefault(pointer.key, []).append(there)
+    for part in split(list(by_row.values()), TOGETHER):
+        now = Progress(turn.stamp, turn.step, int(clock()))
+        written = await stores.census.repoint(repo_id, now, (there for row in part for there in row))
+        if written is None:
+            raise Unavailable(OVERTAKEN)
+        report.rows += written
+        tell("rows", report.rows)
+    for pointer, at in of_refs:
+        await turn.keep()
+        report.rows += await stores.census.repoint_ref(pointer, at)
+
+
+async def _folded(
+    stores: Stores, repo_id: str, rows: _Rows, group: Sequence[str]
+) -> tuple[Pack, list[tuple[Pointer, Item]]]:
+    """What rows name of these packs as one pack, and what each row is about. Raises Damaged."""
+    contents: list[bytes] = []
+    for part in split(group, AT_ONCE):
+        contents += await all_of(stores.objects.read_pack(repo_id, name) for name in part)
+    kept: dict[Item, bytes] = {}
+    moved: list[tuple[Pointer, Item]] = []
+    for name, data in zip(group, contents, strict=True):
+        if sha256(data).hexdigest() != name:
+            raise Damaged(f"pack {name}")
+        index = packs.read_index(name, data)
+        snapshots = {at: item_id for (kind, item_id), at in index.items() if kind is Kind.SNAPSHOT}
+        named = {item: at for item, at in index.items() if item[0] is Kind.COMMIT and item[1] in rows.commits}
+        for pointer in rows.pointers[name]:
+            item = pointer.kind, pointer.item_id or snapshots.get(pointer.at, "")
+            if index.get(item) != pointer.at:
+                raise Damaged(f"{pointer.kind.name.lower()} {pointer.item_id} in pack {name}")
+            named[item] = pointer.at
+            moved.append((pointer, item))
+        for item, at in named.items():
+            kept.setdefault(item, data[at.offset : at.offset + at.length])
+    large = {item for pointer, item in moved if pointer.attribute == "record_at"}
+    order = _in_order(kept, rows, large)
+    return packs.build((kind, item_id, kept[kind, item_id]) for kind, item_id in order), moved
+
+
+def _in_order(kept: Mapping[Item, bytes], rows: _Rows, large: set[Item]) -> Iterable[Item]:
+    """Manifests, records that lie nowhere else, objects, records that lie in rows: each by generation.
+
+    Raises Damaged for an object or a manifest that is not what its id says.
+    """
+    by_kind: dict[Kind, list[Item]] = {kind: [] for kind in Kind}
+    for item in kept:
+        by_kind[item[0]].append(item)
+    snapshots = sorted(by_kind[Kind.SNAPSHOT], key=lambda item: (rows.snapshots.get(item[1], 0), item[1]))
+    commits = sorted(by_kind[Kind.COMMIT], key=lambda item: (rows.commits[item[1]], item[1]))
+    objects: dict[Item, None] = {}
+    for item in snapshots:
+        entries = manifest(kept[item])
+        _check(item, ids.snapshot_id(entries))
+        objects |= dict.fromkeys((Kind.OBJECT, object_id) for object_id in entries.values())
+    # First those of manifests that lie here as well, in the order in which they came; then others, oldest pack first.
+    objects |= dict.fromkeys(by_kind[Kind.OBJECT])
+    found = [item for item in objects if item in kept]
+    for item in found:
+        _check(item, ids.object_id(kept[item]))
+    return [*snapshots, *(c for c in commits if c in large), *found, *(c for c in commits if c not in large)]
+
+
+def _check(item: Item, digest: str) -> None:
+    kind, item_id = item
+    if names.is_digest(item_id) and digest != item_id:
+        raise Damaged(f"{kind.name.lower()} {item_id}")
