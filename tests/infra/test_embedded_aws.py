@@ -240,6 +240,38 @@ def test_a_batch_writes_25_items_at_most(own: Running, items: int, taken: bool) 
         assert refused(lambda: own.rows.batch_write_item(RequestItems={HUB: writes})) == (400, "ValidationException")
 
 
+def test_a_transaction_writes_all_or_nothing(own: Running) -> None:
+    """And copies no more of the table than it writes, which would take minutes in a large one."""
+    for number in range(60):
+        own.put(f"row {number:02}", said={"S": "old"})
+
+    def write(*asked: tuple[str, str]) -> None:
+        own.rows.transact_write_items(
+            TransactItems=[
+                {
+                    "Update": {
+                        "TableName": HUB,
+                        "Key": {"pk": {"S": "p"}, "sk": {"S": sort_key}},
+                        "UpdateExpression": "SET said = :new",
+                        "ConditionExpression": "said = :old",
+                        "ExpressionAttributeValues": {":new": {"S": "new"}, ":old": {"S": old}},
+                    }
+                }
+                for sort_key, old in asked
+            ]
+        )
+
+    before = own.state()
+    for last in (("row 59", "other"), ("no such row", "old")):
+        with pytest.raises(ClientError, match="TransactionCanceled"):
+            write(*((f"row {number:02}", "old") for number in range(50)), last)
+        assert own.state() == before
+    write(*((f"row {number:02}", "old") for number in range(50)))
+    assert sum('"new"' in row for row in own.state()["rows"]) == 50
+    own.put("row 00", said={"S": "newest"})
+    assert sum('"new' in row for row in own.state()["rows"]) == 50
+
+
 def test_a_batch_reads_100_items_at_most(own: Running) -> None:
     keys: Any = [{"pk": {"S": "p"}, "sk": {"S": str(number)}} for number in range(101)]
     own.rows.batch_get_item(RequestItems={HUB: {"Keys": keys[:100]}})
