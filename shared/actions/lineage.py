@@ -34,7 +34,8 @@ async def lineage(
             except Damaged:
                 yield place, None
                 continue
-            pages[lane] = {node.place: node for node in nodes}
+            # The first is what was asked for, also where it was found in another lane.
+            pages[lane] = {node.place: node for node in nodes} | {place: nodes[0]}
         node = pages[lane].pop(place)
         yield place, node
         for parent in node.parents:

@@ -1,5 +1,9 @@
 """Commits in their lanes. A lane is the branch on which a commit first arrived: it only keeps a line of
 history together, so that one query reads a run of it. No walk's correctness depends on it.
+
+A row says in which lanes its parents are, and may be wrong in that. Of many rows a push that dies may have written a
+child's and not its parent's; another push, which knew the parent from another lane, found the child's there and, as
+the first writer's stays, left it. What that leans on is known by then, so the index says where it is.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -9,7 +13,7 @@ from shared.errors import Damaged
 from shared.metadata import keys
 from shared.metadata.index import CONDITIONAL
 from shared.metadata.table import Row, Table
-from shared.model import Location, Node, Place
+from shared.model import Kind, Location, Node, Place
 from shared.tasks import all_of
 
 STALE_SECONDS = 15 * 60
@@ -25,27 +29,42 @@ class Commits:
     table: Table
 
     async def lane(self, repo_id: str, start: Place, limit: int | None) -> list[Node]:
-        """The row of `start` and the run of its lane below it, newest first: at most `limit` rows or 1 MB.
+        """The row of a commit and the run of its lane below it, newest first: at most `limit` rows or 1 MB.
 
-        Raises Damaged if `start` itself is not there.
+        It is the lane of `start`, or the one where the commit is. Raises Damaged if it is in neither.
         """
-        pk = keys.lane(repo_id, start.lane)
-        page = await self.table.query(pk, between=("0", keys.in_lane(start)), limit=limit, newest_first=True)
-        nodes = [node_of(start.lane, row) for row in page.rows]
-        if not nodes or nodes[0].place != start:
-            raise Damaged(f"commit {start.commit_id}")
-        return nodes
+        if nodes := await self._run(repo_id, start, limit):
+            return nodes
+        for place in await self._elsewhere(repo_id, [start]):
+            if nodes := await self._run(repo_id, place, limit):
+                return nodes
+        raise Damaged(f"commit {start.commit_id}")
 
     async def get(self, repo_id: str, places: Collection[Place]) -> dict[str, Node]:
-        """The rows at these places, by commit id. Raises Damaged if one is not there."""
-        wanted = {keys.commit(repo_id, place): place for place in places}
-        rows = await self.table.find(list(wanted))
-        nodes = (node_of(wanted[str(row["pk"]), str(row["sk"])].lane, row) for row in rows)
-        found = {node.commit_id: node for node in nodes}
-        for place in places:
+        """The rows of the commits at these places, by id. Raises Damaged if one is neither there nor elsewhere."""
+        found = await self._at(repo_id, places)
+        if missing := [place for place in places if place.commit_id not in found]:
+            found |= await self._at(repo_id, await self._elsewhere(repo_id, missing))
+        for place in missing:
             if place.commit_id not in found:
                 raise Damaged(f"commit {place.commit_id}")
         return found
+
+    async def _run(self, repo_id: str, start: Place, limit: int | None) -> list[Node]:
+        pk = keys.lane(repo_id, start.lane)
+        page = await self.table.query(pk, between=("0", keys.in_lane(start)), limit=limit, newest_first=True)
+        nodes = [node_of(start.lane, row) for row in page.rows]
+        return nodes if nodes and nodes[0].place == start else []
+
+    async def _at(self, repo_id: str, places: Collection[Place]) -> dict[str, Node]:
+        wanted = {keys.commit(repo_id, place): place for place in places}
+        rows = await self.table.find(list(wanted))
+        nodes = (node_of(wanted[str(row["pk"]), str(row["sk"])].lane, row) for row in rows)
+        return {node.commit_id: node for node in nodes}
+
+    async def _elsewhere(self, repo_id: str, places: Collection[Place]) -> list[Place]:
+        rows = await self.table.find([keys.by_id(repo_id, Kind.COMMIT, place.commit_id) for place in places])
+        return [Place(str(row["sk"]), int(str(row["generation"])), str(row["lane"])) for row in rows]
 
     async def open_lane(self, repo_id: str, lane: str, now: int) -> None:
         """Write a lane down before its first row, so that what an unfinished push leaves in it is found again.

@@ -32,6 +32,7 @@ from tests.proof.stories import (
     assert_known_objects_can_be_used,
     findings,
     prepare,
+    push,
     settled,
     view,
 )
@@ -106,6 +107,28 @@ def test_a_branch_that_is_gone_can_be_brought_back_whatever_died(hub: Hub, world
             assert answer.status == 200, (call, kind, answer)
             gone += 1
     assert gone > 5
+
+
+@pytest.mark.parametrize("kind", DEADLY)
+def test_nothing_leans_on_what_a_dead_push_has_not_written(kind: Fault, hub: Hub, world: Any) -> None:
+    """10 and 11 to a branch, cut off; then 10 to another, and 11, whose row may lie there, to the first."""
+    both = Story("both", f"POST {WIRE}/push", message=push(HISTORY.bundle([10, 11]), "line"))
+    begin(hub, world)
+    with recorded() as calls:
+        assert both.tell(hub).status == 200
+    for number, call in enumerate(calls, 1):
+        if not kind.fits(call):
+            continue
+        begin(hub, world)
+        told(hub, both, number, kind)
+        for last, branch in ((10, "main"), (11, "line")):
+            answer = hub.call(f"POST {WIRE}/push", SONG, push(HISTORY.bundle([last]), branch), by="me")
+            assert answer.status == 200, (number, call, answer)
+        assert view(hub)["refs of song"]["line"] == HISTORY[11], (number, call)
+        assert findings(hub) == [], (number, call)
+        for message in ({"want": [HISTORY[11]], "have": [HISTORY[5]]}, {"want": [HISTORY[11]], "have": [HISTORY[10]]}):
+            assert hub.call(f"POST {WIRE}/fetch", SONG, message, by="me").status == 200, (number, call)
+        assert hub.call(f"GET {API}/commits", SONG, query="ref=line").status == 200
 
 
 def begin(hub: Hub, world: Any) -> None:
