@@ -23,13 +23,17 @@ from pathlib import Path
 
 import msgpack
 
-from bench import client
-from bench.clone import BRANCH, DEADLINE_SECONDS, OWNER, SLUG, START_SECONDS, Hub, differences, running_hub
+from bench import aws, client, lambdas
+from bench.differences import differences
 from bench.history import generate
+from bench.lambdas import BASE, OWNER, Hub
 from shared.codec import MSGPACK
 
 RUN = Path(__file__).parent.parent / "run.sh"
 MIB = 1024 * 1024
+START_SECONDS = 30.0
+DEADLINE_SECONDS = 600.0
+"""After this long the process ends itself, with every thread's traceback."""
 MOST_ABOVE_REST = 64 * MIB
 
 
@@ -116,19 +120,19 @@ def measure(hub: Hub, seed: int, objects: int) -> Report:
     """Push a repository to the hub, and clone it from a door beside it."""
     history = generate(seed, objects=objects)
     small = generate(seed + 1, commits=1, files=2, objects=2)
-    client.push(hub.repo_url, hub.token, history, BRANCH)
-    client.push(f"{hub.repo_url}-small", hub.token, small, BRANCH)
+    for slug, one in ((hub.slug, history), (f"{hub.slug}-small", small)):
+        client.push(f"{BASE}/{OWNER}/{slug}", lambdas.token(), one, transport=hub.transport())
     with door(os.environ) as opened:
-        clone(opened, f"{SLUG}-small", small.head)
+        clone(opened, f"{hub.slug}-small", small.head)
         rest = opened.memory()
         opened.forget_peak()
         started = time.perf_counter()
-        reply = clone(opened, SLUG, history.head)
+        reply = clone(opened, hub.slug, history.head)
         seconds = time.perf_counter() - started
         peak = opened.peak()
     bundle = msgpack.unpackb(reply, raw=False)
     refs = {"branch_heads": bundle["branch_heads"]}
-    faults = differences(history, client.Cloned(refs, bundle, ()))
+    faults = differences(history, client.Fetched(refs, bundle, ()))
     if peak - rest > MOST_ABOVE_REST:
         faults.append(f"more than {MOST_ABOVE_REST // MIB} MiB above what it takes at rest")
     return Report(seed, len(reply), seconds, rest, peak, tuple(faults))
@@ -156,8 +160,10 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
 
     faulthandler.dump_traceback_later(DEADLINE_SECONDS, exit=True)
-    with running_hub() as hub:
-        report = measure(hub, options.seed, options.objects)
+    with aws.running() as url:
+        lambdas.set_environment(url)
+        with Hub() as hub:
+            report = measure(hub, options.seed, options.objects)
     faulthandler.cancel_dump_traceback_later()
     print(json.dumps(asdict(report), indent=2) if options.json else report.as_text())
     return 1 if report.faults else 0
