@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class Kind(StrEnum):
@@ -101,9 +102,11 @@ class Place:
     lane: str
 
 
-@dataclass(frozen=True, slots=True)
-class Location:
-    """Where bytes lie: `length` bytes at `offset` of a pack, or, with an empty `pack`, a loose object."""
+class Location(NamedTuple):
+    """Where bytes lie: `length` bytes at `offset` of a pack, or, with an empty `pack`, a loose object.
+
+    A tuple, as a clone makes, hashes and sorts thousands of them.
+    """
 
     pack: str
     offset: int

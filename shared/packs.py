@@ -15,11 +15,14 @@ rebuilt from it alone.
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
+from typing import TypeVar
 
 import msgpack
 
 from shared.errors import Damaged
 from shared.model import Kind, Location
+
+B = TypeVar("B", bytes, memoryview)
 
 MAGIC = b"PIERIA\x00\x01"
 TAIL = 16
@@ -56,8 +59,8 @@ class Span:
         """How many bytes are read."""
         return self.stop - self.start
 
-    def cut(self, data: bytes) -> Iterable[tuple[Location, bytes]]:
-        """The entries in the bytes that were read. Raises Damaged if there are too few."""
+    def cut(self, data: B) -> Iterator[tuple[Location, B]]:
+        """The entries in the bytes that were read: copies, or views of a view. Raises Damaged if there are too few."""
         if len(data) != self.size:
             raise Damaged(f"a part of pack {self.pack}")
         for location in self.locations:
@@ -100,7 +103,7 @@ def plan(locations: Iterable[Location]) -> list[Span]:
     spans: list[Span] = []
     group: list[Location] = []
     stop = 0
-    for at in sorted(set(locations), key=lambda at: (at.pack, at.offset, at.length)):
+    for at in sorted(set(locations)):
         fits = group and at.pack == group[0].pack and at.offset <= stop + GAP
         if not fits or max(stop, at.offset + at.length) - group[0].offset > RANGE:
             if group:

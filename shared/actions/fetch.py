@@ -14,6 +14,7 @@ import zlib
 from collections.abc import AsyncGenerator, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import sha256
 
 from shared import codec, names, packs, wire
@@ -31,16 +32,21 @@ SHORT_LIST = 200
 whole history: it contains every commit where the walk could leave it, and needs no look-up at all."""
 KEPT_BYTES = 12 * 1024 * 1024
 """Manifests have to be read before anything is sent. So much of them is kept till then; more is read twice."""
+KEPT_COMMITS_BYTES = 4 * 1024 * 1024
+"""Commits' records have to be unpacked to know how long they are. So much is kept; more is unpacked twice."""
 BOUNDARY_BYTES = 64 * 1024 * 1024
 """Manifests read of what the client has. Beyond, objects are sent that it may have: never less than it lacks."""
 
 JSON_BYTES = 16 * 1024 * 1024
 """The largest answer in JSON, which is made in memory."""
 
+GATHERED_BYTES = 256 * 1024
+"""Small objects are given out many at once: to hand them on one by one takes longer than to hash them."""
+
 Reads = AsyncGenerator[tuple[Span, bytes], None]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Fetched:
     """What a fetch sends: where it lies, and how long it is. Nothing of it has been read but manifests."""
 
@@ -48,15 +54,18 @@ class Fetched:
     repo_id: str
     branch_heads: Mapping[str, str]
     commits: Sequence[bytes]
-    """The records that lie in rows: zlib-compressed msgpack."""
+    """The records that lie in rows, as msgpack: those that were kept."""
+    other_commits: Sequence[bytes]
+    """The others, zlib-compressed as they lie."""
     commits_size: int
-    """Their bytes when they are not."""
+    """The bytes of both when they are not."""
     large_commits: Collection[Location]
     manifests: Mapping[Location, bytes]
     """The snapshots' records that were kept."""
     other_manifests: Collection[Location]
     objects: Mapping[str, Location]
 
+    @cached_property
     def size(self) -> int:
         """The bytes of the answer in msgpack, exactly, if msgpack can say it at all."""
         lying = [*self.large_commits, *self.manifests, *self.other_manifests, *self.objects.values()]
@@ -77,6 +86,8 @@ class Fetched:
             start, commits, snapshots, objects = self._list_starts()
             yield start + commits
             for record in self.commits:
+                yield record
+            for record in self.other_commits:
                 yield zlib.decompress(record)
             async for _, record in _entries(reads, len(large)):
                 yield record
@@ -90,9 +101,9 @@ class Fetched:
                 if not at.length:
                     yield codec.object_start(object_id, 0)
             ids = {at: object_id for object_id, at in self.objects.items()}
-            async for at, content in _entries(reads, len(packed)):
-                _check(ids[at], sha256(content).hexdigest())
-                yield codec.object_start(ids[at], at.length) + content
+            for _ in packed:
+                for piece in _packed_objects(*await anext(reads), ids):
+                    yield piece
             for object_id, parts in loose.items():
                 yield codec.object_start(object_id, self.objects[object_id].length)
                 digest = sha256()
@@ -113,7 +124,7 @@ class Fetched:
             f"the answer would have more than {most} bytes of JSON; ask for it with Accept: {codec.MSGPACK}, or fetch"
             " with more haves"
         )
-        if self.size() > most:
+        if self.size > most:
             raise too_large
         async with aclosing(self.in_msgpack()) as pieces:
             value = codec.unpack_record(b"".join([piece async for piece in pieces]))
@@ -128,7 +139,7 @@ class Fetched:
     def _list_starts(self) -> tuple[bytes, bytes, bytes, bytes]:
         """What stands before everything, and before the entries of each list."""
         counts = {
-            "commits": len(self.commits) + len(self.large_commits),
+            "commits": len(self.commits) + len(self.other_commits) + len(self.large_commits),
             "snapshots": len(self.manifests) + len(self.other_manifests),
             "objects": len(self.objects),
         }
@@ -147,14 +158,16 @@ async def fetch(stores: Stores, repo: Repo, request: wire.Fetch) -> Fetched:
     wanted = difference.collected
     if lost := [node for node in wanted if node.record is None and node.record_at is None]:
         raise Damaged(f"the record of commit {lost[0].commit_id}")
-    commits = [node.record for node in wanted if node.record is not None]
+    compressed = [node.record for node in wanted if node.record is not None]
     large = [node.record_at for node in wanted if node.record is None and node.record_at]
     snapshots = {node.snapshot_id: node.snapshot_at for node in wanted if node.snapshot_id and node.snapshot_at}
     lying = sum(at.length for at in (*large, *snapshots.values()))
-    commits_size = 0
-    for record in commits:
+    commits, commits_size = list[bytes](), 0
+    for number, record in enumerate(compressed):
         _check_size(lying + commits_size, most)
-        commits_size += len(zlib.decompress(record))
+        commits_size += len(unpacked := zlib.decompress(record))
+        if commits_size <= KEPT_COMMITS_BYTES and number == len(commits):
+            commits.append(unpacked)
     _check_size(lying + commits_size, most)
 
     boundary = await _boundary(stores, repo, difference)
@@ -168,13 +181,14 @@ async def fetch(stores: Stores, repo: Repo, request: wire.Fetch) -> Fetched:
         repo_id=repo.repo_id,
         branch_heads=heads,
         commits=commits,
+        other_commits=compressed[len(commits) :],
         commits_size=commits_size,
         large_commits=large,
         manifests=manifests,
         other_manifests=[at for at in snapshots.values() if at not in manifests],
         objects=objects,
     )
-    _check_size(fetched.size(), most)
+    _check_size(fetched.size, most)
     return fetched
 
 
@@ -223,11 +237,11 @@ async def _new_objects(
     stores: Stores, repo: Repo, wanted: Collection[Location], boundary: Collection[Location]
 ) -> tuple[set[str], dict[Location, bytes]]:
     """The objects of the manifests wanted that are in none of the boundary, and those manifests that are kept."""
-    new, had, kept, room = set[str](), set[str](), dict[Location, bytes](), KEPT_BYTES
+    new, had, kept, room = set[bytes](), set[bytes](), dict[Location, bytes](), KEPT_BYTES
     is_wanted, is_boundary = set(wanted), set(boundary)
     async with aclosing(stores.objects.each_packed(repo.repo_id, is_wanted | is_boundary)) as records:
         async for at, record in records:
-            object_ids = manifest(record).values()
+            object_ids = codec.unpack_raw(record)[b"manifest"].values()
             if at in is_boundary:
                 had.update(object_ids)
             if at in is_wanted:
@@ -235,7 +249,7 @@ async def _new_objects(
                 room -= len(record)
                 if room >= 0:
                     kept[at] = record
-    return new - had, kept
+    return {object_id.decode() for object_id in new - had}, kept
 
 
 async def _entries(reads: Reads, spans: int) -> AsyncGenerator[tuple[Location, bytes], None]:
@@ -246,8 +260,22 @@ async def _entries(reads: Reads, spans: int) -> AsyncGenerator[tuple[Location, b
             yield entry
 
 
+def _packed_objects(span: Span, data: bytes, ids: Mapping[Location, str]) -> Iterator[bytes]:
+    """The objects in a span as they are sent, many of them in each piece."""
+    gathered: list[bytes | memoryview] = []
+    size = 0
+    for at, content in span.cut(memoryview(data)):
+        _check(object_id := ids[at], sha256(content).hexdigest())
+        gathered += codec.object_start(object_id, at.length), content
+        size += at.length
+        if size >= GATHERED_BYTES:
+            yield b"".join(gathered)
+            gathered, size = [], 0
+    yield b"".join(gathered)
+
+
 def _check(object_id: str, digest: str) -> None:
-    if names.is_digest(object_id) and object_id != digest:
+    if object_id != digest and names.is_digest(object_id):
         raise Damaged(f"the content of object {object_id}")
 
 

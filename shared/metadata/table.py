@@ -8,6 +8,7 @@ error becomes one of ours here, and nowhere else in `metadata`.
 import asyncio
 import random
 import re
+from base64 import b64decode
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -317,15 +318,19 @@ def _encode(value: Value) -> Any:
     return {"L": [{"S": text} for text in value]}
 
 
-def _decode(item: Mapping[str, Any]) -> Row:
-    return {name: _value(typed) for name, typed in item.items()}
+def _decode(item: Mapping[str, Mapping[str, Any]]) -> Row:
+    row: dict[str, Value] = {}
+    for name, typed in item.items():
+        for kind, value in typed.items():
+            row[name] = value if kind == "S" else _value(kind, value)
+    return row
 
 
-def _value(typed: Mapping[str, Any]) -> Value:
-    ((kind, value),) = typed.items()
+def _value(kind: str, value: Any) -> Value:
     if kind == "N":
         return int(value)
     if kind == "L":
         return [element["S"] for element in value]
-    text: str | bytes = value
-    return text
+    found: str | bytes = value
+    # As it came (see `replies`): bytes are text in base64.
+    return b64decode(found) if kind == "B" and isinstance(found, str) else found
