@@ -86,7 +86,8 @@ class Hub:
     slug: str = "song"
     """The repository that is asked about, and how the names of any others begin."""
     served: list[Served] = field(default_factory=list)
-    watch: Literal["nothing", "calls", "time"] = "nothing"
+    watch: Literal["nothing", "calls", "time", "memory"] = "nothing"
+    """To watch memory is to watch time as well, in a process that has first given all free memory back."""
     _containers: dict[str, ThreadPoolExecutor] = field(default_factory=dict)
     _turn: threading.Lock = field(default_factory=threading.Lock)
 
@@ -143,8 +144,9 @@ class Hub:
         if self.watch == "calls":
             with served.meter:
                 asked.serve()
-        elif self.watch == "time":
-            _forget_peak()
+        elif self.watch in ("time", "memory"):
+            if self.watch == "memory":
+                _forget_peak()
             peak, started = _peak_bytes(), time.thread_time()
             asked.serve()
             served.cpu_seconds = time.thread_time() - started

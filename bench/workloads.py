@@ -118,7 +118,7 @@ def forty_megabytes(hub: Hub) -> Iterator[Operation]:
     yield Operation("first push of 40 MB", push, lambda: _Repo(hub, f"-{next(numbers)}"), heavy=True)
     repo = _Repo(hub)
     repo.push(history)
-    yield Operation("clone of 40 MB", lambda _: repo.clone(history), heavy=True, whole=history)
+    yield Operation("clone of 40 MB", lambda _: repo.clone(history), whole=history)
 
 
 def deep(depth: int, hub: Hub) -> Iterator[Operation]:

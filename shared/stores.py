@@ -17,6 +17,7 @@ from shared import log
 from shared import settings as settings_module
 from shared.errors import Unavailable
 from shared.keyring import Keyring, Keys
+from shared.metadata import replies
 from shared.metadata.census import Census
 from shared.metadata.commits import Commits
 from shared.metadata.counters import Counters
@@ -87,14 +88,9 @@ async def _open(settings: Settings) -> Stores:
     # Late, here and below: a third of what a function would take to start, and not every request needs it.
     import aioboto3
     from aiobotocore.config import AioConfig
-    from aiobotocore.session import get_session
-
-    from shared.metadata.replies import Replies
 
     closer = AsyncExitStack()
-    speaks = get_session()
-    speaks.register_component("response_parser_factory", Replies())
-    session = aioboto3.Session(botocore_session=speaks)
+    session = aioboto3.Session()
     options: dict[str, Any] = {
         "max_pool_connections": CONNECTIONS,
         "connect_timeout": 3,
@@ -106,6 +102,7 @@ async def _open(settings: Settings) -> Stores:
         "user_agent": "pieria",
     }
     dynamodb = await closer.enter_async_context(session.client("dynamodb", config=AioConfig(**options)))
+    replies.hasten(dynamodb)
     s3 = await closer.enter_async_context(
         session.client(
             "s3",

@@ -41,7 +41,7 @@ LAWS = {
     "shared.auth":      ("errors metadata model names settings", "jwt"),
     "shared.ratelimit": ("errors metadata.counters model names settings", ""),
     "shared.metadata":  ("metadata codec errors ids model names packs tasks",
-                         "aiobotocore boto3 botocore types_aiobotocore_dynamodb"),
+                         "boto3 botocore types_aiobotocore_dynamodb"),
     "shared.objects":   ("objects codec errors ids model names packs tasks",
                          "aiohttp boto3 botocore types_aiobotocore_s3"),
     "shared.settings":  ("", "pydantic"),

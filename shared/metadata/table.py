@@ -8,7 +8,6 @@ error becomes one of ours here, and nowhere else in `metadata`.
 import asyncio
 import random
 import re
-from base64 import b64decode
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -332,5 +331,4 @@ def _value(kind: str, value: Any) -> Value:
     if kind == "L":
         return [element["S"] for element in value]
     found: str | bytes = value
-    # As it came (see `replies`): bytes are text in base64.
-    return b64decode(found) if kind == "B" and isinstance(found, str) else found
+    return found
