@@ -149,6 +149,41 @@ class Ref:
 
 
 @dataclass(frozen=True, slots=True)
+class Run:
+    """So many packed entries of one kind, one after the other, and their bytes together."""
+
+    count: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """The finished answer to whoever wants `heads` and has nothing, in one S3 object (see `actions/bundles`).
+
+    `heads`: none of them is an ancestor of another; `merged`: other branches, which they lead to. The object holds
+    the three runs, of which every `range_size` bytes have a SHA-256 in `digests`, and behind them the ids of its
+    snapshots and objects. `made_at` is in epoch seconds.
+    """
+
+    name: str
+    heads: tuple[Place, ...]
+    merged: tuple[Place, ...]
+    commits: Run
+    snapshots: Run
+    objects: Run
+    range_size: int
+    digests: tuple[bytes, ...]
+    ids_size: int
+    ids_digest: bytes
+    made_at: int
+
+    @property
+    def size(self) -> int:
+        """The bytes of the three runs."""
+        return self.commits.size + self.snapshots.size + self.objects.size
+
+
+@dataclass(frozen=True, slots=True)
 class Node:
     """A commit's row in its lane: its edges, and the record itself or where it lies.
 

@@ -46,13 +46,15 @@ class Pack:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """One range to read: bytes `start` to `stop` of one pack, holding these entries, or else of a `loose` object."""
+    """One range to read: bytes `start` to `stop` of one pack, holding these entries, or else of a `loose` object, or
+    of a `bundle`."""
 
     pack: str
     start: int
     stop: int
     locations: tuple[Location, ...] = ()
     loose: str = ""
+    bundle: str = ""
 
     @property
     def size(self) -> int:
@@ -119,6 +121,12 @@ def plan(locations: Iterable[Location]) -> list[Span]:
 def plan_loose(object_id: str, at: Location) -> list[Span]:
     """The reads for a loose object, from its first byte to its last."""
     return [Span("", start, min(start + RANGE, at.length), (), object_id) for start in range(0, at.length, RANGE)]
+
+
+def plan_bundle(name: str, size: int, range_size: int) -> list[Span]:
+    """The reads for so many bytes of a bundle, each of which has a digest."""
+    starts = range(0, size, range_size)
+    return [Span("", start, min(start + range_size, size), bundle=name) for start in starts]
 
 
 def windows(spans: Iterable[Span]) -> Iterator[list[Span]]:

@@ -18,6 +18,7 @@ from shared import settings as settings_module
 from shared.errors import Unavailable
 from shared.keyring import Keyring, Keys
 from shared.metadata import replies
+from shared.metadata.bundles import Bundles
 from shared.metadata.census import Census
 from shared.metadata.commits import Commits
 from shared.metadata.counters import Counters
@@ -50,6 +51,7 @@ class Stores:
     keyring: Keyring
     repos: Repos
     refs: Refs
+    bundles: Bundles
     commits: Commits
     index: Index
     releases: Releases
@@ -122,6 +124,7 @@ async def _open(settings: Settings) -> Stores:
         ),
         repos=Repos(hub),
         refs=Refs(hub),
+        bundles=Bundles(hub),
         commits=Commits(hub),
         index=Index(hub),
         releases=Releases(hub),

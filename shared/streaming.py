@@ -23,7 +23,7 @@ class Streamed(StreamingResponse):
     whole is made before anything is said.
     """
 
-    def __init__(self, pieces: AsyncGenerator[bytes, None], length: int, media_type: str) -> None:
+    def __init__(self, pieces: AsyncGenerator[bytes | memoryview, None], length: int, media_type: str) -> None:
         super().__init__(pieces, headers={"content-length": str(length)}, media_type=media_type)
         self._pieces = pieces
         self._length = length
@@ -59,7 +59,7 @@ class Streamed(StreamingResponse):
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-async def _cut(pieces: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+async def _cut(pieces: AsyncGenerator[bytes | memoryview, None]) -> AsyncGenerator[bytes, None]:
     """The same bytes in pieces of that size or up to twice as large, the last one excepted. Copied once at most."""
     async with aclosing(pieces):
         gathered: list[bytes | memoryview] = []
@@ -75,7 +75,7 @@ async def _cut(pieces: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, Non
             yield b"".join(gathered)
 
 
-def _slices(piece: bytes) -> Iterator[memoryview]:
+def _slices(piece: bytes | memoryview) -> Iterator[memoryview]:
     view = memoryview(piece)
     return (view[start : start + PIECE] for start in range(0, len(view), PIECE))
 
