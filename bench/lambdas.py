@@ -3,7 +3,8 @@
 A container is a thread with an event loop and its own connections, and serves one request at a time: so the CPU
 time of that thread is what the function used, and nobody else's. The AWS behind it is another process. What is
 counted as the function's is the handler whole: base64 of the bodies, FastAPI, our code, botocore. What is not:
-Lambda's own runtime, which reads the event from a socket and writes the reply to one.
+Lambda's own runtime, which reads the event from a socket and writes the reply to one. `fetch` is entered as the
+streaming function runs it, its app taking a request and giving the reply in pieces; uvicorn is its runtime.
 
 `Hub` is also a transport of httpx, so that the stand-in for the stock client asks it as it would ask a server.
 """
@@ -17,12 +18,14 @@ import itertools
 import json
 import os
 import re
+import tempfile
 import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from queue import SimpleQueue
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 from urllib.parse import unquote
@@ -48,6 +51,8 @@ ROUTES = {
     "push": "push",
 }
 """What follows the repository's URL → the function's file."""
+STREAMED = ("fetch",)
+"""Functions whose replies are streamed: an edge sends every fetch there, as a clone is larger than a buffered reply."""
 MEMORY_MB = 1024
 """The template's default; larger functions say so themselves."""
 
@@ -81,7 +86,8 @@ class Hub:
     slug: str = "song"
     """The repository that is asked about, and how the names of any others begin."""
     served: list[Served] = field(default_factory=list)
-    watch: Literal["nothing", "calls", "time"] = "nothing"
+    watch: Literal["nothing", "calls", "time", "memory"] = "nothing"
+    """To watch memory is to watch time as well, in a process that has first given all free memory back."""
     _containers: dict[str, ThreadPoolExecutor] = field(default_factory=dict)
     _turn: threading.Lock = field(default_factory=threading.Lock)
 
@@ -115,44 +121,140 @@ class Hub:
         return self._container(function).submit(in_container).result()
 
     def answer(self, request: httpx.Request) -> httpx.Response:
-        """A request as API Gateway passes it on, and the function's reply."""
+        """A request as AWS passes it on, and the function's reply."""
         began = tick()
         body = request.read()
         function = ROUTES[request.url.path.split("/", 3)[3]]
-        event = _event(request, body)
-        with self._turn:
-            reply, served = self._container(function).submit(self._serve, function, event).result()
-        content = base64.b64decode(reply["body"]) if reply["isBase64Encoded"] else reply["body"].encode()
+        asked: _Exchange = (_Streamed if function in STREAMED else _Buffered)(function, request, body)
+        with self._turn, asked:
+            served = self._container(function).submit(self._serve, asked).result()
+            content = asked.content()
         served.began, served.ended = began, tick()
-        served.received, served.sent = len(body), len(content)
+        served.received, served.sent, served.status = len(body), len(content), asked.status
         self.served.append(served)
-        return httpx.Response(served.status, headers=reply["headers"], stream=httpx.ByteStream(content))
+        return httpx.Response(served.status, headers=asked.headers, stream=httpx.ByteStream(content))
 
     def transport(self) -> httpx.BaseTransport:
         """For a client of httpx, whose requests come here instead of to a socket."""
         return _Transport(self.answer)
 
-    def _serve(self, function: str, event: dict[str, Any]) -> tuple[Any, Served]:
-        handler = importlib.import_module(f"functions.{function}").handler
-        served = Served(function, 0, 0, 0, 0, 0, 0.0, 0, Meter(weigh=True))
+    def _serve(self, asked: "_Exchange") -> Served:
+        importlib.import_module(f"functions.{asked.function}")
+        served = Served(asked.function, 0, 0, 0, 0, 0, 0.0, 0, Meter(weigh=True))
         if self.watch == "calls":
             with served.meter:
-                reply = handler(event, None)
-        elif self.watch == "time":
-            _forget_peak()
+                asked.serve()
+        elif self.watch in ("time", "memory"):
+            if self.watch == "memory":
+                _forget_peak()
             peak, started = _peak_bytes(), time.thread_time()
-            reply = handler(event, None)
+            asked.serve()
             served.cpu_seconds = time.thread_time() - started
             served.memory_bytes = max(0, _peak_bytes() - peak)
         else:
-            reply = handler(event, None)
-        served.status = reply["statusCode"]
-        return reply, served
+            asked.serve()
+        return served
 
     def _container(self, function: str) -> ThreadPoolExecutor:
         if function not in self._containers:
             self._containers[function] = ThreadPoolExecutor(1, thread_name_prefix=function)
         return self._containers[function]
+
+
+class _Exchange:
+    """One request to a function, made ready before it is served, and its reply."""
+
+    def __init__(self, function: str, request: httpx.Request, body: bytes) -> None:
+        self.function = function
+        self.status = 0
+        self.headers: Sequence[tuple[str, str]] = ()
+        self.request, self.body = request, body
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Nothing is left behind."""
+
+    def serve(self) -> None:
+        raise NotImplementedError
+
+    def content(self) -> bytes:
+        raise NotImplementedError
+
+
+class _Buffered(_Exchange):
+    """As an HTTP API does it: an event in, a reply out, bodies in base64."""
+
+    def __init__(self, function: str, request: httpx.Request, body: bytes) -> None:
+        super().__init__(function, request, body)
+        self.event = _event(request, body)
+        self.reply: dict[str, Any] = {}
+
+    def serve(self) -> None:
+        self.reply = importlib.import_module(f"functions.{self.function}").handler(self.event, None)
+        self.status, self.headers = self.reply["statusCode"], list(self.reply["headers"].items())
+
+    def content(self) -> bytes:
+        body: str = self.reply["body"]
+        return base64.b64decode(body) if self.reply["isBase64Encoded"] else body.encode()
+
+
+class _Streamed(_Exchange):
+    """As a web server does it. The pieces are taken by another thread, as by a socket, into a file: they are neither
+    time nor memory of the function's once it has let go of them."""
+
+    def __enter__(self) -> Self:
+        self._pieces: SimpleQueue[bytes] = SimpleQueue()
+        self._file = tempfile.TemporaryFile()
+        self._taker = threading.Thread(target=self._take)
+        self._taker.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._end()
+        self._file.close()
+
+    def serve(self) -> None:
+        from shared import http
+
+        http._use_own_loop()
+        app = importlib.import_module(f"functions.{self.function}").app
+        asyncio.get_event_loop().run_until_complete(app(_scope(self.request), self._receive(), self._send))
+
+    def content(self) -> bytes:
+        self._end()
+        self._file.seek(0)
+        return self._file.read()
+
+    def _receive(self) -> Callable[[], Coroutine[Any, Any, dict[str, Any]]]:
+        bodies = [self.body]
+
+        async def receive() -> dict[str, Any]:
+            if not bodies:
+                await asyncio.Event().wait()  # the client stays to the end
+            return {"type": "http.request", "body": bodies.pop(), "more_body": False}
+
+        return receive
+
+    async def _send(self, message: Mapping[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            self.headers = [(name.decode(), value.decode()) for name, value in message["headers"]]
+        elif message["body"]:
+            self._pieces.put(message["body"])
+
+    def _take(self) -> None:
+        while piece := self._pieces.get():
+            self._file.write(piece)
+
+    def _end(self) -> None:
+        self._pieces.put(b"")
+        self._taker.join()
 
 
 class _Transport(httpx.BaseTransport):
@@ -231,6 +333,26 @@ def _event(request: httpx.Request, body: bytes) -> dict[str, Any]:
         },
         "body": base64.b64encode(body).decode(),
         "isBase64Encoded": True,
+    }
+
+
+def _scope(request: httpx.Request) -> dict[str, Any]:
+    """What uvicorn makes of a request."""
+    path = request.url.raw_path.partition(b"?")[0]
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "http_version": "1.1",
+        "server": ("127.0.0.1", 8080),
+        "client": ("127.0.0.1", 40000),
+        "scheme": "http",
+        "root_path": "",
+        "method": request.method,
+        "path": unquote(path.decode()),
+        "raw_path": path,
+        "query_string": request.url.query,
+        "headers": [(name.lower(), value) for name, value in request.headers.raw],
+        "state": {},
     }
 
 

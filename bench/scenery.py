@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from bench.history import Graph, History
 from bench.lambdas import OWNER, Hub
 from shared import codec, packs, stores
+from shared.actions import bundles
 from shared.actions.push import INLINE_BYTES
 from shared.actions.repack import repack
 from shared.actions.uploads import Parcel
@@ -94,6 +95,17 @@ def branch_off(hub: Hub, slug: str, branches: int) -> None:
         assert main
         refs = [Ref(f"agent-{number:04}", main.head, main.snapshot_at) for number in range(branches)]
         await _point(opened, repo, refs, now)
+
+    hub.run(put)
+
+
+def bundle(hub: Hub, slug: str) -> None:
+    """Make ready what a clone is answered with, as whoever runs the hub does."""
+
+    async def put() -> None:
+        opened, repo, _ = await _opened(slug)
+        made = await bundles.make(opened, repo, time.time)
+        assert made.bundle
 
     hub.run(put)
 

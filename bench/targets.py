@@ -62,6 +62,7 @@ TARGETS = (
     *(Target(pull, "bytes ÷ least bytes", 1.02, lambda m: m.overhead) for pull in PULLS),
     Target("push/objects, 1,000 objects of 1 KB", "S3 PUTs", 1, lambda m: m.count.s3_puts),
     Target("a lost race: POST push, 409", "write units but counters'", 0, _hub_units),
+    Target("clone of 40 MB, bundled", "CPU ÷ (SHA-256 + msgpack)", 1.5, _cpu),
     Target("clone of a popular repository of 5 MB", "calls, once it is popular", 6, lambda m: m.warm.calls),
 )
 

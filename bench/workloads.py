@@ -118,7 +118,7 @@ def forty_megabytes(hub: Hub) -> Iterator[Operation]:
     yield Operation("first push of 40 MB", push, lambda: _Repo(hub, f"-{next(numbers)}"), heavy=True)
     repo = _Repo(hub)
     repo.push(history)
-    yield Operation("clone of 40 MB", lambda _: repo.clone(history), heavy=True, whole=history)
+    yield Operation("clone of 40 MB", lambda _: repo.clone(history), whole=history)
 
 
 def deep(depth: int, hub: Hub) -> Iterator[Operation]:
@@ -269,11 +269,26 @@ def lost_race(hub: Hub) -> Iterator[Operation]:
 
 
 def popular(hub: Hub) -> Iterator[Operation]:
-    """The same clone over and over."""
+    """The same clone over and over: the first time as anybody's, later with the bundle that was made meanwhile."""
     history = histories.generate(SEED, commits=60, files=80, objects=400)
     repo = _Repo(hub)
     repo.push(history)
-    yield Operation("clone of a popular repository of 5 MB", lambda _: repo.clone(history), again=True)
+    times = itertools.count()
+
+    def wait() -> None:
+        if next(times):
+            scenery.bundle(hub, repo.slug)
+
+    yield Operation("clone of a popular repository of 5 MB", lambda _: repo.clone(history), wait, again=True)
+
+
+def bundled(hub: Hub) -> Iterator[Operation]:
+    """The clone of the 40 MB again, with a bundle."""
+    history = histories.generate(SEED)
+    repo = _Repo(hub)
+    repo.push(history)
+    scenery.bundle(hub, repo.slug)
+    yield Operation("clone of 40 MB, bundled", lambda _: repo.clone(history), whole=history)
 
 
 def folded(pushes: int, hub: Hub) -> Iterator[Operation]:
@@ -301,6 +316,7 @@ WORKLOADS = (
     Workload("lost race", lost_race),
     Workload("40 MB", forty_megabytes),
     Workload("popular", popular),
+    Workload("40 MB bundled", bundled),
     *(Workload(f"depth {n}", functools.partial(deep, n), n <= 1_000) for n in (10, 1_000, 100_000)),
     *(Workload(f"merges {n}", functools.partial(merges, n), n <= 1_000) for n in (1_000, 10_000)),
     *(Workload(f"crowd {n}", functools.partial(crowd, n), n <= 100) for n in (50, 1_000)),

@@ -20,7 +20,7 @@ async def post_fetch(request: Request, access: Annotated[Access, Depends(http.ma
     message = await http.body(request, wire.Fetch)
     fetched = await fetch.fetch(access.stores, access.repo, message)
     most = access.stores.settings.max_reply_bytes
-    return await http.reply_streamed(request, fetched.size(), fetched.in_msgpack, lambda: fetched.in_json(most))
+    return await http.reply_streamed(request, fetched.size, fetched.in_msgpack, lambda: fetched.in_json(most))
 
 
 door = APIRouter()

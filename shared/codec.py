@@ -70,6 +70,12 @@ def unpack_record(data: bytes) -> dict[str, Any]:
     return record
 
 
+def unpack_raw(data: bytes) -> dict[bytes, Any]:
+    """The same with text as it lies, UTF-8: a third less time where few of many texts are of use."""
+    record: dict[bytes, Any] = msgpack.unpackb(data, raw=True)
+    return record
+
+
 def pack_map_of_lists(lists: Mapping[str, Sequence[bytes]], rest: Mapping[str, Any]) -> bytes:
     """A msgpack map whose lists are given as already packed elements, so that stored records are not unpacked.
 
@@ -103,14 +109,20 @@ def list_start(key: str, length: int) -> bytes:
 
 def object_start(object_id: str, length: int) -> bytes:
     """An object as the wire has it, up to its content, of which so many bytes have to follow."""
-    packer = msgpack.Packer(autoreset=False)
-    packer.pack_map_header(2)
-    for text in ("object_id", object_id, "content"):
-        packer.pack(text)
     # bin 8, bin 16 or bin 32: the packer has a method for every header but this one.
     width = 1 if length < 1 << 8 else 2 if length < 1 << 16 else 4
-    start: bytes = packer.bytes()
-    return start + bytes([0xC4 + width // 2]) + length.to_bytes(width, "big")
+    return b"".join(
+        (_OBJECT_ID, _text(object_id), _CONTENT, (0xC4 + width // 2).to_bytes(), length.to_bytes(width, "big"))
+    )
+
+
+def _text(text: str) -> bytes:
+    packed: bytes = msgpack.packb(text)
+    return packed
+
+
+_OBJECT_ID, _CONTENT = b"\x82" + _text("object_id"), _text("content")
+"""What stands before an object's id, and what after it."""
 
 
 def inspect(value: Any) -> None:

@@ -225,7 +225,7 @@ def reply_encoded(
 async def reply_streamed(
     request: Request,
     length: int,
-    in_msgpack: Callable[[], AsyncGenerator[bytes, None]],
+    in_msgpack: Callable[[], AsyncGenerator[bytes | memoryview, None]],
     in_json: Callable[[], Awaitable[bytes]],
 ) -> Response:
     """A reply that in msgpack has exactly so many bytes and is made while it is sent; in JSON it is made before."""

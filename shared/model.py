@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class Kind(StrEnum):
@@ -101,9 +102,11 @@ class Place:
     lane: str
 
 
-@dataclass(frozen=True, slots=True)
-class Location:
-    """Where bytes lie: `length` bytes at `offset` of a pack, or, with an empty `pack`, a loose object."""
+class Location(NamedTuple):
+    """Where bytes lie: `length` bytes at `offset` of a pack, or, with an empty `pack`, a loose object.
+
+    A tuple, as a clone makes, hashes and sorts thousands of them.
+    """
 
     pack: str
     offset: int
@@ -143,6 +146,41 @@ class Ref:
     branch: str
     head: Place
     snapshot_at: Location | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """So many packed entries of one kind, one after the other, and their bytes together."""
+
+    count: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """The finished answer to whoever wants `heads` and has nothing, in one S3 object (see `actions/bundles`).
+
+    `heads`: none of them is an ancestor of another; `merged`: other branches, which they lead to. The object holds
+    the three runs, of which every `range_size` bytes have a SHA-256 in `digests`, and behind them the ids of its
+    snapshots and objects. `made_at` is in epoch seconds.
+    """
+
+    name: str
+    heads: tuple[Place, ...]
+    merged: tuple[Place, ...]
+    commits: Run
+    snapshots: Run
+    objects: Run
+    range_size: int
+    digests: tuple[bytes, ...]
+    ids_size: int
+    ids_digest: bytes
+    made_at: int
+
+    @property
+    def size(self) -> int:
+        """The bytes of the three runs."""
+        return self.commits.size + self.snapshots.size + self.objects.size
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,11 +15,14 @@ rebuilt from it alone.
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
+from typing import TypeVar
 
 import msgpack
 
 from shared.errors import Damaged
 from shared.model import Kind, Location
+
+B = TypeVar("B", bytes, memoryview)
 
 MAGIC = b"PIERIA\x00\x01"
 TAIL = 16
@@ -43,21 +46,23 @@ class Pack:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """One range to read: bytes `start` to `stop` of one pack, holding these entries, or else of a `loose` object."""
+    """One range to read: bytes `start` to `stop` of one pack, holding these entries, or else of a `loose` object, or
+    of a `bundle`."""
 
     pack: str
     start: int
     stop: int
     locations: tuple[Location, ...] = ()
     loose: str = ""
+    bundle: str = ""
 
     @property
     def size(self) -> int:
         """How many bytes are read."""
         return self.stop - self.start
 
-    def cut(self, data: bytes) -> Iterable[tuple[Location, bytes]]:
-        """The entries in the bytes that were read. Raises Damaged if there are too few."""
+    def cut(self, data: B) -> Iterator[tuple[Location, B]]:
+        """The entries in the bytes that were read: copies, or views of a view. Raises Damaged if there are too few."""
         if len(data) != self.size:
             raise Damaged(f"a part of pack {self.pack}")
         for location in self.locations:
@@ -108,7 +113,7 @@ def plan(locations: Iterable[Location]) -> list[Span]:
     spans: list[Span] = []
     group: list[Location] = []
     stop = 0
-    for at in sorted(set(locations), key=lambda at: (at.pack, at.offset, at.length)):
+    for at in sorted(set(locations)):
         fits = group and at.pack == group[0].pack and at.offset <= stop + GAP
         if not fits or max(stop, at.offset + at.length) - group[0].offset > RANGE:
             if group:
@@ -124,6 +129,12 @@ def plan(locations: Iterable[Location]) -> list[Span]:
 def plan_loose(object_id: str, at: Location) -> list[Span]:
     """The reads for a loose object, from its first byte to its last."""
     return [Span("", start, min(start + RANGE, at.length), (), object_id) for start in range(0, at.length, RANGE)]
+
+
+def plan_bundle(name: str, size: int, range_size: int) -> list[Span]:
+    """The reads for so many bytes of a bundle, each of which has a digest."""
+    starts = range(0, size, range_size)
+    return [Span("", start, min(start + range_size, size), bundle=name) for start in starts]
 
 
 def windows(spans: Iterable[Span]) -> Iterator[list[Span]]:

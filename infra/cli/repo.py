@@ -1,4 +1,4 @@
-"""Repositories: create, list, show, delete, repack; their branches' moves, and their members."""
+"""Repositories: create, list, show, delete, bundle, repack; their branches' moves, and their members."""
 
 from dataclasses import asdict
 from typing import Annotated, Any
@@ -10,8 +10,9 @@ from infra.cli import console
 from infra.cli.console import Data, Json, Name, Tell
 from infra.cli.problem import Problem
 from shared import api, names
-from shared.actions import branches
+from shared.actions import branches, bundles
 from shared.actions import repack as repacking
+from shared.actions.bundles import Made
 from shared.actions.repack import Repacked
 from shared.errors import RepoExists
 from shared.model import Move, Place, Ref, Repo, Role, Visibility
@@ -200,6 +201,27 @@ def restore_branch(
         console.document(_branch(ref))
     else:
         console.say(f"restored: {ref.branch} is at {ref.head.commit_id}")
+
+
+@app.command()
+def bundle(name: Name, json: Json = False, data: Data = None) -> None:
+    """Make ready what a clone is answered with: of a popular repository, now and then, as pushes go on. Old ones go
+    with the next gc."""
+
+    async def work(stores: Stores, bar: Tell) -> Made:
+        return await bundles.make(stores, await console.require(stores, name), console.now)
+
+    made = console.run_long(data, f"bundling {name}", work)
+    one = made.bundle
+    if json:
+        about = {"name": one.name, "bytes": one.size, "made_at": one.made_at} if one else {"why_not": made.why_not}
+        console.document({"repo": name, "is_new": made.is_new, **about})
+    elif one:
+        state = "made" if made.is_new else "there already, and whole"
+        held = f"{one.commits.count} commits and {one.objects.count} objects"
+        console.say(f"{name}: a bundle of {held} is {state} ({one.size} bytes)")
+    else:
+        console.say(f"{name}: no bundle, since {made.why_not}")
 
 
 @app.command()

@@ -1,28 +1,28 @@
 """What a client lacks: reachable(want) − reachable(have), with the snapshots and objects it needs.
 
-    refs and the ids that were sent → lanes → manifests → where the new objects lie → how long the answer is
-    → the answer, piece by piece: large records, manifests that were not kept, objects
+    refs and the ids that were sent → lanes → manifests → where the new objects lie → the answer (see `answer`)
 
 The objects of the boundary (the commits just outside the difference, which the client has) are subtracted:
 one changed file costs one object and one manifest, not the whole tree.
 
-An answer may be larger than memory, so it is never whole: two windows of it are (`packs.WINDOW`), and up to
-`KEPT_BYTES` of manifests. Its exact length is known before its first byte, from rows alone.
+Who has nothing is answered with the repository's bundle, if there is one (see `bundles`), and with what has come on
+top of it: as if it was the bundle's heads that he has. That is allowed when all that the bundle holds is wanted:
+then each of its heads is a want or a parent of a commit that the walk has collected, since none of them is an
+ancestor of another. A bundle that is not, or that cannot be read, is as good as none.
 """
 
 import zlib
-from collections.abc import AsyncGenerator, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from hashlib import sha256
 
 from shared import codec, names, packs, wire
 from shared.actions import walk
+from shared.actions.answer import Fetched, Prepared, check_range
 from shared.dag import Difference
 from shared.errors import CommitNotFound, Damaged, TooLarge
-from shared.model import Location, Node, Repo
-from shared.objects.store import ObjectStore
-from shared.packs import Span
+from shared.model import Bundle, Location, Node, Place, Repo
 from shared.stores import Stores
 from shared.tasks import pair
 
@@ -31,109 +31,31 @@ SHORT_LIST = 200
 whole history: it contains every commit where the walk could leave it, and needs no look-up at all."""
 KEPT_BYTES = 12 * 1024 * 1024
 """Manifests have to be read before anything is sent. So much of them is kept till then; more is read twice."""
+KEPT_COMMITS_BYTES = 4 * 1024 * 1024
+"""Commits' records have to be unpacked to know how long they are. So much is kept; more is unpacked twice."""
 BOUNDARY_BYTES = 64 * 1024 * 1024
 """Manifests read of what the client has. Beyond, objects are sent that it may have: never less than it lacks."""
 
-JSON_BYTES = 16 * 1024 * 1024
-"""The largest answer in JSON, which is made in memory."""
 
-Reads = AsyncGenerator[tuple[Span, bytes], None]
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A request with the places of all that it names: where every branch is, what is wanted and had, `held` as in
+    `Difference`, and what was made ready for who has nothing."""
+
+    heads: Mapping[str, str]
+    want: Collection[Place]
+    have: Collection[Place]
+    held: Collection[str]
+    bundle: Bundle | None
 
 
 @dataclass(frozen=True, slots=True)
-class Fetched:
-    """What a fetch sends: where it lies, and how long it is. Nothing of it has been read but manifests."""
+class _Base:
+    """A bundle that is sent, and the ids of the snapshots and objects in it, if anything comes on top."""
 
-    store: ObjectStore
-    repo_id: str
-    branch_heads: Mapping[str, str]
-    commits: Sequence[bytes]
-    """The records that lie in rows: zlib-compressed msgpack."""
-    commits_size: int
-    """Their bytes when they are not."""
-    large_commits: Collection[Location]
-    manifests: Mapping[Location, bytes]
-    """The snapshots' records that were kept."""
-    other_manifests: Collection[Location]
-    objects: Mapping[str, Location]
-
-    def size(self) -> int:
-        """The bytes of the answer in msgpack, exactly, if msgpack can say it at all."""
-        lying = [*self.large_commits, *self.manifests, *self.other_manifests, *self.objects.values()]
-        starts = (len(codec.object_start(i, min(at.length, 0xFFFF_FFFF))) for i, at in self.objects.items())
-        return self.commits_size + sum(at.length for at in lying) + sum(starts) + sum(map(len, self._list_starts()))
-
-    async def in_msgpack(self) -> AsyncGenerator[bytes, None]:
-        """The answer's body. Stored records are put in as they lie, without being unpacked.
-
-        Nothing is given out before the first window has been read: what fails until then can still be
-        answered otherwise. After that, Damaged and Unavailable mean that the answer has to be broken off.
-        """
-        large, others = packs.plan(self.large_commits), packs.plan(self.other_manifests)
-        packed = packs.plan(at for at in self.objects.values() if at.length and not at.is_loose)
-        loose = {i: packs.plan_loose(i, at) for i, at in self.objects.items() if at.length and at.is_loose}
-        spans = [*large, *others, *packed, *(span for spans in loose.values() for span in spans)]
-        async with aclosing(await self.store.read_ahead(self.repo_id, spans)) as reads:
-            start, commits, snapshots, objects = self._list_starts()
-            yield start + commits
-            for record in self.commits:
-                yield zlib.decompress(record)
-            async for _, record in _entries(reads, len(large)):
-                yield record
-            yield snapshots
-            for record in self.manifests.values():
-                yield record
-            async for _, record in _entries(reads, len(others)):
-                yield record
-            yield objects
-            for object_id, at in self.objects.items():
-                if not at.length:
-                    yield codec.object_start(object_id, 0)
-            ids = {at: object_id for object_id, at in self.objects.items()}
-            async for at, content in _entries(reads, len(packed)):
-                _check(ids[at], sha256(content).hexdigest())
-                yield codec.object_start(ids[at], at.length) + content
-            for object_id, parts in loose.items():
-                yield codec.object_start(object_id, self.objects[object_id].length)
-                digest = sha256()
-                for number in range(len(parts)):
-                    _, content = await anext(reads)
-                    digest.update(content)
-                    if number == len(parts) - 1:
-                        # Without its last part an answer is no msgpack, and shorter than it was said to be.
-                        _check(object_id, digest.hexdigest())
-                    yield content
-
-    async def in_json(self, most: int) -> bytes:
-        """The same for a reader of JSON, whole; contents are base64. Raises TooLarge for more than `most` bytes, or
-        than are fit to be in memory several times.
-        """
-        most = min(most, JSON_BYTES)
-        too_large = TooLarge(
-            f"the answer would have more than {most} bytes of JSON; ask for it with Accept: {codec.MSGPACK}, or fetch"
-            " with more haves"
-        )
-        if self.size() > most:
-            raise too_large
-        async with aclosing(self.in_msgpack()) as pieces:
-            value = codec.unpack_record(b"".join([piece async for piece in pieces]))
-        for item in value["objects"]:
-            item["encoding"] = "base64"
-        body = codec.encode(value, as_msgpack=False)
-        # Lambda carries it as a text in JSON of its own, and may carry a third more than `most`: it is for base64.
-        if len(body) > most or len(body) + body.count(b'"') + body.count(b"\\") > most * 4 // 3:
-            raise too_large
-        return body
-
-    def _list_starts(self) -> tuple[bytes, bytes, bytes, bytes]:
-        """What stands before everything, and before the entries of each list."""
-        counts = {
-            "commits": len(self.commits) + len(self.large_commits),
-            "snapshots": len(self.manifests) + len(self.other_manifests),
-            "objects": len(self.objects),
-        }
-        commits, snapshots, objects = (codec.list_start(name, count) for name, count in counts.items())
-        return codec.map_start(len(counts), {"branch_heads": dict(self.branch_heads)}), commits, snapshots, objects
+    prepared: Prepared
+    snapshots: Collection[str]
+    objects: Collection[bytes]
 
 
 async def fetch(stores: Stores, repo: Repo, request: wire.Fetch) -> Fetched:
@@ -142,62 +64,122 @@ async def fetch(stores: Stores, repo: Repo, request: wire.Fetch) -> Fetched:
     Raises TooLarge, before any content is read, for more than is sent at once, and Damaged rather than ever
     leave something out.
     """
-    most = stores.settings.max_reply_bytes
-    heads, difference = await _difference(stores, repo, request)
+    asked = await _asked(stores, repo, request)
+    if asked.bundle:
+        try:
+            if found := await _on_bundle(stores, repo, asked, asked.bundle):
+                return found
+        except Damaged:
+            pass  # what it was made of is there all the same
+    difference = Difference(asked.want, asked.have, asked.held)
+    await walk.run(stores.commits, repo.repo_id, difference)
+    return await gather(stores, repo, asked.heads, difference)
+
+
+async def _on_bundle(stores: Stores, repo: Repo, asked: _Asked, bundle: Bundle) -> Fetched | None:
+    """The answer with the bundle in it; None if not all that the bundle holds is wanted. Raises Damaged."""
+    difference = Difference(asked.want, (*bundle.heads, *bundle.merged))
+    await walk.run(stores.commits, repo.repo_id, difference)
+    wanted = {place.commit_id for place in asked.want}
+    wanted |= {parent.commit_id for node in difference.collected for parent in node.parents}
+    if not wanted.issuperset(head.commit_id for head in bundle.heads):
+        return None
+    _check_size(bundle.size, stores.settings.max_reply_bytes)
+    spans = packs.plan_bundle(bundle.name, bundle.size, bundle.range_size)
+    snapshots, objects = set[str](), set[bytes]()
+    if difference.collected:
+        begun, ids = await pair(stores.objects.begin(repo.repo_id, spans), bundle_ids(stores, repo, bundle))
+        snapshots, objects = set(ids["snapshots"]), {object_id.encode() for object_id in ids["objects"]}
+    else:
+        begun = await stores.objects.begin(repo.repo_id, spans)
+    for span, data in zip(begun.window, begun.data, strict=True):
+        check_range(bundle, span, data)
+    return await gather(stores, repo, asked.heads, difference, _Base(Prepared(bundle, begun), snapshots, objects))
+
+
+async def bundle_ids(stores: Stores, repo: Repo, bundle: Bundle) -> dict[str, list[str]]:
+    """The ids of a bundle's `snapshots` and `objects`. Raises Damaged."""
+    data = await stores.objects.read_bundle(repo.repo_id, bundle.name, bundle.size, bundle.size + bundle.ids_size)
+    if sha256(data).digest() != bundle.ids_digest:
+        raise Damaged(f"bundle {bundle.name}")
+    return codec.unpack_record(data)
+
+
+async def gather(
+    stores: Stores, repo: Repo, heads: Mapping[str, str], difference: Difference, base: _Base | None = None
+) -> Fetched:
+    """All that belongs to the commits of a difference, but for what the base holds. Errors as in `fetch`."""
+    most, prepared = stores.settings.max_reply_bytes, base.prepared.bundle.size if base else 0
     wanted = difference.collected
     if lost := [node for node in wanted if node.record is None and node.record_at is None]:
         raise Damaged(f"the record of commit {lost[0].commit_id}")
-    commits = [node.record for node in wanted if node.record is not None]
+    compressed = [node.record for node in wanted if node.record is not None]
     large = [node.record_at for node in wanted if node.record is None and node.record_at]
     snapshots = {node.snapshot_id: node.snapshot_at for node in wanted if node.snapshot_id and node.snapshot_at}
-    lying = sum(at.length for at in (*large, *snapshots.values()))
-    commits_size = 0
-    for record in commits:
+    if base:
+        snapshots = {snapshot_id: at for snapshot_id, at in snapshots.items() if snapshot_id not in base.snapshots}
+    lying = prepared + sum(at.length for at in (*large, *snapshots.values()))
+    commits, commits_size = list[bytes](), 0
+    for number, record in enumerate(compressed):
         _check_size(lying + commits_size, most)
-        commits_size += len(zlib.decompress(record))
+        commits_size += len(unpacked := zlib.decompress(record))
+        if commits_size <= KEPT_COMMITS_BYTES and number == len(commits):
+            commits.append(unpacked)
     _check_size(lying + commits_size, most)
 
-    boundary = await _boundary(stores, repo, difference)
-    new, manifests = await _new_objects(stores, repo, list(snapshots.values()), boundary)
+    boundary = [] if base else await _boundary(stores, repo, difference)
+    new, manifests = await _new_objects(stores, repo, list(snapshots.values()), boundary, base.objects if base else ())
     objects = (await stores.index.known(repo.repo_id, objects=new, even_condemned=True)).objects
     # An opaque id may name what was never sent; a digest was proven when its snapshot was accepted.
-    if lost_objects := [i for i in new - objects.keys() if names.is_digest(i)]:
+    absent = new - objects.keys()
+    if lost_objects := [i for i in absent if names.is_digest(i)]:
         raise Damaged(f"object {lost_objects[0]}")
     fetched = Fetched(
         store=stores.objects,
         repo_id=repo.repo_id,
         branch_heads=heads,
         commits=commits,
+        other_commits=compressed[len(commits) :],
         commits_size=commits_size,
         large_commits=large,
+        snapshot_ids=list(snapshots),
         manifests=manifests,
         other_manifests=[at for at in snapshots.values() if at not in manifests],
         objects=objects,
+        absent=absent,
+        prepared=base.prepared if base else None,
     )
-    _check_size(fetched.size(), most)
+    _check_size(fetched.size, most)
     return fetched
 
 
-async def _difference(stores: Stores, repo: Repo, request: wire.Fetch) -> tuple[dict[str, str], Difference]:
-    """Where every branch is, and the commits that are wanted and not had, walked to the end."""
+async def _asked(stores: Stores, repo: Repo, request: wire.Fetch) -> _Asked:
+    """What a request names. Raises CommitNotFound."""
     want = [names.check_id(commit_id, "commit") for commit_id in dict.fromkeys(request.want)]
     have = {commit_id for commit_id in request.have if names.is_id(commit_id)}
     looked_up = have if len(have) <= SHORT_LIST else set[str]()
-    refs, known = await pair(
-        stores.refs.all(repo.repo_id),
-        # Reading, a condemned row is as good as any: it may well be reached from a branch.
-        stores.index.known(repo.repo_id, commits=looked_up.union(want), even_condemned=True),
-    )
+    bundle = None
+    # Reading, a condemned row is as good as any: it may well be reached from a branch.
+    if want and not have:
+        # A clone wants branches, mostly: then their rows have said where everything is.
+        refs, bundle = await stores.refs.all_and_bundle(repo.repo_id)
+        others = set(want) - {ref.head.commit_id for ref in refs.values()}
+        known = await stores.index.known(repo.repo_id, commits=others, even_condemned=True)
+    else:
+        refs, known = await pair(
+            stores.refs.all(repo.repo_id),
+            stores.index.known(repo.repo_id, commits=looked_up.union(want), even_condemned=True),
+        )
     places = known.commits | {ref.head.commit_id: ref.head for ref in refs.values()}
     if unknown := [commit_id for commit_id in want if commit_id not in places]:
         raise CommitNotFound(unknown)
-    difference = Difference(
+    return _Asked(
+        heads={branch: ref.head.commit_id for branch, ref in refs.items()},
         want=[places[i] for i in want],
         have=[places[i] for i in looked_up if i in places],
         held=have - looked_up,
+        bundle=bundle,
     )
-    await walk.run(stores.commits, repo.repo_id, difference)
-    return {branch: ref.head.commit_id for branch, ref in refs.items()}, difference
 
 
 async def _boundary(stores: Stores, repo: Repo, difference: Difference) -> list[Location]:
@@ -220,14 +202,19 @@ def _up_to(size: int, locations: Iterable[Location]) -> Iterator[Location]:
 
 
 async def _new_objects(
-    stores: Stores, repo: Repo, wanted: Collection[Location], boundary: Collection[Location]
+    stores: Stores,
+    repo: Repo,
+    wanted: Collection[Location],
+    boundary: Collection[Location],
+    base: Collection[bytes],
 ) -> tuple[set[str], dict[Location, bytes]]:
-    """The objects of the manifests wanted that are in none of the boundary, and those manifests that are kept."""
-    new, had, kept, room = set[str](), set[str](), dict[Location, bytes](), KEPT_BYTES
+    """The objects of the manifests wanted that are in none of the boundary, nor in the base, and those manifests
+    that are kept."""
+    new, had, kept, room = set[bytes](), set(base), dict[Location, bytes](), KEPT_BYTES
     is_wanted, is_boundary = set(wanted), set(boundary)
     async with aclosing(stores.objects.each_packed(repo.repo_id, is_wanted | is_boundary)) as records:
         async for at, record in records:
-            object_ids = manifest(record).values()
+            object_ids = codec.unpack_raw(record)[b"manifest"].values()
             if at in is_boundary:
                 had.update(object_ids)
             if at in is_wanted:
@@ -235,20 +222,7 @@ async def _new_objects(
                 room -= len(record)
                 if room >= 0:
                     kept[at] = record
-    return new - had, kept
-
-
-async def _entries(reads: Reads, spans: int) -> AsyncGenerator[tuple[Location, bytes], None]:
-    """What lies in the next so many spans of packs."""
-    for _ in range(spans):
-        span, data = await anext(reads)
-        for entry in span.cut(data):
-            yield entry
-
-
-def _check(object_id: str, digest: str) -> None:
-    if names.is_digest(object_id) and object_id != digest:
-        raise Damaged(f"the content of object {object_id}")
+    return {object_id.decode() for object_id in new - had}, kept
 
 
 def _check_size(size: int, most: int) -> None:

@@ -10,11 +10,12 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequenc
 from dataclasses import dataclass, field
 
 from shared import codec, ids, names
+from shared.actions import bundles
 from shared.actions.fetch import commit_record, manifest
 from shared.actions.lineage import lineage
-from shared.errors import Damaged
+from shared.errors import Damaged, TooLarge
 from shared.metadata.table import split
-from shared.model import Location, Node, Place, Ref, Repo
+from shared.model import Bundle, Location, Node, Place, Ref, Repo
 from shared.stores import Stores
 
 GROUP = 500
@@ -25,6 +26,7 @@ GROUP_BYTES = 32 * 1024 * 1024
 REBUILD = "run rebuild-index: the packs may still hold it"
 PUSH_AGAIN = "push it again from a clone that has it"
 RESTORE = "restore the branch to one of its earlier moves, or push it again from a clone that has it"
+BUNDLE_AGAIN = "run repo bundle, which makes another; until then clones are answered without it, from the packs"
 FROM_BACKUP = "bring the bytes back from an older version in the bucket, or push them again from a clone"
 
 Tell = Callable[[str, int], None]
@@ -33,8 +35,8 @@ Tell = Callable[[str, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is wrong: of which `kind` (`ref`, `commit`, `snapshot`, `object`), under which id, and what
-    to do about it."""
+    """One thing that is wrong: of which `kind` (`ref`, `commit`, `snapshot`, `object`, `bundle`), under which id,
+    and what to do about it."""
 
     kind: str
     id: str
@@ -52,7 +54,7 @@ class _Seen:
 
 async def fsck(stores: Stores, repo: Repo, tell: Tell = lambda what, count: None) -> AsyncIterator[Finding]:
     """Everything that is wrong with what the branches of a repository lead to; nothing, if it is whole."""
-    refs = await stores.refs.all(repo.repo_id)
+    refs, bundle = await stores.refs.all_and_bundle(repo.repo_id)
     heads: dict[Place, list[Ref]] = {}
     for ref in refs.values():
         heads.setdefault(ref.head, []).append(ref)
@@ -86,6 +88,15 @@ async def fsck(stores: Stores, repo: Repo, tell: Tell = lambda what, count: None
         yield finding
     async for finding in _objects(stores, repo, seen, tell):
         yield finding
+    if bundle and (wrong := await _bundle_is_wrong(stores, repo, bundle)):
+        yield Finding("bundle", bundle.name, wrong, BUNDLE_AGAIN)
+
+
+async def _bundle_is_wrong(stores: Stores, repo: Repo, bundle: Bundle) -> str:
+    try:
+        return await bundles.wrong(stores, repo, bundle)
+    except (Damaged, TooLarge) as error:
+        return f"cannot be compared with what its heads lead to: {error.message}"
 
 
 async def _commits(stores: Stores, repo: Repo, nodes: Sequence[Node], seen: _Seen) -> AsyncIterator[Finding]:

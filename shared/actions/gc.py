@@ -5,7 +5,7 @@ each at least `GRACE_SECONDS` after the end of the one before:
 
     condemn   rows that no root leads to get `condemned_at`, this gc's stamp. From then on they are unknown to
               whoever would build on them: a push sends and writes them again, which takes the stamp away.
-              They can still be read.
+              They can still be read. A bundle that holds such is not named any more from before that on.
     sweep     what leads where is computed anew, from the roots and from every row without this stamp. What
               has become reachable is reprieved; the rest is removed, each row on condition of the same stamp.
     collect   bytes that no row names, old moves, marks of folders that have not counted for long, empty lanes.
@@ -65,6 +65,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from shared import names
+from shared.actions import bundles
 from shared.actions.reach import reach
 from shared.errors import Damaged, Unavailable
 from shared.metadata import keys
@@ -194,6 +195,7 @@ async def condemn(
                 report.bytes += entry.at.length if entry.at else 0
     report.rows = {what: len(found) for what, found in doomed.items()}
     if not dry_run:
+        await bundles.drop_dead(stores, repo_id, live.commits)
         for what, found in doomed.items():
             for number, part in enumerate(split(found, AT_ONCE)):
                 await all_of(stores.census.condemn(key, stamp) for key in part)
@@ -280,6 +282,7 @@ async def collect(
         if object_id not in loose and one.modified < old:
             dead.append(one)
             report.loose += 1
+    dead += [one async for one in bundles.unnamed(stores, repo_id, old)]
     report.bytes = sum(one.size for one in dead)
     if dry_run:
         return report

@@ -9,6 +9,7 @@
     deleted repo         DELETED                     <repo_id>                 until it is purged
     ref                  REPO#<repo_id>              REF#<branch>
     folder of refs       REPO#<repo_id>              REF#<folder>              see `refs`
+    bundle               REPO#<repo_id>              REF-BUNDLE                read along with the refs
     move of a ref        REPO#<repo_id>#MOVES        <branch>#<milliseconds>#<unique>
     state of upkeep      REPO#<repo_id>#GC           STATE
     lane                 REPO#<repo_id>#LANES        <lane>                    before its first row
@@ -36,6 +37,8 @@ from shared.model import Kind, Place
 Key = tuple[str, ...]
 
 REF = "REF#"
+REF_OR_BUNDLE = "REF"
+"""What the sort keys of refs and of the bundle begin with, and no others of their partition."""
 REPO = "REPO#"
 SHARDS = "0123456789abcdef"
 
@@ -116,6 +119,11 @@ def refs(repo_id: str) -> str:
 def ref(repo_id: str, branch: str) -> Key:
     """One branch, or a folder of branches."""
     return refs(repo_id), f"{REF}{branch}"
+
+
+def bundle(repo_id: str) -> Key:
+    """What a clone is answered with, if that was made ready."""
+    return refs(repo_id), "REF-BUNDLE"
 
 
 def releases(repo_id: str) -> str:

@@ -12,9 +12,9 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from shared.errors import BranchClash
-from shared.metadata import keys
+from shared.metadata import bundles, keys
 from shared.metadata.table import Lost, Row, Table
-from shared.model import Location, Move, Place, Ref
+from shared.model import Bundle, Location, Move, Place, Ref
 from shared.names import folders
 from shared.tasks import all_of
 
@@ -47,6 +47,13 @@ class Refs:
         rows = await self.table.query_all(keys.refs(repo_id), keys.REF)
         refs = [_ref(str(row["sk"]).removeprefix(keys.REF), row) for row in rows if "head" in row]
         return {ref.branch: ref for ref in refs}
+
+    async def all_and_bundle(self, repo_id: str) -> tuple[dict[str, Ref], Bundle | None]:
+        """Every branch, as `all`, and what was made ready for a clone, by the same query."""
+        rows = await self.table.query_all(keys.refs(repo_id), keys.REF_OR_BUNDLE)
+        prepared = next((bundles.parse(row) for row in rows if row["sk"] == keys.bundle(repo_id)[1]), None)
+        refs = [_ref(str(row["sk"]).removeprefix(keys.REF), row) for row in rows if "head" in row]
+        return {ref.branch: ref for ref in refs}, prepared
 
     async def get(self, repo_id: str, branch: str) -> Ref | None:
         """One branch, or None."""

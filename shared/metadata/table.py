@@ -320,15 +320,18 @@ def _encode(value: Value) -> Any:
     return {"L": [{"S": text} for text in value]}
 
 
-def _decode(item: Mapping[str, Any]) -> Row:
-    return {name: _value(typed) for name, typed in item.items()}
+def _decode(item: Mapping[str, Mapping[str, Any]]) -> Row:
+    row: dict[str, Value] = {}
+    for name, typed in item.items():
+        for kind, value in typed.items():
+            row[name] = value if kind == "S" else _value(kind, value)
+    return row
 
 
-def _value(typed: Mapping[str, Any]) -> Value:
-    ((kind, value),) = typed.items()
+def _value(kind: str, value: Any) -> Value:
     if kind == "N":
         return int(value)
     if kind == "L":
         return [element["S"] for element in value]
-    text: str | bytes = value
-    return text
+    found: str | bytes = value
+    return found

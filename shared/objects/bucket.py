@@ -2,6 +2,8 @@
 
 repos/<repo_id>/packs/<sha256 of the pack>   many small things, see `packs`
 repos/<repo_id>/objects/<object_id>          one large object
+repos/<repo_id>/bundles/<sha256 of the bundle>
+                                             a whole clone, ready to be sent: see `actions/bundles`
 uploads/<repo_id>/<object_id>                quarantine: written by presigned URLs, believed by nobody
 """
 

@@ -74,13 +74,18 @@ class ObjectStore:
         slowly holds up the reading, and who closes it ends the reading. Raises Damaged if something is gone or
         too short.
         """
+        return self.go_on(repo_id, await self.begin(repo_id, spans))
+
+    async def begin(self, repo_id: str, spans: Iterable[Span]) -> "Begun":
+        """The first window of the same, for whoever has to look at it before he decides to `go_on`."""
         windows = packs.windows(spans)
         first = next(windows, [])
-        return self._reads(repo_id, first, await self._read_all(repo_id, first), windows)
+        return Begun(first, await self._read_all(repo_id, first), windows)
 
-    async def _reads(
-        self, repo_id: str, window: list[Span], data: list[bytes], windows: Iterator[list[Span]]
-    ) -> AsyncGenerator[tuple[Span, bytes], None]:
+    async def go_on(self, repo_id: str, begun: "Begun") -> AsyncGenerator[tuple[Span, bytes], None]:
+        """All of what has begun. Once only: what was read is let go of."""
+        window, data, windows = begun.window, begun.data, begun.windows
+        begun.data = []
         while window:
             upcoming = next(windows, [])
             reading = asyncio.create_task(self._read_all(repo_id, upcoming))
@@ -210,6 +215,19 @@ class ObjectStore:
         async for one in self.bucket.versions(prefix := _loose_key(repo_id, "")):
             yield one.key.removeprefix(prefix), one
 
+    async def put_bundle(self, repo_id: str, name: str, data: bytes) -> None:
+        """Make a bundle durable."""
+        await self.bucket.put(_bundle_key(repo_id, name), data)
+
+    async def read_bundle(self, repo_id: str, name: str, start: int, stop: int) -> bytes:
+        """Some bytes of a bundle. Raises Damaged if they are not all there."""
+        return await self._read(repo_id, Span("", start, stop, bundle=name))
+
+    async def bundle_versions(self, repo_id: str) -> AsyncIterator[tuple[str, Stored]]:
+        """Every version of every bundle, each with the bundle's name."""
+        async for one in self.bucket.versions(prefix := _bundle_key(repo_id, "")):
+            yield one.key.removeprefix(prefix), one
+
     async def everything(self, repo_id: str) -> AsyncIterator[Stored]:
         """Every version of all that a repository has in S3, its quarantine included."""
         for prefix in (f"repos/{repo_id}/", _upload_key(repo_id, "")):
@@ -225,6 +243,8 @@ class ObjectStore:
         key, name = _pack_key(repo_id, span.pack), f"pack {span.pack}"
         if span.loose:
             key, name = _loose_key(repo_id, span.loose), f"object {span.loose}"
+        elif span.bundle:
+            key, name = _bundle_key(repo_id, span.bundle), f"bundle {span.bundle}"
         try:
             data = await self.bucket.get(key, span.start, span.stop)
         except NoSuchKey:
@@ -232,6 +252,15 @@ class ObjectStore:
         if len(data) != span.size:
             raise Damaged(f"a part of {name}")
         return data
+
+
+@dataclass(slots=True)
+class Begun:
+    """A reading ahead, of which the first window is there."""
+
+    window: list[Span]
+    data: list[bytes]
+    windows: Iterator[list[Span]]
 
 
 class Recent:
@@ -262,6 +291,10 @@ def _pack_key(repo_id: str, name: str) -> str:
 
 def _loose_key(repo_id: str, object_id: str) -> str:
     return f"repos/{repo_id}/objects/{object_id}"
+
+
+def _bundle_key(repo_id: str, name: str) -> str:
+    return f"repos/{repo_id}/bundles/{name}"
 
 
 def _upload_key(repo_id: str, object_id: str) -> str:

@@ -15,6 +15,7 @@ from hashlib import md5
 from typing import Any
 
 from shared import settings
+from shared.metadata.bundles import Bundles
 from shared.metadata.census import Census
 from shared.metadata.commits import Commits
 from shared.metadata.counters import Counters
@@ -309,6 +310,7 @@ def stores_on(turns: Turns) -> tuple[Stores, FakeTable, FakeBucket]:
         refs=Refs(hub),
         commits=Commits(hub),
         index=Index(hub),
+        bundles=Bundles(hub),
         releases=Releases(hub),
         tags=Tags(hub),
         counters=Counters(counters),

@@ -136,7 +136,7 @@ class World:
             heads = {branch: ref.head.commit_id for branch, ref in (await self.stores.refs.all("r1")).items()}
             # A head that was read has its commit and all below it kept for 30 days.
             found = await fetch.fetch(self.stores, REPO, wire.Fetch(want=list(heads.values())))
-            assert sum([len(piece) async for piece in found.in_msgpack()]) == found.size()
+            assert sum([len(piece) async for piece in found.in_msgpack()]) == found.size
 
         return work()
 

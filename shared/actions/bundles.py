@@ -1,0 +1,164 @@
+"""A repository's bundle: the answer to a clone, made ready, so that a popular one costs a query and few reads.
+
+In S3, under the SHA-256 of the whole:
+
+    commits, snapshots, objects   three runs of packed entries, as they stand in the answer to a fetch
+    ids                           {"snapshots": […], "objects": […]}: for what has come on top of it (see `fetch`)
+
+One row beside the refs names it (`metadata/bundles`), with a digest of every 8 MiB: nothing is sent that was not
+compared with it. No function writes one, since those that read may not: whoever runs the hub has it made, now and
+then. It is made anew whenever the branches are not where they were: that costs less than a clone or two without.
+
+Why it never says too much or too little
+    It holds what the walk gave for its heads, and all of that is immutable. A repository that names objects nobody has
+    sent gets none: they could still come. When gc finds that nothing leads to a head any more, the row goes before
+    anything is condemned: what is pushed again after that is written anew, and never older than a bundle.
+
+A crash between bytes and row leaves bytes that nothing names. They, and those of a bundle that another has replaced,
+are removed by gc, a grace after the row last changed: a fetch may still be reading them.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from typing import Any
+
+from shared import codec, names, packs
+from shared.actions import walk
+from shared.actions.answer import check_range
+from shared.actions.fetch import bundle_ids, gather
+from shared.dag import Difference
+from shared.errors import Damaged, TooLarge
+from shared.model import Bundle, Place, Repo, Run
+from shared.objects.bucket import Stored
+from shared.stores import Stores
+
+RECORDS = (("commits", "commit_id"), ("snapshots", "snapshot_id"))
+MOST_HEADS = 2000
+"""Their places are in the row, which every clone reads, and which may have 400 KB."""
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """The bundle that a repository has now, and whether it is new; or why it gets none."""
+
+    bundle: Bundle | None
+    is_new: bool = False
+    why_not: str = ""
+
+
+async def make(stores: Stores, repo: Repo, clock: Callable[[], float]) -> Made:
+    """A bundle for the branches as they are. One that is there and whole stays; the same again is harmless."""
+    refs, present = await stores.refs.all_and_bundle(repo.repo_id)
+    if not refs:
+        return Made(None, why_not="it has no branches")
+    branches = {ref.head for ref in refs.values()}
+    difference, heads = await _heads(stores, repo, branches)
+    # Without these a clone would still be right, after a walk to where they were merged.
+    merged = tuple(sorted(branches - set(heads), key=_newest_first)[: MOST_HEADS - len(heads)])
+    if len(heads) > MOST_HEADS:
+        return Made(None, why_not=f"it has more than {MOST_HEADS} branches that are not merged")
+    if present and set(present.heads) == set(heads) and not await wrong(stores, repo, present):
+        if present.merged != merged:
+            present = replace(present, merged=merged)
+            await stores.bundles.put(repo.repo_id, present)
+        return Made(present)
+    try:
+        fetched = await gather(stores, repo, {}, difference)
+    except TooLarge:
+        return Made(None, why_not="a clone of it is larger than an answer may be (PIERIA_MAX_REPLY_BYTES)")
+    if fetched.absent:
+        return Made(None, why_not=f"it names objects that nobody has sent, such as {min(fetched.absent)}")
+    runs: list[list[bytes]] = [[], [], []]
+    async for number, piece in fetched.runs():
+        runs[number].append(bytes(piece))
+    ids = codec.pack_record({"snapshots": sorted(fetched.snapshot_ids), "objects": sorted(fetched.objects)})
+    sizes = [sum(map(len, run)) for run in runs]
+    data = b"".join([*(piece for run in runs for piece in run), ids])
+    del runs
+    commits, snapshots, objects = map(Run, fetched.counts, sizes)
+    name = sha256(data).hexdigest()
+    ranges = packs.plan_bundle(name, sum(sizes), packs.RANGE)
+    view = memoryview(data)
+    await stores.objects.put_bundle(repo.repo_id, name, data)
+    bundle = Bundle(
+        name=name,
+        heads=tuple(sorted(heads, key=_newest_first)),
+        merged=merged,
+        commits=commits,
+        snapshots=snapshots,
+        objects=objects,
+        range_size=packs.RANGE,
+        digests=tuple(sha256(view[span.start : span.stop]).digest() for span in ranges),
+        ids_size=len(ids),
+        ids_digest=sha256(ids).digest(),
+        made_at=int(clock()),
+    )
+    await stores.bundles.put(repo.repo_id, bundle)  # from here on clones find it
+    return Made(bundle, is_new=True)
+
+
+async def wrong(stores: Stores, repo: Repo, bundle: Bundle) -> str:
+    """What is wrong with a bundle: its bytes, or that they are not all, and only, what its heads lead to. Empty if
+    nothing is. Raises what `gather` raises."""
+    try:
+        value = await _read(stores, repo, bundle)
+        ids = await bundle_ids(stores, repo, bundle)
+    except Damaged:
+        return "is gone from the bucket, or is not what it was made of"
+    difference, heads = await _heads(stores, repo, set(bundle.heads))
+    fetched = await gather(stores, repo, {}, difference)
+    commits, snapshots = ([one[key] for one in value[run]] for run, key in RECORDS)
+    objects = {one["object_id"]: one["content"] for one in value["objects"]}
+    if sorted(commits) != sorted(node.commit_id for node in difference.collected) or set(heads) != set(bundle.heads):
+        return "holds other commits than its heads lead to"
+    if not sorted(snapshots) == sorted(fetched.snapshot_ids) == ids["snapshots"]:
+        return "holds other snapshots than its heads lead to"
+    if not sorted(one["object_id"] for one in value["objects"]) == sorted(fetched.objects) == ids["objects"]:
+        return "holds other objects than its heads lead to"
+    if any(names.is_digest(i) and sha256(content).hexdigest() != i for i, content in objects.items()):
+        return "holds an object whose bytes do not hash to its id"
+    return ""
+
+
+async def _read(stores: Stores, repo: Repo, bundle: Bundle) -> dict[str, Any]:
+    """What a bundle holds, as a clone would get it. Raises Damaged."""
+    pieces = []
+    for span in packs.plan_bundle(bundle.name, bundle.size, bundle.range_size):
+        pieces.append(await stores.objects.read_bundle(repo.repo_id, bundle.name, span.start, span.stop))
+        check_range(bundle, span, pieces[-1])
+    data, runs = b"".join(pieces), {"commits": bundle.commits, "snapshots": bundle.snapshots, "objects": bundle.objects}
+    body, start = [codec.map_start(len(runs), {})], 0
+    for name, run in runs.items():
+        body += codec.list_start(name, run.count), data[start : start + run.size]
+        start += run.size
+    return codec.unpack_record(b"".join(body))
+
+
+async def drop_dead(stores: Stores, repo_id: str, live: set[str]) -> None:
+    """Name the bundle no more if one of its heads is not among these commits."""
+    bundle = await stores.bundles.get(repo_id)
+    if bundle and not live.issuperset(head.commit_id for head in bundle.heads):
+        await stores.bundles.remove(repo_id, bundle)
+
+
+async def unnamed(stores: Stores, repo_id: str, before: float) -> AsyncIterator[Stored]:
+    """Every version of a bundle that no fetch has found since then."""
+    bundle = await stores.bundles.get(repo_id)
+    if bundle and bundle.made_at >= before:
+        return  # the one before it may have been found until then
+    async for name, one in stores.objects.bundle_versions(repo_id):
+        if (bundle is None or name != bundle.name) and one.modified < before:
+            yield one
+
+
+async def _heads(stores: Stores, repo: Repo, places: set[Place]) -> tuple[Difference, list[Place]]:
+    """All that these lead to, and those of them that nothing else among them leads to."""
+    difference = Difference(places, ())
+    await walk.run(stores.commits, repo.repo_id, difference)
+    parents = {parent.commit_id for node in difference.collected for parent in node.parents}
+    return difference, [place for place in places if place.commit_id not in parents]
+
+
+def _newest_first(place: Place) -> tuple[int, str]:
+    return -place.generation, place.commit_id

@@ -1,0 +1,81 @@
+"""Which bundle a repository has: one row beside its refs, so that a fetch finds it at no call of its own."""
+
+from contextlib import suppress
+from dataclasses import dataclass
+
+from shared.metadata import keys
+from shared.metadata.table import Lost, Row, Table
+from shared.model import Bundle, Run
+
+DIGEST = 32
+_SAME = "#name = :name"
+
+
+@dataclass(frozen=True, slots=True)
+class Bundles:
+    """The bundle of every repository that has one."""
+
+    table: Table
+
+    async def get(self, repo_id: str) -> Bundle | None:
+        """The bundle that a clone would be answered with, or None."""
+        row = await self.table.get(keys.bundle(repo_id))
+        return parse(row) if row else None
+
+    async def put(self, repo_id: str, bundle: Bundle) -> None:
+        """Name a bundle, in the place of any other. Its bytes must be durable by now."""
+        runs = {"commits": bundle.commits, "snapshots": bundle.snapshots, "objects": bundle.objects}
+        row: Row = {
+            "name": bundle.name,
+            "heads": list(map(keys.place_text, bundle.heads)),
+            "merged": list(map(keys.place_text, bundle.merged)),
+            **{what: run.count for what, run in runs.items()},
+            **{f"{what}_size": run.size for what, run in runs.items()},
+            "range_size": bundle.range_size,
+            "digests": b"".join(bundle.digests),
+            "ids_size": bundle.ids_size,
+            "ids_digest": bundle.ids_digest,
+            "made_at": bundle.made_at,
+        }
+        await self.table.put([(keys.bundle(repo_id), row)])
+
+    async def remove(self, repo_id: str, bundle: Bundle) -> None:
+        """Name it no more, unless another has taken its place."""
+        with suppress(Lost):
+            await self.table.remove(keys.bundle(repo_id), _SAME, {"name": bundle.name})
+
+
+def parse(row: Row) -> Bundle:
+    """A row as what it says."""
+    digests = _bytes(row, "digests")
+    return Bundle(
+        name=str(row["name"]),
+        heads=tuple(map(keys.parse_place, _texts(row, "heads"))),
+        merged=tuple(map(keys.parse_place, _texts(row, "merged"))),
+        commits=_run(row, "commits"),
+        snapshots=_run(row, "snapshots"),
+        objects=_run(row, "objects"),
+        range_size=_number(row, "range_size"),
+        digests=tuple(digests[start : start + DIGEST] for start in range(0, len(digests), DIGEST)),
+        ids_size=_number(row, "ids_size"),
+        ids_digest=_bytes(row, "ids_digest"),
+        made_at=_number(row, "made_at"),
+    )
+
+
+def _run(row: Row, what: str) -> Run:
+    return Run(_number(row, what), _number(row, f"{what}_size"))
+
+
+def _bytes(row: Row, name: str) -> bytes:
+    value = row[name]
+    return value if isinstance(value, bytes) else b""
+
+
+def _texts(row: Row, name: str) -> list[str]:
+    value = row[name]
+    return value if isinstance(value, list) else []
+
+
+def _number(row: Row, name: str) -> int:
+    return int(str(row[name]))
