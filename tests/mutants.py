@@ -175,6 +175,9 @@ BUGS = [
 
     # ── gc ──
     bug("gc without grace", "actions/gc", ("GRACE_SECONDS = 4 * STALE_SECONDS", "GRACE_SECONDS = 0"), by=("tests/shared/actions/test_gc_stories.py",)),
+    bug("a commit is known before its parents are", "metadata/index",
+        ("            for key, row in rows:\n                await self.table.put_new(", "            for key, row in reversed(rows):\n                await self.table.put_new("),
+        by=("tests/proof/test_faults.py::test_nothing_leans_on_what_a_dead_push_has_not_written",)),
     bug("gc does not look at moves", "actions/gc",
         ("    roots |= {place for move in moves for place in (move.before, move.after) if place}\n", ""), by=(GC,)),
     bug("gc removes what has been written again", "metadata/census",

@@ -99,13 +99,18 @@ class Index:
         )
 
     async def put_places(self, repo_id: str, places: Collection[Place]) -> None:
-        """Say where commits lie. Everything they reach must be stored by now: this is what `known` means."""
+        """Say where commits lie, parents first. All they reach must be stored by now: this is what `known` means.
+
+        Few are said one after the other, so that of a push that dies no commit is known whose parents are not: they
+        could not be built on. Of many, that is left to whoever repeats it.
+        """
         rows: list[tuple[keys.Key, Row]] = [
             (keys.by_id(repo_id, Kind.COMMIT, p.commit_id), {"lane": p.lane, "generation": p.generation})
             for p in places
         ]
         if len(rows) <= CONDITIONAL:
-            await all_of(self.table.put_new(key, row, GONE) for key, row in rows)
+            for key, row in rows:
+                await self.table.put_new(key, row, GONE)
         else:
             await self.table.put(rows)
 

@@ -111,7 +111,10 @@ def test_a_branch_that_is_gone_can_be_brought_back_whatever_died(hub: Hub, world
 
 @pytest.mark.parametrize("kind", DEADLY)
 def test_nothing_leans_on_what_a_dead_push_has_not_written(kind: Fault, hub: Hub, world: Any) -> None:
-    """10 and 11 to a branch, cut off; then 10 to another, and 11, whose row may lie there, to the first."""
+    """10 and 11 to a branch, cut off; then 10 to another, and 11, whose row may lie there, to the first.
+
+    Or at once 12, if 11 is said to be known: then 10 is as well.
+    """
     both = Story("both", f"POST {WIRE}/push", message=push(HISTORY.bundle([10, 11]), "line"))
     begin(hub, world)
     with recorded() as calls:
@@ -121,6 +124,13 @@ def test_nothing_leans_on_what_a_dead_push_has_not_written(kind: Fault, hub: Hub
             continue
         begin(hub, world)
         told(hub, both, number, kind)
+        left = hub.cloud.save()
+        known = hub.call(f"POST {WIRE}/negotiate", SONG, {"want": [], "have": [HISTORY[10], HISTORY[11]]}, by="me")
+        assert known.value["ack"] != [HISTORY[11]], (number, call)
+        if HISTORY[11] in known.value["ack"]:
+            assert hub.call(f"POST {WIRE}/push", SONG, push(HISTORY.bundle([12]), "line"), by="me").status == 200
+            assert findings(hub) == [], (number, call)
+        hub.cloud.load(left)
         for last, branch in ((10, "main"), (11, "line")):
             answer = hub.call(f"POST {WIRE}/push", SONG, push(HISTORY.bundle([last]), branch), by="me")
             assert answer.status == 200, (number, call, answer)
