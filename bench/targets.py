@@ -43,6 +43,11 @@ def _cpu(measured: Measured) -> float | None:
     return measured.cpu_seconds / measured.least_cpu if measured.least_cpu else None
 
 
+def _fetch_when_popular(measured: Measured) -> float:
+    """Without the poll before it, which is the same in the first clone as in any other."""
+    return measured.warm.calls - sum(step.calls for step in measured.steps if step.function == "refs")
+
+
 def _hub_units(measured: Measured) -> float:
     return sum(units for partition, units in measured.hot.items() if not partition.startswith(COUNTERS))
 
@@ -63,6 +68,7 @@ TARGETS = (
     Target("push/objects, 1,000 objects of 1 KB", "S3 PUTs", 1, lambda m: m.count.s3_puts),
     Target("a lost race: POST push, 409", "write units but counters'", 0, _hub_units),
     Target("clone of 40 MB, bundled", "CPU ÷ (SHA-256 + msgpack)", 1.5, _cpu),
+    Target("clone of a popular repository of 5 MB", "calls of its fetch, once it is popular", 6, _fetch_when_popular),
     Target("clone of a popular repository of 5 MB", "calls, once it is popular", 6, lambda m: m.warm.calls),
 )
 

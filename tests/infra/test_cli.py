@@ -261,6 +261,15 @@ def test_a_bar_shows_a_name_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ended.status == 2 and "[/red]x\N{REPLACEMENT CHARACTER}[2J/y" in ended.err and "Traceback" not in ended.err
 
 
+def test_a_bundle_is_made_ready_for_clones(song: str, owner: str) -> None:
+    made = done("repo", "bundle", song)
+    assert made["is_new"] and made["bytes"] > 0
+    assert "3 commits and 3 objects is there already" in told("repo", "bundle", song)
+    done("repo", "create", f"{owner}/empty")
+    assert done("repo", "bundle", f"{owner}/empty")["why_not"] == "it has no branches"
+    assert "no bundle, since it has no branches" in told("repo", "bundle", f"{owner}/empty")
+
+
 def test_gc_goes_step_by_step(song: str, owner: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert builders.push(owner, "song", OTHER.bundle(), force=True).status == 200
     rows = len(upkeep.index_rows(upkeep.repo(owner).repo_id))

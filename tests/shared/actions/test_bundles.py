@@ -339,13 +339,27 @@ async def test_gc_keeps_the_bundle_and_removes_those_before_it_after_a_grace() -
     await story.do(story.push(history.bundle([2]), history[2]))
     await story.step()
     await story.step()
-    story.wait(gc.GRACE_SECONDS)
+    story.wait(gc.GRACE_SECONDS + 5)
     second = await bundled(story)
-    await story.do(story.gc())
+    assert (await story.do(story.gc())).step == gc.Step.COLLECTED
     assert stored(story) == {first, second}, "somebody may have found the first one a moment ago"
     await story.whole_gc()
     assert stored(story) == {second}
     assert len((await story.clone())["commits"]) == 2
+
+
+@pytest.mark.asyncio
+async def test_gc_leaves_alone_what_is_about_to_be_named() -> None:
+    story, history = Story(), graph("1")
+    await story.do(story.push(history.bundle([1]), history[1]))
+    await story.step()
+    await story.step()
+    story.wait(gc.GRACE_SECONDS + 5)
+    making = story.begin("making", bundles.make(story.stores, REPO, story.turns.clock))
+    await story.turns.go_on("making", "put REPO#r1 REF-BUNDLE")
+    assert (await story.do(story.gc())).step == gc.Step.COLLECTED
+    done: Made = await story.ends("making", making)
+    assert done.bundle and stored(story) == {done.bundle.name}
 
 
 @pytest.mark.asyncio
