@@ -327,6 +327,8 @@ async def _swap(
             if not move.forced:
                 head = new.head.commit_id
                 await _check_fast_forward(stores, repo, bundle, held, head, current, move.by, move.at / 1000)
+            if current is None:  # deleted meanwhile: a folder of its name may have become a branch
+                await stores.refs.mark_folders(repo.repo_id, new.branch, move.at // 1000)
             # A millisecond later each: what was announced last is what was tried last.
             move = replace(move, at=move.at + 1, before=current.head if current else None)
             await stores.refs.announce(repo.repo_id, move)
