@@ -70,11 +70,18 @@ class ObjectStore:
     async def read_ahead(self, repo_id: str, spans: Iterable[Span]) -> AsyncGenerator[tuple[Span, bytes], None]:
         """The bytes of these spans, in order; returns when those of the first window are there.
 
-        While those of one window are in use, the next is being read, and no more than that: who takes them
-        slowly holds up the reading, and who closes it ends the reading. Raises Damaged if something is gone or
-        too short.
+        The second is begun with the first. While those of one window are in use, the next is being read, and no more
+        than that: who takes them slowly holds up the reading, and who closes it ends the reading. Raises Damaged if
+        something is gone or too short.
         """
-        return self.go_on(repo_id, await self.begin(repo_id, spans))
+        windows = packs.windows(spans)
+        first, second = next(windows, []), next(windows, [])
+        ahead = self._reading(repo_id, second)
+        try:
+            return self.go_on(repo_id, Begun(first, await self._read_all(repo_id, first), windows, (second, ahead)))
+        except BaseException:
+            ahead.cancel()
+            raise
 
     async def begin(self, repo_id: str, spans: Iterable[Span]) -> "Begun":
         """The first window of the same, for whoever has to look at it before he decides to `go_on`."""
@@ -84,11 +91,12 @@ class ObjectStore:
 
     async def go_on(self, repo_id: str, begun: "Begun") -> AsyncGenerator[tuple[Span, bytes], None]:
         """All of what has begun. Once only: what was read is let go of."""
-        window, data, windows = begun.window, begun.data, begun.windows
+        window, data, windows, ahead = begun.window, begun.data, begun.windows, begun.ahead
         begun.data = []
         while window:
-            upcoming = next(windows, [])
-            reading = asyncio.create_task(self._read_all(repo_id, upcoming))
+            upcoming = ahead[0] if ahead else next(windows, [])
+            reading = ahead[1] if ahead else self._reading(repo_id, upcoming)
+            ahead = None
             try:
                 parts = deque(zip(window, data, strict=True))
                 del data  # each part is let go of as it is taken
@@ -98,9 +106,13 @@ class ObjectStore:
             finally:
                 reading.cancel()
                 await asyncio.wait([reading])
-                # Nobody else is going to ask how it ended, and then the loop complains.
-                _ = reading.cancelled() or reading.exception()
             window = upcoming
+
+    def _reading(self, repo_id: str, spans: Iterable[Span]) -> "asyncio.Task[list[bytes]]":
+        reading = asyncio.create_task(self._read_all(repo_id, spans))
+        # Whoever goes away does not ask how it ended, and then the loop complains.
+        reading.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+        return reading
 
     async def _read_all(self, repo_id: str, spans: Iterable[Span]) -> list[bytes]:
         return await all_of([self._read(repo_id, span) for span in spans])
@@ -261,6 +273,8 @@ class Begun:
     window: list[Span]
     data: list[bytes]
     windows: Iterator[list[Span]]
+    ahead: "tuple[list[Span], asyncio.Task[list[bytes]]] | None" = None
+    """The second window, if it was begun with the first."""
 
 
 class Recent:
