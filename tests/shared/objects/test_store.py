@@ -178,17 +178,14 @@ async def test_what_is_read_ahead_comes_in_order(gated):
     assert [data async for _, data in reads] == [b"%d" % number * 10 for number in range(5)]
 
 
-async def test_while_one_window_is_used_the_next_is_read_and_no_other(gated):
+async def test_two_windows_are_begun_and_while_one_is_used_the_next_is_read_and_no_other(gated):
     gate, reads = gated
-    assert gate.begun == 2
+    assert gate.begun == 4
     gate.open.clear()
     begun = []
-    for _ in range(2):
-        await anext(reads)
-        await idle()
-        begun.append(gate.begun)
-    gate.open.set()
-    for _ in range(3):
+    for number in range(5):
+        if number == 4:
+            gate.open.set()
         await anext(reads)
         await idle()
         begun.append(gate.begun)
@@ -197,12 +194,14 @@ async def test_while_one_window_is_used_the_next_is_read_and_no_other(gated):
 
 async def test_who_stops_reading_ends_what_is_under_way(gated):
     gate, reads = gated
-    gate.open.clear()
-    await anext(reads)
     await idle()
-    assert (gate.begun, gate.ended) == (4, 2)
+    gate.open.clear()
+    for _ in range(3):
+        await anext(reads)
+        await idle()
+    assert (gate.begun, gate.ended) == (5, 4)
     await reads.aclose()
-    assert (gate.begun, gate.ended) == (4, 4)
+    assert (gate.begun, gate.ended) == (5, 5)
 
 
 async def test_a_window_that_cannot_be_read_fails_when_its_turn_comes(objects, repo_id, gated):
