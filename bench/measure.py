@@ -21,7 +21,7 @@ from bench.prices import Bill
 from bench.workloads import Operation
 
 TIMED = 3
-HOTTEST = 5
+HOTTEST = 32
 COUNTERS = f"{aws.TABLES['CounterTable']}/"
 STEADY = 3
 """What happens over and over is counted the first time, and so much later."""

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from shared import codec, names
-from shared.actions.fetch import commit_record, manifest
 from shared.actions.lineage import lineage
+from shared.actions.records import commit_record, manifest
 from shared.errors import CommitNotFound, Damaged, RefNotFound, Unprocessable
 from shared.metadata import keys
 from shared.model import Node, Place, Repo

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from shared import names
-from shared.actions.fetch import manifest
+from shared.actions.records import manifest
 from shared.errors import Damaged, ObjectNotFound, PathNotFound, RefNotFound
 from shared.model import Location, Place, Ref, Repo
 from shared.stores import Stores

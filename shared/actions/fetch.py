@@ -22,7 +22,7 @@ from shared.actions import walk
 from shared.actions.answer import Fetched, Prepared, check_range
 from shared.dag import Difference
 from shared.errors import CommitNotFound, Damaged, TooLarge
-from shared.model import Bundle, Location, Node, Place, Repo
+from shared.model import Bundle, Location, Place, Repo
 from shared.stores import Stores
 from shared.tasks import pair
 
@@ -232,18 +232,3 @@ def _check_size(size: int, most: int) -> None:
             " pull the branches one by one, oldest first; for one too large by itself, have an older commit of it"
             " pushed as a branch, and pull that first. Whoever runs the hub may send more (PIERIA_MAX_REPLY_BYTES)"
         )
-
-
-def manifest(record: bytes) -> dict[str, str]:
-    """The manifest in a packed snapshot record."""
-    entries: dict[str, str] = codec.unpack_record(record)["manifest"]
-    return entries
-
-
-def commit_record(node: Node, records: Mapping[Location, bytes]) -> bytes:
-    """The packed record of a commit, from its row or from what was read of packs."""
-    if node.record is not None:
-        return zlib.decompress(node.record)
-    if node.record_at is None:
-        raise Damaged(f"the record of commit {node.commit_id}")
-    return records[node.record_at]

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 from shared import codec, ids, names
 from shared.actions import bundles
-from shared.actions.fetch import commit_record, manifest
 from shared.actions.lineage import lineage
+from shared.actions.records import commit_record, manifest
 from shared.errors import Damaged, TooLarge
 from shared.metadata.table import split
 from shared.model import Bundle, Location, Node, Place, Ref, Repo

@@ -25,7 +25,7 @@ from typing import Any
 from shared import bundle as bundles
 from shared import codec, names, wire
 from shared.actions import walk
-from shared.actions.fetch import commit_record, manifest
+from shared.actions.records import commit_record, manifest
 from shared.actions.uploads import Parcel
 from shared.bundle import Bundle, NewCommit
 from shared.dag import Nearest

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from shared.actions.fetch import manifest
 from shared.actions.lineage import lineage
+from shared.actions.records import manifest
 from shared.errors import Damaged
 from shared.metadata.table import split
 from shared.model import Location, Place

@@ -53,9 +53,9 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 
 from shared import ids, names, packs
-from shared.actions.fetch import manifest
 from shared.actions.fsck import read_each
 from shared.actions.gc import AT_ONCE, OVERTAKEN, YOUNG_SECONDS, Clock, Step, Tell
+from shared.actions.records import manifest
 from shared.actions.turn import Turn, repacking
 from shared.errors import Damaged, Unavailable
 from shared.metadata import keys

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from shared import bundle, names, packs, wire
-from shared.actions.fetch import manifest
+from shared.actions.records import manifest
 from shared.errors import Damaged, Unavailable
 from shared.model import Kind, Location, Repo
 from shared.objects.store import LOOSE_BYTES

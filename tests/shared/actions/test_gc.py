@@ -21,6 +21,7 @@ import pytest
 from shared import wire
 from shared.actions import branches, fetch, fsck, gc, push, rebuild, tags, uploads
 from shared.actions.lineage import lineage
+from shared.actions.records import manifest
 from shared.errors import (
     BranchMoved,
     MissingReference,
@@ -233,7 +234,7 @@ class World:
             records = await self.stores.objects.read_packed(
                 "r1", {at for at in (node.snapshot_at, node.record_at) if at}
             )
-            objects |= set(fetch.manifest(records[node.snapshot_at]).values())
+            objects |= set(manifest(records[node.snapshot_at]).values())
         known = await self.stores.index.known("r1", objects=objects, even_condemned=True)
         for object_id in objects:
             assert object_id in known.objects, f"object {object_id} is gone"
