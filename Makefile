@@ -8,6 +8,9 @@ EVENT = events/$(FN).json
 BIN := .venv/bin
 INSTALLED := .venv/requirements.lock
 
+# With it a schedule by seed is the same in every process.
+test nightly: export PYTHONHASHSEED = 0
+
 .PHONY: serve test nightly mutants audit test-cloud check bench bench-check bench-baseline bench-load bench-stream bench-cold build build-host \
 	deploy invoke lock clean
 

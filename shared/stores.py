@@ -5,6 +5,7 @@ has one loop for its life, and so pays for connections once.
 """
 
 import asyncio
+import functools
 import gc
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -86,6 +87,11 @@ async def close() -> None:
         await closer.aclose()
 
 
+@functools.cache
+def _freeze() -> None:
+    gc.freeze()  # what was imported by now stays for good: to look through it again and again is for nothing
+
+
 async def _open(settings: Settings) -> Stores:
     # Late, here and below: a third of what a function would take to start, and not every request needs it.
     import aioboto3
@@ -113,8 +119,7 @@ async def _open(settings: Settings) -> Stores:
         )
     )
     _closers[asyncio.get_running_loop()] = closer
-    if not gc.get_freeze_count():
-        gc.freeze()  # what was imported by now stays for good: to look through it again and again is for nothing
+    _freeze()
     hub = Table(dynamodb, settings.hub_table)
     return Stores(
         settings=settings,

@@ -11,7 +11,7 @@ from shared.metadata import keys
 from shared.metadata.commits import node_of
 from shared.metadata.index import CONDEMNED
 from shared.metadata.keys import Key
-from shared.metadata.table import Lost, Row, Table, Update
+from shared.metadata.table import TRANSACTION, Lost, Row, Table, Update
 from shared.model import Kind, Location, Node, Place, Ref
 
 _THERE = "attribute_exists(pk)"
@@ -23,8 +23,8 @@ _GONE = "#repo_id = :same AND #deleted_at > :never"
 _OLD = "#opened_at < :before"
 _OUR_TURN = "#stamp = :stamp AND #step = :step"
 
-TOGETHER = 99
-"""Rows that are written in one transaction, beside the one that says whose turn it is: DynamoDB takes 100."""
+TOGETHER = TRANSACTION - 1
+"""Rows that are written in one transaction, beside the one that says whose turn it is."""
 
 
 @dataclass(frozen=True, slots=True)

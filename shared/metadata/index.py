@@ -23,8 +23,9 @@ A row of some 170 bytes costs a twenty-fourth in a query of what it costs by key
 more, or saves nearly all of it.
 """
 CONDITIONAL = 8
-"""Up to this many commits each row is written on condition that it is new. Beyond, batches: there the rare
-race of two pushes of the very same commits may keep the later one's unhashed fields, never another commit."""
+"""Up to this many commits each row is written by itself, on condition that it is new. Of more, rows in lanes are
+written in batches: there the rare race of two pushes of the very same commits may keep the later one's unhashed
+fields, never another commit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +102,8 @@ class Index:
     async def put_places(self, repo_id: str, places: Collection[Place]) -> None:
         """Say where commits lie, parents first. All they reach must be stored by now: this is what `known` means.
 
-        Few are said one after the other, so that of a push that dies no commit is known whose parents are not: they
-        could not be built on. Of many, that is left to whoever repeats it.
+        Of a push that dies no commit is known whose parents are not: those could not be built on. So few are said one
+        after the other, and more in transactions, which are a call for a hundred, at twice the price.
         """
         rows: list[tuple[keys.Key, Row]] = [
             (keys.by_id(repo_id, Kind.COMMIT, p.commit_id), {"lane": p.lane, "generation": p.generation})
@@ -112,7 +113,7 @@ class Index:
             for key, row in rows:
                 await self.table.put_new(key, row, GONE)
         else:
-            await self.table.put(rows)
+            await self.table.put_all_new(rows, GONE)
 
     async def _rows(
         self, repo_id: str, asked: Mapping[Kind, Collection[str]], *, maybe_stale: bool = False

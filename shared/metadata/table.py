@@ -29,8 +29,13 @@ Row = Mapping[str, Value]
 
 GET_BATCH = 100
 PUT_BATCH = 25
+TRANSACTION = 100
+"""As many writes as DynamoDB takes in one transaction."""
 ATTEMPTS = 8
 """How often what DynamoDB left unprocessed is asked again, waiting 25 ms, then twice as long, up to 1.6 s."""
+_THERE = "ConditionalCheckFailed"
+_PASSING = {"None", _THERE, "TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"}
+"""Why a transaction was not made, write by write: it may be tried again without those that are there."""
 
 T = TypeVar("T")
 
@@ -109,6 +114,15 @@ class Table:
             return lost.row
         return None
 
+    async def put_all_new(self, rows: Sequence[tuple[Key, Row]], stale: str = "") -> None:
+        """Write those of these rows that are not there: of each 100 all at once or none, one 100 after the other.
+
+        `stale` as in `put_new`. A transaction costs twice as much, and is tried again if another writes the same rows.
+        """
+        condition = f"attribute_not_exists(pk) OR {stale}" if stale else "attribute_not_exists(pk)"
+        for part in split(rows, TRANSACTION):
+            await self._put_together(part, condition)
+
     async def update(self, key: Key, row: Row, condition: str = "", values: Row | None = None) -> None:
         """Set these attributes, if the condition holds. Raises Lost with the row that made it fail.
 
@@ -120,8 +134,7 @@ class Table:
     async def update_together(self, updates: Sequence[Update]) -> None:
         """All of these updates, or, if a condition does not hold, none. Raises Lost with the place of that one.
 
-        One transaction. It costs twice as much and may be refused while another writes the same rows, so it is
-        for what is rare: a push needs none.
+        One transaction. It costs twice as much and may be refused while another writes the same rows.
         """
         with translated():
             await self.client.transact_write_items(
@@ -236,6 +249,28 @@ class Table:
             **_only_if(update.condition, update.row, update.values),
         }
 
+    async def _put_together(self, rows: Sequence[tuple[Key, Row]], condition: str) -> None:
+        left, options = list(rows), {"TableName": self.name, **_only_if(condition, {}, {})}
+        for pause in _pauses():
+            with translated():
+                reasons = await self._transact([{"Put": {"Item": _item(*write), **options}} for write in left])
+            left = [write for write, reason in zip(left, reasons, strict=True) if reason != _THERE] if reasons else []
+            if not left:
+                return
+            await asyncio.sleep(pause)
+        raise Unavailable()
+
+    async def _transact(self, writes: Sequence[Any]) -> list[str]:
+        """One transaction: nothing if it was made, else why not, write by write, if that passes."""
+        try:
+            await self.client.transact_write_items(TransactItems=writes)
+        except ClientError as error:
+            reasons = [str(reason["Code"]) for reason in error.response.get("CancellationReasons", ())]
+            if not reasons or not _PASSING.issuperset(reasons):
+                raise
+            return reasons
+        return []
+
     async def _get_batch(self, keys: Sequence[Key], maybe_stale: bool) -> list[Row]:
         rows: list[Row] = []
         request: Any = {self.name: {"Keys": [_key(key) for key in keys], "ConsistentRead": not maybe_stale}}
@@ -272,7 +307,7 @@ def translated() -> Iterator[None]:
             raise Lost(_decode(item) if item else None) from error
         reasons: Any = error.response.get("CancellationReasons", ())
         for place, reason in enumerate(reasons):
-            if reason.get("Code") == "ConditionalCheckFailed":
+            if reason.get("Code") == _THERE:
                 raise Lost(_decode(reason["Item"]) if reason.get("Item") else None, place) from error
         raise Unavailable() from error
     except (TimeoutError, BotoCoreError, OSError) as error:

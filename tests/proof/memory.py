@@ -89,7 +89,7 @@ class Cloud:
         """Passed before each effect, by its name: `dynamodb.PutItem`. A batch of writes passes once a row."""
         self.page_bytes, self.page_keys = 1024 * 1024, 1000
         self.leaves = 0.0
-        """How likely each row of a batch is left unprocessed."""
+        """How likely each row of a batch is left unprocessed, and a transaction finds another in its way."""
         self.lags = 0.0
         """How likely an eventually consistent read sees a row as it was before its last change."""
         self.tables: dict[str, dict[str, dict[str, Item]]] = {}
@@ -257,6 +257,8 @@ class Cloud:
                 reasons.append({"Code": "ConditionalCheckFailed", "Item": error.response.get("Item")})
         if len({write[:2] for write in writes}) < len(writes):
             raise refused("ValidationException", "TransactWriteItems")
+        if self.random.random() < self.leaves:
+            self.random.choice(reasons)["Code"] = "TransactionConflict"
         if any(reason["Code"] != "None" for reason in reasons):
             raise refused("TransactionCanceledException", "TransactWriteItems", CancellationReasons=reasons)
         for table, key, item in writes:

@@ -23,7 +23,7 @@ from shared.metadata.index import Index
 from shared.metadata.refs import Refs
 from shared.metadata.releases import Releases
 from shared.metadata.repos import Repos
-from shared.metadata.table import Lost, Page, Update
+from shared.metadata.table import TRANSACTION, Lost, Page, Update, split
 from shared.metadata.tags import Tags
 from shared.model import Version
 from shared.objects.bucket import Changed, NoSuchKey, Stored, Stream
@@ -179,6 +179,13 @@ class FakeTable:
             return lost.row
         self._set(key, dict(row))
         return None
+
+    async def put_all_new(self, rows: Sequence[tuple[Key, Any]], stale: str = "") -> None:
+        for part in split(rows, TRANSACTION):
+            await self.turns.turn("put_all_new", *(part for key, _ in part for part in key))
+            for key, row in part:
+                if (there := self._row(key)) is None or (stale and holds(stale, there, {})):
+                    self._set(key, dict(row))
 
     async def update(self, key: Key, row: Any, condition: str = "", values: Any = None) -> None:
         await self.turns.turn("update", *key)
