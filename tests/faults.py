@@ -37,6 +37,7 @@ class Fault(StrEnum):
     UNHEARD = "the call is done but its answer is lost"
     TWICE = "the call is done twice, as the answer to the first was lost on the way and botocore repeated it"
     PARTLY = "half of the batch is done, and the answer says which half is not"
+    IN_THE_WAY = "the transaction is not made, as somebody else is just writing one of its rows"
     STUCK = "half of the batch is done, and the other half never, however often it is asked for"
     SLOW = "the call takes ten seconds"
     TORN = "the call is done, and the connection breaks within the bytes that it answers"
@@ -48,6 +49,8 @@ class Fault(StrEnum):
             return operation == "BatchWriteItem"
         if self is Fault.TORN:
             return operation == "GetObject"
+        if self is Fault.IN_THE_WAY:
+            return operation == "TransactWriteItems"
         return operation in BATCHES or self not in (Fault.PARTLY, Fault.STUCK)
 
 
@@ -95,11 +98,12 @@ def hang_up(reply: Any) -> None:
         reply["Body"].close()
 
 
-def failure(code: str, status: int, operation: str) -> ClientError:
+def failure(code: str, status: int, operation: str, **more: Any) -> ClientError:
     """What botocore raises for an answer of AWS."""
     response: Any = {
         "Error": {"Code": code, "Message": "injected"},
         "ResponseMetadata": {"HTTPStatusCode": status},
+        **more,
     }
     return ClientError(response, operation)
 
@@ -169,6 +173,10 @@ def fault(kind: Fault, number: int) -> Iterator[Strike]:
                 raise failure("SlowDown", 503, operation)
             case Fault.THROTTLED:
                 raise failure("ThrottlingException", 400, operation)
+            case Fault.IN_THE_WAY:
+                reasons = [{"Code": "None"} for _ in parameters["TransactItems"]]
+                reasons[-1] = {"Code": "TransactionConflict"}
+                raise failure("TransactionCanceledException", 400, operation, CancellationReasons=reasons)
             case Fault.PARTLY | Fault.STUCK:
                 return await half(client, operation, parameters)
             case Fault.TWICE if operation != "TransactWriteItems":  # that has a token: DynamoDB does it once

@@ -59,6 +59,11 @@ BUGS = [
          "    await _swap(stores, repo, bundle, held, new, current, move)\n"
          "    await all_of(\n        [\n            stores.index.put_places"),
         by=(f"{FAULTS}[a-merge]",)),
+    bug("many commits are known in any order", "metadata/index",
+        ("            await self.table.put_all_new(rows, GONE)", "            await self.table.put(rows)"),
+        by=("tests/proof/test_faults.py::test_nothing_leans_on_what_a_dead_push_has_not_written",)),
+    bug("a transaction that another is in the way of is not tried again", "metadata/table",
+        ('"TransactionConflict", ', ""), by=("tests/shared/metadata/test_table.py",)),
     bug("a snapshot's row before those of its objects", "actions/push",
         ("        if objects or taken:\n            await stores.index.put_locations(repo.repo_id, objects | taken)\n", ""),
         ("                stores.commits.put(repo.repo_id, nodes.values(), now),\n            ]\n        )\n",

@@ -8,6 +8,8 @@ Nothing is mended here: each finding says how to.
 
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
+from typing import TypeVar
 
 from shared import codec, ids, names
 from shared.actions import bundles
@@ -17,6 +19,8 @@ from shared.errors import Damaged, TooLarge
 from shared.metadata.table import split
 from shared.model import Bundle, Location, Node, Place, Ref, Repo
 from shared.stores import Stores
+
+T = TypeVar("T")
 
 GROUP = 500
 """Commits, snapshots or objects looked at together."""
@@ -214,7 +218,7 @@ async def read_each(
     stores: Stores, repo: Repo, wanted: Iterable[Location]
 ) -> AsyncIterator[tuple[Location, bytes | None]]:
     """The bytes at each place, or None where there are none; a few megabytes at a time, pack by pack."""
-    sized = by_size(sorted(wanted, key=lambda at: (at.pack, at.offset)), GROUP_BYTES)
+    sized = by_size(sorted(wanted, key=lambda at: (at.pack, at.offset)), GROUP_BYTES, attrgetter("length"))
     for group in (part for run in sized for part in split(run, GROUP)):  # each may lie in a pack of its own
         try:
             found = await stores.objects.read_packed(repo.repo_id, group)
@@ -230,15 +234,15 @@ async def read_each(
                 yield at, None
 
 
-def by_size(locations: Sequence[Location], most: int) -> Iterator[list[Location]]:
-    """Places in runs of at most so many bytes together."""
-    group: list[Location] = []
+def by_size(items: Iterable[T], most: int, size_of: Callable[[T], int]) -> Iterator[list[T]]:
+    """Things in runs of at most so many bytes together; what is larger is a run of its own."""
+    group: list[T] = []
     size = 0
-    for at in locations:
-        if group and size + at.length > most:
+    for item in items:
+        if group and size + size_of(item) > most:
             yield group
             group, size = [], 0
-        group.append(at)
-        size += at.length
+        group.append(item)
+        size += size_of(item)
     if group:
         yield group

@@ -19,6 +19,7 @@ import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
+from operator import attrgetter
 from typing import Any
 
 from shared import codec, names, packs
@@ -250,7 +251,7 @@ async def _put_rows(turn: Turn, rows: Mapping[Place, Node], tell: Tell) -> None:
         if node.record_at:
             by_record.setdefault(node.record_at, []).append(node)
     written = 0
-    for group in by_size(sorted(by_record, key=lambda at: (at.pack, at.offset)), GROUP_BYTES):
+    for group in by_size(sorted(by_record, key=lambda at: (at.pack, at.offset)), GROUP_BYTES, attrgetter("length")):
         records = await turn.stores.objects.read_packed(turn.repo_id, group)
         nodes: list[Node] = []
         for at in group:

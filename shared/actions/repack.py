@@ -51,9 +51,10 @@ name, and a few times `GROUP_BYTES`.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
+from operator import attrgetter
 
 from shared import ids, names, packs
-from shared.actions.fsck import read_each
+from shared.actions.fsck import by_size, read_each
 from shared.actions.gc import AT_ONCE, OVERTAKEN, YOUNG_SECONDS, Clock, Step, Tell
 from shared.actions.records import manifest
 from shared.actions.turn import Turn, repacking
@@ -116,8 +117,7 @@ async def repack(
     report.rows = len({p.key for group in groups for one in group for p in rows.pointers[one.key]})
     if dry_run:
         return report
-    progress = await stores.census.progress(repo_id)
-    if groups or (progress and progress.step == Step.REPACKING):  # cut short after its last row
+    if groups or await _was_cut_short(stores, repo_id):
         turn = await repacking(stores, repo_id, clock())
         report.rows = 0
         for number, group in enumerate(groups, 1):
@@ -125,6 +125,12 @@ async def repack(
             tell("new packs", number)
         await turn.end(Step.REPACKED, clock())
     return report
+
+
+async def _was_cut_short(stores: Stores, repo_id: str) -> bool:
+    """Whether an earlier one has not ended, though nothing was left for it to do."""
+    progress = await stores.census.progress(repo_id)
+    return progress is not None and progress.step == Step.REPACKING
 
 
 async def _plan(
@@ -140,7 +146,7 @@ async def _plan(
     if len(named) >= FEWEST:
         held |= await _ambiguous(stores, repo, listed, {one.key for one in named}, rows, tell)
     free = [one for one in named if one.key not in held]
-    groups = [group for group in _groups(free) if len(group) >= FEWEST]
+    groups = [group for group in by_size(free, GROUP_BYTES, attrgetter("size")) if len(group) >= FEWEST]
     report.left = {
         "large": len(listed) - len(small),
         "young": len(small) - len(old),
@@ -213,19 +219,6 @@ async def _index(stores: Stores, repo_id: str, one: Stored) -> Mapping[Item, Loc
         return await stores.objects.read_index(repo_id, one)
     except Damaged:
         return {}
-
-
-def _groups(found: Iterable[Stored]) -> Iterable[list[Stored]]:
-    group: list[Stored] = []
-    size = 0
-    for one in found:
-        if group and size + one.size > GROUP_BYTES:
-            yield group
-            group, size = [], 0
-        group.append(one)
-        size += one.size
-    if group:
-        yield group
 
 
 async def _fold(turn: Turn, clock: Clock, rows: _Rows, group: Sequence[str], report: Repacked, tell: Tell) -> None:

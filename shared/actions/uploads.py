@@ -54,6 +54,8 @@ async def missing(stores: Stores, repo: Repo, request: wire.FilterObjects) -> li
     It is advice: what has come or gone within the last moments may be missed. A push looks closely.
     """
     asked = list(dict.fromkeys(names.check_id(object_id, "object") for object_id in request.object_ids))
+    if not repo.is_born:
+        return asked
     # A client asks about every file that it has, and all but a few of them are where they were.
     at_head = await _at_head(stores, repo) if len(asked) > MANY_OBJECTS else set[str]()
     known = at_head | await stores.index.seemed_known(repo.repo_id, [i for i in asked if i not in at_head])

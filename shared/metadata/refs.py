@@ -8,7 +8,7 @@ not count, so a folder whose branches are gone can become a branch again.
 """
 
 import secrets
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from shared.errors import BranchClash
@@ -45,15 +45,13 @@ class Refs:
     async def all(self, repo_id: str) -> dict[str, Ref]:
         """Every branch of a repository, by name, sorted."""
         rows = await self.table.query_all(keys.refs(repo_id), keys.REF)
-        refs = [_ref(str(row["sk"]).removeprefix(keys.REF), row) for row in rows if "head" in row]
-        return {ref.branch: ref for ref in refs}
+        return _by_name(rows)
 
     async def all_and_bundle(self, repo_id: str) -> tuple[dict[str, Ref], Bundle | None]:
         """Every branch, as `all`, and what was made ready for a clone, by the same query."""
         rows = await self.table.query_all(keys.refs(repo_id), keys.REF_OR_BUNDLE)
         prepared = next((bundles.parse(row) for row in rows if row["sk"] == keys.bundle(repo_id)[1]), None)
-        refs = [_ref(str(row["sk"]).removeprefix(keys.REF), row) for row in rows if "head" in row]
-        return {ref.branch: ref for ref in refs}, prepared
+        return _by_name(rows), prepared
 
     async def get(self, repo_id: str, branch: str) -> Ref | None:
         """One branch, or None."""
@@ -63,8 +61,7 @@ class Refs:
     async def find(self, repo_id: str, branches: Collection[str]) -> dict[str, Ref]:
         """Those of these branches that exist, by name: one call for every 100."""
         rows = await self.table.find([keys.ref(repo_id, branch) for branch in branches])
-        refs = [_ref(str(row["sk"]).removeprefix(keys.REF), row) for row in rows if "head" in row]
-        return {ref.branch: ref for ref in refs}
+        return _by_name(rows)
 
     async def page(self, repo_id: str, limit: int, after: str) -> tuple[list[Ref], bool]:
         """Up to `limit` branches by name, behind the one named `after`, and whether there are more."""
@@ -72,7 +69,7 @@ class Refs:
         last: str | None = keys.ref(repo_id, after)[1] if after else None
         while len(found) <= limit:
             page = await self.table.query(keys.refs(repo_id), prefix=keys.REF, limit=limit + 1, after=last)
-            found += [_ref(str(row["sk"]).removeprefix(keys.REF), row) for row in page.rows if "head" in row]
+            found += _by_name(page.rows).values()
             if not (last := page.last):
                 break
         return found[:limit], len(found) > limit
@@ -160,6 +157,12 @@ def _move(row: Row) -> Move:
         after=keys.parse_place(after) if after else None,
         forced=bool(row["forced"]),
     )
+
+
+def _by_name(rows: Iterable[Row]) -> dict[str, Ref]:
+    """The branches among these rows; a folder's mark is none."""
+    refs = [_ref(str(row["sk"]).removeprefix(keys.REF), row) for row in rows if "head" in row]
+    return {ref.branch: ref for ref in refs}
 
 
 def _ref(branch: str, row: Row) -> Ref:

@@ -267,7 +267,7 @@ class Table:
         except ClientError as error:
             reasons = [str(reason["Code"]) for reason in error.response.get("CancellationReasons", ())]
             if not reasons or not _PASSING.issuperset(reasons):
-                raise
+                raise Unavailable() from error
             return reasons
         return []
 

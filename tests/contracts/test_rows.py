@@ -147,6 +147,13 @@ async def test_updates_together_of_which_one_is_lost_change_nothing_and_say_whic
 
 
 @hole("dynalite", "has no transactions")
+async def test_of_many_rows_put_at_once_those_that_are_there_stay(table: Table, pk: str) -> None:
+    await table.put([((pk, "000"), {"by": "first"}), ((pk, "002"), {"by": "first", "left": 1})])
+    await table.put_all_new([((pk, f"{n:03}"), {"by": "second"}) for n in range(120)], "attribute_exists(#left)")
+    assert [row["by"] for row in await table.query_all(pk, "")] == ["first", *["second"] * 119]
+
+
+@hole("dynalite", "has no transactions")
 async def test_of_rivals_with_two_rows_each_one_leaves_both_and_the_rest_none(table: Table, pk: str) -> None:
     """On AWS a rival may also be refused for the conflict itself: that is Unavailable, and just as clean."""
     claims = [

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from shared.errors import Unavailable
+from shared.metadata import index
 from tests.authorization import routes
 from tests.builders import Answer
 from tests.faults import DEADLY, UNNOTICED, Fault, fault, recorded
@@ -109,12 +110,16 @@ def test_a_branch_that_is_gone_can_be_brought_back_whatever_died(hub: Hub, world
     assert gone > 5
 
 
+@pytest.mark.parametrize("few", [index.CONDITIONAL, 1], ids=["few", "more"])
 @pytest.mark.parametrize("kind", DEADLY)
-def test_nothing_leans_on_what_a_dead_push_has_not_written(kind: Fault, hub: Hub, world: Any) -> None:
+def test_nothing_leans_on_what_a_dead_push_has_not_written(
+    kind: Fault, few: int, hub: Hub, world: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """10 and 11 to a branch, cut off; then 10 to another, and 11, whose row may lie there, to the first.
 
     Or at once 12, if 11 is said to be known: then 10 is as well.
     """
+    monkeypatch.setattr(index, "CONDITIONAL", few)
     both = Story("both", f"POST {WIRE}/push", message=push(HISTORY.bundle([10, 11]), "line"))
     begin(hub, world)
     with recorded() as calls:

@@ -9,7 +9,7 @@ import pytest_asyncio
 from botocore.exceptions import ConnectTimeoutError, EndpointConnectionError, ReadTimeoutError
 
 from shared.errors import ApiError, Unavailable
-from shared.metadata.table import ATTEMPTS, GET_BATCH, PUT_BATCH, Lost, Row, Table, split
+from shared.metadata.table import ATTEMPTS, GET_BATCH, PUT_BATCH, TRANSACTION, Lost, Row, Table, split
 from shared.stores import Stores
 from tests.shared.clients import Failing, Watched, client_error
 
@@ -136,6 +136,70 @@ async def test_runs_of_at_most_three(count, sizes):
     runs = list(split(range(count), 3))
     assert [len(run) for run in runs] == sizes
     assert [n for run in runs for n in run] == list(range(count))
+
+
+async def test_of_many_rows_those_that_are_there_stay(table, repo_id):
+    count = 2 * TRANSACTION + 1
+    there = {3: "first", 150: "gone", 199: "first"}
+    await table.put(
+        [((repo_id, f"{n:04}"), {"by": by, **({"left": 1} if by == "gone" else {})}) for n, by in there.items()]
+    )
+    watching, client = watched(table)
+    await watching.put_all_new(
+        [((repo_id, f"{n:04}"), {"by": "second"}) for n in range(count)], "attribute_exists(#left)"
+    )
+    rows = await table.query_all(repo_id, "")
+    assert [row["by"] for row in rows] == ["first" if there.get(n) == "first" else "second" for n in range(count)]
+    # One more for each 100 in which some were there.
+    assert client.calls == {"transact_write_items": 5}
+
+
+async def test_of_rivals_for_many_rows_each_row_has_one_writer(table, repo_id):
+    keys = [(repo_id, f"{n}") for n in range(20)]
+    await asyncio.gather(*(table.put_all_new([(key, {"by": n}) for key in keys]) for n in range(5)))
+    assert len({row["by"] for row in await table.query_all(repo_id, "")}) == 1
+
+
+class Contended:
+    """A DynamoDB in which somebody else's transaction is in the way, until call `free_from`."""
+
+    def __init__(self, free_from: int, reason: str) -> None:
+        self.free_from, self.reason = free_from, reason
+        self.sizes: list[int] = []
+
+    async def transact_write_items(self, TransactItems: Any) -> Any:
+        self.sizes.append(len(TransactItems))
+        if len(self.sizes) >= self.free_from:
+            return {}
+        # The first is there already, the last is being written.
+        codes = ["ConditionalCheckFailed", *["None"] * (len(TransactItems) - 2), self.reason]
+        raise client_error("TransactionCanceledException", CancellationReasons=[{"Code": code} for code in codes])
+
+
+def contended(free_from: int, reason: str = "TransactionConflict") -> tuple[Table, Contended]:
+    client: Any = Contended(free_from, reason)
+    return Table(client, "t"), client
+
+
+async def test_a_transaction_that_another_was_in_the_way_of_is_tried_again_without_what_is_there(pauses):
+    table, client = contended(3)
+    await table.put_all_new([(("p", f"{n}"), {}) for n in range(9)])
+    assert client.sizes == [9, 8, 7]
+    assert len(pauses) == 2
+
+
+async def test_a_transaction_that_another_is_always_in_the_way_of_is_unavailable(pauses):
+    table, client = contended(1000)
+    with pytest.raises(Unavailable):
+        await table.put_all_new([(("p", f"{n}"), {}) for n in range(50)])
+    assert len(client.sizes) == ATTEMPTS
+
+
+async def test_a_transaction_that_can_never_be_made_is_not_tried_again(pauses):
+    table, client = contended(1000, "ValidationError")
+    with pytest.raises(Unavailable):
+        await table.put_all_new([(("p", f"{n}"), {}) for n in range(9)])
+    assert client.sizes == [9]
 
 
 class Stingy:
