@@ -109,13 +109,13 @@ def failure(code: str, status: int, operation: str, **more: Any) -> ClientError:
 
 
 def halves(operation: str, parameters: Any) -> tuple[Any, Any]:
-    """A batch as one that is asked for and the rest, as `Unprocessed…` says it."""
+    """A batch as one that is asked for and the rest, as `Unprocessed…` says it: what was to come first comes last."""
     done: dict[str, Any] = {}
     left: dict[str, Any] = {}
     for table, request in parameters["RequestItems"].items():
         items = request["Keys"] if operation == "BatchGetItem" else request
-        half = len(items) // 2
-        for part, some in ((done, items[:half]), (left, items[half:])):
+        half = (len(items) + 1) // 2
+        for part, some in ((left, items[:half]), (done, items[half:])):
             if some:
                 part[table] = {**request, "Keys": some} if operation == "BatchGetItem" else some
     return done, left
