@@ -12,6 +12,7 @@ import tomllib
 from pathlib import Path
 
 import boto3
+from botocore.exceptions import ProfileNotFound
 
 from infra import build, tools
 from infra.cli import key
@@ -25,7 +26,10 @@ def main() -> int:
     """Deploy. Returns the exit status of `sam`, or 2 with one line on stderr if it was not reached."""
     saved = tomllib.loads(SAVED.read_text())["default"]["deploy"]["parameters"]
     told = os.environ.get("AWS_DEFAULT_REGION") or os.environ.get("AWS_REGION")
-    region = saved.get("region") or told or boto3.Session().region_name
+    try:
+        region = saved.get("region") or told or boto3.Session().region_name
+    except ProfileNotFound as error:
+        return _unable(f"{error}: which are there, says aws configure list-profiles")
     if not region:
         return _unable("which Region? AWS_DEFAULT_REGION=eu-central-1 make deploy, or set one in the profile")
     if not build.PACKAGE.is_dir():

@@ -8,8 +8,8 @@
        note of a lane that is new
     6  rows of objects, then of snapshots, and of commits in       crash here: rows that nothing reaches
        their lanes
-    7  rows of commits by id: from here on they are `known`, and   crash here: known, whole, on no branch
-       a note of the move that comes next
+    7  rows of commits by id, parents first: from here on they     crash here: known, whole, on no branch
+       are `known`; and a note of the move that comes next
     8  the ref: compare-and-swap against what was read in 2        done
 
 Repeating the same push after a crash at any point finds what is there already and goes on. What a row

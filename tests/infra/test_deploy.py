@@ -25,6 +25,15 @@ def test_a_deployment_needs_a_region(capsys: pytest.CaptureFixture[str]) -> None
     assert said.startswith("pieria: which Region?") and said.count("\n") == 1
 
 
+def test_a_deployment_needs_a_profile_that_is_there(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "nobody")
+    assert deploy.main() == 2
+    said = capsys.readouterr().err
+    assert "(nobody)" in said and said.startswith("pieria: ") and said.count("\n") == 1
+
+
 def test_a_deployment_needs_something_to_deploy(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
