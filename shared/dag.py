@@ -6,6 +6,9 @@ final, and the walk may stop as soon as nothing of interest is pending, whatever
 
     while needed := walk.advance():
         walk.feed(rows_of(needed))
+
+A row counts for the place that names it, and for no other: in another lane there may lie one of the same commit that
+an unfinished push has left there, and what that names may be gone.
 """
 
 import heapq
@@ -21,8 +24,8 @@ class Walk(Protocol):
     def advance(self) -> list[Place]:
         """Go as far as the rows at hand allow. Returns the places whose rows are needed; none when done."""
 
-    def feed(self, nodes: Iterable[Node]) -> None:
-        """Rows that were read: those asked for, and any neighbours that came along."""
+    def feed(self, rows: Mapping[Place, Node]) -> None:
+        """Rows that were read, by place: those asked for, and any neighbours that came along."""
 
     def reach(self, place: Place) -> int | None:
         """A guess at how many generations below `place` the walk will want; None for all of them."""
@@ -34,7 +37,7 @@ class _Frontier:
     def __init__(self) -> None:
         self._heap: list[tuple[int, str]] = []
         self.places: dict[str, Place] = {}
-        self.rows: dict[str, Node] = {}
+        self.rows: dict[Place, Node] = {}
 
     def add(self, place: Place) -> None:
         self.places[place.commit_id] = place
@@ -47,7 +50,7 @@ class _Frontier:
         return self.places.pop(heapq.heappop(self._heap)[1])
 
     def without_row(self) -> list[Place]:
-        return [place for commit_id, place in self.places.items() if commit_id not in self.rows]
+        return [place for place in self.places.values() if place not in self.rows]
 
 
 class Difference:
@@ -72,7 +75,7 @@ class Difference:
     def advance(self) -> list[Place]:
         """See `Walk`."""
         while self._wanted_pending and (top := self._frontier.top()):
-            node = self._frontier.rows.get(top.commit_id)
+            node = self._frontier.rows.get(top)
             if node is None:
                 return self._needed()
             self._frontier.pop()
@@ -84,9 +87,9 @@ class Difference:
                 self._paint(parent, had=had or parent.commit_id in self._held)
         return []
 
-    def feed(self, nodes: Iterable[Node]) -> None:
+    def feed(self, rows: Mapping[Place, Node]) -> None:
         """See `Walk`."""
-        self._frontier.rows.update((node.commit_id, node) for node in nodes)
+        self._frontier.rows.update(rows)
 
     def reach(self, place: Place) -> int | None:
         """Down to the nearest pending commit of the other colour; a held list is met at an unknown depth."""
@@ -111,9 +114,9 @@ class Difference:
             if self._had[parent.commit_id]
         }
 
-    def row(self, commit_id: str) -> Node | None:
-        """The row of a commit, if it came along."""
-        return self._frontier.rows.get(commit_id)
+    def row(self, place: Place) -> Node | None:
+        """The row at a place, if it came along."""
+        return self._frontier.rows.get(place)
 
     def _paint(self, place: Place, *, had: bool) -> None:
         before = self._had.get(place.commit_id)
@@ -160,7 +163,7 @@ class Nearest:
             if top.generation == self._floor:
                 self._frontier.pop()
                 continue
-            node = self._frontier.rows.get(top.commit_id)
+            node = self._frontier.rows.get(top)
             if node is None:
                 return [p for p in self._frontier.without_row() if p.generation > self._floor]
             self._frontier.pop()
@@ -168,9 +171,9 @@ class Nearest:
                 self._see(parent)
         return []
 
-    def feed(self, nodes: Iterable[Node]) -> None:
+    def feed(self, rows: Mapping[Place, Node]) -> None:
         """See `Walk`."""
-        self._frontier.rows.update((node.commit_id, node) for node in nodes)
+        self._frontier.rows.update(rows)
 
     def reach(self, place: Place) -> int | None:
         """Down to the nearest target below; a wrong guess costs one more read."""

@@ -185,7 +185,7 @@ async def _asked(stores: Stores, repo: Repo, request: wire.Fetch) -> _Asked:
 async def _boundary(stores: Stores, repo: Repo, difference: Difference) -> list[Location]:
     """The manifests of the commits just outside, newest first; most of their rows came along with the walk."""
     boundary = difference.boundary()
-    rows = {i: row for i in boundary if (row := difference.row(i))}
+    rows = {i: row for i, place in boundary.items() if (row := difference.row(place))}
     missing = [place for i, place in boundary.items() if i not in rows]
     if missing:
         rows |= await stores.commits.get(repo.repo_id, missing)

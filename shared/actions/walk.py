@@ -32,8 +32,10 @@ async def run(commits: Commits, repo_id: str, walk: Walk, *, max_rounds: int | N
             else:
                 reach = walk.reach(start)
                 limits[start.lane] = None if reach is None else reach + SPARE
-        for nodes in await all_of(commits.lane(repo_id, start, limits[start.lane]) for start in starts):
-            walk.feed(nodes)
+        runs = await all_of(commits.lane(repo_id, start, limits[start.lane]) for start in starts)
+        for start, nodes in zip(starts, runs, strict=True):
+            # The first is what was asked for, also where it was found in another lane.
+            walk.feed({node.place: node for node in nodes} | {start: nodes[0]})
     return True
 
 

@@ -11,7 +11,7 @@ from shared.actions import walk
 from shared.dag import Difference, Nearest
 from shared.errors import Damaged
 from shared.metadata.commits import Commits
-from shared.model import Node, Place
+from shared.model import Location, Node, Place
 from shared.stores import Stores
 from tests.shared.clients import Watched
 from tests.shared.test_dag import Dag, best, line
@@ -152,6 +152,23 @@ async def test_neighbours_in_a_lane_do_not_get_in_the_way(commits):
     difference = Difference(dag.at(["20"]), dag.at(["5"]))
     await walk.run(commits, repo_id, difference)
     assert [node.commit_id for node in difference.collected] == [str(n) for n in range(20, 5, -1)]
+
+
+async def test_what_a_dead_push_has_left_of_a_commit_in_another_lane_does_not_count(commits):
+    """It lies on the way, in the lane that is read; and what it names may be gone."""
+    parents = {str(n): (str(n - 1),) if n > 1 else () for n in range(1, 21)}
+    dag = Dag(parents, {str(n): "main" if n <= 10 else "side" for n in range(1, 21)})
+    repo_id = await stored(commits, dag)
+    gone = Location("0" * 64, 8, 100)
+    left = [replace(dag.node(str(n)), place=Place(str(n), n, "side"), snapshot_at=gone) for n in (9, 10)]
+    await commits.put(repo_id, left, 0)
+    for want, have in (("20", []), ("20", ["10"]), ("11", ["9"])):
+        difference = Difference(dag.at([want]), dag.at(have))
+        await walk.run(commits, repo_id, difference)
+        assert [node.place for node in difference.collected] == [
+            dag.places[str(n)] for n in range(int(want), int((have or ["0"])[0]), -1)
+        ]
+        assert all(difference.row(place) in (None, dag.node(i)) for i, place in difference.boundary().items())
 
 
 async def test_a_hole_in_history_is_damage(commits):
