@@ -189,6 +189,16 @@ BUGS = [
         ('            await self.table.remove(key, _STILL, {"stamp": stamp})', "            await self.table.remove(key)"), by=(GC,)),
     bug("gc does not reprieve what stands on unmarked rows", "actions/gc",
         ("    roots |= {entry.place for entry in commits if entry.place and entry.stamp != stamp}\n", ""), by=(GC,)),
+    bug("young packs are listed before the rows are read", "actions/gc",
+        ("    # Listed before the roots are read", "    young = await _young(stores, repo_id, began)\n    # Listed before the roots are read"),
+        ("    young = await _young(stores, repo_id, began)\n    for what, kind", "    for what, kind"),
+        by=("tests/shared/actions/test_gc_stories.py",)),
+    bug("a row counts wherever it lies", "dag",
+        ("        self.rows: dict[Place, Node] = {}\n", "        self.rows = _ById()\n"),
+        ("class _Frontier:\n", "class _ById(dict):\n    def __contains__(self, place): return super().__contains__(place.commit_id)\n"
+         "    def get(self, place): return super().get(place.commit_id)\n"
+         "    def update(self, rows): super().update((p.commit_id, n) for p, n in rows.items())\n\n\nclass _Frontier:\n"),
+        by=("tests/shared/actions/test_walk.py", "tests/shared/test_dag.py")),
     bug("a push builds on what is condemned", "metadata/index", ("            if CONDEMNED in row and not even_condemned:", "            if False:"), by=(GC,)),
     bug("gc removes bytes that have just come", "actions/gc",
         ("        if name not in packs and one.modified < old:", "        if name not in packs:"), by=(GC,)),

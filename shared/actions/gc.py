@@ -169,7 +169,6 @@ async def condemn(
         raise Unavailable(f"{BESIDE[progress.step]} is at work here, or was cut short: run it to its end, then gc")
     if not dry_run:
         await stores.census.begin(repo_id, Progress(stamp, Step.CONDEMNING, int(began)))
-    young = await _young(stores, repo_id, began)
     # Listed before the roots are read: what is pushed from now on is not among them.
     entries = [entry async for entry in stores.census.index(repo_id, Kind.COMMIT)]
     lanes = await _lane_rows(stores, repo_id)
@@ -184,15 +183,16 @@ async def condemn(
         if entry.item_id not in live.commits
     ]
     doomed["lanes"] = [keys.commit(repo_id, row.place) for row in lanes if row.place not in live.places | fresh]
-    for what, kind, reached in (
-        ("snapshots", Kind.SNAPSHOT, live.snapshots),
-        ("objects", Kind.OBJECT, live.objects),
-    ):
-        doomed[what] = []
-        async for entry in stores.census.index(repo_id, kind):
-            if entry.item_id not in reached and not _is_young(entry, young):
-                doomed[what].append(keys.by_id(repo_id, kind, entry.item_id))
-                report.bytes += entry.at.length if entry.at else 0
+    unreached = {
+        kind: [entry async for entry in stores.census.index(repo_id, kind) if entry.item_id not in reached]
+        for kind, reached in ((Kind.SNAPSHOT, live.snapshots), (Kind.OBJECT, live.objects))
+    }
+    # Listed after the rows are read: bytes come before the rows that name them.
+    young = await _young(stores, repo_id, began)
+    for what, kind in (("snapshots", Kind.SNAPSHOT), ("objects", Kind.OBJECT)):
+        dead = [entry for entry in unreached[kind] if not _is_young(entry, young)]
+        doomed[what] = [keys.by_id(repo_id, kind, entry.item_id) for entry in dead]
+        report.bytes += sum(entry.at.length for entry in dead if entry.at)
     report.rows = {what: len(found) for what, found in doomed.items()}
     if not dry_run:
         await bundles.drop_dead(stores, repo_id, live.commits)

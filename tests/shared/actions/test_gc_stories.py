@@ -250,6 +250,25 @@ async def test_an_upload_of_what_is_condemned_stays(story: Story, monkeypatch: p
 
 
 @pytest.mark.asyncio
+async def test_an_upload_beside_a_condemn_is_as_young_as_any(story: Story) -> None:
+    """The push that names it may be the last of many requests."""
+    drawn = graph("1")
+    await story.do(story.push(drawn.bundle(), drawn[1]))
+    condemn = story.begin("gc", story.gc())
+    await story.turns.go_on("gc", "query REPO#r1#S")
+    late = blob(b"late")
+    sent = wire.parse(wire.PushObjects, {"objects": [late]})
+    await story.do(uploads.accept(story.stores, REPO, sent, now=story.turns.now))
+    assert (await story.ends("gc", condemn)).rows["objects"] == 0
+    for _ in range(2):
+        await story.step()
+    on_it = snapshot({"late.wav": late["object_id"]})
+    made = commit("late", [drawn[1]], on_it["snapshot_id"])
+    await story.do(story.push({"commits": [made], "snapshots": [on_it], "objects": []}, made["commit_id"]))
+    await story.clone()
+
+
+@pytest.mark.asyncio
 async def test_a_commit_that_comes_back_during_the_sweep_is_known(story: Story) -> None:
     drawn = graph("1; 2:1")
     await forgotten(story, drawn, [1, 2])
