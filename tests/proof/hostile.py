@@ -168,7 +168,7 @@ def bad_value(chance: random.Random) -> Any:
     if kind < 0.7:
         return chance.choice(NUMBERS)
     if kind < 0.9:
-        return chance.choice(ODD)
+        return copy.deepcopy(chance.choice(ODD))  # what comes next may bend it
     if kind < 0.94:
         value: Any = "x"
         for _ in range(chance.choice([5, 60, 99, 101, 150])):
