@@ -16,7 +16,7 @@ begins, and it ends if one has begun all the same.
 """
 
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from operator import attrgetter
@@ -69,6 +69,7 @@ class _Found:
     commits: dict[str, list[_Record]] = field(default_factory=dict)
     whole: set[str] = field(default_factory=set)
     """Snapshots whose objects are there."""
+    packs: set[str] = field(default_factory=set)
 
 
 async def rebuild(stores: Stores, repo: Repo, *, now: float, tell: Tell = lambda what, count: None) -> Rebuilt:
@@ -77,7 +78,7 @@ async def rebuild(stores: Stores, repo: Repo, *, now: float, tell: Tell = lambda
     done = Rebuilt()
     found = await _found(stores, repo, done, tell)
     generations = _generations(found, done)
-    wanted = await _wanted_places(stores, repo, generations)
+    wanted = await _wanted_places(stores, repo, generations, found.packs)
     rows, primary = _rows(found, generations, wanted, await _lanes(stores, repo, found, generations))
 
     done.objects = await _put_locations(turn, Kind.OBJECT, found.objects, tell)
@@ -110,6 +111,7 @@ async def _found(stores: Stores, repo: Repo, done: Rebuilt, tell: Tell) -> _Foun
         except Damaged:
             done.damaged.append(stored.key)
             continue
+        found.packs.add(stored.key)
         for (kind, item_id), at in entries.items():
             if kind is Kind.OBJECT:
                 found.objects.setdefault(item_id, at)
@@ -156,8 +158,13 @@ def _generations(found: _Found, done: Rebuilt) -> dict[str, int]:
     return generations
 
 
-async def _wanted_places(stores: Stores, repo: Repo, generations: Mapping[str, int]) -> dict[str, list[Place]]:
-    """Where rows of commits are looked for, by id; the one in the index first. Only with their true generation."""
+async def _wanted_places(
+    stores: Stores, repo: Repo, generations: Mapping[str, int], there: Set[str]
+) -> dict[str, list[Place]]:
+    """Where rows of commits are looked for, by id; the one in the index first. Only with their true generation.
+
+    `there`: the packs that are. A row that names another, as a dead push may leave it, says nothing.
+    """
     refs = await stores.refs.all(repo.repo_id)
     moves = await stores.refs.moves(repo.repo_id)
     places = [entry.place async for entry in stores.census.index(repo.repo_id, Kind.COMMIT) if entry.place]
@@ -168,7 +175,8 @@ async def _wanted_places(stores: Stores, repo: Repo, generations: Mapping[str, i
     lanes = set(waiting)
     while waiting:
         async for node, _, _ in stores.census.lane(repo.repo_id, waiting.pop()):
-            places += [node.place, *node.parents]
+            if {at.pack for at in (node.snapshot_at, node.record_at) if at} <= there:
+                places += [node.place, *node.parents]
             fresh = {parent.lane for parent in node.parents} - lanes
             lanes |= fresh
             waiting += sorted(fresh)

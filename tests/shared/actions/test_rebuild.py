@@ -133,6 +133,21 @@ def test_a_branch_that_says_wrong_where_its_head_lies_is_put_right(owner: str, h
     assert findings(owner) == []
 
 
+def test_where_a_dead_push_has_left_a_row_that_names_what_is_gone_no_commit_is_looked_for(owner: str) -> None:
+    drawn = graph("1; 2:1; 3:2; 4:1", salt=owner)
+    assert push(owner, "song", drawn.bundle([1, 2])).status == 200
+    assert push(owner, "song", drawn.bundle([3]), branch="side").status == 200
+    for row in rows(repo(owner).repo_id, "#LANE#main"):
+        gone = "0" * 64 + row["snapshot_at"][64:]
+        change_row({**row, "pk": row["pk"].replace("#main", "#side"), "snapshot_at": gone})
+    for row in rows(repo(owner).repo_id, "#C"):
+        remove_row(row)
+    rebuilt(owner)
+    assert push(owner, "song", drawn.bundle([4]), branch="late").status == 200
+    assert {record["commit_id"] for record in clone(owner)["commits"]} == {drawn[n] for n in (1, 2, 3, 4)}
+    assert findings(owner) == []
+
+
 def test_what_a_damaged_pack_held_is_told_and_left_out(owner: str, history: History) -> None:
     bytes_ = Bytes(repo(owner).repo_id)
     (row,) = [row for row in rows(repo(owner).repo_id, "#S") if row["sk"] == history.snapshots[3]["snapshot_id"]]
