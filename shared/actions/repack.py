@@ -71,6 +71,7 @@ from shared.tasks import all_of
 SMALL_BYTES = 5 * 1024 * 1024
 GROUP_BYTES = 16 * 1024 * 1024
 """As much as an answer's window (`packs.WINDOW`): what is larger is read in several requests anyway."""
+TOO_LATE = "a gc has removed some of what was to be folded; nothing is lost, run it again"
 FEWEST = 8
 """Fewer packs are not worth writing all their rows anew: so what was folded is folded again only with seven others."""
 
@@ -224,7 +225,14 @@ async def _index(stores: Stores, repo_id: str, one: Stored) -> Mapping[Item, Loc
 async def _fold(turn: Turn, clock: Clock, rows: _Rows, group: Sequence[str], report: Repacked, tell: Tell) -> None:
     """One new pack, and then the rows of what lies in it."""
     stores, repo_id = turn.stores, turn.repo_id
-    pack, moved = await _folded(stores, repo_id, rows, group)
+    try:
+        pack, moved = await _folded(stores, repo_id, rows, group)
+    except Damaged:
+        await turn.keep()
+        # A gc may have come between the plan and the turn: what no row named any more is gone, and no damage.
+        if not set(group) <= {one.key for one in await stores.objects.packs(repo_id)}:
+            raise Unavailable(TOO_LATE) from None
+        raise
     await turn.keep()
     # Always written, never "there already": what lies there may be on its way out.
     await stores.objects.put_pack(repo_id, pack)

@@ -570,6 +570,24 @@ async def test_a_row_that_names_what_is_not_there_ends_it(
 
 
 @pytest.mark.asyncio
+async def test_what_gc_has_removed_before_its_turn_began_is_no_damage(story: Packed, old: History) -> None:
+    more = chain(MANY, files=True, salt="more")
+    await story.push_one_by_one(more, branch="more")
+    await story.do(story.delete("main"))
+    story.wait(LONG)
+    await story.do(story.gc())
+    asleep = story.begin("repack", story.repack())
+    await story.turns.go_on("repack", "put REPO#r1#GC")
+    for _ in range(2):
+        await story.step()
+    with pytest.raises(Unavailable, match="run it again"):
+        await story.ends("repack", asleep)
+    before = await story.clone()
+    assert (await story.do(story.repack())).packs == MANY
+    await story.whole(before)
+
+
+@pytest.mark.asyncio
 async def test_a_damaged_pack_that_nothing_names_is_in_nobodys_way(story: Packed, old: History) -> None:
     await story.do(story.bucket.put("repos/r1/packs/" + "0" * 64, b"cut short"))
     await story.do(story.bucket.put("repos/r1/packs/" + "1" * 64, b""))
