@@ -309,7 +309,7 @@ def bend_bytes(sent: Sent, chance: random.Random) -> None:
             body[at:at] = chance.choice(BYTES)[:3000]
         case 5:
             sent.headers["content-encoding"] = "gzip"
-            body = bytearray(gzip.compress(bytes(body)))
+            body = bytearray(gzip.compress(bytes(body), mtime=0))
         case 6:
             body = bytearray(chance.randbytes(chance.choice([1, 10, 300])))
         case _ if body:
