@@ -104,11 +104,10 @@ class Table:
 
         `stale` is a condition, as in `update`, under which a row that is there counts as none.
         """
-        condition = f"attribute_not_exists(pk) OR {stale}" if stale else "attribute_not_exists(pk)"
         try:
             with translated():
                 await self.client.put_item(
-                    TableName=self.name, Item=_item(key, row), **_only_if(condition, {}, values or {})
+                    TableName=self.name, Item=_item(key, row), **_only_if(_unless_there(stale), {}, values or {})
                 )
         except Lost as lost:
             return lost.row
@@ -119,9 +118,8 @@ class Table:
 
         `stale` as in `put_new`. A transaction costs twice as much, and is tried again if another writes the same rows.
         """
-        condition = f"attribute_not_exists(pk) OR {stale}" if stale else "attribute_not_exists(pk)"
         for part in split(rows, TRANSACTION):
-            await self._put_together(part, condition)
+            await self._put_together(part, _unless_there(stale))
 
     async def update(self, key: Key, row: Row, condition: str = "", values: Row | None = None) -> None:
         """Set these attributes, if the condition holds. Raises Lost with the row that made it fail.
@@ -312,6 +310,11 @@ def translated() -> Iterator[None]:
         raise Unavailable() from error
     except (TimeoutError, BotoCoreError, OSError) as error:
         raise Unavailable() from error
+
+
+def _unless_there(stale: str) -> str:
+    """The condition that there is no row, or only one that counts as none."""
+    return f"attribute_not_exists(pk) OR {stale}" if stale else "attribute_not_exists(pk)"
 
 
 def _only_if(condition: str, row: Row, values: Row) -> Any:
