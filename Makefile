@@ -24,7 +24,7 @@ test-cloud: build-host ## what was built, deployed into a cloud on this machine;
 	@$(BIN)/python -m pytest -m cloud
 
 # Every fault is the same each night; requests and schedules are other ones every day. A failure tells its seed, and how
-# to play it again. A core plays some 60 schedules a second and 700 requests: on two cores it is a night indeed.
+# to play it again. A core plays some 60 schedules a second and a thousand requests: on two cores it is a night indeed.
 nightly: $(INSTALLED) ## the long proofs, for hours: every fault, a million hostile requests, a million schedules
 	@day=$$(( $$(date +%s) / 86400 )); FAULTS=all HOSTILE=1000000 HOSTILE_SEED=$$(( day * 4 )) \
 		SEEDS=1000000 FIRST_SEED=$$(( day * 1000000 )) GC_SCHEDULES=20000 GC_FIRST=$$(( day * 20000 )) \

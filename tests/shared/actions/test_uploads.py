@@ -10,6 +10,7 @@ from shared import ids
 from shared.actions.uploads import MANY_OBJECTS
 from tests import builders as hub
 from tests.conftest import NAMES
+from tests.faults import recorded
 
 FILES = {f"{n}.mid": f"file {n}".encode() for n in range(MANY_OBJECTS)}
 HELD = {ids.object_id(content): content for content in FILES.values()}
@@ -49,6 +50,16 @@ def test_what_no_head_has_is_looked_up_and_the_order_is_the_callers(large: str) 
     with Meter(weigh=True) as meter:
         assert missing(large, [*new[:10], *HELD, *new[10:20], *uploaded, *new[20:]]) == new
     assert sum(weight.read_units for weight in meter.weights) < 50, "a row for each file was read"
+
+
+@pytest.mark.parametrize("count", [3, MANY_OBJECTS + 1])
+def test_of_a_repository_that_is_yet_to_be_pushed_nothing_is_read(owner: str, count: int) -> None:
+    assert missing(owner, []) == []
+    with recorded() as calls:
+        missing(owner, [])
+    with recorded() as more:
+        assert missing(owner, unknown(count)) == unknown(count)
+    assert more == calls
 
 
 def test_an_opaque_id_in_a_manifest_is_no_proof_that_it_was_sent(owner: str) -> None:
