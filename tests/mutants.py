@@ -135,7 +135,7 @@ BUGS = [
     bug("tags on commits that are not there", "actions/tags",
         ("    if unknown := {tag.commit_id for tag in tags.values()} - known.commits.keys():", "    if unknown := set[str]():"), by=(f"{CASES}/test_tags.py",)),
     bug("the second writer wins", "metadata/table",
-        ("**_only_if(condition, {}, values or {})\n                )", "**_only_if('', {}, {})\n                )"), by=(TABLE,)),
+        ("**_only_if(_unless_there(stale), {}, values or {})\n                )", "**_only_if('', {}, {})\n                )"), by=(TABLE,)),
 
     # ── What a fetch sends ──
     bug("objects are subtracted that the client lacks", "dag",
