@@ -162,7 +162,7 @@ class Bundle:
 
     `heads`: none of them is an ancestor of another; `merged`: other branches, which they lead to. The object holds
     the three runs, of which every `range_size` bytes have a SHA-256 in `digests`, and behind them the ids of its
-    snapshots and objects. `made_at` is in epoch seconds.
+    snapshots and objects. `made_at` is in epoch seconds; `named_in` says during which gc its row was written.
     """
 
     name: str
@@ -176,6 +176,7 @@ class Bundle:
     ids_size: int
     ids_digest: bytes
     made_at: int
+    named_in: str = ""
 
     @property
     def size(self) -> int:

@@ -27,6 +27,7 @@ FAULTS = "tests/proof/test_faults.py::test_whatever_goes_wrong_it_is_done_or_not
 SIMULATION = "tests/proof/test_simulation.py"
 GC = "tests/shared/actions/test_gc.py"
 REPACK = "tests/shared/actions/test_repack.py"
+BUNDLES = "tests/shared/actions/test_bundles.py"
 RACES = "tests/test_races.py"
 NAMES = "tests/shared/test_names.py"
 CASES = "tests/test_cases"
@@ -200,6 +201,10 @@ BUGS = [
          "    def update(self, rows): super().update((p.commit_id, n) for p, n in rows.items())\n\n\nclass _Frontier:\n"),
         by=("tests/shared/actions/test_walk.py", "tests/shared/test_dag.py")),
     bug("a push builds on what is condemned", "metadata/index", ("            if CONDEMNED in row and not even_condemned:", "            if False:"), by=(GC,)),
+    bug("a bundle is named however late", "metadata/bundles", ("[as_far_as(repo_id, since), Update(", "[Update("), by=(BUNDLES,)),
+    bug("a collect does not say that it has begun", "actions/gc", ('COLLECTING = "collecting"', 'COLLECTING = "swept"'), by=(BUNDLES,)),
+    bug("a collect believes the clock of who has named a bundle", "actions/bundles",
+        ("bundle.named_in == stamp:", "bundle.made_at >= before:"), by=(BUNDLES,)),
     bug("gc removes bytes that have just come", "actions/gc",
         ("        if name not in packs and one.modified < old:", "        if name not in packs:"), by=(GC,)),
 

@@ -15,7 +15,11 @@ Why it never says too much or too little
     anything is condemned: what is pushed again after that is written anew, and never older than a bundle.
 
 A crash between bytes and row leaves bytes that nothing names. They, and those of a bundle that another has replaced,
-are removed by gc, a grace after the row last changed: a fetch may still be reading them.
+are removed by gc, but not by one during which the row was written: a fetch may still be reading them.
+
+However late the row is written
+    it is one transaction with the question whether gc is as far as it was before anything was read. So nobody who
+    slept for days can name what gc has found dead, or bytes that it has found unnamed.
 """
 
 from collections.abc import AsyncIterator, Callable
@@ -28,7 +32,8 @@ from shared.actions import walk
 from shared.actions.answer import check_range
 from shared.actions.fetch import bundle_ids, gather
 from shared.dag import Difference
-from shared.errors import Damaged, TooLarge
+from shared.errors import Damaged, TooLarge, Unavailable
+from shared.metadata.census import Progress
 from shared.model import Bundle, Place, Repo, Run
 from shared.objects.bucket import Stored
 from shared.stores import Stores
@@ -36,6 +41,8 @@ from shared.stores import Stores
 RECORDS = (("commits", "commit_id"), ("snapshots", "snapshot_id"))
 MOST_HEADS = 2000
 """Their places are in the row, which every clone reads, and which may have 400 KB."""
+
+TOO_LATE = "a gc, a rebuild or a repack has come further meanwhile; nothing is lost, run it again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +55,20 @@ class Made:
 
 
 async def make(stores: Stores, repo: Repo, clock: Callable[[], float]) -> Made:
-    """A bundle for the branches as they are. One that is there and whole stays; the same again is harmless."""
+    """A bundle for the branches as they are. One that is there and whole stays; the same again is harmless.
+
+    Raises Unavailable if a gc has come in between.
+    """
+    since = await stores.census.progress(repo.repo_id)
+    try:
+        return await _make(stores, repo, clock, since)
+    except Damaged:
+        if since == await stores.census.progress(repo.repo_id):
+            raise
+        raise Unavailable(TOO_LATE) from None  # what a gc has removed is no damage
+
+
+async def _make(stores: Stores, repo: Repo, clock: Callable[[], float], since: Progress | None) -> Made:
     refs, present = await stores.refs.all_and_bundle(repo.repo_id)
     if not refs:
         return Made(None, why_not="it has no branches")
@@ -61,7 +81,7 @@ async def make(stores: Stores, repo: Repo, clock: Callable[[], float]) -> Made:
     if present and set(present.heads) == set(heads) and not await wrong(stores, repo, present):
         if present.merged != merged:
             present = replace(present, merged=merged)
-            await stores.bundles.put(repo.repo_id, present)
+            await _name(stores, repo, present, since)
         return Made(present)
     try:
         fetched = await gather(stores, repo, {}, difference)
@@ -94,8 +114,14 @@ async def make(stores: Stores, repo: Repo, clock: Callable[[], float]) -> Made:
         ids_digest=sha256(ids).digest(),
         made_at=int(clock()),
     )
-    await stores.bundles.put(repo.repo_id, bundle)  # from here on clones find it
+    await _name(stores, repo, bundle, since)
     return Made(bundle, is_new=True)
+
+
+async def _name(stores: Stores, repo: Repo, bundle: Bundle, since: Progress | None) -> None:
+    """From here on clones find it. Raises Unavailable if gc has come further."""
+    if not await stores.bundles.put(repo.repo_id, bundle, since):
+        raise Unavailable(TOO_LATE)
 
 
 async def wrong(stores: Stores, repo: Repo, bundle: Bundle) -> str:
@@ -142,11 +168,11 @@ async def drop_dead(stores: Stores, repo_id: str, live: set[str]) -> None:
         await stores.bundles.remove(repo_id, bundle)
 
 
-async def unnamed(stores: Stores, repo_id: str, before: float) -> AsyncIterator[Stored]:
-    """Every version of a bundle that no fetch has found since then."""
+async def unnamed(stores: Stores, repo_id: str, stamp: str, before: float) -> AsyncIterator[Stored]:
+    """Every version of a bundle, written before then, that no fetch has found since the gc of this stamp began."""
     bundle = await stores.bundles.get(repo_id)
-    if bundle and bundle.made_at >= before:
-        return  # the one before it may have been found until then
+    if bundle and bundle.named_in == stamp:
+        return  # the one before it may have been found until a moment ago
     async for name, one in stores.objects.bundle_versions(repo_id):
         if (bundle is None or name != bundle.name) and one.modified < before:
             yield one

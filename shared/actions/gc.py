@@ -8,7 +8,7 @@ each at least `GRACE_SECONDS` after the end of the one before:
               They can still be read. A bundle that holds such is not named any more from before that on.
     sweep     what leads where is computed anew, from the roots and from every row without this stamp. What
               has become reachable is reprieved; the rest is removed, each row on condition of the same stamp.
-    collect   bytes that no row names, old moves, marks of folders that have not counted for long, empty lanes.
+    collect   bytes that no row names, old moves, marks of folders long past, empty lanes. Begun once in each gc.
 
 A request lives 15 minutes at most (R), the grace is four times that.
 
@@ -48,14 +48,13 @@ Two at once
     each few writes, and end. Two sweeps of one stamp find the same below whatever a push could build on; one
     reprieves from below upwards, so that nothing is known again whose ground the other has just removed, and stops
     if it finds that. However long one of them sleeps, what it removes is bound to a stamp or a version that is not
-    given again. Beside a rebuild, which builds on what nothing leads to, and beside a repack, no gc begins; see there.
+    given again. Beside a rebuild or a repack no gc begins; see there.
 
 A crash between any two calls
     leaves rows with a stamp, which cost whoever needs them again one more upload, and are stamped again or
     reprieved by the next run. Removed is from above downwards: nothing is left standing on what is gone.
 
-Packs stay whole while any row names an entry of theirs. Ids and places of the repository are held in memory,
-contents are not.
+Packs stay whole while any row names an entry of theirs. In memory are ids and places, no contents.
 """
 
 import secrets
@@ -98,6 +97,7 @@ class Step(StrEnum):
     CONDEMNING = "condemning"
     CONDEMNED = "condemned"
     SWEPT = "swept"
+    COLLECTING = "collecting"
     COLLECTED = "collected"
     HALTED = "halted"
     """By a rebuild that waits for whatever is being removed."""
@@ -148,13 +148,13 @@ async def run(
     """The step that is due: call it now and then, an hour or more apart. Raises Damaged before it would remove
     anything of a repository that cannot be walked to its end: see fsck."""
     progress = await stores.census.progress(repo.repo_id)
-    if progress and progress.step in (Step.CONDEMNED, Step.SWEPT):
-        due_at = progress.at + GRACE_SECONDS
-        if clock() < due_at:
+    step = condemn
+    if progress and progress.step in (Step.CONDEMNED, Step.SWEPT, Step.COLLECTING):
+        if clock() < (due_at := progress.at + GRACE_SECONDS):
             return Report(None, due_at=due_at)
-        step = sweep if progress.step == Step.CONDEMNED else collect
-        return await step(stores, repo, clock, dry_run=dry_run, tell=tell)
-    return await condemn(stores, repo, clock, dry_run=dry_run, tell=tell)
+        # A collect is begun once: what one that was cut short has left goes with the next gc.
+        step = {Step.CONDEMNED: sweep, Step.SWEPT: collect}.get(Step(progress.step), condemn)
+    return await step(stores, repo, clock, dry_run=dry_run, tell=tell)
 
 
 async def condemn(
@@ -201,7 +201,7 @@ async def condemn(
                 await all_of(stores.census.condemn(key, stamp) for key in part)
                 tell(f"condemned {what}", number * AT_ONCE + len(part))
         ended = int(clock()) + 1  # rounded up: the grace is not shortened by a fraction
-        if not await stores.census.advance(repo_id, Progress(stamp, Step.CONDEMNED, ended)):
+        if not await stores.census.advance(repo_id, Progress(stamp, Step.CONDEMNED, ended), Step.CONDEMNING):
             raise Unavailable(OVERTAKEN)
     report.due_at = int(clock()) + GRACE_SECONDS
     return report
@@ -258,7 +258,7 @@ async def sweep(
             removed += sum(await all_of(stores.census.remove(key, stamp) for key in part))
             tell(f"removed {what}", removed)
         report.rows[what] = removed
-    await stores.census.advance(repo_id, Progress(stamp, Step.SWEPT, int(clock()) + 1))
+    await stores.census.advance(repo_id, Progress(stamp, Step.SWEPT, int(clock()) + 1), Step.CONDEMNED)
     report.due_at = int(clock()) + GRACE_SECONDS
     return report
 
@@ -273,6 +273,9 @@ async def collect(
     old = now - GRACE_SECONDS
     async with _in_turn(stores, repo_id, stamp, Step.SWEPT):
         packs, loose = await _named(stores, repo_id, now, tell)
+    begun = Progress(stamp, Step.COLLECTING, int(now))
+    if not (dry_run or await stores.census.advance(repo_id, begun, Step.SWEPT)):  # no bundle is named across this
+        raise Unavailable(OVERTAKEN)
     dead: list[Stored] = []
     async for name, one in stores.objects.pack_versions(repo_id):
         if name not in packs and one.modified < old:
@@ -282,19 +285,19 @@ async def collect(
         if object_id not in loose and one.modified < old:
             dead.append(one)
             report.loose += 1
-    dead += [one async for one in bundles.unnamed(stores, repo_id, old)]
+    dead += [one async for one in bundles.unnamed(stores, repo_id, stamp, old)]
     report.bytes = sum(one.size for one in dead)
     if dry_run:
         return report
     for part in split(dead, REMOVED):
-        await _keep_turn(stores, repo_id, stamp, Step.SWEPT)
+        await _keep_turn(stores, repo_id, stamp, Step.COLLECTING)
         await stores.objects.remove(part)
     tell("removed versions of packs and objects", len(dead))
     report.moves = await stores.census.remove_moves(repo_id, int((now - KEPT_SECONDS - MORE_SECONDS) * 1000))
     report.marks = await stores.census.remove_marks(repo_id, int(old))
     for lane in await stores.census.lanes(repo_id):
         await stores.census.close_lane(repo_id, lane, int(old))
-    await stores.census.advance(repo_id, Progress(stamp, Step.COLLECTED, int(clock())))
+    await stores.census.advance(repo_id, Progress(stamp, Step.COLLECTED, int(clock())), Step.COLLECTING)
     return report
 
 

@@ -34,14 +34,14 @@ class Turn:
 
     async def end(self, step: Step, now: float) -> None:
         """Let gc begin again."""
-        await self.stores.census.advance(self.repo_id, Progress(self.stamp, step, int(now)))
+        await self.stores.census.advance(self.repo_id, Progress(self.stamp, step, int(now)), self.step)
 
 
 async def rebuilding(stores: Stores, repo_id: str, now: float) -> Turn:
     """The turn of a rebuild. Raises Unavailable as long as a gc may still be removing something."""
     turn = Turn(stores, repo_id, f"rebuild-{secrets.token_hex(4)}", Step.REBUILDING)
     progress = await stores.census.progress(repo_id)
-    if progress and progress.step in (Step.CONDEMNED, Step.SWEPT):
+    if progress and progress.step in (Step.CONDEMNED, Step.SWEPT, Step.COLLECTING):
         progress = Progress(turn.stamp, Step.HALTED, int(now))
         await stores.census.begin(repo_id, progress)
     # A repack may have stopped a gc just before.

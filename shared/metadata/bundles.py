@@ -4,7 +4,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from shared.metadata import keys
-from shared.metadata.table import Lost, Row, Table
+from shared.metadata.census import Progress, as_far_as
+from shared.metadata.table import Lost, Row, Table, Update
 from shared.model import Bundle, Run
 
 DIGEST = 32
@@ -22,8 +23,12 @@ class Bundles:
         row = await self.table.get(keys.bundle(repo_id))
         return parse(row) if row else None
 
-    async def put(self, repo_id: str, bundle: Bundle) -> None:
-        """Name a bundle, in the place of any other. Its bytes must be durable by now."""
+    async def put(self, repo_id: str, bundle: Bundle, since: Progress | None) -> bool:
+        """Name a bundle, in the place of any other. Its bytes must be durable by now.
+
+        False, and nothing is written, if gc has come further than `since`, however late this arrives: it is one
+        transaction.
+        """
         runs = {"commits": bundle.commits, "snapshots": bundle.snapshots, "objects": bundle.objects}
         row: Row = {
             "name": bundle.name,
@@ -36,8 +41,13 @@ class Bundles:
             "ids_size": bundle.ids_size,
             "ids_digest": bundle.ids_digest,
             "made_at": bundle.made_at,
+            "named_in": since.stamp if since else "",
         }
-        await self.table.put([(keys.bundle(repo_id), row)])
+        try:
+            await self.table.update_together([as_far_as(repo_id, since), Update(keys.bundle(repo_id), row)])
+        except Lost:
+            return False
+        return True
 
     async def remove(self, repo_id: str, bundle: Bundle) -> None:
         """Name it no more, unless another has taken its place."""
@@ -60,6 +70,7 @@ def parse(row: Row) -> Bundle:
         ids_size=_number(row, "ids_size"),
         ids_digest=_bytes(row, "ids_digest"),
         made_at=_number(row, "made_at"),
+        named_in=str(row.get("named_in", "")),
     )
 
 

@@ -5,7 +5,7 @@ Nothing here is fast: a partition is read to its end, and every write is one row
 
 from collections.abc import AsyncIterator, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from shared.metadata import keys
 from shared.metadata.commits import node_of
@@ -18,10 +18,9 @@ _THERE = "attribute_exists(pk)"
 _STILL = f"#{CONDEMNED} = :stamp"
 _SAME_MARK = "attribute_not_exists(#head) AND #marked_at < :long_ago"
 _SAME_REF = "#head = :head AND #lane = :lane AND #generation = :generation"
-_OURS = "attribute_not_exists(#stamp) OR #stamp = :stamp"
 _GONE = "#repo_id = :same AND #deleted_at > :never"
 _OLD = "#opened_at < :before"
-_OUR_TURN = "#stamp = :stamp AND #step = :step"
+_AS_FAR = "#stamp = :stamp AND #step = :step"
 
 TOGETHER = TRANSACTION - 1
 """Rows that are written in one transaction, beside the one that says whose turn it is."""
@@ -118,8 +117,7 @@ class Census:
         by_row: dict[Key, list[tuple[Pointer, Location]]] = {}
         for pointer, at in moved:
             by_row.setdefault(pointer.key, []).append((pointer, at))
-        whose: Row = {"stamp": turn.stamp, "step": turn.step}
-        ours = Update((keys.upkeep(repo_id), "STATE"), {"at": turn.at}, _OUR_TURN, whose)
+        ours = replace(as_far_as(repo_id, turn), row={"at": turn.at})
         rows = [_repointed(key, there) for key, there in by_row.items()]
         while True:
             try:
@@ -234,11 +232,12 @@ class Census:
         row: Row = {"stamp": progress.stamp, "step": progress.step, "at": progress.at}
         await self.table.put([((keys.upkeep(repo_id), "STATE"), row)])
 
-    async def advance(self, repo_id: str, progress: Progress) -> bool:
-        """Write down a step that is done. False if somebody has started over meanwhile."""
-        row: Row = {"stamp": progress.stamp, "step": progress.step, "at": progress.at}
+    async def advance(self, repo_id: str, progress: Progress, since: str) -> bool:
+        """From one step to the next. False if somebody has started over, or come further: none is taken twice."""
+        row: Row = {"step": progress.step, "at": progress.at}
+        was: Row = {"stamp": progress.stamp, "step": since}
         try:
-            await self.table.update((keys.upkeep(repo_id), "STATE"), row, _OURS, {"stamp": progress.stamp})
+            await self.table.update((keys.upkeep(repo_id), "STATE"), row, _AS_FAR, was)
         except Lost:
             return False
         return True
@@ -280,6 +279,14 @@ class Census:
         """The keys of all rows of a partition."""
         async for row in self.table.each(pk):
             yield str(row["pk"]), str(row["sk"])
+
+
+def as_far_as(repo_id: str, progress: Progress | None) -> Update:
+    """Changes nothing; holds as long as nobody has taken a step of gc, rebuild or repack since this was read."""
+    key = keys.upkeep(repo_id), "STATE"
+    if progress is None:
+        return Update(key, {}, "attribute_not_exists(pk)")
+    return Update(key, {}, _AS_FAR, {"stamp": progress.stamp, "step": progress.step})
 
 
 def _repointed(key: Key, moved: Iterable[tuple[Pointer, Location]]) -> Update:

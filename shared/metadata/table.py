@@ -62,7 +62,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """Attributes to set in one row, if a condition holds."""
+    """Attributes to set in one row, if a condition holds; with none, only the condition."""
 
     key: Key
     row: Row
@@ -136,7 +136,10 @@ class Table:
         """
         with translated():
             await self.client.transact_write_items(
-                TransactItems=[{"Update": self._update(update)} for update in updates]
+                TransactItems=[
+                    {"Update": self._update(update)} if update.row else {"ConditionCheck": self._condition(update)}
+                    for update in updates
+                ]
             )
 
     async def drop(self, key: Key, attribute: str, condition: str, values: Row | None = None) -> None:
@@ -240,12 +243,12 @@ class Table:
         return rows
 
     def _update(self, update: Update) -> Any:
-        return {
-            "TableName": self.name,
-            "Key": _key(update.key),
-            "UpdateExpression": "SET " + ", ".join(f"#{name} = :set_{name}" for name in update.row),
-            **_only_if(update.condition, update.row, update.values),
-        }
+        expression = "SET " + ", ".join(f"#{name} = :set_{name}" for name in update.row)
+        return {**self._condition(update), "UpdateExpression": expression}
+
+    def _condition(self, update: Update) -> Any:
+        options = _only_if(update.condition, update.row, update.values)
+        return {"TableName": self.name, "Key": _key(update.key), **options}
 
     async def _put_together(self, rows: Sequence[tuple[Key, Row]], condition: str) -> None:
         left, options = list(rows), {"TableName": self.name, **_only_if(condition, {}, {})}

@@ -200,7 +200,8 @@ class FakeTable:
             except Lost as lost:
                 raise Lost(lost.row, place) from None
         for update, row in zip(updates, found, strict=True):
-            self._set(update.key, {**(row or {}), **update.row})
+            if update.row:
+                self._set(update.key, {**(row or {}), **update.row})
 
     async def drop(self, key: Key, attribute: str, condition: str, values: Any = None) -> None:
         await self.turns.turn("drop", *key)

@@ -1,5 +1,6 @@
 """A popular clone is answered from a bundle, and who receives it cannot tell but by the time that it took."""
 
+import asyncio
 import json
 import time
 from collections import Counter
@@ -12,7 +13,7 @@ from bench.meter import Meter
 from shared import codec, packs, wire
 from shared.actions import branches, bundles, fetch, fsck, gc, purge
 from shared.actions.bundles import Made
-from shared.errors import Damaged
+from shared.errors import Damaged, Unavailable
 from shared.metadata.commits import STALE_SECONDS
 from shared.model import Repo, Visibility
 from shared.stores import Stores
@@ -330,6 +331,11 @@ def stored(story: Story) -> set[str]:
     return {key.rpartition("/")[2] for key, versions in story.bucket.keys.items() if "/bundles/" in key and versions}
 
 
+async def whole(begun: Any) -> bytes:
+    """An answer read to its end."""
+    return b"".join([piece async for piece in begun.in_msgpack()])
+
+
 @pytest.mark.asyncio
 async def test_gc_keeps_the_bundle_and_removes_those_before_it_after_a_grace() -> None:
     story, history = Story(), graph("1; 2:1; 3:2")
@@ -348,18 +354,86 @@ async def test_gc_keeps_the_bundle_and_removes_those_before_it_after_a_grace() -
     assert len((await story.clone())["commits"]) == 2
 
 
+async def about_to_name(story: Story) -> asyncio.Task[Made]:
+    """Somebody who has written the bytes of a bundle, and falls asleep."""
+    making = story.begin("making", bundles.make(story.stores, REPO, story.turns.clock))
+    await story.turns.go_on("making", "together")
+    return making
+
+
+@pytest.mark.parametrize("steps", [0, 1, 2, 3], ids=["condemn", "sweep", "collect", "next"])
 @pytest.mark.asyncio
-async def test_gc_leaves_alone_what_is_about_to_be_named() -> None:
+async def test_who_slept_while_gc_took_a_step_names_nothing(steps: int) -> None:
+    story, history = Story(), graph("1; 2:1")
+    await story.do(story.push(history.bundle([1]), history[1]))
+    for _ in range(steps):
+        await story.step()
+    making = await about_to_name(story)
+    await story.step()
+    with pytest.raises(Unavailable, match="run it again"):
+        await story.ends("making", making)
+    assert await bundled(story) in stored(story)
+    await story.whole_gc()
+    assert len(stored(story)) == 1
+    assert await story.findings() == []
+
+
+@pytest.mark.asyncio
+async def test_no_bundle_is_named_while_gc_removes_its_bytes() -> None:
     story, history = Story(), graph("1")
     await story.do(story.push(history.bundle([1]), history[1]))
     await story.step()
     await story.step()
+    making = await about_to_name(story)
     story.wait(gc.GRACE_SECONDS + 5)
-    making = story.begin("making", bundles.make(story.stores, REPO, story.turns.clock))
-    await story.turns.go_on("making", "put REPO#r1 REF-BUNDLE")
+    collect = story.begin("collect", story.gc())
+    await story.turns.go_on("collect", "delete_object")
+    with pytest.raises(Unavailable, match="run it again"):
+        await story.ends("making", making)
+    await story.ends("collect", collect)
+    assert await story.do(story.stores.bundles.get("r1")) is None and stored(story) == set()
+
+
+@pytest.mark.asyncio
+async def test_a_collect_that_died_is_not_begun_again() -> None:
+    """Else it would remove what somebody is about to name who began between the two."""
+    story, history = Story(), graph("1; 2:1")
+    await story.do(story.push(history.bundle([1]), history[1]))
+    await bundled(story)
+    await story.do(story.push(history.bundle([2]), history[2]))
+    second = await bundled(story)
+    await story.step()
+    await story.step()
+    story.wait(gc.GRACE_SECONDS + 5)
+    collect = story.begin("collect", story.gc())
+    await story.turns.go_on("collect", "delete_object")
+    await story.dies(collect)
+    await story.do(story.push(history.bundle([1]), history[1], "other", force=True))
+    await story.do(story.delete("main"))
+    making = await about_to_name(story)
+    assert (await story.step()).step == gc.Step.CONDEMNED
+    with pytest.raises(Unavailable, match="run it again"):
+        await story.ends("making", making)
+    await story.step()
+    await story.step()
+    assert stored(story) == {second}
+
+
+@pytest.mark.asyncio
+async def test_a_bundle_that_was_named_late_leaves_the_one_before_it_to_its_readers() -> None:
+    story, history = Story(), graph("1; 2:1")
+    await story.do(story.push(history.bundle([1]), history[1]))
+    first = await bundled(story)
+    await story.do(story.push(history.bundle([2]), history[2]))
+    await story.step()
+    await story.step()
+    making = await about_to_name(story)
+    story.wait(gc.GRACE_SECONDS + 5)
+    begun = await story.do(fetch.fetch(story.stores, REPO, wire.Fetch(want=[history[1]])))
+    assert (await story.ends("making", making)).is_new
     assert (await story.do(story.gc())).step == gc.Step.COLLECTED
-    done: Made = await story.ends("making", making)
-    assert done.bundle and stored(story) == {done.bundle.name}
+    assert first in stored(story)
+    assert len(await story.do(whole(begun))) == begun.size
 
 
 @pytest.mark.asyncio
@@ -372,10 +446,7 @@ async def test_a_fetch_that_has_begun_ends_though_the_bundle_is_replaced() -> No
     assert await bundled(story) != first
     await story.tidy(STALE_SECONDS)
 
-    async def read() -> bytes:
-        return b"".join([piece async for piece in begun.in_msgpack()])
-
-    body = await story.do(read())
+    body = await story.do(whole(begun))
     assert len(body) == begun.size
     assert [one["commit_id"] for one in codec.unpack_record(body)["commits"]] == [history[1]]
 
