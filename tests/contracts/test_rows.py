@@ -147,6 +147,26 @@ async def test_updates_together_of_which_one_is_lost_change_nothing_and_say_whic
 
 
 @hole("dynalite", "has no transactions")
+@pytest.mark.parametrize(("asked", "lost"), [(1, None), (2, {"n": 1}), (None, {"n": 1})])
+async def test_a_row_is_only_asked_for_its_condition_and_stays(table: Table, pk: str, asked: Any, lost: Any) -> None:
+    """Also where there is none: none is made."""
+    await table.put([((pk, "a"), {"n": 1})])
+    condition, values = ("#n = :asked", {"asked": asked}) if asked else ("attribute_not_exists(pk)", {})
+    updates = [
+        Update((pk, "none"), {}, "attribute_not_exists(pk)"),
+        Update((pk, "a"), {}, condition, values),
+        Update((pk, "b"), {"n": 2}),
+    ]
+    if lost:
+        with pytest.raises(Lost) as error:
+            await table.update_together(updates)
+        assert error.value.place == 1 and error.value.row == {"pk": pk, "sk": "a", **lost}
+    else:
+        await table.update_together(updates)
+    assert [(row["sk"], row["n"]) for row in await table.query_all(pk, "")] == [("a", 1), *([] if lost else [("b", 2)])]
+
+
+@hole("dynalite", "has no transactions")
 async def test_of_many_rows_put_at_once_those_that_are_there_stay(table: Table, pk: str) -> None:
     await table.put([((pk, "000"), {"by": "first"}), ((pk, "002"), {"by": "first", "left": 1})])
     await table.put_all_new([((pk, f"{n:03}"), {"by": "second"}) for n in range(120)], "attribute_exists(#left)")
