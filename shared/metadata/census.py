@@ -238,8 +238,9 @@ class Census:
         was: Row = {"stamp": progress.stamp, "step": since}
         try:
             await self.table.update((keys.upkeep(repo_id), "STATE"), row, _AS_FAR, was)
-        except Lost:
-            return False
+        except Lost as lost:
+            # The call is sent again by itself when its answer was lost.
+            return lost.row is not None and {**lost.row, **row, "stamp": progress.stamp} == lost.row
         return True
 
     async def deleted(self) -> AsyncIterator[tuple[str, str, int]]:

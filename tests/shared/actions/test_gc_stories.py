@@ -6,6 +6,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from shared.actions import branches, fetch, fsck, gc, purge, push, rebuild, rele
 from shared.actions.gc import GRACE_SECONDS, Report, Step
 from shared.errors import Damaged, MissingReference, Unavailable
 from shared.metadata import keys
+from shared.metadata.census import Progress
 from shared.metadata.commits import STALE_SECONDS
 from shared.model import Repo
 from tests.builders import History, Record, blob, commit, graph, snapshot
@@ -627,6 +629,17 @@ async def test_a_gc_that_was_overtaken_takes_no_stamp_of_the_other_away(story: S
     with pytest.raises(Unavailable):
         await story.ends("sweep", sweep)
     assert (await story.step()).rows == {"commits": 1, "lanes": 1, "snapshots": 1, "objects": 1}
+
+
+@pytest.mark.asyncio
+async def test_a_step_whose_answer_was_lost_is_taken_once(story: Story) -> None:
+    census, swept = story.stores.census, Progress("ours", Step.SWEPT, 7)
+    await story.do(census.begin("r1", Progress("ours", Step.CONDEMNED, 5)))
+    assert await story.do(census.advance("r1", swept, Step.CONDEMNED))
+    assert await story.do(census.advance("r1", swept, Step.CONDEMNED)), "sent again"
+    assert not await story.do(census.advance("r1", replace(swept, at=8), Step.CONDEMNED)), "by somebody else"
+    assert not await story.do(census.advance("r1", replace(swept, stamp="theirs"), Step.CONDEMNED))
+    assert await story.do(census.progress("r1")) == swept
 
 
 @pytest.mark.parametrize("steps", [1, 2], ids=["sweep", "collect"])
