@@ -378,6 +378,23 @@ async def test_who_slept_while_gc_took_a_step_names_nothing(steps: int) -> None:
     assert await story.findings() == []
 
 
+@pytest.mark.parametrize("is_gc", [True, False], ids=["by gc", "by nobody"])
+@pytest.mark.asyncio
+async def test_what_gc_has_removed_while_it_was_read_is_no_damage(is_gc: bool) -> None:
+    story, history = Story(), graph("1; 2:1; 3:1")
+    await story.do(story.push(history.bundle([1, 2]), history[2]))
+    making = story.begin("making", bundles.make(story.stores, REPO, story.turns.clock))
+    await story.turns.go_on("making", "get_object")
+    await story.do(story.push(history.bundle([3]), history[3], force=True))
+    if is_gc:
+        story.wait(LONG)
+        await story.whole_gc()
+    else:
+        story.bucket.keys.clear()
+    with pytest.raises(Unavailable if is_gc else Damaged):
+        await story.ends("making", making)
+
+
 @pytest.mark.asyncio
 async def test_no_bundle_is_named_while_gc_removes_its_bytes() -> None:
     story, history = Story(), graph("1")
@@ -408,6 +425,7 @@ async def test_a_collect_that_died_is_not_begun_again() -> None:
     collect = story.begin("collect", story.gc())
     await story.turns.go_on("collect", "delete_object")
     await story.dies(collect)
+    assert (await story.do(story.gc())).step is None, "it may be at work"
     await story.do(story.push(history.bundle([1]), history[1], "other", force=True))
     await story.do(story.delete("main"))
     making = await about_to_name(story)
