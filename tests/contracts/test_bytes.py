@@ -235,12 +235,14 @@ async def test_a_presigned_url_reads_with_the_headers_that_were_asked_for(bucket
 
 
 async def test_a_presigned_url_is_refused_when_its_time_is_over(bucket: Bucket, pk: str) -> None:
+    await bucket.put(pk, b"before")
     url = await bucket.presigned_put(pk, 1)
     async with asyncio.timeout(10):
+        # Its time counts from the last full second: it may be over at once.
         while await status("PUT", url, b"early") == 200:
             await asyncio.sleep(0.3)
     assert await status("PUT", url, b"late") == 403
-    assert await bucket.get(pk) == b"early"
+    assert await bucket.get(pk) in (b"before", b"early")
 
 
 @pytest.mark.parametrize("abuse", ["another key", "another method", "a longer time", "another signature"])
