@@ -21,7 +21,7 @@ import time
 import zlib
 from base64 import urlsafe_b64encode
 from collections import Counter
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Hashable, MutableMapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -246,7 +246,10 @@ def bend_history(sent: Sent, chance: random.Random) -> None:
         case 5:
             one["parent_commit_id"], one["parent2_commit_id"] = None, chance.choice(TEXTS)
         case 6:
-            sent.message["bundle"]["branch_heads"] = {sent.message.get("branch", "main"): chance.choice(TEXTS)}
+            branch = sent.message.get("branch", "main")  # it may have been bent already
+            sent.message["bundle"]["branch_heads"] = {
+                branch if isinstance(branch, Hashable) else "main": chance.choice(TEXTS)
+            }
 
 
 def bend_paths(sent: Sent, chance: random.Random) -> None:

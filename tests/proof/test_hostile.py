@@ -5,12 +5,13 @@ Of those sent here about one in three comes as far as a call beyond the look-up 
 
 import json
 import os
+import random
 import re
 import subprocess
 import sys
 import zlib
 from base64 import urlsafe_b64encode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import quote
 
@@ -25,7 +26,7 @@ from shared.errors import TooLarge
 from tests import builders
 from tests.builders import Answer
 from tests.proof.door import Hub
-from tests.proof.hostile import TEXTS, Sent, request, wrong
+from tests.proof.hostile import NUMBERS, ODD, TEXTS, WAYS, Sent, bend_value, request, wrong
 from tests.proof.largest import D, every, send, sent
 from tests.proof.memory import Cloud
 from tests.proof.stories import API, STORIES, WIRE, push
@@ -54,6 +55,18 @@ def test_a_request_is_made_again_by_its_number(hub: Hub, monkeypatch: pytest.Mon
     monkeypatch.setattr("time.time", lambda: 1_800_000_000.0)
     assert [request(good, 1, n) for n in range(2000)] == first
     assert request(good, 1, 1) != request(good, 2, 1)
+
+
+@pytest.mark.parametrize("way", [way for way in WAYS if way is not bend_value])
+def test_what_has_been_bent_can_be_bent_again(way: Callable[[Sent, random.Random], None]) -> None:
+    """Or a night of requests ends with the first that cannot be."""
+    for place in ("branch", "bundle", "commits", "snapshots", "objects"):
+        for value in [*ODD, *NUMBERS, *TEXTS]:
+            for seed in range(10):
+                bundle: dict[str, Any] = {"commits": [{"commit_id": D}], "snapshots": [{"manifest": {"a": D}}]}
+                message = {"branch": "main", "bundle": bundle}
+                (message if place in message else bundle)[place] = value
+                way(Sent("POST", "/me/song/push", message=message), random.Random(seed))
 
 
 @pytest.mark.parametrize(
