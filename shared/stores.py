@@ -40,6 +40,11 @@ if TYPE_CHECKING:
 
 CONNECTIONS = 64
 """Calls under way at once: what a large push or clone fans out to. The rest wait for a free connection."""
+REGIONAL_HOST = {"addressing_style": "virtual", "us_east_1_regional_endpoint": "regional"}
+"""botocore presigns URLs of the partition `aws` for the global host `s3.amazonaws.com`, unless the style is set. S3
+redirects (307) or refuses (400) requests to that host for buckets of other Regions."""
+HOST_OF_AN_EMULATOR = {"addressing_style": "path"}
+"""An emulator has one host name: `BUCKET.localhost` does not resolve."""
 KEYS_SECONDS = 8
 """How long the signing keys may take that a request cannot do without: less than the 10 s of a short function."""
 
@@ -111,13 +116,17 @@ async def _open(settings: Settings) -> Stores:
     }
     dynamodb = await closer.enter_async_context(session.client("dynamodb", config=AioConfig(**options)))
     replies.hasten(dynamodb)
-    s3 = await closer.enter_async_context(
-        session.client(
-            "s3",
-            # Version 4: only it keeps what is signed from being changed.
-            config=AioConfig(**options, signature_version="s3v4"),
-        )
-    )
+
+    async def open_bucket(s3_options: dict[str, str]) -> Bucket:
+        # Signature version 4: with version 2, a client can change signed headers.
+        config = AioConfig(**options, signature_version="s3v4", s3=s3_options)
+        s3 = await closer.enter_async_context(session.client("s3", config=config))
+        return Bucket(s3, settings.bucket)
+
+    # botocore reads the endpoint from variables and from files. Only a client shows the result.
+    bucket = await open_bucket(REGIONAL_HOST)
+    if not bucket.is_aws:
+        bucket = await open_bucket(HOST_OF_AN_EMULATOR)
     _closers[asyncio.get_running_loop()] = closer
     _freeze()
     hub = Table(dynamodb, settings.hub_table)
@@ -137,7 +146,7 @@ async def _open(settings: Settings) -> Stores:
         tokens=Tokens(hub),
         handles=Handles(hub),
         counters=Counters(Table(dynamodb, settings.counter_table)),
-        objects=ObjectStore(Bucket(s3, settings.bucket)),
+        objects=ObjectStore(bucket),
         census=Census(hub),
     )
 

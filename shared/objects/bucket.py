@@ -23,6 +23,16 @@ if TYPE_CHECKING:
     from types_aiobotocore_s3.type_defs import CopySourceTypeDef
 
 CHUNK = 1024 * 1024
+DNS_SUFFIXES_OF_AWS = (
+    ".amazonaws.com",
+    ".amazonaws.com.cn",
+    ".amazonaws.eu",
+    ".c2s.ic.gov",
+    ".sc2s.sgov.gov",
+    ".cloud.adc-e.uk",
+    ".csp.hci.ic.gov",
+)
+"""One for each partition of AWS (botocore's `data/partitions.json`)."""
 
 
 class NoSuchKey(Exception):
@@ -61,9 +71,9 @@ class Bucket:
 
     @property
     def is_aws(self) -> bool:
-        """Whether this is S3 itself, which whoever asked can reach: an emulator is this process's own affair."""
+        """Whether this is S3 itself, which every client can reach. A client may not reach an emulator."""
         host = urlsplit(self.client.meta.endpoint_url).hostname or ""
-        return host.endswith((".amazonaws.com", ".amazonaws.com.cn"))
+        return host.endswith(DNS_SUFFIXES_OF_AWS)
 
     async def put(self, key: str, data: bytes) -> None:
         """Write an object; the same bytes again are harmless."""
