@@ -33,6 +33,7 @@ RESERVED_HANDLES = frozenset(
 take for the hub itself. Compared in lower case."""
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
+_DIGEST_LIKE = re.compile(r"[0-9A-Fa-f]{64}")
 _OPAQUE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 _MISTYPED_DIGEST = re.compile(r"sha256:.*|.{63,65}|.*[0-9A-Fa-f]{60}.*")
 _REPO_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -145,6 +146,11 @@ def check_branch(name: str) -> str:
         raise InvalidName(
             f"branch name {_shown(name)} is unsafe: no control characters, backslashes, empty parts,"
             " '..', or parts that begin or end with a dot"
+        )
+    if _DIGEST_LIKE.fullmatch(name.partition("/")[0]):
+        raise InvalidName(
+            f"branch name {_shown(name)} begins with 64 hex digits, which is the form of a commit's id;"
+            " choose another name"
         )
     if len(name.encode()) > BRANCH_BYTES:
         raise InvalidName(f"branch name {_shown(name)} is longer than {BRANCH_BYTES} bytes")

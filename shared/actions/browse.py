@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from shared import codec, names
+from shared.actions import resolve
 from shared.actions.lineage import lineage
 from shared.actions.records import commit_record, manifest
-from shared.errors import CommitNotFound, Damaged, RefNotFound, Unprocessable
+from shared.errors import Damaged, Unprocessable
 from shared.metadata import keys
 from shared.model import Node, Place, Repo
 from shared.stores import Stores
-from shared.tasks import pair
 
 CURSOR_CHARACTERS = 6000
 """How long a cursor may be that says where the log goes on. Beyond, as with hundreds of lines side by side, it
@@ -58,7 +58,11 @@ async def log(stores: Stores, repo: Repo, ref: str, cursor: str, limit: int) -> 
 
     The greatest generation first, the least id among equals. Raises RefNotFound, Unprocessable, Damaged.
     """
-    start = _parse(cursor) if cursor else _Start(frozenset((await _places(stores, repo, [ref])).values()))
+    if cursor:
+        start = _parse(cursor)
+    else:
+        targets = await resolve.targets(stores, repo, [ref])
+        start = _Start(frozenset({targets[ref].commit}))
     pending, nodes = set(start.places), list[Node]()
     async for place, node in lineage(stores.commits, repo.repo_id, start.places, page=limit + 1):
         if node is None:
@@ -93,9 +97,10 @@ async def files(
 
 async def compare(stores: Stores, repo: Repo, base: str, head: str, after: str, limit: int) -> Changes:
     """What it takes to come from one branch or commit to another. Raises RefNotFound."""
-    places = await _places(stores, repo, [base, head])
-    nodes = await stores.commits.get(repo.repo_id, set(places.values()))
-    first, second = nodes[places[base].commit_id], nodes[places[head].commit_id]
+    targets = await resolve.targets(stores, repo, [base, head])
+    before_at, now_at = targets[base].commit, targets[head].commit
+    nodes = await stores.commits.get(repo.repo_id, {before_at, now_at})
+    first, second = nodes[before_at.commit_id], nodes[now_at.commit_id]
     manifests = await _manifests(stores, repo, [first, second])
     before, now = manifests[first.commit_id], manifests[second.commit_id]
     differing = (path for path in before.keys() | now.keys() if before.get(path) != now.get(path))
@@ -110,25 +115,9 @@ async def compare(stores: Stores, repo: Repo, base: str, head: str, after: str, 
     )
 
 
-async def _places(stores: Stores, repo: Repo, refs: Sequence[str]) -> dict[str, Place]:
-    """Where these branches or commits are; a name that is both is the branch. Raises RefNotFound."""
-    found, known = await pair(
-        stores.refs.find(repo.repo_id, [ref for ref in set(refs) if 1 <= len(ref) <= names.BRANCH_CHARACTERS]),
-        stores.index.known(repo.repo_id, commits={ref for ref in refs if names.is_id(ref)}, even_condemned=True),
-    )
-    places = known.commits | {branch: ref.head for branch, ref in found.items()}
-    if any(ref not in places for ref in refs):
-        raise RefNotFound()
-    return {ref: places[ref] for ref in refs}
-
-
 async def _node(stores: Stores, repo: Repo, commit_id: str) -> Node:
-    known = {}
-    if names.is_id(commit_id):
-        known = (await stores.index.known(repo.repo_id, commits=[commit_id], even_condemned=True)).commits
-    if commit_id not in known:
-        raise CommitNotFound([commit_id[:80]])
-    return (await stores.commits.get(repo.repo_id, [known[commit_id]]))[commit_id]
+    place = await resolve.commit(stores, repo, commit_id)
+    return (await stores.commits.get(repo.repo_id, [place]))[commit_id]
 
 
 async def _entries(stores: Stores, repo: Repo, nodes: Sequence[Node]) -> list[Entry]:

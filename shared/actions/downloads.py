@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from shared import names
+from shared.actions import resolve
 from shared.actions.records import manifest
-from shared.errors import Damaged, ObjectNotFound, PathNotFound, RefNotFound
-from shared.model import Location, Place, Ref, Repo
+from shared.errors import Damaged, ObjectNotFound, PathNotFound
+from shared.model import Location, Place, Repo
 from shared.stores import Stores
-from shared.tasks import pair
 
 URL_SECONDS = 300
 """How long a URL to read from S3 is good for: it has to be followed at once, and serves whoever holds it."""
@@ -58,47 +58,25 @@ async def find(stores: Stores, repo: Repo, object_id: str) -> Found:
 
 
 async def file(stores: Stores, repo: Repo, ref_and_path: str) -> File:
-    """The file at `<branch or commit id>/<path>`. Of branches the longest that the text begins with is meant.
+    """The file at `<branch or commit id>/<path>`. The longest branch that the text begins with is meant.
 
     Raises RefNotFound or PathNotFound.
     """
-    first = ref_and_path.partition("/")[0]
-    branches = [name for name in (*names.folders(ref_and_path), ref_and_path) if len(name) <= names.BRANCH_CHARACTERS]
-    refs, commit = await pair(
-        stores.refs.find(repo.repo_id, branches),
-        _commit(stores, repo, first if names.is_digest(first) else ""),
-    )
-    branch = max(refs, key=len, default="")
-    if not commit and not branch and not names.is_digest(first):
-        commit = await _commit(stores, repo, first)
-    if commit:
-        name, snapshot_at = first, await _snapshot_at(stores, repo, commit)
-    elif branch:
-        name, snapshot_at = branch, await _head_snapshot_at(stores, repo, refs[branch])
-    else:
-        raise RefNotFound()
+    name, target = await resolve.longest_prefix(stores, repo, ref_and_path)
+    snapshot_at = target.branch.snapshot_at if target.branch else None
+    if snapshot_at is None:
+        snapshot_at = await _snapshot_at(stores, repo, target.commit)
     path = ref_and_path[len(name) + 1 :]
     object_id = (await _manifest(stores, repo, snapshot_at)).get(path)
     if object_id is None:
         raise PathNotFound()
     try:
-        return File(path, commit is not None, await find(stores, repo, object_id))
+        return File(path, target.branch is None, await find(stores, repo, object_id))
     except ObjectNotFound:
         # An opaque id may name what was never sent; a digest was proven when its snapshot was accepted.
         if names.is_digest(object_id):
             raise Damaged(f"object {object_id}") from None
         raise PathNotFound() from None
-
-
-async def _commit(stores: Stores, repo: Repo, commit_id: str) -> Place | None:
-    if not names.is_id(commit_id):
-        return None
-    known = await stores.index.known(repo.repo_id, commits=[commit_id], even_condemned=True)
-    return known.commits.get(commit_id)
-
-
-async def _head_snapshot_at(stores: Stores, repo: Repo, ref: Ref) -> Location | None:
-    return ref.snapshot_at or await _snapshot_at(stores, repo, ref.head)
 
 
 async def _snapshot_at(stores: Stores, repo: Repo, place: Place) -> Location | None:

@@ -3,11 +3,13 @@
 import base64
 import itertools
 import os
+import re
 import zlib
 from typing import Any
 
 import pytest
 
+from shared import names
 from shared.actions import browse
 from tests.builders import Answer, History, blob, chain, commit, event, graph, invoke, push, snapshot, token
 
@@ -158,6 +160,20 @@ def test_a_comparison_says_what_was_added_removed_and_modified(owner: str) -> No
         cursor = f"&cursor={page['next_cursor']}"
     assert pages == [["changed/x"], ["gone"], ["new"]]
     assert page["next_cursor"] is None
+
+
+def test_a_commit_id_names_the_commit_and_no_branch_of_that_name(
+    owner: str, history: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A branch that was named like commit 1 before such names were refused, and that points at commit 6."""
+    monkeypatch.setattr(names, "_DIGEST_LIKE", re.compile("never"))
+    bundle = {"commits": [], "snapshots": [], "objects": [], "branch_heads": {history[1]: history[6]}}
+    assert push(owner, "song", bundle, branch=history[1]).status == 200
+    compared = ask(owner, "compare", f"base={history[1]}&head=main").value
+    assert compared["base"] == history[1]
+    assert sorted(compared["added"]) == sorted(history.snapshots[6]["manifest"].keys() - {"1.txt"})
+    assert [entry["commit_id"] for entry in log(owner, f"&ref={history[1]}")] == [history[1]]
+    assert sorted(ask(owner, f"commits/{history[1]}/files").value["files"]) == ["1.txt"]
 
 
 def test_a_commit_compared_with_itself_does_not_differ(owner: str, history: History) -> None:

@@ -62,6 +62,8 @@ TABLE = [
     Rule("branch", "does not begin with a dot", ".git", "git"),
     Rule("branch", "does not end with a dot", "k.", "k.x"),
     Rule("branch", "has no two dots in a row", "l..m", "l.m"),
+    Rule("branch", "is no commit's id", "0a" * 32, "0a" * 31),
+    Rule("branch", "does not begin with a commit's id", "0a" * 32 + "/m", "m/" + "0a" * 32),
     Rule("default branch", "has no slash: a clone makes no folder for it", "verse/two", "b"),
     Rule("branch restored", "is a branch's name", "../x", None),
     Rule("path", "is not empty", [""], ["a"]),

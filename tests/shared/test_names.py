@@ -98,6 +98,8 @@ def test_no_other_handle_or_slug_is(value):
         "näher",
         FACE,
         pytest.param("a" * 255, id="255 characters"),
+        pytest.param("0a" * 31 + "0", id="63 hex digits"),
+        pytest.param("b/" + "0a" * 32, id="64 hex digits in a folder"),
         pytest.param(FACE * 63, id="252 bytes in one part"),
         pytest.param("/".join([FACE * 47] * 5) + "sixmax", id="950 bytes in parts of 188 and more"),
     ],
@@ -139,6 +141,9 @@ def test_a_branch_name_is_let_in(name):
         pytest.param(FACE * 64, id="a part of 256 bytes"),
         pytest.param("/".join([FACE * 47] * 5) + "sevenmx", id="951 bytes"),
         pytest.param("a/" + "é" * 128 + "/b", id="a part of 256 bytes in the middle"),
+        pytest.param("0a" * 32, id="a commit's id"),
+        pytest.param("0A" * 32, id="a commit's id in capitals"),
+        pytest.param("0a" * 32 + "/b", id="a commit's id and a path"),
     ],
 )
 def test_a_branch_name_is_refused(name):

@@ -381,9 +381,11 @@ def test_D11_the_longest_branch_is_meant(owner):
         assert_refused(raw(owner, nowhere), 404, "ref_not_found")
 
 
-def test_D11_a_commit_is_not_hidden_by_a_branch_of_its_name(owner):
+def test_D11_a_branch_may_not_have_the_id_of_a_commit_as_its_name(owner):
     pushed(owner, "song", C1, C2)
-    assert_accepted(push(owner, "song", {"commits": [], "branch_heads": {C1: C2}}, branch=C1))
+    for name in (C1, C1.upper(), f"{C1}/b.txt"):
+        refused = push(owner, "song", {"commits": [], "branch_heads": {name: C2}}, branch=name)
+        assert_refused(refused, 422, "invalid_name")
     assert_refused(raw(owner, f"{C1}/b.txt"), 404, "path_not_found")
     assert_sent(raw(owner, "main/b.txt"), CONTENTS[O2])
 
