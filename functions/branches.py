@@ -36,12 +36,14 @@ async def get_branches(request: Request, access: Annotated[Access, Depends(http.
 
 @router.delete(
     "/api/v1/repos/{owner}/{slug}/branches",
-    **api.documented(Forbidden, RepoNotFound, RefNotFound, BranchMoved, asks=views.BranchQuery, status=204),
+    **api.documented(Forbidden, RepoNotFound, RefNotFound, BranchMoved, asks=views.DeleteBranchQuery, status=204),
 )
 async def delete_branch(request: Request, access: Annotated[Access, Depends(http.may_write("push"))]) -> Response:
-    """Delete a branch. For 30 days it can be restored."""
-    branch = http.query(request, views.BranchQuery).branch
-    await branches.delete(access.stores, access.repo, branch, by=access.by, now=access.now)
+    """Delete a branch. For 30 days it can be restored. The only branch needs `leave_empty=true`."""
+    query = http.query(request, views.DeleteBranchQuery)
+    await branches.delete(
+        access.stores, access.repo, query.branch, leave_empty=query.leave_empty, by=access.by, now=access.now
+    )
     return Response(status_code=204)
 
 

@@ -21,6 +21,12 @@ class BranchQuery(BaseModel):
     branch: Annotated[str, Field(min_length=1, max_length=NAME_CHARACTERS)]
 
 
+class DeleteBranchQuery(BranchQuery):
+    """Which branch to delete. `leave_empty`: also if it is the only one, so that the repository is empty after."""
+
+    leave_empty: bool = False
+
+
 class Restore(Asked):
     """Which branch to set back, and to which of its earlier heads; by default to the one before its last move."""
 

@@ -204,6 +204,30 @@ def restore_branch(
 
 
 @app.command()
+def delete_branch(
+    name: Name,
+    branch: Annotated[str, typer.Argument(help="The branch.")],
+    leave_empty: Annotated[
+        bool, typer.Option("--leave-empty", help="Also if it is the only branch, so that the repository is empty.")
+    ] = False,
+    json: Json = False,
+    data: Data = None,
+) -> None:
+    """Delete a branch. For 30 days `pieria repo restore-branch` brings it back."""
+    now = console.now()
+
+    async def work(stores: Stores) -> None:
+        repo = await console.require(stores, name)
+        await branches.delete(stores, repo, branch, leave_empty=leave_empty, by=OPERATOR, now=now)
+
+    console.run(data, work)
+    if json:
+        console.document({"deleted": branch})
+    else:
+        console.say(f"deleted: {branch}; `pieria repo restore-branch` brings it back within 30 days")
+
+
+@app.command()
 def bundle(name: Name, json: Json = False, data: Data = None) -> None:
     """Make ready what a clone is answered with: of a popular repository, now and then, as pushes go on. Old ones go
     with the next gc."""

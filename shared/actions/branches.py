@@ -40,12 +40,20 @@ def made(ref: Ref | None, announced: Iterable[Move]) -> list[Move]:
     return chain
 
 
-async def delete(stores: Stores, repo: Repo, branch: str, *, by: str, now: float) -> None:
-    """Delete a branch. Raises RefNotFound, BranchMoved, or Unprocessable for the one that clones start on."""
+async def delete(stores: Stores, repo: Repo, branch: str, *, leave_empty: bool, by: str, now: float) -> None:
+    """Delete a branch. The only branch is deleted only if the caller accepts an empty repository (`leave_empty`).
+
+    Raises RefNotFound, BranchMoved, or Unprocessable for the only branch and for the branch that clones start on.
+    """
     refs = await stores.refs.all(repo.repo_id)
     ref = refs.get(branch)
     if ref is None:
         raise RefNotFound()
+    if len(refs) == 1 and not leave_empty:
+        raise Unprocessable(
+            f"{branch[:80]} is the only branch, and without it the repository is empty; if that is meant, ask for it"
+            " with leave_empty=true (pieria: --leave-empty)"
+        )
     if branch == repo.default_branch and len(refs) > 1:
         raise Unprocessable(f"clones start on {branch}; make another branch the default one first, or delete it last")
     move = Move(branch, at=int(now * 1000), by=by, before=ref.head, after=None, forced=True)

@@ -125,8 +125,29 @@ def test_the_default_branch_is_deleted_last(owner: str, history: History) -> Non
     answer = ask(owner, "DELETE", "branches", "branch=main", by=owner)
     assert (answer.status, answer.code) == (422, "invalid")
     assert ask(owner, "DELETE", "branches", "branch=side/line", by=owner).status == 204
-    assert ask(owner, "DELETE", "branches", "branch=main", by=owner).status == 204
+    assert ask(owner, "DELETE", "branches", "branch=main&leave_empty=true", by=owner).status == 204
     assert heads(owner, "song") == {}
+
+
+def test_the_only_branch_is_deleted_only_by_a_caller_who_asks_for_an_empty_repository(
+    owner: str, history: History
+) -> None:
+    assert ask(owner, "DELETE", "branches", "branch=side/line", by=owner).status == 204
+    for query in ("branch=main", "branch=main&leave_empty=false"):
+        refused = ask(owner, "DELETE", "branches", query, by=owner)
+        assert (refused.status, refused.code) == (422, "invalid")
+        assert "leave_empty=true" in refused.value["message"]
+    assert heads(owner, "song") == {"main": history[2]}
+    assert ask(owner, "DELETE", "branches", "branch=main&leave_empty=true", by=owner).status == 204
+    assert heads(owner, "song") == {}
+    assert ask(owner, "POST", "restore", body={"branch": "main"}, by=owner).value["commit_id"] == history[2]
+
+
+def test_leaving_a_repository_empty_may_be_asked_for_where_it_does_not_come_to_that(
+    owner: str, history: History
+) -> None:
+    assert ask(owner, "DELETE", "branches", "branch=side/line&leave_empty=true", by=owner).status == 204
+    assert heads(owner, "song") == {"main": history[2]}
 
 
 def test_names_in_a_query_are_taken_as_they_are(owner: str, history: History) -> None:

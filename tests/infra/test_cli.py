@@ -215,6 +215,17 @@ def test_a_forced_push_is_undone(song: str, owner: str) -> None:
     assert [move["by"] for move in done("repo", "moves", song, "main")["moves"]][:2] == ["pieria", "pieria"]
 
 
+def test_a_branch_is_deleted_and_brought_back(song: str, owner: str) -> None:
+    assert builders.push(owner, "song", OTHER.bundle(), branch="side").status == 200
+    assert done("repo", "delete-branch", song, "side") == {"deleted": "side"}
+    assert "no such branch" in refused("repo", "delete-branch", song, "side")
+    assert "--leave-empty" in refused("repo", "delete-branch", song, "main")
+    assert builders.heads(owner, "song", by=owner) == {"main": HISTORY[3]}
+    assert "deleted: main" in told("repo", "delete-branch", song, "main", "--leave-empty")
+    assert builders.heads(owner, "song", by=owner) == {}
+    assert done("repo", "restore-branch", song, "main")["commit_id"] == HISTORY[3]
+
+
 def test_what_cannot_be_restored_is_refused(song: str) -> None:
     assert "no such branch" in refused("repo", "restore-branch", song, "none")
     assert "has not been at" in refused("repo", "restore-branch", song, "main", "--to", "0" * 64)

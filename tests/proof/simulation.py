@@ -364,7 +364,7 @@ class World:
         """A branch goes."""
         branch = self.random.choice(self.branches[1:] or ["main"])
         op = self.ask_for("delete", branch, None)
-        answer = await self.ask(f"DELETE {API}/branches", query=f"branch={branch.replace('/', '%2F')}")
+        answer = await self.ask(f"DELETE {API}/branches", query=f"branch={branch.replace('/', '%2F')}&leave_empty=true")
         self.done[f"delete {answer.status}"] += 1
         if answer.status == 404:
             self.told(op, "absent")

@@ -134,7 +134,7 @@ def test_a_forced_push_takes_from_the_answer_what_it_took_from_the_branch(owner:
     made(owner)
     push(owner, drawn.bundle([1, 2, 3]), force=True)
     found_at = repo(owner)
-    run(lambda stores: branches.delete(stores, found_at, "kinds", by=owner, now=time.time()))
+    run(lambda stores: branches.delete(stores, found_at, "kinds", leave_empty=True, by=owner, now=time.time()))
     found, _ = cloned(owner)
     assert {one["commit_id"] for one in found["commits"]} == {drawn[n] for n in (1, 2, 3)}
     assert made(owner).is_new

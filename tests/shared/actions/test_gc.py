@@ -148,7 +148,7 @@ class World:
     def some_move(self) -> Coroutine[Any, Any, Any]:
         branch, now = self.random.choice(BRANCHES), self.turns.clock()
         if self.random.random() < 0.5:
-            return branches.delete(self.stores, REPO, branch, by="ada", now=now)
+            return branches.delete(self.stores, REPO, branch, leave_empty=True, by="ada", now=now)
 
         async def restore() -> None:
             been = {place.commit_id for move in await self.stores.refs.moves("r1", branch)

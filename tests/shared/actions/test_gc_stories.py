@@ -66,7 +66,7 @@ class Story:
         return push.push(self.stores, REPO, wire.parse(wire.Push, message), by="ada", now=self.turns.now)
 
     def delete(self, branch: str) -> Coroutine[Any, Any, Any]:
-        return branches.delete(self.stores, REPO, branch, by="ada", now=self.turns.now)
+        return branches.delete(self.stores, REPO, branch, leave_empty=True, by="ada", now=self.turns.now)
 
     async def known(self, *commit_ids: str) -> set[str]:
         found = await self.do(self.stores.index.known("r1", commits=commit_ids))
