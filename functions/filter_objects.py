@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from shared import http, wire
 from shared.actions import uploads
 from shared.http import Access
+from shared.model import Role
 
 router = APIRouter()
 
@@ -17,7 +18,9 @@ async def post_filter_objects(
 ) -> Response:
     """`missing`: those of `object_ids` that are still to be sent."""
     message = await http.body(request, wire.FilterObjects)
-    return http.reply(request, {"missing": await uploads.missing(access.stores, access.repo, message)})
+    uploader = access.by if access.role.allows(Role.WRITE) else ""
+    missing = await uploads.missing(access.stores, access.repo, message, uploader=uploader, now=access.now)
+    return http.reply(request, {"missing": missing})
 
 
 app = http.create_app(router)

@@ -26,6 +26,9 @@ CONTAINERS = 500_000
 JSON_BYTES = 4 * 1024 * 1024
 """How large a JSON body may be: its decoder offers no hook to count with, so its size is the bound."""
 
+REPLY_BYTES = 6_000_000
+"""The most that the body of a reply may have as it leaves Lambda, which passes 6,291,556 bytes, headers included."""
+
 _PLAIN = frozenset({str, bytes, int, float, bool, type(None), dict, list})
 
 
@@ -56,6 +59,26 @@ def encode(value: Any, *, as_msgpack: bool) -> bytes:
         packed: bytes = msgpack.packb(value, use_bin_type=True)
         return packed
     return json.dumps(value, default=_json_bytes, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def sent_bytes(value: Any) -> int:
+    """The bytes of a value within a reply as it leaves Lambda, at most, in the format that takes more.
+
+    Lambda's reply is JSON: a msgpack body is base64 in it, and of a JSON body each quote and backslash is escaped.
+    """
+    text = encode(value, as_msgpack=False)
+    packed = encode(value, as_msgpack=True)
+    return max(sent_json_bytes(text), sent_msgpack_bytes(len(packed)))
+
+
+def sent_json_bytes(text: bytes) -> int:
+    """The bytes of JSON as they leave Lambda, with the comma that follows an entry."""
+    return len(text) + text.count(b'"') + text.count(b"\\") + 1
+
+
+def sent_msgpack_bytes(length: int) -> int:
+    """The bytes of msgpack as they leave Lambda, at most."""
+    return length * 4 // 3 + 4
 
 
 def pack_record(record: Mapping[str, Any]) -> bytes:

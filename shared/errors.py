@@ -27,6 +27,7 @@
     │  ├─ InvalidName               a branch, path or id that would harm whoever clones it
     │  ├─ HashMismatch              an id that is not the digest of its content
     │  ├─ MissingReference          a parent, snapshot or object that is neither sent nor stored
+    │  ├─ UploadsPending            more uploads than one push verifies; the same push again goes on
     │  └─ BranchClash               `a` beside `a/b`: every clone would fail
     ├─ RateLimited 429              too many requests of one class in this minute
     ├─ Internal 500                 our fault; the log has the story under the request id
@@ -296,6 +297,18 @@ class MissingReference(Unprocessable):
 
     def __init__(self, kind: str, missing: Iterable[str]) -> None:
         super().__init__(f"{kind} {some(missing)} neither pushed nor stored here; push again with everything included")
+
+
+class UploadsPending(Unprocessable):
+    """More uploads than one push verifies. Those that were verified are stored; the same push again goes on."""
+
+    code = "uploads_pending"
+
+    def __init__(self, verified: int, left: int) -> None:
+        super().__init__(
+            f"{verified} of the uploaded objects are verified and stored, {left} are left for the next push: push"
+            " again; nothing is uploaded twice"
+        )
 
 
 class BranchClash(Unprocessable):

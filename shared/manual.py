@@ -34,6 +34,7 @@ from shared.errors import (
     RepoNotFound,
     TagExists,
     TagNotFound,
+    UploadsPending,
 )
 
 ABOUT = """A pay-per-request hub for the Muse version control system.
@@ -177,6 +178,7 @@ WIRE: Mapping[str, dict[str, Any]] = {
         HashMismatch,
         InvalidName,
         MissingReference,
+        UploadsPending,
         Damaged,
         takes=wire.Push,
         gives=Pushed,

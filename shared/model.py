@@ -86,6 +86,8 @@ class Repo:
     created_at: int = 0
     roster: str = ""
     """Which rows of members count: those that carry this text. Another name means another roster."""
+    presigned_at: int = 0
+    """When upload URLs were last given out, in epoch seconds, up to an hour too early. 0: never."""
 
     @property
     def is_born(self) -> bool:

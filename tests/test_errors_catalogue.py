@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import httpx
 import msgpack
 import pytest
 from aiobotocore.client import AioBaseClient
@@ -17,6 +18,7 @@ from botocore.exceptions import EndpointConnectionError
 
 from infra.embedded_aws import EmbeddedAws
 from shared import errors, http, settings
+from shared.actions import quarantine
 from shared.metadata import keys
 from shared.model import Role
 from tests import builders
@@ -108,6 +110,9 @@ SOMEWHERE: Mapping[tuple[str, str], Sent] = {
     (f"POST {WIRE}/push", "missing_reference"): Sent(
         body={"bundle": HISTORY.bundle([3], objects=False), "branch": "other"}, where={"slug": "empty"}
     ),
+    (f"POST {WIRE}/push", "uploads_pending"): Sent(
+        body={"bundle": HISTORY.bundle([1, 2, 3], objects=False), "branch": "main"}, where={"slug": "uploading"}
+    ),
     (f"POST {WIRE}/push", "hash_mismatch"): Sent(
         body={"bundle": {**BUNDLE, "objects": [{"object_id": NOTHING, "content": b""}]}, "branch": "main"}
     ),
@@ -175,6 +180,9 @@ def repo_ids(unlimited: None) -> dict[str, str]:
         good(f"POST {WIRE}/push", slug)
     for numbers in ([1], [1, 2]):
         good(f"POST {WIRE}/push", "racing", Sent(body={"bundle": HISTORY.bundle(numbers), "branch": "slow"}))
+    urls = good(f"POST {WIRE}/presign", "uploading", Sent(body={"object_ids": list(HISTORY.objects)}))
+    for object_id, url in urls.value["presigned"].items():
+        assert httpx.put(url, content=HISTORY.objects[object_id]).status_code == 200
     good(f"POST {WIRE}/releases", "song")
     good(f"POST {WIRE}/tags", "song")
     good(f"POST {WIRE}/push", "song", Sent(body={"bundle": BUNDLE, "branch": "verse"}))
@@ -269,6 +277,8 @@ def cloud(route: str, code: str) -> Iterator[None]:
             patch.setattr(client, "_make_api_call", fail)
         if code == "internal" and "{" not in route:
             patch.setattr(http, "reply", lambda *_: 1 / 0)
+        if code == "uploads_pending":
+            patch.setattr(quarantine, "VERIFIED_OBJECTS", 1)
         if code == "branch_moved":
             patch.setattr(client, "_make_api_call", be_slow)
         yield

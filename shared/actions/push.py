@@ -24,7 +24,7 @@ from typing import Any
 
 from shared import bundle as bundles
 from shared import codec, names, wire
-from shared.actions import walk
+from shared.actions import quarantine, walk
 from shared.actions.records import commit_record, manifest
 from shared.actions.uploads import Parcel
 from shared.bundle import Bundle, NewCommit
@@ -59,9 +59,10 @@ class Held:
 async def push(stores: Stores, repo: Repo, request: wire.Push, *, by: str, now: float) -> dict[str, Any]:
     """Store a bundle and move the branch to its head. Returns the reply.
 
-    Raises InvalidName, HashMismatch, MissingReference, BranchClash or Unprocessable for what can never be
-    accepted, NotFastForward naming the head that stands in the way. Nothing is written to the
-    hub before that is decided, except that a lost race may only be found out by the swap.
+    Raises InvalidName, HashMismatch, MissingReference, BranchClash, TooLarge or Unprocessable for a push that cannot
+    be accepted, NotFastForward naming the head that stands in the way, and UploadsPending for one that has to be sent
+    again. Before that is decided nothing is written, except for uploads that UploadsPending reports as stored. Only
+    the swap may find a lost race.
     """
     bundle = bundles.check(request)
     head = bundle.head(request)
@@ -81,7 +82,8 @@ async def _accept(
     changed = await _changed(stores, repo, bundle, held, force=request.force)
     if not request.force:
         await _check_fast_forward(stores, repo, bundle, held, head, current, by, now)
-    uploads = await _check_objects(stores, repo, bundle, held)
+    missing = await _missing_objects(stores, repo, bundle, held)
+    uploads = await quarantine.verified(stores, repo, missing, by=by, now=now)
 
     repo = await stores.repos.born(repo, int(now))
     nodes = await _write(stores, repo, request.branch, bundle, held, changed, uploads, int(now))
@@ -193,21 +195,14 @@ async def _remember(stores: Stores, repo: Repo, bundle: Bundle, held: Held, by: 
             await stores.counters.remember_refused(repo.repo_id, by, new, int(now))
 
 
-async def _check_objects(stores: Stores, repo: Repo, bundle: Bundle, held: Held) -> list[Upload]:
-    """Every object of every new manifest is in the push, in the repository, or truly in quarantine.
-
-    Returns what has to be taken out of quarantine. Raises MissingReference, or HashMismatch for a false upload.
-    """
+async def _missing_objects(stores: Stores, repo: Repo, bundle: Bundle, held: Held) -> set[str]:
+    """The objects of new manifests that are neither in the push nor in the repository."""
     named = _named_objects(bundle, held.snapshots.keys())
     missing = named - bundle.objects.keys() - held.objects.keys()
     if missing and len(_named_objects(bundle)) > FEW_OBJECTS:  # they were too many for step 2
         missing -= await _objects_of_parents(stores, repo, bundle, held)
         missing -= (await stores.index.known(repo.repo_id, objects=missing)).objects.keys()
-    checked = await all_of(stores.objects.check_upload(repo.repo_id, object_id) for object_id in missing)
-    found = [upload for upload in checked if upload]
-    if absent := missing - {upload.object_id for upload in found}:
-        raise MissingReference("object", absent)
-    return found
+    return missing
 
 
 async def _objects_of_parents(stores: Stores, repo: Repo, bundle: Bundle, held: Held) -> set[str]:

@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from shared import bundle, names, packs, wire
+from shared import bundle, codec, names, packs, wire
+from shared.actions import quarantine
 from shared.actions.records import manifest
 from shared.errors import Damaged, Unavailable
 from shared.model import Kind, Location, Repo
@@ -48,18 +49,26 @@ class Parcel:
         await all_of(puts)
 
 
-async def missing(stores: Stores, repo: Repo, request: wire.FilterObjects) -> list[str]:
-    """Those of the given objects that the repository does not hold, in the order asked. Raises InvalidName.
+async def missing(stores: Stores, repo: Repo, request: wire.FilterObjects, *, uploader: str, now: float) -> list[str]:
+    """Those of the given objects that the client has to send, in the order asked. Raises InvalidName.
 
-    It is advice: what has come or gone within the last moments may be missed. A push looks closely.
+    `uploader` is the handle of a caller who may push: then an object in quarantine counts as present. Empty for
+    others. The answer is advice: a change within the last moments may be missed. The push checks again.
     """
     asked = list(dict.fromkeys(names.check_id(object_id, "object") for object_id in request.object_ids))
     if not repo.is_born:
         return asked
+    known = _known(stores, repo, asked)
+    uploaded = [quarantine.uploaded(stores, repo, asked, by=uploader, now=now)] if uploader else []
+    present = set[str]().union(*await all_of([known, *uploaded]))
+    return [object_id for object_id in asked if object_id not in present]
+
+
+async def _known(stores: Stores, repo: Repo, asked: Sequence[str]) -> set[str]:
+    """Those of these objects that the repository holds."""
     # A client asks about every file that it has, and all but a few of them are where they were.
     at_head = await _at_head(stores, repo) if len(asked) > MANY_OBJECTS else set[str]()
-    known = at_head | await stores.index.seemed_known(repo.repo_id, [i for i in asked if i not in at_head])
-    return [object_id for object_id in asked if object_id not in known]
+    return at_head | await stores.index.seemed_known(repo.repo_id, [i for i in asked if i not in at_head])
 
 
 async def _at_head(stores: Stores, repo: Repo) -> set[str]:
@@ -92,16 +101,25 @@ async def accept(stores: Stores, repo: Repo, request: wire.PushObjects, *, now: 
 
 
 async def presign(stores: Stores, repo: Repo, request: wire.Presign, *, now: float) -> dict[str, Any]:
-    """Upload URLs for objects that can prove themselves; the others are to come `inline`.
+    """`presigned`: upload URLs for objects whose id is a digest. `inline`: the others, to send with `push/objects`.
 
-    What is uploaded lies in quarantine until a push names it and its digest is true.
+    As many URLs as fit in one reply. An object that is in neither list gets its URL from the next request, which the
+    stock client makes in its next push. An upload stays in quarantine until a push names it and its digest is true.
     """
     asked = list(dict.fromkeys(names.check_id(object_id, "object") for object_id in request.object_ids))
     provable = [object_id for object_id in asked if names.is_digest(object_id)]
-    if provable:
-        repo = await stores.repos.born(repo, int(now))
-    urls = await all_of(stores.objects.presigned_put(repo.repo_id, i, request.ttl_seconds) for i in provable)
-    return {
-        "presigned": dict(zip(provable, urls, strict=True)),
-        "inline": [object_id for object_id in asked if not names.is_digest(object_id)],
-    }
+    inline = [object_id for object_id in asked if not names.is_digest(object_id)]
+    if not provable:
+        return {"presigned": {}, "inline": inline}
+    repo = await stores.repos.born(replace(repo, presigned_at=int(now)) if not repo.is_born else repo, int(now))
+    await stores.repos.note_presign(repo, int(now))
+
+    async def url_of(object_id: str) -> str:
+        return await stores.objects.presigned_put(repo.repo_id, object_id, request.ttl_seconds)
+
+    first = {provable[0]: await url_of(provable[0])}
+    # The URLs of one repository are equally long: all ids are digests.
+    room = codec.REPLY_BYTES - codec.sent_bytes(inline)
+    some = provable[1 : max(1, room // codec.sent_bytes(first))]
+    urls = await all_of(map(url_of, some))
+    return {"presigned": first | dict(zip(some, urls, strict=True)), "inline": inline}

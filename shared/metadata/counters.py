@@ -9,6 +9,8 @@ from shared.metadata.table import Row, Table
 REMEMBERED = 32
 """Commits of a refused push that are remembered: a user has rarely made more since he last pulled."""
 REMEMBERED_SECONDS = 24 * 3600
+FALSE_UPLOADS = 500
+"""False uploads of one push that are remembered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,25 @@ class Counters:
     async def refused(self, repo_id: str, subject: str, now: int) -> set[str]:
         """The commits of this subject's last refused push, for a day."""
         row = await self.table.get(keys.refused(repo_id, subject))
-        if row is None or int(str(row["expires_at"])) <= now:
-            return set()
-        commits = row["commits"]
-        return set(commits) if isinstance(commits, list) else set()
+        return _texts(row, "commits", now)
+
+    async def remember_false_uploads(self, repo_id: str, subject: str, uploads: Collection[str], now: int) -> None:
+        """Keep which uploads a push of this subject found to be false, each as `<object id> <entity tag>`.
+
+        `filter-objects` reports them as missing, so that the client uploads them again. The last push's only.
+        """
+        row: Row = {"false_uploads": list(uploads)[:FALSE_UPLOADS], "expires_at": now + REMEMBERED_SECONDS}
+        await self.table.update(keys.refused(repo_id, subject), row)
+
+    async def false_uploads(self, repo_id: str, subject: str, now: int) -> set[str]:
+        """The uploads that the last push of this subject found to be false, for a day."""
+        row = await self.table.get(keys.refused(repo_id, subject))
+        return _texts(row, "false_uploads", now)
+
+
+def _texts(row: Row | None, name: str, now: int) -> set[str]:
+    """A list of texts in a row that has not expired."""
+    if row is None or int(str(row["expires_at"])) <= now:
+        return set()
+    texts = row.get(name)
+    return set(texts) if isinstance(texts, list) else set()

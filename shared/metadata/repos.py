@@ -21,6 +21,8 @@ from shared.metadata.tokens import refuse_revoked
 from shared.model import Identity, Repo, Role, Visibility
 from shared.tasks import pair
 
+PRESIGN_NOTE_SECONDS = 3600
+"""`presigned_at` is written at most once in this time."""
 RENAMES = 4
 """How often a rename whose repository changes meanwhile begins anew before the caller is asked to."""
 
@@ -130,6 +132,19 @@ class Repos:
         except Lost:
             raise RepoNotFound() from None
         return _repo({**_row(repo), **changes})
+
+    async def note_presign(self, repo: Repo, now: int) -> None:
+        """Record that upload URLs are about to be given out, unless that was recorded within the last hour.
+
+        Raises RepoNotFound if the name is not the repository's any more.
+        """
+        if now - repo.presigned_at < PRESIGN_NOTE_SECONDS:
+            return
+        key = keys.repo(repo.owner, repo.slug)
+        try:
+            await self.table.update(key, {"presigned_at": now}, _LIVE, {"same": repo.repo_id, "never": 0})
+        except Lost:
+            raise RepoNotFound() from None
 
     async def rename(self, repo: Repo, slug: str, now: int) -> Repo | None:
         """The repository under another name of the same owner, with its members; None if the name is taken.
@@ -255,6 +270,7 @@ def _row(repo: Repo) -> Row:
         "created_at": repo.created_at,
         "deleted_at": 0,
         "roster": repo.roster,
+        "presigned_at": repo.presigned_at,
         **_revision(),
     }
 
@@ -271,4 +287,5 @@ def _repo(row: Row) -> Repo:
         deleted=bool(row["deleted_at"]),
         created_at=int(str(row["created_at"])),
         roster=str(row["roster"]),
+        presigned_at=int(str(row.get("presigned_at", 0))),
     )

@@ -7,7 +7,7 @@ repos/<repo_id>/bundles/<sha256 of the bundle>
 uploads/<repo_id>/<object_id>                quarantine: written by presigned URLs, believed by nobody
 """
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -41,12 +41,13 @@ class NoSuchKey(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """One version of an object: `modified` in epoch seconds, by S3's clock."""
+    """One version of an object: `modified` in epoch seconds, by S3's clock. `etag` is known from `page` only."""
 
     key: str
     version: str
     size: int
     modified: float
+    etag: str = ""
 
 
 class Changed(Exception):
@@ -59,7 +60,7 @@ class Stream:
 
     version: Version
     length: int
-    chunks: AsyncIterator[bytes]
+    chunks: AsyncGenerator[bytes, None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,7 @@ class Bucket:
         with translated():
             reply = await self.client.get_object(Bucket=self.name, Key=key)
 
-        async def chunks() -> AsyncIterator[bytes]:
+        async def chunks() -> AsyncGenerator[bytes, None]:
             with translated():
                 try:
                     while chunk := await reply["Body"].read(CHUNK):
@@ -120,6 +121,19 @@ class Bucket:
             if not reply.get("IsTruncated"):
                 return
             token = {"ContinuationToken": reply["NextContinuationToken"]}
+
+    async def page(self, prefix: str, after: str) -> tuple[Sequence[Stored], bool]:
+        """Up to 1,000 objects under a prefix, in the order of their keys, from behind the key `after`.
+
+        Also returns whether there are more. One call.
+        """
+        with translated():
+            reply = await self.client.list_objects_v2(Bucket=self.name, Prefix=prefix, StartAfter=after)
+        listed = [
+            Stored(found["Key"], "", found["Size"], found["LastModified"].timestamp(), found["ETag"])
+            for found in reply.get("Contents", [])
+        ]
+        return listed, bool(reply.get("IsTruncated"))
 
     async def versions(self, prefix: str) -> AsyncIterator[Stored]:
         """Every version under a prefix, marks of deletion included (of size 0), by key."""

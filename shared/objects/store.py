@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
@@ -21,8 +21,23 @@ LOOSE_BYTES = 1_000_000
 """Above this an object is stored under its own key: a pack that held it would be read for little else, and a
 reader cannot be sent to a pack (see `content.TEXT_REPLY_BYTES`)."""
 
+LISTED_PAGES = 4
+"""The most LIST calls that one look into the quarantine makes."""
 REMOVED = 1000
 """Versions removed in one call: the most that S3 takes."""
+
+
+class NotAdmitted(Exception):
+    """An upload that is there and was not read."""
+
+
+class FalseUpload(HashMismatch):
+    """An upload whose content has another digest than its id promises; `etag` is that of the content."""
+
+    def __init__(self, object_id: str, digest: str, etag: str) -> None:
+        self.object_id = object_id
+        self.etag = etag
+        super().__init__("uploaded object", object_id, digest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,20 +164,49 @@ class ObjectStore:
         """Where a client may put an object that it has yet to prove."""
         return await self.bucket.presigned_put(_upload_key(repo_id, object_id), ttl_seconds)
 
-    async def check_upload(self, repo_id: str, object_id: str) -> Upload | None:
-        """What lies in quarantine under this id, read and hashed; None if nothing was uploaded.
+    async def uploaded(self, repo_id: str, object_ids: Iterable[str]) -> tuple[dict[str, Stored], list[str]]:
+        """Which of these objects are in quarantine, and which ids were not looked for.
 
-        Raises HashMismatch for content that has another digest.
+        The quarantine is listed from one id to the next, in up to `LISTED_PAGES` calls of 1,000 keys. Nothing is read.
+        """
+        prefix = _upload_key(repo_id, "")
+        found: dict[str, Stored] = {}
+        waiting = deque(sorted(object_ids))
+        for _ in range(LISTED_PAGES):
+            if not waiting:
+                break
+            # The id without its last digit sorts before the id: S3 lists what comes behind `after`.
+            page, has_more = await self.bucket.page(prefix, prefix + waiting[0][:-1])
+            listed = {one.key.removeprefix(prefix): one for one in page}
+            last = max(listed, default="") if has_more else "~"
+            while waiting and waiting[0] <= last:
+                object_id = waiting.popleft()
+                if object_id in listed:
+                    found[object_id] = listed[object_id]
+        return found, list(waiting)
+
+    async def check_upload(
+        self, repo_id: str, object_id: str, admits: Callable[[int], bool] = lambda length: True
+    ) -> Upload | None:
+        """The upload under this id, read and hashed; None if there is none.
+
+        `admits` is given its length in bytes before it is read; on False, NotAdmitted is raised.
+
+        Raises FalseUpload for content that has another digest.
         """
         try:
             stream = await self.bucket.stream(_upload_key(repo_id, object_id))
         except NoSuchKey:
             return None
         digest = sha256()
-        async for chunk in stream.chunks:
-            digest.update(chunk)
+        async with aclosing(stream.chunks) as chunks:
+            if not admits(stream.length):
+                await anext(chunks, b"")  # a generator that has not started would not close its connection
+                raise NotAdmitted()
+            async for chunk in chunks:
+                digest.update(chunk)
         if digest.hexdigest() != object_id:
-            raise HashMismatch("uploaded object", object_id, digest.hexdigest())
+            raise FalseUpload(object_id, digest.hexdigest(), stream.version.etag)
         return Upload(object_id, stream.version, stream.length)
 
     async def accept_upload(self, repo_id: str, upload: Upload) -> Location:

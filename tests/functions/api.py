@@ -4,6 +4,7 @@ Not a test module: what the tests of its four functions share.
 """
 
 import asyncio
+import importlib
 import json
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -114,3 +115,14 @@ def cut_after(calls: int) -> Iterator[Cut]:
         yield cut
     finally:
         client._make_api_call = original
+
+
+def handler_reply(function: str, event: dict[str, Any]) -> bytes:
+    """What a function's handler returns, as the JSON that leaves Lambda."""
+    handler = importlib.import_module(f"functions.{function}").handler
+    return json.dumps(handler(event, None), ensure_ascii=False).encode()
+
+
+def answer_of(reply: bytes) -> Answer:
+    """What such a reply says."""
+    return builders.answer(json.loads(reply))

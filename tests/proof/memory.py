@@ -355,8 +355,8 @@ class Cloud:
         return {"CopyObjectResult": {"ETag": copied.etag}, "VersionId": copied.number}
 
     def _s3_ListObjectsV2(self, Bucket: str, Prefix: str = "", ContinuationToken: str = "", **options: Any) -> Any:
+        after = ContinuationToken or options.pop("StartAfter", "")
         _only(options, "ListObjectsV2", "MaxKeys", "Delimiter")
-        after = ContinuationToken
         keys = sorted(key for key, found in self.objects.items() if found and key.startswith(Prefix) and key > after)
         most = min(options.get("MaxKeys", 1000), self.page_keys)
         shown = [(key, self.objects[key][-1]) for key in keys[:most]]

@@ -130,6 +130,8 @@ class Recorder:
             case "GetObject":
                 version = "Version" if asked.get("VersionId") else ""
                 self.use(f"s3:GetObject{version}", asked["Key"])
+            case "ListObjectsV2":
+                self.use("s3:ListBucket", "bucket")
             case "PutObject":
                 self.use("s3:PutObject", asked["Key"])
             case "CopyObject":

@@ -125,6 +125,7 @@ def a_push_of_an_upload(owner: str, fresh: Fresh) -> None:
     ok(push(owner, "song", bundle), 422)
     [url] = answer.value["presigned"].values()
     assert httpx.put(url, content=content).status_code == 200
+    ok(call("filter_objects", owner, "song", {"object_ids": [ids.object_id(content)]}, by=owner))
     ok(push(owner, "song", bundle))
 
 

@@ -8,7 +8,7 @@ import asyncio
 import itertools
 import random
 import re
-from collections.abc import AsyncIterator, Collection, Coroutine, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Coroutine, Sequence
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, field, replace
 from hashlib import md5
@@ -276,7 +276,7 @@ class FakeBucket:
     async def stream(self, key: str) -> Stream:
         data = await self.get(key)
 
-        async def chunks() -> AsyncIterator[bytes]:
+        async def chunks() -> AsyncGenerator[bytes, None]:
             yield data
 
         return Stream(Version(md5(data).hexdigest(), ""), len(data), chunks())

@@ -23,7 +23,8 @@ from shared.model import Repo
 from tests.builders import History, Record, blob, commit, graph, snapshot
 from tests.shared.actions.cloud import Turns, stores_on
 
-REPO = Repo("ada", "song", repo_id="r1", default_branch="none")
+REPO = Repo("ada", "song", repo_id="r1", default_branch="none", presigned_at=2**40)
+"""Upload URLs are always given out: `presigned_at` is later than any time in these stories."""
 A_REQUEST = STALE_SECONDS - 10
 A_DAY = 24 * 3600
 LONG = 32 * A_DAY
@@ -207,9 +208,9 @@ async def test_an_object_that_is_condemned_is_asked_for_again(story: Story) -> N
     (object_id,) = drawn.objects
     await forgotten(story, drawn, [1])
     asked = wire.FilterObjects(object_ids=[object_id])
-    assert await story.do(uploads.missing(story.stores, REPO, asked)) == []
+    assert await story.do(uploads.missing(story.stores, REPO, asked, uploader="", now=story.turns.now)) == []
     await story.do(story.gc())
-    assert await story.do(uploads.missing(story.stores, REPO, asked)) == [object_id]
+    assert await story.do(uploads.missing(story.stores, REPO, asked, uploader="", now=story.turns.now)) == [object_id]
     sent = wire.PushObjects(objects=[wire.WireObject(object_id=object_id, content=drawn.objects[object_id])])
     assert (await story.do(uploads.accept(story.stores, REPO, sent, now=story.turns.now)))["stored"] == 1
     await story.step()
@@ -225,7 +226,7 @@ async def test_an_object_that_was_said_to_be_there_and_is_gone_is_never_taken_fo
     drawn = graph("1")
     await forgotten(story, drawn, [1])
     asked = wire.FilterObjects(object_ids=list(drawn.objects))
-    assert await story.do(uploads.missing(story.stores, REPO, asked)) == []
+    assert await story.do(uploads.missing(story.stores, REPO, asked, uploader="", now=story.turns.now)) == []
     await story.whole_gc()
     with pytest.raises(MissingReference):
         await story.do(story.push(drawn.bundle(objects=False), drawn[1]))

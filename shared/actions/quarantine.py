@@ -1,0 +1,131 @@
+"""Objects that were uploaded to presigned URLs and that no push has accepted yet.
+
+    presign          records on the repository's row that URLs were given out
+    filter-objects   counts an upload as present, without reading it
+    push             reads and hashes it, copies it to its place, and then a row points to it
+
+A repository that gave out no URL for `QUARANTINE_SECONDS` has nothing in quarantine, and S3 is not asked. Otherwise
+the ids are compared with a list of the quarantine, so that an id that was never uploaded costs no call of its own.
+"""
+
+from collections.abc import Collection, Sequence
+from contextlib import suppress
+
+from shared import names
+from shared.errors import MissingReference, TooLarge, Unavailable, UploadsPending
+from shared.metadata.table import split
+from shared.model import Kind, Location, Repo, Upload
+from shared.objects.store import FalseUpload, NotAdmitted
+from shared.stores import Stores
+from shared.tasks import all_of, pair
+
+QUARANTINE_SECONDS = 3 * 24 * 3600
+"""Longer than an upload is kept. S3 expires it one day after it was made, at the next midnight (UTC)."""
+FEW = 16
+"""Up to this many objects are read at once without a list: to read them takes one call each anyway."""
+VERIFIED_AT_ONCE = 32
+VERIFIED_OBJECTS = 1_000
+VERIFIED_BYTES = 1024**3
+"""The most that one push verifies. Lambda reads some 75 MB a second from S3, and a push has 29 seconds."""
+
+
+def may_hold_uploads(repo: Repo, now: float) -> bool:
+    """Whether the quarantine of a repository may hold anything."""
+    return now - repo.presigned_at < QUARANTINE_SECONDS
+
+
+async def uploaded(stores: Stores, repo: Repo, object_ids: Collection[str], *, by: str, now: float) -> set[str]:
+    """Those of these objects that are in quarantine, except for uploads that a push of this user found to be false.
+
+    They are not verified: the push does that.
+    """
+    provable = [object_id for object_id in object_ids if names.is_digest(object_id)]
+    if not provable or not may_hold_uploads(repo, now):
+        return set()
+    (found, _), false = await pair(
+        stores.objects.uploaded(repo.repo_id, provable),
+        stores.counters.false_uploads(repo.repo_id, by, int(now)),
+    )
+    return {object_id for object_id, one in found.items() if f"{object_id} {one.etag}" not in false}
+
+
+class _Budget:
+    """The bytes that one push may still verify. The first object is always admitted."""
+
+    def __init__(self) -> None:
+        self._used = 0
+
+    def admits(self, length: int) -> bool:
+        """Whether an object of this many bytes is verified in this push. Raises TooLarge for one that never is."""
+        if length > VERIFIED_BYTES:
+            raise TooLarge(f"an uploaded object may have {VERIFIED_BYTES} bytes, and one has {length}; split the file")
+        if self._used and self._used + length > VERIFIED_BYTES:
+            return False
+        self._used += length
+        return True
+
+
+async def verified(stores: Stores, repo: Repo, object_ids: Collection[str], *, by: str, now: float) -> list[Upload]:
+    """These objects, all of which have to be in quarantine, read and hashed.
+
+    Raises MissingReference for those that are not there, FalseUpload for content that has another digest, TooLarge,
+    and UploadsPending for more than one push verifies: then the verified ones are stored.
+    """
+    if not object_ids:
+        return []
+    if not may_hold_uploads(repo, now):
+        raise MissingReference("object", object_ids)
+    waiting = sorted(object_ids)
+    if len(waiting) > FEW:
+        waiting = await _listed(stores, repo, waiting)
+    found: list[Upload] = []
+    budget = _Budget()
+    for group in split(waiting[:VERIFIED_OBJECTS], VERIFIED_AT_ONCE):
+        verified_now = await _verify(stores, repo, group, budget, by, int(now))
+        found += verified_now
+        if len(verified_now) < len(group):
+            break
+    if left := len(object_ids) - len(found):
+        await accept(stores, repo, found)
+        raise UploadsPending(len(found), left)
+    return found
+
+
+async def accept(stores: Stores, repo: Repo, uploads: Sequence[Upload]) -> None:
+    """Copy verified uploads to their place, and then write the rows that point to them."""
+    await all_of(stores.objects.accept_upload(repo.repo_id, upload) for upload in uploads)
+    rows = {(Kind.OBJECT, upload.object_id): Location("", 0, upload.length) for upload in uploads}
+    await stores.index.put_locations(repo.repo_id, rows)
+
+
+async def _listed(stores: Stores, repo: Repo, object_ids: Sequence[str]) -> list[str]:
+    """Those of these objects that the list shows. Raises MissingReference for those that it does not show."""
+    found, unknown = await stores.objects.uploaded(repo.repo_id, object_ids)
+    if absent := set(object_ids) - found.keys() - set(unknown):
+        raise MissingReference("object", absent)
+    return list(found)
+
+
+async def _verify(
+    stores: Stores, repo: Repo, object_ids: Sequence[str], budget: _Budget, by: str, now: int
+) -> list[Upload]:
+    """Read and hash these uploads at once, as far as the budget admits. Raises MissingReference or FalseUpload."""
+    checked = await all_of(_check(stores, repo, object_id, budget) for object_id in object_ids)
+    if false := [one for one in checked if isinstance(one, FalseUpload)]:
+        # The refusal is what matters: the note only spares the client a push that cannot succeed.
+        with suppress(Unavailable):
+            uploads = [f"{one.object_id} {one.etag}" for one in false]
+            await stores.counters.remember_false_uploads(repo.repo_id, by, uploads, now)
+        raise false[0]
+    if absent := {object_id for object_id, one in zip(object_ids, checked, strict=True) if one is None}:
+        raise MissingReference("object", absent)
+    return [one for one in checked if isinstance(one, Upload)]
+
+
+async def _check(
+    stores: Stores, repo: Repo, object_id: str, budget: _Budget
+) -> Upload | FalseUpload | NotAdmitted | None:
+    try:
+        return await stores.objects.check_upload(repo.repo_id, object_id, budget.admits)
+    except (FalseUpload, NotAdmitted) as reason:
+        return reason
