@@ -1,19 +1,25 @@
 """Token → identity. Tokens are JWTs, HS256 and nothing else, with a key id so that keys can be rotated.
 
-claim  must be
-type   "access"
-sub    the owner's handle
-aud    "pieria"
-scope  "read", "write" or "admin"
-iat    not in the future
-exp    in the future
-jti    present: what a revocation will name
+claim   must be
+type    "access"
+sub     the owner's handle
+aud     "pieria"
+scope   "read", "write" or "admin"
+bearer  "human" (also if absent) or "agent"
+repo    absent, or the `owner/slug` of the one repository that the token is good for
+iat     whole epoch seconds, not in the future
+exp     whole epoch seconds, in the future, at most `LIFETIME_SECONDS` after `iat`
+jti     the token's id, which a revocation names: 1 to 64 of A-Z a-z 0-9 . _ -
+
+A token with any other claim is refused: a claim that this version does not know may be a restriction.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from datetime import UTC, datetime
+from typing import Annotated, Final, Literal
 
 import jwt
+from pydantic import BaseModel, ConfigDict, Field
 
 from shared.errors import Unauthorized
 from shared.model import Bearer, Identity, Repo, Role, Visibility
@@ -23,13 +29,30 @@ LIFETIME_SECONDS = 365 * 24 * 3600
 """The longest that a token may be good for."""
 
 ALGORITHM = "HS256"
-AUDIENCE = "pieria"
-TYPE = "access"
+AUDIENCE: Final = "pieria"
+TYPE: Final = "access"
 CLOCK_SECONDS = 5
 """How far the clocks of two machines may be apart."""
 TOKEN_CHARACTERS = 4096
+LAST_SECOND = 253_402_300_799
+"""The last second of the year 9999: the last that a calendar can show."""
 
-_REQUIRED = ["sub", "aud", "iat", "exp", "jti"]
+
+class _Claims(BaseModel):
+    """The claims of a token, each of the exact type that `issue` writes."""
+
+    model_config = ConfigDict(defer_build=True, strict=True, extra="forbid", frozen=True)
+
+    type: Literal["access"]
+    sub: str
+    aud: Literal["pieria"]
+    # Not strict: the words of an enumeration come as text.
+    scope: Annotated[Role, Field(strict=False)]
+    bearer: Annotated[Bearer, Field(strict=False)] = Bearer.HUMAN
+    repo: str = ""
+    iat: Annotated[int, Field(ge=0, le=LAST_SECOND)]
+    exp: Annotated[int, Field(ge=0, le=LAST_SECOND)]
+    jti: str
 
 
 def issue(keys: Mapping[str, str], identity: Identity, *, lifetime_seconds: int, now: int) -> str:
@@ -74,20 +97,21 @@ def identify(keys: Mapping[str, str], authorization: str | None) -> Identity | N
         raise Unauthorized("the Authorization header holds no token; log in again with a fresh one")
     try:
         claims = _claims(keys, token)
-        if claims.get("type") != TYPE or not is_repo_name(claims["sub"]):
-            raise jwt.InvalidTokenError
-        return Identity(
-            subject=claims["sub"],
-            scope=Role(str(claims.get("scope"))),
-            token_id=str(claims["jti"]),
-            repo=str(claims.get("repo", "")),
-            bearer=Bearer(str(claims.get("bearer", Bearer.HUMAN.value))),
-        )
     except jwt.ExpiredSignatureError:
         raise Unauthorized("the token has expired; log in again with a fresh one") from None
     except (jwt.InvalidTokenError, ValueError, TypeError):
         # Not chained: a decoder's message may quote the token.
-        raise Unauthorized("the token is not valid here; log in again with one that this hub issued") from None
+        raise _invalid() from None
+    if not _is_sound(claims):
+        raise _invalid()
+    ahead_seconds = claims.iat - int(datetime.now(UTC).timestamp())
+    if ahead_seconds > CLOCK_SECONDS:
+        raise Unauthorized(
+            f"the token was issued {ahead_seconds} seconds in the future: the clock of the machine that issued it and"
+            " the clock of this hub differ; set the wrong one and log in with a new token, or retry in"
+            f" {ahead_seconds} seconds"
+        )
+    return Identity(claims.sub, claims.scope, token_id=claims.jti, repo=claims.repo, bearer=claims.bearer)
 
 
 def role(repo: Repo, identity: Identity | None, member: Role | None) -> Role | None:
@@ -110,16 +134,36 @@ def _bearer(authorization: str | None) -> str | None:
     return token.strip() if scheme.lower() == "bearer" else None
 
 
-def _claims(keys: Mapping[str, str], token: str) -> Mapping[str, Any]:
+def _claims(keys: Mapping[str, str], token: str) -> _Claims:
+    """The claims of a token whose signature, audience and end are good. `iat` is for the caller to compare.
+
+    Raises InvalidTokenError, ValueError or TypeError.
+    """
     key_id = jwt.get_unverified_header(token).get("kid")
     secret = keys.get(key_id) if isinstance(key_id, str) else None
     if secret is None:
         raise jwt.InvalidTokenError
-    return jwt.decode(
+    claims = jwt.decode(
         token,
         secret,
         algorithms=[ALGORITHM],
         audience=AUDIENCE,
         leeway=CLOCK_SECONDS,
-        options={"require": _REQUIRED},
+        options={"verify_iat": False, "verify_nbf": False},
     )
+    return _Claims.model_validate(claims)
+
+
+def _is_sound(claims: _Claims) -> bool:
+    """Whether the claims are in the ranges in which `issue` writes them. Each text becomes a part of a key."""
+    owner, _, slug = claims.repo.partition("/")
+    return (
+        is_repo_name(claims.sub)
+        and is_repo_name(claims.jti)
+        and (not claims.repo or (is_repo_name(owner) and is_repo_name(slug)))
+        and 0 < claims.exp - claims.iat <= LIFETIME_SECONDS
+    )
+
+
+def _invalid() -> Unauthorized:
+    return Unauthorized("the token is not valid here; log in again with one that this hub issued")

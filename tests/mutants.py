@@ -225,7 +225,9 @@ BUGS = [
 
     # ── Who may what ──
     bug("another algorithm than ours", "auth", ("algorithms=[ALGORITHM]", 'algorithms=["HS256", "HS384", "HS512"]'), by=("tests/shared/test_auth.py",)),
-    bug("a token for another audience", "auth", ('options={"require": _REQUIRED}', 'options={"require": _REQUIRED, "verify_aud": False}'), by=("tests/shared/test_auth.py",)),
+    bug("a token for another audience", "auth", ('aud: Literal["pieria"]', "aud: str"), ('"verify_iat": False,', '"verify_iat": False, "verify_aud": False,'), by=("tests/shared/test_auth.py",)),
+    bug("a token that is good for as long as it claims", "auth", ("0 < claims.exp - claims.iat <= LIFETIME_SECONDS", "True"), by=("tests/shared/test_auth.py",)),
+    bug("a token's id is any text", "auth", ("        and is_repo_name(claims.jti)\n", ""), by=("tests/shared/test_auth.py", f"{CASES}/test_auth.py")),
     Bug("a key signs before everybody knows it", "infra/cli/key.py",
         (("dict([*others, (key_id, secret), signing])", "dict([*others, signing, (key_id, secret)])"),), ("tests/infra/test_cli_keys.py",)),
     bug("a revoked token", "metadata/tokens", ('    if "revoked_at" in row:', "    if False:"), by=("tests/functions/test_tokens.py",)),
