@@ -29,7 +29,7 @@ async def get_object(
 
 async def _send(request: Request, object_id: str, access: Access) -> Response:
     found = await downloads.find(access.stores, access.repo, object_id)
-    return await content.send(request, found, content.caching(access.repo, is_fixed=True))
+    return await content.send(request, found, content.caching(access.repo, is_fixed=found.is_fixed))
 
 
 app = http.create_app(router)

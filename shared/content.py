@@ -1,7 +1,8 @@
 """One object as an HTTP reply: its entity tag, one range of it, how long it may be kept, and by whom.
 
-The bytes under an id never change, so the id is a strong entity tag (RFC 9110, 8.8.3). What strangers have
-pushed is served so that no browser runs it in the hub's name.
+Entity tags are strong (RFC 9110, 8.8.3): a digest is one, as it names the bytes. An opaque id is not: a repository that
+is deleted and created again may hold other bytes under it. A reply is sent so that no browser runs pushed content as
+a part of the hub.
 """
 
 import mimetypes
@@ -39,8 +40,8 @@ class Content(Protocol):
     """What can be sent: an object that was found."""
 
     @property
-    def object_id(self) -> str:
-        """Its id."""
+    def tag(self) -> str:
+        """Its entity tag without the quotes: never the same for other bytes."""
 
     @property
     def length(self) -> int:
@@ -83,7 +84,7 @@ async def send(
 
     What is too large for a reply of ours is a redirect to S3, where it can be read. Raises RangeNotSatisfiable.
     """
-    tag = f'"{content.object_id}"'
+    tag = f'"{content.tag}"'
     headers = {
         "ETag": tag,
         "Accept-Ranges": "bytes",

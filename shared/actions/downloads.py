@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 
 from shared import names
 from shared.actions import resolve
 from shared.actions.records import manifest
 from shared.errors import Damaged, ObjectNotFound, PathNotFound
-from shared.model import Location, Place, Repo
+from shared.model import Location, Node, Repo
 from shared.stores import Stores
 
 URL_SECONDS = 300
@@ -28,6 +29,21 @@ class Found:
         """Its size in bytes."""
         return self.at.length
 
+    @property
+    def is_fixed(self) -> bool:
+        """Whether its id can never name other bytes: whether it is a digest."""
+        return names.is_digest(self.object_id)
+
+    @property
+    def tag(self) -> str:
+        """Its entity tag: the digest, or a hash of the repository, the opaque id and the place of the bytes.
+
+        The place is included because gc may remove an object, and a later push may store other bytes under its id.
+        """
+        if self.is_fixed:
+            return self.object_id
+        return sha256(f"{self.repo.repo_id}#{self.object_id}#{self.at}".encode()).hexdigest()
+
     async def read(self, start: int, stop: int) -> bytes:
         """The bytes from `start` up to but not including `stop`."""
         return await self.stores.objects.read_part(self.repo.repo_id, self.object_id, self.at, start, stop)
@@ -41,7 +57,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A file of a snapshot. `is_fixed`: a commit was named, so that it can never be another."""
+    """A file of a snapshot. `is_fixed`: a digest leads to it by way of digests, so it can never be another file."""
 
     path: str
     is_fixed: bool
@@ -64,14 +80,16 @@ async def file(stores: Stores, repo: Repo, ref_and_path: str) -> File:
     """
     name, target = await resolve.longest_prefix(stores, repo, ref_and_path)
     snapshot_at = target.branch.snapshot_at if target.branch else None
+    is_fixed = False
     if snapshot_at is None:
-        snapshot_at = await _snapshot_at(stores, repo, target.commit)
+        node = (await stores.commits.get(repo.repo_id, [target.commit]))[target.commit.commit_id]
+        snapshot_at, is_fixed = node.snapshot_at, target.branch is None and _is_fixed(node)
     path = ref_and_path[len(name) + 1 :]
     object_id = (await _manifest(stores, repo, snapshot_at)).get(path)
     if object_id is None:
         raise PathNotFound()
     try:
-        return File(path, target.branch is None, await find(stores, repo, object_id))
+        return File(path, is_fixed, await find(stores, repo, object_id))
     except ObjectNotFound:
         # An opaque id may name what was never sent; a digest was proven when its snapshot was accepted.
         if names.is_digest(object_id):
@@ -79,8 +97,9 @@ async def file(stores: Stores, repo: Repo, ref_and_path: str) -> File:
         raise PathNotFound() from None
 
 
-async def _snapshot_at(stores: Stores, repo: Repo, place: Place) -> Location | None:
-    return (await stores.commits.get(repo.repo_id, [place]))[place.commit_id].snapshot_at
+def _is_fixed(node: Node) -> bool:
+    """Whether both ids are digests. A snapshot that a digest names lists only objects that digests name."""
+    return names.is_digest(node.commit_id) and names.is_digest(node.snapshot_id or "")
 
 
 async def _manifest(stores: Stores, repo: Repo, snapshot_at: Location | None) -> Mapping[str, str]:

@@ -4,16 +4,20 @@ import asyncio
 import importlib
 import json
 import urllib.request
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 import pytest
 
 from bench.meter import Meter
 from shared import ids, stores
+from shared.actions import downloads
 from shared.content import REPLY_BYTES, TEXT_REPLY_BYTES
+from shared.model import Location, Repo
 from shared.objects.bucket import Bucket
 from tests import builders
-from tests.builders import Answer, call, push
+from tests.builders import Answer, Record, call, push
+from tests.functions import api
 from tests.test_cases.asking import ask, assert_costs
 from tests.test_cases.fixtures import (
     C1,
@@ -38,6 +42,7 @@ from tests.test_cases.fixtures import (
 )
 
 FOREVER = "max-age=31536000, immutable"
+MINUTE = "max-age=60"
 
 
 def repo_id(owner: str, slug: str = "song") -> str:
@@ -115,6 +120,53 @@ def test_an_object_of_an_opaque_id_comes_as_it_was_sent(owner, get):
         call("push_objects", owner, "song", {"objects": [{"object_id": "obj-1", "content": b"x"}]}, by=owner)
     )
     assert_sent(get(owner, "obj-1"), b"x")
+
+
+def opaque(content: bytes, snapshot_id: str = "s-1", commit_id: str = "c-1") -> Record:
+    """A commit, a snapshot and an object under ids that are no digests."""
+    return {
+        "commits": [{"commit_id": commit_id, "snapshot_id": snapshot_id, "branch": "main"}],
+        "snapshots": [{"snapshot_id": snapshot_id, "manifest": {"a.txt": "o-1"}}],
+        "objects": [{"object_id": "o-1", "content": content}],
+    }
+
+
+def test_D07_an_opaque_id_in_a_second_repository_of_the_name_is_another_object(owner: str) -> None:
+    commit = builders.commit("first", (), "s-1")
+    gets = [
+        partial(by_name, owner, "o-1"),
+        partial(by_id, owner, "o-1"),
+        partial(raw, owner, "c-1/a.txt"),
+        partial(raw, owner, "main/a.txt"),
+        partial(raw, owner, f"{commit['commit_id']}/a.txt"),
+    ]
+    tags: list[set[str]] = []
+    for content in (b"one", b"two"):
+        api.create(owner, "song")
+        assert_accepted(push(owner, "song", opaque(content)))
+        assert_accepted(push(owner, "song", {"commits": [commit]}, branch="side"))
+        answers = [assert_sent(get(), content) for get in gets]
+        assert {answer.headers["cache-control"] for answer in answers} == {f"public, {MINUTE}"}
+        tags.append({answer.headers["etag"] for answer in answers})
+        for get in gets:
+            for tag in tags[0]:
+                status = get(headers={"if-none-match": tag}).status
+                assert status == (304 if tags[0] == tags[-1] else 200)
+        assert api.call("repos", "DELETE", f"/repos/{owner}/song", by=owner).status == 204
+    assert all(len(found) == 1 for found in tags) and tags[0] != tags[1]
+
+
+def test_D07_an_opaque_id_whose_bytes_were_stored_again_has_another_tag() -> None:
+    first, second = (
+        downloads.Found(cast(Any, None), Repo("me", "song", "r1"), "o-1", Location(pack, 8, 3)) for pack in ("a", "b")
+    )
+    assert first.tag != second.tag
+
+
+def test_D07_a_file_is_immutable_only_where_digests_lead_to_it(song: str) -> None:
+    for commit_id in (C2, M):
+        assert raw(song, f"{commit_id}/a.txt").headers["cache-control"] == f"public, {FOREVER}"
+    assert raw(song, "main/a.txt").headers["cache-control"] == f"public, {MINUTE}"
 
 
 @pytest.mark.parametrize("who", [case("D02", "nobody", {}), case("D02", "another user", {"by": "stranger-of-d02"})])
