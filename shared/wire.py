@@ -1,8 +1,9 @@
 """The shape of every request: the protocol on one page. Replies are plain maps, built where they are known.
 
 A shape is built when it is first used: a function starts sooner, and needs but one or two of them.
-Shapes are strict: a text is a text, a flag is `true` or `false`. Keys that are not named here are ignored
-at the top and in a bundle, and kept as they are inside a record. Counts above the limits are refused whole.
+Shapes are strict: a text is a text, a flag is `true` or `false`, and every number has a range. Keys that are not named
+here are ignored at the top and in a bundle, and kept as they are inside a record. Counts above the limits are refused
+whole.
 """
 
 from collections.abc import Mapping
@@ -25,8 +26,12 @@ CHANGELOG_ENTRIES = 500
 TAGS = 1_000
 PAGE = 1_000
 
+LARGEST_COUNT = 2**32 - 1
+"""The largest count in a record: 32 bits, far above any that a client has counted."""
+
 Ids = list[str]
 Record = dict[str, Any]
+Count = Annotated[int, Field(ge=0, le=LARGEST_COUNT)]
 
 
 class Message(BaseModel):
@@ -117,9 +122,9 @@ class CommitRecord(BaseModel):
     prompt_hash: str = ""
     signature: str = ""
     signer_key_id: str = ""
-    format_version: int = 1
+    format_version: Count = 1
     reviewed_by: list[str] = []
-    test_runs: int = 0
+    test_runs: Count = 0
 
 
 COMMIT_DEFAULTS: Mapping[str, Any] = {
@@ -145,9 +150,9 @@ class SemVer(BaseModel):
 
     model_config = ConfigDict(defer_build=True, strict=True, extra="ignore", frozen=True)
 
-    major: Annotated[int, Field(ge=0)] = 0
-    minor: Annotated[int, Field(ge=0)] = 0
-    patch: Annotated[int, Field(ge=0)] = 0
+    major: Count = 0
+    minor: Count = 0
+    patch: Count = 0
     pre: str = ""
     build: str = ""
 

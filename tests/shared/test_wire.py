@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from shared import wire
+from shared import api, auth, views, wire
 from shared.errors import TooLarge, Unprocessable
 
 A = "a" * 64
@@ -105,6 +105,47 @@ def test_lists_have_limits(shape, key, limit, item):
     with pytest.raises(TooLarge, match=f"at {key}: .*at most {limit} items") as refused:
         wire.parse(shape, {key: [item] * (limit + 1)})
     assert refused.value.status == 413
+
+
+SENT = [
+    shape
+    for module in (wire, api, views, auth)
+    for shape in vars(module).values()
+    if isinstance(shape, type)
+    and issubclass(shape, BaseModel)
+    and shape is not BaseModel
+    and not issubclass(shape, api.Told)
+]
+
+
+def test_every_number_that_a_caller_sends_has_a_range() -> None:
+    numbers = []
+    for shape in SENT:
+        schema = shape.model_json_schema()
+        for name, field in schema.get("properties", {}).items():
+            for kind in (field, *field.get("anyOf", ())):
+                if kind.get("type") in ("integer", "number"):
+                    numbers.append(name)
+                    assert {"minimum", "maximum"} <= kind.keys(), f"{shape.__name__}.{name} has no range"
+    assert {"test_runs", "format_version", "major", "ttl_seconds", "limit", "lifetime_seconds", "exp"} <= {*numbers}
+
+
+@pytest.mark.parametrize("count", [-1, wire.LARGEST_COUNT + 1, 2**63, 2**64 - 1, 1.0, True, "1", None])
+@pytest.mark.parametrize(
+    ("shape", "name"),
+    [
+        (wire.CommitRecord, "test_runs"),
+        (wire.CommitRecord, "format_version"),
+        (wire.SemVer, "major"),
+        (wire.SemVer, "minor"),
+        (wire.SemVer, "patch"),
+    ],
+)
+def test_a_count_of_a_record_that_is_out_of_range_is_refused(shape: type[BaseModel], name: str, count: Any) -> None:
+    for good in (0, 1, wire.LARGEST_COUNT):
+        wire.parse(shape, {"commit_id": "c", name: good})
+    with pytest.raises(Unprocessable, match=f"at {name}"):
+        wire.parse(shape, {"commit_id": "c", name: count})
 
 
 def test_a_manifest_has_a_limit():

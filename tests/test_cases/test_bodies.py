@@ -9,7 +9,7 @@ from typing import Any
 import msgpack
 import pytest
 
-from tests.builders import MSGPACK, Record, blob, call, fetch, fetched_ids, heads, push
+from tests.builders import MSGPACK, Record, blob, call, event, fetch, fetched_ids, heads, invoke, push, token
 from tests.test_cases.fixtures import (
     C1,
     C2,
@@ -229,6 +229,9 @@ def test_force_is_true_or_false_and_nothing_that_resembles_it(owner, force):
             ("reviewed_by", "Ada"),
             ("reviewed_by", [None]),
             ("test_runs", 1.5),
+            ("test_runs", -1),
+            ("test_runs", 2**63),
+            ("format_version", 2**64 - 1),
         ]
     ],
 )
@@ -351,3 +354,10 @@ def test_a_compressed_body_is_not_read(owner, encoding, body):
 
 def test_I38_a_body_may_be_called_uncompressed(owner):
     assert_accepted(call("push", owner, "song", by=owner, raw=PACKED, headers={"content-encoding": "identity"}))
+
+
+def test_a_body_of_a_declared_length_of_thousands_of_digits_is_too_large(owner: str) -> None:
+    sent = {"content-type": MSGPACK, "authorization": f"Bearer {token(owner)}"}
+    asked = event("POST", f"/{owner}/song/push", PACKED, sent)
+    asked["headers"]["content-length"] = "9" * 5_000
+    assert_refused(invoke("push", asked), 413, "too_large")
