@@ -38,7 +38,7 @@ LAWS = {
     "shared.stores":    ("errors keyring log metadata model objects settings",
                          "aioboto3 aiobotocore botocore types_aiobotocore_dynamodb types_aiobotocore_s3"),
     "shared.keyring":   ("errors", ""),
-    "shared.auth":      ("errors metadata model names settings", "jwt"),
+    "shared.auth":      ("errors metadata model names settings", "jwt pydantic"),
     "shared.ratelimit": ("errors metadata.counters model names settings", ""),
     "shared.metadata":  ("metadata codec errors ids model names packs tasks",
                          "boto3 botocore types_aiobotocore_dynamodb"),
