@@ -3,6 +3,7 @@
     errors                                    every failure, drawn as a tree
     ids names model wire codec                what things are called and how they are shaped     (pure)
     bundle dag packs                          what is checked, walked and packed                 (pure)
+    progress                                  how a long job reports how far it is                 (pure)
     settings keyring auth ratelimit tasks     who asks, how often, with what configuration
     metadata/                                 DynamoDB: the only folder that knows keys and conditions
     objects/                                  S3: the only folder that knows buckets

@@ -18,7 +18,7 @@ MAX_LINES = 400
 
 # ── Arrows ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-PURE = "bundle codec dag ids model names packs tasks wire"
+PURE = "bundle codec dag ids model names packs progress tasks wire"
 
 LAWS = {
     # who, and all beneath it: what it may import of shared/, what of other people's packages

@@ -4,7 +4,7 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeVar
@@ -12,27 +12,36 @@ from typing import Annotated, Any, NoReturn, TypeVar
 import pydantic
 import typer
 from botocore.exceptions import BotoCoreError
+from pydantic import BaseModel
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 from rich.text import Text
-from typer.core import TyperGroup
 
-from infra import serve as server
 from infra.cli import aws, hub
+from infra.cli.commands import plain
 from infra.cli.problem import Problem
 from shared import names, settings
 from shared import stores as stores_module
 from shared.errors import ApiError, Damaged, Unavailable
 from shared.model import Repo
+from shared.progress import Tell
 from shared.stores import Stores
+
+DOMAIN_RULE = "a lower-case word of up to 32 letters, digits, _ and -, such as code or midi"
 
 WIDTH = 200
 """Columns where nobody sees them: a pipe's reader must get whole ids."""
 
 T = TypeVar("T")
-Tell = Callable[[str, int], None]
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, nothing else.")]
 Data = Annotated[
@@ -47,52 +56,9 @@ Data = Annotated[
 Name = Annotated[str, typer.Argument(metavar="OWNER/SLUG", help="The repository.")]
 
 
-class Commands(TyperGroup):
-    """All the commands: one that is mistyped fails in one line, as any other does."""
-
-    def main(self, *args: Any, **options: Any) -> NoReturn:
-        """Run a command, and end the process with its exit status."""
-        try:
-            status = super().main(*args, **options | {"standalone_mode": False})
-        except typer.TyperException as mistake:
-            if text := mistake.format_message().replace("Value error, ", "").rstrip("."):
-                context = getattr(mistake, "ctx", None)
-                command = context.command_path if context else "pieria"
-                typer.echo(f"pieria: {plain(text)}; see `{command} --help`", err=True)
-            # Otherwise no command was named, and the help has been shown.
-            status = 2
-        except typer.Abort:
-            typer.echo("pieria: stopped before it was done: say it again to go on", err=True)
-            status = 2
-        sys.exit(status or 0)
-
-
-# No locals in a traceback: they hold tokens and keys.
-app = typer.Typer(
-    cls=Commands,
-    name="pieria",
-    help="Run a hub: on this machine, or the one in an AWS account.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
-
-
 def noun(help: str) -> typer.Typer:
     """The commands of one noun."""
-    return typer.Typer(help=help, no_args_is_help=True, pretty_exceptions_enable=False)
-
-
-@app.command()
-def serve(
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port, 0 for any free one.")] = 8000,
-    data: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder to keep all in.")] = hub.FOLDER,
-    json: Annotated[bool, typer.Option("--json", help="Say where it runs as one JSON document.")] = False,
-) -> None:
-    """Run the whole hub on this machine, until Ctrl-C."""
-    options = ["--host", host, "--port", str(port), "--data", str(data), *(["--json"] if json else [])]
-    raise typer.Exit(server.main(options))
+    return typer.Typer(help=help, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
 def run(data: Path | None, work: Callable[[Stores], Awaitable[T]]) -> T:
@@ -101,10 +67,16 @@ def run(data: Path | None, work: Callable[[Stores], Awaitable[T]]) -> T:
         return on_stores(work)
 
 
-def run_long(data: Path | None, title: str, work: Callable[[Stores, Tell], Awaitable[T]]) -> T:
-    """The same for work that tells how far it is: with a progress bar, which ends before a failure is told."""
-    with failing(), _bar(title) as tell, hub.opened(data):
-        return on_stores(lambda stores: work(stores, tell))
+def run_long(data: Path | None, title: str, work: Callable[[Stores, Tell], Awaitable[T]], left: str) -> T:
+    """The same for work that reports its progress: with a progress bar, which ends before a failure is shown.
+
+    `left`: the state that an interrupted run leaves behind, for the message after Ctrl-C.
+    """
+    try:
+        with failing(), _bar(title) as tell, hub.opened(data):
+            return on_stores(lambda stores: work(stores, tell))
+    except KeyboardInterrupt:
+        fail(f"{title} was interrupted: {left}")
 
 
 @contextmanager
@@ -161,12 +133,33 @@ def now() -> float:
 
 
 async def require(stores: Stores, name: str) -> Repo:
-    """The repository of this name. Raises Problem if there is none."""
-    owner, slug = full_name(name)
+    """The repository of this name, its owner in any letter case. Raises Problem if there is none."""
+    given, slug = full_name(name)
+    owner = await stores.handles.spelling(given)
     repo = await stores.repos.get(owner, slug)
     if repo is None or repo.deleted:
         raise Problem(f"there is no repository {owner}/{slug}: `pieria repo list {owner}` shows those of {owner}")
     return repo
+
+
+async def require_user(stores: Stores, handle: str) -> str:
+    """The handle in the spelling in which it is claimed. Raises Problem if it is not claimed."""
+    spelled = await stores.handles.claimed(names.check_handle(handle))
+    if spelled is None:
+        raise Problem(f"there is no user {handle}: `pieria user list` shows all users")
+    return spelled
+
+
+def check_options(shape: type[BaseModel], options: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The options of a command, if they have the shape of an API request. Raises Problem."""
+    try:
+        shape.model_validate(options)
+    except pydantic.ValidationError as error:
+        wrong = error.errors()[0]
+        option = str(wrong["loc"][0])
+        rules = {"domain": DOMAIN_RULE}
+        raise Problem(f"--{option.replace('_', '-')}: {rules.get(option, wrong['msg'])}") from None
+    return options
 
 
 def full_name(name: str) -> tuple[str, str]:
@@ -199,31 +192,51 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     console.print(shown)
 
 
-def plain(text: str) -> str:
-    """Text that others wrote, without what a terminal would act on."""
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
-
-
 def when(epoch_seconds: float) -> str:
-    """A time for people, here."""
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(epoch_seconds)) if epoch_seconds else "–"
+    """A local time with its zone, for people; a dash for none."""
+    if not epoch_seconds:
+        return "–"
+    return time.strftime("%Y-%m-%d %H:%M:%S %z", time.localtime(epoch_seconds))
+
+
+def size(count: float) -> str:
+    """A number of bytes, for people: `12.3 MiB`."""
+    for unit in ("bytes", "KiB", "MiB"):
+        if count < 1024:
+            return f"{count:.0f} bytes" if unit == "bytes" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} GiB"
 
 
 @contextmanager
 def _bar(title: str) -> Iterator[Tell]:
-    """A progress bar on stderr, if that is a terminal. Nobody knows the ends, so the bars pulse beside counts."""
-    title = plain(title)
-    what, count = TextColumn("{task.description}", markup=False), TextColumn("{task.completed}")
-    columns = (SpinnerColumn(), what, BarColumn(), count, TimeElapsedColumn())
+    """Progress bars on stderr, if that is a terminal: one for each kind of thing, with total and remaining time."""
+    shown_title = plain(title)
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TextColumn("{task.fields[count]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        tasks = {"": bar.add_task(title, total=None)}
+        tasks = {"": bar.add_task(shown_title, total=None, count="")}
 
-        def tell(kind: str, number: int) -> None:
-            if kind not in tasks:
-                tasks[kind] = bar.add_task(f"{title}: {kind}", total=None)
+        def tell(what: str, done: int, total: int | None = None, size_bytes: int | None = None) -> None:
+            if what not in tasks:
+                tasks[what] = bar.add_task(f"{shown_title}: {what}", total=total, count="")
                 if "" in tasks:
                     bar.remove_task(tasks.pop(""))
-            bar.update(tasks[kind], completed=number)
+            count = progress_text(done, total, size_bytes)
+            bar.update(tasks[what], completed=done, total=total, count=count)
 
         yield tell
+
+
+def progress_text(done: int, total: int | None, size_bytes: int | None) -> str:
+    """How far a job is: `3 of 10, 1.5 MiB`."""
+    of_total = "" if total is None else f" of {total}"
+    of_size = "" if size_bytes is None else f", {size(size_bytes)}"
+    return f"{done}{of_total}{of_size}"

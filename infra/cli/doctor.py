@@ -13,17 +13,19 @@ from infra.cli.problem import Problem
 
 
 def doctor(json: Json = False, data: Data = None) -> None:
-    """Check settings, credentials, tables, bucket and clock, and tell how to mend what is wrong.
+    """Check what a hub needs, and show how to fix problems.
 
-    Exit status 1 if something is.
+    It checks settings, credentials, tables, bucket and clock. Exit status 1 if there is a problem.
     """
     found = list(_checks(data))
     failed = any(check.failed for check in found)
     if json:
         console.document({"ok": not failed, "checks": [asdict(check) for check in found]})
     else:
-        rows = [(check.state, check.piece, check.says, check.mend) for check in found]
-        console.table(["", "piece", "found", "what to do"], rows)
+        for check in found:
+            console.say(f"{check.state:8}{check.piece}: {check.says}")
+            if check.mend:
+                console.say(f"{'':8}to fix it: {check.mend}")
     raise typer.Exit(1 if failed else 0)
 
 

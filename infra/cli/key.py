@@ -1,10 +1,11 @@
 """Signing keys of an account's hub: the value of one SSM parameter. No secret is ever shown.
 
-Not of a hub on this machine: its keys lie in its folder, and the template has no part in them. The commands need
-no hub, so that the keys can be there before the first deployment.
+The commands need no hub, so that the keys can exist before the first deployment. A hub on this machine has keys of
+its own in its folder: the commands refuse to touch an account's parameter where such a hub is meant.
 """
 
 import json as jsons
+import os
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,9 +16,11 @@ import boto3
 import typer
 from botocore.exceptions import BotoCoreError, ClientError, NoRegionError
 
-from infra.cli import aws, console
+from infra.cli import aws, console, hub
+from infra.cli.commands import plain
 from infra.cli.console import Json
 from infra.cli.problem import Problem
+from infra.serve import KEYS
 from shared.keyring import FRESH_SECONDS, PAUSE_SECONDS
 from shared.settings import parse_keys
 
@@ -25,14 +28,14 @@ SECRET_BYTES = 32
 """What HS256 asks for (RFC 7518, 3.2)."""
 USUAL = "/pieria/signing-keys"
 
-app = console.noun("Signing keys of an account's hub: what its tokens are signed with.")
+app = console.noun("Signing keys: what a hub signs its tokens with.")
 Name = Annotated[
     str,
     typer.Option(
         "--parameter",
         metavar="NAME",
         envvar="PIERIA_SIGNING_KEYS_PARAMETER",
-        help="The SSM parameter: the template's SigningKeysParameter.",
+        help=f"The SSM parameter: the template's SigningKeysParameter. Usually {USUAL}.",
     ),
 ]
 
@@ -47,9 +50,10 @@ class Kept:
 
 
 @app.command("list")
-def list_(parameter: Name = USUAL, json: Json = False) -> None:
+def list_(parameter: Name = "", json: Json = False) -> None:
     """The keys by their ids, oldest first."""
     with console.failing():
+        parameter = _account_parameter(parameter)
         kept = read(parameter)
         if not kept.version:
             raise Problem(f"there is no parameter {parameter} here: `pieria key rotate` makes it")
@@ -62,7 +66,7 @@ def list_(parameter: Name = USUAL, json: Json = False) -> None:
 
 
 @app.command()
-def rotate(parameter: Name = USUAL, json: Json = False) -> None:
+def rotate(parameter: Name = "", json: Json = False) -> None:
     """Add a key that signs from then on. Tokens that were signed with the others stay good until those are retired.
 
     The first one makes the parameter. Others verify for some seconds before they sign: a container that has just read
@@ -80,6 +84,7 @@ def rotate(parameter: Name = USUAL, json: Json = False) -> None:
         return {other: kept for other, kept in keys.items() if other != key_id} | {key_id: secret}
 
     with console.failing():
+        parameter = _account_parameter(parameter)
         if len(_change(parameter, known)) > 1:
             sleep(PAUSE_SECONDS + 1)
             _change(parameter, signs)
@@ -92,12 +97,14 @@ def rotate(parameter: Name = USUAL, json: Json = False) -> None:
 @app.command()
 def retire(
     key_id: Annotated[str, typer.Argument(metavar="KEY", help="The key: `pieria key list` shows them.")],
-    parameter: Name = USUAL,
+    parameter: Name = "",
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     json: Json = False,
 ) -> None:
     """Remove a key that does not sign any more: every token that was signed with it is worthless then."""
-    shown = console.plain(key_id)
+    shown = plain(key_id)
+    with console.failing():
+        parameter = _account_parameter(parameter)
     if not yes and json:
         console.fail(f"nothing was retired: with --json, say --yes to end all tokens signed with {shown}")
     if not yes and not typer.confirm(f"End all tokens signed with {shown}? It cannot be undone", err=True):
@@ -116,6 +123,19 @@ def retire(
         console.document({"parameter": parameter, "retired": key_id})
     else:
         console.say(f"retired: {shown}; what it signed is worthless within {FRESH_SECONDS // 60} minutes")
+
+
+def _account_parameter(parameter: str) -> str:
+    """The parameter that is meant. Raises Problem where a hub on this machine is meant."""
+    if parameter:
+        return parameter
+    local_keys = hub.FOLDER / KEYS
+    if "PIERIA_HUB_TABLE" not in os.environ and local_keys.is_file():
+        raise Problem(
+            f"the hub on this machine keeps its keys in {local_keys}: to invalidate all its tokens, stop it,"
+            " delete that file and start it again; for a hub in an account, use --parameter"
+        )
+    return USUAL
 
 
 def _change(name: str, change: Callable[[dict[str, str]], dict[str, str]]) -> dict[str, str]:

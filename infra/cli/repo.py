@@ -1,14 +1,16 @@
 """Repositories: create, list, show, delete, bundle, repack; their branches' moves, and their members."""
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Any
 
-import pydantic
 import typer
 
-from infra.cli import console
-from infra.cli.console import Data, Json, Name, Tell
+from infra.cli import console, repo_changes
+from infra.cli.commands import plain
+from infra.cli.console import Data, Json, Name
 from infra.cli.problem import Problem
+from infra.cli.repo_changes import document
 from shared import api, names
 from shared.actions import branches, bundles
 from shared.actions import repack as repacking
@@ -16,6 +18,7 @@ from shared.actions.bundles import Made
 from shared.actions.repack import Repacked
 from shared.errors import RepoExists
 from shared.model import Move, Place, Ref, Repo, Role, Visibility
+from shared.progress import Tell
 from shared.stores import Stores
 
 PAGE = 100
@@ -47,14 +50,19 @@ def create(
     now = int(console.now())
 
     async def work(stores: Stores) -> Repo:
-        owner, slug = console.full_name(name)
-        try:
-            asked = api.NewRepo(slug=slug, domain=domain, description=description, default_branch=default_branch)
-        except pydantic.ValidationError as error:
-            wrong = error.errors()[0]
-            says = {"domain": "a lower-case word of up to 32 letters, digits, _ and -, such as code or midi"}
-            option = str(wrong["loc"][0])
-            raise Problem(f"--{option.replace('_', '-')}: {says.get(option, wrong['msg'])}") from None
+        given, slug = console.full_name(name)
+        owner = await stores.handles.spelling(given)
+        asked = api.NewRepo.model_validate(
+            console.check_options(
+                api.NewRepo,
+                {
+                    "slug": slug,
+                    "domain": domain,
+                    "description": description,
+                    "default_branch": default_branch,
+                },
+            )
+        )
         wanted = Repo(
             owner=names.check_handle(owner),
             slug=names.check_slug(slug),
@@ -70,32 +78,61 @@ def create(
 
     repo = console.run(data, work)
     if json:
-        console.document(_document(repo))
+        console.document(document(repo))
     else:
         console.say(f"created: {repo.owner}/{repo.slug}, {repo.visibility}")
 
 
 @app.command("list")
 def list_(
-    owner: Annotated[str, typer.Argument(metavar="HANDLE", help="Whose.")], json: Json = False, data: Data = None
+    owner: Annotated[str, typer.Argument(metavar="HANDLE", help="Of this user. Default: of all users.")] = "",
+    deleted: Annotated[bool, typer.Option("--deleted", help="Deleted ones that are not yet purged.")] = False,
+    json: Json = False,
+    data: Data = None,
 ) -> None:
-    """The repositories of a user by name, private ones included."""
+    """List the repositories of a user, or of the whole hub, private ones included."""
+    if deleted:
+        _list_deleted(owner, json, data)
+        return
 
     async def work(stores: Stores) -> list[Repo]:
+        if not owner:
+            return await stores.repos.everywhere()
+        handle = await console.require_user(stores, owner)
         found: list[Repo] = []
         after: str | None = None
         while True:
-            page, after = await stores.repos.owned(names.check_handle(owner), None, after)
+            page, after = await stores.repos.owned(handle, None, after)
             found += [repo for repo, _ in page]
             if after is None:
                 return found
 
     found = console.run(data, work)
     if json:
-        console.document({"owner": owner, "repos": [_document(repo) for repo in found]})
+        whose = {"owner": owner} if owner else {}
+        console.document({**whose, "repos": [document(repo) for repo in found]})
+        return
+    if not found:
+        console.say(f"{owner or 'this hub'} has no repositories")
         return
     rows = [(f"{r.owner}/{r.slug}", r.visibility, r.domain, console.when(r.created_at), r.description) for r in found]
     console.table(["repository", "visibility", "domain", "created", "description"], rows)
+
+
+def _list_deleted(owner: str, json: bool, data: Path | None) -> None:
+    if not owner:
+        console.fail("name the user whose deleted repositories to list")
+
+    async def work(stores: Stores) -> list[tuple[Repo, int]]:
+        return await stores.repos.deleted(await console.require_user(stores, owner))
+
+    found = console.run(data, work)
+    if json:
+        repos = [document(repo) | {"deleted_at": deleted_at} for repo, deleted_at in found]
+        console.document({"owner": owner, "repos": repos})
+        return
+    rows = [(f"{repo.owner}/{repo.slug}", console.when(at)) for repo, at in found]
+    console.table(["repository", "deleted"], rows)
 
 
 @app.command()
@@ -114,9 +151,9 @@ def show(name: Name, json: Json = False, data: Data = None) -> None:
 
     repo, more = console.run(data, work)
     if json:
-        console.document(_document(repo) | more)
+        console.document(document(repo) | more)
         return
-    rows = [(key, value) for key, value in _document(repo).items() if key != "created_at"]
+    rows = [(key, value) for key, value in document(repo).items() if key != "created_at"]
     rows.append(("created", console.when(repo.created_at)))
     rows.append(("gc", f"{more['gc']['step']}, {console.when(more['gc']['at'])}" if more["gc"] else "never"))
     console.table(["", ""], rows)
@@ -133,8 +170,8 @@ def delete(
 ) -> None:
     """Hide a repository at once, and free its name. `pieria purge` removes what it held, a day later."""
     if not yes and json:
-        console.fail(f"nothing was deleted: with --json, say --yes to delete {console.plain(name)}")
-    if not yes and not typer.confirm(f"Delete {console.plain(name)}? It cannot be undone", err=True):
+        console.fail(f"nothing was deleted: with --json, say --yes to delete {plain(name)}")
+    if not yes and not typer.confirm(f"Delete {plain(name)}? It cannot be undone", err=True):
         console.fail("nothing was deleted")
     now = int(console.now())
 
@@ -145,7 +182,7 @@ def delete(
 
     repo = console.run(data, work)
     if json:
-        console.document(_document(repo) | {"deleted_at": now})
+        console.document(document(repo) | {"deleted_at": now})
     else:
         console.say(f"deleted: {repo.owner}/{repo.slug}; `pieria purge` will remove what it held")
 
@@ -235,7 +272,8 @@ def bundle(name: Name, json: Json = False, data: Data = None) -> None:
     async def work(stores: Stores, bar: Tell) -> Made:
         return await bundles.make(stores, await console.require(stores, name), console.now)
 
-    made = console.run_long(data, f"bundling {name}", work)
+    left = "the clones are served as before; run it again"
+    made = console.run_long(data, f"bundling {name}", work, left)
     one = made.bundle
     if json:
         about = {"name": one.name, "bytes": one.size, "made_at": one.made_at} if one else {"why_not": made.why_not}
@@ -243,7 +281,7 @@ def bundle(name: Name, json: Json = False, data: Data = None) -> None:
     elif one:
         state = "made" if made.is_new else "there already, and whole"
         held = f"{one.commits.count} commits and {one.objects.count} objects"
-        console.say(f"{name}: a bundle of {held} is {state} ({one.size} bytes)")
+        console.say(f"{name}: a bundle of {held} is {state} ({console.size(one.size)})")
     else:
         console.say(f"{name}: no bundle, since {made.why_not}")
 
@@ -262,15 +300,18 @@ def repack(
         repo = await console.require(stores, name)
         return await repacking.repack(stores, repo, console.now, dry_run=not fold, tell=bar)
 
-    done = console.run_long(data, f"repacking {name}", work)
+    left = "every pack is still readable; run it again to go on"
+    done = console.run_long(data, f"repacking {name}", work, left)
     if json:
         console.document({"repo": name, "dry_run": not fold, **asdict(done)})
         return
     would = "" if fold else "would have "
-    console.say(f"{name}: {would}folded {done.packs} packs ({done.bytes} bytes) into {done.into}, and {would}changed"
-                f" {done.rows} rows")  # fmt: skip
-    left = [f"{count} {WHY_LEFT[why]}" for why, count in done.left.items() if count]
-    console.say(f"packs left as they are: {', '.join(left) or 'none'}")
+    console.say(
+        f"{name}: {would}folded {done.packs} packs ({console.size(done.bytes)}) into {done.into},"
+        f" and {would}changed {done.rows} rows"
+    )
+    skipped = [f"{count} {WHY_LEFT[why]}" for why, count in done.left.items() if count]
+    console.say(f"packs left as they are: {', '.join(skipped) or 'none'}")
     if done.packs:
         console.say("next: " + ("gc, from its beginning, removes the old packs" if fold else "`--fold` does it"))
 
@@ -303,11 +344,12 @@ def member(
 
 
 async def _set_member(stores: Stores, repo: Repo, handle: str, role: Role | None) -> None:
-    if handle.casefold() == repo.owner.casefold():
-        raise Problem(f"{repo.owner} owns {repo.owner}/{repo.slug}: he is no member, and cannot be removed")
-    if role is not None and (spelled := await stores.handles.spelling(handle)) != handle:
-        raise Problem(f"there is no user {handle}, but {spelled}: use that spelling")
-    await stores.repos.set_member(repo, handle, role)
+    spelled = await stores.handles.spelling(handle)
+    if spelled.casefold() == repo.owner.casefold():
+        raise Problem(f"{repo.owner} owns {repo.owner}/{repo.slug}: an owner is no member, and cannot be removed")
+    if role is None and spelled not in dict(await _members(stores, repo)):
+        raise Problem(f"{spelled} is no member of {repo.owner}/{repo.slug}: nothing was removed")
+    await stores.repos.set_member(repo, spelled, role)
 
 
 async def _members(stores: Stores, repo: Repo) -> list[tuple[str, Role]]:
@@ -332,6 +374,6 @@ def _id(place: Place | None) -> str | None:
     return place.commit_id if place else None
 
 
-def _document(repo: Repo) -> dict[str, Any]:
-    """A repository as the API shows it, without a role: nobody asks here."""
-    return api.Repository.of(repo, Role.ADMIN).model_dump(mode="json", exclude={"role"})
+app.command("edit")(repo_changes.edit)
+app.command("rename")(repo_changes.rename)
+app.command("undelete")(repo_changes.undelete)

@@ -35,10 +35,11 @@ def issue(
     now = console.now()
 
     async def work(stores: Stores) -> tuple[Issued, str]:
-        if repo:
-            console.full_name(repo)
-        issued = Issued(Identity(owner, scope, new_id(now), repo, bearer), int(now), int(now) + days * DAY)
-        await stores.handles.claim(owner)
+        handle = await stores.handles.spelling(names.check_handle(owner))
+        limited_to = await _spelled(stores, repo) if repo else ""
+        identity = Identity(handle, scope, new_id(now), limited_to, bearer)
+        issued = Issued(identity, int(now), int(now) + days * DAY)
+        await stores.handles.claim(handle)
         # Written down before it is given away: whatever was issued can be listed.
         await stores.tokens.put(issued)
         keys = await stores.keyring.signing(now)
@@ -46,11 +47,18 @@ def issue(
 
     issued, token = console.run(data, work)
     if json:
-        shown = api.IssuedToken(handle=owner, token=token, **api.Token.of(issued).model_dump())
+        handle = issued.identity.subject
+        shown = api.IssuedToken(handle=handle, token=token, **api.Token.of(issued).model_dump())
         console.document(shown.model_dump(mode="json"))
         return
-    limits = f"scope {scope}{f', {repo} only' if repo else ''}, until {console.when(issued.expires_at)}"
-    typer.echo(f"A token for {owner}: {limits}. Its id is {issued.identity.token_id}. It is not shown again:", err=True)
+    identity = issued.identity
+    only = f", {identity.repo} only" if identity.repo else ""
+    typer.echo(
+        f"A token for {identity.subject}: scope {scope}{only}, until"
+        f" {console.when(issued.expires_at)}. Its id is {identity.token_id}."
+        " It is not shown again:",
+        err=True,
+    )
     typer.echo(token)
 
 
@@ -59,13 +67,14 @@ def list_(owner: Owner, json: Json = False, data: Data = None) -> None:
     """The tokens of a user, newest first, revoked ones and those that expired within a week included. Not the tokens
     themselves."""
 
-    async def work(stores: Stores) -> list[Issued]:
-        return await stores.tokens.all(names.check_handle(owner))
+    async def work(stores: Stores) -> tuple[str, list[Issued]]:
+        handle = await console.require_user(stores, owner)
+        return handle, await stores.tokens.all(handle)
 
-    found = console.run(data, work)
+    handle, found = console.run(data, work)
     if json:
         tokens = [api.Token.of(issued).model_dump(mode="json") for issued in found]
-        console.document({"handle": owner, "tokens": tokens})
+        console.document({"handle": handle, "tokens": tokens})
         return
     rows = [
         (i.identity.token_id, i.identity.scope, i.identity.repo or "all", i.identity.bearer,
@@ -77,30 +86,64 @@ def list_(owner: Owner, json: Json = False, data: Data = None) -> None:
 
 @app.command()
 def revoke(
-    token_id: Annotated[str, typer.Argument(help="The token's id: `pieria token list` shows it.")],
     owner: Owner,
-    unlisted: Annotated[
-        bool, typer.Option("--unlisted", help="Also one that was never written down, but signed by hand.")
-    ] = False,
+    token_id: Annotated[str, typer.Argument(help="The token's id: `pieria token list` shows it.")] = "",
+    all_: Annotated[bool, typer.Option("--all", help="Every token of the user.")] = False,
+    unlisted: Annotated[bool, typer.Option("--unlisted", help="Also a token that is not in the list.")] = False,
     json: Json = False,
     data: Data = None,
 ) -> None:
-    """Make a token worthless from the next request on. Those that were issued with it stay good."""
+    """Make a token, or all tokens of a user, invalid from the next request on.
+
+    A token that was issued with a revoked token stays valid: `--all` revokes these, too.
+    """
+    if bool(token_id) == all_:
+        console.fail("name one token, or use --all")
     now = int(console.now())
 
-    async def work(stores: Stores) -> None:
-        if not names.is_repo_name(token_id):
-            raise Problem("this is no token's id: `pieria token list` shows them")
-        found = await stores.tokens.all(names.check_handle(owner))
-        if not unlisted and token_id not in {issued.identity.token_id for issued in found}:
-            raise Problem(
-                f"{owner} has no token {token_id}: `pieria token list --owner {owner}` shows those there are;"
-                " --unlisted revokes it all the same"
-            )
-        await stores.tokens.revoke(owner, token_id, now)
+    async def work(stores: Stores) -> tuple[str, list[str]]:
+        if all_:
+            handle = await console.require_user(stores, owner)
+            issued = await stores.tokens.all(handle)
+            wanted = [one.identity.token_id for one in issued if _is_valid(one, now)]
+        else:
+            # A token that was signed by hand can belong to a user who never claimed the handle.
+            handle = await stores.handles.spelling(names.check_handle(owner))
+            wanted = [await _require_token(stores, handle, token_id, unlisted)]
+        for wanted_id in wanted:
+            await stores.tokens.revoke(handle, wanted_id, now)
+        return handle, wanted
 
-    console.run(data, work)
+    handle, revoked = console.run(data, work)
     if json:
-        console.document({"handle": owner, "token_id": token_id, "revoked_at": now})
+        which = {"token_ids": revoked} if all_ else {"token_id": token_id}
+        console.document({"handle": handle, **which, "revoked_at": now})
+    elif all_:
+        console.say(f"revoked: all {len(revoked)} valid tokens of {handle}")
     else:
-        console.say(f"revoked: {token_id} of {owner}; what was issued with it stays good: see `pieria token list`")
+        console.say(
+            f"revoked: {token_id} of {handle}; tokens that were issued with it stay valid: see `pieria token list`"
+        )
+
+
+def _is_valid(issued: Issued, now: int) -> bool:
+    return not issued.revoked_at and issued.expires_at > now
+
+
+async def _require_token(stores: Stores, handle: str, token_id: str, unlisted: bool) -> str:
+    """The id of a token of this user. Raises Problem."""
+    if not names.is_repo_name(token_id):
+        raise Problem("this is no token id: `pieria token list` shows them")
+    listed = {issued.identity.token_id for issued in await stores.tokens.all(handle)}
+    if token_id not in listed and not unlisted:
+        raise Problem(
+            f"{handle} has no token {token_id}: `pieria token list --owner {handle}` shows all;"
+            " --unlisted revokes it anyway"
+        )
+    return token_id
+
+
+async def _spelled(stores: Stores, name: str) -> str:
+    """A repository's full name, its owner in the claimed letter case. Raises Problem."""
+    owner, slug = console.full_name(name)
+    return f"{await stores.handles.spelling(owner)}/{slug}"

@@ -1,4 +1,4 @@
-"""What keeps repositories whole and small: fsck, rebuild-index, gc, purge."""
+"""Maintenance of repositories: fsck, rebuild-index, gc, purge."""
 
 from collections import Counter
 from dataclasses import asdict
@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from infra.cli import console
-from infra.cli.console import Data, Json, Name, Tell
+from infra.cli.console import Data, Json, Name
 from shared.actions import fsck as checking
 from shared.actions import gc as collecting
 from shared.actions import purge as purging
@@ -16,12 +16,15 @@ from shared.actions.fsck import Finding
 from shared.actions.gc import Report, Step
 from shared.actions.purge import Purged
 from shared.actions.rebuild import Rebuilt
+from shared.actions.turn import stop_gc as stopping_gc
+from shared.progress import Tell
 from shared.stores import Stores
 
 
 def fsck(name: Name, json: Json = False, data: Data = None) -> None:
-    """Read everything that the branches lead to, and check it against its ids. Changes nothing.
+    """Read everything that the branches reach, and verify it.
 
+    Each id is compared with its content. Changes nothing.
     Exit status 1 if something is wrong.
     """
     checked: Counter[str] = Counter()
@@ -29,13 +32,13 @@ def fsck(name: Name, json: Json = False, data: Data = None) -> None:
     async def work(stores: Stores, bar: Tell) -> list[Finding]:
         repo = await console.require(stores, name)
 
-        def tell(what: str, count: int) -> None:
-            checked[what] = count
-            bar(what, count)
+        def tell(what: str, done: int, total: int | None = None, size_bytes: int | None = None) -> None:
+            checked[what] = done
+            bar(what, done, total, size_bytes)
 
         return [finding async for finding in checking.fsck(stores, repo, tell)]
 
-    found = console.run_long(data, f"checking {name}", work)
+    found = console.run_long(data, f"checking {name}", work, "nothing was changed")
     if json:
         console.document({"repo": name, "checked": checked, "findings": [asdict(finding) for finding in found]})
     elif found:
@@ -46,26 +49,40 @@ def fsck(name: Name, json: Json = False, data: Data = None) -> None:
     raise typer.Exit(1 if found else 0)
 
 
-def rebuild_index(name: Name, json: Json = False, data: Data = None) -> None:
-    """Write every row anew that is missing, from the packs in the bucket. Replaces nothing. Not while gc removes.
+def rebuild_index(
+    name: Name,
+    stop_gc: Annotated[
+        bool, typer.Option("--stop-gc", help="Stop a gc that is between two of its steps, first.")
+    ] = False,
+    json: Json = False,
+    data: Data = None,
+) -> None:
+    """Write missing rows again, from the packs in the bucket.
 
+    Replaces nothing. Does not begin while a gc is between two of its steps.
     Exit status 1 if there was something that could not be used.
     """
 
     async def work(stores: Stores, bar: Tell) -> Rebuilt:
         repo = await console.require(stores, name)
-        return await rebuilding.rebuild(stores, repo, now=console.now(), tell=bar)
+        now = console.now()
+        if stop_gc:
+            await stopping_gc(stores, repo.repo_id, now)
+        return await rebuilding.rebuild(stores, repo, now=now, tell=bar)
 
-    done = console.run_long(data, f"rebuilding {name}", work)
-    left = [*((pack, "pack is damaged") for pack in done.damaged), *((i, "lacks a part") for i in done.incomplete)]
+    left = "the rows that were written stay; run it again to write the rest"
+    done = console.run_long(data, f"rebuilding {name}", work, left)
+    damaged = [(pack, "pack is damaged") for pack in done.damaged]
+    incomplete = [(item, "lacks a part") for item in done.incomplete]
+    unused = [*damaged, *incomplete]
     if json:
         console.document({"repo": name, **asdict(done)})
     else:
         numbers = {"objects": done.objects, "snapshots": done.snapshots, "commits": done.commits}
-        console.say(f"{name}: found and written down {_counts(numbers)}; {done.refs} branches set right")
-        if left:
-            console.table(["id", "left out, since it"], left)
-    raise typer.Exit(1 if left else 0)
+        console.say(f"{name}: rows of {_counts(numbers)} are in place; {done.refs} branches fixed")
+        if unused:
+            console.table(["id", "left out, since its"], unused)
+    raise typer.Exit(1 if unused else 0)
 
 
 def gc(
@@ -77,8 +94,10 @@ def gc(
     json: Json = False,
     data: Data = None,
 ) -> None:
-    """Remove what nothing leads to any more, in three steps. Without one of them, nothing is changed: what the step
-    that is due would do is counted."""
+    """Remove what no branch reaches, in three steps.
+
+    Without an option, nothing is changed: the command counts what the next step would do.
+    """
     if condemn + sweep + collect + due > 1:
         console.fail("one step at a time: say one of --condemn, --sweep, --collect and --due")
     dry_run = not (condemn or sweep or collect or due)
@@ -92,7 +111,8 @@ def gc(
         report: Report = await step(stores, repo, console.now, dry_run=dry_run, tell=bar)
         return report
 
-    report = console.run_long(data, f"collecting {name}", work)
+    left = "the step is not done, and what it removed was unreachable; run it again"
+    report = console.run_long(data, f"collecting {name}", work, left)
     if json:
         console.document({"repo": name, "dry_run": dry_run, **asdict(report)})
         return
@@ -106,17 +126,24 @@ def purge(
     json: Json = False,
     data: Data = None,
 ) -> None:
-    """Remove the rows and bytes of repositories that were deleted a day ago or earlier. Cannot be undone."""
+    """Remove what repositories left that were deleted a day ago or earlier.
+
+    Without `--remove`, nothing is changed. A removal cannot be undone.
+    """
 
     async def work(stores: Stores, bar: Tell) -> Purged:
         return await purging.purge(stores, now=console.now(), dry_run=not remove, limit=limit, tell=bar)
 
-    purged = console.run_long(data, "purging", work)
+    left = "what was removed is gone; run it again to remove the rest"
+    purged = console.run_long(data, "purging", work, left)
     if json:
         console.document({"dry_run": not remove, **asdict(purged)})
     elif remove:
-        removed = {"rows": purged.rows, "object versions": purged.versions, "bytes": purged.bytes}
-        console.say(f"removed {_counts(removed)}; repositories done: {purged.done}, waiting: {purged.waiting}")
+        removed = _counts({"rows": purged.rows, "object versions": purged.versions})
+        console.say(
+            f"removed {removed}, {console.size(purged.bytes)};"
+            f" repositories done: {purged.done}, waiting: {purged.waiting}"
+        )
     else:
         console.say(f"deleted repositories that wait: {purged.waiting}; --remove removes those of a day and more")
 
@@ -128,16 +155,16 @@ def _told(name: str, report: Report, dry_run: bool) -> list[str]:
     rows = _counts(report.rows)
     match report.step:
         case Step.CONDEMNED:
-            flag, done = "--condemn", f"{would}condemned rows of {rows} ({report.bytes} bytes)"
+            flag, done = "--condemn", f"{would}condemned rows of {rows} ({console.size(report.bytes)})"
             after = f"`--sweep` from {console.when(report.due_at)}"
         case Step.SWEPT:
             flag, done = "--sweep", f"{would}removed rows of {rows}; {would}reprieved {report.reprieved}"
             after = f"`--collect` from {console.when(report.due_at)}"
         case _:
-            bytes_ = {"packs": report.packs, "large objects": report.loose, "bytes": report.bytes}
-            flag, done = (
-                "--collect",
-                f"{would}removed {_counts(bytes_)}; {report.moves} old moves, {report.marks} marks",
+            files = _counts({"packs": report.packs, "large objects": report.loose})
+            flag = "--collect"
+            done = (
+                f"{would}removed {files}, {console.size(report.bytes)}; {report.moves} old moves, {report.marks} marks"
             )
             after = "nothing: this gc is done"
     return [f"{name}: {done}", f"next: {f'`{flag}` does it' if dry_run else after}"]

@@ -18,6 +18,7 @@ from shared.actions.records import commit_record, manifest
 from shared.errors import Damaged, TooLarge
 from shared.metadata.table import split
 from shared.model import Bundle, Location, Node, Place, Ref, Repo
+from shared.progress import Tell, silent
 from shared.stores import Stores
 
 T = TypeVar("T")
@@ -33,7 +34,6 @@ RESTORE = "restore the branch to one of its earlier moves, or push it again from
 BUNDLE_AGAIN = "run repo bundle, which makes another; until then clones are answered without it, from the packs"
 FROM_BACKUP = "bring the bytes back from an older version in the bucket, or push them again from a clone"
 
-Tell = Callable[[str, int], None]
 """Told what is being counted, and how many there are so far."""
 
 
@@ -56,7 +56,7 @@ class _Seen:
     objects: set[str] = field(default_factory=set)
 
 
-async def fsck(stores: Stores, repo: Repo, tell: Tell = lambda what, count: None) -> AsyncIterator[Finding]:
+async def fsck(stores: Stores, repo: Repo, tell: Tell = silent) -> AsyncIterator[Finding]:
     """Everything that is wrong with what the branches of a repository lead to; nothing, if it is whole."""
     refs, bundle = await stores.refs.all_and_bundle(repo.repo_id)
     heads: dict[Place, list[Ref]] = {}
@@ -184,12 +184,13 @@ async def _snapshots(stores: Stores, repo: Repo, seen: _Seen, tell: Tell) -> Asy
                 yield Finding("snapshot", snapshot_id, f"has a manifest that hashes to {digest}", FROM_BACKUP)
             seen.objects.update(entries.values())
         checked += len(group)
-        tell("snapshots", checked)
+        tell("snapshots", checked, len(seen.snapshots))
 
 
 async def _objects(stores: Stores, repo: Repo, seen: _Seen, tell: Tell) -> AsyncIterator[Finding]:
     """Rows of objects, and their bytes against their ids."""
     checked = 0
+    size_bytes = 0
     for group in split(sorted(seen.objects), 8 * GROUP):
         rows = (await stores.index.known(repo.repo_id, objects=group, even_condemned=True)).objects
         packed = {at: object_id for object_id, at in rows.items() if not at.is_loose}
@@ -211,7 +212,8 @@ async def _objects(stores: Stores, repo: Repo, seen: _Seen, tell: Tell) -> Async
             if names.is_digest(object_id) and digest != object_id:
                 yield Finding("object", object_id, f"has bytes that hash to {digest}", FROM_BACKUP)
         checked += len(group)
-        tell("objects", checked)
+        size_bytes += sum(at.length for at in rows.values())
+        tell("objects", checked, len(seen.objects), size_bytes)
 
 
 async def read_each(

@@ -75,6 +75,7 @@ from shared.metadata.table import split
 from shared.model import Kind, Place, Repo
 from shared.objects.bucket import Stored
 from shared.objects.store import REMOVED
+from shared.progress import Tell, silent
 from shared.stores import Stores
 from shared.tasks import all_of
 
@@ -88,7 +89,6 @@ AT_ONCE = 32
 OVERTAKEN = "another gc, a rebuild or a repack has started over; nothing is lost, run it again when that is done"
 
 Clock = Callable[[], float]
-Tell = Callable[[str, int], None]
 
 
 class Step(StrEnum):
@@ -142,9 +142,7 @@ class _LaneRow:
     written_at: int
 
 
-async def run(
-    stores: Stores, repo: Repo, clock: Clock, *, dry_run: bool = True, tell: Tell = lambda *_: None
-) -> Report:
+async def run(stores: Stores, repo: Repo, clock: Clock, *, dry_run: bool = True, tell: Tell = silent) -> Report:
     """The step that is due: call it now and then, an hour or more apart. Raises Damaged before it would remove
     anything of a repository that cannot be walked to its end: see fsck."""
     progress = await stores.census.progress(repo.repo_id)
@@ -157,9 +155,7 @@ async def run(
     return await step(stores, repo, clock, dry_run=dry_run, tell=tell)
 
 
-async def condemn(
-    stores: Stores, repo: Repo, clock: Clock, *, dry_run: bool = True, tell: Tell = lambda *_: None
-) -> Report:
+async def condemn(stores: Stores, repo: Repo, clock: Clock, *, dry_run: bool = True, tell: Tell = silent) -> Report:
     """Stamp every row that no root leads to. Whatever another gc had begun starts over. Raises Unavailable beside
     a rebuild or a repack."""
     repo_id, report, began = repo.repo_id, Report(Step.CONDEMNED), clock()
@@ -199,7 +195,7 @@ async def condemn(
         for what, found in doomed.items():
             for number, part in enumerate(split(found, AT_ONCE)):
                 await all_of(stores.census.condemn(key, stamp) for key in part)
-                tell(f"condemned {what}", number * AT_ONCE + len(part))
+                tell(f"condemned {what}", number * AT_ONCE + len(part), len(found))
         ended = int(clock()) + 1  # rounded up: the grace is not shortened by a fraction
         if not await stores.census.advance(repo_id, Progress(stamp, Step.CONDEMNED, ended), Step.CONDEMNING):
             raise Unavailable(OVERTAKEN)
@@ -207,9 +203,7 @@ async def condemn(
     return report
 
 
-async def sweep(
-    stores: Stores, repo: Repo, clock: Clock, *, dry_run: bool = True, tell: Tell = lambda *_: None
-) -> Report:
+async def sweep(stores: Stores, repo: Repo, clock: Clock, *, dry_run: bool = True, tell: Tell = silent) -> Report:
     """Reprieve what has become reachable, remove the rest of what was condemned. Raises Unavailable if too early."""
     repo_id, report = repo.repo_id, Report(Step.SWEPT)
     stamp = await _due(stores, repo_id, Step.CONDEMNED, clock())
@@ -256,16 +250,14 @@ async def sweep(
         for part in split(found[::-1], AT_ONCE):
             await _keep_turn(stores, repo_id, stamp, Step.CONDEMNED)
             removed += sum(await all_of(stores.census.remove(key, stamp) for key in part))
-            tell(f"removed {what}", removed)
+            tell(f"removed {what}", removed, len(found))
         report.rows[what] = removed
     await stores.census.advance(repo_id, Progress(stamp, Step.SWEPT, int(clock()) + 1), Step.CONDEMNED)
     report.due_at = int(clock()) + GRACE_SECONDS
     return report
 
 
-async def collect(
-    stores: Stores, repo: Repo, clock: Clock, *, dry_run: bool = True, tell: Tell = lambda *_: None
-) -> Report:
+async def collect(stores: Stores, repo: Repo, clock: Clock, *, dry_run: bool = True, tell: Tell = silent) -> Report:
     """Remove the bytes that no row names, and what else is only old. Raises Unavailable if too early."""
     repo_id, report = repo.repo_id, Report(Step.COLLECTED)
     stamp = await _due(stores, repo_id, Step.SWEPT, clock())

@@ -4,7 +4,7 @@ A run removes so many things at most, and the next one goes on. Nobody finds a d
 that had found it before is long over (`KEPT_SECONDS`). The list of lanes is removed after what lies in them.
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from shared.metadata import keys
@@ -12,6 +12,7 @@ from shared.metadata.census import Census
 from shared.metadata.keys import Key
 from shared.model import Kind
 from shared.objects.store import REMOVED
+from shared.progress import Tell, silent
 from shared.stores import Stores
 from shared.tasks import all_of
 
@@ -19,8 +20,6 @@ KEPT_SECONDS = 24 * 3600
 """How long a deleted repository is left alone: many times what a request can live."""
 LIMIT = 100_000
 AT_ONCE = 32
-
-Tell = Callable[[str, int], None]
 
 
 @dataclass(slots=True)
@@ -47,7 +46,7 @@ async def purge(
     dry_run: bool = True,
     kept_seconds: int = KEPT_SECONDS,
     limit: int = LIMIT,
-    tell: Tell = lambda what, count: None,
+    tell: Tell = silent,
 ) -> Purged:
     """Remove rows and bytes of every repository that was deleted so long ago, up to about `limit` of both together.
 
@@ -100,7 +99,7 @@ async def _remove_bytes(stores: Stores, repo_id: str, purged: Purged, limit: int
             purged.versions += len(batch)
             purged.bytes += sum(found.size for found in batch)
             batch = []
-            tell("versions", purged.versions)
+            tell("versions", purged.versions, size_bytes=purged.bytes)
             if purged.removed >= limit:
                 return False
     await stores.objects.remove(batch)

@@ -1,6 +1,6 @@
 """Everything that some commits lead to: what gc keeps."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from shared.actions.lineage import lineage
@@ -8,6 +8,7 @@ from shared.actions.records import manifest
 from shared.errors import Damaged
 from shared.metadata.table import split
 from shared.model import Location, Place
+from shared.progress import Tell, silent
 from shared.stores import Stores
 
 LOOKED_UP = 3200
@@ -32,7 +33,7 @@ async def reach(
     roots: Iterable[Place],
     manifests: Iterable[Location] = (),
     *,
-    tell: Callable[[str, int], None] = lambda *_: None,
+    tell: Tell = silent,
 ) -> Reached:
     """Everything that these places, and these manifests, lead to. Raises Damaged rather than take a gap for an end."""
     reached, starts, manifests = Reached(), set(roots), set(manifests)

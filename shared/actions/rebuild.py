@@ -23,7 +23,7 @@ from operator import attrgetter
 from typing import Any
 
 from shared import codec, names, packs
-from shared.actions.fsck import GROUP_BYTES, Tell, by_size
+from shared.actions.fsck import GROUP_BYTES, by_size
 from shared.actions.gc import Step
 from shared.actions.push import INLINE_BYTES
 from shared.actions.turn import Turn, rebuilding
@@ -31,6 +31,7 @@ from shared.errors import Damaged
 from shared.metadata.index import CONDITIONAL
 from shared.metadata.table import split
 from shared.model import Kind, Location, Node, Place, Repo
+from shared.progress import Tell, silent
 from shared.stores import Stores
 from shared.tasks import all_of
 
@@ -72,8 +73,11 @@ class _Found:
     packs: set[str] = field(default_factory=set)
 
 
-async def rebuild(stores: Stores, repo: Repo, *, now: float, tell: Tell = lambda what, count: None) -> Rebuilt:
-    """Write every row that is missing. Repeating it is harmless. Raises Unavailable while a gc may be at work."""
+async def rebuild(stores: Stores, repo: Repo, *, now: float, tell: Tell = silent) -> Rebuilt:
+    """Write every row that is missing. Repeating it is harmless.
+
+    Raises Unavailable, and changes nothing, while a gc may be at work: `turn.stop_gc` stops it.
+    """
     turn = await rebuilding(stores, repo.repo_id, now)
     done = Rebuilt()
     found = await _found(stores, repo, done, tell)
@@ -102,7 +106,10 @@ async def _found(stores: Stores, repo: Repo, done: Rebuilt, tell: Tell) -> _Foun
     manifests: dict[str, frozenset[str]] = {}
     for stored in await stores.objects.loose(repo.repo_id):
         found.objects[stored.key] = Location("", 0, stored.size)
-    for number, stored in enumerate(await stores.objects.packs(repo.repo_id), 1):
+    listed = await stores.objects.packs(repo.repo_id)
+    size_bytes = 0
+    for number, stored in enumerate(listed, 1):
+        size_bytes += stored.size
         try:
             data = await stores.objects.read_pack(repo.repo_id, stored.key)
             if sha256(data).hexdigest() != stored.key:
@@ -122,7 +129,7 @@ async def _found(stores: Stores, repo: Repo, done: Rebuilt, tell: Tell) -> _Foun
             elif item_id not in found.snapshots:
                 found.snapshots[item_id] = at
                 manifests[item_id] = frozenset(i for i in record["manifest"].values() if names.is_digest(i))
-        tell("packs", number)
+        tell("packs", number, len(listed), size_bytes)
     found.whole = {i for i, objects in manifests.items() if objects <= found.objects.keys()}
     done.incomplete += sorted(found.snapshots.keys() - found.whole)
     return found
@@ -248,7 +255,8 @@ async def _put_locations(turn: Turn, kind: Kind, locations: Mapping[str, Locatio
     for number, part in enumerate(split(sorted(locations), AT_ONCE)):
         await turn.keep()
         await all_of(turn.stores.census.put_new(turn.repo_id, kind, i, locations[i]) for i in part)
-        tell("objects" if kind is Kind.OBJECT else "snapshots", number * AT_ONCE + len(part))
+        what = "objects" if kind is Kind.OBJECT else "snapshots"
+        tell(what, number * AT_ONCE + len(part), len(locations))
     return len(locations)
 
 
@@ -271,7 +279,7 @@ async def _put_rows(turn: Turn, rows: Mapping[Place, Node], tell: Tell) -> None:
             # The first of times: nothing that is there counts as left over by then.
             await turn.stores.commits.put(turn.repo_id, part, 0)
         written += len(nodes)
-        tell("commits", written)
+        tell("commits", written, sum(map(len, by_record.values())))
 
 
 async def _refresh(stores: Stores, repo: Repo, rows: Mapping[Place, Node], generations: Mapping[str, int]) -> int:

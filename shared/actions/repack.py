@@ -55,7 +55,7 @@ from operator import attrgetter
 
 from shared import ids, names, packs
 from shared.actions.fsck import by_size, read_each
-from shared.actions.gc import AT_ONCE, OVERTAKEN, YOUNG_SECONDS, Clock, Step, Tell
+from shared.actions.gc import AT_ONCE, OVERTAKEN, YOUNG_SECONDS, Clock, Step
 from shared.actions.records import manifest
 from shared.actions.turn import Turn, repacking
 from shared.errors import Damaged, Unavailable
@@ -65,6 +65,7 @@ from shared.metadata.table import split
 from shared.model import Kind, Location, Repo
 from shared.objects.bucket import Stored
 from shared.packs import Pack
+from shared.progress import Tell, silent
 from shared.stores import Stores
 from shared.tasks import all_of
 
@@ -103,9 +104,7 @@ class _Rows:
     lanes: list[str] = field(default_factory=list)
 
 
-async def repack(
-    stores: Stores, repo: Repo, clock: Clock, *, dry_run: bool = True, tell: Tell = lambda *_: None
-) -> Repacked:
+async def repack(stores: Stores, repo: Repo, clock: Clock, *, dry_run: bool = True, tell: Tell = silent) -> Repacked:
     """Fold what can be folded. Repeating it is harmless, and goes on where it was cut short.
 
     Raises Damaged rather than carry damage on, and Unavailable beside a rebuild or if somebody else has begun since.
@@ -123,7 +122,7 @@ async def repack(
         report.rows = 0
         for number, group in enumerate(groups, 1):
             await _fold(turn, clock, rows, [one.key for one in group], report, tell)
-            tell("new packs", number)
+            tell("new packs", number, len(groups))
         await turn.end(Step.REPACKED, clock())
     return report
 
@@ -203,7 +202,7 @@ async def _ambiguous(
             for item, at in index.items():
                 if item in wanted or (item[0] is Kind.COMMIT and item[1] in rows.commits):
                     lying.setdefault(item, []).append(at)
-        tell("packs looked at", number * AT_ONCE + len(part))
+        tell("packs looked at", number * AT_ONCE + len(part), len(listed))
     doubtful = {item: at for item, at in lying.items() if len(at) > 1 and any(one.pack in named for one in at)}
     everywhere = {one for at in doubtful.values() for one in at}
     digests = {

@@ -1,7 +1,7 @@
 """The time in which rebuild-index or repack is at work on a repository, and no gc. Pushes and reads go on.
 
     gc        begins beside neither, until a day after they were last heard of (`gc.condemn`)
-    rebuild   ends a repack; stops a gc that is between its steps, and waits until what that had begun is over
+    rebuild   ends a repack; begins beside no gc, which has to be finished or stopped before (`stop_gc`)
     repack    waits for the end of a rebuild; stops a gc, and does not wait (see there)
 
 Whoever began last has the turn, the others end when they look: before each few writes. After it gc starts from its
@@ -16,6 +16,9 @@ from shared.errors import Unavailable
 from shared.metadata.census import Progress
 from shared.metadata.commits import STALE_SECONDS
 from shared.stores import Stores
+
+GC_UNDER_WAY = (Step.CONDEMNED, Step.SWEPT, Step.COLLECTING)
+"""The steps between which a gc may still remove something."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,20 +40,42 @@ class Turn:
         await self.stores.census.advance(self.repo_id, Progress(self.stamp, step, int(now)), self.step)
 
 
-async def rebuilding(stores: Stores, repo_id: str, now: float) -> Turn:
-    """The turn of a rebuild. Raises Unavailable as long as a gc may still be removing something."""
-    turn = Turn(stores, repo_id, f"rebuild-{secrets.token_hex(4)}", Step.REBUILDING)
+async def stop_gc(stores: Stores, repo_id: str, now: float) -> int:
+    """Stop a gc that is between two of its steps. Returns the seconds until a rebuild may begin, 0 for now.
+
+    The gc starts from its beginning later. Until `STALE_SECONDS` have passed, it may still remove what it was
+    about to remove.
+    """
     progress = await stores.census.progress(repo_id)
-    if progress and progress.step in (Step.CONDEMNED, Step.SWEPT, Step.COLLECTING):
-        progress = Progress(turn.stamp, Step.HALTED, int(now))
-        await stores.census.begin(repo_id, progress)
-    # A repack may have stopped a gc just before.
-    stopped = (Step.HALTED, Step.REPACKING, Step.REPACKED)
-    if progress and progress.step in stopped and now < progress.at + STALE_SECONDS:
-        wait = progress.at + STALE_SECONDS - int(now)
+    if progress and progress.step in GC_UNDER_WAY:
+        stopped = Progress(f"rebuild-{secrets.token_hex(4)}", Step.HALTED, int(now))
+        await stores.census.begin(repo_id, stopped)
+        return STALE_SECONDS
+    return _wait_seconds(progress, now)
+
+
+async def rebuilding(stores: Stores, repo_id: str, now: float) -> Turn:
+    """The turn of a rebuild. Raises Unavailable, and changes nothing, while a gc may remove something."""
+    progress = await stores.census.progress(repo_id)
+    if progress and progress.step in GC_UNDER_WAY:
+        raise Unavailable(
+            "a gc of this repository is between two of its steps, and nothing was changed: finish it"
+            " (gc --due, an hour apart), or stop it with rebuild-index --stop-gc"
+        )
+    wait = _wait_seconds(progress, now)
+    if wait:
         raise Unavailable(f"a gc was under way here and has been stopped: run this again in {wait} seconds")
+    turn = Turn(stores, repo_id, f"rebuild-{secrets.token_hex(4)}", Step.REBUILDING)
     await stores.census.begin(repo_id, Progress(turn.stamp, turn.step, int(now)))
     return turn
+
+
+def _wait_seconds(progress: Progress | None, now: float) -> int:
+    """Seconds until a stopped gc cannot remove anything any more. A repack may have stopped it."""
+    stopped = (Step.HALTED, Step.REPACKING, Step.REPACKED)
+    if progress is None or progress.step not in stopped:
+        return 0
+    return max(0, progress.at + STALE_SECONDS - int(now))
 
 
 async def repacking(stores: Stores, repo_id: str, now: float) -> Turn:

@@ -245,7 +245,7 @@ class Census:
 
     async def deleted(self) -> AsyncIterator[tuple[str, str, int]]:
         """The repositories that wait for their purge: whose each was, and when it was deleted."""
-        async for row in self.table.each("DELETED"):
+        async for row in self.table.each(keys.DELETED):
             yield str(row["sk"]), str(row["owner"]), int(str(row["deleted_at"]))
 
     async def purge_names(self, owner: str, repo_id: str) -> int:

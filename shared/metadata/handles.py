@@ -23,7 +23,15 @@ class Handles:
         if first and first["handle"] != handle:
             raise HandleTaken(handle, str(first["handle"]))
 
-    async def spelling(self, handle: str) -> str:
-        """How this handle is spelled by whoever has claimed it; as given, if nobody has."""
+    async def claimed(self, handle: str) -> str | None:
+        """The handle in the letter case in which it was claimed; None if it was not."""
         row = await self.table.get(keys.handle(handle))
-        return str(row["handle"]) if row else handle
+        return str(row["handle"]) if row else None
+
+    async def spelling(self, handle: str) -> str:
+        """The handle in the letter case in which it was claimed; as given, if it was not."""
+        return await self.claimed(handle) or handle
+
+    async def all(self) -> list[str]:
+        """Every claimed handle, sorted. Reads the whole table."""
+        return sorted([str(row["handle"]) async for row in self.table.scan(keys.HANDLE)])

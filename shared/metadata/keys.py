@@ -40,17 +40,21 @@ REF = "REF#"
 REF_OR_BUNDLE = "REF"
 """What the sort keys of refs and of the bundle begin with, and no others of their partition."""
 REPO = "REPO#"
+HANDLE = "HANDLE#"
+OWNER = "OWNER#"
+DELETED = "DELETED"
+"""The partition of the repositories that wait for their purge."""
 SHARDS = "0123456789abcdef"
 
 
 def repo(owner: str, slug: str) -> Key:
     """A repository, by the name in its URL."""
-    return f"OWNER#{owner}", f"{REPO}{slug}"
+    return f"{OWNER}{owner}", f"{REPO}{slug}"
 
 
 def owner(handle: str) -> str:
     """The partition of a user's repositories, by name."""
-    return f"OWNER#{handle}"
+    return f"{OWNER}{handle}"
 
 
 def members(owner: str, slug: str) -> Key:
@@ -88,7 +92,7 @@ def tokens(handle: str) -> str:
 
 def handle(name: str) -> Key:
     """Who has claimed a handle, in whatever letter case."""
-    return f"HANDLE#{name.casefold()}", "HANDLE"
+    return f"{HANDLE}{name.casefold()}", "HANDLE"
 
 
 def name(repo_id: str) -> Key:
@@ -98,7 +102,7 @@ def name(repo_id: str) -> Key:
 
 def deleted(repo_id: str) -> Key:
     """A repository whose rows and bytes are still to be removed."""
-    return "DELETED", repo_id
+    return DELETED, repo_id
 
 
 def moves(repo_id: str) -> str:

@@ -196,11 +196,57 @@ class Repos:
                         _LIVE,
                         {"same": repo.repo_id, "never": 0},
                     ),
-                    Update(keys.deleted(repo.repo_id), {"owner": repo.owner, "slug": repo.slug, "deleted_at": now}),
+                    Update(keys.deleted(repo.repo_id), {**_row(repo), "deleted_at": now}),
                 ]
             )
         except Lost:
             raise RepoNotFound() from None
+
+    async def deleted(self, owner: str) -> list[tuple[Repo, int]]:
+        """The owner's deleted repositories that are not yet purged, each with its epoch second of deletion.
+
+        Sorted by that second. A repository whose row has no visibility was deleted by an older version, and is
+        left out unless its name still points to it.
+        """
+        found: list[tuple[Repo, int]] = []
+        async for row in self.table.each(keys.DELETED):
+            if row["owner"] != owner:
+                continue
+            named = await self.table.get(keys.repo(owner, str(row["slug"])))
+            is_named = named is not None and named["repo_id"] == row["sk"]
+            latest = named if named is not None and is_named else row
+            if "visibility" in latest and latest["deleted_at"]:
+                found.append((_repo(latest), int(str(row["deleted_at"]))))
+        return sorted(found, key=lambda pair: pair[1])
+
+    async def undelete(self, repo: Repo, slug: str) -> Repo | None:
+        """A deleted repository under this name again, with its members; None if the name is taken.
+
+        The name and the way from the id to the name change in one transaction. The caller makes sure that no
+        purge of the repository has begun.
+        """
+        new = replace(repo, slug=slug, deleted=False)
+        if slug != repo.slug:
+            new = replace(new, roster=keys.roster(repo.repo_id, str(uuid.uuid4())))
+            await self._copy_members(repo, new)
+        try:
+            await self.table.update_together(
+                [
+                    Update(keys.repo(new.owner, slug), _row(new), _FREE, {"never": 0}),
+                    Update(keys.name(new.repo_id), {"owner": new.owner, "slug": slug}),
+                ]
+            )
+        except Lost:
+            return None
+        # Last: a purge skips a repository that is not deleted, and this row alone does no harm.
+        await self.table.remove(keys.deleted(repo.repo_id))
+        return new
+
+    async def everywhere(self) -> list[Repo]:
+        """Every repository of the hub that is not deleted, sorted by owner and name. Reads the whole table."""
+        rows = [row async for row in self.table.scan(keys.OWNER)]
+        repos = [_repo(row) for row in rows if not row["deleted_at"]]
+        return sorted(repos, key=lambda repo: (repo.owner, repo.slug))
 
     async def members(self, repo: Repo, limit: int, after: str | None) -> list[tuple[str, Role]]:
         """The roles that the owner has given: up to `limit` of them, by handle, from above the handle `after`."""

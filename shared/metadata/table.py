@@ -214,6 +214,21 @@ class Table:
             if not (after := page.last):
                 return
 
+    async def scan(self, prefix: str) -> AsyncIterator[Row]:
+        """All rows whose partition key begins with `prefix`. Reads, and pays for, the whole table."""
+        options: dict[str, Any] = {
+            "FilterExpression": "begins_with(pk, :prefix)",
+            "ExpressionAttributeValues": {":prefix": {"S": prefix}},
+        }
+        while True:
+            with translated():
+                reply = await self.client.scan(TableName=self.name, **options)
+            for item in reply["Items"]:
+                yield _decode(item)
+            if "LastEvaluatedKey" not in reply:
+                return
+            options["ExclusiveStartKey"] = reply["LastEvaluatedKey"]
+
     async def some(
         self,
         pk: str,

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from shared import wire
-from shared.actions import branches, fetch, fsck, gc, push, rebuild, tags, uploads
+from shared.actions import branches, fetch, fsck, gc, push, rebuild, tags, turn, uploads
 from shared.actions.lineage import lineage
 from shared.actions.records import manifest
 from shared.errors import (
@@ -170,8 +170,10 @@ class World:
             await tags.store(self.stores, REPO, wire.PostTags(tags=[tag]))
             self.tags[tag["tag_id"]] = tag["commit_id"]
 
-    def some_rebuild(self) -> Coroutine[Any, Any, Any]:
-        return rebuild.rebuild(self.stores, REPO, now=self.turns.clock())
+    async def some_rebuild(self) -> Any:
+        """As an operator does it: stop the gc, and rebuild once that is allowed."""
+        await turn.stop_gc(self.stores, REPO.repo_id, self.turns.clock())
+        return await rebuild.rebuild(self.stores, REPO, now=self.turns.clock())
 
     async def guarded(self, work: Coroutine[Any, Any, Any]) -> None:
         with contextlib.suppress(*REFUSALS):

@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 
 from shared import codec, wire
-from shared.actions import branches, fetch, fsck, gc, purge, push, rebuild, releases, tags, uploads
+from shared.actions import branches, fetch, fsck, gc, purge, push, rebuild, releases, tags, turn, uploads
 from shared.actions.gc import GRACE_SECONDS, Report, Step
 from shared.errors import Damaged, MissingReference, Unavailable
 from shared.metadata import keys
@@ -504,8 +504,9 @@ async def test_a_repository_that_has_lost_its_rows_keeps_its_bytes(story: Story,
     with pytest.raises(Damaged):
         await story.step()
     assert story.packs() == packs
-    with pytest.raises(Unavailable):
+    with pytest.raises(Unavailable, match="--stop-gc"):
         await story.do(rebuild.rebuild(story.stores, REPO, now=story.turns.now))
+    await story.do(turn.stop_gc(story.stores, REPO.repo_id, story.turns.now))
     story.wait(STALE_SECONDS)
     await story.do(rebuild.rebuild(story.stores, REPO, now=story.turns.now))
     await story.whole_gc()
@@ -673,6 +674,7 @@ async def test_a_rebuild_waits_for_a_gc_and_no_gc_begins_beside_it(story: Story,
     removing = story.begin("gc", story.gc())
     await story.turns.go_on("gc", "remove" if steps == 1 else "delete_object")
     objects = len(story.rows("#O"))
+    await story.do(turn.stop_gc(story.stores, REPO.repo_id, story.turns.now))
     with pytest.raises(Unavailable, match=f"again in {STALE_SECONDS} seconds"):
         await story.do(rebuild.rebuild(story.stores, REPO, now=story.turns.now))
     with pytest.raises(Unavailable) if steps == 1 else contextlib.nullcontext():
@@ -685,6 +687,18 @@ async def test_a_rebuild_waits_for_a_gc_and_no_gc_begins_beside_it(story: Story,
     for commit_id in await story.known(drawn[1], drawn[2]):
         await story.clone(commit_id)
     assert (await story.do(story.gc())).step is Step.CONDEMNED
+
+
+@pytest.mark.asyncio
+async def test_a_refused_rebuild_leaves_the_gc_as_it_is(story: Story) -> None:
+    drawn = graph("1; 2:1; 3")
+    await story.do(story.push(drawn.bundle([3]), drawn[3]))
+    await forgotten(story, drawn, [1, 2])
+    await story.step()
+    story.wait(GRACE_SECONDS + 5)
+    with pytest.raises(Unavailable, match="--stop-gc"):
+        await story.do(rebuild.rebuild(story.stores, REPO, now=story.turns.now))
+    assert (await story.do(story.gc())).step is Step.SWEPT, "the gc goes on with its next step"
 
 
 @pytest.mark.asyncio

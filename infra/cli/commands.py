@@ -1,0 +1,125 @@
+"""The list of all commands. A command's module is imported when the command runs.
+
+The imports of one command take up to half a second. `pieria --help` needs none of them, so the list repeats the
+first sentence of each command's help; a test compares the two.
+"""
+
+import importlib
+import io
+import sys
+from typing import Any, NamedTuple, NoReturn
+
+import typer
+from typer.core import TyperGroup
+from typer.main import get_command
+
+
+class Entry(NamedTuple):
+    """A command, or the commands of a noun: where it is defined, and one line of help."""
+
+    module: str
+    attribute: str
+    help: str
+
+
+COMMANDS = {
+    "serve": Entry("serve", "serve", "Run the whole hub on this machine, until Ctrl-C."),
+    "doctor": Entry("doctor", "doctor", "Check what a hub needs, and show how to fix problems."),
+    "repo": Entry("repo", "app", "Repositories, their branches and their members."),
+    "user": Entry("user", "app", "Users: the handles of a hub."),
+    "token": Entry("token", "app", "Tokens: what users log in with."),
+    "key": Entry("key", "app", "Signing keys: what a hub signs its tokens with."),
+    "fsck": Entry("upkeep", "fsck", "Read everything that the branches reach, and verify it."),
+    "gc": Entry("upkeep", "gc", "Remove what no branch reaches, in three steps."),
+    "rebuild-index": Entry("upkeep", "rebuild_index", "Write missing rows again, from the packs in the bucket."),
+    "purge": Entry("upkeep", "purge", "Remove what repositories left that were deleted a day ago or earlier."),
+}
+
+
+class Commands(TyperGroup):
+    """The group of all commands. A mistyped command fails in one line."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """The names of the commands, in the order of the help."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """A command, with its module imported; None if there is none of this name."""
+        entry = COMMANDS.get(cmd_name)
+        return load(cmd_name, entry) if entry else None
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the list of commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.help) for name, entry in COMMANDS.items()])
+
+    def main(self, *args: Any, **options: Any) -> NoReturn:
+        """Run a command, and end the process with its exit status."""
+        for stream in (sys.stdout, sys.stderr):
+            # A locale without a character of ours must not end the command.
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="replace")
+        try:
+            status = super().main(*args, **options | {"standalone_mode": False})
+        except typer.TyperException as mistake:
+            _show(mistake)
+            status = 2
+        except typer.Abort:
+            typer.echo("pieria: interrupted before it was done: run it again", err=True)
+            status = 2
+        sys.exit(status or 0)
+
+
+def _show(mistake: typer.TyperException) -> None:
+    """Print a mistake in one line, or the help if no command was named."""
+    context = getattr(mistake, "ctx", None)
+    text = mistake.format_message()
+    if context is not None and text == context.get_help():
+        typer.echo(text)
+        return
+    command = context.command_path if context else "pieria"
+    reason = text.replace("Value error, ", "").rstrip(".")
+    typer.echo(f"pieria: {plain(reason)}; see `{command} --help`", err=True)
+
+
+def load(name: str, entry: Entry) -> Any:
+    """The command of an entry. Imports its module."""
+    found = getattr(importlib.import_module(f"infra.cli.{entry.module}"), entry.attribute)
+    if isinstance(found, typer.Typer):
+        found.info.name = name
+        return get_command(found)
+    single = typer.Typer(add_completion=False, rich_markup_mode=None)
+    single.command(name)(found)
+    return get_command(single)
+
+
+def plain(text: str) -> str:
+    """Text of others, without the characters that a terminal interprets."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+# No local variables in a traceback: they hold tokens and keys.
+app = typer.Typer(
+    cls=Commands,
+    name="pieria",
+    help="Run a hub: on this machine, or the one in an AWS account.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from infra.version import version
+
+        typer.echo(f"pieria {version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: bool = typer.Option(False, "--version", callback=_show_version, is_eager=True, help="Show the version."),
+) -> None:
+    """Run a hub: on this machine, or the one in an AWS account."""

@@ -1,0 +1,120 @@
+"""Commands that change a repository as a whole: edit, rename, undelete."""
+
+from typing import Annotated, Any
+
+import typer
+
+from infra.cli import console
+from infra.cli.console import Data, Json, Name
+from infra.cli.problem import Problem
+from shared import api, names
+from shared.actions.undelete import undelete as undeleting
+from shared.errors import RepoExists, RepoNotFound
+from shared.model import Repo, Role, Visibility
+from shared.stores import Stores
+
+
+def edit(
+    name: Name,
+    visibility: Annotated[Visibility | None, typer.Option(help="Who may read it.")] = None,
+    description: Annotated[str | None, typer.Option(help="A line of text about it.")] = None,
+    default_branch: Annotated[
+        str | None, typer.Option(metavar="BRANCH", help="The branch that a clone checks out.")
+    ] = None,
+    json: Json = False,
+    data: Data = None,
+) -> None:
+    """Change the visibility, the description or the default branch of a repository."""
+    options = {
+        "visibility": visibility.value if visibility else None,
+        "description": description,
+        "default_branch": default_branch,
+    }
+    changes = {option: value for option, value in options.items() if value is not None}
+    if not changes:
+        console.fail("nothing to change: use --visibility, --description or --default-branch")
+
+    async def work(stores: Stores) -> Repo:
+        repo = await console.require(stores, name)
+        console.check_options(api.RepoChange, changes)
+        if default_branch is not None:
+            await _check_branch(stores, repo, names.check_default_branch(default_branch))
+        return await stores.repos.change(repo, changes)
+
+    repo = console.run(data, work)
+    if json:
+        console.document(document(repo))
+    else:
+        changed = ", ".join(f"{option} {value}" for option, value in changes.items())
+        console.say(f"changed: {repo.owner}/{repo.slug}: {changed}")
+
+
+def rename(
+    name: Name,
+    slug: Annotated[str, typer.Argument(metavar="SLUG", help="The new name, without the owner.")],
+    json: Json = False,
+    data: Data = None,
+) -> None:
+    """Give a repository another name in its URL. The old name is free then.
+
+    Tokens that are limited to the old name are not valid for the new name: issue others.
+    """
+    now = int(console.now())
+
+    async def work(stores: Stores) -> Repo:
+        repo = await console.require(stores, name)
+        wanted = names.check_slug(slug)
+        if wanted == repo.slug:
+            return repo
+        renamed = await stores.repos.rename(repo, wanted, now)
+        if renamed is None:
+            raise RepoExists(repo.owner, wanted)
+        return renamed
+
+    repo = console.run(data, work)
+    if json:
+        console.document(document(repo))
+    else:
+        console.say(f"renamed: {name} is {repo.owner}/{repo.slug} now")
+
+
+def undelete(
+    name: Name,
+    new_slug: Annotated[str, typer.Option("--as", metavar="SLUG", help="Another name, if this one is in use.")] = "",
+    json: Json = False,
+    data: Data = None,
+) -> None:
+    """Bring a deleted repository back, with its branches and members, for 23 hours."""
+
+    async def work(stores: Stores) -> Repo:
+        owner, slug = console.full_name(name)
+        try:
+            return await undeleting(stores, owner, slug, new_slug or slug, console.now())
+        except RepoNotFound:
+            raise Problem(
+                f"no repository {name} was deleted within 23 hours:"
+                f" `pieria repo list {owner} --deleted` shows those of {owner}"
+            ) from None
+        except RepoExists:
+            raise Problem(f"the name {owner}/{new_slug or slug} is in use: choose another with --as") from None
+
+    repo = console.run(data, work)
+    if json:
+        console.document(document(repo))
+    else:
+        console.say(f"restored: {repo.owner}/{repo.slug}, {repo.visibility}")
+
+
+async def _check_branch(stores: Stores, repo: Repo, branch: str) -> None:
+    """Raises Problem if the repository has branches, but not this one."""
+    refs = await stores.refs.all(repo.repo_id)
+    if refs and branch not in refs:
+        raise Problem(
+            f"{repo.owner}/{repo.slug} has no branch {branch}: push it first, or choose one of"
+            f" `pieria repo show {repo.owner}/{repo.slug}`"
+        )
+
+
+def document(repo: Repo) -> dict[str, Any]:
+    """A repository as the API returns it, without the role of a caller."""
+    return api.Repository.of(repo, Role.ADMIN).model_dump(mode="json", exclude={"role"})
