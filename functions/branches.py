@@ -7,7 +7,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from shared import api, http, views
+from shared import api, cursors, http, views
 from shared.actions import branches
 from shared.errors import BranchClash, BranchMoved, Forbidden, InvalidName, RefNotFound, RepoNotFound
 from shared.http import Access
@@ -29,7 +29,7 @@ async def get_branches(request: Request, access: Annotated[Access, Depends(http.
             views.Branch(branch=ref.branch, commit_id=ref.head.commit_id, generation=ref.head.generation)
             for ref in found
         ],
-        next_cursor=api.cursor(found[-1].branch if has_more else None),
+        next_cursor=cursors.after(found[-1].branch if has_more else None),
     )
     return http.reply(request, listing.model_dump(mode="json"))
 

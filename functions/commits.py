@@ -4,8 +4,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from shared import api, http, views
-from shared.actions import browse
+from shared import api, cursors, http, views
+from shared.actions import browse, history
 from shared.errors import CommitNotFound, Damaged, RefNotFound, RepoNotFound
 from shared.http import Access
 
@@ -21,7 +21,7 @@ Reader = Annotated[Access, Depends(http.may_read("read"))]
 async def get_commits(request: Request, access: Reader) -> Response:
     """The history of a branch or commit (by default of the default branch), newest first."""
     query = http.query(request, views.LogQuery)
-    entries, cursor = await browse.log(
+    entries, cursor = await history.log(
         access.stores, access.repo, query.ref or access.repo.default_branch, query.cursor, query.limit
     )
     log = views.Log(
@@ -31,9 +31,7 @@ async def get_commits(request: Request, access: Reader) -> Response:
                 generation=entry.node.place.generation,
                 parents=[parent.commit_id for parent in entry.node.parents],
                 snapshot_id=entry.node.snapshot_id,
-                message=entry.record["message"],
-                author=entry.record["author"],
-                committed_at=entry.record["committed_at"],
+                **entry.summary,
             )
             for entry in entries
         ],
@@ -63,7 +61,7 @@ async def get_files(request: Request, commit_id: str, access: Reader) -> Respons
     """The files of a commit by path, each with the id of its content."""
     query = http.query(request, views.FilesQuery)
     node, found, last = await browse.files(access.stores, access.repo, commit_id, query.after or "", query.limit)
-    page = views.Files(commit_id=commit_id, snapshot_id=node.snapshot_id, files=found, next_cursor=api.cursor(last))
+    page = views.Files(commit_id=commit_id, snapshot_id=node.snapshot_id, files=found, next_cursor=cursors.after(last))
     return http.reply(request, page.model_dump(mode="json"))
 
 
@@ -83,7 +81,7 @@ async def get_compare(request: Request, access: Reader) -> Response:
         added=dict(found.added),
         removed=dict(found.removed),
         modified=dict(found.modified),
-        next_cursor=api.cursor(found.last),
+        next_cursor=cursors.after(found.last),
     )
     return http.reply(request, shown.model_dump(mode="json"))
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from shared import api, http, names
+from shared import api, cursors, http, names
 from shared.errors import Forbidden, InvalidName, RepoNotFound, Unprocessable
 from shared.http import Access
 
@@ -24,7 +24,7 @@ async def get_members(request: Request, access: Annotated[Access, Depends(http.m
     shown = found[: page.limit]
     last = shown[-1][0] if len(found) > page.limit else None
     listing = api.MemberPage(
-        members=[api.Member(handle=handle, role=role) for handle, role in shown], next_cursor=api.cursor(last)
+        members=[api.Member(handle=handle, role=role) for handle, role in shown], next_cursor=cursors.after(last)
     )
     return http.reply(request, listing.model_dump(mode="json"))
 

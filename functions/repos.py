@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from shared import api, http, names
+from shared import api, cursors, http, names
 from shared.errors import Forbidden, HandleTaken, InvalidName, RepoExists, RepoNotFound, Unprocessable
 from shared.http import Access, Caller, Visitor
 from shared.model import Repo, Role
@@ -50,7 +50,7 @@ async def get_repos(
     shown = found[: page.limit]
     last = shown[-1][0].slug if len(found) > page.limit else None
     listing = api.RepositoryPage(
-        repos=[api.Repository.of(repo, role) for repo, role in shown], next_cursor=api.cursor(last)
+        repos=[api.Repository.of(repo, role) for repo, role in shown], next_cursor=cursors.after(last)
     )
     return http.reply(request, listing.model_dump(mode="json"))
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from shared import api, http, names
+from shared import api, cursors, http, names
 from shared.errors import Forbidden, HandleTaken, InvalidName
 from shared.http import Caller
 from shared.metadata.tokens import Issued, new_id
@@ -57,7 +57,7 @@ async def get_tokens(request: Request, caller: Annotated[Caller, Depends(http.id
     found = await caller.stores.tokens.listed(caller.identity.subject, page.limit + 1, page.after)
     shown = found[: page.limit]
     last = shown[-1].identity.token_id if len(found) > page.limit else None
-    listing = api.TokenPage(tokens=[api.Token.of(issued) for issued in shown], next_cursor=api.cursor(last))
+    listing = api.TokenPage(tokens=[api.Token.of(issued) for issued in shown], next_cursor=cursors.after(last))
     return http.reply(request, listing.model_dump(mode="json"))
 
 

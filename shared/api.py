@@ -5,14 +5,12 @@ itself with `documented`, in plain words that cost nothing when a function start
 into the document, and the classes below into its schemas.
 """
 
-import base64
-import binascii
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel, model_validator
 
-from shared import auth, codec
+from shared import auth, codec, cursors
 from shared.errors import (
     ApiError,
     Internal,
@@ -107,28 +105,12 @@ class PageQuery(BaseModel):
     model_config = ConfigDict(defer_build=True, extra="forbid", frozen=True)
 
     limit: Annotated[int, Field(ge=1, le=PAGE)] = 30
-    cursor: Annotated[str, Field(max_length=512)] = ""
+    cursor: Annotated[str, Field(max_length=cursors.CHARACTERS)] = ""
 
     @property
     def after(self) -> str | None:
-        """What the page before ended with; None for the first page. Raises Unprocessable for no cursor of ours."""
-        if not self.cursor:
-            return None
-        try:
-            after = base64.b64decode(self.cursor, b"-_", validate=True).decode()
-        except (binascii.Error, ValueError):
-            after = ""
-        if not after:
-            raise Unprocessable("this is no cursor; begin without one, and go on with the next_cursor of each page")
-        return after
-
-
-def cursor(last: str | None) -> str | None:
-    """Where the page after one begins that ends with `last`; None after the last page.
-
-    Whoever gets it can read it, so it must name nothing that is not on the page.
-    """
-    return base64.urlsafe_b64encode(last.encode()).decode() if last else None
+        """The last entry of the page before; None for the first page. Raises Unprocessable for no cursor."""
+        return cursors.parse_after(self.cursor) or None
 
 
 # ── What is told ────────────────────────────────────────────────────────────────────────────────────────────

@@ -190,8 +190,9 @@ class Bundle:
 class Node:
     """A commit's row in its lane: its edges, and the record itself or where it lies.
 
-    `record` is the zlib-compressed msgpack of the commit as it came; None when it is too large for a row
-    and lies at `record_at`. `snapshot_at` is None for a commit without a stored snapshot.
+    `record` is the zlib-compressed msgpack of the commit as it came. It is None where it is too large for a row: then
+    it is at `record_at`, and the row has the `summary` that a log shows, unless an older hub wrote the row.
+    `snapshot_at` is None for a commit without a stored snapshot.
     """
 
     place: Place
@@ -200,6 +201,7 @@ class Node:
     snapshot_at: Location | None = None
     record: bytes | None = None
     record_at: Location | None = None
+    summary: bytes | None = None
 
     @property
     def commit_id(self) -> str:

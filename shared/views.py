@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from shared import cursors, names
 from shared.api import PAGE, Asked, PageQuery, Told
 
 FILES = 1000
@@ -41,14 +42,18 @@ class LogQuery(BaseModel):
 
     ref: Annotated[str, Field(max_length=NAME_CHARACTERS)] = ""
     limit: Annotated[int, Field(ge=1, le=PAGE)] = 30
-    cursor: Annotated[str, Field(max_length=8192)] = ""
+    cursor: Annotated[str, Field(max_length=cursors.CHARACTERS)] = ""
 
 
 class FilesQuery(PageQuery):
     """Which part of a list of paths."""
 
     limit: Annotated[int, Field(ge=1, le=FILES)] = FILES
-    cursor: Annotated[str, Field(max_length=6000)] = ""
+
+    @property
+    def after(self) -> str | None:
+        """The last path of the page before; None for the first page. Raises Unprocessable for no cursor."""
+        return cursors.parse_after(self.cursor, names.PATH_BYTES) or None
 
 
 class CompareQuery(FilesQuery):
@@ -94,7 +99,8 @@ class BranchMoves(Told):
 
 
 class LogEntry(Told):
-    """A commit in a log."""
+    """A commit in a log. `message` has up to 1,000 characters, `author` 200 and `committed_at` 64; if one of them is
+    longer in the record, `truncated` is true."""
 
     commit_id: str
     generation: int
@@ -103,6 +109,7 @@ class LogEntry(Told):
     message: str
     author: str
     committed_at: str
+    truncated: bool
 
 
 class Log(Told):

@@ -224,7 +224,7 @@ class Query(BaseModel):
     model_config = ConfigDict(defer_build=True, extra="ignore", frozen=True)
 
     limit: Annotated[int, Field(ge=1, le=PAGE)] = PAGE
-    cursor: Annotated[str, Field(max_length=256)] = ""
+    cursor: Annotated[str, Field(max_length=512)] = ""
 
 
 class ListReleases(Query):

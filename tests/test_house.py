@@ -18,16 +18,16 @@ MAX_LINES = 400
 
 # ── Arrows ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-PURE = "bundle codec dag ids model names packs progress tasks wire"
+PURE = "bundle codec cursors dag ids model names packs progress tasks wire"
 
 LAWS = {
     # who, and all beneath it: what it may import of shared/, what of other people's packages
     # The one that sees all others: it tells of them.
     "functions.openapi": ("api http manual", "fastapi functions"),
     "functions.__init__": ("", "fastapi"),
-    "functions":        ("actions api content errors http metadata model names views wire", "fastapi"),
-    "shared.api":       ("auth codec errors metadata.tokens model wire", "pydantic"),
-    "shared.views":     ("api", "pydantic"),
+    "functions":        ("actions api content cursors errors http metadata model names views wire", "fastapi"),
+    "shared.api":       ("auth codec cursors errors metadata.tokens model wire", "pydantic"),
+    "shared.views":     ("api cursors names", "pydantic"),
     "shared.manual":    ("api errors views wire", "fastapi pydantic"),
     "shared.edge":      ("codec errors log settings", "starlette"),
     "shared.http":      ("auth codec edge errors metadata model names ratelimit settings stores streaming tasks wire",

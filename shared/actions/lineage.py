@@ -8,11 +8,13 @@ from shared.metadata.commits import Commits
 from shared.model import Node, Place
 
 PAGE = 250
-"""Rows of a lane read at once: most carry their record, so a page is some hundred kilobytes."""
+"""The most rows of a lane that are read at once: most carry their record, so a page is some hundred kilobytes."""
+GROWTH = 4
+"""How much longer each further read of a lane is. The first is a page divided by the places that are pending."""
 
 
 async def lineage(
-    commits: Commits, repo_id: str, starts: Iterable[Place], *, page: int | None = PAGE, skip: Set[Place] = frozenset()
+    commits: Commits, repo_id: str, starts: Iterable[Place], *, page: int = PAGE, skip: Set[Place] = frozenset()
 ) -> AsyncIterator[tuple[Place, Node | None]]:
     """Every place that these lead to, themselves included, with its row, or None where there is none.
 
@@ -25,12 +27,14 @@ async def lineage(
     heap = [(-place.generation, place.commit_id, place.lane) for place in fresh]
     heapq.heapify(heap)
     pages: dict[str, dict[Place, Node]] = {}
+    lengths: dict[str, int] = {}
     while heap:
         generation, commit_id, lane = heapq.heappop(heap)
         place = Place(commit_id, -generation, lane)
         if place not in pages.get(lane, {}):
+            lengths[lane] = min(page, lengths[lane] * GROWTH if lane in lengths else max(1, page // (len(heap) + 1)))
             try:
-                nodes = await commits.lane(repo_id, place, page)
+                nodes = await commits.lane(repo_id, place, lengths[lane])
             except Damaged:
                 yield place, None
                 continue

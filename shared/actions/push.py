@@ -25,7 +25,7 @@ from typing import Any
 from shared import bundle as bundles
 from shared import codec, names, wire
 from shared.actions import quarantine, walk
-from shared.actions.records import commit_record, manifest
+from shared.actions.records import commit_record, manifest, packed_summary
 from shared.actions.uploads import Parcel
 from shared.bundle import Bundle, NewCommit
 from shared.dag import Nearest
@@ -300,6 +300,7 @@ def _nodes(
             snapshot_at=_snapshot_at(commit, held, stored),
             record=compressed if inline else None,
             record_at=None if inline else stored[Kind.COMMIT, commit_id],
+            summary=None if inline else packed_summary(commit.record),
         )
     return nodes
 

@@ -26,6 +26,7 @@ from shared import codec, names, packs
 from shared.actions.fsck import GROUP_BYTES, by_size
 from shared.actions.gc import Step
 from shared.actions.push import INLINE_BYTES
+from shared.actions.records import packed_summary
 from shared.actions.turn import Turn, rebuilding
 from shared.errors import Damaged
 from shared.metadata.index import CONDITIONAL
@@ -271,15 +272,21 @@ async def _put_rows(turn: Turn, rows: Mapping[Place, Node], tell: Tell) -> None:
         records = await turn.stores.objects.read_packed(turn.repo_id, group)
         nodes: list[Node] = []
         for at in group:
-            compressed = zlib.compress(records[at])
-            inline = len(compressed) <= INLINE_BYTES
-            nodes += [replace(n, record=compressed, record_at=None) if inline else n for n in by_record[at]]
+            nodes += [_with_record(node, records[at]) for node in by_record[at]]
         for part in split(nodes, CONDITIONAL):
             await turn.keep()
             # The first of times: nothing that is there counts as left over by then.
             await turn.stores.commits.put(turn.repo_id, part, 0)
         written += len(nodes)
         tell("commits", written, sum(map(len, by_record.values())))
+
+
+def _with_record(node: Node, record: bytes) -> Node:
+    """A row with its record, or with the summary of one that is too large for a row."""
+    compressed = zlib.compress(record)
+    if len(compressed) <= INLINE_BYTES:
+        return replace(node, record=compressed, record_at=None)
+    return replace(node, summary=packed_summary(codec.unpack_record(record)))
 
 
 async def _refresh(stores: Stores, repo: Repo, rows: Mapping[Place, Node], generations: Mapping[str, int]) -> int:

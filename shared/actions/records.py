@@ -2,10 +2,30 @@
 
 import zlib
 from collections.abc import Mapping
+from typing import Any
 
 from shared import codec
 from shared.errors import Damaged
 from shared.model import Location, Node
+
+MESSAGE_CHARACTERS = 1000
+AUTHOR_CHARACTERS = 200
+TIME_CHARACTERS = 64
+
+
+def summary(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What a log shows of a commit's record; `truncated` if a text of it is longer than that."""
+    texts = {
+        "message": record["message"][:MESSAGE_CHARACTERS],
+        "author": record["author"][:AUTHOR_CHARACTERS],
+        "committed_at": record["committed_at"][:TIME_CHARACTERS],
+    }
+    return {**texts, "truncated": any(text != record[name] for name, text in texts.items())}
+
+
+def packed_summary(record: Mapping[str, Any]) -> bytes:
+    """The same as it is stored in the commit's row, where the record itself is too large for it."""
+    return zlib.compress(codec.pack_record(summary(record)))
 
 
 def manifest(record: bytes) -> dict[str, str]:

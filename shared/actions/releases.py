@@ -3,7 +3,6 @@
 The stock client prints what a list holds, field by field, and would print a null as the word None.
 """
 
-import base64
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -11,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from shared import codec, names, wire
+from shared import codec, cursors, names, wire
 from shared.errors import MissingReference, ReleaseExists, ReleaseNotFound, TooLarge, Unprocessable
 from shared.metadata.releases import ROW_BYTES, Entry, Release
 from shared.model import Repo
@@ -94,13 +93,13 @@ async def listed(
             if (with_drafts or not entry.is_draft) and request.channel in (None, entry.channel):
                 size += entry.size
                 if chosen and (len(chosen) == request.limit or size > PAGE_BYTES):
-                    return await stores.releases.read(repo.repo_id, chosen), _cursor(after)
+                    return await stores.releases.read(repo.repo_id, chosen), cursors.after(after)
                 chosen.append(entry)
             after = entry.place
         if not more:
             after = None
             break
-    return await stores.releases.read(repo.repo_id, chosen), _cursor(after)
+    return await stores.releases.read(repo.repo_id, chosen), cursors.after(after)
 
 
 async def retract(stores: Stores, repo: Repo, tag: str) -> None:
@@ -133,15 +132,8 @@ def _microseconds(created_at: str, now: float) -> int:
         return int(now * 1_000_000)
 
 
-def _cursor(place: str | None) -> str | None:
-    return base64.urlsafe_b64encode(place.encode()).decode() if place else None
-
-
 def _parse_cursor(cursor: str) -> str:
-    try:
-        place = base64.urlsafe_b64decode(cursor.encode()).decode()
-    except ValueError:
-        place = ""
+    place = cursors.parse_after(cursor)
     if not _CURSOR.fullmatch(place):
-        raise Unprocessable("the cursor is not one that a list has given; begin without one")
+        raise cursors.invalid()
     return place

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from shared import codec, names, wire
+from shared import codec, cursors, names, wire
 from shared.errors import MissingReference, TagExists, TagNotFound, TooLarge, Unprocessable
 from shared.metadata.tags import Tag
 from shared.model import Repo
@@ -43,7 +43,7 @@ async def listed(stores: Stores, repo: Repo, request: wire.ListTags) -> tuple[li
     """
     narrowed = bool(request.commit_id or request.label)
     records: list[bytes] = []
-    after = request.cursor
+    after = cursors.parse_after(request.cursor)
     for _ in range(PAGES):
         room = request.limit - len(records)
         tags, has_more = await stores.tags.page(repo.repo_id, None if narrowed else room, after)
@@ -52,10 +52,10 @@ async def listed(stores: Stores, repo: Repo, request: wire.ListTags) -> tuple[li
             if _is_asked_for(tag, request):
                 records.append(tag.record)
                 if len(records) == request.limit:
-                    return records, after if has_more or place + 1 < len(tags) else None
+                    return records, cursors.after(after) if has_more or place + 1 < len(tags) else None
         if not has_more:
             return records, None
-    return records, after
+    return records, cursors.after(after)
 
 
 async def delete(stores: Stores, repo: Repo, tag_id: str) -> None:

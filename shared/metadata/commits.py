@@ -97,6 +97,8 @@ def _row(node: Node) -> Row:
         row["record"] = node.record
     if node.record_at:
         row["record_at"] = str(node.record_at)
+    if node.summary is not None:
+        row["summary"] = node.summary
     return row
 
 
@@ -104,7 +106,7 @@ def node_of(lane: str, row: Mapping[str, object]) -> Node:
     """A row of a lane as what it says."""
     generation, commit_id = str(row["sk"]).split("#")
     parents = row["parents"]
-    record = row.get("record")
+    record, summary = row.get("record"), row.get("summary")
     return Node(
         place=Place(commit_id, int(generation), lane),
         parents=tuple(map(keys.parse_place, parents)) if isinstance(parents, list) else (),
@@ -112,4 +114,5 @@ def node_of(lane: str, row: Mapping[str, object]) -> Node:
         snapshot_at=Location.parse(str(row["snapshot_at"])) if "snapshot_at" in row else None,
         record=record if isinstance(record, bytes) else None,
         record_at=Location.parse(str(row["record_at"])) if "record_at" in row else None,
+        summary=summary if isinstance(summary, bytes) else None,
     )

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from shared import cursors
 from shared.actions.branches import made
 from shared.model import Move, Place, Ref
 from tests.builders import Answer, History, event, fetch, fetched_ids, graph, heads, invoke, push, token
@@ -43,6 +44,16 @@ def test_branches_are_listed_in_pages(owner: str, history: History) -> None:
     second = ask(owner, "GET", "branches", f"limit=1&cursor={first['next_cursor']}").value
     assert [(b["branch"], b["commit_id"]) for b in second["branches"]] == [("side/line", history[3])]
     assert second["next_cursor"] is None
+
+
+def test_the_cursor_after_the_longest_branch_name_is_taken(owner: str, history: History) -> None:
+    longest = "/".join(["ä" * 125] * 2)
+    assert push(owner, "song", history.bundle([1]), branch=longest).status == 200
+    pages = [ask(owner, "GET", "branches", "limit=2").value]
+    pages.append(ask(owner, "GET", "branches", f"limit=2&cursor={pages[0]['next_cursor']}").value)
+    assert [b["branch"] for page in pages for b in page["branches"]] == ["main", "side/line", longest]
+    after_it = cursors.after(longest)
+    assert ask(owner, "GET", "branches", f"cursor={after_it}").value == {"branches": [], "next_cursor": None}
 
 
 def test_marked_folders_are_no_branches(owner: str, history: History) -> None:

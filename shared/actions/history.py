@@ -1,0 +1,147 @@
+"""The log of a branch or a commit, in pages.
+
+The cursor of a page holds the places that are still pending, so that a page reads at most one row of a lane for each
+commit that it shows, however far down it is. A page reads no record from S3 where the row holds what a log shows.
+"""
+
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from shared import codec, cursors, names
+from shared.actions import resolve
+from shared.actions.lineage import lineage
+from shared.actions.records import commit_record, summary
+from shared.errors import Damaged, TooLarge
+from shared.model import Node, Place, Repo
+from shared.stores import Stores
+
+RECORD_BYTES = 8 * 1024 * 1024
+"""The most that one page reads of records from S3. Only rows of older hubs make that necessary."""
+LANE_CHARACTERS = names.BRANCH_CHARACTERS + 1 + names.DIGEST_LENGTH
+"""The name of a lane is that of its branch, or that, `~` and the name of a pack."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A commit of a log, with what is shown of its record (see `records.summary`)."""
+
+    node: Node
+    summary: dict[str, Any]
+
+
+@dataclass(slots=True)
+class _Page:
+    """The page so far: its commits, and the places that are pending after them."""
+
+    limit: int
+    pending: set[Place]
+    nodes: list[Node] = field(default_factory=list)
+    record_bytes: int = 0
+
+    def takes(self, node: Node) -> bool:
+        """Whether the next row of the walk is on this page."""
+        if not self.nodes or self.nodes[-1].commit_id == node.commit_id:
+            return True
+        return len(self.nodes) < self.limit and self.record_bytes + _bytes_to_read(node) <= RECORD_BYTES
+
+    def add(self, place: Place, node: Node) -> None:
+        """Put the next row of the walk on this page."""
+        self.pending.remove(place)
+        self.pending.update(node.parents)
+        # A forced push may have written a second row of a commit.
+        if not self.nodes or self.nodes[-1].commit_id != node.commit_id:
+            self.nodes.append(node)
+            self.record_bytes += _bytes_to_read(node)
+
+
+async def log(stores: Stores, repo: Repo, ref: str, cursor: str, limit: int) -> tuple[list[Entry], str | None]:
+    """A page of the history of a branch or commit, and the cursor of the next one.
+
+    The greatest generation first, the least id among equals. Raises RefNotFound, Unprocessable for no cursor of this
+    list, TooLarge if more lines of history are open than a cursor holds, and Damaged.
+    """
+    if cursor:
+        starts = _parse(cursor)
+    else:
+        targets = await resolve.targets(stores, repo, [ref])
+        starts = {targets[ref].commit}
+    page = _Page(limit, set(starts))
+    async for place, node in lineage(stores.commits, repo.repo_id, starts, page=limit + 1):
+        if node is None:
+            # The places of a cursor were there when the hub made it; otherwise the caller made it.
+            raise cursors.invalid() if cursor and place in starts else Damaged(f"commit {place.commit_id}")
+        if not page.takes(node):
+            break
+        page.add(place, node)
+    entries = await _entries(stores, repo, page.nodes)
+    return entries, _cursor(page.pending, page.nodes[-1].commit_id) if page.pending else None
+
+
+async def _entries(stores: Stores, repo: Repo, nodes: Sequence[Node]) -> list[Entry]:
+    to_read = {node.record_at for node in nodes if node.record_at and node.summary is None}
+    records = await stores.objects.read_packed(repo.repo_id, to_read)
+    entries: list[Entry] = []
+    for node in nodes:
+        if node.summary is not None:
+            shown = codec.unpack_record(zlib.decompress(node.summary))
+        else:
+            shown = summary(codec.unpack_record(commit_record(node, records)))
+        entries.append(Entry(node, shown))
+    return entries
+
+
+def _bytes_to_read(node: Node) -> int:
+    return node.record_at.length if node.record_at and node.summary is None else 0
+
+
+def _cursor(pending: Iterable[Place], last: str) -> str:
+    """The places as `[[lane, …], [[index of its lane, generation, id], …]]`, or, where they do not fit, the last commit
+    of the page."""
+    places = sorted(pending, key=lambda place: (place.lane, place.generation, place.commit_id))
+    lanes = sorted({place.lane for place in places})
+    numbers = {lane: number for number, lane in enumerate(lanes)}
+    packed = [[numbers[place.lane], place.generation, _packed_id(place.commit_id)] for place in places]
+    cursor = cursors.encode([lanes, packed])
+    return cursor if len(cursor) <= cursors.CHARACTERS else cursors.encode([last])
+
+
+def _parse(cursor: str) -> set[Place]:
+    """Raises Unprocessable, and TooLarge for a page whose places did not fit into the cursor."""
+    match cursors.decode(cursor):
+        case [str(last)] if names.is_id(last):
+            raise TooLarge(
+                f"more lines of history are open below {last} than a cursor holds; go on with one line after the other:"
+                f" ref={last}, and ref= each other commit whose parents are not listed yet"
+            )
+        case [list(lanes), list(packed)]:
+            try:
+                places = {Place(_unpacked_id(i), generation, lanes[number]) for number, generation, i in packed}
+            except (TypeError, ValueError, IndexError):
+                raise cursors.invalid() from None
+        case _:
+            raise cursors.invalid()
+    if not places or not all(map(_may_exist, places)):
+        raise cursors.invalid()
+    return places
+
+
+def _packed_id(commit_id: str) -> str | bytes:
+    return bytes.fromhex(commit_id) if names.is_digest(commit_id) else commit_id
+
+
+def _unpacked_id(packed: str | bytes) -> str:
+    return packed.hex() if isinstance(packed, bytes) else packed
+
+
+def _may_exist(place: Place) -> bool:
+    """Whether there could be a row at this place: DynamoDB refuses to look for a key that is too long."""
+    return (
+        type(place.generation) is int
+        and 0 < place.generation < 10**12
+        and isinstance(place.commit_id, str)
+        and names.is_id(place.commit_id)
+        and isinstance(place.lane, str)
+        and 1 <= len(place.lane) <= LANE_CHARACTERS
+    )
