@@ -1,10 +1,12 @@
-"""What Lambda runs: `python -m infra.build` makes `build/package`, one folder for all functions.
+"""The package of the Lambda functions: `python3 -m infra.build` makes `build/package`, one folder for all functions.
 
-It holds `functions/`, `shared/` and what they need (`infra/locks/package.lock`), for the Python and the processor
-of `template.yaml`, compiled, without anything that is only for people; `build/package.zip` is the same in one file.
-Two builds are the same to the byte. Since this machine may not run it, `build/host` is made in the same way for
-this one, and every handler is imported from there. With `--host` only that is made, without the wanted Python for
-the one at hand.
+It holds `functions/`, `shared/` and their dependencies (`infra/locks/package.lock`), for the Python and the processor
+of `template.yaml`. Modules are compiled, and files that no function reads are left out. `build/package.zip` holds the
+same files. Two builds are equal byte for byte.
+
+This machine may not be able to run that package. So `build/host` is made in the same way for this machine, and every
+handler is imported from there. With `--host` only `build/host` is made; without Python 3.13 it is made for the
+Python that runs this module. This module runs before anything is installed: it imports the standard library only.
 """
 
 import argparse
@@ -21,6 +23,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
+from infra import tools
+from infra.tools import Unable
+
 ROOT = Path(__file__).parent.parent
 LOCK = Path(__file__).parent / "locks" / "package.lock"
 BUILD = ROOT / "build"
@@ -31,7 +36,8 @@ HOST_PYTHON = BUILD / "host-python"
 
 VERSION = (3, 13)
 """Of the template's functions, as their processor is here."""
-PLATFORMS = ("manylinux2014_aarch64", "manylinux_2_28_aarch64")
+PLATFORM = "aarch64-manylinux_2_28"
+"""As uv names it. Amazon Linux 2023 has glibc 2.34, so it takes wheels for glibc 2.28 and older."""
 TASK_ROOT = "/var/task"
 """Where Lambda unpacks it: what a traceback shows."""
 
@@ -54,10 +60,6 @@ UNUSED = (
 """What no function reads, and does without."""
 
 
-class Unable(Exception):
-    """There will be no artefact. The message is one line and says what to do."""
-
-
 class Made(NamedTuple):
     """An artefact: the digest of its tree, and how many bytes its files have."""
 
@@ -70,28 +72,35 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m infra.build", description="Make what Lambda runs.")
     parser.add_argument("--host", action="store_true", help="only for this machine, to try it here")
     options = parser.parse_args(arguments)
-    wanted = interpreter(VERSION)
     try:
-        if not options.host:
-            if wanted is None:
-                raise Unable(
-                    f"Python {_dotted(VERSION)} is needed, since its compiled modules are half of a short cold start: "
-                    "install it (uv python install, pyenv install, your system's packages), or try `make build-host`"
-                )
-            made = make(PACKAGE, wanted, for_lambda=True)
-            packed = pack(PACKAGE, PACKAGE.with_suffix(".zip"))
-            print(f"build/package  sha256 {made.digest}  {_mb(made.size)}, {_mb(packed)} as build/package.zip")
-        if wanted is None:
-            print(f"no Python {_dotted(VERSION)} here: build/host is for {_dotted(sys.version_info[:2])}")
-        python = wanted or Path(sys.executable)
-        made = make(HOST, python, for_lambda=False)
-        check(HOST, python)
-        HOST_PYTHON.write_text(f"{python}\n")
-        print(f"build/host     sha256 {made.digest}  {_mb(made.size)}, imports {len(handlers(HOST))} handlers")
+        if options.host:
+            make_for_host(interpreter(VERSION))
+        else:
+            python = interpreter(VERSION) or downloaded(VERSION)
+            make_for_lambda(python)
+            make_for_host(python)
     except Unable as problem:
         print(f"pieria: {problem}", file=sys.stderr)
         return 2
     return 0
+
+
+def make_for_lambda(python: Path) -> None:
+    """Make `build/package` and its zip, compiled by this interpreter, which has VERSION. Raises Unable."""
+    made = make(PACKAGE, python, for_lambda=True)
+    packed = pack(PACKAGE, PACKAGE.with_suffix(".zip"))
+    print(f"build/package  sha256 {made.digest}  {_mb(made.size)}, {_mb(packed)} as build/package.zip")
+
+
+def make_for_host(python: Path | None) -> None:
+    """Make `build/host` and import its handlers. None stands for the running interpreter. Raises Unable."""
+    if python is None:
+        print(f"no Python {_dotted(VERSION)} here: build/host is for {_dotted(sys.version_info[:2])}")
+        python = Path(sys.executable)
+    made = make(HOST, python, for_lambda=False)
+    check(HOST, python)
+    HOST_PYTHON.write_text(f"{python}\n")
+    print(f"build/host     sha256 {made.digest}  {_mb(made.size)}, imports {len(handlers(HOST))} handlers")
 
 
 def interpreter(version: tuple[int, ...]) -> Path | None:
@@ -104,6 +113,19 @@ def interpreter(version: tuple[int, ...]) -> Path | None:
         *sorted(Path.home().glob(f".local/share/uv/python/cpython-{_dotted(version)}.*/bin/{name}")),
     ]
     return next((path for path in candidates if path.exists() and _version(path) == version), None)
+
+
+def downloaded(version: tuple[int, ...]) -> Path:
+    """An interpreter of this version (major, minor) that uv downloads and keeps for the user. Raises Unable."""
+    name = _dotted(version)
+    print(f"Downloading Python {name}, which compiles the modules for Lambda (once)", file=sys.stderr, flush=True)
+    if tools.uv("python", "install", name, quiet=True).returncode:
+        raise Unable(
+            f"Python {name} is needed to compile the modules for Lambda, and uv cannot download it here: "
+            f"install it (`pyenv install {name}`, or a package of the system); `make serve` and `make invoke` need none"
+        )
+    found = tools.uv("python", "find", "--managed-python", "--no-project", name, quiet=True)
+    return Path(found.stdout.strip())
 
 
 def host_python() -> Path:
@@ -175,16 +197,14 @@ def make(folder: Path, python: Path, *, for_lambda: bool) -> Made:
 
 
 def _install(folder: Path, python: Path, *, for_lambda: bool) -> None:
-    """Put into a folder what the lock names, and nothing that it does not."""
-    target = [f"--python={python}"]
-    wheels = ["--no-deps", "--no-compile", "--require-hashes", "--only-binary=:all:", "-r", str(LOCK)]
+    """Install the packages of the lock into a folder. Raises Unable."""
+    # Copied, not linked: the files are changed afterwards, and uv's cache must keep its own.
+    options = ["--no-deps", "--require-hashes", "--only-binary=:all:", "--link-mode=copy", f"--python={python}"]
     if for_lambda:
-        target = []
-        wheels += [f"--platform={name}" for name in PLATFORMS]
-        wheels += ["--implementation=cp", f"--python-version={_dotted(VERSION)}"]
-    pip = [sys.executable, "-m", "pip", *target, "install", "-qq", "--disable-pip-version-check"]
-    if subprocess.run([*pip, f"--target={folder}", *wheels]).returncode:
-        raise Unable(f"pip could not install {LOCK.relative_to(ROOT)}: see above")
+        options += [f"--python-platform={PLATFORM}", f"--python-version={_dotted(VERSION)}"]
+    if tools.uv("pip", "install", "--quiet", f"--target={folder}", *options, "-r", LOCK).returncode:
+        raise Unable(f"{LOCK.relative_to(ROOT)} could not be installed, see above: check the network, run it again")
+    (folder / ".lock").unlink(missing_ok=True)  # uv's own
 
 
 def _prune(folder: Path) -> None:

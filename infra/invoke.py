@@ -57,12 +57,15 @@ def main(arguments: list[str] | None = None) -> int:
     if not options.event.is_file():
         print(f"pieria: there is no event {options.event}; see events/", file=sys.stderr)
         return 2
-    with world() as place, runtime(options.function) as invoke:
-        try:
+    try:
+        with world() as place, runtime(options.function) as invoke:
             answer = invoke(filled(options.event.read_text(), place))
-        except Failed as problem:
-            print(f"pieria: {problem}", file=sys.stderr)
-            return 1
+    except tools.Unable as problem:
+        print(f"pieria: {problem}", file=sys.stderr)
+        return 2
+    except Failed as problem:
+        print(f"pieria: {problem}", file=sys.stderr)
+        return 1
     print(answer.status, *(f"{name}: {value}" for name, value in answer.headers.items()), "", sep="\n")
     print(readable(answer))
     return int(answer.status >= 300)

@@ -127,10 +127,10 @@ def opened(data: Path) -> Iterator[tuple[str, Mapping[str, str]]]:
             aws.keep(journal, unkept_tables=[NAMES["CounterTable"]])
         except JournalInUse as error:
             raise InUse(str(error)) from None
-        except JournalError as error:
+        except (JournalError, stack.Unreadable) as error:
             raise Unable(str(error)) from None
         except OSError as error:
-            raise Unable(f"cannot use {data} ({error.strerror}): choose another folder with --data") from None
+            raise Unable(f"cannot use {data} ({error}): choose another folder with --data") from None
         yield aws.url, keys
 
 

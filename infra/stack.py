@@ -16,9 +16,14 @@ if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient
     from types_boto3_s3 import S3Client
 
-TEMPLATE = Path(__file__).parent.parent / "template.yaml"
+TEMPLATE = Path(__file__).with_name("template.yaml")
+"""In a checkout, a link to the template at the root. In an installed package, a copy of it."""
 
 _TABLE_PROPERTIES = ("AttributeDefinitions", "KeySchema", "BillingMode", "DeletionProtectionEnabled")
+
+
+class Unreadable(Exception):
+    """The template cannot be read. The message is one line with the next step."""
 
 
 class Resource(NamedTuple):
@@ -50,9 +55,13 @@ _Loader.add_multi_constructor("!", _intrinsic)
 
 
 def document(template: Path = TEMPLATE) -> dict[str, Any]:
-    """The whole template, with intrinsics in their long form."""
+    """The whole template, with intrinsics in their long form. Raises Unreadable."""
+    try:
+        text = template.read_text()
+    except OSError as error:
+        raise Unreadable(f"cannot read {template} ({error.strerror}): install pieria again") from None
     # The loader is a safe one, with constructors that make plain dictionaries.
-    parsed: dict[str, Any] = yaml.load(template.read_text(), _Loader)  # noqa: S506
+    parsed: dict[str, Any] = yaml.load(text, _Loader)  # noqa: S506
     return parsed
 
 
@@ -67,7 +76,7 @@ def resources(template: Path = TEMPLATE) -> dict[str, Resource]:
 def create(endpoint_url: str, names: Mapping[str, str], template: Path = TEMPLATE) -> None:
     """Make the tables and buckets with these logical ids under these names; those that exist are left as they are.
 
-    Region and credentials come from the environment, as for every AWS client.
+    Region and credentials come from the environment, as for every AWS client. Raises Unreadable.
     """
     found = resources(template)
     dynamodb = boto3.client("dynamodb", endpoint_url=endpoint_url)

@@ -1,39 +1,99 @@
-"""Tools with dependencies of their own: each in an environment under `.tools/`, made from `infra/locks/<name>.lock`.
+"""Environments for Python programs, each installed by uv from a lock with digests.
 
-    environment("sam") / "sam"      the SAM command line
+    python3 -m infra.tools sam           make .tools/sam from infra/locks/sam.lock, print its bin folder
+    python3 -m infra.tools --venv LOCK   make .venv from this lock
 
-An environment is made when it is first asked for, and again when its lock or its interpreter is another.
+uv itself comes from PyPI, by pip. An environment is made when it is first needed, and again when its lock or its
+interpreter has changed. This module runs before anything is installed, so it imports the standard library only.
 """
 
+import argparse
 import fcntl
+import os
 import platform
+import re
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 LOCKS = Path(__file__).parent / "locks"
 TOOLS = ROOT / ".tools"
+VENV = ROOT / ".venv"
+DEV_LOCK = ROOT / "requirements.lock"
+"""Holds every package of infra/locks/serve.lock, in the same version."""
+
+PIP = ("-m", "pip", "--disable-pip-version-check")
+_UV_OF_PIP = {"index-url": "UV_DEFAULT_INDEX", "cert": "SSL_CERT_FILE"}
+"""Settings of pip, and the variable by which uv takes each of them."""
+
+
+class Unable(Exception):
+    """Something could not be made. The message is one line with the next step."""
+
+
+def main() -> int:
+    """Make an environment. Returns the exit status: 2 with one line on stderr if that fails."""
+    parser = argparse.ArgumentParser(prog="python3 -m infra.tools", description="Install programs from their locks.")
+    wanted = parser.add_mutually_exclusive_group(required=True)
+    wanted.add_argument("tool", nargs="?", help="name of a lock in infra/locks, without .lock")
+    wanted.add_argument("--venv", type=Path, metavar="LOCK", help="install this lock into .venv")
+    options = parser.parse_args()
+    try:
+        if options.venv:
+            prepare_venv(options.venv)
+        else:
+            print(environment(options.tool))
+    except Unable as problem:
+        print(f"pieria: {problem}", file=sys.stderr)
+        return 2
+    return 0
 
 
 def environment(name: str, python: Path | None = None) -> Path:
-    """The `bin` folder of a tool's environment, for this interpreter or a given one.
-
-    Raises subprocess.CalledProcessError when it cannot be made: pip has said why.
-    """
+    """The `bin` folder of a tool's environment, for this interpreter or a given one. Raises Unable."""
     python = python or Path(sys.executable)
-    lock, folder = LOCKS / f"{name}.lock", TOOLS / name
-    wanted, made_from = f"{python}\n{lock.read_text()}", folder / "made-from"
-    TOOLS.mkdir(exist_ok=True)
-    with (TOOLS / f"{name}.mutex").open("w") as mutex:
-        fcntl.flock(mutex, fcntl.LOCK_EX)
+    lock = LOCKS / f"{name}.lock"
+    folder = TOOLS / name
+    made_from = folder / "made-from"
+    wanted = lock.read_text() if name == "uv" else f"{python}\n{lock.read_text()}"
+    with _only_one_process(name):
         if not made_from.exists() or made_from.read_text() != wanted:
-            print(f"Installing {name} into {folder.relative_to(ROOT)}", file=sys.stderr, flush=True)
-            subprocess.run([python, "-m", "venv", "--clear", folder], check=True)
-            pip = [str(folder / "bin/python"), "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
-            subprocess.run([*pip, "--no-deps", "--require-hashes", "-r", str(lock)], check=True)
-            made_from.write_text(wanted)  # last: without it the whole is made anew
+            _say(f"Installing {name} into {folder.relative_to(ROOT)}")
+            if name == "uv":
+                _install_uv(folder, lock)
+            else:
+                _make(folder, python)
+                _fill(folder, lock)
+            made_from.write_text(wanted)  # last: an interrupted installation is made again
     return folder / "bin"
+
+
+def prepare_venv(lock: Path) -> None:
+    """Let `.venv` hold what this lock names; more is accepted if all of it is from DEV_LOCK. Raises Unable.
+
+    A copy of the lock in `.venv` records what is installed there.
+    """
+    with _only_one_process("venv"):
+        runs = _runs(VENV / "bin" / "python")
+        if runs and any(_is_copied(candidate) for candidate in (lock, DEV_LOCK)):
+            return
+        _say("Installing the packages of this command into .venv (once)")
+        for copy in VENV.glob("*.lock"):
+            copy.unlink()
+        if not runs:
+            _make(VENV, Path(sys.executable))
+        _fill(VENV, lock)
+        shutil.copyfile(lock, VENV / lock.name)  # last: an interrupted installation is made again
+
+
+def uv(*arguments: str | Path, quiet: bool = False) -> subprocess.CompletedProcess[str]:
+    """Run uv, with its progress on stderr; `quiet` captures the output instead. Raises Unable if there is no uv."""
+    program = environment("uv") / "uv"
+    return subprocess.run([program, *arguments], env=_settings(program), capture_output=quiet, text=True)
 
 
 def runtime_emulator() -> Path:
@@ -46,5 +106,65 @@ def runtime_emulator() -> Path:
     return found[-1]
 
 
+def _install_uv(folder: Path, lock: Path) -> None:
+    """Install uv by pip: the one installer that a new machine has."""
+    lines = [
+        [sys.executable, "-m", "venv", "--clear", str(folder)],
+        [str(folder / "bin" / "python"), *PIP, "install", "-qq", "--no-deps", "--require-hashes", "-r", str(lock)],
+    ]
+    for line in lines:
+        if subprocess.run(line).returncode:
+            raise Unable("uv could not be installed, see above: check the network, run it again")
+
+
+def _make(folder: Path, python: Path) -> None:
+    """An empty environment in place of whatever the folder holds."""
+    if uv("venv", "--quiet", "--clear", "--no-project", "--python", python, folder).returncode:
+        raise Unable(f"{folder.name} could not be made, see above: it needs {python}")
+
+
+def _fill(folder: Path, lock: Path) -> None:
+    """Let an environment hold the packages of the lock, and no others."""
+    python = folder / "bin" / "python"
+    if uv("pip", "sync", "--python", python, "--require-hashes", lock).returncode:
+        raise Unable(f"{lock.name} could not be installed, see above: check the network and the disk, run it again")
+
+
+def _settings(program: Path) -> Mapping[str, str]:
+    """The environment of uv: a package index that is set for pip only is used by uv, too."""
+    line = [str(program.with_name("python")), *PIP, "config", "list"]
+    listed = subprocess.run(line, capture_output=True, text=True).stdout
+    configured = dict(re.findall(r"^(\S+)='(.*)'$", listed, re.MULTILINE))
+    found: dict[str, str] = {}
+    for section in ("global", "install", ":env:"):  # the later one counts
+        for option, variable in _UV_OF_PIP.items():
+            if f"{section}.{option}" in configured:
+                found[variable] = configured[f"{section}.{option}"]
+    return found | os.environ
+
+
+def _runs(python: Path) -> bool:
+    """Whether there is an interpreter, and one that runs: that of a new major version of the system may be gone."""
+    return python.exists() and subprocess.run([python, "-c", ""], capture_output=True).returncode == 0
+
+
+def _is_copied(lock: Path) -> bool:
+    copy = VENV / lock.name
+    return copy.exists() and copy.read_bytes() == lock.read_bytes()
+
+
+@contextmanager
+def _only_one_process(name: str) -> Iterator[None]:
+    """Let other processes that want the same environment wait until it is whole."""
+    TOOLS.mkdir(exist_ok=True)
+    with (TOOLS / f"{name}.mutex").open("w") as mutex:
+        fcntl.flock(mutex, fcntl.LOCK_EX)
+        yield
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
 if __name__ == "__main__":
-    print(environment(sys.argv[1]))
+    sys.exit(main())
