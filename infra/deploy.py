@@ -1,55 +1,116 @@
-"""The hub into an account: `python -m infra.deploy`, after `make build`.
+"""Deploy the hub into an AWS account: `make deploy`, which is `python -m infra.deploy`.
 
-By the SAM CLI, to where the AWS credentials and the Region in the environment or the profile lead. The first time it
-asks for the template's parameters, and keeps the answers in `samconfig.toml`; a signing key is made before, if
-there is none. Nothing changes before the list of changes has been confirmed.
+The Region and the credentials are those of `samconfig.toml`, the environment or the profile, in this order. Both are
+checked before anything is built. Then the package is built and the SAM CLI deploys it. The first time, the SAM CLI
+asks for the template's parameters and saves the answers in `samconfig.toml`. It lists the changes and asks before it
+makes them. The signing key is made in the SSM parameter that the answers name, if there is none.
 """
 
 import os
+import shlex
+import shutil
 import subprocess
 import sys
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import boto3
-from botocore.exceptions import ProfileNotFound
+from botocore.exceptions import BotoCoreError
 
-from infra import build, tools
-from infra.cli import key
+from infra import tools
+from infra.cli import aws, key
 from infra.cli.problem import Problem
 
 ROOT = Path(__file__).parent.parent
 SAVED = ROOT / "samconfig.toml"
+EXAMPLE = ROOT / "samconfig.example.toml"
 
 
 def main() -> int:
-    """Deploy. Returns the exit status of `sam`, or 2 with one line on stderr if it was not reached."""
-    saved = tomllib.loads(SAVED.read_text())["default"]["deploy"]["parameters"]
+    """Deploy. Returns the exit status of the step that failed, 2 with one line on stderr before the first one."""
+    try:
+        saved = settings()
+        region = _lead_to_account(saved)
+        print(f"Deploying into the account {aws.account(region)}, {region}", flush=True)
+        is_first = "region" not in saved
+        if not is_first:
+            key.read(signing_keys(saved))  # whether it may be read: before the build, which takes a minute
+        return _build() or _deploy(region, is_first)
+    except (Problem, tools.Unable) as problem:
+        print(f"pieria: {problem}", file=sys.stderr)
+        return 2
+
+
+def settings() -> Mapping[str, Any]:
+    """Parameters of `sam deploy` in samconfig.toml, which is made from its example. Raises Problem."""
+    if not SAVED.exists():
+        shutil.copyfile(EXAMPLE, SAVED)
+        SAVED.chmod(0o600)  # OriginSecret will be in it
+    try:
+        default = tomllib.loads(SAVED.read_text()).get("default", {})
+        shared = default.get("global", {}).get("parameters", {})
+        return {**shared, **default.get("deploy", {}).get("parameters", {})}
+    except (tomllib.TOMLDecodeError, AttributeError, TypeError) as error:
+        raise Problem(f"{SAVED.name} cannot be read ({error}): correct it, or delete it to be asked again") from None
+
+
+def signing_keys(saved: Mapping[str, Any]) -> str:
+    """The name of the SSM parameter for the signing keys: as saved, or the template's default."""
+    given = saved.get("parameter_overrides", "")
+    pairs = shlex.split(given) if isinstance(given, str) else map(str, given)
+    parameters = dict(pair.split("=", 1) for pair in pairs if "=" in pair)
+    return parameters.get("SigningKeysParameter", key.USUAL)
+
+
+def _lead_to_account(saved: Mapping[str, Any]) -> str:
+    """Let this process and its children use the saved profile and Region. Returns the Region. Raises Problem."""
+    if "profile" in saved:
+        os.environ["AWS_PROFILE"] = saved["profile"]
     told = os.environ.get("AWS_DEFAULT_REGION") or os.environ.get("AWS_REGION")
     try:
         region = saved.get("region") or told or boto3.Session().region_name
-    except ProfileNotFound as error:
-        return _unable(f"{error}: which are there, says aws configure list-profiles")
+    except BotoCoreError as error:
+        unanswered = aws.unanswered("credentials", "AWS", error)
+        raise Problem(f"{unanswered.says}: {unanswered.mend}") from None
     if not region:
-        return _unable("which Region? AWS_DEFAULT_REGION=eu-central-1 make deploy, or set one in the profile")
-    if not build.PACKAGE.is_dir():
-        return _unable("there is nothing to deploy: make build")
+        raise Problem("no AWS region is set: choose one, as in `AWS_DEFAULT_REGION=eu-central-1 make deploy`")
     os.environ.update(AWS_DEFAULT_REGION=region, AWS_REGION=region, SAM_CLI_TELEMETRY="0")
-    try:
-        if not key.read(key.USUAL).version:
-            command = [sys.executable, "-m", "infra.cli", "key", "rotate", "--parameter", key.USUAL]
-            if status := subprocess.run(command).returncode:
-                return status
-    except Problem as problem:
-        return _unable(str(problem))
-    guided = [] if "region" in saved else ["--guided"]
-    command = [str(tools.environment("sam") / "sam"), "deploy", "--region", region, *guided]
-    return subprocess.run(command, cwd=ROOT).returncode
+    return str(region)
 
 
-def _unable(why: str) -> int:
-    print(f"pieria: {why}", file=sys.stderr)
-    return 2
+def _build() -> int:
+    """The package, and SAM's copies of it. Returns the exit status."""
+    made = subprocess.run(["make", "--silent", "build/package.zip"], cwd=ROOT)
+    return made.returncode or _sam("build")
+
+
+def _deploy(region: str, is_first: bool) -> int:
+    """Deploy what was built, with its signing key. Returns the exit status. Raises Problem."""
+    if not is_first:
+        return _make_key(signing_keys(settings())) or _sam("deploy", "--region", region)
+    # The name of the parameter is among the answers. No function needs the key before its first request.
+    if status := _sam("deploy", "--region", region, "--guided"):
+        return status
+    saved = settings()
+    if "region" not in saved:
+        name = "the SigningKeysParameter that you gave"
+        raise Problem(f"the answers were not saved: make the key with `pieria key rotate --parameter`, and {name}")
+    return _make_key(signing_keys(saved))
+
+
+def _make_key(parameter: str) -> int:
+    """Make the signing key if there is none. Returns the exit status. Raises Problem."""
+    if key.read(parameter).version:
+        return 0
+    print(f"Making the signing key in the SSM parameter {parameter}", flush=True)
+    command = [sys.executable, "-m", "infra.cli", "key", "rotate", "--parameter", parameter]
+    return subprocess.run(command).returncode
+
+
+def _sam(*arguments: str) -> int:
+    return subprocess.run([tools.environment("sam") / "sam", *arguments], cwd=ROOT).returncode
 
 
 if __name__ == "__main__":

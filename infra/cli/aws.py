@@ -11,16 +11,43 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectionError,
+    CredentialRetrievalError,
+    HTTPClientError,
+    NoCredentialsError,
+    NoRegionError,
+    PartialCredentialsError,
+    ProfileNotFound,
+    SSOError,
+    TokenRetrievalError,
+)
 
 from infra import stack
+from infra.cli.problem import Problem
 from shared import auth
 from shared.settings import Settings, parse_keys
 
 KEYS = "signing keys"
 """The piece that lies in a parameter."""
 DENIED = {"AccessDenied", "AccessDeniedException", "403"}
-LOGIN = "log in anew (`aws sso login` or `aws configure`), or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+LOGIN = "log in again (`aws sso login` or `aws configure`), or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+CONNECT = "check the network, AWS_DEFAULT_REGION and AWS_ENDPOINT_URL"
+SET_REGION = "set AWS_DEFAULT_REGION to the hub's"
+QUICK = Config(connect_timeout=3, read_timeout=5, retries={"total_max_attempts": 2})
+LOGGED_OUT = (
+    CredentialRetrievalError, NoCredentialsError, PartialCredentialsError, SSOError, TokenRetrievalError,
+)  # fmt: skip
+VARIABLES = {
+    "hub table": "PIERIA_HUB_TABLE",
+    "counter table": "PIERIA_COUNTER_TABLE",
+    "expiry": "PIERIA_COUNTER_TABLE",
+    "bucket": "PIERIA_BUCKET",
+    "versions": "PIERIA_BUCKET",
+}
+"""The variable that names each piece."""
 SKEWED = {"RequestTimeTooSkewed", "RequestExpired"}
 FOREIGN = {
     "ExpiredToken", "ExpiredTokenException", "InvalidAccessKeyId", "InvalidClientTokenId",
@@ -46,27 +73,26 @@ class Check:
 
 def checks(settings: Settings) -> Iterator[Check]:
     """Credentials, tables, bucket and clock, one after the other."""
-    config = Config(connect_timeout=3, read_timeout=5, retries={"total_max_attempts": 2})
     try:
         session = boto3.Session()
         credentials = session.get_credentials()
     except BotoCoreError as error:
-        yield Check("credentials", "failed", f"the AWS credentials cannot be read ({error})", LOGIN)
+        yield unanswered("credentials", "AWS", error)
         return
     if credentials is None:
         yield Check("credentials", "failed", "there are no AWS credentials", LOGIN)
         return
     yield Check("credentials", "ok", f"by {credentials.method}")
     if not session.region_name:
-        yield Check("region", "failed", "no AWS region is set", "set AWS_DEFAULT_REGION to the hub's")
+        yield unanswered("region", "AWS", NoRegionError())
         return
     yield Check("region", "ok", session.region_name)
     dates: list[str] = []
     if settings.signing_keys_parameter:
-        ssm: Any = session.client("ssm", config=config)
+        ssm: Any = session.client("ssm", config=QUICK)
         yield _keys(ssm, settings.signing_keys_parameter, dates)
-    dynamodb: Any = session.client("dynamodb", config=config)
-    s3: Any = session.client("s3", config=config)
+    dynamodb: Any = session.client("dynamodb", config=QUICK)
+    s3: Any = session.client("s3", config=QUICK)
     yield _table(dynamodb, "hub table", "HubTable", settings.hub_table, dates)
     yield _table(dynamodb, "counter table", "CounterTable", settings.counter_table, dates)
     yield _expiry(dynamodb, settings.counter_table, dates)
@@ -82,7 +108,7 @@ def _keys(client: Any, name: str, dates: list[str]) -> Check:
     try:
         keys = parse_keys(reply["Parameter"]["Value"])
     except ValueError as error:
-        return Check(KEYS, "failed", f"{name} is {error}", "mend it, or remove it and make one by `pieria key rotate`")
+        return Check(KEYS, "failed", f"{name} is {error}", "delete it, then make another with `pieria key rotate`")
     return Check(KEYS, "ok", f"{', '.join(keys)}; the last one signs")
 
 
@@ -94,7 +120,8 @@ def _table(client: Any, piece: str, logical_id: str, name: str, dates: list[str]
     wanted = stack.resources()[logical_id].properties
     if found["KeySchema"] != wanted["KeySchema"]:
         keys = ", ".join(key["AttributeName"] for key in found["KeySchema"])
-        return Check(piece, "failed", f"{name} has the keys {keys}: it is no {piece}", f"name the {logical_id}")
+        mend = f"set {VARIABLES[piece]} to the stack's output {logical_id}"
+        return Check(piece, "failed", f"{name} has the keys {keys}, so it is not the {piece}", mend)
     if found["TableStatus"] != "ACTIVE":
         return Check(piece, "failed", f"{name} is {found['TableStatus']}", "wait until it is ACTIVE")
     return Check(piece, "ok", str(found["TableArn"]))
@@ -105,7 +132,9 @@ def _expiry(client: Any, name: str, dates: list[str]) -> Check:
     if isinstance(reply, Check):
         return reply
     if reply["TimeToLiveDescription"]["TimeToLiveStatus"] not in ("ENABLED", "ENABLING"):
-        return Check("expiry", "warning", f"rows of {name} never expire", "enable its time to live, as in the template")
+        return Check(
+            "expiry", "warning", f"rows of {name} never expire", "deploy the template again: it enables their expiry"
+        )
     return Check("expiry", "ok", f"rows of {name} expire")
 
 
@@ -120,7 +149,7 @@ def _versions(client: Any, name: str, dates: list[str]) -> Check:
         return reply
     if reply.get("Status") != "Enabled":
         says = f"{name} keeps no old versions, so a deletion cannot be undone"
-        return Check("versions", "warning", says, "enable its versioning: deploy the template")
+        return Check("versions", "warning", says, "deploy the template again: it enables versioning")
     return Check("versions", "ok", f"{name} keeps old versions")
 
 
@@ -143,11 +172,8 @@ def _asked(piece: str, name: str, dates: list[str], call: Any, **parameters: Any
     except ClientError as error:
         _note(error.response, dates)
         return refused(piece, name, error)
-    except NoCredentialsError:
-        return Check(piece, "failed", "there are no AWS credentials", LOGIN)
     except (BotoCoreError, ValueError) as error:
-        mend = "check the network, AWS_DEFAULT_REGION and AWS_ENDPOINT_URL"
-        return Check(piece, "failed", f"{name} cannot be asked ({error})", mend)
+        return unanswered(piece, name, error)
     _note(reply, dates)
     return reply
 
@@ -156,6 +182,34 @@ def _note(reply: Any, dates: list[str]) -> None:
     date = reply.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
     if date:
         dates.append(date)
+
+
+def account(region: str) -> str:
+    """The id of the account that the credentials belong to. Raises Problem where AWS does not accept them."""
+    try:
+        client: Any = boto3.Session().client("sts", region_name=region, config=QUICK)
+        return str(client.get_caller_identity()["Account"])
+    except ClientError as error:
+        found = refused("account", f"AWS in {region}", error)
+    except (BotoCoreError, ValueError) as error:
+        found = unanswered("account", f"AWS in {region}", error)
+    raise Problem(f"{found.says}: {found.mend}")
+
+
+def unanswered(piece: str, name: str, error: Exception) -> Check:
+    """The cause of a call about a piece of this name that AWS has not answered."""
+    if isinstance(error, NoCredentialsError):
+        return Check(piece, "failed", "there are no AWS credentials", LOGIN)
+    if isinstance(error, LOGGED_OUT):
+        return Check(piece, "failed", f"the AWS credentials cannot be used ({error})", LOGIN)
+    if isinstance(error, ProfileNotFound):
+        return Check(piece, "failed", f"{error}", "set AWS_PROFILE to a profile of ~/.aws/config, or unset it")
+    if isinstance(error, NoRegionError):
+        return Check(piece, "failed", "no AWS region is set", SET_REGION)
+    if isinstance(error, (ConnectionError, HTTPClientError)):
+        return Check(piece, "failed", f"{name} cannot be reached ({error})", CONNECT)
+    mend = "correct AWS's settings: the environment's AWS_ variables, ~/.aws/config and ~/.aws/credentials"
+    return Check(piece, "failed", f"{name} cannot be asked ({error})", mend)
 
 
 def refused(piece: str, name: str, error: ClientError) -> Check:
@@ -171,8 +225,6 @@ def refused(piece: str, name: str, error: ClientError) -> Check:
     if code == "ParameterNotFound":
         return Check(piece, "failed", f"there is no parameter {name} here", "make it: `pieria key rotate`")
     if code in ("ResourceNotFoundException", "NoSuchBucket", "404"):
-        variable = {"hub table": "PIERIA_HUB_TABLE", "counter table": "PIERIA_COUNTER_TABLE"}.get(piece)
-        named = variable or "PIERIA_COUNTER_TABLE and PIERIA_BUCKET"
-        mend = f"check {named} and AWS_DEFAULT_REGION, or deploy the template"
+        mend = f"check {VARIABLES[piece]} and AWS_DEFAULT_REGION, or deploy the template"
         return Check(piece, "failed", f"there is no {piece} {name} here", mend)
     return Check(piece, "failed", f"{name} refused to answer ({code})", "try again; see the AWS Health Dashboard")

@@ -122,8 +122,8 @@ def configured() -> settings.Settings:
     except pydantic.ValidationError as error:
         wrong = sorted({f"PIERIA_{str(detail['loc'][0]).upper()}" for detail in error.errors() if detail["loc"]})
         raise Problem(
-            f"{' and '.join(wrong)} {'is' if len(wrong) == 1 else 'are'} missing or wrong: set the environment that"
-            " the functions have"
+            f"{' and '.join(wrong)} {'is' if len(wrong) == 1 else 'are'} missing or wrong: set the variables of"
+            " the functions; docs/deploy.md reads them from the stack"
         ) from None
 
 

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import boto3
 import typer
-from botocore.exceptions import BotoCoreError, ClientError, NoRegionError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from infra.cli import aws, console, hub
 from infra.cli.commands import plain
@@ -179,7 +179,6 @@ def _asked(name: str, operation: str, **more: Any) -> Any:
             return None
         refused = aws.refused(aws.KEYS, name, error)
         raise Problem(f"{refused.says}: {refused.mend}") from None
-    except NoRegionError:
-        raise Problem("no AWS region is set: set AWS_DEFAULT_REGION to the hub's") from None
-    except BotoCoreError as error:
-        raise Problem(f"AWS cannot be asked ({error}): {aws.LOGIN}") from None
+    except (BotoCoreError, ValueError) as error:
+        unanswered = aws.unanswered(aws.KEYS, "AWS", error)
+        raise Problem(f"{unanswered.says}: {unanswered.mend}") from None

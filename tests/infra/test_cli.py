@@ -425,7 +425,7 @@ LACKING: dict[str, tuple[dict[str, str | None], str, str]] = {
     "no region": ({"AWS_DEFAULT_REGION": None}, "set AWS_DEFAULT_REGION", "region"),
     "no credentials": (
         {"AWS_ACCESS_KEY_ID": None, "AWS_SECRET_ACCESS_KEY": None},
-        "there are no AWS credentials: log in anew",
+        "there are no AWS credentials: log in again",
         "credentials",
     ),
     "no such profile": ({"AWS_PROFILE": "nobody"}, "(nobody)", "credentials"),

@@ -14,6 +14,7 @@ import boto3
 import pytest
 from typer.testing import CliRunner
 
+from infra import ports
 from infra.cli import app, aws, key
 from shared import auth
 from shared.keyring import PAUSE_SECONDS, Keyring
@@ -139,9 +140,19 @@ def test_without_credentials_it_says_so(name: str, monkeypatch: pytest.MonkeyPat
         monkeypatch.delenv(variable)
     for variable in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):
         monkeypatch.setenv(variable, os.devnull)
-    assert "log in anew" in refused("key", "list")
+    assert "log in again" in refused("key", "list")
     monkeypatch.delenv("AWS_DEFAULT_REGION")
     assert "AWS_DEFAULT_REGION" in refused("key", "rotate")
+
+
+def test_without_a_network_no_advice_is_to_log_in(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{ports.free()}")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    line = refused("key", "list")
+    assert "check the network" in line and "log in" not in line
+    checks = pieria("doctor", "--json").value["checks"]
+    (keys,) = [check for check in checks if check["piece"] == aws.KEYS]
+    assert "check the network" in keys["mend"]
 
 
 class Containers:
