@@ -17,22 +17,20 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from botocore.exceptions import BotoCoreError, ClientError
 
 from shared.errors import Unavailable
+from shared.metadata import items
+from shared.metadata.items import Row as Row  # the other modules of `metadata` import it from here
 from shared.metadata.keys import Key
 from shared.tasks import all_of
 
 if TYPE_CHECKING:
     from types_aiobotocore_dynamodb import DynamoDBClient
 
-Value = str | int | bytes | list[str]
-Row = Mapping[str, Value]
-"""A row's attributes, keys included. Numbers are whole."""
-
 GET_BATCH = 100
 PUT_BATCH = 25
 TRANSACTION = 100
 """As many writes as DynamoDB takes in one transaction."""
 ATTEMPTS = 8
-"""How often what DynamoDB left unprocessed is asked again, waiting 25 ms, then twice as long, up to 1.6 s."""
+"""How often a batch is sent, until DynamoDB has processed all of it."""
 _THERE = "ConditionalCheckFailed"
 _PASSING = {"None", _THERE, "TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"}
 """Why a transaction was not made, write by write: it may be tried again without those that are there."""
@@ -71,6 +69,18 @@ class Update:
 
 
 @dataclass(frozen=True, slots=True)
+class Beside:
+    """Rows of another table, read in the same call at half price: they may be stale.
+
+    `rows` is filled by the call. A row that DynamoDB leaves unprocessed is missing: the call does not wait for it.
+    """
+
+    table: "Table"
+    keys: Sequence[Key]
+    rows: list[Row] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
 class Table:
     """A table with the string keys `pk` and, but for `CounterTable`, `sk`. A key has as many parts as the table's."""
 
@@ -80,8 +90,8 @@ class Table:
     async def get(self, key: Key) -> Row | None:
         """The row, or None."""
         with translated():
-            reply = await self.client.get_item(TableName=self.name, Key=_key(key), ConsistentRead=True)
-        return _decode(reply["Item"]) if "Item" in reply else None
+            reply = await self.client.get_item(TableName=self.name, Key=items.key(key), ConsistentRead=True)
+        return items.decode(reply["Item"]) if "Item" in reply else None
 
     async def find(self, keys: Collection[Key], *, maybe_stale: bool = False) -> list[Row]:
         """The rows that exist, in no order. One call for every 100 keys, all at once."""
@@ -89,14 +99,18 @@ class Table:
         parts = await all_of(self._get_batch(part, maybe_stale) for part in split(distinct, GET_BATCH))
         return [row for part in parts for row in part]
 
+    async def find_few(self, keys: Collection[Key], beside: Beside | None) -> list[Row]:
+        """The same in one call, together with rows of another table: at most 100 keys of both."""
+        return await self._get_batch(list(dict.fromkeys(keys)), maybe_stale=False, beside=beside)
+
     async def put(self, rows: Sequence[tuple[Key, Row]]) -> None:
         """Write rows without a condition. One call for every 25, all at once; keys must be distinct."""
-        writes = [{"PutRequest": {"Item": _item(key, row)}} for key, row in rows]
+        writes = [{"PutRequest": {"Item": items.item(key, row)}} for key, row in rows]
         await all_of(self._write_batch(part) for part in split(writes, PUT_BATCH))
 
     async def remove_all(self, keys: Sequence[Key]) -> None:
         """Delete rows without a condition. One call for every 25, all at once; keys must be distinct."""
-        writes = [{"DeleteRequest": {"Key": _key(key)}} for key in keys]
+        writes = [{"DeleteRequest": {"Key": items.key(key)}} for key in keys]
         await all_of(self._write_batch(part) for part in split(writes, PUT_BATCH))
 
     async def put_new(self, key: Key, row: Row, stale: str = "", values: Row | None = None) -> Row | None:
@@ -107,7 +121,7 @@ class Table:
         try:
             with translated():
                 await self.client.put_item(
-                    TableName=self.name, Item=_item(key, row), **_only_if(_unless_there(stale), {}, values or {})
+                    TableName=self.name, Item=items.item(key, row), **_only_if(_unless_there(stale), {}, values or {})
                 )
         except Lost as lost:
             return lost.row
@@ -147,28 +161,32 @@ class Table:
         with translated():
             await self.client.update_item(
                 TableName=self.name,
-                Key=_key(key),
+                Key=items.key(key),
                 UpdateExpression=f"REMOVE #{attribute}",
                 **_only_if(f"{condition} AND attribute_exists(#{attribute})", {}, values or {}),
             )
 
     async def remove(self, key: Key, condition: str = "", values: Row | None = None) -> None:
         """Delete a row, if the condition holds. Raises Lost with the row that made it fail."""
+        options = _only_if(condition, {}, values or {})
         with translated():
-            await self.client.delete_item(TableName=self.name, Key=_key(key), **_only_if(condition, {}, values or {}))
+            # The meter reads the size of the old row from the reply. DynamoDB returns it without a charge.
+            await self.client.delete_item(TableName=self.name, Key=items.key(key), ReturnValues="ALL_OLD", **options)
 
-    async def add(self, key: Key, expires_at: int) -> int:
-        """Count one more under a key, in a row that expires at this epoch second. Returns the count."""
+    async def add(self, key: Key, amounts: Mapping[str, int], expires_at: int) -> Row:
+        """Add to numbers of a row that expires at this epoch second. Returns the whole row."""
+        values = {f":{name}": {"N": str(amount)} for name, amount in amounts.items()}
+        added = ", ".join(f"#{name} :{name}" for name in amounts)
         with translated():
             reply = await self.client.update_item(
                 TableName=self.name,
-                Key=_key(key),
-                UpdateExpression="ADD #hits :one SET expires_at = :expires",
-                ExpressionAttributeNames={"#hits": "hits"},
-                ExpressionAttributeValues={":one": {"N": "1"}, ":expires": {"N": str(expires_at)}},
-                ReturnValues="UPDATED_NEW",
+                Key=items.key(key),
+                UpdateExpression=f"ADD {added} SET expires_at = :expires",
+                ExpressionAttributeNames={f"#{name}": name for name in amounts},
+                ExpressionAttributeValues={**values, ":expires": {"N": str(expires_at)}},
+                ReturnValues="ALL_NEW",
             )
-        return int(reply["Attributes"]["hits"]["N"])
+        return items.decode(reply["Attributes"])
 
     async def query(
         self,
@@ -191,7 +209,7 @@ class Table:
             values[":prefix"] = {"S": prefix}
         options: dict[str, Any] = {"Limit": limit} if limit else {}
         if after:
-            options["ExclusiveStartKey"] = _key((pk, after))
+            options["ExclusiveStartKey"] = items.key((pk, after))
         with translated():
             reply = await self.client.query(
                 TableName=self.name,
@@ -202,7 +220,7 @@ class Table:
                 **options,
             )
         last = reply.get("LastEvaluatedKey")
-        return Page([_decode(item) for item in reply["Items"]], last["sk"]["S"] if last else None)
+        return Page([items.decode(item) for item in reply["Items"]], last["sk"]["S"] if last else None)
 
     async def each(self, pk: str, prefix: str = "") -> AsyncIterator[Row]:
         """The rows of a partition whose sort key begins so, one after the other, a page of them in memory."""
@@ -224,7 +242,7 @@ class Table:
             with translated():
                 reply = await self.client.scan(TableName=self.name, **options)
             for item in reply["Items"]:
-                yield _decode(item)
+                yield items.decode(item)
             if "LastEvaluatedKey" not in reply:
                 return
             options["ExclusiveStartKey"] = reply["LastEvaluatedKey"]
@@ -263,17 +281,17 @@ class Table:
 
     def _condition(self, update: Update) -> Any:
         options = _only_if(update.condition, update.row, update.values)
-        return {"TableName": self.name, "Key": _key(update.key), **options}
+        return {"TableName": self.name, "Key": items.key(update.key), **options}
 
     async def _put_together(self, rows: Sequence[tuple[Key, Row]], condition: str) -> None:
         left, options = list(rows), {"TableName": self.name, **_only_if(condition, {}, {})}
-        for pause in _pauses():
+        for attempt in range(ATTEMPTS):
+            await _pause(attempt)
             with translated():
-                reasons = await self._transact([{"Put": {"Item": _item(*write), **options}} for write in left])
+                reasons = await self._transact([{"Put": {"Item": items.item(*write), **options}} for write in left])
             left = [write for write, reason in zip(left, reasons, strict=True) if reason != _THERE] if reasons else []
             if not left:
                 return
-            await asyncio.sleep(pause)
         raise Unavailable()
 
     async def _transact(self, writes: Sequence[Any]) -> list[str]:
@@ -287,28 +305,33 @@ class Table:
             return reasons
         return []
 
-    async def _get_batch(self, keys: Sequence[Key], maybe_stale: bool) -> list[Row]:
+    async def _get_batch(self, keys: Sequence[Key], maybe_stale: bool, beside: Beside | None = None) -> list[Row]:
         rows: list[Row] = []
-        request: Any = {self.name: {"Keys": [_key(key) for key in keys], "ConsistentRead": not maybe_stale}}
-        for pause in _pauses():
+        request: Any = {self.name: {"Keys": [items.key(key) for key in keys], "ConsistentRead": not maybe_stale}}
+        if beside:
+            request[beside.table.name] = {"Keys": [items.key(key) for key in beside.keys], "ConsistentRead": False}
+        for attempt in range(ATTEMPTS):
+            await _pause(attempt)
             with translated():
                 reply = await self.client.batch_get_item(RequestItems=request)
-            rows += [_decode(item) for item in reply["Responses"].get(self.name, [])]
-            request = reply.get("UnprocessedKeys")
-            if not request:
+            rows += [items.decode(item) for item in reply["Responses"].get(self.name, [])]
+            if beside:
+                beside.rows.extend(items.decode(item) for item in reply["Responses"].get(beside.table.name, []))
+            left = reply.get("UnprocessedKeys", {}).get(self.name)
+            if not left:
                 return rows
-            await asyncio.sleep(pause)
+            request = {self.name: left}
         raise Unavailable()
 
     async def _write_batch(self, writes: Sequence[Any]) -> None:
         request: Any = {self.name: writes}
-        for pause in _pauses():
+        for attempt in range(ATTEMPTS):
+            await _pause(attempt)
             with translated():
                 reply = await self.client.batch_write_item(RequestItems=request)
             request = reply.get("UnprocessedItems")
             if not request:
                 return
-            await asyncio.sleep(pause)
         raise Unavailable()
 
 
@@ -320,11 +343,11 @@ def translated() -> Iterator[None]:
     except ClientError as error:
         if error.response["Error"]["Code"] == "ConditionalCheckFailedException":
             item: Any = error.response.get("Item")
-            raise Lost(_decode(item) if item else None) from error
+            raise Lost(items.decode(item) if item else None) from error
         reasons: Any = error.response.get("CancellationReasons", ())
         for place, reason in enumerate(reasons):
             if reason.get("Code") == _THERE:
-                raise Lost(_decode(reason["Item"]) if reason.get("Item") else None, place) from error
+                raise Lost(items.decode(reason["Item"]) if reason.get("Item") else None, place) from error
         raise Unavailable() from error
     except (TimeoutError, BotoCoreError, OSError) as error:
         raise Unavailable() from error
@@ -343,7 +366,7 @@ def _only_if(condition: str, row: Row, values: Row) -> Any:
     if names:
         options["ExpressionAttributeNames"] = names
     if given:
-        options["ExpressionAttributeValues"] = {name: _encode(value) for name, value in given.items()}
+        options["ExpressionAttributeValues"] = {name: items.encode(value) for name, value in given.items()}
     if condition:
         options |= {"ConditionExpression": condition, "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
     return options
@@ -354,40 +377,7 @@ def split(items: Sequence[T], size: int) -> Iterable[Sequence[T]]:
     return (items[start : start + size] for start in range(0, len(items), size))
 
 
-def _pauses() -> Iterator[float]:
-    return (0.025 * 2 ** min(n, 6) * random.uniform(0.5, 1.0) for n in range(ATTEMPTS))  # noqa: S311
-
-
-def _key(key: Key) -> Any:
-    return {name: {"S": part} for name, part in zip(("pk", "sk"), key, strict=False)}
-
-
-def _item(key: Key, row: Row) -> Any:
-    return {**_key(key), **{name: _encode(value) for name, value in row.items()}}
-
-
-def _encode(value: Value) -> Any:
-    if isinstance(value, str):
-        return {"S": value}
-    if isinstance(value, int):
-        return {"N": str(value)}
-    if isinstance(value, bytes):
-        return {"B": value}
-    return {"L": [{"S": text} for text in value]}
-
-
-def _decode(item: Mapping[str, Mapping[str, Any]]) -> Row:
-    row: dict[str, Value] = {}
-    for name, typed in item.items():
-        for kind, value in typed.items():
-            row[name] = value if kind == "S" else _value(kind, value)
-    return row
-
-
-def _value(kind: str, value: Any) -> Value:
-    if kind == "N":
-        return int(value)
-    if kind == "L":
-        return [element["S"] for element in value]
-    found: str | bytes = value
-    return found
+async def _pause(attempt: int) -> None:
+    """Wait before each attempt but the first, number 0: 25 ms, then twice as long each time, up to 1.6 s."""
+    if attempt:
+        await asyncio.sleep(0.025 * 2 ** min(attempt - 1, 6) * random.uniform(0.5, 1.0))  # noqa: S311

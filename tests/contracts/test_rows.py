@@ -92,8 +92,20 @@ async def test_of_rivals_who_take_an_attribute_one_does(table: Table, pk: str) -
 
 
 async def test_every_hit_is_counted_once(table: Table, pk: str) -> None:
-    counts = await asyncio.gather(*(table.add((pk, "hits"), 4_000_000_000) for _ in range(100)))
-    assert sorted(counts) == list(range(1, 101))
+    rows = await asyncio.gather(*(table.add((pk, "hits"), {"hits": 1}, 4_000_000_000) for _ in range(100)))
+    assert sorted(int(str(row["hits"])) for row in rows) == list(range(1, 101))
+
+
+async def test_an_addition_returns_the_whole_row(table: Table, pk: str) -> None:
+    await table.add((pk, "cost"), {"hits": 1}, 4_000_000_000)
+    row = await table.add((pk, "cost"), {"spent": 12_345_678_901_234_567}, 4_000_000_001)
+    assert row == {
+        "pk": pk,
+        "sk": "cost",
+        "hits": 1,
+        "spent": 12_345_678_901_234_567,
+        "expires_at": 4_000_000_001,
+    }
 
 
 @pytest.mark.parametrize("verb", ["update", "remove", "drop"])

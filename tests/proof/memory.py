@@ -219,11 +219,11 @@ class Cloud:
         return {}
 
     def _dynamodb_DeleteItem(self, TableName: str, Key: Any, **options: Any) -> Any:
-        key = _key(Key)
-        self._check(TableName, key, options, "DeleteItem")
+        key, returned = _key(Key), options.pop("ReturnValues", "NONE")
+        old = self._check(TableName, key, options, "DeleteItem")
         _only(options, "DeleteItem")
         self._set(TableName, key, None, "DeleteItem")
-        return {}
+        return {"Attributes": old} if old and returned == "ALL_OLD" else {}
 
     def _dynamodb_UpdateItem(self, TableName: str, Key: Any, UpdateExpression: str, **options: Any) -> Any:
         key, returned = _key(Key), options.pop("ReturnValues", "NONE")

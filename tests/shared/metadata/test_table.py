@@ -9,7 +9,7 @@ import pytest_asyncio
 from botocore.exceptions import ConnectTimeoutError, EndpointConnectionError, ReadTimeoutError
 
 from shared.errors import ApiError, Unavailable
-from shared.metadata.table import ATTEMPTS, GET_BATCH, PUT_BATCH, TRANSACTION, Lost, Row, Table, split
+from shared.metadata.table import ATTEMPTS, GET_BATCH, PUT_BATCH, TRANSACTION, Beside, Lost, Row, Table, split
 from shared.stores import Stores
 from tests.shared.clients import Failing, Watched, client_error
 
@@ -193,6 +193,7 @@ async def test_a_transaction_that_another_is_always_in_the_way_of_is_unavailable
     with pytest.raises(Unavailable):
         await table.put_all_new([(("p", f"{n}"), {}) for n in range(50)])
     assert len(client.sizes) == ATTEMPTS
+    assert len(pauses) == ATTEMPTS - 1
 
 
 async def test_a_transaction_that_can_never_be_made_is_not_tried_again(pauses):
@@ -270,6 +271,7 @@ async def test_what_stays_unprocessed_is_unavailable_never_left_out(pauses, verb
     with pytest.raises(Unavailable):
         await (table.find(keys) if verb == "find" else table.put([(key, {}) for key in keys]))
     assert len(client.sizes) == ATTEMPTS
+    assert len(pauses) == ATTEMPTS - 1
     assert all(0.5 * 0.025 * 2**n <= pause <= 0.025 * 2**n for n, pause in enumerate(pauses[:7]))
     assert max(pauses) <= 1.6
 
@@ -326,10 +328,36 @@ async def test_every_read_is_consistent(table, letters):
 
 async def test_a_counter_counts_everybody(opened, repo_id):
     counters = opened.counters.table
-    counts = await asyncio.gather(*(counters.add((repo_id,), 4_000_000_000) for _ in range(20)))
-    assert sorted(counts) == list(range(1, 21))
+    rows = await asyncio.gather(*(counters.add((repo_id,), {"hits": 1}, 4_000_000_000) for _ in range(20)))
+    assert sorted(int(str(row["hits"])) for row in rows) == list(range(1, 21))
     row = await counters.get((repo_id,))
     assert (row["hits"], row["expires_at"]) == (20, 4_000_000_000)
+
+
+async def test_rows_of_another_table_come_in_the_same_call(opened, table, repo_id):
+    await table.put([((repo_id, "a"), {"n": 1})])
+    await opened.counters.table.add((repo_id,), {"spent": 7}, 4_000_000_000)
+    watching, client = watched(table)
+    beside = Beside(opened.counters.table, [(repo_id,), (f"{repo_id}-absent",)])
+    assert [row["n"] for row in await watching.find_few([(repo_id, "a"), (repo_id, "absent")], beside)] == [1]
+    assert [row["spent"] for row in beside.rows] == [7]
+    assert client.calls == {"batch_get_item": 1}
+    asked = client.requests[0]["RequestItems"]
+    assert {name: one["ConsistentRead"] for name, one in asked.items()} == {table.name: True, "counters": False}
+
+
+async def test_rows_of_another_table_are_not_waited_for(pauses):
+    class Throttled:
+        """A DynamoDB whose other table answers nothing."""
+
+        async def batch_get_item(self, RequestItems: Any) -> Any:
+            rows = [{**key, "n": {"N": "1"}} for key in RequestItems["t"]["Keys"]]
+            return {"Responses": {"t": rows}, "UnprocessedKeys": {"other": RequestItems["other"]}}
+
+    client: Any = Throttled()
+    beside = Beside(Table(client, "other"), [("x",)])
+    assert [row["n"] for row in await Table(client, "t").find_few([("p", "a")], beside)] == [1]
+    assert (beside.rows, pauses) == ([], [])
 
 
 # ── Failures ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -340,7 +368,7 @@ VERBS = {
     "put": lambda table: table.put([(("p", "s"), {})]),
     "put_new": lambda table: table.put_new(("p", "s"), {}),
     "update": lambda table: table.update(("p", "s"), {"a": 1}),
-    "add": lambda table: table.add(("p",), 1),
+    "add": lambda table: table.add(("p",), {"hits": 1}, 1),
     "query": lambda table: table.query("p"),
 }
 
