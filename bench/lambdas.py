@@ -268,6 +268,8 @@ class _Transport(httpx.BaseTransport):
 def environment(aws_url: str) -> dict[str, str]:
     """Everything that the hub reads: this AWS, repositories on first push, allowances that nobody uses up."""
     limits = {f"PIERIA_LIMIT_{name}": str(10**9) for name in ("PUSH", "FETCH", "READ", "UPLOAD")}
+    # Not 0, which means no limit: the calls that limits of cost take are counted.
+    limits |= {f"PIERIA_LIMIT_COST_{name}": str(10**6) for name in ("SUBJECT", "OWNER", "HUB")}
     return {
         **aws.CREDENTIALS,
         "AWS_ENDPOINT_URL": aws_url,

@@ -1,30 +1,20 @@
-"""What AWS charges, and what a request comes to. The only place with a price in it.
-
-us-east-1, on demand, beyond every free tier, in US dollars. As read from AWS's offer files on the dates beside
-them; storage is not in here, since a request does not cause it to be paid again.
-"""
+"""What a request comes to, in US dollars, service by service. The prices are those of `shared/prices.py`."""
 
 import math
 from dataclasses import dataclass
 
-AS_OF = "2026-10-03"
-"""The newest of the dates below."""
-REGION = "us-east-1"
+from shared import prices
 
-HTTP_API_REQUEST = 1.00e-6  # 2026-09-11: the first 300 million a month, for each 512 KB begun
-LAMBDA_REQUEST = 0.20e-6  # 2026-09-11
-LAMBDA_GB_SECOND = 13.3334e-6  # 2026-09-19, arm64
-WRITE_UNIT = 0.625e-6  # 2026-07-30, on demand
-READ_UNIT = 0.125e-6  # 2026-07-30, on demand
-S3_PUT = 5.00e-6  # 2026-07-28: PUT, COPY, POST, LIST
-S3_GET = 0.40e-6  # 2026-07-28: GET and the rest; DELETE is free
-DATA_OUT_BYTE = 0.09e-9  # 2026-09-19: to the internet, the first 10 TB; data in is free
-LOG_BYTE = 0.50e-9  # 2026-10-03, read for us-east-2: CloudWatch Logs, taken in
-
-METERED_BYTES = 512 * 1024
-LOG_BYTES = 1_100
-"""A request's lines, counted on the templates of the two logs: ours 250 bytes, the gateway's 330, Lambda's START,
-END and REPORT 320, and 26 bytes that CloudWatch adds to each line, rounded up."""
+AS_OF = prices.AS_OF
+HTTP_API_REQUEST = prices.HTTP_API_REQUEST / prices.DOLLAR
+LAMBDA_REQUEST = prices.LAMBDA_REQUEST / prices.DOLLAR
+LAMBDA_GB_SECOND = prices.LAMBDA_GB_SECOND / prices.DOLLAR
+WRITE_UNIT = prices.WRITE_UNIT / prices.DOLLAR
+READ_UNIT = prices.READ_UNIT / prices.DOLLAR
+S3_PUT = prices.S3_PUT / prices.DOLLAR
+S3_GET = prices.S3_GET / prices.DOLLAR
+DATA_OUT_BYTE = prices.DATA_OUT_BYTE / prices.DOLLAR
+LOG_REQUEST = prices.LOG_BYTE * prices.LOG_BYTES / prices.DOLLAR
 
 DYNAMODB_MS = 5
 S3_MS = 20
@@ -68,10 +58,10 @@ def request(
 ) -> Bill:
     """One request through the gateway to a function of this memory that runs for so long."""
     return Bill(
-        gateway=HTTP_API_REQUEST * max(1, math.ceil((bytes_in + bytes_out) / METERED_BYTES)),
+        gateway=HTTP_API_REQUEST * max(1, math.ceil((bytes_in + bytes_out) / prices.METERED_BYTES)),
         compute=LAMBDA_REQUEST + LAMBDA_GB_SECOND * seconds * memory_mb / 1024,
         dynamodb=READ_UNIT * read_units + WRITE_UNIT * write_units,
         s3=S3_PUT * s3_puts + S3_GET * s3_gets,
-        logs=LOG_BYTE * LOG_BYTES,
+        logs=LOG_REQUEST,
         data_out=DATA_OUT_BYTE * bytes_out,
     )

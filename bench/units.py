@@ -1,39 +1,23 @@
-"""What AWS counts of a call: DynamoDB's units, computed from the sizes of items by AWS's rules, and S3's classes.
+"""What one call comes to, with the rows of a write looked up before and after it: exact, and too slow for the hub.
 
-    an item         its attributes' names and values, in UTF-8; what an emulator says of it is not asked
-    a read          a unit for each 4 KB begun, half of that if it may be stale; twice in a transaction
-      get, batch    each item by itself; one that is not there takes as much as the smallest
-      query         the sum of the page, rounded once
-    a write         a unit for each 1 KB begun of the larger of before and after; twice in a transaction
-      batch         each item by itself
-      refused       a condition that does not hold costs as much as if it had
-      delete        what was there; nothing there takes as much as the smallest
+`shared/units.py` has the rules. Each write counts the larger of before and after, a batch each item by itself, a
+refused write as much as if it had happened, and a delete what was there.
 
 The keys are this hub's: `pk`, and `sk` where a table has one. A query names its partition `:pk`.
 """
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-Item = Mapping[str, Mapping[str, Any]]
-"""As botocore takes and gives it: name → {type: value}."""
+from shared.units import S3_FREE, S3_GETS, S3_PUTS, Item, item_size, read_units, write_units
+
 RowKey = tuple[str, str, str]
 """Table, pk, sk; `sk` is empty where the table has none."""
 Looks = Mapping[RowKey, int]
 """How large items are; one that is not there is left out."""
 
-READ_BYTES = 4096
-WRITE_BYTES = 1024
 _SINGLE_WRITES = ("PutItem", "UpdateItem", "DeleteItem")
-
-S3_PUTS = frozenset(
-    "PutObject CopyObject ListObjectsV2 ListObjectVersions ListMultipartUploads"
-    " CreateMultipartUpload UploadPart UploadPartCopy CompleteMultipartUpload".split()
-)
-S3_GETS = frozenset("GetObject HeadObject GetObjectAttributes HeadBucket GetBucketLocation".split())
-S3_FREE = frozenset("DeleteObject DeleteObjects AbortMultipartUpload".split())
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,21 +44,6 @@ class Weight:
     def write_units(self) -> int:
         """All of them, whatever the partition."""
         return sum(self.writes.values())
-
-
-def item_size(item: Item) -> int:
-    """Bytes of an item as DynamoDB counts them."""
-    return sum(len(name.encode()) + _value_size(value) for name, value in item.items())
-
-
-def read_units(size: int, *, consistent: bool) -> float:
-    """Of one read of so many bytes."""
-    return max(1, math.ceil(size / READ_BYTES)) * (1 if consistent else 0.5)
-
-
-def write_units(size: int) -> int:
-    """Of one write of an item of so many bytes."""
-    return max(1, math.ceil(size / WRITE_BYTES))
 
 
 def written(operation: str, params: Mapping[str, Any]) -> list[RowKey]:
@@ -110,24 +79,6 @@ def weigh(
         size = sum(map(item_size, reply.get("Items", ())))
         return Weight({partition: read_units(size, consistent=consistent)})
     raise ValueError(f"no rule says what {service}.{operation} takes; write it in {__name__}")
-
-
-def _value_size(typed: Mapping[str, Any]) -> int:
-    ((kind, value),) = typed.items()
-    if kind == "S":
-        return len(value.encode())
-    if kind == "B":
-        return len(value)
-    if kind == "N":
-        digits = value.lstrip("-").replace(".", "").strip("0")
-        return math.ceil(len(digits) / 2) + 1 + int(value.startswith("-"))
-    if kind == "L":
-        return 3 + sum(1 + _value_size(element) for element in value)
-    if kind == "M":
-        return 3 + sum(1 + len(name.encode()) + _value_size(element) for name, element in value.items())
-    if kind in ("SS", "BS", "NS"):
-        return sum(_value_size({kind[0]: element}) for element in value)
-    return 1  # a boolean or null
 
 
 def _writes(operation: str, params: Mapping[str, Any]) -> list[tuple[RowKey, int]]:

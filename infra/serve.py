@@ -218,6 +218,10 @@ def set_environment(aws_url: str, keys: Mapping[str, str]) -> None:
         PIERIA_BUCKET=NAMES["Bucket"],
         PIERIA_SIGNING_KEYS=json.dumps(dict(keys)),
         PIERIA_PUSH_TO_CREATE="on",
+        # This machine costs the same however much is asked of it.
+        PIERIA_LIMIT_COST_SUBJECT="0",
+        PIERIA_LIMIT_COST_OWNER="0",
+        PIERIA_LIMIT_COST_HUB="0",
     )
 
 

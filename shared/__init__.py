@@ -1,10 +1,12 @@
 """The core of the hub: everything between an HTTP request and a stored byte.
 
-    errors                                    every failure, drawn as a tree
+    errors texts                              every failure, drawn as a tree; messages of bounded length
     ids names model wire codec                what things are called and how they are shaped     (pure)
     bundle dag packs                          what is checked, walked and packed                 (pure)
     progress                                  how a long job reports how far it is                 (pure)
+    prices units                              what AWS counts, and what it charges               (pure)
     settings keyring auth ratelimit tasks     who asks, how often, with what configuration
+    meter budget                              what the running request costs, and who may cost how much
     metadata/                                 DynamoDB: the only folder that knows keys and conditions
     objects/                                  S3: the only folder that knows buckets
     stores                                    opens both, once per event loop: the composition root

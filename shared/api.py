@@ -13,6 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, RootModel, model_validator
 from shared import auth, codec, cursors
 from shared.errors import (
     ApiError,
+    CostLimited,
+    HubLimited,
     Internal,
     MalformedBody,
     RateLimited,
@@ -235,7 +237,7 @@ class Document(RootModel[dict[str, Any]]):
 
 # ── What the document says ──────────────────────────────────────────────────────────────────────────────────
 
-_ANY_TOKEN: tuple[type[ApiError], ...] = (Unauthorized, RateLimited, Unavailable)
+_ANY_TOKEN: tuple[type[ApiError], ...] = (Unauthorized, RateLimited, CostLimited, HubLimited, Unavailable)
 _ANY_BODY: tuple[type[ApiError], ...] = (MalformedBody, TooLarge, UnsupportedMedia, Unprocessable)
 SECURITY: dict[str, Any] = {"needed": [{"token": []}], "welcome": [{}, {"token": []}], "ignored": []}
 

@@ -16,8 +16,9 @@ import uuid
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from shared import codec, log, settings
+from shared import codec, log, meter, prices, settings
 from shared.errors import ApiError, Forbidden, Internal, Unavailable
+from shared.meter import Meter
 
 DRAIN_BYTES = 1024 * 1024 * 1024
 """How much of a refused body is read and dropped. The stock client writes its whole body before it reads:
@@ -45,7 +46,8 @@ class Edge:
             return
         request_id = scope["request_id"] = _request_id(scope)
         started = time.perf_counter()
-        answer = _Answer(request_id, receive, send)
+        metered = meter.begin()
+        answer = _Answer(request_id, receive, send, metered)
         scope["failure"] = None
         try:
             app = self._app if _let_in(scope) else refusal(Forbidden("this address is not for clients: use the hub's"))
@@ -54,6 +56,8 @@ class Edge:
             scope["failure"] = error  # if it could be answered, it has been, by `create_app`'s handler of bugs
         if not answer.status and scope["failure"]:
             await refusal(Internal(request_id))(scope, answer.receive, answer.send)
+        if not answer.is_whole:
+            await answer.settle()  # a reply that broke off is charged as far as it came
         route = scope.get("route")
         log.at(settings.load().log_level).log(
             _level(answer.status, scope["failure"]),
@@ -63,6 +67,7 @@ class Edge:
             route=getattr(route, "path", None),
             status=answer.status,
             milliseconds=round((time.perf_counter() - started) * 1000, 1),
+            microdollars=round(metered.picodollars / 1e6, 2),
             **({} if answer.is_whole else {"broken_off": True}),
             **({"exc_info": scope["failure"]} if scope["failure"] else {}),
         )
@@ -91,11 +96,14 @@ def _level(status: int, failure: Exception | None) -> int:
 
 
 class _Answer:
-    """One exchange: remembers how it went, names the request, and drains its body before answering."""
+    """One exchange: remembers how it went, names the request, drains its body before answering, and has it charged."""
 
-    def __init__(self, request_id: str, receive: Receive, send: Send) -> None:
+    def __init__(self, request_id: str, receive: Receive, send: Send, metered: Meter) -> None:
         self.status = 0
         self.is_whole = False
+        self._metered = metered
+        self._started = time.perf_counter()
+        self._bytes_in = self._bytes_out = 0
         self._request_id = request_id
         self._receive = receive
         self._send = send
@@ -104,6 +112,7 @@ class _Answer:
     async def receive(self) -> Message:
         message = await self._receive()
         self._body_left = message["type"] == "http.request" and message.get("more_body", False)
+        self._bytes_in += len(message.get("body", b""))
         return message
 
     async def send(self, message: Message) -> None:
@@ -113,9 +122,21 @@ class _Answer:
             drained = 0
             while self._body_left and drained < DRAIN_BYTES:
                 drained += len((await self.receive()).get("body", b""))
+        elif message["type"] == "http.response.body":
+            self._bytes_out += len(message.get("body", b""))
+            if not message.get("more_body", False):
+                # Before the end of the reply: after it, Lambda may stop the process until the next request.
+                await self.settle()
         await self._send(message)
         if message["type"] == "http.response.body":
             self.is_whole = not message.get("more_body", False)
+
+    async def settle(self) -> None:
+        """Charge what the request has cost and has not been charged for."""
+        self._metered.itself = prices.request(
+            settings.load().memory_mb, time.perf_counter() - self._started, self._bytes_in, self._bytes_out
+        )
+        await self._metered.settle()
 
 
 def refusal(error: ApiError) -> Response:

@@ -30,20 +30,20 @@
     │  ├─ UploadsPending            more uploads than one push verifies; the same push again goes on
     │  └─ BranchClash               `a` beside `a/b`: every clone would fail
     ├─ RateLimited 429              too many requests of one class in this minute
+    │  └─ CostLimited               requests have cost too much: a subject's, or others' to one owner's repositories
+    │     └─ HubLimited 503         all requests of the day have cost what the operator allows
     ├─ Internal 500                 our fault; the log has the story under the request id
     ├─ Damaged 500                  a stored row or byte that must exist is not there
     └─ Unavailable 503              the store did not answer; the same request may be repeated
 
 A message is one line that says what is wrong and what to do next. The stock client prints the first 400
-characters of an error body, so a message is cut to `MESSAGE_CHARACTERS`.
+characters of an error body, so a message is cut to `texts.MESSAGE_CHARACTERS`.
 """
 
-import json
 from collections.abc import Iterable
 from typing import ClassVar
 
-MESSAGE_CHARACTERS = 360
-"""Leaves room for the JSON around the message within the 400 characters that the client prints."""
+from shared.texts import cut, some
 
 
 class ApiError(Exception):
@@ -53,7 +53,7 @@ class ApiError(Exception):
     code: ClassVar[str] = "internal"
 
     def __init__(self, message: str) -> None:
-        self.message = _cut(message)
+        self.message = cut(message)
         super().__init__(self.message)
 
     @property
@@ -338,6 +338,24 @@ class RateLimited(ApiError):
         return {"Retry-After": str(self.retry_after_seconds)}
 
 
+class CostLimited(RateLimited):
+    """Requests have cost what one subject, or others at the repositories of one owner, may cost."""
+
+    code = "cost_limit"
+
+    def __init__(self, whose: str, dollars: float, window: str, retry_after_seconds: int, limit: str) -> None:
+        self.retry_after_seconds = retry_after_seconds
+        limited = f"{whose} have cost ${dollars:.2f} of AWS {window}, the limit; try again in {retry_after_seconds} s"
+        ApiError.__init__(self, f"{limited}, or ask the hub's operator to raise PIERIA_LIMIT_COST_{limit.upper()}")
+
+
+class HubLimited(CostLimited):
+    """All requests of the day have cost what the operator allows. No fault: it is logged without a trace."""
+
+    status = 503
+    code = "hub_limit"
+
+
 class Internal(ApiError):
     """Our fault. The message names the request id and nothing else."""
 
@@ -367,17 +385,3 @@ class Unavailable(ApiError):
     def headers(self) -> dict[str, str]:
         """A pause long enough for a throttled partition to recover."""
         return {"Retry-After": "2"}
-
-
-def _cut(message: str) -> str:
-    """The message, or its beginning: as long as it may be once it is written as JSON."""
-    while len(json.dumps(message, ensure_ascii=False)) - 2 > MESSAGE_CHARACTERS:
-        message = message.removesuffix("…")[:-1] + "…"
-    return message
-
-
-def some(ids: Iterable[str], shown: int = 2) -> str:
-    """The first few ids of a list and how many more there are, for a message: `ab…, cd… and 7 more`."""
-    listed = sorted(ids)
-    rest = len(listed) - shown
-    return ", ".join(listed[:shown]) + (f" and {rest} more" if rest > 0 else "")

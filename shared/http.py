@@ -25,11 +25,13 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from shared import auth, codec, names, ratelimit, wire
+from shared import auth, codec, names, wire
+from shared.budget import Account
 from shared.edge import Edge, refusal
 from shared.errors import (
     ApiError,
     Forbidden,
+    HubLimited,
     Internal,
     MalformedBody,
     MethodNotAllowed,
@@ -58,6 +60,7 @@ IN_STEPS = (
 """What somebody can do whose push is too large: his client sends all that is new to a branch at once."""
 
 B = TypeVar("B", bound=BaseModel)
+Found = tuple[Repo | None, Role | None]
 Dependency = Callable[[Request, str, str], Coroutine[Any, Any, "Access"]]
 
 
@@ -138,13 +141,9 @@ def may_read_by_id(limit_class: LimitClass) -> Callable[[Request, str], Coroutin
         now = time.time()
         opened = await stores()
         identity = await _identify(opened, request, now)
-        (found, member), _ = await pair(
-            _look_up_by_id(opened, repo_id, identity),
-            ratelimit.hit(
-                opened.counters, ratelimit.limit(opened.settings, limit_class), _subject(request, identity), now
-            ),
-        )
-        return _granted(opened, found, identity, member, now)
+        account = opened.budget.open(limit_class, _subject(request, identity), now)
+        found, _ = await pair(_look_up_by_id(opened, repo_id, identity, account), account.hit())
+        return _granted(opened, found, identity, account)
 
     return access
 
@@ -265,10 +264,10 @@ async def _visitor(request: Request, limit_class: LimitClass, *, token_needed: b
     identity = await _identify(opened, request, now)
     if token_needed:
         _needed(identity)
-    hit = ratelimit.hit(
-        opened.counters, ratelimit.limit(opened.settings, limit_class), _subject(request, identity), now
-    )
-    await all_of([hit, *([opened.tokens.check(identity)] if identity else [])])
+    account = opened.budget.open(limit_class, _subject(request, identity), now)
+    check = opened.tokens.check(identity, account.rows()) if identity else account.read()
+    await all_of([account.hit(), check])
+    account.admit()
     return Visitor(opened, identity, now)
 
 
@@ -293,37 +292,37 @@ async def _access(
     identity = await _identify(opened, request, now)
     if token_needed:
         _needed(identity)
-    allowance = ratelimit.limit(opened.settings, limit_class)
-    (found, member), _ = await pair(
-        _look_up(opened, owner, slug, identity),
-        ratelimit.hit(opened.counters, allowance, _subject(request, identity), now),
-    )
+    account = opened.budget.open(limit_class, _subject(request, identity), now)
+    (found, member), _ = await pair(_look_up(opened, owner, slug, identity, account), account.hit())
     if found is None and opened.settings.push_to_create and identity and identity.subject == owner:
         # Not to a token for another repository: to it, what is absent and what is private have to look alike.
         fits = identity.repo in ("", f"{owner}/{slug}") and names.is_handle(owner) and names.is_repo_name(slug)
         found = Repo(owner, slug) if fits else None
     if found and found.deleted and even_renamed:
         found, member = await _look_up_renamed(opened, found, identity)
-    return _granted(opened, found, identity, member, now)
+    return _granted(opened, (found, member), identity, account)
 
 
-def _granted(opened: Stores, found: Repo | None, identity: Identity | None, member: Role | None, now: float) -> Access:
-    """Raises RepoNotFound for what is absent, deleted, or not for this caller to see."""
+def _granted(opened: Stores, looked_up: Found, identity: Identity | None, account: Account) -> Access:
+    """Raises RepoNotFound for what is absent, deleted, or not for this caller to see, and CostLimited or HubLimited."""
+    account.admit()
+    found, member = looked_up
     if found is None or found.deleted:
         raise RepoNotFound()
     role = auth.role(found, identity, member)
     if role is None:
         raise RepoNotFound()
-    return Access(opened, found, identity, role, now)
+    account.admit_to_repository()  # after the role: the owner's limit must not tell a stranger that it is there
+    return Access(opened, found, identity, role, account.now)
 
 
-async def _look_up(opened: Stores, owner: str, slug: str, identity: Identity | None) -> tuple[Repo | None, Role | None]:
+async def _look_up(opened: Stores, owner: str, slug: str, identity: Identity | None, account: Account) -> Found:
     if not (names.is_repo_name(owner) and names.is_repo_name(slug)):
         return None, None
-    return await opened.repos.look_up(owner, slug, identity)
+    return await opened.repos.look_up(owner, slug, identity, account.rows(owner))
 
 
-async def _look_up_renamed(opened: Stores, repo: Repo, identity: Identity | None) -> tuple[Repo | None, Role | None]:
+async def _look_up_renamed(opened: Stores, repo: Repo, identity: Identity | None) -> Found:
     """What is called otherwise by now, for those who could have renamed it; to others, it is gone."""
     present = await opened.repos.by_id(repo.repo_id)
     if present is None or present.deleted:
@@ -332,10 +331,12 @@ async def _look_up_renamed(opened: Stores, repo: Repo, identity: Identity | None
     return (found, member) if found and auth.role(found, identity, member) is Role.ADMIN else (None, None)
 
 
-async def _look_up_by_id(opened: Stores, repo_id: str, identity: Identity | None) -> tuple[Repo | None, Role | None]:
+async def _look_up_by_id(opened: Stores, repo_id: str, identity: Identity | None, account: Account) -> Found:
     if not names.is_id(repo_id):
         return None, None
-    return await opened.repos.look_up_by_id(repo_id, identity)
+    owner, slug = await opened.repos.called(repo_id)
+    repo, role = await opened.repos.look_up(owner, slug, identity, account.rows(owner))
+    return (repo, role) if repo and repo.repo_id == repo_id else (None, None)
 
 
 def _subject(request: Request, identity: Identity | None) -> str:
@@ -362,7 +363,7 @@ async def _read(request: Request, max_bytes: int, advice: str) -> bytes:
 
 async def _answer_failure(request: Request, error: Exception) -> Response:
     failure = cast(ApiError, error)  # the class it is registered for
-    if failure.status >= 500:
+    if failure.status >= 500 and not isinstance(failure, HubLimited):
         request.scope["failure"] = failure  # the log shall say what the answer must not
     return refusal(failure)
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 
 class Kind(StrEnum):
@@ -207,3 +207,11 @@ class Node:
     def commit_id(self) -> str:
         """The id of the commit."""
         return self.place.commit_id
+
+
+class Scope(NamedTuple):
+    """Who is charged for a request, and on which day: days since the epoch, in UTC."""
+
+    kind: Literal["subject", "owner", "hub"]
+    name: str
+    day: int

@@ -4,6 +4,7 @@ A subject is a token's owner, else the address that the platform saw; never what
 removes an expired row days late, so the window's number is in the key and expiry is never inferred.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
@@ -35,15 +36,28 @@ def limit(settings: Settings, limit_class: LimitClass) -> Limit:
     return Limit(limit_class, requests[limit_class])
 
 
-async def hit(counters: Counters, allowance: Limit, subject: str, now: float) -> None:
-    """Count one request. Raises RateLimited with the whole seconds until the window ends.
+async def hit(counters: Counters, allowance: Limit, subject: str, now: float) -> int:
+    """Count one request. Returns the picodollars that the subject has spent on this class in this minute.
 
-    A counter that cannot be reached lets the request through: the store behind it decides then.
+    Raises RateLimited with the whole seconds until the window ends. A counter that cannot be reached lets the request
+    through: the store behind it decides then.
     """
     window, passed = divmod(int(now), WINDOW_SECONDS)
     try:
-        count = await counters.hit(allowance.limit_class, subject, window, expires_at=(window + 2) * WINDOW_SECONDS)
+        count, spent = await counters.hit(allowance.limit_class, subject, window, expires_at=_expiry(window))
     except Unavailable:
-        return
+        return 0
     if count > allowance.requests:
         raise RateLimited(allowance.limit_class, allowance.requests, WINDOW_SECONDS - passed)
+    return spent
+
+
+async def spend(counters: Counters, limit_class: LimitClass, subject: str, now: float, picodollars: int) -> None:
+    """Add a cost to the minute in which the request came. A cost that cannot be added is dropped: the day has it."""
+    window = int(now) // WINDOW_SECONDS
+    with suppress(Unavailable):
+        await counters.spend_in_window(limit_class, subject, window, picodollars, expires_at=_expiry(window))
+
+
+def _expiry(window: int) -> int:
+    return (window + 2) * WINDOW_SECONDS

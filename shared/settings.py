@@ -23,9 +23,9 @@ _KEYS: TypeAdapter[dict[str, str]] = TypeAdapter(Keys)
 class Settings(BaseModel):
     """What differs between one deployment and another.
 
-    Environment: `PIERIA_` + the upper-cased field name. `signing_keys` is a JSON object from key id to
-    secret, oldest first: every key verifies, the last one signs. In an account it is the value of an SSM
-    parameter instead, and `signing_keys_parameter` its name: exactly one of the two is set.
+    Environment: `PIERIA_` + the upper-cased field name, but for `memory_mb`, which Lambda sets. `signing_keys` is a
+    JSON object from key id to secret, oldest first: every key verifies, the last one signs. In an account it is the
+    value of an SSM parameter instead, and `signing_keys_parameter` its name: exactly one of the two is set.
     """
 
     # Hidden: a complaint about `signing_keys` must not print them.
@@ -45,6 +45,13 @@ class Settings(BaseModel):
     limit_read: int = Field(default=120, ge=1)
     limit_upload: int = Field(default=600, ge=1)
 
+    limit_cost_subject: float = Field(default=2, ge=0, allow_inf_nan=False)
+    """US dollars of AWS that one subject may cost a day (see `budget`). 0: no limit, as on a machine of one's own."""
+    limit_cost_owner: float = Field(default=10, ge=0, allow_inf_nan=False)
+    """The same for requests of others to the repositories of one owner."""
+    limit_cost_hub: float = Field(default=50, ge=0, allow_inf_nan=False)
+    """The same for all requests together."""
+
     max_body_bytes: int = Field(default=64 * MIB, ge=1)
     """The largest request body of `push` and `push/objects`; 64 MiB holds any chunk of the stock client."""
     max_reply_bytes: int = Field(default=64 * MIB, ge=1)
@@ -52,6 +59,8 @@ class Settings(BaseModel):
     origin_secret: str = Field(default="", pattern=r"^([!-~]{32,})?$")
     """What a proxy in front of us, and nobody else, sends with each request (see `edge`). Empty: nobody has to."""
     log_level: str = "INFO"
+    memory_mb: int = Field(default=0, ge=0)
+    """The memory of a Lambda function, which its price depends on; 0 on a machine that costs nothing per request."""
 
     @field_validator("signing_keys_parameter")
     @classmethod
@@ -73,10 +82,8 @@ def parse_keys(text: str) -> dict[str, str]:
 @functools.cache
 def load() -> Settings:
     """The process's settings. Raises pydantic's ValidationError naming every variable that is wrong."""
+    variables = {name: f"PIERIA_{name.upper()}" for name in Settings.model_fields}
+    variables["memory_mb"] = "AWS_LAMBDA_FUNCTION_MEMORY_SIZE"
     return Settings.model_validate(
-        {
-            name: os.environ[variable]
-            for name in Settings.model_fields
-            if (variable := f"PIERIA_{name.upper()}") in os.environ
-        }
+        {name: os.environ[variable] for name, variable in variables.items() if variable in os.environ}
     )

@@ -14,8 +14,9 @@ from weakref import WeakKeyDictionary
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from shared import log
+from shared import log, meter
 from shared import settings as settings_module
+from shared.budget import Budget
 from shared.errors import Unavailable
 from shared.keyring import Keyring, Keys
 from shared.metadata import replies
@@ -65,6 +66,7 @@ class Stores:
     tokens: Tokens
     handles: Handles
     counters: Counters
+    budget: Budget
     objects: ObjectStore
     census: Census
 
@@ -127,9 +129,12 @@ async def _open(settings: Settings) -> Stores:
     bucket = await open_bucket(REGIONAL_HOST)
     if not bucket.is_aws:
         bucket = await open_bucket(HOST_OF_AN_EMULATOR)
+    meter.watch(dynamodb)
+    meter.watch(bucket.client)
     _closers[asyncio.get_running_loop()] = closer
     _freeze()
     hub = Table(dynamodb, settings.hub_table)
+    counters = Counters(Table(dynamodb, settings.counter_table))
     return Stores(
         settings=settings,
         keyring=Keyring(
@@ -145,7 +150,8 @@ async def _open(settings: Settings) -> Stores:
         tags=Tags(hub),
         tokens=Tokens(hub),
         handles=Handles(hub),
-        counters=Counters(Table(dynamodb, settings.counter_table)),
+        counters=counters,
+        budget=Budget.of(settings, counters),
         objects=ObjectStore(bucket),
         census=Census(hub),
     )

@@ -48,6 +48,9 @@ def aws() -> Iterator["EmbeddedAws"]:
             PIERIA_BUCKET=NAMES["Bucket"],
             PIERIA_SIGNING_KEYS=json.dumps({"old": "o" * 32, "new": "n" * 32}),
             PIERIA_PUSH_TO_CREATE="on",
+            PIERIA_LIMIT_COST_SUBJECT="0",
+            PIERIA_LIMIT_COST_OWNER="0",
+            PIERIA_LIMIT_COST_HUB="0",
             PIERIA_LOG_LEVEL="WARNING",
         )
         stack.create(running.url, NAMES)

@@ -17,7 +17,7 @@ from aiobotocore.client import AioBaseClient
 from botocore.exceptions import EndpointConnectionError
 
 from infra.embedded_aws import EmbeddedAws
-from shared import errors, http, settings
+from shared import errors, http, settings, texts
 from shared.actions import quarantine
 from shared.metadata import keys
 from shared.model import Role
@@ -84,13 +84,15 @@ ANYWHERE: Mapping[str, Sent] = {
         query="limit=0&branch=&nothing=1", body=dict.fromkeys(("want", "object_ids", "objects", "tags", "nothing"), 5)
     ),
     "range_not_satisfiable": Sent(headers={"range": "bytes=1000000-"}),
-    "rate_limited": Sent(),
     "unavailable": Sent(),
     "internal": Sent(),
     "damaged": Sent(where={"slug": "ruined"}),
     "branch_moved": Sent(where={"slug": "racing"}, query="branch=side", body={"branch": "slow"}),
 }
 """What leads to a failure on every route that has it. The last ones need a cloud that is not well."""
+
+LIMITS = ("rate_limited", "cost_limit", "hub_limit")
+"""Failures that follow from the requests before."""
 
 SOMEWHERE: Mapping[tuple[str, str], Sent] = {
     (f"POST {WIRE}/fetch", "commit_not_found"): Sent(body={"want": [NOTHING]}),
@@ -295,7 +297,7 @@ def deviation(answer: Answer, status: int, code: str) -> str:
         return f"is {answer.status} {told}"
     if told.keys() != {"message", "detail", "code"} or told["message"] != told["detail"]:
         return f"has another body: {told}"
-    if not 0 < len(told["message"]) <= errors.MESSAGE_CHARACTERS or "\n" in told["message"]:
+    if not 0 < len(told["message"]) <= texts.MESSAGE_CHARACTERS or "\n" in told["message"]:
         return f"has a message that is no line of text: {told['message']!r}"
     return "" if answer.headers.get("x-request-id") else "has no request id"
 
@@ -348,12 +350,32 @@ def test_every_failure_that_can_be_provoked_is_documented() -> None:
 def test_a_route_fails_in_every_way_that_it_documents(repo_ids: Mapping[str, str], route: str) -> None:
     found = []
     for code, status in documented()[route].items():
-        if code == "rate_limited":
+        if code in LIMITS:
             continue
         if (route, code) not in SOMEWHERE and code not in ANYWHERE:
             found.append(f"{code}: nobody knows how")
         elif wrong := deviation(drive(route, code, repo_ids), status, code):
             found.append(f"{code}: {wrong}")
+    assert not found, "\n" + "\n".join(found)
+
+
+@pytest.mark.parametrize(("scope", "code", "status"), [("SUBJECT", "cost_limit", 429), ("HUB", "hub_limit", 503)])
+def test_every_route_that_counts_refuses_what_is_too_expensive(
+    repo_ids: Mapping[str, str], configured: pytest.MonkeyPatch, scope: str, code: str, status: int
+) -> None:
+    configured.setenv(f"PIERIA_LIMIT_COST_{scope}", "1e-11")
+    found = []
+    for number, (route, codes) in enumerate(documented().items()):
+        if code not in codes:
+            continue
+        settings.load.cache_clear()  # new settings open new stores, which have nothing pending
+        sent = Sent(token=builders.token(f"spender{scope}{number}"))
+        ask(route, sent, repo_ids)
+        answer = ask(route, sent, repo_ids)
+        if wrong := deviation(answer, status, code):
+            found.append(f"{route}: {wrong}")
+        elif not 1 <= int(answer.headers["retry-after"]) <= 86_400:
+            found.append(f"{route}: Retry-After: {answer.headers['retry-after']}")
     assert not found, "\n" + "\n".join(found)
 
 

@@ -18,7 +18,7 @@ MAX_LINES = 400
 
 # ── Arrows ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-PURE = "bundle codec cursors dag ids model names packs progress tasks wire"
+PURE = "bundle codec cursors dag ids model names packs prices progress tasks units wire"
 
 LAWS = {
     # who, and all beneath it: what it may import of shared/, what of other people's packages
@@ -29,24 +29,27 @@ LAWS = {
     "shared.api":       ("auth codec cursors errors metadata.tokens model wire", "pydantic"),
     "shared.views":     ("api cursors names", "pydantic"),
     "shared.manual":    ("api errors views wire", "fastapi pydantic"),
-    "shared.edge":      ("codec errors log settings", "starlette"),
-    "shared.http":      ("auth codec edge errors metadata model names ratelimit settings stores streaming tasks wire",
+    "shared.meter":     ("prices units", ""),
+    "shared.budget":    ("errors log meter metadata model prices ratelimit settings tasks", ""),
+    "shared.edge":      ("codec errors log meter prices settings", "starlette"),
+    "shared.http":      ("auth budget codec edge errors metadata model names ratelimit stores streaming tasks wire",
                          "fastapi mangum pydantic starlette"),
     "shared.content":   ("errors model", "starlette"),
     "shared.streaming": ("", "starlette"),
     "shared.actions":   (f"actions errors metadata objects stores {PURE}", "pydantic"),
-    "shared.stores":    ("errors keyring log metadata model objects settings",
+    "shared.stores":    ("budget errors keyring log meter metadata model objects settings",
                          "aioboto3 aiobotocore botocore types_aiobotocore_dynamodb types_aiobotocore_s3"),
     "shared.keyring":   ("errors", ""),
     "shared.auth":      ("errors metadata model names settings", "jwt pydantic"),
     "shared.ratelimit": ("errors metadata.counters model names settings", ""),
     "shared.metadata":  ("metadata codec errors ids model names packs tasks",
                          "boto3 botocore types_aiobotocore_dynamodb"),
-    "shared.objects":   ("objects codec errors ids model names packs tasks",
+    "shared.objects":   ("objects codec errors ids meter model names packs prices tasks",
                          "aiohttp boto3 botocore types_aiobotocore_s3"),
     "shared.settings":  ("", "pydantic"),
     "shared.log":       ("", "structlog"),
-    "shared.errors":    ("", ""),
+    "shared.texts":     ("", ""),
+    "shared.errors":    ("texts", ""),
     "shared.__init__":  ("", ""),
 } | {f"shared.{module}": (f"errors {PURE}", "msgpack pydantic") for module in PURE.split()}  # fmt: skip
 """What is not written here is forbidden, the standard library apart: a function cannot name another function,

@@ -1,10 +1,14 @@
-"""Rows that expire: a table of their own, so that a function which may only read the hub can still count."""
+"""Rows that expire: a table of their own, so that a function which may only read the hub can still count.
 
-from collections.abc import Collection
+A row of a minute has `hits` and `spent` (picodollars), that of a day `spent` alone.
+"""
+
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from shared.metadata import keys
-from shared.metadata.table import Row, Table
+from shared.metadata.table import Beside, Row, Table
+from shared.model import Scope
 
 REMEMBERED = 32
 """Commits of a refused push that are remembered: a user has rarely made more since he last pulled."""
@@ -19,9 +23,31 @@ class Counters:
 
     table: Table
 
-    async def hit(self, limit_class: str, subject: str, window: int, expires_at: int) -> int:
-        """One more request of a subject in this window. Returns the count so far, this one included."""
-        return await self.table.add(keys.counter(limit_class, subject, window), expires_at)
+    async def hit(self, limit_class: str, subject: str, window: int, expires_at: int) -> tuple[int, int]:
+        """Count one request. Returns the count of the window with this request, and the picodollars spent in it."""
+        row = await self.table.add(keys.counter(limit_class, subject, window), {"hits": 1}, expires_at)
+        return int(str(row["hits"])), int(str(row.get("spent", 0)))
+
+    async def spend_in_window(
+        self, limit_class: str, subject: str, window: int, picodollars: int, expires_at: int
+    ) -> None:
+        """Add a cost to the row of a window."""
+        await self.table.add(keys.counter(limit_class, subject, window), {"spent": picodollars}, expires_at)
+
+    async def spend(self, scope: Scope, picodollars: int, expires_at: int) -> int:
+        """Add a cost to the row of a scope. Returns the sum of the day."""
+        row = await self.table.add(keys.cost(scope), {"spent": picodollars}, expires_at)
+        return int(str(row["spent"]))
+
+    def beside(self, scopes: Collection[Scope]) -> Beside:
+        """The rows of these scopes, to be read in a call of another table."""
+        return Beside(self.table, [keys.cost(scope) for scope in scopes])
+
+    @staticmethod
+    def spent(beside: Beside, scopes: Collection[Scope]) -> Mapping[Scope, int]:
+        """What the rows that were read have for these scopes; a scope without a row has spent nothing."""
+        by_key = {str(row["pk"]): int(str(row["spent"])) for row in beside.rows}
+        return {scope: by_key.get(keys.cost(scope)[0], 0) for scope in scopes}
 
     async def remember_refused(self, repo_id: str, subject: str, commit_ids: Collection[str], now: int) -> None:
         """Keep the ids of commits that were true but came too late; the last refusal's only.

@@ -21,8 +21,9 @@
     snapshot             REPO#<repo_id>#S<shard>     <snapshot_id>
     object               REPO#<repo_id>#O<shard>     <object_id>
 
-    counter              <class>#<subject>#<window>  –                         both in the other table,
-    refused              REFUSED#<repo_id>#<subject> –                         where every row expires
+    counter              <class>#<subject>#<window>  –                         these three in the other table,
+    cost                 COST#<kind>#<name>#<day>    –                         where every row expires
+    refused              REFUSED#<repo_id>#<subject> –
 
 `shard` is the first hex digit of a hash of the id: sixteen partitions a kind, so that one repository can
 write 16,000 rows a second. `generation` is twelve digits wide: text sorts as the number does. Members and tokens
@@ -32,7 +33,7 @@ cannot thereby write a role or a token.
 
 from hashlib import sha256
 
-from shared.model import Kind, Place
+from shared.model import Kind, Place, Scope
 
 Key = tuple[str, ...]
 
@@ -199,6 +200,11 @@ def commit(repo_id: str, place: Place) -> Key:
 def counter(limit_class: str, subject: str, window: int) -> Key:
     """How often a subject has asked in one window of time."""
     return (f"{limit_class}#{subject}#{window}",)
+
+
+def cost(scope: Scope) -> Key:
+    """What requests have cost within one day."""
+    return (f"COST#{scope.kind}#{scope.name}#{scope.day}",)
 
 
 def refused(repo_id: str, subject: str) -> Key:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from shared.errors import RepoNotFound, Unavailable
 from shared.metadata import keys
 from shared.metadata.handles import Handles
-from shared.metadata.table import GET_BATCH, Lost, Row, Table, Update
+from shared.metadata.table import GET_BATCH, Beside, Lost, Row, Table, Update
 from shared.metadata.tokens import refuse_revoked
 from shared.model import Identity, Repo, Role, Visibility
 from shared.tasks import pair
@@ -36,17 +36,20 @@ class Repos:
 
     table: Table
 
-    async def look_up(self, owner: str, slug: str, identity: Identity | None) -> tuple[Repo | None, Role | None]:
+    async def look_up(
+        self, owner: str, slug: str, identity: Identity | None, beside: Beside | None = None
+    ) -> tuple[Repo | None, Role | None]:
         """The repository of this name, deleted ones included, and the role its owner gave to the caller.
 
-        One call. Raises Unauthorized if the caller's token has been revoked.
+        One call, which also reads the rows `beside`. Raises Unauthorized if the caller's token has been revoked.
         """
         wanted = [keys.repo(owner, slug)]
         if identity:
             wanted.append(keys.token(identity.subject, identity.token_id))
             if identity.subject != owner:  # who needs no role: it is his
                 wanted.append(keys.member(owner, slug, identity.subject))
-        rows: dict[keys.Key, Row] = {(str(row["pk"]), str(row["sk"])): row for row in await self.table.find(wanted)}
+        found = await self.table.find_few(wanted, beside)
+        rows: dict[keys.Key, Row] = {(str(row["pk"]), str(row["sk"])): row for row in found}
         if identity:
             refuse_revoked(rows.get(keys.token(identity.subject, identity.token_id), {}))
         row = rows.get(keys.repo(owner, slug))
@@ -55,15 +58,14 @@ class Repos:
         repo = _repo(row)
         return repo, _role(repo, rows.get(keys.member(owner, slug, identity.subject)) if identity else None)
 
-    async def look_up_by_id(self, repo_id: str, identity: Identity | None) -> tuple[Repo | None, Role | None]:
-        """The same for the repository of this id, whatever it is called. Two calls, one after the other.
+    async def called(self, repo_id: str) -> tuple[str, str]:
+        """The owner and the slug of the repository of this id; two empty texts if there is none.
 
-        Also where there is none: what a private one costs, and what it says to a revoked token, are the same.
+        One call. A caller has to look up the name also if there is none: an absent repository must cost as much as a
+        private one.
         """
         row = await self.table.get(keys.name(repo_id))
-        owner, slug = (str(row["owner"]), str(row["slug"])) if row else ("", "")
-        repo, role = await self.look_up(owner, slug, identity)
-        return (repo, role) if repo and repo.repo_id == repo_id else (None, None)
+        return (str(row["owner"]), str(row["slug"])) if row else ("", "")
 
     async def get(self, owner: str, slug: str) -> Repo | None:
         """The repository of this name, deleted ones included, or None."""

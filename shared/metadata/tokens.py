@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from shared.errors import Unauthorized, Unavailable
 from shared.metadata import keys
-from shared.metadata.table import GET_BATCH, PUT_BATCH, Lost, Row, Table
+from shared.metadata.table import GET_BATCH, PUT_BATCH, Beside, Lost, Row, Table
 from shared.model import Bearer, Identity, Role
 from shared.tasks import pair
 
@@ -87,10 +87,12 @@ class Tokens:
         )
         return [_issued(handle, row) for row in rows]
 
-    async def check(self, identity: Identity) -> None:
-        """Raises Unauthorized if this token has been revoked; one that nobody wrote down has not."""
-        row = await self.table.get(keys.token(identity.subject, identity.token_id))
-        if row:
+    async def check(self, identity: Identity, beside: Beside | None) -> None:
+        """Raises Unauthorized if this token has been revoked; a token without a row has not been.
+
+        One call, which also reads the rows `beside`.
+        """
+        for row in await self.table.find_few([keys.token(identity.subject, identity.token_id)], beside):
             refuse_revoked(row)
 
     async def revoke(self, handle: str, token_id: str, now: int) -> None:

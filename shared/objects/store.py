@@ -7,7 +7,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 
-from shared import packs
+from shared import meter, packs, prices
 from shared.errors import Damaged, HashMismatch, Unavailable
 from shared.model import Kind, Location, Upload
 from shared.objects.bucket import Bucket, Changed, NoSuchKey, Stored
@@ -158,6 +158,7 @@ class ObjectStore:
         """Where to read a whole object without us; None for one that lies in a pack, or in a store of our own."""
         if not location.is_loose or not self.bucket.is_aws:
             return None
+        meter.add_url(prices.S3_GET + prices.DATA_OUT_BYTE * location.length)
         return await self.bucket.presigned_get(_loose_key(repo_id, object_id), ttl_seconds, media_type, disposition)
 
     async def presigned_put(self, repo_id: str, object_id: str, ttl_seconds: int) -> str:

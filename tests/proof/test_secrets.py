@@ -25,7 +25,8 @@ from tests.proof.stories import SONG, STORIES, WIRE, prepare, push
 CANARY = "canary-7f3a"
 KEYS = {"old": f"{CANARY}-old-key-" + "x" * 32, "new": f"{CANARY}-new-key-" + "y" * 32}
 OUR_WORDS = {
-    "request_id", "method", "route", "status", "milliseconds", "event", "level", "timestamp", "exception",
+    "request_id", "method", "route", "status", "milliseconds", "microdollars", "event", "level", "timestamp",
+    "exception",
 }  # fmt: skip
 """All that a line of the log says."""
 

@@ -6,7 +6,8 @@ from collections.abc import Callable
 import pytest
 
 from shared import errors
-from shared.errors import MESSAGE_CHARACTERS, ApiError, some
+from shared.errors import ApiError
+from shared.texts import MESSAGE_CHARACTERS, some
 
 LONG = "x" * 10_000
 IDS = [f"{n:064x}" for n in range(50_000)]
@@ -43,6 +44,8 @@ HOSTILE: list[tuple[type[ApiError], Callable[[], ApiError]]] = [
     (errors.HashMismatch, lambda: errors.HashMismatch("object", LONG, LONG)),
     (errors.MissingReference, lambda: errors.MissingReference(LONG, [LONG])),
     (errors.BranchClash, lambda: errors.BranchClash(LONG, LONG)),
+    (errors.CostLimited, lambda: errors.CostLimited(LONG, 1e9, "today (UTC)", 86_400, "subject")),
+    (errors.HubLimited, lambda: errors.HubLimited(LONG, 1e9, "today (UTC)", 86_400, "hub")),
     (errors.RateLimited, lambda: errors.RateLimited("push", 10**300, 60)),
     (errors.Internal, lambda: errors.Internal(LONG)),
     (errors.Damaged, lambda: errors.Damaged(LONG)),

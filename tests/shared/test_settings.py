@@ -21,12 +21,15 @@ def complaint() -> str:
 
 
 def test_defaults(configured):
-    for name in ("PUSH_TO_CREATE", "LOG_LEVEL"):
+    costs = ("LIMIT_COST_SUBJECT", "LIMIT_COST_OWNER", "LIMIT_COST_HUB")
+    for name in ("PUSH_TO_CREATE", "LOG_LEVEL", *costs):
         configured.delenv(f"PIERIA_{name}", raising=False)
     loaded = settings.load()
     assert (loaded.hub_table, loaded.counter_table, loaded.bucket) == ("hub", "counters", "pieria-bytes")
     assert list(loaded.signing_keys) == ["old", "new"]
     assert (loaded.limit_push, loaded.limit_fetch, loaded.limit_read, loaded.limit_upload) == (30, 120, 120, 600)
+    assert (loaded.limit_cost_subject, loaded.limit_cost_owner, loaded.limit_cost_hub) == (2, 10, 50)
+    assert loaded.memory_mb == 0
     assert loaded.push_to_create is False
     assert loaded.max_body_bytes == 64 * 1024 * 1024
     assert loaded.log_level == "INFO"
@@ -44,15 +47,19 @@ def test_every_field_has_its_variable(configured):
         "limit_fetch": 2,
         "limit_read": 3,
         "limit_upload": 4,
+        "limit_cost_subject": 0.5,
+        "limit_cost_owner": 1.5,
+        "limit_cost_hub": 2.5,
         "max_body_bytes": 5,
         "max_reply_bytes": 6,
         "origin_secret": "o" * 32,
         "log_level": "DEBUG",
     }
-    assert values.keys() == Settings.model_fields.keys()
+    assert values.keys() | {"memory_mb"} == Settings.model_fields.keys()
     for name, value in values.items():
         configured.setenv(f"PIERIA_{name.upper()}", json.dumps(value) if isinstance(value, dict) else str(value))
-    assert settings.load().model_dump() == values
+    configured.setenv("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "1769")
+    assert settings.load().model_dump() == {**values, "memory_mb": 1769}
 
 
 def test_it_is_read_once(configured):
@@ -100,6 +107,9 @@ def test_all_missing_variables_are_named_at_once(configured):
         ("LIMIT_FETCH", "-1"),
         ("LIMIT_READ", "many"),
         ("LIMIT_UPLOAD", "1.5"),
+        ("LIMIT_COST_SUBJECT", "-1"),
+        ("LIMIT_COST_OWNER", "nan"),
+        ("LIMIT_COST_HUB", "inf"),
         ("MAX_BODY_BYTES", "0"),
         ("PUSH_TO_CREATE", "maybe"),
     ],

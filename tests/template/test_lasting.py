@@ -35,7 +35,7 @@ def test_nothing_is_paid_by_the_hour(variant: str) -> None:
     template = deployed(variant)
     allowed = FREE_AT_REST | ({ALARM} if "AlarmEmail" in VARIANTS[variant] else set())
     assert {resource["Type"] for resource in template["Resources"].values()} <= allowed
-    assert len(of_type(template, ALARM)) <= 6
+    assert len(of_type(template, ALARM)) <= 7
     for table in of_type(template, "AWS::DynamoDB::Table").values():
         assert table["BillingMode"] == "PAY_PER_REQUEST"
         assert table.keys().isdisjoint({"GlobalSecondaryIndexes", "StreamSpecification", "WarmThroughput"})
@@ -107,13 +107,14 @@ WATCHED = {
     "SlowAlarm": ("AWS/ApiGateway", "IntegrationLatency", "Api"),
     "ThrottlesAlarm": ("AWS/Lambda", "Throttles", None),
     "TableAlarm": ("AWS/DynamoDB", "WriteThrottleEvents", "HubTable"),
+    "CostAlarm": ("pieria", "HubCost", "CounterTable"),
     "StreamFailuresAlarm": ("AWS/Lambda", "Url5xxCount", "FetchStreamFunction"),
     "StreamSlowAlarm": ("AWS/Lambda", "Duration", "FetchStreamFunction"),
 }
 """Each alarm's metric, and the resource that it is of; None: of the whole account."""
 
 
-@pytest.mark.parametrize(("variant", "count"), [("plain", 0), ("alarms", 4), ("edge", 0), ("full", 6)])
+@pytest.mark.parametrize(("variant", "count"), [("plain", 0), ("alarms", 5), ("edge", 0), ("full", 7)])
 def test_who_wants_to_be_told_is_told(variant: str, count: int) -> None:
     alarms = of_type(deployed(variant), ALARM)
     assert set(alarms) == set(list(WATCHED)[:count])

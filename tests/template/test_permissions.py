@@ -61,6 +61,8 @@ def listen() -> Recorder:
         patch.setenv("PIERIA_SIGNING_KEYS_PARAMETER", parameter)
         for limit in ("PUSH", "FETCH", "READ", "UPLOAD"):
             patch.setenv(f"PIERIA_LIMIT_{limit}", "100000")
+        for scope in ("SUBJECT", "OWNER", "HUB"):
+            patch.setenv(f"PIERIA_LIMIT_COST_{scope}", "1000")
         patch.setattr(builders, "token", token)
         patch.setattr(Bucket, "is_aws", property(lambda bucket: True))
         settings.load.cache_clear()

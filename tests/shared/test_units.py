@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench import units
+from shared import units
 
 
 @pytest.mark.parametrize(

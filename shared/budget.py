@@ -1,0 +1,227 @@
+"""What requests may cost: for each subject a minute and a day, for each owner's repositories and for the hub a day.
+
+A cost is in picodollars, as `meter` counts it. A day is a UTC day. Three scopes are charged for a request:
+
+    subject   the user of the token, or the address of a request without one; also within each minute, at most a
+              tenth of the day's limit for each class of requests
+    owner     the repositories of one owner; charged for requests of everybody else, since the owner's own requests
+              are charged to a subject already. So a flood of strangers never locks an owner out
+    hub       everything
+
+Check: the rows of the day are read in the call that looks up the repository, eventually consistent. A container reads
+the row of the hub at most every 10 s. The row of the minute is the reply of the request counter. A scope that is known
+to be over its limit is refused without a call.
+
+Settle: a container keeps amounts in memory and adds them to the rows when a scope has reached `QUANTUM`, so small
+requests make no extra call, and a large one is settled with its reply. A request that is refused here is not charged.
+
+A limit is exceeded by at most: the requests under way when it is reached, `QUANTUM` for each container, and for the
+hub what other containers settle within 10 s.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from shared import log, meter, prices, ratelimit
+from shared.errors import CostLimited, HubLimited, Unavailable
+from shared.metadata.counters import Counters
+from shared.metadata.table import Beside
+from shared.model import Scope
+from shared.ratelimit import WINDOW_SECONDS, LimitClass
+from shared.settings import Settings
+from shared.tasks import all_of
+
+DAY_SECONDS = 24 * 3600
+QUANTUM = 200_000_000
+"""Picodollars: $0.0002, about seventy polls."""
+HUB_SECONDS = 10
+KEPT_SCOPES = 1_000
+"""Scopes that a container remembers. Beyond, the oldest are settled early."""
+MINUTES_OF_A_DAY = 10
+"""A subject may spend the limit of a day within this many minutes, and not faster."""
+ALARM_STEPS = 10
+ALARM_FROM = 8
+"""Each tenth of the hub's limit is reported, from eight tenths on."""
+
+
+@dataclass(slots=True)
+class Budget:
+    """The limits, and what this container knows of each scope. A kind without a limit is not in `limits`."""
+
+    settings: Settings
+    counters: Counters
+    limits: Mapping[str, int]
+    pending: OrderedDict[Scope, int] = field(default_factory=OrderedDict)
+    """Picodollars that no row has yet."""
+    over: OrderedDict[Scope, None] = field(default_factory=OrderedDict)
+    hub_spent: tuple[Scope, int, float] | None = None
+    """The hub's scope, its cost, and when that was read (epoch seconds)."""
+
+    @classmethod
+    def of(cls, settings: Settings, counters: Counters) -> "Budget":
+        """The limits of these settings."""
+        dollars: dict[str, float] = {
+            "subject": settings.limit_cost_subject,
+            "owner": settings.limit_cost_owner,
+            "hub": settings.limit_cost_hub,
+        }
+        limits = {kind: round(limit * prices.DOLLAR) for kind, limit in dollars.items() if limit}
+        return cls(settings, counters, limits)
+
+    def open(self, limit_class: LimitClass, subject: str, now: float) -> "Account":
+        """An account for one request. Raises HubLimited or CostLimited if a limit is known to be reached."""
+        day = int(now) // DAY_SECONDS
+        account = Account(self, limit_class, Scope("subject", subject, day), Scope("hub", "", day), now)
+        for scope in (account.hub, account.subject):
+            if scope in self.over:
+                raise self.refusal(scope, now)
+        return account
+
+    def knows_hub(self, hub: Scope, now: float) -> bool:
+        """Whether the hub's row was read within the last seconds."""
+        return self.hub_spent is not None and self.hub_spent[0] == hub and now < self.hub_spent[2] + HUB_SECONDS
+
+    def check(self, scope: Scope, spent: int, now: float) -> None:
+        """Raises HubLimited or CostLimited if a scope that has spent this much is over its limit."""
+        limit = self.limits.get(scope.kind)
+        if limit is None or spent + self.pending.get(scope, 0) < limit:
+            return
+        if scope.kind != "owner":  # its limit is checked only for callers who may see the repository
+            _remember(self.over, scope)
+        raise self.refusal(scope, now)
+
+    def refusal(self, scope: Scope, now: float) -> CostLimited:
+        """The failure for a scope that is over its limit."""
+        seconds = DAY_SECONDS - int(now) % DAY_SECONDS
+        whose = {
+            "subject": "your requests",
+            "owner": f"the requests of others to {scope.name}'s repositories",
+            "hub": "the requests of all users",
+        }
+        failure = HubLimited if scope.kind == "hub" else CostLimited
+        return failure(whose[scope.kind], self.limits[scope.kind] / prices.DOLLAR, "today (UTC)", seconds, scope.kind)
+
+    def charge(self, scope: Scope, picodollars: int) -> None:
+        """Add a cost to what is pending."""
+        self.pending[scope] = self.pending.pop(scope, 0) + picodollars
+
+    def due(self, scopes: Iterable[Scope]) -> list[Scope]:
+        """Those of these scopes that have to be settled now, and any others for which there is no room."""
+        due = [scope for scope in scopes if self.pending.get(scope, 0) >= QUANTUM]
+        excess = len(self.pending) - KEPT_SCOPES
+        oldest = [scope for scope, _ in zip(self.pending, range(excess), strict=False)]
+        return list(dict.fromkeys([*due, *oldest]))
+
+    async def settle(self, scope: Scope, now: float) -> None:
+        """Add the pending amount of a scope to its row. It stays pending if the row cannot be written."""
+        amount = self.pending.pop(scope, 0)
+        try:
+            total = await self.counters.spend(scope, amount, expires_at=(scope.day + 2) * DAY_SECONDS)
+        except Unavailable:
+            self.charge(scope, amount)
+            return
+        if scope.kind == "hub":
+            self.hub_spent = scope, total, now
+            self._report(total - amount, total, now)
+
+    def _report(self, before: int, after: int, now: float) -> None:
+        """Log a metric each time that the hub's cost passes a tenth of its limit, from eight tenths on.
+
+        CloudWatch reads it from the log line (embedded metric format), so it takes no call. The template has the alarm.
+        """
+        limit = self.limits["hub"]
+        step = ALARM_STEPS * after // limit
+        if step < ALARM_FROM or step == ALARM_STEPS * before // limit:
+            return
+        metric: dict[str, Any] = {
+            "Namespace": "pieria",
+            "Dimensions": [["CounterTable"]],
+            "Metrics": [{"Name": "HubCost", "Unit": "Percent"}],
+        }
+        log.at(self.settings.log_level).error(
+            "hub cost",
+            _aws={"Timestamp": int(now * 1000), "CloudWatchMetrics": [metric]},
+            CounterTable=self.settings.counter_table,
+            HubCost=100 * after // limit,
+        )
+
+
+@dataclass(slots=True)
+class Account:
+    """Who pays for one request."""
+
+    budget: Budget
+    limit_class: LimitClass
+    subject: Scope
+    hub: Scope
+    now: float
+    owner: Scope | None = None
+    beside: Beside | None = None
+
+    def rows(self, owner: str = "") -> Beside | None:
+        """The rows to read in the call that looks up a repository of this owner; None if there is nothing to read."""
+        limits = self.budget.limits
+        if "owner" in limits and owner and self.subject.name != f"user:{owner}":
+            self.owner = Scope("owner", owner, self.hub.day)
+        wanted = [scope for scope in (self.subject, self.owner) if scope and scope.kind in limits]
+        if "hub" in limits and not self.budget.knows_hub(self.hub, self.now):
+            wanted.append(self.hub)
+        if wanted:
+            self.beside = self.budget.counters.beside(wanted)
+        return self.beside
+
+    async def read(self) -> None:
+        """Read the rows in a call of their own, for a request that looks up neither a repository nor a token."""
+        if beside := self.rows():
+            beside.rows.extend(await beside.table.find(beside.keys, maybe_stale=True))
+
+    async def hit(self) -> None:
+        """Count the request. Raises RateLimited, or CostLimited for a minute that was too expensive."""
+        budget = self.budget
+        allowance = ratelimit.limit(budget.settings, self.limit_class)
+        spent = await ratelimit.hit(budget.counters, allowance, self.subject.name, self.now)
+        limit = budget.limits.get("subject", 0) // MINUTES_OF_A_DAY
+        if limit and spent >= limit:
+            seconds = WINDOW_SECONDS - int(self.now) % WINDOW_SECONDS
+            raise CostLimited("your requests", limit / prices.DOLLAR, "in this minute", seconds, "subject")
+
+    def admit(self) -> None:
+        """Check the rows that were read. Raises HubLimited or CostLimited; from here on the request is charged."""
+        budget, spent = self.budget, self._spent()
+        if not budget.knows_hub(self.hub, self.now):
+            budget.hub_spent = self.hub, spent.get(self.hub, 0), self.now
+        if budget.hub_spent:
+            budget.check(self.hub, budget.hub_spent[1], self.now)
+        budget.check(self.subject, spent.get(self.subject, 0), self.now)
+        if budget.limits:
+            meter.charge_to(self)
+
+    def admit_to_repository(self) -> None:
+        """Check the limit of the repository's owner, for a caller who may see the repository. Raises CostLimited."""
+        if self.owner:
+            self.budget.check(self.owner, self._spent().get(self.owner, 0), self.now)
+
+    async def charge(self, picodollars: int) -> None:
+        """Charge a cost to all scopes, and settle those that are due. Never fails."""
+        scopes = [scope for scope in (self.subject, self.owner, self.hub) if scope and scope.kind in self.budget.limits]
+        for scope in scopes:
+            self.budget.charge(scope, picodollars)
+        due = self.budget.due(scopes)
+        writes = [self.budget.settle(scope, self.now) for scope in due]
+        if self.subject in due:
+            amount = self.budget.pending[self.subject]
+            writes.append(ratelimit.spend(self.budget.counters, self.limit_class, self.subject.name, self.now, amount))
+        if writes:
+            await all_of(writes)
+
+    def _spent(self) -> Mapping[Scope, int]:
+        scopes = [scope for scope in (self.subject, self.owner, self.hub) if scope]
+        return self.budget.counters.spent(self.beside, scopes) if self.beside else {}
+
+
+def _remember(scopes: OrderedDict[Scope, None], scope: Scope) -> None:
+    scopes[scope] = None
+    while len(scopes) > KEPT_SCOPES:
+        scopes.popitem(last=False)

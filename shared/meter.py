@@ -1,0 +1,202 @@
+"""What the running request has cost so far, in picodollars: counted where each AWS client passes its calls.
+
+`watch` registers the counting with a client. `begin` starts a meter for one request; the tasks that the request
+starts inherit it, because a context variable refers to one mutable object. Without a meter nothing is counted.
+
+Units come from the sizes in requests and replies. The size of a row before an update is not known without another
+read: an update counts the values that it sets, or, if its condition fails, the row that DynamoDB returns. Writes
+whose old row may be larger ask DynamoDB to return it, which is free (see `Table.remove`). A call that was throttled
+is not charged by AWS and is not counted.
+"""
+
+from collections.abc import Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from shared import prices, units
+
+_CONDITION = "ConditionalCheckFailedException"
+_CANCELLED = "TransactionCanceledException"
+_CHARGED_FAILURES = (_CONDITION, _CANCELLED)
+_PARAMS = "pieria_params"
+
+
+class Payer(Protocol):
+    """Who is charged for a request."""
+
+    async def charge(self, picodollars: int) -> None:
+        """Charge a cost. Never fails."""
+
+
+@dataclass(slots=True)
+class Meter:
+    """The cost of one request in picodollars, and who is charged for it, if the request was admitted."""
+
+    calls: int = 0
+    """Calls to AWS."""
+    itself: int = 0
+    """The gateway, the function, the logs and the bytes of the reply."""
+    urls: int = 0
+    """What presigned URLs let their bearer do."""
+    payer: Payer | None = None
+    charged: int = 0
+
+    @property
+    def picodollars(self) -> int:
+        """All of it."""
+        return self.calls + self.itself + self.urls
+
+    async def settle(self) -> None:
+        """Charge what has been counted since the last time, and then what charging has cost."""
+        for _ in range(2):
+            amount = self.picodollars - self.charged
+            if self.payer and amount:
+                self.charged += amount
+                await self.payer.charge(amount)
+
+
+_running: ContextVar[Meter | None] = ContextVar("meter", default=None)
+
+
+def begin() -> Meter:
+    """A new meter for this task and for the tasks that it starts."""
+    started = Meter()
+    _running.set(started)
+    return started
+
+
+def add_url(picodollars: int) -> None:
+    """Count what a presigned URL lets its bearer do once: no call shows it."""
+    if running := _running.get():
+        running.urls += picodollars
+
+
+def charge_to(payer: Payer) -> None:
+    """Have the running request charged to this payer, all of it."""
+    if running := _running.get():
+        running.payer = payer
+
+
+def watch(client: Any) -> None:
+    """Count each call of this client of botocore, for DynamoDB or S3."""
+    events, service = client.meta.events, client.meta.service_model.service_name
+    if service == "s3":
+        events.register("after-call.s3", _count_s3)
+    else:
+        events.register("before-parameter-build.dynamodb", _keep_params)
+        events.register("after-call.dynamodb", _count_dynamodb)
+
+
+def dynamodb(operation: str, params: Mapping[str, Any], reply: Mapping[str, Any]) -> int:
+    """Picodollars of one call that was answered. `reply` is that of a refused write, too."""
+    if operation in _READS:
+        return round(_READS[operation](params, reply) * prices.READ_UNIT)
+    return _WRITES[operation](params, reply) * prices.WRITE_UNIT
+
+
+def s3(operation: str) -> int:
+    """Picodollars of one call of S3; one that fails costs as much."""
+    if operation in units.S3_PUTS:
+        return prices.S3_PUT
+    return prices.S3_GET if operation in units.S3_GETS else 0
+
+
+def _keep_params(params: Any, context: dict[str, Any], **_: Any) -> None:
+    context[_PARAMS] = params
+
+
+def _count_dynamodb(http_response: Any, parsed: Any, model: Any, context: dict[str, Any], **_: Any) -> None:
+    running = _running.get()
+    if running is None:
+        return
+    if http_response.status_code >= 300 and parsed.get("Error", {}).get("Code") not in _CHARGED_FAILURES:
+        return
+    running.calls += dynamodb(model.name, context[_PARAMS], parsed)
+
+
+def _count_s3(model: Any, **_: Any) -> None:
+    if running := _running.get():
+        running.calls += s3(model.name)
+
+
+def _get(params: Mapping[str, Any], reply: Mapping[str, Any]) -> float:
+    size = units.item_size(reply.get("Item", {}))
+    return units.read_units(size, consistent=params.get("ConsistentRead", False))
+
+
+def _query(params: Mapping[str, Any], reply: Mapping[str, Any]) -> float:
+    size = sum(map(units.item_size, reply.get("Items", ())))
+    return units.read_units(size, consistent=params.get("ConsistentRead", False))
+
+
+def _batch_get(params: Mapping[str, Any], reply: Mapping[str, Any]) -> float:
+    """Each item by itself. A key that has no item costs as much as the smallest item."""
+    total = 0.0
+    for table, asked in params["RequestItems"].items():
+        consistent = asked.get("ConsistentRead", False)
+        found = reply.get("Responses", {}).get(table, ())
+        unprocessed = reply.get("UnprocessedKeys", {}).get(table, {}).get("Keys", ())
+        absent = len(asked["Keys"]) - len(unprocessed) - len(found)
+        total += absent * units.read_units(0, consistent=consistent)
+        total += sum(units.read_units(units.item_size(item), consistent=consistent) for item in found)
+    return total
+
+
+def _put(params: Mapping[str, Any], reply: Mapping[str, Any]) -> int:
+    return units.write_units(max(units.item_size(params["Item"]), _old_size(reply)))
+
+
+def _update(params: Mapping[str, Any], reply: Mapping[str, Any]) -> int:
+    return units.write_units(max(_update_size(params), _old_size(reply)))
+
+
+def _delete(params: Mapping[str, Any], reply: Mapping[str, Any]) -> int:
+    return units.write_units(_old_size(reply))
+
+
+def _batch_write(params: Mapping[str, Any], reply: Mapping[str, Any]) -> int:
+    asked = sum(map(_requests_units, params["RequestItems"].values()))
+    return asked - sum(map(_requests_units, reply.get("UnprocessedItems", {}).values()))
+
+
+def _requests_units(requests: Any) -> int:
+    return sum(
+        units.write_units(units.item_size(request["PutRequest"]["Item"])) if "PutRequest" in request else 1
+        for request in requests
+    )
+
+
+def _transact(params: Mapping[str, Any], reply: Mapping[str, Any]) -> int:
+    """Twice the units of its writes, also when it is cancelled."""
+    total = 0
+    for part in params["TransactItems"]:
+        for write in part.values():
+            size = units.item_size(write["Item"]) if "Item" in write else _update_size(write)
+            total += 2 * units.write_units(size)
+    return total
+
+
+def _update_size(params: Mapping[str, Any]) -> int:
+    """The key, the values and the names of an update: about what the row has afterwards, if it sets all of it."""
+    names = params.get("ExpressionAttributeNames", {}).values()
+    return (
+        units.item_size(params["Key"])
+        + units.item_size(params.get("ExpressionAttributeValues", {}))
+        + sum(map(len, names))
+    )
+
+
+def _old_size(reply: Mapping[str, Any]) -> int:
+    """The row before the write, where DynamoDB returned it; a failed condition returns it, too."""
+    return units.item_size(reply.get("Attributes") or reply.get("Item") or {})
+
+
+_READS = {"GetItem": _get, "Query": _query, "BatchGetItem": _batch_get}
+_WRITES = {
+    "PutItem": _put,
+    "UpdateItem": _update,
+    "DeleteItem": _delete,
+    "BatchWriteItem": _batch_write,
+    "TransactWriteItems": _transact,
+}
