@@ -182,7 +182,7 @@ async def _wanted_places(
     waiting = sorted({place.lane for place in places}.union(await stores.census.lanes(repo.repo_id)))
     lanes = set(waiting)
     while waiting:
-        async for node, _, _ in stores.census.lane(repo.repo_id, waiting.pop()):
+        async for node in stores.census.salvage(repo.repo_id, waiting.pop()):
             if {at.pack for at in (node.snapshot_at, node.record_at) if at} <= there:
                 places += [node.place, *node.parents]
             fresh = {parent.lane for parent in node.parents} - lanes

@@ -3,7 +3,8 @@
 from contextlib import suppress
 from dataclasses import dataclass
 
-from shared.metadata import keys
+from shared.errors import Damaged
+from shared.metadata import attributes, keys
 from shared.metadata.census import Progress, as_far_as
 from shared.metadata.table import Lost, Row, Table, Update
 from shared.model import Bundle, Run
@@ -21,7 +22,7 @@ class Bundles:
     async def get(self, repo_id: str) -> Bundle | None:
         """The bundle that a clone would be answered with, or None."""
         row = await self.table.get(keys.bundle(repo_id))
-        return parse(row) if row else None
+        return usable(row) if row else None
 
     async def put(self, repo_id: str, bundle: Bundle, since: Progress | None) -> bool:
         """Name a bundle, in the place of any other. Its bytes must be durable by now.
@@ -55,20 +56,29 @@ class Bundles:
             await self.table.remove(keys.bundle(repo_id), _SAME, {"name": bundle.name})
 
 
+def usable(row: Row) -> Bundle | None:
+    """The bundle that a row describes. None for a damaged row: a bundle is a copy, and the next one replaces it."""
+    try:
+        return parse(row)
+    except Damaged:
+        return None
+
+
 def parse(row: Row) -> Bundle:
-    """A row as what it says."""
-    digests = _bytes(row, "digests")
+    """The bundle that a row describes. Raises Damaged."""
+    what = f"bundle {row['name']!s}"
+    digests = attributes.binary(row, "digests", what)
     return Bundle(
         name=str(row["name"]),
-        heads=tuple(map(keys.parse_place, _texts(row, "heads"))),
-        merged=tuple(map(keys.parse_place, _texts(row, "merged"))),
+        heads=tuple(map(keys.parse_place, attributes.texts(row, "heads", what))),
+        merged=tuple(map(keys.parse_place, attributes.texts(row, "merged", what))),
         commits=_run(row, "commits"),
         snapshots=_run(row, "snapshots"),
         objects=_run(row, "objects"),
         range_size=_number(row, "range_size"),
         digests=tuple(digests[start : start + DIGEST] for start in range(0, len(digests), DIGEST)),
         ids_size=_number(row, "ids_size"),
-        ids_digest=_bytes(row, "ids_digest"),
+        ids_digest=attributes.binary(row, "ids_digest", what),
         made_at=_number(row, "made_at"),
         named_in=str(row.get("named_in", "")),
     )
@@ -76,16 +86,6 @@ def parse(row: Row) -> Bundle:
 
 def _run(row: Row, what: str) -> Run:
     return Run(_number(row, what), _number(row, f"{what}_size"))
-
-
-def _bytes(row: Row, name: str) -> bytes:
-    value = row[name]
-    return value if isinstance(value, bytes) else b""
-
-
-def _texts(row: Row, name: str) -> list[str]:
-    value = row[name]
-    return value if isinstance(value, list) else []
 
 
 def _number(row: Row, name: str) -> int:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
+from shared.errors import Damaged
 from shared.metadata import keys
 from shared.metadata.commits import node_of
 from shared.metadata.index import CONDEMNED
@@ -80,9 +81,19 @@ class Census:
         return [str(row["sk"]) async for row in self.table.each(keys.lanes(repo_id))]
 
     async def lane(self, repo_id: str, lane: str) -> AsyncIterator[tuple[Node, str, int]]:
-        """Every commit row of a lane, oldest first, with its stamp and when it was written."""
+        """Every commit row of a lane, oldest first, with its stamp and when it was written. Raises Damaged."""
         async for row in self.table.each(keys.lane(repo_id, lane)):
             yield node_of(lane, row), str(row.get(CONDEMNED, "")), int(str(row.get("written_at", 0)))
+
+    async def salvage(self, repo_id: str, lane: str) -> AsyncIterator[Node]:
+        """Every commit row of a lane that can be read. A damaged one is deleted, so that rebuild writes it again."""
+        async for row in self.table.each(keys.lane(repo_id, lane)):
+            try:
+                node = node_of(lane, row)
+            except Damaged:
+                await self.table.remove((str(row["pk"]), str(row["sk"])))
+            else:
+                yield node
 
     async def pointers(self, repo_id: str, kind: Kind) -> AsyncIterator[Pointer]:
         """Where each row of the index of objects, or of snapshots, says that it lies."""

@@ -7,10 +7,11 @@ the first writer's stays, left it. What that leans on is known by then, so the i
 """
 
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from shared.errors import Damaged
-from shared.metadata import keys
+from shared.metadata import attributes, keys
 from shared.metadata.index import CONDITIONAL
 from shared.metadata.table import Row, Table
 from shared.model import Kind, Location, Node, Place
@@ -51,10 +52,14 @@ class Commits:
         return found
 
     async def _run(self, repo_id: str, start: Place, limit: int | None) -> list[Node]:
-        pk = keys.lane(repo_id, start.lane)
-        page = await self.table.query(pk, between=("0", keys.in_lane(start)), limit=limit, newest_first=True)
-        nodes = [node_of(start.lane, row) for row in page.rows]
-        return nodes if nodes and nodes[0].place == start else []
+        pk, sort_key = keys.commit(repo_id, start)
+        page = await self.table.query(pk, between=("0", sort_key), limit=limit, newest_first=True)
+        if not page.rows or page.rows[0]["sk"] != sort_key:
+            return []
+        nodes = [node_of(start.lane, page.rows[0])]
+        with suppress(Damaged):  # the run ends above a damaged row, which is an error only if it is asked for
+            nodes += (node_of(start.lane, row) for row in page.rows[1:])
+        return nodes
 
     async def _at(self, repo_id: str, places: Collection[Place]) -> dict[str, Node]:
         wanted = {keys.commit(repo_id, place): place for place in places}
@@ -103,16 +108,19 @@ def _row(node: Node) -> Row:
 
 
 def node_of(lane: str, row: Mapping[str, object]) -> Node:
-    """A row of a lane as what it says."""
+    """A row of a lane as a node. Raises Damaged: without its parents a commit would pass for a root."""
     generation, commit_id = str(row["sk"]).split("#")
-    parents = row["parents"]
-    record, summary = row.get("record"), row.get("summary")
+    what = f"commit {commit_id}"
+    try:
+        parents = tuple(map(keys.parse_place, attributes.texts(row, "parents", what)))
+    except ValueError:
+        raise Damaged(f"attribute parents of {what}") from None
     return Node(
         place=Place(commit_id, int(generation), lane),
-        parents=tuple(map(keys.parse_place, parents)) if isinstance(parents, list) else (),
+        parents=parents,
         snapshot_id=str(row["snapshot_id"]) if "snapshot_id" in row else None,
         snapshot_at=Location.parse(str(row["snapshot_at"])) if "snapshot_at" in row else None,
-        record=record if isinstance(record, bytes) else None,
+        record=attributes.binary(row, "record", what) if "record" in row else None,
         record_at=Location.parse(str(row["record_at"])) if "record_at" in row else None,
-        summary=summary if isinstance(summary, bytes) else None,
+        summary=attributes.binary(row, "summary", what) if "summary" in row else None,
     )

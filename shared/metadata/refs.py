@@ -50,7 +50,7 @@ class Refs:
     async def all_and_bundle(self, repo_id: str) -> tuple[dict[str, Ref], Bundle | None]:
         """Every branch, as `all`, and what was made ready for a clone, by the same query."""
         rows = await self.table.query_all(keys.refs(repo_id), keys.REF_OR_BUNDLE)
-        prepared = next((bundles.parse(row) for row in rows if row["sk"] == keys.bundle(repo_id)[1]), None)
+        prepared = next((bundles.usable(row) for row in rows if row["sk"] == keys.bundle(repo_id)[1]), None)
         return _by_name(rows), prepared
 
     async def get(self, repo_id: str, branch: str) -> Ref | None:

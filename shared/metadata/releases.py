@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from shared.errors import Unavailable
-from shared.metadata import keys
+from shared.metadata import attributes, keys
 from shared.metadata.table import Lost, Row, Table
 
 ROW_BYTES = 390_000
@@ -126,8 +126,7 @@ class Releases:
 
 
 def _packed(row: Row) -> bytes:
-    record = row["record"]
-    return zlib.decompress(record) if isinstance(record, bytes) else b""
+    return zlib.decompress(attributes.binary(row, "record", f"release {row['release_id']!s}"))
 
 
 def _entry(row: Row) -> Entry:

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from shared.metadata import keys
+from shared.metadata import attributes, keys
 from shared.metadata.index import CONDITIONAL
 from shared.metadata.table import Row, Table
 from shared.tasks import all_of
@@ -60,5 +60,5 @@ class Tags:
 
 
 def _tag(row: Row) -> Tag:
-    record = row["record"]
-    return Tag(str(row["sk"]), str(row["commit_id"]), record if isinstance(record, bytes) else b"")
+    tag_id = str(row["sk"])
+    return Tag(tag_id, str(row["commit_id"]), attributes.binary(row, "record", f"tag {tag_id}"))

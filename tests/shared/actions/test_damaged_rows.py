@@ -1,0 +1,99 @@
+"""A row whose attribute has another type is damage. It is never read as a row without that attribute."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from shared import wire
+from shared.actions import bundles, fetch, rebuild, releases, tags
+from shared.errors import Damaged
+from shared.metadata import keys
+from tests.builders import History, graph
+from tests.shared.actions.test_gc_stories import REPO, Story
+
+DRAWN = graph("1; 2:1; 3:2")
+
+
+async def pushed() -> Story:
+    """A repository whose main is at 3, its commits in one lane."""
+    story = Story()
+    await story.do(story.push(DRAWN.bundle([1, 2, 3]), DRAWN[3]))
+    return story
+
+
+def row_of(story: Story, drawn: History, number: int) -> dict[str, Any]:
+    """The stored row of a commit in its lane."""
+    lane = story.table.partitions[keys.lane("r1", "main")]
+    (row,) = (row for sort_key, row in lane.items() if sort_key.endswith(f"#{drawn[number]}"))
+    return row
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("parents", "1#a#main"), ("parents", 5), ("parents", b""), ("parents", ["no place"]), ("record", "text")],
+)
+@pytest.mark.parametrize("number", [2, 3])
+async def test_a_commit_with_a_damaged_row_is_no_root(number: int, name: str, value: Any) -> None:
+    story = await pushed()
+    row_of(story, DRAWN, number)[name] = value
+    for asked in ({"want": [DRAWN[3]]}, {"want": [DRAWN[3]], "have": ["f" * 64]}):
+        with pytest.raises(Damaged, match=DRAWN[number]):
+            await story.do(story.receive(wire.Fetch.model_validate(asked)))
+    with pytest.raises(Damaged, match=DRAWN[number]):
+        await story.do(story.gc())
+    assert await story.findings()
+
+
+@pytest.mark.asyncio
+async def test_a_damaged_row_below_what_is_asked_for_is_no_error() -> None:
+    story = await pushed()
+    row_of(story, DRAWN, 1)["parents"] = "damaged"
+    got = await story.do(story.receive(wire.Fetch(want=[DRAWN[3]], have=[DRAWN[2]])))
+    assert [commit["commit_id"] for commit in got["commits"]] == [DRAWN[3]]
+
+
+@pytest.mark.asyncio
+async def test_a_rebuild_writes_a_damaged_row_again() -> None:
+    story = await pushed()
+    whole = dict(row_of(story, DRAWN, 2))
+    row_of(story, DRAWN, 2)["parents"] = "damaged"
+    await story.do(rebuild.rebuild(story.stores, REPO, now=story.turns.now))
+    assert row_of(story, DRAWN, 2)["parents"] == whole["parents"]
+    assert await story.findings() == []
+    assert len((await story.clone(DRAWN[3]))["commits"]) == 3
+
+
+@pytest.mark.asyncio
+async def test_a_damaged_record_of_a_tag_or_release_is_not_listed_as_an_empty_one() -> None:
+    story = await pushed()
+    tag = {"tag_id": "t1", "tag": "x", "commit_id": DRAWN[1]}
+    await story.do(tags.store(story.stores, REPO, wire.PostTags(tags=[tag])))
+    release = {"release_id": "one", "tag": "v1", "commit_id": DRAWN[1]}
+    await story.do(releases.publish(story.stores, REPO, wire.PostRelease(release), now=story.turns.now))
+    story.table.partitions[keys.tags("r1")]["t1"]["record"] = "text"
+    story.table.partitions[keys.releases("r1")]["TAG#v1"]["record"] = "text"
+    lists: list[Callable[[], Any]] = [
+        lambda: tags.listed(story.stores, REPO, wire.ListTags()),
+        lambda: releases.listed(story.stores, REPO, wire.ListReleases(), with_drafts=True),
+    ]
+    for listed in lists:
+        with pytest.raises(Damaged):
+            await story.do(listed())
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("name", ["heads", "merged", "digests", "ids_digest"])
+async def test_a_bundle_with_a_damaged_row_is_as_good_as_none(name: str) -> None:
+    story = await pushed()
+    assert await story.do(bundles.make(story.stores, REPO, story.turns.clock))
+    row = story.table.partitions[keys.refs("r1")]["REF-BUNDLE"]
+    row[name] = "damaged"
+    fetched = await story.do(fetch.fetch(story.stores, REPO, wire.Fetch(want=[DRAWN[3]])))
+    assert fetched.prepared is None
+    assert len((await story.clone(DRAWN[3]))["commits"]) == 3
+    assert await story.do(story.stores.bundles.get("r1")) is None
+    assert await story.do(bundles.make(story.stores, REPO, story.turns.clock))
+    assert row is not story.table.partitions[keys.refs("r1")]["REF-BUNDLE"]
+    assert await story.do(story.stores.bundles.get("r1"))
