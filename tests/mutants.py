@@ -32,6 +32,7 @@ RACES = "tests/test_races.py"
 NAMES = "tests/shared/test_names.py"
 CASES = "tests/test_cases"
 TABLE = "tests/shared/metadata/test_table.py"
+INTERLEAVINGS = "tests/shared/actions/test_interleavings.py"
 
 
 @dataclass(frozen=True)
@@ -238,6 +239,36 @@ BUGS = [
     bug("a token that may read, writes", "auth",
         ("return own if identity.scope.allows(own) else identity.scope", "return own"), by=("tests/test_authorization.py",)),
     bug("one request more than allowed", "ratelimit", ("    if count > allowance.requests:", "    if count > allowance.requests + 1:"), by=("tests/shared/test_ratelimit.py",)),
+
+    # ── Two at once, and a second life of a name ──
+    bug("a rename copies the members of an earlier repository of the name", "metadata/repos",
+        ('                if row["roster"] == old.roster\n', ""), by=(INTERLEAVINGS,)),
+    bug("a rename does not see that the members have changed", "metadata/repos",
+        ('f"{_LIVE} AND #revision = :seen",', "_LIVE,"), by=(INTERLEAVINGS,)),
+    bug("a rename that begins again keeps the roster of its first try", "metadata/repos",
+        ("        for _ in range(RENAMES):\n", "        unique = str(uuid.uuid4())\n        for _ in range(RENAMES):\n"),
+        ("keys.roster(old.repo_id, str(uuid.uuid4()))", "keys.roster(old.repo_id, unique)"), by=(INTERLEAVINGS,)),
+    bug("a grant counts under a roster that has changed", "metadata/repos",
+        ('f"{_LIVE} AND #roster = :roster"', "_LIVE"), by=(INTERLEAVINGS,)),
+    bug("the id of a deleted repository leads to the next one of its name", "http",
+        ("    return (repo, role) if repo and repo.repo_id == repo_id else (None, None)", "    return repo, role"),
+        by=(f"{CASES}/test_downloads.py",)),
+    bug("a name from before leads to another repository of the present name", "metadata/repos",
+        ("        return repo if repo and repo.repo_id == repo_id else None", "        return repo"), by=("tests/functions/test_repos.py",)),
+    bug("the second move of a push that lost its race once is not logged", "actions/push",
+        ("            await stores.refs.announce(repo.repo_id, move)\n    raise Unavailable", "    raise Unavailable"), by=(INTERLEAVINGS,)),
+    bug("a retraction removes what was published after it began", "metadata/releases",
+        ('            await self.table.remove(key, _THE_SAME, {"seen": place})', "            await self.table.remove(key)"), by=(INTERLEAVINGS,)),
+    bug("a publication that came second leaves its entry", "metadata/releases",
+        ("        await self._forget(repo_id, place)\n        return _packed(first)", "        return _packed(first)"), by=(INTERLEAVINGS,)),
+    bug("a part of an object that is too short is sent", "objects/store",
+        ("        if len(data) != stop - start:\n", "        if False:\n"), by=("tests/proof/test_damage.py",)),
+    bug("any path that begins as the health check's needs no secret", "edge",
+        ('if not secret or scope["path"] == HEALTH:', 'if not secret or scope["path"].startswith(HEALTH):'), by=("tests/shared/test_http.py",)),
+    bug("an opaque id is an entity tag", "actions/downloads",
+        ("        if self.is_fixed:\n            return self.object_id", "        if True:\n            return self.object_id"), by=(f"{CASES}/test_downloads.py",)),
+    bug("a file of an opaque snapshot is immutable", "actions/downloads",
+        (' and names.is_digest(node.snapshot_id or "")', ""), by=(f"{CASES}/test_downloads.py",)),
 
     # ── What strangers send ──
     bug(".GIT is not .git", "names", ('_IGNORED_ON_HFS.sub("", path).casefold()', '_IGNORED_ON_HFS.sub("", path)'), by=(NAMES,)),

@@ -517,6 +517,16 @@ def test_a_name_from_before_answers_only_the_same_rename(owner: str) -> None:
     assert rename(owner, "a", "b").status == 404
 
 
+def test_a_name_from_before_does_not_lead_to_another_repository_of_the_present_name(owner: str) -> None:
+    api.create(owner, "a")
+    assert rename(owner, "a", "b").status == 200
+    assert api.call("repos", "DELETE", f"/repos/{owner}/b", by=owner).status == 204
+    second = api.create(owner, "b")
+    for wanted in ("b", "c"):
+        assert rename(owner, "a", wanted).code == "repo_not_found"
+    assert api.get(owner, "b", by=owner).value == second
+
+
 def test_of_many_renames_at_once_one_wins(owner: str) -> None:
     made = api.create(owner, "song")
     answers = api.at_once(8, lambda n: rename(owner, "song", f"song{n}"))

@@ -522,6 +522,14 @@ async def test_anybody_may_ask_whether_we_are_there(configured):
 
 
 @on_the_shared_loop
+@pytest.mark.parametrize("path", ["/healthz", "/health/", "/health/refs", "/healthy/song/read", "/HEALTH"])
+async def test_only_the_very_path_of_the_health_check_needs_no_secret(configured, path: str) -> None:
+    configured.setenv("PIERIA_ORIGIN_SECRET", SECRET)
+    answer = await ask("GET", path)
+    assert (answer.status, answer.json["code"]) == (403, "forbidden")
+
+
+@on_the_shared_loop
 async def test_the_proxy_is_believed_whose_address_it_is_and_nobody_else(opened, owner, configured):
     configured.setenv("PIERIA_LIMIT_READ", "1")
     await prepared(opened, owner)

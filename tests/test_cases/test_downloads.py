@@ -248,6 +248,26 @@ def test_D06_what_is_no_repository_is_absent(song, query):
     assert_absent(ask("objects", "GET", f"/o/{O1}", query=query, by=song))
 
 
+def test_D06_the_id_of_a_deleted_repository_does_not_lead_to_the_next_one_of_its_name(owner: str) -> None:
+    pushed(owner, "song", C1)
+    first = repo_id(owner)
+    assert api.call("repos", "DELETE", f"/repos/{owner}/song", by=owner).status == 204
+    api.create(owner, "song")
+    pushed(owner, "song", C1)
+    for by in (None, owner):
+        assert_absent(ask("objects", "GET", f"/o/{O1}", query=f"repo_id={first}", by=by))
+        assert_sent(by_id(owner, O1, by=by), CONTENTS[O1])
+
+
+def test_D06_the_id_of_a_repository_leads_to_it_under_its_present_name(owner: str) -> None:
+    pushed(owner, "song", C1)
+    first = repo_id(owner)
+    assert api.call("repos", "POST", f"/repos/{owner}/song/rename", {"slug": "tune"}, by=owner).status == 200
+    api.create(owner, "song")
+    assert_sent(ask("objects", "GET", f"/o/{O1}", query=f"repo_id={first}"), CONTENTS[O1])
+    assert_refused(by_id(owner, O1), 404, "object_not_found")
+
+
 def test_D06_a_bad_or_revoked_token_is_refused(song, stranger):
     revoked = builders.token(stranger, token_id="revoked")
     asyncio.get_event_loop().run_until_complete(_revoke(stranger, "revoked"))

@@ -23,7 +23,7 @@ from shared.metadata.index import Index
 from shared.metadata.refs import Refs
 from shared.metadata.releases import Releases
 from shared.metadata.repos import Repos
-from shared.metadata.table import TRANSACTION, Lost, Page, Update, split
+from shared.metadata.table import TRANSACTION, Lost, Page, Table, Update, split
 from shared.metadata.tags import Tags
 from shared.model import Version
 from shared.objects.bucket import Changed, NoSuchKey, Stored, Stream
@@ -250,6 +250,10 @@ class FakeTable:
 
     async def query_all(self, pk: str, prefix: str) -> list[Any]:
         return [row async for row in self.each(pk, prefix)]
+
+    async def some(self, *args: Any, **options: Any) -> list[Any]:
+        table: Any = self  # it asks nothing of itself but `query`
+        return await Table.some(table, *args, **options)
 
 
 @dataclass

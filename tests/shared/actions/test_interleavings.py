@@ -1,0 +1,280 @@
+"""Two requests, one stopped before a named call of its own while the other runs to its end.
+
+The scheduler is `cloud.Turns`: the same order of calls in every run, so a lost update is found each time or never.
+"""
+
+from typing import Any, cast
+
+import pytest
+
+from shared import codec, wire
+from shared.actions import branches, releases
+from shared.errors import BranchMoved, NotFastForward, ReleaseExists, RepoNotFound
+from shared.metadata import keys
+from shared.model import Identity, Move, Repo, Role, Visibility
+from shared.stores import Stores
+from tests.builders import graph
+from tests.shared.actions.cloud import FakeTable
+from tests.shared.actions.test_gc_stories import BEFORE_THE_SWAP, REPO, Story
+
+RENAME = "together"
+EVE = Identity("eve", Role.ADMIN, "t1")
+
+
+class Members:
+    """A private repository `ada/song`, created on a cloud that does one thing at a time."""
+
+    def __init__(self) -> None:
+        self.story = Story()
+        self.turns, self.stores = self.story.turns, self.story.stores
+        self.repo = Repo("ada", "song")
+
+    async def create(self) -> Repo:
+        """The repository, new under its name."""
+        wanted = Repo("ada", "song", visibility=Visibility.PRIVATE)
+        made = await self.story.do(self.stores.repos.create(wanted, int(self.turns.now)))
+        assert made is not None
+        self.repo = made
+        return self.repo
+
+    def set_member(self, role: Role | None, handle: str = "eve") -> Any:
+        """Grant a role, or remove the member."""
+        return self.stores.repos.set_member(self.repo, handle, role)
+
+    def rename(self) -> Any:
+        """`ada/song` becomes `ada/tune`."""
+        return self.stores.repos.rename(self.repo, "tune", int(self.turns.now))
+
+    async def role(self, slug: str) -> Role | None:
+        """The role of eve in the repository of this name, as a request of hers finds it."""
+        found, role = await self.story.do(self.stores.repos.look_up("ada", slug, EVE))
+        listed = dict(await self.story.do(self.stores.repos.members(found, 100, None)))
+        assert listed.get("eve") == role, "the listing and the look-up agree"
+        return cast(Role | None, role)
+
+
+@pytest.fixture
+def members() -> Members:
+    return Members()
+
+
+# ── Members beside a rename ─────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.asyncio
+async def test_a_grant_between_the_copy_and_the_rename_is_under_the_new_name(members: Members) -> None:
+    await members.create()
+    renaming = members.story.begin("rename", members.rename())
+    await members.turns.go_on("rename", RENAME)
+    await members.story.do(members.set_member(Role.WRITE))
+    await members.story.ends("rename", renaming)
+    assert await members.role("tune") is Role.WRITE
+
+
+@pytest.mark.asyncio
+async def test_a_removal_between_the_copy_and_the_rename_is_under_the_new_name(members: Members) -> None:
+    await members.create()
+    await members.story.do(members.set_member(Role.WRITE))
+    renaming = members.story.begin("rename", members.rename())
+    await members.turns.go_on("rename", RENAME)
+    await members.story.do(members.set_member(None))
+    await members.story.ends("rename", renaming)
+    assert await members.role("tune") is None
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("role", [Role.READ, None])
+async def test_a_change_of_members_that_a_rename_has_not_seen_is_not_acknowledged(
+    members: Members, role: Role | None
+) -> None:
+    await members.create()
+    await members.story.do(members.set_member(Role.WRITE))
+    changing = members.story.begin("change", members.set_member(role))
+    await members.turns.go_on("change", "MEMBERS#")
+    await members.story.do(members.rename())
+    with pytest.raises(RepoNotFound):
+        await members.story.ends("change", changing)
+    assert await members.role("tune") is Role.WRITE
+
+
+@pytest.mark.asyncio
+async def test_a_grant_under_the_old_name_is_not_acknowledged_when_another_repository_has_it(members: Members) -> None:
+    await members.create()
+    granting = members.story.begin("grant", members.set_member(Role.ADMIN))
+    await members.turns.go_on("grant", "MEMBERS#")
+    await members.story.do(members.rename())
+    await members.create()
+    with pytest.raises(RepoNotFound):
+        await members.story.ends("grant", granting)
+    assert await members.role("song") is None
+    assert await members.role("tune") is None
+
+
+@pytest.mark.asyncio
+async def test_a_grant_that_began_under_an_earlier_roster_of_the_name_is_not_acknowledged(members: Members) -> None:
+    await members.create()
+    granting = members.story.begin("grant", members.set_member(Role.ADMIN))
+    await members.turns.go_on("grant", "MEMBERS#")
+    there = await members.story.do(members.rename())
+    back = await members.story.do(members.stores.repos.rename(there, "song", int(members.turns.now)))
+    with pytest.raises(RepoNotFound):
+        await members.story.ends("grant", granting)
+    members.repo = back
+    assert await members.role("song") is None
+
+
+@pytest.mark.asyncio
+async def test_a_rename_does_not_copy_the_members_of_an_earlier_repository_of_the_name(members: Members) -> None:
+    first = await members.create()
+    await members.story.do(members.set_member(Role.ADMIN))
+    await members.story.do(members.stores.repos.delete(first, int(members.turns.now)))
+    await members.create()
+    await members.story.do(members.rename())
+    assert await members.role("tune") is None
+
+
+# ── A removal beside a second grant ─────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("first", ["grant", "removal"])
+async def test_of_a_removal_and_a_grant_at_once_the_later_write_of_the_row_counts(members: Members, first: str) -> None:
+    await members.create()
+    await members.story.do(members.set_member(Role.READ))
+    work = {"grant": members.set_member(Role.WRITE), "removal": members.set_member(None)}
+    other = ({*work} - {first}).pop()
+    tasks = {who: members.story.begin(who, work[who]) for who in (first, other)}
+    await members.turns.go_on(first, "update OWNER#ada")
+    await members.turns.go_on(other, "update OWNER#ada")
+    for who in (first, other):
+        await members.story.ends(who, tasks[who])
+    assert await members.role("song") is (Role.WRITE if other == "grant" else None)
+
+
+# ── A restore beside a push ─────────────────────────────────────────────────────────────────────────────────
+
+
+def moves_of(stores: Stores, now: float) -> Any:
+    """The moves of main, as `GET moves` lists them."""
+    return branches.moves(stores, REPO, "main", now=now)
+
+
+def path_of(history: list[Move]) -> list[tuple[str | None, str | None]]:
+    """From where to where, the last move first."""
+    return [
+        (move.before.commit_id if move.before else None, move.after.commit_id if move.after else None)
+        for move in history
+    ]
+
+
+@pytest.mark.asyncio
+async def test_the_second_move_of_a_push_that_lost_its_race_once_is_logged() -> None:
+    story, drawn = Story(), graph("1; 2:1; 3:2")
+    for number in (1, 2):
+        story.wait(1)
+        await story.do(story.push(drawn.bundle([number]), drawn[number]))
+    story.wait(1)
+    pushing = story.begin("push", story.push(drawn.bundle([3]), drawn[3]))
+    await story.turns.go_on("push", BEFORE_THE_SWAP)
+    await story.do(branches.restore(story.stores, REPO, "main", drawn[1], by="ada", now=story.turns.now))
+    await story.ends("push", pushing)
+    ref, history = await story.do(moves_of(story.stores, story.turns.now))
+    assert ref.head.commit_id == drawn[3]
+    assert path_of(history) == [(drawn[1], drawn[3]), (drawn[2], drawn[1]), (drawn[1], drawn[2]), (None, drawn[1])]
+
+
+@pytest.mark.asyncio
+async def test_a_push_that_a_restore_overtakes_is_refused_if_its_history_lacks_the_restored_head() -> None:
+    story, drawn = Story(), graph("1; 2:1; 3; 4:3")
+    await story.do(story.push(drawn.bundle([1, 2]), drawn[2]))
+    story.wait(1)
+    await story.do(story.push(drawn.bundle([3]), drawn[3], force=True))
+    story.wait(1)
+    pushing = story.begin("push", story.push(drawn.bundle([4]), drawn[4]))
+    await story.turns.go_on("push", BEFORE_THE_SWAP)
+    await story.do(branches.restore(story.stores, REPO, "main", drawn[2], by="ada", now=story.turns.now))
+    with pytest.raises(NotFastForward):
+        await story.ends("push", pushing)
+    ref, history = await story.do(moves_of(story.stores, story.turns.now))
+    assert ref.head.commit_id == drawn[2]
+    assert path_of(history)[0] == (drawn[3], drawn[2])
+
+
+@pytest.mark.asyncio
+async def test_a_restore_that_a_push_overtakes_moves_nothing() -> None:
+    story, drawn = Story(), graph("1; 2:1; 3:2")
+    for number in (1, 2):
+        story.wait(1)
+        await story.do(story.push(drawn.bundle([number]), drawn[number]))
+    story.wait(1)
+    restoring = story.begin(
+        "restore", branches.restore(story.stores, REPO, "main", None, by="ada", now=story.turns.now)
+    )
+    await story.turns.go_on("restore", BEFORE_THE_SWAP)
+    await story.do(story.push(drawn.bundle([3]), drawn[3]))
+    with pytest.raises(BranchMoved) as refused:
+        await story.ends("restore", restoring)
+    assert drawn[3] in refused.value.message
+    ref, history = await story.do(moves_of(story.stores, story.turns.now))
+    assert ref.head.commit_id == drawn[3]
+    assert path_of(history) == [(drawn[2], drawn[3]), (drawn[1], drawn[2]), (None, drawn[1])]
+
+
+# ── A retraction beside a publication ───────────────────────────────────────────────────────────────────────
+
+
+async def released() -> tuple[Story, str]:
+    """A repository with one commit, and its id."""
+    story, drawn = Story(), graph("1")
+    await story.do(story.push(drawn.bundle([1]), drawn[1]))
+    return story, drawn[1]
+
+
+def publish(story: Story, commit_id: str, release_id: str) -> Any:
+    """Publish `v1`."""
+    record = {"release_id": release_id, "tag": "v1", "commit_id": commit_id}
+    return releases.publish(story.stores, REPO, wire.PostRelease(record), now=story.turns.now)
+
+
+async def listed(story: Story) -> list[str]:
+    """The ids of the releases in the list; it shows each release that there is, and no other row is left."""
+    records, _ = await story.do(releases.listed(story.stores, REPO, wire.ListReleases(), with_drafts=True))
+    table: FakeTable = story.table
+    rows = [sort_key.partition("#")[0] for sort_key in table.partitions.get(keys.releases("r1"), {})]
+    assert rows.count("TIME") == rows.count("TAG") == len(records)
+    return [codec.unpack_record(record)["release_id"] for record in records]
+
+
+@pytest.mark.asyncio
+async def test_a_retraction_leaves_alone_what_was_published_after_it_began() -> None:
+    story, commit_id = await released()
+    await story.do(publish(story, commit_id, "one"))
+    retracting = story.begin("retract", releases.retract(story.stores, REPO, "v1"))
+    await story.turns.go_on("retract", "remove")
+    await story.do(releases.retract(story.stores, REPO, "v1"))
+    story.wait(1)
+    await story.do(publish(story, commit_id, "two"))
+    await story.ends("retract", retracting)
+    assert await listed(story) == ["two"]
+
+
+@pytest.mark.asyncio
+async def test_a_publication_that_a_retraction_overtakes_is_in_the_list() -> None:
+    story, commit_id = await released()
+    await story.do(publish(story, commit_id, "one"))
+    publishing = story.begin("publish", publish(story, commit_id, "two"))
+    await story.turns.go_on("publish", "put_new REPO#r1#RELEASES TAG#v1")
+    await story.do(releases.retract(story.stores, REPO, "v1"))
+    await story.ends("publish", publishing)
+    assert await listed(story) == ["two"]
+
+
+@pytest.mark.asyncio
+async def test_a_publication_that_another_overtakes_leaves_no_entry_of_its_own() -> None:
+    story, commit_id = await released()
+    publishing = story.begin("publish", publish(story, commit_id, "one"))
+    await story.turns.go_on("publish", "put_new REPO#r1#RELEASES TAG#v1")
+    await story.do(publish(story, commit_id, "two"))
+    with pytest.raises(ReleaseExists):
+        await story.ends("publish", publishing)
+    assert await listed(story) == ["two"]
