@@ -3,8 +3,8 @@
     with EmbeddedAws() as aws:
         boto3.client("dynamodb", endpoint_url=aws.url)
 
-Any credentials do, requests without a signature are refused. S3 by path (`/bucket/key`), not by host name.
-Requests are carried out one at a time: moto under threads lets two callers win one conditional write.
+A request must be signed with the access key that the environment had at construction. S3 by path (`/bucket/key`), not
+by host name. Requests are carried out one at a time: moto under threads lets two callers win one conditional write.
 """
 
 import http.server
@@ -19,13 +19,20 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Self
 
-from infra.emulator import Answer, Effect, Emulator, admitted, effect, refusal, written_table
-from infra.journal import Journal, JournalError, Request
+from infra import signatures
+from infra.emulator import Answer, Effect, Emulator, NotRepeatable, admitted, effect, refusal, written_table
+from infra.journal import Journal, JournalError, JournalFull
+from infra.records import Request
 
 log = logging.getLogger(__name__)
 
 COMPACT_ABOVE = 2000
-"""A journal of fewer requests is not worth rewriting: it is replayed in a few seconds."""
+"""A journal of fewer requests is not worth rewriting."""
+CONNECTIONS = 512
+"""More connections at once are closed unanswered. The clients of one hub open 128."""
+IDLE_SECONDS = 60
+"""How long a connection may wait for the next bytes of a request. AWS clients keep idle connections for 12 seconds."""
+PIECE_BYTES = 1024 * 1024
 
 _one_at_a_time = threading.Lock()
 """For the whole process, as parts of moto's state are shared by all emulators."""
@@ -35,12 +42,16 @@ class EmbeddedAws:
     """Serves from construction until `close`. The tables and buckets are for the caller to make."""
 
     def __init__(self) -> None:
+        self.key = signatures.AccessKey.of_environment()
         self._emulator = Emulator()
         self._closed = False
         self._journal: Journal | None = None
         self._unkept: frozenset[str] = frozenset()
+        self._structure: list[Request] = []
+        """The requests that made the tables and buckets, to make them again after a failed write."""
         self._server = _Server(self)
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        self.host = f"127.0.0.1:{self._server.server_address[1]}"
+        self.url = f"http://{self.host}"
         # The interval is how long `close` may have to wait.
         threading.Thread(target=self._server.serve_forever, args=[0.1], name="embedded-aws", daemon=True).start()
 
@@ -67,40 +78,98 @@ class EmbeddedAws:
         """
         self._unkept = frozenset(unkept_tables)
         with _one_at_a_time:
-            for number, request in enumerate(journal, 1):
-                answer = self._emulator.repeat(request)
-                if not answer.ok:
-                    raise JournalError(
-                        f"request {number} of the journal ({request.method} {request.target}) cannot be repeated: "
-                        f"{answer.status} {answer.body[:200].decode(errors='replace')}"
-                    )
+            self._replay(journal)
             needed = self._emulator.contents_requests(self._unkept)
             if journal.requests > max(COMPACT_ABOVE, 2 * needed):
                 journal.rewrite(self._emulator.contents(self._unkept))
             self._journal = journal
 
+    def trouble(self) -> str:
+        """Why writes are refused at present, as one line; empty if they are taken."""
+        journal = self._journal
+        if journal is None or not journal.trouble:
+            return ""
+        with _one_at_a_time:
+            if not self._closed:
+                journal.probe()
+        return journal.trouble
+
+    def claim(self, head: Request) -> signatures.Claim:
+        """The signature of a request that has arrived without its body. Raises `signatures.Refused`."""
+        return signatures.read(head, self.host, self.key, datetime.now(UTC))
+
     def answer(self, request: Request) -> Answer:
-        """Carry out a request as it arrived."""
-        decided = admitted(request, datetime.now(UTC))
+        """Carry out a request whose signature was checked."""
+        decided = admitted(request)
         if isinstance(decided, Answer):
             return decided
-        journal, does = self._journal, effect(decided)
+        journal = self._journal
+        does = effect(decided)
         if journal is None:
-            with self._turn():
-                return self._emulator.call(decided)
+            return self._unkept_answer(decided, does)
         if does is Effect.STRUCTURE:
             return refusal(decided, 501, "NotImplemented", "This AWS keeps only rows and objects: edit the template")
         try:
             with self._turn():
-                answer = self._emulator.call(decided)
-                if does is Effect.CONTENTS and answer.ok and written_table(decided) not in self._unkept:
-                    journal.append(self._emulator.repeatable(decided))
-                position = journal.end
-            # Reads wait as well: no answer may show what a power cut could still take back.
+                if does is Effect.CONTENTS and written_table(decided) not in self._unkept:
+                    answer = self._write(journal, decided)
+                else:
+                    answer = self._emulator.call(decided)
+                position = journal.position
+            # Reads wait as well: no answer may show a write that a power cut could still take back.
             journal.sync(position)
+        except JournalFull as error:
+            # A status that AWS clients do not retry: it would not help.
+            return refusal(decided, HTTPStatus.INSUFFICIENT_STORAGE, "InsufficientStorage", str(error))
         except JournalError as error:
+            with self._turn():
+                self._recover(journal)
             return refusal(decided, 500, "InternalError", str(error))
         return answer
+
+    def _unkept_answer(self, request: Request, does: Effect) -> Answer:
+        with self._turn():
+            answer = self._emulator.call(request)
+            if does is Effect.STRUCTURE and answer.ok:
+                self._structure.append(request)
+            return answer
+
+    def _write(self, journal: Journal, request: Request) -> Answer:
+        """Reserve the space, carry out the request, and write down its result."""
+        journal.reserve(self._emulator.size_bytes(request))
+        answer = self._emulator.call(request)
+        if answer.ok:
+            kept = self._emulator.repeatable(request, self._unkept)
+            if kept is not None:
+                journal.append(kept)
+        return answer
+
+    def _recover(self, journal: Journal) -> None:
+        """After a failed write, go back to what is on disk: the emulator is ahead of the journal.
+
+        Until the disk allows that, every request fails and tries it again.
+        """
+        try:
+            if not journal.rewind():
+                return
+        except OSError:
+            return
+        self._emulator.close()
+        self._emulator = Emulator()
+        for request in self._structure:
+            self._emulator.call(request)
+        try:
+            self._replay(journal)
+        except JournalError:
+            # Half of the data must not be served, nor be built upon.
+            self._closed = True
+            raise
+
+    def _replay(self, journal: Journal) -> None:
+        try:
+            self._emulator.replay(journal)
+        except NotRepeatable as error:
+            raise JournalError(str(error)) from None
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
@@ -121,6 +190,10 @@ class _Server(socketserver.ThreadingTCPServer):
         self.aws = aws
         self._connections: set[socket.socket] = set()
         super().__init__(("127.0.0.1", 0), _Handler)
+
+    def verify_request(self, request: object, client_address: object) -> bool:
+        """Whether there is room for one more connection."""
+        return len(self._connections) < CONNECTIONS
 
     def process_request(self, request: socket.socket, client_address: tuple[str, int]) -> None:  # type: ignore[override]
         self._connections.add(request)
@@ -150,6 +223,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     server: _Server
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
+    timeout = IDLE_SECONDS
     wbufsize = -1
 
     def handle_expect_100(self) -> bool:
@@ -159,8 +233,24 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         return True
 
     def _serve(self) -> None:
+        self._send(self._answer())
+
+    def _answer(self) -> Answer:
         headers = {name.lower(): value for name, value in self.headers.items()}
-        answer = self.server.aws.answer(Request(self.command, self.path, headers, self._body()))
+        head = Request(self.command, self.path, headers, b"")
+        pieces = self._pieces()
+        try:
+            claim = self.server.aws.claim(head)
+            body = _joined(pieces, claim.body_limit_bytes)
+            claim.check(body, self.server.aws.key)
+        except signatures.Refused as refused:
+            # The client writes its whole body before it reads: an earlier answer would be a broken connection.
+            for _ in pieces:
+                continue
+            return refusal(head, HTTPStatus.FORBIDDEN, refused.code, str(refused))
+        return self.server.aws.answer(head._replace(body=body))
+
+    def _send(self, answer: Answer) -> None:
         self.send_response_only(answer.status)
         bodiless = self.command == "HEAD" or answer.status in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
         for name, value in answer.headers:
@@ -174,28 +264,39 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     do_DELETE = do_GET = do_HEAD = do_POST = do_PUT = _serve
 
-    def _body(self) -> bytes:
+    def _pieces(self) -> Iterator[bytes]:
+        """The body in pieces of at most PIECE_BYTES. Raises ConnectionError when it ends early."""
         if self.headers.get("Transfer-Encoding", "").lower() == "chunked":
-            return b"".join(iter(self._chunk, b""))
-        size = int(self.headers.get("Content-Length", 0))
-        return self._read(size)
+            return self._chunks()
+        return self._sized(int(self.headers.get("Content-Length", 0)))
 
-    def _chunk(self) -> bytes:
-        size = int(self.rfile.readline().partition(b";")[0], 16)
-        chunk = self._read(size)
-        if size:
+    def _chunks(self) -> Iterator[bytes]:
+        while size := int(self.rfile.readline().partition(b";")[0], 16):
+            yield from self._sized(size)
             self.rfile.readline()
-        else:
-            # Trailers, up to the empty line.
-            while self.rfile.readline().strip():
-                pass
-        return chunk
+        # Trailers, up to the empty line.
+        while self.rfile.readline().strip():
+            continue
 
-    def _read(self, size: int) -> bytes:
-        found = self.rfile.read(size)
-        if len(found) < size:
-            raise ConnectionError("the client left in the middle of a body")
-        return found
+    def _sized(self, size: int) -> Iterator[bytes]:
+        while size:
+            piece = self.rfile.read(min(size, PIECE_BYTES))
+            if not piece:
+                raise ConnectionError("the client left in the middle of a body")
+            size -= len(piece)
+            yield piece
 
     def log_message(self, format: str, *args: object) -> None:
         """Nothing: the hub logs what is asked of it."""
+
+
+def _joined(pieces: Iterator[bytes], limit_bytes: int | None) -> bytes:
+    """The whole body. Raises Refused when it is longer than the limit."""
+    taken = []
+    size_bytes = 0
+    for piece in pieces:
+        taken.append(piece)
+        size_bytes += len(piece)
+        if limit_bytes is not None and size_bytes > limit_bytes:
+            raise signatures.Refused("AccessDenied", f"A request may have {limit_bytes} bytes")
+    return b"".join(taken)

@@ -1,19 +1,19 @@
 """moto as a function: one request to DynamoDB, S3 or SSM in, one answer out, in memory, without any network.
 
-What moto gets wrong and we rely on is put right here, so that code which works here also works on AWS:
+This module corrects the errors of moto that the hub depends on, so that code which works here also works on AWS:
 
     moto                                                   here
     loses the body of a PUT that claims to be a form       the claim is dropped (urllib makes it by default)
-    takes presigned URLs for ever                          403 after X-Amz-Expires seconds
+    checks no signature                                    `infra.signatures` checks them
+    allows every web page to read every reply (CORS)       sends no such header
     takes 26 items in one BatchWriteItem                   400 above 25
     copies whatever the source's entity tag                412 unless it is the one asked for
     reads the whole table in every Query                   reads one partition
     spends 0.6 ms on serialising each row                  copies the row, which is in wire form already
     keeps every row ever written or read, for inspection   forgets what is overwritten
 
-Signatures are looked for, not checked: whoever can connect may do everything. Accounts and regions play no
-part either, so a request means the same whoever signed it. moto is not atomic under threads: one caller at a
-time (`infra.embedded_aws` sees to it). All state is in memory, but for S3 bodies above 5 MiB, which moto
+Accounts and regions play no part: a request means the same for each of them. moto is not atomic under threads:
+`infra.embedded_aws` allows one caller at a time. All state is in memory, except S3 bodies above 5 MiB, which moto
 spools to unnamed temporary files.
 """
 
@@ -24,10 +24,10 @@ import json
 import logging
 import math
 import sys
-from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterable, Iterator
+from datetime import datetime
 from enum import Enum
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, quote, unquote, unquote_to_bytes, urlencode
 from xml.sax.saxutils import escape
 
@@ -38,17 +38,15 @@ from moto.moto_server.werkzeug_app import create_backend_app
 from moto.s3.models import FakeKey, s3_backends
 from werkzeug.test import run_wsgi_app
 
-from infra.journal import Request
+from infra import signatures
 from infra.mended import mend
-
-BATCH_WRITE_ITEMS = 25
-"""DynamoDB's limit for one BatchWriteItem."""
+from infra.records import Request
+from infra.rows import BATCH_WRITE_ITEMS, ROW_WRITES, Latest, batch, dynamodb_request, images, operation
 
 _REGION, _PARTITION = "us-east-1", "aws"
 _SIGNED = f"AWS4-HMAC-SHA256 Credential=local/20260101/{_REGION}/s3/aws4_request"
 _FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 _READS = ("Get", "BatchGet", "TransactGet", "Query", "Scan", "Describe", "List")
-_ROW_WRITES = {"PutItem", "UpdateItem", "DeleteItem"}
 _BATCH_WRITES = {"BatchWriteItem", "TransactWriteItems"}
 _SIGNATURE_PARAMETERS = {
     "X-Amz-Algorithm",
@@ -72,11 +70,11 @@ _KEPT_HEADERS = {
     "range",
 }
 _TRANSIENT_HEADERS = {"x-amz-date", "x-amz-security-token", "x-amz-user-agent"}
+RECORD_MARGIN_BYTES = 16 * 1024
 _VERSION, _WRITTEN = "x-amz-version-id", "last-modified"
 """Headers of a kept write of an object, not of the request as it came: which version it made, and when."""
+_CORS = "access-control-"
 _STORED_HEADERS = ("cache-control", "content-", "expires", "x-amz-meta-", "x-amz-storage-class")
-
-Service = Literal["dynamodb", "s3", "ssm"]
 
 log = logging.getLogger(__name__)
 
@@ -94,6 +92,17 @@ class Answer(NamedTuple):
         return 200 <= self.status < 300
 
 
+class NotRepeatable(Exception):
+    """A kept request succeeded once, and does not again."""
+
+    def __init__(self, number: int, request: Request, answer: Answer) -> None:
+        where = f"request {number} of the journal" if number else "a write of rows in the journal"
+        super().__init__(
+            f"{where} ({request.method} {request.target}) cannot be repeated: "
+            f"{answer.status} {answer.body[:200].decode(errors='replace')}"
+        )
+
+
 class Effect(Enum):
     """What a request does to the state."""
 
@@ -102,19 +111,14 @@ class Effect(Enum):
     STRUCTURE = "changes tables or buckets, or something else than their current contents"
 
 
-def admitted(request: Request, now: datetime) -> Request | Answer:
-    """The request as it is carried out and kept, or the refusal.
+def admitted(request: Request) -> Request | Answer:
+    """A request whose signature was checked, as it is carried out and kept; or the refusal.
 
-    Without its signature: neither a secret nor the hour it was good for must be in what is replayed later.
+    The signature is taken away: neither a secret nor an expiry may be in a request that is replayed later.
     """
     path, _, query = request.target.partition("?")
     parameters = parse_qsl(query, keep_blank_values=True)
-    signature = {name: value for name, value in parameters if name in _SIGNATURE_PARAMETERS}
-    if "authorization" not in request.headers and "X-Amz-Signature" not in signature:
-        return refusal(request, 403, "AccessDenied", "The request is not signed")
-    if signature:
-        if _expired(signature, now):
-            return refusal(request, 403, "AccessDenied", "Request has expired")
+    if any(name in _SIGNATURE_PARAMETERS for name, _ in parameters):
         query = urlencode([pair for pair in parameters if pair[0] not in _SIGNATURE_PARAMETERS], quote_via=quote)
     headers = {
         name: value
@@ -130,29 +134,10 @@ def admitted(request: Request, now: datetime) -> Request | Answer:
     return Request(request.method, f"{path}?{query}" if query else path, headers, request.body)
 
 
-def _expired(signature: dict[str, str], now: datetime) -> bool:
-    try:
-        signed_at = datetime.strptime(signature["X-Amz-Date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
-        return now > signed_at + timedelta(seconds=int(signature["X-Amz-Expires"]))
-    except (KeyError, ValueError, OverflowError):
-        return True
-
-
-def operation(request: Request) -> str | None:
-    """The name of the DynamoDB or SSM operation, None for S3."""
-    target = request.headers.get("x-amz-target", "")
-    return target.partition(".")[2] or None
-
-
-def _service(request: Request) -> Service:
-    target = request.headers.get("x-amz-target", "")
-    return "ssm" if target.startswith("AmazonSSM.") else "dynamodb" if target else "s3"
-
-
 def effect(request: Request) -> Effect:
     """What an admitted request does if it succeeds."""
     if name := operation(request):
-        if name in _ROW_WRITES | _BATCH_WRITES:
+        if name in ROW_WRITES | _BATCH_WRITES:
             return Effect.CONTENTS
         return Effect.READ if name.startswith(_READS) else Effect.STRUCTURE
     if request.method in ("GET", "HEAD"):
@@ -168,7 +153,7 @@ def effect(request: Request) -> Effect:
 
 def written_table(request: Request) -> str | None:
     """The table of a write of one row; None for everything else."""
-    if operation(request) not in _ROW_WRITES:
+    if operation(request) not in ROW_WRITES:
         return None
     name: str = json.loads(request.body)["TableName"]
     return name
@@ -210,26 +195,61 @@ class Emulator:
         """Carry out an admitted request. What moto cannot do is answered 500 and logged."""
         if "x-amz-copy-source-if-match" in request.headers and not self._source_matches(request):
             return refusal(request, 412, "PreconditionFailed", "The copy source has another entity tag")
-        application = _application(_service(request))
+        application = _application(signatures.service(request))
         try:
             chunks, status, headers = run_wsgi_app(application, self._environ(request), buffered=True)
-            return Answer(int(status.split()[0]), headers.to_wsgi_list(), b"".join(chunks))
+            sent = [(name, value) for name, value in headers.to_wsgi_list() if not name.lower().startswith(_CORS)]
+            return Answer(int(status.split()[0]), sent, b"".join(chunks))
         except Exception:
             log.exception("%s %s %s failed", request.method, request.target, operation(request) or "")
             return refusal(request, 500, "InternalError", "The emulated AWS failed; its log says how")
 
-    def repeatable(self, request: Request) -> Request:
-        """What to keep of a write that was carried out: for a copy, the object that came of it, as its source may be
-        one version of many. With an object its version, which a later request may name, and its time.
+    def size_bytes(self, request: Request) -> int:
+        """About the size of the record of this write, for the space to reserve before it is carried out."""
+        # Twice the body and a margin: the row that an update writes is larger than the request.
+        size_bytes = 2 * len(request.body) + RECORD_MARGIN_BYTES
+        if source := request.headers.get("x-amz-copy-source"):
+            found = self.call(Request("HEAD", "/" + source.lstrip("/"), {}, b""))
+            size_bytes += int(dict(found.headers).get("Content-Length", 0))
+        return size_bytes
+
+    def repeatable(self, request: Request, without_tables: frozenset[str]) -> Request | None:
+        """The record of a write that was carried out: its result, which does not depend on what was there before.
+
+        Of rows their new contents. Of a copy the object, as its source may be one version of many. An object has its
+        version, which a later request may name, and its time. None if only `without_tables` were written.
         """
-        if operation(request) or request.method == "POST":
+        if operation(request):
+            return images(request, self._tables(), without_tables)
+        if request.method == "POST":
             return request
         target = request.target.partition("?")[0]
         kept = self._object(target) if "x-amz-copy-source" in request.headers else request
         return self._with_version(kept, self._newest(target))
 
-    def repeat(self, request: Request) -> Answer:
-        """Carry out what was kept."""
+    def replay(self, requests: Iterable[Request]) -> None:
+        """Carry out what was kept, in order. Of each row only its last write: a start takes as long as there is data,
+        however often rows were written. Raises NotRepeatable.
+        """
+        latest = Latest(self._tables())
+        for number, request in enumerate(requests, 1):
+            if latest.add(request):
+                continue
+            # A record of rows in the form of earlier versions depends on the rows before it.
+            if operation(request):
+                self._replay_rows(latest, number)
+            answer = self._repeat(request)
+            if not answer.ok:
+                raise NotRepeatable(number, request, answer)
+        self._replay_rows(latest, 0)
+
+    def _replay_rows(self, latest: Latest, number: int) -> None:
+        for request in latest.taken():
+            answer = self.call(request)
+            if not answer.ok:
+                raise NotRepeatable(number, request, answer)
+
+    def _repeat(self, request: Request) -> Answer:
         answer = self.call(request)
         newest = self._newest(request.target.partition("?")[0]) if _VERSION in request.headers else None
         if answer.ok and newest is not None:
@@ -244,8 +264,8 @@ class Emulator:
         """
         for name in self._tables().keys() - without_tables:
             rows = self._rows(name)
-            while batch := [{"PutRequest": {"Item": row}} for row in itertools.islice(rows, BATCH_WRITE_ITEMS)]:
-                yield _dynamodb_request("BatchWriteItem", {"RequestItems": {name: batch}})
+            while writes := [{"PutRequest": {"Item": row}} for row in itertools.islice(rows, BATCH_WRITE_ITEMS)]:
+                yield batch({name: writes})
         for name, bucket in self._buckets().items():
             for key, value in bucket.keys.items():
                 if isinstance(value, FakeKey):
@@ -273,7 +293,7 @@ class Emulator:
     def _rows(self, table: str) -> Iterator[dict[str, Any]]:
         scan: dict[str, Any] = {"TableName": table}
         while True:
-            page = json.loads(self._must(_dynamodb_request("Scan", scan)).body)
+            page = json.loads(self._must(dynamodb_request("Scan", scan)).body)
             yield from page["Items"]
             if "LastEvaluatedKey" not in page:
                 return
@@ -329,13 +349,8 @@ class Emulator:
         return environ
 
 
-def _dynamodb_request(name: str, body: dict[str, Any]) -> Request:
-    headers = {"x-amz-target": f"DynamoDB_20120810.{name}", "content-type": "application/x-amz-json-1.0"}
-    return Request("POST", "/", headers, json.dumps(body, separators=(",", ":")).encode())
-
-
 @functools.cache
-def _application(service: Service) -> Flask:
+def _application(service: signatures.Service) -> Flask:
     """moto's WSGI application for a service. That of SSM takes most of a second to load: made when it is asked."""
     return create_backend_app(service)
 

@@ -1,73 +1,82 @@
-"""What the hub on a laptop must not forget: an append-only file of every acknowledged write.
+"""The journal of the hub on one machine: an append-only file of every acknowledged write (format: `infra.records`).
 
-    file    "pieria journal 1\\n", then records until the end
-    record  head length (u32) · body length (u64) · CRC-32 of head and body (u32) · CRC-32 of these 16 bytes (u32)
-            · head: JSON [method, target, headers] · body: bytes as sent
+A crash leaves at most an unfinished last record, which was never acknowledged. It is cut off
+when the file is opened, reported, and kept in a file of its own. So is a last record that is complete but damaged.
+Damage anywhere else is an error, because cutting there would lose acknowledged writes.
 
-Numbers are big-endian. A crash leaves at most an unfinished last record, which was never acknowledged: it is
-cut off when the file is opened. Damage anywhere else is an error, because cutting there would silently lose
-acknowledged writes. Both checksums are needed: without the second, a damaged length looks like an unfinished
-record.
+Space is reserved before a write is carried out. A full disk therefore refuses a write before it has any effect, and
+writes are taken again as soon as there is space.
 
-The folder holds `journal` and `lock`, both readable by their owner only. `lock` is held (flock) while the
-journal is open, so that one process at a time writes; it is a file of its own because a rewrite replaces the other.
+The folder is readable by its owner only. It holds `journal` and `lock`. `lock` is held (flock) while the journal is
+open, so that one process at a time writes; it is a file of its own because a rewrite replaces the other.
 """
 
+import errno
 import fcntl
 import json
+import logging
 import os
-import struct
+import stat
 import threading
-import zlib
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, Self
+from typing import NamedTuple, Self
 
-MAGIC = b"pieria journal 1\n"
-_LENGTHS = struct.Struct(">IQI")
-_CHECK = struct.Struct(">I")
-PREFIX_BYTES = _LENGTHS.size + _CHECK.size
+from infra.records import COPY_BYTES, MAGIC, PREFIX_BYTES, Damaged, Request, keep_dropped, records, write, write_all
+
+log = logging.getLogger(__name__)
+
+RESERVE_STEP_BYTES = 1024 * 1024
+"""How much is reserved at once, if the disk has so much: one system call for many records."""
+PROBE_BYTES = 4096
+_NO_FALLOCATE = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
 class JournalError(Exception):
-    """The journal cannot be used. The message is one line and says what to do."""
+    """The journal cannot be used. The message is one line and has a next step."""
 
 
 class JournalInUse(JournalError):
     """Another process has it open."""
 
 
-class Request(NamedTuple):
-    """An AWS request, without its signature."""
+class JournalFull(JournalError):
+    """The disk has no space for the next record. Nothing was written."""
 
-    method: str
-    target: str
-    """Path and query, percent-encoded as on the request line."""
-    headers: dict[str, str]
-    """By lower-case name."""
-    body: bytes
+
+class Position(NamedTuple):
+    """A position in the journal. `rewind` makes all earlier positions invalid."""
+
+    epoch: int
+    end: int
 
 
 class Journal:
     """The journal in this folder, which is made if absent. Iterate for its requests, oldest first.
 
-    Raises JournalError when another process has it open, when it is damaged, or when it is of another version.
+    Raises JournalError when another process has it open, when it is damaged before its last record, when it is of
+    another version, or when others may look into the folder.
     """
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make_private(folder)
         self._path = folder / "journal"
         with ExitStack() as undo:
             self._lock = _locked(folder / "lock")
             undo.callback(os.close, self._lock)
             self._fd = _opened(self._path)
             undo.callback(os.close, self._fd)
-            self._end = self._cut_unfinished()
+            self._end, self._count = self._cut_tail()
             undo.pop_all()
-        self._synced = self._end
+        self._synced = self._reserved = self._end
+        self._epoch = 0
         self._syncing = threading.Lock()
         self._failed = False
+        self.trouble = ""
+        """Why writes are refused, as one line. Empty while they are taken."""
+        self._lacking_bytes = 0
+        """The largest reservation that was refused since writes were taken."""
 
     def __enter__(self) -> Self:
         return self
@@ -76,49 +85,79 @@ class Journal:
         self.close()
 
     def close(self) -> None:
-        """Let another process have the journal."""
+        """Give back the reserved space, and let another process have the journal."""
+        if not self._failed:
+            os.ftruncate(self._fd, self._end)
         os.close(self._fd)
         os.close(self._lock)
 
     def __iter__(self) -> Iterator[Request]:
         with self._path.open("rb") as file:
-            for _, head, body in _records(file, self._path):
+            for _, head, body in records(file, self._path):
                 method, target, headers = json.loads(head)
                 yield Request(method, target, headers, body)
 
     @property
     def requests(self) -> int:
-        """How many there are. (Not `len`: an empty journal would be false.)"""
+        """The number of records. (Not `len`: an empty journal would be false.)"""
         return self._count
 
     @property
-    def end(self) -> int:
-        """The position after the last record: what `sync` must reach for all of it to be on disk."""
-        return self._end
+    def position(self) -> Position:
+        """The position after the last record: `sync` must reach it for all records to be on disk."""
+        return Position(self._epoch, self._end)
+
+    def reserve(self, size_bytes: int) -> None:
+        """Reserve space for a record with `size_bytes` of head and body. One caller at a time.
+
+        Raises JournalFull when the disk has no space.
+        """
+        self._check(self.position)
+        needed = self._end + PREFIX_BYTES + size_bytes
+        if needed > self._reserved:
+            start = max(self._reserved, self._end)
+            try:
+                self._reserved = _allocated(self._fd, start, needed)
+            except OSError as error:
+                self._lacking_bytes = max(size_bytes, self._lacking_bytes)
+                raise self._refusing(JournalFull, error) from error
+        # Smaller writes may find space before a larger one does.
+        if size_bytes >= self._lacking_bytes:
+            self._lacking_bytes = 0
+
+    def probe(self) -> None:
+        """See whether a write that was refused would be taken now: `trouble` has the result. One caller at a time."""
+        if not self.trouble or self._failed:
+            return
+        with suppress(JournalFull, OSError):
+            self.reserve(self._lacking_bytes)
+            os.pwrite(self._fd, bytes(PROBE_BYTES), self._end)
+            os.fsync(self._fd)
+            self._taken()
 
     def append(self, request: Request) -> None:
         """Write one request after the others; `sync` makes it last. One caller at a time.
 
-        Raises JournalError when the disk refuses. What is in memory is then ahead of what is on disk, so the
-        journal takes nothing more: a restart goes on from what was acknowledged.
+        Raises JournalError when the disk fails. The caller's state is then ahead of the journal, so the journal takes
+        no more records until `rewind`.
         """
-        self._check()
+        self._check(self.position)
         try:
-            self._end += _write(self._fd, request)
+            self._end += write(self._fd, request)
         except OSError as error:
             self._failed = True
-            raise self._broken() from error
+            raise self._refusing(JournalError, error) from error
         self._count += 1
 
-    def sync(self, position: int) -> None:
+    def sync(self, position: Position) -> None:
         """Return once everything before this position is on disk. Any number of callers.
 
-        Those who wait while another flushes find theirs flushed too: a hundred writes at once cost a few
-        flushes, not a hundred.
+        A caller that waits for another caller's flush shares its result: a hundred writes at once cost a few flushes,
+        not a hundred. Raises JournalError when the disk fails, or when `rewind` has dropped the position.
         """
         with self._syncing:
-            self._check()
-            if self._synced >= position:
+            self._check(position)
+            if self._synced >= position.end:
                 return
             reached = self._end
             try:
@@ -126,17 +165,35 @@ class Journal:
             except OSError as error:
                 # The kernel may have dropped the pages: a second fsync would succeed and prove nothing.
                 self._failed = True
-                raise self._broken() from error
+                raise self._refusing(JournalError, error) from error
             self._synced = reached
+            self._taken()
+
+    def rewind(self) -> bool:
+        """After a failure, drop all records that are not on disk for certain. False if nothing had failed.
+
+        The caller must rebuild its state from the records that are left. Raises OSError when the disk still fails.
+        """
+        with self._syncing:
+            if not self._failed:
+                return False
+            os.ftruncate(self._fd, self._synced)
+            os.lseek(self._fd, self._synced, os.SEEK_SET)
+            self._end = self._reserved = self._synced
+            self._epoch += 1
+            self._count = sum(1 for _ in self)
+            self._failed = False
+            return True
 
     def rewrite(self, requests: Iterable[Request]) -> None:
-        """Replace the whole journal by these. A crash on the way leaves the old one. Nobody may be appending."""
+        """Replace the whole journal by these requests. A crash on the way leaves the old one. One caller at a time."""
         fresh = self._path.with_suffix(".new")
         fd = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
-            end, count = _write_all(fd, MAGIC), 0
+            end = write_all(fd, MAGIC)
+            count = 0
             for request in requests:
-                end += _write(fd, request)
+                end += write(fd, request)
                 count += 1
             os.fsync(fd)
             fresh.rename(self._path)
@@ -145,25 +202,60 @@ class Journal:
             os.close(fd)
             raise
         os.close(self._fd)
-        self._fd, self._end, self._synced, self._count = fd, end, end, count
+        self._fd = fd
+        self._end = self._synced = self._reserved = end
+        self._count = count
 
-    def _cut_unfinished(self) -> int:
-        """Check every record, count them, and cut the file after the last whole one. Returns its end."""
+    def _cut_tail(self) -> tuple[int, int]:
+        """Check every record and cut the file after the last good one. Returns its end and the number of records."""
         with self._path.open("rb") as file:
-            ends = [end for end, _, _ in _records(file, self._path)]
-        self._count, end = len(ends), ends[-1] if ends else len(MAGIC)
-        if end < os.fstat(self._fd).st_size:
-            os.ftruncate(self._fd, end)
-            os.fsync(self._fd)
+            try:
+                ends = [end for end, _, _ in records(file, self._path)]
+            except Damaged as error:
+                raise JournalError(str(error)) from None
+            end = ends[-1] if ends else len(MAGIC)
+            size = os.fstat(self._fd).st_size
+            if end < size:
+                keep_dropped(file, self._path, end)
+                os.ftruncate(self._fd, end)
+                os.fsync(self._fd)
         os.lseek(self._fd, end, os.SEEK_SET)
-        return end
+        return end, len(ends)
 
-    def _check(self) -> None:
-        if self._failed:
-            raise self._broken()
+    def _check(self, position: Position) -> None:
+        if self._failed or position.epoch != self._epoch:
+            raise JournalError(self.trouble or f"{self._path} could not be written: repeat the request")
 
-    def _broken(self) -> JournalError:
-        return JournalError(f"{self._path} could not be written: free some disk space, then restart")
+    def _taken(self) -> None:
+        if self.trouble and not self._lacking_bytes:
+            log.warning("pieria: %s can be written again", self._path)
+            self.trouble = ""
+
+    def _refusing(self, kind: type[JournalError], error: OSError) -> JournalError:
+        """The error to raise. The first one of a run of failures is logged."""
+        trouble = f"{self._path} could not be written ({error.strerror}): reads work, writes wait for free disk space"
+        if not self.trouble:
+            log.error("pieria: %s", trouble)
+        self.trouble = trouble
+        return kind(trouble)
+
+
+def _make_private(folder: Path) -> None:
+    """Make the folder, or take away other users' access to it if it is empty or has a journal.
+
+    Raises JournalError for a folder of another user, and for one that is shared and holds other files.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = folder.stat()
+    if found.st_uid != os.geteuid():
+        raise JournalError(f"{folder} belongs to another user: choose another folder")
+    if stat.S_IMODE(found.st_mode) & 0o077 == 0:
+        return
+    if any(folder.iterdir()) and not (folder / "journal").is_file():
+        raise JournalError(
+            f"{folder} is open to other users and holds other files: choose another folder, or chmod 700"
+        )
+    folder.chmod(0o700)
 
 
 def _locked(path: Path) -> int:
@@ -183,7 +275,7 @@ def _opened(path: Path) -> int:
         return fd
     if MAGIC.startswith(found):
         # New, or a crash right after it was made.
-        _write_all(fd, MAGIC)
+        write_all(fd, MAGIC)
         os.fsync(fd)
         _sync_folder(path.parent)
         return fd
@@ -191,55 +283,25 @@ def _opened(path: Path) -> int:
     raise JournalError(f"{path} was not written by this version of pieria: choose another folder")
 
 
-def _records(file: BinaryIO, path: Path) -> Iterator[tuple[int, bytes, bytes]]:
-    """(end, head, body) of each whole record. Ends quietly before an unfinished one, raises at a damaged one."""
-    size = os.fstat(file.fileno()).st_size
-    start = file.seek(len(MAGIC))
-    while size - start >= PREFIX_BYTES:
-        prefix = file.read(PREFIX_BYTES)
-        head_bytes, body_bytes, checksum = _LENGTHS.unpack_from(prefix)
-        if zlib.crc32(prefix[: _LENGTHS.size]) != _CHECK.unpack_from(prefix, _LENGTHS.size)[0]:
-            if _is_zero(prefix, file):
-                return
-            raise _damaged(path, start)
-        end = start + PREFIX_BYTES + head_bytes + body_bytes
-        if end > size:
-            return
-        head, body = file.read(head_bytes), file.read(body_bytes)
-        if zlib.crc32(body, zlib.crc32(head)) != checksum:
-            if end == size:
-                return
-            raise _damaged(path, start)
-        yield end, head, body
-        start = end
+def _allocated(fd: int, start: int, needed: int) -> int:
+    """Reserve the file from `start` to `needed`, and further if the disk has so much. Returns the end reached."""
+    try:
+        _allocate(fd, start, needed + RESERVE_STEP_BYTES)
+        return needed + RESERVE_STEP_BYTES
+    except OSError:
+        _allocate(fd, start, needed)
+        return needed
 
 
-def _is_zero(prefix: bytes, file: BinaryIO) -> bool:
-    """Whether nothing but zeros follows: what a power cut leaves where a file had grown, its bytes not yet written."""
-    block = prefix
-    while block:
-        if block.count(0) != len(block):
-            return False
-        block = file.read(1 << 20)
-    return True
-
-
-def _damaged(path: Path, start: int) -> JournalError:
-    return JournalError(f"{path} is damaged at byte {start}, before its end: restore a copy, or choose another folder")
-
-
-def _write(fd: int, request: Request) -> int:
-    head = json.dumps([request.method, request.target, request.headers], separators=(",", ":")).encode()
-    lengths = _LENGTHS.pack(len(head), len(request.body), zlib.crc32(request.body, zlib.crc32(head)))
-    # The body is not joined to the rest: it may be hundreds of megabytes.
-    return _write_all(fd, lengths + _CHECK.pack(zlib.crc32(lengths)) + head) + _write_all(fd, request.body)
-
-
-def _write_all(fd: int, data: bytes) -> int:
-    rest = memoryview(data)
-    while rest:
-        rest = rest[os.write(fd, rest) :]
-    return len(data)
+def _allocate(fd: int, start: int, end: int) -> None:
+    try:
+        os.posix_fallocate(fd, start, end - start)
+    except (AttributeError, OSError) as error:
+        # AttributeError: macOS has no such function.
+        if isinstance(error, OSError) and error.errno not in _NO_FALLOCATE:
+            raise
+        while start < end:
+            start += os.pwrite(fd, bytes(min(end - start, COPY_BYTES)), start)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""moto put right inside: what its models do too slowly, or keep for ever. See `infra.emulator` for the rest."""
+"""Corrections inside moto: models that are too slow, or keep data for ever. See `infra.emulator` for the others."""
 
 import base64
 import copy
@@ -58,7 +58,7 @@ def _copy_attribute_values() -> None:
     @functools.wraps(structure)
     def copied(self: BaseJSONSerializer, serialized: Any, value: Any, shape: Any, key: str) -> None:
         if shape.name == "AttributeValue":
-            serialized[key] = _wire_form(value)
+            serialized[key] = wire_form(value)
         else:
             structure(self, serialized, value, shape, key)
 
@@ -108,7 +108,7 @@ def _given(found: Table, _: dict[int, Any]) -> Table:
     return found
 
 
-def _wire_form(attribute: dict[str, Any]) -> dict[str, Any]:
+def wire_form(attribute: dict[str, Any]) -> dict[str, Any]:
     """{type: value}, its bytes as base64."""
     [(kind, value)] = attribute.items()
     if kind == "B":
@@ -116,9 +116,9 @@ def _wire_form(attribute: dict[str, Any]) -> dict[str, Any]:
     if kind == "BS":
         return {kind: [base64.b64encode(member).decode() for member in value]}
     if kind == "L":
-        return {kind: [_wire_form(member) for member in value]}
+        return {kind: [wire_form(member) for member in value]}
     if kind == "M":
-        return {kind: {name: _wire_form(member) for name, member in value.items()}}
+        return {kind: {name: wire_form(member) for name, member in value.items()}}
     return {kind: value}
 
 

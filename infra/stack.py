@@ -79,8 +79,10 @@ def create(endpoint_url: str, names: Mapping[str, str], template: Path = TEMPLAT
     Region and credentials come from the environment, as for every AWS client. Raises Unreadable.
     """
     found = resources(template)
-    dynamodb = boto3.client("dynamodb", endpoint_url=endpoint_url)
-    s3 = boto3.client("s3", endpoint_url=endpoint_url, config=Config(s3={"addressing_style": "path"}))
+    # Not boto3's default session: it keeps the credentials of its first use.
+    session = boto3.Session()
+    dynamodb = session.client("dynamodb", endpoint_url=endpoint_url)
+    s3 = session.client("s3", endpoint_url=endpoint_url, config=Config(s3={"addressing_style": "path"}))
     for logical_id, name in names.items():
         kind, properties = found[logical_id]
         if kind == "AWS::DynamoDB::Table":

@@ -30,6 +30,8 @@ def aws() -> Iterator["EmbeddedAws"]:
     """The environment of a Lambda function, with an AWS that is nowhere else."""
     for name in [name for name in os.environ if name.startswith(("AWS_", "PIERIA_"))]:
         del os.environ[name]
+    # The embedded AWS takes the key that the environment has when it is made.
+    os.environ.update(AWS_ACCESS_KEY_ID="test", AWS_SECRET_ACCESS_KEY="test")
     # Late: moto opens a boto3 session on import, and would stumble over a developer's own profile.
     from infra import stack
     from infra.embedded_aws import EmbeddedAws
@@ -39,8 +41,6 @@ def aws() -> Iterator["EmbeddedAws"]:
         patched.setattr("botocore.session.create_loader", functools.cache(create_loader))
         os.environ.update(
             AWS_ENDPOINT_URL=running.url,
-            AWS_ACCESS_KEY_ID="test",
-            AWS_SECRET_ACCESS_KEY="test",
             AWS_DEFAULT_REGION="us-east-1",
             AWS_EC2_METADATA_DISABLED="true",
             PIERIA_HUB_TABLE=NAMES["HubTable"],

@@ -25,7 +25,7 @@ import pytest
 
 from bench.stream import Door, door
 from infra.embedded_aws import EmbeddedAws
-from infra.journal import Request
+from infra.records import Request
 from shared import packs, settings
 from shared.actions import fetch
 from tests import builders as hub

@@ -1,5 +1,6 @@
 """The AWS in this process: what moto alone gets wrong, and that nothing acknowledged is ever lost."""
 
+import errno
 import http.client
 import itertools
 import json
@@ -23,9 +24,11 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from infra import embedded_aws, stack
-from infra import journal as journal_module
 from infra.embedded_aws import EmbeddedAws
-from infra.journal import Journal, JournalError, Request
+from infra.emulator import Answer, Emulator
+from infra.journal import RESERVE_STEP_BYTES, Journal, JournalError
+from infra.records import Request
+from infra.rows import batch, dynamodb_request
 
 if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient
@@ -305,20 +308,6 @@ def test_a_presigned_upload_keeps_its_body(own: Running) -> None:
     assert sent(presigned(own, "form", method="get_object")) == (200, body)
 
 
-@pytest.mark.parametrize(("seconds_ago", "status"), [(50, 200), (70, 403)])
-def test_a_presigned_url_is_good_until_it_expires(own: Running, seconds_ago: int, status: int) -> None:
-    signed = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(time.time() - seconds_ago))
-    parts = presigned(own, "expiring").split("&")
-    url = "&".join(f"X-Amz-Date={signed}" if part.startswith("X-Amz-Date=") else part for part in parts)
-    assert sent(url, b"x")[0] == status
-
-
-def test_a_request_without_a_signature_is_refused(own: Running) -> None:
-    own.objects.put_object(Bucket=own.bucket, Key="private", Body=b"x")
-    assert sent(f"{own.aws.url}/{own.bucket}/private")[0] == 403
-    assert sent(f"{own.aws.url}/{own.bucket}/new", b"x")[0] == 403
-
-
 def test_an_upload_is_asked_for_at_once(own: Running) -> None:
     """botocore announces a body and waits a second for the word to send it."""
     begun = time.monotonic()
@@ -346,7 +335,7 @@ def test_a_body_in_chunks_is_put_together(own: Running) -> None:
     url = presigned(own, "chunks")
     body = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in (b"one", b"x" * 3000)) + b"0\r\n\r\n"
     with socket.create_connection(("127.0.0.1", int(url.split(":")[2].split("/")[0]))) as connection:
-        head = f"PUT {url[len(own.aws.url) :]} HTTP/1.1\r\nHost: here\r\nTransfer-Encoding: chunked\r\n\r\n"
+        head = f"PUT {url[len(own.aws.url) :]} HTTP/1.1\r\nHost: {own.aws.host}\r\nTransfer-Encoding: chunked\r\n\r\n"
         connection.sendall(head.encode() + body)
         assert connection.recv(100).startswith(b"HTTP/1.1 200")
     assert own.object("chunks")[0] == b"one" + b"x" * 3000
@@ -513,6 +502,38 @@ def test_a_long_journal_is_rewritten_from_what_is_there(restart: Restart, monkey
         assert again.aws._journal.requests == 1 + len(state["objects"])
 
 
+def test_a_row_that_was_written_often_is_restored_once(restart: Restart, monkeypatch: pytest.MonkeyPatch) -> None:
+    running = restart()
+    for number in range(100):
+        running.put("often", n={"N": str(number)})
+    running.put("gone")
+    running.rows.delete_item(TableName=HUB, Key={"pk": {"S": "p"}, "sk": {"S": "gone"}})
+    state = running.state()
+    calls = []
+    call = Emulator.call
+
+    def counted(self: Emulator, request: Request) -> Answer:
+        calls.append(request)
+        return call(self, request)
+
+    with monkeypatch.context() as counting:
+        counting.setattr(Emulator, "call", counted)
+        again = restart()
+        replayed = [request for request in calls if b"often" in request.body]
+    assert len(replayed) == 1
+    assert again.state() == state
+
+
+def test_a_journal_of_an_earlier_version_holds_updates_as_they_were_asked(restart: Restart, tmp_path: Path) -> None:
+    key = {"pk": {"S": "p"}, "sk": {"S": "n"}}
+    step = {"UpdateExpression": "ADD n :one", "ExpressionAttributeValues": {":one": {"N": "1"}}}
+    with Journal(tmp_path / "data") as journal:
+        for value in ("5", "7"):
+            journal.append(batch({HUB: [{"PutRequest": {"Item": key | {"n": {"N": value}}}}]}))
+            journal.append(dynamodb_request("UpdateItem", {"TableName": HUB, "Key": key} | step))
+    assert restart().rows.get_item(TableName=HUB, Key=key)["Item"]["n"] == {"N": "8"}
+
+
 def test_what_cannot_be_repeated_is_said_so(restart: Restart, tmp_path: Path) -> None:
     with Journal(tmp_path / "data") as journal:
         journal.append(Request("PUT", "/some-other-bucket/k", {}, b""))
@@ -520,16 +541,60 @@ def test_what_cannot_be_repeated_is_said_so(restart: Restart, tmp_path: Path) ->
         restart()
 
 
-def test_when_the_disk_is_full_nothing_is_acknowledged(restart: Restart, monkeypatch: pytest.MonkeyPatch) -> None:
+def rows_of(running: Running) -> list[str]:
+    """The sort keys of all rows."""
+    return [row["sk"]["S"] for row in running.rows.scan(TableName=HUB)["Items"]]
+
+
+@pytest.mark.parametrize("call", ["write", "fsync"])
+def test_a_disk_that_fails_takes_back_what_was_not_acknowledged_and_is_used_again(
+    restart: Restart, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, call: str
+) -> None:
+    def failing(*_: object) -> int:
+        raise OSError(errno.EIO, "Input/output error")
+
+    running = restart()
+    fill(running)
+    state = running.state()
+    with monkeypatch.context() as disk:
+        disk.setattr(os, call, failing)
+        assert refused(lambda: running.put("lost")) == (500, "InternalError")
+        assert refused(lambda: running.objects.delete_object(Bucket=running.bucket, Key="twice"))[0] == 500
+        assert running.state() == state, "reads go on, and show nothing that was refused"
+    assert "Input/output error" in running.aws.trouble() + caplog.text
+    running.put("after")
+    assert running.aws.trouble() == ""
+    assert len([record for record in caplog.records if record.levelname == "ERROR"]) == 1, "one line for each episode"
+    after = running.state()
+    assert restart().state() == after and "lost" not in rows_of(restart())
+
+
+def test_a_full_disk_refuses_a_write_before_it_has_any_effect(
+    restart: Restart, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     running = restart()
     running.put("before")
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def put_large() -> None:
+        body = bytes(3 * RESERVE_STEP_BYTES)
+        running.objects.put_object(Bucket=running.bucket, Key="large", Body=body)
+
     with monkeypatch.context() as disk:
-        disk.setattr(journal_module, "_write", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left")))
-        assert refused(lambda: running.put("lost")) == (500, "InternalError")
-    # Nor may a read show it, though it is in memory.
-    assert refused(lambda: running.rows.scan(TableName=HUB)) == (500, "InternalError")
-    again = restart()
-    assert [row["sk"]["S"] for row in again.rows.scan(TableName=HUB)["Items"]] == ["before"]
+        disk.setattr(os, "posix_fallocate", full)
+        for _ in range(2):
+            assert refused(put_large) == (507, "InsufficientStorage")
+        assert rows_of(running) == ["before"] and "large" not in running.state()["objects"]
+        running.rows.put_item(TableName=COUNTERS, Item={"pk": {"S": "counters are not kept, so they are counted"}})
+        running.put("small enough for the space that is reserved")
+        assert "No space left on device" in running.aws.trouble()
+    assert running.aws.trouble() == "", "seen without another write"
+    put_large()
+    assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING"]
+    state = running.state()
+    assert restart().state() == state
 
 
 CHILD = """

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from infra.journal import MAGIC, PREFIX_BYTES, Journal, JournalError, Request
+from infra.journal import Journal, JournalError
+from infra.records import MAGIC, PREFIX_BYTES, Request
 
 REQUESTS = [
     Request("POST", "/", {"x-amz-target": "DynamoDB_20120810.PutItem"}, b'{"TableName":"t"}'),
@@ -29,8 +30,8 @@ def write(folder: Path, *requests: Request) -> list[int]:
     with Journal(folder) as journal:
         for request in requests:
             journal.append(request)
-            ends.append(journal.end)
-        journal.sync(journal.end)
+            ends.append(journal.position.end)
+        journal.sync(journal.position)
     return ends
 
 
@@ -100,6 +101,102 @@ def test_a_changed_byte_in_the_last_prefix_is_an_error(folder: Path) -> None:
             Journal(folder)
 
 
+def dropped(folder: Path, caplog: pytest.LogCaptureFixture) -> tuple[str, bytes] | None:
+    """The line about the dropped end of the journal at its next start, and the bytes that were kept."""
+    caplog.clear()
+    Journal(folder).close()
+    files = list(folder.glob("journal.dropped-*"))
+    assert len(files) == len(caplog.records) <= 1
+    if not files:
+        return None
+    [kept] = files
+    content = kept.read_bytes()
+    kept.unlink()
+    return caplog.messages[0], content
+
+
+def test_an_unfinished_record_is_told_from_a_damaged_one(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    ends = write(folder, *REQUESTS)
+    path = folder / "journal"
+    whole = path.read_bytes()
+    start, end = ends[-2], ends[-1]
+
+    for size in range(start + 1, end):
+        for reserved in (b"", bytes(end - size + 3000)):
+            path.write_bytes(whole[:size] + reserved)
+            found = dropped(folder, caplog)
+            if whole[start:size].strip(b"\0"):
+                assert found is not None
+                line, kept = found
+                assert f"{path}: the last record, at byte {start}, is unfinished" in line, (size, len(reserved))
+                assert kept.rstrip(b"\0") == whole[start:size].rstrip(b"\0")
+            else:
+                assert found is None, "the record begins with zeros: nothing was written"
+
+    for at in range(start + PREFIX_BYTES, end):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        found = dropped(folder, caplog)
+        assert found is not None
+        line, kept = found
+        assert f"{path}: the last record, at byte {start}, is complete but damaged" in line, at
+        assert kept == whole[start:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :]
+        assert read(folder) == REQUESTS[:-1]
+
+
+def test_reserved_space_is_given_back_and_after_a_crash_not_reported(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Journal(folder) as journal:
+        journal.reserve(100)
+        journal.append(REQUESTS[0])
+        journal.sync(journal.position)
+        crashed = (folder / "journal").read_bytes()
+        end = journal.position.end
+        assert len(crashed) > end + 100
+    assert (folder / "journal").stat().st_size == end
+    (folder / "journal").write_bytes(crashed)
+    assert dropped(folder, caplog) is None
+    assert read(folder) == REQUESTS[:1]
+
+
+def test_what_was_dropped_twice_at_one_place_is_kept_twice(folder: Path) -> None:
+    ends = write(folder, *REQUESTS)
+    for _ in range(2):
+        with (folder / "journal").open("ab") as file:
+            file.write(b"half a record")
+        Journal(folder).close()
+    assert [path.read_bytes() for path in folder.glob(f"journal.dropped-{ends[-1]}*")] == [b"half a record"] * 2
+
+
+def test_a_folder_of_another_user_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(folder, *REQUESTS)
+    monkeypatch.setattr(os, "geteuid", lambda: folder.stat().st_uid + 1)
+    with pytest.raises(JournalError, match="belongs to another user"):
+        Journal(folder)
+
+
+def test_after_a_rewind_no_earlier_position_counts_as_written(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(_: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    with Journal(folder) as journal:
+        journal.append(REQUESTS[0])
+        journal.sync(journal.position)
+        journal.append(REQUESTS[1])
+        lost = journal.position
+        with monkeypatch.context() as disk, pytest.raises(JournalError):
+            disk.setattr(os, "fsync", failing)
+            journal.sync(lost)
+        assert journal.rewind() and not journal.rewind()
+        for request in REQUESTS:
+            journal.append(request)
+        with pytest.raises(JournalError):
+            journal.sync(lost)
+        journal.sync(journal.position)
+        assert journal.requests == 4
+    assert read(folder) == [REQUESTS[0], *REQUESTS]
+
+
 def test_another_format_is_refused_and_left_alone(folder: Path) -> None:
     folder.mkdir()
     (folder / "journal").write_bytes(b"pieria journal 2\nsomething")
@@ -161,11 +258,11 @@ def test_after_a_failed_write_nothing_more_is_taken(folder: Path, monkeypatch: p
 
     with Journal(folder) as journal:
         journal.append(REQUESTS[0])
-        with monkeypatch.context() as disk, pytest.raises(JournalError, match="free some disk space"):
+        with monkeypatch.context() as disk, pytest.raises(JournalError, match="wait for free disk space"):
             disk.setattr(os, "write", full)
             journal.append(REQUESTS[1])
-        for attempt in (lambda: journal.append(REQUESTS[2]), lambda: journal.sync(journal.end)):
-            with pytest.raises(JournalError, match="free some disk space"):
+        for attempt in (lambda: journal.append(REQUESTS[2]), lambda: journal.sync(journal.position)):
+            with pytest.raises(JournalError, match="wait for free disk space"):
                 attempt()
     assert read(folder) == REQUESTS[:1]
 
@@ -183,7 +280,7 @@ def test_those_who_wait_share_a_flush(folder: Path, monkeypatch: pytest.MonkeyPa
         waiting = []
         for request in REQUESTS * 4:
             journal.append(request)
-            waiting.append(threading.Thread(target=journal.sync, args=[journal.end]))
+            waiting.append(threading.Thread(target=journal.sync, args=[journal.position]))
             waiting[-1].start()
         flushed.release(2)
         for thread in waiting:

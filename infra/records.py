@@ -1,0 +1,147 @@
+"""The format of the journal's file.
+
+    file    "pieria journal 1\\n", then records, then perhaps zeros: space reserved for the next records
+    record  head length (u32) · body length (u64) · CRC-32 of head and body (u32) · CRC-32 of these 16 bytes (u32)
+            · head: JSON [method, target, headers] · body: bytes as sent
+
+Numbers are big-endian. Both checksums are needed: without the second, a damaged length looks like an unfinished record.
+"""
+
+import itertools
+import json
+import logging
+import os
+import struct
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+log = logging.getLogger(__name__)
+
+MAGIC = b"pieria journal 1\n"
+_LENGTHS = struct.Struct(">IQI")
+_CHECK = struct.Struct(">I")
+PREFIX_BYTES = _LENGTHS.size + _CHECK.size
+COPY_BYTES = 1024 * 1024
+
+
+class Damaged(Exception):
+    """A record before the last one is damaged. The message is one line and has a next step."""
+
+
+class Request(NamedTuple):
+    """An AWS request, without its signature."""
+
+    method: str
+    target: str
+    """Path and query, percent-encoded as on the request line."""
+    headers: dict[str, str]
+    """By lower-case name."""
+    body: bytes
+
+
+def records(file: BinaryIO, path: Path) -> Iterator[tuple[int, bytes, bytes]]:
+    """(end, head, body) of each good record. Ends before an unfinished or damaged last record.
+
+    Raises Damaged at a damaged record that is not the last, and at a damaged prefix.
+    """
+    size = os.fstat(file.fileno()).st_size
+    start = file.seek(len(MAGIC))
+    while size - start >= PREFIX_BYTES:
+        prefix = file.read(PREFIX_BYTES)
+        head_bytes, body_bytes, checksum = _LENGTHS.unpack_from(prefix)
+        if not _is_good(prefix):
+            # Nothing was written after the prefix, so the prefix itself was cut short: a head is never empty.
+            if _is_zero(file, start + PREFIX_BYTES):
+                return
+            raise _damaged(path, start)
+        end = start + PREFIX_BYTES + head_bytes + body_bytes
+        if end > size:
+            return
+        head, body = file.read(head_bytes), file.read(body_bytes)
+        if zlib.crc32(body, zlib.crc32(head)) != checksum:
+            if _is_zero(file, end):
+                return
+            raise _damaged(path, start)
+        yield end, head, body
+        start = end
+
+
+def _is_good(prefix: bytes) -> bool:
+    if len(prefix) < PREFIX_BYTES:
+        return False
+    [checksum] = _CHECK.unpack_from(prefix, _LENGTHS.size)
+    return bool(zlib.crc32(prefix[: _LENGTHS.size]) == checksum)
+
+
+def keep_dropped(file: BinaryIO, path: Path, start: int) -> None:
+    """Report the bytes from `start` on, which are no good record, and copy them to a file beside the journal.
+
+    Zeros are neither: they are reserved space, or what a power cut leaves where a file had grown.
+    """
+    if _is_zero(file, start):
+        return
+    size = os.fstat(file.fileno()).st_size
+    file.seek(start)
+    prefix = file.read(PREFIX_BYTES)
+    end = size + 1
+    if _is_good(prefix):
+        head_bytes, body_bytes, _ = _LENGTHS.unpack_from(prefix)
+        end = start + PREFIX_BYTES + head_bytes + body_bytes
+    # The bytes of a write that was cut short are followed by reserved space, which reads as zeros.
+    unfinished = end > size or _is_zero(file, end - 1)
+    kept = _copied(file, path, start, min(end, size))
+    if unfinished:
+        told = "is unfinished, so its write was never acknowledged"
+    else:
+        told = "is complete but damaged, so an acknowledged write may be lost"
+    log.error("pieria: %s: the last record, at byte %d, %s; it was dropped and is kept in %s", path, start, told, kept)
+
+
+def _copied(file: BinaryIO, path: Path, start: int, end: int) -> Path:
+    """The file that now holds these bytes of the journal."""
+    for number in itertools.count():
+        kept = path.with_name(f"{path.name}.dropped-{start}" + (f"-{number}" if number else ""))
+        try:
+            fd = os.open(kept, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            break
+        except FileExistsError:
+            continue
+    try:
+        file.seek(start)
+        while (left := end - file.tell()) > 0:
+            write_all(fd, file.read(min(left, COPY_BYTES)))
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+    return kept
+
+
+def _is_zero(file: BinaryIO, start: int) -> bool:
+    """Whether the file holds nothing but zeros from `start` on."""
+    file.seek(start)
+    while block := file.read(COPY_BYTES):
+        if block.count(0) != len(block):
+            return False
+    return True
+
+
+def _damaged(path: Path, start: int) -> Damaged:
+    return Damaged(f"{path} is damaged at byte {start}, before its end: restore a copy, or choose another folder")
+
+
+def write(fd: int, request: Request) -> int:
+    """Write one record. Returns its length in bytes."""
+    head = json.dumps([request.method, request.target, request.headers], separators=(",", ":")).encode()
+    lengths = _LENGTHS.pack(len(head), len(request.body), zlib.crc32(request.body, zlib.crc32(head)))
+    # The body is not joined to the rest: it may be hundreds of megabytes.
+    return write_all(fd, lengths + _CHECK.pack(zlib.crc32(lengths)) + head) + write_all(fd, request.body)
+
+
+def write_all(fd: int, data: bytes) -> int:
+    """Write all bytes. Returns their number."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(fd, rest) :]
+    return len(data)
