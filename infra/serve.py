@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from infra.embedded_aws import EmbeddedAws
     from shared.model import Identity
 
 PYTHON = (3, 11)
@@ -35,6 +36,7 @@ MARK = "-serve"
 """What the id of the token ends with that is printed at the start."""
 SECRET_BYTES = 32
 """The least that HS256 asks for (RFC 7518, 3.2)."""
+ACCESS_KEY_BYTES = 16
 GRACE_SECONDS = 5
 """How long requests under way may take to end after Ctrl-C."""
 OPEN_FILES = 65_536
@@ -65,7 +67,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         _check_python(sys.version_info[:2])
         with _listening(options.host, options.port) as listener:
-            _serve(listener, options.data, options.json)
+            _serve(listener, options)
     except Unable as problem:
         print(f"pieria: {problem}", file=sys.stderr)
         return 2
@@ -90,20 +92,24 @@ def _listening(host: str, port: int) -> socket.socket:
     if not 0 <= port <= 65_535:
         raise Unable(f"{port} is not a port: choose one from 1024 to 65535")
     try:
-        return socket.create_server((host, port), backlog=128)
+        listener = socket.create_server((host, port), backlog=128)
+        # Connections inherit it. asyncio sets it itself only for sockets whose protocol number is TCP's, which is 0
+        # here. Without it, the second part of each answer waits for the client's delayed ACK: 40 ms.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return listener
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise Unable(f"port {port} is in use: stop what listens there, or choose another with --port") from None
         raise Unable(f"cannot listen on {host}:{port} ({error.strerror}): choose another --host or --port") from None
 
 
-def _serve(listener: socket.socket, data: Path, as_json: bool) -> None:
-    with opened(data) as (aws_url, keys), _noted(data, _url(listener), aws_url):
-        _run_app(listener, keys, data, as_json)
+def _serve(listener: socket.socket, options: argparse.Namespace) -> None:
+    with opened(options.data) as (aws, keys), _noted(options.data, _url(listener), aws.url):
+        _run_app(listener, aws, keys, options)
 
 
 @contextmanager
-def opened(data: Path) -> Iterator[tuple[str, Mapping[str, str]]]:
+def opened(data: Path) -> Iterator[tuple[EmbeddedAws, Mapping[str, str]]]:
     """The embedded AWS with what the folder keeps, and the keys that tokens are signed with.
 
     The process's environment leads to it from then on. Raises Unable, or InUse.
@@ -131,17 +137,19 @@ def opened(data: Path) -> Iterator[tuple[str, Mapping[str, str]]]:
             raise Unable(str(error)) from None
         except OSError as error:
             raise Unable(f"cannot use {data} ({error}): choose another folder with --data") from None
-        yield aws.url, keys
+        yield aws, keys
 
 
 @contextmanager
 def _noted(data: Path, url: str, aws_url: str) -> Iterator[None]:
-    """While this lasts, the folder says where its hub runs, to its owner only: the AWS takes any credentials."""
+    """While this lasts, `hub.json` in the folder says where the hub runs, and has the access key to its AWS."""
     path = data / RUNNING
     note = {
         "pid": os.getpid(),
         "url": url,
         "aws_endpoint_url": aws_url,
+        "access_key_id": os.environ["AWS_ACCESS_KEY_ID"],
+        "secret_access_key": os.environ["AWS_SECRET_ACCESS_KEY"],
         "region": os.environ["AWS_DEFAULT_REGION"],
         "hub_table": NAMES["HubTable"],
         "counter_table": NAMES["CounterTable"],
@@ -195,7 +203,10 @@ def _write_private(path: Path, text: str) -> None:
 
 
 def forget_users_aws() -> None:
-    """A profile, or an endpoint for S3 alone, would lead to his real account; a proxy would be asked for 127.0.0.1."""
+    """Take the user's AWS settings out of the environment, and put a new access key there.
+
+    A profile, or an endpoint for S3 alone, would lead to the user's real account; a proxy would be asked for 127.0.0.1.
+    """
     for name in list(os.environ):
         if name.startswith("AWS_") or name.lower().endswith("_proxy"):
             del os.environ[name]
@@ -203,8 +214,9 @@ def forget_users_aws() -> None:
         AWS_CONFIG_FILE=os.devnull,
         AWS_SHARED_CREDENTIALS_FILE=os.devnull,
         AWS_DEFAULT_REGION="us-east-1",
-        AWS_ACCESS_KEY_ID="local",
-        AWS_SECRET_ACCESS_KEY="local",  # noqa: S106 (the embedded AWS takes any)
+        # The embedded AWS refuses every other key: another user of the machine can connect to its port, too.
+        AWS_ACCESS_KEY_ID=secrets.token_hex(ACCESS_KEY_BYTES),
+        AWS_SECRET_ACCESS_KEY=secrets.token_hex(SECRET_BYTES),
     )
 
 
@@ -225,11 +237,12 @@ def set_environment(aws_url: str, keys: Mapping[str, str]) -> None:
     )
 
 
-def _run_app(listener: socket.socket, keys: Mapping[str, str], data: Path, as_json: bool) -> None:
+def _run_app(listener: socket.socket, aws: EmbeddedAws, keys: Mapping[str, str], options: argparse.Namespace) -> None:
     # Late: the settings are read once, and must find the environment above.
     import uvicorn
 
     from infra.app import app
+    from infra.local import Local
     from shared import auth, stores
 
     class Server(uvicorn.Server):
@@ -238,10 +251,10 @@ def _run_app(listener: socket.socket, keys: Mapping[str, str], data: Path, as_js
             identity = await _identity(now)
             token = auth.issue(keys, identity, lifetime_seconds=TOKEN_SECONDS, now=int(now))
             await super().startup(sockets)
-            _announce(_url(listener), identity.subject, token, data, as_json)
+            _announce(_url(listener), identity.subject, token, options.data, options.json)
 
     config = uvicorn.Config(
-        app,
+        Local(app, options.host, aws.trouble),
         loop="asyncio",
         lifespan="off",
         log_level="warning",

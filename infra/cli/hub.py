@@ -91,6 +91,8 @@ def _reach(folder: Path) -> str:
     try:
         note = json.loads((folder / serve.RUNNING).read_text())
         names = {
+            "AWS_ACCESS_KEY_ID": str(note["access_key_id"]),
+            "AWS_SECRET_ACCESS_KEY": str(note["secret_access_key"]),
             "AWS_DEFAULT_REGION": str(note["region"]),
             "PIERIA_HUB_TABLE": str(note["hub_table"]),
             "PIERIA_COUNTER_TABLE": str(note["counter_table"]),

@@ -4,11 +4,13 @@ import ast
 import json
 import os
 import re
+import resource
 import signal
 import socket
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -52,6 +54,20 @@ class Hub(NamedTuple):
         """What the owner's list of tokens says."""
         reply = httpx.get(f"{self.url}/api/v1/tokens", headers={"Authorization": f"Bearer {self.token}"})
         found: list[dict[str, Any]] = reply.json()["tokens"]
+        return found
+
+    def push(self, number: int, content: str = "x") -> httpx.Response:
+        """The answer to a push of one commit with one object."""
+        pushed = {
+            "commits": [{"commit_id": f"c-{number}", "snapshot_id": f"s-{number}"}],
+            "snapshots": [{"snapshot_id": f"s-{number}", "manifest": {"song.txt": f"o-{number}"}}],
+            "objects": [{"object_id": f"o-{number}", "content": content}],
+        }
+        return self.post("/me/song/push", {"branch": "main", "bundle": pushed, "force": True})
+
+    def head(self) -> str:
+        """The commit that the branch is at."""
+        found: str = httpx.get(f"{self.url}/me/song/refs").json()["branch_heads"]["main"]
         return found
 
     def stopped(self, by: signal.Signals) -> int:
@@ -201,3 +217,134 @@ def test_a_token_that_was_revoked_is_not_printed_again(tmp_path: Path) -> None:
         assert httpx.get(f"{running.url}/api/v1/me", headers=headers).status_code == 401
         assert running.post("/me/song/push", {"bundle": {}, "branch": "main"}).status_code == 422
         assert running.stopped(signal.SIGTERM) == 0
+
+
+# ── Who may come in ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def modes(folder: Path) -> dict[str, int]:
+    """The permissions of a folder and of the files in it."""
+    return {path.name: stat.S_IMODE(path.stat().st_mode) for path in [folder, *folder.iterdir()]}
+
+
+def test_only_the_owner_may_read_what_a_running_hub_writes(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir(mode=0o755)
+    usual = os.umask(0)
+    try:
+        with hub(data) as running:
+            assert running.push(1).status_code == 200
+            found = modes(data)
+            assert found.pop("data") == 0o700, "also a folder that was there, and was open"
+            assert set(found) == {"hub.json", "journal", "lock", "signing-keys.json"}
+            assert set(found.values()) == {0o600}
+            command = Path(f"/proc/{running.process.pid}/cmdline")
+            if command.exists():
+                note = json.loads((data / "hub.json").read_text())
+                secrets = [running.token, note["access_key_id"], note["secret_access_key"]]
+                assert not any(secret in command.read_text() for secret in secrets)
+            running.stopped(signal.SIGTERM)
+    finally:
+        os.umask(usual)
+
+
+def test_a_shared_folder_with_other_files_is_left_as_it_is(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    data = tmp_path / "shared"
+    data.mkdir()
+    data.chmod(0o1777)
+    (data / "somebody's").write_text("")
+    assert "is open to other users" in refusal(capsys, "--port", "0", "--data", str(data))
+    assert modes(data)["shared"] == 0o1777 and len(list(data.iterdir())) == 1
+
+
+def test_the_key_of_its_aws_is_another_at_each_start(tmp_path: Path) -> None:
+    keys = []
+    for _ in range(2):
+        with hub(tmp_path / "data") as running:
+            note = json.loads((tmp_path / "data" / "hub.json").read_text())
+            keys += [note["access_key_id"], note["secret_access_key"]]
+            url = f"{note['aws_endpoint_url']}/{note['bucket']}"
+            assert httpx.get(url).status_code == 403
+            assert httpx.post(f"{url}?delete", content=b"<Delete/>").status_code == 403
+            running.stopped(signal.SIGTERM)
+    assert len(set(keys)) == 4 and all(len(key) >= 32 for key in keys)
+
+
+def test_it_answers_under_its_own_names_only(tmp_path: Path) -> None:
+    """A name that a web page has pointed to this machine is not its own."""
+    with hub(tmp_path / "data") as running:
+        port = running.url.rpartition(":")[2]
+        for host in (f"127.0.0.1:{port}", f"localhost:{port}", f"LOCALHOST:{port}", f"[::1]:{port}"):
+            assert httpx.get(f"{running.url}/health", headers={"host": host}).status_code == 200, host
+        for host in ("evil.example", f"evil.example:{port}", "127.0.0.1", "127.0.0.1:1", f"127.0.0.1.evil:{port}", ""):
+            for path in ("/health", "/me/song/refs"):
+                reply = httpx.get(running.url + path, headers={"host": host})
+                assert (reply.status_code, reply.json()["code"]) == (403, "forbidden"), host
+                assert running.url in reply.json()["message"] and len(reply.content) < 400
+        assert (
+            httpx.get(f"{running.url}/health", headers={"origin": "http://evil"})
+            .headers.keys()
+            .isdisjoint({"access-control-allow-origin"})
+        )
+        reply = httpx.post(f"{running.url}/me/song/push", headers={"host": "evil"}, content=bytes(10_000_000))
+        assert reply.status_code == 403, "the refusal of a large body arrives"
+
+
+def test_answers_on_a_kept_connection_do_not_wait_for_the_client(tmp_path: Path) -> None:
+    """Without TCP_NODELAY every answer waits for a delayed ACK, 40 ms on Linux."""
+    with hub(tmp_path / "data") as running, httpx.Client(base_url=running.url) as client:
+        took = []
+        for _ in range(20):
+            begun = time.monotonic()
+            client.get("/health")
+            took.append(time.monotonic() - begun)
+        assert min(took[1:]) < 0.03
+
+
+# ── When the disk is full ───────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="needs prlimit, which only Linux has")
+def test_a_full_disk_stops_pushes_until_there_is_space_and_nothing_else(tmp_path: Path) -> None:
+    with hub(tmp_path / "data") as running:
+        assert running.push(1).status_code == 200
+        full = (tmp_path / "data" / "journal").stat().st_size
+        _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.prlimit(running.process.pid, resource.RLIMIT_FSIZE, (full, hard))
+        refused = running.push(2, "x" * full)
+        assert (refused.status_code, refused.json()["code"]) == (503, "unavailable")
+        assert running.head() == "c-1"
+        assert httpx.get(f"{running.url}/me/song/raw/main/song.txt").text == "x"
+        health = httpx.get(f"{running.url}/health")
+        assert health.status_code == 503 and "disk" in health.json()["message"]
+        assert running.push(3, "x" * full).status_code == 503
+        resource.prlimit(running.process.pid, resource.RLIMIT_FSIZE, (hard, hard))
+        assert httpx.get(f"{running.url}/health").status_code == 200
+        assert running.push(2, "y" * full).status_code == 200
+        running.process.send_signal(signal.SIGKILL)
+        _, log = running.process.communicate(timeout=10)
+        lines = [line for line in log.splitlines() if line.startswith("pieria: ")]
+        assert len(lines) == 2 and "File too large" in lines[0] and "can be written again" in lines[1]
+    with hub(tmp_path / "data") as running:
+        assert running.head() == "c-2"
+        assert httpx.get(f"{running.url}/me/song/raw/main/song.txt").text == "y" * full
+
+
+def test_a_damaged_last_record_is_reported_and_kept(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with hub(data) as running:
+        assert running.push(1).status_code == 200
+        running.stopped(signal.SIGTERM)
+    whole = (data / "journal").read_bytes()
+    damaged = bytearray(whole)
+    damaged[-10] ^= 1
+    (data / "journal").write_bytes(damaged)
+    with hub(data) as running:
+        running.process.send_signal(signal.SIGTERM)
+        _, log = running.process.communicate(timeout=10)
+    [line] = [line for line in log.splitlines() if line.startswith("pieria: ")]
+    [kept] = data.glob("journal.dropped-*")
+    start = int(kept.name.rpartition("-")[2])
+    assert str(data / "journal") in line and f"byte {start}" in line and str(kept) in line and "damaged" in line
+    assert kept.read_bytes() == bytes(damaged[start:])
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
