@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request, Response
 
 from shared import api, cursors, http, views
-from shared.actions import branches
+from shared.actions import branches, moves
 from shared.errors import BranchClash, BranchMoved, Forbidden, InvalidName, RefNotFound, RepoNotFound
 from shared.http import Access
 from shared.model import Place
@@ -49,21 +49,24 @@ async def delete_branch(request: Request, access: Annotated[Access, Depends(http
 
 @router.get(
     "/api/v1/repos/{owner}/{slug}/moves",
-    **api.documented(RepoNotFound, RefNotFound, asks=views.BranchQuery, gives=views.BranchMoves, identity="welcome"),
+    **api.documented(RepoNotFound, RefNotFound, asks=views.MovesQuery, gives=views.BranchMoves, identity="welcome"),
 )
 async def get_moves(request: Request, access: Annotated[Access, Depends(http.may_read("read"))]) -> Response:
     """Who moved a branch within 30 days, from where to where; also of one that has been deleted."""
-    branch = http.query(request, views.BranchQuery).branch
-    ref, made = await branches.moves(access.stores, access.repo, branch, now=access.now)
-    if ref is None and not made:
+    query = http.query(request, views.MovesQuery)
+    ref, found, last = await moves.page(
+        access.stores, access.repo, query.branch, query.after or "", query.limit, now=access.now
+    )
+    if ref is None and not found:
         raise RefNotFound()
     shown = [
         views.BranchMove(
             at=move.at / 1000, by=move.by, before=_id(move.before), after=_id(move.after), forced=move.forced
         )
-        for move in made
+        for move in found
     ]
-    return http.reply(request, views.BranchMoves(branch=branch, moves=shown).model_dump(mode="json"))
+    page = views.BranchMoves(branch=query.branch, moves=shown, next_cursor=cursors.after(last))
+    return http.reply(request, page.model_dump(mode="json"))
 
 
 @router.post(

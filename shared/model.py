@@ -131,7 +131,12 @@ class Location(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """One move of a branch: when (epoch milliseconds), by whom, from where to where; None where it was not."""
+    """One move of a branch: by whom, from where to where; None where the branch was not.
+
+    `step` orders the moves of a branch by cause, not by clock (see `metadata/refs`). `previous` is the step of the
+    move that brought the branch to `before`; it is empty for the creation of a branch. `at` is in epoch milliseconds
+    and never less than that of the previous move.
+    """
 
     branch: str
     at: int
@@ -139,15 +144,22 @@ class Move:
     before: Place | None
     after: Place | None
     forced: bool
+    step: str = ""
+    previous: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Ref:
-    """A branch and the commit it points at; `snapshot_at` spares the reader of a head one look-up."""
+    """A branch and the commit it points at; `snapshot_at` spares the reader of a head one look-up.
+
+    `step` names the move that brought it there, and `moved_at` is that move's time in epoch milliseconds.
+    """
 
     branch: str
     head: Place
     snapshot_at: Location | None = None
+    step: str = ""
+    moved_at: int = 0
 
 
 @dataclass(frozen=True, slots=True)

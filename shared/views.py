@@ -22,6 +22,12 @@ class BranchQuery(BaseModel):
     branch: Annotated[str, Field(min_length=1, max_length=NAME_CHARACTERS)]
 
 
+class MovesQuery(PageQuery):
+    """Which part of the moves of which branch."""
+
+    branch: Annotated[str, Field(min_length=1, max_length=NAME_CHARACTERS)]
+
+
 class DeleteBranchQuery(BranchQuery):
     """Which branch to delete. `leave_empty`: also if it is the only one, so that the repository is empty after."""
 
@@ -92,10 +98,11 @@ class BranchMove(Told):
 
 
 class BranchMoves(Told):
-    """The moves of a branch within 30 days, the last one first."""
+    """The moves of a branch within 30 days, the last one first, and where the next page begins."""
 
     branch: str
     moves: list[BranchMove]
+    next_cursor: str | None
 
 
 class LogEntry(Told):

@@ -13,6 +13,7 @@ from infra.cli.problem import Problem
 from infra.cli.repo_changes import document
 from shared import api, names
 from shared.actions import branches, bundles
+from shared.actions import moves as moving
 from shared.actions import repack as repacking
 from shared.actions.bundles import Made
 from shared.actions.repack import Repacked
@@ -199,7 +200,11 @@ def moves(
 
     async def work(stores: Stores) -> list[Move]:
         repo = await console.require(stores, name)
-        ref, made = await branches.moves(stores, repo, branch, now=now)
+        made: list[Move] = []
+        cursor: str | None = ""
+        while cursor is not None:
+            ref, page, cursor = await moving.page(stores, repo, branch, cursor, PAGE, now=now)
+            made += page
         if ref is None and not made:
             raise Problem(f"{name} has no branch {branch!a}: `pieria repo show {name}` shows those it has")
         return made

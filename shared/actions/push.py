@@ -25,6 +25,7 @@ from typing import Any
 from shared import bundle as bundles
 from shared import codec, names, wire
 from shared.actions import quarantine, walk
+from shared.actions.moves import planned
 from shared.actions.records import commit_record, manifest, packed_summary
 from shared.actions.uploads import Parcel
 from shared.bundle import Bundle, NewCommit
@@ -86,25 +87,27 @@ async def _accept(
     uploads = await quarantine.verified(stores, repo, missing, by=by, now=now)
 
     repo = await stores.repos.born(repo, int(now))
-    nodes = await _write(stores, repo, request.branch, bundle, held, changed, uploads, int(now))
-    node = nodes.get(head)
-    new = Ref(request.branch, node.place, node.snapshot_at) if node else Ref(request.branch, held.commits[head])
-    move = Move(
-        new.branch,
-        at=int(now * 1000),
-        by=by,
-        before=current.head if current else None,
-        after=new.head,
-        forced=request.force,
+    nodes, last = await pair(
+        _write(stores, repo, request.branch, bundle, held, changed, uploads, int(now)),
+        _last_step(stores, repo, request.branch, current),
     )
+    node = nodes.get(head)
+    place, snapshot_at = (node.place, node.snapshot_at) if node else (held.commits[head], None)
+    move = planned(request.branch, current, last, place, forced=request.force, by=by, now=now)
+    new = Ref(request.branch, place, snapshot_at, move.step, move.at)
     await all_of(
         [
             stores.index.put_places(repo.repo_id, [n.place for i, n in nodes.items() if i not in held.commits]),
             *([stores.refs.announce(repo.repo_id, move)] if move.before != move.after else []),
         ]
     )
-    await _swap(stores, repo, bundle, held, new, current, move)
+    await _swap(stores, repo, bundle, held, new, current, move, now)
     return new
+
+
+async def _last_step(stores: Stores, repo: Repo, branch: str, current: Ref | None) -> tuple[str, int]:
+    """The greatest step of a branch that is created, which may have existed before. Of others the ref row says it."""
+    return ("", 0) if current else await stores.refs.last_step(repo.repo_id, branch)
 
 
 async def _held(stores: Stores, repo: Repo, bundle: Bundle, head: str) -> Held:
@@ -306,7 +309,7 @@ def _snapshot_at(commit: NewCommit, held: Held, stored: Mapping[tuple[Kind, str]
 
 
 async def _swap(
-    stores: Stores, repo: Repo, bundle: Bundle, held: Held, new: Ref, current: Ref | None, move: Move
+    stores: Stores, repo: Repo, bundle: Bundle, held: Held, new: Ref, current: Ref | None, move: Move, now: float
 ) -> None:
     """Step 8. A branch that moved meanwhile is looked at again: it may stand where the push still applies.
 
@@ -316,17 +319,17 @@ async def _swap(
         if current and current.head == new.head:
             return
         try:
-            await stores.refs.swap(repo.repo_id, new, current, by=move.by, now=move.at // 1000)
+            await stores.refs.swap(repo.repo_id, new, current, by=move.by, now=int(now))
             return
         except Moved as moved:
             current = moved.current
             if not move.forced:
-                head = new.head.commit_id
-                await _check_fast_forward(stores, repo, bundle, held, head, current, move.by, move.at / 1000)
+                await _check_fast_forward(stores, repo, bundle, held, new.head.commit_id, current, move.by, now)
             if current is None:  # deleted meanwhile: a folder of its name may have become a branch
-                await stores.refs.mark_folders(repo.repo_id, new.branch, move.at // 1000)
-            # A millisecond later each: what was announced last is what was tried last.
-            move = replace(move, at=move.at + 1, before=current.head if current else None)
+                await stores.refs.mark_folders(repo.repo_id, new.branch, int(now))
+            last = await _last_step(stores, repo, new.branch, current)
+            move = planned(new.branch, current, last, new.head, forced=move.forced, by=move.by, now=now)
+            new = replace(new, step=move.step, moved_at=move.at)
             await stores.refs.announce(repo.repo_id, move)
     raise Unavailable(f"{new.branch} is being pushed to by many at once; nothing is lost, push again")
 

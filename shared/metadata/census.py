@@ -206,7 +206,7 @@ class Census:
         old = [
             str(row["sk"])
             async for row in self.table.each(keys.moves(repo_id))
-            if int(str(row["sk"]).rsplit("#", 2)[1]) < before_ms
+            if int(str(row.get("at", 0))) < before_ms
         ]
         for sort_key in old:
             await self.table.remove((keys.moves(repo_id), sort_key))

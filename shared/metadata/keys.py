@@ -10,7 +10,7 @@
     ref                  REPO#<repo_id>              REF#<branch>
     folder of refs       REPO#<repo_id>              REF#<folder>              see `refs`
     bundle               REPO#<repo_id>              REF-BUNDLE                read along with the refs
-    move of a ref        REPO#<repo_id>#MOVES        <branch>#<milliseconds>#<unique>
+    move of a ref        REPO#<repo_id>#MOVES        <branch>//<step>          no branch has two slashes in a row
     state of upkeep      REPO#<repo_id>#GC           STATE
     lane                 REPO#<repo_id>#LANES        <lane>                    before its first row
     release              REPO#<repo_id>#RELEASES     TAG#<tag>
@@ -109,6 +109,11 @@ def deleted(repo_id: str) -> Key:
 def moves(repo_id: str) -> str:
     """The partition of the moves of a repository's refs."""
     return f"REPO#{repo_id}#MOVES"
+
+
+def move(repo_id: str, branch: str, step: str) -> Key:
+    """One move of a branch. With an empty step, what the sort keys of all moves of the branch begin with."""
+    return moves(repo_id), f"{branch}//{step}"
 
 
 def upkeep(repo_id: str) -> str:

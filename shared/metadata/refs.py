@@ -4,11 +4,14 @@ A clone keeps each branch as a file of that name, so `a` and `a/b` must never bo
 pushes create them in the same moment. No transaction is needed for that: whoever creates `a/b` first marks
 the folder `a`, in the very row that a branch `a` would have, on condition that it is not a branch; and
 whoever creates `a` does so on condition that it is not marked. A mark older than any request can live does
-not count, so a folder whose branches are gone can become a branch again.
+not count, so a folder whose branches are gone can become a branch again. This compares the clocks of two processes,
+which must agree within a few minutes: AWS refuses the calls of a process whose clock is further off.
 """
 
+import re
 import secrets
 from collections.abc import Collection, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from shared.errors import BranchClash
@@ -24,8 +27,29 @@ MARK_SECONDS = 15 * 60
 """Longer than any request lives: the longest that Lambda allows."""
 
 _ABSENT = "attribute_not_exists(#head) AND ( attribute_not_exists(#marked_at) OR #marked_at < :long_ago )"
-_UNCHANGED = "#head = :expected"
+_UNCHANGED = "#head = :expected AND ( attribute_not_exists(#step) OR #step = :step )"
+"""The head alone is not enough: the branch may have gone elsewhere and come back."""
 _NOT_A_BRANCH = "attribute_not_exists(#head)"
+_SAME_MARK = "attribute_not_exists(#head) AND #marked_at = :seen"
+
+
+_STEP = re.compile(r"\d{12}#\d{12}#[0-9a-f]{8}")
+
+
+def is_step(text: str) -> bool:
+    """Whether a text from outside has the form of a step."""
+    return _STEP.fullmatch(text) is not None
+
+
+def sequence(step: str) -> int:
+    """The sequence of a step; 0 of none."""
+    return int(step[:12]) if step else 0
+
+
+def next_step(previous: str, last: str) -> str:
+    """A step after `previous`, the step of the ref row or empty, and after `last`, any other step of the branch."""
+    number = 1 + max(sequence(previous), sequence(last))
+    return f"{number:012d}#{sequence(previous):012d}#{secrets.token_hex(4)}"
 
 
 class Moved(Exception):
@@ -77,30 +101,46 @@ class Refs:
     async def announce(self, repo_id: str, move: Move) -> None:
         """Write down a move that is about to be made: before the swap, so that no move is ever without a trace.
 
-        One that then fails leaves its announcement behind; `moves` knows it by what came after.
+        A move that then fails leaves its announcement behind. The chain of moves does not contain it.
         """
-        sort_key = f"{move.branch}#{move.at:013d}#{secrets.token_hex(4)}"
         row: Row = {
+            "at": move.at,
             "by": move.by,
             "before": keys.place_text(move.before) if move.before else "",
             "after": keys.place_text(move.after) if move.after else "",
             "forced": int(move.forced),
+            "previous": move.previous,
         }
-        await self.table.put([((keys.moves(repo_id), sort_key), row)])
+        await self.table.put([(keys.move(repo_id, move.branch, move.step), row)])
 
     async def moves(self, repo_id: str, branch: str = "") -> list[Move]:
         """The moves of a branch (default: of every branch) that are still kept, oldest first.
 
         Announcements of moves that failed are among them.
         """
-        rows = await self.table.query_all(keys.moves(repo_id), f"{branch}#" if branch else "")
-        return sorted(map(_move, rows), key=lambda move: move.at)
+        rows = await self.table.query_all(keys.moves(repo_id), keys.move(repo_id, branch, "")[1] if branch else "")
+        return sorted(map(_move, rows), key=lambda move: (move.at, move.step))
+
+    async def moves_down(
+        self, repo_id: str, branch: str, start: str = "", limit: int | None = None
+    ) -> tuple[list[Move], bool]:
+        """Up to `limit` announced moves of a branch, or 1 MB of them, the greatest step first, and whether there are
+        more. They begin with the step `start`, if it is given."""
+        lowest = keys.move(repo_id, branch, "")[1]
+        highest = lowest + (start or ":")  # a colon comes after all digits
+        page = await self.table.query(keys.moves(repo_id), between=(lowest, highest), limit=limit, newest_first=True)
+        return list(map(_move, page.rows)), page.last is not None
+
+    async def last_step(self, repo_id: str, branch: str) -> tuple[str, int]:
+        """The greatest step that was announced of a branch and its time; an empty one and 0 if there is none."""
+        moves, _ = await self.moves_down(repo_id, branch, limit=1)
+        return (moves[0].step, moves[0].at) if moves else ("", 0)
 
     async def remove(self, repo_id: str, expected: Ref) -> None:
         """Delete a branch that is where it is believed to be. Raises Moved with where it is, if anywhere."""
         key = keys.ref(repo_id, expected.branch)
         try:
-            await self.table.remove(key, _UNCHANGED, {"expected": expected.head.commit_id})
+            await self.table.remove(key, _UNCHANGED, _seen(expected))
         except Lost as lost:
             raise Moved(_ref(expected.branch, lost.row) if lost.row and "head" in lost.row else None) from lost
 
@@ -131,31 +171,49 @@ class Refs:
             "snapshot_at": str(new.snapshot_at or ""),
             "updated_at": now,
             "updated_by": by,
+            "step": new.step,
+            "moved_at": new.moved_at,
         }
         key = keys.ref(repo_id, new.branch)
         try:
             if expected is None:
                 await self.table.update(key, row, _ABSENT, {"long_ago": now - MARK_SECONDS})
             else:
-                await self.table.update(key, row, _UNCHANGED, {"expected": expected.head.commit_id})
+                await self.table.update(key, row, _UNCHANGED, _seen(expected))
         except Lost as lost:
             current = _ref(new.branch, lost.row) if lost.row and "head" in lost.row else None
             if current is None and lost.row and "marked_at" in lost.row:
+                await self._end_mark_in_time(key, int(str(lost.row["marked_at"])), now)
                 raise BranchClash(new.branch, f"{new.branch}/…") from lost
             if current is None or current.head != new.head:
                 raise Moved(current) from lost
 
+    async def _end_mark_in_time(self, key: keys.Key, marked_at: int, now: int) -> None:
+        """A mark of a time to come was made before the clock was set back. Its request may still be alive, so it
+        counts from now on for as long as any other, and not until that time has come."""
+        if marked_at > now:
+            with suppress(Lost):
+                row: Row = {"marked_at": now}
+                await self.table.update(key, row, _SAME_MARK, {"seen": marked_at})
+
+
+def _seen(ref: Ref) -> Row:
+    """The values of `_UNCHANGED` for a branch that is where it was seen."""
+    return {"expected": ref.head.commit_id, "step": ref.step}
+
 
 def _move(row: Row) -> Move:
-    branch, at, _ = str(row["sk"]).rsplit("#", 2)
+    branch, _, step = str(row["sk"]).rpartition("//")
     before, after = str(row["before"]), str(row["after"])
     return Move(
         branch=branch,
-        at=int(at),
+        at=int(str(row["at"])),
         by=str(row["by"]),
         before=keys.parse_place(before) if before else None,
         after=keys.parse_place(after) if after else None,
         forced=bool(row["forced"]),
+        step=step,
+        previous=str(row["previous"]),
     )
 
 
@@ -171,4 +229,6 @@ def _ref(branch: str, row: Row) -> Ref:
         branch,
         Place(str(row["head"]), int(str(row["generation"])), str(row["lane"])),
         Location.parse(snapshot_at) if snapshot_at else None,
+        str(row.get("step", "")),
+        int(str(row.get("moved_at", 0))),
     )

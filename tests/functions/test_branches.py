@@ -7,8 +7,6 @@ from typing import Any
 import pytest
 
 from shared import cursors
-from shared.actions.branches import made
-from shared.model import Move, Place, Ref
 from tests.builders import Answer, History, event, fetch, fetched_ids, graph, heads, invoke, push, token
 from tests.faults import Fault, fault, recorded
 
@@ -193,45 +191,3 @@ def test_only_who_may_push_may_move_branches(owner: str, history: History, metho
     body = {"branch": "side/line"} if method == "POST" else None
     assert ask(owner, method, what, "branch=side/line", body).code == "unauthorized"
     assert ask(owner, method, what, "branch=side/line", body, by="stranger").code == "forbidden"
-
-
-# ── Which announced moves were made ─────────────────────────────────────────────────────────────────────────
-
-
-def move(at: int, before: str | None, after: str | None) -> Move:
-    place = {name: Place(name, 1, "main") if name else None for name in (before, after)}
-    return Move("main", at=at, by="ada", before=place[before], after=place[after], forced=False)
-
-
-def chained(current: str | None, *announced: Move) -> list[tuple[str | None, str | None]]:
-    ref = Ref("main", Place(current, 1, "main")) if current else None
-    names = [
-        (m.before.commit_id if m.before else None, m.after.commit_id if m.after else None) for m in made(ref, announced)
-    ]
-    return names[::-1]
-
-
-def test_an_announcement_that_nothing_came_of_is_left_out() -> None:
-    announced = [move(1, None, "a"), move(2, "a", "lost"), move(3, "a", "b"), move(4, "b", "crashed")]
-    assert chained("b", *announced) == [(None, "a"), ("a", "b")]
-
-
-def test_the_loser_of_a_race_that_went_on_is_told_once() -> None:
-    """It was first to come and last to move: announced from a, lost, announced again from b."""
-    announced = [move(1, None, "a"), move(10, "a", "c"), move(12, "a", "b"), move(11, "b", "c")]
-    assert chained("c", *announced) == [(None, "a"), ("a", "b"), ("b", "c")]
-
-
-def test_there_and_back_again() -> None:
-    announced = [move(1, None, "a"), move(2, "a", "b"), move(3, "b", "a"), move(4, "a", "b"), move(5, "b", None)]
-    assert chained(None, *announced) == [(None, "a"), ("a", "b"), ("b", "a"), ("a", "b"), ("b", None)]
-
-
-def test_of_announcements_that_fit_the_one_before_counts() -> None:
-    """The last would fit as well, had it been made: from b to a, after which nobody went on."""
-    announced = [move(1, None, "a"), move(2, "a", "b"), move(3, "b", "a"), move(4, "a", "b"), move(5, "b", "a")]
-    assert chained("b", *announced) == [(None, "a"), ("a", "b"), ("b", "a"), ("a", "b")]
-
-
-def test_a_repeated_try_is_told_once() -> None:
-    assert chained("b", move(1, None, "a"), move(2, "a", "b"), move(3, "a", "b")) == [(None, "a"), ("a", "b")]

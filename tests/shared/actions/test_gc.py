@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from shared import wire
-from shared.actions import branches, fetch, fsck, gc, push, rebuild, tags, turn, uploads
+from shared.actions import branches, fetch, fsck, gc, moves, push, rebuild, tags, turn, uploads
 from shared.actions.lineage import lineage
 from shared.actions.records import manifest
 from shared.errors import (
@@ -224,8 +224,10 @@ class World:
         tagged = (await self.stores.index.known("r1", commits=self.tags.values(), even_condemned=True)).commits
         places = {tagged[commit_id] for commit_id in self.tags.values()}
         for branch in BRANCHES:
-            _, made = await branches.moves(self.stores, REPO, branch, now=self.turns.now)
-            places |= {place for move in made for place in (move.before, move.after) if place}
+            _, chain = await moves.begin(self.stores, REPO, branch, now=self.turns.now)
+            while not chain.is_over:
+                made = await chain.follow(None)
+                places |= {place for move in made for place in (move.before, move.after) if place}
         await self.whole(places)
 
     async def whole(self, starts: Iterable[Place]) -> None:

@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 
 from shared import codec, wire
-from shared.actions import branches, releases
+from shared.actions import branches, moves, releases
 from shared.errors import BranchMoved, NotFastForward, ReleaseExists, RepoNotFound
 from shared.metadata import keys
 from shared.model import Identity, Move, Repo, Role, Visibility
@@ -156,7 +156,7 @@ async def test_of_a_removal_and_a_grant_at_once_the_later_write_of_the_row_count
 
 def moves_of(stores: Stores, now: float) -> Any:
     """The moves of main, as `GET moves` lists them."""
-    return branches.moves(stores, REPO, "main", now=now)
+    return moves.page(stores, REPO, "main", "", 100, now=now)
 
 
 def path_of(history: list[Move]) -> list[tuple[str | None, str | None]]:
@@ -178,7 +178,7 @@ async def test_the_second_move_of_a_push_that_lost_its_race_once_is_logged() -> 
     await story.turns.go_on("push", BEFORE_THE_SWAP)
     await story.do(branches.restore(story.stores, REPO, "main", drawn[1], by="ada", now=story.turns.now))
     await story.ends("push", pushing)
-    ref, history = await story.do(moves_of(story.stores, story.turns.now))
+    ref, history, _ = await story.do(moves_of(story.stores, story.turns.now))
     assert ref.head.commit_id == drawn[3]
     assert path_of(history) == [(drawn[1], drawn[3]), (drawn[2], drawn[1]), (drawn[1], drawn[2]), (None, drawn[1])]
 
@@ -195,7 +195,7 @@ async def test_a_push_that_a_restore_overtakes_is_refused_if_its_history_lacks_t
     await story.do(branches.restore(story.stores, REPO, "main", drawn[2], by="ada", now=story.turns.now))
     with pytest.raises(NotFastForward):
         await story.ends("push", pushing)
-    ref, history = await story.do(moves_of(story.stores, story.turns.now))
+    ref, history, _ = await story.do(moves_of(story.stores, story.turns.now))
     assert ref.head.commit_id == drawn[2]
     assert path_of(history)[0] == (drawn[3], drawn[2])
 
@@ -215,7 +215,7 @@ async def test_a_restore_that_a_push_overtakes_moves_nothing() -> None:
     with pytest.raises(BranchMoved) as refused:
         await story.ends("restore", restoring)
     assert drawn[3] in refused.value.message
-    ref, history = await story.do(moves_of(story.stores, story.turns.now))
+    ref, history, _ = await story.do(moves_of(story.stores, story.turns.now))
     assert ref.head.commit_id == drawn[3]
     assert path_of(history) == [(drawn[2], drawn[3]), (drawn[1], drawn[2]), (None, drawn[1])]
 

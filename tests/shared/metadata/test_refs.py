@@ -174,6 +174,30 @@ async def test_a_mark_counts_as_long_as_its_request_may_live(refs, repo_id, age,
         assert list(await refs.all(repo_id)) == ["a"]
 
 
+async def test_a_mark_of_a_clock_that_was_set_back_blocks_the_name_for_no_longer_than_any_other(refs, repo_id):
+    await refs.mark_folders(repo_id, "a/b", NOW + 24 * 3600)
+    with pytest.raises(BranchClash):
+        await create(refs, repo_id, "a")
+    with pytest.raises(BranchClash):
+        await create(refs, repo_id, "a", now=NOW + MARK_SECONDS)
+    await create(refs, repo_id, "a", now=NOW + MARK_SECONDS + 1)
+    assert list(await refs.all(repo_id)) == ["a"]
+
+
+async def test_a_branch_that_went_elsewhere_and_came_back_is_not_where_it_was_seen(refs, repo_id):
+    first = replace(ref("main", "c1"), step="000000000001#000000000000#00000000")
+    await refs.swap(repo_id, first, None, by="ada", now=NOW)
+    second = replace(ref("main", "c2", 2), step="000000000002#000000000001#00000000")
+    await refs.swap(repo_id, second, first, by="ada", now=NOW)
+    back = replace(first, step="000000000003#000000000002#00000000")
+    await refs.swap(repo_id, back, second, by="ada", now=NOW)
+    with pytest.raises(Moved) as moved:
+        await refs.swap(repo_id, ref("main", "c3", 3), first, by="bob", now=NOW)
+    assert moved.value.current == back
+    with pytest.raises(Moved):
+        await refs.remove(repo_id, first)
+
+
 async def test_a_mark_that_is_made_again_lives_on(refs, repo_id):
     await refs.mark_folders(repo_id, "a/b", NOW - MARK_SECONDS - 1)
     await refs.mark_folders(repo_id, "a/c", NOW)
