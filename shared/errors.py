@@ -291,12 +291,12 @@ class HashMismatch(Unprocessable):
 
 
 class MissingReference(Unprocessable):
-    """Ids that the push leans on but that are neither in it nor in the repository."""
+    """Ids that are neither in the request nor in the repository. `way_out` is the next step of the user."""
 
     code = "missing_reference"
 
-    def __init__(self, kind: str, missing: Iterable[str]) -> None:
-        super().__init__(f"{kind} {some(missing)} neither pushed nor stored here; push again with everything included")
+    def __init__(self, kind: str, missing: Iterable[str], way_out: str = "push again with everything included") -> None:
+        super().__init__(f"{kind} {some(missing)} neither pushed nor stored here; {way_out}")
 
 
 class UploadsPending(Unprocessable):

@@ -43,6 +43,12 @@ FEW_OBJECTS = 90
 """Up to so many objects of a push are looked up at once, in the one batch that is asked anyway; beyond, a parent's
 manifest says which are new, which is cheaper, but two steps more."""
 HASHED_FIELDS = ("snapshot_id", "message", "committed_at", "parent_commit_id", "parent2_commit_id")
+FORGET_THE_REMOTES = (
+    "your client takes what it last saw on any remote as stored on every remote;"
+    " run `rm -r .muse/remotes` at the top of your work tree, then push again"
+)
+"""The stock client omits the ancestors of each head in `.muse/remotes`, with `--force` too. It writes these files
+again with each push, fetch or pull, so their deletion loses nothing."""
 SWAPS = 4
 """How often a ref that moved under a push is looked at again before the client is asked to."""
 
@@ -132,7 +138,7 @@ def _check_connected(bundle: Bundle, head: str, held: Held) -> None:
     if head not in bundle.commits and head not in held.commits:
         raise MissingReference("commit", [head])
     if unknown := bundle.outside_parents() - held.commits.keys():
-        raise MissingReference("parent commit", unknown)
+        raise MissingReference("parent commit", unknown, FORGET_THE_REMOTES)
     new = (commit for i, commit in bundle.commits.items() if i not in held.commits)
     named = {commit.snapshot_id for commit in new if commit.snapshot_id and names.is_digest(commit.snapshot_id)}
     if unknown := named - bundle.snapshots.keys() - held.snapshots.keys():
