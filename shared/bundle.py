@@ -3,12 +3,13 @@
 Pure: what the repository already holds is asked elsewhere, with the sets that this module gives.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from shared import codec, ids, names
 from shared.errors import HashMismatch, InvalidName, Unprocessable
+from shared.texts import cut, some
 from shared.wire import COMMIT_DEFAULTS, CommitRecord, Push, SnapshotRecord, WireObject, parse
 
 SHOWN_DIGITS = 12
@@ -101,6 +102,18 @@ def without(commit: NewCommit) -> str:
     else:
         step = "delete the file of your branch in .muse/refs/heads"
     return f"Since commit {commit.commit_id}: rename it, {step}, commit and push again"
+
+
+def not_portable(bundle: Bundle, faults: Mapping[str, Sequence[str]]) -> str:
+    """A message for names that are not portable, given those of each snapshot, with the way out."""
+    oldest = bundle.oldest_with(faults)
+    snapshot_id = oldest.snapshot_id if oldest and oldest.snapshot_id else next(iter(faults))
+    steps = f" {without(oldest)}" if oldest else ""
+    for shown in range(4, 0, -1):
+        text = f"not portable: {some(faults[snapshot_id], shown)}.{steps}; or set portable_names to off"
+        if cut(text) == text:
+            break
+    return text
 
 
 def check_objects(objects: Iterable[WireObject]) -> dict[str, bytes]:

@@ -28,7 +28,8 @@
     │  ├─ HashMismatch              an id that is not the digest of its content
     │  ├─ MissingReference          a parent, snapshot or object that is neither sent nor stored
     │  ├─ UploadsPending            more uploads than one push verifies; the same push again goes on
-    │  └─ BranchClash               `a` beside `a/b`: every clone would fail
+    │  ├─ BranchClash               `a` beside `a/b`: every clone would fail
+    │  └─ NotPortable               a name that Windows or macOS cannot hold, where the repository asks for that
     ├─ RateLimited 429              too many requests of one class in this minute
     │  └─ CostLimited               requests have cost too much: a subject's, or others' to one owner's repositories
     │     └─ HubLimited 503         all requests of the day have cost what the operator allows
@@ -320,6 +321,12 @@ class BranchClash(Unprocessable):
         super().__init__(
             f"branch {branch} cannot stand beside {other}: one is a folder of the other; choose another name"
         )
+
+
+class NotPortable(Unprocessable):
+    """A path or a branch name that a clone on Windows or macOS loses or cannot write. The repository forbids them."""
+
+    code = "not_portable"
 
 
 class RateLimited(ApiError):

@@ -1,12 +1,10 @@
 """Each refusal names the step that helps, and the step helps. The pushes are those that the stock client makes."""
 
 import json
-from collections.abc import Sequence
 
 import pytest
 
-from shared import ids
-from tests.builders import Answer, History, Record, commit, graph, heads, push, snapshot
+from tests.builders import Answer, History, Record, file_history, graph, heads, push
 
 SHOWN_CHARACTERS = 400
 """The stock client prints this much of the body of a refusal."""
@@ -46,17 +44,6 @@ def test_the_command_fits_beside_the_ids_of_two_parents(owner):
     history = graph("1; 2; 3:1,2")
     refused = push(owner, "song", history.bundle([3]))
     assert "run `rm -r .muse/remotes`" in shown(refused)
-
-
-def file_history(*manifests: Sequence[str]) -> History:
-    """A line of commits, each with a snapshot of these paths."""
-    content = b"x"
-    history = History(objects={ids.object_id(content): content})
-    for number, paths in enumerate(manifests, start=1):
-        history.snapshots[number] = snapshot(dict.fromkeys(paths, ids.object_id(content)))
-        parents = [history[number - 1]] if number > 1 else []
-        history.commits[number] = commit(f"commit {number}", parents, history.snapshots[number]["snapshot_id"])
-    return history
 
 
 def test_a_refused_path_names_the_first_commit_that_has_it_and_the_commit_to_go_back_to(owner):
