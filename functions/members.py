@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request, Response
 
 from shared import api, cursors, http, names
-from shared.errors import Forbidden, InvalidName, RepoNotFound, Unprocessable
+from shared.errors import Forbidden, InvalidName, MemberNotFound, RepoNotFound, Unprocessable
 from shared.http import Access
 
 router = APIRouter()
@@ -46,12 +46,13 @@ async def put_member(request: Request, handle: str, access: MayAdmin) -> Respons
 
 @router.delete(
     "/api/v1/repos/{owner}/{slug}/members/{handle}",
-    **api.documented(Forbidden, RepoNotFound, InvalidName, Unprocessable, status=204),
+    **api.documented(Forbidden, RepoNotFound, MemberNotFound, InvalidName, Unprocessable, status=204),
 )
 async def delete_member(handle: str, access: MayAdmin) -> Response:
-    """Take a user's role from him, whether he had one or not. It counts from the next request on."""
+    """Take the role of a user. It counts from the next request on."""
     _check_not_owner(access, names.check_handle(handle))
-    await access.stores.repos.set_member(access.repo, handle, None)
+    if not await access.stores.repos.remove_member(access.repo, handle):
+        raise MemberNotFound()
     return Response(status_code=204)
 
 

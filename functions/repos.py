@@ -112,7 +112,8 @@ async def _visible(visitor: Visitor, owner: str, after: str | None, limit: int) 
     the length of a page nor its cursor tells of hidden ones."""
     found: list[tuple[Repo, Role]] = []
     while True:
-        some, after = await visitor.stores.repos.owned(owner, visitor.identity, after)
+        wanted = limit - len(found)
+        some, after = await visitor.stores.repos.visible(owner, visitor.identity, after or "", wanted)
         seen = ((repo, visitor.role(repo, member)) for repo, member in some)
         found += ((repo, role) for repo, role in seen if role)
         if after is None or len(found) >= limit:

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request, Response
 
 from shared import api, cursors, http, names
-from shared.errors import Forbidden, HandleTaken, InvalidName
+from shared.errors import Forbidden, HandleTaken, InvalidName, TokenNotFound
 from shared.http import Caller
 from shared.metadata.tokens import Issued, new_id
 from shared.model import Identity, Role
@@ -61,7 +61,7 @@ async def get_tokens(request: Request, caller: Annotated[Caller, Depends(http.id
     return http.reply(request, listing.model_dump(mode="json"))
 
 
-@router.delete("/api/v1/tokens/{token_id}", **api.documented(Forbidden, InvalidName, status=204))
+@router.delete("/api/v1/tokens/{token_id}", **api.documented(Forbidden, InvalidName, TokenNotFound, status=204))
 async def delete_token(token_id: str, caller: Annotated[Caller, Depends(http.identified("push"))]) -> Response:
     """Revoke one of the caller's tokens: it is worthless from the next request on. Any token may revoke itself.
 
@@ -72,7 +72,9 @@ async def delete_token(token_id: str, caller: Annotated[Caller, Depends(http.ide
         raise Forbidden("this needs a token of scope admin that is not limited to one repository")
     if token_id != own.token_id and not names.is_repo_name(token_id):
         raise InvalidName("this is no token's id: GET tokens lists them")
-    await caller.stores.tokens.revoke(own.subject, token_id, int(caller.now))
+    was_recorded = await caller.stores.tokens.revoke(own.subject, token_id, int(caller.now))
+    if not was_recorded and token_id != own.token_id:
+        raise TokenNotFound()
     return Response(status_code=204)
 
 

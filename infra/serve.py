@@ -248,6 +248,8 @@ def _run_app(listener: socket.socket, aws: EmbeddedAws, keys: Mapping[str, str],
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             now = time.time()
+            opened = await stores.stores()
+            await opened.repos.complete_listing()
             identity = await _identity(now)
             token = auth.issue(keys, identity, lifetime_seconds=TOKEN_SECONDS, now=int(now))
             await super().startup(sockets)

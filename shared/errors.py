@@ -12,7 +12,9 @@
     │  ├─ RefNotFound               a URL that begins with no branch and no commit of the repository
     │  ├─ PathNotFound              no such file at that branch or commit
     │  ├─ ReleaseNotFound           no release of this tag
-    │  └─ TagNotFound               no tag of this id
+    │  ├─ TagNotFound               no tag of this id
+    │  ├─ MemberNotFound            the user has no role in the repository
+    │  └─ TokenNotFound             the caller has no token of this id
     ├─ MethodNotAllowed 405
     ├─ NotFastForward 409           the branch has moved, or the push would rewind it; names the head
     ├─ BranchMoved 409              the branch is not where it was a moment ago; names where it is
@@ -163,6 +165,27 @@ class TagNotFound(NotFound):
 
     def __init__(self) -> None:
         super().__init__("there is no tag of this id; list them with GET tags")
+
+
+class MemberNotFound(NotFound):
+    """The user has no role that the owner of the repository gave."""
+
+    code = "member_not_found"
+
+    def __init__(self) -> None:
+        super().__init__("this user is no member of the repository; list the members with GET members")
+
+
+class TokenNotFound(NotFound):
+    """The hub has no record of a token of this id that was issued to the caller."""
+
+    code = "token_not_found"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "no token of this id was issued to you here, so none was listed; should one exist, it is revoked now;"
+            " list yours with GET tokens"
+        )
 
 
 class MethodNotAllowed(ApiError):

@@ -142,6 +142,7 @@ SOMEWHERE: Mapping[tuple[str, str], Sent] = {
     (f"POST {API}/rename", "invalid_name"): Sent(body={"slug": "../up"}),
     (f"PUT {API}/members/{{handle}}", "invalid_name"): Sent(where={"handle": "settings"}),
     (f"DELETE {API}/members/{{handle}}", "invalid_name"): Sent(where={"handle": "settings"}),
+    (f"DELETE {API}/members/{{handle}}", "member_not_found"): Sent(where={"handle": "nobody"}),
     (f"DELETE {API}/members/{{handle}}", "invalid"): Sent(where={"handle": OWNER}),
     (f"DELETE {API}/branches", "ref_not_found"): Sent(query="branch=nothing"),
     (f"GET {API}/moves", "ref_not_found"): Sent(query="branch=nothing"),
@@ -154,6 +155,7 @@ SOMEWHERE: Mapping[tuple[str, str], Sent] = {
     (f"GET {API}/compare", "ref_not_found"): Sent(query="base=main&head=nothing"),
     ("POST /api/v1/tokens", "handle_taken"): Sent(token="{shouting}"),
     ("POST /api/v1/tokens", "invalid_name"): Sent(body={"scope": "read", "repo": "nothing"}),
+    ("DELETE /api/v1/tokens/{token_id}", "token_not_found"): Sent(where={"token_id": "nothing"}),
     ("DELETE /api/v1/tokens/{token_id}", "invalid_name"): Sent(where={"token_id": "~"}),
 }
 """What leads to a failure on one route."""

@@ -356,7 +356,10 @@ async def _set_member(stores: Stores, repo: Repo, handle: str, role: Role | None
         raise Problem(f"{repo.owner} owns {repo.owner}/{repo.slug}: an owner is no member, and cannot be removed")
     if role is None and spelled not in dict(await _members(stores, repo)):
         raise Problem(f"{spelled} is no member of {repo.owner}/{repo.slug}: nothing was removed")
-    await stores.repos.set_member(repo, spelled, role)
+    if role is None:
+        await stores.repos.remove_member(repo, spelled)
+    else:
+        await stores.repos.set_member(repo, spelled, role)
 
 
 async def _members(stores: Stores, repo: Repo) -> list[tuple[str, Role]]:

@@ -2,7 +2,9 @@
 
     row                  pk                          sk
     repo                 OWNER#<owner>               REPO#<slug>
+    listed repo          LISTED#<owner>              <visibility>#<slug>       see `listing`
     member               MEMBERS#<owner>             <slug>#<handle>
+    membership           MEMBERS#<owner>             @<handle>#<slug>          see `listing`
     token                TOKENS#<handle>             <jti>
     handle               HANDLE#<folded handle>      HANDLE
     repo, by id          REPO#<repo_id>              NAME
@@ -43,6 +45,9 @@ REF_OR_BUNDLE = "REF"
 REPO = "REPO#"
 HANDLE = "HANDLE#"
 OWNER = "OWNER#"
+MEMBERS = "MEMBERS#"
+MEMBERSHIP = "@"
+"""The beginning of the sort keys of memberships. No slug begins so."""
 DELETED = "DELETED"
 """The partition of the repositories that wait for their purge."""
 SHARDS = "0123456789abcdef"
@@ -56,6 +61,23 @@ def repo(owner: str, slug: str) -> Key:
 def owner(handle: str) -> str:
     """The partition of a user's repositories, by name."""
     return f"{OWNER}{handle}"
+
+
+def listed(owner: str, visibility: str, slug: str = "") -> tuple[str, str]:
+    """A repository as it is listed; without a slug, where those of a visibility are: the partition and the beginning of
+    their sort keys."""
+    return f"LISTED#{owner}", f"{visibility}#{slug}"
+
+
+def memberships(owner: str, handle: str) -> tuple[str, str]:
+    """Where the repositories of which a user is a member are listed: the partition and the beginning of their keys."""
+    return f"{MEMBERS}{owner}", f"{MEMBERSHIP}{handle}#"
+
+
+def membership(owner: str, slug: str, handle: str) -> Key:
+    """A repository in the list of a member."""
+    pk, prefix = memberships(owner, handle)
+    return pk, f"{prefix}{slug}"
 
 
 def members(owner: str, slug: str) -> Key:

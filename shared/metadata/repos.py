@@ -14,8 +14,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from shared.errors import RepoNotFound, Unavailable
-from shared.metadata import keys
+from shared.metadata import keys, listing
 from shared.metadata.handles import Handles
+from shared.metadata.keys import Key
+from shared.metadata.listing import Listing
 from shared.metadata.table import GET_BATCH, Beside, Lost, Row, Table, Update
 from shared.metadata.tokens import refuse_revoked
 from shared.model import Identity, PortableNames, Repo, Role, Visibility
@@ -97,6 +99,30 @@ class Repos:
         last = page.last.removeprefix(keys.REPO) if page.last else None
         return [(repo, _role(repo, members.get(repo.slug))) for repo in repos], last
 
+    async def visible(
+        self, owner: str, identity: Identity | None, after: str, limit: int
+    ) -> tuple[list[tuple[Repo, Role | None]], str | None]:
+        """Repositories of an owner that the caller may be able to see, with the role that the owner gave to the caller.
+
+        About `limit` of them, by name, behind `after`; deleted ones are left out. Also the name after which the next
+        ones follow; None at the end. Two calls, one after the other.
+        """
+        slugs, last = await Listing(self.table).candidates(owner, identity, after, limit)
+        is_other = identity is not None and identity.subject != owner
+        members = [keys.member(owner, slug, identity.subject) for slug in slugs] if identity and is_other else []
+        rows = await self.table.find([*(keys.repo(owner, slug) for slug in slugs), *members])
+        found: dict[Key, Row] = {(str(row["pk"]), str(row["sk"])): row for row in rows}
+        repos = [_repo(found[key]) for slug in slugs if (key := keys.repo(owner, slug)) in found]
+        shown = [repo for repo in repos if not repo.deleted]
+        if identity is None:
+            return [(repo, None) for repo in shown], last
+        subject = identity.subject
+        return [(repo, _role(repo, found.get(keys.member(owner, repo.slug, subject)))) for repo in shown], last
+
+    async def complete_listing(self) -> None:
+        """Write the rows that `visible` reads for what an older hub made. Reads the whole table the first time."""
+        await Listing(self.table).complete()
+
     async def born(self, repo: Repo, now: int) -> Repo:
         """The repository with an id: itself, or, if it has none yet, newly created; of two creators one wins."""
         if repo.is_born:
@@ -113,7 +139,7 @@ class Repos:
         # The way back from the id first: by itself it leads nowhere.
         await pair(
             Handles(self.table).claim(new.owner),
-            self.table.put([(keys.name(repo_id), {"owner": new.owner, "slug": new.slug})]),
+            self.table.put([(keys.name(repo_id), {"owner": new.owner, "slug": new.slug}), listing.row(new)]),
         )
         try:
             await self.table.update(keys.repo(new.owner, new.slug), _row(new), _FREE, {"never": 0})
@@ -127,10 +153,14 @@ class Repos:
 
         Raises RepoNotFound if the name is not the repository's any more.
         """
+        key = keys.repo(repo.owner, repo.slug)
+        live: Row = {"same": repo.repo_id, "never": 0}
         try:
-            await self.table.update(
-                keys.repo(repo.owner, repo.slug), {**changes, **_revision()}, _LIVE, {"same": repo.repo_id, "never": 0}
-            )
+            if "visibility" in changes:
+                moved = listing.moved(repo, Visibility(changes["visibility"]))
+                await self.table.update_together([Update(key, {**changes, **_revision()}, _LIVE, live), *moved])
+            else:
+                await self.table.update(key, {**changes, **_revision()}, _LIVE, live)
         except Lost:
             raise RepoNotFound() from None
         return _repo({**_row(repo), **changes})
@@ -177,10 +207,12 @@ class Repos:
                         ),
                         Update(keys.repo(new.owner, new.slug), _row(new), _FREE, {"never": 0}),
                         Update(keys.name(new.repo_id), {"owner": new.owner, "slug": new.slug}),
+                        *listing.moved(new, new.visibility),
                     ]
                 )
             except Lost:
                 continue
+            await Listing(self.table).remove(old)
             return new
         raise Unavailable("the repository is being changed by many at once; nothing is lost, try again")
 
@@ -203,6 +235,7 @@ class Repos:
             )
         except Lost:
             raise RepoNotFound() from None
+        await Listing(self.table).remove(repo)
 
     async def deleted(self, owner: str) -> list[tuple[Repo, int]]:
         """The owner's deleted repositories that are not yet purged, each with its epoch second of deletion.
@@ -236,6 +269,7 @@ class Repos:
                 [
                     Update(keys.repo(new.owner, slug), _row(new), _FREE, {"never": 0}),
                     Update(keys.name(new.repo_id), {"owner": new.owner, "slug": slug}),
+                    *listing.moved(new, new.visibility),
                 ]
             )
         except Lost:
@@ -258,13 +292,29 @@ class Repos:
         )
         return [(str(row["sk"]).removeprefix(prefix), Role(str(row["role"]))) for row in rows]
 
-    async def set_member(self, repo: Repo, handle: str, role: Role | None) -> None:
-        """Give a user a role, or take it from him. Raises RepoNotFound if the name is not the repository's any more."""
-        key = keys.member(repo.owner, repo.slug, handle)
-        if role is None:
-            await self.table.remove(key)
-        else:
-            await self.table.put([(key, {"role": role.value, "roster": repo.roster})])
+    async def set_member(self, repo: Repo, handle: str, role: Role) -> None:
+        """Give a user a role. Raises RepoNotFound if the name is not the repository's any more."""
+        await self.table.put(_member_rows(repo, handle, role.value))
+        await self._note_members_changed(repo)
+
+    async def remove_member(self, repo: Repo, handle: str) -> bool:
+        """Take the role of a user. Returns whether the user had one. Raises as `set_member`."""
+        had_role, _ = await pair(
+            self._remove_member_row(repo, handle),
+            self.table.remove(keys.membership(repo.owner, repo.slug, handle)),
+        )
+        await self._note_members_changed(repo)
+        return had_role
+
+    async def _remove_member_row(self, repo: Repo, handle: str) -> bool:
+        try:
+            key = keys.member(repo.owner, repo.slug, handle)
+            await self.table.remove(key, "#roster = :roster", {"roster": repo.roster})
+        except Lost:
+            return False
+        return True
+
+    async def _note_members_changed(self, repo: Repo) -> None:
         # Last: a rename that has not seen the row finds that it has missed something.
         try:
             await self.table.update(
@@ -285,16 +335,19 @@ class Repos:
     async def _copy_members(self, old: Repo, new: Repo) -> None:
         pk, prefix = keys.members(old.owner, old.slug)
         rows = await self.table.query_all(pk, prefix)
-        await self.table.put(
-            [
-                (
-                    keys.member(new.owner, new.slug, str(row["sk"]).removeprefix(prefix)),
-                    {"role": row["role"], "roster": new.roster},
-                )
-                for row in rows
-                if row["roster"] == old.roster
-            ]
-        )
+        copies: list[tuple[Key, Row]] = []
+        for row in rows:
+            if row["roster"] == old.roster:
+                copies += _member_rows(new, str(row["sk"]).removeprefix(prefix), str(row["role"]))
+        await self.table.put(copies)
+
+
+def _member_rows(repo: Repo, handle: str, role: str) -> list[tuple[Key, Row]]:
+    """The row of a member, and the one by which the member finds the repository."""
+    return [
+        (keys.member(repo.owner, repo.slug, handle), {"role": role, "roster": repo.roster}),
+        (keys.membership(repo.owner, repo.slug, handle), {"roster": repo.roster}),
+    ]
 
 
 def _role(repo: Repo, member: Row | None) -> Role | None:

@@ -81,6 +81,13 @@ class Beside:
 
 
 @dataclass(frozen=True, slots=True)
+class Removal:
+    """A row to delete, without a condition."""
+
+    key: Key
+
+
+@dataclass(frozen=True, slots=True)
 class Table:
     """A table with the string keys `pk` and, but for `CounterTable`, `sk`. A key has as many parts as the table's."""
 
@@ -143,18 +150,13 @@ class Table:
         with translated():
             await self.client.update_item(**self._update(Update(key, row, condition, values or {})))
 
-    async def update_together(self, updates: Sequence[Update]) -> None:
-        """All of these updates, or, if a condition does not hold, none. Raises Lost with the place of that one.
+    async def update_together(self, updates: Sequence[Update | Removal]) -> None:
+        """All of these writes, or, if a condition does not hold, none. Raises Lost with the place of that one.
 
         One transaction. It costs twice as much and may be refused while another writes the same rows.
         """
         with translated():
-            await self.client.transact_write_items(
-                TransactItems=[
-                    {"Update": self._update(update)} if update.row else {"ConditionCheck": self._condition(update)}
-                    for update in updates
-                ]
-            )
+            await self.client.transact_write_items(TransactItems=[self._part(update) for update in updates])
 
     async def drop(self, key: Key, attribute: str, condition: str, values: Row | None = None) -> None:
         """Take one attribute from a row, if the condition holds. Raises Lost with the row that made it fail."""
@@ -274,6 +276,11 @@ class Table:
             page = await self.query(pk, prefix=prefix, after=page.last)
             rows += page.rows
         return rows
+
+    def _part(self, update: Update | Removal) -> Any:
+        if isinstance(update, Removal):
+            return {"Delete": {"TableName": self.name, "Key": items.key(update.key)}}
+        return {"Update": self._update(update)} if update.row else {"ConditionCheck": self._condition(update)}
 
     def _update(self, update: Update) -> Any:
         expression = "SET " + ", ".join(f"#{name} = :set_{name}" for name in update.row)

@@ -95,9 +95,18 @@ class Tokens:
         for row in await self.table.find_few([keys.token(identity.subject, identity.token_id)], beside):
             refuse_revoked(row)
 
-    async def revoke(self, handle: str, token_id: str, now: int) -> None:
-        """Make a token worthless from the next request on, whether it was written down or not."""
-        await self.table.update(keys.token(handle, token_id), {"revoked_at": now})
+    async def revoke(self, handle: str, token_id: str, now: int) -> bool:
+        """Make a token worthless from the next request on. Returns whether its issue was recorded.
+
+        One that was not recorded is revoked, too: keys may have signed it elsewhere.
+        """
+        key = keys.token(handle, token_id)
+        try:
+            await self.table.update(key, {"revoked_at": now}, "attribute_exists(#scope)")
+        except Lost:
+            await self.table.update(key, {"revoked_at": now})
+            return False
+        return True
 
     async def _remove_expired(self, handle: str, now: int) -> None:
         """One batch of the oldest: whoever issues tokens for ever has them go as fast as they come, and faster."""

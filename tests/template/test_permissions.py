@@ -36,8 +36,8 @@ SIGNING_KEYS = {"only": "k" * 40}
 IDLE = {"health", "openapi"}
 """Functions that ask no store."""
 READERS = {"refs", "negotiate", "fetch", "filter_objects", "objects", "raw", "commits"} | IDLE
-DELETERS = {"branches", "members", "releases", "tags"}
-"""Functions that may delete rows. A repository and a token are not: both are marked."""
+DELETERS = {"branches", "members", "releases", "repos", "tags"}
+"""Functions that may delete rows. A repository and a token are marked instead; `repos` deletes how one is listed."""
 WRITES = {"dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:BatchWriteItem", "dynamodb:DeleteItem", "s3:PutObject"}
 
 each_function = pytest.mark.parametrize("module", sorted(functions()))
@@ -208,7 +208,7 @@ def test_few_delete_and_only_what_is_theirs(module: str) -> None:
     deleting = {grant for grant in grants(functions()[module]) if "Delete" in grant.action}
     assert {grant.action for grant in deleting} == ({"dynamodb:DeleteItem"} if module in DELETERS else set())
     for grant in deleting:
-        assert grant.partitions.startswith((ANY_REPO, "MEMBERS#")), "no repository's name, no token"
+        assert grant.partitions.startswith((ANY_REPO, "MEMBERS#", "LISTED#")), "no repository's name, no token"
 
 
 def test_presign_reaches_only_the_quarantine_and_nobody_else_puts_there() -> None:

@@ -23,7 +23,7 @@ from shared.metadata.index import Index
 from shared.metadata.refs import Refs
 from shared.metadata.releases import Releases
 from shared.metadata.repos import Repos
-from shared.metadata.table import TRANSACTION, Lost, Page, Table, Update, split
+from shared.metadata.table import TRANSACTION, Lost, Page, Removal, Table, Update, split
 from shared.metadata.tags import Tags
 from shared.model import Version
 from shared.objects.bucket import Changed, NoSuchKey, Stored, Stream
@@ -191,16 +191,21 @@ class FakeTable:
         await self.turns.turn("update", *key)
         self._set(key, {**(self._check(key, condition, values) or {}), **row})
 
-    async def update_together(self, updates: Sequence[Update]) -> None:
+    async def update_together(self, updates: Sequence[Update | Removal]) -> None:
         await self.turns.turn("together", *(part for update in updates for part in update.key))
-        found = []
+        found: list[Any] = []
         for place, update in enumerate(updates):
+            if isinstance(update, Removal):
+                found.append(None)
+                continue
             try:
                 found.append(self._check(update.key, update.condition, update.values))
             except Lost as lost:
                 raise Lost(lost.row, place) from None
         for update, row in zip(updates, found, strict=True):
-            if update.row:
+            if isinstance(update, Removal):
+                self.partitions.get(update.key[0], {}).pop(update.key[1], None)
+            elif update.row:
                 self._set(update.key, {**(row or {}), **update.row})
 
     async def drop(self, key: Key, attribute: str, condition: str, values: Any = None) -> None:

@@ -39,6 +39,8 @@ class Members:
 
     def set_member(self, role: Role | None, handle: str = "eve") -> Any:
         """Grant a role, or remove the member."""
+        if role is None:
+            return self.stores.repos.remove_member(self.repo, handle)
         return self.stores.repos.set_member(self.repo, handle, role)
 
     def rename(self) -> Any:

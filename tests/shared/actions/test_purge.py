@@ -76,7 +76,7 @@ def test_nothing_is_left_that_says_what_it_was_or_whose(owner: str) -> None:
     assert run(lambda stores: stores.repos.create(Repo(owner, "secret", description="a new one"), int(time.time())))
     purged()
     members = table().query(KeyConditionExpression=Key("pk").eq(f"MEMBERS#{owner}"))["Items"]
-    assert [row["sk"] for row in members] == ["other#dave"]
+    assert [row["sk"] for row in members] == ["@dave#other", "other#dave"]
     left = table().query(KeyConditionExpression=Key("pk").eq(f"OWNER#{owner}"))["Items"]
     told = {row["sk"]: row["description"] for row in left if row["sk"].startswith("REPO#")}
     assert told == {"REPO#other": "stays", "REPO#secret": "a new one", "REPO#song": ""}
