@@ -98,19 +98,21 @@ class Forbidden(ApiError):
 
 
 class NotFound(ApiError):
-    """There is no such route."""
+    """There is no such route. A class below says in `text` what is not there."""
 
     status = 404
     code = "not_found"
+    text: ClassVar[str] = ""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(message or self.text)
 
 
 class RepoNotFound(NotFound):
     """No repository that this caller may see. Its text is constant, so that private and absent look alike."""
 
     code = "repo_not_found"
-
-    def __init__(self) -> None:
-        super().__init__("repository not found: check owner and name in the URL; a private one needs its owner's token")
+    text = "repository not found: check owner and name in the URL; a private one needs its owner's token"
 
 
 class CommitNotFound(NotFound):
@@ -126,66 +128,49 @@ class ObjectNotFound(NotFound):
     """The repository holds no object of this id, or what was given is no id."""
 
     code = "object_not_found"
-
-    def __init__(self) -> None:
-        super().__init__("object not found: an id is 64 lower-case hex digits, and has to be of this repository")
+    text = "object not found: an id is 64 lower-case hex digits, and has to be of this repository"
 
 
 class RefNotFound(NotFound):
     """What a URL begins with is neither a branch nor a commit here."""
 
     code = "ref_not_found"
-
-    def __init__(self) -> None:
-        super().__init__("no such branch or commit: read the branches with GET refs")
+    text = "no such branch or commit: read the branches with GET refs"
 
 
 class PathNotFound(NotFound):
     """There is no file of this path at the branch or commit that was named."""
 
     code = "path_not_found"
-
-    def __init__(self) -> None:
-        super().__init__("no such file at this branch or commit: check the path, which is case-sensitive")
+    text = "no such file at this branch or commit: check the path, which is case-sensitive"
 
 
 class ReleaseNotFound(NotFound):
     """The repository has no release of this tag, or what was given can be no tag."""
 
     code = "release_not_found"
-
-    def __init__(self) -> None:
-        super().__init__("there is no release of this tag; list them with GET releases")
+    text = "there is no release of this tag; list them with GET releases"
 
 
 class TagNotFound(NotFound):
     """The repository has no tag of this id."""
 
     code = "tag_not_found"
-
-    def __init__(self) -> None:
-        super().__init__("there is no tag of this id; list them with GET tags")
+    text = "there is no tag of this id; list them with GET tags"
 
 
 class MemberNotFound(NotFound):
     """The user has no role that the owner of the repository gave."""
 
     code = "member_not_found"
-
-    def __init__(self) -> None:
-        super().__init__("this user is no member of the repository; list the members with GET members")
+    text = "this user is no member of the repository; list the members with GET members"
 
 
 class TokenNotFound(NotFound):
     """The hub has no record of a token of this id that was issued to the caller."""
 
     code = "token_not_found"
-
-    def __init__(self) -> None:
-        super().__init__(
-            "no token of this id was issued to you here, so none was listed; should one exist, it is revoked now;"
-            " list yours with GET tokens"
-        )
+    text = "you have no token of this id on record; should one exist, it is revoked now; list yours with GET tokens"
 
 
 class MethodNotAllowed(ApiError):
@@ -341,9 +326,7 @@ class BranchClash(Unprocessable):
     code = "branch_clash"
 
     def __init__(self, branch: str, other: str) -> None:
-        super().__init__(
-            f"branch {branch} cannot stand beside {other}: one is a folder of the other; choose another name"
-        )
+        super().__init__(f"branch {branch} cannot stand beside {other}: one is a folder of the other; rename it")
 
 
 class NotPortable(Unprocessable):

@@ -249,7 +249,7 @@ BUGS = [
 
     # ── Two at once, and a second life of a name ──
     bug("a rename copies the members of an earlier repository of the name", "metadata/repos",
-        ('                if row["roster"] == old.roster\n', ""), by=(INTERLEAVINGS,)),
+        ('            if row["roster"] == old.roster:\n', "            if row:\n"), by=(INTERLEAVINGS,)),
     bug("a rename does not see that the members have changed", "metadata/repos",
         ('f"{_LIVE} AND #revision = :seen",', "_LIVE,"), by=(INTERLEAVINGS,)),
     bug("a rename that begins again keeps the roster of its first try", "metadata/repos",
