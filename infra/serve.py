@@ -46,6 +46,10 @@ NAMES = {"HubTable": "pieria-hub", "CounterTable": "pieria-counters", "Bucket": 
 """Logical id in template.yaml → name here. The names are in the journal: another name is another hub."""
 
 
+ANOTHER_PORT = "as `make serve PORT=9000` or with --port"
+ANOTHER_FOLDER = "as `make serve DATA=FOLDER` or with --data"
+"""Both ways to start a hub: the user may have typed either."""
+
 RUNNING = "hub.json"
 KEYS = "signing-keys.json"
 
@@ -90,7 +94,7 @@ def _check_python(found: tuple[int, ...]) -> None:
 
 def _listening(host: str, port: int) -> socket.socket:
     if not 0 <= port <= 65_535:
-        raise Unable(f"{port} is not a port: choose one from 1024 to 65535")
+        raise Unable(f"{port} is not a port: choose one from 1024 to 65535, {ANOTHER_PORT}")
     try:
         listener = socket.create_server((host, port), backlog=128)
         # Connections inherit it. asyncio sets it itself only for sockets whose protocol number is TCP's, which is 0
@@ -99,8 +103,9 @@ def _listening(host: str, port: int) -> socket.socket:
         return listener
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            raise Unable(f"port {port} is in use: stop what listens there, or choose another with --port") from None
-        raise Unable(f"cannot listen on {host}:{port} ({error.strerror}): choose another --host or --port") from None
+            raise Unable(f"port {port} is in use: stop what listens there, or choose another, {ANOTHER_PORT}") from None
+        reason = f"cannot listen on {host}:{port} ({error.strerror})"
+        raise Unable(f"{reason}: choose another --host, or another port, {ANOTHER_PORT}") from None
 
 
 def _serve(listener: socket.socket, options: argparse.Namespace) -> None:
@@ -136,7 +141,7 @@ def opened(data: Path) -> Iterator[tuple[EmbeddedAws, Mapping[str, str]]]:
         except (JournalError, stack.Unreadable) as error:
             raise Unable(str(error)) from None
         except OSError as error:
-            raise Unable(f"cannot use {data} ({error}): choose another folder with --data") from None
+            raise Unable(f"cannot use {data} ({error}): choose another folder, {ANOTHER_FOLDER}") from None
         yield aws, keys
 
 

@@ -117,7 +117,8 @@ def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 def test_a_port_in_use_is_named(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = str(other.getsockname()[1])
-        assert f"port {port} is in use" in refusal(capsys, "--port", port, "--data", str(tmp_path / "data"))
+        line = refusal(capsys, "--port", port, "--data", str(tmp_path / "data"))
+        assert f"port {port} is in use" in line and "PORT=" in line and "--port" in line
     assert not (tmp_path / "data").exists()
 
 
@@ -129,7 +130,7 @@ def test_a_folder_that_cannot_be_made_is_named(capsys: pytest.CaptureFixture[str
     (tmp_path / "file").write_text("")
     data = str(tmp_path / "file" / "data")
     line = refusal(capsys, "--port", "0", "--data", data)
-    assert f"cannot use {data}" in line and "--data" in line
+    assert f"cannot use {data}" in line and "--data" in line and "DATA=" in line
 
 
 def test_a_folder_in_use_is_named(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
