@@ -28,6 +28,7 @@ async def post_repo(request: Request, caller: Annotated[Caller, Depends(http.ide
         domain=message.domain,
         default_branch=names.check_default_branch(message.default_branch),
         description=message.description,
+        portable_names=message.portable_names,
     )
     role = caller.role(wanted, None)
     if role is None or not role.allows(Role.WRITE):
@@ -68,7 +69,7 @@ async def get_repo(request: Request, access: Annotated[Access, Depends(http.may_
     **api.documented(Forbidden, RepoNotFound, InvalidName, takes=api.RepoChange, gives=api.Repository),
 )
 async def patch_repo(request: Request, access: Annotated[Access, Depends(http.may_admin("push"))]) -> Response:
-    """Change who may read a repository, what it is said to be, or which branch a clone starts on."""
+    """Change the visibility, the description, the default branch, or whether names must be portable."""
     message = await http.body(request, api.RepoChange, http.API_BYTES)
     changes = message.model_dump(mode="json", exclude_none=True)
     if message.default_branch is not None:

@@ -25,7 +25,7 @@ from shared.errors import (
     UnsupportedMedia,
 )
 from shared.metadata.tokens import Issued
-from shared.model import Bearer, Repo, Role, Visibility
+from shared.model import Bearer, PortableNames, Repo, Role, Visibility
 
 PAGE = 100
 """The longest page of a list."""
@@ -40,6 +40,7 @@ _NAME = "[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 # Not strict: the words of an enumeration come as text.
 VisibilityWord = Annotated[Visibility, Field(strict=False)]
 RoleWord = Annotated[Role, Field(strict=False)]
+PortableNamesWord = Annotated[PortableNames, Field(strict=False)]
 BearerWord = Annotated[Bearer, Field(strict=False)]
 
 Slug = Annotated[str, Field(json_schema_extra={"pattern": f"^{_NAME}$"})]
@@ -63,6 +64,7 @@ class NewRepo(Asked):
     domain: Domain = "code"
     description: Description = ""
     default_branch: DefaultBranch = "main"
+    portable_names: PortableNamesWord = PortableNames.ON
 
     @model_validator(mode="after")
     def _is_called_something(self) -> "NewRepo":
@@ -77,6 +79,7 @@ class RepoChange(Asked):
     visibility: VisibilityWord | None = None
     description: Description | None = None
     default_branch: DefaultBranch | None = None
+    portable_names: PortableNamesWord | None = None
 
 
 class Rename(Asked):
@@ -142,6 +145,7 @@ class Repository(Told):
     domain: str
     description: str
     default_branch: str
+    portable_names: PortableNames
     created_at: int
     role: Role
 
@@ -156,6 +160,7 @@ class Repository(Told):
             domain=repo.domain,
             description=repo.description,
             default_branch=repo.default_branch,
+            portable_names=repo.portable_names,
             created_at=repo.created_at,
             role=role,
         )

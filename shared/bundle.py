@@ -3,13 +3,17 @@
 Pure: what the repository already holds is asked elsewhere, with the sets that this module gives.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from shared import codec, ids, names
 from shared.errors import HashMismatch, InvalidName, Unprocessable
+from shared.texts import cut, some
 from shared.wire import COMMIT_DEFAULTS, CommitRecord, Push, SnapshotRecord, WireObject, parse
+
+SHOWN_DIGITS = 12
+"""The stock client takes a part of an id. Two whole ids and a path do not fit in a message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,10 @@ class Bundle:
         """Snapshots of its commits, brought along or not."""
         return {commit.snapshot_id for commit in self.commits.values() if commit.snapshot_id is not None}
 
+    def oldest_with(self, snapshot_ids: Collection[str]) -> NewCommit | None:
+        """The first commit, parents first, that has one of these snapshots."""
+        return next((commit for commit in self.commits.values() if commit.snapshot_id in snapshot_ids), None)
+
     def head(self, push: Push) -> str:
         """The commit that the branch shall point at. Raises Unprocessable unless there is exactly one.
 
@@ -79,7 +87,33 @@ def check(push: Push) -> Bundle:
         first = commits.setdefault(commit.commit_id, commit)
         if first.record != commit.record:
             raise Unprocessable(f"commit {commit.commit_id} is in the push twice with different contents")
-    return Bundle({c.commit_id: c for c in _parents_first(commits)}, snapshots, objects)
+    bundle = Bundle({c.commit_id: c for c in _parents_first(commits)}, snapshots, objects)
+    _check_paths(bundle)
+    return bundle
+
+
+def without(commit: NewCommit) -> str:
+    """The steps of a user whose history must lose this commit. A later commit does not help: the history stays.
+
+    They were tried with the stock client 0.1.5. The work tree and all later changes stay; they are committed anew.
+    """
+    if commit.parents:
+        step = f"run `muse reset --soft {commit.parents[0][:SHOWN_DIGITS]}`"
+    else:
+        step = "delete the file of your branch in .muse/refs/heads"
+    return f"Since commit {commit.commit_id}: rename it, {step}, commit and push again"
+
+
+def not_portable(bundle: Bundle, faults: Mapping[str, Sequence[str]]) -> str:
+    """A message for names that are not portable, given those of each snapshot, with the way out."""
+    oldest = bundle.oldest_with(faults)
+    snapshot_id = oldest.snapshot_id if oldest and oldest.snapshot_id else next(iter(faults))
+    steps = f" {without(oldest)}" if oldest else ""
+    for shown in range(4, 0, -1):
+        text = f"not portable: {some(faults[snapshot_id], shown)}.{steps}; or set portable_names to off"
+        if cut(text) == text:
+            break
+    return text
 
 
 def check_objects(objects: Iterable[WireObject]) -> dict[str, bytes]:
@@ -97,7 +131,6 @@ def _snapshot(raw: Mapping[str, Any]) -> NewSnapshot:
     shaped = parse(SnapshotRecord, raw, "a snapshot")
     snapshot_id, manifest = names.check_id(shaped.snapshot_id, "snapshot"), shaped.manifest
     _check_text(raw, f"snapshot {snapshot_id}")
-    names.check_paths(manifest)
     if names.is_digest(snapshot_id):
         for object_id in manifest.values():
             if not names.is_digest(object_id):
@@ -108,6 +141,21 @@ def _snapshot(raw: Mapping[str, Any]) -> NewSnapshot:
         for object_id in manifest.values():
             names.check_id(object_id, "object")
     return NewSnapshot(snapshot_id, manifest, {**raw, "created_at": shaped.created_at})
+
+
+def _check_paths(bundle: Bundle) -> None:
+    """Raises InvalidName, with the oldest commit that has a refused path: its history is refused for ever."""
+    refused: dict[str, InvalidName] = {}
+    for snapshot_id, snapshot in bundle.snapshots.items():
+        try:
+            names.check_paths(snapshot.manifest)
+        except InvalidName as error:
+            refused[snapshot_id] = error
+    oldest = bundle.oldest_with(refused)
+    if oldest and oldest.snapshot_id:
+        raise InvalidName(f"{refused[oldest.snapshot_id].message}. {without(oldest)}")
+    if refused:
+        raise next(iter(refused.values()))
 
 
 def _commit(raw: Mapping[str, Any]) -> NewCommit:

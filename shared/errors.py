@@ -30,7 +30,8 @@
     │  ├─ HashMismatch              an id that is not the digest of its content
     │  ├─ MissingReference          a parent, snapshot or object that is neither sent nor stored
     │  ├─ UploadsPending            more uploads than one push verifies; the same push again goes on
-    │  └─ BranchClash               `a` beside `a/b`: every clone would fail
+    │  ├─ BranchClash               `a` beside `a/b`: every clone would fail
+    │  └─ NotPortable               a name that Windows or macOS cannot hold, where the repository asks for that
     ├─ RateLimited 429              too many requests of one class in this minute
     │  └─ CostLimited               requests have cost too much: a subject's, or others' to one owner's repositories
     │     └─ HubLimited 503         all requests of the day have cost what the operator allows
@@ -299,12 +300,12 @@ class HashMismatch(Unprocessable):
 
 
 class MissingReference(Unprocessable):
-    """Ids that the push leans on but that are neither in it nor in the repository."""
+    """Ids that are neither in the request nor in the repository. `way_out` is the next step of the user."""
 
     code = "missing_reference"
 
-    def __init__(self, kind: str, missing: Iterable[str]) -> None:
-        super().__init__(f"{kind} {some(missing)} neither pushed nor stored here; push again with everything included")
+    def __init__(self, kind: str, missing: Iterable[str], way_out: str = "push again with everything included") -> None:
+        super().__init__(f"{kind} {some(missing)} neither pushed nor stored here; {way_out}")
 
 
 class UploadsPending(Unprocessable):
@@ -326,6 +327,12 @@ class BranchClash(Unprocessable):
 
     def __init__(self, branch: str, other: str) -> None:
         super().__init__(f"branch {branch} cannot stand beside {other}: one is a folder of the other; rename it")
+
+
+class NotPortable(Unprocessable):
+    """A path or a branch name that a clone on Windows or macOS loses or cannot write. The repository forbids them."""
+
+    code = "not_portable"
 
 
 class RateLimited(ApiError):

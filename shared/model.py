@@ -33,6 +33,17 @@ class Visibility(StrEnum):
     PRIVATE = "private"
 
 
+class PortableNames(StrEnum):
+    """Which names a push to a repository may bring. Each value includes the refusals of the ones before it."""
+
+    OFF = "off"
+    """All. The reply of a push warns of names that are not portable."""
+    DISTINCT = "distinct"
+    """No two names that Windows or macOS take for one: a clone there keeps one file and reports success."""
+    ON = "on"
+    """No names that Windows cannot write: a clone there stops half-way."""
+
+
 @dataclass(frozen=True, slots=True)
 class Version:
     """One content of a key that may be written again. `version_id` is empty where the bucket keeps no versions."""
@@ -84,6 +95,8 @@ class Repo:
     description: str = ""
     deleted: bool = False
     created_at: int = 0
+    portable_names: PortableNames = PortableNames.DISTINCT
+    """A repository that a write creates starts so: its owner had no chance to choose before. See `api.NewRepo`."""
     roster: str = ""
     """Which rows of members count: those that carry this text. Another name means another roster."""
     presigned_at: int = 0

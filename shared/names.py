@@ -4,6 +4,7 @@ to files of those names unchecked, and manifest paths into its working tree.
 Every rule here refuses something that was seen to make a clone crash or write outside its folder.
 """
 
+import json
 import re
 from collections.abc import Iterable
 from itertools import pairwise
@@ -44,7 +45,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _BAD_PATH_SHAPE = re.compile(r"\\|^/|/$|//|(?:^|/)\.\.?(?:/|$)")
 _BAD_BRANCH_SHAPE = re.compile(r"\\|\.\.|//|^/|/$|(?:^|/)\.|\.(?:/|$)")
 # HFS+ drops these when it compares names, so `.g<200c>it` is `.git` on a Mac.
-_IGNORED_ON_HFS = re.compile(r"[\u200c-\u200f\u202a-\u202e\u206a-\u206f\ufeff]")
+IGNORED_ON_HFS = re.compile(r"[\u200c-\u200f\u202a-\u202e\u206a-\u206f\ufeff]")
 # Windows drops trailing dots and spaces, and what follows a colon names a stream of the same file.
 _PRIVATE_FOLDER = re.compile(r"(?:^|/)(\.git|\.muse|git~1|muse~1)[. ]*(?:[/:]|\Z)")
 
@@ -69,7 +70,7 @@ def check_id(value: str, kind: str) -> str:
     """The id itself. Raises InvalidName with the kind of thing it should have named."""
     if not is_id(value):
         article = "an" if kind == "object" else "a"
-        raise InvalidName(f"{_shown(value)} is not {article} {kind} id: 64 lower-case hex digits are expected")
+        raise InvalidName(f"{shown(value)} is not {article} {kind} id: 64 lower-case hex digits are expected")
     return value
 
 
@@ -86,7 +87,7 @@ def is_handle(value: str) -> bool:
 def check_handle(value: str) -> str:
     """The handle itself. Raises InvalidName."""
     if not is_repo_name(value):
-        raise InvalidName(f"{_shown(value)} is not a handle: {_NAME_RULE}")
+        raise InvalidName(f"{shown(value)} is not a handle: {_NAME_RULE}")
     if not is_handle(value):
         raise InvalidName(f"the handle {value} is reserved: it is a part of this hub's own URLs; choose another")
     return value
@@ -95,7 +96,7 @@ def check_handle(value: str) -> str:
 def check_slug(value: str) -> str:
     """The slug itself. Raises InvalidName."""
     if not is_repo_name(value):
-        raise InvalidName(f"{_shown(value)} is not a repository's name in a URL: {_NAME_RULE}")
+        raise InvalidName(f"{shown(value)} is not a repository's name in a URL: {_NAME_RULE}")
     return value
 
 
@@ -103,14 +104,14 @@ def slug_of(name: str) -> str:
     """What a repository of this name is called in a URL: `My 1st Song!` → `my-1st-song`. Raises InvalidName."""
     slug = _NOT_IN_A_SLUG.sub("-", name.lower())[:SLUG_CHARACTERS].strip("-")
     if not slug:
-        raise InvalidName(f"no part of {_shown(name)} can stand in a URL; send a slug instead")
+        raise InvalidName(f"no part of {shown(name)} can stand in a URL; send a slug instead")
     return slug
 
 
 def check_default_branch(name: str) -> str:
     """The branch name itself, if a clone can start on it. Raises InvalidName."""
     if "/" in check_branch(name):
-        raise InvalidName(f"{_shown(name)} cannot be the default branch: a clone opens only names without a slash")
+        raise InvalidName(f"{shown(name)} cannot be the default branch: a clone opens only names without a slash")
     return name
 
 
@@ -123,7 +124,7 @@ def check_release_tag(tag: str) -> str:
     """The tag itself. Raises InvalidName unless a release may be published as it."""
     if not is_release_tag(tag):
         raise InvalidName(
-            f"{_shown(tag)} cannot be a release's tag: up to {RELEASE_TAG_CHARACTERS} letters, digits and . _ + - /,"
+            f"{shown(tag)} cannot be a release's tag: up to {RELEASE_TAG_CHARACTERS} letters, digits and . _ + - /,"
             " beginning with a letter or digit"
         )
     return tag
@@ -133,7 +134,7 @@ def check_label(label: str) -> str:
     """The label of a tag itself. Raises InvalidName for an empty or long one, or one that a terminal would act on."""
     if not 1 <= len(label) <= LABEL_CHARACTERS or _CONTROL.search(label):
         raise InvalidName(
-            f"{_shown(label)} cannot be a label: 1 to {LABEL_CHARACTERS} characters, none of them a control character"
+            f"{shown(label)} cannot be a label: 1 to {LABEL_CHARACTERS} characters, none of them a control character"
         )
     return label
 
@@ -144,18 +145,18 @@ def check_branch(name: str) -> str:
         raise InvalidName(f"a branch name has 1 to {BRANCH_CHARACTERS} characters, this one has {len(name)}")
     if _CONTROL.search(name) or _BAD_BRANCH_SHAPE.search(name):
         raise InvalidName(
-            f"branch name {_shown(name)} is unsafe: no control characters, backslashes, empty parts,"
+            f"branch name {shown(name)} is unsafe: no control characters, backslashes, empty parts,"
             " '..', or parts that begin or end with a dot"
         )
     if _DIGEST_LIKE.fullmatch(name.partition("/")[0]):
         raise InvalidName(
-            f"branch name {_shown(name)} begins with 64 hex digits, which is the form of a commit's id;"
+            f"branch name {shown(name)} begins with 64 hex digits, which is the form of a commit's id;"
             " choose another name"
         )
     if len(name.encode()) > BRANCH_BYTES:
-        raise InvalidName(f"branch name {_shown(name)} is longer than {BRANCH_BYTES} bytes")
+        raise InvalidName(f"branch name {shown(name)} is longer than {BRANCH_BYTES} bytes")
     if any(len(part.encode()) > COMPONENT_BYTES for part in name.split("/")):
-        raise InvalidName(f"a part of branch name {_shown(name)} is longer than {COMPONENT_BYTES} bytes")
+        raise InvalidName(f"a part of branch name {shown(name)} is longer than {COMPONENT_BYTES} bytes")
     return name
 
 
@@ -180,24 +181,31 @@ def check_paths(paths: Iterable[str]) -> None:
     # What lies in a folder follows it at once: each folder of each path by itself would be quadratic in its depth.
     for folder, inner in pairwise(sorted(f"{path}/" for path in seen)):
         if inner.startswith(folder):
-            raise InvalidName(f"path {_shown(folder[:-1])} is a file and also a folder of {_shown(inner[:-1])}")
+            raise InvalidName(f"path {shown(folder[:-1])} is a file and also a folder of {shown(inner[:-1])}")
 
 
 def _check_path(path: str) -> None:
     encoded = path.encode()
     if not 1 <= len(encoded) <= PATH_BYTES:
-        raise InvalidName(f"a path has 1 to {PATH_BYTES} bytes; {_shown(path)} does not")
+        raise InvalidName(f"a path has 1 to {PATH_BYTES} bytes; {shown(path)} does not")
     if _CONTROL.search(path) or _BAD_PATH_SHAPE.search(path):
         raise InvalidName(
-            f"path {_shown(path)} is unsafe: relative paths only,"
+            f"path {shown(path)} is unsafe: relative paths only,"
             " no control characters, backslashes, empty parts, '.' or '..'"
         )
     if max(map(len, encoded.split(b"/"))) > COMPONENT_BYTES:
-        raise InvalidName(f"a part of path {_shown(path)} is longer than {COMPONENT_BYTES} bytes")
-    if found := _PRIVATE_FOLDER.search(_IGNORED_ON_HFS.sub("", path).casefold()):
-        raise InvalidName(f"path {_shown(path)} would write into a clone's own {found[1]} folder")
+        raise InvalidName(f"a part of path {shown(path)} is longer than {COMPONENT_BYTES} bytes")
+    if found := _PRIVATE_FOLDER.search(IGNORED_ON_HFS.sub("", path).casefold()):
+        raise InvalidName(f"path {shown(path)} would write into a clone's own {found[1]} folder")
 
 
-def _shown(text: str) -> str:
-    """A hostile string, made fit for one line of an error message."""
-    return ascii(text if len(text) <= 40 else text[:39] + "…")
+def shown(text: str, room: int = 60) -> str:
+    """A hostile string as one line of ASCII, cut so that it takes at most `room` characters of a JSON text."""
+    kept = text[:40]
+    while len(kept) > 1 and len(json.dumps(_quoted(kept, text))) - 2 > room:
+        kept = kept[:-1]
+    return _quoted(kept, text)
+
+
+def _quoted(kept: str, text: str) -> str:
+    return ascii(text if kept == text else kept[:-1] + "…")

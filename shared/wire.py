@@ -47,9 +47,14 @@ class FilterObjects(Message):
 
 
 class Presign(Message):
-    """Places to put large objects. Reading is done through fetch, so `get` is not offered."""
+    """Places to put large objects. Reading is done through fetch, so `get` is not offered.
+
+    `sizes` may have the bytes of some of the objects: the URL of such an object takes a body of this length only. The
+    stock client sends no sizes.
+    """
 
     object_ids: Annotated[Ids, Field(max_length=PRESIGN_IDS)] = []
+    sizes: Annotated[dict[str, Annotated[int, Field(ge=0)]], Field(max_length=PRESIGN_IDS)] = {}
     direction: Literal["put"] = "put"
     ttl_seconds: Annotated[int, Field(ge=30, le=3600)] = 3600
 

@@ -136,6 +136,17 @@ def chain(length: int, *, files: bool = False, salt: str = "") -> History:
     return graph("; ".join(f"{n}:{n - 1}" if n > 1 else "1" for n in range(1, length + 1)), files=files, salt=salt)
 
 
+def file_history(*manifests: Sequence[str]) -> History:
+    """A line of commits, each with a snapshot of these paths."""
+    content = b"x"
+    history = History(objects={ids.object_id(content): content})
+    for number, paths in enumerate(manifests, start=1):
+        history.snapshots[number] = snapshot(dict.fromkeys(paths, ids.object_id(content)))
+        parents = [history[number - 1]] if number > 1 else []
+        history.commits[number] = commit(f"commit {number}", parents, history.snapshots[number]["snapshot_id"])
+    return history
+
+
 @dataclass(frozen=True)
 class Answer:
     """What a handler returned: `value` is the decoded body, whatever its format."""

@@ -278,7 +278,7 @@ BUGS = [
         (' and names.is_digest(node.snapshot_id or "")', ""), by=(f"{CASES}/test_downloads.py",)),
 
     # ── What strangers send ──
-    bug(".GIT is not .git", "names", ('_IGNORED_ON_HFS.sub("", path).casefold()', '_IGNORED_ON_HFS.sub("", path)'), by=(NAMES,)),
+    bug(".GIT is not .git", "names", ('IGNORED_ON_HFS.sub("", path).casefold()', 'IGNORED_ON_HFS.sub("", path)'), by=(NAMES,)),
     bug("a file that is also a folder", "names", ("        if inner.startswith(folder):", "        if False:"), by=(NAMES,)),
     bug("a path that leads upwards", "names", (r"//|(?:^|/)\.\.?(?:/|$)", "//"), by=(NAMES,)),
     bug("an id with a line break at its end", "names", ("    return _DIGEST.fullmatch(value) is not None", '    return re.match(r"[0-9a-f]{64}$", value) is not None'), by=(NAMES,)),

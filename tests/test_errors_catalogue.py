@@ -23,7 +23,7 @@ from shared.metadata import keys
 from shared.model import Role
 from tests import builders
 from tests.authorization import routes
-from tests.builders import MSGPACK, Answer, graph
+from tests.builders import MSGPACK, Answer, file_history, graph
 from tests.conftest import NAMES
 
 OWNER = "catalogue-owner"
@@ -108,6 +108,7 @@ SOMEWHERE: Mapping[tuple[str, str], Sent] = {
     (f"POST {WIRE}/push", "non_fast_forward"): Sent(body={"bundle": HISTORY.bundle([4]), "branch": "main"}),
     (f"POST {WIRE}/push", "handle_taken"): Sent(token="{shouting}"),
     (f"POST {WIRE}/push", "branch_clash"): Sent(body={"bundle": BUNDLE, "branch": "main/verse"}),
+    (f"POST {WIRE}/push", "not_portable"): Sent(body={"bundle": file_history(["A", "a"]).bundle(), "branch": "other"}),
     (f"POST {WIRE}/push", "invalid_name"): Sent(body={"bundle": BUNDLE, "branch": "../up"}),
     (f"POST {WIRE}/push", "missing_reference"): Sent(
         body={"bundle": HISTORY.bundle([3], objects=False), "branch": "other"}, where={"slug": "empty"}

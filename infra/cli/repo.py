@@ -10,7 +10,7 @@ from infra.cli import console, repo_changes
 from infra.cli.commands import plain
 from infra.cli.console import Data, Json, Name
 from infra.cli.problem import Problem
-from infra.cli.repo_changes import document
+from infra.cli.repo_changes import PORTABLE_NAMES, document
 from shared import api, names
 from shared.actions import branches, bundles
 from shared.actions import moves as moving
@@ -18,7 +18,7 @@ from shared.actions import repack as repacking
 from shared.actions.bundles import Made
 from shared.actions.repack import Repacked
 from shared.errors import RepoExists
-from shared.model import Move, Place, Ref, Repo, Role, Visibility
+from shared.model import Move, Place, PortableNames, Ref, Repo, Role, Visibility
 from shared.progress import Tell
 from shared.stores import Stores
 
@@ -44,6 +44,7 @@ def create(
     description: Annotated[str, typer.Option(help="What it is.")] = "",
     default_branch: Annotated[str, typer.Option(help="Where clones start.")] = "main",
     domain: Annotated[str, typer.Option(help="The kind of what it holds: code, midi, …")] = "code",
+    portable_names: Annotated[PortableNames, typer.Option(help=PORTABLE_NAMES)] = PortableNames.ON,
     json: Json = False,
     data: Data = None,
 ) -> None:
@@ -71,6 +72,7 @@ def create(
             domain=asked.domain,
             default_branch=names.check_default_branch(asked.default_branch),
             description=asked.description,
+            portable_names=portable_names,
         )
         repo = await stores.repos.create(wanted, now)
         if repo is None:

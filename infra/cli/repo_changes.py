@@ -10,8 +10,12 @@ from infra.cli.problem import Problem
 from shared import api, names
 from shared.actions.undelete import undelete as undeleting
 from shared.errors import RepoExists, RepoNotFound
-from shared.model import Repo, Role, Visibility
+from shared.model import PortableNames, Repo, Role, Visibility
 from shared.stores import Stores
+
+PORTABLE_NAMES = (
+    "on: refuse names that Windows or macOS cannot hold. distinct: refuse names that they take for one. off: warn."
+)
 
 
 def edit(
@@ -21,18 +25,20 @@ def edit(
     default_branch: Annotated[
         str | None, typer.Option(metavar="BRANCH", help="The branch that a clone checks out.")
     ] = None,
+    portable_names: Annotated[PortableNames | None, typer.Option(help=PORTABLE_NAMES)] = None,
     json: Json = False,
     data: Data = None,
 ) -> None:
-    """Change the visibility, the description or the default branch of a repository."""
+    """Change the visibility, the description, the default branch or the rule for names of a repository."""
     options = {
         "visibility": visibility.value if visibility else None,
         "description": description,
         "default_branch": default_branch,
+        "portable_names": portable_names.value if portable_names else None,
     }
     changes = {option: value for option, value in options.items() if value is not None}
     if not changes:
-        console.fail("nothing to change: use --visibility, --description or --default-branch")
+        console.fail("nothing to change: use --visibility, --description, --default-branch or --portable-names")
 
     async def work(stores: Stores) -> Repo:
         repo = await console.require(stores, name)

@@ -23,16 +23,16 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from shared import bundle as bundles
-from shared import codec, names, wire
+from shared import codec, names, portable, wire
 from shared.actions import quarantine, walk
 from shared.actions.moves import planned
 from shared.actions.records import commit_record, manifest, packed_summary
 from shared.actions.uploads import Parcel
 from shared.bundle import Bundle, NewCommit
 from shared.dag import Nearest
-from shared.errors import MissingReference, NotFastForward, Unavailable, Unprocessable
+from shared.errors import MissingReference, NotFastForward, NotPortable, Unavailable, Unprocessable
 from shared.metadata.refs import Moved
-from shared.model import Kind, Location, Move, Node, Place, Ref, Repo, Upload
+from shared.model import Kind, Location, Move, Node, Place, PortableNames, Ref, Repo, Upload
 from shared.stores import Stores
 from shared.tasks import all_of, pair
 
@@ -43,6 +43,12 @@ FEW_OBJECTS = 90
 """Up to so many objects of a push are looked up at once, in the one batch that is asked anyway; beyond, a parent's
 manifest says which are new, which is cheaper, but two steps more."""
 HASHED_FIELDS = ("snapshot_id", "message", "committed_at", "parent_commit_id", "parent2_commit_id")
+FORGET_THE_REMOTES = (
+    "your client takes what it last saw on any remote as stored on every remote;"
+    " run `rm -r .muse/remotes` at the top of your work tree, then push again"
+)
+"""The stock client omits the ancestors of each head in `.muse/remotes`, with `--force` too. It writes these files
+again with each push, fetch or pull, so their deletion loses nothing."""
 SWAPS = 4
 """How often a ref that moved under a push is looked at again before the client is asked to."""
 
@@ -60,17 +66,19 @@ class Held:
 async def push(stores: Stores, repo: Repo, request: wire.Push, *, by: str, now: float) -> dict[str, Any]:
     """Store a bundle and move the branch to its head. Returns the reply.
 
-    Raises InvalidName, HashMismatch, MissingReference, BranchClash, TooLarge or Unprocessable for a push that cannot
-    be accepted, NotFastForward naming the head that stands in the way, and UploadsPending for one that has to be sent
-    again. Before that is decided nothing is written, except for uploads that UploadsPending reports as stored. Only
-    the swap may find a lost race.
+    Raises InvalidName, HashMismatch, MissingReference, BranchClash, NotPortable, TooLarge or Unprocessable for a push
+    that cannot be accepted, NotFastForward naming the head that stands in the way, and UploadsPending for one that has
+    to be sent again. Before that is decided nothing is written, except for uploads that UploadsPending reports as
+    stored. Only the swap may find a lost race.
     """
     bundle = bundles.check(request)
     head = bundle.head(request)
     held = await _held(stores, repo, bundle, head)
+    warning = _check_portable(repo, request.branch, bundle, held)
     new = await _accept(stores, repo, request, bundle, head, held, by=by, now=now)
     heads = {name: ref.head.commit_id for name, ref in held.refs.items()} | {new.branch: head}
-    return {"ok": True, "message": f"{new.branch} is at {head}", "branch_heads": heads, "remote_head": head}
+    message = f"{new.branch} is at {head}" + (f"; {warning}" if warning else "")
+    return {"ok": True, "message": message, "branch_heads": heads, "remote_head": head}
 
 
 async def _accept(
@@ -127,12 +135,30 @@ async def _held(stores: Stores, repo: Repo, bundle: Bundle, head: str) -> Held:
     return Held(refs, commits, known.snapshots, known.objects)
 
 
+def _check_portable(repo: Repo, branch: str, bundle: Bundle, held: Held) -> str:
+    """A warning if names are not portable, else an empty text. Raises NotPortable where the repository forbids them.
+
+    Only snapshots that are not stored yet count: a history that was accepted stays acceptable.
+    """
+    new = {i: snapshot.manifest.keys() for i, snapshot in bundle.snapshots.items() if i not in held.snapshots}
+    clashes, unwritable = portable.clashes(new), portable.unwritable(new)
+    warnings = [bundles.not_portable(bundle, faults) for faults in (clashes, unwritable) if faults]
+    if branch not in held.refs and not portable.is_portable(branch):
+        warnings.append(
+            f"not portable: branch name {names.shown(branch)}; choose another name, or set portable_names to off"
+        )
+    forbidden = {PortableNames.OFF: False, PortableNames.DISTINCT: bool(clashes), PortableNames.ON: bool(warnings)}
+    if forbidden[repo.portable_names]:
+        raise NotPortable(warnings[0])
+    return "; ".join(warnings)
+
+
 def _check_connected(bundle: Bundle, head: str, held: Held) -> None:
     """Every parent, and every snapshot that can prove itself, is in the push or in the repository."""
     if head not in bundle.commits and head not in held.commits:
         raise MissingReference("commit", [head])
     if unknown := bundle.outside_parents() - held.commits.keys():
-        raise MissingReference("parent commit", unknown)
+        raise MissingReference("parent commit", unknown, FORGET_THE_REMOTES)
     new = (commit for i, commit in bundle.commits.items() if i not in held.commits)
     named = {commit.snapshot_id for commit in new if commit.snapshot_id and names.is_digest(commit.snapshot_id)}
     if unknown := named - bundle.snapshots.keys() - held.snapshots.keys():

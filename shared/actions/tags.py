@@ -12,6 +12,9 @@ from shared.tasks import pair
 
 RECORD_BYTES = 4096
 """The most that a tag's record may have: a page of a thousand then fits in one reply."""
+REQUEST_BYTES = 512 * 1024
+"""The most that the records of one request may have together: a thousand usual ones, of 300 bytes each, fit twice.
+Each KB costs a write unit: a thousand records of the largest size would be 5,000 units at once."""
 PAGES = 4
 """How many pages of rows one filtered list reads, at most. The cursor goes on from there."""
 
@@ -23,6 +26,9 @@ async def store(stores: Stores, repo: Repo, request: wire.PostTags) -> int:
     a tag that another request stores in the same moment.
     """
     tags = _distinct(map(_tag, request.tags))
+    size = sum(len(tag.record) for tag in tags.values())
+    if size > REQUEST_BYTES:
+        raise TooLarge(f"the tags have {size} bytes together, and {REQUEST_BYTES} are taken at once; send fewer")
     known, found = await pair(
         stores.index.known(repo.repo_id, commits={tag.commit_id for tag in tags.values()}),
         stores.tags.find(repo.repo_id, tags),

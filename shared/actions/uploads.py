@@ -7,8 +7,9 @@ from typing import Any
 
 from shared import bundle, codec, names, packs, wire
 from shared.actions import quarantine
+from shared.actions.quarantine import VERIFIED_BYTES
 from shared.actions.records import manifest
-from shared.errors import Damaged, Unavailable
+from shared.errors import Damaged, TooLarge, Unavailable
 from shared.model import Kind, Location, Repo
 from shared.objects.store import LOOSE_BYTES
 from shared.packs import Pack
@@ -17,6 +18,8 @@ from shared.tasks import all_of
 
 MANY_OBJECTS = 500
 """From more ids on than these, one manifest is read first: two steps more, and a row for each file less."""
+SIGNED_HEADER_BYTES = 2 * len("content-length%3B")
+"""What a signed length adds to a URL in a reply, at most: base64 takes less than twice as much."""
 MANIFEST_BYTES = 8 * 1024 * 1024
 """No larger one is: it has some 80,000 files."""
 
@@ -105,7 +108,10 @@ async def presign(stores: Stores, repo: Repo, request: wire.Presign, *, now: flo
 
     As many URLs as fit in one reply. An object that is in neither list gets its URL from the next request, which the
     stock client makes in its next push. An upload stays in quarantine until a push names it and its digest is true.
+    Raises TooLarge for a size that no push would accept.
     """
+    if (largest := max(request.sizes.values(), default=0)) > VERIFIED_BYTES:
+        raise TooLarge(f"an object may have {VERIFIED_BYTES} bytes, and one has {largest}; split the file")
     asked = list(dict.fromkeys(names.check_id(object_id, "object") for object_id in request.object_ids))
     provable = [object_id for object_id in asked if names.is_digest(object_id)]
     inline = [object_id for object_id in asked if not names.is_digest(object_id)]
@@ -115,11 +121,12 @@ async def presign(stores: Stores, repo: Repo, request: wire.Presign, *, now: flo
     await stores.repos.note_presign(repo, int(now))
 
     async def url_of(object_id: str) -> str:
-        return await stores.objects.presigned_put(repo.repo_id, object_id, request.ttl_seconds)
+        size = request.sizes.get(object_id)
+        return await stores.objects.presigned_put(repo.repo_id, object_id, request.ttl_seconds, size)
 
     first = {provable[0]: await url_of(provable[0])}
-    # The URLs of one repository are equally long: all ids are digests.
+    # The URLs of one repository are equally long, but for the header that a size adds: all ids are digests.
     room = codec.REPLY_BYTES - codec.sent_bytes(inline)
-    some = provable[1 : max(1, room // codec.sent_bytes(first))]
+    some = provable[1 : max(1, room // (codec.sent_bytes(first) + SIGNED_HEADER_BYTES))]
     urls = await all_of(map(url_of, some))
     return {"presigned": first | dict(zip(some, urls, strict=True)), "inline": inline}

@@ -20,7 +20,7 @@ from shared.metadata.keys import Key
 from shared.metadata.listing import Listing
 from shared.metadata.table import GET_BATCH, Beside, Lost, Row, Table, Update
 from shared.metadata.tokens import refuse_revoked
-from shared.model import Identity, Repo, Role, Visibility
+from shared.model import Identity, PortableNames, Repo, Role, Visibility
 from shared.tasks import pair
 
 PRESIGN_NOTE_SECONDS = 3600
@@ -368,6 +368,7 @@ def _row(repo: Repo) -> Row:
         "domain": repo.domain,
         "default_branch": repo.default_branch,
         "description": repo.description,
+        "portable_names": repo.portable_names.value,
         "created_at": repo.created_at,
         "deleted_at": 0,
         "roster": repo.roster,
@@ -385,6 +386,8 @@ def _repo(row: Row) -> Repo:
         domain=str(row["domain"]),
         default_branch=str(row["default_branch"]),
         description=str(row["description"]),
+        # Repositories that are older than the setting hold such names.
+        portable_names=PortableNames(str(row.get("portable_names", PortableNames.OFF))),
         deleted=bool(row["deleted_at"]),
         created_at=int(str(row["created_at"])),
         roster=str(row["roster"]),

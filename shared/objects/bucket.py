@@ -168,14 +168,16 @@ class Bucket:
         with translated():
             await self.client.copy_object(Bucket=self.name, Key=key, CopySource=origin, CopySourceIfMatch=version.etag)
 
-    async def presigned_put(self, key: str, ttl_seconds: int) -> str:
-        """A URL that lets its bearer write this key, and nothing else, for so long. No call is made.
+    async def presigned_put(self, key: str, ttl_seconds: int, size: int | None = None) -> str:
+        """A URL that lets its bearer write this key for this time, and nothing else. No call is made.
 
-        Only the host is signed: the stock client sends a Content-Type of its own and cannot send more.
+        With a size, the signature covers Content-Length: S3 refuses a body of another length. Otherwise it covers the
+        host alone, because the stock client sends headers of its own and cannot send others.
         """
-        url: str = await self.client.generate_presigned_url(
-            "put_object", Params={"Bucket": self.name, "Key": key}, ExpiresIn=ttl_seconds
-        )
+        parameters: dict[str, Any] = {"Bucket": self.name, "Key": key}
+        if size is not None:
+            parameters["ContentLength"] = size
+        url: str = await self.client.generate_presigned_url("put_object", Params=parameters, ExpiresIn=ttl_seconds)
         return url
 
     async def presigned_get(self, key: str, ttl_seconds: int, media_type: str, disposition: str) -> str:

@@ -23,6 +23,10 @@ reader cannot be sent to a pack (see `content.TEXT_REPLY_BYTES`)."""
 
 LISTED_PAGES = 4
 """The most LIST calls that one look into the quarantine makes."""
+QUARANTINE_DAYS = 3
+"""The most days that an upload is kept that no push names: the bucket's lifecycle, rounded up to midnight twice."""
+UNSIZED_BYTES = 16 * 1024 * 1024
+"""What an upload is taken to have whose size the client has not sent."""
 REMOVED = 1000
 """Versions removed in one call: the most that S3 takes."""
 
@@ -161,9 +165,14 @@ class ObjectStore:
         meter.add_url(prices.S3_GET + prices.DATA_OUT_BYTE * location.length)
         return await self.bucket.presigned_get(_loose_key(repo_id, object_id), ttl_seconds, media_type, disposition)
 
-    async def presigned_put(self, repo_id: str, object_id: str, ttl_seconds: int) -> str:
-        """Where a client may put an object that it has yet to prove."""
-        return await self.bucket.presigned_put(_upload_key(repo_id, object_id), ttl_seconds)
+    async def presigned_put(self, repo_id: str, object_id: str, ttl_seconds: int, size: int | None = None) -> str:
+        """A URL to upload an object to, whose content is still to be verified; with a size, for exactly so many bytes.
+
+        Charged as one PUT, and as the storage of its bytes until the quarantine is emptied.
+        """
+        kept = UNSIZED_BYTES if size is None else size
+        meter.add_url(prices.S3_PUT + prices.storage(kept, QUARANTINE_DAYS))
+        return await self.bucket.presigned_put(_upload_key(repo_id, object_id), ttl_seconds, size)
 
     async def uploaded(self, repo_id: str, object_ids: Iterable[str]) -> tuple[dict[str, Stored], list[str]]:
         """Which of these objects are in quarantine, and which ids were not looked for.

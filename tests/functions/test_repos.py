@@ -48,6 +48,7 @@ def test_a_repository_is_what_was_asked_for(owner: str) -> None:
         "domain": "midi",
         "description": "A song",
         "default_branch": "trunk",
+        "portable_names": "on",
         "created_at": made["created_at"],
         "role": "admin",
     }

@@ -106,6 +106,14 @@ def test_a_handle_may_be_written_in_any_letter_case(song: str, owner: str):
     assert done("token", "list", "--owner", shouted)["handle"] == owner
 
 
+def test_the_rule_for_names_is_chosen_at_creation_and_changed_later(owner: str) -> None:
+    assert done("repo", "create", f"{owner}/song")["portable_names"] == "on"
+    assert done("repo", "create", f"{owner}/old", "--portable-names", "off")["portable_names"] == "off"
+    assert "portable_names off" in told("repo", "edit", f"{owner}/song", "--portable-names", "off")
+    assert done("repo", "show", f"{owner}/song")["portable_names"] == "off"
+    assert "--portable-names" in refused("repo", "edit", f"{owner}/song", "--portable-names", "maybe")
+
+
 def test_a_repository_is_edited(song: str, owner: str):
     changed = done("repo", "edit", song, "--visibility", "public", "--description", "a tune")
     assert (changed["visibility"], changed["description"]) == ("public", "a tune")

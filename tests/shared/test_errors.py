@@ -43,6 +43,7 @@ HOSTILE: list[tuple[type[ApiError], Callable[[], ApiError]]] = [
     (errors.InvalidName, lambda: errors.InvalidName(LONG)),
     (errors.HashMismatch, lambda: errors.HashMismatch("object", LONG, LONG)),
     (errors.MissingReference, lambda: errors.MissingReference(LONG, [LONG])),
+    (errors.NotPortable, lambda: errors.NotPortable(LONG)),
     (errors.BranchClash, lambda: errors.BranchClash(LONG, LONG)),
     (errors.CostLimited, lambda: errors.CostLimited(LONG, 1e9, "today (UTC)", 86_400, "subject")),
     (errors.HubLimited, lambda: errors.HubLimited(LONG, 1e9, "today (UTC)", 86_400, "hub")),

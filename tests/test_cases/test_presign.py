@@ -6,6 +6,9 @@ import urllib.parse
 
 import pytest
 
+from shared import meter, prices
+from shared.codec import REPLY_BYTES
+from shared.meter import Meter
 from tests.builders import blob, call, fetch, push
 from tests.test_cases.fixtures import (
     O1,
@@ -202,3 +205,50 @@ def test_P11_what_is_stored_already_may_be_put_again(owner):
     upload(owner, "song", O3)
     assert put(url_for(owner, O3), b"third\n") == 200
     assert missing(owner, "song", O3) == set()
+
+
+# ── Sizes, which the stock client does not send ─────────────────────────────────────────────────────────────
+
+
+def signed_headers(url: str) -> str:
+    return urllib.parse.parse_qs(urllib.parse.urlsplit(url).query)["X-Amz-SignedHeaders"][0]
+
+
+def test_a_url_for_a_size_is_signed_for_that_length(owner):
+    """S3 refuses a body of another length; the embedded AWS does not check signatures."""
+    message = {"object_ids": [LARGE_ID, O1], "sizes": {LARGE_ID: len(LARGE)}}
+    urls = assert_accepted(call("presign", owner, "song", message, by=owner))["presigned"]
+    assert signed_headers(urls[LARGE_ID]) == "content-length;host"
+    assert signed_headers(urls[O1]) == "host"
+    assert put(urls[LARGE_ID], LARGE) == 200
+    assert_accepted(push(owner, "song", tree()))
+
+
+@pytest.mark.parametrize(("size", "status"), [(-1, 422), ("70", 422), (2**30, 200), (2**30 + 1, 413)])
+def test_a_size_that_no_push_would_accept_is_refused(owner, size, status):
+    message = {"object_ids": [LARGE_ID], "sizes": {LARGE_ID: size}}
+    assert call("presign", owner, "song", message, by=owner).status == status
+
+
+def test_a_full_reply_of_urls_with_sizes_fits_through_lambda(owner):
+    object_ids = [f"{number:064x}" for number in range(10_000)]
+    sizes = dict.fromkeys(object_ids[1:], 10**9)
+    answer = call("presign", owner, "song", {"object_ids": object_ids, "sizes": sizes}, by=owner)
+    assert 2_000 < len(answer.value["presigned"]) <= 10_000
+    assert len(answer.body) * 4 / 3 <= REPLY_BYTES
+
+
+def test_a_url_costs_the_storage_of_its_size_or_of_an_assumed_one(owner, monkeypatch):
+    begin, meters = meter.begin, list[Meter]()
+
+    def watched() -> Meter:
+        meters.append(begin())
+        return meters[-1]
+
+    monkeypatch.setattr(meter, "begin", watched)
+    for sizes in ({}, {LARGE_ID: 10}, {LARGE_ID: 10**9}):
+        assert_accepted(call("presign", owner, "song", {"object_ids": [LARGE_ID], "sizes": sizes}, by=owner))
+    assumed, small, large = (one.urls for one in meters)
+    assert assumed == prices.S3_PUT + prices.storage(16 * 2**20, 3)
+    assert small == prices.S3_PUT + prices.storage(10, 3)
+    assert large == prices.S3_PUT + prices.storage(10**9, 3) > 400 * small

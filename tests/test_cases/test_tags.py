@@ -310,3 +310,14 @@ def test_tags_cost_few_calls(song):
     assert_costs(storing, 5, 3)
     assert_costs(reading, 3, 2)
     assert_costs(deleting, 4, 3)
+
+
+def test_the_tags_of_one_request_have_a_limit_together(song):
+    text = "x" * 3000
+    many = [tag(number, note=f"{number} {text}") for number in range(180)]
+    refused = post(song, *many)
+    assert_refused(refused, 413, "too_large", naming=[512 * 1024])
+    assert listed(song) == []
+    assert stored(song, *many[:90]) == 90
+    assert stored(song, *many[90:]) == 90
+    assert stored(song, *(tag(number) for number in range(1000, 2000))) == 1000
