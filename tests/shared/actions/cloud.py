@@ -161,6 +161,9 @@ class FakeTable:
         await self.turns.turn("find", *(part for key in keys for part in key))
         return [dict(row) for key in dict.fromkeys(keys) if (row := self._row(key))]
 
+    async def find_few(self, keys: Collection[Key], beside: None) -> list[Any]:
+        return await self.find(keys)
+
     async def put(self, rows: Sequence[tuple[Key, Any]]) -> None:
         async with asyncio.TaskGroup() as group:  # a batch may be cut short anywhere
             for key, row in rows:
@@ -317,7 +320,7 @@ def stores_on(turns: Turns) -> tuple[Stores, FakeTable, FakeBucket]:
     table, bucket = FakeTable(turns), FakeBucket(turns)
     hub: Any = table
     others: dict[str, Any] = {
-        name: None for name in Stores.__dataclass_fields__ if name in ("keyring", "tokens", "handles")
+        name: None for name in Stores.__dataclass_fields__ if name in ("keyring", "tokens", "handles", "budget")
     }
     counters: Any = FakeTable(turns)
     objects: Any = bucket

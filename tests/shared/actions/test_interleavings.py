@@ -9,7 +9,7 @@ import pytest
 
 from shared import codec, wire
 from shared.actions import branches, moves, releases
-from shared.errors import BranchMoved, NotFastForward, ReleaseExists, RepoNotFound
+from shared.errors import BranchClash, BranchMoved, NotFastForward, ReleaseExists, RepoNotFound
 from shared.metadata import keys
 from shared.model import Identity, Move, Repo, Role, Visibility
 from shared.stores import Stores
@@ -135,6 +135,63 @@ async def test_a_rename_does_not_copy_the_members_of_an_earlier_repository_of_th
     assert await members.role("tune") is None
 
 
+@pytest.mark.asyncio
+async def test_a_role_in_an_earlier_repository_of_the_name_is_none_in_the_next_one(members: Members) -> None:
+    first = await members.create()
+    await members.story.do(members.set_member(Role.ADMIN))
+    await members.story.do(members.stores.repos.delete(first, int(members.turns.now)))
+    await members.create()
+    assert await members.role("song") is None
+
+
+# ── A change of a repository beside its deletion ────────────────────────────────────────────────────────────
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("next_one", [False, True], ids=["deleted", "created again"])
+@pytest.mark.parametrize("what", ["rename", "change", "delete"])
+async def test_what_a_deletion_overtakes_finds_no_repository(members: Members, what: str, next_one: bool) -> None:
+    first = await members.create()
+    repos, now = members.stores.repos, int(members.turns.now)
+    work = {
+        "rename": members.rename(),
+        "change": repos.change(first, {"description": "changed"}),
+        "delete": repos.delete(first, now),
+    }
+    chosen = members.story.begin("chosen", work.pop(what))
+    await members.turns.go_on("chosen", RENAME, "update OWNER#ada")
+    for other in work.values():
+        other.close()
+    await members.story.do(repos.delete(first, now))
+    if next_one:
+        await members.create()
+    with pytest.raises(RepoNotFound):
+        await members.story.ends("chosen", chosen)
+    found = await members.story.do(repos.get("ada", "song"))
+    assert (found.repo_id, found.description, found.deleted) == (members.repo.repo_id, "", not next_one)
+    assert await members.story.do(repos.get("ada", "tune")) is None
+
+
+@pytest.mark.asyncio
+async def test_a_push_does_not_build_on_a_repository_that_was_created_and_deleted_under_it(members: Members) -> None:
+    repos, now = members.stores.repos, int(members.turns.now)
+    creating = members.story.begin("create", repos.born(Repo("ada", "song"), now))
+    await members.turns.go_on("create", "update OWNER#ada")
+    await members.create()
+    await members.turns.go_on("create", "get OWNER#ada")
+    await members.story.do(repos.delete(members.repo, now))
+    with pytest.raises(RepoNotFound):
+        await members.story.ends("create", creating)
+
+
+@pytest.mark.asyncio
+async def test_of_two_first_pushes_the_second_builds_on_the_repository_of_the_first(members: Members) -> None:
+    creating = members.story.begin("create", members.stores.repos.born(Repo("ada", "song"), int(members.turns.now)))
+    await members.turns.go_on("create", "update OWNER#ada")
+    first = await members.create()
+    assert await members.story.ends("create", creating) == first
+
+
 # ── A removal beside a second grant ─────────────────────────────────────────────────────────────────────────
 
 
@@ -220,6 +277,64 @@ async def test_a_restore_that_a_push_overtakes_moves_nothing() -> None:
     ref, history, _ = await story.do(moves_of(story.stores, story.turns.now))
     assert ref.head.commit_id == drawn[3]
     assert path_of(history) == [(drawn[2], drawn[3]), (drawn[1], drawn[2]), (None, drawn[1])]
+
+
+# ── A deletion of a branch beside a push, and a branch that was a folder ────────────────────────────────────
+
+
+@pytest.mark.asyncio
+async def test_a_deletion_that_a_push_overtakes_is_refused_with_the_new_head() -> None:
+    story, drawn = Story(), graph("1; 2:1")
+    await story.do(story.push(drawn.bundle([1]), drawn[1]))
+    deleting = story.begin("delete", story.delete("main"))
+    await story.turns.go_on("delete", "remove REPO#r1 REF#main")
+    await story.do(story.push(drawn.bundle([2]), drawn[2]))
+    with pytest.raises(BranchMoved) as refused:
+        await story.ends("delete", deleting)
+    assert drawn[2] in refused.value.message
+    assert (await story.do(story.stores.refs.all("r1")))["main"].head.commit_id == drawn[2]
+
+
+@pytest.mark.asyncio
+async def test_a_deletion_that_another_overtakes_is_done() -> None:
+    story, drawn = Story(), graph("1; 2:1")
+    await story.do(story.push(drawn.bundle([1]), drawn[1]))
+    deleting = story.begin("delete", story.delete("main"))
+    await story.turns.go_on("delete", "remove REPO#r1 REF#main")
+    await story.do(story.delete("main"))
+    await story.ends("delete", deleting)
+    assert await story.do(story.stores.refs.all("r1")) == {}
+
+
+@pytest.mark.asyncio
+async def test_a_deletion_beside_a_new_folder_of_the_name_leaves_its_mark() -> None:
+    story, drawn = Story(), graph("1; 2:1; 3:1")
+    await story.do(story.push(drawn.bundle([1]), drawn[1], "takes"))
+    deleting = story.begin("delete", story.delete("takes"))
+    await story.turns.go_on("delete", "remove REPO#r1 REF#takes")
+    await story.do(story.delete("takes"))
+    await story.do(story.push(drawn.bundle([2]), drawn[2], "takes/one"))
+    await story.ends("delete", deleting)
+    with pytest.raises(BranchClash):
+        await story.do(story.push(drawn.bundle([3]), drawn[3], "takes"))
+
+
+@pytest.mark.asyncio
+async def test_a_race_for_a_branch_whose_name_was_a_folder_is_a_race_and_no_clash() -> None:
+    story, drawn = Story(), graph("1; 2:1; 3:1; 4:2")
+    await story.do(story.push(drawn.bundle([1]), drawn[1], "takes/one"))
+    await story.do(story.delete("takes/one"))
+    story.wait(3600)
+    await story.do(story.push(drawn.bundle([1]), drawn[1], "takes"))
+    pushing = story.begin("push", story.push(drawn.bundle([2, 4]), drawn[4], "takes"))
+    losing = story.begin("lose", story.push(drawn.bundle([3]), drawn[3], "takes"))
+    for who in ("push", "lose"):
+        await story.turns.go_on(who, "update REPO#r1 REF#takes")
+    await story.do(story.push(drawn.bundle([2]), drawn[2], "takes"))
+    await story.ends("push", pushing)
+    with pytest.raises(NotFastForward):
+        await story.ends("lose", losing)
+    assert (await story.do(story.stores.refs.all("r1")))["takes"].head.commit_id == drawn[4]
 
 
 # ── A retraction beside a publication ───────────────────────────────────────────────────────────────────────
