@@ -7,13 +7,14 @@ PORT := 8000
 DATA := .hub
 FN := health
 EVENT = events/$(FN).json
+MODULES :=
 
 BIN := .venv/bin
 
 # With it a schedule by seed is the same in every process.
 test nightly: export PYTHONHASHSEED = 0
 
-.PHONY: help packages dev-packages serve test nightly mutants audit test-cloud check bench bench-check bench-baseline \
+.PHONY: help packages dev-packages serve test nightly mutants mutation audit test-cloud check bench bench-check bench-baseline \
 	bench-load bench-stream bench-cold build build-host deploy invoke lock clean
 
 help: ## this list
@@ -37,6 +38,10 @@ nightly: dev-packages ## the long proofs, for hours: every fault, a million host
 
 mutants: dev-packages ## bugs planted in a copy of the tree, and the test that catches each
 	@$(BIN)/python -m tests.mutants
+
+# A change takes as long as the tests of its module, some seconds: all of them are a night on one core.
+mutation: dev-packages ## each condition of the core changed, and whether a test fails: MODULES="auth content"
+	@"$$($(BIN)/python -m infra.tools mutation)/python" -m tests.mutation $(MODULES)
 
 # Not part of the suite: it asks PyPI about each package. Strict: one that PyPI does not tell about fails.
 audit: dev-packages ## whether anything that is locked has a known vulnerability
