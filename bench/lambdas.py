@@ -113,9 +113,9 @@ class Hub:
         """Run a coroutine on a container's loop. For what is not measured."""
 
         def in_container() -> T:
-            from shared import http
+            from shared import lambdas
 
-            http._use_own_loop()
+            lambdas.use_own_loop()
             return asyncio.get_event_loop().run_until_complete(work())
 
         return self._container(function).submit(in_container).result()
@@ -220,9 +220,9 @@ class _Streamed(_Exchange):
         self._file.close()
 
     def serve(self) -> None:
-        from shared import http
+        from shared import lambdas
 
-        http._use_own_loop()
+        lambdas.use_own_loop()
         app = importlib.import_module(f"functions.{self.function}").app
         asyncio.get_event_loop().run_until_complete(app(_scope(self.request), self._receive(), self._send))
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from shared import api, cursors, http, views
+from shared import api, cursors, http, lambdas, views
 from shared.actions import branches, moves
 from shared.errors import BranchClash, BranchMoved, Forbidden, InvalidName, RefNotFound, RepoNotFound
 from shared.http import Access
@@ -95,4 +95,4 @@ def _id(place: Place | None) -> str | None:
 
 
 app = http.create_app(router)
-handler = http.lambda_handler(app)
+handler = lambdas.handler_of(app)

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from shared import api, cursors, http, views
+from shared import api, cursors, http, lambdas, views
 from shared.actions import browse, history
 from shared.errors import CommitNotFound, Damaged, RefNotFound, RepoNotFound
 from shared.http import Access
@@ -87,4 +87,4 @@ async def get_compare(request: Request, access: Reader) -> Response:
 
 
 app = http.create_app(router)
-handler = http.lambda_handler(app)
+handler = lambdas.handler_of(app)

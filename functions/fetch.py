@@ -7,7 +7,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from shared import http, wire
+from shared import http, lambdas, wire
 from shared.actions import fetch
 from shared.http import Access
 
@@ -34,4 +34,4 @@ async def get_health(request: Request) -> Response:
 
 
 app = http.create_app(router, door)
-handler = http.lambda_handler(app)
+handler = lambdas.handler_of(app)

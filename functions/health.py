@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter, Request, Response
 
-from shared import http
+from shared import http, lambdas
 
 router = APIRouter()
 
@@ -14,4 +14,4 @@ async def get_health(request: Request) -> Response:
 
 
 app = http.create_app(router)
-handler = http.lambda_handler(app)
+handler = lambdas.handler_of(app)

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from shared import api, cursors, http, names
+from shared import api, cursors, http, lambdas, names
 from shared.errors import Forbidden, InvalidName, MemberNotFound, RepoNotFound, Unprocessable
 from shared.http import Access
 
@@ -62,4 +62,4 @@ def _check_not_owner(access: Access, handle: str) -> None:
 
 
 app = http.create_app(router)
-handler = http.lambda_handler(app)
+handler = lambdas.handler_of(app)

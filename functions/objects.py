@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from shared import content, http
+from shared import content, http, lambdas
 from shared.actions import downloads
 from shared.http import Access
 
@@ -33,4 +33,4 @@ async def _send(request: Request, object_id: str, access: Access) -> Response:
 
 
 app = http.create_app(router)
-handler = http.lambda_handler(app)
+handler = lambdas.handler_of(app)

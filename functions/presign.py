@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from shared import http, wire
+from shared import http, lambdas, wire
 from shared.actions import uploads
 from shared.http import Access
 
@@ -19,4 +19,4 @@ async def post_presign(request: Request, access: Annotated[Access, Depends(http.
 
 
 app = http.create_app(router)
-handler = http.lambda_handler(app)
+handler = lambdas.handler_of(app)

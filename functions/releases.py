@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from shared import http, wire
+from shared import http, lambdas, wire
 from shared.actions import releases
 from shared.http import Access
 from shared.model import Role
@@ -40,4 +40,4 @@ async def delete_release(request: Request, access: Annotated[Access, Depends(htt
 
 
 app = http.create_app(router)
-handler = http.lambda_handler(app)
+handler = lambdas.handler_of(app)

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from shared import api, cursors, http, names
+from shared import api, cursors, http, lambdas, names
 from shared.errors import Forbidden, HandleTaken, InvalidName, RepoExists, RepoNotFound, Unprocessable
 from shared.http import Access, Caller, Visitor
 from shared.model import Repo, Role
@@ -133,4 +133,4 @@ def _reply(request: Request, repo: Repo, role: Role, status: int = 200) -> Respo
 
 
 app = http.create_app(router)
-handler = http.lambda_handler(app)
+handler = lambdas.handler_of(app)

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from shared import http, wire
+from shared import http, lambdas, wire
 from shared.actions import tags
 from shared.http import Access
 
@@ -35,4 +35,4 @@ async def delete_tag(
 
 
 app = http.create_app(router)
-handler = http.lambda_handler(app)
+handler = lambdas.handler_of(app)

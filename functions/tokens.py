@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from shared import api, cursors, http, names
+from shared import api, cursors, http, lambdas, names
 from shared.errors import Forbidden, HandleTaken, InvalidName, TokenNotFound
 from shared.http import Caller
 from shared.metadata.tokens import Issued, new_id
@@ -93,4 +93,4 @@ def _check_full_name(repo: str) -> None:
 
 
 app = http.create_app(router)
-handler = http.lambda_handler(app)
+handler = lambdas.handler_of(app)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from botocore.loaders import create_loader
 
-from shared import http, settings, stores
+from shared import lambdas, settings, stores
 from tests.proof import leaks
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def aws() -> Iterator["EmbeddedAws"]:
         )
         stack.create(running.url, NAMES)
         yield running
-        http._use_own_loop()
+        lambdas.use_own_loop()
         asyncio.get_event_loop().run_until_complete(stores.close())
 
 

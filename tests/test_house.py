@@ -18,23 +18,26 @@ MAX_LINES = 400
 
 # ── Arrows ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-PURE = "bundle codec cursors dag ids model names packs portable prices progress tasks units wire"
+PURE = "bundle codec conditional cursors dag ids media model names packs portable prices progress tasks units wire"
 
 LAWS = {
     # who, and all beneath it: what it may import of shared/, what of other people's packages
     # The one that sees all others: it tells of them.
-    "functions.openapi": ("api http manual", "fastapi functions"),
+    "functions.openapi": ("api http lambdas manual", "fastapi functions"),
     "functions.__init__": ("", "fastapi"),
-    "functions":        ("actions api content cursors errors http metadata model names views wire", "fastapi"),
+    "functions":        ("actions api content cursors errors http lambdas metadata model names views wire", "fastapi"),
     "shared.api":       ("auth codec cursors errors metadata.tokens model wire", "pydantic"),
     "shared.views":     ("api cursors names", "pydantic"),
     "shared.manual":    ("api errors views wire", "fastapi pydantic"),
     "shared.meter":     ("prices units", ""),
     "shared.budget":    ("errors log meter metadata model prices ratelimit settings tasks", ""),
     "shared.edge":      ("codec errors log meter prices settings", "starlette"),
-    "shared.http":      ("auth budget codec edge errors metadata model names ratelimit stores streaming tasks wire",
-                         "fastapi mangum pydantic starlette"),
-    "shared.content":   ("errors model", "starlette"),
+    "shared.http":      ("auth budget codec conditional edge errors metadata model names ratelimit routing stores"
+                         " streaming tasks wire",
+                         "fastapi pydantic starlette"),
+    "shared.routing":   ("edge errors", "starlette"),
+    "shared.lambdas":   ("edge errors log settings", "mangum"),
+    "shared.content":   ("conditional edge errors media model", "starlette"),
     "shared.streaming": ("", "starlette"),
     "shared.actions":   (f"actions errors metadata objects stores {PURE}", "pydantic"),
     "shared.stores":    ("budget errors keyring log meter metadata model objects settings",

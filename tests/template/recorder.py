@@ -18,7 +18,7 @@ from aiobotocore.signers import AioRequestSigner
 from botocore.exceptions import ClientError
 from fastapi.routing import APIRoute
 
-from shared import http, stores
+from shared import lambdas, stores
 from tests import builders
 from tests.builders import Answer
 from tests.conftest import NAMES
@@ -78,15 +78,15 @@ class Recorder:
             return url
 
         def invoked(function: str, event: dict[str, Any]) -> Answer:
-            http._use_own_loop()
-            usual = http._thread.loop
+            lambdas.use_own_loop()
+            usual = lambdas._thread.loop
             if function not in self._loops:
                 self._loops[function] = asyncio.new_event_loop()
-            self.function, http._thread.loop = function, self._loops[function]
+            self.function, lambdas._thread.loop = function, self._loops[function]
             try:
                 return invoke(function, event)
             finally:
-                self.function, http._thread.loop = "", usual
+                self.function, lambdas._thread.loop = "", usual
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(AioBaseClient, "_make_api_call", make_api_call)

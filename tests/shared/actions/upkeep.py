@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import boto3
 from boto3.dynamodb.conditions import Key
 
-from shared import http
+from shared import lambdas
 from shared import stores as stores_module
 from shared.model import Repo
 from shared.objects.store import ObjectStore
@@ -28,7 +28,7 @@ def run(work: Callable[[Stores], Awaitable[T]]) -> T:
         stores = await stores_module.stores()
         return await work(replace(stores, objects=ObjectStore(stores.objects.bucket)))
 
-    http._use_own_loop()
+    lambdas.use_own_loop()
     return asyncio.get_event_loop().run_until_complete(opened())
 
 

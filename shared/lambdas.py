@@ -1,0 +1,115 @@
+"""The adapter between AWS Lambda and an ASGI app.
+
+A function is invoked with an event of an HTTP API or a function URL, payload format 2.0. Every other event is foreign:
+a test event of the console, a schedule, an event of a REST API or a load balancer. It is answered with 400 and logged
+in one line, because an exception would only be a stack trace without an answer.
+"""
+
+import asyncio
+import base64
+import binascii
+import threading
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import quote
+
+from mangum import Mangum
+
+from shared import log, settings
+from shared.edge import Edge, refusal
+from shared.errors import BadRequest
+
+EXPECTED = "an event of an HTTP API or a function URL, payload format 2.0"
+
+
+class _ForeignEvent(Exception):
+    """The event is no request of payload format 2.0. The message states the first difference, without contents."""
+
+
+def handler_of(app: Edge) -> Callable[[Any, Any], Any]:
+    """The app as a Lambda function behind an HTTP API or a function URL."""
+    use_own_loop()
+    adapter = Mangum(app, lifespan="off")
+
+    def handler(event: Any, context: Any) -> Any:
+        use_own_loop()
+        try:
+            request = _readable(event)
+        except _ForeignEvent as difference:
+            return _refused(str(difference))
+        return adapter(request, context)
+
+    return handler
+
+
+def _readable(event: Any) -> dict[str, Any]:
+    """The event as Mangum reads it. Raises _ForeignEvent for an event that Mangum cannot read, or reads wrongly."""
+    about = _part(event, "requestContext", dict)
+    if event.get("version") != "2.0":
+        raise _ForeignEvent("version is not 2.0")
+    http = _part(about, "http", dict)
+    for name in ("method", "sourceIp"):
+        _part(http, name, str)
+    headers = _part(event, "headers", dict)
+    if not all(isinstance(value, str) for value in headers.values()):
+        raise _ForeignEvent("a header is no text")
+    path = _encoded_path(_part(event, "rawPath", str), _part(about, "domainName", str))
+    return {
+        **event,
+        "requestContext": {**about, "http": {**http, "path": path}},
+        "body": _body(event),
+        "isBase64Encoded": False,
+    }
+
+
+def _part(whole: Any, name: str, kind: type) -> Any:
+    part = whole.get(name) if isinstance(whole, dict) else None
+    if not isinstance(part, kind):
+        raise _ForeignEvent(f"{name} is missing or of another type")
+    return part
+
+
+def _body(event: Any) -> bytes:
+    """The bytes of the body. Mangum would skip characters that are not base64, and pass on another body."""
+    body = event.get("body") or ""
+    if not isinstance(body, str):
+        raise _ForeignEvent("body is no text")
+    if not event.get("isBase64Encoded"):
+        return body.encode(errors="surrogatepass")
+    try:
+        return base64.b64decode(body, validate=True)
+    except (binascii.Error, ValueError):
+        raise _ForeignEvent("body is not base64, but isBase64Encoded is true") from None
+
+
+def _refused(difference: str) -> dict[str, Any]:
+    """The answer to a foreign event. REST APIs and load balancers read the same four keys."""
+    log.at(settings.load().log_level).warning("foreign event", expected=EXPECTED, difference=difference)
+    answer = refusal(BadRequest(f"this function expects {EXPECTED}: {difference}; see events/ for examples"))
+    return {
+        "statusCode": answer.status_code,
+        "headers": {"content-type": answer.headers["content-type"]},
+        "body": bytes(answer.body).decode(),
+        "isBase64Encoded": False,
+    }
+
+
+def _encoded_path(path: str, domain_name: str) -> str:
+    """The path as Mangum decodes it, so that it is decoded once: a file may be called `100%25.txt`.
+
+    An HTTP API sends the path decoded. A function URL sends it as the client wrote it.
+    """
+    return path if ".lambda-url." in domain_name else quote(path, errors="replace")
+
+
+_thread = threading.local()
+
+
+def use_own_loop() -> None:
+    """Give this thread one event loop for all invocations.
+
+    Mangum runs on the current loop, and `asyncio.run` anywhere in the process leaves the thread without one.
+    """
+    if not hasattr(_thread, "loop"):
+        _thread.loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(_thread.loop)
