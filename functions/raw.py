@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from shared import content, http
+from shared import content, http, lambdas
 from shared.actions import downloads
 from shared.http import Access
 
@@ -15,10 +15,9 @@ router = APIRouter()
 async def get_raw(request: Request, access: Annotated[Access, Depends(http.may_read("upload"))]) -> Response:
     """Its bytes. Branches have slashes as paths have, so the longest branch that fits is meant."""
     file = await downloads.file(access.stores, access.repo, http.rest_of_path(request, 3))
-    kind = content.media_type(file.path)
     cached = content.caching(access.repo, is_fixed=file.is_fixed)
-    return await content.send(request, file.content, cached, kind, content.disposition(file.path, kind))
+    return await content.send(request, file.content, cached, file.path)
 
 
 app = http.create_app(router)
-handler = http.lambda_handler(app)
+handler = lambdas.handler_of(app)

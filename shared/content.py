@@ -5,14 +5,15 @@ is deleted and created again may hold other bytes under it. A reply is sent so t
 a part of the hub.
 """
 
-import mimetypes
 import re
 from typing import Protocol
-from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import Response
 
+from shared import media
+from shared.conditional import is_held
+from shared.edge import IS_HEAD
 from shared.errors import RangeNotSatisfiable
 from shared.model import Repo, Visibility
 
@@ -25,15 +26,7 @@ REPLY_BYTES = 4 * 1024 * 1024
 TEXT_REPLY_BYTES = 1_000_000
 """The same of text, which goes as JSON text: a control character is six there."""
 
-BYTES = "application/octet-stream"
-SHOWN = re.compile(
-    r"text/(plain|csv|markdown)|image/(png|jpeg|gif|webp|avif|bmp|vnd\.microsoft\.icon)|(audio|video)/.*|application/json"
-)
-"""Media types that a browser shows without running anything. All others are for saving."""
-
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
-_TYPES = mimetypes.MimeTypes()
-"""Python's own table: what the machine's files say would differ from one to the next."""
 
 
 class Content(Protocol):
@@ -54,20 +47,6 @@ class Content(Protocol):
         """Where to read it without us, if anywhere."""
 
 
-def media_type(path: str) -> str:
-    """What a file is, by its name; text is taken for UTF-8."""
-    found, encoding = _TYPES.guess_type(path, strict=False)
-    if found is None or encoding:
-        return BYTES
-    return f"{found}; charset=utf-8" if found.startswith("text/") else found
-
-
-def disposition(path: str, kind: str) -> str:
-    """Whether a file of this media type is shown or saved, and as what."""
-    how = "inline" if SHOWN.fullmatch(kind.partition(";")[0]) else "attachment"
-    return f"{how}; filename*=UTF-8''{quote(path.rpartition('/')[2], safe='')}"
-
-
 def caching(repo: Repo, *, is_fixed: bool) -> dict[str, str]:
     """How long a reply may be kept; in shared caches only what everybody may read anyway."""
     public = repo.visibility is Visibility.PUBLIC
@@ -77,40 +56,61 @@ def caching(repo: Repo, *, is_fixed: bool) -> dict[str, str]:
     )
 
 
-async def send(
-    request: Request, content: Content, cached: dict[str, str], kind: str = BYTES, saved: str = "attachment"
-) -> Response:
-    """The object, or what was asked of it: 200, 206 for one range, 304 for who has it.
+async def send(request: Request, content: Content, cached: dict[str, str], path: str = "") -> Response:
+    """The object, as the file of this path if it is one: 200, 206 for one range, 304 for a client that has it.
 
-    What is too large for a reply of ours is a redirect to S3, where it can be read. Raises RangeNotSatisfiable.
+    An object that is too large for a reply of ours is a redirect to S3, where it can be read. Raises
+    RangeNotSatisfiable.
     """
     tag = f'"{content.tag}"'
-    headers = {
-        "ETag": tag,
-        "Accept-Ranges": "bytes",
-        "Content-Type": kind,
-        "Content-Disposition": saved,
-        "Content-Security-Policy": "sandbox; default-src 'none'",
-        "X-Content-Type-Options": "nosniff",
-        **cached,
-    }
-    if _has_it(request.headers.get("if-none-match", ""), tag):
-        return Response(status_code=304, headers=headers)
+    if is_held(request.headers.get("if-none-match", ""), tag):
+        return Response(status_code=304, headers={"ETag": tag, **cached})
+    if request.scope[IS_HEAD]:
+        # Without a range, which is of GET only (RFC 9110, 14.2), and without a redirect to S3: a URL that is signed
+        # for GET does not serve HEAD.
+        kind, _ = await _typed(content, path, 0, min(media.SNIFF_BYTES, content.length))
+        return Response(headers=_headers(tag, kind, path, cached) | {"Content-Length": str(content.length)})
     part = _range(request, tag, content.length)
     start, stop = part or (0, content.length)
+    kind, body = await _typed(content, path, start, stop)
+    headers = _headers(tag, kind, path, cached)
     most = TEXT_REPLY_BYTES if kind.startswith(("text/", "application/json")) else REPLY_BYTES
-    if stop - start > most and (url := await content.url(kind, saved)):
+    if stop - start > most and (url := await content.url(kind, headers["Content-Disposition"])):
         # Whoever holds the URL can read the object: nobody keeps it.
         return Response(status_code=307, headers={"Location": url, "Cache-Control": "no-store"})
-    body = await content.read(start, stop)
+    if body is None:
+        body = await content.read(start, stop)
     if part is None:
         return Response(body, headers=headers)
     return Response(body, 206, headers | {"Content-Range": f"bytes {start}-{stop - 1}/{content.length}"})
 
 
-def _has_it(if_none_match: str, tag: str) -> bool:
-    listed = [one.strip().removeprefix("W/") for one in if_none_match.split(",")]
-    return tag in listed or listed == ["*"]
+async def _typed(content: Content, path: str, start: int, stop: int) -> tuple[str, bytes | None]:
+    """The media type; and the bytes from `start` to `stop`, if they were read because the name states nothing.
+
+    The type is the same for the whole, for each range and for HEAD, because the same bytes decide. Only a range that
+    does not hold them costs a read more.
+    """
+    named = media.type_of(path) if path else media.BYTES
+    if named:
+        return named, None
+    needed = min(media.SNIFF_BYTES, content.length)
+    if start == 0 and needed <= stop <= TEXT_REPLY_BYTES:
+        body = await content.read(0, stop)
+        return media.sniffed(body[:needed]), body
+    return media.sniffed(await content.read(0, needed)), None
+
+
+def _headers(tag: str, kind: str, path: str, cached: dict[str, str]) -> dict[str, str]:
+    return {
+        "ETag": tag,
+        "Accept-Ranges": "bytes",
+        "Content-Type": kind,
+        "Content-Disposition": media.disposition(path, kind) if path else "attachment",
+        "Content-Security-Policy": "sandbox; default-src 'none'",
+        "X-Content-Type-Options": "nosniff",
+        **cached,
+    }
 
 
 def _range(request: Request, tag: str, length: int) -> tuple[int, int] | None:

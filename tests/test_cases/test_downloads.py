@@ -43,6 +43,11 @@ from tests.test_cases.fixtures import (
 
 FOREVER = "max-age=31536000, immutable"
 MINUTE = "max-age=60"
+TEXT = "text/plain; charset=utf-8"
+TEXTS = (
+    "a.txt notes.md run.js run.mjs run.ts run.py a.yml a.yaml a.toml a.log a.diff a.patch a.rs a.go a.c a.h style.css"
+    " page.html PAGE.HTM feed.xhtml score.xml table.csv README LICENSE Makefile src/Dockerfile a.b/c .bashrc"
+).split()
 
 
 def repo_id(owner: str, slug: str = "song") -> str:
@@ -60,6 +65,12 @@ def by_id(owner: str, object_id: str, *, slug: str = "song", **how: Any) -> Answ
 
 def raw(owner: str, rest: str, *, slug: str = "song", **how: Any) -> Answer:
     return ask("raw", "GET", f"/{owner}/{slug}/raw/{rest}", **how)
+
+
+def head(owner: str, rest: str, **how: Any) -> Answer:
+    answer = ask("raw", "HEAD", f"/{owner}/song/raw/{rest}", **how)
+    assert answer.body == b""
+    return answer
 
 
 def put(owner: str, content: bytes, slug: str = "song") -> str:
@@ -222,10 +233,28 @@ def test_D05_what_is_no_id_is_not_found(song, object_id):
         assert_refused(get(song, object_id), 404, "object_not_found")
 
 
-@pytest.mark.parametrize("object_id", [f"a/{O1}", f"..%2F{O1}", f"{O1}/", ""])
+@pytest.mark.parametrize("object_id", [f"a/{O1}", f"..%2F{O1}", f"{O1}//", "", "/"])
 def test_D05_what_is_no_name_is_nowhere(song, object_id):
     for get in (by_name, by_id):
         assert_refused(get(song, object_id), 404, "not_found")
+
+
+@either_way
+def test_D05_a_slash_at_the_end_changes_nothing(song, get):
+    assert_sent(get(song, f"{O1}/"), CONTENTS[O1])
+
+
+@either_way
+def test_HEAD_of_an_object_is_its_size_and_tag_and_reads_no_bytes(song, get):
+    path = f"/{song}/song/objects/{O1}" if get is by_name else f"/o/{O1}"
+    query = "" if get is by_name else f"repo_id={repo_id(song)}"
+    with Meter() as meter:
+        answer = ask("objects", "HEAD", path, query=query, headers={"range": "bytes=1-3"})
+    whole = assert_sent(get(song, O1), CONTENTS[O1])
+    assert (answer.status, answer.body) == (200, b"")
+    for name in ("content-length", "etag", "content-type", "accept-ranges", "cache-control"):
+        assert answer.headers[name] == whole.headers[name]
+    assert not any(call.startswith("s3.") for call in meter.by_operation()), meter.by_operation()
 
 
 @pytest.mark.parametrize(
@@ -564,31 +593,76 @@ def test_D13_before_the_first_push_there_is_no_branch(owner):
 @pytest.mark.parametrize(
     ("path", "kind", "how"),
     [
-        ("a.txt", "text/plain; charset=utf-8", "inline"),
         ("take.mid", "audio/midi", "inline"),
-        ("take.wav", "audio/", "inline"),
+        ("take.MIDI", "audio/midi", "inline"),
+        ("take.wav", "audio/wav", "inline"),
+        ("take.flac", "audio/flac", "inline"),
+        ("take.m4a", "audio/mp4", "inline"),
+        ("take.ogg", "audio/ogg", "inline"),
+        ("take.opus", "audio/ogg", "inline"),
+        ("take.aiff", "audio/aiff", "inline"),
+        ("take.caf", "audio/x-caf", "inline"),
+        ("take.mka", "audio/x-matroska", "inline"),
+        ("take.wma", "audio/x-ms-wma", "inline"),
+        ("take.mp3", "audio/mpeg", "inline"),
         ("cover.png", "image/png", "inline"),
         ("notes.json", "application/json", "inline"),
-        ("page.html", "text/html; charset=utf-8", "attachment"),
-        ("PAGE.HTM", "text/html; charset=utf-8", "attachment"),
         ("cover.svg", "image/svg+xml", "attachment"),
-        ("score.xml", "", "attachment"),
-        ("feed.xhtml", "", "attachment"),
-        ("run.js", "", "attachment"),
-        ("run.mjs", "", "attachment"),
-        ("style.css", "text/css; charset=utf-8", "attachment"),
         ("book.pdf", "application/pdf", "attachment"),
         ("stems.tar.gz", "application/octet-stream", "attachment"),
         ("cover.svgz", "application/octet-stream", "attachment"),
-        ("README", "application/octet-stream", "attachment"),
-        ("a.b/c", "application/octet-stream", "attachment"),
+        *((name, TEXT, "inline") for name in TEXTS),
     ],
 )
-def test_D14_no_browser_runs_a_file_in_the_hubs_name(owner, path, kind, how):
+def test_D14_a_text_is_shown_audio_is_played_and_no_browser_runs_a_file_in_the_hubs_name(owner, path, kind, how):
     assert_accepted(push(owner, "song", on_manifest({path: O1})))
     answer = assert_sent(raw(owner, f"main/{path}"), CONTENTS[O1])
-    assert answer.headers["content-type"].startswith(kind)
+    assert answer.headers["content-type"] == kind
     assert answer.headers["content-disposition"] == f"{how}; filename*=UTF-8''{path.rpartition('/')[2]}"
+
+
+# Their names state nothing, so their first bytes decide.
+NAMELESS = {
+    "notes": (b"h\xc3\xa4h\n", TEXT, "inline"),
+    ".gitignore": (b"*.pyc\n", TEXT, "inline"),
+    "empty": (b"", TEXT, "inline"),
+    "page.unknown": (b"<script>alert(1)</script>", TEXT, "inline"),
+    "cut": (b"a" * 511 + "é".encode() + b"b" * 2000, TEXT, "inline"),
+    "long.unknown": (b"la " * 400_000, TEXT, "inline"),
+    "latin": (b"caf\xe9 " * 4, "application/octet-stream", "attachment"),
+    "zeros": (bytes(2000), "application/octet-stream", "attachment"),
+    ".DS_Store": (b"\0\0\0\1Bud1", "application/octet-stream", "attachment"),
+    "take": (b"fLaC" + bytes(2000), "audio/flac", "inline"),
+    "take.part": (b"RIFF\0\0\0\0WAVEfmt " + bytes(2000), "audio/wav", "inline"),
+    "song.old": (b"MThd" + bytes(20), "audio/midi", "inline"),
+    "cover": (b"\x89PNG\r\n\x1a\n" + bytes(2000), "image/png", "inline"),
+}
+
+
+@pytest.mark.parametrize("name", NAMELESS)
+def test_D14_where_the_name_states_nothing_the_first_bytes_do_for_every_way_to_ask(owner, name):
+    content, kind, how = NAMELESS[name]
+    sent = on_manifest({name: ids.object_id(content)}) | {"objects": [builders.blob(content)]}
+    assert_accepted(push(owner, "song", sent))
+    answers = [raw(owner, f"main/{name}"), head(owner, f"main/{name}")]
+    ranges = ["bytes=0-0", "bytes=0-511", "bytes=1-3", f"bytes={len(content) // 2}-", "bytes=-1"]
+    answers += [raw(owner, f"main/{name}", headers={"range": asked}) for asked in ranges if content]
+    assert {answer.status for answer in answers} == {200, 206} if content else {200}
+    assert {answer.headers["content-type"] for answer in answers} == {kind}
+    assert {answer.headers["content-disposition"] for answer in answers} == {f"{how}; filename*=UTF-8''{name}"}
+    assert answers[0].body == content
+
+
+def test_D14_a_large_file_without_a_name_is_read_from_s3_with_its_type(owner, in_aws):
+    content = b"fLaC" + bytes(5 * 1024 * 1024)
+    sent = on_manifest({"lead": ids.object_id(content)}) | {"objects": [builders.blob(content)]}
+    assert_accepted(push(owner, "song", sent))
+    answer = raw(owner, "main/lead")
+    assert answer.status == 307
+    with urllib.request.urlopen(answer.headers["location"]) as reply:
+        assert reply.headers["content-type"] == "audio/flac"
+    asked = head(owner, "main/lead")
+    assert (asked.status, asked.headers["content-length"]) == (200, str(len(content))), "S3 signs GET only"
 
 
 def test_D14_a_name_of_any_letters_stays_one_header(owner):
@@ -596,8 +670,7 @@ def test_D14_a_name_of_any_letters_stays_one_header(owner):
     assert_accepted(push(owner, "song", on_manifest({path: O1})))
     answer = assert_sent(raw(owner, "main/drums/%C3%B8%20%22x%22%3B%20filename%3Devil.html"), CONTENTS[O1])
     assert (
-        answer.headers["content-disposition"]
-        == "attachment; filename*=UTF-8''%C3%B8%20%22x%22%3B%20filename%3Devil.html"
+        answer.headers["content-disposition"] == "inline; filename*=UTF-8''%C3%B8%20%22x%22%3B%20filename%3Devil.html"
     )
 
 
@@ -645,9 +718,26 @@ def test_a_download_costs_few_calls(song):
     with Meter() as at_branch:
         assert raw(song, "main/c.txt").status == 200
     assert_costs(at_branch, 6, 5)
+    with Meter() as asked:
+        assert head(song, "main/c.txt").status == 200
+    assert_costs(asked, 5, 4)
     with Meter() as at_commit:
         assert raw(song, f"{C2}/b.txt").status == 200
     assert_costs(at_commit, 8, 6)
+
+
+def test_a_file_whose_name_states_nothing_costs_no_more_unless_a_part_of_it_is_asked_for(owner):
+    assert_accepted(push(owner, "song", on_manifest({"notes": O1, "notes.txt": O1})))
+    with Meter() as named:
+        assert raw(owner, "main/notes.txt").status == 200
+    with Meter() as nameless:
+        assert raw(owner, "main/notes").status == 200
+    with Meter() as part:
+        assert raw(owner, "main/notes", headers={"range": "bytes=1-3"}).status == 206
+    with Meter() as asked:
+        assert head(owner, "main/notes").status == 200
+    assert nameless.calls == asked.calls == named.calls
+    assert part.calls == named.calls + 1
 
 
 def test_a_stranger_costs_no_more_than_the_look_up(estate, stranger):
