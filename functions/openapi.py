@@ -1,4 +1,4 @@
-"""GET /api/v1/openapi.json: every route of the hub, as one OpenAPI document.
+"""GET /api/v1/openapi.json and GET /openapi.json: every route of the hub, as one OpenAPI document.
 
 It is made once in a process, when it is first asked for, from the routers of all functions: no other function
 imports them.
@@ -10,15 +10,27 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from functions import routers
-from shared import api, http
+from shared import api, http, lambdas
 
 router = APIRouter()
 
 
-@router.get("/api/v1/openapi.json", **api.documented(gives=api.Document, identity="ignored"))
+_TOLD = api.documented(
+    replies={"200": api.success(api.Document), "304": {"description": "The caller has it, by If-None-Match."}},
+    identity="ignored",
+)
+
+
+@router.get("/api/v1/openapi.json", **_TOLD)
 async def get_openapi(request: Request) -> Response:
     """This document."""
-    return http.reply(request, document())
+    return http.unless_held(request, http.reply(request, document()), {"Cache-Control": "no-cache", "Vary": "Accept"})
+
+
+@router.get("/openapi.json", **_TOLD)
+async def get_openapi_at_the_root(request: Request) -> Response:
+    """The same document, where many tools look for it."""
+    return await get_openapi(request)
 
 
 @functools.cache
@@ -30,4 +42,4 @@ def document() -> dict[str, Any]:
 
 
 app = http.create_app(router)
-handler = http.lambda_handler(app)
+handler = lambdas.handler_of(app)

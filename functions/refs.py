@@ -5,7 +5,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from shared import http
+from shared import http, lambdas
 from shared.http import Access
 
 router = APIRouter()
@@ -17,7 +17,7 @@ async def get_refs(request: Request, access: Annotated[Access, Depends(http.may_
     refs = await access.stores.refs.all(access.repo.repo_id)
     heads = {branch: ref.head.commit_id for branch, ref in refs.items()}
     default = _default(access.repo.default_branch, heads)
-    return http.reply(
+    reply = http.reply(
         request,
         {
             "repo_id": access.repo.repo_id,
@@ -28,6 +28,7 @@ async def get_refs(request: Request, access: Annotated[Access, Depends(http.may_
             "branch_heads": dict(sorted(heads.items(), key=lambda item: (item[0] != default, "/" in item[0], item[0]))),
         },
     )
+    return http.unless_held(request, reply, http.revalidated(access.repo))
 
 
 def _default(chosen: str, heads: Mapping[str, str]) -> str:
@@ -38,4 +39,4 @@ def _default(chosen: str, heads: Mapping[str, str]) -> str:
 
 
 app = http.create_app(router)
-handler = http.lambda_handler(app)
+handler = lambdas.handler_of(app)

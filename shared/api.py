@@ -270,7 +270,7 @@ def documented(
     failures += _ANY_BODY if takes else (Unprocessable,) if asks else ()
     operation: dict[str, Any] = {
         "responses": {
-            **(replies or {str(status): {"description": "Done.", **(_content(gives.__name__) if gives else {})}}),
+            **(replies or {str(status): success(gives)}),
             **_refusals(failures),
         },
         "security": SECURITY[identity],
@@ -280,6 +280,11 @@ def documented(
     if asks:
         operation[QUERY] = asks.__name__
     return {"status_code": status, "openapi_extra": operation}
+
+
+def success(gives: type[BaseModel] | None) -> dict[str, Any]:
+    """A success as the document shows it: with a body of this shape, or without one."""
+    return {"description": "Done.", **(_content(gives.__name__) if gives else {})}
 
 
 def _content(name: str) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from shared import log, meter, prices, ratelimit
-from shared.errors import CostLimited, HubLimited, Unavailable
+from shared.errors import CostLimited, HubLimited, RateLimited, Unavailable
 from shared.metadata.counters import Counters
 from shared.metadata.table import Beside
 from shared.model import Scope
@@ -159,6 +159,8 @@ class Account:
     now: float
     owner: Scope | None = None
     beside: Beside | None = None
+    left: dict[str, str] = field(default_factory=dict)
+    """Headers of the reply that state what is left of the subject's allowance, once the request is counted."""
 
     def rows(self, owner: str = "") -> Beside | None:
         """The rows to read in the call that looks up a repository of this owner; None if there is nothing to read."""
@@ -181,9 +183,14 @@ class Account:
         """Count the request. Raises RateLimited, or CostLimited for a minute that was too expensive."""
         budget = self.budget
         allowance = ratelimit.limit(budget.settings, self.limit_class)
-        spent = await ratelimit.hit(budget.counters, allowance, self.subject.name, self.now)
+        try:
+            hit = await ratelimit.hit(budget.counters, allowance, self.subject.name, self.now)
+        except RateLimited as refused:
+            self.left.update(ratelimit.headers(refused.limit, 0, refused.retry_after_seconds))
+            raise
+        self.left.update(hit.left)
         limit = budget.limits.get("subject", 0) // MINUTES_OF_A_DAY
-        if limit and spent >= limit:
+        if limit and hit.spent >= limit:
             seconds = WINDOW_SECONDS - int(self.now) % WINDOW_SECONDS
             raise CostLimited("your requests", limit / prices.DOLLAR, "in this minute", seconds, "subject")
 

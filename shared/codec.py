@@ -6,6 +6,7 @@ checked, so that nothing decoded here can fail to be encoded again. Errors are a
 
 import base64
 import json
+import re
 from collections.abc import Mapping, Sequence, Sized
 from typing import Any, NoReturn
 
@@ -29,6 +30,10 @@ JSON_BYTES = 4 * 1024 * 1024
 REPLY_BYTES = 6_000_000
 """The most that the body of a reply may have as it leaves Lambda, which passes 6,291,556 bytes, headers included."""
 
+_REFUSED = re.compile(r"(?:^|;)\s*q\s*=\s*0(?:\.0*)?\s*(?:;|$)")
+"""The quality of 0 among the parameters of a media type: the caller does not read it."""
+
+
 _PLAIN = frozenset({str, bytes, int, float, bool, type(None), dict, list})
 
 
@@ -49,8 +54,14 @@ def decode(body: bytes, content_type: str) -> Any:
 
 
 def accepts_msgpack(accept: str) -> bool:
-    """Whether a caller gets msgpack: it named it. The stock client names both and reads nothing else."""
-    return "msgpack" in accept.lower()
+    """Whether a caller gets msgpack: it names msgpack, and not as what it refuses (RFC 9110, 12.4.2).
+
+    The stock client names msgpack and JSON, and reads nothing but msgpack. So a lower quality is no reason for JSON.
+    """
+    if "msgpack" not in accept.lower():
+        return False
+    named = (item.partition(";") for item in accept.lower().split(",") if "msgpack" in item)
+    return any(not _REFUSED.search(parameters) for _, _, parameters in named)
 
 
 def encode(value: Any, *, as_msgpack: bool) -> bytes:

@@ -12,6 +12,7 @@ import json
 import logging
 import time
 import uuid
+from collections.abc import Iterator
 
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -27,6 +28,10 @@ an answer sent earlier reaches it as a broken connection, without the reason."""
 HEALTH = "/health"
 """Open to whoever has no secret: it is asked whether the process listens, and tells nothing else."""
 ORIGIN, VIEWER = b"x-pieria-origin", b"x-pieria-viewer"
+IS_HEAD = "pieria.is_head"
+"""Key of a request's scope: the client asked with HEAD. The app is asked with GET, and need not read a body."""
+COUNTED = "pieria.counted"
+"""Key of a request's scope: the headers that state what is left of the caller's allowance."""
 ADDRESS_BYTES = 64
 
 
@@ -44,10 +49,13 @@ class Edge:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        method = scope["method"]
+        # A copy: the server's own scope keeps the method that was sent.
+        scope = {**scope, IS_HEAD: method == "HEAD", "method": "GET" if method == "HEAD" else method}
         request_id = scope["request_id"] = _request_id(scope)
         started = time.perf_counter()
         metered = meter.begin()
-        answer = _Answer(request_id, receive, send, metered)
+        answer = _Answer(scope, receive, send, metered)
         scope["failure"] = None
         try:
             app = self._app if _let_in(scope) else refusal(Forbidden("this address is not for clients: use the hub's"))
@@ -63,7 +71,7 @@ class Edge:
             _level(answer.status, scope["failure"]),
             "request",
             request_id=request_id,
-            method=scope["method"],
+            method=method,
             route=getattr(route, "path", None),
             status=answer.status,
             milliseconds=round((time.perf_counter() - started) * 1000, 1),
@@ -96,15 +104,19 @@ def _level(status: int, failure: Exception | None) -> int:
 
 
 class _Answer:
-    """One exchange: remembers how it went, names the request, drains its body before answering, and has it charged."""
+    """One exchange: remembers how it went, adds the headers of every reply, and has the request charged.
 
-    def __init__(self, request_id: str, receive: Receive, send: Send, metered: Meter) -> None:
+    What is left of the request's body is read before the reply. A reply to HEAD has the headers of the same GET, and
+    no body.
+    """
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, metered: Meter) -> None:
         self.status = 0
         self.is_whole = False
         self._metered = metered
         self._started = time.perf_counter()
         self._bytes_in = self._bytes_out = 0
-        self._request_id = request_id
+        self._scope = scope
         self._receive = receive
         self._send = send
         self._body_left = True
@@ -118,11 +130,13 @@ class _Answer:
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            message["headers"] = [*message["headers"], (b"x-request-id", self._request_id.encode())]
+            message["headers"] = [*message["headers"], *_added(self._scope, message)]
             drained = 0
             while self._body_left and drained < DRAIN_BYTES:
                 drained += len((await self.receive()).get("body", b""))
         elif message["type"] == "http.response.body":
+            if self._scope[IS_HEAD]:
+                message = {**message, "body": b""}
             self._bytes_out += len(message.get("body", b""))
             if not message.get("more_body", False):
                 # Before the end of the reply: after it, Lambda may stop the process until the next request.
@@ -137,6 +151,28 @@ class _Answer:
             settings.load().memory_mb, time.perf_counter() - self._started, self._bytes_in, self._bytes_out
         )
         await self._metered.settle()
+
+
+def _added(scope: Scope, start: Message) -> Iterator[tuple[bytes, bytes]]:
+    """The headers that every reply gets."""
+    yield b"x-request-id", scope["request_id"].encode()
+    for name, value in scope.get(COUNTED, {}).items():
+        yield name.lower().encode(), value.encode()
+    if _is_public(scope, start):
+        yield b"access-control-allow-origin", b"*"
+        yield b"access-control-expose-headers", b"*"
+
+
+def _is_public(scope: Scope, start: Message) -> bool:
+    """Whether pages of other sites may read the reply: what anybody may read. Browsers send no token by themselves.
+
+    A refusal is no such reply, so all refusals of a kind are alike, whoever asked.
+    """
+    if scope["method"] != "GET" or start["status"] >= 400:
+        return False
+    if all(name != b"authorization" for name, _ in scope["headers"]):
+        return True
+    return any(name == b"cache-control" and value.startswith(b"public") for name, value in start["headers"])
 
 
 def refusal(error: ApiError) -> Response:

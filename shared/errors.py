@@ -15,7 +15,7 @@
     │  ├─ TagNotFound               no tag of this id
     │  ├─ MemberNotFound            the user has no role in the repository
     │  └─ TokenNotFound             the caller has no token of this id
-    ├─ MethodNotAllowed 405
+    ├─ MethodNotAllowed 405         names the methods that the path has
     ├─ NotFastForward 409           the branch has moved, or the push would rewind it; names the head
     ├─ BranchMoved 409              the branch is not where it was a moment ago; names where it is
     ├─ RepoExists 409               the owner has a repository of this name
@@ -43,10 +43,12 @@ A message is one line that says what is wrong and what to do next. The stock cli
 characters of an error body, so a message is cut to `texts.MESSAGE_CHARACTERS`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
 from shared.texts import cut, some
+
+NO_HEADERS: Mapping[str, str] = {}
 
 
 class ApiError(Exception):
@@ -55,14 +57,11 @@ class ApiError(Exception):
     status: ClassVar[int] = 500
     code: ClassVar[str] = "internal"
 
-    def __init__(self, message: str) -> None:
+    def __init__(self, message: str, headers: Mapping[str, str] = NO_HEADERS) -> None:
         self.message = cut(message)
+        self.headers = dict(headers)
+        """Headers of the reply that belong to this failure."""
         super().__init__(self.message)
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """Response headers that belong to this failure."""
-        return {}
 
 
 class BadRequest(ApiError):
@@ -84,10 +83,8 @@ class Unauthorized(ApiError):
     status = 401
     code = "unauthorized"
 
-    @property
-    def headers(self) -> dict[str, str]:
-        """The challenge that RFC 9110 asks for."""
-        return {"WWW-Authenticate": "Bearer"}
+    def __init__(self, message: str) -> None:
+        super().__init__(message, {"WWW-Authenticate": "Bearer"})
 
 
 class Forbidden(ApiError):
@@ -174,10 +171,14 @@ class TokenNotFound(NotFound):
 
 
 class MethodNotAllowed(ApiError):
-    """The route exists, the method does not."""
+    """The path exists, the method does not."""
 
     status = 405
     code = "method_not_allowed"
+
+    def __init__(self, methods: Iterable[str]) -> None:
+        listed = ", ".join(methods)
+        super().__init__(f"this URL does not take this method; it takes {listed}", {"Allow": listed})
 
 
 class NotFastForward(ApiError):
@@ -266,13 +267,8 @@ class RangeNotSatisfiable(ApiError):
     code = "range_not_satisfiable"
 
     def __init__(self, length: int) -> None:
-        self.length = length
-        super().__init__(f"the range begins behind the last of the {length} bytes")
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """How many bytes there are (RFC 9110, 14.4)."""
-        return {"Content-Range": f"bytes */{self.length}"}
+        message = f"the range begins behind the last of the {length} bytes"
+        super().__init__(message, {"Content-Range": f"bytes */{length}"})
 
 
 class Unprocessable(ApiError):
@@ -342,13 +338,10 @@ class RateLimited(ApiError):
     code = "rate_limited"
 
     def __init__(self, limit_class: str, limit: int, retry_after_seconds: int) -> None:
+        self.limit = limit
         self.retry_after_seconds = retry_after_seconds
-        super().__init__(f"more than {limit} {limit_class} requests in a minute; try again in {retry_after_seconds} s")
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """Whole seconds until the window ends."""
-        return {"Retry-After": str(self.retry_after_seconds)}
+        message = f"more than {limit} {limit_class} requests in a minute; try again in {retry_after_seconds} s"
+        super().__init__(message, {"Retry-After": str(retry_after_seconds)})
 
 
 class CostLimited(RateLimited):
@@ -359,7 +352,8 @@ class CostLimited(RateLimited):
     def __init__(self, whose: str, dollars: float, window: str, retry_after_seconds: int, limit: str) -> None:
         self.retry_after_seconds = retry_after_seconds
         limited = f"{whose} have cost ${dollars:.2f} of AWS {window}, the limit; try again in {retry_after_seconds} s"
-        ApiError.__init__(self, f"{limited}, or ask the hub's operator to raise PIERIA_LIMIT_COST_{limit.upper()}")
+        message = f"{limited}, or ask the hub's operator to raise PIERIA_LIMIT_COST_{limit.upper()}"
+        ApiError.__init__(self, message, {"Retry-After": str(retry_after_seconds)})
 
 
 class HubLimited(CostLimited):
@@ -392,9 +386,5 @@ class Unavailable(ApiError):
     code = "unavailable"
 
     def __init__(self, message: str = "the store did not answer; nothing is lost, send the same request again") -> None:
-        super().__init__(message)
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """A pause long enough for a throttled partition to recover."""
-        return {"Retry-After": "2"}
+        # A pause long enough for a throttled partition to recover.
+        super().__init__(message, {"Retry-After": "2"})

@@ -1,47 +1,41 @@
 """HTTP: requests in, replies out, and everything that is the same for every endpoint.
 
 create_app      an ASGI app of some routers, with one JSON body for every failure
-lambda_handler  that app as a Lambda function
 may_read        who asks, for which repository, and may he: as a FastAPI dependency, before any body
 may_write       is read
 identified      who asks, where the URL names no repository
 may_read_by_id  the same, by the id that GET refs gives
 body, query     what was sent, in the shape it should have
 reply           values out, in the caller's format
+unless_held     nothing of a reply that the caller has
 reply_streamed  the same of what is too large for memory
 """
 
-import asyncio
-import threading
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
-from urllib.parse import quote
 
 from fastapi import APIRouter, FastAPI, Request
-from mangum import Mangum
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from shared import auth, codec, names, wire
+from shared import auth, codec, conditional, names, routing, wire
 from shared.budget import Account
-from shared.edge import Edge, refusal
+from shared.edge import COUNTED, Edge, refusal
 from shared.errors import (
     ApiError,
     Forbidden,
     HubLimited,
     Internal,
     MalformedBody,
-    MethodNotAllowed,
-    NotFound,
     RepoNotFound,
     TooLarge,
     Unauthorized,
     UnsupportedMedia,
 )
-from shared.model import Identity, Repo, Role
+from shared.model import Identity, Repo, Role, Visibility
 from shared.ratelimit import LimitClass
 from shared.stores import Stores, stores
 from shared.streaming import Streamed
@@ -112,21 +106,10 @@ def create_app(*routers: APIRouter) -> Edge:
     for router in routers:
         app.include_router(router)
     app.add_exception_handler(ApiError, _answer_failure)
-    app.add_exception_handler(HTTPException, _answer_routing_failure)
+    app.add_exception_handler(HTTPException, routing.answer)
+    app.router.default = routing.without_slash(app.router)
     app.add_exception_handler(Exception, _answer_bug)
     return Edge(app)
-
-
-def lambda_handler(app: Edge) -> Callable[[Any, Any], Any]:
-    """The app as a Lambda function behind an HTTP API or a function URL."""
-    _use_own_loop()
-    adapter = Mangum(app, lifespan="off")
-
-    def handler(event: Any, context: Any) -> Any:
-        _use_own_loop()
-        return adapter(_with_encoded_path(event), context)
-
-    return handler
 
 
 def may_read(limit_class: LimitClass, *, token_needed: bool = False) -> Dependency:
@@ -141,7 +124,7 @@ def may_read_by_id(limit_class: LimitClass) -> Callable[[Request, str], Coroutin
         now = time.time()
         opened = await stores()
         identity = await _identify(opened, request, now)
-        account = opened.budget.open(limit_class, _subject(request, identity), now)
+        account = _account(opened, request, limit_class, identity, now)
         found, _ = await pair(_look_up_by_id(opened, repo_id, identity, account), account.hit())
         return _granted(opened, found, identity, account)
 
@@ -221,6 +204,23 @@ def reply_encoded(
     return Response(in_json(), status, media_type=codec.JSON)
 
 
+def unless_held(request: Request, reply: Response, cached: dict[str, str]) -> Response:
+    """The reply with a strong entity tag over its bytes; 304 for a client that has it. `cached` is who may keep it."""
+    tag = conditional.tag_of(reply.body)
+    headers = {"ETag": tag, **cached}
+    if conditional.is_held(request.headers.get("if-none-match", ""), tag):
+        return Response(status_code=304, headers=headers)
+    reply.headers.update(headers)
+    return reply
+
+
+def revalidated(repo: Repo) -> dict[str, str]:
+    """How a reply about a repository is kept that may change at any time: it is asked for anew each time."""
+    if repo.visibility is Visibility.PUBLIC:
+        return {"Cache-Control": "no-cache", "Vary": "Accept"}
+    return {"Cache-Control": "private, no-cache", "Vary": "Accept, Authorization"}
+
+
 async def reply_streamed(
     request: Request,
     length: int,
@@ -264,7 +264,7 @@ async def _visitor(request: Request, limit_class: LimitClass, *, token_needed: b
     identity = await _identify(opened, request, now)
     if token_needed:
         _needed(identity)
-    account = opened.budget.open(limit_class, _subject(request, identity), now)
+    account = _account(opened, request, limit_class, identity, now)
     check = opened.tokens.check(identity, account.rows()) if identity else account.read()
     await all_of([account.hit(), check])
     account.admit()
@@ -292,7 +292,7 @@ async def _access(
     identity = await _identify(opened, request, now)
     if token_needed:
         _needed(identity)
-    account = opened.budget.open(limit_class, _subject(request, identity), now)
+    account = _account(opened, request, limit_class, identity, now)
     (found, member), _ = await pair(_look_up(opened, owner, slug, identity, account), account.hit())
     if found is None and opened.settings.push_to_create and identity and identity.subject == owner:
         # Not to a token for another repository: to it, what is absent and what is private have to look alike.
@@ -339,6 +339,15 @@ async def _look_up_by_id(opened: Stores, repo_id: str, identity: Identity | None
     return (repo, role) if repo and repo.repo_id == repo_id else (None, None)
 
 
+def _account(
+    opened: Stores, request: Request, limit_class: LimitClass, identity: Identity | None, now: float
+) -> Account:
+    """Who pays for the request. The edge adds to the reply what the counter leaves of the allowance."""
+    account = opened.budget.open(limit_class, _subject(request, identity), now)
+    request.scope[COUNTED] = account.left
+    return account
+
+
 def _subject(request: Request, identity: Identity | None) -> str:
     if identity:
         return f"user:{identity.subject}"
@@ -370,31 +379,3 @@ async def _answer_failure(request: Request, error: Exception) -> Response:
 
 async def _answer_bug(request: Request, error: Exception) -> Response:
     return refusal(Internal(request.scope["request_id"]))
-
-
-async def _answer_routing_failure(request: Request, error: Exception) -> Response:
-    if isinstance(error, HTTPException) and error.status_code == 405:
-        return refusal(MethodNotAllowed("this URL exists, but not with this method"))
-    return refusal(NotFound("there is nothing at this URL; repositories are at /owner/name"))
-
-
-def _with_encoded_path(event: Any) -> Any:
-    """The event with the path where Mangum decodes it, so that it is decoded once: a file may be called `100%25.txt`.
-
-    An HTTP API gives it decoded, a function URL as it was sent.
-    """
-    path, about = event["rawPath"], event["requestContext"]
-    if ".lambda-url." not in about["domainName"]:
-        path = quote(path)
-    return {**event, "requestContext": {**about, "http": {**about["http"], "path": path}}}
-
-
-_thread = threading.local()
-
-
-def _use_own_loop() -> None:
-    """Give this thread one event loop for good: Mangum runs on whatever loop is current, and anything in
-    the process that calls `asyncio.run` leaves none behind."""
-    if not hasattr(_thread, "loop"):
-        _thread.loop = asyncio.new_event_loop()
-    asyncio.set_event_loop(_thread.loop)

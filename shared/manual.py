@@ -42,7 +42,7 @@ ABOUT = """A pay-per-request hub for the Muse version control system.
 
 Under `/api/v1` is the API for people and tools; everything else is the wire protocol of `muse`. Bodies are JSON or
 msgpack (`application/x-msgpack`), by Content-Type and Accept; errors are JSON always. Lists come in pages: send
-`next_cursor` back as `cursor`."""
+`next_cursor` back as `cursor`. HEAD is answered wherever GET is, and OPTIONS everywhere."""
 
 METHODS = {"get", "put", "post", "delete", "patch"}
 
@@ -146,17 +146,25 @@ class DeletedTag(Told):
     deleted: str
 
 
+_HELD = {"description": "The caller has it, by If-None-Match."}
+
+
+def _kept(gives: type[BaseModel]) -> dict[str, Any]:
+    """The replies of a route that has an entity tag."""
+    return {"200": api.success(gives), "304": _HELD}
+
+
 _FILE: dict[str, Any] = {"*/*": {"schema": {"type": "string", "format": "binary"}}}
 _FILES: dict[str, Any] = {
     "200": {"description": "The bytes.", "content": _FILE},
     "206": {"description": "The range that was asked for.", "content": _FILE},
-    "304": {"description": "The caller has them, by If-None-Match."},
+    "304": _HELD,
     "307": {"description": "They are too many to be sent from here; S3 has them."},
 }
 
 WIRE: Mapping[str, dict[str, Any]] = {
     "get_health": api.documented(gives=Health, identity="ignored"),
-    "get_refs": api.documented(RepoNotFound, gives=Refs, identity="welcome"),
+    "get_refs": api.documented(RepoNotFound, replies=_kept(Refs), identity="welcome"),
     "post_fetch": api.documented(
         RepoNotFound, CommitNotFound, InvalidName, Damaged, takes=wire.Fetch, gives=Fetched, identity="welcome"
     ),

@@ -4,8 +4,9 @@ A subject is a token's owner, else the address that the platform saw; never what
 removes an expired row days late, so the window's number is in the key and expiry is never inferred.
 """
 
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from shared.errors import RateLimited, Unavailable
@@ -25,6 +26,17 @@ class Limit:
     requests: int
 
 
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A request that was counted: what the subject has spent on its class in this minute, in picodollars.
+
+    `left` are the headers that state what is left of the allowance; none if the counter could not be reached.
+    """
+
+    spent: int = 0
+    left: Mapping[str, str] = field(default_factory=dict)
+
+
 def limit(settings: Settings, limit_class: LimitClass) -> Limit:
     """The allowance of a class. `upload` is far larger: one first push sends a hundred chunks."""
     requests = {
@@ -36,20 +48,30 @@ def limit(settings: Settings, limit_class: LimitClass) -> Limit:
     return Limit(limit_class, requests[limit_class])
 
 
-async def hit(counters: Counters, allowance: Limit, subject: str, now: float) -> int:
-    """Count one request. Returns the picodollars that the subject has spent on this class in this minute.
+async def hit(counters: Counters, allowance: Limit, subject: str, now: float) -> Hit:
+    """Count one request. Raises RateLimited with the whole seconds until the window ends.
 
-    Raises RateLimited with the whole seconds until the window ends. A counter that cannot be reached lets the request
-    through: the store behind it decides then.
+    A counter that cannot be reached lets the request through, because the store behind it decides then. Such a request
+    was not counted, and nothing is known of it.
     """
     window, passed = divmod(int(now), WINDOW_SECONDS)
     try:
         count, spent = await counters.hit(allowance.limit_class, subject, window, expires_at=_expiry(window))
     except Unavailable:
-        return 0
+        return Hit()
+    seconds_left = WINDOW_SECONDS - passed
     if count > allowance.requests:
-        raise RateLimited(allowance.limit_class, allowance.requests, WINDOW_SECONDS - passed)
-    return spent
+        raise RateLimited(allowance.limit_class, allowance.requests, seconds_left)
+    return Hit(spent, headers(allowance.requests, allowance.requests - count, seconds_left))
+
+
+def headers(requests: int, left: int, seconds_left: int) -> dict[str, str]:
+    """What a reply states: requests per window, how many are left, and the seconds until the window ends."""
+    return {
+        "RateLimit-Limit": str(requests),
+        "RateLimit-Remaining": str(left),
+        "RateLimit-Reset": str(seconds_left),
+    }
 
 
 async def spend(counters: Counters, limit_class: LimitClass, subject: str, now: float, picodollars: int) -> None:

@@ -26,7 +26,7 @@ import msgpack
 import functions
 from shared import auth
 from shared.model import Identity, Role
-from tests.builders import MSGPACK, Answer, Record, graph
+from tests.builders import MSGPACK, OWN_HEADERS, Answer, Record, graph
 
 # ── The table ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -237,6 +237,8 @@ GET /api/v1/me
 GET /health
   any      200 200 200 200 200 200 200 200 200 200 200
 GET /api/v1/openapi.json
+  any      200 200 200 200 200 200 200 200 200 200 200
+GET /openapi.json
   any      200 200 200 200 200 200 200 200 200 200 200
 """
 """Of a route, what lies at the name in its URL: a public or private repository, one that was deleted, nothing, or
@@ -472,9 +474,12 @@ class Stage:
         return self._mint(self.owner)
 
     def call(self, route: str, where: Mapping[str, str], token: str | None, sent: Asked | None = None) -> Answer:
-        """One request."""
-        sent = sent or Asked()
-        method, path = route.split(" ")
+        """One request, with the method of the route."""
+        return self.call_with(route.split(" ")[0], route, where, token, sent or Asked())
+
+    def call_with(self, method: str, route: str, where: Mapping[str, str], token: str | None, sent: Asked) -> Answer:
+        """One request to the path of a route, with this method."""
+        path = route.split(" ")[1]
         headers = {"accept": MSGPACK}
         if token:
             headers["authorization"] = f"Bearer {token}"
@@ -486,7 +491,12 @@ class Stage:
     def tell(self, route: str, state: str, caller: str, expected: str) -> Told:
         """Play one cell."""
         place = self.place(route, state, expected)
-        where = {
+        answer = self.call(route, self.where(place), self.token(caller, place.slug), asked(route, self.owner, place))
+        return Told(route, state, caller, expected, cell(answer, RULES[route].code), answer)
+
+    def where(self, place: Place) -> dict[str, str]:
+        """The parts of a path that leads to a place."""
+        return {
             "owner": self.owner,
             "slug": place.slug,
             "handle": "somebody",
@@ -497,8 +507,6 @@ class Stage:
             "commit_id": COMMIT,
             "ref_and_path": "main/1.txt",
         }
-        answer = self.call(route, where, self.token(caller, place.slug), asked(route, self.owner, place))
-        return Told(route, state, caller, expected, cell(answer, RULES[route].code), answer)
 
     def play(self, route: str) -> list[Told]:
         """Every cell of a route."""
@@ -561,7 +569,7 @@ def _leaks(told: Sequence[Told]) -> Iterator[str]:
 
 def shown(answer: Answer) -> str:
     """All of an answer but what is new each time."""
-    headers = {k: v for k, v in answer.headers.items() if k not in ("x-request-id", "date")}
+    headers = {k: v for k, v in answer.headers.items() if k not in OWN_HEADERS}
     return f"{answer.status} {sorted(headers.items())} {answer.body!r}"
 
 

@@ -23,6 +23,9 @@ from shared.model import Identity, Role
 MSGPACK = "application/x-msgpack"
 ACCEPT = "application/x-msgpack, application/json"
 
+OWN_HEADERS = {"x-request-id", "date", "ratelimit-limit", "ratelimit-remaining", "ratelimit-reset"}
+"""Headers that each reply has its own value of: they state the request and the caller, not what was asked for."""
+
 ROUTES = {
     "refs": ("GET", "refs"),
     "fetch": ("POST", "fetch"),

@@ -189,7 +189,7 @@ BUGS = [
     bug("a batch may see the past", "metadata/table", ('"ConsistentRead": not maybe_stale', '"ConsistentRead": False'), by=(SIMULATION,)),
     bug("a timeout is a bug of ours", "metadata/table",
         ("    except (TimeoutError, BotoCoreError, OSError) as error:", "    except (TimeoutError, OSError) as error:"), by=(TABLE, f"{FAULTS}[a-merge]")),
-    bug("trouble that passes, and not a word when", "errors", ('return {"Retry-After": "2"}', "return {}"), by=(f"{FAULTS}[a-merge]",)),
+    bug("trouble that passes, and not a word when", "errors", ('super().__init__(message, {"Retry-After": "2"})', "super().__init__(message)"), by=(f"{FAULTS}[a-merge]",)),
 
     # ── gc ──
     bug("gc without grace", "actions/gc", ("GRACE_SECONDS = 4 * STALE_SECONDS", "GRACE_SECONDS = 0"), by=("tests/shared/actions/test_gc_stories.py",)),

@@ -1,6 +1,7 @@
 """Who may do what: every cell of the table in `authorization.py`, through the Lambda handlers."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 import pytest
 
@@ -63,6 +64,31 @@ def test_what_is_not_to_be_seen_looks_the_same_on_every_route_and_in_every_repos
     ]
     assert {one.found for one in told} == {"404"}
     assert len({authorization.shown(one.answer) for one in told}) == 1
+
+
+@pytest.mark.parametrize("route", [route for route in RULES if route.startswith("GET ")])
+def test_HEAD_tells_everybody_what_GET_does_without_the_body(stage: Stage, route: str) -> None:
+    for state, cells in RULES[route].lines.items():
+        for caller, expected in cells.items():
+            place = stage.place(route, state, expected)
+            sent, token = authorization.asked(route, stage.owner, place), stage.token(caller, place.slug)
+            get, head = (stage.call_with(method, route, stage.where(place), token, sent) for method in ("GET", "HEAD"))
+            assert head.body == b""
+            assert authorization.shown(head) == authorization.shown(replace(get, body=b"")), (state, caller)
+
+
+@pytest.mark.parametrize("route", [route for route, rule in RULES.items() if rule.names_a_repository])
+def test_a_wrong_method_and_a_preflight_tell_nothing_of_what_lies_there(stage: Stage, route: str) -> None:
+    path = route.split(" ")[1]
+    for method in ("BREW", "OPTIONS"):
+        answers = {
+            authorization.shown(
+                stage.call_with(method, route, stage.where(stage.places[state]), token, authorization.Asked())
+            )
+            for state in ("public", "private", "deleted")
+            for token in (None, stage.token("owner", state), "no token")
+        }
+        assert len(answers) == 1, (method, path)
 
 
 @pytest.mark.parametrize("caller", authorization.listed())

@@ -14,7 +14,7 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 
 from bench.meter import Meter as Exact
-from shared import budget, http, meter, prices, settings, stores
+from shared import budget, http, lambdas, meter, prices, settings, stores
 from shared.budget import DAY_SECONDS, HUB_SECONDS, QUANTUM
 from shared.metadata import keys
 from shared.meter import Meter
@@ -55,7 +55,7 @@ def limited(configured: pytest.MonkeyPatch, clock: Clock) -> Iterator[Callable[.
 
 
 def on_the_loop(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    http._use_own_loop()
+    lambdas.use_own_loop()
     return asyncio.get_event_loop().run_until_complete(work())
 
 

@@ -128,7 +128,7 @@ def private(hub: httpx.Client, owner: str) -> None:
 
 def told(reply: httpx.Response) -> tuple[int, bytes, dict[str, str]]:
     """All that a reply tells, but for what differs from any request to the next."""
-    passing = ("date", "x-request-id", "apigw-requestid", "x-amzn-requestid", "x-amzn-trace-id", "x-amz-request-id")
+    passing = {"apigw-requestid", "x-amzn-requestid", "x-amzn-trace-id", "x-amz-request-id"} | builders.OWN_HEADERS
     return reply.status_code, reply.content, {k: v for k, v in reply.headers.items() if k not in passing}
 
 

@@ -28,7 +28,7 @@ from schemathesis.specs.openapi.checks import (
 
 import functions
 from infra.app import app
-from shared import errors, http, names
+from shared import errors, lambdas, names
 from tests import builders
 from tests.builders import graph
 from tests.functions import api
@@ -74,6 +74,14 @@ def test_the_document_is_valid() -> None:
     openapi_spec_validator.validate(document())
     named = re.findall(r'"\$ref": "#/components/schemas/(\w+)"', json.dumps(document()))
     assert named and set(named) <= document()["components"]["schemas"].keys()
+
+
+def test_the_document_is_also_at_the_root_and_is_not_sent_again() -> None:
+    at_root = builders.invoke("openapi", builders.event("GET", "/openapi.json"))
+    assert (at_root.status, at_root.value) == (200, document())
+    held = {"if-none-match": at_root.headers["etag"]}
+    for path in ("/openapi.json", "/api/v1/openapi.json"):
+        assert builders.invoke("openapi", builders.event("GET", path, headers=held)).status == 304
 
 
 def test_every_route_is_in_it_and_nothing_else() -> None:
@@ -155,7 +163,7 @@ def test_no_other_function_pays_for_it() -> None:
 
 # ── Everything that can be sent ─────────────────────────────────────────────────────────────────────────────
 
-_handler = http.lambda_handler(app)
+_handler = lambdas.handler_of(app)
 
 
 def send(request: requests.Request) -> builders.Answer:

@@ -30,8 +30,9 @@ def routes() -> dict[str, str]:
 
 
 def test_every_route_has_an_event_of_its_function() -> None:
+    """HEAD apart, which is asked for as GET is."""
     known = {(event["routeKey"], invoke.function_of(path.stem)) for path in EVENTS for event in [read(path)]}
-    assert known == set(routes().items())
+    assert known == {(key, function) for key, function in routes().items() if not key.startswith("HEAD ")}
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -44,7 +45,10 @@ def read(path: Path) -> dict[str, Any]:
 def test_an_event_is_one_that_the_gateway_could_send(path: Path) -> None:
     event = read(path)
     context = event["requestContext"]
-    method, template = event["routeKey"].split(" ")
+    # What has no route of its own has the gateway's name for that, and no parameters.
+    method, template = context["http"]["method"], event["rawPath"]
+    if event["routeKey"] != "$default":
+        method, template = event["routeKey"].split(" ")
     assert event["version"] == "2.0"
     assert context["routeKey"] == event["routeKey"]
     assert context["http"]["method"] == method

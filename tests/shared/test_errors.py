@@ -84,6 +84,7 @@ def test_a_message_is_cut_where_it_is_too_long_and_says_so():
     [
         (errors.Unauthorized("x"), {"WWW-Authenticate": "Bearer"}),
         (errors.RateLimited("push", 30, 17), {"Retry-After": "17"}),
+        (errors.MethodNotAllowed(["GET", "HEAD"]), {"Allow": "GET, HEAD"}),
         (errors.Unavailable(), {"Retry-After": "2"}),
         (errors.NotFound("x"), {}),
         (errors.Internal("r"), {}),

@@ -13,7 +13,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from starlette.responses import StreamingResponse
 from starlette.types import Message
 
-from shared import edge, errors, http, names, settings, wire
+from shared import edge, errors, http, lambdas, names, settings, wire
 from shared.codec import JSON, MSGPACK
 from shared.errors import ApiError, RateLimited, TooLarge, Unavailable
 from shared.http import Access
@@ -176,7 +176,8 @@ def logged(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
         pytest.param("POST", "/a/b/c/d/e", 404, "not_found", id="no route, far down"),
         pytest.param("GET", "/docs", 404, "not_found", id="no documentation page"),
         pytest.param("GET", "/openapi.json", 404, "not_found", id="no schema"),
-        pytest.param("GET", "/fine/", 404, "not_found", id="a slash too many is no redirect"),
+        pytest.param("GET", "/fine//", 404, "not_found", id="two slashes too many"),
+        pytest.param("GET", "//fine", 404, "not_found", id="a slash too many in front"),
         pytest.param("POST", "/fine", 405, "method_not_allowed", id="another method"),
         pytest.param("DELETE", "/fetch", 405, "method_not_allowed", id="yet another method"),
         pytest.param("BREW", "/fine", 405, "method_not_allowed", id="a method nobody knows"),
@@ -229,6 +230,107 @@ async def test_a_hostile_name_in_a_message_is_one_line_of_json():
     assert answer.json["message"] == refused.value.message
     assert answer.body.isascii()
     assert b"\n" not in answer.body
+
+
+@on_the_shared_loop
+@pytest.mark.parametrize("path", ["/fine/", "/health/", "/ada/song/read/"])
+async def test_a_slash_at_the_end_changes_nothing_and_is_no_redirect(path):
+    with_slash, without = await ask("GET", path), await ask("GET", path.rstrip("/"))
+    assert (with_slash.status, with_slash.body) == (without.status, without.body)
+
+
+@on_the_shared_loop
+async def test_a_path_of_many_slashes_is_not_tried_again_for_each():
+    answer = await ask("GET", "/fine" + "/" * 50_000)
+    assert (answer.status, answer.json["code"]) == (404, "not_found")
+
+
+@on_the_shared_loop
+@pytest.mark.parametrize(
+    ("path", "methods"),
+    [
+        pytest.param("/fine", "GET, HEAD, OPTIONS", id="of this app only"),
+        pytest.param("/fetch", "OPTIONS, POST", id="without GET"),
+        pytest.param("/ada/song/releases", "GET, HEAD, OPTIONS, POST", id="of two methods, in another function"),
+        pytest.param("/ada/song/releases/", "GET, HEAD, OPTIONS, POST", id="with a slash at its end"),
+        pytest.param("/ada/song/raw/main/a/b", "GET, HEAD, OPTIONS", id="of any depth"),
+        pytest.param("/api/v1/repos/ada/song", "DELETE, GET, HEAD, OPTIONS, PATCH", id="of the API"),
+    ],
+)
+async def test_a_refused_method_is_answered_with_those_that_the_path_has(path, methods):
+    answer = await ask("PUT", path)
+    assert (answer.status, answer.json["code"]) == (405, "method_not_allowed")
+    assert answer.headers["allow"] == methods
+    assert methods in answer.json["message"]
+    options = await ask("OPTIONS", path)
+    assert (options.status, options.body, options.headers["allow"]) == (204, b"", methods)
+
+
+@on_the_shared_loop
+async def test_what_another_function_serves_is_not_found_here_and_the_slash_is_named():
+    answer = await ask("GET", "/ada/song/refs/")
+    assert (answer.status, answer.json["code"]) == (404, "not_found")
+    assert "leave out the slash" in answer.json["message"]
+
+
+# ── HEAD, and pages of other sites ──────────────────────────────────────────────────────────────────────────
+
+
+@on_the_shared_loop
+@pytest.mark.parametrize("path", ["/fine", "/health/", "/nothing", "/fetch", "/bug", "/ada/song/read"])
+async def test_HEAD_is_GET_without_the_body(path):
+    head, get = await ask("HEAD", path), await ask("GET", path)
+    assert (head.status, head.body) == (get.status, b"")
+    assert get.body
+    changing = {"x-request-id", "ratelimit-remaining", "ratelimit-reset"}
+    assert [(k, v) for k, v in head.headers.items() if k not in changing] == [
+        (k, v) for k, v in get.headers.items() if k not in changing
+    ]
+    assert head.headers["content-length"] == str(len(get.body))
+
+
+@on_the_shared_loop
+async def test_the_log_has_the_method_that_was_sent(configured, capsys):
+    configured.setenv("PIERIA_LOG_LEVEL", "INFO")
+    await ask("HEAD", "/fine")
+    (line,) = logged(capsys)
+    assert (line["method"], line["route"], line["status"]) == ("HEAD", "/fine", 200)
+
+
+@on_the_shared_loop
+async def test_pages_of_other_sites_may_read_what_anybody_may():
+    answer = await ask("GET", "/fine", headers={"Origin": "https://site.example"})
+    assert answer.headers["access-control-allow-origin"] == "*"
+    assert "access-control-allow-credentials" not in answer.headers
+
+
+@on_the_shared_loop
+async def test_pages_of_other_sites_may_not_read_what_a_token_opened_nor_write():
+    written = await ask("POST", "/fetch", [WANT], {"Origin": "https://site.example", "Content-Type": MSGPACK})
+    opened = await ask("GET", "/fine", headers={"Origin": "https://site.example", "Authorization": "Bearer x"})
+    refused = await ask("GET", "/nothing", headers={"Origin": "https://site.example"})
+    for answer, status in ((written, 200), (opened, 200), (refused, 404)):
+        assert answer.status == status
+        assert not [name for name in answer.headers if name.startswith("access-control")]
+
+
+@on_the_shared_loop
+async def test_a_browser_that_asks_before_it_reads_is_answered_without_a_look_at_the_repository(monkeypatch):
+    async def stores() -> Stores:
+        raise AssertionError("a preflight needs no AWS call")
+
+    monkeypatch.setattr(http, "stores", stores)
+    asked = {"Origin": "https://site.example", "Access-Control-Request-Method": "GET"}
+    readable = await ask("OPTIONS", "/ada/song/read", headers=asked)
+    assert readable.status == 204
+    raw = await ask("OPTIONS", "/ada/song/raw/main/a.txt", headers=asked)
+    assert (raw.status, raw.headers["access-control-allow-origin"]) == (204, "*")
+    assert raw.headers["access-control-allow-methods"] == "GET, HEAD"
+    assert "range" in raw.headers["access-control-allow-headers"].lower()
+    assert "authorization" not in raw.headers["access-control-allow-headers"].lower()
+    push = await ask("OPTIONS", "/ada/song/push", headers=asked | {"Access-Control-Request-Method": "POST"})
+    assert push.status == 204
+    assert not [name for name in push.headers if name.startswith("access-control")]
 
 
 # ── The unexpected ──────────────────────────────────────────────────────────────────────────────────────────
@@ -530,6 +632,23 @@ async def test_only_the_very_path_of_the_health_check_needs_no_secret(configured
 
 
 @on_the_shared_loop
+async def test_a_counted_reply_states_what_is_left_and_others_do_not(opened, owner, configured):
+    configured.setenv("PIERIA_LIMIT_READ", "3")
+    await prepared(opened, owner)
+    here = {"client": (f"{owner}.counted", 1)}
+    for left in ("2", "1", "0"):
+        answer = await ask("GET", f"/{owner}/absent/read", scope=here)
+        assert (answer.status, answer.headers["ratelimit-limit"]) == (404, "3")
+        assert answer.headers["ratelimit-remaining"] == left
+        assert 1 <= int(answer.headers["ratelimit-reset"]) <= 60
+    refused = await ask("GET", f"/{owner}/public/read", scope=here)
+    assert (refused.status, refused.headers["ratelimit-remaining"]) == (429, "0")
+    assert refused.headers["ratelimit-reset"] == refused.headers["retry-after"]
+    for path in ("/fine", "/nothing", "/health"):
+        assert "ratelimit-limit" not in (await ask("GET", path, scope=here)).headers
+
+
+@on_the_shared_loop
 async def test_the_proxy_is_believed_whose_address_it_is_and_nobody_else(opened, owner, configured):
     configured.setenv("PIERIA_LIMIT_READ", "1")
     await prepared(opened, owner)
@@ -561,7 +680,7 @@ async def test_a_hub_that_cannot_read_its_settings_says_so_and_lets_nobody_in(co
 
 def test_a_loop_that_somebody_else_ended_does_not_stop_the_handler():
     """`asyncio.run` leaves a thread without a current loop; the handler brings its own and keeps it."""
-    handler = http.lambda_handler(app)
+    handler = lambdas.handler_of(app)
     replies: list[Any] = []
 
     def container() -> None:
@@ -579,5 +698,5 @@ def test_a_loop_that_somebody_else_ended_does_not_stop_the_handler():
 
 def test_the_platforms_request_id_comes_through_the_adapter():
     event = hub.event("GET", "/nothing")
-    reply = http.lambda_handler(app)(event, None)
+    reply = lambdas.handler_of(app)(event, None)
     assert reply["headers"]["x-request-id"] == event["requestContext"]["requestId"]

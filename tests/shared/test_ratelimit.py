@@ -12,7 +12,7 @@ from shared.errors import RateLimited
 from shared.metadata import keys
 from shared.metadata.counters import Counters
 from shared.metadata.table import Table
-from shared.ratelimit import WINDOW_SECONDS, Limit
+from shared.ratelimit import WINDOW_SECONDS, Hit, Limit
 from shared.stores import Stores
 from tests.shared.clients import Failing, client_error
 
@@ -72,7 +72,8 @@ async def test_subjects_and_classes_are_counted_apart(counters, subject):
 async def test_requests_at_once_are_each_counted(counters, subject):
     attempts = [ratelimit.hit(counters, Limit("read", 5), subject, MINUTE) for _ in range(12)]
     outcomes = await asyncio.gather(*attempts, return_exceptions=True)
-    assert outcomes.count(0) == 5
+    left = [outcome.left["RateLimit-Remaining"] for outcome in outcomes if isinstance(outcome, Hit)]
+    assert sorted(left) == ["0", "1", "2", "3", "4"]
     assert sum(isinstance(outcome, RateLimited) for outcome in outcomes) == 7
 
 
@@ -83,9 +84,16 @@ async def test_a_count_expires_when_its_window_is_over(counters, subject):
     assert MINUTE + 60 <= int(str(row["expires_at"])) <= MINUTE + 180
 
 
-async def test_a_counter_that_does_not_answer_lets_the_request_through(subject):
+async def test_a_counter_that_does_not_answer_lets_the_request_through_and_states_no_allowance(subject):
     client: Any = Failing(client_error("ProvisionedThroughputExceededException"))
-    await hits(Counters(Table(client, "t")), subject, 5, MINUTE)
+    for _ in range(5):
+        assert await ratelimit.hit(Counters(Table(client, "t")), THREE, subject, MINUTE) == Hit()
+
+
+async def test_a_counted_request_states_what_is_left_until_the_minute_ends(counters, subject):
+    for left in ("2", "1", "0"):
+        counted = await ratelimit.hit(counters, THREE, subject, MINUTE + 20)
+        assert counted.left == {"RateLimit-Limit": "3", "RateLimit-Remaining": left, "RateLimit-Reset": "40"}
 
 
 @pytest.mark.parametrize("limit_class", ["push", "fetch", "read", "upload"])

@@ -314,6 +314,7 @@ def tokens_come_and_go(owner: str, fresh: Fresh) -> None:
 def what_asks_nothing(owner: str, fresh: Fresh) -> None:
     ok(builders.invoke("health", builders.event("GET", "/health")))
     ok(api.call("openapi", "GET", "/openapi.json"))
+    ok(builders.invoke("openapi", builders.event("GET", "/openapi.json")))
 
 
 STORIES: list[Callable[[str, Fresh], None]] = [

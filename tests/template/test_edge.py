@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from fastapi.routing import APIRoute
 
-from shared import edge, names
+from shared import edge, names, ratelimit
 from tests.template.expansion import STREAM, Properties, deployed, functions, of_type, parsed, router
 from tests.template.recorder import matches
 
@@ -44,7 +44,7 @@ def test_without_the_edge_there_is_none_of_it() -> None:
     edge_only = deployed("edge")["Resources"].keys() - deployed("plain")["Resources"].keys()
     assert edge_only == {
         "FetchStreamFunction", "FetchStreamFunctionRole", "FetchStreamLog", "FetchStreamUrl", "FetchStreamPermission",
-        "FetchStreamUrlPermission", "EdgeViewer", "EdgeCache", "Distribution",
+        "FetchStreamUrlPermission", "EdgeViewer", "EdgeCache", "EdgeHeaders", "Distribution",
     }  # fmt: skip
     assert not deployed("plain")["Resources"].keys() - deployed("edge")["Resources"].keys()
 
@@ -211,6 +211,37 @@ def test_what_is_private_is_shown_to_nobody_else() -> None:
     assert key["HeadersConfig"] == {"HeaderBehavior": "whitelist", "Headers": ["Authorization"]}
     assert key["QueryStringsConfig"] == {"QueryStringBehavior": "all"}
     assert key["CookiesConfig"] == {"CookieBehavior": "none"}
+
+
+def test_what_is_kept_states_nobodys_allowance() -> None:
+    removed = resource("EdgeHeaders")["ResponseHeadersPolicyConfig"]["RemoveHeadersConfig"]["Items"]
+    assert {item["Header"] for item in removed} == ratelimit.headers(1, 1, 1).keys()
+    for found in behaviors():
+        kept = found["CachePolicyId"] == {"Ref": "EdgeCache"}
+        assert found.get("ResponseHeadersPolicyId") == ({"Ref": "EdgeHeaders"} if kept else None)
+
+
+def test_a_page_of_another_site_may_follow_a_redirect_to_the_bucket_and_only_read() -> None:
+    [rule] = deployed("plain")["Resources"]["Bucket"]["Properties"]["CorsConfiguration"]["CorsRules"]
+    assert (rule["AllowedOrigins"], rule["AllowedMethods"]) == (["*"], ["GET", "HEAD"])
+
+
+@pytest.mark.parametrize(
+    ("path", "sent"),
+    [
+        ("/me/song/refs/", "/me/song/refs"),
+        ("/health/", "/health"),
+        ("/", "/"),
+        ("/me/song/refs", "/me/song/refs"),
+        ("/me/song/raw/main/a/", "/me/song/raw/main/a/"),
+    ],
+)
+def test_a_slash_at_the_end_is_taken_away_where_the_gateway_would_find_no_route(path: str, sent: str) -> None:
+    """The two patterns of the viewer function, which mean the same in Python."""
+    code = resource("EdgeViewer")["FunctionCode"]
+    [raw] = re.findall(r"if \(!/(.+)/\.test\(event\.request\.uri\)\)", code)
+    [slash] = re.findall(r'event\.request\.uri = event\.request\.uri\.replace\(/(.+)/, "\$1"\);', code)
+    assert (path if re.search(raw, path) else re.sub(slash, r"\1", path)) == sent
 
 
 def test_no_failure_is_kept() -> None:

@@ -79,17 +79,24 @@ def test_a_function_can_be_reached_and_may_be_called(module: str) -> None:
 def test_the_routes_of_the_template_are_those_of_the_router(module: str) -> None:
     written = [route for route in router(module).routes if isinstance(route, APIRoute)]
     # `{tag:path}` is FastAPI's word for a parameter with slashes, `{tag+}` the gateway's.
-    assert routes(module) == {
-        f"{method} {route.path.replace(':path}', '+}')}" for route in written for method in route.methods or ()
-    }
+    keys = {f"{method} {route.path.replace(':path}', '+}')}" for route in written for method in route.methods or ()}
+    # The app answers HEAD wherever it answers GET; the gateway has to be told of both.
+    keys |= {key.replace("GET ", "HEAD ") for key in keys if key.startswith("GET ")}
+    assert routes(module) == keys | ({"$default"} if module == "health" else set())
+
+
+def test_what_has_no_route_reaches_a_function_that_may_do_nothing() -> None:
+    """Else the gateway answers in its own words, without `Allow`, and no preflight at all."""
+    assert [module for module in functions() if "$default" in routes(module)] == ["health"]
+    assert "Policies" not in parsed()["Resources"][functions()["health"]]["Properties"]
+    assert "CorsConfiguration" not in of_type(expanded(), "AWS::ApiGatewayV2::Api")["Api"], "it would replace ours"
 
 
 def test_route_keys_are_well_formed_and_lead_somewhere() -> None:
     keys = [route["RouteKey"] for route in of_type(expanded(), "AWS::ApiGatewayV2::Route").values()]
     for route_key in keys:
-        assert re.fullmatch(r"(GET|POST|PUT|PATCH|DELETE) (/(\{[a-z_]+\}|[a-z0-9.-]+))+(/\{[a-z_]+\+\})?", route_key), (
-            route_key
-        )
+        well_formed = r"(GET|HEAD|POST|PUT|PATCH|DELETE) (/(\{[a-z_]+\}|[a-z0-9.-]+))+(/\{[a-z_]+\+\})?|\$default"
+        assert re.fullmatch(well_formed, route_key), route_key
     reached = [route_key for module in functions() for route_key in routes(module)]
     assert sorted(keys) == sorted(reached), "a route without a function, or two with one key"
 

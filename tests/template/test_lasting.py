@@ -12,6 +12,7 @@ FREE_AT_REST = {
     "AWS::ApiGatewayV2::Route",
     "AWS::ApiGatewayV2::Stage",
     "AWS::CloudFront::CachePolicy",
+    "AWS::CloudFront::ResponseHeadersPolicy",
     "AWS::CloudFront::Distribution",  # without an address of its own, see test_edge
     "AWS::CloudFront::Function",
     "AWS::DynamoDB::Table",  # on demand, see below

@@ -205,7 +205,7 @@ def _never() -> Answer:
 
 
 def _told(answer: Answer) -> dict[str, str]:
-    return {name: value for name, value in answer.headers.items() if name != "x-request-id"}
+    return {name: value for name, value in answer.headers.items() if name not in builders.OWN_HEADERS}
 
 
 def missing(owner: str, slug: str, *object_ids: str) -> set[str]:

@@ -1,7 +1,10 @@
 """Group 1: GET refs. And D08: what lies beside the routes."""
 
+import hashlib
+
 import pytest
 
+from bench.meter import Meter
 from tests.builders import MSGPACK, call, event, heads, invoke, push, token
 from tests.test_cases.fixtures import (
     C1,
@@ -147,12 +150,45 @@ def test_the_default_branch_is_listed_first(owner, default, first):
     assert reply["branch_heads"] == dict.fromkeys(("feature/x", "dev", "main", "trunk", "Zebra"), C1)
 
 
+@pytest.mark.parametrize("accept", ["application/json", MSGPACK])
+def test_refs_that_have_not_changed_are_not_sent_again_and_cost_no_call_more(owner, accept):
+    pushed(owner, "song", C1)
+    with Meter() as first:
+        answer = call("refs", owner, "song", headers={"accept": accept})
+    tag = answer.headers["etag"]
+    assert tag == f'"{hashlib.sha256(answer.body).hexdigest()}"', "strong: over the bytes, so one for each format"
+    assert (answer.headers["cache-control"], answer.headers["vary"]) == ("no-cache", "Accept")
+    with Meter() as again:
+        same = call("refs", owner, "song", headers={"accept": accept, "if-none-match": f'"other", {tag}'})
+    assert (same.status, same.body, same.headers["etag"]) == (304, b"", tag)
+    assert again.calls == first.calls
+    pushed(owner, "song", C2)
+    moved = call("refs", owner, "song", headers={"accept": accept, "if-none-match": tag})
+    assert (moved.status, moved.value["branch_heads"]) == (200, {"main": C2})
+
+
+def test_the_tag_of_private_refs_is_for_those_who_may_read_them(estate):
+    answer = call("refs", estate, "priv", by=estate)
+    assert (answer.headers["cache-control"], answer.headers["vary"]) == ("private, no-cache", "Accept, Authorization")
+    held = {"if-none-match": answer.headers["etag"]}
+    assert call("refs", estate, "priv", by=estate, headers=held).status == 304
+    assert_absent(call("refs", estate, "priv", headers=held))
+
+
+@pytest.mark.parametrize(
+    "accept", ["application/x-msgpack;q=0, application/json", "*/*", "application/msgpack ; Q=0.0"]
+)
+def test_who_refuses_msgpack_gets_json(owner, accept):
+    pushed(owner, "song", C1)
+    assert call("refs", owner, "song", headers={"accept": accept}).headers["content-type"] == "application/json"
+
+
 @pytest.mark.parametrize(
     ("method", "path"),
     [
         case("D08", "a word that is no endpoint", "GET", "/{owner}/pub/zzz"),
         case("D08", "the repository itself", "GET", "/{owner}/pub"),
-        case("D08", "a slash at the end", "GET", "/{owner}/pub/refs/"),
+        case("D08", "two slashes at the end", "GET", "/{owner}/pub/refs//"),
         case("D08", "a slash too many", "GET", "//{owner}/pub/refs"),
         case("D08", "an endpoint's name in capitals", "GET", "/{owner}/pub/REFS"),
         case("D08", "something below an endpoint", "GET", "/{owner}/pub/refs/main"),

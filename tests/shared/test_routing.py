@@ -1,0 +1,53 @@
+"""The table of all paths is that of the routers, so that any function can state the methods of any path."""
+
+import pytest
+from fastapi.routing import APIRoute
+
+import functions
+from shared import routing
+from tests import builders
+
+
+def routes() -> list[APIRoute]:
+    """Every route of every function."""
+    return [route for router in functions.routers() for route in router.routes if isinstance(route, APIRoute)]
+
+
+def test_the_table_has_the_paths_and_methods_of_all_functions() -> None:
+    found: dict[str, set[str]] = {}
+    for route in routes():
+        found.setdefault(route.path, set()).update(route.methods or ())
+    assert {path: set(methods.split()) for path, methods in routing.PATHS.items()} == found
+
+
+def test_all_methods_of_a_path_are_in_one_function() -> None:
+    """Else a function would have to know of routes that API Gateway never sends to it."""
+    modules: dict[str, set[str]] = {}
+    for route in routes():
+        modules.setdefault(route.path, set()).add(route.endpoint.__module__)
+    assert [path for path, found in modules.items() if len(found) > 1] == []
+
+
+@pytest.mark.parametrize("path", routing.PATHS)
+def test_the_function_for_all_other_requests_knows_the_methods_of_each_path(path: str) -> None:
+    """API Gateway sends `health` every request without a route of its own."""
+    url = path.replace(":path", "").format_map({name: "x" for name in FIELDS})
+    methods = routing.allowed(set(routing.PATHS[path].split()))
+    for sent in (url, f"{url}/"):
+        refused = builders.invoke("health", builders.event("PUT" if "PUT" not in methods else "PATCH", sent))
+        assert (refused.status, refused.code) == (405, "method_not_allowed")
+        assert refused.headers["allow"] == ", ".join(methods)
+        preflight = builders.invoke("health", builders.event("OPTIONS", sent))
+        assert (preflight.status, preflight.headers["allow"]) == (204, ", ".join(methods))
+        assert ("access-control-allow-origin" in preflight.headers) == ("GET" in methods)
+
+
+FIELDS = ("owner", "slug", "object_id", "ref_and_path", "tag", "tag_id", "token_id", "handle", "commit_id")
+
+
+@pytest.mark.parametrize("path", ["/", "/nothing", "/me/song", "/me/song/nothing", "/me/song/refs/1", "/me//refs", "*"])
+def test_a_path_that_the_hub_does_not_have_is_not_found_with_any_method(path: str) -> None:
+    for method in ("GET", "POST", "OPTIONS"):
+        answer = builders.invoke("health", builders.event(method, path))
+        assert (answer.status, answer.code) == (404, "not_found")
+        assert "allow" not in answer.headers
