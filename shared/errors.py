@@ -30,7 +30,7 @@
     │  ├─ HashMismatch              an id that is not the digest of its content
     │  ├─ MissingReference          a parent, snapshot or object that is neither sent nor stored
     │  ├─ UploadsPending            more uploads than one push verifies; the same push again goes on
-    │  ├─ BranchClash               `a` beside `a/b`: every clone would fail
+    │  ├─ BranchClash               `a` beside `a/b`, `Docs` beside `docs`: clones would fail
     │  └─ NotPortable               a name that Windows or macOS cannot hold, where the repository asks for that
     ├─ RateLimited 429              too many requests of one class in this minute
     │  └─ CostLimited               requests have cost too much: a subject's, or others' to one owner's repositories
@@ -317,12 +317,15 @@ class UploadsPending(Unprocessable):
 
 
 class BranchClash(Unprocessable):
-    """A branch name that is a directory of another: a clone keeps branches as files and could not write both."""
+    """A branch name that is a folder of another, or equal to another but for letter case: a clone cannot hold both."""
 
     code = "branch_clash"
 
     def __init__(self, branch: str, other: str) -> None:
-        super().__init__(f"branch {branch} cannot stand beside {other}: one is a folder of the other; rename it")
+        super().__init__(
+            f"branch {branch[:80]} cannot stand beside {other[:80]}: a clone cannot hold both as files, and letter"
+            " case does not count; choose another name. The name of a deleted branch is free again within 15 minutes"
+        )
 
 
 class NotPortable(Unprocessable):

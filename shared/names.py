@@ -6,7 +6,8 @@ Every rule here refuses something that was seen to make a clone crash or write o
 
 import json
 import re
-from collections.abc import Iterable
+import unicodedata
+from collections.abc import Collection, Iterable
 from itertools import pairwise
 
 from shared.errors import BranchClash, InvalidName
@@ -160,10 +161,33 @@ def check_branch(name: str) -> str:
     return name
 
 
-def check_no_branch_clash(name: str, existing: Iterable[str]) -> None:
-    """Raises BranchClash if `name` is a folder of an existing branch or lies in one."""
+def fold(name: str) -> str:
+    """The same text for all names that a file system without letter case or with normalisation takes for one.
+
+    Folding its result again changes nothing.
+    """
+    if name.isascii():
+        return name.lower()
+    decomposed = unicodedata.normalize("NFD", IGNORED_ON_HFS.sub("", name))
+    # Some characters fold to others that fold again.
+    folded = unicodedata.normalize("NFD", decomposed.casefold()).casefold()
+    return unicodedata.normalize("NFC", folded)
+
+
+def check_no_branch_clash(name: str, existing: Collection[str]) -> None:
+    """Raises BranchClash if a clone on any system cannot hold a new branch of this name beside the existing ones.
+
+    A branch that exists may move, also beside one of its name in another letter case that an older version accepted.
+    Raises InvalidName if the folded name does not fit in a key.
+    """
+    if name in existing:
+        return
+    folded = fold(name)
+    if len(folded.encode()) > BRANCH_BYTES:
+        raise InvalidName(f"branch name {shown(name)} is longer than {BRANCH_BYTES} bytes in lower case")
     for other in existing:
-        if other.startswith(name + "/") or name.startswith(other + "/"):
+        key = fold(other)
+        if key == folded or key.startswith(folded + "/") or folded.startswith(key + "/"):
             raise BranchClash(name, other)
 
 

@@ -9,12 +9,11 @@ Control characters, backslashes and names of more than 255 bytes are refused eve
 """
 
 import re
-import unicodedata
 from bisect import bisect_left
 from collections.abc import Collection, Mapping
 from itertools import pairwise
 
-from shared.names import IGNORED_ON_HFS, shown
+from shared.names import fold, shown
 
 SHOWN_CHARACTERS = 40
 """Of one path in a message. A message has room for a few of them."""
@@ -26,19 +25,6 @@ _NOT_PORTABLE = re.compile(rf'[<>:"|?*]|[. ](?:/|\Z)|(?:^|/){_DEVICE} *(?:[./]|\
 def is_portable(name: str) -> bool:
     """Whether Windows can write each part of a path or of a branch name."""
     return _NOT_PORTABLE.search(name) is None
-
-
-def fold(name: str) -> str:
-    """The same text for all names that a file system without letter case or with normalisation takes for one.
-
-    Folding its result again changes nothing.
-    """
-    if name.isascii():
-        return name.lower()
-    decomposed = unicodedata.normalize("NFD", IGNORED_ON_HFS.sub("", name))
-    # Some characters fold to others that fold again.
-    folded = unicodedata.normalize("NFD", decomposed.casefold()).casefold()
-    return unicodedata.normalize("NFC", folded)
 
 
 def unwritable(manifests: Mapping[str, Collection[str]]) -> dict[str, list[str]]:

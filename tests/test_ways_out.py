@@ -2,9 +2,13 @@
 
 import json
 
+import boto3
 import pytest
 
-from tests.builders import Answer, History, Record, file_history, graph, heads, push
+from shared.metadata import keys
+from tests.builders import Answer, History, Record, call, fetch, fetched_ids, file_history, graph, heads, push
+from tests.conftest import NAMES
+from tests.functions import api
 
 SHOWN_CHARACTERS = 400
 """The stock client prints this much of the body of a refusal."""
@@ -84,3 +88,25 @@ def test_the_way_out_fits_beside_any_path(owner, paths):
     answer = push(owner, "song", sent_by_the_client(file_history(["a.mid"], paths), 2))
     assert (answer.status, answer.code) == (422, "invalid_name")
     assert shown(answer).endswith("commit and push again")
+
+
+def test_branches_that_differ_in_letter_case_are_refused_and_an_old_pair_stays_usable(owner):
+    history = graph("1; 2:1; 3:2")
+    assert push(owner, "song", history.bundle([1]), branch="codeOwners").status == 200
+    for branch in ("codeowners", "CODEOWNERS/x"):
+        refused = push(owner, "song", history.bundle([1]), branch=branch)
+        assert (refused.status, refused.code) == (422, "branch_clash")
+        assert f"branch {branch} cannot stand beside codeOwners:" in shown(refused)
+
+    table = boto3.resource("dynamodb").Table(NAMES["HubTable"])
+    repo_id = call("refs", owner, "song").value["repo_id"]
+    pk, sk = keys.ref(repo_id, "codeOwners")
+    row = table.get_item(Key={"pk": pk, "sk": sk})["Item"]
+    table.put_item(Item=row | {"sk": keys.ref(repo_id, "codeowners")[1]})  # as an older version accepted it
+    assert heads(owner, "song") == {"codeOwners": history[1], "codeowners": history[1]}
+    assert fetched_ids(fetch(owner, "song", [history[1]]))[0] == {history[1]}
+    assert push(owner, "song", history.bundle([2]), branch="codeowners").status == 200
+    assert push(owner, "song", history.bundle([2, 3]), branch="codeOwners").status == 200
+    gone = api.call("branches", "DELETE", f"/repos/{owner}/song/branches", by=owner, query="branch=codeowners")
+    assert gone.status == 204
+    assert heads(owner, "song") == {"codeOwners": history[3]}

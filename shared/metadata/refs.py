@@ -1,11 +1,17 @@
 """Branches: the only rows that change. Moving one is the commit point of a push.
 
-A clone keeps each branch as a file of that name, so `a` and `a/b` must never both exist, also when two
-pushes create them in the same moment. No transaction is needed for that: whoever creates `a/b` first marks
-the folder `a`, in the very row that a branch `a` would have, on condition that it is not a branch; and
-whoever creates `a` does so on condition that it is not marked. A mark older than any request can live does
-not count, so a folder whose branches are gone can become a branch again. This compares the clocks of two processes,
-which must agree within a few minutes: AWS refuses the calls of a process whose clock is further off.
+A clone keeps each branch as a file of that name. So `a` and `a/b` must never both exist, nor `Docs` and `docs`, which
+are one file on Windows and macOS. Two pushes may create them in the same moment, so each marks rows before it creates
+its branch, with names folded (`names.fold`): the row of each folder, and the row of its own folded name, if that is
+another than its own. A mark is made on condition that the row is no branch and has no mark that excludes it:
+
+    mark of a folder     excludes a branch of that name
+    mark for a branch    excludes all other branches of that folded name, and a folder of that name
+
+A branch whose name is its folded name is created in the marked row itself, on condition that there is no mark. A mark
+older than any request can live does not count, so a folder whose branches are gone can become a branch again. This
+compares the clocks of two processes, which must agree within a few minutes: AWS refuses the calls of a process whose
+clock is further off.
 """
 
 import re
@@ -18,7 +24,7 @@ from shared.errors import BranchClash
 from shared.metadata import bundles, keys
 from shared.metadata.table import Lost, Row, Table
 from shared.model import Bundle, Location, Move, Place, Ref
-from shared.names import folders
+from shared.names import fold, folders
 from shared.tasks import all_of
 
 KEPT_SECONDS = 30 * 24 * 3600
@@ -29,7 +35,14 @@ MARK_SECONDS = 15 * 60
 _ABSENT = "attribute_not_exists(#head) AND ( attribute_not_exists(#marked_at) OR #marked_at < :long_ago )"
 _UNCHANGED = "#head = :expected AND ( attribute_not_exists(#step) OR #step = :step )"
 """The head alone is not enough: the branch may have gone elsewhere and come back."""
-_NOT_A_BRANCH = "attribute_not_exists(#head)"
+_CAN_BE_A_FOLDER = (
+    "attribute_not_exists(#head)"
+    " AND ( attribute_not_exists(#marked_for) OR #marked_for = :marked_for OR #marked_at < :long_ago )"
+)
+_CAN_BE_THIS_BRANCH = (
+    "attribute_not_exists(#head)"
+    " AND ( attribute_not_exists(#marked_at) OR #marked_for = :marked_for OR #marked_at < :long_ago )"
+)
 _SAME_MARK = "attribute_not_exists(#head) AND #marked_at = :seen"
 
 
@@ -145,24 +158,35 @@ class Refs:
             raise Moved(_ref(expected.branch, lost.row) if lost.row and "head" in lost.row else None) from lost
 
     async def mark_folders(self, repo_id: str, branch: str, now: int) -> None:
-        """Keep the folders of a branch that is about to be created from becoming branches themselves.
+        """Keep names from becoming branches that a clone cannot hold beside the branch that is about to be created.
 
-        Raises BranchClash if one already is.
+        These are its folders, and its own name in another letter case or Unicode form. Raises BranchClash if one
+        already is a branch, or is just being created.
         """
+        folded = fold(branch)
+        own = [] if folded == branch else [self._mark(repo_id, branch, folded, branch, _CAN_BE_THIS_BRANCH, now)]
+        above = [self._mark(repo_id, branch, folder, "", _CAN_BE_A_FOLDER, now) for folder in folders(folded)]
+        await all_of([*own, *above])
 
-        async def mark(folder: str) -> None:
-            try:
-                await self.table.update(keys.ref(repo_id, folder), {"marked_at": now}, _NOT_A_BRANCH, {})
-            except Lost as lost:
-                raise BranchClash(branch, folder) from lost
-
-        await all_of(mark(folder) for folder in folders(branch))
+    async def _mark(self, repo_id: str, branch: str, name: str, marked_for: str, condition: str, now: int) -> None:
+        """Mark the row of a folded name for a branch (empty: as a folder)."""
+        row: Row = {"marked_at": now, "marked_for": marked_for}
+        values: Row = {"marked_for": marked_for, "long_ago": now - MARK_SECONDS}
+        key = keys.ref(repo_id, name)
+        try:
+            await self.table.update(key, row, condition, values)
+        except Lost as lost:
+            there = lost.row or {}
+            if "head" in there:
+                raise BranchClash(branch, name) from lost
+            await self._end_mark_in_time(key, int(str(there.get("marked_at", 0))), now)
+            raise BranchClash(branch, str(there.get("marked_for", "")) or f"{name}/…") from lost
 
     async def swap(self, repo_id: str, new: Ref, expected: Ref | None, *, by: str, now: int) -> None:
         """Move a branch from `expected` (None: create it) to `new`: the commit point of a push.
 
         Raises Moved with the ref that stands there, unless that already is `new`: then an earlier try of
-        ours arrived after all. Raises BranchClash if branches have been created below this name.
+        ours arrived after all. Raises BranchClash if the name is marked for other branches.
         """
         row: Row = {
             "head": new.head.commit_id,
@@ -184,7 +208,7 @@ class Refs:
             current = _ref(new.branch, lost.row) if lost.row and "head" in lost.row else None
             if current is None and lost.row and "marked_at" in lost.row:
                 await self._end_mark_in_time(key, int(str(lost.row["marked_at"])), now)
-                raise BranchClash(new.branch, f"{new.branch}/…") from lost
+                raise BranchClash(new.branch, str(lost.row.get("marked_for", "")) or f"{new.branch}/…") from lost
             if current is None or current.head != new.head:
                 raise Moved(current) from lost
 

@@ -159,6 +159,11 @@ def test_a_branch_name_is_refused(name):
         ("a/b/c", ["a"], "a"),
         ("a/b", ["a/b/c"], "a/b/c"),
         ("a", ["main", "a/x/y"], "a/x/y"),
+        ("docs", ["DOCS/x"], "DOCS/x"),
+        ("DOCS/x", ["docs"], "docs"),
+        ("codeowners", ["codeOwners"], "codeOwners"),
+        ("e\u0301", ["\u00c9"], "\u00c9"),
+        ("stra\u00dfe/x", ["STRASSE"], "STRASSE"),
     ],
 )
 def test_a_branch_beside_its_folder_clashes(name, existing, clash):
@@ -168,7 +173,14 @@ def test_a_branch_beside_its_folder_clashes(name, existing, clash):
 
 @pytest.mark.parametrize(
     ("name", "existing"),
-    [("a", ["a"]), ("a", ["ab", "ab/c", "b"]), ("a/b", ["a/c", "a/bc", "ab"]), ("a", []), ("b", ["a/b"])],
+    [
+        ("a", ["a"]),
+        ("a", ["ab", "ab/c", "b"]),
+        ("a/b", ["a/c", "a/bc", "ab"]),
+        ("a", []),
+        ("b", ["a/b"]),
+        ("Docs", ["docs", "Docs"]),
+    ],
 )
 def test_branches_side_by_side_do_not_clash(name, existing):
     names.check_no_branch_clash(name, existing)

@@ -224,3 +224,70 @@ async def test_of_a_branch_and_its_folder_made_at_once_one_stays(refs, repo_id):
     outcomes = await asyncio.gather(inner(), create(refs, repo_id, "a"), return_exceptions=True)
     assert sum(isinstance(outcome, BranchClash) for outcome in outcomes) == 1
     assert len(await refs.all(repo_id)) == 1
+
+
+# ── Letter case ─────────────────────────────────────────────────────────────────────────────────────────────
+
+ONE_ON_DISK = [
+    ("codeOwners", "codeowners"),
+    ("codeOwners", "CodeOwners"),
+    ("docs", "DOCS/x"),
+    ("Docs", "DOCS/x"),
+    ("\u00e9", "e\u0301"),
+    ("a/B/c", "A/b"),
+]
+
+
+async def make(refs: Refs, repo_id: str, branch: str, now: int = NOW) -> None:
+    """Create a branch as a push does that has seen no other."""
+    await refs.mark_folders(repo_id, branch, now)
+    await create(refs, repo_id, branch, now=now)
+
+
+@pytest.mark.parametrize("pair", ONE_ON_DISK, ids=ascii)
+@pytest.mark.parametrize("turn", [1, -1], ids=["first and second", "second and first"])
+async def test_of_two_branches_that_are_one_on_disk_the_second_is_refused(refs, repo_id, pair, turn):
+    first, second = pair[::turn]
+    await make(refs, repo_id, first)
+    with pytest.raises(BranchClash):
+        await make(refs, repo_id, second)
+    assert list(await refs.all(repo_id)) == [first]
+    await make(refs, repo_id, "another")
+
+
+@pytest.mark.parametrize("pair", ONE_ON_DISK, ids=ascii)
+async def test_of_two_branches_that_are_one_on_disk_made_at_once_at_most_one_stays(refs, repo_id, pair):
+    for n in range(6):
+        repo = f"{repo_id}-{n}"
+        outcomes = await asyncio.gather(*(make(refs, repo, branch) for branch in pair), return_exceptions=True)
+        refused = [outcome for outcome in outcomes if outcome is not None]
+        assert refused and all(isinstance(outcome, BranchClash) for outcome in refused), outcomes
+        assert len(await refs.all(repo)) == 2 - len(refused)
+
+
+@pytest.mark.parametrize("pair", ONE_ON_DISK, ids=ascii)
+async def test_in_any_order_of_the_two_steps_at_most_one_stays(refs, repo_id, pair):
+    """Each push marks, then creates. The other push takes both steps between."""
+    first, second = pair
+    await refs.mark_folders(repo_id, first, NOW)
+    between = await asyncio.gather(make(refs, repo_id, second), return_exceptions=True)
+    after = await asyncio.gather(create(refs, repo_id, first), return_exceptions=True)
+    assert isinstance(between[0], BranchClash) or isinstance(after[0], BranchClash), (between, after)
+    assert len(await refs.all(repo_id)) == 1
+
+
+async def test_two_pushes_of_one_new_branch_in_capitals_do_not_exclude_each_other(refs, repo_id):
+    await refs.mark_folders(repo_id, "Docs/A", NOW)
+    await refs.mark_folders(repo_id, "Docs/A", NOW)
+    await create(refs, repo_id, "Docs/A")
+    await make(refs, repo_id, "Docs/B")
+    assert list(await refs.all(repo_id)) == ["Docs/A", "Docs/B"]
+
+
+async def test_a_mark_for_a_branch_ends_like_any_mark(refs, repo_id):
+    await refs.mark_folders(repo_id, "Docs", NOW - MARK_SECONDS)
+    with pytest.raises(BranchClash, match="beside Docs:"):
+        await make(refs, repo_id, "docs")
+    with pytest.raises(BranchClash, match="beside Docs:"):
+        await make(refs, repo_id, "DOCS/x")
+    await make(refs, repo_id, "docs", now=NOW + 1)
