@@ -130,6 +130,13 @@ def test_a_restored_branch_must_not_clash(owner: str, history: History) -> None:
     assert ask(owner, "POST", "restore", body={"branch": "side/line"}, by=owner).code == "branch_clash"
 
 
+def test_a_branch_that_is_where_it_shall_be_restored_to_does_not_move(owner: str, history: History) -> None:
+    before = moves(owner)
+    answer = ask(owner, "POST", "restore", body={"branch": "main", "to": history[2]}, by=owner)
+    assert (answer.status, answer.value["commit_id"]) == (200, history[2])
+    assert moves(owner) == before
+
+
 def test_the_default_branch_is_deleted_last(owner: str, history: History) -> None:
     answer = ask(owner, "DELETE", "branches", "branch=main", by=owner)
     assert (answer.status, answer.code) == (422, "invalid")

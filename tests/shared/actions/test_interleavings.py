@@ -279,6 +279,33 @@ async def test_a_restore_that_a_push_overtakes_moves_nothing() -> None:
     assert path_of(history) == [(drawn[2], drawn[3]), (drawn[1], drawn[2]), (None, drawn[1])]
 
 
+@pytest.mark.asyncio
+async def test_a_restore_keeps_the_folder_of_its_branch_from_becoming_a_branch() -> None:
+    story, drawn = Story(), graph("1; 2:1; 3:1")
+    await story.do(story.push(drawn.bundle([1]), drawn[1], "takes/one"))
+    await story.do(story.delete("takes/one"))
+    story.wait(3600)  # the mark of the first push does not count any more
+    restore = branches.restore(story.stores, REPO, "takes/one", drawn[1], by="ada", now=story.turns.now)
+    restoring = story.begin("restore", restore)
+    await story.turns.go_on("restore", "update REPO#r1 REF#takes/one")
+    with pytest.raises(BranchClash):
+        await story.do(story.push(drawn.bundle([2]), drawn[2], "takes"))
+    await story.ends("restore", restoring)
+    assert set(await story.do(story.stores.refs.all("r1"))) == {"takes/one"}
+
+
+@pytest.mark.asyncio
+async def test_a_restored_branch_does_not_come_back_below_another() -> None:
+    story, drawn = Story(), graph("1; 2:1")
+    await story.do(story.push(drawn.bundle([1]), drawn[1], "takes/one"))
+    await story.do(story.delete("takes/one"))
+    story.wait(3600)
+    await story.do(story.push(drawn.bundle([2]), drawn[2], "takes"))
+    with pytest.raises(BranchClash):
+        await story.do(branches.restore(story.stores, REPO, "takes/one", drawn[1], by="ada", now=story.turns.now))
+    assert set(await story.do(story.stores.refs.all("r1"))) == {"takes"}
+
+
 # ── A deletion of a branch beside a push, and a branch that was a folder ────────────────────────────────────
 
 

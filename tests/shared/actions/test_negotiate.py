@@ -1,0 +1,91 @@
+"""What is acknowledged after a refusal, and beside gc."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from shared import wire
+from shared.actions import negotiate
+from shared.errors import NotFastForward
+from shared.metadata.counters import REMEMBERED, REMEMBERED_SECONDS
+from shared.model import Repo
+from tests.builders import Record, graph
+from tests.shared.actions.test_gc_stories import LONG, REPO, Story
+
+OTHER = Repo("ada", "tune", repo_id="r2")
+
+
+async def ask(
+    story: Story, have: Sequence[str], want: Sequence[str] = (), *, by: str = "ada", repo: Repo = REPO
+) -> Any:
+    """The reply to a negotiation."""
+    message = wire.Negotiate(want=list(want), have=list(have))
+    return await story.do(negotiate.negotiate(story.stores, repo, message, by=by, now=story.turns.now))
+
+
+async def refused(story: Story, bundle: Record, head: str) -> None:
+    """A push that comes too late."""
+    with pytest.raises(NotFastForward):
+        await story.do(story.push(bundle, head))
+
+
+@pytest.mark.asyncio
+async def test_a_refused_commit_is_acknowledged_to_its_author_in_its_repository_for_a_day() -> None:
+    story, drawn = Story(), graph("1; 2:1; 3:1")
+    await story.do(story.push(drawn.bundle([1, 2]), drawn[2]))
+    await refused(story, drawn.bundle([3]), drawn[3])
+    assert (await ask(story, [drawn[3], drawn[1]]))["ack"] == [drawn[3], drawn[1]]
+    for other in ({"by": "eve"}, {"by": ""}, {"repo": OTHER}):
+        assert drawn[3] not in (await ask(story, [drawn[3]], **other))["ack"]
+    story.wait(REMEMBERED_SECONDS - 1)
+    assert (await ask(story, [drawn[3]]))["ack"] == [drawn[3]]
+    story.wait(1)
+    assert (await ask(story, [drawn[3]]))["ack"] == []
+
+
+@pytest.mark.asyncio
+async def test_a_refused_commit_is_no_base_to_fetch_from() -> None:
+    story, drawn = Story(), graph("1; 2:1; 3:1")
+    await story.do(story.push(drawn.bundle([1, 2]), drawn[2]))
+    await refused(story, drawn.bundle([3]), drawn[3])
+    reply = await ask(story, [drawn[3]], [drawn[2]])
+    assert (reply["common_base"], reply["ready"]) == (None, False)
+
+
+@pytest.mark.asyncio
+async def test_only_the_last_refusal_is_remembered_and_only_so_much_of_it() -> None:
+    story, drawn = Story(), graph("1; 2:1; 3:1; " + "; ".join(f"{n}:{n - 1 if n > 10 else 1}" for n in range(10, 60)))
+    await story.do(story.push(drawn.bundle([1, 2]), drawn[2]))
+    await refused(story, drawn.bundle([3]), drawn[3])
+    line = [drawn[n] for n in range(10, 60)]
+    await refused(story, drawn.bundle(range(10, 60)), line[-1])
+    acknowledged = (await ask(story, [drawn[3], *line]))["ack"]
+    assert drawn[3] not in acknowledged
+    assert len(acknowledged) == REMEMBERED
+
+
+@pytest.mark.asyncio
+async def test_a_refused_commit_of_an_opaque_id_is_not_acknowledged() -> None:
+    """The id proves nothing: another commit may be stored under it later."""
+    story = Story()
+    for commit_id in ("c-1", "c-2"):
+        sent = {"commits": [{"commit_id": commit_id, "branch": "main"}]}
+        if commit_id == "c-1":
+            await story.do(story.push(sent, commit_id))
+        else:
+            await refused(story, sent, commit_id)
+    assert (await ask(story, ["c-1", "c-2"]))["ack"] == ["c-1"]
+
+
+@pytest.mark.asyncio
+async def test_a_condemned_commit_may_be_wanted_and_nothing_is_built_on_it() -> None:
+    story, drawn = Story(), graph("1; 2:1")
+    await story.do(story.push(drawn.bundle([1]), drawn[1]))
+    await story.do(story.push(drawn.bundle([1, 2]), drawn[2], "side"))
+    await story.do(story.delete("side"))
+    story.wait(LONG)
+    await story.step()
+    assert await story.known(drawn[2]) == set(), "it is condemned"
+    reply = await ask(story, [drawn[2], drawn[1]], [drawn[2]])
+    assert (reply["ack"], reply["common_base"], reply["ready"]) == ([drawn[1]], drawn[1], True)
