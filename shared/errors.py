@@ -109,7 +109,10 @@ class RepoNotFound(NotFound):
     """No repository that this caller may see. Its text is constant, so that private and absent look alike."""
 
     code = "repo_not_found"
-    text = "repository not found: check owner and name in the URL; a private one needs its owner's token"
+    text = (
+        "repository not found: check owner and name in the URL; a private one needs its owner's token;"
+        " after a deletion or a rename, its owner creates the name anew with POST /api/v1/repos"
+    )
 
 
 class CommitNotFound(NotFound):

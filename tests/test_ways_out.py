@@ -110,3 +110,20 @@ def test_branches_that_differ_in_letter_case_are_refused_and_an_old_pair_stays_u
     gone = api.call("branches", "DELETE", f"/repos/{owner}/song/branches", by=owner, query="branch=codeowners")
     assert gone.status == 204
     assert heads(owner, "song") == {"codeOwners": history[3]}
+
+
+def test_after_a_deletion_the_refusal_names_the_request_that_frees_the_name(owner):
+    history = graph("1; 2:1")
+    assert push(owner, "song", history.bundle([1])).status == 200
+    first = api.get(owner, "song").value["repo_id"]
+    assert api.call("repos", "DELETE", f"/repos/{owner}/song", by=owner).status == 204
+    refused = push(owner, "song", history.bundle([1]))
+    assert (refused.status, refused.code) == (404, "repo_not_found")
+    assert "after a deletion or a rename, its owner creates the name anew with POST /api/v1/repos" in shown(refused)
+    assert push(owner, "song", history.bundle([1]), by="a-stranger").body == refused.body
+    assert push(owner, "never-there", history.bundle([1]), by="a-stranger").body == refused.body
+
+    assert api.create(owner, "song", visibility="private")["repo_id"] != first
+    assert push(owner, "song", history.bundle([1, 2])).status == 200
+    assert heads(owner, "song", by=owner) == {"main": history[2]}
+    assert call("refs", owner, "song").status == 404, "it is private, whatever the deleted one was"
