@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from shared import api, cursors, http, lambdas, views
 from shared.actions import browse, history
-from shared.errors import CommitNotFound, Damaged, RefNotFound, RepoNotFound
+from shared.errors import CommitNotFound, Damaged, RefNotFound, RepoNotFound, TooLarge
 from shared.http import Access
 
 router = APIRouter()
@@ -42,7 +42,7 @@ async def get_commits(request: Request, access: Reader) -> Response:
 
 @router.get(
     "/api/v1/repos/{owner}/{slug}/commits/{commit_id}",
-    **api.documented(RepoNotFound, CommitNotFound, Damaged, gives=views.Commit, identity="welcome"),
+    **api.documented(RepoNotFound, CommitNotFound, Damaged, TooLarge, gives=views.Commit, identity="welcome"),
 )
 async def get_commit(request: Request, commit_id: str, access: Reader) -> Response:
     """One commit, with its whole record."""

@@ -7,7 +7,7 @@ checked, so that nothing decoded here can fail to be encoded again. Errors are a
 import base64
 import json
 import re
-from collections.abc import Mapping, Sequence, Sized
+from collections.abc import Iterable, Mapping, Sequence, Sized
 from typing import Any, NoReturn
 
 import msgpack
@@ -27,8 +27,10 @@ CONTAINERS = 500_000
 JSON_BYTES = 4 * 1024 * 1024
 """How large a JSON body may be: its decoder offers no hook to count with, so its size is the bound."""
 
-REPLY_BYTES = 6_000_000
+REPLY_BYTES = 6_270_000
 """The most that the body of a reply may have as it leaves Lambda, which passes 6,291,556 bytes, headers included."""
+PAGE_BYTES = 5_800_000
+"""The most that the entries of a page may have as they leave Lambda; the rest is for what surrounds them."""
 
 _REFUSED = re.compile(r"(?:^|;)\s*q\s*=\s*0(?:\.0*)?\s*(?:;|$)")
 """The quality of 0 among the parameters of a media type: the caller does not read it."""
@@ -72,6 +74,16 @@ def encode(value: Any, *, as_msgpack: bool) -> bytes:
     return json.dumps(value, default=_json_bytes, ensure_ascii=False, separators=(",", ":")).encode()
 
 
+def _fitting(sizes: Iterable[int]) -> int:
+    count, used = 0, 0
+    for size in sizes:
+        used += size
+        if count and used > PAGE_BYTES:
+            break
+        count += 1
+    return count
+
+
 def sent_bytes(value: Any) -> int:
     """The bytes of a value within a reply as it leaves Lambda, at most, in the format that takes more.
 
@@ -90,6 +102,43 @@ def sent_json_bytes(text: bytes) -> int:
 def sent_msgpack_bytes(length: int) -> int:
     """The bytes of msgpack as they leave Lambda, at most."""
     return length * 4 // 3 + 4
+
+
+def fitting(values: Iterable[Any]) -> int:
+    """How many of these values, from the first one on, fit into one reply; one at least."""
+    return _fitting(map(sent_bytes, values))
+
+
+def fitting_records(records: Iterable[bytes]) -> int:
+    """The same of packed records."""
+    return _fitting(map(sent_record_bytes, records))
+
+
+def sent_record_bytes(packed: bytes) -> int:
+    """The bytes of a packed record as `sent_bytes` counts them."""
+    text = encode(unpack_record(packed), as_msgpack=False)
+    return max(sent_json_bytes(text), sent_msgpack_bytes(len(packed)))
+
+
+def check_reply(body: bytes, *, as_msgpack: bool) -> bytes:
+    """The body of a reply, if Lambda can send it. Raises TooLarge.
+
+    A page fits by the way it is made; this refuses a single record that does not.
+    """
+    sent = sent_msgpack_bytes(len(body)) if as_msgpack else sent_json_bytes(body)
+    if sent <= REPLY_BYTES:
+        return body
+    if as_msgpack:
+        raise too_large_to_send(len(body))
+    raise TooLarge(
+        f"the reply would have {len(body)} bytes of JSON, more than are sent at once: ask for it with"
+        f" Accept: {MSGPACK}, which is shorter"
+    )
+
+
+def too_large_to_send(length: int) -> TooLarge:
+    """The refusal of a record that fits into no reply but that of a fetch."""
+    return TooLarge(f"the reply would have {length} bytes, more than are sent at once: read the commit with POST fetch")
 
 
 def pack_record(record: Mapping[str, Any]) -> bytes:

@@ -198,10 +198,10 @@ def reply(request: Request, value: dict[str, Any], status: int = 200) -> Respons
 def reply_encoded(
     request: Request, in_msgpack: Callable[[], bytes], in_json: Callable[[], bytes], status: int = 200
 ) -> Response:
-    """A reply whose body is made in whichever format the caller reads; without a word about it, in JSON."""
-    if codec.accepts_msgpack(request.headers.get("accept", "")):
-        return Response(in_msgpack(), status, media_type=codec.MSGPACK)
-    return Response(in_json(), status, media_type=codec.JSON)
+    """A reply in the format that the caller reads; JSON without an Accept header. Raises TooLarge."""
+    as_msgpack = codec.accepts_msgpack(request.headers.get("accept", ""))
+    body = codec.check_reply(in_msgpack() if as_msgpack else in_json(), as_msgpack=as_msgpack)
+    return Response(body, status, media_type=codec.MSGPACK if as_msgpack else codec.JSON)
 
 
 def unless_held(request: Request, reply: Response, cached: dict[str, str]) -> Response:

@@ -10,9 +10,11 @@ import unicodedata
 from collections.abc import Collection, Iterable
 from itertools import pairwise
 
-from shared.errors import BranchClash, InvalidName
+from shared.errors import BranchClash, InvalidName, TooLarge
 
 DIGEST_LENGTH = 64
+BRANCHES = 4_000
+"""The most branches of a repository: with the longest names, `GET refs` still fits into one reply of Lambda."""
 BRANCH_CHARACTERS = 255
 BRANCH_BYTES = 950
 """What DynamoDB leaves of the 1,024 bytes of a sort key, where a lane is called as its branch and a pack."""
@@ -189,6 +191,15 @@ def check_no_branch_clash(name: str, existing: Collection[str]) -> None:
         key = fold(other)
         if key == folded or key.startswith(folded + "/") or folded.startswith(key + "/"):
             raise BranchClash(name, other)
+
+
+def check_room_for_branch(name: str, existing: Collection[str]) -> None:
+    """Raises TooLarge if `name` would be one branch more than a repository may have."""
+    if name not in existing and len(existing) >= BRANCHES:
+        raise TooLarge(
+            f"a repository may have {BRANCHES} branches, and this one has {len(existing)}: delete branches that are"
+            " merged (DELETE /api/v1/repos/OWNER/NAME/branches?branch=…), then push again"
+        )
 
 
 def folders(name: str) -> list[str]:

@@ -34,6 +34,7 @@ OBJECT, CONTENT = next(iter(HISTORY.objects.items()))
 BUNDLE = HISTORY.bundle([1, 2])
 RELEASE = {"release_id": "a-release", "tag": "v1.0.0", "commit_id": HISTORY[1]}
 TAG = {"tag_id": "a-tag", "tag": "section:verse", "commit_id": HISTORY[1]}
+LARGE = builders.commit("of 5 MB", structured_delta={"data": "x" * 5_000_000})
 API = "/api/v1/repos/{owner}/{slug}"
 WIRE = "/{owner}/{slug}"
 
@@ -151,6 +152,7 @@ SOMEWHERE: Mapping[tuple[str, str], Sent] = {
     (f"POST {API}/restore", "invalid_name"): Sent(body={"branch": "../up"}),
     (f"GET {API}/commits", "ref_not_found"): Sent(query="ref=nothing"),
     (f"GET {API}/commits/{{commit_id}}", "commit_not_found"): Sent(where={"commit_id": NOTHING}),
+    (f"GET {API}/commits/{{commit_id}}", "too_large"): Sent(where={"commit_id": LARGE["commit_id"]}),
     (f"GET {API}/commits/{{commit_id}}/files", "commit_not_found"): Sent(where={"commit_id": NOTHING}),
     (f"GET {API}/compare", "ref_not_found"): Sent(query="base=main&head=nothing"),
     ("POST /api/v1/tokens", "handle_taken"): Sent(token="{shouting}"),
@@ -188,6 +190,8 @@ def repo_ids(unlimited: None) -> dict[str, str]:
     urls = good(f"POST {WIRE}/presign", "uploading", Sent(body={"object_ids": list(HISTORY.objects)}))
     for object_id, url in urls.value["presigned"].items():
         assert httpx.put(url, content=HISTORY.objects[object_id]).status_code == 200
+    large = {"commits": [LARGE], "snapshots": [], "objects": []}
+    good(f"POST {WIRE}/push", "song", Sent(body={"bundle": large, "branch": "large"}))
     good(f"POST {WIRE}/releases", "song")
     good(f"POST {WIRE}/tags", "song")
     good(f"POST {WIRE}/push", "song", Sent(body={"bundle": BUNDLE, "branch": "verse"}))

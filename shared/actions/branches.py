@@ -43,7 +43,7 @@ async def restore(stores: Stores, repo: Repo, branch: str, to: str | None, *, by
     """Set a branch back to one of its earlier heads, or create it there anew. Returns it as it is now.
 
     Raises RefNotFound for one that never was, Unprocessable for a commit it never was at within 30 days,
-    BranchMoved, or BranchClash if another has taken its place.
+    BranchMoved, BranchClash if another has taken its place, or TooLarge for more branches than there may be.
     """
     names.check_branch(branch)
     ref, chain = await begin(stores, repo, branch, now=now)
@@ -52,7 +52,9 @@ async def restore(stores: Stores, repo: Repo, branch: str, to: str | None, *, by
         return ref
     last = ("", 0)
     if ref is None:
-        names.check_no_branch_clash(branch, await stores.refs.all(repo.repo_id))
+        refs = await stores.refs.all(repo.repo_id)
+        names.check_room_for_branch(branch, refs)
+        names.check_no_branch_clash(branch, refs)
         await stores.refs.mark_folders(repo.repo_id, branch, int(now))
         last = await stores.refs.last_step(repo.repo_id, branch)
     node = (await stores.commits.get(repo.repo_id, [place]))[place.commit_id]

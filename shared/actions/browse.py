@@ -1,7 +1,7 @@
 """One commit, its files, and what differs between two commits."""
 
 import heapq
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,8 +33,11 @@ class Changes:
 
 
 async def commit(stores: Stores, repo: Repo, commit_id: str) -> Entry:
-    """One commit. Raises CommitNotFound."""
-    (entry,) = await _entries(stores, repo, [await _node(stores, repo, commit_id)])
+    """One commit. Raises CommitNotFound, and TooLarge, before the record is read, for one that fits into no reply."""
+    node = await _node(stores, repo, commit_id)
+    if node.record_at and codec.sent_msgpack_bytes(node.record_at.length) > codec.REPLY_BYTES:
+        raise codec.too_large_to_send(node.record_at.length)
+    (entry,) = await _entries(stores, repo, [node])
     return entry
 
 
@@ -44,7 +47,7 @@ async def files(
     """A page of a commit's files by path, and its last path if there are more. Raises CommitNotFound."""
     node = await _node(stores, repo, commit_id)
     found = (await _manifests(stores, repo, [node]))[commit_id]
-    paths, last = _page(found, after, limit)
+    paths, last = _page({path: [found[path]] for path in found}, after, limit)
     return node, {path: found[path] for path in paths}, last
 
 
@@ -56,7 +59,11 @@ async def compare(stores: Stores, repo: Repo, base: str, head: str, after: str, 
     first, second = nodes[before_at.commit_id], nodes[now_at.commit_id]
     manifests = await _manifests(stores, repo, [first, second])
     before, now = manifests[first.commit_id], manifests[second.commit_id]
-    differing = (path for path in before.keys() | now.keys() if before.get(path) != now.get(path))
+    differing = {
+        path: [before.get(path), now.get(path)]
+        for path in before.keys() | now.keys()
+        if before.get(path) != now.get(path)
+    }
     paths, last = _page(differing, after, limit)
     return Changes(
         first.commit_id,
@@ -83,6 +90,8 @@ async def _manifests(stores: Stores, repo: Repo, nodes: Sequence[Node]) -> dict[
     return {node.commit_id: manifest(records[node.snapshot_at]) if node.snapshot_at else {} for node in nodes}
 
 
-def _page(paths: Iterable[str], after: str, limit: int) -> tuple[list[str], str | None]:
-    found = heapq.nsmallest(limit + 1, (path for path in paths if path > after))
-    return found[:limit], found[limit - 1] if len(found) > limit else None
+def _page(entries: Mapping[str, Any], after: str, limit: int) -> tuple[list[str], str | None]:
+    """The paths of a page that fits into one reply, and its last path if there are more."""
+    paths = heapq.nsmallest(limit + 1, (path for path in entries if path > after))
+    count = min(limit, codec.fitting([path, entries[path]] for path in paths))
+    return paths[:count], paths[count - 1] if len(paths) > count else None

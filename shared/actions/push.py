@@ -49,6 +49,8 @@ FORGET_THE_REMOTES = (
 )
 """The stock client omits the ancestors of each head in `.muse/remotes`, with `--force` too. It writes these files
 again with each push, fetch or pull, so their deletion loses nothing."""
+REPLY_BRANCHES = 100
+"""Up to this many branches, the reply names the heads of all of them; beyond, only of the one that was pushed."""
 SWAPS = 4
 """How often a ref that moved under a push is looked at again before the client is asked to."""
 
@@ -76,7 +78,9 @@ async def push(stores: Stores, repo: Repo, request: wire.Push, *, by: str, now: 
     held = await _held(stores, repo, bundle, head)
     warning = _check_portable(repo, request.branch, bundle, held)
     new = await _accept(stores, repo, request, bundle, head, held, by=by, now=now)
-    heads = {name: ref.head.commit_id for name, ref in held.refs.items()} | {new.branch: head}
+    heads = {new.branch: head}
+    if len(held.refs) <= REPLY_BRANCHES:
+        heads = {name: ref.head.commit_id for name, ref in held.refs.items()} | heads
     message = f"{new.branch} is at {head}" + (f"; {warning}" if warning else "")
     return {"ok": True, "message": message, "branch_heads": heads, "remote_head": head}
 
@@ -86,6 +90,7 @@ async def _accept(
 ) -> Ref:
     """Steps 3 to 8. Returns the branch as it is now."""
     current = held.refs.get(request.branch)
+    names.check_room_for_branch(request.branch, held.refs)
     names.check_no_branch_clash(request.branch, held.refs)
     _check_connected(bundle, head, held)
     changed = await _changed(stores, repo, bundle, held, force=request.force)

@@ -4,7 +4,7 @@ The stock client prints what a list holds, field by field, and would print a nul
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -93,13 +93,24 @@ async def listed(
             if (with_drafts or not entry.is_draft) and request.channel in (None, entry.channel):
                 size += entry.size
                 if chosen and (len(chosen) == request.limit or size > PAGE_BYTES):
-                    return await stores.releases.read(repo.repo_id, chosen), cursors.after(after)
+                    return await _page(stores, repo, chosen, after)
                 chosen.append(entry)
             after = entry.place
         if not more:
             after = None
             break
-    return await stores.releases.read(repo.repo_id, chosen), cursors.after(after)
+    return await _page(stores, repo, chosen, after)
+
+
+async def _page(
+    stores: Stores, repo: Repo, chosen: Sequence[Entry], after: str | None
+) -> tuple[list[bytes], str | None]:
+    """The records of these entries, as far as they fit into one reply, and the cursor of what follows."""
+    found = await stores.releases.read(repo.repo_id, chosen)
+    count = codec.fitting_records(record for _, record in found)
+    if count < len(found):
+        after = found[count - 1][0].place
+    return [record for _, record in found[:count]], cursors.after(after)
 
 
 async def retract(stores: Stores, repo: Repo, tag: str) -> None:

@@ -49,16 +49,20 @@ async def listed(stores: Stores, repo: Repo, request: wire.ListTags) -> tuple[li
     """
     narrowed = bool(request.commit_id or request.label)
     records: list[bytes] = []
+    size = 0
     after = cursors.parse_after(request.cursor)
     for _ in range(PAGES):
         room = request.limit - len(records)
         tags, has_more = await stores.tags.page(repo.repo_id, None if narrowed else room, after)
         for place, tag in enumerate(tags):
-            after = tag.tag_id
             if _is_asked_for(tag, request):
+                size += codec.sent_record_bytes(tag.record)
+                if records and size > codec.PAGE_BYTES:
+                    return records, cursors.after(after)
                 records.append(tag.record)
-                if len(records) == request.limit:
-                    return records, cursors.after(after) if has_more or place + 1 < len(tags) else None
+            after = tag.tag_id
+            if len(records) == request.limit:
+                return records, cursors.after(after) if has_more or place + 1 < len(tags) else None
         if not has_more:
             return records, None
     return records, cursors.after(after)

@@ -98,11 +98,11 @@ class Releases:
         )
         return [_entry(row) for row in page.rows], page.last is not None
 
-    async def read(self, repo_id: str, entries: Sequence[Entry]) -> list[bytes]:
-        """The packed records of those of these entries that are there, in the same order."""
+    async def read(self, repo_id: str, entries: Sequence[Entry]) -> list[tuple[Entry, bytes]]:
+        """Those of these entries that are there, in the same order, each with its packed record."""
         rows = await self.table.find([keys.release(repo_id, entry.tag) for entry in entries])
         found = {str(row["entry"]): row for row in rows}
-        return [_packed(found[entry.place]) for entry in entries if entry.place in found]
+        return [(entry, _packed(found[entry.place])) for entry in entries if entry.place in found]
 
     async def remove(self, repo_id: str, tag: str) -> bool:
         """Retract what is published under a tag. Returns whether there was anything.

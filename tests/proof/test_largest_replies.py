@@ -1,0 +1,247 @@
+"""Every route of the hub, driven with the largest contents that the hub accepts: its reply fits through Lambda."""
+
+import asyncio
+import json
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgpack
+import pytest
+
+from shared import ids, names, settings, stores
+from shared.metadata import keys
+from shared.objects.bucket import Bucket
+from tests import builders
+from tests.authorization import routes
+from tests.builders import MSGPACK, Record, commit, snapshot
+from tests.functions import api
+
+LAMBDA_REPLY_BYTES = 6_291_556
+OWNER = "largest"
+CONTROL = "\x01"
+"""The character that grows most: seven bytes of a reply in JSON."""
+API = "/api/v1/repos/{owner}/{slug}"
+WIRE = "/{owner}/{slug}"
+
+TEXT = CONTROL.encode() * 1_000_000
+DEEP = [f"{number:04}" + "/" + "/".join(['"' * 254] * 16) for number in range(1_001)]
+"""Paths as long as they may be, of quotes, each of which is four bytes of a reply in JSON."""
+
+
+def _line() -> list[Record]:
+    """A hundred commits whose message and author are cut, the last one on the files above."""
+    record = snapshot(dict.fromkeys(DEEP, ids.object_id(b"")))
+    commits: list[Record] = []
+    for number in range(100):
+        parents = [commits[-1]["commit_id"]] if commits else []
+        on = record["snapshot_id"] if number == 99 else None
+        commits.append(commit(f"{number}" + CONTROL * 40_000, parents, on, author='"' * 40_000))
+    return commits
+
+
+LINE = _line()
+HEAD = LINE[-1]["commit_id"]
+HUGE = commit("huge", structured_delta={"data": '"\\' * 1_100_000})
+LONG_IDS = [f"{number:05}".ljust(128, "x") for number in range(35_000)]
+RELEASE: Record = {"commit_id": HEAD, "title": "all", "body": "\\" * 2_000_000, "tag": "v1", "release_id": "r1"}
+TAG: Record = {"tag_id": "t", "commit_id": HEAD, "tag": '"' * 500}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request. `where` fills the path; `statuses` may be a refusal that says what to do instead."""
+
+    body: Any = None
+    query: str = ""
+    where: Mapping[str, str] = field(default_factory=dict)
+    statuses: tuple[int, ...] = (200, 201, 204)
+
+
+REQUESTS: dict[str, Asked] = {
+    f"GET {WIRE}/refs": Asked(),
+    f"POST {WIRE}/fetch": Asked({"want": [HEAD]}, statuses=(200, 413)),
+    f"POST {WIRE}/negotiate": Asked({"want": [HEAD], "have": [HEAD, *LONG_IDS[:255]]}),
+    f"POST {WIRE}/filter-objects": Asked({"object_ids": LONG_IDS}),
+    f"POST {WIRE}/presign": Asked({"object_ids": [f"{n:064x}" for n in range(8_000)] + LONG_IDS[:2_000]}),
+    f"POST {WIRE}/push/objects": Asked({"objects": [builders.blob(b"%d" % n) for n in range(1_000)]}),
+    f"POST {WIRE}/push": Asked({"bundle": {"commits": LINE[:1], "snapshots": [], "objects": []}, "branch": "main"},
+                               statuses=(409,)),
+    f"GET {WIRE}/releases": Asked(statuses=(200, 413)),
+    f"POST {WIRE}/releases": Asked(RELEASE),
+    f"DELETE {WIRE}/releases/{{tag}}": Asked(where={"tag": "v0"}),
+    f"GET {WIRE}/tags": Asked(),
+    f"POST {WIRE}/tags": Asked({"tags": [{**TAG, "tag_id": f"u{n}"} for n in range(800)]}),
+    f"DELETE {WIRE}/tags/{{tag_id}}": Asked(where={"tag_id": "t0000"}),
+    f"GET {WIRE}/objects/{{object_id}}": Asked(where={"object_id": ids.object_id(TEXT)}),
+    "GET /o/{object_id}": Asked(query="repo_id={repo_id}", where={"object_id": ids.object_id(TEXT)}),
+    f"GET {WIRE}/raw/{{ref_and_path}}": Asked(where={"ref_and_path": "text/all.txt"}),
+    "GET /health": Asked(),
+    "POST /api/v1/repos": Asked({"slug": "new", "description": CONTROL * 1_000}),
+    "GET /api/v1/users/{owner}/repos": Asked(query="limit=100"),
+    f"GET {API}": Asked(),
+    f"PATCH {API}": Asked({"description": CONTROL * 1_000}),
+    f"DELETE {API}": Asked(where={"slug": "copy-00"}),
+    f"POST {API}/rename": Asked({"slug": "renamed"}, where={"slug": "copy-01"}),
+    f"GET {API}/members": Asked(query="limit=100"),
+    f"PUT {API}/members/{{handle}}": Asked({"role": "read"}, where={"handle": "m" * 64}),
+    f"DELETE {API}/members/{{handle}}": Asked(where={"handle": "m" * 64}, statuses=(204, 404)),
+    f"GET {API}/branches": Asked(query="limit=100"),
+    f"DELETE {API}/branches": Asked(query="branch=gone"),
+    f"GET {API}/moves": Asked(query="branch=main"),
+    f"POST {API}/restore": Asked({"branch": "main"}, statuses=(422,)),
+    f"GET {API}/commits": Asked(query="limit=100"),
+    f"GET {API}/commits/{{commit_id}}": Asked(where={"commit_id": HUGE["commit_id"]}, statuses=(200, 413)),
+    f"GET {API}/commits/{{commit_id}}/files": Asked(where={"commit_id": HEAD}),
+    f"GET {API}/compare": Asked(query=f"base=text&head={HEAD}"),
+    "POST /api/v1/tokens": Asked({"scope": "read"}),
+    "GET /api/v1/tokens": Asked(query="limit=100"),
+    "DELETE /api/v1/tokens/{token_id}": Asked(where={"token_id": "nothing"}, statuses=(404,)),
+    "GET /api/v1/me": Asked(),
+    "GET /api/v1/openapi.json": Asked(),
+    "GET /openapi.json": Asked(),
+}  # fmt: skip
+
+
+def names_of_branches() -> Iterator[str]:
+    """The longest names of branches, in characters and in bytes."""
+    for number in range(names.BRANCHES - 5):
+        yield f"{number:05}" + ('"' * 250 if number % 2 else "/".join(["€" * 81] * 3))
+
+
+async def many_rows() -> None:
+    """Branches, repositories and members: their rows, put beside one that a request made."""
+    opened = await stores.stores()
+    table = opened.refs.table
+    repo = await opened.repos.get(OWNER, "song")
+    assert repo
+    rows: list[tuple[keys.Key, Any]] = []
+
+    async def copy(key: keys.Key, copies: list[keys.Key], **more: str) -> None:
+        row = await table.get(key)
+        assert row
+        plain = {name: value for name, value in row.items() if name not in ("pk", "sk")}
+        rows.extend((to, {**plain, **more}) for to in copies)
+
+    await copy(keys.ref(repo.repo_id, "main"), [keys.ref(repo.repo_id, name) for name in names_of_branches()])
+    for number in range(100):
+        slug = f"copy-{number:02}"
+        description = CONTROL * 1_000
+        await copy(keys.repo(OWNER, "song"), [keys.repo(OWNER, slug)], slug=slug, description=description)
+        rows.append((keys.listed(OWNER, "public", slug), {"repo_id": repo.repo_id}))
+        rows.append(
+            (keys.member(OWNER, "song", f"{number:02}".ljust(64, "m")), {"role": "read", "roster": repo.roster})
+        )
+    await table.put(rows)
+
+
+def good(method: str, path: str, body: Any) -> None:
+    answer = invoke(f"{method} {WIRE}{path}", Asked(body), MSGPACK)
+    assert api.answer_of(answer).status < 300, answer[:500]
+
+
+def invoke(route: str, asked: Asked, accept: str) -> bytes:
+    """The reply of the route's handler, as it leaves Lambda."""
+    method, path = route.split(" ")
+    where = {"owner": OWNER, "slug": "song", **asked.where}
+    headers = {"authorization": f"Bearer {builders.token(OWNER)}", "accept": accept, "content-type": MSGPACK}
+    body = b"" if asked.body is None else msgpack.packb(asked.body)
+    event = builders.event(method, path.format(**where), body, headers, query=asked.query.format(**where))
+    return api.handler_reply(routes()[route], event)
+
+
+def push(commits: list[Record], branch: str, snapshots: list[Record] = [], objects: list[Record] = []) -> None:  # noqa: B006
+    bundle = {"commits": commits, "snapshots": snapshots, "objects": objects}
+    good("POST", "/push", {"bundle": bundle, "branch": branch})
+
+
+@pytest.fixture(scope="module")
+def repo_id(aws: Any) -> Iterator[str]:
+    """A repository that has as much as there may be of everything."""
+    with pytest.MonkeyPatch.context() as patch:
+        for limit in ("PUSH", "FETCH", "READ", "UPLOAD"):
+            patch.setenv(f"PIERIA_LIMIT_{limit}", "1000000")
+        patch.setattr(Bucket, "is_aws", property(lambda bucket: True))
+        settings.load.cache_clear()
+        on_text = snapshot({"all.txt": ids.object_id(TEXT)})
+        push([commit("text", [], on_text["snapshot_id"])], "text", [on_text], [builders.blob(TEXT)])
+        push(LINE, "main", [snapshot(dict.fromkeys(DEEP, ids.object_id(b"")))], [builders.blob(b"")])
+        push([HUGE], "huge")
+        push(LINE[:1], "gone")
+        for number in range(3):
+            release = {**RELEASE, "tag": f"v0{number or ''}", "release_id": str(uuid.uuid4())}
+            good("POST", "/releases", release)
+        padding = CONTROL * 3_300
+        tags = [{**TAG, "tag_id": f"t{n:04}", "padding": padding} for n in range(1_000)]
+        for start in range(0, 1_000, 100):
+            good("POST", "/tags", {"tags": tags[start : start + 100]})
+        asyncio.get_event_loop().run_until_complete(many_rows())
+        # As in template.yaml.
+        patch.setenv("PIERIA_MAX_REPLY_BYTES", "4690000")
+        settings.load.cache_clear()
+        answer = api.call("repos", "GET", f"/repos/{OWNER}/song", by=OWNER)
+        yield answer.value["repo_id"]
+    settings.load.cache_clear()
+
+
+def test_every_route_is_driven() -> None:
+    assert REQUESTS.keys() == routes().keys()
+
+
+@pytest.mark.parametrize("route", REQUESTS)
+def test_the_largest_reply_fits_through_lambda(repo_id: str, route: str) -> None:
+    asked = REQUESTS[route]
+    where = {**asked.where, "repo_id": repo_id}
+    for accept in ("application/json", MSGPACK) if route.startswith(("GET", "POST /{")) else ("application/json",):
+        reply = invoke(route, Asked(asked.body, asked.query, where), accept)
+        answer = api.answer_of(reply)
+        assert len(reply) < LAMBDA_REPLY_BYTES
+        assert answer.status in asked.statuses, (accept, answer.status, answer.body[:300])
+        if answer.status == 413:
+            assert "Accept: application/x-msgpack" in answer.value["message"] or "pull" in answer.value["message"]
+
+
+def listed(route: str, name: str, of: Callable[[Any], str]) -> list[str]:
+    """All entries of a list, page after page, each of which fits through Lambda."""
+    found: list[str] = []
+    cursor = ""
+    while True:
+        reply = invoke(route, Asked(query=f"cursor={cursor}", where=REQUESTS[route].where), MSGPACK)
+        assert len(reply) < LAMBDA_REPLY_BYTES
+        value = api.answer_of(reply).value
+        entries = value[name]
+        assert entries
+        found += [of(entry) for entry in entries]
+        cursor = value.get("next_cursor")
+        if not cursor:
+            return found
+
+
+def test_lists_that_are_cut_go_on_to_the_end(repo_id: str) -> None:
+    assert listed(f"GET {API}/commits/{{commit_id}}/files", "files", str) == sorted(DEEP)
+    tags = listed(f"GET {WIRE}/tags", "tags", lambda tag: str(tag["tag_id"]))
+    assert [tag_id for tag_id in tags if tag_id.startswith("t")][-1] == "t0999"
+    assert {"v01", "v02"} <= set(listed(f"GET {WIRE}/releases", "releases", lambda release: str(release["tag"])))
+
+
+def test_a_push_beside_many_branches_is_answered_with_its_own(repo_id: str) -> None:
+    new = commit("one more", [HEAD])
+    bundle = {"commits": [new], "snapshots": [], "objects": []}
+    reply = invoke(f"POST {WIRE}/push", Asked({"bundle": bundle, "branch": "main"}), MSGPACK)
+    answer = api.answer_of(reply)
+    assert answer.status == 200, answer.body[:300]
+    assert answer.value["branch_heads"] == {"main": new["commit_id"]}
+    assert len(reply) < 2_000
+
+
+def test_a_branch_more_than_there_may_be_is_refused_with_the_limit(repo_id: str) -> None:
+    for branch in ("last", "one-too-many", "one-too-many-2"):
+        bundle = {"commits": LINE[:1], "snapshots": [], "objects": []}
+        asked = Asked({"bundle": bundle, "branch": branch})
+        answer = api.answer_of(invoke(f"POST {WIRE}/push", asked, MSGPACK))
+        if answer.status != 200:
+            break
+    assert (answer.status, answer.code) == (413, "too_large")
+    assert str(names.BRANCHES) in answer.value["message"] and "DELETE" in answer.value["message"]
+    assert len(json.dumps(answer.value["message"])) < 400
