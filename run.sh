@@ -7,4 +7,4 @@ cd "$(dirname "$0")"
 # No proxy headers: behind the adapter everybody's peer is 127.0.0.1, which uvicorn would believe anything.
 exec python3 -m uvicorn functions.fetch:app \
 	--host 127.0.0.1 --port "${AWS_LWA_PORT:-8080}" --workers 1 --lifespan off \
-	--no-access-log --log-level warning --no-proxy-headers --no-server-header
+	--http shared.connection:Connection --no-access-log --log-level warning --no-proxy-headers --no-server-header

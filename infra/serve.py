@@ -249,6 +249,7 @@ def _run_app(listener: socket.socket, aws: EmbeddedAws, keys: Mapping[str, str],
     from infra.app import app
     from infra.local import Local
     from shared import auth, stores
+    from shared.connection import Connection
 
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -263,6 +264,7 @@ def _run_app(listener: socket.socket, aws: EmbeddedAws, keys: Mapping[str, str],
     config = uvicorn.Config(
         Local(app, options.host, aws.trouble),
         loop="asyncio",
+        http=Connection,
         lifespan="off",
         log_level="warning",
         access_log=False,

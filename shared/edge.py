@@ -18,6 +18,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared import codec, log, meter, prices, settings
+from shared.bodies import Body, InFlight
 from shared.errors import ApiError, Forbidden, Internal, Unavailable
 from shared.meter import Meter
 
@@ -33,6 +34,7 @@ IS_HEAD = "pieria.is_head"
 COUNTED = "pieria.counted"
 """Key of a request's scope: the headers that state what is left of the caller's allowance."""
 ADDRESS_BYTES = 64
+CLOSE = (b"connection", b"close")
 
 
 class Edge:
@@ -43,6 +45,7 @@ class Edge:
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
+        self._in_flight = InFlight()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
@@ -52,10 +55,17 @@ class Edge:
         method = scope["method"]
         # A copy: the server's own scope keeps the method that was sent.
         scope = {**scope, IS_HEAD: method == "HEAD", "method": "GET" if method == "HEAD" else method}
+        body = Body(scope, receive, self._in_flight, settings.load().max_body_bytes)
+        try:
+            await self._exchange(scope, body, send, method)
+        finally:
+            body.release()
+
+    async def _exchange(self, scope: Scope, body: Body, send: Send, method: str) -> None:
         request_id = scope["request_id"] = _request_id(scope)
         started = time.perf_counter()
         metered = meter.begin()
-        answer = _Answer(scope, receive, send, metered)
+        answer = _Answer(scope, body, send, metered)
         scope["failure"] = None
         try:
             app = self._app if _let_in(scope) else refusal(Forbidden("this address is not for clients: use the hub's"))
@@ -110,30 +120,29 @@ class _Answer:
     no body.
     """
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, metered: Meter) -> None:
+    def __init__(self, scope: Scope, body: Body, send: Send, metered: Meter) -> None:
         self.status = 0
         self.is_whole = False
         self._metered = metered
         self._started = time.perf_counter()
         self._bytes_in = self._bytes_out = 0
         self._scope = scope
-        self._receive = receive
+        self._body = body
         self._send = send
-        self._body_left = True
 
     async def receive(self) -> Message:
-        message = await self._receive()
-        self._body_left = message["type"] == "http.request" and message.get("more_body", False)
+        message = await self._body.receive()
         self._bytes_in += len(message.get("body", b""))
         return message
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            message["headers"] = [*message["headers"], *_added(self._scope, message)]
-            drained = 0
-            while self._body_left and drained < DRAIN_BYTES:
-                drained += len((await self.receive()).get("body", b""))
+            headers = [*message["headers"], *_added(self._scope, message)]
+            self._bytes_in += await self._body.drop(DRAIN_BYTES)
+            if self._body.is_late:
+                headers.append(CLOSE)
+            message["headers"] = headers
         elif message["type"] == "http.response.body":
             if self._scope[IS_HEAD]:
                 message = {**message, "body": b""}

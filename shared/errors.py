@@ -16,6 +16,7 @@
     │  ├─ MemberNotFound            the user has no role in the repository
     │  └─ TokenNotFound             the caller has no token of this id
     ├─ MethodNotAllowed 405         names the methods that the path has
+    ├─ RequestTimeout 408           the client sends too slowly, or has stopped sending
     ├─ NotFastForward 409           the branch has moved, or the push would rewind it; names the head
     ├─ BranchMoved 409              the branch is not where it was a moment ago; names where it is
     ├─ RepoExists 409               the owner has a repository of this name
@@ -182,6 +183,13 @@ class MethodNotAllowed(ApiError):
     def __init__(self, methods: Iterable[str]) -> None:
         listed = ", ".join(methods)
         super().__init__(f"this URL does not take this method; it takes {listed}", {"Allow": listed})
+
+
+class RequestTimeout(ApiError):
+    """The rest of the request did not arrive in time. Its connection cannot be used again (RFC 9110, 15.5.9)."""
+
+    status = 408
+    code = "request_timeout"
 
 
 class NotFastForward(ApiError):
@@ -356,7 +364,6 @@ class CostLimited(RateLimited):
     code = "cost_limit"
 
     def __init__(self, whose: str, dollars: float, window: str, retry_after_seconds: int, limit: str) -> None:
-        self.retry_after_seconds = retry_after_seconds
         limited = f"{whose} have cost ${dollars:.2f} of AWS {window}, the limit; try again in {retry_after_seconds} s"
         message = f"{limited}, or ask the hub's operator to raise PIERIA_LIMIT_COST_{limit.upper()}"
         ApiError.__init__(self, message, {"Retry-After": str(retry_after_seconds)})

@@ -31,7 +31,9 @@ LAWS = {
     "shared.manual":    ("api errors views wire", "fastapi pydantic"),
     "shared.meter":     ("prices units", ""),
     "shared.budget":    ("errors log meter metadata model prices ratelimit settings tasks", ""),
-    "shared.edge":      ("codec errors log meter prices settings", "starlette"),
+    "shared.bodies":    ("errors", "starlette"),
+    "shared.connection": ("bodies edge errors", "h11 uvicorn"),
+    "shared.edge":      ("bodies codec errors log meter prices settings", "starlette"),
     "shared.http":      ("auth budget codec conditional edge errors metadata model names ratelimit routing stores"
                          " streaming tasks wire",
                          "fastapi pydantic starlette"),

@@ -95,6 +95,26 @@ def test_the_process_serves_the_whole_hub_and_its_health_check_sees_that(aws, in
     assert not is_healthy(environment)
 
 
+def test_a_client_cannot_state_an_address_for_its_requests(aws, inside, owner, monkeypatch):
+    monkeypatch.setenv("PIERIA_LIMIT_READ", "2")
+    with started(inside) as environment:
+        give_up_at = time.monotonic() + 60
+        while not is_healthy(environment):
+            assert time.monotonic() < give_up_at
+            time.sleep(0.1)
+        url = f"http://127.0.0.1:{environment['UVICORN_PORT']}/{owner}/song/refs"
+        answers = [httpx.get(url, headers={"x-forwarded-for": f"10.0.0.{number}"}) for number in range(6)]
+    assert 429 in [answer.status_code for answer in answers]
+
+
+def test_every_server_has_the_limits_of_slow_clients():
+    """What they are is in test_slow_clients.py."""
+    (container,) = said("CMD")
+    function = (ROOT / "run.sh").read_text()
+    for text in (container.replace('", "', " "), function):
+        assert "--http shared.connection:Connection" in text and "--no-proxy-headers" in text
+
+
 def test_what_is_copied_is_let_through_by_the_ignore_file_and_nothing_else_is():
     ignored = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if not line.startswith("#")]
     sources = {source.rstrip("/") for found, _ in copied() for source in found}

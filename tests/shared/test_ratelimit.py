@@ -52,7 +52,6 @@ async def test_who_is_refused_is_told_when_the_minute_ends(counters, subject, pa
     await hits(counters, subject, 3, MINUTE)
     with pytest.raises(RateLimited) as refused:
         await hits(counters, subject, 1, MINUTE + passed)
-    assert refused.value.retry_after_seconds == left
     assert refused.value.headers == {"Retry-After": str(left)}
 
 
