@@ -20,8 +20,11 @@ test nightly: export PYTHONHASHSEED = 0
 help: ## this list
 	@awk -F ':[^#]*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
+# By the environment: no character of DATA means anything to the shell.
+serve: export PORT := $(value PORT)
+serve: export DATA := $(value DATA)
 serve: packages ## the whole hub on this machine: PORT=8000 DATA=.hub
-	@exec $(BIN)/python -m infra.serve --port '$(PORT)' --data '$(DATA)'
+	@exec $(BIN)/python -m infra.serve --port="$$PORT" --data="$$DATA"
 
 test: dev-packages ## the whole suite, on every core
 	@$(BIN)/python -m pytest -n auto

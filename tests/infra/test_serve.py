@@ -5,6 +5,7 @@ import json
 import os
 import re
 import resource
+import shutil
 import signal
 import socket
 import stat
@@ -349,3 +350,21 @@ def test_a_damaged_last_record_is_reported_and_kept(tmp_path: Path) -> None:
     assert str(data / "journal") in line and f"byte {start}" in line and str(kept) in line and "damaged" in line
     assert kept.read_bytes() == bytes(damaged[start:])
     assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+@pytest.mark.parametrize("folder", [".hub", "it's here", 'a "b"  c', "é ünï", "$(id) `id` $HOME;x", "-data", "a#b\\c"])
+def test_make_serve_takes_a_folder_of_any_name(tmp_path: Path, folder: str) -> None:
+    """In a copy, without the rule that installs packages, and with a command that shows its arguments."""
+    rule = re.compile(r"^packages:.*\n(\t.*\n)+", re.MULTILINE)
+    (tmp_path / "Makefile").write_text(rule.sub("packages:\n", (ROOT / "Makefile").read_text()))
+    shown = tmp_path / "python"
+    shown.write_text(f"#!{sys.executable}\nimport json, sys\nprint(json.dumps(sys.argv[1:]))\n")
+    shown.chmod(0o755)
+    # make expands a dollar of a variable that is given to it.
+    given = folder.replace("$", "$$")
+    made = subprocess.run(
+        ["make", "-s", "serve", f"BIN={tmp_path}", "PORT=9", f"DATA={given}"],
+        cwd=tmp_path, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert json.loads(made.stdout) == ["-m", "infra.serve", "--port=9", f"--data={folder}"]
