@@ -200,10 +200,8 @@ class NotFastForward(ApiError):
 
     def __init__(self, branch: str, current: str) -> None:
         self.current = current
-        super().__init__(
-            f"non-fast-forward: {branch[:80]} is at {current}, which the pushed commit does not descend from;"
-            " pull and merge, or push with force"
-        )
+        state = f"{branch[:80]} is at {current}, which the pushed commit does not descend from"
+        super().__init__(f"non-fast-forward: {state}; pull and merge, or push with force")
 
 
 class RepoExists(ApiError):
@@ -301,9 +299,8 @@ class HashMismatch(Unprocessable):
     code = "hash_mismatch"
 
     def __init__(self, kind: str, given: str, computed: str) -> None:
-        super().__init__(
-            f"{kind} {given} does not match its content, which hashes to {computed}; nothing was stored, send it again"
-        )
+        mismatch = f"{kind} {given} does not match its content, which hashes to {computed}"
+        super().__init__(f"{mismatch}; nothing was stored, send it again")
 
 
 class MissingReference(Unprocessable):
@@ -321,10 +318,8 @@ class UploadsPending(Unprocessable):
     code = "uploads_pending"
 
     def __init__(self, verified: int, left: int) -> None:
-        super().__init__(
-            f"{verified} of the uploaded objects are verified and stored, {left} are left for the next push: push"
-            " again; nothing is uploaded twice"
-        )
+        state = f"{verified} of the uploaded objects are verified and stored, {left} are left for the next push"
+        super().__init__(f"{state}: push again; nothing is uploaded twice")
 
 
 class BranchClash(Unprocessable):
