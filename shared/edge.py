@@ -75,7 +75,7 @@ class Edge:
         if not answer.status and scope["failure"]:
             await refusal(Internal(request_id))(scope, answer.receive, answer.send)
         if not answer.is_whole:
-            await answer.settle()  # a reply that broke off is charged as far as it came
+            await answer.settle()
         route = scope.get("route")
         log.at(settings.load().log_level).log(
             _level(answer.status, scope["failure"]),
@@ -126,6 +126,7 @@ class _Answer:
         self._metered = metered
         self._started = time.perf_counter()
         self._bytes_in = self._bytes_out = 0
+        self._is_sized = False
         self._scope = scope
         self._body = body
         self._send = send
@@ -143,10 +144,15 @@ class _Answer:
             if self._body.is_late:
                 headers.append(CLOSE)
             message["headers"] = headers
+            length = [int(value) for name, value in headers if name == b"content-length"]
+            self._is_sized = bool(length)
+            self._bytes_out = 0 if self._scope[IS_HEAD] else sum(length)
+            # Before the bytes are sent: slow readers of long replies must not add up unseen.
+            await self.settle()
         elif message["type"] == "http.response.body":
             if self._scope[IS_HEAD]:
                 message = {**message, "body": b""}
-            self._bytes_out += len(message.get("body", b""))
+            self._bytes_out += 0 if self._is_sized else len(message.get("body", b""))
             if not message.get("more_body", False):
                 # Before the end of the reply: after it, Lambda may stop the process until the next request.
                 await self.settle()

@@ -10,10 +10,13 @@ from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, TypeVar
 
 import boto3
+import msgpack
 import pytest
 from botocore.exceptions import EndpointConnectionError
+from starlette.types import Message
 
 from bench.meter import Meter as Exact
+from functions import fetch
 from shared import budget, http, lambdas, meter, prices, settings, stores
 from shared.budget import DAY_SECONDS, HUB_SECONDS, QUANTUM
 from shared.metadata import keys
@@ -375,3 +378,43 @@ def test_a_container_remembers_a_bounded_number_of_subjects(owner, limited, monk
 
     assert on_the_loop(count) <= 11
     assert spent(subject_scope("visitor0")) > 0
+
+
+def test_a_large_reply_is_charged_before_its_bytes_are_sent(owner, limited):
+    """Or slow readers of many large replies would add up unseen."""
+    song(owner)
+    objects = [hub.blob(bytes([n]) * 900_000) for n in range(5)]
+    manifest = {f"{n}.wav": one["object_id"] for n, one in enumerate(objects)}
+    record = hub.snapshot(manifest)
+    bundle = {"commits": [hub.commit("large", [], record["snapshot_id"])], "snapshots": [record], "objects": objects}
+    assert hub.push(owner, "large", bundle).status == 200
+    limited(hub=10**6 * QUANTUM)
+    seen: list[int] = []
+    bodies = [msgpack.packb({"want": [bundle["commits"][0]["commit_id"]], "have": []})]
+
+    async def receive() -> Message:
+        if not bodies:
+            await asyncio.Event().wait()  # the reader stays
+        return {"type": "http.request", "body": bodies.pop(), "more_body": False}
+
+    async def send(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            seen.append(message["status"])
+        elif not seen[1:]:
+            seen.append(spent(hub_scope()))
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": f"/{owner}/large/fetch",
+        "raw_path": b"",
+        "query_string": b"",
+        "headers": [(b"content-type", hub.MSGPACK.encode()), (b"accept", hub.MSGPACK.encode())],
+        "client": ("192.0.2.20", 1),
+        "state": {},
+    }
+
+    on_the_loop(lambda: fetch.app(scope, receive, send))
+    status, before_the_first_byte = seen
+    assert status == 200
+    assert before_the_first_byte > 4_500_000 * prices.DATA_OUT_BYTE
