@@ -12,6 +12,7 @@ streaming function runs it, its app taking a request and giving the reply in pie
 import asyncio
 import base64
 import ctypes
+import functools
 import gc
 import importlib
 import itertools
@@ -41,16 +42,6 @@ T = TypeVar("T")
 BASE = "http://hub.example"
 OWNER = "ada"
 SIGNING_KEYS = {"bench": "no secret: this hub lives for a minute"}
-ROUTES = {
-    "refs": "refs",
-    "fetch": "fetch",
-    "negotiate": "negotiate",
-    "filter-objects": "filter_objects",
-    "presign": "presign",
-    "push/objects": "push_objects",
-    "push": "push",
-}
-"""What follows the repository's URL → the function's file."""
 STREAMED = ("fetch",)
 """Functions whose replies are streamed: an edge sends every fetch there, as a clone is larger than a buffered reply."""
 MEMORY_MB = 1024
@@ -124,7 +115,7 @@ class Hub:
         """A request as AWS passes it on, and the function's reply."""
         began = tick()
         body = request.read()
-        function = ROUTES[request.url.path.split("/", 3)[3]]
+        function = function_of(request.method, request.url.path)
         asked: _Exchange = (_Streamed if function in STREAMED else _Buffered)(function, request, body)
         with self._turn, asked:
             served = self._container(function).submit(self._serve, asked).result()
@@ -298,6 +289,29 @@ def token(subject: str = OWNER) -> str:
     # As long as a true one: it is a part of a row's key.
     identity = Identity(subject, Role.ADMIN, "00000000-0000-4000-8000-000000000000")
     return auth.issue(settings.load().signing_keys, identity, lifetime_seconds=24 * 3600, now=int(time.time()))
+
+
+def function_of(method: str, path: str) -> str:
+    """The file of the function that the template routes a request to. Raises LookupError."""
+    for route, function in _routes():
+        if route.fullmatch(f"{method} {path}"):
+            return function
+    raise LookupError(f"the template routes {method} {path} nowhere")
+
+
+@functools.cache
+def _routes() -> Sequence[tuple[re.Pattern[str], str]]:
+    """The routes of the template. Those without a parameter in a place come before those with one."""
+    found = stack.resources()
+    routes = []
+    for resource in found.values():
+        if resource.type == "AWS::ApiGatewayV2::Route":
+            [name] = re.findall(r"integrations/\$\{(\w+)Integration\}", resource.properties["Target"]["Fn::Sub"])
+            function = found[f"{name}Function"].properties["Handler"].split(".")[1]
+            key = resource.properties["RouteKey"].replace(".", r"\.")
+            pattern = re.sub(r"\{\w+\}", "[^/]+", re.sub(r"\{\w+\+\}", ".+", key))
+            routes.append((re.compile(pattern), function))
+    return sorted(routes, key=lambda route: route[0].pattern.count("[^/]+") + 9 * route[0].pattern.count(".+"))
 
 
 def memory_mb() -> dict[str, int]:

@@ -8,15 +8,16 @@ A cost is in picodollars, as `meter` counts it. A day is a UTC day. Three scopes
               are charged to a subject already. So a flood of strangers never locks an owner out
     hub       everything
 
-Check: the rows of the day are read in the call that looks up the repository, eventually consistent. A container reads
-the row of the hub at most every 10 s. The row of the minute is the reply of the request counter. A scope that is known
-to be over its limit is refused without a call.
+Check: the rows of the day are read in the call that looks up the repository, eventually consistent. Below eight tenths
+of its limit, a container reads the row of the hub at most every 10 s. The row of the minute is the reply of the request
+counter. A scope that is known to be over its limit is refused without a call.
 
 Settle: a container keeps amounts in memory and adds them to the rows when a scope has reached `QUANTUM`, so small
 requests make no extra call, and a large one is settled with its reply. A request that is refused here is not charged.
+What a presigned URL lets its bearer do is settled before the URL is given out, and then the sum in the row decides.
 
-A limit is exceeded by at most: the requests under way when it is reached, `QUANTUM` for each container, and for the
-hub what other containers settle within 10 s.
+A limit is exceeded by at most: the requests under way when it is reached, and `QUANTUM` for each container. The hub's
+may also be exceeded by what other containers settle within 10 s beyond two tenths of it.
 """
 
 from collections import OrderedDict
@@ -31,7 +32,7 @@ from shared.metadata.table import Beside
 from shared.model import Scope
 from shared.ratelimit import WINDOW_SECONDS, LimitClass
 from shared.settings import Settings
-from shared.tasks import all_of
+from shared.tasks import all_of, pair
 
 DAY_SECONDS = 24 * 3600
 QUANTUM = 200_000_000
@@ -80,8 +81,13 @@ class Budget:
         return account
 
     def knows_hub(self, hub: Scope, now: float) -> bool:
-        """Whether the hub's row was read within the last seconds."""
-        return self.hub_spent is not None and self.hub_spent[0] == hub and now < self.hub_spent[2] + HUB_SECONDS
+        """Whether the hub's row was read within the last seconds. Near the limit it is read with every request."""
+        limit = self.limits.get("hub")
+        if self.hub_spent is None or limit is None:
+            return False
+        scope, spent, read_at = self.hub_spent
+        is_near = ALARM_STEPS * spent >= ALARM_FROM * limit
+        return scope == hub and not is_near and now < read_at + HUB_SECONDS
 
     def check(self, scope: Scope, spent: int, now: float) -> None:
         """Raises HubLimited or CostLimited if a scope that has spent this much is over its limit."""
@@ -114,17 +120,21 @@ class Budget:
         oldest = [scope for scope, _ in zip(self.pending, range(excess), strict=False)]
         return list(dict.fromkeys([*due, *oldest]))
 
-    async def settle(self, scope: Scope, now: float) -> None:
-        """Add the pending amount of a scope to its row. It stays pending if the row cannot be written."""
+    async def settle(self, scope: Scope, now: float) -> int:
+        """Add the pending amount of a scope to its row. Returns the sum of the day.
+
+        The amount stays pending if the row cannot be written; then 0 is returned.
+        """
         amount = self.pending.pop(scope, 0)
         try:
             total = await self.counters.spend(scope, amount, expires_at=(scope.day + 2) * DAY_SECONDS)
         except Unavailable:
             self.charge(scope, amount)
-            return
+            return 0
         if scope.kind == "hub":
             self.hub_spent = scope, total, now
             self._report(total - amount, total, now)
+        return total
 
     def _report(self, before: int, after: int, now: float) -> None:
         """Log a metric each time that the hub's cost passes a tenth of its limit, from eight tenths on.
@@ -212,16 +222,32 @@ class Account:
 
     async def charge(self, picodollars: int) -> None:
         """Charge a cost to all scopes, and settle those that are due. Never fails."""
-        scopes = [scope for scope in (self.subject, self.owner, self.hub) if scope and scope.kind in self.budget.limits]
+        await self._charge(picodollars)
+
+    async def reserve(self, picodollars: int) -> None:
+        """The same before the cost is caused. Raises CostLimited or HubLimited if a limit is exceeded with it.
+
+        The rows decide, which add up the requests of all containers. The amount stays charged.
+        """
+        for scope, spent in (await self._charge(picodollars)).items():
+            if spent > self.budget.limits.get(scope.kind, spent):
+                raise self.budget.refusal(scope, self.now)
+
+    async def _charge(self, picodollars: int) -> Mapping[Scope, int]:
+        """Returns the sums of the day of those scopes that were settled."""
+        budget = self.budget
+        scopes = [scope for scope in (self.subject, self.owner, self.hub) if scope and scope.kind in budget.limits]
         for scope in scopes:
-            self.budget.charge(scope, picodollars)
-        due = self.budget.due(scopes)
-        writes = [self.budget.settle(scope, self.now) for scope in due]
-        if self.subject in due:
-            amount = self.budget.pending[self.subject]
-            writes.append(ratelimit.spend(self.budget.counters, self.limit_class, self.subject.name, self.now, amount))
-        if writes:
-            await all_of(writes)
+            budget.charge(scope, picodollars)
+        due = budget.due(scopes)
+        if not due:
+            return {}
+        minute = budget.pending[self.subject] if self.subject in due else 0
+        totals, _ = await pair(
+            all_of([budget.settle(scope, self.now) for scope in due]),
+            ratelimit.spend(budget.counters, self.limit_class, self.subject.name, self.now, minute),
+        )
+        return dict(zip(due, totals, strict=True))
 
     def _spent(self) -> Mapping[Scope, int]:
         scopes = [scope for scope in (self.subject, self.owner, self.hub) if scope]

@@ -28,6 +28,9 @@ class Payer(Protocol):
     async def charge(self, picodollars: int) -> None:
         """Charge a cost. Never fails."""
 
+    async def reserve(self, picodollars: int) -> None:
+        """Charge a cost that is about to be caused. Raises CostLimited if a limit is reached with it."""
+
 
 @dataclass(slots=True)
 class Meter:
@@ -66,10 +69,20 @@ def begin() -> Meter:
     return started
 
 
-def add_url(picodollars: int) -> None:
-    """Count what a presigned URL lets its bearer do once: no call shows it."""
-    if running := _running.get():
-        running.urls += picodollars
+async def reserve_url(picodollars: int) -> None:
+    """Count what a presigned URL lets its bearer do once, before the URL is given out. Raises CostLimited.
+
+    No call shows that cost, and it may be larger than that of all else: the charge comes first, so that requests at the
+    same time cannot exceed a limit together.
+    """
+    running = _running.get()
+    if running is None:
+        return
+    running.urls += picodollars
+    if running.payer:
+        amount = running.picodollars - running.charged
+        running.charged += amount
+        await running.payer.reserve(amount)
 
 
 def charge_to(payer: Payer) -> None:

@@ -76,6 +76,8 @@ def headers(requests: int, left: int, seconds_left: int) -> dict[str, str]:
 
 async def spend(counters: Counters, limit_class: LimitClass, subject: str, now: float, picodollars: int) -> None:
     """Add a cost to the minute in which the request came. A cost that cannot be added is dropped: the day has it."""
+    if not picodollars:
+        return
     window = int(now) // WINDOW_SECONDS
     with suppress(Unavailable):
         await counters.spend_in_window(limit_class, subject, window, picodollars, expires_at=_expiry(window))

@@ -17,11 +17,13 @@ from starlette.types import Message
 
 from bench.meter import Meter as Exact
 from functions import fetch
-from shared import budget, http, lambdas, meter, prices, settings, stores
-from shared.budget import DAY_SECONDS, HUB_SECONDS, QUANTUM
+from shared import budget, http, ids, lambdas, meter, prices, settings, stores
+from shared.budget import DAY_SECONDS, HUB_SECONDS, QUANTUM, Account
+from shared.errors import CostLimited
 from shared.metadata import keys
 from shared.meter import Meter
 from shared.model import Scope
+from shared.objects.bucket import Bucket
 from tests import builders as hub
 from tests.builders import Answer, Clock
 from tests.conftest import NAMES
@@ -273,6 +275,15 @@ def test_the_cost_of_the_hub_is_read_every_ten_seconds(owner, limited, clock):
     assert poll(owner, owner).code == "hub_limit"
 
 
+def test_near_its_limit_the_cost_of_the_hub_is_read_with_every_request(owner, limited):
+    song(owner)
+    limited(hub=1000 * POLL)
+    spend(hub_scope(), 850 * POLL)
+    assert poll(owner, owner).status == 200
+    spend(hub_scope(), 150 * POLL)
+    assert poll(owner, owner).code == "hub_limit"
+
+
 def test_each_tenth_of_the_hubs_limit_is_reported_once_from_eight_tenths_on(owner, limited, capsys):
     song(owner)
     limit = 200 * QUANTUM
@@ -418,3 +429,51 @@ def test_a_large_reply_is_charged_before_its_bytes_are_sent(owner, limited):
     status, before_the_first_byte = seen
     assert status == 200
     assert before_the_first_byte > 4_500_000 * prices.DATA_OUT_BYTE
+
+
+# ── URLs: what they let their bearer do is charged before they are given out ────────────────────────────────
+
+
+def test_urls_that_would_exceed_the_limit_are_not_given_out_however_many_ask_at_once(owner, limited):
+    """Each container has read that there is room, and then the row adds them up."""
+    song(owner)
+    size = 10**9
+    each = prices.S3_PUT + prices.storage(size, 3)
+    limited(subject=5 * each)
+    object_ids = [f"{number:064x}" for number in range(12)]
+
+    async def ask(number: int) -> Account:
+        """A container of its own, which knows nothing of the others but by the rows."""
+        opened = await stores.stores()
+        one = budget.Budget.of(opened.settings, opened.counters)
+        account = one.open("upload", f"user:{owner}", MIDNIGHT)
+        await account.read()
+        account.admit()
+        return account
+
+    async def all_at_once() -> list[Any]:
+        accounts = [await ask(number) for number in range(len(object_ids))]
+        return await asyncio.gather(*(account.reserve(each) for account in accounts), return_exceptions=True)
+
+    outcomes = on_the_loop(all_at_once)
+    assert outcomes.count(None) == 5
+    assert sum(isinstance(outcome, CostLimited) for outcome in outcomes) == len(object_ids) - 5
+    message = {"object_ids": object_ids[:1], "sizes": {object_ids[0]: size}}
+    assert hub.call("presign", owner, "song", message, by=owner).code == "cost_limit"
+
+
+def test_a_redirect_that_would_exceed_the_limit_is_refused(owner, limited, clock, monkeypatch):
+    monkeypatch.setattr(Bucket, "is_aws", property(lambda bucket: True))
+    content = owner.encode() * 600_000
+    assert hub.call("push_objects", owner, "song", {"objects": [hub.blob(content)]}, by=owner).status == 200
+    each = len(content) * prices.DATA_OUT_BYTE
+    assert each > QUANTUM
+    limited(subject=2.5 * each)
+    path = f"/{owner}/song/objects/{ids.object_id(content)}"
+    asked = hub.event("GET", path, headers={"authorization": f"Bearer {hub.token('reader')}"})
+    answers = []
+    for _ in range(3):
+        clock.now += 60
+        answers.append(hub.invoke("objects", asked))
+    assert [answer.status for answer in answers] == [307, 307, 429]
+    assert answers[2].code == "cost_limit"

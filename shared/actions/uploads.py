@@ -108,7 +108,7 @@ async def presign(stores: Stores, repo: Repo, request: wire.Presign, *, now: flo
 
     As many URLs as fit in one reply. An object that is in neither list gets its URL from the next request, which the
     stock client makes in its next push. An upload stays in quarantine until a push names it and its digest is true.
-    Raises TooLarge for a size that no push would accept.
+    Raises TooLarge for a size that no push would accept, and CostLimited.
     """
     if (largest := max(request.sizes.values(), default=0)) > VERIFIED_BYTES:
         raise TooLarge(f"an object may have {VERIFIED_BYTES} bytes, and one has {largest}; split the file")
@@ -128,5 +128,6 @@ async def presign(stores: Stores, repo: Repo, request: wire.Presign, *, now: flo
     # The URLs of one repository are equally long, but for the header that a size adds: all ids are digests.
     room = codec.REPLY_BYTES - codec.sent_bytes(inline)
     some = provable[1 : max(1, room // (codec.sent_bytes(first) + SIGNED_HEADER_BYTES))]
+    await stores.objects.reserve_uploads(request.sizes.get(object_id) for object_id in (provable[0], *some))
     urls = await all_of(map(url_of, some))
     return {"presigned": first | dict(zip(some, urls, strict=True)), "inline": inline}

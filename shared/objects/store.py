@@ -162,16 +162,20 @@ class ObjectStore:
         """Where to read a whole object without us; None for one that lies in a pack, or in a store of our own."""
         if not location.is_loose or not self.bucket.is_aws:
             return None
-        meter.add_url(prices.S3_GET + prices.DATA_OUT_BYTE * location.length)
+        await meter.reserve_url(prices.S3_GET + prices.DATA_OUT_BYTE * location.length)
         return await self.bucket.presigned_get(_loose_key(repo_id, object_id), ttl_seconds, media_type, disposition)
 
-    async def presigned_put(self, repo_id: str, object_id: str, ttl_seconds: int, size: int | None = None) -> str:
-        """A URL to upload an object to, whose content is still to be verified; with a size, for exactly so many bytes.
+    @staticmethod
+    async def reserve_uploads(sizes: Iterable[int | None]) -> None:
+        """Charge uploads before their URLs are given out: a PUT, and storage until the quarantine is emptied.
 
-        Charged as one PUT, and as the storage of its bytes until the quarantine is emptied.
+        None is an upload whose size is not known. Raises CostLimited.
         """
-        kept = UNSIZED_BYTES if size is None else size
-        meter.add_url(prices.S3_PUT + prices.storage(kept, QUARANTINE_DAYS))
+        kept = [UNSIZED_BYTES if size is None else size for size in sizes]
+        await meter.reserve_url(sum(prices.S3_PUT + prices.storage(size, QUARANTINE_DAYS) for size in kept))
+
+    async def presigned_put(self, repo_id: str, object_id: str, ttl_seconds: int, size: int | None = None) -> str:
+        """A URL to upload an object to, whose content is still to be verified; with a size, for so many bytes only."""
         return await self.bucket.presigned_put(_upload_key(repo_id, object_id), ttl_seconds, size)
 
     async def uploaded(self, repo_id: str, object_ids: Iterable[str]) -> tuple[dict[str, Stored], list[str]]:

@@ -94,7 +94,7 @@ async def test_tasks_add_to_the_meter_of_the_request_that_started_them():
 
     async def _adding(picodollars: int) -> None:
         await asyncio.sleep(0)
-        meter.add_url(picodollars)
+        await meter.reserve_url(picodollars)
 
     assert [one.urls for one in await asyncio.gather(request(1), request(100))] == [3, 300]
 
