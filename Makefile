@@ -15,7 +15,7 @@ BIN := .venv/bin
 test nightly: export PYTHONHASHSEED = 0
 
 .PHONY: help packages dev-packages serve test nightly mutants mutation audit test-cloud check bench bench-check bench-baseline \
-	bench-load bench-stream bench-cold build build-host deploy invoke lock clean
+	bench-bill bench-load bench-stream bench-cold build build-host deploy invoke lock clean
 
 help: ## this list
 	@awk -F ':[^#]*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,6 +66,9 @@ bench-check: dev-packages ## fails when a count has risen above bench/baseline.j
 
 bench-baseline: dev-packages ## accept what is counted now; renews the README's table and picture
 	@$(BIN)/python -m bench --baseline
+
+bench-bill: dev-packages ## the most expensive requests, and what a user can spend by them in a day
+	@$(BIN)/python -m bench.bill
 
 bench-load: dev-packages ## 500 clients that push at once, and 125 that read, for a minute
 	@$(BIN)/python -m bench.load

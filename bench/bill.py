@@ -23,11 +23,15 @@ import msgpack
 from bench import history as histories
 from bench import lambdas
 from bench.lambdas import BASE, OWNER, Hub, token
+from infra import stack
+from shared import ids, prices
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "deploy.md"
 MINUTES = 24 * 60
 MSGPACK = "application/x-msgpack"
+REFUSAL_SECONDS, REFUSAL_BYTES = 0.02, 500
+"""What a refused request takes, rounded up."""
 IN_FLIGHT = 400
 """Requests that the API lets in at once: `ThrottlingBurstLimit` of the template."""
 
@@ -48,6 +52,8 @@ class Spent:
 
     shape: Shape
     each: float
+    urls: float
+    """How much of it is what its presigned URLs allow: charged before they are given out, so never beyond a limit."""
     a_minute: int
     """Requests that the limit of its class allows."""
     limit: float
@@ -61,7 +67,7 @@ class Spent:
     @property
     def overshoot(self) -> float:
         """The requests that may be under way when the limit is reached: those of one minute."""
-        return self.each * min(self.a_minute, IN_FLIGHT)
+        return (self.each - self.urls) * min(self.a_minute, IN_FLIGHT)
 
     @property
     def within(self) -> float:
@@ -120,9 +126,15 @@ def bare_commits(count: int, size: int, hub: Hub) -> list[httpx.Request]:
 def refused_push(hub: Hub) -> list[httpx.Request]:
     """POST push: a snapshot of files that are nowhere, so that all of them are looked up."""
     manifest = {f"{number}.txt": object_id for number, object_id in enumerate(opaque(10_000, hub.slug))}
-    joined = "\0".join(sorted(f"{path}\0{object_id}" for path, object_id in manifest.items()))
-    record = {"snapshot_id": sha256(joined.encode()).hexdigest(), "manifest": manifest}
-    commit = {"commit_id": f"{hub.slug}-refused", "snapshot_id": record["snapshot_id"]}
+    snapshot_id = ids.snapshot_id(manifest)
+    record = {"snapshot_id": snapshot_id, "manifest": manifest}
+    message, at = "refused", "2026-01-01T00:00:00+00:00"
+    commit = {
+        "commit_id": ids.commit_id([], snapshot_id, message, at),
+        "snapshot_id": snapshot_id,
+        "message": message,
+        "committed_at": at,
+    }
     first = pushed(hub, hub.slug, {"commits": commits(1, hub.slug)})
     return [first, pushed(hub, hub.slug, {"commits": [commit], "snapshots": [record]}, "other")]
 
@@ -236,9 +248,9 @@ def shapes() -> Iterator[Shape]:
     yield Shape("poll: GET refs", "read", poll)
 
 
-def metered(hub: Hub, shape: Shape) -> float:
-    """Dollars of one request of this shape, as the hub charges it."""
-    from shared import meter, prices
+def metered(hub: Hub, shape: Shape) -> tuple[float, float]:
+    """Dollars of one request of this shape, as the hub charges it, and how much of it is for presigned URLs."""
+    from shared import meter
 
     *before, last = shape.scene(hub)
     for one in before:
@@ -264,7 +276,8 @@ def metered(hub: Hub, shape: Shape) -> float:
     [served] = hub.served
     memory = lambdas.memory_mb().get(served.function, lambdas.MEMORY_MB)
     compute = prices.LAMBDA_GB_SECOND * memory / 1024 * served.meter.milliseconds() / 1000
-    return (sum(one.picodollars for one in meters) + compute) / prices.DOLLAR
+    whole = sum(one.picodollars for one in meters) + compute
+    return whole / prices.DOLLAR, sum(one.urls for one in meters) / prices.DOLLAR
 
 
 def report(chosen: Sequence[Shape]) -> list[Spent]:
@@ -278,7 +291,7 @@ def report(chosen: Sequence[Shape]) -> list[Spent]:
             hub.slug = f"bill{number:02}"
             a_minute = int(defaults[f"limit_{shape.limit_class}"].default)
             limit = float(defaults["limit_cost_subject"].default)
-            found.append(Spent(shape, metered(hub, shape), a_minute, limit))
+            found.append(Spent(shape, *metered(hub, shape), a_minute, limit))
             print(f"{found[-1].without:>10,.2f} $/day  {shape.name}", file=sys.stderr, flush=True)
     return sorted(found, key=lambda one: -one.without)
 
@@ -296,6 +309,14 @@ def markdown(found: Sequence[Spent]) -> str:
     return "\n".join(lines)
 
 
+def door() -> float:
+    """Dollars a day of refused requests at the rate that the API lets in: each is counted and looks up a repository."""
+    rate = stack.resources()["Stage"].properties["DefaultRouteSettings"]["ThrottlingRateLimit"]
+    itself = prices.request(lambdas.MEMORY_MB, REFUSAL_SECONDS, 0, REFUSAL_BYTES)
+    calls = prices.WRITE_UNIT + 4.5 * prices.READ_UNIT
+    return float(rate) * 86_400 * (itself + calls) / prices.DOLLAR
+
+
 def main() -> int:
     """From the command line."""
     from bench import aws
@@ -307,6 +328,7 @@ def main() -> int:
         lambdas.set_environment(url)
         found = report(list(shapes()))
     print(markdown(found))
+    print(f"refused requests at the rate of the API: {door():.2f} $/day")
     if options.write:
         between = re.compile(r"(<!-- bill -->\n).*?(<!-- /bill -->)", re.DOTALL)
         table = markdown(found)

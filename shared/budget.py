@@ -207,9 +207,11 @@ class Account:
     def admit(self) -> None:
         """Check the rows that were read. Raises HubLimited or CostLimited; from here on the request is charged."""
         budget, spent = self.budget, self._spent()
-        if not budget.knows_hub(self.hub, self.now):
-            budget.hub_spent = self.hub, spent.get(self.hub, 0), self.now
-        if budget.hub_spent:
+        if self.beside and not budget.knows_hub(self.hub, self.now):
+            known = budget.hub_spent[1] if budget.hub_spent and budget.hub_spent[0] == self.hub else 0
+            # A stale or missing row must not hide what is known: a sum never falls within a day.
+            budget.hub_spent = self.hub, max(known, spent[self.hub]), self.now
+        if budget.hub_spent and budget.hub_spent[0] == self.hub:
             budget.check(self.hub, budget.hub_spent[1], self.now)
         budget.check(self.subject, spent.get(self.subject, 0), self.now)
         if budget.limits:
