@@ -131,7 +131,7 @@ def test_a_page_of_another_origin_reads_and_changes_nothing(
     )
     keys = [entry["Key"] for entry in s3.list_objects_v2(Bucket=note["bucket"])["Contents"]]
     bucket = f"{note['aws_endpoint_url']}/{note['bucket']}"
-    signature = "X-Amz-Signature=any"
+    signature = "X-Amz-Date=20991231T000000Z&X-Amz-Expires=60&X-Amz-Signature=any"
     deletion = f"<Delete><Object><Key>{keys[0]}</Key></Object></Delete>"
     row = json.dumps({"TableName": note["hub_table"]})
     attempts: list[tuple[str, str, dict[str, Any]]] = [
@@ -166,9 +166,11 @@ def test_a_page_of_another_origin_reads_and_changes_nothing(
             finally:
                 process.terminate()
     assert [one["name"] for one in report] == [one["name"] for one in requests] + [f"form {action}" for action in forms]
+    # The hub lets a page read what anybody may read. The embedded AWS lets a page read nothing.
+    of_the_hub = {"cors refs", "cors push"}
     for one in report:
         expected = {"no": "opaque", "fo": "form"}.get(one["name"][:2], "refused")
-        assert one["type"] == expected, one
+        assert one["type"] == expected or one["name"] in of_the_hub, one
         assert keys[0] not in one["text"] and "private song" not in one["text"], one
     assert [entry["Key"] for entry in s3.list_objects_v2(Bucket=note["bucket"])["Contents"]] == keys
     assert b"the private song" in s3.get_object(Bucket=note["bucket"], Key=keys[0])["Body"].read()
