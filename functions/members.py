@@ -37,9 +37,7 @@ async def put_member(request: Request, handle: str, access: MayAdmin) -> Respons
     """Give a user a role in place of the one he has, if any."""
     message = await http.body(request, api.MemberRole, http.API_BYTES)
     _check_not_owner(access, names.check_handle(handle))
-    spelled = await access.stores.handles.spelling(handle)
-    if spelled != handle:
-        raise Unprocessable(f"there is no user {handle}, but {spelled}; use that spelling")
+    handle = await access.stores.handles.spelling(handle)
     await access.stores.repos.set_member(access.repo, handle, message.role)
     return http.reply(request, api.Member(handle=handle, role=message.role).model_dump(mode="json"))
 
@@ -51,6 +49,7 @@ async def put_member(request: Request, handle: str, access: MayAdmin) -> Respons
 async def delete_member(handle: str, access: MayAdmin) -> Response:
     """Take the role of a user. It counts from the next request on."""
     _check_not_owner(access, names.check_handle(handle))
+    handle = await access.stores.handles.spelling(handle)
     if not await access.stores.repos.remove_member(access.repo, handle):
         raise MemberNotFound()
     return Response(status_code=204)

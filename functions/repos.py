@@ -48,6 +48,9 @@ async def get_repos(
     """A user's repositories by name: those that the caller may read. Of an unknown user, none."""
     page = http.query(request, api.PageQuery)
     found = await _visible(visitor, owner, page.after, page.limit + 1) if names.is_repo_name(owner) else []
+    if not found:
+        spelled = await visitor.stores.handles.spelling(owner)
+        found = await _visible(visitor, spelled, page.after, page.limit + 1) if spelled != owner else []
     shown = found[: page.limit]
     last = shown[-1][0].slug if len(found) > page.limit else None
     listing = api.RepositoryPage(

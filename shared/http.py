@@ -293,7 +293,14 @@ async def _access(
     if token_needed:
         _needed(identity)
     account = _account(opened, request, limit_class, identity, now)
-    (found, member), _ = await pair(_look_up(opened, owner, slug, identity, account), account.hit())
+    looked_up, _ = await pair(_look_up(opened, owner, slug, identity, account), account.hit())
+    if not _is_visible(looked_up, identity) and (identity is None or identity.subject != owner):
+        # For private and absent repositories alike: the number of calls must not tell them apart.
+        spelled = await opened.handles.spelling(owner)
+        if spelled != owner:
+            owner = spelled
+            looked_up = await _look_up(opened, owner, slug, identity, account)
+    found, member = looked_up
     if found is None and opened.settings.push_to_create and identity and identity.subject == owner:
         # Not to a token for another repository: to it, what is absent and what is private have to look alike.
         fits = identity.repo in ("", f"{owner}/{slug}") and names.is_handle(owner) and names.is_repo_name(slug)
@@ -320,6 +327,11 @@ async def _look_up(opened: Stores, owner: str, slug: str, identity: Identity | N
     if not (names.is_repo_name(owner) and names.is_repo_name(slug)):
         return None, None
     return await opened.repos.look_up(owner, slug, identity, account.rows(owner))
+
+
+def _is_visible(looked_up: Found, identity: Identity | None) -> bool:
+    found, member = looked_up
+    return found is not None and not found.deleted and auth.role(found, identity, member) is not None
 
 
 async def _look_up_renamed(opened: Stores, repo: Repo, identity: Identity | None) -> Found:

@@ -25,8 +25,11 @@ class Handles:
 
     async def claimed(self, handle: str) -> str | None:
         """The handle in the letter case in which it was claimed; None if it was not."""
-        row = await self.table.get(keys.handle(handle))
-        return str(row["handle"]) if row else None
+        if not names.is_repo_name(handle):
+            return None
+        # A batch of one: each function that looks up repositories may read batches.
+        rows = await self.table.find([keys.handle(handle)])
+        return str(rows[0]["handle"]) if rows else None
 
     async def spelling(self, handle: str) -> str:
         """The handle in the letter case in which it was claimed; as given, if it was not."""

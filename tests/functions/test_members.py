@@ -91,13 +91,16 @@ def test_an_admin_may_name_others_but_not_remove_the_owner(owner: str) -> None:
     assert remove(owner, "song", "carol", by=friend).status == 403
 
 
-def test_a_handle_has_one_spelling_here_too(owner: str) -> None:
-    api.create(owner, "song")
+def test_a_handle_may_be_written_in_any_letter_case(owner: str) -> None:
+    api.create(owner, "song", visibility="private")
     friend = f"{owner}-Friend"
     api.create(friend, "his-own")
-    answer = api.give(owner, "song", friend.lower(), "read")
-    assert answer.status == 422 and friend in answer.value["message"]
-    assert api.give(owner, "song", friend, "read").status == 200
+    for written in (friend.lower(), friend.upper(), friend):
+        assert api.give(owner, "song", written, "read").value == {"handle": friend, "role": "read"}
+        assert [one["handle"] for one in members(owner, "song")["members"]] == [friend]
+        assert api.get(owner, "song", by=friend).status == 200
+        assert remove(owner, "song", written.swapcase()).status == 204
+        assert api.get(owner, "song", by=friend).status == 404
 
 
 @pytest.mark.parametrize("handle", ["api", "WWW", "-", "ä", "x" * 65])

@@ -202,6 +202,36 @@ def test_a_handle_is_claimed_in_one_spelling(owner: str) -> None:
     assert api.get(other, "song", by=other).status == 404
 
 
+def test_an_owner_may_be_written_in_any_letter_case_where_a_repository_is_named(owner: str) -> None:
+    claimed = f"{owner}-Ada"
+    made = api.create(claimed, "song")
+    api.create(claimed, "secret", visibility="private")
+    assert builders.push(claimed, "song", graph("1").bundle()).status == 200
+    for written in (claimed.lower(), claimed.upper()):
+        assert api.get(written, "song").value == {**made, "role": "read"}
+        assert builders.heads(written, "song") == builders.heads(claimed, "song")
+        assert builders.push(written, "song", graph("1; 2:1").bundle(), by=claimed).status == 200
+        assert listed(written) == ["song"]
+        assert listed(written, by=claimed) == ["secret", "song"]
+        assert api.get(written, "secret", by=claimed).status == 200
+        assert api.get(written, "secret").body == api.get(written, "absent").body
+        assert api.get(written, "secret").status == 404
+        renamed = api.call("repos", "POST", f"/repos/{written}/song/rename", {"slug": "song"}, by=claimed)
+        assert renamed.value["owner"] == claimed
+
+
+def test_a_wrong_letter_case_takes_the_same_calls_for_a_private_and_an_absent_repository(owner: str) -> None:
+    claimed = f"{owner}-Ada"
+    api.create(claimed, "secret", visibility="private")
+    calls = []
+    for written in (claimed, claimed.lower()):
+        for slug in ("secret", "absent"):
+            with Meter() as meter:
+                assert api.get(written, slug).status == 404
+            calls.append((meter.calls, meter.longest_chain()))
+    assert calls[0] == calls[1] and calls[2] == calls[3], calls
+
+
 def test_of_two_spellings_at_once_one_wins(owner: str) -> None:
     spellings = [owner.upper() if n % 2 else owner for n in range(12)]
     answers = api.at_once(12, lambda n: api.call("repos", "POST", "/repos", {"slug": f"song{n}"}, by=spellings[n]))
@@ -668,15 +698,15 @@ def test_what_each_request_costs(owner: str) -> None:
         ("repos", lambda: repos("POST", "/repos", {"slug": "song", "visibility": "private"}), 5, 3),
         ("repos", lambda: repos("GET", f"/repos/{owner}/song"), 2, 1),
         ("repos", lambda: repos("GET", f"/users/{owner}/repos"), 5, 3),
-        ("repos", lambda: api.call("repos", "GET", f"/users/{owner}/repos", by=friend), 4, 2),
+        ("repos", lambda: api.call("repos", "GET", f"/users/{owner}/repos", by=friend), 5, 3),
         ("repos", lambda: repos("PATCH", f"/repos/{owner}/song", {"description": "x"}), 3, 2),
         ("repos", lambda: repos("PATCH", f"/repos/{owner}/song", {"default_branch": "x"}), 5, 4),
         ("members", lambda: api.give(owner, "song", friend, "write"), 5, 4),
         ("members", lambda: api.call("members", "GET", f"/repos/{owner}/song/members", by=owner), 3, 2),
         ("refs", lambda: builders.call("refs", owner, "song", by=friend), 3, 2),
-        ("push", lambda: builders.push(owner, "song", graph("1").bundle(), by=friend), 12, 7),
+        ("push", lambda: builders.push(owner, "song", graph("1").bundle(), by=friend), 13, 7),
         ("repos", lambda: rename(owner, "song", "new"), 8, 6),
-        ("members", lambda: api.call("members", "DELETE", f"/repos/{owner}/new/members/{friend}", by=owner), 5, 3),
+        ("members", lambda: api.call("members", "DELETE", f"/repos/{owner}/new/members/{friend}", by=owner), 6, 4),
         ("repos", lambda: repos("DELETE", f"/repos/{owner}/new"), 4, 3),
         ("tokens", issue, 5, 3),
         ("tokens", lambda: api.call("tokens", "GET", "/tokens", by=owner), 3, 2),
