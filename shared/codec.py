@@ -309,4 +309,14 @@ def _take_contents(body: Any) -> None:
         for item in objects if isinstance(objects, list) else ():
             if isinstance(item, dict) and isinstance(item.get("content"), str):
                 text, in_base64 = item["content"], item.get("encoding") == "base64"
-                item["content"] = base64.b64decode(text, validate=True) if in_base64 else text.encode()
+                item["content"] = _base64_bytes(text, item.get("object_id")) if in_base64 else text.encode()
+
+
+def _base64_bytes(text: str, object_id: Any) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except ValueError:
+        raise MalformedBody(
+            f"the content of object {str(object_id)[:80]!a} is not base64: encode its bytes with the standard alphabet"
+            " and padding, or send msgpack"
+        ) from None

@@ -299,8 +299,8 @@ class HashMismatch(Unprocessable):
     code = "hash_mismatch"
 
     def __init__(self, kind: str, given: str, computed: str) -> None:
-        mismatch = f"{kind} {given} does not match its content, which hashes to {computed}"
-        super().__init__(f"{mismatch}; nothing was stored, send it again")
+        remedy = "commit again" if kind in ("commit", "snapshot") else "restore the file if damaged, then push again"
+        super().__init__(f"{kind} {given} does not match its content, which hashes to {computed}; {remedy}")
 
 
 class MissingReference(Unprocessable):

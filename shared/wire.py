@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError
 
-from shared.errors import TooLarge, Unprocessable
+from shared.refusals import refusal
 
 OBJECTS = 1_000
 COMMITS = 10_000
@@ -254,7 +254,4 @@ def parse(shape: type[M], value: Any, what: str = "the body") -> M:
     try:
         return shape.model_validate(value)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=True, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"])[:80]
-        text = f"{what}{f', at {where}' if where else ''}: {first['msg']}"
-        raise (TooLarge if first["type"] == "too_long" else Unprocessable)(text) from error
+        raise refusal(what, error.errors(include_url=False, include_context=True, include_input=False)) from error

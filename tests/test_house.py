@@ -18,7 +18,10 @@ MAX_LINES = 400
 
 # ── Arrows ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-PURE = "bundle codec conditional cursors dag ids media model names packs portable prices progress tasks units wire"
+PURE = (
+    "bundle codec conditional cursors dag ids media model names packs portable prices progress refusals tasks units"
+    " wire"
+)
 
 LAWS = {
     # who, and all beneath it: what it may import of shared/, what of other people's packages

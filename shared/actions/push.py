@@ -167,7 +167,7 @@ def _check_connected(bundle: Bundle, head: str, held: Held) -> None:
     new = (commit for i, commit in bundle.commits.items() if i not in held.commits)
     named = {commit.snapshot_id for commit in new if commit.snapshot_id and names.is_digest(commit.snapshot_id)}
     if unknown := named - bundle.snapshots.keys() - held.snapshots.keys():
-        raise MissingReference("snapshot", unknown)
+        raise MissingReference("snapshot", unknown, "the client has lost it: run muse verify, then push again")
 
 
 async def _changed(stores: Stores, repo: Repo, bundle: Bundle, held: Held, *, force: bool) -> set[str]:

@@ -23,6 +23,7 @@ QUARANTINE_SECONDS = 3 * 24 * 3600
 """Longer than an upload is kept. S3 expires it one day after it was made, at the next midnight (UTC)."""
 FEW = 16
 """Up to this many objects are read at once without a list: to read them takes one call each anyway."""
+WAY_OUT = "push again, which uploads it; if it is missing again, the client has lost it: run muse verify"
 VERIFIED_AT_ONCE = 32
 VERIFIED_OBJECTS = 1_000
 VERIFIED_BYTES = 1024**3
@@ -74,7 +75,7 @@ async def verified(stores: Stores, repo: Repo, object_ids: Collection[str], *, b
     if not object_ids:
         return []
     if not may_hold_uploads(repo, now):
-        raise MissingReference("object", object_ids)
+        raise MissingReference("object", object_ids, WAY_OUT)
     waiting = sorted(object_ids)
     if len(waiting) > FEW:
         waiting = await _listed(stores, repo, waiting)
@@ -102,7 +103,7 @@ async def _listed(stores: Stores, repo: Repo, object_ids: Sequence[str]) -> list
     """Those of these objects that the list shows. Raises MissingReference for those that it does not show."""
     found, unknown = await stores.objects.uploaded(repo.repo_id, object_ids)
     if absent := set(object_ids) - found.keys() - set(unknown):
-        raise MissingReference("object", absent)
+        raise MissingReference("object", absent, WAY_OUT)
     return list(found)
 
 
@@ -118,7 +119,7 @@ async def _verify(
             await stores.counters.remember_false_uploads(repo.repo_id, by, uploads, now)
         raise false[0]
     if absent := {object_id for object_id, one in zip(object_ids, checked, strict=True) if one is None}:
-        raise MissingReference("object", absent)
+        raise MissingReference("object", absent, WAY_OUT)
     return [one for one in checked if isinstance(one, Upload)]
 
 

@@ -70,7 +70,7 @@ async def publish(stores: Stores, repo: Repo, request: wire.PostRelease, *, now:
         )
     known = await stores.index.known(repo.repo_id, commits=[shaped.commit_id])
     if not known.commits:
-        raise MissingReference("commit", [shaped.commit_id])
+        raise MissingReference("commit", [shaped.commit_id], "push it first")
     first = await stores.releases.put_new(repo.repo_id, release)
     if first and codec.unpack_record(first) != record:
         raise ReleaseExists(shaped.tag)

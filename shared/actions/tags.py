@@ -34,7 +34,7 @@ async def store(stores: Stores, repo: Repo, request: wire.PostTags) -> int:
         stores.tags.find(repo.repo_id, tags),
     )
     if unknown := {tag.commit_id for tag in tags.values()} - known.commits.keys():
-        raise MissingReference("commit", unknown)
+        raise MissingReference("commit", unknown, "push it first")
     _check_same(tags, found)
     new = {tag_id: tag for tag_id, tag in tags.items() if tag_id not in found}
     faster = await stores.tags.put_new(repo.repo_id, new)

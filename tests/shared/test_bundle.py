@@ -305,7 +305,7 @@ def test_a_true_commit_may_stand_on_an_opaque_snapshot():
             {"commits": [commit("m", unheard_of=[{"a": b""}])]}, Unprocessable, "binary", id="bytes in a commit"
         ),
         pytest.param({"snapshots": [snapshot({}) | {"x": b""}]}, Unprocessable, "binary", id="bytes in a snapshot"),
-        pytest.param({"commits": [{}]}, Unprocessable, "a commit, at commit_id: Field required", id="no commit id"),
+        pytest.param({"commits": [{}]}, Unprocessable, "a commit, at commit_id: is missing", id="no commit id"),
         pytest.param(
             {"commits": [opaque("c", message=5)]}, Unprocessable, "a commit, at message", id="a number for a message"
         ),

@@ -7,6 +7,7 @@ import pytest
 
 from shared import errors
 from shared.errors import ApiError
+from shared.objects.store import FalseUpload
 from shared.texts import MESSAGE_CHARACTERS, some
 
 LONG = "x" * 10_000
@@ -29,6 +30,8 @@ HOSTILE: list[tuple[type[ApiError], Callable[[], ApiError]]] = [
     (errors.PathNotFound, errors.PathNotFound),
     (errors.ReleaseNotFound, errors.ReleaseNotFound),
     (errors.TagNotFound, errors.TagNotFound),
+    (errors.MemberNotFound, errors.MemberNotFound),
+    (errors.TokenNotFound, errors.TokenNotFound),
     (errors.RepoExists, lambda: errors.RepoExists(LONG, LONG)),
     (errors.HandleTaken, lambda: errors.HandleTaken(LONG, LONG)),
     (errors.ReleaseExists, lambda: errors.ReleaseExists(LONG)),
@@ -43,6 +46,8 @@ HOSTILE: list[tuple[type[ApiError], Callable[[], ApiError]]] = [
     (errors.InvalidName, lambda: errors.InvalidName(LONG)),
     (errors.HashMismatch, lambda: errors.HashMismatch("object", LONG, LONG)),
     (errors.MissingReference, lambda: errors.MissingReference(LONG, [LONG])),
+    (FalseUpload, lambda: FalseUpload(LONG, LONG, LONG)),
+    (errors.UploadsPending, lambda: errors.UploadsPending(10**300, 10**300)),
     (errors.NotPortable, lambda: errors.NotPortable(LONG)),
     (errors.BranchClash, lambda: errors.BranchClash(LONG, LONG)),
     (errors.CostLimited, lambda: errors.CostLimited(LONG, 1e9, "today (UTC)", 86_400, "subject")),

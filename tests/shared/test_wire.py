@@ -17,7 +17,7 @@ EMPTY_BUNDLE: dict[str, Any] = {"commits": [], "snapshots": [], "objects": [], "
     ("shape", "value", "expected"),
     [
         (wire.FilterObjects, {}, {"object_ids": []}),
-        (wire.Presign, {}, {"object_ids": [], "direction": "put", "ttl_seconds": 3600}),
+        (wire.Presign, {}, {"object_ids": [], "direction": "put", "ttl_seconds": 3600, "sizes": {}}),
         (wire.PushObjects, {}, {"objects": []}),
         (wire.Negotiate, {}, {"want": [], "have": []}),
         (wire.Fetch, {}, {"want": [], "have": []}),
@@ -102,7 +102,7 @@ def test_another_shape_is_refused_saying_where(shape, value, where):
 )
 def test_lists_have_limits(shape, key, limit, item):
     assert len(getattr(wire.parse(shape, {key: [item] * limit}), key)) == limit
-    with pytest.raises(TooLarge, match=f"at {key}: .*at most {limit} items") as refused:
+    with pytest.raises(TooLarge, match=f"at {key}: .*more than {limit} entries") as refused:
         wire.parse(shape, {key: [item] * (limit + 1)})
     assert refused.value.status == 413
 

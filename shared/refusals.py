@@ -1,0 +1,78 @@
+"""What is wrong with a request whose shape is not the expected one, in the hub's words: each field with its remedy."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from shared.errors import ApiError, TooLarge, Unprocessable
+
+SHOWN_CHARACTERS = 300
+"""A message names invalid fields up to this length, and then how many more there are."""
+FIELD_CHARACTERS = 80
+
+_STEPS = "push an older commit first, as a branch of its own, then this one"
+_AGAIN = "send the rest in another request"
+REMEDIES: Mapping[str, str] = {
+    "object_ids": _AGAIN,
+    "sizes": _AGAIN,
+    "objects": "send the rest with push/objects first",
+    "commits": _STEPS,
+    "snapshots": _STEPS,
+    "manifest": "keep fewer files in one repository",
+    "want": _AGAIN,
+    "have": "send the newest ones only",
+    "changelog": "leave out the oldest entries",
+    "tags": _AGAIN,
+}
+"""What to do about a list that is too long, by the name of its field."""
+
+_TEXTS: Mapping[str, str] = {
+    "missing": "is missing",
+    "extra_forbidden": "is not known here: check its spelling",
+    "string_type": "must be text",
+    "string_unicode": "must be text in UTF-8",
+    "int_type": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
+    "list_type": "must be a list",
+    "dict_type": "must be a map",
+    "model_type": "must be a map",
+    "bytes_type": "must be bytes, or in JSON text",
+    "literal_error": "must be one of {expected}",
+    "enum": "must be one of {expected}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than_equal": "must be at most {le}",
+    "string_too_short": "must have at least {min_length} characters",
+    "string_too_long": "must have at most {max_length} characters",
+    "string_pattern_mismatch": "must match {pattern}",
+    "value_error": "{error}",
+}
+"""What is wrong, by pydantic's name of it, with the values of its context."""
+
+
+def refusal(what: str, errors: Iterable[Mapping[str, Any]]) -> ApiError:
+    """The refusal of a value, for the errors that pydantic found in it. TooLarge if a list is over its limit."""
+    found = sorted(errors, key=lambda error: error["type"] != "too_long")
+    texts = list(dict.fromkeys(map(_text, found)))
+    message = f"{what}{texts[0]}"
+    shown = 1
+    for text in texts[1:]:
+        if len(message) + len(text) > SHOWN_CHARACTERS:
+            break
+        message += f";{text}"
+        shown += 1
+    if shown < len(texts):
+        message += f"; and {len(texts) - shown} more"
+    return (TooLarge if found[0]["type"] == "too_long" else Unprocessable)(message)
+
+
+def _text(error: Mapping[str, Any]) -> str:
+    """One error as ` at field: what is wrong`."""
+    path = ".".join(map(str, error["loc"]))[:FIELD_CHARACTERS]
+    where = f", at {path}: " if path else ": "
+    context = error.get("ctx", {})
+    if error["type"] == "too_long":
+        remedy = REMEDIES.get(str(error["loc"][-1]) if error["loc"] else "", "send less at once")
+        return f"{where}more than {context['max_length']} entries; {remedy}"
+    text = _TEXTS.get(error["type"])
+    return where + (text.format_map(context) if text else str(error["msg"]))
