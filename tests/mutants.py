@@ -33,6 +33,7 @@ NAMES = "tests/shared/test_names.py"
 CASES = "tests/test_cases"
 TABLE = "tests/shared/metadata/test_table.py"
 INTERLEAVINGS = "tests/shared/actions/test_interleavings.py"
+NEGOTIATE = "tests/shared/actions/test_negotiate.py"
 
 
 @dataclass(frozen=True)
@@ -272,6 +273,39 @@ BUGS = [
         ('            await self.table.remove(key, _THE_SAME, {"seen": place})', "            await self.table.remove(key)"), by=(INTERLEAVINGS,)),
     bug("a publication that came second leaves its entry", "metadata/releases",
         ("        await self._forget(repo_id, place)\n        return _packed(first)", "        return _packed(first)"), by=(INTERLEAVINGS,)),
+    bug("a role in an earlier repository of the name counts", "metadata/repos",
+        (' if member and member["roster"] == repo.roster else None', " if member else None"), by=(INTERLEAVINGS,)),
+    bug("a first push builds on a repository that has been deleted", "metadata/repos",
+        ("        if winner is None or winner.deleted:", "        if winner is None:"), by=(INTERLEAVINGS,)),
+    bug("a rename does not see that the repository has been deleted", "metadata/repos",
+        (' or row["deleted_at"]:', ":"), by=(INTERLEAVINGS,)),
+    bug("a deletion that a push overtook is acknowledged", "metadata/refs",
+        ('            raise Moved(_ref(expected.branch, lost.row) if lost.row and "head" in lost.row else None) from lost', "            raise Moved(None) from lost"),
+        by=(INTERLEAVINGS,)),
+    bug("a race for a branch that was a folder is a clash", "metadata/refs",
+        ('            if current is None and lost.row and "marked_at" in lost.row:', '            if lost.row and "marked_at" in lost.row:'), by=(INTERLEAVINGS,)),
+    bug("a restore leaves the folders of its branch open", "actions/branches",
+        ("        await stores.refs.mark_folders(repo.repo_id, branch, int(now))\n", ""), by=(INTERLEAVINGS,)),
+    bug("a branch is restored below another", "actions/branches",
+        ("        names.check_no_branch_clash(branch, refs)\n", ""), by=(INTERLEAVINGS,)),
+    bug("a branch is restored to where it is", "actions/branches",
+        ("    if ref and ref.head.commit_id == place.commit_id:", "    if False:"), by=("tests/functions/test_branches.py",)),
+    bug("a refused push is remembered for ever", "metadata/counters",
+        ('    if row is None or int(str(row["expires_at"])) <= now:', "    if row is None:"), by=(NEGOTIATE,)),
+    bug("a refused commit of an opaque id is acknowledged", "actions/push",
+        ("if i not in held.commits and names.is_digest(i)]\n    if new:", "if i not in held.commits]\n    if new:"), by=(NEGOTIATE,)),
+    bug("a condemned commit is acknowledged", "actions/negotiate", (" and i not in known.condemned}", "}"), by=(NEGOTIATE,)),
+    bug("a row of another type is an empty one", "metadata/attributes",
+        ("    if not isinstance(value, list):\n        raise Damaged(f\"attribute {name} of {what}\")\n", "    if not isinstance(value, list):\n        return []\n"),
+        by=("tests/shared/actions/test_damaged_rows.py",)),
+    bug("keys that were read are logged as not read", "keyring",
+        ("        if self._read_at != now and patience:", "        if patience:"), by=("tests/shared/test_keyring.py",)),
+    bug("a known key is read every ten seconds", "keyring",
+        ("FRESH_SECONDS if key_id in self._keys else PAUSE_SECONDS", "PAUSE_SECONDS"), by=("tests/shared/test_keyring.py",)),
+    bug("a failure without an answer is not answered", "edge",
+        ('        if not answer.status and scope["failure"]:', "        if False:"), by=("tests/shared/test_http.py",)),
+    Bug("a token for every repository names an empty one", "functions/tokens.py",
+        (("repo=own.repo or None", "repo=own.repo"),), ("tests/functions/test_tokens.py",)),
     bug("a part of an object that is too short is sent", "objects/store",
         ("        if len(data) != stop - start:\n", "        if False:\n"), by=("tests/proof/test_damage.py",)),
     bug("any path that begins as the health check's needs no secret", "edge",

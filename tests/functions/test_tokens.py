@@ -116,6 +116,13 @@ def test_what_cannot_be_issued_is_refused(owner: str, message: Any) -> None:
     assert issue(message, by=owner).status == 422
 
 
+def test_a_token_that_is_good_for_every_repository_names_none(owner: str) -> None:
+    token = issued(owner)["token"]
+    assert me(token).value["repo"] is None
+    limited = issued(owner, repo=f"{owner}/song")["token"]
+    assert me(limited).value["repo"] == f"{owner}/song"
+
+
 def test_a_handle_is_claimed_with_its_first_token(owner: str) -> None:
     issued(owner)
     answer = issue({"scope": "read"}, by=owner.upper())

@@ -600,6 +600,18 @@ async def test_a_subject_is_an_owner_or_an_address_and_never_what_a_header_claim
     assert (await ask("GET", url, scope={"client": (f"{owner}.elsewhere", 1)})).status == 200
 
 
+@on_the_shared_loop
+async def test_an_app_that_fails_before_it_answers_is_answered_as_a_bug(opened, monkeypatch) -> None:
+    async def failing(scope: Any, receive: Any, send: Any) -> None:
+        raise RuntimeError("nobody has answered")
+
+    monkeypatch.setitem(globals(), "app", edge.Edge(failing))
+    answer = await ask("POST", "/fine", [b"x" * 30] * 3)
+    assert (answer.status, answer.json["code"]) == (500, "internal")
+    assert answer.headers["x-request-id"] in answer.json["message"]
+    assert answer.order == ["receive"] * 3 + ["http.response.start", "http.response.body"]
+
+
 # ── Behind a proxy ──────────────────────────────────────────────────────────────────────────────────────────
 
 SECRET = "between-the-proxy-and-the-hub-only"

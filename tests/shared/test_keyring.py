@@ -240,3 +240,23 @@ def test_what_is_signed_is_signed_with_keys_of_this_moment():
         assert await ring.signing(START + 3 * PAUSE_SECONDS) == NEW
 
     asyncio.run(story())
+
+
+def test_a_known_key_is_read_again_after_five_minutes_and_a_reading_that_succeeds_is_no_failure() -> None:
+    readings: list[float] = []
+    failures: list[Unavailable] = []
+
+    async def read() -> dict[str, str]:
+        readings.append(0)
+        return OLD
+
+    async def story() -> list[int]:
+        keyring = Keyring(read, failures.append)
+        after = []
+        for seconds in (0, PAUSE_SECONDS, FRESH_SECONDS - 1, FRESH_SECONDS, 2 * FRESH_SECONDS - 1, 2 * FRESH_SECONDS):
+            assert await keyring.verifying("old", START + seconds) == OLD
+            after.append(len(readings))
+        return after
+
+    assert asyncio.run(story()) == [1, 1, 1, 2, 2, 3]
+    assert failures == []

@@ -306,6 +306,18 @@ async def test_a_restored_branch_does_not_come_back_below_another() -> None:
     assert set(await story.do(story.stores.refs.all("r1"))) == {"takes"}
 
 
+@pytest.mark.asyncio
+async def test_a_restored_branch_does_not_take_the_place_of_a_folder_that_is_in_use() -> None:
+    story, drawn = Story(), graph("1; 2:1")
+    await story.do(story.push(drawn.bundle([1]), drawn[1], "takes"))
+    await story.do(story.delete("takes"))
+    await story.do(story.push(drawn.bundle([2]), drawn[2], "takes/one"))
+    story.wait(3600)  # the mark of the folder does not count any more, but the branch in it does
+    with pytest.raises(BranchClash):
+        await story.do(branches.restore(story.stores, REPO, "takes", drawn[1], by="ada", now=story.turns.now))
+    assert set(await story.do(story.stores.refs.all("r1"))) == {"takes/one"}
+
+
 # ── A deletion of a branch beside a push, and a branch that was a folder ────────────────────────────────────
 
 
