@@ -11,7 +11,7 @@ from shared import api, cursors, http, lambdas, views
 from shared.actions import branches, moves
 from shared.errors import BranchClash, BranchMoved, Forbidden, InvalidName, RefNotFound, RepoNotFound
 from shared.http import Access
-from shared.model import Place
+from shared.model import Place, Sees
 
 router = APIRouter()
 
@@ -49,10 +49,17 @@ async def delete_branch(request: Request, access: Annotated[Access, Depends(http
 
 @router.get(
     "/api/v1/repos/{owner}/{slug}/moves",
-    **api.documented(RepoNotFound, RefNotFound, asks=views.MovesQuery, gives=views.BranchMoves, identity="welcome"),
+    **api.documented(
+        Forbidden, RepoNotFound, RefNotFound, asks=views.MovesQuery, gives=views.BranchMoves, identity="welcome"
+    ),
 )
 async def get_moves(request: Request, access: Annotated[Access, Depends(http.may_read("read"))]) -> Response:
     """Who moved a branch within 30 days, from where to where; also of one that has been deleted."""
+    if access.sees is not Sees.ALL:
+        raise Forbidden(
+            f"the moves of a branch are shown to the owner and the members of {access.repo.owner}/{access.repo.slug}"
+            " only; log in as one of them"
+        )
     query = http.query(request, views.MovesQuery)
     ref, found, last = await moves.page(
         access.stores, access.repo, query.branch, query.after or "", query.limit, now=access.now

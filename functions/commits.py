@@ -22,7 +22,7 @@ async def get_commits(request: Request, access: Reader) -> Response:
     """The history of a branch or commit (by default of the default branch), newest first."""
     query = http.query(request, views.LogQuery)
     entries, cursor = await history.log(
-        access.stores, access.repo, query.ref or access.repo.default_branch, query.cursor, query.limit
+        access.stores, access.repo, query.ref or access.repo.default_branch, query.cursor, query.limit, access.sees
     )
     log = views.Log(
         commits=[
@@ -46,7 +46,7 @@ async def get_commits(request: Request, access: Reader) -> Response:
 )
 async def get_commit(request: Request, commit_id: str, access: Reader) -> Response:
     """One commit, with its whole record."""
-    entry = await browse.commit(access.stores, access.repo, commit_id)
+    entry = await browse.commit(access.stores, access.repo, commit_id, access.sees)
     shown = views.Commit(commit_id=commit_id, generation=entry.node.place.generation, record=dict(entry.record))
     return http.reply(request, shown.model_dump(mode="json"))
 
@@ -60,7 +60,9 @@ async def get_commit(request: Request, commit_id: str, access: Reader) -> Respon
 async def get_files(request: Request, commit_id: str, access: Reader) -> Response:
     """The files of a commit by path, each with the id of its content."""
     query = http.query(request, views.FilesQuery)
-    node, found, last = await browse.files(access.stores, access.repo, commit_id, query.after or "", query.limit)
+    node, found, last = await browse.files(
+        access.stores, access.repo, commit_id, query.after or "", query.limit, access.sees
+    )
     page = views.Files(commit_id=commit_id, snapshot_id=node.snapshot_id, files=found, next_cursor=cursors.after(last))
     return http.reply(request, page.model_dump(mode="json"))
 
@@ -74,7 +76,9 @@ async def get_files(request: Request, commit_id: str, access: Reader) -> Respons
 async def get_compare(request: Request, access: Reader) -> Response:
     """Which files were added, removed or modified from one branch or commit to another."""
     query = http.query(request, views.CompareQuery)
-    found = await browse.compare(access.stores, access.repo, query.base, query.head, query.after or "", query.limit)
+    found = await browse.compare(
+        access.stores, access.repo, query.base, query.head, query.after or "", query.limit, access.sees
+    )
     shown = views.Comparison(
         base=found.base,
         head=found.head,

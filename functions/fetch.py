@@ -18,7 +18,7 @@ router = APIRouter()
 async def post_fetch(request: Request, access: Annotated[Access, Depends(http.may_read("fetch"))]) -> Response:
     """`commits`, `snapshots`, `objects` and all `branch_heads`."""
     message = await http.body(request, wire.Fetch)
-    fetched = await fetch.fetch(access.stores, access.repo, message)
+    fetched = await fetch.fetch(access.stores, access.repo, message, access.sees)
     most = access.stores.settings.max_reply_bytes
     return await http.reply_streamed(request, fetched.size, fetched.in_msgpack, lambda: fetched.in_json(most))
 

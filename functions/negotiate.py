@@ -15,7 +15,9 @@ router = APIRouter()
 async def post_negotiate(request: Request, access: Annotated[Access, Depends(http.may_read("read"))]) -> Response:
     """`ack`, `common_base` and `ready`."""
     message = await http.body(request, wire.Negotiate)
-    return http.reply(request, await negotiate(access.stores, access.repo, message, by=access.by, now=access.now))
+    return http.reply(
+        request, await negotiate(access.stores, access.repo, message, access.sees, by=access.by, now=access.now)
+    )
 
 
 app = http.create_app(router)

@@ -14,7 +14,7 @@ router = APIRouter()
 @router.get("/{owner}/{slug}/raw/{ref_and_path:path}")
 async def get_raw(request: Request, access: Annotated[Access, Depends(http.may_read("upload"))]) -> Response:
     """Its bytes. Branches have slashes as paths have, so the longest branch that fits is meant."""
-    file = await downloads.file(access.stores, access.repo, http.rest_of_path(request, 3))
+    file = await downloads.file(access.stores, access.repo, http.rest_of_path(request, 3), access.sees)
     cached = content.caching(access.repo, is_fixed=file.is_fixed)
     return await content.send(request, file.content, cached, file.path)
 

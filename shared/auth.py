@@ -22,7 +22,7 @@ import jwt
 from pydantic import BaseModel, ConfigDict, Field
 
 from shared.errors import Unauthorized
-from shared.model import Bearer, Identity, Repo, Role, Visibility
+from shared.model import Bearer, Identity, Repo, Role, Sees, Visibility
 from shared.names import is_repo_name
 
 LIFETIME_SECONDS = 365 * 24 * 3600
@@ -120,12 +120,22 @@ def role(repo: Repo, identity: Identity | None, member: Role | None) -> Role | N
     `member` is the role that the owner gave to him.
     """
     public = Role.READ if repo.visibility is Visibility.PUBLIC else None
-    if identity is None or identity.repo not in ("", f"{repo.owner}/{repo.slug}"):
-        return public
-    own = Role.ADMIN if identity.subject == repo.owner else member
-    if own is None:
+    own = _own_role(repo, identity, member)
+    if identity is None or own is None:
         return public
     return own if identity.scope.allows(own) else identity.scope
+
+
+def sees(repo: Repo, identity: Identity | None, member: Role | None) -> Sees:
+    """Which commits the caller may read, if he may read the repository. The owner is a member."""
+    return Sees.ALL if _own_role(repo, identity, member) else Sees.REACHED
+
+
+def _own_role(repo: Repo, identity: Identity | None, member: Role | None) -> Role | None:
+    """The caller's own role; None for a caller without one, and for a token of another repository."""
+    if identity is None or identity.repo not in ("", f"{repo.owner}/{repo.slug}"):
+        return None
+    return Role.ADMIN if identity.subject == repo.owner else member
 
 
 def _bearer(authorization: str | None) -> str | None:

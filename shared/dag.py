@@ -12,7 +12,7 @@ an unfinished push has left there, and what that names may be gone.
 """
 
 import heapq
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Protocol
 
 from shared.model import Node, Place
@@ -184,3 +184,88 @@ class Nearest:
         if place.commit_id not in self._seen:
             self._seen.add(place.commit_id)
             self._frontier.add(place)
+
+
+def by_id(place: Place) -> str:
+    """The id of the commit."""
+    return place.commit_id
+
+
+def by_row(place: Place) -> str:
+    """One row of the commit."""
+    return f"{place.commit_id} {place.generation} {place.lane}"
+
+
+class Reachable:
+    """Which of some commits are one of `starts` or an ancestor of one.
+
+    After the last `advance`, `found` has their places by key, each as the graph names it: a forced push may have
+    written the row of a commit a second time, in another lane. `missing` has the others. `key` decides which rows are
+    the same: those of one commit (`by_id`), or only the very same row (`by_row`). Reads nothing below the lowest
+    target. It follows the lanes of the targets first: most commits are below the head of the branch on which they
+    arrived.
+    """
+
+    AT_ONCE = 8
+    """Lanes read in one round: a repository may have thousands of branches."""
+
+    def __init__(self, starts: Iterable[Place], targets: Iterable[Place], key: Callable[[Place], str] = by_id) -> None:
+        self.found: dict[str, Place] = {}
+        self.missing = {key(place): place for place in targets}
+        self._key = key
+        self._lowest_last = sorted(self.missing.values(), key=lambda place: place.generation, reverse=True)
+        self._lanes = {place.lane for place in self.missing.values()}
+        self._heap: list[tuple[bool, int, str, str]] = []
+        self._seen: set[Place] = set()
+        self._rows: dict[Place, Node] = {}
+        for place in starts:
+            self._see(place)
+
+    def advance(self) -> list[Place]:
+        """See `Walk`."""
+        while self._heap:
+            place = _place(self._heap[0])
+            if self.missing.pop(self._key(place), None):
+                self.found[self._key(place)] = place
+            if not self.missing:
+                break
+            if place.generation > self._floor():
+                node = self._rows.pop(place, None)
+                if node is None:
+                    return self._needed()
+                heapq.heappop(self._heap)
+                for parent in node.parents:
+                    self._see(parent)
+            else:
+                heapq.heappop(self._heap)
+        return []
+
+    def feed(self, rows: Mapping[Place, Node]) -> None:
+        """See `Walk`."""
+        self._rows.update(rows)
+
+    def reach(self, place: Place) -> int | None:
+        """Down to the nearest target below."""
+        below = [t.generation for t in self.missing.values() if t.generation < place.generation]
+        return place.generation - max(below) if below else 0
+
+    def _see(self, place: Place) -> None:
+        if place not in self._seen:
+            self._seen.add(place)
+            heapq.heappush(self._heap, (place.lane not in self._lanes, -place.generation, place.commit_id, place.lane))
+
+    def _floor(self) -> int:
+        """The generation of the lowest target that is missing; there is one."""
+        while self._key(self._lowest_last[-1]) not in self.missing:
+            self._lowest_last.pop()
+        return self._lowest_last[-1].generation
+
+    def _needed(self) -> list[Place]:
+        floor = self._floor()
+        first = map(_place, heapq.nsmallest(4 * self.AT_ONCE, self._heap))
+        return [place for place in first if place.generation > floor and place not in self._rows][: self.AT_ONCE]
+
+
+def _place(entry: tuple[bool, int, str, str]) -> Place:
+    _, generation, commit_id, lane = entry
+    return Place(commit_id, -generation, lane)

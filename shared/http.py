@@ -35,7 +35,7 @@ from shared.errors import (
     Unauthorized,
     UnsupportedMedia,
 )
-from shared.model import Identity, Repo, Role, Visibility
+from shared.model import Identity, Repo, Role, Sees, Visibility
 from shared.ratelimit import LimitClass
 from shared.stores import Stores, stores
 from shared.streaming import Streamed
@@ -60,14 +60,14 @@ Dependency = Callable[[Request, str, str], Coroutine[Any, Any, "Access"]]
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """A request that was let in: the repository it is about, who sent it, what he may do there, and when
-    (epoch seconds)."""
+    """A request that was let in: about which repository, from whom, with what rights, and when (epoch seconds)."""
 
     stores: Stores
     repo: Repo
     identity: Identity | None
     role: Role
     now: float
+    sees: Sees
 
     @property
     def by(self) -> str:
@@ -320,7 +320,7 @@ def _granted(opened: Stores, looked_up: Found, identity: Identity | None, accoun
     if role is None:
         raise RepoNotFound()
     account.admit_to_repository()  # after the role: the owner's limit must not tell a stranger that it is there
-    return Access(opened, found, identity, role, account.now)
+    return Access(opened, found, identity, role, account.now, auth.sees(found, identity, member))
 
 
 async def _look_up(opened: Stores, owner: str, slug: str, identity: Identity | None, account: Account) -> Found:

@@ -44,6 +44,15 @@ class PortableNames(StrEnum):
     """No names that Windows cannot write: a clone there stops half-way."""
 
 
+class Sees(StrEnum):
+    """Which commits of a repository a caller may read."""
+
+    ALL = "all"
+    """A member: every commit that is stored, also what a forced push took from a branch."""
+    REACHED = "reached"
+    """Any other caller: the commits that a branch, a tag or a published release leads to."""
+
+
 @dataclass(frozen=True, slots=True)
 class Version:
     """One content of a key that may be written again. `version_id` is empty where the bucket keeps no versions."""

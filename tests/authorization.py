@@ -187,7 +187,7 @@ DELETE /api/v1/repos/{owner}/{slug}/branches   * ref_not_found
   absent   401 404 404 404 404   * 403   * 404 401 401
   renamed  401 404 404 404 404 404 404 404 404 401 401
 GET /api/v1/repos/{owner}/{slug}/moves   * ref_not_found
-  public   200 200 200 200 200 200 200 200 200 401 401
+  public   403 403 200 200 200 200 200 200 403 401 401
   private  404 404 200 200 200 200 200 200 404 401 401
   deleted  404 404 404 404 404 404 404 404 404 401 401
   absent   404 404 404 404 404   *   *   * 404 401 401

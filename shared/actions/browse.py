@@ -8,7 +8,7 @@ from typing import Any
 from shared import codec
 from shared.actions import resolve
 from shared.actions.records import commit_record, manifest
-from shared.model import Node, Repo
+from shared.model import Node, Repo, Sees
 from shared.stores import Stores
 
 
@@ -32,9 +32,9 @@ class Changes:
     last: str | None
 
 
-async def commit(stores: Stores, repo: Repo, commit_id: str) -> Entry:
+async def commit(stores: Stores, repo: Repo, commit_id: str, sees: Sees) -> Entry:
     """One commit. Raises CommitNotFound, and TooLarge, before the record is read, for one that fits into no reply."""
-    node = await _node(stores, repo, commit_id)
+    node = await _node(stores, repo, commit_id, sees)
     if node.record_at and codec.sent_msgpack_bytes(node.record_at.length) > codec.REPLY_BYTES:
         raise codec.too_large_to_send(node.record_at.length)
     (entry,) = await _entries(stores, repo, [node])
@@ -42,18 +42,18 @@ async def commit(stores: Stores, repo: Repo, commit_id: str) -> Entry:
 
 
 async def files(
-    stores: Stores, repo: Repo, commit_id: str, after: str, limit: int
+    stores: Stores, repo: Repo, commit_id: str, after: str, limit: int, sees: Sees
 ) -> tuple[Node, dict[str, str], str | None]:
     """A page of a commit's files by path, and its last path if there are more. Raises CommitNotFound."""
-    node = await _node(stores, repo, commit_id)
+    node = await _node(stores, repo, commit_id, sees)
     found = (await _manifests(stores, repo, [node]))[commit_id]
     paths, last = _page({path: [found[path]] for path in found}, after, limit)
     return node, {path: found[path] for path in paths}, last
 
 
-async def compare(stores: Stores, repo: Repo, base: str, head: str, after: str, limit: int) -> Changes:
+async def compare(stores: Stores, repo: Repo, base: str, head: str, after: str, limit: int, sees: Sees) -> Changes:
     """What it takes to come from one branch or commit to another. Raises RefNotFound."""
-    targets = await resolve.targets(stores, repo, [base, head])
+    targets = await resolve.targets(stores, repo, [base, head], sees)
     before_at, now_at = targets[base].commit, targets[head].commit
     nodes = await stores.commits.get(repo.repo_id, {before_at, now_at})
     first, second = nodes[before_at.commit_id], nodes[now_at.commit_id]
@@ -75,8 +75,8 @@ async def compare(stores: Stores, repo: Repo, base: str, head: str, after: str, 
     )
 
 
-async def _node(stores: Stores, repo: Repo, commit_id: str) -> Node:
-    place = await resolve.commit(stores, repo, commit_id)
+async def _node(stores: Stores, repo: Repo, commit_id: str, sees: Sees) -> Node:
+    place = await resolve.commit(stores, repo, commit_id, sees)
     return (await stores.commits.get(repo.repo_id, [place]))[commit_id]
 
 

@@ -8,7 +8,7 @@ from shared import names
 from shared.actions import resolve
 from shared.actions.records import manifest
 from shared.errors import Damaged, ObjectNotFound, PathNotFound
-from shared.model import Location, Node, Repo
+from shared.model import Location, Node, Repo, Sees
 from shared.stores import Stores
 
 URL_SECONDS = 300
@@ -73,12 +73,12 @@ async def find(stores: Stores, repo: Repo, object_id: str) -> Found:
     raise ObjectNotFound()
 
 
-async def file(stores: Stores, repo: Repo, ref_and_path: str) -> File:
+async def file(stores: Stores, repo: Repo, ref_and_path: str, sees: Sees) -> File:
     """The file at `<branch or commit id>/<path>`. The longest branch that the text begins with is meant.
 
     Raises RefNotFound or PathNotFound.
     """
-    name, target = await resolve.longest_prefix(stores, repo, ref_and_path)
+    name, target = await resolve.longest_prefix(stores, repo, ref_and_path, sees)
     snapshot_at = target.branch.snapshot_at if target.branch else None
     is_fixed = False
     if snapshot_at is None:

@@ -18,11 +18,11 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from shared import codec, names, packs, wire
-from shared.actions import walk
+from shared.actions import visible, walk
 from shared.actions.answer import Fetched, Prepared, check_range
 from shared.dag import Difference
 from shared.errors import CommitNotFound, Damaged, TooLarge
-from shared.model import Bundle, Location, Place, Repo
+from shared.model import Bundle, Location, Place, Repo, Sees
 from shared.stores import Stores
 from shared.tasks import pair
 
@@ -58,13 +58,13 @@ class _Base:
     objects: Collection[bytes]
 
 
-async def fetch(stores: Stores, repo: Repo, request: wire.Fetch) -> Fetched:
+async def fetch(stores: Stores, repo: Repo, request: wire.Fetch, sees: Sees) -> Fetched:
     """The difference, whole. Raises CommitNotFound naming unknown wants; unknown haves are ignored.
 
     Raises TooLarge, before any content is read, for more than is sent at once, and Damaged rather than ever
     leave something out.
     """
-    asked = await _asked(stores, repo, request)
+    asked = await _asked(stores, repo, request, sees)
     if asked.bundle:
         try:
             if found := await _on_bundle(stores, repo, asked, asked.bundle):
@@ -153,7 +153,7 @@ async def gather(
     return fetched
 
 
-async def _asked(stores: Stores, repo: Repo, request: wire.Fetch) -> _Asked:
+async def _asked(stores: Stores, repo: Repo, request: wire.Fetch, sees: Sees) -> _Asked:
     """What a request names. Raises CommitNotFound."""
     want = [names.check_id(commit_id, "commit") for commit_id in dict.fromkeys(request.want)]
     have = {commit_id for commit_id in request.have if names.is_id(commit_id)}
@@ -170,12 +170,18 @@ async def _asked(stores: Stores, repo: Repo, request: wire.Fetch) -> _Asked:
             stores.refs.all(repo.repo_id),
             stores.index.known(repo.repo_id, commits=looked_up.union(want), even_condemned=True),
         )
-    places = known.commits | {ref.head.commit_id: ref.head for ref in refs.values()}
-    if unknown := [commit_id for commit_id in want if commit_id not in places]:
+    heads = {ref.head.commit_id: ref.head for ref in refs.values()}
+    places = known.commits | heads
+    wanted = {commit_id: places[commit_id] for commit_id in want if commit_id in places}
+    if sees is Sees.REACHED and not wanted.keys() <= heads.keys():
+        # A client may have read the refs before a branch moved on.
+        wanted = await visible.reached(stores, repo, wanted.values(), heads.values())
+    unknown = [commit_id for commit_id in want if commit_id not in wanted]
+    if unknown:
         raise CommitNotFound(unknown)
     return _Asked(
         heads={branch: ref.head.commit_id for branch, ref in refs.items()},
-        want=[places[i] for i in want],
+        want=[wanted[i] for i in want],
         have=[places[i] for i in looked_up if i in places],
         held=have - looked_up,
         bundle=bundle,

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from shared import codec, cursors, names
-from shared.actions import resolve
+from shared.actions import resolve, visible
 from shared.actions.lineage import lineage
 from shared.actions.records import commit_record, summary
 from shared.errors import Damaged, TooLarge
-from shared.model import Node, Place, Repo
+from shared.model import Node, Place, Repo, Sees
 from shared.stores import Stores
 
 RECORD_BYTES = 8 * 1024 * 1024
@@ -56,7 +56,9 @@ class _Page:
             self.record_bytes += _bytes_to_read(node)
 
 
-async def log(stores: Stores, repo: Repo, ref: str, cursor: str, limit: int) -> tuple[list[Entry], str | None]:
+async def log(
+    stores: Stores, repo: Repo, ref: str, cursor: str, limit: int, sees: Sees
+) -> tuple[list[Entry], str | None]:
     """A page of the history of a branch or commit, and the cursor of the next one.
 
     The greatest generation first, the least id among equals. Raises RefNotFound, Unprocessable for no cursor of this
@@ -64,8 +66,10 @@ async def log(stores: Stores, repo: Repo, ref: str, cursor: str, limit: int) -> 
     """
     if cursor:
         starts = _parse(cursor)
+        if not await visible.may_read_rows(stores, repo, starts, sees):
+            raise cursors.invalid()
     else:
-        targets = await resolve.targets(stores, repo, [ref])
+        targets = await resolve.targets(stores, repo, [ref], sees)
         starts = {targets[ref].commit}
     page = _Page(limit, set(starts))
     async for place, node in lineage(stores.commits, repo.repo_id, starts, page=limit + 1):

@@ -1,12 +1,13 @@
 """Which commits client and hub share, and whether that is enough to fetch exactly what is new."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from shared import names, wire
-from shared.actions import walk
-from shared.dag import Nearest
+from shared.actions import visible, walk
+from shared.dag import Nearest, Reachable
 from shared.errors import CommitNotFound, Unavailable
-from shared.model import Repo
+from shared.model import Place, Repo, Sees
 from shared.stores import Stores
 from shared.tasks import pair
 
@@ -15,11 +16,14 @@ ROUNDS = 3
 its commits, or all of them, and fetch is exact either way."""
 
 
-async def negotiate(stores: Stores, repo: Repo, request: wire.Negotiate, *, by: str, now: float) -> dict[str, Any]:
+async def negotiate(
+    stores: Stores, repo: Repo, request: wire.Negotiate, sees: Sees, *, by: str, now: float
+) -> dict[str, Any]:
     """`ack`: the offered commits that are known, in order. `common_base`: the one of greatest generation that
     a wanted commit is or descends from. `ready`: one was found, or nothing was offered.
 
     Commits that the caller has just been refused are acknowledged as well: they are true, and came too late.
+    A caller who is no member gets those acknowledged that the same search meets.
     Raises CommitNotFound for a wanted commit that is not here.
     """
     for commit_id in request.want:
@@ -31,15 +35,39 @@ async def negotiate(stores: Stores, repo: Repo, request: wire.Negotiate, *, by: 
     )
     if unknown := set(request.want) - known.commits.keys():
         raise CommitNotFound(unknown)
-    # What is condemned may be reached from a branch all the same, so it may be wanted; nothing is to be built on it.
+    # A branch may lead to a condemned commit all the same, so it may be wanted. Nothing may be built on it.
     targets = {i: known.commits[i] for i in offered if i in known.commits and i not in known.condemned}
-    search = Nearest([known.commits[i] for i in request.want], targets)
-    await walk.run(stores.commits, repo.repo_id, search, max_rounds=ROUNDS)
+    wanted = {i: known.commits[i] for i in request.want}
+    if sees is Sees.ALL:
+        nearest = Nearest(wanted.values(), targets)
+        await walk.run(stores.commits, repo.repo_id, nearest, max_rounds=ROUNDS)
+        base = nearest.found
+    else:
+        targets = await _met(stores, repo, wanted, targets)
+        base = max(targets, key=lambda i: targets[i].generation, default=None) if wanted else None
     return {
         "ack": [i for i in offered if i in targets or i in refused],
-        "common_base": search.found,
-        "ready": search.found is not None or not request.have,
+        "common_base": base,
+        "ready": base is not None or not request.have,
     }
+
+
+async def _met(
+    stores: Stores, repo: Repo, wanted: Mapping[str, Place], targets: Mapping[str, Place]
+) -> dict[str, Place]:
+    """Those of the targets that the wanted commits lead to, or the branches if none is wanted, found within `ROUNDS`.
+
+    Raises CommitNotFound for a wanted commit that is not visible to everyone.
+    """
+    heads = {ref.head.commit_id: ref.head for ref in (await stores.refs.all(repo.repo_id)).values()}
+    if not wanted.keys() <= heads.keys():
+        seen = await visible.reached(stores, repo, wanted.values(), heads.values())
+        if hidden := wanted.keys() - seen.keys():
+            raise CommitNotFound(hidden)
+        wanted = seen
+    search = Reachable((wanted or heads).values(), targets.values())
+    await walk.run(stores.commits, repo.repo_id, search, max_rounds=ROUNDS)
+    return search.found
 
 
 async def _refused(stores: Stores, repo: Repo, by: str, now: float) -> set[str]:

@@ -14,10 +14,14 @@ from dataclasses import dataclass
 
 from shared.errors import Unavailable
 from shared.metadata import attributes, keys
-from shared.metadata.table import Lost, Row, Table
+from shared.metadata.table import Lost, Row, Table, split
 
 ROW_BYTES = 390_000
 """The most that a compressed record may have: DynamoDB takes items of up to 400 KiB, names and keys included."""
+
+LABELLED = 1000
+AT_ONCE = 25
+"""Releases read at once where only their commits are wanted: a row may have 390 kB."""
 
 _TIME = "TIME#"
 _YEAR_ONE = 62_135_683_200_000_000
@@ -103,6 +107,17 @@ class Releases:
         rows = await self.table.find([keys.release(repo_id, entry.tag) for entry in entries])
         found = {str(row["entry"]): row for row in rows}
         return [(entry, _packed(found[entry.place])) for entry in entries if entry.place in found]
+
+    async def published_commits(self, repo_id: str) -> set[str]:
+        """The commits of the newest releases that are no drafts: up to `LABELLED` of them."""
+        entries, _ = await self.entries(repo_id, LABELLED, None)
+        published = [entry for entry in entries if not entry.is_draft]
+        places = {entry.place for entry in published}
+        found: set[str] = set()
+        for some in split(published, AT_ONCE):
+            rows = await self.table.find([keys.release(repo_id, entry.tag) for entry in some])
+            found |= {str(row["commit_id"]) for row in rows if row["entry"] in places}
+        return found
 
     async def remove(self, repo_id: str, tag: str) -> bool:
         """Retract what is published under a tag. Returns whether there was anything.

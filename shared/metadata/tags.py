@@ -8,6 +8,8 @@ from shared.metadata.index import CONDITIONAL
 from shared.metadata.table import Row, Table
 from shared.tasks import all_of
 
+LABELLED_PAGES = 8
+
 
 @dataclass(frozen=True, slots=True)
 class Tag:
@@ -49,6 +51,18 @@ class Tags:
         """Up to `limit` tags, or 1 MB of them, in the order of their ids, and whether there are more."""
         page = await self.table.query(keys.tags(repo_id), limit=limit, after=after or None)
         return list(map(_tag, page.rows)), page.last is not None
+
+    async def commits(self, repo_id: str) -> set[str]:
+        """The commits that the first `LABELLED_PAGES` MB of tags are on."""
+        found: set[str] = set()
+        after = ""
+        for _ in range(LABELLED_PAGES):
+            tags, has_more = await self.page(repo_id, None, after)
+            found |= {tag.commit_id for tag in tags}
+            if not has_more:
+                break
+            after = tags[-1].tag_id
+        return found
 
     async def remove(self, repo_id: str, tag_id: str) -> bool:
         """Delete a tag. Returns whether there was one."""

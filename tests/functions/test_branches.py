@@ -31,7 +31,7 @@ def history(owner: str) -> History:
 
 
 def moves(owner: str, branch: str = "main") -> list[tuple[str | None, str | None, bool]]:
-    answer = ask(owner, "GET", "moves", f"branch={branch}")
+    answer = ask(owner, "GET", "moves", f"branch={branch}", by=owner)
     assert answer.status == 200, answer.body
     return [(move["before"], move["after"], move["forced"]) for move in answer.value["moves"]]
 
@@ -60,7 +60,7 @@ def test_marked_folders_are_no_branches(owner: str, history: History) -> None:
 
 
 def test_moves_say_who_and_from_where_to_where(owner: str, history: History) -> None:
-    (last, first) = ask(owner, "GET", "moves", "branch=main").value["moves"]
+    (last, first) = ask(owner, "GET", "moves", "branch=main", by=owner).value["moves"]
     assert (last["by"], last["before"], last["after"], last["forced"]) == (owner, history[1], history[2], False)
     assert (first["before"], first["after"]) == (None, history[1])
     assert last["at"] >= first["at"]

@@ -206,6 +206,8 @@ def files_and_objects(owner: str, fresh: Fresh) -> None:
         "none/1.txt": (404,),
     }.items():
         ok(wire("raw", "GET", f"/{owner}/song/raw/{path}", owner), *statuses)
+    # A caller who is no member reads an older commit: it is looked for from the branches down.
+    ok(builders.invoke("raw", builders.event("GET", f"/{owner}/song/raw/{history[1]}/1.txt")))
     lose_bytes(owner)
     ok(wire("objects", "GET", f"/{owner}/song/objects/{object_id}", owner), 500)
     ok(wire("raw", "GET", f"/{owner}/song/raw/takes/one/1.txt", owner), 500)

@@ -15,7 +15,7 @@ from shared.actions import branches, bundles, fetch, fsck, gc, purge
 from shared.actions.bundles import Made
 from shared.errors import Damaged, Unavailable
 from shared.metadata.commits import STALE_SECONDS
-from shared.model import Repo, Visibility
+from shared.model import Repo, Sees, Visibility
 from shared.stores import Stores
 from tests import builders as hub
 from tests.builders import History, Record, blob, graph
@@ -241,7 +241,7 @@ def test_damage_in_the_middle_breaks_the_answer_off(
     asked, cut = repo(owner), wire.Fetch(want=list(hub.heads(owner, "song", by=owner).values()))
 
     async def work(stores: Stores) -> tuple[bytes, int]:
-        found = await fetch.fetch(stores, asked, cut)
+        found = await fetch.fetch(stores, asked, cut, Sees.ALL)
         sent = b""
         with pytest.raises(Damaged):
             async for piece in found.in_msgpack():
@@ -447,7 +447,7 @@ async def test_a_bundle_that_was_named_late_leaves_the_one_before_it_to_its_read
     await story.step()
     making = await about_to_name(story)
     story.wait(gc.GRACE_SECONDS + 5)
-    begun = await story.do(fetch.fetch(story.stores, REPO, wire.Fetch(want=[history[1]])))
+    begun = await story.do(fetch.fetch(story.stores, REPO, wire.Fetch(want=[history[1]]), Sees.ALL))
     assert (await story.ends("making", making)).is_new
     assert (await story.do(story.gc())).step == gc.Step.COLLECTED
     assert first in stored(story)
@@ -459,7 +459,7 @@ async def test_a_fetch_that_has_begun_ends_though_the_bundle_is_replaced() -> No
     story, history = Story(), graph("1; 2:1")
     await story.do(story.push(history.bundle([1]), history[1]))
     first = await bundled(story)
-    begun = await story.do(fetch.fetch(story.stores, REPO, wire.Fetch(want=[history[1]])))
+    begun = await story.do(fetch.fetch(story.stores, REPO, wire.Fetch(want=[history[1]]), Sees.ALL))
     await story.do(story.push(history.bundle([2]), history[2]))
     assert await bundled(story) != first
     await story.tidy(STALE_SECONDS)

@@ -9,6 +9,7 @@ from shared import wire
 from shared.actions import bundles, fetch, rebuild, releases, tags
 from shared.errors import Damaged
 from shared.metadata import keys
+from shared.model import Sees
 from tests.builders import History, graph
 from tests.shared.actions.test_gc_stories import REPO, Story
 
@@ -90,7 +91,7 @@ async def test_a_bundle_with_a_damaged_row_is_as_good_as_none(name: str) -> None
     assert await story.do(bundles.make(story.stores, REPO, story.turns.clock))
     row = story.table.partitions[keys.refs("r1")]["REF-BUNDLE"]
     row[name] = "damaged"
-    fetched = await story.do(fetch.fetch(story.stores, REPO, wire.Fetch(want=[DRAWN[3]])))
+    fetched = await story.do(fetch.fetch(story.stores, REPO, wire.Fetch(want=[DRAWN[3]]), Sees.ALL))
     assert fetched.prepared is None
     assert len((await story.clone(DRAWN[3]))["commits"]) == 3
     assert await story.do(story.stores.bundles.get("r1")) is None

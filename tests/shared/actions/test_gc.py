@@ -31,7 +31,7 @@ from shared.errors import (
     Unavailable,
     Unprocessable,
 )
-from shared.model import Kind, Place, Repo
+from shared.model import Kind, Place, Repo, Sees
 from tests.builders import Record, blob, commit, snapshot
 from tests.shared.actions.cloud import Turns, holds, stores_on
 
@@ -136,7 +136,7 @@ class World:
         async def work() -> None:
             heads = {branch: ref.head.commit_id for branch, ref in (await self.stores.refs.all("r1")).items()}
             # A head that was read has its commit and all below it kept for 30 days.
-            found = await fetch.fetch(self.stores, REPO, wire.Fetch(want=list(heads.values())))
+            found = await fetch.fetch(self.stores, REPO, wire.Fetch(want=list(heads.values())), Sees.ALL)
             assert sum([len(piece) async for piece in found.in_msgpack()]) == found.size
 
         return work()

@@ -19,7 +19,7 @@ from shared.errors import Damaged, MissingReference, Unavailable
 from shared.metadata import keys
 from shared.metadata.census import Progress
 from shared.metadata.commits import STALE_SECONDS
-from shared.model import Repo
+from shared.model import Repo, Sees
 from tests.builders import History, Record, blob, commit, graph, snapshot
 from tests.shared.actions.cloud import Turns, stores_on
 
@@ -81,7 +81,7 @@ class Story:
 
     async def receive(self, request: wire.Fetch) -> dict[str, Any]:
         """The whole answer to a fetch, read to its end."""
-        fetched = await fetch.fetch(self.stores, REPO, request)
+        fetched = await fetch.fetch(self.stores, REPO, request, Sees.ALL)
         return codec.unpack_record(b"".join([piece async for piece in fetched.in_msgpack()]))
 
     async def findings(self) -> list[Any]:
