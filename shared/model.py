@@ -168,6 +168,13 @@ class Move:
     forced: bool
     step: str = ""
     previous: str = ""
+    expunged: frozenset[str] = frozenset()
+    """Those of the two commits that were expunged: nothing of them is stored any more."""
+
+    @property
+    def kept(self) -> tuple[Place, ...]:
+        """Where the branch was before and after, as far as it was anywhere and that is stored."""
+        return tuple(at for at in (self.before, self.after) if at and at.commit_id not in self.expunged)
 
 
 @dataclass(frozen=True, slots=True)

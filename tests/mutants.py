@@ -202,7 +202,7 @@ BUGS = [
         ("            for key, row in rows:\n                await self.table.put_new(", "            for key, row in reversed(rows):\n                await self.table.put_new("),
         by=("tests/proof/test_faults.py::test_nothing_leans_on_what_a_dead_push_has_not_written",)),
     bug("gc does not look at moves", "actions/gc",
-        ("    roots |= {place for move in moves for place in (move.before, move.after) if place}\n", ""), by=(GC,)),
+        ("    roots |= {place for move in moves for place in move.kept}\n", ""), by=(GC,)),
     bug("gc removes what has been written again", "metadata/census",
         ('            await self.table.remove(key, _STILL, {"stamp": stamp})', "            await self.table.remove(key)"), by=(GC,)),
     bug("gc does not reprieve what stands on unmarked rows", "actions/gc",
@@ -224,6 +224,16 @@ BUGS = [
         ("bundle.named_in == stamp:", "bundle.made_at >= before:"), by=(BUNDLES,)),
     bug("gc removes bytes that have just come", "actions/gc",
         ("        if name not in packs and one.modified < old:", "        if name not in packs:"), by=(GC,)),
+
+    # ── Expunge ──
+    bug("an expunge that does not wait", "actions/expunge", ("WAIT_SECONDS = 2 * STALE_SECONDS", "WAIT_SECONDS = 0"), by=("tests/proof/test_expunge.py",)),
+    bug("an expunge that does not look for what was pushed meanwhile", "actions/expunge",
+        ("    if any(has != stamp for _, has in doomed.rows):\n", "    if False:\n"), by=("tests/proof/test_expunge.py",)),
+    bug("an expunge that was cut short forgets what stood on it", "actions/expunge",
+        ("    commits = set(wanted) | (marked_commits - live.commits)", "    commits = set(wanted)"), by=("tests/proof/test_expunge.py",)),
+    bug("a young row that is condemned is not written again", "metadata/commits",
+        ('f"#written_at < :long_ago OR attribute_exists(#{CONDEMNED})"', '"#written_at < :long_ago"'), by=("tests/proof/test_expunge.py",)),
+    bug("a restore to what was expunged", "model", ("if at and at.commit_id not in self.expunged)", "if at)"), by=("tests/proof/test_expunge.py",)),
 
     # ── Repack ──
     bug("a repack that was taken for dead goes on writing", "metadata/census",

@@ -4,7 +4,7 @@
     console   what every command shares: its options, its output, its one line of failure
     hub       which hub is meant: an account's, one that runs on this machine, or one that only lies in a folder
     aws       what a hub needs of AWS, looked at piece by piece
-    serve token key repo user upkeep doctor   the commands
+    serve token key repo user upkeep expunge doctor   the commands
 
 Commands speak to the tables and the bucket themselves, not to the hub's API: they need AWS's permissions and no
 token. They may import all of `shared`; nothing may import them.

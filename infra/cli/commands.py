@@ -32,6 +32,9 @@ COMMANDS = {
     "fsck": Entry("upkeep", "fsck", "Read everything that the branches reach, and verify it."),
     "gc": Entry("upkeep", "gc", "Remove what no branch reaches, in three steps."),
     "rebuild-index": Entry("upkeep", "rebuild_index", "Write missing rows again, from the packs in the bucket."),
+    "expunge": Entry(
+        "expunge", "expunge", "Remove commits and objects that no branch, tag or release reaches, at once."
+    ),
     "purge": Entry("upkeep", "purge", "Remove what repositories left that were deleted a day ago or earlier."),
 }
 

@@ -78,6 +78,8 @@ async def _before_last_move(branch: str, ref: Ref | None, chain: Chain) -> Place
         raise RefNotFound()
     if not moves or moves[0].before is None:
         raise Unprocessable(f"{branch} has not been anywhere else within 30 days")
+    if moves[0].before not in moves[0].kept:
+        raise Unprocessable(f"the commit where {branch} was before has been expunged; name another one, see its moves")
     return moves[0].before
 
 

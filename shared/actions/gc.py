@@ -105,12 +105,18 @@ class Step(StrEnum):
     REBUILT = "rebuilt"
     REPACKING = "repacking"
     REPACKED = "repacked"
+    EXPUNGING = "expunging"
+    MARKED = "marked"
+    """By an expunge, which waits for the requests that are under way."""
+    EXPUNGED = "expunged"
 
 
 BESIDE: dict[str, str] = {
     Step.HALTED: "rebuild-index",
     Step.REBUILDING: "rebuild-index",
     Step.REPACKING: "repack",
+    Step.EXPUNGING: "expunge",
+    Step.MARKED: "expunge",
 }
 """Who is at work in a step beside which no gc begins."""
 
@@ -324,7 +330,7 @@ async def _roots(stores: Stores, repo_id: str, now: float) -> set[Place]:
     roots = {ref.head for ref in (await stores.refs.all(repo_id)).values()}
     kept = int((now - KEPT_SECONDS - MORE_SECONDS) * 1000)
     moves = [move for move in await stores.refs.moves(repo_id) if move.at >= kept]
-    roots |= {place for move in moves for place in (move.before, move.after) if place}
+    roots |= {place for move in moves for place in move.kept}
     named = await stores.census.named_commits(repo_id)
     known = await stores.index.known(repo_id, commits=named, even_condemned=True)
     if unknown := set(named) - known.commits.keys():

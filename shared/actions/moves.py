@@ -117,8 +117,8 @@ async def been_at(chain: Chain, commit_id: str) -> tuple[Place | None, int]:
     for _ in range(SEARCH_QUERIES):
         for move in await chain.follow(None):
             searched += 1
-            for place in (move.before, move.after):
-                if place and place.commit_id == commit_id:
+            for place in move.kept:
+                if place.commit_id == commit_id:
                     return place, searched
         if chain.is_over:
             break

@@ -3,6 +3,7 @@
     gc        begins beside neither, until a day after they were last heard of (`gc.condemn`)
     rebuild   ends a repack; begins beside no gc, which has to be finished or stopped before (`stop_gc`)
     repack    waits for the end of a rebuild; stops a gc, and does not wait (see there)
+    expunge   waits for the end of a rebuild or a repack; stops a gc, and does not wait; neither begins beside it
 
 Whoever began last has the turn, the others end when they look: before each few writes. After it gc starts from its
 beginning, so it removes no bytes for two graces.
@@ -62,6 +63,7 @@ async def rebuilding(stores: Stores, repo_id: str, now: float) -> Turn:
             "a gc of this repository is between two of its steps, and nothing was changed: finish it"
             " (gc --due, an hour apart), or stop it with rebuild-index --stop-gc"
         )
+    _check_no_expunge(progress, now)
     wait = _wait_seconds(progress, now)
     if wait:
         raise Unavailable(f"a gc was under way here and has been stopped: run this again in {wait} seconds")
@@ -72,7 +74,7 @@ async def rebuilding(stores: Stores, repo_id: str, now: float) -> Turn:
 
 def _wait_seconds(progress: Progress | None, now: float) -> int:
     """Seconds until a stopped gc cannot remove anything any more. A repack may have stopped it."""
-    stopped = (Step.HALTED, Step.REPACKING, Step.REPACKED)
+    stopped = (Step.HALTED, Step.REPACKING, Step.REPACKED, Step.EXPUNGED)
     if progress is None or progress.step not in stopped:
         return 0
     return max(0, progress.at + STALE_SECONDS - int(now))
@@ -84,5 +86,23 @@ async def repacking(stores: Stores, repo_id: str, now: float) -> Turn:
     progress = await stores.census.progress(repo_id)
     if progress and progress.step in (Step.HALTED, Step.REBUILDING) and now < progress.at + REBUILD_SECONDS:
         raise Unavailable(f"{BESIDE[progress.step]} is at work here, or was cut short: run it to its end, then repack")
+    _check_no_expunge(progress, now)
     await stores.census.begin(repo_id, Progress(turn.stamp, turn.step, int(now)))
     return turn
+
+
+async def expunging(stores: Stores, repo_id: str, stamp: str, now: float) -> Turn:
+    """The turn of an expunge, which goes on with the marks of an earlier one. Raises Unavailable beside others."""
+    progress = await stores.census.progress(repo_id)
+    others = (Step.HALTED, Step.REBUILDING, Step.REPACKING)
+    if progress and progress.step in others and now < progress.at + REBUILD_SECONDS:
+        raise Unavailable(f"{BESIDE[progress.step]} is at work here, or was cut short: run it to its end, then expunge")
+    await stores.census.begin(repo_id, Progress(stamp, Step.EXPUNGING, int(now)))
+    return Turn(stores, repo_id, stamp, Step.EXPUNGING)
+
+
+def _check_no_expunge(progress: Progress | None, now: float) -> None:
+    """Raises Unavailable beside an expunge: what it removes must be neither found again nor moved."""
+    under_way = progress is not None and progress.step in (Step.EXPUNGING, Step.MARKED)
+    if progress and under_way and now < progress.at + REBUILD_SECONDS:
+        raise Unavailable("expunge is at work here, or was cut short: run it to its end first")

@@ -3,7 +3,7 @@
 Nothing here is fast: a partition is read to its end, and every write is one row on its own condition.
 """
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Set
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -13,7 +13,7 @@ from shared.metadata.commits import node_of
 from shared.metadata.index import CONDEMNED
 from shared.metadata.keys import Key
 from shared.metadata.table import TRANSACTION, Lost, Row, Table, Update
-from shared.model import Kind, Location, Node, Place, Ref
+from shared.model import Kind, Location, Move, Node, Place, Ref
 
 _THERE = "attribute_exists(pk)"
 _STILL = f"#{CONDEMNED} = :stamp"
@@ -22,6 +22,8 @@ _SAME_REF = "#head = :head AND #lane = :lane AND #generation = :generation"
 _GONE = "#repo_id = :same AND #deleted_at > :never"
 _OLD = "#opened_at < :before"
 _AS_FAR = "#stamp = :stamp AND #step = :step"
+
+_NOTE = "EXPUNGE#"
 
 TOGETHER = TRANSACTION - 1
 """Rows that are written in one transaction, beside the one that says whose turn it is."""
@@ -212,6 +214,12 @@ class Census:
             await self.table.remove((keys.moves(repo_id), sort_key))
         return len(old)
 
+    async def expunge_move(self, repo_id: str, move: Move, commits: Set[str]) -> None:
+        """Note in a move which of its commits are not stored any more."""
+        gone = sorted({place.commit_id for place in move.kept if place.commit_id in commits} | move.expunged)
+        with suppress(Lost):
+            await self.table.update(keys.move(repo_id, move.branch, move.step), {"expunged": gone}, _THERE)
+
     async def remove_marks(self, repo_id: str, before: int) -> int:
         """Forget marks of folders that have not counted for long. Returns how many they were."""
         marks = [
@@ -227,6 +235,19 @@ class Census:
             except Lost:
                 continue
         return removed
+
+    async def note(self, repo_id: str, note: str) -> None:
+        """Write down something that an expunge has to remove, for the run that removes it."""
+        await self.table.put([((keys.upkeep(repo_id), f"{_NOTE}{note}"), {})])
+
+    async def notes(self, repo_id: str) -> list[str]:
+        """What was written down."""
+        rows = self.table.each(keys.upkeep(repo_id), _NOTE)
+        return [str(row["sk"]).removeprefix(_NOTE) async for row in rows]
+
+    async def drop_note(self, repo_id: str, note: str) -> None:
+        """It is removed."""
+        await self.table.remove((keys.upkeep(repo_id), f"{_NOTE}{note}"))
 
     async def progress(self, repo_id: str) -> Progress | None:
         """What gc did last here; None if never."""

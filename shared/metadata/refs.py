@@ -228,7 +228,7 @@ def _seen(ref: Ref) -> Row:
 
 def _move(row: Row) -> Move:
     branch, _, step = str(row["sk"]).rpartition("//")
-    before, after = str(row["before"]), str(row["after"])
+    before, after, expunged = str(row["before"]), str(row["after"]), row.get("expunged")
     return Move(
         branch=branch,
         at=int(str(row["at"])),
@@ -238,6 +238,7 @@ def _move(row: Row) -> Move:
         forced=bool(row["forced"]),
         step=step,
         previous=str(row["previous"]),
+        expunged=frozenset(expunged) if isinstance(expunged, list) else frozenset(),
     )
 
 

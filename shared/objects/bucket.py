@@ -81,13 +81,16 @@ class Bucket:
         with translated():
             await self.client.put_object(Bucket=self.name, Key=key, Body=data)
 
-    async def get(self, key: str, start: int | None = None, stop: int | None = None) -> bytes:
-        """The bytes under a key, or those from `start` up to but not including `stop`. Raises NoSuchKey."""
+    async def get(self, key: str, start: int | None = None, stop: int | None = None, version: str = "") -> bytes:
+        """The bytes under a key, or those from `start` up to but not including `stop`. Raises NoSuchKey.
+
+        `version` is that of an older content; without it, the present one is read.
+        """
+        options: dict[str, str] = {"VersionId": version} if version else {}
+        if start is not None and stop is not None:
+            options["Range"] = f"bytes={start}-{stop - 1}"
         with translated():
-            if start is None or stop is None:
-                reply = await self.client.get_object(Bucket=self.name, Key=key)
-            else:
-                reply = await self.client.get_object(Bucket=self.name, Key=key, Range=f"bytes={start}-{stop - 1}")
+            reply = await self.client.get_object(Bucket=self.name, Key=key, **options)  # type: ignore[arg-type]
             # Not `async with`: that hands out the raw response, which does not compare lengths.
             try:
                 data: bytes = await reply["Body"].read()

@@ -243,12 +243,15 @@ class ObjectStore:
             raise Damaged(f"pack {name}") from None
 
     async def read_index(self, repo_id: str, stored: Stored) -> dict[tuple[Kind, str], Location]:
-        """Where each entry of a pack lies, from its end alone. Raises Damaged if it is gone, or is no whole pack."""
+        """Where each entry of a pack lies, from its end alone. `stored.version` is empty for the present version.
+
+        Raises Damaged if it is gone, or is no whole pack.
+        """
         key, wanted = _pack_key(repo_id, stored.key), min(stored.size, packs.GAP)
         try:
-            end = await self.bucket.get(key, stored.size - wanted, stored.size) if wanted else b""
+            end = await self.bucket.get(key, stored.size - wanted, stored.size, stored.version) if wanted else b""
             if (wanted := min(stored.size, packs.index_size(end))) > len(end):
-                end = await self.bucket.get(key, stored.size - wanted, stored.size)
+                end = await self.bucket.get(key, stored.size - wanted, stored.size, stored.version)
         except NoSuchKey:
             raise Damaged(f"pack {stored.key}") from None
         return packs.read_index(stored.key, end, stored.size)
@@ -297,6 +300,11 @@ class ObjectStore:
         """Every version of every bundle, each with the bundle's name."""
         async for one in self.bucket.versions(prefix := _bundle_key(repo_id, "")):
             yield one.key.removeprefix(prefix), one
+
+    async def upload_versions(self, repo_id: str, object_id: str) -> list[Stored]:
+        """Every version that is in quarantine under this id."""
+        key = _upload_key(repo_id, object_id)
+        return [one async for one in self.bucket.versions(key) if one.key == key]
 
     async def everything(self, repo_id: str) -> AsyncIterator[Stored]:
         """Every version of all that a repository has in S3, its quarantine included."""

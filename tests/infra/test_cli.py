@@ -226,6 +226,22 @@ def test_a_branch_is_deleted_and_brought_back(song: str, owner: str) -> None:
     assert done("repo", "restore-branch", song, "main")["commit_id"] == HISTORY[3]
 
 
+def test_what_a_forced_push_removed_is_expunged(song: str, owner: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "is still reached by branch main" in refused("expunge", song, HISTORY[3])
+    assert builders.push(owner, "song", OTHER.bundle(), force=True).status == 200
+    assert HISTORY[3] in done("expunge", song, HISTORY[3])["commits"]
+    assert "would go" in told("expunge", song, HISTORY[3])
+    marked = done("expunge", song, HISTORY[3], "--remove")
+    assert (marked["step"], marked["dry_run"]) == ("marked", False)
+    assert "the same command removes the bytes from" in told("expunge", song, HISTORY[3], "--remove")
+    # The bucket has the time of this machine.
+    monkeypatch.setattr(console, "now", lambda: time.time() + 3600)
+    shown = told("expunge", song, HISTORY[3], "--remove")
+    assert "removed 1 commits" in shown and "create-invalidation" in shown
+    assert "nothing is stored" in refused("expunge", song, HISTORY[3])
+    assert done("fsck", song)["findings"] == []
+
+
 def test_what_cannot_be_restored_is_refused(song: str) -> None:
     assert "no such branch" in refused("repo", "restore-branch", song, "none")
     assert "has not been at" in refused("repo", "restore-branch", song, "main", "--to", "0" * 64)

@@ -1,0 +1,74 @@
+"""expunge: remove a commit or an object that no branch reaches, at once and for good."""
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from infra.cli import console
+from infra.cli.console import Data, Json, Name
+from shared.actions import expunge as expunging
+from shared.actions.expunge import Expunged
+from shared.actions.gc import Step
+from shared.progress import Tell
+from shared.stores import Stores
+
+Ids = Annotated[list[str], typer.Argument(metavar="ID...", help="Commits or objects.")]
+
+
+def expunge(
+    name: Name,
+    ids: Ids,
+    remove: Annotated[bool, typer.Option("--remove", help="Do it. Otherwise what would go is counted.")] = False,
+    json: Json = False,
+    data: Data = None,
+) -> None:
+    """Remove commits and objects that no branch, tag or release reaches, at once.
+
+    Without `--remove`, nothing is changed. The first run marks what must go, and writes packs again without it. A
+    second run, half an hour later, removes the bytes, in all versions.
+    """
+
+    async def work(stores: Stores, bar: Tell) -> Expunged:
+        repo = await console.require(stores, name)
+        return await expunging.expunge(stores, repo, set(ids), console.now, dry_run=not remove, tell=bar)
+
+    left = "what was removed is gone; run it again to remove the rest"
+    done = console.run_long(data, f"expunging from {name}", work, left)
+    copies = _copies(name, done)
+    if json:
+        console.document({"repo": name, "dry_run": not remove, **asdict(done), "copies": copies})
+        return
+    for line in [*_told(name, done, dry_run=not remove), *copies]:
+        console.say(line)
+
+
+def _told(name: str, done: Expunged, *, dry_run: bool) -> list[str]:
+    counts = f"{len(done.commits)} commits, {len(done.snapshots)} snapshots and {len(done.objects)} objects"
+    if dry_run:
+        lines = [f"{name}: {counts} would go, and {done.packs} packs would be written again"]
+        lines.append("next: `--remove` does it")
+    elif done.step == Step.MARKED:
+        news = "something was pushed on it meanwhile; " if done.again else ""
+        lines = [f"{name}: {news}{counts} are marked, and {done.packs} packs are written again without them"]
+        lines.append(f"next: the same command removes the bytes from {console.when(done.due_at)}")
+    else:
+        lines = [f"{name}: removed {counts}; {done.versions} versions in the bucket, {console.size(done.bytes)}"]
+        lines.append("next: nothing, it is done")
+    if done.shared:
+        lines.append(f"objects that other unreachable commits lead to as well stay: {', '.join(done.shared)}")
+    return lines
+
+
+def _copies(name: str, done: Expunged) -> list[str]:
+    """Where copies may be that no command of the hub reaches."""
+    lines = [
+        "copies that this does not reach: clones, and what browsers and proxies have cached for up to a year",
+        "backups of the table keep commits of up to 4 KB for 35 days (point-in-time recovery)",
+    ]
+    paths = [f"/{name}/raw/*", *(f"/{name}/objects/{i}" for i in done.objects), *(f"/o/{i}*" for i in done.objects)]
+    lines.append(
+        "with the CDN: aws cloudfront create-invalidation --distribution-id ID --paths "
+        + " ".join(f"'{path}'" for path in paths)
+    )
+    return lines

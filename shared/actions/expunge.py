@@ -1,0 +1,332 @@
+"""expunge: remove the bytes of commits and objects at once that no branch, tag or release leads to.
+
+    mark     every row that must go gets this expunge's stamp, as gc condemns rows: from then on a push does not know
+             it, and sends it again. Packs that hold its bytes are written anew without them, and the rows of all that
+             stays name the new packs. Moves that lead to a marked commit say so: no restore goes there any more.
+    remove   `WAIT_SECONDS` later: rows that still have the stamp, then the old packs, in all versions.
+
+What must go: the named ids; each snapshot that names such an object; each commit on such a snapshot, and each commit
+that stands on such a commit; and what only these lead to. Moves of branches do not keep it.
+
+Why no push is left on what is gone
+    A request lives for `STALE_SECONDS` (R). A push that read a row as known before the end of mark has swapped its
+    ref by R later, so remove finds that a branch leads there, and removes nothing. A push that read it later did not
+    know it, wrote it again, and so took the stamp away. A push that died in between may have left rows that stand on
+    what must go. They have no stamp, so remove marks them and waits again. The same holds for a move that came to be
+    since: whoever saw that head may still build on it.
+
+Why no reader is left without bytes
+    Bytes, then rows: the new pack is written before a row names it. A request that read a row before that is over
+    after R, and a read that is not consistent may show a row as it was up to R before: so the old pack stays for 2 R.
+    A push may write down where it found a snapshot before. Remove looks for such rows, moves them, and waits again.
+    Only versions that were written before mark are removed: a push that writes the same pack again makes another.
+
+A crash between any two calls
+    leaves marks, which the next run sets again, or rows and packs that the next run removes: which packs have to go is
+    written down before the wait begins (`Census.note`). Neither gc nor a repack nor a rebuild begins meanwhile, for a
+    day after the last sign of life (`turn`).
+"""
+
+import secrets
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, field
+from hashlib import sha256
+from itertools import chain
+from typing import Any, TypeVar
+
+from shared import names
+from shared.actions import rewrite
+from shared.actions.gc import AT_ONCE, Clock, Step
+from shared.actions.reach import Reached, reach
+from shared.actions.records import manifest
+from shared.actions.turn import Turn, expunging
+from shared.errors import Unprocessable
+from shared.metadata import keys
+from shared.metadata.census import Entry, Progress
+from shared.metadata.commits import STALE_SECONDS
+from shared.metadata.table import split
+from shared.model import Kind, Node, Place, Repo
+from shared.progress import Tell, silent
+from shared.stores import Stores
+from shared.tasks import all_of
+
+WAIT_SECONDS = 2 * STALE_SECONDS
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Expunged:
+    """What was done, or with a dry run would be. `step`: MARKED if the removal follows at `due_at` (epoch seconds),
+    EXPUNGED if all is done. `shared`: objects that other unreachable commits lead to as well, and that stay."""
+
+    step: Step
+    due_at: int = 0
+    commits: list[str] = field(default_factory=list)
+    snapshots: list[str] = field(default_factory=list)
+    objects: list[str] = field(default_factory=list)
+    shared: list[str] = field(default_factory=list)
+    packs: int = 0
+    versions: int = 0
+    bytes: int = 0
+    again: bool = False
+    """Something that stands on it was pushed meanwhile, so the wait began anew."""
+
+
+@dataclass(slots=True)
+class _Rows:
+    """Every row of a repository that may have to go."""
+
+    commits: list[Entry]
+    snapshots: list[Entry]
+    objects: list[Entry]
+    lanes: list[tuple[Node, str]]
+
+
+@dataclass(slots=True)
+class _Doomed:
+    """What has to go. `rows`: their keys and stamps, from above downwards."""
+
+    commits: set[str]
+    snapshots: set[str]
+    objects: set[str]
+    shared: set[str]
+    rows: list[tuple[keys.Key, str]] = field(default_factory=list)
+
+    def items(self, wanted: Iterable[str]) -> set[rewrite.Item]:
+        """What its bytes are in packs."""
+        found = {(kind, item_id) for item_id in wanted for kind in Kind}
+        found |= {(Kind.COMMIT, i) for i in self.commits} | {(Kind.SNAPSHOT, i) for i in self.snapshots}
+        return found | {(Kind.OBJECT, i) for i in self.objects}
+
+
+async def expunge(
+    stores: Stores, repo: Repo, wanted: Set[str], clock: Clock, *, dry_run: bool = True, tell: Tell = silent
+) -> Expunged:
+    """The step that is due. Run it again, with the same ids, until it says that all is done.
+
+    Raises Unprocessable if a branch, a tag or a release leads to one of them, naming which; Unavailable beside a
+    rebuild or a repack; Damaged for a repository that cannot be walked.
+    """
+    for item_id in wanted:
+        names.check_id(item_id, "commit or object")
+    prefix = f"expunge-{sha256(' '.join(sorted(wanted)).encode()).hexdigest()[:16]}"
+    progress = await stores.census.progress(repo.repo_id)
+    if progress and progress.step == Step.MARKED and progress.stamp.startswith(prefix):
+        if clock() < progress.at + WAIT_SECONDS:
+            return Expunged(Step.MARKED, due_at=progress.at + WAIT_SECONDS)
+        if not dry_run:
+            return await _remove(stores, repo.repo_id, wanted, progress, clock, tell)
+    return await _mark(stores, repo.repo_id, wanted, prefix, clock, dry_run=dry_run, tell=tell)
+
+
+async def _mark(
+    stores: Stores, repo_id: str, wanted: Set[str], prefix: str, clock: Clock, *, dry_run: bool, tell: Tell
+) -> Expunged:
+    doomed = await _doomed(stores, repo_id, wanted, await _rows(stores, repo_id), prefix)
+    items = doomed.items(wanted)
+    holding = await rewrite.packs_with(stores, repo_id, items, tell)
+    if not doomed.rows and not holding:
+        raise Unprocessable(f"nothing is stored here under {', '.join(sorted(wanted))[:200]}: check the ids")
+    report = _report(doomed, Step.MARKED)
+    report.packs = len(holding)
+    if dry_run:
+        return report
+    turn = await expunging(stores, repo_id, f"{prefix}-{secrets.token_hex(4)}", clock())
+    bundle = await stores.bundles.get(repo_id)
+    if bundle and not doomed.commits.isdisjoint(head.commit_id for head in bundle.heads):
+        await stores.bundles.remove(repo_id, bundle)
+    await _in_groups(turn, [key for key, _ in doomed.rows], lambda key: stores.census.condemn(key, turn.stamp))
+    for move in await stores.refs.moves(repo_id):
+        if not doomed.commits.isdisjoint(place.commit_id for place in move.kept):
+            await turn.keep()
+            await stores.census.expunge_move(repo_id, move, doomed.commits)
+    notes = [f"P#{name}" for name in holding] + [f"L#{object_id}" for object_id in sorted(doomed.objects)]
+    await _in_groups(turn, notes, lambda note: stores.census.note(repo_id, note))
+    await rewrite.without(turn, holding, items, clock, tell)
+    await turn.end(Step.MARKED, clock() + 1)
+    report.due_at = int(clock()) + 1 + WAIT_SECONDS
+    return report
+
+
+async def _remove(
+    stores: Stores, repo_id: str, wanted: Set[str], progress: Progress, clock: Clock, tell: Tell
+) -> Expunged:
+    turn = Turn(stores, repo_id, progress.stamp, Step.MARKED)
+    prefix = progress.stamp.rpartition("-")[0]
+    before = clock() - WAIT_SECONDS
+    rows = await _rows(stores, repo_id)
+    try:
+        doomed = await _doomed(stores, repo_id, wanted, rows, prefix)
+    except Unprocessable:
+        await _reprieve(turn, rows, set())
+        await _in_groups(turn, await stores.census.notes(repo_id), lambda note: stores.census.drop_note(repo_id, note))
+        await turn.end(Step.EXPUNGED, clock())
+        raise
+    noted = await stores.census.notes(repo_id)
+    old = {note[2:] for note in noted if note.startswith("P#")}
+    old |= (await rewrite.packs_with(stores, repo_id, doomed.items(wanted), tell, before)).keys()
+    if await _has_news(stores, repo_id, doomed, old, progress.stamp):
+        report = await _mark(stores, repo_id, wanted, prefix, clock, dry_run=False, tell=tell)
+        report.again = True
+        return report
+    await _reprieve(turn, rows, {key for key, _ in doomed.rows})
+    await _in_groups(turn, [key for key, _ in doomed.rows], lambda key: stores.census.remove(key, turn.stamp))
+    loose = {note[2:] for note in noted if note.startswith("L#")} | doomed.objects | set(wanted)
+    report = _report(doomed, Step.EXPUNGED)
+    report.packs = len(old)
+    dead = await rewrite.versions(stores, repo_id, old, loose & _absent(rows, doomed, loose), before)
+    for part in split(dead, 1000):
+        await turn.keep()
+        await stores.objects.remove(part)
+    report.versions, report.bytes = len(dead), sum(one.size for one in dead)
+    await _in_groups(turn, noted, lambda note: stores.census.drop_note(repo_id, note))
+    await turn.end(Step.EXPUNGED, clock())
+    return report
+
+
+# ── What has to go ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def _rows(stores: Stores, repo_id: str) -> _Rows:
+    index = {kind: [entry async for entry in stores.census.index(repo_id, kind)] for kind in Kind}
+    lanes = [
+        (node, stamp)
+        for lane in await stores.census.lanes(repo_id)
+        async for node, stamp, _ in stores.census.lane(repo_id, lane)
+    ]
+    return _Rows(index[Kind.COMMIT], index[Kind.SNAPSHOT], index[Kind.OBJECT], lanes)
+
+
+async def _doomed(stores: Stores, repo_id: str, wanted: Set[str], rows: _Rows, prefix: str) -> _Doomed:
+    """Raises Unprocessable if something leads to what is wanted."""
+    roots = await _roots(stores, repo_id)
+    live = await reach(stores, repo_id, roots)
+    await _check_unreached(stores, repo_id, wanted, roots, live)
+    manifests = await _manifests(stores, repo_id, rows, live)
+    snapshots = {i for i, objects in manifests.items() if i in wanted or not objects.isdisjoint(wanted)}
+    # A run that was cut short may have removed the row of a commit, and not the rows of those that stand on it.
+    marked_commits = {entry.item_id for entry in rows.commits if entry.stamp.startswith(prefix)}
+    marked_commits |= {node.commit_id for node, stamp in rows.lanes if stamp.startswith(prefix)}
+    commits = set(wanted) | (marked_commits - live.commits)
+    nodes = sorted((node for node, _ in rows.lanes), key=lambda node: node.place.generation)
+    for node in nodes:
+        stands_on = {node.commit_id, *(parent.commit_id for parent in node.parents)}
+        if node.snapshot_id in snapshots or not commits.isdisjoint(stands_on):
+            commits.add(node.commit_id)
+    commits &= {node.commit_id for node in nodes} | {entry.item_id for entry in rows.commits}
+    # What only these lead to. An earlier run may have removed the rows that told so: then the stamp tells it.
+    marked = {entry.item_id for entry in (*rows.snapshots, *rows.objects) if entry.stamp.startswith(prefix)}
+    others = {node.snapshot_id for node in nodes if node.commit_id not in commits}
+    below = {node.snapshot_id for node in nodes if node.commit_id in commits and node.snapshot_id}
+    snapshots |= ((below | marked) & manifests.keys()) - others
+    named = set[str]().union(*(manifests[i] for i in snapshots)) | marked
+    staying = set[str]().union(*(objects for i, objects in manifests.items() if i not in snapshots))
+    stored = {entry.item_id for entry in rows.objects}
+    objects = ((named - staying) | wanted) & stored - live.objects
+    doomed = _Doomed(commits, snapshots, objects, (named & staying & stored) - live.objects)
+    doomed.rows = _keys(repo_id, rows, doomed)
+    return doomed
+
+
+def _keys(repo_id: str, rows: _Rows, doomed: _Doomed) -> list[tuple[keys.Key, str]]:
+    """The rows of what is doomed and their stamps, from above downwards."""
+    found = [
+        (keys.by_id(repo_id, Kind.COMMIT, entry.item_id), entry.stamp)
+        for entry in sorted(rows.commits, key=lambda entry: -entry.place.generation if entry.place else 0)
+        if entry.item_id in doomed.commits
+    ]
+    by_generation = sorted(rows.lanes, key=lambda row: -row[0].place.generation)
+    found += [(keys.commit(repo_id, n.place), stamp) for n, stamp in by_generation if n.commit_id in doomed.commits]
+    for kind, entries, ids in (
+        (Kind.SNAPSHOT, rows.snapshots, doomed.snapshots),
+        (Kind.OBJECT, rows.objects, doomed.objects),
+    ):
+        found += [(keys.by_id(repo_id, kind, e.item_id), e.stamp) for e in entries if e.item_id in ids]
+    return found
+
+
+async def _roots(stores: Stores, repo_id: str) -> dict[Place, str]:
+    """What keeps commits, by place, and what it is called."""
+    roots = {ref.head: f"branch {ref.branch}" for ref in (await stores.refs.all(repo_id)).values()}
+    labelled = await stores.census.named_commits(repo_id)
+    known = await stores.index.known(repo_id, commits=labelled, even_condemned=True)
+    return {place: f"a tag or release on {i}" for i, place in known.commits.items()} | roots
+
+
+async def _check_unreached(
+    stores: Stores, repo_id: str, wanted: Set[str], roots: Mapping[Place, str], live: Reached
+) -> None:
+    reached = wanted & (live.commits | live.snapshots | live.objects)
+    if not reached:
+        return
+    one, by = min(reached), list[str]()
+    for place, name in roots.items():
+        below = await reach(stores, repo_id, [place])
+        if one in below.commits | below.snapshots | below.objects:
+            by.append(name)
+        if len(by) == 3:
+            break
+    raise Unprocessable(f"{one} is still reached by {', '.join(by)[:150]}; move or delete that first, then expunge")
+
+
+async def _manifests(stores: Stores, repo_id: str, rows: _Rows, live: Reached) -> dict[str, set[str]]:
+    """The objects of every snapshot that is stored and not reached."""
+    places = {e.at: e.item_id for e in rows.snapshots if e.at and e.item_id not in live.snapshots}
+    found: dict[str, set[str]] = {}
+    for group in split(sorted(places), 200):
+        for at, record in (await stores.objects.read_packed(repo_id, group)).items():
+            found[places[at]] = set(manifest(record).values())
+    return found
+
+
+async def _has_news(stores: Stores, repo_id: str, doomed: _Doomed, old: Set[str], stamp: str) -> bool:
+    """Whether something was written since the marks that stands on what has to go, or names an old pack."""
+    if any(has != stamp for _, has in doomed.rows):
+        return True
+    for move in await stores.refs.moves(repo_id):
+        if not doomed.commits.isdisjoint(place.commit_id for place in move.kept):
+            return True
+    bundle = await stores.bundles.get(repo_id)
+    if bundle and bundle.named_in == stamp:
+        return True
+    gone = {key for key, _ in doomed.rows}
+    named_by = await rewrite.naming(stores, repo_id, old)
+    return any(pointer.key not in gone for pointer in chain.from_iterable(named_by.values()))
+
+
+async def _reprieve(turn: Turn, rows: _Rows, gone: Set[keys.Key]) -> None:
+    """Take the stamps of this expunge from every row that does not have to go, from below upwards."""
+    repo_id, prefix = turn.repo_id, turn.stamp.rpartition("-")[0]
+    below = [
+        (keys.by_id(repo_id, entry.kind, entry.item_id), entry.stamp) for entry in (*rows.objects, *rows.snapshots)
+    ]
+    by_generation = sorted(rows.lanes, key=lambda row: row[0].place.generation)
+    lanes = [(keys.commit(repo_id, node.place), stamp) for node, stamp in by_generation]
+    commits = [(keys.by_id(repo_id, Kind.COMMIT, entry.item_id), entry.stamp) for entry in rows.commits]
+    for key, stamp in (*below, *lanes, *commits):
+        if stamp.startswith(prefix) and key not in gone:
+            await turn.keep()
+            await turn.stores.census.reprieve(key, stamp)
+
+
+def _absent(rows: _Rows, doomed: _Doomed, ids: Set[str]) -> set[str]:
+    """Those of these objects that no row names which stays."""
+    return set(ids) - {entry.item_id for entry in rows.objects if entry.item_id not in doomed.objects}
+
+
+def _report(doomed: _Doomed, step: Step) -> Expunged:
+    return Expunged(
+        step,
+        commits=sorted(doomed.commits),
+        snapshots=sorted(doomed.snapshots),
+        objects=sorted(doomed.objects),
+        shared=sorted(doomed.shared),
+    )
+
+
+async def _in_groups(turn: Turn, items: Sequence[T], work: Callable[[T], Coroutine[Any, Any, object]]) -> None:
+    """Do something for each of these, in order, a few at a time, as long as it is our turn."""
+    for part in split(items, AT_ONCE):
+        await turn.keep()
+        await all_of(work(item) for item in part)

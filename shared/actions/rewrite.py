@@ -1,0 +1,111 @@
+"""Packs written anew without some of their entries: which they are, and which rows name them.
+
+The old packs stay: `expunge` says when they may go, and why no reader and no push is left without bytes.
+"""
+
+from collections.abc import Iterable, Mapping, Set
+from hashlib import sha256
+
+from shared import packs
+from shared.actions.gc import OVERTAKEN, Clock
+from shared.actions.turn import Turn
+from shared.errors import Damaged, Unavailable
+from shared.metadata import keys
+from shared.metadata.census import TOGETHER, Pointer, Progress
+from shared.metadata.table import split
+from shared.model import Kind, Location
+from shared.objects.bucket import Stored
+from shared.progress import Tell
+from shared.stores import Stores
+
+Item = tuple[Kind, str]
+
+
+async def packs_with(
+    stores: Stores, repo_id: str, items: Set[Item], tell: Tell, before: float | None = None
+) -> dict[str, bool]:
+    """The packs that hold one of these items, in whatever version, and whether the pack is there now."""
+    present = {one.key for one in await stores.objects.packs(repo_id)}
+    versions: dict[str, Stored] = {}
+    async for name, one in stores.objects.pack_versions(repo_id):
+        if one.size and (before is None or one.modified < before):
+            versions[name] = one
+    found: dict[str, bool] = {}
+    for number, (name, one) in enumerate(sorted(versions.items()), 1):
+        stored = Stored(name, "" if name in present else one.version, one.size, one.modified)
+        try:
+            index = await stores.objects.read_index(repo_id, stored)
+        except Damaged:
+            continue  # no reader finds anything in it, and fsck tells about it
+        if not items.isdisjoint(index):
+            found[name] = name in present
+        tell("packs looked at", number, len(versions))
+    return found
+
+
+async def naming(stores: Stores, repo_id: str, old: Set[str]) -> dict[str, list[Pointer]]:
+    """The rows that name one of these packs, by pack."""
+    found: dict[str, list[Pointer]] = {name: [] for name in old}
+    for kind in (Kind.OBJECT, Kind.SNAPSHOT):
+        async for pointer in stores.census.pointers(repo_id, kind):
+            if pointer.at.pack in found:
+                found[pointer.at.pack].append(pointer)
+    for lane in await stores.census.lanes(repo_id):
+        async for _, pointers in stores.census.pointers_of_lane(repo_id, lane):
+            for pointer in pointers:
+                if pointer.at.pack in found:
+                    found[pointer.at.pack].append(pointer)
+    async for pointer in stores.census.pointers_of_refs(repo_id):
+        if pointer.at.pack in found:
+            found[pointer.at.pack].append(pointer)
+    return found
+
+
+async def without(turn: Turn, holding: Mapping[str, bool], items: Set[Item], clock: Clock, tell: Tell) -> None:
+    """Write each of these packs anew that is there, and say so in the rows of what stays."""
+    named_by = await naming(turn.stores, turn.repo_id, holding.keys())
+    for number, (name, is_present) in enumerate(sorted(holding.items()), 1):
+        if is_present:
+            await _rewrite(turn, name, named_by[name], items, clock)
+        tell("packs written anew", number, len(holding))
+
+
+async def _rewrite(turn: Turn, name: str, pointers: Iterable[Pointer], items: Set[Item], clock: Clock) -> None:
+    """One pack without what has to go, and the rows of the rest. The old pack stays."""
+    data = await turn.stores.objects.read_pack(turn.repo_id, name)
+    if sha256(data).hexdigest() != name:
+        raise Damaged(f"pack {name}")
+    index = packs.read_index(name, data)
+    kept = [(item, at) for item, at in sorted(index.items(), key=lambda entry: entry[1]) if item not in items]
+    if not kept:
+        return
+    pack = packs.build((kind, item_id, data[at.offset : at.offset + at.length]) for (kind, item_id), at in kept)
+    await turn.keep()
+    await turn.stores.objects.put_pack(turn.repo_id, pack)
+    new = {at: pack.locations[item] for item, at in kept}
+    moved = [(pointer, new[pointer.at]) for pointer in pointers if pointer.at in new]
+    by_row: dict[keys.Key, list[tuple[Pointer, Location]]] = {}
+    for pointer, at in moved:
+        if pointer.item_id:
+            by_row.setdefault(pointer.key, []).append((pointer, at))
+    for part in split(list(by_row.values()), TOGETHER):
+        now = Progress(turn.stamp, turn.step, int(clock()))
+        if await turn.stores.census.repoint(turn.repo_id, now, (there for row in part for there in row)) is None:
+            raise Unavailable(OVERTAKEN)
+    for pointer, at in moved:
+        if not pointer.item_id:
+            await turn.keep()
+            await turn.stores.census.repoint_ref(pointer, at)
+
+
+async def versions(stores: Stores, repo_id: str, old: Set[str], loose: Set[str], before: float) -> list[Stored]:
+    """Every version, written before then, of these packs and loose objects, and of bundles that are not named."""
+    dead = [one async for name, one in stores.objects.pack_versions(repo_id) if name in old and one.modified < before]
+    dead += [one async for i, one in stores.objects.loose_versions(repo_id) if i in loose and one.modified < before]
+    for object_id in sorted(loose):
+        dead += await stores.objects.upload_versions(repo_id, object_id)
+    bundle = await stores.bundles.get(repo_id)
+    async for name, one in stores.objects.bundle_versions(repo_id):
+        if (bundle is None or name != bundle.name) and one.modified < before:
+            dead.append(one)
+    return dead

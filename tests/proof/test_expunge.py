@@ -1,0 +1,328 @@
+"""expunge beside pushes, and cut short after any of its calls: what was leaked is gone, and nothing else is."""
+
+import zlib
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from shared import codec
+from shared.actions import bundles, expunge, fsck, gc, rebuild, turn
+from shared.actions.expunge import WAIT_SECONDS, Expunged
+from shared.actions.gc import Step
+from shared.errors import Unavailable, Unprocessable
+from shared.model import Node, Place, Repo
+from shared.stores import Stores, stores
+from tests import builders
+from tests.builders import Answer, Record, blob, commit, snapshot
+from tests.faults import Crash, Fault, fault, recorded
+from tests.proof.door import Hub
+from tests.proof.memory import Cloud
+from tests.proof.stories import API, WIRE
+from tests.proof.stories import push as push_message
+
+SONG = {"owner": "me", "slug": "song"}
+SECRET = b"password = hunter2, in a file of its own\n"
+LARGE = b"private key " * 100_000
+WORD = "the name of the merger"
+
+
+def files(message: str, contents: dict[str, bytes], *parents: str) -> Record:
+    """A commit of these files, as a bundle."""
+    blobs = [blob(content) for content in contents.values()]
+    record = snapshot({path: one["object_id"] for path, one in zip(contents, blobs, strict=True)})
+    return {"commits": [commit(message, parents, record["snapshot_id"])], "snapshots": [record], "objects": blobs}
+
+
+def together(*bundles_: Record) -> Record:
+    """One bundle of several."""
+    objects = {one["object_id"]: one for bundle in bundles_ for one in bundle["objects"]}
+    return {
+        "commits": [one for bundle in bundles_ for one in bundle["commits"]],
+        "snapshots": [one for bundle in bundles_ for one in bundle["snapshots"]],
+        "objects": [*objects.values()],
+    }
+
+
+BASE = files("base", {"a.txt": b"harmless\n"})
+ROOT = BASE["commits"][0]["commit_id"]
+LEAK = files(f"oops: {WORD}", {"a.txt": b"harmless\n", "env": SECRET, "key.pem": LARGE}, ROOT)
+LEAKED = LEAK["commits"][0]["commit_id"]
+LATER = files("one more on it", {"a.txt": b"harmless\n", "env": SECRET, "b.txt": b"more\n"}, LEAKED)
+GOOD = files("without it", {"a.txt": b"harmless\n", "b.txt": b"more\n"}, ROOT)
+FIXED = GOOD["commits"][0]["commit_id"]
+SECRET_ID, LARGE_ID = blob(SECRET)["object_id"], blob(LARGE)["object_id"]
+
+
+@pytest.fixture
+def hub() -> Iterator[Hub]:
+    """The leak was pushed, together with harmless things, built upon, and taken back by force."""
+    with Hub(Cloud()) as running:
+        pushed(running, together(BASE, LEAK))
+        pushed(running, LATER)
+        pushed(running, GOOD, force=True)
+        yield running
+
+
+def pushed(hub: Hub, bundle: Record, branch: str = "main", *, force: bool = False) -> Answer:
+    answer = hub.call(f"POST {WIRE}/push", SONG, push_message(bundle, branch, force=force), by="me")
+    assert answer.status == 200, answer.body
+    return answer
+
+
+def expunged(hub: Hub, *ids: str, dry_run: bool = False) -> Expunged:
+    async def work(opened: Stores, repo: Repo) -> Expunged:
+        return await expunge.expunge(opened, repo, set(ids), hub.now, dry_run=dry_run)
+
+    report: Expunged = kept(hub, work)
+    return report
+
+
+def kept(hub: Hub, work: Any) -> Any:
+    async def run() -> Any:
+        opened = await stores()
+        repo = await opened.repos.get("me", "song")
+        assert repo
+        return await work(opened, repo)
+
+    return hub.run(run())
+
+
+def wait(hub: Hub) -> None:
+    hub.loop.now += WAIT_SECONDS + 5
+
+
+def leaks(hub: Hub) -> set[str]:
+    """Where the secrets are, in any version of any object, and in any row."""
+    found: set[str] = set()
+    words = [SECRET, LARGE[:50], WORD.encode()]
+    for key, versions in hub.cloud.objects.items():
+        found |= {key for version in versions if any(word in version.data for word in words)}
+    ids = (SECRET_ID, LARGE_ID, LEAKED)
+    for pk, rows in hub.cloud.tables["hub"].items():
+        if "#MOVES" not in pk:
+            found |= {f"{pk} {sk}" for sk, row in rows.items() if any(i in f"{sk} {row}" for i in ids)}
+    return found
+
+
+def assert_whole(hub: Hub, heads: dict[str, str]) -> None:
+    """The branches are these, fsck finds nothing, and a clone is complete and says nothing of the leak."""
+    refs = hub.call(f"GET {WIRE}/refs", SONG).value["branch_heads"]
+    assert refs == heads
+
+    async def check(opened: Stores, repo: Repo) -> list[Any]:
+        return [finding async for finding in fsck.fsck(opened, repo)]
+
+    assert kept(hub, check) == []
+    answer = hub.call(f"POST {WIRE}/fetch", SONG, {"want": sorted(set(heads.values()))})
+    commits, _, objects = builders.fetched_ids(answer)
+    assert set(heads.values()) <= commits
+    named = {i for record in answer.value["snapshots"] for i in record["manifest"].values()}
+    assert objects == named
+
+
+@pytest.mark.parametrize("named", [[LEAKED], [SECRET_ID, LARGE_ID, LEAKED]], ids=["the commit", "all of it"])
+def test_what_was_leaked_is_gone_and_all_else_is_there(hub: Hub, named: list[str]) -> None:
+    assert leaks(hub)
+    marked = expunged(hub, *named)
+    assert marked.step == Step.MARKED and LEAKED in marked.commits
+    assert set(marked.objects) == {SECRET_ID, LARGE_ID}
+    wait(hub)
+    done = expunged(hub, *named)
+    assert (done.step, done.again) == (Step.EXPUNGED, False)
+    assert done.versions >= 2 and done.bytes > len(LARGE)
+    assert leaks(hub) == set()
+    assert_whole(hub, {"main": FIXED})
+    for object_id in (SECRET_ID, LARGE_ID):
+        assert hub.call("GET /{owner}/{slug}/objects/{i}", {**SONG, "i": object_id}, by="me").status == 404
+
+
+def test_an_object_takes_every_commit_along_that_has_it(hub: Hub) -> None:
+    done = expunged(hub, SECRET_ID)
+    assert set(done.commits) == {LEAKED, LATER["commits"][0]["commit_id"]}
+    wait(hub)
+    expunged(hub, SECRET_ID)
+    assert leaks(hub) == set()
+    assert_whole(hub, {"main": FIXED})
+
+
+def test_without_being_told_to_nothing_changes(hub: Hub) -> None:
+    before = hub.cloud.save()
+    report = expunged(hub, LEAKED, dry_run=True)
+    assert LEAKED in report.commits and report.packs
+    assert hub.cloud.save() == before
+
+
+def test_before_the_wait_is_over_nothing_is_removed(hub: Hub) -> None:
+    due = expunged(hub, LEAKED).due_at
+    hub.loop.now += WAIT_SECONDS - 5
+    assert expunged(hub, LEAKED).due_at == due
+    assert leaks(hub)
+
+
+@pytest.mark.parametrize("by", ["branch main", "branch old", "a tag or release on"])
+def test_what_is_reached_is_refused_and_what_reaches_it_is_named(hub: Hub, by: str) -> None:
+    if by == "branch main":
+        assert hub.call(f"POST {API}/restore", SONG, {"branch": "main", "to": LEAKED}, by="me").status == 200
+    elif by == "branch old":
+        pushed(hub, {"commits": [], "snapshots": [], "objects": [], "branch_heads": {"old": LEAKED}}, "old")
+    else:
+        tag = {"tag_id": "t1", "tag": "keep", "commit_id": LEAKED}
+        assert hub.call(f"POST {WIRE}/tags", SONG, {"tags": [tag]}, by="me").status == 200
+    for item in (LEAKED, SECRET_ID):
+        with pytest.raises(Unprocessable, match=f"still reached by {by}"):
+            expunged(hub, item)
+
+
+def test_what_is_not_there_is_refused(hub: Hub) -> None:
+    with pytest.raises(Unprocessable, match="nothing is stored"):
+        expunged(hub, "f" * 64)
+
+
+def test_no_restore_goes_there_any_more(hub: Hub) -> None:
+    expunged(hub, LEAKED)
+    for message in ({"branch": "main"}, {"branch": "main", "to": LEAKED}):
+        assert hub.call(f"POST {API}/restore", SONG, message, by="me").status == 422
+    assert hub.call(f"POST {API}/restore", SONG, {"branch": "main", "to": ROOT}, by="me").status in (200, 422)
+    moves = hub.call(f"GET {API}/moves", SONG, by="me", query="branch=main").value["moves"]
+    assert len(moves) >= 3  # they are still told
+
+
+def test_a_bundle_that_holds_it_is_dropped(hub: Hub) -> None:
+    hub.call(f"POST {API}/restore", SONG, {"branch": "main", "to": LEAKED}, by="me")
+
+    async def made(opened: Stores, repo: Repo) -> Any:
+        return await bundles.make(opened, repo, hub.now)
+
+    assert kept(hub, made).is_new
+    pushed(hub, GOOD, force=True)
+    expunged(hub, LEAKED)
+    assert_whole(hub, {"main": FIXED})
+    wait(hub)
+    expunged(hub, LEAKED)
+    assert leaks(hub) == set()
+    assert_whole(hub, {"main": FIXED})
+
+
+def test_versions_that_were_deleted_before_go_as_well(hub: Hub) -> None:
+    """The pack was deleted, or written over, in a bucket that keeps versions."""
+    for versions in [*hub.cloud.objects.values()]:
+        versions.append(versions[-1]._replace(number=versions[-1].number + "x"))
+    expunged(hub, LEAKED)
+    wait(hub)
+    expunged(hub, LEAKED)
+    assert leaks(hub) == set()
+
+
+@pytest.mark.parametrize("when", ["before the wait", "before the removal"])
+def test_a_push_that_brings_it_back_wins(hub: Hub, when: str) -> None:
+    expunged(hub, LEAKED)
+    if when == "before the removal":
+        wait(hub)
+    pushed(hub, together(BASE, LEAK), "again")
+    assert_whole(hub, {"main": FIXED, "again": LEAKED})
+    wait(hub)
+    with pytest.raises(Unprocessable, match="still reached by branch again"):
+        expunged(hub, LEAKED)
+    assert_whole(hub, {"main": FIXED, "again": LEAKED})
+    pushed(hub, {**GOOD, "branch_heads": {"again": FIXED}}, "again", force=True)
+    expunged(hub, LEAKED)
+    wait(hub)
+    assert expunged(hub, LEAKED).step == Step.EXPUNGED
+    assert leaks(hub) == set()
+    assert_whole(hub, {"main": FIXED, "again": FIXED})
+
+
+def test_a_push_on_it_without_it_is_refused(hub: Hub) -> None:
+    expunged(hub, LEAKED)
+    child = files("a child", {"c.txt": b"child\n"}, LEAKED)
+    answer = hub.call(f"POST {WIRE}/push", SONG, push_message(child, "side"), by="me")
+    assert (answer.status, answer.code) == (422, "missing_reference")
+
+
+async def a_gc(hub: Hub, opened: Stores, repo: Repo) -> None:
+    await gc.run(opened, repo, hub.now, dry_run=False)
+
+
+async def a_repack(hub: Hub, opened: Stores, repo: Repo) -> None:
+    await turn.repacking(opened, repo.repo_id, hub.now())
+
+
+async def a_rebuild(hub: Hub, opened: Stores, repo: Repo) -> None:
+    await rebuild.rebuild(opened, repo, now=hub.now())
+
+
+@pytest.mark.parametrize("work", [a_gc, a_repack, a_rebuild])
+def test_no_other_upkeep_begins_beside_it(hub: Hub, work: Any) -> None:
+    expunged(hub, LEAKED)
+    with pytest.raises(Unavailable, match="expunge"):
+        kept(hub, lambda opened, repo: work(hub, opened, repo))
+    wait(hub)
+    expunged(hub, LEAKED)
+    hub.loop.now += 3600
+    kept(hub, lambda opened, repo: work(hub, opened, repo))
+    assert leaks(hub) == set()
+    assert_whole(hub, {"main": FIXED})
+
+
+@pytest.mark.parametrize("work", ["rebuilding", "repacking"])
+def test_it_does_not_begin_beside_other_upkeep(hub: Hub, work: str) -> None:
+    kept(hub, lambda opened, repo: getattr(turn, work)(opened, repo.repo_id, hub.now()))
+    with pytest.raises(Unavailable, match="run it to its end, then expunge"):
+        expunged(hub, LEAKED)
+
+
+def test_what_a_dying_push_left_on_it_meanwhile_goes_as_well(hub: Hub) -> None:
+    """The push read the commit as known before it was marked, wrote its rows after that, and died before its swap."""
+    expunged(hub, LEAKED)
+    at = Place("late", 3, "main")
+
+    async def written(opened: Stores, repo: Repo) -> None:
+        parent = Place(LEAKED, 2, "main")
+        record = zlib.compress(codec.pack_record(commit("late", [LEAKED])))
+        await opened.commits.put(repo.repo_id, [Node(at, (parent,), record=record)], int(hub.now()))
+        await opened.index.put_places(repo.repo_id, [at])
+
+    async def known(opened: Stores, repo: Repo) -> bool:
+        found = await opened.index.known(repo.repo_id, commits=["late"], even_condemned=True)
+        return "late" in found.commits
+
+    kept(hub, written)
+    wait(hub)
+    report = expunged(hub, LEAKED)
+    assert (report.step, report.again) == (Step.MARKED, True)
+    assert "late" in report.commits
+    assert kept(hub, known)
+    wait(hub)
+    assert expunged(hub, LEAKED).step == Step.EXPUNGED
+    assert not kept(hub, known)
+    assert leaks(hub) == set()
+    assert_whole(hub, {"main": FIXED})
+
+
+@pytest.mark.parametrize("step", ["mark", "remove"])
+@pytest.mark.parametrize("kind", [Fault.DIES_AFTER, Fault.DIES_BEFORE])
+def test_cut_short_after_any_call_it_goes_on_when_run_again(hub: Hub, step: str, kind: Fault) -> None:
+    if step == "remove":
+        expunged(hub, LEAKED)
+        wait(hub)
+    saved, began = hub.cloud.save(), hub.loop.now
+    with recorded() as calls:
+        expunged(hub, LEAKED)
+    for number in range(1, len(calls) + 1):
+        hub.cloud.load(saved)
+        hub.loop.now = began
+        hub.restart()
+        with fault(kind, number), pytest.raises((Crash, BaseExceptionGroup)):
+            expunged(hub, LEAKED)
+        hub.restart()
+        assert_whole(hub, {"main": FIXED})
+        for _ in range(3):
+            try:
+                if expunged(hub, LEAKED).step == Step.EXPUNGED:
+                    break
+            except Unprocessable:
+                break  # all of it was gone already
+            wait(hub)
+        assert leaks(hub) == set(), (number, calls[number - 1])
+        assert_whole(hub, {"main": FIXED})
