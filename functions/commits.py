@@ -8,6 +8,7 @@ from shared import api, cursors, http, lambdas, views
 from shared.actions import browse, history
 from shared.errors import CommitNotFound, Damaged, RefNotFound, RepoNotFound, TooLarge
 from shared.http import Access
+from shared.model import Sees
 
 router = APIRouter()
 
@@ -21,9 +22,10 @@ Reader = Annotated[Access, Depends(http.may_read("read"))]
 async def get_commits(request: Request, access: Reader) -> Response:
     """The history of a branch or commit (by default of the default branch), newest first."""
     query = http.query(request, views.LogQuery)
-    entries, cursor = await history.log(
-        access.stores, access.repo, query.ref or access.repo.default_branch, query.cursor, query.limit, access.sees
-    )
+    ref = query.ref or access.repo.default_branch
+    begin = await _opened(access, query.cursor)
+    entries, after = await history.log(access.stores, access.repo, ref, begin, query.limit, access.sees)
+    cursor = await _sealed(access, after)
     log = views.Log(
         commits=[
             views.LogEntry(
@@ -88,6 +90,27 @@ async def get_compare(request: Request, access: Reader) -> Response:
         next_cursor=cursors.after(found.last),
     )
     return http.reply(request, shown.model_dump(mode="json"))
+
+
+async def _sealed(access: Access, cursor: str | None) -> str | None:
+    """The cursor of a log for this caller. One who does not see all commits must not be able to make one."""
+    if cursor is None or access.sees is Sees.ALL:
+        return cursor
+    keys = await access.stores.keyring.signing(access.now)
+    return cursors.seal(keys, _list_of(access, 0), cursor)
+
+
+async def _opened(access: Access, cursor: str) -> str:
+    """The cursor that the hub gave to such a caller, today or yesterday. Raises Unprocessable."""
+    if not cursor or access.sees is Sees.ALL:
+        return cursor
+    keys = await access.stores.keyring.signing(access.now)
+    return cursors.unseal(keys, [_list_of(access, 0), _list_of(access, 1)], cursor)
+
+
+def _list_of(access: Access, days_ago: int) -> str:
+    """The log of this repository on a day: a forced push may take commits out of sight."""
+    return f"log {access.repo.repo_id} {int(access.now // 86400) - days_ago}"
 
 
 app = http.create_app(router)

@@ -12,7 +12,7 @@ an unfinished push has left there, and what that names may be gone.
 """
 
 import heapq
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Protocol
 
 from shared.model import Node, Place
@@ -186,22 +186,11 @@ class Nearest:
             self._frontier.add(place)
 
 
-def by_id(place: Place) -> str:
-    """The id of the commit."""
-    return place.commit_id
-
-
-def by_row(place: Place) -> str:
-    """One row of the commit."""
-    return f"{place.commit_id} {place.generation} {place.lane}"
-
-
 class Reachable:
     """Which of some commits are one of `starts` or an ancestor of one.
 
-    After the last `advance`, `found` has their places by key, each as the graph names it: a forced push may have
-    written the row of a commit a second time, in another lane. `missing` has the others. `key` decides which rows are
-    the same: those of one commit (`by_id`), or only the very same row (`by_row`). Reads nothing below the lowest
+    After the last `advance`, `found` has their places by id, each as the graph names it: a forced push may have
+    written the row of a commit a second time, in another lane. `missing` has the others. Reads nothing below the lowest
     target. It follows the lanes of the targets first: most commits are below the head of the branch on which they
     arrived.
     """
@@ -209,10 +198,9 @@ class Reachable:
     AT_ONCE = 8
     """Lanes read in one round: a repository may have thousands of branches."""
 
-    def __init__(self, starts: Iterable[Place], targets: Iterable[Place], key: Callable[[Place], str] = by_id) -> None:
+    def __init__(self, starts: Iterable[Place], targets: Iterable[Place]) -> None:
         self.found: dict[str, Place] = {}
-        self.missing = {key(place): place for place in targets}
-        self._key = key
+        self.missing = {place.commit_id: place for place in targets}
         self._lowest_last = sorted(self.missing.values(), key=lambda place: place.generation, reverse=True)
         self._lanes = {place.lane for place in self.missing.values()}
         self._heap: list[tuple[bool, int, str, str]] = []
@@ -225,8 +213,8 @@ class Reachable:
         """See `Walk`."""
         while self._heap:
             place = _place(self._heap[0])
-            if self.missing.pop(self._key(place), None):
-                self.found[self._key(place)] = place
+            if self.missing.pop(place.commit_id, None):
+                self.found[place.commit_id] = place
             if not self.missing:
                 break
             if place.generation > self._floor():
@@ -256,7 +244,7 @@ class Reachable:
 
     def _floor(self) -> int:
         """The generation of the lowest target that is missing; there is one."""
-        while self._key(self._lowest_last[-1]) not in self.missing:
+        while self._lowest_last[-1].commit_id not in self.missing:
             self._lowest_last.pop()
         return self._lowest_last[-1].generation
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from shared import codec, cursors, names
-from shared.actions import resolve, visible
+from shared.actions import resolve
 from shared.actions.lineage import lineage
 from shared.actions.records import commit_record, summary
 from shared.errors import Damaged, TooLarge
@@ -61,13 +61,12 @@ async def log(
 ) -> tuple[list[Entry], str | None]:
     """A page of the history of a branch or commit, and the cursor of the next one.
 
-    The greatest generation first, the least id among equals. Raises RefNotFound, Unprocessable for no cursor of this
+    The greatest generation first, the least id among equals. A cursor is believed: for a caller who does not see all,
+    the hub seals it. Raises RefNotFound, Unprocessable for no cursor of this
     list, TooLarge if more lines of history are open than a cursor holds, and Damaged.
     """
     if cursor:
         starts = _parse(cursor)
-        if not await visible.may_read_rows(stores, repo, starts, sees):
-            raise cursors.invalid()
     else:
         targets = await resolve.targets(stores, repo, [ref], sees)
         starts = {targets[ref].commit}
@@ -108,7 +107,8 @@ def _cursor(pending: Iterable[Place], last: str) -> str:
     numbers = {lane: number for number, lane in enumerate(lanes)}
     packed = [[numbers[place.lane], place.generation, _packed_id(place.commit_id)] for place in places]
     cursor = cursors.encode([lanes, packed])
-    return cursor if len(cursor) <= cursors.CHARACTERS else cursors.encode([last])
+    most = cursors.CHARACTERS - cursors.SEAL_CHARACTERS - 1
+    return cursor if len(cursor) <= most else cursors.encode([last])
 
 
 def _parse(cursor: str) -> set[Place]:

@@ -1,6 +1,5 @@
 """Which commits client and hub share, and whether that is enough to fetch exactly what is new."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from shared import names, wire
@@ -23,7 +22,7 @@ async def negotiate(
     a wanted commit is or descends from. `ready`: one was found, or nothing was offered.
 
     Commits that the caller has just been refused are acknowledged as well: they are true, and came too late.
-    A caller who is no member gets those acknowledged that the same search meets.
+    To a caller who is no member, only commits are acknowledged that a branch leads to.
     Raises CommitNotFound for a wanted commit that is not here.
     """
     for commit_id in request.want:
@@ -38,13 +37,11 @@ async def negotiate(
     # A branch may lead to a condemned commit all the same, so it may be wanted. Nothing may be built on it.
     targets = {i: known.commits[i] for i in offered if i in known.commits and i not in known.condemned}
     wanted = {i: known.commits[i] for i in request.want}
-    if sees is Sees.ALL:
-        nearest = Nearest(wanted.values(), targets)
-        await walk.run(stores.commits, repo.repo_id, nearest, max_rounds=ROUNDS)
-        base = nearest.found
-    else:
-        targets = await _met(stores, repo, wanted, targets)
-        base = max(targets, key=lambda i: targets[i].generation, default=None) if wanted else None
+    if sees is Sees.REACHED:
+        wanted, targets = await _visible(stores, repo, wanted, targets)
+    nearest = Nearest(wanted.values(), targets)
+    await walk.run(stores.commits, repo.repo_id, nearest, max_rounds=ROUNDS)
+    base = nearest.found
     return {
         "ack": [i for i in offered if i in targets or i in refused],
         "common_base": base,
@@ -52,10 +49,10 @@ async def negotiate(
     }
 
 
-async def _met(
-    stores: Stores, repo: Repo, wanted: Mapping[str, Place], targets: Mapping[str, Place]
-) -> dict[str, Place]:
-    """Those of the targets that the wanted commits lead to, or the branches if none is wanted, found within `ROUNDS`.
+async def _visible(
+    stores: Stores, repo: Repo, wanted: dict[str, Place], targets: dict[str, Place]
+) -> tuple[dict[str, Place], dict[str, Place]]:
+    """What is wanted, and those of the offered commits that the branches lead to, as far as `ROUNDS` tell.
 
     Raises CommitNotFound for a wanted commit that is not visible to everyone.
     """
@@ -65,9 +62,9 @@ async def _met(
         if hidden := wanted.keys() - seen.keys():
             raise CommitNotFound(hidden)
         wanted = seen
-    search = Reachable((wanted or heads).values(), targets.values())
+    search = Reachable((heads | wanted).values(), targets.values())
     await walk.run(stores.commits, repo.repo_id, search, max_rounds=ROUNDS)
-    return search.found
+    return wanted, search.found
 
 
 async def _refused(stores: Stores, repo: Repo, by: str, now: float) -> set[str]:

@@ -7,11 +7,11 @@ The walk starts from the branches, and from tags and releases only if the branch
 a commit that is not reached by then counts as one that is not there. A tag on it, or near it, makes it visible.
 """
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 
 from shared.actions import walk
-from shared.dag import Reachable, by_id, by_row
-from shared.model import Place, Repo, Sees
+from shared.dag import Reachable
+from shared.model import Place, Repo
 from shared.stores import Stores
 from shared.tasks import pair
 
@@ -24,25 +24,19 @@ async def reached(
     repo: Repo,
     wanted: Collection[Place],
     heads: Iterable[Place] | None = None,
-    key: Callable[[Place], str] = by_id,
 ) -> dict[str, Place]:
-    """Those of these commits that are visible to everyone, by key. `heads`: of the branches, if they are known."""
+    """Those of these commits that are visible to everyone, by id. `heads`: of the branches, if they are known."""
     if not wanted:
         return {}
     if heads is None:
         heads = [ref.head for ref in (await stores.refs.all(repo.repo_id)).values()]
-    search = Reachable(heads, wanted, key)
+    search = Reachable(heads, wanted)
     await walk.run(stores.commits, repo.repo_id, search, max_rounds=ROUNDS)
     if not search.missing:
         return search.found
-    further = Reachable(await _labelled(stores, repo), search.missing.values(), key)
+    further = Reachable(await _labelled(stores, repo), search.missing.values())
     await walk.run(stores.commits, repo.repo_id, further, max_rounds=ROUNDS)
     return search.found | further.found
-
-
-async def may_read_rows(stores: Stores, repo: Repo, rows: Collection[Place], sees: Sees) -> bool:
-    """Whether the caller may read exactly these rows of commits."""
-    return sees is Sees.ALL or len(await reached(stores, repo, rows, key=by_row)) == len(rows)
 
 
 async def _labelled(stores: Stores, repo: Repo) -> Iterable[Place]:

@@ -85,7 +85,7 @@ def test_a_forged_cursor_costs_no_more_than_a_page(owner: str) -> None:
     drawn = chain(400, salt=owner)
     assert push(owner, "song", drawn.bundle()).status == 200
     with Meter() as honest:
-        assert ask(owner, "commits", "limit=1").status == 200
+        assert ask(owner, "commits", "limit=1", by=owner).status == 200
     forged: list[Any] = [
         [["main"], [[0, 400, bytes.fromhex(drawn[400])]]],  # the place of a row
         [["main"], [[0, n, bytes.fromhex(drawn[n])] for n in range(300, 401)]],  # places below one another
@@ -96,7 +96,7 @@ def test_a_forged_cursor_costs_no_more_than_a_page(owner: str) -> None:
     ]
     for position in forged:
         with Meter() as meter:
-            assert ask(owner, "commits", f"limit=1&{made_up(position)}").status in (200, 413, 422)
+            assert ask(owner, "commits", f"limit=1&{made_up(position)}", by=owner).status in (200, 413, 422)
         assert meter.calls <= honest.calls + 1, position
 
 
@@ -281,4 +281,4 @@ def test_a_commit_compared_with_itself_does_not_differ(owner: str, history: Hist
     ],
 )
 def test_refusals(owner: str, history: History, what: str, query: str, code: str) -> None:
-    assert ask(owner, what, query).code == code
+    assert ask(owner, what, query, by=owner).code == code

@@ -9,7 +9,7 @@ from shared import wire
 from shared.actions import negotiate
 from shared.errors import NotFastForward
 from shared.metadata.counters import REMEMBERED, REMEMBERED_SECONDS
-from shared.model import Repo
+from shared.model import Repo, Sees
 from tests.builders import Record, graph
 from tests.shared.actions.test_gc_stories import LONG, REPO, Story
 
@@ -21,7 +21,7 @@ async def ask(
 ) -> Any:
     """The reply to a negotiation."""
     message = wire.Negotiate(want=list(want), have=list(have))
-    return await story.do(negotiate.negotiate(story.stores, repo, message, by=by, now=story.turns.now))
+    return await story.do(negotiate.negotiate(story.stores, repo, message, Sees.ALL, by=by, now=story.turns.now))
 
 
 async def refused(story: Story, bundle: Record, head: str) -> None:
