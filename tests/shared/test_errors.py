@@ -39,6 +39,7 @@ HOSTILE: list[tuple[type[ApiError], Callable[[], ApiError]]] = [
     (errors.BranchMoved, lambda: errors.BranchMoved(LONG, LONG)),
     (errors.RangeNotSatisfiable, lambda: errors.RangeNotSatisfiable(10**300)),
     (errors.MethodNotAllowed, lambda: errors.MethodNotAllowed(LONG)),
+    (errors.RequestTimeout, lambda: errors.RequestTimeout(LONG)),
     (errors.NotFastForward, lambda: errors.NotFastForward(LONG, LONG)),
     (errors.TooLarge, lambda: errors.TooLarge(LONG)),
     (errors.UnsupportedMedia, lambda: errors.UnsupportedMedia(LONG)),
