@@ -274,6 +274,11 @@ BUGS = [
         ('identity is None or identity.repo not in ("", f"{repo.owner}/{repo.slug}")', "identity is None"), by=("tests/test_authorization.py",)),
     bug("a token that may read, writes", "auth",
         ("return own if identity.scope.allows(own) else identity.scope", "return own"), by=("tests/test_authorization.py",)),
+    bug("a cost is never settled", "budget", ("if self.pending.get(scope, 0) >= QUANTUM", "if False"), by=("tests/test_costs.py",)),
+    bug("a limit of cost is no limit", "budget", ("        raise self.refusal(scope, now)\n\n    def refusal", "        return\n\n    def refusal"), by=("tests/test_costs.py",)),
+    bug("a URL is given out before it is charged", "budget", ("            if spent > self.budget.limits.get(scope.kind, spent):", "            if False:"), by=("tests/test_costs.py",)),
+    bug("a refused write is free", "meter", ("_CHARGED_FAILURES = (_CONDITION, _CANCELLED)", "_CHARGED_FAILURES = ()"), by=("tests/shared/test_meter.py",)),
+    bug("the bytes of a reply are free", "prices", (" + DATA_OUT_BYTE * bytes_out", ""), by=("tests/shared/test_meter.py",)),
     bug("one request more than allowed", "ratelimit", ("    if count > allowance.requests:", "    if count > allowance.requests + 1:"), by=("tests/shared/test_ratelimit.py",)),
 
     # ── Two at once, and a second life of a name ──
