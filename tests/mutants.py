@@ -333,6 +333,8 @@ BUGS = [
         ("FRESH_SECONDS if key_id in self._keys else PAUSE_SECONDS", "PAUSE_SECONDS"), by=("tests/shared/test_keyring.py",)),
     bug("a failure without an answer is not answered", "edge",
         ('        if not answer.status and scope["failure"]:', "        if False:"), by=("tests/shared/test_http.py",)),
+    Bug("a clone starts on a branch that it cannot open", "functions/refs.py",
+        (('for branch in heads if "/" not in branch)', "for branch in heads)"),), (f"{CASES}/test_refs.py",)),
     Bug("a token for every repository names an empty one", "functions/tokens.py",
         (("repo=own.repo or None", "repo=own.repo"),), ("tests/functions/test_tokens.py",)),
     bug("a part of an object that is too short is sent", "objects/store",

@@ -215,3 +215,11 @@ def test_D08_another_method_is_405(estate):
 def test_a_name_that_no_repository_can_have_is_absent(owner, slug):
     assert_absent(call("refs", owner, slug, by=owner))
     assert_absent(push(owner, slug, bundle(C1)))
+
+
+def test_the_default_branch_that_is_shown_is_one_that_a_clone_can_open(owner: str) -> None:
+    pushed(owner, "song", C1, branch="a/b")
+    assert call("refs", owner, "song", by=owner).value["default_branch"] == "main", "there is none yet"
+    pushed(owner, "song", C1, branch="side")
+    shown = call("refs", owner, "song", by=owner).value
+    assert (shown["default_branch"], next(iter(shown["branch_heads"]))) == ("side", "side")
