@@ -335,6 +335,8 @@ BUGS = [
         ('        if not answer.status and scope["failure"]:', "        if False:"), by=("tests/shared/test_http.py",)),
     Bug("a clone starts on a branch that it cannot open", "functions/refs.py",
         (('for branch in heads if "/" not in branch)', "for branch in heads)"),), (f"{CASES}/test_refs.py",)),
+    bug("a token for one repository sees that another is absent", "http",
+        ('identity.repo in ("", f"{owner}/{slug}") and names.is_handle', "names.is_handle"), by=("tests/functions/test_tokens.py",)),
     Bug("a token for every repository names an empty one", "functions/tokens.py",
         (("repo=own.repo or None", "repo=own.repo"),), ("tests/functions/test_tokens.py",)),
     bug("a part of an object that is too short is sent", "objects/store",

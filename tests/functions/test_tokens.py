@@ -123,6 +123,18 @@ def test_a_token_that_is_good_for_every_repository_names_none(owner: str) -> Non
     assert me(limited).value["repo"] == f"{owner}/song"
 
 
+def test_to_a_token_for_another_repository_what_is_absent_and_what_is_private_look_alike(owner: str) -> None:
+    api.create(owner, "private", visibility="private")
+    limited = issued(owner, repo=f"{owner}/song")["token"]
+    for function in ("refs", "push"):
+        answers = [
+            builders.call(function, owner, slug, {}, headers={"authorization": f"Bearer {limited}"})
+            for slug in ("private", "absent")
+        ]
+        assert [answer.code for answer in answers] == ["repo_not_found"] * 2
+        assert answers[0].body == answers[1].body
+
+
 def test_a_handle_is_claimed_with_its_first_token(owner: str) -> None:
     issued(owner)
     answer = issue({"scope": "read"}, by=owner.upper())
