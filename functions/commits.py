@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from shared import api, cursors, http, lambdas, views
 from shared.actions import browse, history
-from shared.errors import CommitNotFound, Damaged, RefNotFound, RepoNotFound, TooLarge
+from shared.errors import AmbiguousCommit, CommitNotFound, Damaged, RefNotFound, RepoNotFound, TooLarge
 from shared.http import Access
 from shared.model import Sees
 
@@ -17,7 +17,9 @@ Reader = Annotated[Access, Depends(http.may_read("read"))]
 
 @router.get(
     "/api/v1/repos/{owner}/{slug}/commits",
-    **api.documented(RepoNotFound, RefNotFound, Damaged, asks=views.LogQuery, gives=views.Log, identity="welcome"),
+    **api.documented(
+        RepoNotFound, RefNotFound, AmbiguousCommit, Damaged, asks=views.LogQuery, gives=views.Log, identity="welcome"
+    ),
 )
 async def get_commits(request: Request, access: Reader) -> Response:
     """The history of a branch or commit (by default of the default branch), newest first."""
@@ -44,19 +46,29 @@ async def get_commits(request: Request, access: Reader) -> Response:
 
 @router.get(
     "/api/v1/repos/{owner}/{slug}/commits/{commit_id}",
-    **api.documented(RepoNotFound, CommitNotFound, Damaged, TooLarge, gives=views.Commit, identity="welcome"),
+    **api.documented(
+        RepoNotFound, CommitNotFound, AmbiguousCommit, Damaged, TooLarge, gives=views.Commit, identity="welcome"
+    ),
 )
 async def get_commit(request: Request, commit_id: str, access: Reader) -> Response:
-    """One commit, with its whole record."""
+    """One commit, with its whole record; named by its id, by 7 or more of its first digits, or by a branch."""
     entry = await browse.commit(access.stores, access.repo, commit_id, access.sees)
-    shown = views.Commit(commit_id=commit_id, generation=entry.node.place.generation, record=dict(entry.record))
+    shown = views.Commit(
+        commit_id=entry.node.commit_id, generation=entry.node.place.generation, record=dict(entry.record)
+    )
     return http.reply(request, shown.model_dump(mode="json"))
 
 
 @router.get(
     "/api/v1/repos/{owner}/{slug}/commits/{commit_id}/files",
     **api.documented(
-        RepoNotFound, CommitNotFound, Damaged, asks=views.FilesQuery, gives=views.Files, identity="welcome"
+        RepoNotFound,
+        CommitNotFound,
+        AmbiguousCommit,
+        Damaged,
+        asks=views.FilesQuery,
+        gives=views.Files,
+        identity="welcome",
     ),
 )
 async def get_files(request: Request, commit_id: str, access: Reader) -> Response:
@@ -65,14 +77,22 @@ async def get_files(request: Request, commit_id: str, access: Reader) -> Respons
     node, found, last = await browse.files(
         access.stores, access.repo, commit_id, query.after or "", query.limit, access.sees
     )
-    page = views.Files(commit_id=commit_id, snapshot_id=node.snapshot_id, files=found, next_cursor=cursors.after(last))
+    page = views.Files(
+        commit_id=node.commit_id, snapshot_id=node.snapshot_id, files=found, next_cursor=cursors.after(last)
+    )
     return http.reply(request, page.model_dump(mode="json"))
 
 
 @router.get(
     "/api/v1/repos/{owner}/{slug}/compare",
     **api.documented(
-        RepoNotFound, RefNotFound, Damaged, asks=views.CompareQuery, gives=views.Comparison, identity="welcome"
+        RepoNotFound,
+        RefNotFound,
+        AmbiguousCommit,
+        Damaged,
+        asks=views.CompareQuery,
+        gives=views.Comparison,
+        identity="welcome",
     ),
 )
 async def get_compare(request: Request, access: Reader) -> Response:

@@ -30,6 +30,7 @@
     │  ├─ InvalidName               a branch, path or id that would harm whoever clones it
     │  ├─ HashMismatch              an id that is not the digest of its content
     │  ├─ MissingReference          a parent, snapshot or object that is neither sent nor stored
+    │  ├─ AmbiguousCommit           the beginning of the ids of several commits, which it names
     │  ├─ UploadsPending            more uploads than one push verifies; the same push again goes on
     │  ├─ BranchClash               `a` beside `a/b`, `Docs` beside `docs`: clones would fail
     │  └─ NotPortable               a name that Windows or macOS cannot hold, where the repository asks for that
@@ -49,19 +50,16 @@ from typing import ClassVar
 
 from shared.texts import cut, some
 
-NO_HEADERS: Mapping[str, str] = {}
-
 
 class ApiError(Exception):
-    """A refusal or a failure that the caller is told about: `status`, `code` and one line of text."""
+    """A refusal or a failure that the caller is told about: `status`, `code`, one line of text, and headers."""
 
     status: ClassVar[int] = 500
     code: ClassVar[str] = "internal"
 
-    def __init__(self, message: str, headers: Mapping[str, str] = NO_HEADERS) -> None:
+    def __init__(self, message: str, headers: Mapping[str, str] | None = None) -> None:
         self.message = cut(message)
-        self.headers = dict(headers)
-        """Headers of the reply that belong to this failure."""
+        self.headers = dict(headers or {})
         super().__init__(self.message)
 
 
@@ -179,10 +177,6 @@ class MethodNotAllowed(ApiError):
 
     status = 405
     code = "method_not_allowed"
-
-    def __init__(self, methods: Iterable[str]) -> None:
-        listed = ", ".join(methods)
-        super().__init__(f"this URL does not take this method; it takes {listed}", {"Allow": listed})
 
 
 class RequestTimeout(ApiError):
@@ -312,6 +306,12 @@ class MissingReference(Unprocessable):
         super().__init__(f"{kind} {some(missing)} neither pushed nor stored here; {way_out}")
 
 
+class AmbiguousCommit(Unprocessable):
+    """The beginning of the ids of several commits."""
+
+    code = "ambiguous_commit"
+
+
 class UploadsPending(Unprocessable):
     """More uploads than one push verifies. Those that were verified are stored; the same push again goes on."""
 
@@ -394,5 +394,4 @@ class Unavailable(ApiError):
     code = "unavailable"
 
     def __init__(self, message: str = "the store did not answer; nothing is lost, send the same request again") -> None:
-        # A pause long enough for a throttled partition to recover.
-        super().__init__(message, {"Retry-After": "2"})
+        super().__init__(message, {"Retry-After": "2"})  # seconds: a throttled partition recovers

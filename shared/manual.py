@@ -16,6 +16,7 @@ from pydantic.json_schema import JsonSchemaMode, models_json_schema
 from shared import api, views, wire
 from shared.api import Told
 from shared.errors import (
+    AmbiguousCommit,
     BranchClash,
     CommitNotFound,
     Damaged,
@@ -223,7 +224,14 @@ WIRE: Mapping[str, dict[str, Any]] = {
         RepoNotFound, ObjectNotFound, RangeNotSatisfiable, Damaged, replies=_FILES, identity="welcome"
     ),
     "get_raw": api.documented(
-        RepoNotFound, RefNotFound, PathNotFound, RangeNotSatisfiable, Damaged, replies=_FILES, identity="welcome"
+        RepoNotFound,
+        RefNotFound,
+        PathNotFound,
+        AmbiguousCommit,
+        RangeNotSatisfiable,
+        Damaged,
+        replies=_FILES,
+        identity="welcome",
     ),
 }
 """What is told of a route here, by the name of its function."""

@@ -38,6 +38,7 @@ take for the hub itself. Compared in lower case."""
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _DIGEST_LIKE = re.compile(r"[0-9A-Fa-f]{64}")
+_SHORT_ID = re.compile(r"[0-9a-f]{7,63}")
 _OPAQUE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 _MISTYPED_DIGEST = re.compile(r"sha256:.*|.{63,65}|.*[0-9A-Fa-f]{60}.*")
 _REPO_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -56,6 +57,11 @@ _PRIVATE_FOLDER = re.compile(r"(?:^|/)(\.git|\.muse|git~1|muse~1)[. ]*(?:[/:]|\Z
 def is_digest(value: str) -> bool:
     """Whether this is 64 lower-case hex digits: an id that is verified against its content."""
     return _DIGEST.fullmatch(value) is not None
+
+
+def is_short_id(value: str) -> bool:
+    """Whether this may be the beginning of a digest: 7 hex digits or more, as clients print ids."""
+    return _SHORT_ID.fullmatch(value) is not None
 
 
 def is_id(value: str) -> bool:

@@ -121,11 +121,12 @@ async def answer(request: Request, error: Exception) -> Response:
     methods = methods_of(path)
     if not methods and isinstance(error, HTTPException) and error.headers:
         methods = allowed(set(error.headers["Allow"].split(", ")))
+    listed = ", ".join(methods)
     if methods and request.method == "OPTIONS":
         cross_site = _CROSS_SITE if "GET" in methods else {}
-        return Response(status_code=204, headers={"Allow": ", ".join(methods), **cross_site})
+        return Response(status_code=204, headers={"Allow": listed, **cross_site})
     if methods and request.method not in methods:
-        return refusal(MethodNotAllowed(methods))
+        return refusal(MethodNotAllowed(f"this URL does not take this method; it takes {listed}", {"Allow": listed}))
     # With a slash at its end, API Gateway sends a request to another function than without.
     advice = "leave out the slash at its end" if methods else "repositories are at /owner/name"
     return refusal(NotFound(f"there is nothing at this URL; {advice}"))

@@ -5,6 +5,7 @@ hub.push("me", "song", history, branch="main")
 """
 
 import base64
+import functools
 import importlib
 import itertools
 import json
@@ -82,6 +83,18 @@ def commit(
         "test_runs": 0,
         **more,
     }
+
+
+@functools.cache
+def twins() -> tuple[Record, Record]:
+    """Two commits whose ids have the same first seven digits, and not the same eighth."""
+    seen: dict[str, Record] = {}
+    for number in itertools.count():
+        record = commit(f"twin {number}")
+        other = seen.setdefault(record["commit_id"][:7], record)
+        if other["commit_id"][7] != record["commit_id"][7]:
+            return other, record
+    raise AssertionError("unreachable")
 
 
 @dataclass

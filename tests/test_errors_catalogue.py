@@ -35,6 +35,8 @@ BUNDLE = HISTORY.bundle([1, 2])
 RELEASE = {"release_id": "a-release", "tag": "v1.0.0", "commit_id": HISTORY[1]}
 TAG = {"tag_id": "a-tag", "tag": "section:verse", "commit_id": HISTORY[1]}
 LARGE = builders.commit("of 5 MB", structured_delta={"data": "x" * 5_000_000})
+TWINS = builders.twins()
+TWIN = TWINS[0]["commit_id"][:7]
 API = "/api/v1/repos/{owner}/{slug}"
 WIRE = "/{owner}/{slug}"
 
@@ -134,6 +136,7 @@ SOMEWHERE: Mapping[tuple[str, str], Sent] = {
     (f"GET {WIRE}/objects/{{object_id}}", "object_not_found"): Sent(where={"object_id": NOTHING}),
     ("GET /o/{object_id}", "object_not_found"): Sent(where={"object_id": NOTHING}),
     (f"GET {WIRE}/raw/{{ref_and_path}}", "ref_not_found"): Sent(where={"ref_and_path": "nothing/1.txt"}),
+    (f"GET {WIRE}/raw/{{ref_and_path}}", "ambiguous_commit"): Sent(where={"ref_and_path": f"{TWIN}/1.txt"}),
     (f"GET {WIRE}/raw/{{ref_and_path}}", "path_not_found"): Sent(where={"ref_and_path": "main/nothing"}),
     ("POST /api/v1/repos", "repo_exists"): Sent(body={"slug": "song"}),
     ("POST /api/v1/repos", "handle_taken"): Sent(token="{shouting}"),
@@ -150,6 +153,10 @@ SOMEWHERE: Mapping[tuple[str, str], Sent] = {
     (f"POST {API}/restore", "ref_not_found"): Sent(body={"branch": "nothing"}),
     (f"POST {API}/restore", "branch_clash"): Sent(body={"branch": "verse"}),
     (f"POST {API}/restore", "invalid_name"): Sent(body={"branch": "../up"}),
+    (f"GET {API}/commits", "ambiguous_commit"): Sent(query=f"ref={TWIN}"),
+    (f"GET {API}/commits/{{commit_id}}", "ambiguous_commit"): Sent(where={"commit_id": TWIN}),
+    (f"GET {API}/commits/{{commit_id}}/files", "ambiguous_commit"): Sent(where={"commit_id": TWIN}),
+    (f"GET {API}/compare", "ambiguous_commit"): Sent(query=f"base=main&head={TWIN}"),
     (f"GET {API}/commits", "ref_not_found"): Sent(query="ref=nothing"),
     (f"GET {API}/commits/{{commit_id}}", "commit_not_found"): Sent(where={"commit_id": NOTHING}),
     (f"GET {API}/commits/{{commit_id}}", "too_large"): Sent(where={"commit_id": LARGE["commit_id"]}),
@@ -192,6 +199,8 @@ def repo_ids(unlimited: None) -> dict[str, str]:
         assert httpx.put(url, content=HISTORY.objects[object_id]).status_code == 200
     large = {"commits": [LARGE], "snapshots": [], "objects": []}
     good(f"POST {WIRE}/push", "song", Sent(body={"bundle": large, "branch": "large"}))
+    for number, twin in enumerate(TWINS):
+        good(f"POST {WIRE}/push", "song", Sent(body={"bundle": {"commits": [twin]}, "branch": f"twin-{number}"}))
     good(f"POST {WIRE}/releases", "song")
     good(f"POST {WIRE}/tags", "song")
     good(f"POST {WIRE}/push", "song", Sent(body={"bundle": BUNDLE, "branch": "verse"}))

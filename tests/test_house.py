@@ -44,7 +44,7 @@ LAWS = {
     "shared.lambdas":   ("edge errors log settings", "mangum"),
     "shared.content":   ("conditional edge errors media model", "starlette"),
     "shared.streaming": ("", "starlette"),
-    "shared.actions":   (f"actions errors metadata objects stores {PURE}", "pydantic"),
+    "shared.actions":   (f"actions errors metadata objects stores texts {PURE}", "pydantic"),
     "shared.stores":    ("budget errors keyring log meter metadata model objects settings",
                          "aioboto3 aiobotocore botocore types_aiobotocore_dynamodb types_aiobotocore_s3"),
     "shared.keyring":   ("errors", ""),

@@ -32,9 +32,9 @@ class Changes:
     last: str | None
 
 
-async def commit(stores: Stores, repo: Repo, commit_id: str, sees: Sees) -> Entry:
+async def commit(stores: Stores, repo: Repo, name: str, sees: Sees) -> Entry:
     """One commit. Raises CommitNotFound, and TooLarge, before the record is read, for one that fits into no reply."""
-    node = await _node(stores, repo, commit_id, sees)
+    node = await _node(stores, repo, name, sees)
     if node.record_at and codec.sent_msgpack_bytes(node.record_at.length) > codec.REPLY_BYTES:
         raise codec.too_large_to_send(node.record_at.length)
     (entry,) = await _entries(stores, repo, [node])
@@ -42,11 +42,11 @@ async def commit(stores: Stores, repo: Repo, commit_id: str, sees: Sees) -> Entr
 
 
 async def files(
-    stores: Stores, repo: Repo, commit_id: str, after: str, limit: int, sees: Sees
+    stores: Stores, repo: Repo, name: str, after: str, limit: int, sees: Sees
 ) -> tuple[Node, dict[str, str], str | None]:
     """A page of a commit's files by path, and its last path if there are more. Raises CommitNotFound."""
-    node = await _node(stores, repo, commit_id, sees)
-    found = (await _manifests(stores, repo, [node]))[commit_id]
+    node = await _node(stores, repo, name, sees)
+    found = (await _manifests(stores, repo, [node]))[node.commit_id]
     paths, last = _page({path: [found[path]] for path in found}, after, limit)
     return node, {path: found[path] for path in paths}, last
 
@@ -75,9 +75,9 @@ async def compare(stores: Stores, repo: Repo, base: str, head: str, after: str, 
     )
 
 
-async def _node(stores: Stores, repo: Repo, commit_id: str, sees: Sees) -> Node:
-    place = await resolve.commit(stores, repo, commit_id, sees)
-    return (await stores.commits.get(repo.repo_id, [place]))[commit_id]
+async def _node(stores: Stores, repo: Repo, name: str, sees: Sees) -> Node:
+    place = await resolve.commit(stores, repo, name, sees)
+    return (await stores.commits.get(repo.repo_id, [place]))[place.commit_id]
 
 
 async def _entries(stores: Stores, repo: Repo, nodes: Sequence[Node]) -> list[Entry]:

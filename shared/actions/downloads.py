@@ -83,7 +83,8 @@ async def file(stores: Stores, repo: Repo, ref_and_path: str, sees: Sees) -> Fil
     is_fixed = False
     if snapshot_at is None:
         node = (await stores.commits.get(repo.repo_id, [target.commit]))[target.commit.commit_id]
-        snapshot_at, is_fixed = node.snapshot_at, target.branch is None and _is_fixed(node)
+        # A short id may stand for another commit one day, or for none.
+        snapshot_at, is_fixed = node.snapshot_at, names.is_digest(name) and _is_fixed(node)
     path = ref_and_path[len(name) + 1 :]
     object_id = (await _manifest(stores, repo, snapshot_at)).get(path)
     if object_id is None:

@@ -9,6 +9,7 @@ object    at: where its bytes lie; the length in it is the object's size
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from shared import names
 from shared.metadata import keys
 from shared.metadata.table import Row, Table
 from shared.model import Kind, Location, Place
@@ -87,6 +88,18 @@ class Index:
             else:
                 (known.objects if kind is Kind.OBJECT else known.snapshots)[item_id] = Location.parse(str(row["at"]))
         return known
+
+    async def commits_beginning(self, repo_id: str, prefix: str, limit: int) -> list[Place]:
+        """Commits whose digests begin so. One query for each of the sixteen partitions, all at once, of `limit` rows.
+
+        The ids are hashed once more to choose a partition, so those that begin alike are in all of them.
+        """
+        pages = await all_of(
+            self.table.query(keys.index(repo_id, Kind.COMMIT, shard), prefix=prefix, limit=limit)
+            for shard in keys.SHARDS
+        )
+        rows = [row for page in pages for row in page.rows if names.is_digest(str(row["sk"]))]
+        return [Place(str(row["sk"]), int(str(row["generation"])), str(row["lane"])) for row in rows]
 
     async def seemed_known(self, repo_id: str, objects: Collection[str]) -> set[str]:
         """Those of these objects that were known a moment ago, at half the price: for advice, not to build on."""

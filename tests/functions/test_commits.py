@@ -11,7 +11,21 @@ import pytest
 from bench.meter import Meter
 from shared import cursors, names
 from shared.actions import history as history_module
-from tests.builders import Answer, History, Record, blob, chain, commit, event, graph, invoke, push, snapshot, token
+from tests.builders import (
+    Answer,
+    History,
+    Record,
+    blob,
+    chain,
+    commit,
+    event,
+    graph,
+    invoke,
+    push,
+    snapshot,
+    token,
+    twins,
+)
 
 
 def ask(owner: str, what: str, query: str = "", *, by: str | None = None) -> Answer:
@@ -247,6 +261,100 @@ def test_a_commit_id_names_the_commit_and_no_branch_of_that_name(
     assert sorted(compared["added"]) == sorted(history.snapshots[6]["manifest"].keys() - {"1.txt"})
     assert [entry["commit_id"] for entry in log(owner, f"&ref={history[1]}")] == [history[1]]
     assert sorted(ask(owner, f"commits/{history[1]}/files").value["files"]) == ["1.txt"]
+
+
+NAMED = {
+    "one": ("commits/{}", ""),
+    "files": ("commits/{}/files", ""),
+    "log": ("commits", "ref={}"),
+    "compare": ("compare", "base={}&head=main"),
+}
+"""Where the API takes the name of a commit."""
+
+
+def named(owner: str, how: str, name: str) -> Answer:
+    path, query = NAMED[how]
+    return ask(owner, path.format(name), query.format(name))
+
+
+def raw(owner: str, rest: str) -> Answer:
+    return invoke("raw", event("GET", f"/{owner}/song/raw/{rest}"))
+
+
+@pytest.mark.parametrize("how", NAMED)
+@pytest.mark.parametrize("digits", [7, 8, 40, 63])
+def test_the_first_digits_of_an_id_name_its_commit(owner: str, history: History, how: str, digits: int) -> None:
+    whole, short = named(owner, how, history[4]), named(owner, how, history[4][:digits])
+    assert (short.status, short.value) == (200, whole.value)
+    assert history[4] in str(short.value)
+
+
+def test_a_file_of_a_short_id_is_that_of_the_commit_but_not_for_ever(owner: str, history: History) -> None:
+    whole, short = (raw(owner, f"{commit_id}/1.txt") for commit_id in (history[4], history[4][:8]))
+    assert (short.status, short.body) == (200, whole.body)
+    assert "immutable" in whole.headers["cache-control"] and "immutable" not in short.headers["cache-control"]
+
+
+@pytest.mark.parametrize("how", NAMED)
+@pytest.mark.parametrize("digits", ["{:.6}", "{:.8}0", "{:.8}G", "A{:.8}", "{:.8}%2525", "0123456"])
+def test_what_begins_no_id_or_is_too_short_is_not_found(owner: str, history: History, how: str, digits: str) -> None:
+    name = digits.format(history[4])
+    if name == history[4][:9]:
+        name = history[4][:8] + "1"
+    answer = named(owner, how, name)
+    assert (answer.status, answer.code) == (404, "commit_not_found" if how in ("one", "files") else "ref_not_found")
+
+
+@pytest.mark.parametrize("how", NAMED)
+def test_a_short_id_of_several_commits_is_refused_with_their_names(owner: str, history: History, how: str) -> None:
+    pair = [twin["commit_id"] for twin in twins()]
+    for number, twin in enumerate(twins()):
+        assert push(owner, "song", {"commits": [twin]}, branch=f"twin{number}").status == 200
+    refused = named(owner, how, pair[0][:7])
+    assert (refused.status, refused.code) == (422, "ambiguous_commit")
+    assert all(commit_id in refused.value["message"] for commit_id in pair)
+    assert raw(owner, f"{pair[0][:7]}/a").code == "ambiguous_commit"
+    for commit_id in pair:
+        assert named(owner, how, commit_id[:8]).status == 200
+
+
+def test_a_commit_that_a_stranger_may_not_see_is_no_candidate_for_a_short_id(owner: str) -> None:
+    kept, dropped = twins()
+    for number, twin in enumerate((dropped, kept)):
+        pushed = push(owner, "song", {"commits": [twin]}, branch="main", force=bool(number))
+        assert pushed.status == 200
+    short = kept["commit_id"][:7]
+    assert ask(owner, f"commits/{short}").value["commit_id"] == kept["commit_id"]
+    assert ask(owner, f"commits/{dropped['commit_id'][:8]}").code == "commit_not_found"
+    assert ask(owner, f"commits/{short}", by=owner).code == "ambiguous_commit"
+    assert ask(owner, f"commits/{dropped['commit_id'][:8]}", by=owner).status == 200
+
+
+def test_an_id_that_is_given_whole_and_a_branch_come_before_the_beginning_of_another(
+    owner: str, history: History
+) -> None:
+    short = history[4][:8]
+    assert push(owner, "song", {"commits": [{"commit_id": short}]}, branch="opaque").status == 200
+    assert ask(owner, f"commits/{short}").value["commit_id"] == short
+    assert push(owner, "song", {"commits": [], "branch_heads": {short: history[1]}}, branch=short).status == 200
+    assert ask(owner, f"commits/{short}").value["commit_id"] == history[1]
+
+
+@pytest.mark.parametrize("how", ["one", "files"])
+def test_a_branch_is_named_where_an_id_is_expected(owner: str, history: History, how: str) -> None:
+    assert named(owner, how, "main").value == named(owner, how, history[6]).value
+    assert named(owner, how, "none").code == "commit_not_found"
+
+
+def test_only_a_short_id_costs_a_look_at_every_partition_of_the_index(owner: str, history: History) -> None:
+    with Meter() as whole:
+        assert ask(owner, f"commits/{history[4]}", by=owner).status == 200
+    with Meter() as short:
+        assert ask(owner, f"commits/{history[4][:8]}", by=owner).status == 200
+    with Meter() as branch:
+        assert ask(owner, "commits/main", by=owner).status == 200
+    assert whole.calls == branch.calls, (whole.by_operation(), branch.by_operation())
+    assert short.calls <= whole.calls + 18 and short.longest_chain() <= whole.longest_chain() + 2
 
 
 def test_a_commit_compared_with_itself_does_not_differ(owner: str, history: History) -> None:
