@@ -39,7 +39,12 @@ METADATA = "tests/shared/metadata"
 SHARED = "tests/shared"
 
 TESTS = {
-    "auth": [f"{SHARED}/test_auth.py"],
+    "auth": [
+        f"{SHARED}/test_auth.py",
+        f"{SHARED}/test_keyring.py",
+        "tests/functions/test_members.py",
+        f"{CASES}/test_auth.py",
+    ],
     "http": [f"{SHARED}/test_http.py", f"{CASES}/test_auth.py", "tests/functions/test_repos.py"],
     "edge": [f"{SHARED}/test_http.py"],
     "keyring": [f"{SHARED}/test_keyring.py"],

@@ -208,7 +208,7 @@ BAD = [
     pytest.param("a b", id="two words"),
     pytest.param("", id="nothing"),
     pytest.param("x" * (TOKEN_CHARACTERS + 1), id="a character too long"),
-    pytest.param(signed(claims(extra="x" * TOKEN_CHARACTERS)), id="good but for its length"),
+    pytest.param(signed(claims(), padding="x" * TOKEN_CHARACTERS), id="good but for its length"),
 ]  # fmt: skip
 
 
