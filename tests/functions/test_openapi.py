@@ -39,7 +39,7 @@ CHECKS: list[Any] = [
     response_schema_conformance,
     response_headers_conformance,
 ]
-EXAMPLES = 4
+EXAMPLES = 6
 """How often each operation is shot at. Counted, not timed: a generated request that stops half-way is no request."""
 
 
