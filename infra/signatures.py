@@ -17,7 +17,7 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Literal, NamedTuple, Self
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, quote, urlencode
 
 from botocore.auth import UNSIGNED_PAYLOAD, S3SigV4Auth, S3SigV4QueryAuth, SigV4Auth
 from botocore.awsrequest import AWSRequest
@@ -92,9 +92,8 @@ class Claim(NamedTuple):
     def _expected(self, body: bytes, key: AccessKey) -> str:
         headers = {name: value for name, value in self.head.headers.items() if name in self.signed_headers}
         path, _, query = self.head.target.partition("?")
-        if self.is_presigned:
-            query = "&".join(pair for pair in query.split("&") if not pair.startswith("X-Amz-Signature="))
-        request = AWSRequest(self.head.method, f"http://{headers['host']}{path}?{query}", headers, body)
+        url = f"http://{headers['host']}{path}?{_signed_query(query)}"
+        request = AWSRequest(self.head.method, url, headers, body)
         request.context["timestamp"] = self.timestamp
         signer = self._signer(ReadOnlyCredentials(key.id, key.secret, None))
         canonical = signer.canonical_request(request)
@@ -107,6 +106,13 @@ class Claim(NamedTuple):
         if self.is_presigned:
             return S3SigV4QueryAuth(credentials, self.service, self.region)
         return S3SigV4Auth(credentials, self.service, self.region)
+
+
+def _signed_query(query: str) -> str:
+    """The query without the signature, encoded as AWS does: a client may send `/` where `%2F` was signed."""
+    pairs = parse_qsl(query, keep_blank_values=True)
+    signed = [(name, value) for name, value in pairs if name != "X-Amz-Signature"]
+    return urlencode(signed, safe="", quote_via=quote)
 
 
 def read(head: Request, host: str, key: AccessKey, now: datetime) -> Claim:

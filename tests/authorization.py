@@ -168,9 +168,9 @@ PUT /api/v1/repos/{owner}/{slug}/members/{handle}
   deleted  401 404 404 404 404 404 404 404 404 401 401
   absent   401 404 404 404 404 404 403 404 404 401 401
   renamed  401 404 404 404 404 404 404 404 404 401 401
-DELETE /api/v1/repos/{owner}/{slug}/members/{handle}
-  public   401 403 403 403 204 204 403 204 403 401 401
-  private  401 404 403 403 204 204 403 204 404 401 401
+DELETE /api/v1/repos/{owner}/{slug}/members/{handle}   * member_not_found
+  public   401 403 403 403 204   * 403   * 403 401 401
+  private  401 404 403 403 204   * 403   * 404 401 401
   deleted  401 404 404 404 404 404 404 404 404 401 401
   absent   401 404 404 404 404 404 403 404 404 401 401
   renamed  401 404 404 404 404 404 404 404 404 401 401
@@ -230,8 +230,8 @@ POST /api/v1/tokens
   any      401 201 201 201 201 201 403 201 403 401 401
 GET /api/v1/tokens
   any      401 200 200 200 200 200 200 403 403 401 401
-DELETE /api/v1/tokens/{token_id}
-  any      401 204 204 204 204 204 403 403 403 401 401
+DELETE /api/v1/tokens/{token_id}   * token_not_found
+  any      401   *   *   *   *   * 403 403 403 401 401
 GET /api/v1/me
   any      401 200 200 200 200 200 200 200 200 401 401
 GET /health

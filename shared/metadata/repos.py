@@ -11,6 +11,7 @@ members: a rename that has copied something older does not happen.
 
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from shared.errors import RepoNotFound, Unavailable
@@ -298,21 +299,23 @@ class Repos:
         await self._note_members_changed(repo)
 
     async def remove_member(self, repo: Repo, handle: str) -> bool:
-        """Take the role of a user. Returns whether the user had one. Raises as `set_member`."""
-        had_role, _ = await pair(
-            self._remove_member_row(repo, handle),
+        """Take the role of a user. Returns whether the user had one. Raises as `set_member`.
+
+        The row is read before: botocore may repeat a deletion, and the second one would find nothing.
+        """
+        key = keys.member(repo.owner, repo.slug, handle)
+        had_role = any(row["roster"] == repo.roster for row in await self.table.find([key]))
+        await pair(
+            self._remove_member_row(repo, key),
             self.table.remove(keys.membership(repo.owner, repo.slug, handle)),
         )
         await self._note_members_changed(repo)
         return had_role
 
-    async def _remove_member_row(self, repo: Repo, handle: str) -> bool:
-        try:
-            key = keys.member(repo.owner, repo.slug, handle)
+    async def _remove_member_row(self, repo: Repo, key: Key) -> None:
+        # A row of another roster belongs to a later repository of this name.
+        with suppress(Lost):
             await self.table.remove(key, "#roster = :roster", {"roster": repo.roster})
-        except Lost:
-            return False
-        return True
 
     async def _note_members_changed(self, repo: Repo) -> None:
         # Last: a rename that has not seen the row finds that it has missed something.

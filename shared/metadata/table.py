@@ -32,7 +32,7 @@ TRANSACTION = 100
 ATTEMPTS = 8
 """How often a batch is sent, until DynamoDB has processed all of it."""
 _THERE = "ConditionalCheckFailed"
-_PASSING = {"None", _THERE, "TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"}
+_PASSING = frozenset({"None", _THERE, "TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"})
 """Why a transaction was not made, write by write: it may be tried again without those that are there."""
 
 T = TypeVar("T")
@@ -153,10 +153,15 @@ class Table:
     async def update_together(self, updates: Sequence[Update | Removal]) -> None:
         """All of these writes, or, if a condition does not hold, none. Raises Lost with the place of that one.
 
-        One transaction. It costs twice as much and may be refused while another writes the same rows.
+        One transaction. It costs twice as much, and is retried while another one writes the same rows.
         """
-        with translated():
-            await self.client.transact_write_items(TransactItems=[self._part(update) for update in updates])
+        parts = [self._part(update) for update in updates]
+        for attempt in range(ATTEMPTS):
+            await _pause(attempt)
+            with translated():
+                if not await self._transact(parts, _PASSING - {_THERE}):
+                    return
+        raise Unavailable()
 
     async def drop(self, key: Key, attribute: str, condition: str, values: Row | None = None) -> None:
         """Take one attribute from a row, if the condition holds. Raises Lost with the row that made it fail."""
@@ -294,21 +299,24 @@ class Table:
         left, options = list(rows), {"TableName": self.name, **_only_if(condition, {}, {})}
         for attempt in range(ATTEMPTS):
             await _pause(attempt)
-            with translated():
-                reasons = await self._transact([{"Put": {"Item": items.item(*write), **options}} for write in left])
+            try:
+                with translated():
+                    reasons = await self._transact([{"Put": {"Item": items.item(*row), **options}} for row in left])
+            except Lost as error:
+                raise Unavailable() from error  # beside a reason that never passes
             left = [write for write, reason in zip(left, reasons, strict=True) if reason != _THERE] if reasons else []
             if not left:
                 return
         raise Unavailable()
 
-    async def _transact(self, writes: Sequence[Any]) -> list[str]:
-        """One transaction: nothing if it was made, else why not, write by write, if that passes."""
+    async def _transact(self, writes: Sequence[Any], passing: frozenset[str] = _PASSING) -> list[str]:
+        """One transaction: nothing if it was made, else why not, write by write, if that passes. Raises ClientError."""
         try:
             await self.client.transact_write_items(TransactItems=writes)
         except ClientError as error:
             reasons = [str(reason["Code"]) for reason in error.response.get("CancellationReasons", ())]
-            if not reasons or not _PASSING.issuperset(reasons):
-                raise Unavailable() from error
+            if not reasons or not passing.issuperset(reasons):
+                raise
             return reasons
         return []
 

@@ -15,6 +15,7 @@ import gzip
 import json
 import os
 import random
+import re
 import resource
 import sys
 import time
@@ -388,12 +389,23 @@ def request(good: list[Sent], seed: int, number: int) -> Sent:
 # ── Sending them ────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def wrong(answer: Answer, cpu_seconds: float) -> str:
+def peak_bytes() -> int:
+    """The most memory that this process has had at once. `ru_maxrss` includes the process that started this one."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    (peak,) = re.findall(r"^VmHWM:\s+(\d+) kB$", status.read_text(), re.MULTILINE)
+    return int(peak) * 1024
+
+
+def wrong(method: str, answer: Answer, cpu_seconds: float) -> str:
     """What is wrong with an answer to a hostile request; empty if nothing is."""
     if answer.status >= 500:
         return f"answered {answer.status}"
     if cpu_seconds > CPU_SECONDS:
         return f"took {cpu_seconds:.1f} s"
+    if method == "HEAD":
+        return "a reply to HEAD with a body" if answer.body else ""
     if answer.status < 400:
         return ""
     text = answer.body.decode()
@@ -429,7 +441,7 @@ def play(count: int, seed: int, first: int = 0, *, is_told: bool = False) -> int
             calls, begun = hub.cloud.calls, time.process_time()
             try:
                 answer = builders.answer(adapter(event(sent), None))  # type: ignore[arg-type]
-                problem = wrong(answer, time.process_time() - begun)
+                problem = wrong(sent.method, answer, time.process_time() - begun)
                 statuses[answer.status] += 1
             except Exception as error:
                 problem, answer = f"{type(error).__name__}: {error}", None
@@ -441,7 +453,7 @@ def play(count: int, seed: int, first: int = 0, *, is_told: bool = False) -> int
                 )
             if is_told:
                 print(sent, answer, sep="\n")
-    seconds, memory = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    seconds, memory = time.perf_counter() - started, peak_bytes()
     if memory > MEMORY_BYTES:
         bad.append(f"{memory} bytes of memory")
     print(

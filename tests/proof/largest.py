@@ -4,7 +4,6 @@ python -m tests.proof.largest        ends with 1 if they took more memory than a
 """
 
 import os
-import resource
 import sys
 import time
 from collections.abc import Callable
@@ -14,7 +13,7 @@ import msgpack
 
 from tests.builders import MSGPACK, Answer
 from tests.proof.door import Hub, answered, token
-from tests.proof.hostile import MEMORY_BYTES, alone, wrong
+from tests.proof.hostile import MEMORY_BYTES, alone, peak_bytes, wrong
 from tests.proof.memory import Cloud
 from tests.proof.stories import SONG, WIRE
 
@@ -107,7 +106,7 @@ def send(hub: Hub, name: str) -> tuple[float, str]:
     assert len(body) <= LAMBDA_BYTES
     begun = time.process_time()
     answer = sent(hub, f"POST {WIRE}/{suffix}", SONG, body, {"content-type": media})
-    return time.process_time() - begun, wrong(answer, 0)
+    return time.process_time() - begun, wrong("POST", answer, 0)
 
 
 def main() -> int:
@@ -119,7 +118,7 @@ def main() -> int:
             seconds, problem = send(hub, name)
             bad += bool(problem)
             print(f"{seconds:5.2f} s  {name}  {problem}", flush=True)
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    memory = peak_bytes()
     print(f"{memory // 2**20} MiB")
     return 1 if bad or memory > MEMORY_BYTES else 0
 

@@ -158,7 +158,8 @@ STORIES = [
     _story("rename", f"POST {API}/rename", where={"owner": "me", "slug": "other"}, message={"slug": "new"}),
     _story("members", f"GET {API}/members"),
     _story("let in", f"PUT {API}/members/{{handle}}", where={**SONG, "handle": "you"}, message={"role": "write"}),
-    _story("let go", f"DELETE {API}/members/{{handle}}", where={**SONG, "handle": "them"}, status=204),
+    _story("let go", f"DELETE {API}/members/{{handle}}", where={**SONG, "handle": "them"}, status=204,
+           again=[404]),
     _story("branches", f"GET {API}/branches"),
     _story("delete a branch", f"DELETE {API}/branches", query="branch=side", status=204, again=[404],
            # That it was announced and not made can be seen, if it was made only minutes before.
@@ -171,10 +172,12 @@ STORIES = [
     _story("compare", f"GET {API}/compare", query="base=main&head=side"),
     _story("a token", "POST /api/v1/tokens", message={"scope": "read"}, status=201, of_chance=True, loose=["tokens"]),
     _story("tokens", "GET /api/v1/tokens"),
-    _story("revoke", "DELETE /api/v1/tokens/{token_id}", where={"token_id": "another"}, status=204),
+    # This token is not on record; it is revoked all the same.
+    _story("revoke", "DELETE /api/v1/tokens/{token_id}", where={"token_id": "another"}, status=404),
     _story("who am I", "GET /api/v1/me"),
     _story("health", "GET /health", by=None),
     _story("the document", "GET /api/v1/openapi.json", by=None),
+    _story("the document, at the root", "GET /openapi.json", by=None),
 ]  # fmt: skip
 
 

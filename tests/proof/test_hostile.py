@@ -83,7 +83,7 @@ def test_what_has_been_bent_can_be_bent_again(way: Callable[[Sent, random.Random
     ],
 )
 def test_a_bad_answer_is_seen(answer: Answer, cpu_seconds: float, problem: str) -> None:
-    found = wrong(answer, cpu_seconds)
+    found = wrong("GET", answer, cpu_seconds)
     assert problem in found and bool(problem) == bool(found)
 
 
@@ -123,7 +123,7 @@ def test_any_value_is_taken_or_refused(hub: Hub, story: Any, value: Any, as_json
     else:
         body = msgpack.packb(value, unicode_errors="surrogatepass")
         headers = {"content-type": "application/x-msgpack"}
-    assert not wrong(sent(hub, story.route, story.where, body, headers), 0)
+    assert not wrong("POST", sent(hub, story.route, story.where, body, headers), 0)
 
 
 # ── The largest ─────────────────────────────────────────────────────────────────────────────────────────────

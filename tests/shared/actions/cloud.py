@@ -280,7 +280,7 @@ class FakeBucket:
             raise NoSuchKey()
         return self.keys[key][-1][1]
 
-    async def get(self, key: str, start: int | None = None, stop: int | None = None) -> bytes:
+    async def get(self, key: str, start: int | None = None, stop: int | None = None, version: str = "") -> bytes:
         await self.turns.turn("get_object", key)
         data = self._data(key)
         return data if start is None else data[start:stop]
