@@ -159,7 +159,9 @@ def test_without_a_network_the_last_line_is_one_with_a_next_step(project: Path) 
 
 def make(*arguments: str) -> str:
     """What make prints, or would do."""
-    done = subprocess.run(["make", *arguments], cwd=ROOT, capture_output=True, text=True, check=True)
+    # Under another make it would also print the directory.
+    command = ["make", "--no-print-directory", *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     return done.stdout
 
 
