@@ -87,7 +87,7 @@ def _build() -> int:
 
 
 def _deploy(region: str, is_first: bool) -> int:
-    """Deploy what was built, with its signing key. Returns the exit status. Raises Problem."""
+    """Deploy the package, with its signing key. Returns the exit status. Raises Problem."""
     if not is_first:
         return _make_key(signing_keys(settings())) or _sam("deploy", "--region", region)
     # The name of the parameter is among the answers. No function needs the key before its first request.

@@ -145,7 +145,7 @@ class EmbeddedAws:
         return answer
 
     def _recover(self, journal: Journal) -> None:
-        """After a failed write, go back to what is on disk: the emulator is ahead of the journal.
+        """After a failed write, go back to the state on disk: the emulator is ahead of the journal.
 
         Until the disk allows that, every request fails and tries it again.
         """

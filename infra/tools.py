@@ -75,7 +75,7 @@ def environment(name: str, python: Path | None = None) -> Path:
 def prepare_venv(lock: Path) -> None:
     """Let `.venv` hold what this lock names; more is accepted if all of it is from DEV_LOCK. Raises Unable.
 
-    A copy of the lock in `.venv` records what is installed there.
+    A copy of the lock in `.venv` records the installed packages.
     """
     with _only_one_process("venv"):
         runs = _runs(VENV / "bin" / "python")

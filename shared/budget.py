@@ -110,7 +110,7 @@ class Budget:
         return failure(whose[scope.kind], self.limits[scope.kind] / prices.DOLLAR, "today (UTC)", seconds, scope.kind)
 
     def charge(self, scope: Scope, picodollars: int) -> None:
-        """Add a cost to what is pending."""
+        """Add a cost to the pending amount."""
         self.pending[scope] = self.pending.pop(scope, 0) + picodollars
 
     def due(self, scopes: Iterable[Scope]) -> list[Scope]:
@@ -170,7 +170,7 @@ class Account:
     owner: Scope | None = None
     beside: Beside | None = None
     left: dict[str, str] = field(default_factory=dict)
-    """Headers of the reply that state what is left of the subject's allowance, once the request is counted."""
+    """Headers of the reply that state the subject's remaining allowance, once the request is counted."""
 
     def rows(self, owner: str = "") -> Beside | None:
         """The rows to read in the call that looks up a repository of this owner; None if there is nothing to read."""

@@ -95,7 +95,7 @@ def check(push: Push) -> Bundle:
 def without(commit: NewCommit) -> str:
     """The steps of a user whose history must lose this commit. A later commit does not help: the history stays.
 
-    They were tried with the stock client 0.1.5. The work tree and all later changes stay; they are committed anew.
+    They were tried with the stock client 0.1.5. The work tree and all later changes stay; they are committed again.
     """
     if commit.parents:
         step = f"run `muse reset --soft {commit.parents[0][:SHOWN_DIGITS]}`"

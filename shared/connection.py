@@ -1,6 +1,6 @@
 """One connection of a server that we start: `uvicorn --http shared.connection:Connection`.
 
-uvicorn has no time limit for the head of a request, and answers what is no HTTP in plain text. The rest is uvicorn's.
+uvicorn has no time limit for the head of a request, and answers requests that are not HTTP in plain text.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ class Connection(H11Protocol):
         super().connection_lost(exc)
 
     def send_400_response(self, msg: str) -> None:
-        """Answer what is no HTTP."""
+        """Answer a request that is not HTTP."""
         self._refuse(BadRequest("this is no HTTP request that can be read; check the client"))
 
     def _watch(self) -> None:

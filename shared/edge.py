@@ -32,7 +32,7 @@ ORIGIN, VIEWER = b"x-pieria-origin", b"x-pieria-viewer"
 IS_HEAD = "pieria.is_head"
 """Key of a request's scope: the client asked with HEAD. The app is asked with GET, and need not read a body."""
 COUNTED = "pieria.counted"
-"""Key of a request's scope: the headers that state what is left of the caller's allowance."""
+"""Key of a request's scope: the headers that state the caller's remaining allowance."""
 ADDRESS_BYTES = 64
 CLOSE = (b"connection", b"close")
 
@@ -116,7 +116,7 @@ def _level(status: int, failure: Exception | None) -> int:
 class _Answer:
     """One exchange: remembers how it went, adds the headers of every reply, and has the request charged.
 
-    What is left of the request's body is read before the reply. A reply to HEAD has the headers of the same GET, and
+    The rest of the request's body is read before the reply. A reply to HEAD has the headers of the same GET, and
     no body.
     """
 
@@ -181,7 +181,7 @@ def _added(scope: Scope, start: Message) -> Iterator[tuple[bytes, bytes]]:
 def _is_public(scope: Scope, start: Message) -> bool:
     """Whether pages of other sites may read the reply: what anybody may read. Browsers send no token by themselves.
 
-    A refusal is no such reply, so all refusals of a kind are alike, whoever asked.
+    A refusal is no such reply, so all refusals of a kind are alike for every caller.
     """
     if scope["method"] != "GET" or start["status"] >= 400:
         return False

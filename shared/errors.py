@@ -52,7 +52,7 @@ from shared.texts import cut, some
 
 
 class ApiError(Exception):
-    """A refusal or a failure that the caller is told about: `status`, `code`, one line of text, and headers."""
+    """A refusal or a failure that the caller receives: `status`, `code`, one line of text, and headers."""
 
     status: ClassVar[int] = 500
     code: ClassVar[str] = "internal"
@@ -94,7 +94,7 @@ class Forbidden(ApiError):
 
 
 class NotFound(ApiError):
-    """There is no such route. A class below says in `text` what is not there."""
+    """There is no such route. A class below states in `text` which thing is absent."""
 
     status = 404
     code = "not_found"

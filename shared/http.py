@@ -215,7 +215,7 @@ def unless_held(request: Request, reply: Response, cached: dict[str, str]) -> Re
 
 
 def revalidated(repo: Repo) -> dict[str, str]:
-    """How a reply about a repository is kept that may change at any time: it is asked for anew each time."""
+    """How a reply about a repository is kept that may change at any time: it is revalidated each time."""
     if repo.visibility is Visibility.PUBLIC:
         return {"Cache-Control": "no-cache", "Vary": "Accept"}
     return {"Cache-Control": "private, no-cache", "Vary": "Accept, Authorization"}

@@ -51,7 +51,7 @@ class Meter:
         return self.calls + self.itself + self.urls
 
     async def settle(self) -> None:
-        """Charge what has been counted since the last time, and then what charging has cost."""
+        """Charge the cost since the last charge, and then the cost of charging."""
         for _ in range(2):
             amount = self.picodollars - self.charged
             if self.payer and amount:

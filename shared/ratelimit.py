@@ -30,7 +30,7 @@ class Limit:
 class Hit:
     """A request that was counted: what the subject has spent on its class in this minute, in picodollars.
 
-    `left` are the headers that state what is left of the allowance; none if the counter could not be reached.
+    `left` are the headers that state the remaining allowance; none if the counter could not be reached.
     """
 
     spent: int = 0

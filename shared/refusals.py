@@ -1,4 +1,4 @@
-"""What is wrong with a request whose shape is not the expected one, in the hub's words: each field with its remedy."""
+"""The faults of a request whose shape is not the expected one, in the hub's words: each field with its remedy."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -47,7 +47,7 @@ _TEXTS: Mapping[str, str] = {
     "string_pattern_mismatch": "must match {pattern}",
     "value_error": "{error}",
 }
-"""What is wrong, by pydantic's name of it, with the values of its context."""
+"""The fault, by pydantic's name of it, with the values of its context."""
 
 
 def refusal(what: str, errors: Iterable[Mapping[str, Any]]) -> ApiError:
@@ -67,7 +67,7 @@ def refusal(what: str, errors: Iterable[Mapping[str, Any]]) -> ApiError:
 
 
 def _text(error: Mapping[str, Any]) -> str:
-    """One error as ` at field: what is wrong`."""
+    """One error as ` at field: fault`."""
     path = ".".join(map(str, error["loc"]))[:FIELD_CHARACTERS]
     where = f", at {path}: " if path else ": "
     context = error.get("ctx", {})

@@ -61,7 +61,7 @@ PATHS = {
 _CROSS_SITE = {
     "Access-Control-Allow-Origin": "*",
     "Access-Control-Allow-Methods": "GET, HEAD",
-    # Not Authorization: pages of other sites read what is public, and nothing in the name of a user.
+    # Not Authorization: pages of other sites read public data, and nothing in the name of a user.
     "Access-Control-Allow-Headers": "Accept, If-None-Match, If-Range, Range",
     "Access-Control-Max-Age": "86400",
 }

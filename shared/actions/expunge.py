@@ -1,14 +1,14 @@
 """expunge: remove the bytes of commits and objects at once that no branch, tag or release leads to.
 
     mark     every row that must go gets this expunge's stamp, as gc condemns rows: from then on a push does not know
-             it, and sends it again. Packs that hold its bytes are written anew without them, and the rows of all that
+             it, and sends it again. Packs that hold its bytes are written again without them, and the rows of all that
              stays name the new packs. Moves that lead to a marked commit say so: no restore goes there any more.
     remove   `WAIT_SECONDS` later: rows that still have the stamp, then the old packs, in all versions.
 
 What must go: the named ids; each snapshot that names such an object; each commit on such a snapshot, and each commit
 that stands on such a commit; and what only these lead to. Moves of branches do not keep it.
 
-Why no push is left on what is gone
+Why no push is left on removed commits
     A request lives for `STALE_SECONDS` (R). A push that read a row as known before the end of mark has swapped its
     ref by R later, so remove finds that a branch leads there, and removes nothing. A push that read it later did not
     know it, wrote it again, and so took the stamp away. A push that died in between may have left rows that stand on
@@ -70,7 +70,7 @@ class Expunged:
     versions: int = 0
     bytes: int = 0
     again: bool = False
-    """Something that stands on it was pushed meanwhile, so the wait began anew."""
+    """Something that stands on it was pushed meanwhile, so the wait started again."""
 
 
 @dataclass(slots=True)
@@ -85,7 +85,7 @@ class _Rows:
 
 @dataclass(slots=True)
 class _Doomed:
-    """What has to go. `rows`: their keys and stamps, from above downwards."""
+    """The commits and objects to remove. `rows`: their keys and stamps, from above downwards."""
 
     commits: set[str]
     snapshots: set[str]
@@ -199,7 +199,7 @@ async def _rows(stores: Stores, repo_id: str) -> _Rows:
 
 
 async def _doomed(stores: Stores, repo_id: str, wanted: Set[str], rows: _Rows, prefix: str) -> _Doomed:
-    """Raises Unprocessable if something leads to what is wanted."""
+    """Raises Unprocessable if a branch, tag or release leads to one of them."""
     roots = await _roots(stores, repo_id)
     live = await reach(stores, repo_id, roots)
     await _check_unreached(stores, repo_id, wanted, roots, live)

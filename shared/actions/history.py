@@ -25,7 +25,7 @@ LANE_CHARACTERS = names.BRANCH_CHARACTERS + 1 + names.DIGEST_LENGTH
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A commit of a log, with what is shown of its record (see `records.summary`)."""
+    """A commit of a log, with the shown part of its record (see `records.summary`)."""
 
     node: Node
     summary: dict[str, Any]

@@ -58,7 +58,7 @@ class Chain:
     is_over: bool = False
 
     async def follow(self, rows: int | None) -> list[Move]:
-        """The next moves of the chain, found by one query of so many rows or 1 MB. There may be none among them."""
+        """The next moves of the chain, found by one query of `rows` rows, at most 1 MB. It may find none."""
         start = self.wanted or self.below
         announced, has_more = await self.stores.refs.moves_down(self.repo_id, self.branch, start, rows)
         found: list[Move] = []

@@ -1,4 +1,4 @@
-"""Packs written anew without some of their entries: which they are, and which rows name them.
+"""Packs written again without some of their entries: which they are, and which rows name them.
 
 The old packs stay: `expunge` says when they may go, and why no reader and no push is left without bytes.
 """
@@ -36,7 +36,7 @@ async def packs_with(
         try:
             index = await stores.objects.read_index(repo_id, stored)
         except Damaged:
-            continue  # no reader finds anything in it, and fsck tells about it
+            continue  # no reader finds anything in it, and fsck reports it
         if not items.isdisjoint(index):
             found[name] = name in present
         tell("packs looked at", number, len(versions))
@@ -62,7 +62,7 @@ async def naming(stores: Stores, repo_id: str, old: Set[str]) -> dict[str, list[
 
 
 async def without(turn: Turn, holding: Mapping[str, bool], items: Set[Item], clock: Clock, tell: Tell) -> None:
-    """Write each of these packs anew that is there, and say so in the rows of what stays."""
+    """Write each existing pack again, and point the rows of the remaining entries to the new packs."""
     named_by = await naming(turn.stores, turn.repo_id, holding.keys())
     for number, (name, is_present) in enumerate(sorted(holding.items()), 1):
         if is_present:
@@ -71,7 +71,7 @@ async def without(turn: Turn, holding: Mapping[str, bool], items: Set[Item], clo
 
 
 async def _rewrite(turn: Turn, name: str, pointers: Iterable[Pointer], items: Set[Item], clock: Clock) -> None:
-    """One pack without what has to go, and the rows of the rest. The old pack stays."""
+    """One pack without the removed entries, and the rows of the rest. The old pack stays."""
     data = await turn.stores.objects.read_pack(turn.repo_id, name)
     if sha256(data).hexdigest() != name:
         raise Damaged(f"pack {name}")

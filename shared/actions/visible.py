@@ -1,7 +1,7 @@
 """Which commits a caller who is no member may read: those that a branch, a tag or a published release leads to.
 
 A forced push takes commits from a branch, and they are stored for 30 days after that, so that it can be undone.
-Such a commit may hold what was pushed by mistake. Only members read it.
+Such a commit may hold a secret that was pushed by mistake. Only members read it.
 
 The walk starts from the branches, and from tags and releases only if the branches do not lead there. It is bounded:
 a commit that is not reached by then counts as one that is not there. A tag on it, or near it, makes it visible.

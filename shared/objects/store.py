@@ -175,7 +175,7 @@ class ObjectStore:
         await meter.reserve_url(sum(prices.S3_PUT + prices.storage(size, QUARANTINE_DAYS) for size in kept))
 
     async def presigned_put(self, repo_id: str, object_id: str, ttl_seconds: int, size: int | None = None) -> str:
-        """A URL to upload an object to, whose content is still to be verified; with a size, for so many bytes only."""
+        """A URL to upload an object to, to be verified by a push; with a size, for that number of bytes only."""
         return await self.bucket.presigned_put(_upload_key(repo_id, object_id), ttl_seconds, size)
 
     async def uploaded(self, repo_id: str, object_ids: Iterable[str]) -> tuple[dict[str, Stored], list[str]]:
