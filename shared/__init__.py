@@ -4,6 +4,7 @@
     conditional media                         entity tags; what a file is                                (pure)
     ids names model wire codec                what things are called and how they are shaped     (pure)
     bundle dag packs                          what is checked, walked and packed                 (pure)
+    codings                                   bodies and replies in gzip and zstd                (pure)
     progress                                  how a long job reports how far it is                 (pure)
     prices units                              what AWS counts, and what it charges               (pure)
     settings keyring auth ratelimit tasks     who asks, how often, with what configuration
