@@ -13,7 +13,9 @@ Why no push is left on removed commits
     ref by R later, so remove finds that a branch leads there, and removes nothing. A push that read it later did not
     know it, wrote it again, and so took the stamp away. A push that died in between may have left rows that stand on
     what must go. They have no stamp, so remove marks them and waits again. The same holds for a move that came to be
-    since: whoever saw that head may still build on it.
+    since: whoever saw that head may still build on it. A push may have written bytes and no rows: remove waits again.
+    A push does not write the row of a commit in its lane again if the row is younger than R, marked or not. The marked
+    rows are older than R, R after the end of mark. So each push that may be alive at remove takes the stamp away.
 
 Why no reader is left without bytes
     Bytes, then rows: the new pack is written before a row names it. A request that read a row before that is over
@@ -70,7 +72,7 @@ class Expunged:
     versions: int = 0
     bytes: int = 0
     again: bool = False
-    """Something that stands on it was pushed meanwhile, so the wait started again."""
+    """A push wrote rows or bytes of it during the wait, so the wait started again."""
 
 
 @dataclass(slots=True)
@@ -165,23 +167,37 @@ async def _remove(
         raise
     noted = await stores.census.notes(repo_id)
     old = {note[2:] for note in noted if note.startswith("P#")}
-    old |= (await rewrite.packs_with(stores, repo_id, doomed.items(wanted), tell, before)).keys()
+    holding = await rewrite.packs_with(stores, repo_id, doomed.items(wanted), tell)
+    old |= holding.keys()
     if await _has_news(stores, repo_id, doomed, old, progress.stamp):
         report = await _mark(stores, repo_id, wanted, prefix, clock, dry_run=False, tell=tell)
         report.again = True
         return report
+    loose = {note[2:] for note in noted if note.startswith("L#")} | doomed.objects | set(wanted)
+    loose &= _absent(rows, doomed, loose)
+    is_packed_since = any(pack.modified >= before for pack in holding.values())
+    if is_packed_since or await rewrite.is_loose_since(stores, repo_id, loose, before):
+        return await _wait_again(turn, doomed, clock)
     await _reprieve(turn, rows, {key for key, _ in doomed.rows})
     await _in_groups(turn, [key for key, _ in doomed.rows], lambda key: stores.census.remove(key, turn.stamp))
-    loose = {note[2:] for note in noted if note.startswith("L#")} | doomed.objects | set(wanted)
     report = _report(doomed, Step.EXPUNGED)
     report.packs = len(old)
-    dead = await rewrite.versions(stores, repo_id, old, loose & _absent(rows, doomed, loose), before)
+    dead = await rewrite.versions(stores, repo_id, old, loose, before)
     for part in split(dead, 1000):
         await turn.keep()
         await stores.objects.remove(part)
     report.versions, report.bytes = len(dead), sum(one.size for one in dead)
     await _in_groups(turn, noted, lambda note: stores.census.drop_note(repo_id, note))
     await turn.end(Step.EXPUNGED, clock())
+    return report
+
+
+async def _wait_again(turn: Turn, doomed: _Doomed, clock: Clock) -> Expunged:
+    """A push wrote bytes during the wait and no rows. It may be alive. The marks stay."""
+    await turn.end(Step.MARKED, clock() + 1)
+    report = _report(doomed, Step.MARKED)
+    report.due_at = int(clock()) + 1 + WAIT_SECONDS
+    report.again = True
     return report
 
 

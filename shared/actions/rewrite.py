@@ -4,6 +4,7 @@ The old packs stay: `expunge` says when they may go, and why no reader and no pu
 """
 
 from collections.abc import Iterable, Mapping, Set
+from dataclasses import dataclass
 from hashlib import sha256
 
 from shared import packs
@@ -21,16 +22,22 @@ from shared.stores import Stores
 Item = tuple[Kind, str]
 
 
-async def packs_with(
-    stores: Stores, repo_id: str, items: Set[Item], tell: Tell, before: float | None = None
-) -> dict[str, bool]:
-    """The packs that hold one of these items, in whatever version, and whether the pack is there now."""
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """A pack that holds an item. `modified` is the time of its youngest version, in epoch seconds."""
+
+    is_present: bool
+    modified: float
+
+
+async def packs_with(stores: Stores, repo_id: str, items: Set[Item], tell: Tell) -> dict[str, Holding]:
+    """The packs that hold one of these items, in any version, by name."""
     present = {one.key for one in await stores.objects.packs(repo_id)}
     versions: dict[str, Stored] = {}
     async for name, one in stores.objects.pack_versions(repo_id):
-        if one.size and (before is None or one.modified < before):
+        if one.size and (name not in versions or versions[name].modified < one.modified):
             versions[name] = one
-    found: dict[str, bool] = {}
+    found: dict[str, Holding] = {}
     for number, (name, one) in enumerate(sorted(versions.items()), 1):
         stored = Stored(name, "" if name in present else one.version, one.size, one.modified)
         try:
@@ -38,7 +45,7 @@ async def packs_with(
         except Damaged:
             continue  # no reader finds anything in it, and fsck reports it
         if not items.isdisjoint(index):
-            found[name] = name in present
+            found[name] = Holding(name in present, one.modified)
         tell("packs looked at", number, len(versions))
     return found
 
@@ -61,11 +68,11 @@ async def naming(stores: Stores, repo_id: str, old: Set[str]) -> dict[str, list[
     return found
 
 
-async def without(turn: Turn, holding: Mapping[str, bool], items: Set[Item], clock: Clock, tell: Tell) -> None:
+async def without(turn: Turn, holding: Mapping[str, Holding], items: Set[Item], clock: Clock, tell: Tell) -> None:
     """Write each existing pack again, and point the rows of the remaining entries to the new packs."""
     named_by = await naming(turn.stores, turn.repo_id, holding.keys())
-    for number, (name, is_present) in enumerate(sorted(holding.items()), 1):
-        if is_present:
+    for number, (name, pack) in enumerate(sorted(holding.items()), 1):
+        if pack.is_present:
             await _rewrite(turn, name, named_by[name], items, clock)
         tell("packs written anew", number, len(holding))
 
@@ -96,6 +103,11 @@ async def _rewrite(turn: Turn, name: str, pointers: Iterable[Pointer], items: Se
         if not pointer.item_id:
             await turn.keep()
             await turn.stores.census.repoint_ref(pointer, at)
+
+
+async def is_loose_since(stores: Stores, repo_id: str, object_ids: Set[str], since: float) -> bool:
+    """Whether a version of one of these loose objects was written at this time or later."""
+    return any([i in object_ids and one.modified >= since async for i, one in stores.objects.loose_versions(repo_id)])
 
 
 async def versions(stores: Stores, repo_id: str, old: Set[str], loose: Set[str], before: float) -> list[Stored]:

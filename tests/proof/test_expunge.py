@@ -1,5 +1,6 @@
 """expunge beside pushes, and cut short after any of its calls: what was leaked is gone, and nothing else is."""
 
+import asyncio
 import zlib
 from collections.abc import Iterator
 from typing import Any
@@ -49,6 +50,9 @@ ROOT = BASE["commits"][0]["commit_id"]
 LEAK = files(f"oops: {WORD}", {"a.txt": b"harmless\n", "env": SECRET, "key.pem": LARGE}, ROOT)
 LEAKED = LEAK["commits"][0]["commit_id"]
 LATER = files("one more on it", {"a.txt": b"harmless\n", "env": SECRET, "b.txt": b"more\n"}, LEAKED)
+LAST = files(
+    "a third on it", {"a.txt": b"harmless\n", "env": SECRET, "c.txt": b"last\n"}, LATER["commits"][0]["commit_id"]
+)
 GOOD = files("without it", {"a.txt": b"harmless\n", "b.txt": b"more\n"}, ROOT)
 FIXED = GOOD["commits"][0]["commit_id"]
 SECRET_ID, LARGE_ID = blob(SECRET)["object_id"], blob(LARGE)["object_id"]
@@ -300,9 +304,98 @@ def test_what_a_dying_push_left_on_it_meanwhile_goes_as_well(hub: Hub) -> None:
     assert_whole(hub, {"main": FIXED})
 
 
+@pytest.mark.parametrize("kind", [Fault.DIES_AFTER, Fault.DIES_BEFORE])
+def test_a_push_that_died_just_before_the_removal_leaves_no_bytes(hub: Hub, kind: Fault) -> None:
+    """The push brought the leak back at the end of the wait. Its rows and its branch may be missing."""
+    expunged(hub, LEAKED)
+    wait(hub)
+    saved, began = hub.cloud.save(), hub.loop.now
+    message = push_message(together(BASE, LEAK), "main", force=True)
+    with recorded() as calls:
+        assert hub.call(f"POST {WIRE}/push", SONG, message, by="me").status == 200
+    for number in range(1, len(calls) + 1):
+        hub.cloud.load(saved)
+        hub.loop.now = began
+        hub.restart()
+        with fault(kind, number), pytest.raises((Crash, BaseExceptionGroup)):
+            hub.call(f"POST {WIRE}/push", SONG, message, by="me")
+        hub.restart()
+        if hub.call(f"GET {WIRE}/refs", SONG).value["branch_heads"] == {"main": LEAKED}:
+            assert_whole(hub, {"main": LEAKED})
+            continue
+        runs = 0
+        while expunged(hub, LEAKED).step != Step.EXPUNGED:
+            wait(hub)
+            runs += 1
+            assert runs < 3
+        assert leaks(hub) == set(), (number, calls[number - 1])
+        assert_whole(hub, {"main": FIXED})
+
+
+def slow(hub: Hub, call: str, seconds: float) -> None:
+    """The next call of this name takes this long."""
+    before = hub.cloud.gate
+
+    async def gate(name: str) -> None:
+        await before(name)
+        if name == call:
+            hub.cloud.gate = before
+            await asyncio.sleep(seconds)
+
+    hub.cloud.gate = gate
+
+
+def test_a_push_that_knew_the_commit_before_the_mark_is_waited_for(hub: Hub) -> None:
+    """Such a push may live for another 15 minutes. The operator tries to remove every five minutes."""
+    child = push_message(files("a child", {"c.txt": b"child\n"}, LEAKED), "side")
+    steps = list[Step]()
+
+    async def story() -> int:
+        opened = await stores()
+        repo = await opened.repos.get("me", "song")
+        assert repo
+        slow(hub, "s3.PutObject", 14 * 60)
+        pushing = asyncio.create_task(hub.ask(f"POST {WIRE}/push", SONG, child, by="me"))
+        await asyncio.sleep(1)
+        for _ in range(4):
+            try:
+                steps.append((await expunge.expunge(opened, repo, {LEAKED}, hub.now, dry_run=False)).step)
+            except Unprocessable:
+                break
+            await asyncio.sleep(5 * 60)
+        return (await pushing).status
+
+    assert hub.run(story()) == 200
+    assert set(steps) == {Step.MARKED}
+    assert_whole(hub, {"main": FIXED, "side": child["bundle"]["commits"][0]["commit_id"]})
+
+
+def test_a_reader_that_saw_an_old_row_finds_the_old_pack(hub: Hub) -> None:
+    """A row may be seen as it was 15 minutes before, by a request that lives for 15 minutes."""
+    more = blob(b"more\n")["object_id"]
+    expunged(hub, LEAKED)
+    hub.loop.now += 14 * 60
+    hub.cloud.lags = 1.0
+
+    async def story() -> tuple[int, Step]:
+        opened = await stores()
+        repo = await opened.repos.get("me", "song")
+        assert repo
+        slow(hub, "s3.GetObject", 14 * 60)
+        where = {**SONG, "i": more}
+        reading = asyncio.create_task(hub.ask("GET /{owner}/{slug}/objects/{i}", where, by="me"))
+        await asyncio.sleep(13 * 60)
+        step = (await expunge.expunge(opened, repo, {LEAKED}, hub.now, dry_run=False)).step
+        return (await reading).status, step
+
+    assert hub.run(story()) == (200, Step.MARKED)
+
+
 @pytest.mark.parametrize("step", ["mark", "remove"])
 @pytest.mark.parametrize("kind", [Fault.DIES_AFTER, Fault.DIES_BEFORE])
 def test_cut_short_after_any_call_it_goes_on_when_run_again(hub: Hub, step: str, kind: Fault) -> None:
+    pushed(hub, together(BASE, LEAK, LATER, LAST), "main", force=True)
+    pushed(hub, GOOD, force=True)
     if step == "remove":
         expunged(hub, LEAKED)
         wait(hub)
