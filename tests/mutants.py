@@ -237,8 +237,12 @@ BUGS = [
         ("    if any(has != stamp for _, has in doomed.rows):\n", "    if False:\n"), by=("tests/proof/test_expunge.py",)),
     bug("an expunge that was cut short forgets what stood on it", "actions/expunge",
         ("    commits = set(wanted) | (marked_commits - live.commits)", "    commits = set(wanted)"), by=("tests/proof/test_expunge.py",)),
-    bug("a young row that is condemned is not written again", "metadata/commits",
-        ('f"#written_at < :long_ago OR attribute_exists(#{CONDEMNED})"', '"#written_at < :long_ago"'), by=("tests/proof/test_expunge.py",)),
+    bug("an expunge that waits for requests, and not for stale readers", "actions/expunge",
+        ("WAIT_SECONDS = 2 * STALE_SECONDS", "WAIT_SECONDS = STALE_SECONDS"), by=("tests/proof/test_expunge.py",)),
+    bug("an expunge that overlooks the pack of a push without rows", "actions/expunge",
+        ("any(pack.modified >= before for pack in holding.values())", "False"), by=("tests/proof/test_expunge.py",)),
+    bug("an expunge that overlooks the large object of a push without rows", "actions/expunge",
+        ("if is_packed_since or await rewrite.is_loose_since(stores, repo_id, loose, before):", "if is_packed_since:"), by=("tests/proof/test_expunge.py",)),
     bug("a restore to what was expunged", "model", ("if at and at.commit_id not in self.expunged)", "if at)"), by=("tests/proof/test_expunge.py",)),
 
     # ── Repack ──

@@ -12,15 +12,15 @@ from dataclasses import dataclass
 
 from shared.errors import Damaged
 from shared.metadata import attributes, keys
-from shared.metadata.index import CONDEMNED, CONDITIONAL
+from shared.metadata.index import CONDITIONAL
 from shared.metadata.table import Row, Table
 from shared.model import Kind, Location, Node, Place
 from shared.tasks import all_of
 
 STALE_SECONDS = 15 * 60
-"""Longer than any request lives. A row of an unfinished push counts for so long: what it names may be swept. One that
-is condemned does not count: gc condemns older rows only, expunge also younger ones."""
-_STALE = f"#written_at < :long_ago OR attribute_exists(#{CONDEMNED})"
+"""Longer than any request lives. The row of an unfinished push counts for this long. Then gc may remove what it names.
+An expunge condemns younger rows, too. It removes them `WAIT_SECONDS` later, when each of them is older than this."""
+_STALE = "#written_at < :long_ago"
 
 
 @dataclass(frozen=True, slots=True)
