@@ -9,7 +9,15 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from shared import api, cursors, http, lambdas, views
 from shared.actions import branches, moves
-from shared.errors import BranchClash, BranchMoved, Forbidden, InvalidName, RefNotFound, RepoNotFound
+from shared.errors import (
+    AmbiguousCommit,
+    BranchClash,
+    BranchMoved,
+    Forbidden,
+    InvalidName,
+    RefNotFound,
+    RepoNotFound,
+)
 from shared.http import Access
 from shared.model import Place, Sees
 
@@ -82,6 +90,7 @@ async def get_moves(request: Request, access: Annotated[Access, Depends(http.may
         Forbidden,
         RepoNotFound,
         RefNotFound,
+        AmbiguousCommit,
         BranchMoved,
         BranchClash,
         InvalidName,

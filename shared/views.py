@@ -35,10 +35,11 @@ class DeleteBranchQuery(BranchQuery):
 
 
 class Restore(Asked):
-    """Which branch to set back, and to which of its earlier heads; by default to the one before its last move."""
+    """Which branch to set back, and to which of its earlier heads; by default to the head before its last move."""
 
     branch: str
     to: str | None = None
+    """A commit: its id, the first 7 or more digits of the id, or a branch that is at it."""
 
 
 class LogQuery(BaseModel):

@@ -157,6 +157,7 @@ SOMEWHERE: Mapping[tuple[str, str], Sent] = {
     (f"GET {API}/commits/{{commit_id}}", "ambiguous_commit"): Sent(where={"commit_id": TWIN}),
     (f"GET {API}/commits/{{commit_id}}/files", "ambiguous_commit"): Sent(where={"commit_id": TWIN}),
     (f"GET {API}/compare", "ambiguous_commit"): Sent(query=f"base=main&head={TWIN}"),
+    (f"POST {API}/restore", "ambiguous_commit"): Sent(body={"branch": "main", "to": TWIN}),
     (f"GET {API}/commits", "ref_not_found"): Sent(query="ref=nothing"),
     (f"GET {API}/commits/{{commit_id}}", "commit_not_found"): Sent(where={"commit_id": NOTHING}),
     (f"GET {API}/commits/{{commit_id}}", "too_large"): Sent(where={"commit_id": LARGE["commit_id"]}),
@@ -408,6 +409,8 @@ def test_every_route_that_counts_refuses_what_is_too_often(
         sent = Sent(token=builders.token(f"impatient{number}"))
         ask(route, sent, repo_ids)
         answer = ask(route, sent, repo_ids)
+        if answer.status < 400:
+            answer = ask(route, sent, repo_ids)  # a new minute began between the first two requests
         if wrong := deviation(answer, 429, "rate_limited"):
             found.append(f"{route}: {wrong}")
         elif not 1 <= int(answer.headers["retry-after"]) <= 60:

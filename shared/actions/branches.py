@@ -5,10 +5,11 @@ A commit that a branch led to is kept for as long as the moves of the branch are
 """
 
 from shared import names
+from shared.actions import resolve
 from shared.actions.moves import PAGE_QUERIES, SPARE_ROWS, Chain, been_at, begin, planned
 from shared.errors import BranchMoved, RefNotFound, Unprocessable
 from shared.metadata.refs import Moved
-from shared.model import Move, Place, Ref, Repo
+from shared.model import Move, Place, Ref, Repo, Sees
 from shared.stores import Stores
 
 
@@ -40,14 +41,19 @@ async def delete(stores: Stores, repo: Repo, branch: str, *, leave_empty: bool, 
 
 
 async def restore(stores: Stores, repo: Repo, branch: str, to: str | None, *, by: str, now: float) -> Ref:
-    """Set a branch back to one of its earlier heads, or create it there anew. Returns it as it is now.
+    """Set a branch back to one of its earlier heads, or create the branch at that commit. Returns the new ref.
 
-    Raises RefNotFound for one that never was, Unprocessable for a commit it never was at within 30 days,
-    BranchMoved, BranchClash if another has taken its place, or TooLarge for more branches than there may be.
+    `to` is a commit as `resolve` takes it: an id, the first 7 or more digits of an id, or the name of a branch.
+    Raises RefNotFound for a branch that never existed, Unprocessable for a commit that was not a head of the branch
+    within 30 days, AmbiguousCommit, BranchMoved, BranchClash if another branch has taken its place, or TooLarge for
+    more branches than a repository may have.
     """
     names.check_branch(branch)
     ref, chain = await begin(stores, repo, branch, now=now)
-    place = await _been_at(branch, ref, chain, to) if to else await _before_last_move(branch, ref, chain)
+    if to:
+        place = await _been_at(branch, ref, chain, await _commit_id(stores, repo, to))
+    else:
+        place = await _before_last_move(branch, ref, chain)
     if ref and ref.head.commit_id == place.commit_id:
         return ref
     last = ("", 0)
@@ -81,6 +87,16 @@ async def _before_last_move(branch: str, ref: Ref | None, chain: Chain) -> Place
     if moves[0].before not in moves[0].kept:
         raise Unprocessable(f"the commit where {branch} was before has been expunged; name another one, see its moves")
     return moves[0].before
+
+
+async def _commit_id(stores: Stores, repo: Repo, name: str) -> str:
+    """The id of the commit that a name stands for. A name that stands for no commit is returned as it is."""
+    if names.is_digest(name):
+        return name  # a full id needs no look-up
+    try:
+        return (await resolve.targets(stores, repo, [name], Sees.ALL))[name].commit.commit_id
+    except RefNotFound:
+        return name
 
 
 async def _been_at(branch: str, ref: Ref | None, chain: Chain, to: str) -> Place:

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from bench.meter import Meter
 from shared import cursors
-from tests.builders import Answer, History, event, fetch, fetched_ids, graph, heads, invoke, push, token
+from tests.builders import Answer, History, event, fetch, fetched_ids, graph, heads, invoke, push, token, twins
 from tests.faults import Fault, fault, recorded
 
 
@@ -93,6 +94,50 @@ def test_a_branch_is_set_back_to_any_of_its_heads(owner: str, history: History) 
     answer = ask(owner, "POST", "restore", body={"branch": "main", "to": history[1]}, by=owner)
     assert (answer.status, answer.value["generation"]) == (200, 1)
     assert push(owner, "song", history.bundle([1, 4])).status == 200
+
+
+@pytest.mark.parametrize("digits", [7, 8, 63])
+def test_a_branch_is_set_back_to_a_commit_by_the_first_digits_of_its_id(
+    owner: str, history: History, digits: int
+) -> None:
+    answer = ask(owner, "POST", "restore", body={"branch": "main", "to": history[1][:digits]}, by=owner)
+    assert (answer.status, answer.value["commit_id"]) == (200, history[1])
+    assert heads(owner, "song")["main"] == history[1]
+
+
+def test_a_branch_is_set_back_to_where_another_branch_is(owner: str, history: History) -> None:
+    assert push(owner, "song", history.bundle([1]), branch="old").status == 200
+    answer = ask(owner, "POST", "restore", body={"branch": "main", "to": "old"}, by=owner)
+    assert (answer.status, answer.value["commit_id"]) == (200, history[1])
+    refused = ask(owner, "POST", "restore", body={"branch": "main", "to": "side/line"}, by=owner)
+    assert (refused.status, refused.code) == (422, "invalid")
+    assert history[3] in refused.value["message"], "the message names the commit that the name stands for"
+
+
+def test_a_deleted_branch_is_restored_by_the_first_digits_of_an_earlier_head(owner: str, history: History) -> None:
+    assert push(owner, "song", history.bundle([1, 4]), branch="side/line", force=True).status == 200
+    assert ask(owner, "DELETE", "branches", "branch=side/line", by=owner).status == 204
+    answer = ask(owner, "POST", "restore", body={"branch": "side/line", "to": history[3][:8]}, by=owner)
+    assert (answer.status, answer.value["commit_id"]) == (200, history[3])
+
+
+def test_a_restore_to_digits_of_several_commits_changes_nothing(owner: str) -> None:
+    pair = twins()
+    for twin in pair:
+        assert push(owner, "song", {"commits": [twin]}, force=True).status == 200
+    ids = [twin["commit_id"] for twin in pair]
+    refused = ask(owner, "POST", "restore", body={"branch": "main", "to": ids[0][:7]}, by=owner)
+    assert (refused.status, refused.code) == (422, "ambiguous_commit")
+    assert all(commit_id in refused.value["message"] for commit_id in ids)
+    assert heads(owner, "song")["main"] == ids[1]
+
+
+def test_a_restore_to_a_full_id_costs_no_look_up(owner: str, history: History) -> None:
+    with Meter() as back:
+        assert ask(owner, "POST", "restore", body={"branch": "main", "to": history[1]}, by=owner).status == 200
+    with Meter() as forth:
+        assert ask(owner, "POST", "restore", body={"branch": "main"}, by=owner).status == 200
+    assert back.calls == forth.calls, (back.by_operation(), forth.by_operation())
 
 
 def test_a_move_that_was_announced_and_never_made_is_not_told(owner: str, history: History) -> None:

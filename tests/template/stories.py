@@ -271,6 +271,8 @@ def branches_come_and_go(owner: str, fresh: Fresh) -> None:
     ok(push(owner, "song", on_files("next", {"a.txt": b"a"}, history[4])))
     ok(api.call("branches", "POST", f"{at}/restore", {"branch": "main"}, by=owner))
     ok(api.call("branches", "POST", f"{at}/restore", {"branch": "none"}, by=owner), 404)
+    ok(api.call("branches", "POST", f"{at}/restore", {"branch": "main", "to": history[4][:8]}, by=owner))
+    ok(api.call("branches", "POST", f"{at}/restore", {"branch": "main", "to": "main"}, by=owner))
 
 
 # ── The API ─────────────────────────────────────────────────────────────────────────────────────────────────
