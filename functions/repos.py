@@ -5,7 +5,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request, Response
 
 from shared import api, cursors, http, lambdas, names
-from shared.errors import Forbidden, HandleTaken, InvalidName, RepoExists, RepoNotFound, Unprocessable
+from shared.actions import repos
+from shared.errors import Forbidden, HandleTaken, InvalidName, RepoExists, RepoNotFound
 from shared.http import Access, Caller, Visitor
 from shared.model import Repo, Role
 
@@ -75,9 +76,7 @@ async def patch_repo(request: Request, access: Annotated[Access, Depends(http.ma
     """Change the visibility, the description, the default branch, or whether names must be portable."""
     message = await http.body(request, api.RepoChange, http.API_BYTES)
     changes = message.model_dump(mode="json", exclude_none=True)
-    if message.default_branch is not None:
-        await _check_branch(access, names.check_default_branch(message.default_branch))
-    repo = await access.stores.repos.change(access.repo, changes) if changes else access.repo
+    repo = await repos.change(access.stores, access.repo, changes)
     return _reply(request, repo, access.role)
 
 
@@ -121,13 +120,6 @@ async def _visible(visitor: Visitor, owner: str, after: str | None, limit: int) 
         found += ((repo, role) for repo, role in seen if role)
         if after is None or len(found) >= limit:
             return found[:limit]
-
-
-async def _check_branch(access: Access, branch: str) -> None:
-    """A default branch is there; in a repository without branches, it may be one that is to come."""
-    refs = access.stores.refs
-    if await refs.get(access.repo.repo_id, branch) is None and await refs.all(access.repo.repo_id):
-        raise Unprocessable(f"there is no branch {branch} that could be the default; push it first")
 
 
 def _reply(request: Request, repo: Repo, role: Role, status: int = 200) -> Response:

@@ -8,6 +8,7 @@ from infra.cli import console
 from infra.cli.console import Data, Json, Name
 from infra.cli.problem import Problem
 from shared import api, names
+from shared.actions import repos
 from shared.actions.undelete import undelete as undeleting
 from shared.errors import RepoExists, RepoNotFound
 from shared.model import PortableNames, Repo, Role, Visibility
@@ -43,9 +44,7 @@ def edit(
     async def work(stores: Stores) -> Repo:
         repo = await console.require(stores, name)
         console.check_options(api.RepoChange, changes)
-        if default_branch is not None:
-            await _check_branch(stores, repo, names.check_default_branch(default_branch))
-        return await stores.repos.change(repo, changes)
+        return await repos.change(stores, repo, changes)
 
     repo = console.run(data, work)
     if json:
@@ -109,16 +108,6 @@ def undelete(
         console.document(document(repo))
     else:
         console.say(f"restored: {repo.owner}/{repo.slug}, {repo.visibility}")
-
-
-async def _check_branch(stores: Stores, repo: Repo, branch: str) -> None:
-    """Raises Problem if the repository has branches, but not this one."""
-    refs = await stores.refs.all(repo.repo_id)
-    if refs and branch not in refs:
-        raise Problem(
-            f"{repo.owner}/{repo.slug} has no branch {branch}: push it first, or choose one of"
-            f" `pieria repo show {repo.owner}/{repo.slug}`"
-        )
 
 
 def document(repo: Repo) -> dict[str, Any]:

@@ -482,6 +482,7 @@ def test_a_default_branch_is_there_unless_nothing_is(owner: str) -> None:
     assert patch(owner, "song", default_branch="main").value["default_branch"] == "main"
     answer = patch(owner, "song", default_branch="trunk", description="x")
     assert (answer.status, answer.code) == (422, "invalid")
+    assert "song has no branch trunk" in answer.value["message"], "the CLI has the same rule"
     assert patch(owner, "song", default_branch="a/b").code == "invalid_name"
     assert patch(owner, "song", default_branch="a").status == 422
     found = api.get(owner, "song").value
