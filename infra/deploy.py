@@ -68,12 +68,12 @@ def _lead_to_account(saved: Mapping[str, Any]) -> str:
     """Let this process and its children use the saved profile and Region. Returns the Region. Raises Problem."""
     if "profile" in saved:
         os.environ["AWS_PROFILE"] = saved["profile"]
-    told = os.environ.get("AWS_DEFAULT_REGION") or os.environ.get("AWS_REGION")
+    region_variable = os.environ.get("AWS_DEFAULT_REGION") or os.environ.get("AWS_REGION")
     try:
-        region = saved.get("region") or told or boto3.Session().region_name
+        region = saved.get("region") or region_variable or boto3.Session().region_name
     except BotoCoreError as error:
         unanswered = aws.unanswered("credentials", "AWS", error)
-        raise Problem(f"{unanswered.says}: {unanswered.mend}") from None
+        raise Problem(f"{unanswered.result}: {unanswered.fix}") from None
     if not region:
         raise Problem("no AWS region is set: choose one, as in `AWS_DEFAULT_REGION=eu-central-1 make deploy`")
     os.environ.update(AWS_DEFAULT_REGION=region, AWS_REGION=region, SAM_CLI_TELEMETRY="0")

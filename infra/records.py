@@ -93,10 +93,10 @@ def keep_dropped(file: BinaryIO, path: Path, start: int) -> None:
     unfinished = end > size or _is_zero(file, end - 1)
     kept = _copied(file, path, start, min(end, size))
     if unfinished:
-        told = "is unfinished, so its write was never acknowledged"
+        state = "is unfinished, so its write was never acknowledged"
     else:
-        told = "is complete but damaged, so an acknowledged write may be lost"
-    log.error("pieria: %s: the last record, at byte %d, %s; it was dropped and is kept in %s", path, start, told, kept)
+        state = "is complete but damaged, so an acknowledged write may be lost"
+    log.error("pieria: %s: the last record, at byte %d, %s; it was dropped and is kept in %s", path, start, state, kept)
 
 
 def _copied(file: BinaryIO, path: Path, start: int, end: int) -> Path:

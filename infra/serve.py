@@ -188,7 +188,7 @@ def signing_keys(data: Path) -> dict[str, str]:
     except ValueError:
         keys = None
     if not (isinstance(keys, dict) and keys and all(_is_secret(secret) for secret in keys.values())):
-        raise Unable(f"{path} is not a JSON object of signing keys: mend it, or remove it and log in again")
+        raise Unable(f"{path} is not a JSON object of signing keys: correct it, or remove it and log in again")
     return keys
 
 

@@ -110,7 +110,7 @@ class RepoNotFound(NotFound):
     code = "repo_not_found"
     text = (
         "repository not found: check owner and name in the URL; a private one needs its owner's token;"
-        " after a deletion or a rename, its owner creates the name anew with POST /api/v1/repos"
+        " after a deletion or a rename, its owner creates it again with POST /api/v1/repos"
     )
 
 

@@ -119,7 +119,7 @@ def test_after_a_deletion_the_refusal_names_the_request_that_frees_the_name(owne
     assert api.call("repos", "DELETE", f"/repos/{owner}/song", by=owner).status == 204
     refused = push(owner, "song", history.bundle([1]))
     assert (refused.status, refused.code) == (404, "repo_not_found")
-    assert "after a deletion or a rename, its owner creates the name anew with POST /api/v1/repos" in shown(refused)
+    assert "after a deletion or a rename, its owner creates it again with POST /api/v1/repos" in shown(refused)
     assert push(owner, "song", history.bundle([1]), by="a-stranger").body == refused.body
     assert push(owner, "never-there", history.bundle([1]), by="a-stranger").body == refused.body
 

@@ -1,6 +1,6 @@
-"""What a hub needs of AWS, looked at piece by piece: so that a failure can be told by its cause.
+"""Checks of each AWS resource that a hub needs. A failed check names the cause and the fix.
 
-Each piece is looked at even if one before it failed, unless it cannot be: without credentials there is no call.
+A failed check does not stop the later ones, except for missing credentials: no call is possible without them.
 """
 
 import email.utils
@@ -57,13 +57,13 @@ FOREIGN = {
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One piece: what was found, and how to mend it, if it has to be."""
+    """The result of one check, and the fix for a problem."""
 
     piece: str
     state: str
     """`ok`, `warning` or `failed`."""
-    says: str
-    mend: str = ""
+    result: str
+    fix: str = ""
 
     @property
     def failed(self) -> bool:
@@ -120,8 +120,8 @@ def _table(client: Any, piece: str, logical_id: str, name: str, dates: list[str]
     wanted = stack.resources()[logical_id].properties
     if found["KeySchema"] != wanted["KeySchema"]:
         keys = ", ".join(key["AttributeName"] for key in found["KeySchema"])
-        mend = f"set {VARIABLES[piece]} to the stack's output {logical_id}"
-        return Check(piece, "failed", f"{name} has the keys {keys}, so it is not the {piece}", mend)
+        fix = f"set {VARIABLES[piece]} to the stack's output {logical_id}"
+        return Check(piece, "failed", f"{name} has the keys {keys}, so it is not the {piece}", fix)
     if found["TableStatus"] != "ACTIVE":
         return Check(piece, "failed", f"{name} is {found['TableStatus']}", "wait until it is ACTIVE")
     return Check(piece, "ok", str(found["TableArn"]))
@@ -148,8 +148,8 @@ def _versions(client: Any, name: str, dates: list[str]) -> Check:
     if isinstance(reply, Check):
         return reply
     if reply.get("Status") != "Enabled":
-        says = f"{name} keeps no old versions, so a deletion cannot be undone"
-        return Check("versions", "warning", says, "deploy the template again: it enables versioning")
+        result = f"{name} keeps no old versions, so a deletion cannot be undone"
+        return Check("versions", "warning", result, "deploy the template again: it enables versioning")
     return Check("versions", "ok", f"{name} keeps old versions")
 
 
@@ -160,8 +160,8 @@ def clock(dates: list[str]) -> Check:
     off = round(time.time() - email.utils.parsedate_to_datetime(dates[-1]).timestamp())
     # A date has whole seconds, and took some time to arrive.
     if abs(off) > auth.CLOCK_SECONDS:
-        says = f"this machine's clock is {abs(off)} seconds {'ahead of' if off > 0 else 'behind'} AWS's"
-        return Check("clock", "failed", says, "set it, best by NTP: `timedatectl set-ntp true`")
+        result = f"this machine's clock is {abs(off)} seconds {'ahead of' if off > 0 else 'behind'} AWS's"
+        return Check("clock", "failed", result, "set it, best by NTP: `timedatectl set-ntp true`")
     return Check("clock", "ok", f"within {auth.CLOCK_SECONDS} seconds of AWS's")
 
 
@@ -193,7 +193,7 @@ def account(region: str) -> str:
         found = refused("account", f"AWS in {region}", error)
     except (BotoCoreError, ValueError) as error:
         found = unanswered("account", f"AWS in {region}", error)
-    raise Problem(f"{found.says}: {found.mend}")
+    raise Problem(f"{found.result}: {found.fix}")
 
 
 def unanswered(piece: str, name: str, error: Exception) -> Check:
@@ -208,16 +208,16 @@ def unanswered(piece: str, name: str, error: Exception) -> Check:
         return Check(piece, "failed", "no AWS region is set", SET_REGION)
     if isinstance(error, (ConnectionError, HTTPClientError)):
         return Check(piece, "failed", f"{name} cannot be reached ({error})", CONNECT)
-    mend = "correct AWS's settings: the environment's AWS_ variables, ~/.aws/config and ~/.aws/credentials"
-    return Check(piece, "failed", f"{name} cannot be asked ({error})", mend)
+    fix = "correct AWS's settings: the environment's AWS_ variables, ~/.aws/config and ~/.aws/credentials"
+    return Check(piece, "failed", f"{name} cannot be asked ({error})", fix)
 
 
 def refused(piece: str, name: str, error: ClientError) -> Check:
     """What AWS's refusal of a call about a piece of this name means."""
     code = error.response["Error"]["Code"]
     if code in DENIED:
-        mend = "use credentials of the account that has it, with permission to read and write it"
-        return Check(piece, "failed", f"AWS does not let these credentials at the {piece} {name}", mend)
+        fix = "use credentials of the account that has it, with permission to read and write it"
+        return Check(piece, "failed", f"AWS does not let these credentials at the {piece} {name}", fix)
     if code in SKEWED:
         return Check(piece, "failed", "AWS refuses this machine's clock", "set it, best by NTP")
     if code in FOREIGN:
@@ -225,6 +225,6 @@ def refused(piece: str, name: str, error: ClientError) -> Check:
     if code == "ParameterNotFound":
         return Check(piece, "failed", f"there is no parameter {name} here", "make it: `pieria key rotate`")
     if code in ("ResourceNotFoundException", "NoSuchBucket", "404"):
-        mend = f"check {VARIABLES[piece]} and AWS_DEFAULT_REGION, or deploy the template"
-        return Check(piece, "failed", f"there is no {piece} {name} here", mend)
+        fix = f"check {VARIABLES[piece]} and AWS_DEFAULT_REGION, or deploy the template"
+        return Check(piece, "failed", f"there is no {piece} {name} here", fix)
     return Check(piece, "failed", f"{name} refused to answer ({code})", "try again; see the AWS Health Dashboard")

@@ -85,7 +85,7 @@ def failing() -> Iterator[None]:
     try:
         yield
     except Damaged as problem:
-        fail(f"{problem.message}: nothing was removed; `pieria fsck` tells what is wrong and how to mend it")
+        fail(f"{problem.message}: nothing was removed; `pieria fsck` shows what is wrong and how to fix it")
     except (Problem, ApiError) as problem:
         fail(str(problem))
 
@@ -112,7 +112,7 @@ def on_stores(work: Callable[[Stores], Awaitable[T]]) -> T:
         if isinstance(error, Unavailable) and error.message != Unavailable().message:
             raise  # not the store's failure, but what somebody here has to say
         found = next((check for check in aws.checks(settings.load()) if check.failed), None)
-        raise Problem(f"{found.says}: {found.mend}" if found else f"AWS did not do it ({error}); try again") from None
+        raise Problem(f"{found.result}: {found.fix}" if found else f"AWS did not do it ({error}); try again") from None
 
 
 def configured() -> settings.Settings:

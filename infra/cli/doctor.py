@@ -1,4 +1,4 @@
-"""Is everything there that a hub stands on?"""
+"""`pieria doctor`: check everything that a hub needs."""
 
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -23,9 +23,9 @@ def doctor(json: Json = False, data: Data = None) -> None:
         console.document({"ok": not failed, "checks": [asdict(check) for check in found]})
     else:
         for check in found:
-            console.say(f"{check.state:8}{check.piece}: {check.says}")
-            if check.mend:
-                console.say(f"{'':8}to fix it: {check.mend}")
+            console.say(f"{check.state:8}{check.piece}: {check.result}")
+            if check.fix:
+                console.say(f"{'':8}to fix it: {check.fix}")
     raise typer.Exit(1 if failed else 0)
 
 
@@ -41,5 +41,5 @@ def _checks(data: Path | None) -> Iterator[Check]:
             yield Check(piece, "ok", f"signing keys: {f'{keys}; the last one signs' if keys else where}")
             yield from aws.checks(settings)
     except Problem as problem:
-        says, _, mend = str(problem).partition(": ")
-        yield Check(piece, "failed", says, mend)
+        result, _, fix = str(problem).partition(": ")
+        yield Check(piece, "failed", result, fix)

@@ -178,7 +178,7 @@ def _asked(name: str, operation: str, **more: Any) -> Any:
         if error.response["Error"]["Code"] in ("ParameterNotFound", "ParameterAlreadyExists"):
             return None
         refused = aws.refused(aws.KEYS, name, error)
-        raise Problem(f"{refused.says}: {refused.mend}") from None
+        raise Problem(f"{refused.result}: {refused.fix}") from None
     except (BotoCoreError, ValueError) as error:
         unanswered = aws.unanswered(aws.KEYS, "AWS", error)
-        raise Problem(f"{unanswered.says}: {unanswered.mend}") from None
+        raise Problem(f"{unanswered.result}: {unanswered.fix}") from None

@@ -42,7 +42,7 @@ def fsck(name: Name, json: Json = False, data: Data = None) -> None:
     if json:
         console.document({"repo": name, "checked": checked, "findings": [asdict(finding) for finding in found]})
     elif found:
-        rows = [(finding.kind, finding.id, finding.wrong, finding.mend) for finding in found]
+        rows = [(finding.kind, finding.id, finding.wrong, finding.fix) for finding in found]
         console.table(["kind", "id", "what is wrong", "what to do"], rows)
     else:
         console.say(f"{name} is whole: {_counts(checked)}")

@@ -3,7 +3,7 @@
     refs → rows of commits → their records → rows of snapshots → manifests → rows of objects → bytes
 
 Everything is read once. In memory are the ids of what was seen and at most `GROUP_BYTES` of content.
-Nothing is mended here: each finding says how to.
+Nothing is fixed here: each finding names its fix.
 """
 
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
@@ -39,13 +39,13 @@ FROM_BACKUP = "bring the bytes back from an older version in the bucket, or push
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is wrong: of which `kind` (`ref`, `commit`, `snapshot`, `object`, `bundle`), under which id,
-    and what to do about it."""
+    """One fault: the `kind` (`ref`, `commit`, `snapshot`, `object`, `bundle`) and the id of the damaged item, and the
+    fix."""
 
     kind: str
     id: str
     wrong: str
-    mend: str
+    fix: str
 
 
 @dataclass(slots=True)

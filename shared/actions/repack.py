@@ -202,7 +202,7 @@ async def _ambiguous(
             for item, at in index.items():
                 if item in wanted or (item[0] is Kind.COMMIT and item[1] in rows.commits):
                     lying.setdefault(item, []).append(at)
-        tell("packs looked at", number * AT_ONCE + len(part), len(listed))
+        tell("packs read", number * AT_ONCE + len(part), len(listed))
     doubtful = {item: at for item, at in lying.items() if len(at) > 1 and any(one.pack in named for one in at)}
     everywhere = {one for at in doubtful.values() for one in at}
     digests = {

@@ -46,7 +46,7 @@ async def packs_with(stores: Stores, repo_id: str, items: Set[Item], tell: Tell)
             continue  # no reader finds anything in it, and fsck reports it
         if not items.isdisjoint(index):
             found[name] = Holding(name in present, one.modified)
-        tell("packs looked at", number, len(versions))
+        tell("packs read", number, len(versions))
     return found
 
 
@@ -74,7 +74,7 @@ async def without(turn: Turn, holding: Mapping[str, Holding], items: Set[Item], 
     for number, (name, pack) in enumerate(sorted(holding.items()), 1):
         if pack.is_present:
             await _rewrite(turn, name, named_by[name], items, clock)
-        tell("packs written anew", number, len(holding))
+        tell("packs written again", number, len(holding))
 
 
 async def _rewrite(turn: Turn, name: str, pointers: Iterable[Pointer], items: Set[Item], clock: Clock) -> None:

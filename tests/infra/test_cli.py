@@ -211,7 +211,7 @@ def test_a_forced_push_is_undone(song: str, owner: str) -> None:
     assert HISTORY[3] in told("repo", "moves", song, "main")
     assert done("repo", "restore-branch", song, "main")["commit_id"] == HISTORY[3]
     assert builders.heads(owner, "song", by=owner) == {"main": HISTORY[3]}
-    assert OTHER[1] in told("repo", "restore-branch", song, "main", "--to", OTHER[1])
+    assert OTHER[1] in told("repo", "restore-branch", song, "main", "--to", OTHER[1][:8])
     assert [move["by"] for move in done("repo", "moves", song, "main")["moves"]][:2] == ["pieria", "pieria"]
 
 
@@ -468,8 +468,8 @@ def test_a_bucket_that_is_not_there_is_found_by_the_doctor(monkeypatch: pytest.M
 def test_a_clock_that_is_wrong_is_found() -> None:
     for off, state in ((0, "ok"), (60, "failed"), (-60, "failed")):
         assert account.clock([email.utils.formatdate(time.time() + off, usegmt=True)]).state == state
-    assert "seconds behind" in account.clock([email.utils.formatdate(time.time() + 60, usegmt=True)]).says
-    assert "seconds ahead of" in account.clock([email.utils.formatdate(time.time() - 60, usegmt=True)]).says
+    assert "seconds behind" in account.clock([email.utils.formatdate(time.time() + 60, usegmt=True)]).result
+    assert "seconds ahead of" in account.clock([email.utils.formatdate(time.time() - 60, usegmt=True)]).result
 
 
 # ── Hubs on this machine ────────────────────────────────────────────────────────────────────────────────────
@@ -558,7 +558,7 @@ def test_a_folder_without_a_hub_is_named(tmp_path: Path, owner: str) -> None:
     assert not (tmp_path / "none").exists()
     ended = pieria("doctor", "--data", tmp_path / "none", "--json")
     [check] = ended.value["checks"]
-    assert ended.status == 1 and check["piece"] == "hub" and "make serve" in check["mend"]
+    assert ended.status == 1 and check["piece"] == "hub" and "make serve" in check["fix"]
 
 
 def test_a_folder_in_use_is_named(tmp_path: Path, owner: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -152,7 +152,7 @@ def test_without_a_network_no_advice_is_to_log_in(name: str, monkeypatch: pytest
     assert "check the network" in line and "log in" not in line
     checks = pieria("doctor", "--json").value["checks"]
     (keys,) = [check for check in checks if check["piece"] == aws.KEYS]
-    assert "check the network" in keys["mend"]
+    assert "check the network" in keys["fix"]
 
 
 class Containers:

@@ -185,7 +185,7 @@ def test_damaged_bytes_are_never_sent(owner: str, drawn: History, at: int) -> No
     stored.put(key, bytes(data))
     assert cloned(owner)[0] == right
     assert [finding.kind for finding in findings(owner)] == ["bundle"]
-    assert "repo bundle" in findings(owner)[0].mend
+    assert "repo bundle" in findings(owner)[0].fix
     assert made(owner).is_new
     assert findings(owner) == []
 

@@ -184,12 +184,12 @@ def test_an_index_that_points_into_the_wrong_lane(owner: str, history: History) 
     assert kinds(owner) == {("commit", history[2])}
 
 
-def test_every_finding_says_how_to_mend_it(owner: str, history: History) -> None:
+def test_every_finding_names_its_fix(owner: str, history: History) -> None:
     for row in rows(repo(owner).repo_id, "#O"):
         remove_row(row)
     found = findings(owner)
     assert len(found) == len(history.objects)
-    assert all(finding.mend for finding in found)
+    assert all(finding.fix for finding in found)
 
 
 def test_opaque_ids_carry_no_promise(owner: str) -> None:
