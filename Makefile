@@ -64,7 +64,7 @@ bench: dev-packages ## what every operation costs: calls, units, dollars
 bench-check: dev-packages ## fails when a count has risen above bench/baseline.json
 	@$(BIN)/python -m bench --check
 
-bench-baseline: dev-packages ## accept what is counted now; renews the README's table and picture
+bench-baseline: dev-packages ## accept what is counted now; renews docs/costs.md and its picture
 	@$(BIN)/python -m bench --baseline
 
 bench-bill: dev-packages ## the most expensive requests, and what a user can spend by them in a day

@@ -21,7 +21,7 @@ from bench.targets import Verdict, verdicts
 from bench.workloads import WORKLOADS, Workload
 
 ROOT = Path(__file__).parent.parent
-README, SCALE, PICTURE = ROOT / "README.md", ROOT / "docs" / "scale.md", ROOT / "docs" / "costs.svg"
+COSTS, SCALE, PICTURE = (ROOT / "docs" / name for name in ("costs.md", "scale.md", "costs.svg"))
 DEADLINE_SECONDS = 1500.0
 """After this long a workload ends itself, with every thread's traceback."""
 
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The exit code: 1 when a count has risen, 2 when something could not be measured."""
     parser = argparse.ArgumentParser(prog="python -m bench", description="What each operation costs.")
     parser.add_argument("--check", action="store_true", help="count the quick workloads, compare with the baseline")
-    parser.add_argument("--baseline", action="store_true", help="accept what is counted; renew README and picture")
+    parser.add_argument("--baseline", action="store_true", help="accept the counts; renew docs/costs.md")
     parser.add_argument("--only", action="append", choices=[one.name for one in WORKLOADS], help="this workload")
     parser.add_argument("--json", action="store_true", help="print everything as one JSON document")
     parser.add_argument("--trace", action="store_true", help="print every call of what is counted, and time nothing")
@@ -110,7 +110,7 @@ def _accept(found: Sequence[Measured], said: Sequence[Verdict]) -> None:
     baseline.write(found)
     PICTURE.parent.mkdir(exist_ok=True)
     PICTURE.write_text(report.picture({one.name: one for one in found}, said))
-    _put(README, "bench", report.markdown(found))
+    _put(COSTS, "bench", report.markdown(found))
     _put(SCALE, "scale", scale.markdown({one.name: one for one in found}))
 
 

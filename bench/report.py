@@ -1,4 +1,4 @@
-"""What was measured as a table, as Markdown for the README, and as a picture."""
+"""What was measured as a table, as Markdown for docs/costs.md, and as a picture."""
 
 from collections.abc import Mapping, Sequence
 from xml.sax.saxutils import escape
@@ -107,7 +107,7 @@ def targets(verdicts: Sequence[Verdict]) -> Table:
 
 
 def markdown(found: Sequence[Measured]) -> str:
-    """The README's table."""
+    """The table of docs/costs.md."""
     lines = [
         "| operation | calls (chain) | wait | read, write units | S3 PUT, GET | bytes | dollars per 1,000 |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",

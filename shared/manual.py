@@ -265,7 +265,7 @@ def _complete(path: str, operation: dict[str, Any]) -> None:
         del responses["422"]
     if "security" not in operation:  # nobody tells of it
         operation["security"] = api.SECURITY["welcome"]
-        responses["default"] = api.refusal("Any code of the README's table.")
+        responses["default"] = api.refusal("Any code of docs/errors.md.")
 
 
 def _operations(made: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -19,7 +19,18 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
-COPIED = ("functions", "shared", "infra", "tests", "bench", "pyproject.toml", "template.yaml", "README.md")
+COPIED = (
+    "functions",
+    "shared",
+    "infra",
+    "tests",
+    "bench",
+    "pyproject.toml",
+    "template.yaml",
+    "README.md",
+    "CONTRIBUTING.md",
+    "docs",
+)
 SECONDS = 900
 """A test that a bug sends round in circles is stopped: that, too, is noticed."""
 

@@ -1,5 +1,5 @@
-"""Every way to fail: the README's table is the tree of errors, and each route is driven to every failure that the
-OpenAPI document says it has, by its code. A failure always has the same body."""
+"""Every way to fail. The table of docs/errors.md is the tree of errors. Each route is driven to every failure that the
+OpenAPI document lists for it, by its code. A failure always has the same body."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -344,9 +344,9 @@ def statuses() -> dict[str, int]:
     return {kind.code: kind.status for kind in found}
 
 
-def test_the_readme_lists_every_code_with_its_status_and_nothing_else() -> None:
-    readme = (Path(__file__).parent.parent / "README.md").read_text()
-    rows = re.findall(r"^\| `(\w+)` \| (\d{3}) \| [^|]+ \| [^|]+ \|$", readme, re.MULTILINE)
+def test_the_documents_list_every_code_with_its_status_and_nothing_else() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "errors.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| (\d{3}) \| [^|]+ \| [^|]+ \|$", page, re.MULTILINE)
     assert {code: int(status) for code, status in rows} == statuses()
     assert len(rows) == len(statuses())
 

@@ -230,16 +230,16 @@ def test_every_error_has_a_code_of_its_own() -> None:
     assert [code for code in codes if not re.fullmatch(r"[a-z]+(_[a-z]+)*", code)] == []
 
 
-def test_the_readme_lists_every_error_code() -> None:
-    readme = (ROOT / "README.md").read_text()
-    assert [code for code in error_codes() if f"`{code}`" not in readme] == []
+def test_the_documents_list_every_error_code() -> None:
+    page = (ROOT / "docs" / "errors.md").read_text()
+    assert [code for code in error_codes() if f"`{code}`" not in page] == []
 
 
-def test_the_readme_says_why_each_dependency_is_there() -> None:
-    readme = (ROOT / "README.md").read_text().lower()
+def test_the_documents_say_why_each_dependency_is_there() -> None:
+    page = (ROOT / "CONTRIBUTING.md").read_text().lower()
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     names = [re.split(r"[^a-z0-9_-]", dependency.lower())[0] for dependency in project["dependencies"]]
-    assert [name for name in names if not re.search(rf"\b{re.escape(name)}\b", readme)] == []
+    assert [name for name in names if not re.search(rf"\b{re.escape(name)}\b", page)] == []
 
 
 # ── Traces of one machine ───────────────────────────────────────────────────────────────────────────────────

@@ -1,60 +1,14 @@
-"""Removing what nothing leads to any more: without a lock, beside pushes, fetches and other gcs.
+"""Garbage collection: deletes rows and bytes that nothing reaches, without a lock, beside pushes and fetches.
 
-Roots are the branches, both ends of every move kept (30 days and a day more), releases and tags. In three steps,
-each at least `GRACE_SECONDS` after the end of the one before:
+Roots are the branches, both ends of each move of the last 31 days, releases and tags. A collection has three
+steps, each at least `GRACE_SECONDS` after the end of the one before:
 
-    condemn   rows that no root leads to get `condemned_at`, this gc's stamp. From then on they are unknown to
-              whoever would build on them: a push sends and writes them again, which takes the stamp away.
-              They can still be read. A bundle that holds such is not named any more from before that on.
-    sweep     what leads where is computed anew, from the roots and from every row without this stamp. What
-              has become reachable is reprieved; the rest is removed, each row on condition of the same stamp.
-    collect   bytes that no row names, old moves, marks of folders long past, empty lanes. Begun once in each gc.
+    condemn   marks the rows that no root reaches with the id of this collection (`condemned_at`)
+    sweep     unmarks what has become reachable, deletes the rest, each row on condition of its mark
+    collect   deletes bytes that no row points to, old moves, old folder marks, empty lanes
 
-A request lives 15 minutes at most (R), the grace is four times that.
-
-Why no push loses what it builds on
-    A push reads what is known (r), writes, and swaps its ref by r + R. What it builds on it either writes itself
-    (such a row has no stamp, so the condition of the sweep fails) or has read as known: it is below a row that
-    had no stamp at r, or below the head of a branch.
-    1  r before the end of condemn: its rows are written and its ref is swapped long before the sweep looks at
-       anything, so the sweep finds all it built on below a root or, if it died on the way, below a row
-       without the stamp.
-    2  r after the end of condemn: what it builds on lies below rows that have no stamp, or below a head. Such a
-       row was there when the sweep looked, and then so was everything below it; or it was written since, by a
-       push of which this same argument holds. A stamp that is not this gc's own counts as none in the sweep.
-    So the grace runs from the end of the whole of condemn, which is written down (`Progress`), never from the
-    stamp of a row. A condemn that was cut short is never swept; the next one stamps everything anew with its own.
-    Which rows are stamped is no matter of safety: every known one that is not counts as a root in the sweep. So what
-    is younger than a day is left alone: its push may be under way, or its commit in the last of many requests.
-
-Why no root is missed
-    A move is announced before it is made. Branches are read first, then moves: a head that is not seen any more
-    has left a move that is. A restore goes to a commit of a kept move; moves are kept a day longer here than
-    there. A release or a tag on a known commit is case 1 or 2.
-
-Why no bytes are missing
-    Every push writes its bytes anew, also when the same bytes lie there already. Only versions are removed that
-    were written a grace before the rows were read, and each by its version: the same key written in the same
-    moment is another version. A row that names other bytes of the same id than before was unknown a moment ago:
-    young, or condemned, by now only by a gc that has begun since, for which the collect looks after it has read.
-    Bytes of a commit are named by the index of what it leads to, by its row and by its branch, so all that can be
-    found is walked; what is reached and not in the index ends the collect, since the index has been lost.
-    What only the rows of an unfinished push name may go; so a push never keeps a row of 15 minutes or more that no
-    index knows (`metadata/commits`). A row younger than that may be taken over by another push, and that again
-    lives for R: the reason for a grace of 4 R.
-
-Two at once
-    Each condemn starts over with a stamp of its own, and only the last one's is swept: the others look before
-    each few writes, and end. Two sweeps of one stamp find the same below whatever a push could build on; one
-    reprieves from below upwards, so that nothing is known again whose ground the other has just removed, and stops
-    if it finds that. However long one of them sleeps, what it removes is bound to a stamp or a version that is not
-    given again. Beside a rebuild or a repack no gc begins; see there.
-
-A crash between any two calls
-    leaves rows with a stamp, which cost whoever needs them again one more upload, and are stamped again or
-    reprieved by the next run. Removed is from above downwards: nothing is left standing on what is gone.
-
-Packs stay whole while any row names an entry of theirs. In memory are ids and places, no contents.
+A pushed row has no mark, and a marked row is unknown to pushes but readable. docs/design/gc.md has the invariants, and
+the cases that could break them. In memory are ids and places, no contents.
 """
 
 import secrets

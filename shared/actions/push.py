@@ -4,16 +4,15 @@
     2  refs, and which of its ids are known            ─┐
     3  fast-forward? against the ref just read            ├ nothing is written before all of this is decided
     4  where needed: a parent's manifest, new objects   ─┘
-    5  one pack, large objects, uploads out of quarantine, a       crash here: bytes that nothing names
-       note of a lane that is new
-    6  rows of objects, then of snapshots, and of commits in       crash here: rows that nothing reaches
+    5  one pack, large objects, verified uploads, a row            crash here: bytes that no row points to
+       for a new lane
+    6  rows of objects, then of snapshots, and of commits in       crash here: rows that no branch reaches
        their lanes
-    7  rows of commits by id, parents first: from here on they     crash here: known, whole, on no branch
-       are `known`; and a note of the move that comes next
+    7  rows of commits by id, parents first: they are known        crash here: known, whole, on no branch
+       now; the move is logged
     8  the ref: compare-and-swap against what was read in 2        done
 
-Repeating the same push after a crash at any point finds what is there already and goes on. What a row
-names exists before the row does: the id rows of 7 are what later pushes build on, so they come last.
+The same push after a crash at any point finds what was written, and continues. docs/design/push.md has the invariants.
 """
 
 import contextlib

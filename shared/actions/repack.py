@@ -1,51 +1,13 @@
-"""Folding the many small packs that small pushes leave behind into few: beside pushes and reads, a group at a time.
+"""Repack: combines the packs of small pushes into few larger ones, beside pushes and fetches.
 
-    rows                → which small packs are named, and by which rows
-    ends of all packs   → which of them may be folded
-    a group of packs    → read and verified, what rows still name of them written as one pack; then the rows
+    rows                → which small packs are used, and by which rows
+    ends of all packs   → which of them may be combined
+    a group of packs    → read and verified; one new pack with every entry that a row points to; then the rows change
 
-A pack is folded if it is smaller than `SMALL_BYTES`, older than a day (a push may come in many requests), and named
-by a row; oldest first, `FEWEST` packs or more at a time, up to `GROUP_BYTES` together. What lies in the new pack is
-in the order in which it is read: manifests, large records, and objects, each by generation; and last the records
-that lie in rows as well, which only rebuild-index reads. S3 could copy without us from 5 MiB on (the least part of
-an `UploadPartCopy`), but a pack that large is one read already: it is left alone.
-
-No reader and no push loses anything
-    The old packs stay. Bytes, then rows: a row says where its bytes lie now only after they do, on condition that it
-    still says where they lay. Nothing else of a row changes, no row is made, and a branch's head does not move;
-    what gc has condemned stays condemned. So whoever read a row before finds the same bytes under what it said.
-    A push that found a snapshot in an old pack may write that down after we have looked: then that row names the
-    old pack, which stays as long as it does, and the next run folds it.
-
-What no row names any more
-    is for gc's collect to remove; so a fetch that began before must be over by then, and so must a push that writes
-    down what it has read before. Both live for 15 minutes. (A container has no such limit: a fetch there had better
-    be over in two hours. Nor may anybody remember a row for longer.) A repack takes a `turn`: it stops a gc that is
-    under way, and none begins before it has ended. The next gc starts from its beginning, so it collects two graces
-    after the last row was written. What the one that was stopped is just removing, it found unnamed before any row
-    was written; and rows are only made to name packs written a moment before, each a version of its own. So there
-    is no need to wait for it, as a rebuild has to.
-
-However late a write arrives
-    it is one transaction with the row that says whose turn it is. So of a repack that slept for days, and was taken
-    for dead, no row can come to name a pack that gc has removed meanwhile. Branches are written by themselves:
-    a push that moves one must not be refused for being in the way of a transaction. What a sleeper may
-    spoil there is only where a branch says that its snapshot lies, which rebuild-index sets right.
-
-A crash between any two calls
-    leaves rows of which some name the old packs and some the new one, and both are there. The next run goes on with
-    what still names small packs. A pack that no row came to name goes with the next gc; gc waits a day for a repack
-    that was cut short, or begins when that has been run to its end.
-
-rebuild-index finds the same
-    It takes the first of two things under one id, and a new pack comes after all others. So every record of a commit
-    that has a row goes along, also if it lies in the row; and a pack stays as it is if anything in it that would
-    go along lies elsewhere with other bytes under the same id, or if a lane is named by it (what a forced push
-    has written beside the first).
-
-Nothing damaged is carried on: packs, objects and manifests must be what their names say, and rows must name what is
-there, or it ends with Damaged before it has written anything of that group. In memory are the places that rows
-name, and a few times `GROUP_BYTES`.
+A pack is combined if it is smaller than `SMALL_BYTES`, older than a day, and used by a row; oldest first, `FEWEST`
+packs or more at a time, up to `GROUP_BYTES` together. S3 could copy parts of 5 MiB or more without the hub, but such
+a pack needs only one read already. docs/design/repack.md has the invariants. In memory are the places that rows
+point to, and a few times `GROUP_BYTES`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

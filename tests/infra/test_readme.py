@@ -1,4 +1,4 @@
-"""The lines of the README that a new user copies, run as they are printed: in bash, beside a hub.
+"""The lines that a new user copies from the documents, run as they are printed: in bash, beside a hub.
 
 Only the port differs, and a script stands in for the Muse client, which is not on PyPI.
 """
@@ -17,6 +17,7 @@ from infra import ports, stack
 
 ROOT = Path(__file__).parent.parent.parent
 README = (ROOT / "README.md").read_text()
+OPERATE = (ROOT / "docs" / "operate.md").read_text()
 
 CLIENT = '''#!{python}
 """The commands of the Muse client that the README uses, over its protocol in JSON."""
@@ -96,16 +97,15 @@ def environment(checkout: Path) -> dict[str, str]:
     return theirs | {"HOME": str(checkout.parent), "PYTHONPATH": str(ROOT)}
 
 
-def blocks(heading: str) -> list[str]:
-    """The blocks of code below a heading of the README, up to the next one of its level."""
-    section = README.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
-    return re.findall(r"^```\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
+def blocks(text: str) -> list[str]:
+    """The blocks of code of a page that a reader copies."""
+    return re.findall(r"^```\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
-def run(heading: str, checkout: Path, port: int, *, skipped: tuple[str, ...] = ()) -> list[str]:
-    """What the lines below a heading print. A block with one of the skipped lines is left out."""
-    kept = [block for block in blocks(heading) if not any(line in block for line in skipped)]
-    assert len(blocks(heading)) - len(kept) == len(skipped)
+def run(text: str, checkout: Path, port: int, *, skipped: tuple[str, ...] = ()) -> list[str]:
+    """The output of the blocks of a page. A block with one of the skipped lines is left out."""
+    kept = [block for block in blocks(text) if not any(line in block for line in skipped)]
+    assert len(blocks(text)) - len(kept) == len(skipped)
     script = "set -e\nPATH=$HOME/.local/bin:$PATH\n" + "".join(kept).replace(":8000", f":{port}")
     done = subprocess.run(
         ["bash", "-c", script], cwd=checkout, env=environment(checkout), capture_output=True, text=True
@@ -116,15 +116,15 @@ def run(heading: str, checkout: Path, port: int, *, skipped: tuple[str, ...] = (
 
 
 def test_the_first_push_of_the_readme_ends_in_a_clone(checkout: Path, port: int) -> None:
-    said = run("Run it", checkout, port, skipped=("make serve", "uv tool install"))
+    said = run(README, checkout, port, skipped=("make serve", "uv tool install"))
     assert "main is at first" in said
     assert said[said.index("la la la") + 1] == '{"status":"ok"}'
     assert '"branch_heads":{"main":"first"}' in said[-1]
     assert (checkout.parent / "song-copy" / "verse.txt").read_text() == "la la la\n"
 
 
-def test_the_operators_tour_of_the_readme_works_after_the_first_push(checkout: Path, port: int) -> None:
-    said = run("For the operator", checkout, port)
+def test_the_tour_of_the_operator_works_after_the_first_push(checkout: Path, port: int) -> None:
+    said = run(OPERATE, checkout, port)
     text = "\n".join(said)
     assert [line for line in said if '"remote_head"' in line][-1].endswith('"remote_head":"take-2"}')
     assert "restored: main is at take-1" in text
