@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from shared import codec, ids, names
-from shared.errors import HashMismatch, InvalidName, Unprocessable
+from shared.errors import HashMismatch, InvalidName, TooLarge, Unprocessable
 from shared.texts import cut, some
 from shared.wire import COMMIT_DEFAULTS, CommitRecord, Push, SnapshotRecord, WireObject, parse
 
 SHOWN_DIGITS = 12
 """The stock client takes a part of an id. Two whole ids and a path do not fit in a message."""
+SHOWN_PATH_CHARACTERS = 30
+"""Of the path of a large object in a message, which also has two sizes and the way out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +94,10 @@ def check(push: Push) -> Bundle:
     return bundle
 
 
-def without(commit: NewCommit) -> str:
+def without(commit: NewCommit, change: str = "rename it") -> str:
     """The steps of a user whose history must lose this commit. A later commit does not help: the history stays.
+
+    `change` is what the user does with the file before the new commit.
 
     They were tried with the stock client 0.1.5. The work tree and all later changes stay; they are committed again.
     """
@@ -101,7 +105,7 @@ def without(commit: NewCommit) -> str:
         step = f"run `muse reset --soft {commit.parents[0][:SHOWN_DIGITS]}`"
     else:
         step = "delete the file of your branch in .muse/refs/heads"
-    return f"Since commit {commit.commit_id}: rename it, {step}, commit and push again"
+    return f"Since commit {commit.commit_id}: {change}, {step}, commit and push again"
 
 
 def not_portable(bundle: Bundle, faults: Mapping[str, Sequence[str]]) -> str:
@@ -114,6 +118,32 @@ def not_portable(bundle: Bundle, faults: Mapping[str, Sequence[str]]) -> str:
         if cut(text) == text:
             break
     return text
+
+
+def check_sizes(sizes: Mapping[str, int], most_bytes: int, bundle: Bundle | None = None) -> None:
+    """Raises TooLarge for an object of more than `most_bytes`. `sizes` has bytes by object id.
+
+    With the bundle that names the objects, the message has the path and the first commit of the object.
+    """
+    large = {object_id for object_id, size_bytes in sizes.items() if size_bytes > most_bytes}
+    if not large:
+        return
+    object_id, oldest = min(large), None
+    if bundle:
+        naming = {i for i, s in bundle.snapshots.items() if not large.isdisjoint(s.manifest.values())}
+        oldest = bundle.oldest_with(naming)
+    limit = f"over the limit of {most_bytes} (stock clients read 64 MiB at once and could not clone it)"
+    raised = "or have PIERIA_MAX_OBJECT_BYTES raised"
+    if not bundle or not oldest or not oldest.snapshot_id:
+        raise TooLarge(
+            f"object {object_id[:SHOWN_DIGITS]} has {sizes[object_id]} bytes, {limit}: split the file or leave it"
+            " out, `muse reset --soft` to before its first commit, commit and push again; " + raised
+        )
+    manifest = bundle.snapshots[oldest.snapshot_id].manifest
+    path, object_id = next((path, i) for path, i in sorted(manifest.items()) if i in large)
+    way_out = without(oldest, "split or drop it")
+    shown = names.shown(path, SHOWN_PATH_CHARACTERS)
+    raise TooLarge(f"{shown} has {sizes[object_id]} bytes, {limit}. {way_out}; {raised}")
 
 
 def check_objects(objects: Iterable[WireObject]) -> dict[str, bytes]:

@@ -56,6 +56,9 @@ class Settings(BaseModel):
     """The largest request body of `push` and `push/objects`; 64 MiB holds any chunk of the stock client."""
     max_reply_bytes: int = Field(default=64 * MIB, ge=1)
     """The largest answer of `fetch`; the stock client reads 64 MiB. What Lambda passes in one piece is less."""
+    max_object_bytes: int = Field(default=63 * MIB, ge=1, le=1024 * MIB)
+    """The largest object of a push. A larger one could not be cloned: the stock client reads 64 MiB per
+    reply, of which 1 MiB is left for the commit, its manifest and the branches. One push verifies 1 GiB."""
     origin_secret: str = Field(default="", pattern=r"^([!-~]{32,})?$")
     """What a proxy in front of us, and nobody else, sends with each request (see `edge`). Empty: nobody has to."""
     log_level: str = "INFO"

@@ -434,10 +434,11 @@ def test_a_large_reply_is_charged_before_its_bytes_are_sent(owner, limited):
 # ── URLs: what they let their bearer do is charged before they are given out ────────────────────────────────
 
 
-def test_urls_that_would_exceed_the_limit_are_not_given_out_however_many_ask_at_once(owner, limited):
+def test_urls_that_would_exceed_the_limit_are_not_given_out_however_many_ask_at_once(owner, limited, configured):
     """Each container has read that there is room, and then the row adds them up."""
     song(owner)
     size = 10**9
+    configured.setenv("PIERIA_MAX_OBJECT_BYTES", str(size))
     each = prices.S3_PUT + prices.storage(size, 3)
     limited(subject=5 * each)
     object_ids = [f"{number:064x}" for number in range(12)]

@@ -1,12 +1,28 @@
 """Each refusal names the step that helps, and the step helps. The pushes are those that the stock client makes."""
 
 import json
+from collections.abc import Mapping
 
 import boto3
+import httpx
 import pytest
 
+from shared import ids, names
 from shared.metadata import keys
-from tests.builders import Answer, History, Record, call, fetch, fetched_ids, file_history, graph, heads, push
+from tests.builders import (
+    Answer,
+    History,
+    Record,
+    call,
+    commit,
+    fetch,
+    fetched_ids,
+    file_history,
+    graph,
+    heads,
+    push,
+    snapshot,
+)
 from tests.conftest import NAMES
 from tests.functions import api
 
@@ -69,6 +85,67 @@ def test_a_refused_path_of_the_first_commit_names_the_file_to_delete(owner):
     answer = push(owner, "song", sent_by_the_client(refused, 2))
     assert f"Since commit {refused[1]}:" in shown(answer)
     assert "delete the file of your branch in .muse/refs/heads" in shown(answer)
+
+
+def on_files(*files: Mapping[str, bytes]) -> History:
+    """A line of commits, each with a snapshot of these contents by path."""
+    history = History()
+    for number, contents in enumerate(files, start=1):
+        history.objects |= {ids.object_id(content): content for content in contents.values()}
+        manifest = {path: ids.object_id(content) for path, content in contents.items()}
+        history.snapshots[number] = snapshot(manifest)
+        parents = [history[number - 1]] if number > 1 else []
+        history.commits[number] = commit(f"commit {number}", parents, history.snapshots[number]["snapshot_id"])
+    return history
+
+
+@pytest.mark.parametrize("path", ["mix.wav", "\U0001f3b9" * 60 + ".wav", "'\"" * 100], ids=["short", "long", "quotes"])
+@pytest.mark.parametrize("presigned", [False, True], ids=["inline", "presigned"])
+def test_a_file_that_no_stock_client_could_clone_names_the_commit_to_go_back_to(owner, configured, path, presigned):
+    configured.setenv("PIERIA_MAX_OBJECT_BYTES", str(10**6))
+    large = bytes(10**6 + 1)
+    history = on_files({"a.mid": b"a"}, {"a.mid": b"a", path: large}, {"a.mid": b"a"})
+    for head in (2, 3):  # commit 3 deletes the file; the history keeps it
+        sent = sent_by_the_client(history, head)
+        if presigned:
+            sent["objects"] = [one for one in sent["objects"] if one["content"] != large]
+            asked = {"object_ids": [ids.object_id(large)]}
+            (url,) = call("presign", owner, "song", asked, by=owner).value["presigned"].values()
+            assert httpx.put(url, content=large).status_code == 200
+        refused = push(owner, "song", sent)
+        assert (refused.status, refused.code) == (413, "too_large")
+        assert shown(refused).startswith(f"{names.shown(path, 30)} has 1000001 bytes, over the limit of 1000000 ")
+        assert "stock clients read 64 MiB at once" in shown(refused)
+        assert f"Since commit {history[2]}:" in shown(refused)
+        assert f"run `muse reset --soft {history[1][:12]}`" in shown(refused)
+        assert shown(refused).endswith("or have PIERIA_MAX_OBJECT_BYTES raised")
+        assert heads(owner, "song", by=owner) == {}
+
+    after_the_command = on_files({"a.mid": b"a"}, {"a.mid": b"a", "1.wav": large[:500_000], "2.wav": large[500_000:]})
+    assert push(owner, "song", sent_by_the_client(after_the_command, 2)).status == 200
+
+
+def test_a_file_of_the_first_commit_that_no_stock_client_could_clone_names_the_file_to_delete(owner, configured):
+    configured.setenv("PIERIA_MAX_OBJECT_BYTES", "1000")
+    history = on_files({"\U0001f3b9" * 60: b"x" * 1001})
+    refused = push(owner, "song", sent_by_the_client(history, 1))
+    assert (refused.status, refused.code) == (413, "too_large")
+    assert "delete the file of your branch in .muse/refs/heads" in shown(refused)
+    assert shown(refused).endswith("or have PIERIA_MAX_OBJECT_BYTES raised")
+
+
+def test_the_largest_file_that_is_accepted_fits_into_one_reply_of_the_stock_client(owner):
+    """Beside a commit and a manifest of 1,000 files."""
+    others = {f"folder/{number:04}.mid": b"%d" % number for number in range(1_000)}
+    history = on_files(others | {"large.wav": bytes(63 * 2**20)})
+    objects = [{"object_id": i, "content": content} for i, content in history.objects.items()]
+    for some in (objects[:-1], objects[-1:]):
+        assert call("push_objects", owner, "song", {"objects": some}, by=owner).status == 200
+    bundle = sent_by_the_client(history, 1) | {"objects": []}
+    assert push(owner, "song", bundle).status == 200
+    cloned = fetch(owner, "song", [history[1]])
+    assert cloned.status == 200 and len(cloned.body) <= 64 * 2**20
+    assert len(fetched_ids(cloned)[2]) == 1_001
 
 
 @pytest.mark.parametrize(

@@ -92,11 +92,13 @@ async def _accept(
     names.check_room_for_branch(request.branch, held.refs)
     names.check_no_branch_clash(request.branch, held.refs)
     _check_connected(bundle, head, held)
+    new_sizes = {i: len(content) for i, content in bundle.objects.items() if i not in held.objects}
+    bundles.check_sizes(new_sizes, stores.settings.max_object_bytes, bundle)
     changed = await _changed(stores, repo, bundle, held, force=request.force)
     if not request.force:
         await _check_fast_forward(stores, repo, bundle, held, head, current, by, now)
     missing = await _missing_objects(stores, repo, bundle, held)
-    uploads = await quarantine.verified(stores, repo, missing, by=by, now=now)
+    uploads = await quarantine.verified(stores, repo, bundle, missing, by=by, now=now)
 
     repo = await stores.repos.born(repo, int(now))
     nodes, last = await pair(

@@ -10,9 +10,12 @@ the ids are compared with a list of the quarantine, so that an id that was never
 
 from collections.abc import Collection, Sequence
 from contextlib import suppress
+from functools import partial
 
+from shared import bundle as bundles
 from shared import names
-from shared.errors import MissingReference, TooLarge, Unavailable, UploadsPending
+from shared.bundle import Bundle
+from shared.errors import MissingReference, Unavailable, UploadsPending
 from shared.metadata.table import split
 from shared.model import Kind, Location, Repo, Upload
 from shared.objects.store import FalseUpload, NotAdmitted
@@ -51,26 +54,32 @@ async def uploaded(stores: Stores, repo: Repo, object_ids: Collection[str], *, b
 
 
 class _Budget:
-    """The bytes that one push may still verify. The first object is always admitted."""
+    """The bytes that one push may still verify. The first object is admitted, whatever its size."""
 
-    def __init__(self) -> None:
-        self._used = 0
+    def __init__(self, most_bytes: int) -> None:
+        self._used_bytes = 0
+        self._most_bytes = most_bytes
+        self.large: dict[str, int] = {}
+        """The bytes of objects that are over the limit of `most_bytes`. No push verifies them."""
 
-    def admits(self, length: int) -> bool:
-        """Whether an object of this many bytes is verified in this push. Raises TooLarge for one that never is."""
-        if length > VERIFIED_BYTES:
-            raise TooLarge(f"an uploaded object may have {VERIFIED_BYTES} bytes, and one has {length}; split the file")
-        if self._used and self._used + length > VERIFIED_BYTES:
+    def admits(self, object_id: str, size_bytes: int) -> bool:
+        """Whether this object is verified in this push."""
+        if size_bytes > self._most_bytes:
+            self.large[object_id] = size_bytes
             return False
-        self._used += length
+        if self._used_bytes and self._used_bytes + size_bytes > VERIFIED_BYTES:
+            return False
+        self._used_bytes += size_bytes
         return True
 
 
-async def verified(stores: Stores, repo: Repo, object_ids: Collection[str], *, by: str, now: float) -> list[Upload]:
-    """These objects, all of which have to be in quarantine, read and hashed.
+async def verified(
+    stores: Stores, repo: Repo, bundle: Bundle, object_ids: Collection[str], *, by: str, now: float
+) -> list[Upload]:
+    """Read and hash these objects of a bundle, all of which must be in quarantine.
 
-    Raises MissingReference for those that are not there, FalseUpload for content that has another digest, TooLarge,
-    and UploadsPending for more than one push verifies: then the verified ones are stored.
+    Raises MissingReference for absent objects, FalseUpload for content with another digest, TooLarge, and
+    UploadsPending for more than one push verifies: then the verified ones are stored.
     """
     if not object_ids:
         return []
@@ -78,11 +87,13 @@ async def verified(stores: Stores, repo: Repo, object_ids: Collection[str], *, b
         raise MissingReference("object", object_ids, WAY_OUT)
     waiting = sorted(object_ids)
     if len(waiting) > FEW:
-        waiting = await _listed(stores, repo, waiting)
+        waiting = await _listed(stores, repo, bundle, waiting)
     found: list[Upload] = []
-    budget = _Budget()
+    most_bytes = stores.settings.max_object_bytes
+    budget = _Budget(most_bytes)
     for group in split(waiting[:VERIFIED_OBJECTS], VERIFIED_AT_ONCE):
         verified_now = await _verify(stores, repo, group, budget, by, int(now))
+        bundles.check_sizes(budget.large, most_bytes, bundle)
         found += verified_now
         if len(verified_now) < len(group):
             break
@@ -99,9 +110,14 @@ async def accept(stores: Stores, repo: Repo, uploads: Sequence[Upload]) -> None:
     await stores.index.put_locations(repo.repo_id, rows)
 
 
-async def _listed(stores: Stores, repo: Repo, object_ids: Sequence[str]) -> list[str]:
-    """Those of these objects that the list shows. Raises MissingReference for those that it does not show."""
+async def _listed(stores: Stores, repo: Repo, bundle: Bundle, object_ids: Sequence[str]) -> list[str]:
+    """Those of these objects that the list shows.
+
+    Raises MissingReference for those that it does not show, and TooLarge for those that no push verifies.
+    """
     found, unknown = await stores.objects.uploaded(repo.repo_id, object_ids)
+    sizes = {object_id: one.size for object_id, one in found.items()}
+    bundles.check_sizes(sizes, stores.settings.max_object_bytes, bundle)
     if absent := set(object_ids) - found.keys() - set(unknown):
         raise MissingReference("object", absent, WAY_OUT)
     return list(found)
@@ -127,6 +143,6 @@ async def _check(
     stores: Stores, repo: Repo, object_id: str, budget: _Budget
 ) -> Upload | FalseUpload | NotAdmitted | None:
     try:
-        return await stores.objects.check_upload(repo.repo_id, object_id, budget.admits)
+        return await stores.objects.check_upload(repo.repo_id, object_id, partial(budget.admits, object_id))
     except (FalseUpload, NotAdmitted) as reason:
         return reason

@@ -7,9 +7,8 @@ from typing import Any
 
 from shared import bundle, codec, names, packs, wire
 from shared.actions import quarantine
-from shared.actions.quarantine import VERIFIED_BYTES
 from shared.actions.records import manifest
-from shared.errors import Damaged, TooLarge, Unavailable
+from shared.errors import Damaged, Unavailable
 from shared.model import Kind, Location, Repo
 from shared.objects.store import LOOSE_BYTES
 from shared.packs import Pack
@@ -90,11 +89,14 @@ async def accept(stores: Stores, repo: Repo, request: wire.PushObjects, *, now: 
     """Store a batch of objects: bytes first, then the rows that name them.
 
     Returns `stored` and `skipped` (already here, or twice in the batch), which add up to what was sent.
-    Raises HashMismatch or InvalidName before anything is stored.
+    Raises HashMismatch, InvalidName or TooLarge before anything is stored.
     """
     sent = bundle.check_objects(request.objects)
     known = await stores.index.known(repo.repo_id, objects=sent)
     new = {object_id: content for object_id, content in sent.items() if object_id not in known.objects}
+    bundle.check_sizes(
+        {object_id: len(content) for object_id, content in new.items()}, stores.settings.max_object_bytes
+    )
     if new:
         repo = await stores.repos.born(repo, int(now))
         parcel = Parcel.of(new)
@@ -110,9 +112,9 @@ async def presign(stores: Stores, repo: Repo, request: wire.Presign, *, now: flo
     stock client makes in its next push. An upload stays in quarantine until a push names it and its digest is true.
     Raises TooLarge for a size that no push would accept, and CostLimited.
     """
-    if (largest := max(request.sizes.values(), default=0)) > VERIFIED_BYTES:
-        raise TooLarge(f"an object may have {VERIFIED_BYTES} bytes, and one has {largest}; split the file")
     asked = list(dict.fromkeys(names.check_id(object_id, "object") for object_id in request.object_ids))
+    sizes = {object_id: request.sizes[object_id] for object_id in asked if object_id in request.sizes}
+    bundle.check_sizes(sizes, stores.settings.max_object_bytes)
     provable = [object_id for object_id in asked if names.is_digest(object_id)]
     inline = [object_id for object_id in asked if not names.is_digest(object_id)]
     if not provable:
@@ -121,13 +123,13 @@ async def presign(stores: Stores, repo: Repo, request: wire.Presign, *, now: flo
     await stores.repos.note_presign(repo, int(now))
 
     async def url_of(object_id: str) -> str:
-        size = request.sizes.get(object_id)
+        size = sizes.get(object_id)
         return await stores.objects.presigned_put(repo.repo_id, object_id, request.ttl_seconds, size)
 
     first = {provable[0]: await url_of(provable[0])}
     # The URLs of one repository are equally long, but for the header that a size adds: all ids are digests.
     room = codec.REPLY_BYTES - codec.sent_bytes(inline)
     some = provable[1 : max(1, room // (codec.sent_bytes(first) + SIGNED_HEADER_BYTES))]
-    await stores.objects.reserve_uploads(request.sizes.get(object_id) for object_id in (provable[0], *some))
+    await stores.objects.reserve_uploads(sizes.get(object_id) for object_id in (provable[0], *some))
     urls = await all_of(map(url_of, some))
     return {"presigned": first | dict(zip(some, urls, strict=True)), "inline": inline}

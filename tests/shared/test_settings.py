@@ -32,6 +32,7 @@ def test_defaults(configured):
     assert loaded.memory_mb == 0
     assert loaded.push_to_create is False
     assert loaded.max_body_bytes == 64 * 1024 * 1024
+    assert loaded.max_object_bytes == 63 * 1024 * 1024
     assert loaded.log_level == "INFO"
 
 
@@ -52,6 +53,7 @@ def test_every_field_has_its_variable(configured):
         "limit_cost_hub": 2.5,
         "max_body_bytes": 5,
         "max_reply_bytes": 6,
+        "max_object_bytes": 7,
         "origin_secret": "o" * 32,
         "log_level": "DEBUG",
     }
@@ -111,6 +113,8 @@ def test_all_missing_variables_are_named_at_once(configured):
         ("LIMIT_COST_OWNER", "nan"),
         ("LIMIT_COST_HUB", "inf"),
         ("MAX_BODY_BYTES", "0"),
+        ("MAX_OBJECT_BYTES", "0"),
+        ("MAX_OBJECT_BYTES", str(1024**3 + 1)),
         ("PUSH_TO_CREATE", "maybe"),
     ],
 )

@@ -4,6 +4,7 @@ import hashlib
 
 import pytest
 
+from shared import settings
 from tests.builders import blob, call, fetch, push
 from tests.test_cases.fixtures import (
     C1,
@@ -151,6 +152,23 @@ def test_O12_a_body_above_the_byte_limit_is_refused_with_the_limit(configured, o
     configured.setenv("PIERIA_MAX_BODY_BYTES", "100000")
     assert_refused(send(owner, [blob(b"x" * 100_000)]), 413, "too_large", naming=[100_000])
     assert assert_accepted(send(owner, [blob(b"x" * 99_000)])) == {"stored": 1, "skipped": 0}
+
+
+def test_an_object_that_no_stock_client_could_clone_is_refused_before_anything_is_stored(configured, owner):
+    configured.setenv("PIERIA_MAX_OBJECT_BYTES", "1000")
+    large, most = blob(b"x" * 1_001), blob(b"x" * 1_000)
+    naming = [large["object_id"][:12], 1_001, 1_000, "reset --soft", "PIERIA_MAX_OBJECT_BYTES"]
+    assert_refused(send(owner, [most, large]), 413, "too_large", naming=naming)
+    assert missing(owner, "song", most["object_id"]) == {most["object_id"]}
+    assert assert_accepted(send(owner, [most])) == {"stored": 1, "skipped": 0}
+
+
+def test_a_large_object_that_is_stored_from_before_the_limit_may_be_sent_again(configured, owner):
+    large = blob(b"x" * 1_001)
+    assert assert_accepted(send(owner, [large])) == {"stored": 1, "skipped": 0}
+    configured.setenv("PIERIA_MAX_OBJECT_BYTES", "1000")
+    settings.load.cache_clear()
+    assert assert_accepted(send(owner, [large])) == {"stored": 0, "skipped": 1}
 
 
 def test_O13_more_objects_than_the_limit_are_refused_with_the_limit(owner):

@@ -224,28 +224,46 @@ def test_a_url_for_a_size_is_signed_for_that_length(owner):
     assert_accepted(push(owner, "song", tree()))
 
 
-@pytest.mark.parametrize(("size", "status"), [(-1, 422), ("70", 422), (2**30, 200), (2**30 + 1, 413)])
+CLONABLE = 63 * 2**20
+"""The largest object that fits into a reply of 64 MiB, which the stock client reads, beside its commit."""
+
+
+@pytest.mark.parametrize(("size", "status"), [(-1, 422), ("70", 422), (CLONABLE, 200), (CLONABLE + 1, 413)])
 def test_a_size_that_no_push_would_accept_is_refused(owner, size, status):
     message = {"object_ids": [LARGE_ID], "sizes": {LARGE_ID: size}}
     assert call("presign", owner, "song", message, by=owner).status == status
 
 
+def test_the_refusal_of_a_size_names_object_and_limit_and_no_url_is_given_out(owner):
+    message = {"object_ids": [O1, LARGE_ID], "sizes": {LARGE_ID: CLONABLE + 1, O1: 6}}
+    answer = call("presign", owner, "song", message, by=owner)
+    assert_refused(answer, 413, "too_large", naming=[LARGE_ID[:12], CLONABLE + 1, CLONABLE, "PIERIA_MAX_OBJECT_BYTES"])
+
+
+def test_a_setting_raises_the_size_that_is_accepted_to_what_one_push_verifies(owner, configured):
+    configured.setenv("PIERIA_MAX_OBJECT_BYTES", str(2**30))
+    for size, status in ((CLONABLE + 1, 200), (2**30, 200), (2**30 + 1, 413)):
+        message = {"object_ids": [LARGE_ID], "sizes": {LARGE_ID: size}}
+        assert call("presign", owner, "song", message, by=owner).status == status
+
+
 def test_a_full_reply_of_urls_with_sizes_fits_through_lambda(owner):
     object_ids = [f"{number:064x}" for number in range(10_000)]
-    sizes = dict.fromkeys(object_ids[1:], 10**9)
+    sizes = dict.fromkeys(object_ids[1:], CLONABLE)
     answer = call("presign", owner, "song", {"object_ids": object_ids, "sizes": sizes}, by=owner)
     assert 2_000 < len(answer.value["presigned"]) <= 10_000
     assert len(answer.body) * 4 / 3 <= REPLY_BYTES
 
 
-def test_a_url_costs_the_storage_of_its_size_or_of_an_assumed_one(owner, monkeypatch):
+def test_a_url_costs_the_storage_of_its_size_or_of_an_assumed_one(owner, configured):
+    configured.setenv("PIERIA_MAX_OBJECT_BYTES", str(10**9))
     begin, meters = meter.begin, list[Meter]()
 
     def watched() -> Meter:
         meters.append(begin())
         return meters[-1]
 
-    monkeypatch.setattr(meter, "begin", watched)
+    configured.setattr(meter, "begin", watched)
     for sizes in ({}, {LARGE_ID: 10}, {LARGE_ID: 10**9}):
         assert_accepted(call("presign", owner, "song", {"object_ids": [LARGE_ID], "sizes": sizes}, by=owner))
     assumed, small, large = (one.urls for one in meters)

@@ -8,6 +8,7 @@ import msgpack
 import pytest
 
 from bench.meter import Meter
+from shared import settings
 from shared.actions import quarantine
 from tests import builders
 from tests.builders import Record, call, commit, fetch, push, snapshot, token
@@ -146,11 +147,33 @@ def test_each_push_of_many_uploads_verifies_a_part_and_the_next_one_goes_on(owne
     assert {one["object_id"]: one["content"] for one in found} == objects
 
 
-def test_an_upload_that_no_push_can_verify_is_refused_with_the_limit(owner, monkeypatch):
-    monkeypatch.setattr(quarantine, "VERIFIED_BYTES", 100)
-    objects = stems(1, owner)
+@pytest.mark.parametrize("others", [0, quarantine.FEW], ids=["read", "listed"])
+def test_an_upload_that_no_stock_client_could_clone_is_refused_with_its_path(owner, configured, others):
+    configured.setenv("PIERIA_MAX_OBJECT_BYTES", "1000")
+    large = {hashlib.sha256(b"x" * 1_001).hexdigest(): b"x" * 1_001}
+    objects = stems(others, owner) | large
     upload(owner, objects)
-    assert_refused(push(owner, "song", on_stems(list(objects))), 413, "too_large", naming=[100])
+    sent = on_stems(list(objects))
+    (path,) = (path for path, object_id in sent["snapshots"][0]["manifest"].items() if object_id in large)
+    with Meter() as meter:
+        answer = push(owner, "song", sent)
+    assert_refused(answer, 413, "too_large", naming=[path, 1_001, 1_000, sent["commits"][0]["commit_id"]])
+    listed = {"s3.ListObjectsV2": 1}
+    assert calls_to_s3(meter) == (listed if others else {"s3.GetObject": 1}), "nothing is copied"
+    assert builders.heads(owner, "song", by=owner) == {}
+
+
+def test_a_setting_lets_larger_uploads_in(owner, configured):
+    configured.setenv("PIERIA_MAX_OBJECT_BYTES", str(64 * 2**20))
+    content = bytes(63 * 2**20 + 1)
+    objects = {hashlib.sha256(content).hexdigest(): content}
+    upload(owner, objects)
+    sent = on_stems(list(objects))
+    assert_accepted(push(owner, "song", sent))
+    configured.delenv("PIERIA_MAX_OBJECT_BYTES")
+    settings.load.cache_clear()
+    (again,) = on_stems(list(objects), [sent["commits"][0]["commit_id"]], "again")["commits"]
+    assert_accepted(push(owner, "song", {"commits": [again]})), "what is stored stays acceptable"
 
 
 # ── More URLs than one reply holds ──────────────────────────────────────────────────────────────────────────
