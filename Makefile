@@ -119,8 +119,8 @@ lock: ## renew all locks after a change of pyproject.toml or infra/locks/*.in
 		compile --universal --python-version 3.11 --extra dev -o requirements.lock pyproject.toml && \
 		compile --universal --python-version 3.11 --extra local -c requirements.lock \
 			-o infra/locks/serve.lock pyproject.toml && \
-		compile --python-version 3.13 --python-platform aarch64-manylinux2014 -c requirements.lock \
-			-o infra/locks/package.lock pyproject.toml && \
+		compile --python-version 3.13 --python-platform aarch64-manylinux2014 --extra aws \
+			-c requirements.lock -o infra/locks/package.lock pyproject.toml && \
 		for tool in infra/locks/*.in; do \
 			compile --universal --python-version 3.11 -o "$${tool%.in}.lock" "$$tool" || exit; \
 		done

@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import itertools
 import re
 import subprocess
 import sys
@@ -46,6 +47,8 @@ LAWS = {
     "shared.content":   ("conditional edge errors media model", "starlette"),
     "shared.streaming": ("", "starlette"),
     "shared.actions":   (f"actions errors metadata objects stores texts {PURE}", "pydantic"),
+    # On the machine of a user: nothing of AWS, of the functions, or of a web framework.
+    "infra.relay":      ("codec codings errors", "aiohttp infra.relay msgpack multidict rich yarl"),
     "shared.stores":    ("budget errors keyring log meter metadata model objects settings",
                          "aioboto3 aiobotocore botocore types_aiobotocore_dynamodb types_aiobotocore_s3"),
     "shared.keyring":   ("errors", ""),
@@ -64,7 +67,10 @@ LAWS = {
 """What is not written here is forbidden, the standard library apart: a function cannot name another function,
 nor `shared` anything above it."""
 
-GATES = {"os": {"shared.settings"}, "time": {"shared.http", "shared.edge"}}
+GATES = {
+    "os": {"shared.settings", "infra.relay.address"},
+    "time": {"shared.http", "shared.edge", "infra.relay.progress"},
+}
 """Where the world outside comes in: the environment and the clock. Below, both are arguments."""
 
 
@@ -119,7 +125,7 @@ def python_files(*folders: str) -> list[Path]:
 def test_arrows_point_inward() -> None:
     found = [
         breach
-        for path in python_files("functions", "shared")
+        for path in [*python_files("functions", "shared"), *(ROOT / "infra" / "relay").rglob("*.py")]
         for breach in breaches(module_name(path), path.read_text())
     ]
     assert not found, "\n" + "\n".join(found)
@@ -148,6 +154,9 @@ def test_arrows_point_inward() -> None:
         ("shared.settings", "import tests"),
         ("shared.stores", "import infra"),
         ("shared.nowhere", ""),
+        ("infra.relay.hub", "import boto3"),
+        ("infra.relay.hub", "from shared import wire"),
+        ("infra.relay.hub", "from infra import serve"),
     ],
 )
 def test_a_breach_is_seen(module: str, line: str) -> None:
@@ -163,6 +172,7 @@ def test_a_breach_is_seen(module: str, line: str) -> None:
         ("shared.dag", "from shared import model\nfrom shared.errors import ApiError"),
         ("shared.settings", "import os"),
         ("shared.errors", "from typing import ClassVar"),
+        ("infra.relay.hub", "import aiohttp\nfrom infra.relay.address import Address\nfrom shared import codec"),
     ],
 )
 def test_what_is_allowed_is_no_breach(module: str, line: str) -> None:
@@ -238,7 +248,9 @@ def test_the_documents_list_every_error_code() -> None:
 def test_the_documents_say_why_each_dependency_is_there() -> None:
     page = (ROOT / "CONTRIBUTING.md").read_text().lower()
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    names = [re.split(r"[^a-z0-9_-]", dependency.lower())[0] for dependency in project["dependencies"]]
+    needed = [*project["dependencies"], *itertools.chain(*project["optional-dependencies"].values())]
+    names = [re.split(r"[^a-z0-9_-]", dependency.lower())[0] for dependency in needed]
+    names = [name for name in names if name != project["name"] and not name.startswith("types-")]
     assert [name for name in names if not re.search(rf"\b{re.escape(name)}\b", page)] == []
 
 

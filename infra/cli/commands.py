@@ -15,15 +15,17 @@ from typer.main import get_command
 
 
 class Entry(NamedTuple):
-    """A command, or the commands of a noun: where it is defined, and one line of help."""
+    """A command, or the commands of a noun: where it is defined, one line of help, and the extra with its packages."""
 
     module: str
     attribute: str
     help: str
+    extra: str = "local"
 
 
 COMMANDS = {
     "serve": Entry("serve", "serve", "Run the whole hub on this machine, until Ctrl-C."),
+    "connect": Entry("connect", "connect", "Pass large pushes and clones to a hub, until Ctrl-C.", "client"),
     "doctor": Entry("doctor", "doctor", "Check what a hub needs, and show how to fix problems."),
     "repo": Entry("repo", "app", "Repositories, their branches and their members."),
     "user": Entry("user", "app", "Users: the handles of a hub."),
@@ -86,8 +88,15 @@ def _show(mistake: typer.TyperException) -> None:
 
 
 def load(name: str, entry: Entry) -> Any:
-    """The command of an entry. Imports its module."""
-    found = getattr(importlib.import_module(f"infra.cli.{entry.module}"), entry.attribute)
+    """The command of an entry. Imports its module. Ends the program if its packages are not installed."""
+    try:
+        module = importlib.import_module(f"infra.cli.{entry.module}")
+    except ModuleNotFoundError as absent:
+        package = (absent.name or "").partition(".")[0]
+        line = f"`pieria {name}` needs the package {package}: pip install 'pieria[{entry.extra}]'"
+        typer.echo(f"pieria: {line}", err=True)
+        raise typer.Exit(2) from None
+    found = getattr(module, entry.attribute)
     if isinstance(found, typer.Typer):
         found.info.name = name
         return get_command(found)

@@ -1,0 +1,20 @@
+"""The relay: a small HTTP server on the user's machine between the stock client and one hub.
+
+The stock client sends each body in one request, reads each reply in one piece, sends no token with a clone and never
+retries. A hub on Lambda takes and sends 4.69 MB at once. The relay splits, stages, compresses and retries, and it adds
+a token.
+
+    address    the URL of the hub, the token that is sent to it, and where the token comes from
+    spool      bytes in memory or in an unlinked temporary file; a request body, compressed as it arrives
+    hub        one request to the hub: retries, Retry-After, the token, the expanded reply
+    uploads    POST push and push/objects: in slices, compressed, staged if they are large
+    bundles    the bodies of a fetch reply: read record by record, and written the same way
+    steps      a fetch in several requests: fetch/history, fetch/objects, and single objects
+    downloads  POST fetch: one reply for the stock client, from one reply of the hub or from several
+    door       the HTTP server: the checks of Host and Origin, and which request goes where
+    progress   sizes and remaining times on stderr
+    serve      listens on the loopback address until Ctrl-C
+    clone      a working copy of any size, by the stock client
+
+It may import the pure modules of `shared` that it needs, and nothing else of the house.
+"""
