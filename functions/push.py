@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from shared import http, lambdas, wire
+from shared import http, lambdas, staging, wire
 from shared.actions.push import push
 from shared.http import Access
 
@@ -14,7 +14,7 @@ router = APIRouter()
 @router.post("/{owner}/{slug}/push")
 async def post_push(request: Request, access: Annotated[Access, Depends(http.may_write("push"))]) -> Response:
     """`ok`, `message`, all `branch_heads`, and `remote_head`: where the branch is now."""
-    message = await http.body(request, wire.Push, access.stores.settings.max_body_bytes, http.IN_STEPS)
+    message = await staging.body(request, access, "push", wire.Push)
     return http.reply(request, await push(access.stores, access.repo, message, by=access.by, now=access.now))
 
 

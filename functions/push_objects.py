@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from shared import http, lambdas, wire
+from shared import http, lambdas, staging, wire
 from shared.actions import uploads
 from shared.http import Access
 
@@ -14,7 +14,7 @@ router = APIRouter()
 @router.post("/{owner}/{slug}/push/objects")
 async def post_push_objects(request: Request, access: Annotated[Access, Depends(http.may_write("upload"))]) -> Response:
     """`stored` and `skipped`, which add up to the objects sent."""
-    message = await http.body(request, wire.PushObjects, access.stores.settings.max_body_bytes, http.IN_STEPS)
+    message = await staging.body(request, access, "push/objects", wire.PushObjects)
     return http.reply(request, await uploads.accept(access.stores, access.repo, message, now=access.now))
 
 

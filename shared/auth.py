@@ -75,11 +75,15 @@ def issue(keys: Mapping[str, str], identity: Identity, *, lifetime_seconds: int,
 
 def key_id(authorization: str | None) -> str:
     """The key that a bearer token claims to be signed with; empty if there is no token, or it does not say."""
-    token = _bearer(authorization)
-    if not token or len(token) > TOKEN_CHARACTERS:
+    return named_key(_bearer(authorization) or "")
+
+
+def named_key(text: str) -> str:
+    """The key that a signed text claims to be signed with; empty for a text that names none."""
+    if len(text) > TOKEN_CHARACTERS:
         return ""
     try:
-        named = jwt.get_unverified_header(token).get("kid")
+        named = jwt.get_unverified_header(text).get("kid")
     except jwt.InvalidTokenError:
         return ""
     return named if isinstance(named, str) else ""
@@ -149,8 +153,7 @@ def _claims(keys: Mapping[str, str], token: str) -> _Claims:
 
     Raises InvalidTokenError, ValueError or TypeError.
     """
-    key_id = jwt.get_unverified_header(token).get("kid")
-    secret = keys.get(key_id) if isinstance(key_id, str) else None
+    secret = keys.get(named_key(token))
     if secret is None:
         raise jwt.InvalidTokenError
     claims = jwt.decode(

@@ -2,7 +2,8 @@
 
     ApiError
     ├─ BadRequest 400
-    │  └─ MalformedBody             the body is not what its Content-Type says
+    │  ├─ MalformedBody             the body is not what its Content-Type says
+    │  └─ StagedBodyInvalid         a reference to a staged body that cannot be used
     ├─ Unauthorized 401             no token, or not a good one
     ├─ Forbidden 403                the caller may read here, but not do this
     ├─ NotFound 404                 no such route
@@ -41,8 +42,7 @@
     ├─ Damaged 500                  a stored row or byte that must exist is not there
     └─ Unavailable 503              the store did not answer; the same request may be repeated
 
-A message is one line that says what is wrong and what to do next. The stock client prints the first 400
-characters of an error body, so a message is cut to `texts.MESSAGE_CHARACTERS`.
+A message is one line: what is wrong, and what to do next. It is cut to `texts.MESSAGE_CHARACTERS`.
 """
 
 from collections.abc import Iterable, Mapping
@@ -74,6 +74,12 @@ class MalformedBody(BadRequest):
     """The body is not the msgpack or JSON that its Content-Type promises."""
 
     code = "malformed_body"
+
+
+class StagedBodyInvalid(BadRequest):
+    """A reference to a staged body that is not valid for this request, or has no body."""
+
+    code = "staged_body_invalid"
 
 
 class Unauthorized(ApiError):
@@ -109,8 +115,8 @@ class RepoNotFound(NotFound):
 
     code = "repo_not_found"
     text = (
-        "repository not found: check owner and name in the URL; a private one needs its owner's token;"
-        " after a deletion or a rename, its owner creates it again with POST /api/v1/repos"
+        "repository not found: check owner and name in the URL; a private one needs its owner's token; after a deletion"
+        " or a rename, its owner creates it again with POST /api/v1/repos"
     )
 
 
@@ -193,7 +199,6 @@ class NotFastForward(ApiError):
     code = "non_fast_forward"
 
     def __init__(self, branch: str, current: str) -> None:
-        self.current = current
         state = f"{branch[:80]} is at {current}, which the pushed commit does not descend from"
         super().__init__(f"non-fast-forward: {state}; pull and merge, or push with force")
 
@@ -270,8 +275,7 @@ class RangeNotSatisfiable(ApiError):
     code = "range_not_satisfiable"
 
     def __init__(self, length: int) -> None:
-        message = f"the range begins behind the last of the {length} bytes"
-        super().__init__(message, {"Content-Range": f"bytes */{length}"})
+        super().__init__(f"the range begins behind the last of {length} bytes", {"Content-Range": f"bytes */{length}"})
 
 
 class Unprocessable(ApiError):
@@ -318,8 +322,7 @@ class UploadsPending(Unprocessable):
     code = "uploads_pending"
 
     def __init__(self, verified: int, left: int) -> None:
-        state = f"{verified} of the uploaded objects are verified and stored, {left} are left for the next push"
-        super().__init__(f"{state}: push again; nothing is uploaded twice")
+        super().__init__(f"{verified} uploads are verified, {left} are left: push again; nothing is uploaded twice")
 
 
 class BranchClash(Unprocessable):

@@ -172,7 +172,12 @@ async def body(
     """
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise UnsupportedMedia("send the body uncompressed")
-    value = codec.decode(await _read(request, max_bytes, advice), request.headers.get("content-type", ""))
+    return decoded(request, await _read(request, max_bytes, advice), shape)
+
+
+def decoded(request: Request, raw: bytes, shape: type[B]) -> B:
+    """The bytes of the request's body in the shape it should have. Raises as `body` does."""
+    value = codec.decode(raw, request.headers.get("content-type", ""))
     if not isinstance(value, dict):
         raise MalformedBody(f"the body must be a map, not a {type(value).__name__}")
     return wire.parse(shape, value)

@@ -34,6 +34,7 @@ from shared.errors import (
     ReleaseExists,
     ReleaseNotFound,
     RepoNotFound,
+    StagedBodyInvalid,
     TagExists,
     TagNotFound,
     UploadsPending,
@@ -74,6 +75,14 @@ class Presigned(Told):
 
     presigned: dict[str, str]
     inline: list[str]
+
+
+class Staged(Told):
+    """A URL to PUT a request body to within this time, and the reference to send instead of the body."""
+
+    url: str
+    reference: str
+    expires_in_seconds: int
 
 
 class Stored(Told):
@@ -176,11 +185,20 @@ WIRE: Mapping[str, dict[str, Any]] = {
     "post_presign": api.documented(
         Forbidden, RepoNotFound, HandleTaken, InvalidName, takes=wire.Presign, gives=Presigned
     ),
+    "post_staging": api.documented(Forbidden, RepoNotFound, HandleTaken, takes=wire.Stage, gives=Staged),
     "post_push_objects": api.documented(
-        Forbidden, RepoNotFound, HandleTaken, HashMismatch, InvalidName, takes=wire.PushObjects, gives=Stored
+        Forbidden,
+        RepoNotFound,
+        HandleTaken,
+        HashMismatch,
+        InvalidName,
+        StagedBodyInvalid,
+        takes=wire.PushObjects,
+        gives=Stored,
     ),
     "post_push": api.documented(
         Forbidden,
+        StagedBodyInvalid,
         RepoNotFound,
         NotFastForward,
         HandleTaken,

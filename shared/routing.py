@@ -29,6 +29,7 @@ PATHS = {
     "/{owner}/{slug}/negotiate": "POST",
     "/{owner}/{slug}/filter-objects": "POST",
     "/{owner}/{slug}/presign": "POST",
+    "/{owner}/{slug}/staging": "POST",
     "/{owner}/{slug}/push": "POST",
     "/{owner}/{slug}/push/objects": "POST",
     "/{owner}/{slug}/objects/{object_id}": "GET",

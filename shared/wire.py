@@ -59,6 +59,17 @@ class Presign(Message):
     ttl_seconds: Annotated[int, Field(ge=30, le=3600)] = 3600
 
 
+StagedRoute = Literal["push", "push/objects"]
+"""A route whose body may be staged, by what follows the repository in its URL."""
+
+
+class Stage(Message):
+    """A place for the body of a later request to this route. `size`: its bytes as they are uploaded."""
+
+    route: StagedRoute
+    size: Annotated[int, Field(ge=1)]
+
+
 class WireObject(Message):
     """One object with its bytes."""
 

@@ -66,6 +66,12 @@ POST /{owner}/{slug}/presign
   deleted  401 404 404 404 404 404 404 404 404 401 401
   absent   401 404 404 404 404 200 403 200 404 401 401
   renamed  401 404 404 404 404 404 404 404 404 401 401
+POST /{owner}/{slug}/staging
+  public   401 403 403 200 200 200 403 200 403 401 401
+  private  401 404 403 200 200 200 403 200 404 401 401
+  deleted  401 404 404 404 404 404 404 404 404 401 401
+  absent   401 404 404 404 404 200 403 200 404 401 401
+  renamed  401 404 404 404 404 404 404 404 404 401 401
 POST /{owner}/{slug}/push/objects
   public   401 403 403 200 200 200 403 200 403 401 401
   private  401 404 403 200 200 200 403 200 404 401 401
@@ -350,6 +356,8 @@ def asked(route: str, owner: str, place: Place) -> Asked:
             return Asked(body={"want": [], "have": [COMMIT]})
         case "POST filter-objects" | "POST presign":
             return Asked(body={"object_ids": [OBJECT]})
+        case "POST staging":
+            return Asked(body={"route": "push", "size": 1})
         case "POST push/objects":
             return Asked(body={"objects": HISTORY.bundle()["objects"]})
         case "POST push":

@@ -33,6 +33,7 @@ ROUTES = {
     "negotiate": ("POST", "negotiate"),
     "filter_objects": ("POST", "filter-objects"),
     "presign": ("POST", "presign"),
+    "staging": ("POST", "staging"),
     "push_objects": ("POST", "push/objects"),
     "push": ("POST", "push"),
 }

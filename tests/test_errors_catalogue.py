@@ -59,6 +59,7 @@ GOOD: Mapping[str, Sent] = {
     f"POST {WIRE}/negotiate": Sent(body={"want": [HISTORY[2]], "have": [HISTORY[1]]}),
     f"POST {WIRE}/filter-objects": Sent(body={"object_ids": [OBJECT]}),
     f"POST {WIRE}/presign": Sent(body={"object_ids": [OBJECT]}),
+    f"POST {WIRE}/staging": Sent(body={"route": "push", "size": 1}),
     f"POST {WIRE}/push/objects": Sent(body={"objects": [{"object_id": OBJECT, "content": CONTENT}]}),
     f"POST {WIRE}/push": Sent(body={"bundle": BUNDLE, "branch": "main"}),
     f"POST {WIRE}/releases": Sent(body=RELEASE),
@@ -81,6 +82,7 @@ ANYWHERE: Mapping[str, Sent] = {
     "forbidden": Sent(token="{read-only, for another repository}"),
     "repo_not_found": Sent(where={"slug": "nothing"}, token="{stranger}"),
     "malformed_body": Sent(body=b"\xc1"),
+    "staged_body_invalid": Sent(body=b"", headers={"pieria-staged-body": "no reference"}),
     "too_large": Sent(headers={"content-length": str(10**12)}),
     "unsupported_media_type": Sent(headers={"content-type": "text/plain"}),
     "invalid": Sent(
@@ -105,6 +107,7 @@ SOMEWHERE: Mapping[tuple[str, str], Sent] = {
     (f"POST {WIRE}/filter-objects", "invalid_name"): Sent(body={"object_ids": ["../up"]}),
     (f"POST {WIRE}/presign", "invalid_name"): Sent(body={"object_ids": ["../up"]}),
     (f"POST {WIRE}/presign", "handle_taken"): Sent(token="{shouting}"),
+    (f"POST {WIRE}/staging", "handle_taken"): Sent(token="{shouting}"),
     (f"POST {WIRE}/push/objects", "invalid_name"): Sent(body={"objects": [{"object_id": "../up", "content": b""}]}),
     (f"POST {WIRE}/push/objects", "hash_mismatch"): Sent(body={"objects": [{"object_id": NOTHING, "content": b""}]}),
     (f"POST {WIRE}/push/objects", "handle_taken"): Sent(token="{shouting}"),

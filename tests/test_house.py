@@ -30,7 +30,8 @@ LAWS = {
     # The one that sees all others: it tells of them.
     "functions.openapi": ("api http lambdas manual", "fastapi functions"),
     "functions.__init__": ("", "fastapi"),
-    "functions":        ("actions api content cursors errors http lambdas metadata model names views wire", "fastapi"),
+    "functions":        ("actions api content cursors errors http lambdas metadata model names staging views wire",
+                         "fastapi"),
     "shared.api":       ("auth codec cursors errors metadata.tokens model wire", "pydantic"),
     "shared.views":     ("api cursors names", "pydantic"),
     "shared.manual":    ("api errors views wire", "fastapi pydantic"),
@@ -42,6 +43,7 @@ LAWS = {
     "shared.http":      ("auth budget codec conditional edge errors metadata model names ratelimit routing stores"
                          " streaming tasks wire",
                          "fastapi pydantic starlette"),
+    "shared.staging":   ("auth errors http references wire", "pydantic starlette"),
     "shared.routing":   ("edge errors", "starlette"),
     "shared.lambdas":   ("edge errors log settings", "mangum"),
     "shared.content":   ("conditional edge errors media model", "starlette"),
@@ -52,6 +54,7 @@ LAWS = {
     "shared.stores":    ("budget errors keyring log meter metadata model objects settings",
                          "aioboto3 aiobotocore botocore types_aiobotocore_dynamodb types_aiobotocore_s3"),
     "shared.keyring":   ("errors", ""),
+    "shared.references": ("auth errors", "jwt pydantic"),
     "shared.auth":      ("errors metadata model names settings", "jwt pydantic"),
     "shared.ratelimit": ("errors metadata.counters model names settings", ""),
     "shared.metadata":  ("metadata codec errors ids model names packs tasks",

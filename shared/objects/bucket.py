@@ -4,7 +4,8 @@ repos/<repo_id>/packs/<sha256 of the pack>   many small things, see `packs`
 repos/<repo_id>/objects/<object_id>          one large object
 repos/<repo_id>/bundles/<sha256 of the bundle>
                                              a whole clone, ready to be sent: see `actions/bundles`
-uploads/<repo_id>/<object_id>                quarantine: written by presigned URLs, believed by nobody
+uploads/<repo_id>/<object_id>                quarantine: uploads to presigned URLs that are not verified yet
+uploads/<repo_id>/staged/<random name>       bodies of requests, uploaded to presigned URLs: see `staging`
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
@@ -61,6 +62,11 @@ class Stream:
     version: Version
     length: int
     chunks: AsyncGenerator[bytes, None]
+
+    async def close(self) -> None:
+        """Read no further. Also closes the connection of a stream that was not read."""
+        await anext(self.chunks, b"")  # a generator that has not started would not close its connection
+        await self.chunks.aclose()
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from hashlib import sha256
 from shared import meter, packs, prices
 from shared.errors import Damaged, HashMismatch, Unavailable
 from shared.model import Kind, Location, Upload
-from shared.objects.bucket import Bucket, Changed, NoSuchKey, Stored
+from shared.objects.bucket import Bucket, Changed, NoSuchKey, Stored, Stream
 from shared.packs import Pack, Span
 from shared.tasks import all_of
 
@@ -178,6 +178,17 @@ class ObjectStore:
         """A URL to upload an object to, to be verified by a push; with a size, for that number of bytes only."""
         return await self.bucket.presigned_put(_upload_key(repo_id, object_id), ttl_seconds, size)
 
+    async def presigned_staging(self, repo_id: str, name: str, ttl_seconds: int, size: int) -> str:
+        """A URL to upload a request body of this size to. `name` is new, so that no two bodies have one key."""
+        return await self.bucket.presigned_put(_staged_key(repo_id, name), ttl_seconds, size)
+
+    async def staged(self, repo_id: str, name: str) -> Stream | None:
+        """A staged request body; None if nothing was uploaded."""
+        try:
+            return await self.bucket.stream(_staged_key(repo_id, name))
+        except NoSuchKey:
+            return None
+
     async def uploaded(self, repo_id: str, object_ids: Iterable[str]) -> tuple[dict[str, Stored], list[str]]:
         """Which of these objects are in quarantine, and which ids were not looked for.
 
@@ -215,7 +226,7 @@ class ObjectStore:
         digest = sha256()
         async with aclosing(stream.chunks) as chunks:
             if not admits(stream.length):
-                await anext(chunks, b"")  # a generator that has not started would not close its connection
+                await stream.close()
                 raise NotAdmitted()
             async for chunk in chunks:
                 digest.update(chunk)
@@ -379,3 +390,8 @@ def _bundle_key(repo_id: str, name: str) -> str:
 
 def _upload_key(repo_id: str, object_id: str) -> str:
     return f"uploads/{repo_id}/{object_id}"
+
+
+def _staged_key(repo_id: str, name: str) -> str:
+    # No id of an object: an id has no slash. It sorts behind all digests, which the quarantine is listed for.
+    return f"uploads/{repo_id}/staged/{name}"

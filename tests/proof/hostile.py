@@ -143,7 +143,7 @@ def good_requests(hub: Hub) -> list[Sent]:
     for story in STORIES:
         method, path = story.route.split(" ")
         where = {name: quote(value, safe="/") for name, value in story.where.items()}
-        sent = Sent(method, path.format(**where), story.query.format(**ids_of(hub)), dict(story.headers))
+        sent = Sent(method, path.format(**where), story.query.format(**ids_of(hub)), story.headers_for(hub))
         if story.message is not None:
             sent.message = story.message
             sent.headers.setdefault("content-type", MSGPACK)

@@ -8,11 +8,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from shared import ids, settings
+import msgpack
+
+from shared import ids, references, settings
 from shared.actions import fsck
+from shared.references import Reference
 from shared.stores import stores
 from tests import builders
-from tests.builders import Answer, Record, blob
+from tests.builders import MSGPACK, Answer, Record, blob
 from tests.proof.door import Hub, shown
 
 WIRE = "/{owner}/{slug}"
@@ -53,6 +56,13 @@ def push(bundle: Record, branch: str = "main", **more: Any) -> Record:
     return {"bundle": bundle, "branch": branch, **more}
 
 
+STAGED = {
+    "push": push(HISTORY.bundle([6, 7, 8])),
+    "push/objects": {"objects": [*map(blob, CHUNK)]},
+}
+"""Bodies that are staged before each story, by the route that they are for."""
+
+
 @dataclass(frozen=True)
 class Story:
     """A request. `again` is what it may be answered as well, when it comes a second time and was done the first.
@@ -82,14 +92,31 @@ class Story:
         """Ask."""
         return hub.call(
             self.route, self.where, self.message, by=self.by, query=self.query.format(**ids_of(hub)),
-            headers=self.headers,
+            headers=self.headers_for(hub),
         )  # fmt: skip
+
+    def headers_for(self, hub: Hub) -> dict[str, str]:
+        """The headers of the request, with the references to staged bodies filled in."""
+        return {name: value.format(**ids_of(hub)) for name, value in self.headers.items()}
 
 
 def ids_of(hub: Hub) -> Mapping[str, str]:
-    """What a query may want to name."""
+    """What a query or a header may want to name."""
     rows = hub.cloud.tables[settings.load().hub_table]["OWNER#me"]
-    return {"repo_id": rows["REPO#song"]["repo_id"]["S"]}
+    repo_id = rows["REPO#song"]["repo_id"]["S"]
+    return {"repo_id": repo_id, **{route: reference(repo_id, route) for route in STAGED}}
+
+
+def reference(repo_id: str, route: str) -> str:
+    """A reference to the body of STAGED for this route, which `prepare` has uploaded."""
+    body = msgpack.packb(STAGED[route])
+    stated = Reference(repo_id=repo_id, sub="me", route=route, size=len(body), name=staged_name(route), exp=2**40)
+    return references.sign(settings.load().signing_keys, stated)
+
+
+def staged_name(route: str) -> str:
+    """The last part of the key of the body of STAGED for this route."""
+    return ids.object_id(route.encode())[:32]
 
 
 def _story(name: str, route: str, **more: Any) -> Story:
@@ -117,6 +144,13 @@ STORIES = [
     _story("room for an upload", f"POST {WIRE}/presign", message={"object_ids": [ids.object_id(LARGE)]}),
     _story("room in a new repository", f"POST {WIRE}/presign", where=NEW,
            message={"object_ids": [ids.object_id(LARGE)]}, loose=["repos"]),
+    _story("room for a body", f"POST {WIRE}/staging", message={"route": "push", "size": 1000}, of_chance=True),
+    _story("room for a body in a new repository", f"POST {WIRE}/staging", where=NEW,
+           message={"route": "push/objects", "size": 1000}, of_chance=True, loose=["repos"]),
+    _story("a staged chunk", f"POST {WIRE}/push/objects", of_chance=True,
+           headers={"pieria-staged-body": "{push/objects}", "content-type": MSGPACK}),
+    _story("a staged push", f"POST {WIRE}/push",
+           headers={"pieria-staged-body": "{push}", "content-type": MSGPACK}),
     _story("a chunk", f"POST {WIRE}/push/objects", message={"objects": [*map(blob, CHUNK)]}, of_chance=True),
     _story("a chunk for a new repository", f"POST {WIRE}/push/objects", where=NEW,
            message={"objects": [*map(blob, CHUNK)]}, of_chance=True, loose=["repos"]),
@@ -204,6 +238,8 @@ def prepare(hub: Hub) -> Any:
     good("POST /api/v1/tokens", {"scope": "read"}, {})
     urls = good(f"POST {WIRE}/presign", {"object_ids": [ids.object_id(UPLOADED)]}).value["presigned"]
     hub.upload(urls[ids.object_id(UPLOADED)], UPLOADED)
+    for route, message in STAGED.items():
+        hub.cloud.put(f"uploads/{ids_of(hub)['repo_id']}/staged/{staged_name(route)}", msgpack.packb(message))
     return hub.cloud.save()
 
 

@@ -65,6 +65,7 @@ REQUESTS: dict[str, Asked] = {
     f"POST {WIRE}/negotiate": Asked({"want": [HEAD], "have": [HEAD, *LONG_IDS[:255]]}),
     f"POST {WIRE}/filter-objects": Asked({"object_ids": LONG_IDS}),
     f"POST {WIRE}/presign": Asked({"object_ids": [f"{n:064x}" for n in range(8_000)] + LONG_IDS[:2_000]}),
+    f"POST {WIRE}/staging": Asked({"route": "push/objects", "size": 64 * 2**20}),
     f"POST {WIRE}/push/objects": Asked({"objects": [builders.blob(b"%d" % n) for n in range(1_000)]}),
     f"POST {WIRE}/push": Asked({"bundle": {"commits": LINE[:1], "snapshots": [], "objects": []}, "branch": "main"},
                                statuses=(409,)),

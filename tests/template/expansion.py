@@ -130,6 +130,7 @@ PLACES = {
     '{"Fn::GetAtt": ["CounterTable", "Arn"]}': "counters",
     '{"Fn::Sub": "${Bucket.Arn}/repos/*"}': "repos/*",
     '{"Fn::Sub": "${Bucket.Arn}/uploads/*"}': "uploads/*",
+    '{"Fn::Sub": "${Bucket.Arn}/uploads/*/staged/*"}': "uploads/*/staged/*",
     '{"Fn::GetAtt": ["Bucket", "Arn"]}': "bucket",
     json.dumps({"Fn::Sub": PARAMETER}): "/pieria/signing-keys",
 }

@@ -8,6 +8,7 @@ from typing import Any
 
 import boto3
 import httpx
+import msgpack
 from aiobotocore.client import AioBaseClient
 
 from shared import ids
@@ -138,11 +139,27 @@ def a_push_to_a_damaged_repository(owner: str, fresh: Fresh) -> None:
     ok(push(owner, "song", on_files("wider", wide | {"new.txt": b"new"}, head(first), send=False)), 500)
 
 
+def bodies_that_are_staged(owner: str, fresh: Fresh) -> None:
+    bundle = chain(1, files=True, salt=owner).bundle()
+    for route, message in (
+        ("push/objects", {"objects": bundle["objects"]}),
+        ("push", {"bundle": bundle, "branch": "main"}),
+    ):
+        body = msgpack.packb(message)
+        place = ok(call("staging", owner, "song", {"route": route, "size": len(body)}, by=owner)).value
+        staged = {"pieria-staged-body": place["reference"]}
+        function = route.replace("/", "_")
+        ok(call(function, owner, "song", by=owner, headers=staged), 400)
+        assert httpx.put(place["url"], content=body).status_code == 200
+        ok(call(function, owner, "song", by=owner, headers=staged))
+
+
 def first_writes_that_find_a_repository(owner: str, fresh: Fresh) -> None:
     digest = ids.object_id(b"any")
     for slug, write in {
         "a": lambda: push(owner, "a", chain(1, salt=owner).bundle()),
         "b": lambda: call("push_objects", owner, "b", {"objects": [blob(b"any")]}, by=owner),
+        "d": lambda: call("staging", owner, "d", {"route": "push", "size": 1}, by=owner),
         "c": lambda: call("presign", owner, "c", {"object_ids": [digest], "direction": "put"}, by=owner),
     }.items():
         with somebody_faster(owner, slug):
@@ -325,6 +342,7 @@ STORIES: list[Callable[[str, Fresh], None]] = [
     a_push_of_little_and_one_of_much,
     a_push_that_comes_too_late_and_one_that_forces,
     a_push_of_an_upload,
+    bodies_that_are_staged,
     a_push_to_a_damaged_repository,
     first_writes_that_find_a_repository,
     objects_ahead_of_a_push,

@@ -107,7 +107,12 @@ def test_the_boundary_is_what_is_granted_to_any_and_their_own_logs() -> None:
         for action in statement["Action"]
         for place in (statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]])
     }
-    assert granted <= allowed
+    beyond = [
+        (action, place)
+        for action, place in granted
+        if not any(action == other and matches(prefix, place) for other, prefix in allowed)
+    ]
+    assert beyond == []
     assert {action for action, _ in allowed} == {action for action, _ in granted}
     assert logs["Action"] == ["logs:CreateLogStream", "logs:PutLogEvents"]
     assert logs["Resource"]["Fn::Sub"].endswith(":log-group:${AWS::StackName}-*")
@@ -188,7 +193,7 @@ def test_every_write_to_the_hub_says_to_which_partitions() -> None:
         (keys.releases(REPO_ID), {"releases"}),
         (keys.tags(REPO_ID), {"tags"}),
         (keys.lane(REPO_ID, "main"), {"push"}),
-        (keys.refs(REPO_ID), {"branches", "presign", "push", "push_objects", "repos"}),
+        (keys.refs(REPO_ID), {"branches", "presign", "push", "push_objects", "repos", "staging"}),
         (keys.upkeep(REPO_ID), set()),
         (keys.deleted(REPO_ID)[0], {"repos"}),
     ],
@@ -211,11 +216,22 @@ def test_few_delete_and_only_what_is_theirs(module: str) -> None:
         assert grant.partitions.startswith((ANY_REPO, "MEMBERS#", "LISTED#")), "no repository's name, no token"
 
 
-def test_presign_reaches_only_the_quarantine_and_nobody_else_puts_there() -> None:
+STAGED = "uploads/*/staged/*"
+PUTS = {"presign": {"uploads/*"}, "staging": {STAGED}, "push": {"repos/*"}, "push_objects": {"repos/*"}}
+"""The prefixes that a function may write, by its module. The others write none."""
+
+
+def test_presign_and_staging_write_only_the_quarantine_and_no_other_function_writes_there() -> None:
     for module, name in functions().items():
         puts = {grant.place for grant in grants(name) if grant.action == "s3:PutObject"}
-        assert puts == {"presign": {"uploads/*"}, "push": {"repos/*"}, "push_objects": {"repos/*"}}.get(module, set())
-    assert {grant.action for grant in grants("PresignFunction") if grant.action.startswith("s3:")} == {"s3:PutObject"}
+        assert puts == PUTS.get(module, set())
+    for function in ("PresignFunction", "StagingFunction"):
+        assert {grant.action for grant in grants(function) if grant.action.startswith("s3:")} == {"s3:PutObject"}
+
+
+def test_push_objects_reads_staged_bodies_and_no_other_bytes() -> None:
+    gets = {grant.place for grant in grants("PushObjectsFunction") if grant.action.startswith("s3:GetObject")}
+    assert gets == {STAGED}
 
 
 def test_tokens_reads_and_writes_nothing_else_of_the_hub() -> None:

@@ -134,6 +134,7 @@ MESSAGES: dict[str, Any] = {
     "negotiate": {"want": [C1], "have": [C1]},
     "filter_objects": {"object_ids": [O1]},
     "presign": {"object_ids": [O1]},
+    "staging": {"route": "push", "size": 1},
     "push_objects": {"objects": blobs(O3)},
     "push": {"bundle": bundle(C2), "branch": "main", "force": True},
 }

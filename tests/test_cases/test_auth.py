@@ -32,7 +32,7 @@ from tests.test_cases.fixtures import (
 
 FOR_ANYBODY = {"refs", "fetch", "negotiate"}
 FOR_USERS = {"filter_objects"}
-FOR_THE_OWNER = {"presign", "push_objects", "push"}
+FOR_THE_OWNER = {"presign", "staging", "push_objects", "push"}
 
 GARBAGE = b"\xc1\xff"
 FAR_OFF = 4102444800  # 2100-01-01: a suite may be slow, and these are written down before its first test

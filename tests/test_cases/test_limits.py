@@ -24,6 +24,7 @@ CLASSES = {
     "fetch": "fetch",
     "filter_objects": "upload",
     "presign": "upload",
+    "staging": "upload",
     "push_objects": "upload",
     "push": "push",
 }

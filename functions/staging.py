@@ -1,0 +1,21 @@
+"""POST /{owner}/{slug}/staging: a place for the body of a later request, outside the size limits of this API."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request, Response
+
+from shared import http, lambdas, staging, wire
+from shared.http import Access
+
+router = APIRouter()
+
+
+@router.post("/{owner}/{slug}/staging")
+async def post_staging(request: Request, access: Annotated[Access, Depends(http.may_write("upload"))]) -> Response:
+    """`url` to PUT the body to, and a `reference` to send instead of the body."""
+    message = await http.body(request, wire.Stage)
+    return http.reply(request, await staging.stage(access, message))
+
+
+app = http.create_app(router)
+handler = lambdas.handler_of(app)
