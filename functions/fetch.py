@@ -1,15 +1,22 @@
-"""POST /{owner}/{slug}/fetch: reachable(want) − reachable(have), with all it needs, as one bundle.
+"""POST /{owner}/{slug}/fetch: reachable(want) − reachable(have), with all it needs, as one bundle; and in steps.
 
-The one reply that may be larger than Lambda passes in one piece: `run.sh` serves this app where it is streamed.
+    fetch            the whole difference
+    fetch/history    its oldest commits and their snapshots, with the sizes of the objects they need
+    fetch/objects    the contents of some objects
+
+These replies may be larger than Lambda passes in one piece: `run.sh` serves this app where they are streamed.
 """
 
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from shared import http, lambdas, wire
+from shared import http, lambdas, streaming, wire
 from shared.actions import fetch
+from shared.actions.fetch_history import fetch_history
+from shared.actions.fetch_objects import fetch_objects
 from shared.http import Access
+from shared.streaming import Terms
 
 router = APIRouter()
 
@@ -18,9 +25,32 @@ router = APIRouter()
 async def post_fetch(request: Request, access: Annotated[Access, Depends(http.may_read("fetch"))]) -> Response:
     """`commits`, `snapshots`, `objects` and all `branch_heads`."""
     message = await http.body(request, wire.Fetch)
-    fetched = await fetch.fetch(access.stores, access.repo, message, access.sees)
-    most = access.stores.settings.max_reply_bytes
-    return await http.reply_streamed(request, fetched.size, fetched.in_msgpack, lambda: fetched.in_json(most))
+    terms = _terms(request, access)
+    fetched = await fetch.fetch(access.stores, access.repo, message, access.sees, terms.most_bytes)
+    return await streaming.send(terms, fetched)
+
+
+@router.post("/{owner}/{slug}/fetch/history")
+async def post_fetch_history(request: Request, access: Annotated[Access, Depends(http.may_read("fetch"))]) -> Response:
+    """`commits`, `snapshots`, `objects` (sizes by id), all `branch_heads`, and whether it `is_complete`."""
+    message = await http.body(request, wire.FetchHistory)
+    terms = _terms(request, access)
+    step = await fetch_history(access.stores, access.repo, message, access.sees, terms.most_bytes)
+    return await streaming.send_part(terms, step)
+
+
+# Class `upload`, as for the download of one object: a clone of 150 MB asks some forty times.
+@router.post("/{owner}/{slug}/fetch/objects")
+async def post_fetch_objects(request: Request, access: Annotated[Access, Depends(http.may_read("upload"))]) -> Response:
+    """`objects`, and the ids that are `left` or too `large` for a reply."""
+    message = await http.body(request, wire.FetchObjects, http.API_BYTES * 4)
+    terms = _terms(request, access)
+    objects = await fetch_objects(access.stores, access.repo, message, terms.most_bytes)
+    return await streaming.send_part(terms, objects)
+
+
+def _terms(request: Request, access: Access) -> Terms:
+    return Terms.of(request, access.stores.settings.max_reply_bytes)
 
 
 door = APIRouter()

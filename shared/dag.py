@@ -105,14 +105,10 @@ class Difference:
             return 0
         return 16 if self._held else None
 
-    def boundary(self) -> dict[str, Place]:
-        """The commits just outside the difference: parents of collected ones that the client has."""
-        return {
-            parent.commit_id: parent
-            for node in self.collected
-            for parent in node.parents
-            if self._had[parent.commit_id]
-        }
+    def boundary(self, nodes: Iterable[Node]) -> dict[str, Place]:
+        """Those parents of some collected commits that the client has, by id."""
+        parents = {parent.commit_id: parent for node in nodes for parent in node.parents}
+        return {commit_id: place for commit_id, place in parents.items() if self._had[commit_id]}
 
     def row(self, place: Place) -> Node | None:
         """The row at a place, if it came along."""

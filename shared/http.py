@@ -8,11 +8,10 @@ may_read_by_id  the same, by the id that GET refs gives
 body, query     what was sent, in the shape it should have
 reply           values out, in the caller's format
 unless_held     nothing of a reply that the caller has
-reply_streamed  the same of what is too large for memory
 """
 
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
@@ -38,7 +37,6 @@ from shared.errors import (
 from shared.model import Identity, Repo, Role, Sees, Visibility
 from shared.ratelimit import LimitClass
 from shared.stores import Stores, stores
-from shared.streaming import Streamed
 from shared.tasks import all_of, pair
 
 ID_LIST_BYTES = 16 * 1024 * 1024
@@ -224,18 +222,6 @@ def revalidated(repo: Repo) -> dict[str, str]:
     if repo.visibility is Visibility.PUBLIC:
         return {"Cache-Control": "no-cache", "Vary": "Accept"}
     return {"Cache-Control": "private, no-cache", "Vary": "Accept, Authorization"}
-
-
-async def reply_streamed(
-    request: Request,
-    length: int,
-    in_msgpack: Callable[[], AsyncGenerator[bytes | memoryview, None]],
-    in_json: Callable[[], Awaitable[bytes]],
-) -> Response:
-    """A reply that in msgpack has exactly so many bytes and is made while it is sent; in JSON it is made before."""
-    if codec.accepts_msgpack(request.headers.get("accept", "")):
-        return Streamed(in_msgpack(), length, codec.MSGPACK)
-    return Response(await in_json(), media_type=codec.JSON)
 
 
 def reply_records(request: Request, name: str, records: Sequence[bytes], next_cursor: str | None) -> Response:

@@ -118,6 +118,24 @@ class Fetched(Told):
     branch_heads: dict[str, str]
 
 
+class HistoryStep(Told):
+    """The oldest commits that the caller lacks, their snapshots, and the sizes of objects by id."""
+
+    commits: list[dict[str, Any]]
+    snapshots: list[dict[str, Any]]
+    objects: dict[str, int]
+    branch_heads: dict[str, str]
+    is_complete: bool
+
+
+class FetchedObjects(Told):
+    """Objects, as in a fetch; ids to ask for again; and ids of objects to read with GET objects."""
+
+    objects: list[dict[str, Any]]
+    left: list[str]
+    large: list[str]
+
+
 class Published(Told):
     """The release, by its id."""
 
@@ -177,6 +195,24 @@ WIRE: Mapping[str, dict[str, Any]] = {
     "get_refs": api.documented(RepoNotFound, replies=_kept(Refs), identity="welcome"),
     "post_fetch": api.documented(
         RepoNotFound, CommitNotFound, InvalidName, Damaged, takes=wire.Fetch, gives=Fetched, identity="welcome"
+    ),
+    "post_fetch_history": api.documented(
+        RepoNotFound,
+        CommitNotFound,
+        InvalidName,
+        Damaged,
+        takes=wire.FetchHistory,
+        gives=HistoryStep,
+        identity="welcome",
+    ),
+    "post_fetch_objects": api.documented(
+        RepoNotFound,
+        ObjectNotFound,
+        InvalidName,
+        Damaged,
+        takes=wire.FetchObjects,
+        gives=FetchedObjects,
+        identity="welcome",
     ),
     "post_negotiate": api.documented(
         RepoNotFound, CommitNotFound, InvalidName, Damaged, takes=wire.Negotiate, gives=Negotiated, identity="welcome"

@@ -26,6 +26,8 @@ PATHS = {
     "/o/{object_id}": "GET",
     "/{owner}/{slug}/refs": "GET",
     "/{owner}/{slug}/fetch": "POST",
+    "/{owner}/{slug}/fetch/history": "POST",
+    "/{owner}/{slug}/fetch/objects": "POST",
     "/{owner}/{slug}/negotiate": "POST",
     "/{owner}/{slug}/filter-objects": "POST",
     "/{owner}/{slug}/presign": "POST",

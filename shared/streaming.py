@@ -1,41 +1,146 @@
-"""A reply that is made while it is sent, and whose length was said before.
+"""Replies to a fetch: negotiated, compressed, and made while they are sent.
 
-Whoever reads it can tell a whole one from one that broke off: what cannot be read to its end is never
-ended, so that less than its Content-Length arrives and the connection is cut.
+    terms = Terms.of(request, max_reply_bytes)    what the caller accepts, and how much can be sent
+    send(terms, whole)                            a reply that is sent whole, or refused
+    send_part(terms, part)                        a part of a longer reply, made smaller until it fits
+
+A reader can always tell a whole reply from one that broke off. A reply that is not compressed has a Content-Length.
+A compressed one has none, because its length is known at its end. Its end has a checksum of the whole. If a reply
+cannot be read to its end, that end is not sent, and the server cuts the connection.
 """
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
 
+from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from shared import codec, codings
+from shared.codings import Coding, Compressor
+from shared.errors import TooLarge
+
 PIECE = 256 * 1024
 """How much is handed to the server at once: what a slow reader has yet to take is kept in memory."""
+EXPANDED_BYTES = 64 * 1024 * 1024
+"""The most bytes that a compressed reply of a buffered Lambda function expands to: clients accept 64 MiB."""
+JSON_BYTES = 16 * 1024 * 1024
+"""The largest reply in JSON, which is made in memory."""
+VARY = "Accept, Accept-Encoding"
+
+Piece = bytes | memoryview
+
+
+class Whole(Protocol):
+    """A reply: its length in msgpack, and its bytes."""
+
+    @property
+    def size(self) -> int:
+        """The bytes of the reply in msgpack, before it is compressed."""
+
+    def in_msgpack(self) -> AsyncGenerator[Piece, None]:
+        """The reply in pieces of any size."""
+
+
+P = TypeVar("P", bound="Part")
+
+
+class Part(Whole, Protocol):
+    """A reply with a part of a longer list: as much as fits."""
+
+    def smaller(self: P, most_bytes: int) -> P:
+        """A part with fewer entries, of at most about `most_bytes`. Raises TooLarge if there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How a reply is sent.
+
+    `is_buffered`: Lambda takes the reply in one piece. Then `max_reply_bytes` limits the compressed bytes.
+    """
+
+    as_msgpack: bool
+    coding: Coding | None
+    is_buffered: bool
+    max_reply_bytes: int
+
+    @classmethod
+    def of(cls, request: Request, max_reply_bytes: int) -> "Terms":
+        """The terms for a request on a hub that sends this much at once."""
+        return cls(
+            as_msgpack=codec.accepts_msgpack(request.headers.get("accept", "")),
+            coding=codings.accepted(request.headers.get("accept-encoding", "")),
+            is_buffered=_is_buffered(request.scope),
+            max_reply_bytes=max_reply_bytes,
+        )
+
+    @property
+    def most_bytes(self) -> int:
+        """The largest reply in msgpack, before it is compressed."""
+        if self.coding and self.is_buffered:
+            return max(self.max_reply_bytes, EXPANDED_BYTES)
+        return self.max_reply_bytes
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers of a negotiated reply."""
+        return {"Vary": VARY, **({"Content-Encoding": self.coding} if self.coding else {})}
+
+    @property
+    def media_type(self) -> str:
+        """The media type of the reply."""
+        return codec.MSGPACK if self.as_msgpack else codec.JSON
+
+
+class _Full(Exception):
+    """A reply is too large to send. About `expanded_bytes` of its msgpack can be sent."""
+
+    def __init__(self, expanded_bytes: int) -> None:
+        self.expanded_bytes = expanded_bytes
+        super().__init__()
+
+
+async def send(terms: Terms, whole: Whole) -> Response:
+    """The reply. Raises TooLarge, before anything is sent, if it is larger than can be sent at once."""
+    if terms.as_msgpack and not terms.is_buffered:
+        return Streamed(terms, whole)
+    try:
+        return await _buffered(terms, whole)
+    except _Full:
+        raise _too_large(terms) from None
+
+
+async def send_part(terms: Terms, part: P) -> Response:
+    """The reply with as much of the part as can be sent. Raises TooLarge if not even one entry can."""
+    if part.size > terms.most_bytes:
+        part = part.smaller(terms.most_bytes)
+    if terms.as_msgpack and not terms.is_buffered:
+        return Streamed(terms, part)
+    while True:
+        try:
+            return await _buffered(terms, part)
+        except _Full as full:
+            part = part.smaller(full.expanded_bytes)
 
 
 class Streamed(StreamingResponse):
-    """A reply of exactly `length` bytes in pieces of any size, taken one by one as the reader takes them.
+    """A reply in msgpack that is compressed and sent as fast as the reader takes it.
 
     A failure before the first piece is an ordinary one. A later one is raised, for the server to cut the
-    connection. A reader who leaves ends the making. In Lambda's buffered replies, where nothing can be cut, the
-    whole is made before anything is said.
+    connection. When the reader leaves, the making ends.
     """
 
-    def __init__(self, pieces: AsyncGenerator[bytes | memoryview, None], length: int, media_type: str) -> None:
-        super().__init__(pieces, headers={"content-length": str(length)}, media_type=media_type)
-        self._pieces = pieces
-        self._length = length
+    def __init__(self, terms: Terms, whole: Whole) -> None:
+        self._pieces = _cut(_compressed(whole, terms.coding))
+        length = {} if terms.coding else {"Content-Length": str(whole.size)}
+        super().__init__(self._pieces, headers={**terms.headers, **length}, media_type=terms.media_type)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
-        async with aclosing(_cut(self._pieces)) as pieces:
-            if "aws.event" in scope:
-                body = b"".join([piece async for piece in pieces])
-                _check(len(body), self._length)
-                await Response(body, media_type=self.media_type)(scope, receive, send)
-                return
+        async with aclosing(self._pieces) as pieces:
             first = await anext(pieces, b"")
             sending = asyncio.create_task(self._send(first, pieces, send))
             leaving = asyncio.create_task(_left(receive))
@@ -50,19 +155,91 @@ class Streamed(StreamingResponse):
 
     async def _send(self, piece: bytes, pieces: AsyncIterator[bytes], send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        sent = len(piece)
         await send({"type": "http.response.body", "body": piece, "more_body": True})
         async for piece in pieces:
-            sent += len(piece)
             await send({"type": "http.response.body", "body": piece, "more_body": True})
-        _check(sent, self._length)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-async def _cut(pieces: AsyncGenerator[bytes | memoryview, None]) -> AsyncGenerator[bytes, None]:
+async def _buffered(terms: Terms, whole: Whole) -> Response:
+    """The reply in one piece. Raises _Full as soon as it is known to be too large."""
+    body = await (_gathered(terms, whole) if terms.as_msgpack else _in_json(terms, whole))
+    return Response(body, headers=terms.headers, media_type=terms.media_type)
+
+
+async def _gathered(terms: Terms, whole: Whole) -> bytes:
+    compressor = _compressor(terms.coding)
+    gathered: list[Piece] = []
+    size, expanded = 0, 0
+    async with aclosing(_exactly(whole)) as pieces:
+        async for piece in pieces:
+            expanded += len(piece)
+            gathered.append(compressor.compress(piece))
+            size += len(gathered[-1])
+            if size > terms.max_reply_bytes:
+                raise _Full(expanded * 9 // 10)
+    gathered.append(compressor.flush())
+    size += len(gathered[-1])
+    if size > terms.max_reply_bytes:
+        raise _Full(whole.size * terms.max_reply_bytes // size * 9 // 10)
+    return b"".join(gathered)
+
+
+async def _in_json(terms: Terms, whole: Whole) -> bytes:
+    """The reply in JSON, where the content of an object is base64 text. It is limited before it is compressed."""
+    most = min(terms.max_reply_bytes, JSON_BYTES)
+    if whole.size > most:
+        raise _Full(most * 2 // 3)
+    async with aclosing(_exactly(whole)) as pieces:
+        value: dict[str, Any] = codec.unpack_record(b"".join([piece async for piece in pieces]))
+    for item in value["objects"]:
+        if isinstance(item, dict):
+            item["encoding"] = "base64"
+    body = codec.encode(value, as_msgpack=False)
+    # Lambda sends the body as text within JSON. It may have a third more bytes than `most`: that is for base64.
+    sent = max(len(body), (len(body) + body.count(b'"') + body.count(b"\\")) * 3 // 4)
+    if sent > most:
+        raise _Full(whole.size * most // sent * 9 // 10)
+    compressor = _compressor(terms.coding)
+    return bytes(compressor.compress(body)) + compressor.flush()
+
+
+def _too_large(terms: Terms) -> TooLarge:
+    if terms.as_msgpack:
+        return TooLarge(
+            f"the reply has more than {terms.max_reply_bytes} bytes, compressed too: fetch in steps with"
+            " POST fetch/history and POST fetch/objects"
+        )
+    most = min(terms.max_reply_bytes, JSON_BYTES)
+    return TooLarge(
+        f"the answer would have more than {most} bytes of JSON; ask for it with Accept: {codec.MSGPACK}, or fetch"
+        " with more haves"
+    )
+
+
+async def _exactly(whole: Whole) -> AsyncGenerator[Piece, None]:
+    """The pieces of a reply. Raises RuntimeError at their end unless they have the size that was promised."""
+    made = 0
+    async with aclosing(whole.in_msgpack()) as pieces:
+        async for piece in pieces:
+            made += len(piece)
+            yield piece
+    if made != whole.size:
+        raise RuntimeError(f"a reply of {whole.size} bytes was made with {made}")
+
+
+async def _compressed(whole: Whole, coding: Coding | None) -> AsyncGenerator[Piece, None]:
+    compressor = _compressor(coding)
+    async with aclosing(_exactly(whole)) as pieces:
+        async for piece in pieces:
+            yield compressor.compress(piece)
+    yield compressor.flush()
+
+
+async def _cut(pieces: AsyncGenerator[Piece, None]) -> AsyncGenerator[bytes, None]:
     """The same bytes in pieces of that size or up to twice as large, the last one excepted. Copied once at most."""
     async with aclosing(pieces):
-        gathered: list[bytes | memoryview] = []
+        gathered: list[Piece] = []
         size = 0
         async for piece in pieces:
             for part in [piece] if len(piece) <= PIECE else _slices(piece):
@@ -75,7 +252,21 @@ async def _cut(pieces: AsyncGenerator[bytes | memoryview, None]) -> AsyncGenerat
             yield b"".join(gathered)
 
 
-def _slices(piece: bytes | memoryview) -> Iterator[memoryview]:
+class _Identity:
+    """A compressor that returns the bytes as they are."""
+
+    def compress(self, data: Piece) -> Piece:
+        return data
+
+    def flush(self) -> bytes:
+        return b""
+
+
+def _compressor(coding: Coding | None) -> Compressor | _Identity:
+    return codings.compressor(coding) if coding else _Identity()
+
+
+def _slices(piece: Piece) -> Iterator[memoryview]:
     view = memoryview(piece)
     return (view[start : start + PIECE] for start in range(0, len(view), PIECE))
 
@@ -85,6 +276,5 @@ async def _left(receive: Receive) -> None:
         pass
 
 
-def _check(sent: int, length: int) -> None:
-    if sent != length:
-        raise RuntimeError(f"{sent} bytes were made of a reply that was said to have {length}")
+def _is_buffered(scope: Scope) -> bool:
+    return "aws.event" in scope

@@ -114,6 +114,16 @@ class Fetch(Message):
     have: Annotated[Ids, Field(max_length=HAVES)] = []
 
 
+class FetchHistory(Fetch):
+    """The oldest part of the same: records, and the sizes of objects."""
+
+
+class FetchObjects(Message):
+    """The contents of these objects."""
+
+    object_ids: Annotated[Ids, Field(max_length=OBJECTS)] = []
+
+
 class CommitRecord(BaseModel):
     """The known fields of a commit. Those that are absent get these defaults; unknown ones stay."""
 

@@ -48,6 +48,18 @@ POST /{owner}/{slug}/fetch
   deleted  404 404 404 404 404 404 404 404 404 401 401
   absent   404 404 404 404 404 200 200 200 404 401 401
   renamed  404 404 404 404 404 404 404 404 404 401 401
+POST /{owner}/{slug}/fetch/history
+  public   200 200 200 200 200 200 200 200 200 401 401
+  private  404 404 200 200 200 200 200 200 404 401 401
+  deleted  404 404 404 404 404 404 404 404 404 401 401
+  absent   404 404 404 404 404 200 200 200 404 401 401
+  renamed  404 404 404 404 404 404 404 404 404 401 401
+POST /{owner}/{slug}/fetch/objects   * object_not_found
+  public   200 200 200 200 200 200 200 200 200 401 401
+  private  404 404 200 200 200 200 200 200 404 401 401
+  deleted  404 404 404 404 404 404 404 404 404 401 401
+  absent   404 404 404 404 404   *   *   * 404 401 401
+  renamed  404 404 404 404 404 404 404 404 404 401 401
 POST /{owner}/{slug}/negotiate
   public   200 200 200 200 200 200 200 200 200 401 401
   private  404 404 200 200 200 200 200 200 404 401 401
@@ -350,11 +362,11 @@ def asked(route: str, owner: str, place: Place) -> Asked:
     commit = {"commit_id": COMMIT}
     release = {"release_id": "a-release", "tag": "v1.0.0", "created_at": "2026-01-01T00:00:00+00:00", **commit}
     match route.replace("/api/v1/repos/{owner}/{slug}", "API").replace("/{owner}/{slug}/", ""):
-        case "POST fetch":
+        case "POST fetch" | "POST fetch/history":
             return Asked(body={"want": []})
         case "POST negotiate":
             return Asked(body={"want": [], "have": [COMMIT]})
-        case "POST filter-objects" | "POST presign":
+        case "POST filter-objects" | "POST presign" | "POST fetch/objects":
             return Asked(body={"object_ids": [OBJECT]})
         case "POST staging":
             return Asked(body={"route": "push", "size": 1})

@@ -18,7 +18,7 @@ from typing import Any
 
 import msgpack
 
-from shared import auth, ids, settings
+from shared import auth, codings, ids, settings
 from shared.model import Identity, Role
 
 MSGPACK = "application/x-msgpack"
@@ -30,6 +30,8 @@ OWN_HEADERS = {"x-request-id", "date", "ratelimit-limit", "ratelimit-remaining",
 ROUTES = {
     "refs": ("GET", "refs"),
     "fetch": ("POST", "fetch"),
+    "fetch_history": ("POST", "fetch/history"),
+    "fetch_objects": ("POST", "fetch/objects"),
     "negotiate": ("POST", "negotiate"),
     "filter_objects": ("POST", "filter-objects"),
     "presign": ("POST", "presign"),
@@ -37,6 +39,9 @@ ROUTES = {
     "push_objects": ("POST", "push/objects"),
     "push": ("POST", "push"),
 }
+
+MODULES = {"fetch_history": "fetch", "fetch_objects": "fetch"}
+"""The modules of `functions` that have several of these routes. The others have the name of their route."""
 
 Record = dict[str, Any]
 
@@ -173,10 +178,21 @@ class Answer:
     body: bytes
 
     @property
+    def expanded(self) -> bytes:
+        """The body without its content coding. Raises MalformedBody if it is damaged or cut off."""
+        coding = codings.of_body(self.headers.get("content-encoding", ""))
+        if coding is None:
+            return self.body
+        expander = codings.Expander(coding)
+        body = b"".join(expander.expand(self.body))
+        expander.end()
+        return body
+
+    @property
     def value(self) -> Any:
         if self.headers["content-type"] == MSGPACK:
-            return msgpack.unpackb(self.body, raw=False)
-        return json.loads(self.body)
+            return msgpack.unpackb(self.expanded, raw=False)
+        return json.loads(self.expanded)
 
     @property
     def code(self) -> str:
@@ -288,7 +304,8 @@ def call(
     if method == "POST":
         sent["content-type"] = MSGPACK
     return invoke(
-        function, event(method, f"/{owner}/{slug}/{suffix}", body, sent | dict(headers or {}), source_ip=source_ip)
+        MODULES.get(function, function),
+        event(method, f"/{owner}/{slug}/{suffix}", body, sent | dict(headers or {}), source_ip=source_ip),
     )
 
 

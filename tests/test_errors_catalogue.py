@@ -56,6 +56,8 @@ class Sent:
 
 GOOD: Mapping[str, Sent] = {
     f"POST {WIRE}/fetch": Sent(body={"want": [HISTORY[2]]}),
+    f"POST {WIRE}/fetch/history": Sent(body={"want": [HISTORY[2]]}),
+    f"POST {WIRE}/fetch/objects": Sent(body={"object_ids": [OBJECT]}),
     f"POST {WIRE}/negotiate": Sent(body={"want": [HISTORY[2]], "have": [HISTORY[1]]}),
     f"POST {WIRE}/filter-objects": Sent(body={"object_ids": [OBJECT]}),
     f"POST {WIRE}/presign": Sent(body={"object_ids": [OBJECT]}),
@@ -102,6 +104,10 @@ LIMITS = ("rate_limited", "cost_limit", "hub_limit")
 SOMEWHERE: Mapping[tuple[str, str], Sent] = {
     (f"POST {WIRE}/fetch", "commit_not_found"): Sent(body={"want": [NOTHING]}),
     (f"POST {WIRE}/fetch", "invalid_name"): Sent(body={"want": ["../up"]}),
+    (f"POST {WIRE}/fetch/history", "commit_not_found"): Sent(body={"want": [NOTHING]}),
+    (f"POST {WIRE}/fetch/history", "invalid_name"): Sent(body={"want": ["../up"]}),
+    (f"POST {WIRE}/fetch/objects", "object_not_found"): Sent(body={"object_ids": [NOTHING]}),
+    (f"POST {WIRE}/fetch/objects", "invalid_name"): Sent(body={"object_ids": ["../up"]}),
     (f"POST {WIRE}/negotiate", "commit_not_found"): Sent(body={"want": [NOTHING]}),
     (f"POST {WIRE}/negotiate", "invalid_name"): Sent(body={"want": ["../up"]}),
     (f"POST {WIRE}/filter-objects", "invalid_name"): Sent(body={"object_ids": ["../up"]}),

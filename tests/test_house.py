@@ -30,7 +30,8 @@ LAWS = {
     # The one that sees all others: it tells of them.
     "functions.openapi": ("api http lambdas manual", "fastapi functions"),
     "functions.__init__": ("", "fastapi"),
-    "functions":        ("actions api content cursors errors http lambdas metadata model names staging views wire",
+    "functions":        ("actions api content cursors errors http lambdas metadata model names staging streaming views"
+                         " wire",
                          "fastapi"),
     "shared.api":       ("auth codec cursors errors metadata.tokens model wire", "pydantic"),
     "shared.views":     ("api cursors names", "pydantic"),
@@ -41,13 +42,13 @@ LAWS = {
     "shared.connection": ("bodies edge errors", "h11 uvicorn"),
     "shared.edge":      ("bodies codec errors log meter prices settings", "starlette"),
     "shared.http":      ("auth budget codec conditional edge errors metadata model names ratelimit routing stores"
-                         " streaming tasks wire",
+                         " tasks wire",
                          "fastapi pydantic starlette"),
     "shared.staging":   ("auth errors http references wire", "pydantic starlette"),
     "shared.routing":   ("edge errors", "starlette"),
     "shared.lambdas":   ("edge errors log settings", "mangum"),
     "shared.content":   ("conditional edge errors media model", "starlette"),
-    "shared.streaming": ("", "starlette"),
+    "shared.streaming": ("codec codings errors", "starlette"),
     "shared.actions":   (f"actions errors metadata objects stores texts {PURE}", "pydantic"),
     # On the machine of a user: nothing of AWS, of the functions, or of a web framework.
     "infra.relay":      ("codec codings errors", "aiohttp infra.relay msgpack multidict rich yarl"),

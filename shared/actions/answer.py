@@ -15,13 +15,11 @@ from functools import cached_property
 from hashlib import sha256
 
 from shared import codec, names, packs
-from shared.errors import Damaged, TooLarge
+from shared.errors import Damaged
 from shared.model import Bundle, Location
 from shared.objects.store import Begun, ObjectStore
 from shared.packs import Span
 
-JSON_BYTES = 16 * 1024 * 1024
-"""The largest answer in JSON, which is made in memory."""
 GATHERED_BYTES = 256 * 1024
 """Small objects are given out many at once: to hand them on one by one takes longer than to hash them."""
 
@@ -142,27 +140,6 @@ class Fetched:
                         # Without its last part an answer is no msgpack, and shorter than it was said to be.
                         _check(object_id, digest.hexdigest())
                     yield 2, content
-
-    async def in_json(self, most: int) -> bytes:
-        """The same for a reader of JSON, whole; contents are base64. Raises TooLarge for more than `most` bytes, or
-        than are fit to be in memory several times.
-        """
-        most = min(most, JSON_BYTES)
-        too_large = TooLarge(
-            f"the answer would have more than {most} bytes of JSON; ask for it with Accept: {codec.MSGPACK}, or fetch"
-            " with more haves"
-        )
-        if self.size > most:
-            raise too_large
-        async with aclosing(self.in_msgpack()) as pieces:
-            value = codec.unpack_record(b"".join([piece async for piece in pieces]))
-        for item in value["objects"]:
-            item["encoding"] = "base64"
-        body = codec.encode(value, as_msgpack=False)
-        # Lambda carries it as a text in JSON of its own, and may carry a third more than `most`: it is for base64.
-        if len(body) > most or len(body) + body.count(b'"') + body.count(b"\\") > most * 4 // 3:
-            raise too_large
-        return body
 
     def _starts(self) -> tuple[bytes, bytes, bytes]:
         """What stands before the entries of each list."""

@@ -22,7 +22,7 @@ from shared.actions import visible, walk
 from shared.actions.answer import Fetched, Prepared, check_range
 from shared.dag import Difference
 from shared.errors import CommitNotFound, Damaged, TooLarge
-from shared.model import Bundle, Location, Place, Repo, Sees
+from shared.model import Bundle, Location, Node, Place, Repo, Sees
 from shared.stores import Stores
 from shared.tasks import pair
 
@@ -38,7 +38,7 @@ BOUNDARY_BYTES = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class Asked:
     """A request with the places of all that it names: where every branch is, what is wanted and had, `held` as in
     `Difference`, and what was made ready for who has nothing."""
 
@@ -58,25 +58,27 @@ class _Base:
     objects: Collection[bytes]
 
 
-async def fetch(stores: Stores, repo: Repo, request: wire.Fetch, sees: Sees) -> Fetched:
-    """The difference, whole. Raises CommitNotFound naming unknown wants; unknown haves are ignored.
+async def fetch(stores: Stores, repo: Repo, request: wire.Fetch, sees: Sees, most_bytes: int | None = None) -> Fetched:
+    """The whole difference. Unknown haves are ignored. `most_bytes`: the most that is sent at once, if another limit
+    than that of the settings holds.
 
-    Raises TooLarge, before any content is read, for more than is sent at once, and Damaged rather than ever
-    leave something out.
+    Raises CommitNotFound, which names unknown wants; TooLarge before any content is read; and Damaged if anything
+    is missing.
     """
-    asked = await _asked(stores, repo, request, sees)
+    most = most_bytes or stores.settings.max_reply_bytes
+    asked = await ask(stores, repo, request, sees)
     if asked.bundle:
         try:
-            if found := await _on_bundle(stores, repo, asked, asked.bundle):
+            if found := await _on_bundle(stores, repo, asked, asked.bundle, most):
                 return found
         except Damaged:
             pass  # what it was made of is there all the same
     difference = Difference(asked.want, asked.have, asked.held)
     await walk.run(stores.commits, repo.repo_id, difference)
-    return await gather(stores, repo, asked.heads, difference)
+    return await gather(stores, repo, asked.heads, difference, most)
 
 
-async def _on_bundle(stores: Stores, repo: Repo, asked: _Asked, bundle: Bundle) -> Fetched | None:
+async def _on_bundle(stores: Stores, repo: Repo, asked: Asked, bundle: Bundle, most: int) -> Fetched | None:
     """The answer with the bundle in it; None if not all that the bundle holds is wanted. Raises Damaged."""
     difference = Difference(asked.want, (*bundle.heads, *bundle.merged))
     await walk.run(stores.commits, repo.repo_id, difference)
@@ -84,7 +86,7 @@ async def _on_bundle(stores: Stores, repo: Repo, asked: _Asked, bundle: Bundle) 
     wanted |= {parent.commit_id for node in difference.collected for parent in node.parents}
     if not wanted.issuperset(head.commit_id for head in bundle.heads):
         return None
-    _check_size(bundle.size, stores.settings.max_reply_bytes)
+    _check_size(bundle.size, most)
     spans = packs.plan_bundle(bundle.name, bundle.size, bundle.range_size)
     snapshots, objects = set[str](), set[bytes]()
     if difference.collected:
@@ -94,7 +96,8 @@ async def _on_bundle(stores: Stores, repo: Repo, asked: _Asked, bundle: Bundle) 
         begun = await stores.objects.begin(repo.repo_id, spans)
     for span, data in zip(begun.window, begun.data, strict=True):
         check_range(bundle, span, data)
-    return await gather(stores, repo, asked.heads, difference, _Base(Prepared(bundle, begun), snapshots, objects))
+    base = _Base(Prepared(bundle, begun), snapshots, objects)
+    return await gather(stores, repo, asked.heads, difference, most, base)
 
 
 async def bundle_ids(stores: Stores, repo: Repo, bundle: Bundle) -> dict[str, list[str]]:
@@ -106,10 +109,15 @@ async def bundle_ids(stores: Stores, repo: Repo, bundle: Bundle) -> dict[str, li
 
 
 async def gather(
-    stores: Stores, repo: Repo, heads: Mapping[str, str], difference: Difference, base: _Base | None = None
+    stores: Stores,
+    repo: Repo,
+    heads: Mapping[str, str],
+    difference: Difference,
+    most: int,
+    base: _Base | None = None,
 ) -> Fetched:
-    """All that belongs to the commits of a difference, but for what the base holds. Errors as in `fetch`."""
-    most, prepared = stores.settings.max_reply_bytes, base.prepared.bundle.size if base else 0
+    """Everything that belongs to the commits of a difference, except for what the base holds. Errors as in `fetch`."""
+    prepared = base.prepared.bundle.size if base else 0
     wanted = difference.collected
     if lost := [node for node in wanted if node.record is None and node.record_at is None]:
         raise Damaged(f"the record of commit {lost[0].commit_id}")
@@ -127,7 +135,7 @@ async def gather(
             commits.append(unpacked)
     _check_size(lying + commits_size, most)
 
-    boundary = [] if base else await _boundary(stores, repo, difference)
+    boundary = [] if base else await boundary_manifests(stores, repo, difference, wanted)
     new, manifests = await _new_objects(stores, repo, list(snapshots.values()), boundary, base.objects if base else ())
     objects = (await stores.index.known(repo.repo_id, objects=new, even_condemned=True)).objects
     # An opaque id may name what was never sent; a digest was proven when its snapshot was accepted.
@@ -153,7 +161,7 @@ async def gather(
     return fetched
 
 
-async def _asked(stores: Stores, repo: Repo, request: wire.Fetch, sees: Sees) -> _Asked:
+async def ask(stores: Stores, repo: Repo, request: wire.Fetch, sees: Sees) -> Asked:
     """What a request names. Raises CommitNotFound."""
     want = [names.check_id(commit_id, "commit") for commit_id in dict.fromkeys(request.want)]
     have = {commit_id for commit_id in request.have if names.is_id(commit_id)}
@@ -179,7 +187,7 @@ async def _asked(stores: Stores, repo: Repo, request: wire.Fetch, sees: Sees) ->
     unknown = [commit_id for commit_id in want if commit_id not in wanted]
     if unknown:
         raise CommitNotFound(unknown)
-    return _Asked(
+    return Asked(
         heads={branch: ref.head.commit_id for branch, ref in refs.items()},
         want=[wanted[i] for i in want],
         have=[places[i] for i in looked_up if i in places],
@@ -188,9 +196,14 @@ async def _asked(stores: Stores, repo: Repo, request: wire.Fetch, sees: Sees) ->
     )
 
 
-async def _boundary(stores: Stores, repo: Repo, difference: Difference) -> list[Location]:
-    """The manifests of the commits just outside, newest first; most of their rows came along with the walk."""
-    boundary = difference.boundary()
+async def boundary_manifests(
+    stores: Stores, repo: Repo, difference: Difference, nodes: Iterable[Node]
+) -> list[Location]:
+    """The manifests of those parents of some collected commits that the client has, newest first.
+
+    Most of their rows were read by the walk.
+    """
+    boundary = difference.boundary(nodes)
     rows = {i: row for i, place in boundary.items() if (row := difference.row(place))}
     missing = [place for i, place in boundary.items() if i not in rows]
     if missing:

@@ -183,7 +183,7 @@ def respond(case: Any) -> Response:
     return Response(
         status_code=answer.status,
         headers={name: [value] for name, value in answer.headers.items()},
-        content=answer.body,
+        content=answer.expanded,
         request=request.prepare(),
         elapsed=0.0,
         verify=False,

@@ -56,6 +56,7 @@ def named(owner: str, commit_id: str, other: str, *, by: str | None) -> Mapping[
     """Every request that names a commit."""
     return {
         "fetch": fetch(owner, "song", [commit_id], by=by),
+        "fetch/history": call("fetch_history", owner, "song", {"want": [commit_id]}, by=by),
         "negotiate": call("negotiate", owner, "song", {"want": [commit_id], "have": []}, by=by),
         "commit": api(owner, f"commits/{commit_id}", by=by),
         "files": api(owner, f"commits/{commit_id}/files", by=by),

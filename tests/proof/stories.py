@@ -86,7 +86,9 @@ class Story:
     def is_read(self) -> bool:
         """Whether it is to change nothing."""
         method, path = self.route.split(" ")
-        return method == "GET" or path.endswith(("/fetch", "/negotiate", "/filter-objects"))
+        return method == "GET" or path.endswith(
+            ("/fetch", "/fetch/history", "/fetch/objects", "/negotiate", "/filter-objects")
+        )
 
     def tell(self, hub: Hub) -> Answer:
         """Ask."""
@@ -138,6 +140,10 @@ STORIES = [
     _story("one commit more", f"POST {WIRE}/fetch", message={"want": [HISTORY[5]], "have": [HISTORY[4]]}),
     _story("a long list of haves", f"POST {WIRE}/fetch",
            message={"want": [HISTORY[5]], "have": [HISTORY[1], *(f"{n:064x}" for n in range(300))]}),
+    _story("a step of a clone", f"POST {WIRE}/fetch/history", message={"want": [HISTORY[5], HISTORY[3]]}),
+    _story("a last step", f"POST {WIRE}/fetch/history", message={"want": [HISTORY[5]], "have": [HISTORY[4]]}),
+    _story("contents of a step", f"POST {WIRE}/fetch/objects",
+           message={"object_ids": [*HISTORY.snapshots[5]["manifest"].values(), ids.object_id(LARGE[:-1])]}),
     _story("what is shared", f"POST {WIRE}/negotiate",
            message={"want": [HISTORY[5]], "have": [HISTORY[1], HISTORY[3]]}),
     _story("what is missing", f"POST {WIRE}/filter-objects", message={"object_ids": sorted(CONTENTS)}),

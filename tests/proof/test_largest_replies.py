@@ -62,6 +62,8 @@ class Asked:
 REQUESTS: dict[str, Asked] = {
     f"GET {WIRE}/refs": Asked(),
     f"POST {WIRE}/fetch": Asked({"want": [HEAD]}, statuses=(200, 413)),
+    f"POST {WIRE}/fetch/history": Asked({"want": [HEAD]}, statuses=(200, 413)),
+    f"POST {WIRE}/fetch/objects": Asked({"object_ids": [ids.object_id(TEXT), ids.object_id(b"")]}),
     f"POST {WIRE}/negotiate": Asked({"want": [HEAD], "have": [HEAD, *LONG_IDS[:255]]}),
     f"POST {WIRE}/filter-objects": Asked({"object_ids": LONG_IDS}),
     f"POST {WIRE}/presign": Asked({"object_ids": [f"{n:064x}" for n in range(8_000)] + LONG_IDS[:2_000]}),

@@ -205,7 +205,7 @@ def test_the_boundary_is_what_the_client_has_of_the_parents(case):
 
     new = dag.reachable(want) - dag.reachable(have)
     expected = {parent for commit_id in new for parent in dag.parents[commit_id]} & dag.reachable(have)
-    assert difference.boundary() == {commit_id: dag.places[commit_id] for commit_id in expected}
+    assert difference.boundary(difference.collected) == {commit_id: dag.places[commit_id] for commit_id in expected}
 
 
 @settings(max_examples=200)
@@ -271,7 +271,7 @@ def test_want_minus_have(want, have, expected, boundary, feed):
     difference = Difference(dag.at(want.split()), dag.at(have.split()))
     walk(dag, difference, feed)
     assert {node.commit_id for node in difference.collected} == set(expected.split())
-    assert set(difference.boundary()) == set(boundary.split())
+    assert set(difference.boundary(difference.collected)) == set(boundary.split())
 
 
 def test_a_row_that_came_along_is_at_hand():

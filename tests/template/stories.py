@@ -205,6 +205,21 @@ def a_clone_and_a_pull(owner: str, fresh: Fresh) -> None:
     ok(fetch(owner, "song", [head(large)], [history[4]], by=owner), 500)
 
 
+def a_clone_in_steps(owner: str, fresh: Fresh) -> None:
+    history = a_song(owner)
+    large = on_files("large", {"a.wav": b"a" * (MIB + 1)}, history[4])
+    ok(push(owner, "song", large))
+    for have in ([], [history[2]], [ids.object_id(str(n).encode()) for n in range(300)]):
+        step = ok(call("fetch_history", owner, "song", {"want": [head(large)], "have": have}, by=owner)).value
+        ok(call("fetch_objects", owner, "song", {"object_ids": list(step["objects"])}, by=owner))
+    # A caller who is no member reads an older commit: it is looked for from the branches down.
+    ok(call("fetch_history", owner, "song", {"want": [history[1]]}))
+    ok(call("fetch_objects", owner, "song", {"object_ids": ["0" * 64]}, by=owner), 404)
+    lose_bytes(owner)
+    ok(call("fetch_history", owner, "song", {"want": [head(large)]}, by=owner), 500)
+    ok(call("fetch_objects", owner, "song", {"object_ids": list(step["objects"])}, by=owner), 500)
+
+
 def files_and_objects(owner: str, fresh: Fresh) -> None:
     history = a_song(owner)
     object_id = next(iter(history.objects))
@@ -347,6 +362,7 @@ STORIES: list[Callable[[str, Fresh], None]] = [
     first_writes_that_find_a_repository,
     objects_ahead_of_a_push,
     a_clone_and_a_pull,
+    a_clone_in_steps,
     files_and_objects,
     history_for_people,
     releases_come_and_go,

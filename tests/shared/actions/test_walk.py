@@ -168,7 +168,10 @@ async def test_what_a_dead_push_has_left_of_a_commit_in_another_lane_does_not_co
         assert [node.place for node in difference.collected] == [
             dag.places[str(n)] for n in range(int(want), int((have or ["0"])[0]), -1)
         ]
-        assert all(difference.row(place) in (None, dag.node(i)) for i, place in difference.boundary().items())
+        assert all(
+            difference.row(place) in (None, dag.node(i))
+            for i, place in difference.boundary(difference.collected).items()
+        )
 
 
 async def test_a_hole_in_history_is_damage(commits):

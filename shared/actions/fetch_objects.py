@@ -1,0 +1,99 @@
+"""The contents of some objects, by their ids: as many as fit in one reply."""
+
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from shared import codec, names, wire
+from shared.actions.answer import Fetched, Piece
+from shared.errors import ObjectNotFound
+from shared.model import Location, Repo
+from shared.objects.store import ObjectStore
+from shared.stores import Stores
+from shared.texts import some
+
+START_BYTES = 100
+"""More than the names and headers of the three lists have."""
+
+
+@dataclass(frozen=True)
+class Objects:
+    """The reply: objects, ids for the next request, and ids of objects that are too large for any reply."""
+
+    store: ObjectStore
+    repo_id: str
+    objects: Mapping[str, Location]
+    left: Sequence[str]
+    large: Sequence[str]
+
+    @cached_property
+    def size(self) -> int:
+        """The bytes of the reply in msgpack."""
+        return len(self._start()) + sum(_entry_size(object_id, at) for object_id, at in self.objects.items())
+
+    async def in_msgpack(self) -> AsyncGenerator[Piece, None]:
+        """The reply. Raises Damaged if an object cannot be read, or is not what its id promises."""
+        yield self._start()
+        fetched = Fetched(
+            store=self.store,
+            repo_id=self.repo_id,
+            branch_heads={},
+            commits=[],
+            other_commits=[],
+            commits_size=0,
+            large_commits=[],
+            snapshot_ids=[],
+            manifests={},
+            other_manifests=[],
+            objects=self.objects,
+            absent=[],
+        )
+        async with aclosing(fetched.runs()) as runs:
+            async for _, piece in runs:
+                yield piece
+
+    def smaller(self, most_bytes: int) -> "Objects":
+        """The first objects, fewer than there are, of at most about `most_bytes`. One by itself is too large."""
+        sent = list(self.objects)
+        if len(sent) == 1:
+            return replace(self, objects={}, large=[*self.large, *sent])
+        bytes_left = most_bytes - len(self._start()) - _ids_size(sent)
+        count = 0
+        for object_id in sent[:-1]:
+            bytes_left -= _entry_size(object_id, self.objects[object_id])
+            if bytes_left < 0:
+                break
+            count += 1
+        kept = sent[: max(count, 1)]
+        dropped = sent[len(kept) :]
+        return replace(self, objects={i: self.objects[i] for i in kept}, left=[*dropped, *self.left])
+
+    def _start(self) -> bytes:
+        rest = {"left": list(self.left), "large": list(self.large)}
+        return codec.map_start(1, rest) + codec.list_start("objects", len(self.objects))
+
+
+async def fetch_objects(stores: Stores, repo: Repo, request: wire.FetchObjects, most_bytes: int) -> Objects:
+    """All objects of these ids, in this order. One that has more than about `most_bytes` of msgpack is large.
+
+    Raises ObjectNotFound, which names unknown ids; and InvalidName.
+    """
+    object_ids = [names.check_id(object_id, "object") for object_id in dict.fromkeys(request.object_ids)]
+    stored = (await stores.index.known(repo.repo_id, objects=object_ids, even_condemned=True)).objects
+    unknown = [object_id for object_id in object_ids if object_id not in stored]
+    if unknown:
+        raise ObjectNotFound(f"this repository has no object {some(unknown)}; read ids with POST fetch/history")
+    most_content = most_bytes - START_BYTES - _ids_size(object_ids)
+    sendable = {i: stored[i] for i in object_ids if _entry_size(i, stored[i]) <= most_content}
+    large = [object_id for object_id in object_ids if object_id not in sendable]
+    return Objects(stores.objects, repo.repo_id, sendable, [], large)
+
+
+def _ids_size(object_ids: Iterable[str]) -> int:
+    """The most bytes that a list of these ids has in msgpack."""
+    return sum(len(object_id) + 2 for object_id in object_ids)
+
+
+def _entry_size(object_id: str, at: Location) -> int:
+    return len(codec.object_start(object_id, min(at.length, 0xFFFF_FFFF))) + at.length
