@@ -1,6 +1,7 @@
-"""A repository read through, row by row: what fsck, rebuild, gc and purge need, and no request does.
+"""Scans of a whole repository, and the row updates of fsck, rebuild, gc, expunge and purge.
 
-Nothing here is fast: a partition is read to its end, and every write is one row on its own condition.
+Requests do not use this module, because it is slow: a scan reads a partition to its end, and most
+writes update one row under a condition of its own.
 """
 
 from collections.abc import AsyncIterator, Iterable, Set
@@ -15,24 +16,27 @@ from shared.metadata.keys import Key
 from shared.metadata.table import TRANSACTION, Lost, Row, Table, Update
 from shared.model import Kind, Location, Move, Node, Place, Ref
 
-_THERE = "attribute_exists(pk)"
-_STILL = f"#{CONDEMNED} = :stamp"
+_EXISTS = "attribute_exists(pk)"
+_CONDEMNED_BY_STAMP = f"#{CONDEMNED} = :stamp"
 _SAME_MARK = "attribute_not_exists(#head) AND #marked_at < :long_ago"
 _SAME_REF = "#head = :head AND #lane = :lane AND #generation = :generation"
-_GONE = "#repo_id = :same AND #deleted_at > :never"
-_OLD = "#opened_at < :before"
-_AS_FAR = "#stamp = :stamp AND #step = :step"
+_DELETED = "#repo_id = :same AND #deleted_at > :never"
+_OPENED_BEFORE = "#opened_at < :before"
+_AT_STEP = "#stamp = :stamp AND #step = :step"
 
 _NOTE = "EXPUNGE#"
 
 TOGETHER = TRANSACTION - 1
-"""Rows that are written in one transaction, beside the one that says whose turn it is."""
+"""Rows that one transaction can write in addition to the row of the turn."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What an index says of an id: `place` of a commit, `at` of anything else. `stamp` is empty if it may be
-    built on, else it says which gc has condemned it."""
+    """A row of an index: `place` is set for a commit, `at` for a snapshot or an object.
+
+    `stamp` is the stamp of the gc that condemned the row, or empty. A push may only build on an
+    entry whose stamp is empty.
+    """
 
     kind: Kind
     item_id: str
@@ -43,7 +47,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Pointer:
-    """An attribute of a row that says where bytes lie: those of which id, and where. `item_id` is empty in a ref."""
+    """An attribute that holds the location of the bytes of an id. `item_id` is empty in a ref."""
 
     key: Key
     attribute: str
@@ -54,7 +58,7 @@ class Pointer:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far the gc of a repository is: whose turn (`stamp`), what was done last (`step`) and when it ended."""
+    """The state of gc in a repository: the stamp of the run, its last step and when that ended."""
 
     stamp: str
     step: str
@@ -63,15 +67,16 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Census:
-    """Every row of a repository."""
+    """Scans and conditional updates of all rows of a repository."""
 
     table: Table
 
     async def index(self, repo_id: str, kind: Kind) -> AsyncIterator[Entry]:
-        """Every row of one index, partition after partition."""
+        """Yield every row of one index, partition by partition."""
         for shard in keys.SHARDS:
             async for row in self.table.each(keys.index(repo_id, kind, shard)):
-                item_id, stamp = str(row["sk"]), str(row.get(CONDEMNED, ""))
+                item_id = str(row["sk"])
+                stamp = str(row.get(CONDEMNED, ""))
                 if kind is Kind.COMMIT:
                     place = Place(item_id, int(str(row["generation"])), str(row["lane"]))
                     yield Entry(kind, item_id, place, None, stamp)
@@ -79,16 +84,23 @@ class Census:
                     yield Entry(kind, item_id, None, Location.parse(str(row["at"])), stamp)
 
     async def lanes(self, repo_id: str) -> list[str]:
-        """Every lane that may hold rows, also such as only a push knew that never came to its end."""
+        """Return every lane that may hold rows, including lanes of pushes that never finished."""
         return [str(row["sk"]) async for row in self.table.each(keys.lanes(repo_id))]
 
     async def lane(self, repo_id: str, lane: str) -> AsyncIterator[tuple[Node, str, int]]:
-        """Every commit row of a lane, oldest first, with its stamp and when it was written. Raises Damaged."""
+        """Yield (commit, stamp, time of writing) for every row of a lane, oldest first.
+
+        Raises Damaged.
+        """
         async for row in self.table.each(keys.lane(repo_id, lane)):
-            yield node_of(lane, row), str(row.get(CONDEMNED, "")), int(str(row.get("written_at", 0)))
+            stamp = str(row.get(CONDEMNED, ""))
+            yield node_of(lane, row), stamp, int(str(row.get("written_at", 0)))
 
     async def salvage(self, repo_id: str, lane: str) -> AsyncIterator[Node]:
-        """Every commit row of a lane that can be read. A damaged one is deleted, so that rebuild writes it again."""
+        """Yield every readable commit row of a lane, and delete the damaged rows.
+
+        Afterwards rebuild writes the deleted rows again.
+        """
         async for row in self.table.each(keys.lane(repo_id, lane)):
             try:
                 node = node_of(lane, row)
@@ -98,40 +110,47 @@ class Census:
                 yield node
 
     async def pointers(self, repo_id: str, kind: Kind) -> AsyncIterator[Pointer]:
-        """Where each row of the index of objects, or of snapshots, says that it lies."""
+        """Yield the location in each row of the index of objects or of snapshots."""
         async for entry in self.index(repo_id, kind):
             if entry.at:
-                yield Pointer(keys.by_id(repo_id, kind, entry.item_id), "at", kind, entry.item_id, entry.at)
+                key = keys.by_id(repo_id, kind, entry.item_id)
+                yield Pointer(key, "at", kind, entry.item_id, entry.at)
 
     async def pointers_of_lane(self, repo_id: str, lane: str) -> AsyncIterator[tuple[Place, list[Pointer]]]:
-        """Every commit of a lane, and where its snapshot and its record lie, as far as they lie in packs."""
+        """Yield every commit of a lane with the locations of its snapshot and its record.
+
+        A snapshot or record that is not stored in a pack has no location.
+        """
         async for node, _, _ in self.lane(repo_id, lane):
-            key, found = keys.commit(repo_id, node.place), list[Pointer]()
+            key = keys.commit(repo_id, node.place)
+            found: list[Pointer] = []
             if node.snapshot_id and node.snapshot_at:
-                found.append(Pointer(key, "snapshot_at", Kind.SNAPSHOT, node.snapshot_id, node.snapshot_at))
+                snapshot = Pointer(key, "snapshot_at", Kind.SNAPSHOT, node.snapshot_id, node.snapshot_at)
+                found.append(snapshot)
             if node.record_at:
                 found.append(Pointer(key, "record_at", Kind.COMMIT, node.commit_id, node.record_at))
             yield node.place, found
 
     async def pointers_of_refs(self, repo_id: str) -> AsyncIterator[Pointer]:
-        """Where the branches say that their snapshots lie."""
+        """Yield the snapshot location in each branch."""
         async for row in self.table.each(keys.refs(repo_id), keys.REF):
-            if at := row.get("snapshot_at"):
-                yield Pointer(
-                    (str(row["pk"]), str(row["sk"])), "snapshot_at", Kind.SNAPSHOT, "", Location.parse(str(at))
-                )
+            text = row.get("snapshot_at")
+            if text:
+                key = str(row["pk"]), str(row["sk"])
+                yield Pointer(key, "snapshot_at", Kind.SNAPSHOT, "", Location.parse(str(text)))
 
     async def repoint(self, repo_id: str, turn: Progress, moved: Iterable[tuple[Pointer, Location]]) -> int | None:
-        """Say where bytes lie by now, in up to `TOGETHER` rows that still say where they lay; the turn is prolonged.
+        """Replace locations in up to `TOGETHER` rows, and extend the turn, in one transaction.
 
-        None, and nothing is written, if the turn is over, however late this arrives: it is one transaction. Else
-        how many rows were written; one that has changed is left alone.
+        Returns the number of rows written. A row that no longer holds its old location is left
+        unchanged. Returns None and writes nothing if the turn is over, even if the call arrives
+        late.
         """
         by_row: dict[Key, list[tuple[Pointer, Location]]] = {}
         for pointer, at in moved:
             by_row.setdefault(pointer.key, []).append((pointer, at))
         ours = replace(as_far_as(repo_id, turn), row={"at": turn.at})
-        rows = [_repointed(key, there) for key, there in by_row.items()]
+        rows = [_repointed(key, changes) for key, changes in by_row.items()]
         while True:
             try:
                 await self.table.update_together([ours, *rows])
@@ -143,7 +162,11 @@ class Census:
                 return len(rows)
 
     async def repoint_ref(self, pointer: Pointer, at: Location) -> bool:
-        """The same of one branch, by itself: a push that moves it in this moment must not be refused for it."""
+        """Replace the location in one branch, if it is unchanged. Returns whether it was replaced.
+
+        This is no transaction, because a transaction would make a concurrent push of the branch
+        fail.
+        """
         update = _repointed(pointer.key, [(pointer, at)])
         try:
             await self.table.update(update.key, update.row, update.condition, update.values)
@@ -152,44 +175,58 @@ class Census:
         return True
 
     async def close_lane(self, repo_id: str, lane: str, before: int) -> None:
-        """Forget a lane that is empty and was opened before this. None of that time is still about to write to it."""
+        """Remove a lane from the list if it is empty and was opened before the time `before`.
+
+        A push that opened the lane before that time no longer runs, so it cannot write a row to it.
+        """
         if (await self.table.query(keys.lane(repo_id, lane), limit=1)).rows:
             return
         with suppress(Lost):
-            await self.table.remove((keys.lanes(repo_id), lane), _OLD, {"before": before})
+            key = keys.lanes(repo_id), lane
+            await self.table.remove(key, _OPENED_BEFORE, {"before": before})
 
     async def named_commits(self, repo_id: str) -> list[str]:
-        """The commits that tags and releases name."""
-        partitions = (keys.releases(repo_id), keys.tags(repo_id))
-        return [str(row["commit_id"]) for pk in partitions async for row in self.table.each(pk) if "commit_id" in row]
+        """Return the commits of all tags and releases."""
+        found: list[str] = []
+        for pk in (keys.releases(repo_id), keys.tags(repo_id)):
+            async for row in self.table.each(pk):
+                if "commit_id" in row:
+                    found.append(str(row["commit_id"]))
+        return found
 
     async def put_new(self, repo_id: str, kind: Kind, item_id: str, at: Location) -> None:
-        """Say where bytes lie, unless a row says it already, condemned or not."""
+        """Write the row of an id in its index, unless it has a row, condemned or not."""
         await self.table.put_new(keys.by_id(repo_id, kind, item_id), {"at": str(at)})
 
     async def condemn(self, key: Key, stamp: str) -> None:
-        """Make a row unknown to pushes. One that is gone stays gone."""
+        """Hide a row from pushes. A row that does not exist is not created."""
         with suppress(Lost):
-            await self.table.update(key, {CONDEMNED: stamp}, _THERE)
+            await self.table.update(key, {CONDEMNED: stamp}, _EXISTS)
 
     async def reprieve(self, key: Key, stamp: str) -> bool:
-        """Undo `condemn`, if it is still the same. False if the row is gone."""
+        """Undo `condemn` if the row still has this stamp. Returns False if the row does not exist."""
         try:
-            await self.table.drop(key, CONDEMNED, _STILL, {"stamp": stamp})
+            await self.table.drop(key, CONDEMNED, _CONDEMNED_BY_STAMP, {"stamp": stamp})
         except Lost as lost:
             return lost.row is not None
         return True
 
     async def remove(self, key: Key, stamp: str) -> bool:
-        """Remove a row that is still condemned with this stamp. False if it has been written again, or is gone."""
+        """Delete a row if it is still condemned with this stamp.
+
+        Returns False if it does not exist or has been written again.
+        """
         try:
-            await self.table.remove(key, _STILL, {"stamp": stamp})
+            await self.table.remove(key, _CONDEMNED_BY_STAMP, {"stamp": stamp})
         except Lost:
             return False
         return True
 
     async def refresh(self, repo_id: str, ref: Ref, new: Ref) -> bool:
-        """Say anew where the head of a branch lies, if it is where it was. The head itself does not move."""
+        """Correct the place and the snapshot location in a branch without moving its head.
+
+        Returns False and changes nothing if the branch is not at `ref` any more.
+        """
         row: Row = {
             "generation": new.head.generation,
             "lane": new.head.lane,
@@ -204,7 +241,7 @@ class Census:
         return True
 
     async def remove_moves(self, repo_id: str, before_ms: int) -> int:
-        """Forget moves older than this. Returns how many they were."""
+        """Delete the moves older than this time. Returns their number."""
         old = [
             str(row["sk"])
             async for row in self.table.each(keys.moves(repo_id))
@@ -215,13 +252,16 @@ class Census:
         return len(old)
 
     async def expunge_move(self, repo_id: str, move: Move, commits: Set[str]) -> None:
-        """Note in a move which of its commits are not stored any more."""
-        gone = sorted({place.commit_id for place in move.kept if place.commit_id in commits} | move.expunged)
+        """Record in a move which of its commits are not stored any more."""
+        expunged_now = {place.commit_id for place in move.kept if place.commit_id in commits}
+        row: Row = {"expunged": sorted(expunged_now | move.expunged)}
         with suppress(Lost):
-            await self.table.update(keys.move(repo_id, move.branch, move.step), {"expunged": gone}, _THERE)
+            await self.table.update(keys.move(repo_id, move.branch, move.step), row, _EXISTS)
 
     async def remove_marks(self, repo_id: str, before: int) -> int:
-        """Forget marks of folders that have not counted for long. Returns how many they were."""
+        """Delete marks of branch names (see `refs`) that are older than `before`. Returns their
+        number.
+        """
         marks = [
             str(row["sk"])
             async for row in self.table.each(keys.refs(repo_id), keys.REF)
@@ -237,53 +277,58 @@ class Census:
         return removed
 
     async def note(self, repo_id: str, note: str) -> None:
-        """Write down something that an expunge has to remove, for the run that removes it."""
+        """Store a note about something that a later run of expunge has to remove."""
         await self.table.put([((keys.upkeep(repo_id), f"{_NOTE}{note}"), {})])
 
     async def notes(self, repo_id: str) -> list[str]:
-        """What was written down."""
+        """Return the notes."""
         rows = self.table.each(keys.upkeep(repo_id), _NOTE)
         return [str(row["sk"]).removeprefix(_NOTE) async for row in rows]
 
     async def drop_note(self, repo_id: str, note: str) -> None:
-        """It is removed."""
+        """Delete a note."""
         await self.table.remove((keys.upkeep(repo_id), f"{_NOTE}{note}"))
 
     async def progress(self, repo_id: str) -> Progress | None:
-        """What gc did last here; None if never."""
+        """Return the state of gc, or None if gc never ran here."""
         row = await self.table.get((keys.upkeep(repo_id), "STATE"))
         return Progress(str(row["stamp"]), str(row["step"]), int(str(row["at"]))) if row else None
 
     async def is_at(self, repo_id: str, stamp: str, step: str) -> bool:
-        """Whether nobody has started over, or come further, since this was written down."""
+        """Return whether the state is still this run at this step."""
         progress = await self.progress(repo_id)
         return progress is not None and (progress.stamp, progress.step) == (stamp, step)
 
     async def begin(self, repo_id: str, progress: Progress) -> None:
-        """Start over, whatever was done before."""
+        """Start a new run, whatever the state is."""
         row: Row = {"stamp": progress.stamp, "step": progress.step, "at": progress.at}
         await self.table.put([((keys.upkeep(repo_id), "STATE"), row)])
 
     async def advance(self, repo_id: str, progress: Progress, since: str) -> bool:
-        """From one step to the next. False if somebody has started over, or come further: none is taken twice."""
+        """Move the state of a run from the step `since` to the next one.
+
+        Returns False if another run has begun or this run is at another step, so that no step is
+        done twice.
+        """
         row: Row = {"step": progress.step, "at": progress.at}
         was: Row = {"stamp": progress.stamp, "step": since}
         try:
-            await self.table.update((keys.upkeep(repo_id), "STATE"), row, _AS_FAR, was)
+            await self.table.update((keys.upkeep(repo_id), "STATE"), row, _AT_STEP, was)
         except Lost as lost:
-            # The call is sent again by itself when its answer was lost.
+            # botocore retries a call whose response was lost: the row may already hold our values.
             return lost.row is not None and {**lost.row, **row, "stamp": progress.stamp} == lost.row
         return True
 
     async def deleted(self) -> AsyncIterator[tuple[str, str, int]]:
-        """The repositories that wait for their purge: whose each was, and when it was deleted."""
+        """Yield (repository id, owner, time of deletion) for each repository to purge."""
         async for row in self.table.each(keys.DELETED):
             yield str(row["sk"]), str(row["owner"]), int(str(row["deleted_at"]))
 
     async def purge_names(self, owner: str, repo_id: str) -> int:
-        """Remove the members of a deleted repository, under each name that it had. Returns how many they were.
+        """Delete the members of a deleted repository under each of its names. Returns their number.
 
-        Of a name that nobody has taken since, nothing stays but that it was deleted: no push makes it again by itself.
+        The rows of its names are emptied but stay, if no other repository has taken the name. They
+        keep a push to that name from creating a new repository.
         """
         members = [row async for row in self.table.each(keys.members(owner, "")[0])]
         removed = 0
@@ -293,41 +338,47 @@ class Census:
                     key = str(row["pk"]), str(row["sk"])
                     await self.table.remove(key, "#roster = :same", {"same": row["roster"]})
                     removed += 1
-        names = [row async for row in self.table.each(keys.owner(owner), keys.REPO) if row["repo_id"] == repo_id]
+        repos = self.table.each(keys.owner(owner), keys.REPO)
+        names = [row async for row in repos if row["repo_id"] == repo_id]
+        emptied: Row = {"description": "", "domain": ""}
+        condition_values: Row = {"same": repo_id, "never": 0}
         for row in names:
             with suppress(Lost):
                 key = str(row["pk"]), str(row["sk"])
-                await self.table.update(key, {"description": "", "domain": ""}, _GONE, {"same": repo_id, "never": 0})
+                await self.table.update(key, emptied, _DELETED, condition_values)
         return removed
 
     async def forget(self, repo_id: str) -> None:
-        """The last row of a purged repository."""
+        """Delete the last row of a purged repository: its entry in the list of deleted ones."""
         await self.table.remove(keys.deleted(repo_id))
 
     async def purge(self, key: Key) -> None:
-        """Remove a row of a deleted repository."""
+        """Delete a row of a deleted repository."""
         await self.table.remove(key)
 
     async def rows_of(self, pk: str) -> AsyncIterator[Key]:
-        """The keys of all rows of a partition."""
+        """Yield the keys of all rows of a partition."""
         async for row in self.table.each(pk):
             yield str(row["pk"]), str(row["sk"])
 
 
 def as_far_as(repo_id: str, progress: Progress | None) -> Update:
-    """Changes nothing; holds as long as nobody has taken a step of gc, rebuild or repack since this was read."""
+    """Return a condition that holds while the state of gc, rebuild or repack is still this one.
+
+    It changes nothing. None stands for a repository in which gc never ran.
+    """
     key = keys.upkeep(repo_id), "STATE"
     if progress is None:
         return Update(key, {}, "attribute_not_exists(pk)")
-    return Update(key, {}, _AS_FAR, {"stamp": progress.stamp, "step": progress.step})
+    return Update(key, {}, _AT_STEP, {"stamp": progress.stamp, "step": progress.step})
 
 
 def _repointed(key: Key, moved: Iterable[tuple[Pointer, Location]]) -> Update:
-    """What makes a row say where its bytes lie by now, if all of them are where they were."""
-    there = {pointer.attribute: (str(pointer.at), str(at)) for pointer, at in moved}
+    """Return an update that sets new locations in a row if it holds all of the old ones."""
+    changes = {pointer.attribute: (str(pointer.at), str(at)) for pointer, at in moved}
     return Update(
         key,
-        {attribute: new for attribute, (_, new) in there.items()},
-        " AND ".join(f"#{attribute} = :old_{attribute}" for attribute in there),
-        {f"old_{attribute}": old for attribute, (old, _) in there.items()},
+        {attribute: new for attribute, (_, new) in changes.items()},
+        " AND ".join(f"#{attribute} = :old_{attribute}" for attribute in changes),
+        {f"old_{attribute}": old for attribute, (old, _) in changes.items()},
     )

@@ -1,13 +1,14 @@
-"""What is known of an id: the rows of one kind, spread over sixteen partitions of a repository.
+"""The indexes of a repository: one row for each id. Each kind has sixteen partitions.
 
-kind      row carries
+kind      attributes of the row
 commit    lane, generation
-snapshot  at: where its record lies
-object    at: where its bytes lie; the length in it is the object's size
+snapshot  at: the location of its record
+object    at: the location of its bytes; its length is the size of the object
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 from shared import names
 from shared.metadata import keys
@@ -16,33 +17,38 @@ from shared.model import Kind, Location, Place
 from shared.tasks import all_of, pair
 
 MANY = len(keys.SHARDS) * 100
-"""From this many ids on, sixteen queries are fewer calls than one batch of 100 after the other."""
+"""From this number of ids on, sixteen queries are fewer calls than batches of 100 keys."""
 READ_AHEAD = 8
-"""Rows read for each id asked for, at most, before the partition counts as too sparse to read through.
+"""A range query gives up after this number of rows for each requested id.
 
-A row of some 170 bytes costs a twenty-fourth in a query of what it costs by key: this guess costs a third
-more, or saves nearly all of it.
+A queried row of about 170 bytes costs 1/24 of a row read by key. A wrong guess therefore costs at
+most a third more, and a right one saves nearly the whole cost.
 """
 CONDITIONAL = 8
-"""Up to this many commits each row is written by itself, on condition that it is new. Of more, rows in lanes are
-written in batches: there the rare race of two pushes of the very same commits may keep the later one's unhashed
-fields, never another commit."""
+"""Up to this number of commits, each row is written by itself, under the condition that it is new.
+
+Above it, rows in lanes are written in batches without a condition. If two pushes of the same
+commits race, the row may then keep the unhashed fields of the later push. It never holds another
+commit.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What an index holds of the ids it was asked for: where each lies."""
+    """The places and locations that the indexes hold for the requested ids."""
 
     commits: dict[str, Place]
     snapshots: dict[str, Location]
     objects: dict[str, Location]
     condemned: set[str] = field(default_factory=set)
-    """Those of the commits that nothing may be built on."""
+    """Ids in `commits` whose rows are condemned: a push must not build on them."""
 
 
 CONDEMNED = "condemned_at"
-"""The attribute of a row that is to be removed unless something leads to it (see `actions/gc`). To whoever
-would build on it, it is gone already."""
+"""The attribute of a row that gc deletes unless it becomes reachable (see `actions/gc`).
+
+A push treats such a row as absent.
+"""
 GONE = f"attribute_exists(#{CONDEMNED})"
 
 
@@ -61,16 +67,18 @@ class Index:
         objects: Collection[str] = (),
         even_condemned: bool = False,
     ) -> Known:
-        """What is known of these ids, in one step: the rest is not in the repository.
+        """Look up ids in one parallel step. An id without a row is not in the repository.
 
-        `even_condemned` is for reading: such a row may be in use, or was a moment ago. Never build on it. An object's
-        row may then be older than its last change, for half the price: what it named lies there for an hour more, and
-        what was not there yet is asked for again, in a step more.
+        `even_condemned` also returns condemned rows. It is for reads only, since a branch may still
+        reach such a row; a push must not build on it. Rows of objects are then read with eventual
+        consistency at half the cost. That is safe: bytes stay at an old location for one more hour,
+        and objects that seem absent are read again with strong consistency, which is one more step.
         """
         asked = {Kind.COMMIT: commits, Kind.SNAPSHOT: snapshots}
         if even_condemned:
             exact, found = await pair(
-                self._rows(repo_id, asked), self._rows(repo_id, {Kind.OBJECT: objects}, maybe_stale=True)
+                self._rows(repo_id, asked),
+                self._rows(repo_id, {Kind.OBJECT: objects}, maybe_stale=True),
             )
             absent = set(objects) - {str(row["sk"]) for row in found}
             rows = [*exact, *found, *await self._rows(repo_id, {Kind.OBJECT: absent})]
@@ -78,50 +86,62 @@ class Index:
             rows = await self._rows(repo_id, {**asked, Kind.OBJECT: objects})
         known = Known({}, {}, {})
         for row in rows:
-            item_id, kind = str(row["sk"]), keys.kind_of(str(row["pk"]))
+            item_id = str(row["sk"])
+            kind = keys.kind_of(str(row["pk"]))
             if CONDEMNED in row and not even_condemned:
                 continue
             if kind is Kind.COMMIT:
-                known.commits[item_id] = Place(item_id, int(str(row["generation"])), str(row["lane"]))
+                known.commits[item_id] = _place(row)
                 if CONDEMNED in row:
                     known.condemned.add(item_id)
             else:
-                (known.objects if kind is Kind.OBJECT else known.snapshots)[item_id] = Location.parse(str(row["at"]))
+                locations = known.objects if kind is Kind.OBJECT else known.snapshots
+                locations[item_id] = Location.parse(str(row["at"]))
         return known
 
     async def commits_beginning(self, repo_id: str, prefix: str, limit: int) -> list[Place]:
-        """Commits whose digests begin so. One query for each of the sixteen partitions, all at once, of `limit` rows.
+        """Return commits whose ids are digests that begin with `prefix`.
 
-        The ids are hashed once more to choose a partition, so those that begin alike are in all of them.
+        Runs one query of up to `limit` rows for each of the sixteen partitions in parallel. The
+        partition is chosen by a hash of the id, so ids with the same prefix are spread over all of
+        them.
         """
         pages = await all_of(
             self.table.query(keys.index(repo_id, Kind.COMMIT, shard), prefix=prefix, limit=limit)
             for shard in keys.SHARDS
         )
-        rows = [row for page in pages for row in page.rows if names.is_digest(str(row["sk"]))]
-        return [Place(str(row["sk"]), int(str(row["generation"])), str(row["lane"])) for row in rows]
+        rows = chain.from_iterable(page.rows for page in pages)
+        return [_place(row) for row in rows if names.is_digest(str(row["sk"]))]
 
     async def seemed_known(self, repo_id: str, objects: Collection[str]) -> set[str]:
-        """Those of these objects that were known a moment ago, at half the price: for advice, not to build on."""
+        """Return which of these objects are known, by eventually consistent reads at half the cost.
+
+        The result is only advice for a client. A push must not rely on it.
+        """
         rows = await self._rows(repo_id, {Kind.OBJECT: objects}, maybe_stale=True)
         return {str(row["sk"]) for row in rows if CONDEMNED not in row}
 
     async def put_locations(self, repo_id: str, locations: Mapping[tuple[Kind, str], Location]) -> None:
-        """Say where bytes lie. They must be durable by now. What was condemned under these ids is new again."""
-        await self.table.put(
-            [(keys.by_id(repo_id, kind, item_id), {"at": str(at)}) for (kind, item_id), at in locations.items()]
-        )
+        """Write the locations of ids. The bytes must already be durable.
 
-    async def put_places(self, repo_id: str, places: Collection[Place]) -> None:
-        """Say where commits lie, parents first. All they reach must be stored by now: this is what `known` means.
-
-        Of a push that dies no commit is known whose parents are not: those could not be built on. So few are said one
-        after the other, and more in transactions, which are a call for a hundred, at twice the price.
+        The new rows replace condemned ones.
         """
         rows: list[tuple[keys.Key, Row]] = [
-            (keys.by_id(repo_id, Kind.COMMIT, p.commit_id), {"lane": p.lane, "generation": p.generation})
-            for p in places
+            (keys.by_id(repo_id, kind, item_id), {"at": str(at)}) for (kind, item_id), at in locations.items()
         ]
+        await self.table.put(rows)
+
+    async def put_places(self, repo_id: str, places: Collection[Place]) -> None:
+        """Write the places of commits, parents first. Everything that they reach must be stored.
+
+        If a push crashes, no commit may be in the index without its parents. Up to `CONDITIONAL`
+        rows are therefore written one after the other. More rows are written in transactions of
+        100, which are fewer calls at twice the cost.
+        """
+        rows: list[tuple[keys.Key, Row]] = []
+        for place in places:
+            key = keys.by_id(repo_id, Kind.COMMIT, place.commit_id)
+            rows.append((key, {"lane": place.lane, "generation": place.generation}))
         if len(rows) <= CONDITIONAL:
             for key, row in rows:
                 await self.table.put_new(key, row, GONE)
@@ -132,14 +152,16 @@ class Index:
         self, repo_id: str, asked: Mapping[Kind, Collection[str]], *, maybe_stale: bool = False
     ) -> list[Row]:
         if sum(map(len, asked.values())) < MANY:
-            wanted = [keys.by_id(repo_id, kind, item_id) for kind, ids in asked.items() for item_id in ids]
+            wanted: list[keys.Key] = []
+            for kind, ids in asked.items():
+                wanted += [keys.by_id(repo_id, kind, item_id) for item_id in ids]
             return await self.table.find(wanted, maybe_stale=maybe_stale)
         shards: dict[str, list[str]] = {}
         for kind, ids in asked.items():
             for item_id in ids:
                 shards.setdefault(keys.index(repo_id, kind, keys.shard(item_id)), []).append(item_id)
         parts = await all_of(self._partition(pk, ids, maybe_stale) for pk, ids in shards.items())
-        return [row for part in parts for row in part]
+        return list(chain.from_iterable(parts))
 
     async def _partition(self, pk: str, ids: Sequence[str], maybe_stale: bool) -> list[Row]:
         if len(ids) < MANY / len(keys.SHARDS):
@@ -148,11 +170,14 @@ class Index:
         return [row for row in await self._read_through(pk, ids, maybe_stale) if row["sk"] in asked]
 
     async def _read_through(self, pk: str, item_ids: Iterable[str], maybe_stale: bool) -> list[Row]:
-        """The rows between the first and the last of many ids of one partition; by key where it is sparse."""
+        """Read the rows from the first to the last of these ids of one partition by range queries.
+
+        If the partition holds too many other rows, the rest of the ids is read by key.
+        """
         ids = sorted(item_ids)
         rows: list[Row] = []
         last: str | None = None
-        while len(rows) < READ_AHEAD * len(ids):  # a page may be cut at 1 MB, not by the limit
+        while len(rows) < READ_AHEAD * len(ids):  # DynamoDB also ends a page at 1 MB
             page = await self.table.query(
                 pk,
                 between=(ids[0], ids[-1]),
@@ -161,7 +186,13 @@ class Index:
                 maybe_stale=maybe_stale,
             )
             rows += page.rows
-            if not (last := page.last):
+            last = page.last
+            if last is None:
                 return rows
         by_key = [(pk, item_id) for item_id in ids if last is not None and item_id > last]
         return rows + await self.table.find(by_key, maybe_stale=maybe_stale)
+
+
+def _place(row: Row) -> Place:
+    """The place in a row of the index of commits."""
+    return Place(str(row["sk"]), int(str(row["generation"])), str(row["lane"]))

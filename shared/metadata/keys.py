@@ -27,10 +27,10 @@
     cost                 COST#<kind>#<name>#<day>    –                         where every row expires
     refused              REFUSED#<repo_id>#<subject> –
 
-`shard` is the first hex digit of a hash of the id: sixteen partitions a kind, so that one repository can
-write 16,000 rows a second. `generation` is twelve digits wide: text sorts as the number does. Members and tokens
-have partitions of their own, since a policy can name partitions and nothing finer: who may create a repository
-cannot thereby write a role or a token.
+`shard` is the first hex digit of a hash of the id. Each kind has sixteen partitions, so that one
+repository can write 16,000 rows per second. `generation` has twelve digits, so that its text sorts
+like the number. Members and tokens have partitions of their own, because an IAM policy can restrict
+access to partitions only: a function that may create a repository cannot write a role or a token.
 """
 
 from hashlib import sha256
@@ -41,15 +41,15 @@ Key = tuple[str, ...]
 
 REF = "REF#"
 REF_OR_BUNDLE = "REF"
-"""What the sort keys of refs and of the bundle begin with, and no others of their partition."""
+"""The common prefix of the sort keys of the refs and of the bundle; no other row has it."""
 REPO = "REPO#"
 HANDLE = "HANDLE#"
 OWNER = "OWNER#"
 MEMBERS = "MEMBERS#"
 MEMBERSHIP = "@"
-"""The beginning of the sort keys of memberships. No slug begins so."""
+"""The first character of the sort keys of memberships. No slug begins with it."""
 DELETED = "DELETED"
-"""The partition of the repositories that wait for their purge."""
+"""The partition of the deleted repositories that are not purged yet."""
 SHARDS = "0123456789abcdef"
 
 
@@ -64,13 +64,14 @@ def owner(handle: str) -> str:
 
 
 def listed(owner: str, visibility: str, slug: str = "") -> tuple[str, str]:
-    """A repository as it is listed; without a slug, where those of a visibility are: the partition and the beginning of
-    their sort keys."""
+    """The key of a listed repository. Without a slug: the partition and the sort key prefix of all
+    repositories of this visibility.
+    """
     return f"LISTED#{owner}", f"{visibility}#{slug}"
 
 
 def memberships(owner: str, handle: str) -> tuple[str, str]:
-    """Where the repositories of which a user is a member are listed: the partition and the beginning of their keys."""
+    """The partition and the sort key prefix of the repositories of which a user is a member."""
     return f"{MEMBERS}{owner}", f"{MEMBERSHIP}{handle}#"
 
 
@@ -81,25 +82,27 @@ def membership(owner: str, slug: str, handle: str) -> Key:
 
 
 def members(owner: str, slug: str) -> Key:
-    """Where the members of a repository are listed: the partition, and what their sort keys begin with.
+    """The partition and the sort key prefix of the members of a repository.
 
-    Each row says of which roster it is.
+    Each row has the roster that it belongs to.
     """
     return f"MEMBERS#{owner}", f"{slug}#"
 
 
 def member(owner: str, slug: str, handle: str) -> Key:
-    """What one user may do to a repository of another."""
+    """The role of one user in a repository of another."""
     return f"MEMBERS#{owner}", f"{slug}#{handle}"
 
 
 def roster(repo_id: str, unique: str = "") -> str:
-    """What the rows of a repository's members carry: another under each of its names."""
+    """The roster of a repository: the value that marks its member rows. Each rename makes a new
+    one.
+    """
     return f"{repo_id}#{unique}" if unique else repo_id
 
 
 def of_roster(roster: str) -> str:
-    """Whose roster it is: the repository's id."""
+    """The id of the repository of a roster."""
     return roster.partition("#")[0]
 
 
@@ -114,17 +117,17 @@ def tokens(handle: str) -> str:
 
 
 def handle(name: str) -> Key:
-    """Who has claimed a handle, in whatever letter case."""
+    """The claim of a handle, whatever its letter case is."""
     return f"{HANDLE}{name.casefold()}", "HANDLE"
 
 
 def name(repo_id: str) -> Key:
-    """What a repository id is called."""
+    """The row with the name of a repository id."""
     return f"REPO#{repo_id}", "NAME"
 
 
 def deleted(repo_id: str) -> Key:
-    """A repository whose rows and bytes are still to be removed."""
+    """A deleted repository that is not purged yet."""
     return DELETED, repo_id
 
 
@@ -134,12 +137,12 @@ def moves(repo_id: str) -> str:
 
 
 def move(repo_id: str, branch: str, step: str) -> Key:
-    """One move of a branch. With an empty step, what the sort keys of all moves of the branch begin with."""
+    """One move of a branch. With an empty step: the sort key prefix of all moves of the branch."""
     return moves(repo_id), f"{branch}//{step}"
 
 
 def upkeep(repo_id: str) -> str:
-    """The partition where gc, rebuild and repack write down how far they are."""
+    """The partition with the state of gc, rebuild and repack."""
     return f"REPO#{repo_id}#GC"
 
 
@@ -154,7 +157,7 @@ def ref(repo_id: str, branch: str) -> Key:
 
 
 def bundle(repo_id: str) -> Key:
-    """What a clone is answered with, if that was made ready."""
+    """The prebuilt clone of a repository."""
     return refs(repo_id), "REF-BUNDLE"
 
 
@@ -164,7 +167,7 @@ def releases(repo_id: str) -> str:
 
 
 def release(repo_id: str, tag: str) -> Key:
-    """What is published under a tag."""
+    """The release that is published under a tag."""
     return releases(repo_id), f"TAG#{tag}"
 
 
@@ -174,12 +177,14 @@ def tags(repo_id: str) -> str:
 
 
 def shard(item_id: str) -> str:
-    """Which of the sixteen partitions an id lies in. Hashed once more: opaque ids are not spread evenly."""
+    """The partition of an id, one of sixteen. It is chosen by a hash: opaque ids have no even
+    spread.
+    """
     return sha256(item_id.encode()).hexdigest()[0]
 
 
 def by_id(repo_id: str, kind: Kind, item_id: str) -> Key:
-    """Where the index says what is known of an id."""
+    """The row of an id in its index."""
     return index(repo_id, kind, shard(item_id)), item_id
 
 
@@ -189,7 +194,7 @@ def index(repo_id: str, kind: Kind, shard: str) -> str:
 
 
 def kind_of(pk: str) -> Kind:
-    """Whose index a partition belongs to."""
+    """The kind of the index that a partition belongs to."""
     return Kind(pk[-2])
 
 
@@ -199,7 +204,7 @@ def lane(repo_id: str, name: str) -> str:
 
 
 def lanes(repo_id: str) -> str:
-    """The partition that lists the lanes of a repository."""
+    """The partition with the list of the lanes of a repository."""
     return f"REPO#{repo_id}#LANES"
 
 
@@ -209,7 +214,7 @@ def in_lane(place: Place) -> str:
 
 
 def place_text(place: Place) -> str:
-    """A place as one attribute of another row."""
+    """A place as text, for an attribute of another row."""
     return f"{in_lane(place)}#{place.lane}"
 
 
@@ -225,15 +230,15 @@ def commit(repo_id: str, place: Place) -> Key:
 
 
 def counter(limit_class: str, subject: str, window: int) -> Key:
-    """How often a subject has asked in one window of time."""
+    """The number of requests of a subject in one window of time."""
     return (f"{limit_class}#{subject}#{window}",)
 
 
 def cost(scope: Scope) -> Key:
-    """What requests have cost within one day."""
+    """The cost of requests within one day."""
     return (f"COST#{scope.kind}#{scope.name}#{scope.day}",)
 
 
 def refused(repo_id: str, subject: str) -> Key:
-    """What a subject pushed last without success."""
+    """The last refused push of a subject."""
     return (f"REFUSED#{repo_id}#{subject}",)
