@@ -1,7 +1,7 @@
 """Opens the two tables and the bucket: the composition root.
 
-An AWS client belongs to the event loop it was made on, so there is one set per loop. A Lambda container
-has one loop for its life, and so pays for connections once.
+An AWS client belongs to the event loop it was made on, so there is one set per loop. A Lambda
+container has one loop for its life, and so pays for connections once.
 """
 
 import asyncio
@@ -40,14 +40,17 @@ if TYPE_CHECKING:
     import aioboto3
 
 CONNECTIONS = 64
-"""Calls under way at once: what a large push or clone fans out to. The rest wait for a free connection."""
+"""Calls under way at once: what a large push or clone fans out to. The rest wait for a free
+connection."""
 REGIONAL_HOST = {"addressing_style": "virtual", "us_east_1_regional_endpoint": "regional"}
-"""botocore presigns URLs of the partition `aws` for the global host `s3.amazonaws.com`, unless the style is set. S3
-redirects (307) or refuses (400) requests to that host for buckets of other Regions."""
+"""botocore presigns URLs of the partition `aws` for the global host `s3.amazonaws.com`, unless the
+style is set. S3 redirects (307) or refuses (400) requests to that host for buckets of other
+Regions."""
 HOST_OF_AN_EMULATOR = {"addressing_style": "path"}
 """An emulator has one host name: `BUCKET.localhost` does not resolve."""
 KEYS_SECONDS = 8
-"""How long the signing keys may take that a request cannot do without: less than the 10 s of a short function."""
+"""How long the signing keys may take that a request cannot do without: less than the 10 s of a
+short function."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +90,9 @@ async def stores() -> Stores:
 
 
 async def close() -> None:
-    """Give the running loop's connections back. For servers and tests that end; a Lambda is just frozen."""
+    """Give the running loop's connections back. For servers and tests that end; a Lambda is just
+    frozen.
+    """
     loop = asyncio.get_running_loop()
     _opened.pop(loop, None)
     if closer := _closers.pop(loop, None):
@@ -100,7 +105,8 @@ def _freeze() -> None:
 
 
 async def _open(settings: Settings) -> Stores:
-    # Late, here and below: a third of what a function would take to start, and not every request needs it.
+    # Late, here and below: a third of what a function would take to start, and not every request
+    # needs it.
     import aioboto3
     from aiobotocore.config import AioConfig
 
@@ -112,12 +118,13 @@ async def _open(settings: Settings) -> Stores:
         "read_timeout": 20,
         # Every write is idempotent or conditional, so botocore may repeat it.
         "retries": {"mode": "standard", "total_max_attempts": 4},
-        # Botocore's checks of what is called how, and its own name, made anew for every call, take a tenth of our time.
+        # Botocore's checks of what is called how, and its own name, made anew for every call, take
+        # a tenth of our time.
         "parameter_validation": False,
         "user_agent": "pieria",
     }
     dynamodb = await closer.enter_async_context(session.client("dynamodb", config=AioConfig(**options)))
-    replies.hasten(dynamodb)
+    replies.install(dynamodb)
 
     async def open_bucket(s3_options: dict[str, str]) -> Bucket:
         # Signature version 4: with version 2, a client can change signed headers.
@@ -163,7 +170,8 @@ async def _signing_keys(session: "aioboto3.Session", settings: Settings) -> Keys
         return settings.signing_keys
     from aiobotocore.config import AioConfig
 
-    # Short: the request that needs them waits, and so does its caller. A client of its own, as it is used once.
+    # Short: the request that needs them waits, and so does its caller. A client of its own, as it
+    # is used once.
     config = AioConfig(connect_timeout=1, read_timeout=2, retries={"mode": "standard", "total_max_attempts": 3})
     try:
         async with asyncio.timeout(KEYS_SECONDS), session.client("ssm", config=config) as ssm:

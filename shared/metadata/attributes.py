@@ -1,4 +1,4 @@
-"""Attributes of a row by their types. A value of another type is damage: it is never taken for an empty one."""
+"""Typed access to attributes of a row. A value of another type is an error, never an empty value."""
 
 from collections.abc import Mapping
 
@@ -6,7 +6,7 @@ from shared.errors import Damaged
 
 
 def binary(row: Mapping[str, object], name: str, what: str) -> bytes:
-    """The bytes in an attribute. Raises Damaged with `what` the row describes."""
+    """Return the bytes in an attribute of the row of `what`. Raises Damaged."""
     value = row.get(name)
     if not isinstance(value, bytes):
         raise Damaged(f"attribute {name} of {what}")
@@ -14,7 +14,7 @@ def binary(row: Mapping[str, object], name: str, what: str) -> bytes:
 
 
 def texts(row: Mapping[str, object], name: str, what: str) -> list[str]:
-    """The list of texts in an attribute. Raises Damaged with `what` the row describes."""
+    """Return the list of texts in an attribute of the row of `what`. Raises Damaged."""
     value = row.get(name)
     if not isinstance(value, list):
         raise Damaged(f"attribute {name} of {what}")

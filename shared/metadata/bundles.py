@@ -1,4 +1,4 @@
-"""Which bundle a repository has: one row beside its refs, so that a fetch finds it at no call of its own."""
+"""Prebuilt clones: one row next to the refs, so that a fetch reads it without an additional call."""
 
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,20 +15,20 @@ _SAME = "#name = :name"
 
 @dataclass(frozen=True, slots=True)
 class Bundles:
-    """The bundle of every repository that has one."""
+    """The rows of the prebuilt clones."""
 
     table: Table
 
     async def get(self, repo_id: str) -> Bundle | None:
-        """The bundle that a clone would be answered with, or None."""
+        """Return the bundle that a clone is answered with, or None."""
         row = await self.table.get(keys.bundle(repo_id))
         return usable(row) if row else None
 
     async def put(self, repo_id: str, bundle: Bundle, since: Progress | None) -> bool:
-        """Name a bundle, in the place of any other. Its bytes must be durable by now.
+        """Set the bundle of a repository, replacing another one. Its bytes must already be durable.
 
-        False, and nothing is written, if gc has come further than `since`, however late this arrives: it is one
-        transaction.
+        Returns False and writes nothing if gc has advanced beyond `since`. One transaction checks
+        this, so the row is safe even if the call arrives late.
         """
         runs = {"commits": bundle.commits, "snapshots": bundle.snapshots, "objects": bundle.objects}
         row: Row = {
@@ -51,13 +51,13 @@ class Bundles:
         return True
 
     async def remove(self, repo_id: str, bundle: Bundle) -> None:
-        """Name it no more, unless another has taken its place."""
+        """Delete the row of this bundle, unless another bundle has replaced it."""
         with suppress(Lost):
             await self.table.remove(keys.bundle(repo_id), _SAME, {"name": bundle.name})
 
 
 def usable(row: Row) -> Bundle | None:
-    """The bundle that a row describes. None for a damaged row: a bundle is a copy, and the next one replaces it."""
+    """Return the bundle of a row. None for a damaged row: a bundle is a copy that can be rebuilt."""
     try:
         return parse(row)
     except Damaged:
@@ -65,7 +65,7 @@ def usable(row: Row) -> Bundle | None:
 
 
 def parse(row: Row) -> Bundle:
-    """The bundle that a row describes. Raises Damaged."""
+    """Return the bundle of a row. Raises Damaged."""
     what = f"bundle {row['name']!s}"
     digests = attributes.binary(row, "digests", what)
     return Bundle(

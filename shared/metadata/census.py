@@ -259,9 +259,7 @@ class Census:
             await self.table.update(keys.move(repo_id, move.branch, move.step), row, _EXISTS)
 
     async def remove_marks(self, repo_id: str, before: int) -> int:
-        """Delete marks of branch names (see `refs`) that are older than `before`. Returns their
-        number.
-        """
+        """Delete the marks of branch names made before `before` (see `refs`). Returns how many."""
         marks = [
             str(row["sk"])
             async for row in self.table.each(keys.refs(repo_id), keys.REF)

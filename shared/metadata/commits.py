@@ -1,9 +1,12 @@
-"""Commits in their lanes. A lane is the branch on which a commit first arrived: it only keeps a line of
-history together, so that one query reads a run of it. No walk's correctness depends on it.
+"""Commit rows, grouped by lane.
 
-A row says in which lanes its parents are, and may be wrong in that. Of many rows a push that dies may have written a
-child's and not its parent's; another push, which knew the parent from another lane, found the child's there and, as
-the first writer's stays, left it. What that leans on is known by then, so the index says where it is.
+A lane is named after the branch on which a commit first arrived. It keeps a line of history in one
+partition, so that one query reads a run of it. The correctness of a walk does not depend on lanes.
+
+The lanes of the parents in a row can be wrong: a push crashes after it wrote the row of a child,
+but not the row of its parent. A second push finds the parent in another lane, but it does not
+replace the existing row of the child. Readers then find the parent through the index, where it must
+be.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -18,8 +21,11 @@ from shared.model import Kind, Location, Node, Place
 from shared.tasks import all_of
 
 STALE_SECONDS = 15 * 60
-"""Longer than any request lives. The row of an unfinished push counts for this long. Then gc may remove what it names.
-An expunge condemns younger rows, too. It removes them `WAIT_SECONDS` later, when each of them is older than this."""
+"""The longest time that a request can run. The row of an unfinished push counts for this time.
+
+Afterwards gc may delete the bytes that the row points to. An expunge also condemns younger rows,
+but deletes them `WAIT_SECONDS` later, when all of them are older than this.
+"""
 _STALE = "#written_at < :long_ago"
 
 
@@ -30,21 +36,29 @@ class Commits:
     table: Table
 
     async def lane(self, repo_id: str, start: Place, limit: int | None) -> list[Node]:
-        """The row of a commit and the run of its lane below it, newest first: at most `limit` rows or 1 MB.
+        """Return a commit and the older ones of its lane, newest first: `limit` rows or 1 MB.
 
-        It is the lane of `start`, or the one where the commit is. Raises Damaged if it is in neither.
+        If the commit is not at `start`, it is read at its place in the index. Raises Damaged if it
+        is at neither.
         """
-        if nodes := await self._run(repo_id, start, limit):
+        nodes = await self._run(repo_id, start, limit)
+        if nodes:
             return nodes
         for place in await self._elsewhere(repo_id, [start]):
-            if nodes := await self._run(repo_id, place, limit):
+            nodes = await self._run(repo_id, place, limit)
+            if nodes:
                 return nodes
         raise Damaged(f"commit {start.commit_id}")
 
     async def get(self, repo_id: str, places: Collection[Place]) -> dict[str, Node]:
-        """The rows of the commits at these places, by id. Raises Damaged if one is neither there nor elsewhere."""
+        """Return the commits at these places by id.
+
+        A commit that is not at its place is read at its place in the index. Raises Damaged if it is
+        at neither.
+        """
         found = await self._at(repo_id, places)
-        if missing := [place for place in places if place.commit_id not in found]:
+        missing = [place for place in places if place.commit_id not in found]
+        if missing:
             found |= await self._at(repo_id, await self._elsewhere(repo_id, missing))
         for place in missing:
             if place.commit_id not in found:
@@ -57,7 +71,7 @@ class Commits:
         if not page.rows or page.rows[0]["sk"] != sort_key:
             return []
         nodes = [node_of(start.lane, page.rows[0])]
-        with suppress(Damaged):  # the run ends above a damaged row, which is an error only if it is asked for
+        with suppress(Damaged):  # the run ends at a damaged row, which is an error only if it is the start
             nodes += (node_of(start.lane, row) for row in page.rows[1:])
         return nodes
 
@@ -72,17 +86,18 @@ class Commits:
         return [Place(str(row["sk"]), int(str(row["generation"])), str(row["lane"])) for row in rows]
 
     async def open_lane(self, repo_id: str, lane: str, now: int) -> None:
-        """Write a lane down before its first row, so that what an unfinished push leaves in it is found again.
+        """List a lane before its first row, so that gc finds the rows of unfinished pushes.
 
-        What holds a row has been written down, and stays so until it is empty (see `census`).
+        A lane stays in the list until it has no rows (see `census`).
         """
         await self.table.put([((keys.lanes(repo_id), lane), {"opened_at": now})])
 
     async def put(self, repo_id: str, nodes: Iterable[Node], now: int) -> None:
-        """Write the rows of commits that no index knows yet.
+        """Write the rows of commits that are not in the index yet.
 
-        Few are written on condition that they are new: the first writer's record stays, unless it is so old that
-        its push never came to an end.
+        Up to `CONDITIONAL` rows are written under the condition that they are new, so that the
+        record of the first push stays. A row older than `STALE_SECONDS`, of an unfinished push, is
+        replaced.
         """
         rows = [(keys.commit(repo_id, node.place), {**_row(node), "written_at": now}) for node in nodes]
         if len(rows) <= CONDITIONAL:
@@ -108,7 +123,7 @@ def _row(node: Node) -> Row:
 
 
 def node_of(lane: str, row: Mapping[str, object]) -> Node:
-    """A row of a lane as a node. Raises Damaged: without its parents a commit would pass for a root."""
+    """Decode a row of a lane. Raises Damaged: a commit without its parents would look like a root."""
     generation, commit_id = str(row["sk"]).split("#")
     what = f"commit {commit_id}"
     try:

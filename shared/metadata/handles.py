@@ -1,4 +1,4 @@
-"""Handles: each is claimed once, in one spelling, by the first token or repository that is made for it."""
+"""Handles. The first token or repository of a handle claims it, in one spelling."""
 
 from dataclasses import dataclass
 
@@ -10,31 +10,33 @@ from shared.metadata.table import Table
 
 @dataclass(frozen=True, slots=True)
 class Handles:
-    """The rows that say how a handle is spelled."""
+    """The rows with the spelling of each handle."""
 
     table: Table
 
     async def claim(self, handle: str) -> None:
-        """Claim a handle in its letter case, once for all; again is no change.
+        """Claim a handle in this letter case. A repeated claim changes nothing.
 
-        Raises InvalidName for one that nobody may have, HandleTaken if it is claimed in another letter case.
+        Raises InvalidName for a reserved or malformed handle, and HandleTaken if it is claimed in
+        another letter case.
         """
         first = await self.table.put_new(keys.handle(names.check_handle(handle)), {"handle": handle})
         if first and first["handle"] != handle:
             raise HandleTaken(handle, str(first["handle"]))
 
     async def claimed(self, handle: str) -> str | None:
-        """The handle in the letter case in which it was claimed; None if it was not."""
+        """Return the handle in the letter case in which it was claimed, or None."""
         if not names.is_repo_name(handle):
             return None
-        # A batch of one: each function that looks up repositories may read batches.
+        # A batch of one key: functions that look up repositories have the permission to read
+        # batches.
         rows = await self.table.find([keys.handle(handle)])
         return str(rows[0]["handle"]) if rows else None
 
     async def spelling(self, handle: str) -> str:
-        """The handle in the letter case in which it was claimed; as given, if it was not."""
+        """Return the handle in the letter case in which it was claimed, or else as given."""
         return await self.claimed(handle) or handle
 
     async def all(self) -> list[str]:
-        """Every claimed handle, sorted. Reads the whole table."""
+        """Return every claimed handle, sorted. Reads the whole table."""
         return sorted([str(row["handle"]) async for row in self.table.scan(keys.HANDLE)])

@@ -1,4 +1,4 @@
-"""Rows as plain values, and as the typed attributes that DynamoDB takes and returns."""
+"""Conversion between rows of plain values and the typed attributes of DynamoDB."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,21 +7,21 @@ from shared.metadata.keys import Key
 
 Value = str | int | bytes | list[str]
 Row = Mapping[str, Value]
-"""A row's attributes, keys included. Numbers are whole."""
+"""The attributes of a row, keys included. Numbers are integers."""
 
 
 def key(parts: Key) -> Any:
-    """The key of a row; it has as many parts as the table's."""
+    """The key of a row. It has as many parts as the key of the table."""
     return {name: {"S": part} for name, part in zip(("pk", "sk"), parts, strict=False)}
 
 
 def item(parts: Key, row: Row) -> Any:
-    """A whole row with its key."""
+    """A row with its key."""
     return {**key(parts), **{name: encode(value) for name, value in row.items()}}
 
 
 def encode(value: Value) -> Any:
-    """One attribute."""
+    """One attribute as DynamoDB expects it."""
     if isinstance(value, str):
         return {"S": value}
     if isinstance(value, int):

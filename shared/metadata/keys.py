@@ -64,9 +64,7 @@ def owner(handle: str) -> str:
 
 
 def listed(owner: str, visibility: str, slug: str = "") -> tuple[str, str]:
-    """The key of a listed repository. Without a slug: the partition and the sort key prefix of all
-    repositories of this visibility.
-    """
+    """A listed repository. Without a slug: the partition and the prefix of this visibility."""
     return f"LISTED#{owner}", f"{visibility}#{slug}"
 
 
@@ -95,9 +93,7 @@ def member(owner: str, slug: str, handle: str) -> Key:
 
 
 def roster(repo_id: str, unique: str = "") -> str:
-    """The roster of a repository: the value that marks its member rows. Each rename makes a new
-    one.
-    """
+    """The roster of a repository, which marks its member rows. Each rename makes a new one."""
     return f"{repo_id}#{unique}" if unique else repo_id
 
 
@@ -177,9 +173,7 @@ def tags(repo_id: str) -> str:
 
 
 def shard(item_id: str) -> str:
-    """The partition of an id, one of sixteen. It is chosen by a hash: opaque ids have no even
-    spread.
-    """
+    """The partition of an id, chosen by a hash, because opaque ids have no even spread."""
     return sha256(item_id.encode()).hexdigest()[0]
 
 

@@ -1,10 +1,11 @@
-"""Which repositories of a user a caller may see, at a price that follows those that are shown.
+"""Lists of the repositories of an owner that a caller may see. The cost follows their length.
 
-    listed repo     LISTED#<owner>    <visibility>#<slug>     for everybody, or for the owner
+    listed repo     LISTED#<owner>    <visibility>#<slug>     public: for all callers; else the owner
     membership      MEMBERS#<owner>   @<handle>#<slug>        for a member
 
-These rows are candidates: a reader compares them with the rows of the repositories and of the members. A row is written
-before, or together with, what makes a repository visible, so a crash leaves a candidate too many, never one too few.
+These rows are candidates: a reader compares them with the rows of the repositories and of the
+members. A row is written before or together with the change that makes a repository visible. A
+crash can therefore leave a candidate too many, but never one too few.
 """
 
 from collections.abc import Collection, Iterable
@@ -20,21 +21,22 @@ from shared.tasks import all_of
 
 _SAME = "#repo_id = :same"
 _COMPLETE: Key = ("LISTED", "COMPLETE")
-"""The row that says that the rows of an older hub have been completed."""
+"""The row that is written when the lists of an older hub have been completed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """The rows by which repositories are listed."""
+    """The rows of the lists of repositories."""
 
     table: Table
 
     async def candidates(
         self, owner: str, identity: Identity | None, after: str, limit: int
     ) -> tuple[list[str], str | None]:
-        """Slugs of the owner's repositories that the caller may be able to see, in order, behind `after`.
+        """Return slugs after `after` of repositories that the caller may be able to see.
 
-        At least `limit` of them if there are as many. Also the slug after which the next ones follow; None at the end.
+        Sorted; at least `limit` of them if there are as many. Also returns the slug to continue
+        after; None at the end.
         """
         pages = await all_of(self._page(pk, prefix, after, limit) for pk, prefix in _partitions(owner, identity))
         slugs = {slug for slug in _named(owner, identity) if slug > after}
@@ -43,19 +45,19 @@ class Listing:
         return sorted(slug for slug in slugs if last is None or slug <= last), last
 
     async def remove(self, repo: Repo) -> None:
-        """Remove the row of a repository that its name no longer points to, unless another repository has it."""
+        """Delete the row of a repository that lost its name, unless it is another repository's row."""
         with suppress(Lost, Unavailable):  # a candidate too many does no harm
             await self.table.remove(_key(repo), _SAME, {"same": repo.repo_id})
 
     async def complete(self) -> None:
-        """Write the rows of repositories and members that an older hub made. Reads the whole table, once."""
+        """Write the rows that an older hub did not write. Reads the whole table, once."""
         if await self.table.get(_COMPLETE):
             return
-        rows: list[tuple[Key, Row]] = [
-            (keys.listed(str(repo["owner"]), str(repo["visibility"]), str(repo["slug"])), {"repo_id": repo["repo_id"]})
-            async for repo in self.table.scan(keys.OWNER)
-            if not repo["deleted_at"]
-        ]
+        rows: list[tuple[Key, Row]] = []
+        async for repo in self.table.scan(keys.OWNER):
+            if not repo["deleted_at"]:
+                key = keys.listed(str(repo["owner"]), str(repo["visibility"]), str(repo["slug"]))
+                rows.append((key, {"repo_id": repo["repo_id"]}))
         async for member in self.table.scan(keys.MEMBERS):
             slug, _, handle = str(member["sk"]).partition("#")
             if not slug.startswith(keys.MEMBERSHIP):
@@ -71,15 +73,21 @@ class Listing:
 
 
 def row(repo: Repo) -> tuple[Key, Row]:
-    """The row by which a repository is listed."""
+    """The row of a repository in the list of its owner."""
     return _key(repo), {"repo_id": repo.repo_id}
 
 
 def moved(repo: Repo, visibility: Visibility) -> Collection[Update | Removal]:
-    """What lists a repository under this visibility, and no other; part of the transaction that changes it."""
+    """The writes that list a repository under this visibility and no other.
+
+    They are part of the transaction that changes the visibility.
+    """
     others = [other for other in Visibility if other is not visibility]
     key, values = row(replace(repo, visibility=visibility))
-    return [Update(key, values), *(Removal(_key(replace(repo, visibility=other))) for other in others)]
+    return [
+        Update(key, values),
+        *(Removal(_key(replace(repo, visibility=other))) for other in others),
+    ]
 
 
 def _key(repo: Repo) -> Key:
@@ -87,7 +95,7 @@ def _key(repo: Repo) -> Key:
 
 
 def _partitions(owner: str, identity: Identity | None) -> Iterable[tuple[str, str]]:
-    """The partitions, and the beginnings of their sort keys, that hold what a caller may see."""
+    """The partitions and sort key prefixes of the repositories that a caller may see."""
     yield keys.listed(owner, Visibility.PUBLIC.value)
     if identity is None or identity.repo:
         return
@@ -98,6 +106,6 @@ def _partitions(owner: str, identity: Identity | None) -> Iterable[tuple[str, st
 
 
 def _named(owner: str, identity: Identity | None) -> list[str]:
-    """The repository that a token is limited to, if it is the owner's."""
+    """The slug of the repository that a token is limited to, if it belongs to this owner."""
     named_owner, _, slug = identity.repo.partition("/") if identity else ("", "", "")
     return [slug] if slug and named_owner == owner else []

@@ -1,5 +1,4 @@
-"""Branches: the only mutable rows of a repository. The move of a branch is the commit point of a
-push.
+"""Branches: the mutable rows of a repository. The move of a branch is the commit point of a push.
 
 A clone stores each branch as a file of that name. So `a` and `a/b` must never both exist, and
 neither must `Docs` and `docs`, which are the same file on Windows and macOS. Two pushes may create
@@ -72,9 +71,7 @@ def next_step(previous: str, last: str) -> str:
 
 
 class Moved(Exception):
-    """The branch is not at the expected commit. `current` is the present ref, None if it is
-    deleted.
-    """
+    """The branch is not at the expected commit. `current` is the present ref or None."""
 
     def __init__(self, current: Ref | None) -> None:
         self.current = current
@@ -169,8 +166,7 @@ class Refs:
             raise Moved(_ref(expected.branch, lost.row) if lost.row and "head" in lost.row else None) from lost
 
     async def mark_folders(self, repo_id: str, branch: str, now: int) -> None:
-        """Mark the names that must not become branches next to a branch that is about to be
-        created.
+        """Mark the names that must not become branches next to a new branch.
 
         These are its folders, and its name in another letter case or Unicode form. Raises
         BranchClash if one of them is a branch, or another push is creating it.

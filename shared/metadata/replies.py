@@ -1,7 +1,8 @@
-"""DynamoDB's replies to reads, taken in before botocore does, and in a fraction of the time.
+"""A faster parser for DynamoDB's replies to reads. It replaces the parser of botocore.
 
-botocore looks at each attribute of each row once for every type that it might have: of a clone's 2,400 rows
-that was the greater part of our own time. What is made of them here is the same; failures are left to botocore.
+botocore checks each attribute of each row against every possible type. For the 2,400 rows of a
+clone this took most of our CPU time. The parsed result here is the same. botocore still parses
+errors.
 """
 
 import json
@@ -14,28 +15,31 @@ if TYPE_CHECKING:
 READS = ("GetItem", "BatchGetItem", "Query")
 
 
-def hasten(client: "DynamoDBClient") -> None:
-    """Have this client's rows read here."""
+def install(client: "DynamoDBClient") -> None:
+    """Parse the replies to this client's reads here."""
     for operation in READS:
         client.meta.events.register(f"before-parse.dynamodb.{operation}", _read)
 
 
 def _read(response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: Any) -> None:
-    """botocore's event before it parses a body: what is put into the customized reply stands, whatever it parses."""
+    """Handle the event that botocore emits before it parses a body.
+
+    Values in the customized reply take precedence over the values that botocore parses.
+    """
     if response_dict["status_code"] >= 300:
         return
     reply = json.loads(response_dict["body"])
     if "Item" in reply:
-        _take_bytes(reply["Item"])
+        _decode_bytes(reply["Item"])
     for rows in (reply.get("Items", ()), *reply.get("Responses", {}).values()):
         for row in rows:
-            _take_bytes(row)
+            _decode_bytes(row)
     customized_response_dict |= reply
     response_dict["body"] = b"{}"
 
 
-def _take_bytes(row: dict[str, Any]) -> None:
-    """Bytes come as base64, and in our rows never within a list (see `table`); all else is as botocore has it."""
+def _decode_bytes(row: dict[str, Any]) -> None:
+    """Decode binary attributes from base64. In our rows they never occur in a list (see `items`)."""
     for typed in row.values():
         if "B" in typed:
             typed["B"] = b64decode(typed["B"])

@@ -1,12 +1,12 @@
-"""Repositories by the name in their URL, and who may do what with them.
+"""Repositories by the name in their URL, and the roles of users in them.
 
-The keys of a name's row, of a member's and of a token's are known from the request alone, so that it finds the
-repository, the caller's role and the state of his token in one call.
+The keys of the rows of a name, a member and a token follow from the request alone. So one call
+reads the repository, the role of the caller and the state of the token.
 
-Members are rows of their own, each with the `roster` that it belongs to; only those of the
-repository's present roster count. So a rename copies them before it happens, and what lies under a name from
-an earlier life of it says nothing. Every change writes a new `revision` into the name's row, also one of the
-members: a rename that has copied something older does not happen.
+Each member has a row with the `roster` that it belongs to. Only rows of the present roster of the
+repository count, so member rows of an earlier repository of the same name are ignored. A rename
+copies the member rows to a new roster first. Every change of the repository or of its members
+writes a new `revision` into the row of the name, so a rename that copied outdated members fails.
 """
 
 import uuid
@@ -27,7 +27,7 @@ from shared.tasks import pair
 PRESIGN_NOTE_SECONDS = 3600
 """`presigned_at` is written at most once in this time."""
 RENAMES = 4
-"""How often a rename whose repository changes meanwhile begins anew before the caller is asked to."""
+"""Attempts of a rename if the repository changes concurrently. Then the caller has to retry."""
 
 _FREE = "attribute_not_exists(#repo_id) OR #deleted_at > :never"
 _LIVE = "#repo_id = :same AND #deleted_at = :never"
@@ -35,21 +35,21 @@ _LIVE = "#repo_id = :same AND #deleted_at = :never"
 
 @dataclass(frozen=True, slots=True)
 class Repos:
-    """The rows that give a name to a repository id, and roles to users."""
+    """The rows of the names of repositories and of the roles of users."""
 
     table: Table
 
     async def look_up(
         self, owner: str, slug: str, identity: Identity | None, beside: Beside | None = None
     ) -> tuple[Repo | None, Role | None]:
-        """The repository of this name, deleted ones included, and the role its owner gave to the caller.
+        """Return the repository of this name, also a deleted one, and the caller's role in it.
 
-        One call, which also reads the rows `beside`. Raises Unauthorized if the caller's token has been revoked.
+        One call, which also reads the rows `beside`. Raises Unauthorized if the token is revoked.
         """
         wanted = [keys.repo(owner, slug)]
         if identity:
             wanted.append(keys.token(identity.subject, identity.token_id))
-            if identity.subject != owner:  # who needs no role: it is his
+            if identity.subject != owner:  # an owner has no member row
                 wanted.append(keys.member(owner, slug, identity.subject))
         found = await self.table.find_few(wanted, beside)
         rows: dict[keys.Key, Row] = {(str(row["pk"]), str(row["sk"])): row for row in found}
@@ -59,24 +59,25 @@ class Repos:
         if row is None:
             return None, None
         repo = _repo(row)
-        return repo, _role(repo, rows.get(keys.member(owner, slug, identity.subject)) if identity else None)
+        member = rows.get(keys.member(owner, slug, identity.subject)) if identity else None
+        return repo, _role(repo, member)
 
     async def called(self, repo_id: str) -> tuple[str, str]:
-        """The owner and the slug of the repository of this id; two empty texts if there is none.
+        """Return the owner and the slug of the repository of this id, or two empty texts.
 
-        One call. A caller has to look up the name also if there is none: an absent repository must cost as much as a
-        private one.
+        One call. The caller has to look up the name even if it is empty, so that an absent
+        repository costs the same calls as a private one.
         """
         row = await self.table.get(keys.name(repo_id))
         return (str(row["owner"]), str(row["slug"])) if row else ("", "")
 
     async def get(self, owner: str, slug: str) -> Repo | None:
-        """The repository of this name, deleted ones included, or None."""
+        """Return the repository of this name, also a deleted one, or None."""
         row = await self.table.get(keys.repo(owner, slug))
         return _repo(row) if row else None
 
     async def by_id(self, repo_id: str) -> Repo | None:
-        """The repository of this id under its present name, deleted or not, or None."""
+        """Return the repository of this id under its present name, deleted or not, or None."""
         row = await self.table.get(keys.name(repo_id))
         repo = await self.get(str(row["owner"]), str(row["slug"])) if row else None
         return repo if repo and repo.repo_id == repo_id else None
@@ -84,13 +85,12 @@ class Repos:
     async def owned(
         self, owner: str, identity: Identity | None, after: str | None
     ) -> tuple[list[tuple[Repo, Role | None]], str | None]:
-        """Some of the owner's repositories by name, each with the role its owner gave to the caller.
+        """Return a page of the owner's repositories by name, each with the caller's role.
 
-        Without deleted ones. And the name after which the next ones follow; None at the end.
+        Deleted ones are left out. Also returns the name to continue after; None at the end.
         """
-        page = await self.table.query(
-            keys.owner(owner), prefix=keys.REPO, limit=GET_BATCH, after=keys.repo(owner, after)[1] if after else None
-        )
+        last_key = keys.repo(owner, after)[1] if after else None
+        page = await self.table.query(keys.owner(owner), prefix=keys.REPO, limit=GET_BATCH, after=last_key)
         repos = [repo for repo in map(_repo, page.rows) if not repo.deleted]
         members: dict[str, Row] = {}
         if identity and identity.subject != owner:
@@ -103,17 +103,18 @@ class Repos:
     async def visible(
         self, owner: str, identity: Identity | None, after: str, limit: int
     ) -> tuple[list[tuple[Repo, Role | None]], str | None]:
-        """Repositories of an owner that the caller may be able to see, with the role that the owner gave to the caller.
+        """Return an owner's repositories that the caller may see, with the caller's role.
 
-        About `limit` of them, by name, behind `after`; deleted ones are left out. Also the name after which the next
-        ones follow; None at the end. Two calls, one after the other.
+        About `limit` of them by name, after the name `after`; deleted ones are left out. Also
+        returns the name to continue after; None at the end. Two sequential calls.
         """
         slugs, last = await Listing(self.table).candidates(owner, identity, after, limit)
         is_other = identity is not None and identity.subject != owner
+        names = [keys.repo(owner, slug) for slug in slugs]
         members = [keys.member(owner, slug, identity.subject) for slug in slugs] if identity and is_other else []
-        rows = await self.table.find([*(keys.repo(owner, slug) for slug in slugs), *members])
+        rows = await self.table.find([*names, *members])
         found: dict[Key, Row] = {(str(row["pk"]), str(row["sk"])): row for row in rows}
-        repos = [_repo(found[key]) for slug in slugs if (key := keys.repo(owner, slug)) in found]
+        repos = [_repo(found[key]) for key in names if key in found]
         shown = [repo for repo in repos if not repo.deleted]
         if identity is None:
             return [(repo, None) for repo in shown], last
@@ -121,23 +122,23 @@ class Repos:
         return [(repo, _role(repo, found.get(keys.member(owner, repo.slug, subject)))) for repo in shown], last
 
     async def complete_listing(self) -> None:
-        """Write the rows that `visible` reads for what an older hub made. Reads the whole table the first time."""
+        """Write the listing rows of repositories from an older hub. Reads the whole table, once."""
         await Listing(self.table).complete()
 
     async def born(self, repo: Repo, now: int) -> Repo:
-        """The repository with an id: itself, or, if it has none yet, newly created; of two creators one wins."""
+        """Return the repository, created if it has no id. One of two concurrent creators wins."""
         if repo.is_born:
             return repo
         return await self.create(repo, now) or await self._winner(repo)
 
     async def create(self, repo: Repo, now: int) -> Repo | None:
-        """A new repository of this name, or None if there is one already. A deleted one's name is free again.
+        """Create a repository. Returns None if a repository that is not deleted has the name.
 
-        Its owner's handle is claimed along with it. Raises InvalidName or HandleTaken.
+        Also claims the handle of its owner. Raises InvalidName or HandleTaken.
         """
         repo_id = str(uuid.uuid4())
         new = replace(repo, repo_id=repo_id, roster=keys.roster(repo_id), deleted=False, created_at=now)
-        # The way back from the id first: by itself it leads nowhere.
+        # The row from the id to the name comes first: it has no effect without the row of the name.
         await pair(
             Handles(self.table).claim(new.owner),
             self.table.put([(keys.name(repo_id), {"owner": new.owner, "slug": new.slug}), listing.row(new)]),
@@ -145,14 +146,14 @@ class Repos:
         try:
             await self.table.update(keys.repo(new.owner, new.slug), _row(new), _FREE, {"never": 0})
         except Lost as lost:
-            # Ours, if an earlier try of the same call arrived after all.
+            # botocore retries a call whose response was lost: the row may be our own.
             return new if lost.row and lost.row.get("repo_id") == repo_id else None
         return new
 
     async def change(self, repo: Repo, changes: Mapping[str, str]) -> Repo:
-        """The repository with these attributes, and no others, written anew.
+        """Change these attributes of a repository. Returns it with the changes.
 
-        Raises RepoNotFound if the name is not the repository's any more.
+        Raises RepoNotFound if the name does not belong to the repository any more.
         """
         key = keys.repo(repo.owner, repo.slug)
         live: Row = {"same": repo.repo_id, "never": 0}
@@ -167,9 +168,9 @@ class Repos:
         return _repo({**_row(repo), **changes})
 
     async def note_presign(self, repo: Repo, now: int) -> None:
-        """Record that upload URLs are about to be given out, unless that was recorded within the last hour.
+        """Record that upload URLs are about to be issued, unless that was recorded within an hour.
 
-        Raises RepoNotFound if the name is not the repository's any more.
+        Raises RepoNotFound if the name does not belong to the repository any more.
         """
         if now - repo.presigned_at < PRESIGN_NOTE_SECONDS:
             return
@@ -180,10 +181,10 @@ class Repos:
             raise RepoNotFound() from None
 
     async def rename(self, repo: Repo, slug: str, now: int) -> Repo | None:
-        """The repository under another name of the same owner, with its members; None if the name is taken.
+        """Rename a repository of an owner, with its members. Returns None if the name is taken.
 
-        The new name comes and the old one goes in one transaction, the last call: whatever is cut short before
-        it has changed nothing. Raises RepoNotFound if the name is not the repository's any more.
+        One transaction at the end replaces the old name by the new one. A crash before it changes
+        nothing. Raises RepoNotFound if the name does not belong to the repository any more.
         """
         for _ in range(RENAMES):
             row, taken = await pair(
@@ -215,12 +216,12 @@ class Repos:
                 continue
             await Listing(self.table).remove(old)
             return new
-        raise Unavailable("the repository is being changed by many at once; nothing is lost, try again")
+        raise Unavailable("other requests keep changing the repository; nothing is lost, try again")
 
     async def delete(self, repo: Repo, now: int) -> None:
-        """Hide a repository at once, and free its name. Its rows and bytes are for a purge to remove.
+        """Hide a repository and free its name. A later purge deletes its rows and bytes.
 
-        Both in one transaction: what is listed for a purge is deleted. Raises RepoNotFound if it is already.
+        One transaction also lists it for the purge. Raises RepoNotFound if it is deleted already.
         """
         try:
             await self.table.update_together(
@@ -239,10 +240,10 @@ class Repos:
         await Listing(self.table).remove(repo)
 
     async def deleted(self, owner: str) -> list[tuple[Repo, int]]:
-        """The owner's deleted repositories that are not yet purged, each with its epoch second of deletion.
+        """Return the owner's deleted repositories with their epoch second of deletion.
 
-        Sorted by that second. A repository whose row has no visibility was deleted by an older version, and is
-        left out unless its name still points to it.
+        Purged ones are left out. Sorted by that second. A row without a visibility was written by
+        an older version: it is left out unless the name still points to the repository.
         """
         found: list[tuple[Repo, int]] = []
         async for row in self.table.each(keys.DELETED):
@@ -256,10 +257,10 @@ class Repos:
         return sorted(found, key=lambda pair: pair[1])
 
     async def undelete(self, repo: Repo, slug: str) -> Repo | None:
-        """A deleted repository under this name again, with its members; None if the name is taken.
+        """Restore a deleted repository under this name. Returns None if the name is taken.
 
-        The name and the way from the id to the name change in one transaction. The caller makes sure that no
-        purge of the repository has begun.
+        One transaction writes the row of the name and the row from the id to the name. The caller
+        makes sure that no purge of the repository has begun.
         """
         new = replace(repo, slug=slug, deleted=False)
         if slug != repo.slug:
@@ -280,13 +281,13 @@ class Repos:
         return new
 
     async def everywhere(self) -> list[Repo]:
-        """Every repository of the hub that is not deleted, sorted by owner and name. Reads the whole table."""
+        """Return all live repositories by owner and name. Reads the whole table."""
         rows = [row async for row in self.table.scan(keys.OWNER)]
         repos = [_repo(row) for row in rows if not row["deleted_at"]]
         return sorted(repos, key=lambda repo: (repo.owner, repo.slug))
 
     async def members(self, repo: Repo, limit: int, after: str | None) -> list[tuple[str, Role]]:
-        """The roles that the owner has given: up to `limit` of them, by handle, from above the handle `after`."""
+        """Return up to `limit` members with their roles, by handle, after the handle `after`."""
         pk, prefix = keys.members(repo.owner, repo.slug)
         rows = await self.table.some(
             pk, prefix, limit, lambda row: row["roster"] == repo.roster, after=f"{prefix}{after}" if after else None
@@ -294,14 +295,14 @@ class Repos:
         return [(str(row["sk"]).removeprefix(prefix), Role(str(row["role"]))) for row in rows]
 
     async def set_member(self, repo: Repo, handle: str, role: Role) -> None:
-        """Give a user a role. Raises RepoNotFound if the name is not the repository's any more."""
+        """Give a user a role. Raises RepoNotFound as `change` does."""
         await self.table.put(_member_rows(repo, handle, role.value))
         await self._note_members_changed(repo)
 
     async def remove_member(self, repo: Repo, handle: str) -> bool:
-        """Take the role of a user. Returns whether the user had one. Raises as `set_member`.
+        """Remove the role of a user. Returns whether there was one. Raises RepoNotFound.
 
-        The row is read before: botocore may repeat a deletion, and the second one would find nothing.
+        The row is read first: botocore may retry a deletion, and the retry would not find the row.
         """
         key = keys.member(repo.owner, repo.slug, handle)
         had_role = any(row["roster"] == repo.roster for row in await self.table.find([key]))
@@ -313,12 +314,12 @@ class Repos:
         return had_role
 
     async def _remove_member_row(self, repo: Repo, key: Key) -> None:
-        # A row of another roster belongs to a later repository of this name.
+        # A row of another roster belongs to a later repository of the same name.
         with suppress(Lost):
             await self.table.remove(key, "#roster = :roster", {"roster": repo.roster})
 
     async def _note_members_changed(self, repo: Repo) -> None:
-        # Last: a rename that has not seen the row finds that it has missed something.
+        # Written last: a concurrent rename that missed the member row then fails and starts over.
         try:
             await self.table.update(
                 keys.repo(repo.owner, repo.slug),
@@ -346,7 +347,7 @@ class Repos:
 
 
 def _member_rows(repo: Repo, handle: str, role: str) -> list[tuple[Key, Row]]:
-    """The row of a member, and the one by which the member finds the repository."""
+    """The row of a member, and the row by which the repository is listed for the member."""
     return [
         (keys.member(repo.owner, repo.slug, handle), {"role": role, "roster": repo.roster}),
         (keys.membership(repo.owner, repo.slug, handle), {"roster": repo.roster}),
@@ -362,7 +363,7 @@ def _revision() -> Row:
 
 
 def _row(repo: Repo) -> Row:
-    """The row of a repository that is there: whole, so that nothing of an earlier one under the name shows through."""
+    """All attributes of a live repository: they replace those of an earlier one of the name."""
     return {
         "owner": repo.owner,
         "slug": repo.slug,
@@ -389,7 +390,7 @@ def _repo(row: Row) -> Repo:
         domain=str(row["domain"]),
         default_branch=str(row["default_branch"]),
         description=str(row["description"]),
-        # Repositories that are older than the setting hold such names.
+        # Repositories that are older than this setting may hold names that are not portable.
         portable_names=PortableNames(str(row.get("portable_names", PortableNames.OFF))),
         deleted=bool(row["deleted_at"]),
         created_at=int(str(row["created_at"])),

@@ -1,9 +1,7 @@
-"""One DynamoDB table in few verbs. `get` returns a row or None; `put_new` says who was first; `find` and
-`put` take care of batches and of what DynamoDB leaves unprocessed.
+"""The operations of one DynamoDB table: batches, retries of unprocessed items, transactions, pages.
 
-Reads are strongly consistent: an acknowledged push must be seen by the next request. Only who asks for
-`maybe_stale` ones, at half the price, has to do with what was true a moment ago. What AWS calls an error becomes
-one of ours here, and nowhere else in `metadata`.
+Reads are strongly consistent, so that the next request sees an acknowledged push. `maybe_stale`
+reads are eventually consistent, at half the cost. Only this module handles errors of AWS.
 """
 
 import asyncio
@@ -12,6 +10,7 @@ import re
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -28,20 +27,20 @@ if TYPE_CHECKING:
 GET_BATCH = 100
 PUT_BATCH = 25
 TRANSACTION = 100
-"""As many writes as DynamoDB takes in one transaction."""
+"""The most writes that DynamoDB accepts in one transaction."""
 ATTEMPTS = 8
-"""How often a batch is sent, until DynamoDB has processed all of it."""
-_THERE = "ConditionalCheckFailed"
-_PASSING = frozenset({"None", _THERE, "TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"})
-"""Why a transaction was not made, write by write: it may be tried again without those that are there."""
+"""The most calls that one batch takes until DynamoDB has processed all of it."""
+_CONDITION = "ConditionalCheckFailed"
+_PASSING = frozenset({"None", _CONDITION, "TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"})
+"""Cancellation reasons of single writes after which the rest of a transaction may be retried."""
 
 T = TypeVar("T")
 
 
 class Lost(Exception):
-    """A condition did not hold. `row` is what stands there instead, from the failed write itself.
+    """A condition did not hold. `row` is the present row, returned by the failed write itself.
 
-    `place` is which write of several it was, counted from 0.
+    `place` is the index of the failed write within its transaction.
     """
 
     def __init__(self, row: Row | None, place: int = 0) -> None:
@@ -52,7 +51,7 @@ class Lost(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Part of a partition, in order. `last` is the sort key to go on after; None at the end."""
+    """A page of a partition, in order. `last` is the sort key to continue after; None at the end."""
 
     rows: list[Row]
     last: str | None
@@ -60,7 +59,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """Attributes to set in one row, if a condition holds; with none, only the condition."""
+    """Attributes to set in one row if a condition holds. Without attributes, only the condition."""
 
     key: Key
     row: Row
@@ -70,9 +69,9 @@ class Update:
 
 @dataclass(frozen=True, slots=True)
 class Beside:
-    """Rows of another table, read in the same call at half price: they may be stale.
+    """Rows of another table, read in the same call with eventual consistency at half the cost.
 
-    `rows` is filled by the call. A row that DynamoDB leaves unprocessed is missing: the call does not wait for it.
+    The call fills `rows`. Rows that DynamoDB leaves unprocessed are missing.
     """
 
     table: "Table"
@@ -89,41 +88,41 @@ class Removal:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table with the string keys `pk` and, but for `CounterTable`, `sk`. A key has as many parts as the table's."""
+    """A table with the string keys `pk` and `sk` (`CounterTable`: only `pk`)."""
 
     client: "DynamoDBClient"
     name: str
 
     async def get(self, key: Key) -> Row | None:
-        """The row, or None."""
+        """Return the row, or None."""
         with translated():
             reply = await self.client.get_item(TableName=self.name, Key=items.key(key), ConsistentRead=True)
         return items.decode(reply["Item"]) if "Item" in reply else None
 
     async def find(self, keys: Collection[Key], *, maybe_stale: bool = False) -> list[Row]:
-        """The rows that exist, in no order. One call for every 100 keys, all at once."""
+        """Return the rows that exist, in no order. One call for every 100 keys, all in parallel."""
         distinct = list(dict.fromkeys(keys))
         parts = await all_of(self._get_batch(part, maybe_stale) for part in split(distinct, GET_BATCH))
-        return [row for part in parts for row in part]
+        return list(chain.from_iterable(parts))
 
     async def find_few(self, keys: Collection[Key], beside: Beside | None) -> list[Row]:
-        """The same in one call, together with rows of another table: at most 100 keys of both."""
+        """Return the rows that exist, in one call with those `beside`: at most 100 keys in all."""
         return await self._get_batch(list(dict.fromkeys(keys)), maybe_stale=False, beside=beside)
 
     async def put(self, rows: Sequence[tuple[Key, Row]]) -> None:
-        """Write rows without a condition. One call for every 25, all at once; keys must be distinct."""
+        """Write rows, in parallel calls of 25. The keys must be distinct."""
         writes = [{"PutRequest": {"Item": items.item(key, row)}} for key, row in rows]
         await all_of(self._write_batch(part) for part in split(writes, PUT_BATCH))
 
     async def remove_all(self, keys: Sequence[Key]) -> None:
-        """Delete rows without a condition. One call for every 25, all at once; keys must be distinct."""
+        """Delete rows, in parallel calls of 25. The keys must be distinct."""
         writes = [{"DeleteRequest": {"Key": items.key(key)}} for key in keys]
         await all_of(self._write_batch(part) for part in split(writes, PUT_BATCH))
 
     async def put_new(self, key: Key, row: Row, stale: str = "", values: Row | None = None) -> Row | None:
-        """Write the row unless there is one. Returns None if it was new, else the row that was first.
+        """Write the row unless it exists. Returns None if it was written, else the existing row.
 
-        `stale` is a condition, as in `update`, under which a row that is there counts as none.
+        An existing row for which the condition `stale` (as in `update`) holds is replaced.
         """
         try:
             with translated():
@@ -135,15 +134,15 @@ class Table:
         return None
 
     async def put_all_new(self, rows: Sequence[tuple[Key, Row]], stale: str = "") -> None:
-        """Write those of these rows that are not there: of each 100 all at once or none, one 100 after the other.
+        """Write those of these rows that do not exist, in order, in transactions of 100.
 
-        `stale` as in `put_new`. A transaction costs twice as much, and is tried again if another writes the same rows.
+        `stale` as in `put_new`. Costs and retries as in `update_together`.
         """
         for part in split(rows, TRANSACTION):
             await self._put_together(part, _unless_there(stale))
 
     async def update(self, key: Key, row: Row, condition: str = "", values: Row | None = None) -> None:
-        """Set these attributes, if the condition holds. Raises Lost with the row that made it fail.
+        """Set these attributes if the condition holds. Raises Lost with the present row.
 
         In `condition`, attributes are written `#name` and the given values `:name`.
         """
@@ -151,20 +150,20 @@ class Table:
             await self.client.update_item(**self._update(Update(key, row, condition, values or {})))
 
     async def update_together(self, updates: Sequence[Update | Removal]) -> None:
-        """All of these writes, or, if a condition does not hold, none. Raises Lost with the place of that one.
+        """Make all of these writes in one transaction. Raises Lost if a condition does not hold.
 
-        One transaction. It costs twice as much, and is retried while another one writes the same rows.
+        It costs twice as much as single writes. It is retried if another one writes the same rows.
         """
         parts = [self._part(update) for update in updates]
         for attempt in range(ATTEMPTS):
             await _pause(attempt)
             with translated():
-                if not await self._transact(parts, _PASSING - {_THERE}):
+                if not await self._transact(parts, _PASSING - {_CONDITION}):
                     return
         raise Unavailable()
 
     async def drop(self, key: Key, attribute: str, condition: str, values: Row | None = None) -> None:
-        """Take one attribute from a row, if the condition holds. Raises Lost with the row that made it fail."""
+        """Remove one attribute of a row if the condition holds. Raises Lost with the present row."""
         with translated():
             await self.client.update_item(
                 TableName=self.name,
@@ -174,14 +173,14 @@ class Table:
             )
 
     async def remove(self, key: Key, condition: str = "", values: Row | None = None) -> None:
-        """Delete a row, if the condition holds. Raises Lost with the row that made it fail."""
+        """Delete a row if the condition holds. Raises Lost with the present row."""
         options = _only_if(condition, {}, values or {})
         with translated():
-            # The meter reads the size of the old row from the reply. DynamoDB returns it without a charge.
+            # The meter reads the size of the old row, which DynamoDB returns without a charge.
             await self.client.delete_item(TableName=self.name, Key=items.key(key), ReturnValues="ALL_OLD", **options)
 
     async def add(self, key: Key, amounts: Mapping[str, int], expires_at: int) -> Row:
-        """Add to numbers of a row that expires at this epoch second. Returns the whole row."""
+        """Add amounts to attributes of a row that expires at this epoch second. Returns the row."""
         values = {f":{name}": {"N": str(amount)} for name, amount in amounts.items()}
         added = ", ".join(f"#{name} :{name}" for name in amounts)
         with translated():
@@ -206,8 +205,9 @@ class Table:
         after: str | None = None,
         maybe_stale: bool = False,
     ) -> Page:
-        """One page of a partition: at most 1 MB, or `limit` rows. Goes on after the sort key `after`."""
-        condition, values = "pk = :pk", {":pk": {"S": pk}}
+        """Return one page of a partition after the sort key `after`: at most 1 MB or `limit` rows."""
+        condition = "pk = :pk"
+        values = {":pk": {"S": pk}}
         if between:
             condition += " AND sk BETWEEN :low AND :high"
             values |= {":low": {"S": between[0]}, ":high": {"S": between[1]}}
@@ -230,17 +230,18 @@ class Table:
         return Page([items.decode(item) for item in reply["Items"]], last["sk"]["S"] if last else None)
 
     async def each(self, pk: str, prefix: str = "") -> AsyncIterator[Row]:
-        """The rows of a partition whose sort key begins so, one after the other, a page of them in memory."""
+        """Yield the rows of a partition with this sort key prefix. Holds one page in memory."""
         after: str | None = None
         while True:
             page = await self.query(pk, prefix=prefix, after=after)
             for row in page.rows:
                 yield row
-            if not (after := page.last):
+            after = page.last
+            if after is None:
                 return
 
     async def scan(self, prefix: str) -> AsyncIterator[Row]:
-        """All rows whose partition key begins with `prefix`. Reads, and pays for, the whole table."""
+        """Yield all rows with this partition key prefix. Reads, and pays for, the whole table."""
         options: dict[str, Any] = {
             "FilterExpression": "begins_with(pk, :prefix)",
             "ExpressionAttributeValues": {":prefix": {"S": prefix}},
@@ -264,7 +265,7 @@ class Table:
         after: str | None = None,
         newest_first: bool = False,
     ) -> list[Row]:
-        """The first `limit` rows that are wanted, page after page."""
+        """Return the first `limit` rows for which `wanted` is true. Reads page by page."""
         found: list[Row] = []
         while True:
             page = await self.query(pk, prefix=prefix, limit=GET_BATCH, newest_first=newest_first, after=after)
@@ -274,13 +275,8 @@ class Table:
                 return found[:limit]
 
     async def query_all(self, pk: str, prefix: str) -> list[Row]:
-        """Every row of a partition whose sort key begins so, page after page."""
-        page = await self.query(pk, prefix=prefix)
-        rows = page.rows
-        while page.last:
-            page = await self.query(pk, prefix=prefix, after=page.last)
-            rows += page.rows
-        return rows
+        """Return every row of a partition with this sort key prefix. Reads page by page."""
+        return [row async for row in self.each(pk, prefix)]
 
     def _part(self, update: Update | Removal) -> Any:
         if isinstance(update, Removal):
@@ -296,21 +292,25 @@ class Table:
         return {"TableName": self.name, "Key": items.key(update.key), **options}
 
     async def _put_together(self, rows: Sequence[tuple[Key, Row]], condition: str) -> None:
-        left, options = list(rows), {"TableName": self.name, **_only_if(condition, {}, {})}
+        left = list(rows)
+        options = {"TableName": self.name, **_only_if(condition, {}, {})}
         for attempt in range(ATTEMPTS):
             await _pause(attempt)
+            writes = [{"Put": {"Item": items.item(*row), **options}} for row in left]
             try:
                 with translated():
-                    reasons = await self._transact([{"Put": {"Item": items.item(*row), **options}} for row in left])
-            except Lost as error:
-                raise Unavailable() from error  # beside a reason that never passes
-            left = [write for write, reason in zip(left, reasons, strict=True) if reason != _THERE] if reasons else []
+                    reasons = await self._transact(writes)
+            except Lost as error:  # only together with a reason after which a retry is useless
+                raise Unavailable() from error
+            if not reasons:
+                return
+            left = [row for row, reason in zip(left, reasons, strict=True) if reason != _CONDITION]
             if not left:
                 return
         raise Unavailable()
 
     async def _transact(self, writes: Sequence[Any], passing: frozenset[str] = _PASSING) -> list[str]:
-        """One transaction: nothing if it was made, else why not, write by write, if that passes. Raises ClientError."""
+        """Make one transaction. Returns the reasons if it was cancelled. Raises ClientError."""
         try:
             await self.client.transact_write_items(TransactItems=writes)
         except ClientError as error:
@@ -352,7 +352,7 @@ class Table:
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Turns a failed condition into Lost, and every other failure of the store into Unavailable."""
+    """Raise Lost for a failed condition, and Unavailable for every other failure of DynamoDB."""
     try:
         yield
     except ClientError as error:
@@ -361,7 +361,7 @@ def translated() -> Iterator[None]:
             raise Lost(items.decode(item) if item else None) from error
         reasons: Any = error.response.get("CancellationReasons", ())
         for place, reason in enumerate(reasons):
-            if reason.get("Code") == _THERE:
+            if reason.get("Code") == _CONDITION:
                 raise Lost(items.decode(reason["Item"]) if reason.get("Item") else None, place) from error
         raise Unavailable() from error
     except (TimeoutError, BotoCoreError, OSError) as error:
@@ -369,12 +369,12 @@ def translated() -> Iterator[None]:
 
 
 def _unless_there(stale: str) -> str:
-    """The condition that there is no row, or only one that counts as none."""
+    """The condition that there is no row, or one for which `stale` holds."""
     return f"attribute_not_exists(pk) OR {stale}" if stale else "attribute_not_exists(pk)"
 
 
 def _only_if(condition: str, row: Row, values: Row) -> Any:
-    """The options of a write: its condition, and the names and values that it and its update mention."""
+    """The options of a write: its condition, and the names and values in it and in its update."""
     names = {f"#{name}": name for name in row} | {word: word[1:] for word in re.findall(r"#\w+", condition)}
     given = {f":set_{name}": value for name, value in row.items()} | {f":{k}": value for k, value in values.items()}
     options: dict[str, Any] = {}
@@ -388,11 +388,11 @@ def _only_if(condition: str, row: Row, values: Row) -> Any:
 
 
 def split(items: Sequence[T], size: int) -> Iterable[Sequence[T]]:
-    """The items in runs of at most `size`."""
+    """Split items into chunks of at most `size`."""
     return (items[start : start + size] for start in range(0, len(items), size))
 
 
 async def _pause(attempt: int) -> None:
-    """Wait before each attempt but the first, number 0: 25 ms, then twice as long each time, up to 1.6 s."""
+    """Wait before each attempt after attempt 0: 25 ms, then doubled each time, up to 1.6 s."""
     if attempt:
         await asyncio.sleep(0.025 * 2 ** min(attempt - 1, 6) * random.uniform(0.5, 1.0))  # noqa: S311

@@ -1,4 +1,4 @@
-"""Tags: labels on commits. One row each, under its id: a label may be on many commits, a commit may have many."""
+"""Tags: labels on commits. One row per tag id. Commits and labels are in a many-to-many relation."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -9,11 +9,12 @@ from shared.metadata.table import Row, Table
 from shared.tasks import all_of
 
 LABELLED_PAGES = 8
+"""Pages of 1 MB that are read for the commits with tags."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tag:
-    """A tag's row: what it is found by, and the packed record."""
+    """The row of a tag. `record` is packed."""
 
     tag_id: str
     commit_id: str
@@ -27,15 +28,15 @@ class Tags:
     table: Table
 
     async def find(self, repo_id: str, tag_ids: Collection[str]) -> dict[str, Tag]:
-        """Those of these tags that exist, by id."""
+        """Return those of these tags that exist, by id."""
         rows = await self.table.find([(keys.tags(repo_id), tag_id) for tag_id in tag_ids])
         return {str(row["sk"]): _tag(row) for row in rows}
 
     async def put_new(self, repo_id: str, tags: Mapping[str, Tag]) -> dict[str, Tag]:
-        """Store tags that were not there a moment ago. Returns what was first under an id after all.
+        """Store tags that were absent a moment ago. Returns existing tags with the same ids.
 
-        Few are written on condition that they are new. Beyond, batches, as in `index`: there the rare race of
-        two requests for one id may keep the later one's tag.
+        Up to `CONDITIONAL` rows are written under the condition that they are new. More rows are
+        written in batches: if two requests for one id race, the later tag may then be kept.
         """
         rows: list[tuple[keys.Key, Row]] = [
             ((keys.tags(repo_id), tag.tag_id), {"commit_id": tag.commit_id, "record": tag.record})
@@ -48,12 +49,12 @@ class Tags:
         return {tag_id: _tag(row) for tag_id, row in zip(tags, first, strict=True) if row}
 
     async def page(self, repo_id: str, limit: int | None, after: str) -> tuple[list[Tag], bool]:
-        """Up to `limit` tags, or 1 MB of them, in the order of their ids, and whether there are more."""
+        """Return up to `limit` tags or 1 MB, by id, and whether there are more."""
         page = await self.table.query(keys.tags(repo_id), limit=limit, after=after or None)
         return list(map(_tag, page.rows)), page.last is not None
 
     async def commits(self, repo_id: str) -> set[str]:
-        """The commits that the first `LABELLED_PAGES` MB of tags are on."""
+        """Return the commits of the tags in the first `LABELLED_PAGES` pages."""
         found: set[str] = set()
         after = ""
         for _ in range(LABELLED_PAGES):

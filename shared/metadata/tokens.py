@@ -1,4 +1,4 @@
-"""Tokens that were issued, so that they can be listed and revoked. Their rows go some time after they have expired."""
+"""Issued tokens, so that they can be listed and revoked. Rows are deleted some time after expiry."""
 
 import secrets
 from contextlib import suppress
@@ -12,21 +12,24 @@ from shared.tasks import pair
 
 DAY = 24 * 3600
 KEPT_SECONDS = 7 * DAY
-"""How long an expired token is listed at least."""
+"""The shortest time that an expired token stays listed."""
 UNKNOWN_SECONDS = 400 * DAY
-"""How long the revocation of a token is kept that was never written down: longer than any is good for."""
+"""The revocation of an unrecorded token is kept for this time, longer than any token is valid."""
 
 _GOOD = "#expires_at > :now AND attribute_not_exists(#revoked_at)"
 
 
 def new_id(now: float) -> str:
-    """An id that nobody can guess. Ids sort by the millisecond they were made in, so the newest come first."""
+    """Make an id that cannot be guessed. Ids sort by the millisecond in which they were made."""
     return f"{int(now * 1000):012x}{secrets.token_hex(10)}"
 
 
 @dataclass(frozen=True, slots=True)
 class Issued:
-    """A token's row: all of it but the token. Times are epoch seconds; `revoked_at` is 0 while it is good."""
+    """The record of a token, without the token itself. Times are epoch seconds.
+
+    `revoked_at` is 0 for a token that is not revoked.
+    """
 
     identity: Identity
     issued_at: int
@@ -41,7 +44,7 @@ class Tokens:
     table: Table
 
     async def put(self, issued: Issued) -> None:
-        """Write down a token that is about to be given away. Some that have long expired go in return."""
+        """Record a token before it is issued. Also deletes some rows that expired long ago."""
         who = issued.identity
         row: Row = {
             "scope": who.scope.value,
@@ -54,7 +57,7 @@ class Tokens:
         await pair(write, self._remove_expired(who.subject, issued.issued_at))
 
     async def prolong(self, issued: Issued, now: int) -> bool:
-        """Let a token's row expire when this one says. False if the token is not good any more."""
+        """Set the expiry of a token's row. Returns False if the token has expired or is revoked."""
         who = issued.identity
         with suppress(Lost):
             row: Row = {"expires_at": issued.expires_at}
@@ -63,7 +66,7 @@ class Tokens:
         return False
 
     async def all(self, handle: str) -> list[Issued]:
-        """Every token of a user, as `listed` has them."""
+        """Return every token of a user, in the order of `listed`."""
         found: list[Issued] = []
         while True:
             page = await self.listed(handle, GET_BATCH, found[-1].identity.token_id if found else None)
@@ -72,9 +75,9 @@ class Tokens:
                 return found
 
     async def listed(self, handle: str, limit: int, after: str | None) -> list[Issued]:
-        """A user's tokens in the order of their ids, the greatest first, from below the id `after`.
+        """Return a user's tokens by id, the newest first, from below the id `after`.
 
-        One that was revoked without ever having been written down is not among them.
+        Unrecorded tokens that were revoked are left out.
         """
         pk = keys.tokens(handle)
         rows = await self.table.some(
@@ -88,7 +91,7 @@ class Tokens:
         return [_issued(handle, row) for row in rows]
 
     async def check(self, identity: Identity, beside: Beside | None) -> None:
-        """Raises Unauthorized if this token has been revoked; a token without a row has not been.
+        """Raise Unauthorized if this token is revoked. A token without a row is not revoked.
 
         One call, which also reads the rows `beside`.
         """
@@ -96,9 +99,9 @@ class Tokens:
             refuse_revoked(row)
 
     async def revoke(self, handle: str, token_id: str, now: int) -> bool:
-        """Make a token worthless from the next request on. Returns whether its issue was recorded.
+        """Revoke a token from the next request on. Returns whether the token was recorded.
 
-        One that was not recorded is revoked, too: keys may have signed it elsewhere.
+        An unrecorded token is revoked, too: another program may have signed it with the same key.
         """
         key = keys.token(handle, token_id)
         try:
@@ -109,31 +112,33 @@ class Tokens:
         return True
 
     async def _remove_expired(self, handle: str, now: int) -> None:
-        """One batch of the oldest: whoever issues tokens for ever has them go as fast as they come, and faster."""
+        """Delete one batch of the oldest expired tokens, so that a user's list cannot grow forever."""
         with suppress(Unavailable):
             oldest = await self.table.query(keys.tokens(handle), limit=GET_BATCH)
-            over = [(str(row["pk"]), str(row["sk"])) for row in oldest.rows if _is_over(row, now)]
-            await self.table.remove_all(over[:PUT_BATCH])
+            removable = [row for row in oldest.rows if _is_removable(row, now)]
+            expired = [(str(row["pk"]), str(row["sk"])) for row in removable]
+            await self.table.remove_all(expired[:PUT_BATCH])
 
 
 def refuse_revoked(row: Row) -> None:
-    """Raises Unauthorized if this is the row of a revoked token."""
+    """Raise Unauthorized if this is the row of a revoked token."""
     if "revoked_at" in row:
         raise Unauthorized("the token has been revoked; log in again with a fresh one")
 
 
 def _issued(handle: str, row: Row) -> Issued:
-    token_id = str(row["sk"])
+    scope = Role(str(row["scope"]))
+    bearer = Bearer(str(row["bearer"]))
     return Issued(
-        Identity(handle, Role(str(row["scope"])), token_id, str(row["repo"]), Bearer(str(row["bearer"]))),
+        Identity(handle, scope, str(row["sk"]), str(row["repo"]), bearer),
         int(str(row["issued_at"])),
         int(str(row["expires_at"])),
         int(str(row.get("revoked_at", 0))),
     )
 
 
-def _is_over(row: Row, now: int) -> bool:
-    """Whether nobody can use this token, or asks for it. A revocation must outlive its token."""
+def _is_removable(row: Row, now: int) -> bool:
+    """Whether the row of a token is not needed any more. A revocation must outlive its token."""
     if "expires_at" in row:
         return int(str(row["expires_at"])) + KEPT_SECONDS < now
     return int(str(row["revoked_at"])) + UNKNOWN_SECONDS < now
