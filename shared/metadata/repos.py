@@ -103,7 +103,7 @@ class Repos:
     async def visible(
         self, owner: str, identity: Identity | None, after: str, limit: int
     ) -> tuple[list[tuple[Repo, Role | None]], str | None]:
-        """Return an owner's repositories that the caller may see, with the caller's role.
+        """Return an owner's repositories that the caller might see, with the caller's role.
 
         About `limit` of them by name, after the name `after`; deleted ones are left out. Also
         returns the name to continue after; None at the end. Two sequential calls.
