@@ -1,4 +1,4 @@
-"""One object, or one file as it was at a branch or a commit: found, so that its bytes can be read."""
+"""Find an object, or a file at a branch or a commit. Its bytes are read later."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ from shared.model import Location, Node, Repo, Sees
 from shared.stores import Stores
 
 URL_SECONDS = 300
-"""How long a URL to read from S3 is good for: it has to be followed at once, and serves whoever holds it."""
+"""Lifetime of a presigned URL to S3. Clients follow the redirect at once; a URL works for everyone who has it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """An object of a repository and where it lies. Nothing of it has been read yet."""
+    """An object of a repository and its location. None of its bytes have been read."""
 
     stores: Stores
     repo: Repo
@@ -31,14 +31,14 @@ class Found:
 
     @property
     def is_fixed(self) -> bool:
-        """Whether its id can never name other bytes: whether it is a digest."""
+        """Whether the id is a digest: then it names the same bytes for ever."""
         return names.is_digest(self.object_id)
 
     @property
     def tag(self) -> str:
-        """Its entity tag: the digest, or a hash of the repository, the opaque id and the place of the bytes.
+        """Its entity tag: the digest, or a hash of the repository, the opaque id and the location.
 
-        The place is included because gc may remove an object, and a later push may store other bytes under its id.
+        The location is included because gc may remove an object, and a later push may store other bytes under its id.
         """
         if self.is_fixed:
             return self.object_id
@@ -49,7 +49,8 @@ class Found:
         return await self.stores.objects.read_part(self.repo.repo_id, self.object_id, self.at, start, stop)
 
     async def url(self, media_type: str, disposition: str) -> str | None:
-        """Where to read it without us, for a few minutes; None where only we can read it."""
+        """A presigned URL to the object, valid for `URL_SECONDS`. None if only the hub can
+        read it: an entry of a pack, or a store that is not AWS."""
         return await self.stores.objects.presigned_get(
             self.repo.repo_id, self.object_id, self.at, URL_SECONDS, media_type, disposition
         )
@@ -57,7 +58,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A file of a snapshot. `is_fixed`: a digest leads to it by way of digests, so it can never be another file."""
+    """A file of a snapshot. `is_fixed`: every id on the way to it is a digest, so its content can never change."""
 
     path: str
     is_fixed: bool
@@ -65,7 +66,7 @@ class File:
 
 
 async def find(stores: Stores, repo: Repo, object_id: str) -> Found:
-    """The object of this id. Raises ObjectNotFound, also for what is no id."""
+    """The object with this id. Raises ObjectNotFound, also for a text that is not a valid id."""
     if names.is_id(object_id):
         known = await stores.index.known(repo.repo_id, objects=[object_id], even_condemned=True)
         if object_id in known.objects:
@@ -74,7 +75,7 @@ async def find(stores: Stores, repo: Repo, object_id: str) -> Found:
 
 
 async def file(stores: Stores, repo: Repo, ref_and_path: str, sees: Sees) -> File:
-    """The file at `<branch or commit id>/<path>`. The longest branch that the text begins with is meant.
+    """The file at `<branch or commit id>/<path>`. The longest branch name that fits is used.
 
     Raises RefNotFound or PathNotFound.
     """
@@ -83,8 +84,9 @@ async def file(stores: Stores, repo: Repo, ref_and_path: str, sees: Sees) -> Fil
     is_fixed = False
     if snapshot_at is None:
         node = (await stores.commits.get(repo.repo_id, [target.commit]))[target.commit.commit_id]
-        # A short id may stand for another commit one day, or for none.
-        snapshot_at, is_fixed = node.snapshot_at, names.is_digest(name) and _is_fixed(node)
+        snapshot_at = node.snapshot_at
+        # A short id may later match another commit, or none.
+        is_fixed = names.is_digest(name) and _is_fixed(node)
     path = ref_and_path[len(name) + 1 :]
     object_id = (await _manifest(stores, repo, snapshot_at)).get(path)
     if object_id is None:
@@ -92,14 +94,14 @@ async def file(stores: Stores, repo: Repo, ref_and_path: str, sees: Sees) -> Fil
     try:
         return File(path, is_fixed, await find(stores, repo, object_id))
     except ObjectNotFound:
-        # An opaque id may name what was never sent; a digest was proven when its snapshot was accepted.
+        # An object with an opaque id may never have been sent. A digest was checked when its snapshot was accepted.
         if names.is_digest(object_id):
             raise Damaged(f"object {object_id}") from None
         raise PathNotFound() from None
 
 
 def _is_fixed(node: Node) -> bool:
-    """Whether both ids are digests. A snapshot that a digest names lists only objects that digests name."""
+    """Whether both ids are digests. A snapshot whose id is a digest lists only objects whose ids are digests."""
     return names.is_digest(node.commit_id) and names.is_digest(node.snapshot_id or "")
 
 

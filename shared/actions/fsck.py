@@ -1,12 +1,12 @@
-"""Is everything there that a clone of any branch needs, and is all of it true?
+"""fsck: checks that everything that a clone of any branch needs is stored, and that its ids and digests are right.
 
     refs → rows of commits → their records → rows of snapshots → manifests → rows of objects → bytes
 
-Everything is read once. In memory are the ids of what was seen and at most `GROUP_BYTES` of content.
-Nothing is fixed here: each finding names its fix.
+Everything is read once. In memory are the ids of all items, and at most `GROUP_BYTES` of content. fsck changes
+nothing: each finding names its fix.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import TypeVar
@@ -24,17 +24,14 @@ from shared.stores import Stores
 T = TypeVar("T")
 
 GROUP = 500
-"""Commits, snapshots or objects looked at together."""
+"""Commits or snapshots that are checked together."""
 GROUP_BYTES = 32 * 1024 * 1024
 """Bytes of packs in memory at once."""
 
 REBUILD = "run rebuild-index: the packs may still hold it"
-PUSH_AGAIN = "push it again from a clone that has it"
 RESTORE = "restore the branch to one of its earlier moves, or push it again from a clone that has it"
-BUNDLE_AGAIN = "run repo bundle, which makes another; until then clones are answered without it, from the packs"
-FROM_BACKUP = "bring the bytes back from an older version in the bucket, or push them again from a clone"
-
-"""Told what is being counted, and how many there are so far."""
+BUNDLE_AGAIN = "run repo bundle, which makes another one; until then clones are served from the packs"
+FROM_BACKUP = "restore the bytes from an older version in the bucket, or push them again from a clone"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,30 +47,22 @@ class Finding:
 
 @dataclass(slots=True)
 class _Seen:
-    """What the walk leads to, to be looked at after it."""
+    """Snapshots and objects that are checked after the walk. `snapshots`: their ids by location."""
 
     snapshots: dict[Location, str] = field(default_factory=dict)
     objects: set[str] = field(default_factory=set)
 
 
 async def fsck(stores: Stores, repo: Repo, tell: Tell = silent) -> AsyncIterator[Finding]:
-    """Everything that is wrong with what the branches of a repository lead to; nothing, if it is whole."""
+    """Every fault in the history of the branches, their snapshots and objects, and the prebuilt clone."""
     refs, bundle = await stores.refs.all_and_bundle(repo.repo_id)
-    heads: dict[Place, list[Ref]] = {}
-    for ref in refs.values():
-        heads.setdefault(ref.head, []).append(ref)
+    heads = _by_head(refs.values())
     seen = _Seen()
     group: list[Node] = []
     walked = 0
     async for place, node in lineage(stores.commits, repo.repo_id, heads):
-        for ref in heads.get(place, ()):
-            if node is None:
-                yield Finding("ref", ref.branch, f"points at commit {place.commit_id}, which has no row", RESTORE)
-            elif ref.snapshot_at and not node.snapshot_id:
-                yield Finding("ref", ref.branch, "says where a snapshot lies, and its head has none", REBUILD)
-            elif ref.snapshot_at and node.snapshot_id:
-                # Perhaps another place than the commit says: two pushes at once may both have brought it.
-                seen.snapshots[ref.snapshot_at] = node.snapshot_id
+        for finding in _ref_findings(heads.get(place, ()), place, node, seen):
+            yield finding
         if node is None:
             if place not in heads:
                 yield Finding("commit", place.commit_id, f"has no row in lane {place.lane}", REBUILD)
@@ -92,43 +81,71 @@ async def fsck(stores: Stores, repo: Repo, tell: Tell = silent) -> AsyncIterator
         yield finding
     async for finding in _objects(stores, repo, seen, tell):
         yield finding
-    if bundle and (wrong := await _bundle_is_wrong(stores, repo, bundle)):
+    wrong = await _bundle_is_wrong(stores, repo, bundle) if bundle else ""
+    if bundle and wrong:
         yield Finding("bundle", bundle.name, wrong, BUNDLE_AGAIN)
+
+
+def _by_head(refs: Iterable[Ref]) -> dict[Place, list[Ref]]:
+    heads: dict[Place, list[Ref]] = {}
+    for ref in refs:
+        heads.setdefault(ref.head, []).append(ref)
+    return heads
+
+
+def _ref_findings(refs: Iterable[Ref], place: Place, node: Node | None, seen: _Seen) -> Iterator[Finding]:
+    """The faults of the branches whose head is at this place. `node`: the row there."""
+    for ref in refs:
+        if node is None:
+            yield Finding("ref", ref.branch, f"points to commit {place.commit_id}, which has no row", RESTORE)
+        elif ref.snapshot_at and not node.snapshot_id:
+            wrong = "has the location of a snapshot, but its head has no snapshot"
+            yield Finding("ref", ref.branch, wrong, REBUILD)
+        elif ref.snapshot_at and node.snapshot_id:
+            # The location may differ from that in the commit: two pushes at once may both have stored the snapshot.
+            seen.snapshots[ref.snapshot_at] = node.snapshot_id
 
 
 async def _bundle_is_wrong(stores: Stores, repo: Repo, bundle: Bundle) -> str:
     try:
         return await bundles.wrong(stores, repo, bundle)
     except (Damaged, TooLarge) as error:
-        return f"cannot be compared with what its heads lead to: {error.message}"
+        return f"cannot be compared with the history of its heads: {error.message}"
 
 
 async def _commits(stores: Stores, repo: Repo, nodes: Sequence[Node], seen: _Seen) -> AsyncIterator[Finding]:
-    """Rows of commits against each other, against their records, and against the index."""
-    known = await stores.index.known(repo.repo_id, commits=[n.commit_id for n in nodes], even_condemned=True)
-    large = {node.record_at: node for node in nodes if node.record_at}
+    """Compare rows of commits with the index, with their parents, and with their records."""
+    commit_ids = [node.commit_id for node in nodes]
+    known = await stores.index.known(repo.repo_id, commits=commit_ids, even_condemned=True)
     records: dict[Location, bytes] = {}
-    async for at, data in read_each(stores, repo, large):
+    async for at, data in read_each(stores, repo, [node.record_at for node in nodes if node.record_at]):
         if data is not None:
             records[at] = data
     for node in nodes:
-        commit_id, place = node.commit_id, known.commits.get(node.commit_id)
-        if place is None:
-            yield Finding("commit", commit_id, "has no row in the index of commits", REBUILD)
-        elif place.generation != node.place.generation:
-            yield Finding("commit", commit_id, "has another generation in the index than in its lane", REBUILD)
-        elif place != node.place and not await _is_there(stores, repo, place):
-            yield Finding("commit", commit_id, f"is said to be in lane {place.lane}, where it is not", REBUILD)
-        if node.place.generation != 1 + max((parent.generation for parent in node.parents), default=0):
-            yield Finding("commit", commit_id, "has a generation that does not follow from its parents'", REBUILD)
-        if node.record_at and node.record_at not in records:
-            yield Finding("commit", commit_id, f"has no readable record in pack {node.record_at.pack}", FROM_BACKUP)
-        elif wrong := _record_is_wrong(node, records):
+        commit_id = node.commit_id
+        wrong = await _index_is_wrong(stores, repo, node, known.commits.get(commit_id))
+        if wrong:
             yield Finding("commit", commit_id, wrong, REBUILD)
+        if node.place.generation != 1 + max((parent.generation for parent in node.parents), default=0):
+            yield Finding("commit", commit_id, "has a generation that does not follow from its parents", REBUILD)
+        for finding in _record_findings(node, records):
+            yield finding
         if node.snapshot_id and node.snapshot_at:
             seen.snapshots[node.snapshot_at] = node.snapshot_id
         elif node.snapshot_id and names.is_digest(node.snapshot_id):
-            yield Finding("commit", commit_id, f"does not say where snapshot {node.snapshot_id} lies", REBUILD)
+            wrong = f"has a row without the location of snapshot {node.snapshot_id}"
+            yield Finding("commit", commit_id, wrong, REBUILD)
+
+
+async def _index_is_wrong(stores: Stores, repo: Repo, node: Node, place: Place | None) -> str:
+    """The fault of a commit's row in the index, which has this place; empty if there is none."""
+    if place is None:
+        return "has no row in the index of commits"
+    if place.generation != node.place.generation:
+        return "has another generation in the index than in its lane"
+    if place != node.place and not await _is_there(stores, repo, place):
+        return f"has no row in lane {place.lane}, to which the index points"
+    return ""
 
 
 async def _is_there(stores: Stores, repo: Repo, place: Place) -> bool:
@@ -139,13 +156,23 @@ async def _is_there(stores: Stores, repo: Repo, place: Place) -> bool:
     return True
 
 
-def _record_is_wrong(node: Node, records: dict[Location, bytes]) -> str:
+def _record_findings(node: Node, records: Mapping[Location, bytes]) -> list[Finding]:
+    if node.record_at and node.record_at not in records:
+        wrong = f"has no readable record in pack {node.record_at.pack}"
+        return [Finding("commit", node.commit_id, wrong, FROM_BACKUP)]
+    wrong = _record_is_wrong(node, records)
+    return [Finding("commit", node.commit_id, wrong, REBUILD)] if wrong else []
+
+
+def _record_is_wrong(node: Node, records: Mapping[Location, bytes]) -> str:
+    """The fault of a commit's record; empty if there is none."""
     try:
         record = codec.unpack_record(commit_record(node, records))
-        commit_id, snapshot_id = str(record["commit_id"]), record["snapshot_id"]
+        commit_id = str(record["commit_id"])
+        snapshot_id = record["snapshot_id"]
         parents = [str(p) for p in (record["parent_commit_id"], record["parent2_commit_id"]) if p]
         digest = ids.commit_id(parents, snapshot_id or None, record["message"], record["committed_at"])
-    except Exception as error:  # a damaged record may fail in any way; none of them may end the check
+    except Exception as error:  # a damaged record may fail in any way, and the check must continue
         return f"has a record that cannot be read ({type(error).__name__})"
     if commit_id != node.commit_id:
         return f"has the record of commit {commit_id}"
@@ -159,14 +186,16 @@ def _record_is_wrong(node: Node, records: dict[Location, bytes]) -> str:
 
 
 async def _snapshots(stores: Stores, repo: Repo, seen: _Seen, tell: Tell) -> AsyncIterator[Finding]:
-    """Rows of snapshots, and their manifests against their ids."""
+    """Check the rows of snapshots, and compare their manifests with their ids."""
     checked = 0
-    for group in split(sorted(seen.snapshots.items(), key=lambda item: (item[1], str(item[0]))), GROUP):
+    ordered = sorted(seen.snapshots.items(), key=lambda item: (item[1], str(item[0])))
+    for group in split(ordered, GROUP):
         wanted = {snapshot_id for _, snapshot_id in group}
-        rows = (await stores.index.known(repo.repo_id, snapshots=wanted, even_condemned=True)).snapshots
+        known = await stores.index.known(repo.repo_id, snapshots=wanted, even_condemned=True)
+        rows = known.snapshots
         for snapshot_id in sorted(wanted - rows.keys()):
             yield Finding("snapshot", snapshot_id, "has no row in the index of snapshots", REBUILD)
-        # The row and the commit may name different packs, when it was sent twice.
+        # The row and the commit may point to different packs, if the snapshot was sent twice.
         places = dict(group) | {at: snapshot_id for snapshot_id, at in rows.items()}
         async for at, data in read_each(stores, repo, places):
             snapshot_id = places[at]
@@ -176,8 +205,8 @@ async def _snapshots(stores: Stores, repo: Repo, seen: _Seen, tell: Tell) -> Asy
             try:
                 entries = manifest(data)
                 digest = ids.snapshot_id(entries)
-            except Exception as error:  # as above
-                wrong = f"cannot be understood ({type(error).__name__})"
+            except Exception as error:  # as in `_record_is_wrong`
+                wrong = f"has a manifest that cannot be read ({type(error).__name__})"
                 yield Finding("snapshot", snapshot_id, wrong, FROM_BACKUP)
                 continue
             if names.is_digest(snapshot_id) and digest != snapshot_id:
@@ -188,11 +217,12 @@ async def _snapshots(stores: Stores, repo: Repo, seen: _Seen, tell: Tell) -> Asy
 
 
 async def _objects(stores: Stores, repo: Repo, seen: _Seen, tell: Tell) -> AsyncIterator[Finding]:
-    """Rows of objects, and their bytes against their ids."""
+    """Check the rows of objects, and compare their bytes with their ids."""
     checked = 0
     size_bytes = 0
     for group in split(sorted(seen.objects), 8 * GROUP):
-        rows = (await stores.index.known(repo.repo_id, objects=group, even_condemned=True)).objects
+        known = await stores.index.known(repo.repo_id, objects=group, even_condemned=True)
+        rows = known.objects
         packed = {at: object_id for object_id, at in rows.items() if not at.is_loose}
         for object_id in group:
             if object_id not in rows and names.is_digest(object_id):
@@ -201,13 +231,21 @@ async def _objects(stores: Stores, repo: Repo, seen: _Seen, tell: Tell) -> Async
             object_id = packed[at]
             if data is None:
                 yield Finding("object", object_id, f"cannot be read from pack {at.pack}", FROM_BACKUP)
-            elif names.is_digest(object_id) and (digest := ids.object_id(data)) != object_id:
+                continue
+            digest = ids.object_id(data)
+            if names.is_digest(object_id) and digest != object_id:
                 yield Finding("object", object_id, f"has bytes that hash to {digest}", FROM_BACKUP)
-        for object_id in (i for i, at in rows.items() if at.is_loose):
+        loose = [object_id for object_id, at in rows.items() if at.is_loose]
+        for object_id in loose:
             try:
                 digest = await stores.objects.digest(repo.repo_id, object_id)
             except Damaged:
-                yield Finding("object", object_id, "is said to lie by itself, where it does not", FROM_BACKUP)
+                yield Finding(
+                    "object",
+                    object_id,
+                    "is missing in the bucket, though its row says that it is stored by itself",
+                    FROM_BACKUP,
+                )
                 continue
             if names.is_digest(object_id) and digest != object_id:
                 yield Finding("object", object_id, f"has bytes that hash to {digest}", FROM_BACKUP)
@@ -219,31 +257,41 @@ async def _objects(stores: Stores, repo: Repo, seen: _Seen, tell: Tell) -> Async
 async def read_each(
     stores: Stores, repo: Repo, wanted: Iterable[Location]
 ) -> AsyncIterator[tuple[Location, bytes | None]]:
-    """The bytes at each place, or None where there are none; a few megabytes at a time, pack by pack."""
-    sized = by_size(sorted(wanted, key=lambda at: (at.pack, at.offset)), GROUP_BYTES, attrgetter("length"))
-    for group in (part for run in sized for part in split(run, GROUP)):  # each may lie in a pack of its own
+    """The bytes at each location, or None if they cannot be read. Pack by pack, at most `GROUP_BYTES` at a time."""
+    ordered = sorted(wanted, key=lambda at: (at.pack, at.offset))
+    for run in by_size(ordered, GROUP_BYTES, attrgetter("length")):
+        for group in split(run, GROUP):  # a request for each pack: every entry may be in another one
+            async for found in _read_group(stores, repo, group):
+                yield found
+
+
+async def _read_group(
+    stores: Stores, repo: Repo, group: Sequence[Location]
+) -> AsyncIterator[tuple[Location, bytes | None]]:
+    """Read a group at once. If that fails, read each entry by itself, to find the damaged one."""
+    try:
+        found = await stores.objects.read_packed(repo.repo_id, group)
+    except Damaged:
+        found = {}
+    for at in group:
+        if at in found:
+            yield at, found[at]
+            continue
         try:
-            found = await stores.objects.read_packed(repo.repo_id, group)
+            yield at, (await stores.objects.read_packed(repo.repo_id, [at]))[at]
         except Damaged:
-            found = {}
-        for at in group:
-            if at in found:
-                yield at, found[at]
-                continue
-            try:
-                yield at, (await stores.objects.read_packed(repo.repo_id, [at]))[at]
-            except Damaged:
-                yield at, None
+            yield at, None
 
 
 def by_size(items: Iterable[T], most: int, size_of: Callable[[T], int]) -> Iterator[list[T]]:
-    """Things in runs of at most so many bytes together; what is larger is a run of its own."""
+    """Split items into groups of at most `most` bytes together. A larger item is a group of its own."""
     group: list[T] = []
     size = 0
     for item in items:
         if group and size + size_of(item) > most:
             yield group
-            group, size = [], 0
+            group = []
+            size = 0
         group.append(item)
         size += size_of(item)
     if group:

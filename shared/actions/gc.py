@@ -12,19 +12,18 @@ the cases that could break them. In memory are ids and places, no contents.
 """
 
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Container, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from shared import names
 from shared.actions import bundles
-from shared.actions.reach import reach
+from shared.actions.reach import Reached, reach
+from shared.actions.roots import find_roots, oldest_move_ms, pointed_to
 from shared.errors import Damaged, Unavailable
 from shared.metadata import keys
 from shared.metadata.census import Entry, Progress
 from shared.metadata.commits import STALE_SECONDS
-from shared.metadata.refs import KEPT_SECONDS
 from shared.metadata.table import split
 from shared.model import Kind, Place, Repo
 from shared.objects.bucket import Stored
@@ -35,18 +34,17 @@ from shared.tasks import all_of
 
 GRACE_SECONDS = 4 * STALE_SECONDS
 YOUNG_SECONDS = 24 * 3600
-MORE_SECONDS = 24 * 3600
-"""How much longer moves are kept here than a restore looks for them."""
 REBUILD_SECONDS = 24 * 3600
-"""Longer than a rebuild takes, or than a repack is silent: after that, one that has not ended was cut short."""
+"""Longer than a rebuild takes, and longer than a repack works without a sign of life. A job that has not ended after
+this time was interrupted."""
 AT_ONCE = 32
-OVERTAKEN = "another gc, a rebuild or a repack has started over; nothing is lost, run it again when that is done"
+OVERTAKEN = "another gc, rebuild, repack or expunge has started here; nothing is lost: run this again when it has ended"
 
 Clock = Callable[[], float]
 
 
 class Step(StrEnum):
-    """What was done last, or is being done."""
+    """The last step of maintenance in a repository: done, or under way. The values are stored."""
 
     CONDEMNING = "condemning"
     CONDEMNED = "condemned"
@@ -54,14 +52,14 @@ class Step(StrEnum):
     COLLECTING = "collecting"
     COLLECTED = "collected"
     HALTED = "halted"
-    """By a rebuild that waits for whatever is being removed."""
+    """A rebuild stopped the collection, and waits until its last deletions have ended."""
     REBUILDING = "rebuilding"
     REBUILT = "rebuilt"
     REPACKING = "repacking"
     REPACKED = "repacked"
     EXPUNGING = "expunging"
     MARKED = "marked"
-    """By an expunge, which waits for the requests that are under way."""
+    """An expunge marked its rows, and waits until the requests that are under way have ended."""
     EXPUNGED = "expunged"
 
 
@@ -72,14 +70,15 @@ BESIDE: dict[str, str] = {
     Step.EXPUNGING: "expunge",
     Step.MARKED: "expunge",
 }
-"""Who is at work in a step beside which no gc begins."""
+"""The steps beside which no collection starts, and the command that is at work in each."""
 
 
 @dataclass(slots=True)
 class Report:
-    """What a step did, or with `dry_run` would do. `rows`: condemned or removed; `bytes`: freed.
+    """The effect of a step; with `dry_run` the effect that it would have.
 
-    `due_at` says, in epoch seconds, when the next step may be taken; `step` is None if it is too early for any.
+    `rows`: condemned or deleted, by kind. `reprieved`: rows that lost their mark. `bytes`: freed. `step` is None if
+    no step is due yet. `due_at`: when the next step may start, in epoch seconds.
     """
 
     step: Step | None
@@ -95,80 +94,119 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class _LaneRow:
-    """A commit's row in its lane: `written_at` in epoch seconds, 0 if a rebuild has written it."""
+    """A commit's row in its lane. `written_at`: epoch seconds, 0 if a rebuild wrote the row."""
 
     place: Place
     stamp: str
     written_at: int
 
 
+@dataclass(slots=True)
+class _Judged:
+    """The marked rows that a sweep found. `kept` are reachable, from low to high generations, each with its mark.
+    `doomed` are deleted: from low to high generations as well, by kind."""
+
+    stamp: str
+    kept: list[tuple[keys.Key, str]] = field(default_factory=list)
+    doomed: dict[str, list[keys.Key]] = field(
+        default_factory=lambda: {"commits": [], "lanes": [], "snapshots": [], "objects": []}
+    )
+
+    def add(self, what: str, key: keys.Key, mark: str, *, reached: bool) -> None:
+        """Sort one row. A mark of an earlier collection, which was not swept, is removed as well."""
+        if mark and reached:
+            self.kept.append((key, mark))
+        elif mark == self.stamp:
+            self.doomed[what].append(key)
+
+
 async def run(stores: Stores, repo: Repo, clock: Clock, *, dry_run: bool = True, tell: Tell = silent) -> Report:
-    """The step that is due: call it now and then, an hour or more apart. Raises Damaged before it would remove
-    anything of a repository that cannot be walked to its end: see fsck."""
+    """Run the step that is due. Call it regularly, an hour or more apart.
+
+    Raises Damaged, before anything is deleted, if the history of the repository has a gap: see fsck.
+    """
     progress = await stores.census.progress(repo.repo_id)
     step = condemn
     if progress and progress.step in (Step.CONDEMNED, Step.SWEPT, Step.COLLECTING):
-        if clock() < (due_at := progress.at + GRACE_SECONDS):
+        due_at = progress.at + GRACE_SECONDS
+        if clock() < due_at:
             return Report(None, due_at=due_at)
-        # A collect is begun once: what one that was cut short has left goes with the next gc.
+        # A collect starts once. If it was interrupted, the next collection deletes the rest.
         step = {Step.CONDEMNED: sweep, Step.SWEPT: collect}.get(Step(progress.step), condemn)
     return await step(stores, repo, clock, dry_run=dry_run, tell=tell)
 
 
 async def condemn(stores: Stores, repo: Repo, clock: Clock, *, dry_run: bool = True, tell: Tell = silent) -> Report:
-    """Stamp every row that no root leads to. Whatever another gc had begun starts over. Raises Unavailable beside
-    a rebuild or a repack."""
-    repo_id, report, began = repo.repo_id, Report(Step.CONDEMNED), clock()
+    """Mark every row that no root reaches. A collection that another run started is abandoned.
+
+    Raises Unavailable beside a rebuild, a repack or an expunge.
+    """
+    repo_id = repo.repo_id
+    began = clock()
     stamp = f"{int(began * 1000):013d}-{secrets.token_hex(4)}"
-    progress = await stores.census.progress(repo_id)
-    if progress and progress.step in BESIDE and began < progress.at + REBUILD_SECONDS:
-        raise Unavailable(f"{BESIDE[progress.step]} is at work here, or was cut short: run it to its end, then gc")
+    await _check_nothing_beside(stores, repo_id, began)
     if not dry_run:
         await stores.census.begin(repo_id, Progress(stamp, Step.CONDEMNING, int(began)))
-    # Listed before the roots are read: what is pushed from now on is not among them.
-    entries = [entry async for entry in stores.census.index(repo_id, Kind.COMMIT)]
+    # Listed before the roots are read: a row that a push writes from now on is not in the list.
+    commits = [entry async for entry in stores.census.index(repo_id, Kind.COMMIT)]
     lanes = await _lane_rows(stores, repo_id)
     fresh = {row.place for row in lanes if row.written_at >= began - YOUNG_SECONDS}
-    roots = await _roots(stores, repo_id, began) | {e.place for e in entries if e.place in fresh}
+    roots = await find_roots(stores, repo_id, began)
+    roots |= {entry.place for entry in commits if entry.place in fresh}
     live = await reach(stores, repo_id, roots, tell=tell)
-    doomed: dict[str, list[keys.Key]] = {}
-    # From above downwards: a row is stamped before what it leads to.
-    doomed["commits"] = [
-        keys.by_id(repo_id, Kind.COMMIT, entry.item_id)
-        for entry in sorted(entries, key=_generation, reverse=True)
-        if entry.item_id not in live.commits
-    ]
-    doomed["lanes"] = [keys.commit(repo_id, row.place) for row in lanes if row.place not in live.places | fresh]
-    unreached = {
-        kind: [entry async for entry in stores.census.index(repo_id, kind) if entry.item_id not in reached]
-        for kind, reached in ((Kind.SNAPSHOT, live.snapshots), (Kind.OBJECT, live.objects))
-    }
-    # Listed after the rows are read: bytes come before the rows that name them.
+
+    snapshots = await _unreached(stores, repo_id, Kind.SNAPSHOT, live.snapshots)
+    objects = await _unreached(stores, repo_id, Kind.OBJECT, live.objects)
+    # Listed after the rows are read: a push writes bytes before the rows that point to them.
     young = await _young(stores, repo_id, began)
-    for what, kind in (("snapshots", Kind.SNAPSHOT), ("objects", Kind.OBJECT)):
-        dead = [entry for entry in unreached[kind] if not _is_young(entry, young)]
-        doomed[what] = [keys.by_id(repo_id, kind, entry.item_id) for entry in dead]
-        report.bytes += sum(entry.at.length for entry in dead if entry.at)
+    snapshots = [entry for entry in snapshots if not _is_young(entry, young)]
+    objects = [entry for entry in objects if not _is_young(entry, young)]
+    dead_commits = [entry for entry in commits if entry.item_id not in live.commits]
+    kept_places = live.places | fresh
+    doomed = {
+        # From high to low generations: a row is marked before the rows that it references.
+        "commits": _keys(repo_id, sorted(dead_commits, key=_generation, reverse=True)),
+        "lanes": [keys.commit(repo_id, row.place) for row in lanes if row.place not in kept_places],
+        "snapshots": _keys(repo_id, snapshots),
+        "objects": _keys(repo_id, objects),
+    }
+    report = Report(Step.CONDEMNED)
+    report.bytes = sum(entry.at.length for entry in (*snapshots, *objects) if entry.at)
     report.rows = {what: len(found) for what, found in doomed.items()}
     if not dry_run:
         await bundles.drop_dead(stores, repo_id, live.commits)
-        for what, found in doomed.items():
-            for number, part in enumerate(split(found, AT_ONCE)):
-                await all_of(stores.census.condemn(key, stamp) for key in part)
-                tell(f"condemned {what}", number * AT_ONCE + len(part), len(found))
-        ended = int(clock()) + 1  # rounded up: the grace is not shortened by a fraction
-        if not await stores.census.advance(repo_id, Progress(stamp, Step.CONDEMNED, ended), Step.CONDEMNING):
+        await _mark(stores, repo_id, stamp, doomed, tell)
+        ended = int(clock()) + 1  # rounded up: the grace is not shortened by a fraction of a second
+        condemned = Progress(stamp, Step.CONDEMNED, ended)
+        if not await stores.census.advance(repo_id, condemned, Step.CONDEMNING):
             raise Unavailable(OVERTAKEN)
     report.due_at = int(clock()) + GRACE_SECONDS
     return report
 
 
+async def _check_nothing_beside(stores: Stores, repo_id: str, now: float) -> None:
+    """Raises Unavailable if a rebuild, a repack or an expunge is at work, or was interrupted recently."""
+    progress = await stores.census.progress(repo_id)
+    if progress and progress.step in BESIDE and now < progress.at + REBUILD_SECONDS:
+        raise Unavailable(f"{BESIDE[progress.step]} is at work here, or was interrupted: run it to its end, then gc")
+
+
+async def _mark(stores: Stores, repo_id: str, stamp: str, doomed: Mapping[str, list[keys.Key]], tell: Tell) -> None:
+    for what, found in doomed.items():
+        for number, part in enumerate(split(found, AT_ONCE)):
+            await all_of(stores.census.condemn(key, stamp) for key in part)
+            tell(f"condemned {what}", number * AT_ONCE + len(part), len(found))
+
+
 async def sweep(stores: Stores, repo: Repo, clock: Clock, *, dry_run: bool = True, tell: Tell = silent) -> Report:
-    """Reprieve what has become reachable, remove the rest of what was condemned. Raises Unavailable if too early."""
-    repo_id, report = repo.repo_id, Report(Step.SWEPT)
+    """Unmark the rows that are reachable now, and delete the other condemned rows.
+
+    Raises Unavailable if the grace is not over, or if another maintenance job has started.
+    """
+    repo_id = repo.repo_id
     stamp = await _due(stores, repo_id, Step.CONDEMNED, clock())
-    roots = await _roots(stores, repo_id, clock())
-    # Everything that does not carry this very stamp may be built upon at this moment.
+    roots = await find_roots(stores, repo_id, clock())
+    # A push may build, at this moment, on any row without the mark of this collection.
     commits = [entry async for entry in stores.census.index(repo_id, Kind.COMMIT)]
     snapshots = [entry async for entry in stores.census.index(repo_id, Kind.SNAPSHOT)]
     roots |= {entry.place for entry in commits if entry.place and entry.stamp != stamp}
@@ -176,58 +214,83 @@ async def sweep(stores: Stores, repo: Repo, clock: Clock, *, dry_run: bool = Tru
     async with _in_turn(stores, repo_id, stamp, Step.CONDEMNED):
         live = await reach(stores, repo_id, roots, manifests, tell=tell)
 
-    kept: list[tuple[keys.Key, str]] = []
-    doomed: dict[str, list[keys.Key]] = {"commits": [], "lanes": [], "snapshots": [], "objects": []}
-
-    def judge(what: str, key: keys.Key, has: str, *, lives: bool) -> None:
-        if has and lives:  # also with the stamp of an earlier gc, which did not come this far
-            kept.append((key, has))
-        elif has == stamp:
-            doomed[what].append(key)
-
-    async for entry in stores.census.index(repo_id, Kind.OBJECT):
-        key = keys.by_id(repo_id, Kind.OBJECT, entry.item_id)
-        judge("objects", key, entry.stamp, lives=entry.item_id in live.objects)
-    for entry in snapshots:
-        key = keys.by_id(repo_id, Kind.SNAPSHOT, entry.item_id)
-        judge("snapshots", key, entry.stamp, lives=entry.item_id in live.snapshots)
-    for row in await _lane_rows(stores, repo_id):
-        judge("lanes", keys.commit(repo_id, row.place), row.stamp, lives=row.place in live.places)
-    for entry in sorted(commits, key=_generation):
-        key = keys.by_id(repo_id, Kind.COMMIT, entry.item_id)
-        judge("commits", key, entry.stamp, lives=entry.item_id in live.commits)
-
-    report.reprieved = len(kept)
-    report.rows = {what: len(found) for what, found in doomed.items()}
+    judged = await _judge(stores, repo_id, stamp, live, snapshots, commits)
+    report = Report(Step.SWEPT)
+    report.reprieved = len(judged.kept)
+    report.rows = {what: len(found) for what, found in judged.doomed.items()}
     if dry_run:
         return report
-    for run_of in _runs(kept, AT_ONCE):  # from below upwards
-        await _keep_turn(stores, repo_id, stamp, Step.CONDEMNED)
-        if not all(await all_of(stores.census.reprieve(key, has) for key, has in run_of)):
-            raise Unavailable("another gc has removed what this one would keep; run fsck, then gc again")
-    for what, found in doomed.items():  # from above downwards
-        removed = 0
-        for part in split(found[::-1], AT_ONCE):
-            await _keep_turn(stores, repo_id, stamp, Step.CONDEMNED)
-            removed += sum(await all_of(stores.census.remove(key, stamp) for key in part))
-            tell(f"removed {what}", removed, len(found))
-        report.rows[what] = removed
-    await stores.census.advance(repo_id, Progress(stamp, Step.SWEPT, int(clock()) + 1), Step.CONDEMNED)
+    await _unmark(stores, repo_id, stamp, judged.kept)
+    report.rows = await _delete_marked(stores, repo_id, stamp, judged.doomed, tell)
+    swept = Progress(stamp, Step.SWEPT, int(clock()) + 1)
+    await stores.census.advance(repo_id, swept, Step.CONDEMNED)
     report.due_at = int(clock()) + GRACE_SECONDS
     return report
 
 
+async def _judge(
+    stores: Stores,
+    repo_id: str,
+    stamp: str,
+    live: Reached,
+    snapshots: Iterable[Entry],
+    commits: Iterable[Entry],
+) -> _Judged:
+    """Decide on each row that has a mark. Objects and rows of lanes are read here."""
+    judged = _Judged(stamp)
+    async for entry in stores.census.index(repo_id, Kind.OBJECT):
+        key = keys.by_id(repo_id, Kind.OBJECT, entry.item_id)
+        judged.add("objects", key, entry.stamp, reached=entry.item_id in live.objects)
+    for entry in snapshots:
+        key = keys.by_id(repo_id, Kind.SNAPSHOT, entry.item_id)
+        judged.add("snapshots", key, entry.stamp, reached=entry.item_id in live.snapshots)
+    for row in await _lane_rows(stores, repo_id):
+        key = keys.commit(repo_id, row.place)
+        judged.add("lanes", key, row.stamp, reached=row.place in live.places)
+    for entry in sorted(commits, key=_generation):
+        key = keys.by_id(repo_id, Kind.COMMIT, entry.item_id)
+        judged.add("commits", key, entry.stamp, reached=entry.item_id in live.commits)
+    return judged
+
+
+async def _unmark(stores: Stores, repo_id: str, stamp: str, kept: Sequence[tuple[keys.Key, str]]) -> None:
+    """From low to high generations: a commit is never known without its parents."""
+    for group in _groups(kept, AT_ONCE):
+        await _check_turn(stores, repo_id, stamp, Step.CONDEMNED)
+        if not all(await all_of(stores.census.reprieve(key, mark) for key, mark in group)):
+            raise Unavailable("another gc has deleted a row that this gc would keep; run fsck, then gc again")
+
+
+async def _delete_marked(
+    stores: Stores, repo_id: str, stamp: str, doomed: Mapping[str, list[keys.Key]], tell: Tell
+) -> dict[str, int]:
+    """Delete from high to low generations, so that no remaining row points to a deleted one. Returns the counts."""
+    deleted: dict[str, int] = {}
+    for what, found in doomed.items():
+        deleted[what] = 0
+        for part in split(found[::-1], AT_ONCE):
+            await _check_turn(stores, repo_id, stamp, Step.CONDEMNED)
+            deleted[what] += sum(await all_of(stores.census.remove(key, stamp) for key in part))
+            tell(f"removed {what}", deleted[what], len(found))
+    return deleted
+
+
 async def collect(stores: Stores, repo: Repo, clock: Clock, *, dry_run: bool = True, tell: Tell = silent) -> Report:
-    """Remove the bytes that no row names, and what else is only old. Raises Unavailable if too early."""
-    repo_id, report = repo.repo_id, Report(Step.COLLECTED)
+    """Delete bytes that no row points to, old moves, old folder marks, and empty lanes.
+
+    Raises Unavailable if the grace is not over, Damaged if the repository has lost rows.
+    """
+    repo_id = repo.repo_id
     stamp = await _due(stores, repo_id, Step.SWEPT, clock())
     now = clock()
     old = now - GRACE_SECONDS
     async with _in_turn(stores, repo_id, stamp, Step.SWEPT):
-        packs, loose = await _named(stores, repo_id, now, tell)
+        packs, loose = await pointed_to(stores, repo_id, now, tell)
+    # The row of a prebuilt clone is written on condition of the step: none is written across this change.
     begun = Progress(stamp, Step.COLLECTING, int(now))
-    if not (dry_run or await stores.census.advance(repo_id, begun, Step.SWEPT)):  # no bundle is named across this
+    if not (dry_run or await stores.census.advance(repo_id, begun, Step.SWEPT)):
         raise Unavailable(OVERTAKEN)
+    report = Report(Step.COLLECTED)
     dead: list[Stored] = []
     async for name, one in stores.objects.pack_versions(repo_id):
         if name not in packs and one.modified < old:
@@ -242,102 +305,83 @@ async def collect(stores: Stores, repo: Repo, clock: Clock, *, dry_run: bool = T
     if dry_run:
         return report
     for part in split(dead, REMOVED):
-        await _keep_turn(stores, repo_id, stamp, Step.COLLECTING)
+        await _check_turn(stores, repo_id, stamp, Step.COLLECTING)
         await stores.objects.remove(part)
     tell("removed versions of packs and objects", len(dead))
-    report.moves = await stores.census.remove_moves(repo_id, int((now - KEPT_SECONDS - MORE_SECONDS) * 1000))
+    report.moves = await stores.census.remove_moves(repo_id, oldest_move_ms(now))
     report.marks = await stores.census.remove_marks(repo_id, int(old))
     for lane in await stores.census.lanes(repo_id):
         await stores.census.close_lane(repo_id, lane, int(old))
-    await stores.census.advance(repo_id, Progress(stamp, Step.COLLECTED, int(clock())), Step.COLLECTING)
+    collected = Progress(stamp, Step.COLLECTED, int(clock()))
+    await stores.census.advance(repo_id, collected, Step.COLLECTING)
     return report
 
 
 async def _due(stores: Stores, repo_id: str, step: Step, now: float) -> str:
-    """The stamp of the gc that has ended this step at least a grace ago."""
+    """The id of the collection that ended this step at least a grace ago. Raises Unavailable if there is none."""
     progress = await stores.census.progress(repo_id)
     if progress is None or progress.step != step:
         raise Unavailable(f"nothing is {step.value} here; run gc from its beginning")
     if now < progress.at + GRACE_SECONDS:
-        raise Unavailable(f"it is too early: wait {int(progress.at + GRACE_SECONDS - now) + 1} seconds")
+        wait_seconds = int(progress.at + GRACE_SECONDS - now) + 1
+        raise Unavailable(f"it is too early: wait {wait_seconds} seconds")
     return progress.stamp
 
 
-async def _keep_turn(stores: Stores, repo_id: str, stamp: str, step: Step) -> None:
-    """Raises Unavailable if another gc, or a rebuild, has started over or come further."""
+async def _check_turn(stores: Stores, repo_id: str, stamp: str, step: Step) -> None:
+    """Raises Unavailable if another job has started, or if this collection is at a later step."""
     if not await stores.census.is_at(repo_id, stamp, step):
         raise Unavailable(OVERTAKEN)
 
 
 @asynccontextmanager
 async def _in_turn(stores: Stores, repo_id: str, stamp: str, step: Step) -> AsyncIterator[None]:
-    """What another gc has removed meanwhile is no damage."""
+    """A missing row is no damage if another collection deleted it meanwhile: then Unavailable is raised."""
     try:
         yield
     except Damaged:
-        await _keep_turn(stores, repo_id, stamp, step)
+        await _check_turn(stores, repo_id, stamp, step)
         raise
-
-
-async def _roots(stores: Stores, repo_id: str, now: float) -> set[Place]:
-    """The places from which everything is kept: branches first, then moves."""
-    roots = {ref.head for ref in (await stores.refs.all(repo_id)).values()}
-    kept = int((now - KEPT_SECONDS - MORE_SECONDS) * 1000)
-    moves = [move for move in await stores.refs.moves(repo_id) if move.at >= kept]
-    roots |= {place for move in moves for place in move.kept}
-    named = await stores.census.named_commits(repo_id)
-    known = await stores.index.known(repo_id, commits=named, even_condemned=True)
-    if unknown := set(named) - known.commits.keys():
-        raise Damaged(f"commit {min(unknown)}")
-    return roots | set(known.commits.values())
 
 
 async def _lane_rows(stores: Stores, repo_id: str) -> list[_LaneRow]:
     """Every commit row of every lane."""
-    return [
-        _LaneRow(node.place, stamp, written_at)
-        for lane in await stores.census.lanes(repo_id)
-        async for node, stamp, written_at in stores.census.lane(repo_id, lane)
-    ]
+    rows: list[_LaneRow] = []
+    for lane in await stores.census.lanes(repo_id):
+        async for node, stamp, written_at in stores.census.lane(repo_id, lane):
+            rows.append(_LaneRow(node.place, stamp, written_at))
+    return rows
 
 
-async def _named(stores: Stores, repo_id: str, now: float, tell: Tell) -> tuple[set[str], set[str]]:
-    """Packs and loose objects that something names which can be found. Raises Damaged if rows have been lost."""
-    known = {entry.place async for entry in stores.census.index(repo_id, Kind.COMMIT) if entry.place}
-    live = await reach(stores, repo_id, await _roots(stores, repo_id, now) | known, tell=tell)
-    packs, loose = live.packs, set[str]()
-    for kind, reached in ((Kind.OBJECT, live.objects), (Kind.SNAPSHOT, live.snapshots)):
-        missing = {item_id for item_id in reached if names.is_digest(item_id)}
-        async for entry in stores.census.index(repo_id, kind):
-            missing.discard(entry.item_id)
-            if entry.at and entry.at.is_loose:
-                loose.add(entry.item_id)
-            elif entry.at:
-                packs.add(entry.at.pack)
-        if missing:
-            raise Damaged(f"{kind.name.lower()} {min(missing)}")
-    packs |= {ref.snapshot_at.pack for ref in (await stores.refs.all(repo_id)).values() if ref.snapshot_at}
-    return packs, loose
+async def _unreached(stores: Stores, repo_id: str, kind: Kind, reached: Container[str]) -> list[Entry]:
+    return [e async for e in stores.census.index(repo_id, kind) if e.item_id not in reached]
+
+
+def _keys(repo_id: str, entries: Iterable[Entry]) -> list[keys.Key]:
+    return [keys.by_id(repo_id, entry.kind, entry.item_id) for entry in entries]
 
 
 async def _young(stores: Stores, repo_id: str, now: float) -> tuple[set[str], set[str]]:
-    """Packs and loose objects younger than a day."""
+    """The packs and the loose objects that are younger than a day."""
     since = now - YOUNG_SECONDS
     packs = {one.key for one in await stores.objects.packs(repo_id) if one.modified >= since}
-    return packs, {one.key for one in await stores.objects.loose(repo_id) if one.modified >= since}
+    loose = {one.key for one in await stores.objects.loose(repo_id) if one.modified >= since}
+    return packs, loose
 
 
 def _is_young(entry: Entry, young: tuple[set[str], set[str]]) -> bool:
     packs, loose = young
-    return entry.at is not None and (entry.item_id in loose if entry.at.is_loose else entry.at.pack in packs)
+    if entry.at is None:
+        return False
+    return entry.item_id in loose if entry.at.is_loose else entry.at.pack in packs
 
 
 def _generation(entry: Entry) -> int:
     return entry.place.generation if entry.place else 0
 
 
-def _runs(found: Sequence[tuple[keys.Key, str]], size: int) -> Iterable[Sequence[tuple[keys.Key, str]]]:
-    """Runs of keys of one kind: what lies below is done before what lies above is begun."""
+def _groups(found: Sequence[tuple[keys.Key, str]], size: int) -> Iterable[Sequence[tuple[keys.Key, str]]]:
+    """Groups of at most `size` keys, each of one kind of row: a kind is done before the next one starts."""
     start = 0
     while start < len(found):
         stop = start + 1
@@ -348,5 +392,5 @@ def _runs(found: Sequence[tuple[keys.Key, str]], size: int) -> Iterable[Sequence
 
 
 def _level(key: keys.Key) -> str:
-    """The kind of row: the part of the key behind the repository's id, without the shard."""
+    """The kind of row: the letter after the repository's id in the partition key."""
     return key[0].split("#")[2][:1]

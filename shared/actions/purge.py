@@ -1,7 +1,8 @@
-"""Removing what a deleted repository has left behind: bytes first, rows last, and last of all the row that says so.
+"""Purge: delete the bytes and the rows of deleted repositories.
 
-A run removes so many things at most, and the next one goes on. Nobody finds a deleted repository, and a request
-that had found it before is long over (`KEPT_SECONDS`). The list of lanes is removed after what lies in them.
+Bytes are deleted first, then rows, and last the row that records the deletion. The list of lanes is deleted after the
+rows of the lanes. A run deletes about `limit` rows and versions at most, and the next run continues. No request finds a
+deleted repository, and a request that found it before has ended long ago (`KEPT_SECONDS`).
 """
 
 from collections.abc import AsyncIterator
@@ -17,15 +18,15 @@ from shared.stores import Stores
 from shared.tasks import all_of
 
 KEPT_SECONDS = 24 * 3600
-"""How long a deleted repository is left alone: many times what a request can live."""
+"""A deleted repository stays for this time, in which it can be undeleted. Much longer than any request takes."""
 LIMIT = 100_000
 AT_ONCE = 32
 
 
 @dataclass(slots=True)
 class Purged:
-    """What was removed. `done` are the repositories of which nothing is left; `waiting` those that are too young
-    or have to go on in the next run."""
+    """What a purge deleted. `done`: repositories that are deleted completely. `waiting`: repositories that were
+    deleted too recently, and those that the next run continues with."""
 
     rows: int = 0
     versions: int = 0
@@ -35,7 +36,7 @@ class Purged:
 
     @property
     def removed(self) -> int:
-        """Rows and versions together: what the limit counts."""
+        """Rows and versions together, as the limit counts them."""
         return self.rows + self.versions
 
 
@@ -48,9 +49,10 @@ async def purge(
     limit: int = LIMIT,
     tell: Tell = silent,
 ) -> Purged:
-    """Remove rows and bytes of every repository that was deleted so long ago, up to about `limit` of both together.
+    """Delete the rows and bytes of each repository that was deleted at least `kept_seconds` ago.
 
-    With `dry_run` only what waits is counted. A repository that is not deleted after all is never touched.
+    At most about `limit` rows and versions together are deleted. With `dry_run` the waiting repositories are only
+    counted. A repository that was undeleted is not touched.
     """
     purged = Purged()
     listed = [found async for found in stores.census.deleted()]
@@ -69,7 +71,7 @@ async def purge(
 
 
 async def _purge(stores: Stores, repo_id: str, owner: str, purged: Purged, limit: int, tell: Tell) -> bool:
-    """Whether nothing is left of it."""
+    """Purge one repository. Returns whether it is deleted completely."""
     if not await _remove_bytes(stores, repo_id, purged, limit, tell):
         return False
     async for pk in _partitions(stores.census, repo_id):
@@ -114,7 +116,7 @@ async def _remove_rows(census: Census, batch: list[Key], purged: Purged) -> None
 
 
 async def _partitions(census: Census, repo_id: str) -> AsyncIterator[str]:
-    """Every partition of a repository: lanes, then what leads to them, then the list of lanes, then the name."""
+    """Every partition of a repository: lanes, indexes, moves, releases, tags, the list of lanes, and last the refs."""
     for lane in await census.lanes(repo_id):
         yield keys.lane(repo_id, lane)
     for kind in (Kind.OBJECT, Kind.SNAPSHOT, Kind.COMMIT):

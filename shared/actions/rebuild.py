@@ -1,24 +1,19 @@
-"""rebuild-index: the rows of objects, snapshots and commits, made anew from packs and loose objects alone.
+"""rebuild-index: writes the missing rows of objects, snapshots and commits again, from packs and loose objects alone.
 
-    packs, oldest first → where each object, snapshot and commit record lies; of two under one id the first
-    records             → what each commit stands on, and from that its generation
-    branches and moves  → in which lanes the rows of commits are looked for
+    packs, oldest first   → the location of each object, snapshot and commit record; the first of two with one id
+    commit records        → parents, and from these the generations
+    branches, moves, rows → the lanes of the rows of commits
 
-Nothing that is there is replaced: rows are written on condition that they are new, bytes are not touched, and no
-branch is moved. So it can be stopped and run again at any time, and pushes go on beside it: what they write
-names only what they have written or found. A commit is written down only with everything it stands on, and in
-the index last, as in a push. Packs hold no lanes: a row goes wherever a branch, a kept move, a row of the index or
-a surviving child says that it is; all others into the lane of the first branch that leads to them.
-
-Never while gc removes anything: what nothing leads to any more it may find, and gc remove then. So it takes a
-`turn`: stops a gc that is between its steps, and waits until whatever that had begun is over; while it works no gc
-begins, and it ends if one has begun all the same.
+Existing rows and bytes are not changed, and no branch moves. Objects are written before snapshots, then rows of lanes,
+and the index of commits last. The job takes a `turn`, so it never runs beside a garbage collection.
+docs/design/rebuild.md has the invariants.
 """
 
 import zlib
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
+from itertools import chain
 from operator import attrgetter
 from typing import Any
 
@@ -38,12 +33,16 @@ from shared.tasks import all_of
 
 AT_ONCE = 32
 ELSEWHERE = "~rebuilt"
-"""The lane of commits that no branch leads to."""
+"""The lane of commits that no branch reaches."""
 
 
 @dataclass(slots=True)
 class Rebuilt:
-    """What was found in the bucket and written down if it was not there, and what could not be used."""
+    """The items that were found in the bucket. Their rows were written, unless they existed.
+
+    `refs`: branches whose row was corrected. `damaged`: packs that cannot be read. `incomplete`: snapshots and commits
+    that are not written, because something that they reference is missing.
+    """
 
     objects: int = 0
     snapshots: int = 0
@@ -64,18 +63,38 @@ class _Record:
 
 @dataclass(slots=True)
 class _Found:
-    """What the bucket holds."""
+    """The contents of the bucket. Of two entries with one id the first counts, except for commits."""
 
     objects: dict[str, Location] = field(default_factory=dict)
     snapshots: dict[str, Location] = field(default_factory=dict)
-    commits: dict[str, list[_Record]] = field(default_factory=dict)
+    manifests: dict[str, frozenset[str]] = field(default_factory=dict)
+    """For each snapshot, its objects whose ids are digests; empty when all packs are read."""
     whole: set[str] = field(default_factory=set)
-    """Snapshots whose objects are there."""
+    """Snapshots whose objects are all stored. An opaque id may have no object."""
+    commits: dict[str, list[_Record]] = field(default_factory=dict)
     packs: set[str] = field(default_factory=set)
+
+    def add(self, kind: Kind, item_id: str, at: Location, data: bytes) -> None:
+        """Add an entry of a pack. `data`: the whole pack."""
+        if kind is Kind.OBJECT:
+            self.objects.setdefault(item_id, at)
+            return
+        record = codec.unpack_record(data[at.offset : at.offset + at.length])
+        if kind is Kind.COMMIT:
+            self.commits.setdefault(item_id, []).append(_record(at, record))
+        elif item_id not in self.snapshots:
+            self.snapshots[item_id] = at
+            self.manifests[item_id] = frozenset(i for i in record["manifest"].values() if names.is_digest(i))
+
+    def check_snapshots(self) -> None:
+        """Find the whole snapshots, after all packs are read."""
+        stored = self.objects.keys()
+        self.whole = {item_id for item_id, objects in self.manifests.items() if objects <= stored}
+        self.manifests.clear()
 
 
 async def rebuild(stores: Stores, repo: Repo, *, now: float, tell: Tell = silent) -> Rebuilt:
-    """Write every row that is missing. Repeating it is harmless.
+    """Write every row that is missing. It may be stopped and run again at any time.
 
     Raises Unavailable, and changes nothing, while a gc may be at work: `turn.stop_gc` stops it.
     """
@@ -84,15 +103,17 @@ async def rebuild(stores: Stores, repo: Repo, *, now: float, tell: Tell = silent
     found = await _found(stores, repo, done, tell)
     generations = _generations(found, done)
     wanted = await _wanted_places(stores, repo, generations, found.packs)
-    rows, primary = _rows(found, generations, wanted, await _lanes(stores, repo, found, generations))
+    lanes = await _lanes(stores, repo, found, generations)
+    rows, primary = _rows(found, generations, wanted, lanes)
 
     done.objects = await _put_locations(turn, Kind.OBJECT, found.objects, tell)
-    whole = {i: at for i, at in found.snapshots.items() if i in found.whole}
-    done.snapshots = await _put_locations(turn, Kind.SNAPSHOT, whole, tell)
+    snapshots = {i: at for i, at in found.snapshots.items() if i in found.whole}
+    done.snapshots = await _put_locations(turn, Kind.SNAPSHOT, snapshots, tell)
     for lane in sorted({place.lane for place in rows}):
         await stores.commits.open_lane(repo.repo_id, lane, int(now))
     await _put_rows(turn, rows, tell)
-    for part in split([primary[i] for i in sorted(primary, key=lambda i: (generations[i], i))], CONDITIONAL):
+    parents_first = sorted(primary.values(), key=lambda place: (place.generation, place.commit_id))
+    for part in split(parents_first, CONDITIONAL):
         await turn.keep()
         await stores.index.put_places(repo.repo_id, part)
     done.commits = len(primary)
@@ -102,9 +123,8 @@ async def rebuild(stores: Stores, repo: Repo, *, now: float, tell: Tell = silent
 
 
 async def _found(stores: Stores, repo: Repo, done: Rebuilt, tell: Tell) -> _Found:
-    """Every pack and loose object, one pack in memory at a time."""
+    """Read every pack and list the loose objects. One pack is in memory at a time."""
     found = _Found()
-    manifests: dict[str, frozenset[str]] = {}
     for stored in await stores.objects.loose(repo.repo_id):
         found.objects[stored.key] = Location("", 0, stored.size)
     listed = await stores.objects.packs(repo.repo_id)
@@ -121,17 +141,9 @@ async def _found(stores: Stores, repo: Repo, done: Rebuilt, tell: Tell) -> _Foun
             continue
         found.packs.add(stored.key)
         for (kind, item_id), at in entries.items():
-            if kind is Kind.OBJECT:
-                found.objects.setdefault(item_id, at)
-                continue
-            record = codec.unpack_record(data[at.offset : at.offset + at.length])
-            if kind is Kind.COMMIT:
-                found.commits.setdefault(item_id, []).append(_record(at, record))
-            elif item_id not in found.snapshots:
-                found.snapshots[item_id] = at
-                manifests[item_id] = frozenset(i for i in record["manifest"].values() if names.is_digest(i))
+            found.add(kind, item_id, at, data)
         tell("packs", number, len(listed), size_bytes)
-    found.whole = {i for i, objects in manifests.items() if objects <= found.objects.keys()}
+    found.check_snapshots()
     done.incomplete += sorted(found.snapshots.keys() - found.whole)
     return found
 
@@ -142,7 +154,7 @@ def _record(at: Location, record: Mapping[str, Any]) -> _Record:
 
 
 def _generations(found: _Found, done: Rebuilt) -> dict[str, int]:
-    """The generation of every commit that has all it stands on."""
+    """The generation of every complete commit: its parents and its snapshot are stored, and so on below."""
     generations: dict[str, int] = {}
     failed: set[str] = set()
     for start in sorted(found.commits):
@@ -153,51 +165,58 @@ def _generations(found: _Found, done: Rebuilt) -> dict[str, int]:
                 stack.pop()
                 continue
             record = found.commits[commit_id][0]
-            snapshot_id = record.snapshot_id
-            if (snapshot_id and names.is_digest(snapshot_id) and snapshot_id not in found.whole) or any(
-                parent not in found.commits or parent in failed for parent in record.parents
-            ):
+            waiting = [parent for parent in record.parents if parent not in generations]
+            if _is_incomplete(found, record, failed):
                 failed.add(commit_id)
-            elif waiting := [parent for parent in record.parents if parent not in generations]:
+            elif waiting:
                 stack += waiting
             else:
-                generations[commit_id] = 1 + max((generations[parent] for parent in record.parents), default=0)
+                parents = [generations[parent] for parent in record.parents]
+                generations[commit_id] = 1 + max(parents, default=0)
     done.incomplete += sorted(failed)
     return generations
 
 
-async def _wanted_places(
-    stores: Stores, repo: Repo, generations: Mapping[str, int], there: Set[str]
-) -> dict[str, list[Place]]:
-    """Where rows of commits are looked for, by id; the one in the index first. Only with their true generation.
+def _is_incomplete(found: _Found, record: _Record, failed: Set[str]) -> bool:
+    """Whether a parent or the snapshot is missing. A snapshot with an opaque id may never have been sent."""
+    if any(parent not in found.commits or parent in failed for parent in record.parents):
+        return True
+    return names.is_digest(record.snapshot_id or "") and record.snapshot_id not in found.whole
 
-    `there`: the packs that are. A row that names another, as a dead push may leave it, says nothing.
+
+async def _wanted_places(
+    stores: Stores, repo: Repo, generations: Mapping[str, int], present: Set[str]
+) -> dict[str, list[Place]]:
+    """The places at which readers look for each commit, that of the index first, with the right generation.
+
+    `present`: the packs that exist. A row that points to another pack is skipped: a crashed push may have left it.
     """
     refs = await stores.refs.all(repo.repo_id)
     moves = await stores.refs.moves(repo.repo_id)
     places = [entry.place async for entry in stores.census.index(repo.repo_id, Kind.COMMIT) if entry.place]
     places += [ref.head for ref in refs.values()]
-    places += [place for move in reversed(moves) for place in (move.after, move.before) if place]
-    # Lanes are found by what leads to them, too: the list of them may have been lost.
+    for move in reversed(moves):
+        places += [place for place in (move.after, move.before) if place]
+    # Lanes are found by places in them as well, since the list of lanes may be lost.
     waiting = sorted({place.lane for place in places}.union(await stores.census.lanes(repo.repo_id)))
     lanes = set(waiting)
     while waiting:
         async for node in stores.census.salvage(repo.repo_id, waiting.pop()):
-            if {at.pack for at in (node.snapshot_at, node.record_at) if at} <= there:
+            if {at.pack for at in (node.snapshot_at, node.record_at) if at} <= present:
                 places += [node.place, *node.parents]
             fresh = {parent.lane for parent in node.parents} - lanes
             lanes |= fresh
             waiting += sorted(fresh)
     wanted: dict[str, list[Place]] = {}
     for place in places:
-        true = replace(place, generation=generations.get(place.commit_id, 0))
-        if true.generation and true not in wanted.setdefault(place.commit_id, []):
-            wanted[place.commit_id].append(true)
+        corrected = replace(place, generation=generations.get(place.commit_id, 0))
+        if corrected.generation and corrected not in wanted.setdefault(place.commit_id, []):
+            wanted[place.commit_id].append(corrected)
     return wanted
 
 
 async def _lanes(stores: Stores, repo: Repo, found: _Found, generations: Mapping[str, int]) -> dict[str, str]:
-    """The lane of every commit, if nothing else says one: of the first branch that leads to it, the default first."""
+    """The lane of each commit that has no place yet: the first branch that reaches it, the default branch first."""
     refs = await stores.refs.all(repo.repo_id)
     lanes: dict[str, str] = {}
     for branch in sorted(refs, key=lambda name: (name != repo.default_branch, name)):
@@ -216,17 +235,17 @@ def _rows(
     wanted: Mapping[str, list[Place]],
     lanes: Mapping[str, str],
 ) -> tuple[dict[Place, Node], dict[str, Place]]:
-    """Every row of a commit that has to be there, without its record; and which one the index shall name."""
+    """The commit rows that must exist, without their records; and for each commit the place that the index has."""
     primary = {
         i: wanted[i][0] if i in wanted else Place(i, generation, lanes[i]) for i, generation in generations.items()
     }
-    waiting = [place for places in wanted.values() for place in places] + list(primary.values())
+    waiting = [*chain.from_iterable(wanted.values()), *primary.values()]
     rows: dict[Place, Node] = {}
     while waiting:
         place = waiting.pop()
         if place in rows:
             continue
-        # A lane `<branch>~<pack>` holds what a forced push brought in that pack, beside what was there.
+        # A lane `<branch>~<pack>` has the commits that a forced push sent in that pack.
         pack = place.lane.rpartition("~")[2]
         records = found.commits[place.commit_id]
         record = next((r for r in records if r.at.pack == pack), records[0])
@@ -248,7 +267,7 @@ def _rows(
 
 
 def _beside(lane: str, places: Iterable[Place]) -> Place | None:
-    """Where a forced push to the same branch has left a row of its own."""
+    """The place in a lane of a forced push to the same branch, if there is one."""
     return next((place for place in places if place.lane.startswith(f"{lane}~")), None)
 
 
@@ -262,27 +281,28 @@ async def _put_locations(turn: Turn, kind: Kind, locations: Mapping[str, Locatio
 
 
 async def _put_rows(turn: Turn, rows: Mapping[Place, Node], tell: Tell) -> None:
-    """The rows with their records, a few megabytes of packs at a time."""
+    """Write rows with their records. At most `GROUP_BYTES` of records are read at a time."""
     by_record: dict[Location, list[Node]] = {}
     for node in rows.values():
         if node.record_at:
             by_record.setdefault(node.record_at, []).append(node)
     written = 0
-    for group in by_size(sorted(by_record, key=lambda at: (at.pack, at.offset)), GROUP_BYTES, attrgetter("length")):
+    ordered = sorted(by_record, key=lambda at: (at.pack, at.offset))
+    for group in by_size(ordered, GROUP_BYTES, attrgetter("length")):
         records = await turn.stores.objects.read_packed(turn.repo_id, group)
         nodes: list[Node] = []
         for at in group:
             nodes += [_with_record(node, records[at]) for node in by_record[at]]
         for part in split(nodes, CONDITIONAL):
             await turn.keep()
-            # The first of times: nothing that is there counts as left over by then.
+            # `now` is 0, so that no existing row counts as left over from a crashed push, and none is replaced.
             await turn.stores.commits.put(turn.repo_id, part, 0)
         written += len(nodes)
         tell("commits", written, sum(map(len, by_record.values())))
 
 
 def _with_record(node: Node, record: bytes) -> Node:
-    """A row with its record, or with the summary of one that is too large for a row."""
+    """The row with its record, or with a summary if the record is too large for a row."""
     compressed = zlib.compress(record)
     if len(compressed) <= INLINE_BYTES:
         return replace(node, record=compressed, record_at=None)
@@ -290,11 +310,15 @@ def _with_record(node: Node, record: bytes) -> Node:
 
 
 async def _refresh(stores: Stores, repo: Repo, rows: Mapping[Place, Node], generations: Mapping[str, int]) -> int:
-    """Branches say where their heads and their snapshots lie, and how deep; the heads stay."""
+    """Correct the generation and the location of the snapshot in the rows of branches. No branch moves.
+
+    Returns how many rows changed.
+    """
     changed = 0
     for ref in (await stores.refs.all(repo.repo_id)).values():
         head = replace(ref.head, generation=generations.get(ref.head.commit_id, ref.head.generation))
-        if node := rows.get(head):
+        node = rows.get(head)
+        if node:
             new = replace(ref, head=head, snapshot_at=node.snapshot_at)
             if new != ref:
                 changed += await stores.census.refresh(repo.repo_id, ref, new)

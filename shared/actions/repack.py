@@ -13,18 +13,19 @@ point to, and a few times `GROUP_BYTES`.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
+from itertools import chain
 from operator import attrgetter
 
 from shared import ids, names, packs
 from shared.actions.fsck import by_size, read_each
-from shared.actions.gc import AT_ONCE, OVERTAKEN, YOUNG_SECONDS, Clock, Step
+from shared.actions.gc import AT_ONCE, YOUNG_SECONDS, Clock, Step
 from shared.actions.records import manifest
+from shared.actions.rewrite import repoint
 from shared.actions.turn import Turn, repacking
 from shared.errors import Damaged, Unavailable
-from shared.metadata import keys
-from shared.metadata.census import TOGETHER, Pointer, Progress
+from shared.metadata.census import Pointer
 from shared.metadata.table import split
-from shared.model import Kind, Location, Repo
+from shared.model import Kind, Location, Place, Repo
 from shared.objects.bucket import Stored
 from shared.packs import Pack
 from shared.progress import Tell, silent
@@ -33,18 +34,20 @@ from shared.tasks import all_of
 
 SMALL_BYTES = 5 * 1024 * 1024
 GROUP_BYTES = 16 * 1024 * 1024
-"""As much as an answer's window (`packs.WINDOW`): what is larger is read in several requests anyway."""
-TOO_LATE = "a gc has removed some of what was to be folded; nothing is lost, run it again"
+"""As much as the window of a fetch (`packs.WINDOW`). A fetch reads a larger pack in several requests anyway."""
 FEWEST = 8
-"""Fewer packs are not worth writing all their rows anew: so what was folded is folded again only with seven others."""
+"""Combining fewer packs is not worth the changes of their rows. A new pack is combined again only with 7 others."""
+TOO_LATE = "a gc has deleted a pack that was to be combined; nothing is lost, run it again"
 
 Item = tuple[Kind, str]
 
 
 @dataclass(slots=True)
 class Repacked:
-    """What was folded, or with a dry run would be: so many packs `into` so many new ones. `left`: packs that stay
-    as they are, by reason."""
+    """The effect of a repack; with a dry run the effect that it would have: `packs` old packs become `into` new ones.
+
+    `left`: the number of packs that stay unchanged, by reason.
+    """
 
     packs: int = 0
     into: int = 0
@@ -55,42 +58,66 @@ class Repacked:
 
 @dataclass(slots=True)
 class _Rows:
-    """What the rows of a repository say."""
+    """The rows of a repository, as far as a repack needs them. `old`: the small packs that are older than a day."""
 
+    old: set[str]
+    lanes: list[str]
+    tell: Tell
     pointers: dict[str, list[Pointer]] = field(default_factory=dict)
-    """Into packs that may be folded, by pack."""
+    """Pointers into old small packs, by pack."""
     commits: dict[str, int] = field(default_factory=dict)
-    """Every commit that has a row in a lane, and its generation."""
+    """The generation of each commit that has a row in a lane."""
     snapshots: dict[str, int] = field(default_factory=dict)
-    """The least generation of a commit that stands on each."""
-    lanes: list[str] = field(default_factory=list)
+    """For each snapshot, the lowest generation of a commit that has it."""
+    read: int = 0
+    """Pointers read so far."""
+
+    def add(self, pointer: Pointer) -> None:
+        """Keep a pointer, if it points into an old small pack."""
+        if pointer.at.pack in self.old:
+            self.pointers.setdefault(pointer.at.pack, []).append(pointer)
+        self.read += 1
+        if self.read % 1000 == 0:
+            self.tell("rows read", self.read)
+
+    def add_commit(self, place: Place, pointers: Iterable[Pointer]) -> None:
+        """Note a commit, its snapshot, and the pointers of its row."""
+        self.commits[place.commit_id] = place.generation
+        for pointer in pointers:
+            self.add(pointer)
+            if pointer.kind is Kind.SNAPSHOT:
+                lowest = self.snapshots.get(pointer.item_id, place.generation)
+                self.snapshots[pointer.item_id] = min(lowest, place.generation)
 
 
 async def repack(stores: Stores, repo: Repo, clock: Clock, *, dry_run: bool = True, tell: Tell = silent) -> Repacked:
-    """Fold what can be folded. Repeating it is harmless, and goes on where it was cut short.
+    """Combine small packs. A run after an interrupted one continues its work.
 
-    Raises Damaged rather than carry damage on, and Unavailable beside a rebuild or if somebody else has begun since.
+    Raises Damaged before damaged data is copied, and Unavailable beside a rebuild or after another job has started.
     """
-    report, repo_id = Repacked(), repo.repo_id
+    repo_id = repo.repo_id
+    report = Repacked()
     rows, groups = await _plan(stores, repo, clock(), report, tell)
     report.into = len(groups)
-    report.packs = sum(map(len, groups))
-    report.bytes = sum(one.size for group in groups for one in group)
-    report.rows = len({p.key for group in groups for one in group for p in rows.pointers[one.key]})
+    combined = list(chain.from_iterable(groups))
+    report.packs = len(combined)
+    report.bytes = sum(one.size for one in combined)
+    moving = chain.from_iterable(rows.pointers[one.key] for one in combined)
+    report.rows = len({pointer.key for pointer in moving})
     if dry_run:
         return report
-    if groups or await _was_cut_short(stores, repo_id):
+    if groups or await _was_interrupted(stores, repo_id):
         turn = await repacking(stores, repo_id, clock())
         report.rows = 0
         for number, group in enumerate(groups, 1):
-            await _fold(turn, clock, rows, [one.key for one in group], report, tell)
+            await _combine(turn, clock, rows, [one.key for one in group], report, tell)
             tell("new packs", number, len(groups))
         await turn.end(Step.REPACKED, clock())
     return report
 
 
-async def _was_cut_short(stores: Stores, repo_id: str) -> bool:
-    """Whether an earlier one has not ended, though nothing was left for it to do."""
+async def _was_interrupted(stores: Stores, repo_id: str) -> bool:
+    """Whether an earlier repack did not end its turn, though it may have done all its work."""
     progress = await stores.census.progress(repo_id)
     return progress is not None and progress.step == Step.REPACKING
 
@@ -98,126 +125,115 @@ async def _was_cut_short(stores: Stores, repo_id: str) -> bool:
 async def _plan(
     stores: Stores, repo: Repo, now: float, report: Repacked, tell: Tell
 ) -> tuple[_Rows, list[list[Stored]]]:
-    """Which packs are folded together, and what names them. Nothing is written."""
+    """Decide which packs are combined with each other. Nothing is written."""
     listed = await stores.objects.packs(repo.repo_id)
     small = [one for one in listed if one.size < SMALL_BYTES]
     old = [one for one in small if one.modified < now - YOUNG_SECONDS]
     rows = await _rows(stores, repo.repo_id, {one.key for one in old}, tell)
-    named = [one for one in old if one.key in rows.pointers]
+    used = [one for one in old if one.key in rows.pointers]
+    # A lane `<branch>~<pack>` is named by its pack: rebuild-index needs that pack unchanged.
     held = {lane.rpartition("~")[2] for lane in rows.lanes}
-    if len(named) >= FEWEST:
-        held |= await _ambiguous(stores, repo, listed, {one.key for one in named}, rows, tell)
-    free = [one for one in named if one.key not in held]
+    if len(used) >= FEWEST:
+        held |= await _ambiguous(stores, repo, listed, {one.key for one in used}, rows, tell)
+    free = [one for one in used if one.key not in held]
     groups = [group for group in by_size(free, GROUP_BYTES, attrgetter("size")) if len(group) >= FEWEST]
     report.left = {
         "large": len(listed) - len(small),
         "young": len(small) - len(old),
-        "unnamed": len(old) - len(named),
-        "ambiguous": len(named) - len(free),
+        "unnamed": len(old) - len(used),
+        "ambiguous": len(used) - len(free),
         "few": len(free) - sum(map(len, groups)),
     }
     return rows, groups
 
 
 async def _rows(stores: Stores, repo_id: str, old: set[str], tell: Tell) -> _Rows:
-    """Every row is read; those that name an old small pack are remembered."""
-    rows = _Rows(lanes=await stores.census.lanes(repo_id))
-    found = 0
-
-    def note(pointer: Pointer) -> None:
-        nonlocal found
-        if pointer.at.pack in old:
-            rows.pointers.setdefault(pointer.at.pack, []).append(pointer)
-        found += 1
-        if found % 1000 == 0:
-            tell("rows read", found)
-
+    """Read every row, and keep the pointers into these packs."""
+    rows = _Rows(old, await stores.census.lanes(repo_id), tell)
     for kind in (Kind.OBJECT, Kind.SNAPSHOT):
         async for pointer in stores.census.pointers(repo_id, kind):
-            note(pointer)
+            rows.add(pointer)
     for lane in rows.lanes:
         async for place, pointers in stores.census.pointers_of_lane(repo_id, lane):
-            rows.commits[place.commit_id] = place.generation
-            for pointer in pointers:
-                note(pointer)
-                if pointer.kind is Kind.SNAPSHOT:
-                    known = rows.snapshots.get(pointer.item_id, place.generation)
-                    rows.snapshots[pointer.item_id] = min(known, place.generation)
+            rows.add_commit(place, pointers)
     async for pointer in stores.census.pointers_of_refs(repo_id):
-        note(pointer)
+        rows.add(pointer)
     return rows
 
 
 async def _ambiguous(
-    stores: Stores, repo: Repo, listed: Sequence[Stored], named: set[str], rows: _Rows, tell: Tell
+    stores: Stores, repo: Repo, listed: Sequence[Stored], used: set[str], rows: _Rows, tell: Tell
 ) -> set[str]:
-    """Packs with something that lies in another pack, under the same id, with other bytes."""
-    wanted = {
+    """The used packs with an item that has other bytes in another pack, under the same id."""
+    stored = await _locations(stores, repo, listed, _undigested(used, rows), rows, tell)
+    doubtful = [at for at in stored.values() if len(at) > 1 and any(one.pack in used for one in at)]
+    digests: dict[Location, bytes] = {}
+    async for location, data in read_each(stores, repo, set(chain.from_iterable(doubtful))):
+        digests[location] = b"" if data is None else sha256(data).digest()
+    ambiguous: set[str] = set()
+    for locations in doubtful:
+        if len({digests[at] for at in locations}) > 1:
+            ambiguous.update(at.pack for at in locations if at.pack in used)
+    return ambiguous
+
+
+def _undigested(used: set[str], rows: _Rows) -> set[Item]:
+    """The items of these packs whose bytes do not follow from their id: snapshot records, and opaque ids."""
+    pointers = chain.from_iterable(rows.pointers[pack] for pack in used)
+    return {
         (pointer.kind, pointer.item_id)
-        for pack in named
-        for pointer in rows.pointers[pack]
+        for pointer in pointers
         if pointer.kind is Kind.SNAPSHOT or not names.is_digest(pointer.item_id)
     }
-    lying: dict[Item, list[Location]] = {}
+
+
+async def _locations(
+    stores: Stores, repo: Repo, listed: Sequence[Stored], wanted: set[Item], rows: _Rows, tell: Tell
+) -> dict[Item, list[Location]]:
+    """Every location of these items, and of every commit that has a row, in all packs."""
+    found: dict[Item, list[Location]] = {}
     for number, part in enumerate(split(listed, AT_ONCE)):
         for index in await all_of(_index(stores, repo.repo_id, one) for one in part):
             for item, at in index.items():
-                if item in wanted or (item[0] is Kind.COMMIT and item[1] in rows.commits):
-                    lying.setdefault(item, []).append(at)
+                kind, item_id = item
+                if item in wanted or (kind is Kind.COMMIT and item_id in rows.commits):
+                    found.setdefault(item, []).append(at)
         tell("packs read", number * AT_ONCE + len(part), len(listed))
-    doubtful = {item: at for item, at in lying.items() if len(at) > 1 and any(one.pack in named for one in at)}
-    everywhere = {one for at in doubtful.values() for one in at}
-    digests = {
-        at: sha256(data).digest() if data is not None else b"" async for at, data in read_each(stores, repo, everywhere)
-    }
-    return {
-        one.pack for at in doubtful.values() if len({digests[one] for one in at}) > 1 for one in at if one.pack in named
-    }
+    return found
 
 
 async def _index(stores: Stores, repo_id: str, one: Stored) -> Mapping[Item, Location]:
-    """Where the entries of a pack lie; nothing for one that is damaged: rebuild-index leaves it out as well."""
+    """The entries of a pack; none for a damaged one, which rebuild-index skips as well."""
     try:
         return await stores.objects.read_index(repo_id, one)
     except Damaged:
         return {}
 
 
-async def _fold(turn: Turn, clock: Clock, rows: _Rows, group: Sequence[str], report: Repacked, tell: Tell) -> None:
-    """One new pack, and then the rows of what lies in it."""
-    stores, repo_id = turn.stores, turn.repo_id
+async def _combine(turn: Turn, clock: Clock, rows: _Rows, group: Sequence[str], report: Repacked, tell: Tell) -> None:
+    """Write one new pack, and then change the rows that point to its entries."""
+    stores = turn.stores
     try:
-        pack, moved = await _folded(stores, repo_id, rows, group)
+        pack, moved = await _combined(stores, turn.repo_id, rows, group)
     except Damaged:
         await turn.keep()
-        # A gc may have come between the plan and the turn: what no row named any more is gone, and no damage.
-        if not set(group) <= {one.key for one in await stores.objects.packs(repo_id)}:
+        # A gc may have run between the plan and the turn: a pack that it deleted is no damage.
+        if not set(group) <= {one.key for one in await stores.objects.packs(turn.repo_id)}:
             raise Unavailable(TOO_LATE) from None
         raise
     await turn.keep()
-    # Always written, never "there already": what lies there may be on its way out.
-    await stores.objects.put_pack(repo_id, pack)
-    by_row: dict[keys.Key, list[tuple[Pointer, Location]]] = {}
-    of_refs: list[tuple[Pointer, Location]] = []
-    for pointer, item in moved:
-        there = (pointer, pack.locations[item])
-        of_refs.append(there) if not pointer.item_id else by_row.setdefault(pointer.key, []).append(there)
-    for part in split(list(by_row.values()), TOGETHER):
-        now = Progress(turn.stamp, turn.step, int(clock()))
-        written = await stores.census.repoint(repo_id, now, (there for row in part for there in row))
-        if written is None:
-            raise Unavailable(OVERTAKEN)
+    # Written even if the same pack exists: gc may be about to delete the existing version.
+    await stores.objects.put_pack(turn.repo_id, pack)
+    changes = [(pointer, pack.locations[item]) for pointer, item in moved]
+    async for written in repoint(turn, changes, clock):
         report.rows += written
         tell("rows", report.rows)
-    for pointer, at in of_refs:
-        await turn.keep()
-        report.rows += await stores.census.repoint_ref(pointer, at)
 
 
-async def _folded(
+async def _combined(
     stores: Stores, repo_id: str, rows: _Rows, group: Sequence[str]
 ) -> tuple[Pack, list[tuple[Pointer, Item]]]:
-    """What rows name of these packs as one pack, and what each row is about. Raises Damaged."""
+    """The used entries of these packs as one pack, and the item of each pointer. Raises Damaged."""
     contents: list[bytes] = []
     for part in split(group, AT_ONCE):
         contents += await all_of(stores.objects.read_pack(repo_id, name) for name in part)
@@ -227,15 +243,17 @@ async def _folded(
         if sha256(data).hexdigest() != name:
             raise Damaged(f"pack {name}")
         index = packs.read_index(name, data)
+        # A branch's row has the location of a snapshot without its id.
         snapshots = {at: item_id for (kind, item_id), at in index.items() if kind is Kind.SNAPSHOT}
-        named = {item: at for item, at in index.items() if item[0] is Kind.COMMIT and item[1] in rows.commits}
+        # Every record of a commit with a row is copied, also if the row contains it: rebuild-index reads it.
+        used = {item: at for item, at in index.items() if item[0] is Kind.COMMIT and item[1] in rows.commits}
         for pointer in rows.pointers[name]:
-            item = pointer.kind, pointer.item_id or snapshots.get(pointer.at, "")
+            item = (pointer.kind, pointer.item_id or snapshots.get(pointer.at, ""))
             if index.get(item) != pointer.at:
                 raise Damaged(f"{pointer.kind.name.lower()} {pointer.item_id} in pack {name}")
-            named[item] = pointer.at
+            used[item] = pointer.at
             moved.append((pointer, item))
-        for item, at in named.items():
+        for item, at in used.items():
             kept.setdefault(item, data[at.offset : at.offset + at.length])
     large = {item for pointer, item in moved if pointer.attribute == "record_at"}
     order = _in_order(kept, rows, large)
@@ -243,9 +261,9 @@ async def _folded(
 
 
 def _in_order(kept: Mapping[Item, bytes], rows: _Rows, large: set[Item]) -> Iterable[Item]:
-    """Manifests, records that lie nowhere else, objects, records that lie in rows: each by generation.
+    """Manifests, `large` records (which no row contains), objects, and other records: each by generation.
 
-    Raises Damaged for an object or a manifest that is not what its id says.
+    Raises Damaged if the bytes of an object or a manifest do not match its id.
     """
     by_kind: dict[Kind, list[Item]] = {kind: [] for kind in Kind}
     for item in kept:
@@ -257,12 +275,14 @@ def _in_order(kept: Mapping[Item, bytes], rows: _Rows, large: set[Item]) -> Iter
         entries = manifest(kept[item])
         _check(item, ids.snapshot_id(entries))
         objects |= dict.fromkeys((Kind.OBJECT, object_id) for object_id in entries.values())
-    # First those of manifests that lie here as well, in the order in which they came; then others, oldest pack first.
+    # First the objects of these manifests, in the order of the manifests; then the others, oldest pack first.
     objects |= dict.fromkeys(by_kind[Kind.OBJECT])
     found = [item for item in objects if item in kept]
     for item in found:
         _check(item, ids.object_id(kept[item]))
-    return [*snapshots, *(c for c in commits if c in large), *found, *(c for c in commits if c not in large)]
+    only_here = [item for item in commits if item in large]
+    in_rows = [item for item in commits if item not in large]
+    return [*snapshots, *only_here, *found, *in_rows]
 
 
 def _check(item: Item, digest: str) -> None:

@@ -1,11 +1,12 @@
-"""Packs written again without some of their entries: which they are, and which rows name them.
+"""Write packs again without some of their entries, for `expunge`.
 
-The old packs stay: `expunge` says when they may go, and why no reader and no push is left without bytes.
+The old packs stay until `expunge` deletes them. docs/design/expunge.md has the reasons.
 """
 
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import AsyncIterator, Iterable, Mapping, Set
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import chain
 
 from shared import packs
 from shared.actions.gc import OVERTAKEN, Clock
@@ -31,7 +32,7 @@ class Holding:
 
 
 async def packs_with(stores: Stores, repo_id: str, items: Set[Item], tell: Tell) -> dict[str, Holding]:
-    """The packs that hold one of these items, in any version, by name."""
+    """The packs that hold one of these items, in any version, by their names."""
     present = {one.key for one in await stores.objects.packs(repo_id)}
     versions: dict[str, Stored] = {}
     async for name, one in stores.objects.pack_versions(repo_id):
@@ -43,7 +44,7 @@ async def packs_with(stores: Stores, repo_id: str, items: Set[Item], tell: Tell)
         try:
             index = await stores.objects.read_index(repo_id, stored)
         except Damaged:
-            continue  # no reader finds anything in it, and fsck reports it
+            continue  # no reader can read an entry of it, and fsck reports it
         if not items.isdisjoint(index):
             found[name] = Holding(name in present, one.modified)
         tell("packs read", number, len(versions))
@@ -51,7 +52,7 @@ async def packs_with(stores: Stores, repo_id: str, items: Set[Item], tell: Tell)
 
 
 async def naming(stores: Stores, repo_id: str, old: Set[str]) -> dict[str, list[Pointer]]:
-    """The rows that name one of these packs, by pack."""
+    """The pointers into these packs, by pack."""
     found: dict[str, list[Pointer]] = {name: [] for name in old}
     for kind in (Kind.OBJECT, Kind.SNAPSHOT):
         async for pointer in stores.census.pointers(repo_id, kind):
@@ -78,12 +79,13 @@ async def without(turn: Turn, holding: Mapping[str, Holding], items: Set[Item], 
 
 
 async def _rewrite(turn: Turn, name: str, pointers: Iterable[Pointer], items: Set[Item], clock: Clock) -> None:
-    """One pack without the removed entries, and the rows of the rest. The old pack stays."""
+    """Write one pack without these items, and point the rows of its other entries to it. The old pack stays."""
     data = await turn.stores.objects.read_pack(turn.repo_id, name)
     if sha256(data).hexdigest() != name:
         raise Damaged(f"pack {name}")
     index = packs.read_index(name, data)
-    kept = [(item, at) for item, at in sorted(index.items(), key=lambda entry: entry[1]) if item not in items]
+    ordered = sorted(index.items(), key=lambda entry: entry[1])
+    kept = [(item, at) for item, at in ordered if item not in items]
     if not kept:
         return
     pack = packs.build((kind, item_id, data[at.offset : at.offset + at.length]) for (kind, item_id), at in kept)
@@ -91,27 +93,47 @@ async def _rewrite(turn: Turn, name: str, pointers: Iterable[Pointer], items: Se
     await turn.stores.objects.put_pack(turn.repo_id, pack)
     new = {at: pack.locations[item] for item, at in kept}
     moved = [(pointer, new[pointer.at]) for pointer in pointers if pointer.at in new]
+    async for _ in repoint(turn, moved, clock):
+        pass
+
+
+async def repoint(turn: Turn, moved: Iterable[tuple[Pointer, Location]], clock: Clock) -> AsyncIterator[int]:
+    """Point rows to the new locations of their bytes. Yields, after each write, the number of rows that it changed.
+
+    Raises Unavailable if another job has started: each write is one transaction with a check of the turn. Rows of
+    branches are changed one by one without it: a transaction would refuse a push at the same moment.
+    """
     by_row: dict[keys.Key, list[tuple[Pointer, Location]]] = {}
+    of_refs: list[tuple[Pointer, Location]] = []
     for pointer, at in moved:
         if pointer.item_id:
             by_row.setdefault(pointer.key, []).append((pointer, at))
+        else:
+            of_refs.append((pointer, at))
     for part in split(list(by_row.values()), TOGETHER):
         now = Progress(turn.stamp, turn.step, int(clock()))
-        if await turn.stores.census.repoint(turn.repo_id, now, (there for row in part for there in row)) is None:
+        written = await turn.stores.census.repoint(turn.repo_id, now, chain.from_iterable(part))
+        if written is None:
             raise Unavailable(OVERTAKEN)
-    for pointer, at in moved:
-        if not pointer.item_id:
-            await turn.keep()
-            await turn.stores.census.repoint_ref(pointer, at)
+        yield written
+    for pointer, at in of_refs:
+        await turn.keep()
+        yield int(await turn.stores.census.repoint_ref(pointer, at))
 
 
 async def is_loose_since(stores: Stores, repo_id: str, object_ids: Set[str], since: float) -> bool:
     """Whether a version of one of these loose objects was written at this time or later."""
-    return any([i in object_ids and one.modified >= since async for i, one in stores.objects.loose_versions(repo_id)])
+    found = False
+    async for object_id, one in stores.objects.loose_versions(repo_id):
+        found = found or (object_id in object_ids and one.modified >= since)
+    return found
 
 
 async def versions(stores: Stores, repo_id: str, old: Set[str], loose: Set[str], before: float) -> list[Stored]:
-    """Every version, written before then, of these packs and loose objects, and of bundles that are not named."""
+    """Every version that was written before `before` of these packs and loose objects, and of replaced prebuilt clones.
+
+    The result includes all uploads under the ids of the loose objects, of any age.
+    """
     dead = [one async for name, one in stores.objects.pack_versions(repo_id) if name in old and one.modified < before]
     dead += [one async for i, one in stores.objects.loose_versions(repo_id) if i in loose and one.modified < before]
     for object_id in sorted(loose):

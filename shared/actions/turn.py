@@ -1,15 +1,18 @@
-"""The time in which rebuild-index or repack is at work on a repository, and no gc. Pushes and reads go on.
+"""A turn: the time in which rebuild-index, repack or expunge works on a repository, and no garbage collection.
 
-    gc        begins beside neither, until a day after they were last heard of (`gc.condemn`)
-    rebuild   ends a repack; begins beside no gc, which has to be finished or stopped before (`stop_gc`)
-    repack    waits for the end of a rebuild; stops a gc, and does not wait (see there)
-    expunge   waits for the end of a rebuild or a repack; stops a gc, and does not wait; neither begins beside it
+Pushes and reads continue. A turn is not a lock: a job that starts ends the turn of the job before it.
 
-Whoever began last has the turn, the others end when they look: before each few writes. After it gc starts from its
-beginning, so it removes no bytes for two graces.
+    gc        does not start during a turn, until a day after its last sign of life (`gc.condemn`)
+    rebuild   ends a repack; refuses to start during a gc, which must be finished or stopped (`stop_gc`)
+    repack    refuses to start during a rebuild; stops a gc and does not wait
+    expunge   refuses to start during a rebuild or a repack; stops a gc and does not wait
+
+Neither a rebuild nor a repack starts during an expunge. The job that began last has the turn. The other jobs check
+before each few writes, and end. A stopped gc starts from its beginning, so it deletes no bytes for two graces.
 """
 
 import secrets
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from shared.actions.gc import BESIDE, OVERTAKEN, REBUILD_SECONDS, Step
@@ -19,12 +22,12 @@ from shared.metadata.commits import STALE_SECONDS
 from shared.stores import Stores
 
 GC_UNDER_WAY = (Step.CONDEMNED, Step.SWEPT, Step.COLLECTING)
-"""The steps between which a gc may still remove something."""
+"""The steps after which a gc may still delete something."""
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One such time: whose (`stamp`), and at what."""
+    """A turn of one job: `stamp` is the id of the run, `step` the work that it does."""
 
     stores: Stores
     repo_id: str
@@ -32,20 +35,19 @@ class Turn:
     step: Step
 
     async def keep(self) -> None:
-        """For before each few writes. Raises Unavailable if it is over."""
+        """Check the turn before a few writes. Raises Unavailable if another job has started."""
         if not await self.stores.census.is_at(self.repo_id, self.stamp, self.step):
             raise Unavailable(OVERTAKEN)
 
     async def end(self, step: Step, now: float) -> None:
-        """Let gc begin again."""
+        """End the turn: a gc may start again."""
         await self.stores.census.advance(self.repo_id, Progress(self.stamp, step, int(now)), self.step)
 
 
 async def stop_gc(stores: Stores, repo_id: str, now: float) -> int:
-    """Stop a gc that is between two of its steps. Returns the seconds until a rebuild may begin, 0 for now.
+    """Stop a gc that is between two of its steps. Returns the seconds until a rebuild may start, 0 if it may now.
 
-    The gc starts from its beginning later. Until `STALE_SECONDS` have passed, it may still remove what it was
-    about to remove.
+    The next gc starts from its beginning. For `STALE_SECONDS` a deletion of the stopped one may still arrive.
     """
     progress = await stores.census.progress(repo_id)
     if progress and progress.step in GC_UNDER_WAY:
@@ -56,7 +58,7 @@ async def stop_gc(stores: Stores, repo_id: str, now: float) -> int:
 
 
 async def rebuilding(stores: Stores, repo_id: str, now: float) -> Turn:
-    """The turn of a rebuild. Raises Unavailable, and changes nothing, while a gc may remove something."""
+    """Start the turn of a rebuild. Raises Unavailable, and changes nothing, while a gc may delete something."""
     progress = await stores.census.progress(repo_id)
     if progress and progress.step in GC_UNDER_WAY:
         raise Unavailable(
@@ -73,7 +75,7 @@ async def rebuilding(stores: Stores, repo_id: str, now: float) -> Turn:
 
 
 def _wait_seconds(progress: Progress | None, now: float) -> int:
-    """Seconds until a stopped gc cannot remove anything any more. A repack may have stopped it."""
+    """Seconds until no deletion of a stopped gc can arrive. A repack or an expunge may have stopped it."""
     stopped = (Step.HALTED, Step.REPACKING, Step.REPACKED, Step.EXPUNGED)
     if progress is None or progress.step not in stopped:
         return 0
@@ -81,28 +83,36 @@ def _wait_seconds(progress: Progress | None, now: float) -> int:
 
 
 async def repacking(stores: Stores, repo_id: str, now: float) -> Turn:
-    """The turn of a repack. Raises Unavailable beside a rebuild."""
-    turn = Turn(stores, repo_id, f"repack-{secrets.token_hex(4)}", Step.REPACKING)
+    """Start the turn of a repack. Raises Unavailable during a rebuild or an expunge."""
     progress = await stores.census.progress(repo_id)
-    if progress and progress.step in (Step.HALTED, Step.REBUILDING) and now < progress.at + REBUILD_SECONDS:
-        raise Unavailable(f"{BESIDE[progress.step]} is at work here, or was cut short: run it to its end, then repack")
+    _check_none_of((Step.HALTED, Step.REBUILDING), progress, now, "repack")
     _check_no_expunge(progress, now)
+    turn = Turn(stores, repo_id, f"repack-{secrets.token_hex(4)}", Step.REPACKING)
     await stores.census.begin(repo_id, Progress(turn.stamp, turn.step, int(now)))
     return turn
 
 
 async def expunging(stores: Stores, repo_id: str, stamp: str, now: float) -> Turn:
-    """The turn of an expunge, which goes on with the marks of an earlier one. Raises Unavailable beside others."""
+    """Start the turn of an expunge. It continues with the marks of an earlier expunge.
+
+    Raises Unavailable during a rebuild or a repack.
+    """
     progress = await stores.census.progress(repo_id)
-    others = (Step.HALTED, Step.REBUILDING, Step.REPACKING)
-    if progress and progress.step in others and now < progress.at + REBUILD_SECONDS:
-        raise Unavailable(f"{BESIDE[progress.step]} is at work here, or was cut short: run it to its end, then expunge")
+    _check_none_of((Step.HALTED, Step.REBUILDING, Step.REPACKING), progress, now, "expunge")
     await stores.census.begin(repo_id, Progress(stamp, Step.EXPUNGING, int(now)))
     return Turn(stores, repo_id, stamp, Step.EXPUNGING)
 
 
+def _check_none_of(steps: Collection[Step], progress: Progress | None, now: float, command: str) -> None:
+    """Raises Unavailable if a job is at one of these steps. `command` is the job that shall start."""
+    if progress and progress.step in steps and now < progress.at + REBUILD_SECONDS:
+        other = BESIDE[progress.step]
+        raise Unavailable(f"{other} is at work here, or was interrupted: run it to its end, then {command}")
+
+
 def _check_no_expunge(progress: Progress | None, now: float) -> None:
-    """Raises Unavailable beside an expunge: what it removes must be neither found again nor moved."""
-    under_way = progress is not None and progress.step in (Step.EXPUNGING, Step.MARKED)
-    if progress and under_way and now < progress.at + REBUILD_SECONDS:
-        raise Unavailable("expunge is at work here, or was cut short: run it to its end first")
+    """Raises Unavailable during an expunge: its items must be neither found again nor moved."""
+    if progress is None or progress.step not in (Step.EXPUNGING, Step.MARKED):
+        return
+    if now < progress.at + REBUILD_SECONDS:
+        raise Unavailable("expunge is at work here, or was interrupted: run it to its end first")

@@ -1,4 +1,4 @@
-"""Bring a deleted repository back, within the day before a purge may remove it."""
+"""Bring a deleted repository back, within the day before a purge may delete it."""
 
 from shared import names
 from shared.actions.purge import KEPT_SECONDS

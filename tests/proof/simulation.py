@@ -31,7 +31,7 @@ from typing import Any, TypeVar
 import pytest
 
 from shared import ids
-from shared.actions import bundles, gc, push, repack, uploads
+from shared.actions import bundles, gc, push, repack, rewrite, uploads
 from shared.errors import Unavailable
 from shared.metadata import commits, index, table
 from shared.model import Repo
@@ -73,7 +73,7 @@ LIMITS: list[tuple[Any, str, list[int]]] = [
     (repack, "FEWEST", [2, 2, 2]),
     (repack, "YOUNG_SECONDS", [900, 900]),
     (repack, "GROUP_BYTES", [1000]),
-    (repack, "TOGETHER", [1, 4]),
+    (rewrite, "TOGETHER", [1, 4]),
 ]
 """What is large enough in life that little comes near it; under a seed each is as it is, or one of these."""
 

@@ -22,6 +22,7 @@ from shared import wire
 from shared.actions import branches, fetch, fsck, gc, moves, push, rebuild, tags, turn, uploads
 from shared.actions.lineage import lineage
 from shared.actions.records import manifest
+from shared.actions.roots import pointed_to
 from shared.errors import (
     BranchMoved,
     MissingReference,
@@ -321,7 +322,7 @@ class World:
         lanes = {row["pk"].split("#LANE#")[1] for row in rows if "#LANE#" in row["pk"]}
         assert set(await self.stores.census.lanes("r1")) == lanes, "a lane is listed that is empty, or one is not"
         packs = {one.key for one in await self.stores.objects.packs("r1")}
-        named, loose = await gc._named(self.stores, "r1", self.turns.now, lambda *_: None)
+        named, loose = await pointed_to(self.stores, "r1", self.turns.now, lambda *_: None)
         assert packs <= named, "a pack is left that nothing names"
         assert {one.key for one in await self.stores.objects.loose("r1")} <= loose
         assert not await self.stores.refs.moves("r1")

@@ -20,7 +20,7 @@ import pytest
 import pytest_asyncio
 
 from shared import packs, stores, wire
-from shared.actions import fsck, push, rebuild, repack, uploads
+from shared.actions import fsck, push, rebuild, repack, rewrite, uploads
 from shared.actions.gc import GRACE_SECONDS, REBUILD_SECONDS, Step
 from shared.actions.repack import FEWEST, Repacked
 from shared.errors import Damaged, Unavailable
@@ -332,7 +332,7 @@ async def test_a_branch_that_moves_meanwhile_stays_where_it_is(story: Packed, ol
 async def test_no_gc_begins_beside_it_until_a_day_after_it_was_last_heard_of(
     story: Packed, old: History, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(repack, "TOGETHER", 5)
+    monkeypatch.setattr(rewrite, "TOGETHER", 5)
     repacking = story.begin("repack", story.repack())
     await story.turns.go_on("repack", "together")
     story.wait(REBUILD_SECONDS - 60)
@@ -611,7 +611,7 @@ async def test_an_index_larger_than_what_is_read_at_first_is_read_whole(
 def test_cut_short_before_any_call_it_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(repack, "FEWEST", 2)
     monkeypatch.setattr("shared.metadata.census.TOGETHER", 4)
-    monkeypatch.setattr(repack, "TOGETHER", 4)
+    monkeypatch.setattr(rewrite, "TOGETHER", 4)
     drawn = chain(4, files=True)
 
     async def tell(calls: int) -> bool:
@@ -681,7 +681,7 @@ def test_nobody_misses_anything_whatever_comes_between(first: int, monkeypatch: 
     monkeypatch.setattr(repack, "FEWEST", 2)
     monkeypatch.setattr(repack, "GROUP_BYTES", 4000)
     monkeypatch.setattr(repack, "YOUNG_SECONDS", 300)
-    monkeypatch.setattr(repack, "TOGETHER", 5)
+    monkeypatch.setattr(rewrite, "TOGETHER", 5)
     folded = 0
     for seed in range(first, min(first + test_gc.CHUNK, FIRST + SCHEDULES)):
 
@@ -770,7 +770,7 @@ def test_whatever_happens_to_a_call_that_writes_it_can_be_run_again(
 ) -> None:
     monkeypatch.setattr(aioboto3, "Session", shared_session)  # restarts are quicker
     monkeypatch.setattr(repack, "FEWEST", 2)
-    monkeypatch.setattr(repack, "TOGETHER", 4)
+    monkeypatch.setattr(rewrite, "TOGETHER", 4)
     seen = set[str]()
     for number in itertools.count(1):
         one = f"{owner}-{number}"
