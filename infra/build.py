@@ -54,6 +54,11 @@ UNUSED = (
     *("anyio/_backends/_trio.py", "uvicorn/protocols/websockets/w*_impl.py"),
     # aiohttp is a server, too. WebSocket and lists that freeze have stand-ins in Python, which do.
     *("aiohttp/web*.py", "aiohttp/worker.py", "aiohttp/_websocket/*.so", "frozenlist/*.so"),
+    # Archives, a binding for PyPy, and examples.
+    *("backports/zstd/_cffi", "backports/zstd/tarfile.py", "backports/zstd/zipfile", "backports/zstd/_shutil.py"),
+    *("botocore/data/*/*/examples-1.json", "click/testing.py", "starlette/testclient.py"),
+    # Properties that cache their value have a stand-in in Python, too.
+    "propcache/*.so",
     # FastAPI only asks whether a class is one of these, takes their absence for a no, and starts sooner.
     "pydantic/v1",
 )
