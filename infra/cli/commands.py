@@ -26,6 +26,9 @@ class Entry(NamedTuple):
 COMMANDS = {
     "serve": Entry("serve", "serve", "Run the whole hub on this machine, until Ctrl-C."),
     "connect": Entry("connect", "connect", "Pass large pushes and clones to a hub, until Ctrl-C.", "client"),
+    "clone": Entry(
+        "clone", "clone", "Make a working copy of any size. Run it again to go on with an interrupted one.", "client"
+    ),
     "doctor": Entry("doctor", "doctor", "Check what a hub needs, and show how to fix problems."),
     "repo": Entry("repo", "app", "Repositories, their branches and their members."),
     "user": Entry("user", "app", "Users: the handles of a hub."),

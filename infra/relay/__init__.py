@@ -14,7 +14,7 @@ a token.
     door       the HTTP server: the checks of Host and Origin, and which request goes where
     progress   sizes and remaining times on stderr
     serve      listens on the loopback address until Ctrl-C
-    clone      a working copy of any size, by the stock client
+    clone      a working copy of any size: plan, what to fetch; client, the stock client; workplace, the folders
 
 It may import the pure modules of `shared` that it needs, and nothing else of the house.
 """

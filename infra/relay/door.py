@@ -7,8 +7,9 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
+from infra.relay.downloads import Downloads
 from infra.relay.hub import Ask, Hub, Reply, api_error_reply, forwarded
-from infra.relay.spool import PIECE_BYTES, Body
+from infra.relay.spool import PIECE_BYTES, Body, Spool
 from infra.relay.uploads import Uploads
 from shared import codec
 from shared.errors import ApiError, BadRequest, Forbidden, Unavailable
@@ -34,6 +35,7 @@ class Door:
     def __init__(self, hub: Hub, port: int) -> None:
         self._hub = hub
         self._uploads = Uploads(hub)
+        self._downloads = Downloads(hub)
         self._hosts = {f"{host}:{port}" for host in ("127.0.0.1", "localhost")}
 
     def app(self) -> web.Application:
@@ -79,6 +81,8 @@ class Door:
             return await self._streamed(request, ask)
         if route and request.method == "POST" and name in ("push", "push/objects"):
             return await _sent(request, await self._pushed(request, ask, name, f"push {route[1]}"))
+        if route and request.method == "POST" and name == "fetch" and _is_plain_msgpack(request):
+            return await _sent(request, await self._fetched(request, ask, f"/{route[1]}"))
         body = await _body(request)
         try:
             return await _sent(request, await self._hub.ask(ask.with_body(body)))
@@ -86,11 +90,18 @@ class Door:
             body.close()
 
     async def _pushed(self, request: web.Request, ask: Ask, name: str, title: str) -> Reply:
-        is_plain = "Content-Encoding" not in request.headers
-        is_msgpack = request.headers.get("Content-Type", "").startswith(codec.MSGPACK)
-        if name == "push/objects" and is_plain and is_msgpack:
+        if name == "push/objects" and _is_plain_msgpack(request):
             return await self._uploads.objects(ask, _pieces(request), f"{title}: objects")
         return await self._uploads.whole(ask, _pieces(request), title)
+
+    async def _fetched(self, request: web.Request, ask: Ask, repository: str) -> Reply:
+        spool = Spool()
+        try:
+            async for piece in _pieces(request):
+                spool.write(piece)
+            return await self._downloads.fetch(ask, repository, spool)
+        finally:
+            spool.close()
 
     async def _streamed(self, request: web.Request, ask: Ask) -> web.StreamResponse:
         """A reply that is passed on as it arrives."""
@@ -103,6 +114,11 @@ class Door:
                 await response.write(piece)
             await response.write_eof()
             return response
+
+
+def _is_plain_msgpack(request: web.Request) -> bool:
+    is_msgpack = request.headers.get("Content-Type", "").startswith(codec.MSGPACK)
+    return is_msgpack and "Content-Encoding" not in request.headers
 
 
 async def _body(request: web.Request) -> Body:

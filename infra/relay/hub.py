@@ -61,6 +61,10 @@ class Ask:
         more.update({name.replace("_", "-"): value for name, value in headers.items()})
         return replace(self, body=body, headers=more)
 
+    def expanding(self) -> "Ask":
+        """The same request, whose reply may be compressed."""
+        return replace(self, expands=True)
+
 
 @dataclass
 class Reply:
@@ -115,6 +119,20 @@ class Hub:
 
     async def ask(self, ask: Ask) -> Reply:
         """The whole reply. Refusals are replies, too. Raises Unavailable if the hub cannot be reached."""
+        reply = await self._asked(ask)
+        if reply.status != 415 or not ask.body or not ask.body.coding:
+            return reply
+        # The hub may be older than its support of compressed bodies.
+        reply.close()
+        plain = ask.body.expanded()
+        try:
+            reply = await self._asked(replace(ask, body=plain))
+        finally:
+            plain.close()
+        self.takes_codings = reply.status == 415
+        return reply
+
+    async def _asked(self, ask: Ask) -> Reply:
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 reply = await self._once(ask)
@@ -149,24 +167,34 @@ class Hub:
 
     async def put(self, url: str, body: Body) -> int:
         """Upload a body to a presigned URL of the hub, without the token. Returns the status."""
+        reply = await self._elsewhere(url, Ask("PUT", "", CIMultiDict({"Content-Length": str(body.size)}), body))
+        reply.close()
+        return reply.status
+
+    async def get(self, url: str) -> Reply:
+        """The reply of the storage to which the hub redirects, without the token."""
+        return await self._elsewhere(url, Ask("GET", "", CIMultiDict()))
+
+    async def _elsewhere(self, url: str, ask: Ask) -> Reply:
         if urlsplit(url).scheme != "https" and not self.address.is_loopback:
-            raise Unavailable("the hub named an upload URL without https: the relay sends nothing there")
-        headers: Headers = CIMultiDict({"Content-Length": str(body.size)})
-        ask = Ask("PUT", "", headers, body)
+            raise Unavailable("the hub named a storage without https: the relay sends nothing there")
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                async with await self._send_to(URL(url, encoded=True), ask) as response:
-                    wait = _wait_seconds(response.status, response.headers, ask, attempt)
-                    if wait is None:
-                        return response.status
+                reply = await self._whole(await self._send_to(URL(url, encoded=True), ask))
             except _Lost as lost:
                 await self._wait_after_loss(ask, lost, attempt)
                 continue
-            await self._wait(wait, f"the storage answered {response.status}")
+            wait = _wait_seconds(reply.status, reply.headers, ask, attempt)
+            if wait is None:
+                return reply
+            reply.close()
+            await self._wait(wait, f"the storage answered {reply.status}")
         raise AssertionError("the last attempt returns or raises")
 
     async def _once(self, ask: Ask) -> Reply:
-        response = await self._send(ask)
+        return await self._whole(await self._send(ask))
+
+    async def _whole(self, response: aiohttp.ClientResponse) -> Reply:
         reply = Reply(response.status, CIMultiDict(response.headers))
         try:
             await _read(response, reply)
@@ -241,11 +269,20 @@ def forwarded(headers: Mapping[str, str]) -> Headers:
 
 def error_code(reply: Reply) -> str:
     """The `code` of a refusal of the hub; empty for another body."""
+    return str(_refusal(reply).get("code", ""))
+
+
+def refusal_text(reply: Reply) -> str:
+    """What the hub says is wrong."""
+    return str(_refusal(reply).get("message", f"the hub answered {reply.status}"))
+
+
+def _refusal(reply: Reply) -> dict[str, object]:
     try:
         refusal = json.loads(reply.content.whole())
     except ValueError:
-        return ""
-    return str(refusal.get("code", "")) if isinstance(refusal, dict) else ""
+        return {}
+    return refusal if isinstance(refusal, dict) else {}
 
 
 async def _read(response: aiohttp.ClientResponse, reply: Reply) -> None:

@@ -49,8 +49,8 @@ async def check_hub(address: Address) -> None:
             aiohttp.ClientSession(timeout=timeout) as session,
             session.get(f"{address.url}/health", allow_redirects=False) as reply,
         ):
-            is_hub = reply.status in (200, 503) and "status" in await reply.json(content_type=None)
             status = reply.status
+            is_hub = status in (200, 503) and "status" in await reply.json(content_type=None)
     except aiohttp.ClientConnectorCertificateError:
         raise Unable(f"the certificate of {address.host} is not valid: check the URL") from None
     except (aiohttp.ClientError, TimeoutError) as error:

@@ -94,20 +94,6 @@ class Uploads:
 
     async def _send(self, ask: Ask, body: Body, transfer: Transfer) -> Reply:
         body.on_sent = transfer.add
-        reply = await self._direct_or_staged(ask, body)
-        if reply.status != 415 or body.coding is None:
-            return reply
-        # The hub may be older than its support of compressed bodies.
-        reply.close()
-        plain = body.expanded()
-        try:
-            reply = await self._direct_or_staged(ask, plain)
-        finally:
-            plain.close()
-        self._hub.takes_codings = reply.status == 415
-        return reply
-
-    async def _direct_or_staged(self, ask: Ask, body: Body) -> Reply:
         if body.size > DIRECT_BYTES and self._has_staging:
             try:
                 return await self._staged(ask, body)

@@ -41,7 +41,7 @@ def test_the_extra_needs_no_package_of_a_hub() -> None:
     assert found & (HEAVY - {"pydantic"}) == set()  # typer needs pydantic
 
 
-@pytest.mark.parametrize("command", ["connect"])
+@pytest.mark.parametrize("command", ["connect", "clone"])
 def test_a_command_of_the_relay_imports_no_package_of_a_hub(command: str) -> None:
     source = f"import sys, infra.cli.{command}; print(*{{name.partition('.')[0] for name in sys.modules}})"
     assert set(run(source).split()) & HEAVY == set()

@@ -1,0 +1,155 @@
+"""The msgpack bundle of a fetch reply: read record by record, and written the same way.
+
+A bundle may have 64 MiB, so it stays in its spool: memory holds one record at a time.
+"""
+
+import sys
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from hashlib import sha256
+from typing import Any
+
+import msgpack
+
+from infra.relay.spool import Spool
+from shared import codec, codings
+from shared.errors import MalformedBody, Unavailable
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+LISTS = ("commits", "snapshots", "objects")
+RECENT_BYTES = 32 * 1024 * 1024
+"""The most that is kept of snapshot records."""
+BASES = 64
+"""The most bases that the hub takes in one request."""
+
+
+class Records:
+    """Packed records, one after the other."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.content = Spool()
+
+    def add(self, packed: bytes) -> None:
+        """Append a record."""
+        self.content.write(packed)
+        self.count += 1
+
+    def add_pieces(self, start: bytes, pieces: Iterator[bytes]) -> None:
+        """Append a record that comes in pieces."""
+        self.content.write(start)
+        for piece in pieces:
+            self.content.write(piece)
+        self.count += 1
+
+    def append(self, records: "Records") -> None:
+        """Append all these records."""
+        for piece in records.content.pieces():
+            self.content.write(piece)
+        self.count += records.count
+
+
+class Bundle:
+    """Commits, snapshots and objects on their way to the client. `size`: their bytes so far."""
+
+    def __init__(self) -> None:
+        self.lists = {name: Records() for name in LISTS}
+
+    @property
+    def size(self) -> int:
+        """The bytes of all records."""
+        return sum(records.content.size for records in self.lists.values())
+
+    def packed(self, rest: Mapping[str, Any]) -> Iterator[bytes]:
+        """The msgpack map of the bundle, in pieces. `rest` holds its other keys."""
+        yield codec.map_start(len(self.lists), rest)
+        for name, records in self.lists.items():
+            yield codec.list_start(name, records.count)
+            yield from records.content.pieces()
+
+    def close(self) -> None:
+        """Free the memory or the files."""
+        for records in self.lists.values():
+            records.content.close()
+
+
+class Snapshots:
+    """The records of snapshots that the relay has passed on recently, by repository."""
+
+    def __init__(self) -> None:
+        self._records: OrderedDict[tuple[str, str], bytes] = OrderedDict()
+        self._bytes = 0
+
+    def remember(self, repository: str, snapshot_id: str, packed: bytes) -> None:
+        """Keep a record. The oldest ones are forgotten when there are too many."""
+        key = (repository, snapshot_id)
+        self._bytes -= len(self._records.pop(key, b""))
+        self._records[key] = packed
+        self._bytes += len(packed)
+        while self._bytes > RECENT_BYTES:
+            _, forgotten = self._records.popitem(last=False)
+            self._bytes -= len(forgotten)
+
+    def bases(self, repository: str) -> dict[str, str]:
+        """The digests of the records that were kept last: snapshot id → SHA-256 of the packed record."""
+        newest = [key for key in reversed(self._records) if key[0] == repository][:BASES]
+        return {key[1]: sha256(self._records[key]).hexdigest() for key in newest}
+
+    def whole(self, repository: str, packed: bytes) -> tuple[str, bytes]:
+        """The id and the whole record of a snapshot of a reply, which may be a patch. Raises Unavailable."""
+        record = codec.unpack_record(packed)
+        snapshot_id = str(record.get("snapshot_id"))
+        if "patch" not in record:
+            return snapshot_id, packed
+        base = self._records.get((repository, str(record.get("base"))))
+        if base is None:
+            raise Unavailable("the hub sent a patch of a snapshot that the relay does not have: try again")
+        return snapshot_id, _patched(base, record["patch"])
+
+
+def _patched(base: bytes, patch: bytes) -> bytes:
+    dictionary = zstd.ZstdDict(base, is_raw=True)
+    options: dict[int, int] = {zstd.DecompressionParameter.window_log_max: codings.WINDOW_LOG}
+    try:
+        return zstd.decompress(patch, zstd_dict=dictionary.as_prefix, options=options)
+    except zstd.ZstdError:
+        raise Unavailable("the hub sent a snapshot that cannot be expanded: try again") from None
+
+
+def read_bundle(content: Spool, take: Mapping[str, Callable[[bytes], None]]) -> dict[str, Any]:
+    """Read a msgpack map: each element of the lists in `take` is passed on packed. Returns the other keys.
+
+    Raises MalformedBody.
+    """
+    unpacker = msgpack.Unpacker(_File(content), raw=False, strict_map_key=False)
+    rest: dict[str, Any] = {}
+    try:
+        for _ in range(unpacker.read_map_header()):
+            key = unpacker.unpack()
+            if key not in take:
+                rest[key] = unpacker.unpack()
+                continue
+            for _ in range(unpacker.read_array_header()):
+                start = unpacker.tell()
+                unpacker.skip()
+                take[key](content.read(start, unpacker.tell() - start))
+    except (ValueError, msgpack.OutOfData) as error:
+        raise MalformedBody("the reply of the hub is not a msgpack bundle") from error
+    return rest
+
+
+class _File:
+    """A spool as a file that msgpack reads."""
+
+    def __init__(self, content: Spool) -> None:
+        self._content = content
+        self._position = 0
+
+    def read(self, length: int) -> bytes:
+        data = self._content.read(self._position, length)
+        self._position += len(data)
+        return data
