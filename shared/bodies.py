@@ -1,7 +1,8 @@
 """Request bodies on their way in: how slowly they may come, and how much memory they may take together.
 
-A body counts from its first byte until its request is answered. Lambda takes one request at a time, in one piece; the
-limits are for the servers of a container, of one machine, and of the streaming function.
+The bytes of a body count, as they are when they are expanded, from the moment that they are in memory until the request
+is answered. Lambda handles one request at a time, so the limits are for the servers of a container, of one machine, and
+of the streaming function.
 """
 
 import asyncio
@@ -25,7 +26,7 @@ BODIES = 4
 
 
 class InFlight:
-    """The bytes of unanswered requests in this process, by address. `max_body_bytes` is the largest body."""
+    """The bytes of unanswered requests in this process, by address. `largest_bytes` is the largest body."""
 
     def __init__(self) -> None:
         # Threads: the tests call one app on several loops.
@@ -33,12 +34,12 @@ class InFlight:
         self._bytes: Counter[str] = Counter()
         self._total_bytes = 0
 
-    def take(self, address: str, size_bytes: int, max_body_bytes: int) -> None:
+    def take(self, address: str, size_bytes: int, largest_bytes: int) -> None:
         """Count these bytes. Raises Unavailable, and counts nothing, when there are too many."""
         with self._lock:
-            if self._bytes[address] + size_bytes > BODIES_PER_ADDRESS * max_body_bytes:
+            if self._bytes[address] + size_bytes > BODIES_PER_ADDRESS * largest_bytes:
                 raise Unavailable("your address is sending too much at once; send this request again when others end")
-            if self._total_bytes + size_bytes > BODIES * max_body_bytes:
+            if self._total_bytes + size_bytes > BODIES * largest_bytes:
                 raise Unavailable("the hub is receiving too much at once; nothing is lost, send this request again")
             self._bytes[address] += size_bytes
             self._total_bytes += size_bytes
@@ -56,7 +57,7 @@ class Body:
     """The body of one request. `receive` is that of ASGI."""
 
     def __init__(
-        self, scope: Scope, receive: Callable[[], Awaitable[Message]], in_flight: InFlight, max_body_bytes: int
+        self, scope: Scope, receive: Callable[[], Awaitable[Message]], in_flight: InFlight, largest_bytes: int
     ) -> None:
         self.is_left = True
         """Whether the client may still send a part of it."""
@@ -65,34 +66,30 @@ class Body:
         self._scope = scope
         self._receive = receive
         self._in_flight = in_flight
-        self._max_body_bytes = max_body_bytes
+        self._largest_bytes = largest_bytes
         self._address = ""
         self._held_bytes = 0
         self._window_ends_at = 0.0
         self._window_bytes = 0
 
-    async def receive(self) -> Message:
-        """The next part, kept in memory by the caller. Raises RequestTimeout, or Unavailable when there is too much."""
-        message = await self._next()
-        size_bytes = len(message.get("body", b""))
-        if size_bytes:
-            # The first part: the address of a client behind a proxy is known by now.
-            if not self._held_bytes:
-                self._address = client[0] if (client := self._scope.get("client")) else ""
-            try:
-                self._in_flight.take(self._address, size_bytes, self._max_body_bytes)
-            except Unavailable:
-                self.release()
-                raise
-            self._held_bytes += size_bytes
-        return message
+    def hold(self, size_bytes: int) -> None:
+        """Count bytes of the body that stay in memory: as they are when they are expanded. Raises Unavailable."""
+        # Now, not before: the address of a client behind a proxy is known by now.
+        if not self._held_bytes:
+            self._address = client[0] if (client := self._scope.get("client")) else ""
+        try:
+            self._in_flight.take(self._address, size_bytes, self._largest_bytes)
+        except Unavailable:
+            self.release()
+            raise
+        self._held_bytes += size_bytes
 
     async def drop(self, most_bytes: int) -> int:
         """Read about `most_bytes` of the rest and keep none. Stops when the client is too slow. Returns the number."""
         dropped = 0
         with suppress(RequestTimeout):
             while self.is_left and dropped < most_bytes:
-                dropped += len((await self._next()).get("body", b""))
+                dropped += len((await self.receive()).get("body", b""))
         return dropped
 
     def release(self) -> None:
@@ -101,7 +98,8 @@ class Body:
             self._in_flight.give_back(self._address, self._held_bytes)
             self._held_bytes = 0
 
-    async def _next(self) -> Message:
+    async def receive(self) -> Message:
+        """The next part. Raises RequestTimeout."""
         if not self.is_left:
             return await self._receive()
         loop = asyncio.get_running_loop()

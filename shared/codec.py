@@ -39,20 +39,30 @@ _REFUSED = re.compile(r"(?:^|;)\s*q\s*=\s*0(?:\.0*)?\s*(?:;|$)")
 _PLAIN = frozenset({str, bytes, int, float, bool, type(None), dict, list})
 
 
-def decode(body: bytes, content_type: str) -> Any:
-    """The value in a request body. In JSON, bytes are base64 text beside `"encoding": "base64"`, else text.
+class Decoder:
+    """Decodes a request body that comes in pieces. In JSON, bytes are base64 text beside `"encoding": "base64"`.
 
-    Raises MalformedBody (400), UnsupportedMedia (415), or TooLarge (413) for more values than are taken.
+    All methods raise MalformedBody (400), UnsupportedMedia (415), or TooLarge (413) for more values than are accepted.
     """
-    media = content_type.split(";")[0].strip().lower()
-    if media in (MSGPACK, "application/msgpack", "application/vnd.msgpack"):
-        value = _unpack(body)
-    elif media == JSON:
-        value = _parse_json(body)
-    else:
-        raise UnsupportedMedia(f"send the body as {MSGPACK} (or {JSON}), with that Content-Type")
-    inspect(value)
-    return value
+
+    def __init__(self, content_type: str, max_bytes: int) -> None:
+        media = content_type.split(";")[0].strip().lower()
+        if media in (MSGPACK, "application/msgpack", "application/vnd.msgpack"):
+            self._reader: _MsgpackReader | _JsonReader = _MsgpackReader(max_bytes)
+        elif media == JSON:
+            self._reader = _JsonReader()
+        else:
+            raise UnsupportedMedia(f"send the body as {MSGPACK} (or {JSON}), with that Content-Type")
+
+    def feed(self, piece: bytes) -> None:
+        """Take the next bytes of the body. Of msgpack, only those of incomplete values are kept."""
+        self._reader.feed(piece)
+
+    def end(self) -> Any:
+        """The value in the body, all of which was fed."""
+        value = self._reader.end()
+        inspect(value)
+        return value
 
 
 def accepts_msgpack(accept: str) -> bool:
@@ -269,17 +279,72 @@ class _Counter:
         return container
 
 
-def _unpack(body: bytes) -> Any:
-    counter = _Counter()
-    try:
-        return msgpack.unpackb(body, raw=False, strict_map_key=True, object_hook=counter.count, list_hook=counter.count)
-    except ValueError as error:
-        raise MalformedBody(f"the body is not msgpack: {type(error).__name__}") from error
+_CLAIMED = re.compile(r"(\d+) exceeds max_(?:array|map)_len")
+"""What msgpack complains about a list or a map, by the length in its header. No entry has been read by then."""
+
+
+class _MsgpackReader:
+    """Builds the value while the bytes arrive."""
+
+    def __init__(self, max_bytes: int) -> None:
+        counter = _Counter()
+        self._max_bytes = max_bytes
+        self._unpacker = msgpack.Unpacker(
+            raw=False,
+            strict_map_key=True,
+            object_hook=counter.count,
+            list_hook=counter.count,
+            max_buffer_size=max(max_bytes, 1),
+            max_array_len=VALUES,
+            max_map_len=VALUES,
+        )
+        self._fed_bytes = 0
+        self._is_complete = False
+        self._value: Any = None
+
+    def feed(self, piece: bytes) -> None:
+        try:
+            self._fed_bytes += len(piece)
+            self._unpacker.feed(piece)
+            if not self._is_complete:
+                self._value = self._unpacker.unpack()
+                self._is_complete = True
+        except msgpack.OutOfData:
+            pass
+        except ValueError as error:
+            claimed = _CLAIMED.match(str(error))
+            if claimed and int(claimed[1]) <= self._max_bytes:
+                raise _too_many() from error
+            raise MalformedBody(f"the body is not msgpack: {type(error).__name__}") from error
+        except msgpack.BufferFull as error:
+            raise MalformedBody("the body is not msgpack: bytes follow the value") from error
+        if self._is_complete and self._unpacker.tell() < self._fed_bytes:
+            raise MalformedBody("the body is not msgpack: bytes follow the value")
+
+    def end(self) -> Any:
+        if not self._is_complete:
+            raise MalformedBody("the body is not msgpack: it ends within a value")
+        return self._value
+
+
+class _JsonReader:
+    """Collects the bytes: Python's decoder needs all of them."""
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+        self._size = 0
+
+    def feed(self, piece: bytes) -> None:
+        self._size += len(piece)
+        if self._size > JSON_BYTES:
+            raise TooLarge(f"a JSON body may have {JSON_BYTES} bytes; send {MSGPACK} instead")
+        self._pieces.append(piece)
+
+    def end(self) -> Any:
+        return _parse_json(b"".join(self._pieces))
 
 
 def _parse_json(body: bytes) -> Any:
-    if len(body) > JSON_BYTES:
-        raise TooLarge(f"a JSON body may have {JSON_BYTES} bytes; send {MSGPACK} instead")
     if body.count(b"[") + body.count(b"{") > CONTAINERS:  # or nearly: a text may hold them, too
         raise _too_many()
     try:

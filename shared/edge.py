@@ -33,6 +33,8 @@ IS_HEAD = "pieria.is_head"
 """Key of a request's scope: the client asked with HEAD. The app is asked with GET, and need not read a body."""
 COUNTED = "pieria.counted"
 """Key of a request's scope: the headers that state the caller's remaining allowance."""
+HOLD = "pieria.hold"
+"""Key of a request's scope: a function that counts the bytes of the body that stay in memory (`Body.hold`)."""
 ADDRESS_BYTES = 64
 CLOSE = (b"connection", b"close")
 
@@ -55,11 +57,13 @@ class Edge:
         method = scope["method"]
         # A copy: the server's own scope keeps the method that was sent.
         scope = {**scope, IS_HEAD: method == "HEAD", "method": "GET" if method == "HEAD" else method}
-        body = Body(scope, receive, self._in_flight, settings.load().max_body_bytes)
+        body = Body(scope, receive, self._in_flight, settings.load().max_expanded_bytes)
+        scope[HOLD] = body.hold
         try:
             await self._exchange(scope, body, send, method)
         finally:
             body.release()
+            scope.pop(HOLD)  # a cycle of references would keep the scope in memory
 
     async def _exchange(self, scope: Scope, body: Body, send: Send, method: str) -> None:
         request_id = scope["request_id"] = _request_id(scope)

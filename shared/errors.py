@@ -25,7 +25,7 @@
     ├─ ReleaseExists 409            another release has this tag
     ├─ TagExists 409                another tag has this id
     ├─ TooLarge 413                 over a documented limit, which the message states
-    ├─ UnsupportedMedia 415         a body we cannot read: wrong Content-Type, or compressed
+    ├─ UnsupportedMedia 415         an unknown Content-Type or Content-Encoding
     ├─ RangeNotSatisfiable 416      a range that begins behind the last byte
     ├─ Unprocessable 422            well-formed, but it cannot be accepted
     │  ├─ InvalidName               a branch, path or id that would harm whoever clones it

@@ -11,7 +11,7 @@ unless_held     nothing of a reply that the caller has
 """
 
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
@@ -20,9 +20,10 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from shared import auth, codec, conditional, names, routing, wire
+from shared import auth, codec, conditional, decoding, names, routing, wire
 from shared.budget import Account
-from shared.edge import COUNTED, Edge, refusal
+from shared.decoding import Bound
+from shared.edge import COUNTED, HOLD, Edge, refusal
 from shared.errors import (
     ApiError,
     Forbidden,
@@ -30,9 +31,7 @@ from shared.errors import (
     Internal,
     MalformedBody,
     RepoNotFound,
-    TooLarge,
     Unauthorized,
-    UnsupportedMedia,
 )
 from shared.model import Identity, Repo, Role, Sees, Visibility
 from shared.ratelimit import LimitClass
@@ -164,21 +163,36 @@ def visiting(limit_class: LimitClass) -> Callable[[Request], Coroutine[Any, Any,
 async def body(
     request: Request, shape: type[B], max_bytes: int = ID_LIST_BYTES, advice: str = "send less at once"
 ) -> B:
-    """The request's body in the shape it should have.
+    """The request's body in the shape it should have. `max_bytes`: as it is sent, and when it is expanded.
 
     Raises UnsupportedMedia, MalformedBody, Unprocessable or, with this advice, TooLarge.
     """
-    if request.headers.get("content-encoding", "identity").lower() != "identity":
-        raise UnsupportedMedia("send the body uncompressed")
-    return decoded(request, await _read(request, max_bytes, advice), shape)
+    return await decoded(request, shape, received(request, max_bytes, advice), max_bytes, advice)
 
 
-def decoded(request: Request, raw: bytes, shape: type[B]) -> B:
-    """The bytes of the request's body in the shape it should have. Raises as `body` does."""
-    value = codec.decode(raw, request.headers.get("content-type", ""))
+async def decoded(request: Request, shape: type[B], pieces: AsyncIterator[bytes], max_bytes: int, advice: str) -> B:
+    """The same of a body whose bytes come from elsewhere, with the request's Content-Type and Content-Encoding."""
+    bound = Bound(max_bytes, advice, request.scope[HOLD])
+    headers = request.headers
+    value = await decoding.decoded(pieces, headers.get("content-type", ""), headers.get("content-encoding", ""), bound)
     if not isinstance(value, dict):
         raise MalformedBody(f"the body must be a map, not a {type(value).__name__}")
     return wire.parse(shape, value)
+
+
+async def received(request: Request, max_bytes: int, advice: str) -> AsyncIterator[bytes]:
+    """The request's body as it arrives. Raises TooLarge, before the first byte if the body is declared as too large."""
+    too_large = decoding.too_large(max_bytes, advice)
+    declared = request.headers.get("content-length", "")
+    # Of thousands of digits, which Python does not read as a number, the first 19 are enough.
+    if declared.isdecimal() and int(declared[:19]) > max_bytes:
+        raise too_large
+    size = 0
+    async for piece in request.stream():
+        size += len(piece)
+        if size > max_bytes:
+            raise too_large
+        yield piece
 
 
 def rest_of_path(request: Request, parts: int) -> str:
@@ -356,21 +370,6 @@ def _subject(request: Request, identity: Identity | None) -> str:
         return f"user:{identity.subject}"
     # API Gateway's own word for the address, through Mangum; behind uvicorn the peer of the socket.
     return f"address:{request.client.host if request.client else 'unknown'}"
-
-
-async def _read(request: Request, max_bytes: int, advice: str) -> bytes:
-    too_large = TooLarge(f"the body is larger than {max_bytes} bytes, the most taken here; {advice}")
-    declared = request.headers.get("content-length", "")
-    # Of thousands of digits, which Python does not read as a number, the first 19 are enough.
-    if declared.isdecimal() and int(declared[:19]) > max_bytes:
-        raise too_large
-    pieces, size = [], 0
-    async for piece in request.stream():
-        size += len(piece)
-        if size > max_bytes:
-            raise too_large
-        pieces.append(piece)
-    return b"".join(pieces)
 
 
 async def _answer_failure(request: Request, error: Exception) -> Response:

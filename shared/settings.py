@@ -11,6 +11,8 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, Json, TypeAdapter, ValidationError, ValidationInfo, field_validator
 
 MIB = 1024 * 1024
+EXPANDED_BYTES = 64 * MIB
+"""The largest staged body, and the largest body of a push when it is expanded. 1,769 MB of memory hold it."""
 
 
 Secret = Annotated[str, Field(min_length=32)]
@@ -53,7 +55,7 @@ class Settings(BaseModel):
     """The same for all requests together."""
 
     max_body_bytes: int = Field(default=64 * MIB, ge=1)
-    """The largest request body of `push` and `push/objects`; 64 MiB holds any chunk of the stock client."""
+    """The largest request body of `push` and `push/objects`, as sent; 64 MiB holds any chunk of the stock client."""
     max_reply_bytes: int = Field(default=64 * MIB, ge=1)
     """The largest answer of `fetch`; the stock client reads 64 MiB. What Lambda passes in one piece is less."""
     max_object_bytes: int = Field(default=63 * MIB, ge=1, le=1024 * MIB)
@@ -64,6 +66,11 @@ class Settings(BaseModel):
     log_level: str = "INFO"
     memory_mb: int = Field(default=0, ge=0)
     """The memory of a Lambda function, which its price depends on; 0 on a machine that costs nothing per request."""
+
+    @property
+    def max_expanded_bytes(self) -> int:
+        """The largest body of `push` and `push/objects` when it is expanded. What Lambda accepts does not limit it."""
+        return max(self.max_body_bytes, EXPANDED_BYTES)
 
     @field_validator("signing_keys_parameter")
     @classmethod

@@ -10,6 +10,8 @@ the body: the lifecycle of the bucket expires it with the other uploads.
 """
 
 import secrets
+from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
@@ -19,9 +21,9 @@ from shared import auth, http, references, wire
 from shared.errors import MalformedBody, StagedBodyInvalid, TooLarge
 from shared.http import Access
 from shared.references import STAGE_AGAIN, Reference
+from shared.settings import EXPANDED_BYTES
 
 HEADER = "pieria-staged-body"
-LARGEST_BYTES = 64 * 1024 * 1024
 URL_SECONDS = 900
 """Within this time the upload has to begin."""
 REFERENCE_SECONDS = 3600
@@ -32,8 +34,8 @@ B = TypeVar("B", bound=BaseModel)
 
 async def stage(access: Access, asked: wire.Stage) -> dict[str, Any]:
     """`url` to PUT exactly the announced bytes to, and the `reference` to them. Raises TooLarge and CostLimited."""
-    if asked.size > LARGEST_BYTES:
-        raise TooLarge(f"a staged body may have {LARGEST_BYTES} bytes, and this one has {asked.size}; {http.IN_STEPS}")
+    if asked.size > EXPANDED_BYTES:
+        raise TooLarge(f"a staged body may have {EXPANDED_BYTES} bytes, and this one has {asked.size}; {http.IN_STEPS}")
     opened, now = access.stores, int(access.now)
     repo = await opened.repos.born(access.repo, now)
     await opened.objects.reserve_uploads([asked.size])
@@ -56,13 +58,31 @@ async def body(request: Request, access: Access, route: wire.StagedRoute, shape:
 
     Raises as `http.body` does; StagedBodyInvalid, and MalformedBody for a request that has both.
     """
+    settings = access.stores.settings
     text = request.headers.get(HEADER)
     if text is None:
-        return await http.body(request, shape, access.stores.settings.max_body_bytes, http.IN_STEPS)
+        pieces = http.received(request, settings.max_body_bytes, http.IN_STEPS)
+    else:
+        pieces = _staged(request, access, text, route)
+    return await http.decoded(request, shape, pieces, settings.max_expanded_bytes, http.IN_STEPS)
+
+
+async def _staged(request: Request, access: Access, text: str, route: wire.StagedRoute) -> AsyncIterator[bytes]:
+    """The bytes of a staged body. Raises StagedBodyInvalid, and MalformedBody if the request has a body as well."""
     async for piece in request.stream():
         if piece:
             raise MalformedBody("this request has a body, and a reference to a staged one: send one of the two")
-    return http.decoded(request, await _read(access, await _reference(access, text, route)), shape)
+    reference = await _reference(access, text, route)
+    stream = await access.stores.objects.staged(reference.repo_id, reference.name)
+    if stream is None:
+        raise StagedBodyInvalid(f"the staged body was not uploaded, or has been deleted; {STAGE_AGAIN}")
+    if stream.length != reference.size:
+        await stream.close()
+        lengths = f"the staged body has {stream.length} bytes, and {reference.size} were announced"
+        raise StagedBodyInvalid(f"{lengths}; {STAGE_AGAIN}")
+    async with aclosing(stream.chunks) as chunks:
+        async for chunk in chunks:
+            yield chunk
 
 
 async def _reference(access: Access, text: str, route: wire.StagedRoute) -> Reference:
@@ -73,15 +93,3 @@ async def _reference(access: Access, text: str, route: wire.StagedRoute) -> Refe
     if (reference.repo_id, reference.sub, reference.route) != (access.repo.repo_id, access.by, route):
         raise StagedBodyInvalid(f"the staged body is for another repository, route or user; {STAGE_AGAIN}")
     return reference
-
-
-async def _read(access: Access, reference: Reference) -> bytes:
-    """The staged body. Raises StagedBodyInvalid if it was not uploaded, or has another length than was announced."""
-    stream = await access.stores.objects.staged(reference.repo_id, reference.name)
-    if stream is None:
-        raise StagedBodyInvalid(f"the staged body was not uploaded, or has been deleted; {STAGE_AGAIN}")
-    if stream.length != reference.size:
-        await stream.close()
-        lengths = f"the staged body has {stream.length} bytes, and {reference.size} were announced"
-        raise StagedBodyInvalid(f"{lengths}; {STAGE_AGAIN}")
-    return b"".join([piece async for piece in stream.chunks])

@@ -39,12 +39,13 @@ LAWS = {
     "shared.meter":     ("prices units", ""),
     "shared.budget":    ("errors log meter metadata model prices ratelimit settings tasks", ""),
     "shared.bodies":    ("errors", "starlette"),
+    "shared.decoding":  ("codec codings errors", ""),
     "shared.connection": ("bodies edge errors", "h11 uvicorn"),
     "shared.edge":      ("bodies codec errors log meter prices settings", "starlette"),
-    "shared.http":      ("auth budget codec conditional edge errors metadata model names ratelimit routing stores"
-                         " tasks wire",
+    "shared.http":      ("auth budget codec conditional decoding edge errors metadata model names ratelimit routing"
+                         " stores tasks wire",
                          "fastapi pydantic starlette"),
-    "shared.staging":   ("auth errors http references wire", "pydantic starlette"),
+    "shared.staging":   ("auth errors http references settings wire", "pydantic starlette"),
     "shared.routing":   ("edge errors", "starlette"),
     "shared.lambdas":   ("edge errors log settings", "mangum"),
     "shared.content":   ("conditional edge errors media model", "starlette"),

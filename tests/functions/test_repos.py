@@ -123,10 +123,11 @@ def test_what_cannot_be_created_is_refused(owner: str, message: Any, code: str) 
         (b"[]", {}, 400),
         (b'{"slug": "\\ud800"}', {}, 400),
         (b"slug=a", {"content-type": "application/x-www-form-urlencoded"}, 415),
-        (b'{"slug": "a"}', {"content-encoding": "gzip"}, 415),
+        (b'{"slug": "a"}', {"content-encoding": "gzip"}, 400),
+        (b'{"slug": "a"}', {"content-encoding": "br"}, 415),
         (b'{"slug": "a", "description": "' + b"x" * 65_536 + b'"}', {}, 413),
     ],
-    ids=range(7),
+    ids=range(8),
 )
 def test_what_is_no_request_is_refused(owner: str, raw: bytes, headers: dict[str, str], status: int) -> None:
     answer = api.call("repos", "POST", "/repos", by=owner, raw=raw, headers=headers)

@@ -14,7 +14,7 @@ import pytest
 import uvicorn
 
 from infra.app import app
-from shared import bodies, connection, stores
+from shared import bodies, connection, settings, stores
 from shared.errors import Unavailable
 from tests import builders
 
@@ -28,6 +28,7 @@ def port(configured: pytest.MonkeyPatch) -> Iterator[int]:
     configured.setattr(bodies, "WINDOW_SECONDS", 1)
     configured.setattr(bodies, "WINDOW_BYTES", 1000)
     configured.setattr(connection, "HEAD_SECONDS", 1)
+    configured.setattr(settings, "EXPANDED_BYTES", LARGEST)
     listener = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(app, http=connection.Connection, lifespan="off", log_config=None, proxy_headers=False)
     server = uvicorn.Server(config)
@@ -44,6 +45,10 @@ def port(configured: pytest.MonkeyPatch) -> Iterator[int]:
     server.should_exit = True
     thread.join()
     assert not app._in_flight._bytes and not app._in_flight._total_bytes, "all that was counted was given back"
+
+
+BEGUN = b"\xc6\x7f\xff\xff\xff"
+"""The beginning of a body in which nothing is wrong so far: bytes are announced, and the limit is not reached."""
 
 
 def connected(port: int) -> socket.socket:
@@ -114,7 +119,7 @@ def test_what_is_no_http_is_refused_in_json(port: int) -> None:
 def test_a_body_that_stops_or_trickles_is_refused_in_time(port: int, owner: str, trickles: bool) -> None:
     with connected(port) as sock:
         begun = time.monotonic()
-        sock.sendall(head(owner, 1000) + b"begun")
+        sock.sendall(head(owner, 1000) + BEGUN)
         if trickles:
             for _ in range(8):
                 time.sleep(0.1)
@@ -144,7 +149,7 @@ def test_a_slow_body_that_keeps_coming_is_taken(port: int, owner: str) -> None:
 def unfinished(stack: ExitStack, port: int, owner: str) -> socket.socket:
     """A push of the largest size whose last byte is not sent yet."""
     sock = stack.enter_context(closing(connected(port)))
-    sock.sendall(head(owner, LARGEST) + bytes(LARGEST - 1))
+    sock.sendall(head(owner, LARGEST) + BEGUN + bytes(LARGEST - 1 - len(BEGUN)))
     return sock
 
 
@@ -166,7 +171,7 @@ def test_unfinished_bodies_of_one_address_take_a_bounded_memory(
         in_flight_reaches(bodies.BODIES_PER_ADDRESS * (LARGEST - 1))
         url = f"http://127.0.0.1:{port}/{owner}/song/push"
         headers = {"Authorization": f"Bearer {builders.token(owner)}", "Content-Type": builders.MSGPACK}
-        answer = httpx.post(url, content=bytes(LARGEST), headers=headers, timeout=10)
+        answer = httpx.post(url, content=BEGUN + bytes(LARGEST - len(BEGUN)), headers=headers, timeout=10)
         assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
         assert "Retry-After" in answer.headers and "address" in answer.json()["message"] and len(answer.content) < 400
         assert httpx.get(f"http://127.0.0.1:{port}/health").status_code == 200

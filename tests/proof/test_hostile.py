@@ -150,7 +150,9 @@ def test_a_text_of_too_many_lists_is_refused_before_it_is_read(monkeypatch: pyte
     monkeypatch.setattr(json, "loads", never)
     for bracket in (b"[", b"{"):
         with pytest.raises(TooLarge):
-            codec.decode(bracket * (codec.CONTAINERS + 1), codec.JSON)
+            decoder = codec.Decoder(codec.JSON, codec.JSON_BYTES)
+            decoder.feed(bracket * (codec.CONTAINERS + 1))
+            decoder.end()
 
 
 # ── Cursors that nobody was given ───────────────────────────────────────────────────────────────────────────

@@ -1,5 +1,6 @@
 """Request bodies that are uploaded to S3 and referred to: POST staging, and the requests of push and push/objects."""
 
+import gzip
 import re
 import time
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ import httpx
 import jwt
 import msgpack
 import pytest
+from backports import zstd
 
 from bench.meter import Meter
 from shared import auth, references, settings, staging
@@ -363,3 +365,24 @@ def test_a_staged_body_of_another_content_type_is_refused(owner):
     reference = staged(owner, "push")
     assert_refused(send(owner, "push", reference, headers={"content-type": "text/plain"}), 415)
     assert_accepted(send(owner, "push", reference, headers={"content-type": MSGPACK}))
+
+
+# ── Compressed bodies ───────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(("coding", "pack"), [("gzip", gzip.compress), ("zstd", zstd.compress)])
+def test_the_coding_of_a_request_is_that_of_its_staged_body(owner, coding, pack):
+    reference = staged(owner, "push", pack(BODIES["push"]))
+    other = {"gzip": "zstd", "zstd": "gzip"}[coding]
+    assert_refused(send(owner, "push", reference), 400, "malformed_body")
+    assert_refused(send(owner, "push", reference, headers={"content-encoding": other}), 400, "malformed_body")
+    assert_refused(send(owner, "push", reference, headers={"content-encoding": "br"}), 415)
+    assert heads(owner, "song", by=owner) == {}
+    assert_accepted(send(owner, "push", reference, headers={"content-encoding": coding}))
+
+
+def test_a_staged_body_that_expands_beyond_the_limit_is_refused(owner):
+    content = msgpack.packb({"objects": [{"object_id": "x", "content": bytes(64 * 2**20)}]})
+    reference = staged(owner, "push/objects", zstd.compress(content))
+    answer = send(owner, "push/objects", reference, headers={"content-encoding": "zstd"})
+    assert_refused(answer, 413, "too_large", naming=[64 * 2**20])
