@@ -137,18 +137,19 @@ def plan_bundle(name: str, size: int, range_size: int) -> list[Span]:
     return [Span("", start, min(start + range_size, size), bundle=name) for start in starts]
 
 
-def windows(spans: Iterable[Span]) -> Iterator[list[Span]]:
-    """The same spans in the same order, in groups to be read at once.
+def windows(spans: Iterable[Span], window_bytes: int | None = None) -> Iterator[list[Span]]:
+    """The same spans in the same order, in groups of at most `window_bytes`, or WINDOW, to be read at once.
 
-    However small, one counts as the gap that could have been read instead: a group is never of many requests.
+    A span counts as GAP bytes at least, so that a group never has many requests.
     """
+    most = WINDOW if window_bytes is None else window_bytes
     group: list[Span] = []
-    room = WINDOW
+    room = most
     for span in spans:
         size = max(span.size, GAP)
         if group and size > room:
             yield group
-            group, room = [], WINDOW
+            group, room = [], most
         group.append(span)
         room -= size
     if group:

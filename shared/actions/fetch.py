@@ -12,7 +12,7 @@ ancestor of another. A bundle that is not, or that cannot be read, is as good as
 """
 
 import zlib
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from hashlib import sha256
@@ -137,9 +137,10 @@ async def gather(
 
     boundary = [] if base else await boundary_manifests(stores, repo, difference, wanted)
     new, manifests = await _new_objects(stores, repo, list(snapshots.values()), boundary, base.objects if base else ())
-    objects = (await stores.index.known(repo.repo_id, objects=new, even_condemned=True)).objects
+    known = (await stores.index.known(repo.repo_id, objects=new, even_condemned=True)).objects
+    objects = {object_id: known[object_id] for object_id in new if object_id in known}
     # An opaque id may name what was never sent; a digest was proven when its snapshot was accepted.
-    absent = new - objects.keys()
+    absent = [object_id for object_id in new if object_id not in objects]
     if lost_objects := [i for i in absent if names.is_digest(i)]:
         raise Damaged(f"object {lost_objects[0]}")
     fetched = Fetched(
@@ -226,22 +227,24 @@ async def _new_objects(
     wanted: Collection[Location],
     boundary: Collection[Location],
     base: Collection[bytes],
-) -> tuple[set[str], dict[Location, bytes]]:
+) -> tuple[Sequence[str], dict[Location, bytes]]:
     """The objects of the manifests wanted that are in none of the boundary, nor in the base, and those manifests
-    that are kept."""
-    new, had, kept, room = set[bytes](), set(base), dict[Location, bytes](), KEPT_BYTES
+    that are kept. The objects are in the order of their paths, so that versions of one file are neighbours."""
+    paths: dict[bytes, bytes] = {}
+    had, kept, room = set(base), dict[Location, bytes](), KEPT_BYTES
     is_wanted, is_boundary = set(wanted), set(boundary)
     async with aclosing(stores.objects.each_packed(repo.repo_id, is_wanted | is_boundary)) as records:
         async for at, record in records:
-            object_ids = codec.unpack_raw(record)[b"manifest"].values()
+            manifest = codec.unpack_raw(record)[b"manifest"]
             if at in is_boundary:
-                had.update(object_ids)
+                had.update(manifest.values())
             if at in is_wanted:
-                new.update(object_ids)
+                paths.update(zip(manifest.values(), manifest, strict=True))
                 room -= len(record)
                 if room >= 0:
                     kept[at] = record
-    return {object_id.decode() for object_id in new - had}, kept
+    by_path = sorted(paths.keys() - had, key=paths.__getitem__)
+    return [object_id.decode() for object_id in by_path], kept
 
 
 def _check_size(size: int, most: int) -> None:

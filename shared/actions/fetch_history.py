@@ -77,6 +77,8 @@ class Step:
         """The reply, in one piece."""
         yield self.body
 
+    to_compress = in_msgpack
+
     def smaller(self, most_bytes: int) -> "Step":
         """The first commits of the step, fewer than it has, of at most about `most_bytes`, or one.
 

@@ -35,7 +35,19 @@ class Objects:
     async def in_msgpack(self) -> AsyncGenerator[Piece, None]:
         """The reply. Raises Damaged if an object cannot be read, or is not what its id promises."""
         yield self._start()
-        fetched = Fetched(
+        async with aclosing(self._fetched().runs()) as runs:
+            async for _, piece in runs:
+                yield piece
+
+    async def to_compress(self) -> AsyncGenerator[Piece, None]:
+        """The same, the objects in the order of the request, as far as memory allows."""
+        yield self._start()
+        async with aclosing(self._fetched().ordered_runs()) as runs:
+            async for _, piece in runs:
+                yield piece
+
+    def _fetched(self) -> Fetched:
+        return Fetched(
             store=self.store,
             repo_id=self.repo_id,
             branch_heads={},
@@ -49,9 +61,6 @@ class Objects:
             objects=self.objects,
             absent=[],
         )
-        async with aclosing(fetched.runs()) as runs:
-            async for _, piece in runs:
-                yield piece
 
     def smaller(self, most_bytes: int) -> "Objects":
         """The first objects, fewer than there are, of at most about `most_bytes`. One by itself is too large."""

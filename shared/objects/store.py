@@ -1,7 +1,7 @@
 """The bytes of repositories: packs, loose objects, and the quarantine of presigned uploads."""
 
 import asyncio
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
@@ -11,6 +11,7 @@ from shared import meter, packs, prices
 from shared.errors import Damaged, HashMismatch, Unavailable
 from shared.model import Kind, Location, Upload
 from shared.objects.bucket import Bucket, Changed, NoSuchKey, Stored, Stream
+from shared.objects.recent import Recent
 from shared.packs import Pack, Span
 from shared.tasks import all_of
 
@@ -49,7 +50,7 @@ class ObjectStore:
     """Where bytes go and come from. Which of them are visible is for the index to say."""
 
     bucket: Bucket
-    recent: "Recent" = field(default_factory=lambda: Recent(REMEMBERED_BYTES))
+    recent: Recent = field(default_factory=lambda: Recent(REMEMBERED_BYTES))
 
     async def put_pack(self, repo_id: str, pack: Pack) -> None:
         """Make a pack durable."""
@@ -126,6 +127,21 @@ class ObjectStore:
                 reading.cancel()
                 await asyncio.wait([reading])
             window = upcoming
+
+    async def read_windows(
+        self, repo_id: str, spans: Iterable[Span], window_bytes: int
+    ) -> AsyncGenerator[list[tuple[Span, bytes]], None]:
+        """The bytes of these spans in groups of at most `window_bytes`. A group is read when it is asked for.
+
+        The caller clears each group before it asks for the next, so that only one is in memory. Raises Damaged if
+        something is gone or too short.
+        """
+        for group in packs.windows(spans, window_bytes):
+            parts: list[tuple[Span, bytes]] = []
+            # Reading takes twice the memory of what is read at once.
+            for some in packs.windows(group):
+                parts += zip(some, await self._read_all(repo_id, some), strict=True)
+            yield parts
 
     def _reading(self, repo_id: str, spans: Iterable[Span]) -> "asyncio.Task[list[bytes]]":
         reading = asyncio.create_task(self._read_all(repo_id, spans))
@@ -352,28 +368,6 @@ class Begun:
     windows: Iterator[list[Span]]
     ahead: "tuple[list[Span], asyncio.Task[list[bytes]]] | None" = None
     """The second window, if it was begun with the first."""
-
-
-class Recent:
-    """Packed entries by where they lie, the latest of them up to so many bytes. What lies in a pack never changes."""
-
-    def __init__(self, most_bytes: int) -> None:
-        self._entries: OrderedDict[tuple[str, Location], bytes] = OrderedDict()
-        self._left = most_bytes
-
-    def get(self, repo_id: str, at: Location) -> bytes | None:
-        """The entry, if it is at hand; an empty one always is."""
-        return self._entries.get((repo_id, at)) if at.length else b""
-
-    def put(self, repo_id: str, at: Location, data: bytes) -> None:
-        """Keep an entry, and let go of the oldest ones beyond the limit."""
-        if (repo_id, at) in self._entries:
-            return
-        self._entries[repo_id, at] = data
-        self._left -= len(data)
-        while self._left < 0:
-            _, oldest = self._entries.popitem(last=False)
-            self._left += len(oldest)
 
 
 def _pack_key(repo_id: str, name: str) -> str:

@@ -192,8 +192,14 @@ async def answered(method: str, path: str, query: str, headers: Mapping[str, str
     came, pieces = [{"type": "http.request", "body": body, "more_body": False}], []
     told: dict[str, Any] = {}
 
+    left = asyncio.Event()
+
     async def receive() -> Any:
-        return came.pop() if came else {"type": "http.disconnect"}
+        if came:
+            return came.pop()
+        # As a server: this client stays until it has the reply.
+        await left.wait()
+        return {"type": "http.disconnect"}
 
     async def send(message: Any) -> None:
         if message["type"] == "http.response.start":

@@ -310,6 +310,47 @@ def test_a_fetch_that_does_not_fit_compressed_is_refused_with_the_steps(owner, n
     assert steps.objects([i for step in found for i in step["objects"]]) == noisy.objects
 
 
+@pytest.fixture
+def versions(owner: str) -> History:
+    """Six versions of five files, pushed one by one. Their ids have no order."""
+    history, manifest = History(), dict[str, str]()
+    for number in range(1, 7):
+        for path in ("a.py", "b/c.py", "b/d.py", "b/e.py", "z.py"):
+            one = blob(random.Random(path).randbytes(20_000) + b"%d" % number)
+            manifest[path] = one["object_id"]
+            history.objects[one["object_id"]] = one["content"]
+        history.snapshots[number] = snapshot(manifest)
+        parents = [history[number - 1]] if number > 1 else []
+        history.commits[number] = commit(f"{number}", parents, history.snapshots[number]["snapshot_id"])
+        assert push(owner, "song", history.bundle([number])).status == 200
+    return history
+
+
+def paths_of(history: History, object_ids: Sequence[str]) -> list[str]:
+    """The path of each object."""
+    paths = {i: path for one in history.snapshots.values() for path, i in one["manifest"].items()}
+    return [paths[object_id] for object_id in object_ids]
+
+
+@pytest.mark.parametrize("coding", ["zstd", "gzip"])
+def test_versions_of_a_file_are_neighbours_in_a_compressed_reply(owner, versions, coding):
+    answer = call("fetch", owner, "song", {"want": [versions[6]]}, headers={"accept-encoding": coding})
+    sent = [one["object_id"] for one in answer.value["objects"]]
+    assert paths_of(versions, sent) == sorted(paths_of(versions, sent))
+    assert len(sent) == 30
+    [step] = Steps(owner).history([versions[6]])
+    assert paths_of(versions, list(step["objects"])) == sorted(paths_of(versions, sent))
+    asked = random.Random(3).sample(sent, len(sent))
+    headers = {"accept-encoding": coding}
+    reply = call("fetch_objects", owner, "song", {"object_ids": asked}, headers=headers).value
+    assert [one["object_id"] for one in reply["objects"]] == asked, "the order of the request"
+
+
+def test_versions_of_a_file_cost_little_more_than_one(owner, versions):
+    answer = call("fetch", owner, "song", {"want": [versions[6]]}, headers=ZSTD)
+    assert len(answer.body) < 5 * 20_000 + 15_000 < len(answer.expanded) / 5
+
+
 def test_a_refusal_is_never_compressed(owner, merged):
     answer = call("fetch", owner, "song", {"want": ["f" * 64]}, headers=ZSTD)
     assert answer.status == 404

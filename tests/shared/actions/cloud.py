@@ -27,7 +27,8 @@ from shared.metadata.table import TRANSACTION, Lost, Page, Removal, Table, Updat
 from shared.metadata.tags import Tags
 from shared.model import Version
 from shared.objects.bucket import Changed, NoSuchKey, Stored, Stream
-from shared.objects.store import ObjectStore, Recent
+from shared.objects.recent import Recent
+from shared.objects.store import ObjectStore
 from shared.stores import Stores
 
 Key = tuple[str, ...]

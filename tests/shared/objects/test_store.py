@@ -13,7 +13,8 @@ from shared import ids, packs
 from shared.errors import Damaged, HashMismatch, Unavailable
 from shared.model import Kind, Location, Upload, Version
 from shared.objects.bucket import NoSuchKey
-from shared.objects.store import ObjectStore, Recent
+from shared.objects.recent import Recent
+from shared.objects.store import ObjectStore
 from shared.packs import GAP, Pack
 from shared.stores import Stores
 from tests.shared.clients import Watched
