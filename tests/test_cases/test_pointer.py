@@ -1,16 +1,18 @@
 """Group 6: POST push, where the branch may or may not move. Only one commit at a time may win it."""
 
 import itertools
+import time
 from functools import partial
 from typing import Any
 
 import pytest
 
-from tests.builders import call, chain, commit, fetch, fetched_ids, heads, push
+from tests.builders import call, chain, commit, fetch, fetched_ids, graph, heads, push
 from tests.test_cases.fixtures import (
     C1,
     C2,
     C3,
+    COMMITS,
     CX,
     O1,
     O2,
@@ -70,6 +72,26 @@ def test_a_forced_push_moves_the_branch_anywhere(owner, sent, head):
     pushed(owner, "song", C1, C2)
     assert pushed(owner, "song", *sent, force=True)["branch_heads"] == {"main": head}
     assert heads(owner, "song") == {"main": head}
+
+
+def test_a_forced_push_replaces_the_record_of_a_parent_and_keeps_its_children(owner):
+    """The record of the parent differs in its author, and the child does not differ. A clone gets the sent record."""
+    pushed(owner, "song", C1, C2)
+    sent = bundle(C1, C2)
+    sent["commits"][0]["author"] = "Bob"
+    assert_accepted(push(owner, "song", sent, force=True))
+    cloned = assert_accepted(fetch(owner, "song", [C2], by=owner))["commits"]
+    assert {record["commit_id"]: record["author"] for record in cloned} == {C1: "Bob", C2: COMMITS[C2]["author"]}
+
+
+def test_a_ladder_of_merges_beside_the_branch_is_refused_in_a_moment(owner):
+    """2**24 ways lead from its head to its root. Each of its commits is visited once."""
+    pushed(owner, "song", R)
+    steps = [f"{n}:{n - 2},{n - 1}; {n + 1}:{n - 2},{n - 1}" for n in range(4, 50, 2)]
+    ladder = graph("; ".join(["1; 2:1; 3:1", *steps, "50:48,49"]), files=False)
+    began = time.process_time()
+    assert_refused(push(owner, "song", ladder.bundle()), 409, "non_fast_forward", naming=[R])
+    assert time.process_time() - began < 5
 
 
 @pytest.mark.parametrize("force", [case("N04", "unforced", False), case("N04", "forced", True)])

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.builders import blob, call, chain, commit, fetch, fetched_ids, heads, push
+from tests.builders import blob, call, chain, commit, fetch, fetched_ids, heads, push, snapshot
 from tests.test_cases.fixtures import (
     C1,
     C2,
@@ -129,6 +129,29 @@ def test_U09_objects_may_come_in_the_push_itself(owner):
     reply = assert_accepted(fetch(owner, "song", [sent["commits"][0]["commit_id"]], by=owner))
     assert len(reply["objects"]) == 100
     assert {o["object_id"]: o["content"] for o in reply["objects"]} == {i: o["content"] for i, o in hundred.items()}
+
+
+def push_of_many_files(owner, parent, branch):
+    """A commit of a hundred files on a parent. The objects are sent ahead. Returns the objects of a clone."""
+    blobs = [blob(b"file %d" % number) for number in range(100)]
+    files = snapshot({f"{number}.txt": each["object_id"] for number, each in enumerate(blobs)})
+    sent = {"commits": [commit("many files", [parent], files["snapshot_id"])], "snapshots": [files]}
+    assert_accepted(call("push_objects", owner, "song", {"objects": blobs}, by=owner))
+    head = assert_accepted(push(owner, "song", sent, branch=branch))["remote_head"]
+    return fetched_ids(fetch(owner, "song", [head], by=owner))[2]
+
+
+def test_a_push_of_many_files_stands_on_a_commit_without_a_snapshot(owner):
+    bare = commit("nothing yet", snapshot_id=None)
+    assert_accepted(push(owner, "song", {"commits": [bare]}))
+    assert len(push_of_many_files(owner, bare["commit_id"], "main")) == 100
+
+
+def test_a_push_of_many_files_stands_on_a_branch_that_was_created_without_a_new_commit(owner):
+    """The row of such a branch does not contain the place of its snapshot."""
+    pushed(owner, "song", C1)
+    pushed(owner, "song", C1, branch="topic")
+    assert len(push_of_many_files(owner, C1, "topic")) == 101
 
 
 @pytest.mark.parametrize(
