@@ -297,7 +297,7 @@ async def _write(
             ]
         )
 
-    if locations or uploads or is_new_lane or any(node.record_at for node in nodes.values()):
+    if locations or is_new_lane or any(node.record_at for node in nodes.values()):
         await put_bytes()
         await put_rows()
     else:
