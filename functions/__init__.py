@@ -1,7 +1,8 @@
-"""One file per endpoint: the route, and below it the `handler` that Lambda calls.
+"""One file per endpoint: its routes, and the `handler` that Lambda calls.
 
-A function parses, calls and replies. It may import `shared.http`, the actions and the plain look-ups of
-`shared.metadata`; never boto, and never another function. `openapi` alone sees them all, through `routers`.
+A function parses the request, calls an action or a store, and replies. It may import `shared.http`,
+the actions and `shared.metadata`; it never imports boto or another function. Only `openapi` uses
+all functions, through `routers`.
 """
 
 import importlib
@@ -10,8 +11,8 @@ from fastapi import APIRouter
 
 
 def routers() -> list[APIRouter]:
-    """The router of every function, in the order of their names. Importing them all takes a while."""
-    import pkgutil  # late: it is for no function that starts
+    """The router of every function, by name. Importing them all is slow."""
+    import pkgutil  # late: an endpoint does not need it to start
 
     names = sorted(module.name for module in pkgutil.iter_modules(__path__))
     return [importlib.import_module(f"{__name__}.{name}").router for name in names]

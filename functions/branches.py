@@ -1,6 +1,8 @@
-"""/api/v1/repos/{owner}/{slug}/branches, …/moves, …/restore: list and delete branches, see and undo their moves.
+"""/api/v1/repos/{owner}/{slug}/branches, …/moves, …/restore: list and delete branches, list and
+undo their moves.
 
-A branch is named in the query or the body: its slashes and percent signs survive there as they are.
+The name of a branch is in the query or the body, where its slashes and percent signs need no
+special treatment.
 """
 
 from typing import Annotated
@@ -29,7 +31,7 @@ router = APIRouter()
     **api.documented(RepoNotFound, asks=api.PageQuery, gives=views.BranchPage, identity="welcome"),
 )
 async def get_branches(request: Request, access: Annotated[Access, Depends(http.may_read("read"))]) -> Response:
-    """The branches by name, and where each is."""
+    """The branches by name, each with its head."""
     page = http.query(request, api.PageQuery)
     found, has_more = await access.stores.refs.page(access.repo.repo_id, page.limit, page.after or "")
     listing = views.BranchPage(
@@ -47,7 +49,8 @@ async def get_branches(request: Request, access: Annotated[Access, Depends(http.
     **api.documented(Forbidden, RepoNotFound, RefNotFound, BranchMoved, asks=views.DeleteBranchQuery, status=204),
 )
 async def delete_branch(request: Request, access: Annotated[Access, Depends(http.may_write("push"))]) -> Response:
-    """Delete a branch. For 30 days it can be restored. The only branch needs `leave_empty=true`."""
+    """Delete a branch. It can be restored for 30 days. To delete the only branch, send
+    `leave_empty=true`."""
     query = http.query(request, views.DeleteBranchQuery)
     await branches.delete(
         access.stores, access.repo, query.branch, leave_empty=query.leave_empty, by=access.by, now=access.now
@@ -62,7 +65,8 @@ async def delete_branch(request: Request, access: Annotated[Access, Depends(http
     ),
 )
 async def get_moves(request: Request, access: Annotated[Access, Depends(http.may_read("read"))]) -> Response:
-    """Who moved a branch within 30 days, from where to where; also of one that has been deleted."""
+    """The moves of a branch in the last 30 days: time, user, commit before and after. Also of a
+    deleted branch."""
     if access.sees is not Sees.ALL:
         raise Forbidden(
             f"the moves of a branch are shown to the owner and the members of {access.repo.owner}/{access.repo.slug}"
@@ -99,7 +103,8 @@ async def get_moves(request: Request, access: Annotated[Access, Depends(http.may
     ),
 )
 async def post_restore(request: Request, access: Annotated[Access, Depends(http.may_write("push"))]) -> Response:
-    """Set a branch back to where it was: undoes a forced push or a deletion, and is itself a move."""
+    """Set a branch to a commit that it pointed to before. Undoes a forced push or a deletion, and
+    is itself a move."""
     message = await http.body(request, views.Restore, http.API_BYTES)
     ref = await branches.restore(access.stores, access.repo, message.branch, message.to, by=access.by, now=access.now)
     shown = views.Branch(branch=ref.branch, commit_id=ref.head.commit_id, generation=ref.head.generation)

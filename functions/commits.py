@@ -1,4 +1,5 @@
-"""/api/v1/repos/{owner}/{slug}/commits and …/compare: a log, one commit, its files, and what differs between two."""
+"""/api/v1/repos/{owner}/{slug}/commits and …/compare: the log, one commit, its files, and a
+comparison of two."""
 
 from typing import Annotated
 
@@ -22,7 +23,7 @@ Reader = Annotated[Access, Depends(http.may_read("read"))]
     ),
 )
 async def get_commits(request: Request, access: Reader) -> Response:
-    """The history of a branch or commit (by default of the default branch), newest first."""
+    """The history of a branch or a commit, newest first. The default is the default branch."""
     query = http.query(request, views.LogQuery)
     ref = query.ref or access.repo.default_branch
     begin = await _opened(access, query.cursor)
@@ -51,7 +52,8 @@ async def get_commits(request: Request, access: Reader) -> Response:
     ),
 )
 async def get_commit(request: Request, commit_id: str, access: Reader) -> Response:
-    """One commit, with its whole record; named by its id, by 7 or more of its first digits, or by a branch."""
+    """One commit with its whole record. Named by its id, by the first 7 or more digits of it, or by
+    a branch."""
     entry = await browse.commit(access.stores, access.repo, commit_id, access.sees)
     shown = views.Commit(
         commit_id=entry.node.commit_id, generation=entry.node.place.generation, record=dict(entry.record)
@@ -96,7 +98,7 @@ async def get_files(request: Request, commit_id: str, access: Reader) -> Respons
     ),
 )
 async def get_compare(request: Request, access: Reader) -> Response:
-    """Which files were added, removed or modified from one branch or commit to another."""
+    """The files that were added, removed or modified between two branches or commits."""
     query = http.query(request, views.CompareQuery)
     found = await browse.compare(
         access.stores, access.repo, query.base, query.head, query.after or "", query.limit, access.sees
@@ -113,7 +115,8 @@ async def get_compare(request: Request, access: Reader) -> Response:
 
 
 async def _sealed(access: Access, cursor: str | None) -> str | None:
-    """The cursor of a log for this caller. One who does not see all commits must not be able to make one."""
+    """The cursor of a log for this caller. It is sealed for a caller who does not see all commits:
+    such a caller must not be able to make a cursor."""
     if cursor is None or access.sees is Sees.ALL:
         return cursor
     keys = await access.stores.keyring.signing(access.now)
@@ -121,7 +124,7 @@ async def _sealed(access: Access, cursor: str | None) -> str | None:
 
 
 async def _opened(access: Access, cursor: str) -> str:
-    """The cursor that the hub gave to such a caller, today or yesterday. Raises Unprocessable."""
+    """The cursor inside a sealed one of today or yesterday. Raises Unprocessable if it is neither."""
     if not cursor or access.sees is Sees.ALL:
         return cursor
     keys = await access.stores.keyring.signing(access.now)
@@ -129,7 +132,8 @@ async def _opened(access: Access, cursor: str) -> str:
 
 
 def _list_of(access: Access, days_ago: int) -> str:
-    """The log of this repository on a day: a forced push may take commits out of sight."""
+    """The name of this repository's log on a day. Cursors expire, since a forced push may hide
+    commits."""
     return f"log {access.repo.repo_id} {int(access.now // 86400) - days_ago}"
 
 

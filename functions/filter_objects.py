@@ -1,4 +1,4 @@
-"""POST /{owner}/{slug}/filter-objects: which of these objects the repository lacks."""
+"""POST /{owner}/{slug}/filter-objects: the objects that the repository lacks."""
 
 from typing import Annotated
 
@@ -16,7 +16,7 @@ router = APIRouter()
 async def post_filter_objects(
     request: Request, access: Annotated[Access, Depends(http.may_read("upload", token_needed=True))]
 ) -> Response:
-    """`missing`: those of `object_ids` that are still to be sent."""
+    """`missing`: the ids of `object_ids` that the client still has to send."""
     message = await http.body(request, wire.FilterObjects)
     uploader = access.by if access.role.allows(Role.WRITE) else ""
     missing = await uploads.missing(access.stores, access.repo, message, uploader=uploader, now=access.now)

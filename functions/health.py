@@ -1,4 +1,4 @@
-"""GET /health: the hub answers. It asks no store: this is what `muse hub ping` calls, from anywhere."""
+"""GET /health: the hub answers, without a call to a store. `muse hub ping` calls it."""
 
 from fastapi import APIRouter, Request, Response
 

@@ -1,4 +1,5 @@
-"""/api/v1/repos/{owner}/{slug}/members: who may do what with a repository, besides its owner."""
+"""/api/v1/repos/{owner}/{slug}/members: the users who have a role in a repository, besides its
+owner."""
 
 from typing import Annotated
 
@@ -18,7 +19,7 @@ MayAdmin = Annotated[Access, Depends(http.may_admin("push"))]
     **api.documented(Forbidden, RepoNotFound, asks=api.PageQuery, gives=api.MemberPage),
 )
 async def get_members(request: Request, access: Annotated[Access, Depends(http.may_admin("read"))]) -> Response:
-    """The members by handle. The owner is none of them."""
+    """The members by handle. The owner is not a member."""
     page = http.query(request, api.PageQuery)
     found = await access.stores.repos.members(access.repo, page.limit + 1, page.after)
     shown = found[: page.limit]
@@ -34,7 +35,7 @@ async def get_members(request: Request, access: Annotated[Access, Depends(http.m
     **api.documented(Forbidden, RepoNotFound, InvalidName, takes=api.MemberRole, gives=api.Member),
 )
 async def put_member(request: Request, handle: str, access: MayAdmin) -> Response:
-    """Give a user a role in place of the one he has, if any."""
+    """Give a user a role. It replaces the role that the user has."""
     message = await http.body(request, api.MemberRole, http.API_BYTES)
     _check_not_owner(access, names.check_handle(handle))
     handle = await access.stores.handles.spelling(handle)
@@ -47,7 +48,7 @@ async def put_member(request: Request, handle: str, access: MayAdmin) -> Respons
     **api.documented(Forbidden, RepoNotFound, MemberNotFound, InvalidName, Unprocessable, status=204),
 )
 async def delete_member(handle: str, access: MayAdmin) -> Response:
-    """Take the role of a user. It counts from the next request on."""
+    """Remove a member. The user has no role from the next request on."""
     _check_not_owner(access, names.check_handle(handle))
     handle = await access.stores.handles.spelling(handle)
     if not await access.stores.repos.remove_member(access.repo, handle):
@@ -57,7 +58,9 @@ async def delete_member(handle: str, access: MayAdmin) -> Response:
 
 def _check_not_owner(access: Access, handle: str) -> None:
     if handle.casefold() == access.repo.owner.casefold():
-        raise Unprocessable(f"{access.repo.owner} owns this repository: he is no member, and cannot be removed")
+        raise Unprocessable(
+            f"{access.repo.owner} owns this repository: the owner is not a member, and cannot be removed"
+        )
 
 
 app = http.create_app(router)

@@ -1,4 +1,4 @@
-"""POST /{owner}/{slug}/negotiate: which of the client's commits we share."""
+"""POST /{owner}/{slug}/negotiate: the commits of the client that the hub has as well."""
 
 from typing import Annotated
 

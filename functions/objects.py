@@ -15,7 +15,7 @@ router = APIRouter()
 async def get_object_by_repo_id(
     request: Request, object_id: str, access: Annotated[Access, Depends(http.may_read_by_id("upload"))]
 ) -> Response:
-    """An object of the repository that GET refs gives this id."""
+    """An object of the repository with this `repo_id`, as GET refs returns it."""
     return await _send(request, object_id, access)
 
 
@@ -23,7 +23,7 @@ async def get_object_by_repo_id(
 async def get_object(
     request: Request, object_id: str, access: Annotated[Access, Depends(http.may_read("upload"))]
 ) -> Response:
-    """An object of the repository of this name."""
+    """An object of the repository with this name."""
     return await _send(request, object_id, access)
 
 

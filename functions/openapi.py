@@ -1,6 +1,6 @@
 """GET /api/v1/openapi.json and GET /openapi.json: every route of the hub, as one OpenAPI document.
 
-It is made once in a process, when it is first asked for, from the routers of all functions: no other function
+The first request in a process makes it, from the routers of all functions. No other function
 imports them.
 """
 
@@ -15,28 +15,28 @@ from shared import api, http, lambdas
 router = APIRouter()
 
 
-_TOLD = api.documented(
+_DOCUMENTED = api.documented(
     replies={"200": api.success(api.Document), "304": {"description": "The caller has it, by If-None-Match."}},
     identity="ignored",
 )
 
 
-@router.get("/api/v1/openapi.json", **_TOLD)
+@router.get("/api/v1/openapi.json", **_DOCUMENTED)
 async def get_openapi(request: Request) -> Response:
     """This document."""
     return http.unless_held(request, http.reply(request, document()), {"Cache-Control": "no-cache", "Vary": "Accept"})
 
 
-@router.get("/openapi.json", **_TOLD)
+@router.get("/openapi.json", **_DOCUMENTED)
 async def get_openapi_at_the_root(request: Request) -> Response:
-    """The same document, where many tools look for it."""
+    """The same document, at the path where many tools look for it."""
     return await get_openapi(request)
 
 
 @functools.cache
 def document() -> dict[str, Any]:
     """The document of the whole hub."""
-    from shared import manual  # late: what a server of all functions need not load to start
+    from shared import manual  # late: `make serve` does not need it to start
 
     return manual.document(routers())
 

@@ -13,7 +13,8 @@ router = APIRouter()
 
 @router.post("/{owner}/{slug}/presign")
 async def post_presign(request: Request, access: Annotated[Access, Depends(http.may_write("upload"))]) -> Response:
-    """`presigned`: object id → URL to PUT its bytes to; `inline`: ids to send with `push/objects` instead."""
+    """`presigned`: object id → URL to PUT its bytes to; `inline`: ids to send with `push/objects`
+    instead."""
     message = await http.body(request, wire.Presign)
     return http.reply(request, await uploads.presign(access.stores, access.repo, message, now=access.now))
 

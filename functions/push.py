@@ -1,4 +1,4 @@
-"""POST /{owner}/{slug}/push: commits and snapshots, then the branch that shall point at them."""
+"""POST /{owner}/{slug}/push: store commits and snapshots, and move a branch to them."""
 
 from typing import Annotated
 
@@ -13,7 +13,7 @@ router = APIRouter()
 
 @router.post("/{owner}/{slug}/push")
 async def post_push(request: Request, access: Annotated[Access, Depends(http.may_write("push"))]) -> Response:
-    """`ok`, `message`, all `branch_heads`, and `remote_head`: where the branch is now."""
+    """`ok`, `message`, all `branch_heads`, and `remote_head`, the head of the branch now."""
     message = await staging.body(request, access, "push", wire.Push)
     return http.reply(request, await push(access.stores, access.repo, message, by=access.by, now=access.now))
 

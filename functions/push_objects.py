@@ -1,4 +1,4 @@
-"""POST /{owner}/{slug}/push/objects: a batch of content-addressed bytes, ahead of the push that names them."""
+"""POST /{owner}/{slug}/push/objects: upload objects before the push that references them."""
 
 from typing import Annotated
 
@@ -13,7 +13,7 @@ router = APIRouter()
 
 @router.post("/{owner}/{slug}/push/objects")
 async def post_push_objects(request: Request, access: Annotated[Access, Depends(http.may_write("upload"))]) -> Response:
-    """`stored` and `skipped`, which add up to the objects sent."""
+    """`stored` and `skipped`: numbers of objects, whose sum is the number of objects sent."""
     message = await staging.body(request, access, "push/objects", wire.PushObjects)
     return http.reply(request, await uploads.accept(access.stores, access.repo, message, now=access.now))
 

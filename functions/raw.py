@@ -1,4 +1,4 @@
-"""GET /{owner}/{slug}/raw/{ref}/{path}: one file as it is at a branch, or was at a commit."""
+"""GET /{owner}/{slug}/raw/{ref}/{path}: one file at a branch or a commit."""
 
 from typing import Annotated
 
@@ -13,7 +13,8 @@ router = APIRouter()
 
 @router.get("/{owner}/{slug}/raw/{ref_and_path:path}")
 async def get_raw(request: Request, access: Annotated[Access, Depends(http.may_read("upload"))]) -> Response:
-    """Its bytes. Branches have slashes as paths have, so the longest branch that fits is meant."""
+    """The bytes of the file. Branch names may contain slashes, so the longest branch name that fits
+    is used."""
     file = await downloads.file(access.stores, access.repo, http.rest_of_path(request, 3), access.sees)
     cached = content.caching(access.repo, is_fixed=file.is_fixed)
     return await content.send(request, file.content, cached, file.path)

@@ -1,4 +1,4 @@
-"""/{owner}/{slug}/releases: publish a release of a commit, list them, retract one."""
+"""/{owner}/{slug}/releases: publish a release of a commit, list releases, retract one."""
 
 from typing import Annotated
 
@@ -16,7 +16,7 @@ router = APIRouter()
 
 @router.post("/{owner}/{slug}/releases")
 async def post_release(request: Request, access: Annotated[Access, Depends(http.may_write("push"))]) -> Response:
-    """`release_id`, as it was sent."""
+    """`release_id`, as in the request."""
     message = await http.body(request, wire.PostRelease, RELEASE_BYTES)
     release_id = await releases.publish(access.stores, access.repo, message, now=access.now)
     return http.reply(request, {"release_id": release_id}, 201)
@@ -24,7 +24,7 @@ async def post_release(request: Request, access: Annotated[Access, Depends(http.
 
 @router.get("/{owner}/{slug}/releases")
 async def get_releases(request: Request, access: Annotated[Access, Depends(http.may_read("read"))]) -> Response:
-    """`releases`, newest first, and `next_cursor` if there are more. Drafts are for those who could publish them."""
+    """`releases`, newest first, and `next_cursor` if there are more. Drafts need the role write."""
     asked = http.query(request, wire.ListReleases)
     with_drafts = asked.include_drafts and access.role.allows(Role.WRITE)
     records, cursor = await releases.listed(access.stores, access.repo, asked, with_drafts=with_drafts)
@@ -33,7 +33,7 @@ async def get_releases(request: Request, access: Annotated[Access, Depends(http.
 
 @router.delete("/{owner}/{slug}/releases/{tag:path}")
 async def delete_release(request: Request, access: Annotated[Access, Depends(http.may_write("push"))]) -> Response:
-    """`retracted`: the tag, which may be used again."""
+    """`retracted`: the tag of the release, which may be used again."""
     tag = http.rest_of_path(request, 3)
     await releases.retract(access.stores, access.repo, tag)
     return http.reply(request, {"retracted": tag})

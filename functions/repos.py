@@ -1,4 +1,4 @@
-"""/api/v1/repos: create, look at, list, change, rename and delete repositories."""
+"""/api/v1/repos: create, show, list, change, rename and delete repositories."""
 
 from typing import Annotated, Any
 
@@ -20,7 +20,7 @@ router = APIRouter()
     ),
 )
 async def post_repo(request: Request, caller: Annotated[Caller, Depends(http.identified("push"))]) -> Response:
-    """Create a repository of one's own."""
+    """Create a repository of the caller."""
     message = await http.body(request, api.NewRepo, http.API_BYTES)
     wanted = Repo(
         owner=names.check_handle(caller.identity.subject),
@@ -46,7 +46,7 @@ async def post_repo(request: Request, caller: Annotated[Caller, Depends(http.ide
 async def get_repos(
     request: Request, owner: str, visitor: Annotated[Visitor, Depends(http.visiting("read"))]
 ) -> Response:
-    """A user's repositories by name: those that the caller may read. Of an unknown user, none."""
+    """The repositories of a user that the caller may read, by name. Empty for an unknown user."""
     page = http.query(request, api.PageQuery)
     found = await _visible(visitor, owner, page.after, page.limit + 1) if names.is_repo_name(owner) else []
     if not found:
@@ -73,7 +73,8 @@ async def get_repo(request: Request, access: Annotated[Access, Depends(http.may_
     **api.documented(Forbidden, RepoNotFound, InvalidName, takes=api.RepoChange, gives=api.Repository),
 )
 async def patch_repo(request: Request, access: Annotated[Access, Depends(http.may_admin("push"))]) -> Response:
-    """Change the visibility, the description, the default branch, or whether names must be portable."""
+    """Change the visibility, the description, the default branch, or whether names must be
+    portable."""
     message = await http.body(request, api.RepoChange, http.API_BYTES)
     changes = message.model_dump(mode="json", exclude_none=True)
     repo = await repos.change(access.stores, access.repo, changes)
@@ -82,7 +83,7 @@ async def patch_repo(request: Request, access: Annotated[Access, Depends(http.ma
 
 @router.delete("/api/v1/repos/{owner}/{slug}", **api.documented(Forbidden, RepoNotFound, status=204))
 async def delete_repo(access: Annotated[Access, Depends(http.may_admin("push"))]) -> Response:
-    """Delete a repository: nobody finds it from now on, and its name is free."""
+    """Delete a repository. It is not found any more, and its name is free."""
     await access.stores.repos.delete(access.repo, int(access.now))
     return Response(status_code=204)
 
@@ -94,13 +95,13 @@ async def delete_repo(access: Annotated[Access, Depends(http.may_admin("push"))]
 async def post_rename(
     request: Request, slug: str, access: Annotated[Access, Depends(http.may_admin("push", even_renamed=True))]
 ) -> Response:
-    """Give a repository another name in its URL. The old one leads nowhere then, and is free.
+    """Give a repository another name in its URL. The old name is free, and is not forwarded.
 
-    Tokens that are limited to the old name are not good for the new one: issue others.
+    A token that is limited to the old name does not allow access to the new one: issue another one.
     """
     wanted = names.check_slug((await http.body(request, api.Rename, http.API_BYTES)).slug)
     if wanted == access.repo.slug:
-        return _reply(request, access.repo, access.role)  # also what is asked again after a reply was lost
+        return _reply(request, access.repo, access.role)  # also for a retry after a lost reply
     if slug != access.repo.slug:
         raise RepoNotFound()
     renamed = await access.stores.repos.rename(access.repo, wanted, int(access.now))
@@ -110,8 +111,8 @@ async def post_rename(
 
 
 async def _visible(visitor: Visitor, owner: str, after: str | None, limit: int) -> list[tuple[Repo, Role]]:
-    """Up to `limit` repositories that the caller may see. Goes on until there are as many, or no more: neither
-    the length of a page nor its cursor tells of hidden ones."""
+    """Up to `limit` repositories that the caller may see. Reads until there are `limit`, or no
+    more: neither the length of a page nor its cursor reveals hidden repositories."""
     found: list[tuple[Repo, Role]] = []
     while True:
         wanted = limit - len(found)

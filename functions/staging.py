@@ -1,4 +1,5 @@
-"""POST /{owner}/{slug}/staging: a place for the body of a later request, outside the size limits of this API."""
+"""POST /{owner}/{slug}/staging: a place for the body of a later request, outside the size limits of
+this API."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""/{owner}/{slug}/tags: put labels on commits, list them, take one away."""
+"""/{owner}/{slug}/tags: put tags on commits, list tags, delete one."""
 
 from typing import Annotated
 
@@ -13,14 +13,15 @@ router = APIRouter()
 
 @router.post("/{owner}/{slug}/tags")
 async def post_tags(request: Request, access: Annotated[Access, Depends(http.may_write("upload"))]) -> Response:
-    """`stored`: how many of them are new."""
+    """`stored`: the number of new tags."""
     message = await http.body(request, wire.PostTags)
     return http.reply(request, {"stored": await tags.store(access.stores, access.repo, message)})
 
 
 @router.get("/{owner}/{slug}/tags")
 async def get_tags(request: Request, access: Annotated[Access, Depends(http.may_read("read"))]) -> Response:
-    """`tags`, of one commit or one label if the query names them, and `next_cursor` if there may be more."""
+    """`tags`, filtered by commit or by label if the query has one, and `next_cursor` if there may
+    be more."""
     records, cursor = await tags.listed(access.stores, access.repo, http.query(request, wire.ListTags))
     return http.reply_records(request, "tags", records, cursor)
 
@@ -29,7 +30,7 @@ async def get_tags(request: Request, access: Annotated[Access, Depends(http.may_
 async def delete_tag(
     request: Request, tag_id: str, access: Annotated[Access, Depends(http.may_write("upload"))]
 ) -> Response:
-    """`deleted`: the id."""
+    """`deleted`: the id of the tag."""
     await tags.delete(access.stores, access.repo, tag_id)
     return http.reply(request, {"deleted": tag_id})
 

@@ -1,4 +1,5 @@
-"""/api/v1/tokens and /api/v1/me: issue, list and revoke one's own tokens, and say whose token this is."""
+"""/api/v1/tokens and /api/v1/me: issue, list and revoke the caller's tokens, and show the owner of
+a token."""
 
 from typing import Annotated
 
@@ -18,19 +19,18 @@ router = APIRouter()
     **api.documented(Forbidden, HandleTaken, InvalidName, takes=api.NewToken, gives=api.IssuedToken, status=201),
 )
 async def post_token(request: Request, caller: Annotated[Caller, Depends(http.identified("push"))]) -> Response:
-    """Issue a token to the caller, for less than his own is good for, or as much. It is shown this once.
+    """Issue a token to the caller. It allows at most what the caller's own token allows. It is
+    shown only once.
 
-    It stands for itself: it outlives the caller's own, also if that is revoked. Limited to one repository, it is good
-    for whatever has that name: it does not follow a rename.
+    The new token stays valid when the caller's own token is revoked. A limit to one repository is a
+    limit to its name: it does not follow a rename.
     """
     message = await http.body(request, api.NewToken, http.API_BYTES)
     own = caller.identity
     if not own.scope.allows(Role.ADMIN):
-        raise Forbidden(f"only a token of scope admin issues others, and this one's is {own.scope.value}")
+        raise Forbidden(f"only a token of scope admin can issue tokens, and this one has scope {own.scope.value}")
     if own.repo and message.repo != own.repo:
-        raise Forbidden(
-            f'this token is good for {own.repo} only, and so must be the new one: send "repo": "{own.repo}"'
-        )
+        raise Forbidden(f'this token is limited to {own.repo}, so a new one must be, too: send "repo": "{own.repo}"')
     if message.repo is not None:
         _check_full_name(message.repo)
     now = int(caller.now)
@@ -40,7 +40,7 @@ async def post_token(request: Request, caller: Annotated[Caller, Depends(http.id
         expires_at=now + message.lifetime_seconds,
     )
     await caller.stores.handles.claim(own.subject)
-    # Written down before it is given away: whatever was issued can be listed.
+    # Stored before it is returned, so that every issued token is in the list.
     await caller.stores.tokens.put(issued)
     token = await caller.sign(issued.identity, message.lifetime_seconds)
     shown = api.IssuedToken(handle=own.subject, token=token, **api.Token.of(issued).model_dump())
@@ -49,10 +49,10 @@ async def post_token(request: Request, caller: Annotated[Caller, Depends(http.id
 
 @router.get("/api/v1/tokens", **api.documented(Forbidden, asks=api.PageQuery, gives=api.TokenPage))
 async def get_tokens(request: Request, caller: Annotated[Caller, Depends(http.identified("read"))]) -> Response:
-    """The caller's tokens, newest first, revoked ones and those that expired within a week included. Not the tokens
-    themselves."""
+    """The caller's tokens, newest first, without the secret. Includes revoked tokens, and those
+    that expired within a week."""
     if caller.identity.repo:
-        raise Forbidden(f"this token is good for {caller.identity.repo} only: it does not let you list others")
+        raise Forbidden(f"this token is limited to {caller.identity.repo}: it cannot list tokens")
     page = http.query(request, api.PageQuery)
     found = await caller.stores.tokens.listed(caller.identity.subject, page.limit + 1, page.after)
     shown = found[: page.limit]
@@ -63,15 +63,17 @@ async def get_tokens(request: Request, caller: Annotated[Caller, Depends(http.id
 
 @router.delete("/api/v1/tokens/{token_id}", **api.documented(Forbidden, InvalidName, TokenNotFound, status=204))
 async def delete_token(token_id: str, caller: Annotated[Caller, Depends(http.identified("push"))]) -> Response:
-    """Revoke one of the caller's tokens: it is worthless from the next request on. Any token may revoke itself.
+    """Revoke one of the caller's tokens. The next request with it is refused. Any token may revoke
+    itself.
 
-    Those that were issued with it stay good: if it was stolen, list and revoke what was issued since.
+    Tokens that were issued with it stay valid. If it was stolen, list and revoke the tokens that
+    were issued since.
     """
     own = caller.identity
     if token_id != own.token_id and (own.repo or not own.scope.allows(Role.ADMIN)):
         raise Forbidden("this needs a token of scope admin that is not limited to one repository")
     if token_id != own.token_id and not names.is_repo_name(token_id):
-        raise InvalidName("this is no token's id: GET tokens lists them")
+        raise InvalidName("this is not the id of a token: GET /api/v1/tokens lists them")
     was_recorded = await caller.stores.tokens.revoke(own.subject, token_id, int(caller.now))
     if not was_recorded and token_id != own.token_id:
         raise TokenNotFound()
@@ -80,7 +82,7 @@ async def delete_token(token_id: str, caller: Annotated[Caller, Depends(http.ide
 
 @router.get("/api/v1/me", **api.documented(gives=api.Me))
 async def get_me(request: Request, caller: Annotated[Caller, Depends(http.identified("read"))]) -> Response:
-    """Whose token was sent, and what it is good for."""
+    """The owner of the token, and what it allows."""
     own = caller.identity
     shown = api.Me(handle=own.subject, token_id=own.token_id, scope=own.scope, repo=own.repo or None, bearer=own.bearer)
     return http.reply(request, shown.model_dump(mode="json"))
@@ -89,7 +91,7 @@ async def get_me(request: Request, caller: Annotated[Caller, Depends(http.identi
 def _check_full_name(repo: str) -> None:
     owner, _, slug = repo.partition("/")
     if not (names.is_repo_name(owner) and names.is_repo_name(slug)):
-        raise InvalidName("a token is limited to one repository by its full name, owner/slug")
+        raise InvalidName("send the full name of the repository, owner/slug, to limit a token to it")
 
 
 app = http.create_app(router)

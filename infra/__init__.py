@@ -1,5 +1,7 @@
-"""What surrounds the service: every endpoint in one app, an AWS in this process, and the command that joins them.
+"""The tools around the service: the app of all endpoints, an AWS in this process, the build, and
+the command line.
 
-It may import `functions`, `shared` and whatever it likes; nothing but tests and benches may import it, and the
-deployed functions leave it out. It makes no decision of the hub's: what a request means is settled in `shared`.
+It may import `functions`, `shared` and any library. Only tests and benches may import it. The
+deployed package does not contain it. It decides nothing about requests: that is the work of
+`shared`.
 """

@@ -1,4 +1,5 @@
-"""Every endpoint in one ASGI app: what a laptop or a container serves, from the very routers of the functions."""
+"""Every endpoint in one ASGI app, from the routers of the functions. A laptop or a container serves
+it."""
 
 from functions import routers
 from shared import http

@@ -1,12 +1,14 @@
-"""The package of the Lambda functions: `python3 -m infra.build` makes `build/package`, one folder for all functions.
+"""The package of the Lambda functions: `python3 -m infra.build` makes `build/package`, one folder
+for all functions.
 
-It holds `functions/`, `shared/` and their dependencies (`infra/locks/package.lock`), for the Python and the processor
-of `template.yaml`. Modules are compiled, and files that no function reads are left out. `build/package.zip` holds the
-same files. Two builds are equal byte for byte.
+It holds `functions/`, `shared/` and their dependencies (`infra/locks/package.lock`), for the Python
+and the processor of `template.yaml`. Modules are compiled, and files that no function reads are
+left out. `build/package.zip` holds the same files. Two builds are equal byte for byte.
 
-This machine may not be able to run that package. So `build/host` is made in the same way for this machine, and every
-handler is imported from there. With `--host` only `build/host` is made; without Python 3.13 it is made for the
-Python that runs this module. This module runs before anything is installed: it imports the standard library only.
+This machine may not be able to run that package. So `build/host` is made in the same way for this
+machine, and every handler is imported from there. With `--host` only `build/host` is made; without
+Python 3.13 it is made for the Python that runs this module. This module runs before anything is
+installed: it imports the standard library only.
 """
 
 import argparse
@@ -32,37 +34,40 @@ BUILD = ROOT / "build"
 PACKAGE = BUILD / "package"
 HOST = BUILD / "host"
 HOST_PYTHON = BUILD / "host-python"
-"""Which interpreter `build/host` was made for and imported by."""
+"""A file with the path of the interpreter that `build/host` was made for."""
 
 VERSION = (3, 13)
-"""Of the template's functions, as their processor is here."""
+"""The Python version of the template's functions."""
 PLATFORM = "aarch64-manylinux_2_28"
-"""As uv names it. Amazon Linux 2023 has glibc 2.34, so it takes wheels for glibc 2.28 and older."""
+"""The processor of the template's functions, as uv names it. Amazon Linux 2023 has glibc 2.34, so
+it can use wheels for glibc 2.28."""
 TASK_ROOT = "/var/task"
-"""Where Lambda unpacks it: what a traceback shows."""
+"""The folder in which Lambda unpacks the package. Tracebacks show it."""
 
 MAX_BYTES = 35_000_000
 SECONDS_1970_TO_2000 = 946_684_800
-"""Every file's time: a zip cannot hold one before 1980, in any time zone."""
+"""The time of every file: the year 2000. A zip cannot store a time before 1980."""
 
 SERVICES = {"dynamodb", "s3", "ssm", "sts"}
-"""The only ones that a function speaks to: botocore brings the descriptions of four hundred."""
+"""The AWS services that a function calls. botocore contains the descriptions of four hundred
+services."""
 UNUSED = (
     *("**/*.pyi", "**/*.pyx", "**/*.pxd", "**/*.pxi", "**/*.c", "**/*.h", "**/py.typed", "**/*.md", "**/*.rst"),
     *("bin", "boto3/data", "boto3/examples", "aioitertools/tests", "dateutil/zoneinfo/*.tar.gz"),
     *("anyio/pytest_plugin.py", "pydantic/mypy.py", "aiohttp/pytest_plugin.py", "aiohttp/test_utils.py"),
     *("anyio/_backends/_trio.py", "uvicorn/protocols/websockets/w*_impl.py"),
-    # aiohttp is a server, too. WebSocket and lists that freeze have stand-ins in Python, which do.
+    # The server of aiohttp. Its WebSocket and its frozen lists have slower versions in Python,
+    # which are enough.
     *("aiohttp/web*.py", "aiohttp/worker.py", "aiohttp/_websocket/*.so", "frozenlist/*.so"),
     # Archives, a binding for PyPy, and examples.
     *("backports/zstd/_cffi", "backports/zstd/tarfile.py", "backports/zstd/zipfile", "backports/zstd/_shutil.py"),
     *("botocore/data/*/*/examples-1.json", "click/testing.py", "starlette/testclient.py"),
-    # Properties that cache their value have a stand-in in Python, too.
+    # Cached properties, which have a slower version in Python.
     "propcache/*.so",
-    # FastAPI only asks whether a class is one of these, takes their absence for a no, and starts sooner.
+    # FastAPI only checks whether a class is one of these. Without them it starts faster.
     "pydantic/v1",
 )
-"""What no function reads, and does without."""
+"""Files of packages that no function uses."""
 
 
 class Made(NamedTuple):
@@ -73,9 +78,11 @@ class Made(NamedTuple):
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Build. Returns the exit status: 2 with one line on stderr if it cannot."""
-    parser = argparse.ArgumentParser(prog="python -m infra.build", description="Make what Lambda runs.")
-    parser.add_argument("--host", action="store_true", help="only for this machine, to try it here")
+    """Build. Returns the exit status: 2 with one line on stderr if the build fails."""
+    parser = argparse.ArgumentParser(
+        prog="python -m infra.build", description="Build the package of the Lambda functions."
+    )
+    parser.add_argument("--host", action="store_true", help="build only for this machine")
     options = parser.parse_args(arguments)
     try:
         if options.host:
@@ -91,14 +98,15 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def make_for_lambda(python: Path) -> None:
-    """Make `build/package` and its zip, compiled by this interpreter, which has VERSION. Raises Unable."""
+    """Make `build/package` and its zip, compiled by this interpreter, which has VERSION. Raises
+    Unable."""
     made = make(PACKAGE, python, for_lambda=True)
     packed = pack(PACKAGE, PACKAGE.with_suffix(".zip"))
     print(f"build/package  sha256 {made.digest}  {_mb(made.size)}, {_mb(packed)} as build/package.zip")
 
 
 def make_for_host(python: Path | None) -> None:
-    """Make `build/host` and import its handlers. None stands for the running interpreter. Raises Unable."""
+    """Make `build/host` and import its handlers. None means the running interpreter. Raises Unable."""
     if python is None:
         print(f"no Python {_dotted(VERSION)} here: build/host is for {_dotted(sys.version_info[:2])}")
         python = Path(sys.executable)
@@ -121,13 +129,15 @@ def interpreter(version: tuple[int, ...]) -> Path | None:
 
 
 def downloaded(version: tuple[int, ...]) -> Path:
-    """An interpreter of this version (major, minor) that uv downloads and keeps for the user. Raises Unable."""
+    """An interpreter of this version (major, minor) that uv downloads and keeps for the user.
+    Raises Unable."""
     name = _dotted(version)
     print(f"Downloading Python {name}, which compiles the modules for Lambda (once)", file=sys.stderr, flush=True)
     if tools.uv("python", "install", name, quiet=True).returncode:
         raise Unable(
             f"Python {name} is needed to compile the modules for Lambda, and uv cannot download it here: "
-            f"install it (`pyenv install {name}`, or a package of the system); `make serve` and `make invoke` need none"
+            f"install it (`pyenv install {name}`, or a package of the system); "
+            "`make serve` and `make invoke` work without it"
         )
     found = tools.uv("python", "find", "--managed-python", "--no-project", name, quiet=True)
     return Path(found.stdout.strip())
@@ -139,23 +149,26 @@ def host_python() -> Path:
 
 
 def handlers(folder: Path) -> list[str]:
-    """The modules of an artefact that hold a function, by name."""
+    """The modules of an artefact that contain a Lambda function, by name."""
     return sorted(f"functions.{path.stem}" for path in (folder / "functions").glob("*.py") if path.stem != "__init__")
 
 
 def check(folder: Path, python: Path) -> None:
-    """Import every handler, each in a process of its own that finds nothing but the artefact. Raises Unable."""
+    """Import every handler, each in a new process that can import only from the artefact. Raises
+    Unable."""
 
     def complaint(module: str) -> str:
         source = f"import sys; sys.path.insert(0, {str(folder)!r}); import {module}; assert callable({module}.handler)"
-        # -S: nothing that happens to be installed here; -B: what is checked stays what was built.
+        # -S: without the packages of this machine; -B: the check does not write into the artefact.
         done = subprocess.run([python, "-ISB", "-c", source], env=_plain(), capture_output=True, text=True)
         return f"{module}: {done.stderr.strip().splitlines()[-1]}" if done.returncode else ""
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         complaints = [found for found in pool.map(complaint, handlers(folder)) if found]
-    if complaints or not handlers(folder):
-        raise Unable(f"the artefact does not start: {complaints[0] if complaints else 'it holds no handler'}")
+    if not handlers(folder):
+        complaints.append("it contains no handler")
+    if complaints:
+        raise Unable(f"the artefact does not start: {complaints[0]}")
 
 
 def digest(folder: Path) -> str:
@@ -168,19 +181,19 @@ def digest(folder: Path) -> str:
 
 
 def pack(folder: Path, archive: Path) -> int:
-    """Write an artefact as a zip that is the same for the same files. Its size in bytes."""
+    """Write an artefact as a zip. Equal files give an equal zip. Returns its size in bytes."""
     with zipfile.ZipFile(archive, "w") as packed:
         for path in _files(folder):
             entry = zipfile.ZipInfo(str(path.relative_to(folder)), (2000, 1, 1, 0, 0, 0))
             entry.compress_type = zipfile.ZIP_DEFLATED
-            entry.create_system = 3  # Unix: the mode counts
+            entry.create_system = 3  # Unix: the mode bits are used
             entry.external_attr = path.stat().st_mode << 16
             packed.writestr(entry, path.read_bytes())
     return archive.stat().st_size
 
 
 def make(folder: Path, python: Path, *, for_lambda: bool) -> Made:
-    """Make an artefact beside its place, and put it there when it is whole."""
+    """Make an artefact in a temporary folder, and rename the folder when it is complete."""
     fresh = folder.with_name(f".{folder.name}-new")
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
@@ -195,7 +208,7 @@ def make(folder: Path, python: Path, *, for_lambda: bool) -> Made:
         os.utime(path, (SECONDS_1970_TO_2000, SECONDS_1970_TO_2000))
     made = Made(digest(fresh), sum(path.stat().st_size for path in _files(fresh)))
     if made.size > MAX_BYTES:
-        raise Unable(f"the artefact has {_mb(made.size)}, more than {_mb(MAX_BYTES)}: see what is new in {fresh}")
+        raise Unable(f"the artefact has {_mb(made.size)}, more than {_mb(MAX_BYTES)}: look for new files in {fresh}")
     shutil.rmtree(folder, ignore_errors=True)
     fresh.rename(folder)
     return made
@@ -203,17 +216,18 @@ def make(folder: Path, python: Path, *, for_lambda: bool) -> Made:
 
 def _install(folder: Path, python: Path, *, for_lambda: bool) -> None:
     """Install the packages of the lock into a folder. Raises Unable."""
-    # Copied, not linked: the files are changed afterwards, and uv's cache must keep its own.
+    # Copied, not linked: the files are changed later, and those in the cache of uv must stay as
+    # they are.
     options = ["--no-deps", "--require-hashes", "--only-binary=:all:", "--link-mode=copy", f"--python={python}"]
     if for_lambda:
         options += [f"--python-platform={PLATFORM}", f"--python-version={_dotted(VERSION)}"]
     if tools.uv("pip", "install", "--quiet", f"--target={folder}", *options, "-r", LOCK).returncode:
         raise Unable(f"{LOCK.relative_to(ROOT)} could not be installed, see above: check the network, run it again")
-    (folder / ".lock").unlink(missing_ok=True)  # uv's own
+    (folder / ".lock").unlink(missing_ok=True)  # a file of uv
 
 
 def _prune(folder: Path) -> None:
-    """Take out what no function reads."""
+    """Delete the files that no function uses."""
     for pattern in UNUSED:
         for path in list(folder.glob(pattern)):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -226,7 +240,8 @@ def _prune(folder: Path) -> None:
         partition["services"] = {name: where for name, where in partition["services"].items() if name in SERVICES}
     endpoints.write_text(json.dumps(known))
     for metadata in folder.glob("*.dist-info"):
-        # OpenTelemetry finds its own parts by their entry points; pydantic would look through all the others.
+        # OpenTelemetry finds its parts by entry points. Others are deleted, since pydantic would
+        # read all of them.
         kept = {"METADATA", "entry_points.txt"} if _offers_parts(metadata / "entry_points.txt") else set()
         for path in sorted(metadata.rglob("*"), reverse=True):
             if path.is_dir():
@@ -238,7 +253,7 @@ def _prune(folder: Path) -> None:
 
 
 def _offers_parts(entry_points: Path) -> bool:
-    """Whether a package says what it is found by, commands apart."""
+    """Whether a package has entry points other than commands."""
     if not entry_points.exists():
         return False
     parser = configparser.ConfigParser(delimiters="=")
@@ -247,9 +262,10 @@ def _offers_parts(entry_points: Path) -> bool:
 
 
 def _compile(folder: Path, python: Path) -> None:
-    """Put the bytecode beside every module, to be believed unseen: nobody can write to Lambda's copy."""
+    """Store the bytecode of every module, without a check against its source: files in Lambda never
+    change."""
     compileall = [str(python), "-S", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash"]
-    # One after the other, with a fixed seed: what is marshalled depends on both.
+    # In one process and with a fixed hash seed: the bytecode depends on both.
     environment = _plain() | {"PYTHONHASHSEED": "0"}
     if subprocess.run([*compileall, "-s", str(folder), "-p", TASK_ROOT, str(folder)], env=environment).returncode:
         raise Unable("not every module can be compiled: see above")
@@ -260,7 +276,7 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def _version(python: Path) -> tuple[int, ...] | None:
-    """(major, minor) of an interpreter; None if it does not run."""
+    """(major, minor) of an interpreter. None if it does not start."""
     asked = subprocess.run(
         [python, "-ISc", "import sys; print(*sys.version_info[:2])"], env=_plain(), capture_output=True, text=True
     )
@@ -268,7 +284,7 @@ def _version(python: Path) -> tuple[int, ...] | None:
 
 
 def _plain() -> dict[str, str]:
-    """An environment that says nothing to Python."""
+    """The environment without the variables that Python reads."""
     return {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
 
 

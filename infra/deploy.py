@@ -1,9 +1,10 @@
 """Deploy the hub into an AWS account: `make deploy`, which is `python -m infra.deploy`.
 
-The Region and the credentials are those of `samconfig.toml`, the environment or the profile, in this order. Both are
-checked before anything is built. Then the package is built and the SAM CLI deploys it. The first time, the SAM CLI
-asks for the template's parameters and saves the answers in `samconfig.toml`. It lists the changes and asks before it
-makes them. The signing key is made in the SSM parameter that the answers name, if there is none.
+The Region and the credentials are those of `samconfig.toml`, the environment or the profile, in
+this order. Both are checked before anything is built. Then the package is built and the SAM CLI
+deploys it. The first time, the SAM CLI asks for the template's parameters and saves the answers in
+`samconfig.toml`. It lists the changes, and asks before it makes them. If there is no signing key,
+one is made in the SSM parameter that the answers name.
 """
 
 import os
@@ -29,14 +30,15 @@ EXAMPLE = ROOT / "samconfig.example.toml"
 
 
 def main() -> int:
-    """Deploy. Returns the exit status of the step that failed, 2 with one line on stderr before the first one."""
+    """Deploy. Returns the exit status of the step that failed, 2 with one line on stderr before the
+    first one."""
     try:
         saved = settings()
         region = _lead_to_account(saved)
         print(f"Deploying into the account {aws.account(region)}, {region}", flush=True)
         is_first = "region" not in saved
         if not is_first:
-            key.read(signing_keys(saved))  # whether it may be read: before the build, which takes a minute
+            key.read(signing_keys(saved))  # fails early if it cannot be read: the build takes a minute
         return _build() or _deploy(region, is_first)
     except (Problem, tools.Unable) as problem:
         print(f"pieria: {problem}", file=sys.stderr)
@@ -65,7 +67,7 @@ def signing_keys(saved: Mapping[str, Any]) -> str:
 
 
 def _lead_to_account(saved: Mapping[str, Any]) -> str:
-    """Let this process and its children use the saved profile and Region. Returns the Region. Raises Problem."""
+    """Set the environment to the saved profile and Region. Returns the Region. Raises Problem."""
     if "profile" in saved:
         os.environ["AWS_PROFILE"] = saved["profile"]
     region_variable = os.environ.get("AWS_DEFAULT_REGION") or os.environ.get("AWS_REGION")
@@ -81,7 +83,7 @@ def _lead_to_account(saved: Mapping[str, Any]) -> str:
 
 
 def _build() -> int:
-    """The package, and SAM's copies of it. Returns the exit status."""
+    """Build the package, and the copies of it that the SAM CLI makes. Returns the exit status."""
     made = subprocess.run(["make", "--silent", "build/package.zip"], cwd=ROOT)
     return made.returncode or _sam("build")
 
@@ -90,8 +92,10 @@ def _deploy(region: str, is_first: bool) -> int:
     """Deploy the package, with its signing key. Returns the exit status. Raises Problem."""
     if not is_first:
         return _make_key(signing_keys(settings())) or _sam("deploy", "--region", region)
-    # The name of the parameter is among the answers. No function needs the key before its first request.
-    if status := _sam("deploy", "--region", region, "--guided"):
+    # The name of the parameter is among the answers. No function needs the key before its first
+    # request.
+    status = _sam("deploy", "--region", region, "--guided")
+    if status:
         return status
     saved = settings()
     if "region" not in saved:

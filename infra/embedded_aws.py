@@ -1,10 +1,12 @@
-"""An AWS in this process, for a laptop and for tests: DynamoDB, S3 and SSM's parameters at `http://127.0.0.1:<port>`.
+"""An AWS in this process, for a laptop and for tests: DynamoDB, S3 and SSM's parameters at
+`http://127.0.0.1:<port>`.
 
     with EmbeddedAws() as aws:
         boto3.client("dynamodb", endpoint_url=aws.url)
 
-A request must be signed with the access key that the environment had at construction. S3 by path (`/bucket/key`), not
-by host name. Requests are carried out one at a time: moto under threads lets two callers win one conditional write.
+A request must be signed with the access key that the environment had at construction. S3 is
+addressed by path (`/bucket/key`), not by host name. Requests are executed one at a time: under
+threads, moto lets two callers win one conditional write.
 """
 
 import http.server
@@ -29,9 +31,11 @@ log = logging.getLogger(__name__)
 COMPACT_ABOVE = 2000
 """A journal of fewer requests is not worth rewriting."""
 CONNECTIONS = 512
-"""More connections at once are closed unanswered. The clients of one hub open 128."""
+"""Above this number, new connections are closed without an answer. The clients of one hub open 128.
+"""
 IDLE_SECONDS = 60
-"""How long a connection may wait for the next bytes of a request. AWS clients keep idle connections for 12 seconds."""
+"""A connection may wait this long for the next bytes of a request. AWS clients keep idle
+connections for 12 seconds."""
 PIECE_BYTES = 1024 * 1024
 
 _one_at_a_time = threading.Lock()
@@ -39,7 +43,7 @@ _one_at_a_time = threading.Lock()
 
 
 class EmbeddedAws:
-    """Serves from construction until `close`. The tables and buckets are for the caller to make."""
+    """Serves from construction until `close`. The caller creates the tables and buckets."""
 
     def __init__(self) -> None:
         self.key = signatures.AccessKey.of_environment()
@@ -48,11 +52,12 @@ class EmbeddedAws:
         self._journal: Journal | None = None
         self._unkept: frozenset[str] = frozenset()
         self._structure: list[Request] = []
-        """The requests that made the tables and buckets, to make them again after a failed write."""
+        """The requests that created the tables and buckets. They are repeated after a failed write.
+        """
         self._server = _Server(self)
         self.host = f"127.0.0.1:{self._server.server_address[1]}"
         self.url = f"http://{self.host}"
-        # The interval is how long `close` may have to wait.
+        # `close` waits for at most this interval.
         threading.Thread(target=self._server.serve_forever, args=[0.1], name="embedded-aws", daemon=True).start()
 
     def __enter__(self) -> Self:
@@ -62,7 +67,7 @@ class EmbeddedAws:
         self.close()
 
     def close(self) -> None:
-        """Stop serving and forget everything."""
+        """Stop serving, and drop all data."""
         self._server.shutdown()
         self._server.server_close()
         with _one_at_a_time:
@@ -70,11 +75,13 @@ class EmbeddedAws:
             self._emulator.close()
 
     def keep(self, journal: Journal, *, unkept_tables: Iterable[str]) -> None:
-        """Restore what the journal holds, and from now on answer a write only once the journal has it on disk.
+        """Restore the contents of the journal. From now on a write is answered after the journal
+        has it on disk.
 
-        For after the tables and buckets are made, from the same template as before: the journal holds contents,
-        not structure, and from now on requests that change structure are refused. Rows of `unkept_tables` are
-        neither kept nor restored. Raises JournalError when a request that succeeded once does not again.
+        Call it after the tables and buckets are created, from the same template as before: the
+        journal has contents and no structure. From now on, requests that change the structure are
+        refused. Rows of `unkept_tables` are neither kept nor restored. Raises JournalError if a
+        request of the journal fails.
         """
         self._unkept = frozenset(unkept_tables)
         with _one_at_a_time:
@@ -85,7 +92,7 @@ class EmbeddedAws:
             self._journal = journal
 
     def trouble(self) -> str:
-        """Why writes are refused at present, as one line; empty if they are taken."""
+        """The reason why writes are refused now, as one line. Empty if they are accepted."""
         journal = self._journal
         if journal is None or not journal.trouble:
             return ""
@@ -95,11 +102,12 @@ class EmbeddedAws:
         return journal.trouble
 
     def claim(self, head: Request) -> signatures.Claim:
-        """The signature of a request that has arrived without its body. Raises `signatures.Refused`."""
+        """The signature of a request that has arrived without its body. Raises
+        `signatures.Refused`."""
         return signatures.read(head, self.host, self.key, datetime.now(UTC))
 
     def answer(self, request: Request) -> Answer:
-        """Carry out a request whose signature was checked."""
+        """Execute a request whose signature was checked."""
         decided = admitted(request)
         if isinstance(decided, Answer):
             return decided
@@ -135,7 +143,7 @@ class EmbeddedAws:
             return answer
 
     def _write(self, journal: Journal, request: Request) -> Answer:
-        """Reserve the space, carry out the request, and write down its result."""
+        """Reserve the space, execute the request, and append its result to the journal."""
         journal.reserve(self._emulator.size_bytes(request))
         answer = self._emulator.call(request)
         if answer.ok:
@@ -145,9 +153,9 @@ class EmbeddedAws:
         return answer
 
     def _recover(self, journal: Journal) -> None:
-        """After a failed write, go back to the state on disk: the emulator is ahead of the journal.
+        """After a failed write, return to the state on disk: the emulator is ahead of the journal.
 
-        Until the disk allows that, every request fails and tries it again.
+        Until the disk works again, every request fails and tries this again.
         """
         try:
             if not journal.rewind():
@@ -161,7 +169,7 @@ class EmbeddedAws:
         try:
             self._replay(journal)
         except JournalError:
-            # Half of the data must not be served, nor be built upon.
+            # Incomplete data must be neither served nor changed.
             self._closed = True
             raise
 
@@ -175,7 +183,7 @@ class EmbeddedAws:
     def _turn(self) -> Iterator[None]:
         with _one_at_a_time:
             if self._closed:
-                # The journal may be closed by now, and its file descriptor another file's.
+                # The journal may be closed, and its file descriptor may belong to another file.
                 raise ConnectionError("closed")
             yield
 
@@ -192,7 +200,7 @@ class _Server(socketserver.ThreadingTCPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
 
     def verify_request(self, request: object, client_address: object) -> bool:
-        """Whether there is room for one more connection."""
+        """Whether one more connection is accepted."""
         return len(self._connections) < CONNECTIONS
 
     def process_request(self, request: socket.socket, client_address: tuple[str, int]) -> None:  # type: ignore[override]
@@ -212,13 +220,14 @@ class _Server(socketserver.ThreadingTCPServer):
                 continue
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Log what went wrong in here. A client that went away is no news."""
+        """Log a failure of the server. A client that closed its connection is not logged."""
         if not isinstance(sys.exception(), ConnectionError):
             log.exception("a request to the embedded AWS failed")
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
-    """HTTP/1.1 with keep-alive. Each answer leaves in one piece: two would wait for each other's ACK."""
+    """HTTP/1.1 with keep-alive. Each reply is written at once: a second part would wait for the
+    client's ACK."""
 
     server: _Server
     protocol_version = "HTTP/1.1"
@@ -227,7 +236,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     wbufsize = -1
 
     def handle_expect_100(self) -> bool:
-        """Ask for the body now: botocore waits a second for it."""
+        """Request the body now: botocore waits for this reply for a second."""
         super().handle_expect_100()
         self.wfile.flush()
         return True
@@ -244,7 +253,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             body = _joined(pieces, claim.body_limit_bytes)
             claim.check(body, self.server.aws.key)
         except signatures.Refused as refused:
-            # The client writes its whole body before it reads: an earlier answer would be a broken connection.
+            # The client writes its whole body before it reads. It would report an earlier answer as
+            # a broken connection.
             for _ in pieces:
                 continue
             return refusal(head, HTTPStatus.FORBIDDEN, refused.code, str(refused))
@@ -271,12 +281,17 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         return self._sized(int(self.headers.get("Content-Length", 0)))
 
     def _chunks(self) -> Iterator[bytes]:
-        while size := int(self.rfile.readline().partition(b";")[0], 16):
+        size = self._chunk_bytes()
+        while size:
             yield from self._sized(size)
             self.rfile.readline()
+            size = self._chunk_bytes()
         # Trailers, up to the empty line.
         while self.rfile.readline().strip():
             continue
+
+    def _chunk_bytes(self) -> int:
+        return int(self.rfile.readline().partition(b";")[0], 16)
 
     def _sized(self, size: int) -> Iterator[bytes]:
         while size:
@@ -287,7 +302,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             yield piece
 
     def log_message(self, format: str, *args: object) -> None:
-        """Nothing: the hub logs what is asked of it."""
+        """Nothing: the hub logs its own requests."""
 
 
 def _joined(pieces: Iterator[bytes], limit_bytes: int | None) -> bytes:

@@ -1,20 +1,22 @@
-"""moto as a function: one request to DynamoDB, S3 or SSM in, one answer out, in memory, without any network.
+"""moto as a function: one request to DynamoDB, S3 or SSM in, one answer out, in memory, without any
+network.
 
-This module corrects the errors of moto that the hub depends on, so that code which works here also works on AWS:
+This module corrects the errors of moto that the hub depends on, so that code which works here also
+works on AWS:
 
     moto                                                   here
     loses the body of a PUT that claims to be a form       the claim is dropped (urllib makes it by default)
     checks no signature                                    `infra.signatures` checks them
     allows every web page to read every reply (CORS)       sends no such header
     takes 26 items in one BatchWriteItem                   400 above 25
-    copies whatever the source's entity tag                412 unless it is the one asked for
+    ignores x-amz-copy-source-if-match                     412 if the entity tag differs
     reads the whole table in every Query                   reads one partition
-    spends 0.6 ms on serialising each row                  copies the row, which is in wire form already
-    keeps every row ever written or read, for inspection   forgets what is overwritten
+    takes 0.6 ms to serialize each row                     copies the row, which is in wire form already
+    keeps every row ever written or read, for inspection   drops a row that is overwritten
 
-Accounts and regions play no part: a request means the same for each of them. moto is not atomic under threads:
-`infra.embedded_aws` allows one caller at a time. All state is in memory, except S3 bodies above 5 MiB, which moto
-spools to unnamed temporary files.
+A request may use any account and Region: its effect is the same. moto is not atomic under threads,
+so `infra.embedded_aws` allows one caller at a time. All state is in memory, except S3 bodies above
+5 MiB, which moto spools to unnamed temporary files.
 """
 
 import functools
@@ -39,11 +41,12 @@ from moto.s3.models import FakeKey, s3_backends
 from werkzeug.test import run_wsgi_app
 
 from infra import signatures
-from infra.mended import mend
+from infra.moto_patches import patch_moto
 from infra.records import Request
 from infra.rows import BATCH_WRITE_ITEMS, ROW_WRITES, Latest, batch, dynamodb_request, images, operation
 
-_REGION, _PARTITION = "us-east-1", "aws"
+_REGION = "us-east-1"
+_PARTITION = "aws"
 _SIGNED = f"AWS4-HMAC-SHA256 Credential=local/20260101/{_REGION}/s3/aws4_request"
 _FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 _READS = ("Get", "BatchGet", "TransactGet", "Query", "Scan", "Describe", "List")
@@ -71,8 +74,10 @@ _KEPT_HEADERS = {
 }
 _TRANSIENT_HEADERS = {"x-amz-date", "x-amz-security-token", "x-amz-user-agent"}
 RECORD_MARGIN_BYTES = 16 * 1024
-_VERSION, _WRITTEN = "x-amz-version-id", "last-modified"
-"""Headers of a kept write of an object, not of the request as it came: which version it made, and when."""
+_VERSION = "x-amz-version-id"
+_WRITTEN = "last-modified"
+"""Two headers in the record of a write of an object: its version and its time. The client did not
+send them."""
 _CORS = "access-control-"
 _STORED_HEADERS = ("cache-control", "content-", "expires", "x-amz-meta-", "x-amz-storage-class")
 
@@ -80,7 +85,7 @@ log = logging.getLogger(__name__)
 
 
 class Answer(NamedTuple):
-    """What AWS answers."""
+    """A reply of the emulated AWS."""
 
     status: int
     headers: list[tuple[str, str]]
@@ -93,7 +98,7 @@ class Answer(NamedTuple):
 
 
 class NotRepeatable(Exception):
-    """A kept request succeeded once, and does not again."""
+    """A request in the journal fails, though it succeeded before."""
 
     def __init__(self, number: int, request: Request, answer: Answer) -> None:
         where = f"request {number} of the journal" if number else "a write of rows in the journal"
@@ -104,7 +109,7 @@ class NotRepeatable(Exception):
 
 
 class Effect(Enum):
-    """What a request does to the state."""
+    """The effect of a request on the state."""
 
     READ = "reads"
     CONTENTS = "writes rows or objects"
@@ -112,9 +117,10 @@ class Effect(Enum):
 
 
 def admitted(request: Request) -> Request | Answer:
-    """A request whose signature was checked, as it is carried out and kept; or the refusal.
+    """The request to execute and to keep, for a request whose signature was checked; or a refusal.
 
-    The signature is taken away: neither a secret nor an expiry may be in a request that is replayed later.
+    The signature is removed: a request that is replayed later must not contain a secret or an
+    expiry.
     """
     path, _, query = request.target.partition("?")
     parameters = parse_qsl(query, keep_blank_values=True)
@@ -135,24 +141,27 @@ def admitted(request: Request) -> Request | Answer:
 
 
 def effect(request: Request) -> Effect:
-    """What an admitted request does if it succeeds."""
-    if name := operation(request):
+    """The effect of an admitted request, if it succeeds."""
+    name = operation(request)
+    if name:
         if name in ROW_WRITES | _BATCH_WRITES:
             return Effect.CONTENTS
         return Effect.READ if name.startswith(_READS) else Effect.STRUCTURE
     if request.method in ("GET", "HEAD"):
         return Effect.READ
     path, _, query = request.target.partition("?")
-    named = {name for name, _ in parse_qsl(query, keep_blank_values=True) if not name.lower().startswith("x-")}
+    parameters = parse_qsl(query, keep_blank_values=True)
+    named = {name for name, _ in parameters if not name.lower().startswith("x-")}
     if request.method == "POST":
         return Effect.CONTENTS if named == {"delete"} else Effect.STRUCTURE
-    # A subresource (acl, tagging, a part of a multipart upload, one version) is none of a bucket's current contents.
+    # A subresource (acl, tagging, a part of a multipart upload, one version) does not belong to the
+    # current contents.
     is_object = "/" in path.strip("/") and not named
     return Effect.CONTENTS if is_object else Effect.STRUCTURE
 
 
 def written_table(request: Request) -> str | None:
-    """The table of a write of one row; None for everything else."""
+    """The table of a write of one row. None for any other request."""
     if operation(request) not in ROW_WRITES:
         return None
     name: str = json.loads(request.body)["TableName"]
@@ -171,18 +180,18 @@ def refusal(request: Request, status: int, code: str, message: str) -> Answer:
 class Emulator:
     """One DynamoDB and one S3, empty at first, apart from those of other emulators in the process.
 
-    Apart, because moto's state is global: each emulator is an AWS account of its own. Bucket names are shared
-    by all accounts, as on AWS.
+    Apart, because moto's state is global: each emulator is an AWS account of its own. Bucket names
+    are shared by all accounts, as on AWS.
     """
 
     _accounts = itertools.count(1)
 
     def __init__(self) -> None:
         self._account = f"{next(self._accounts):012}"
-        mend()
+        patch_moto()
 
     def close(self) -> None:
-        """Forget everything."""
+        """Drop all data."""
         for bucket in self._buckets().values():
             for key in bucket.keys.values():
                 if isinstance(key, FakeKey):
@@ -192,7 +201,7 @@ class Emulator:
             backends.pop(self._account, None)
 
     def call(self, request: Request) -> Answer:
-        """Carry out an admitted request. What moto cannot do is answered 500 and logged."""
+        """Execute an admitted request. A failure of moto is logged and answered with 500."""
         if "x-amz-copy-source-if-match" in request.headers and not self._source_matches(request):
             return refusal(request, 412, "PreconditionFailed", "The copy source has another entity tag")
         application = _application(signatures.service(request))
@@ -202,22 +211,25 @@ class Emulator:
             return Answer(int(status.split()[0]), sent, b"".join(chunks))
         except Exception:
             log.exception("%s %s %s failed", request.method, request.target, operation(request) or "")
-            return refusal(request, 500, "InternalError", "The emulated AWS failed; its log says how")
+            return refusal(request, 500, "InternalError", "The emulated AWS failed: see its log")
 
     def size_bytes(self, request: Request) -> int:
-        """About the size of the record of this write, for the space to reserve before it is carried out."""
+        """An estimate of the size of this write's record. That space is reserved before the write."""
         # Twice the body and a margin: the row that an update writes is larger than the request.
         size_bytes = 2 * len(request.body) + RECORD_MARGIN_BYTES
-        if source := request.headers.get("x-amz-copy-source"):
+        source = request.headers.get("x-amz-copy-source")
+        if source:
             found = self.call(Request("HEAD", "/" + source.lstrip("/"), {}, b""))
             size_bytes += int(dict(found.headers).get("Content-Length", 0))
         return size_bytes
 
     def repeatable(self, request: Request, without_tables: frozenset[str]) -> Request | None:
-        """The record of a write that was carried out: its result, which does not depend on what was there before.
+        """The record of a write that was executed: its result, which does not depend on the state
+        before.
 
-        Of rows their new contents. Of a copy the object, as its source may be one version of many. An object has its
-        version, which a later request may name, and its time. None if only `without_tables` were written.
+        For rows, their new contents. For a copy, the object, since its source may be an old
+        version. The record of an object has its version, to which a later request may refer, and
+        its time. None if only rows of `without_tables` were written.
         """
         if operation(request):
             return images(request, self._tables(), without_tables)
@@ -228,14 +240,16 @@ class Emulator:
         return self._with_version(kept, self._newest(target))
 
     def replay(self, requests: Iterable[Request]) -> None:
-        """Carry out what was kept, in order. Of each row only its last write: a start takes as long as there is data,
-        however often rows were written. Raises NotRepeatable.
+        """Execute the requests of the journal, in order. Raises NotRepeatable.
+
+        Only the last write of each row is executed, so the time depends on the amount of data, and
+        not on the number of writes.
         """
         latest = Latest(self._tables())
         for number, request in enumerate(requests, 1):
             if latest.add(request):
                 continue
-            # A record of rows in the form of earlier versions depends on the rows before it.
+            # A record of rows in the format of earlier versions depends on the rows before it.
             if operation(request):
                 self._replay_rows(latest, number)
             answer = self._repeat(request)
@@ -258,21 +272,22 @@ class Emulator:
         return answer
 
     def contents(self, without_tables: frozenset[str]) -> Iterator[Request]:
-        """The requests that make all rows and objects, given the tables and buckets.
+        """The requests that create all rows and objects in empty tables and buckets.
 
-        Not made again: rows of `without_tables`, and an object's older versions.
+        Without the rows of `without_tables`, and without older versions of objects.
         """
         for name in self._tables().keys() - without_tables:
             rows = self._rows(name)
-            while writes := [{"PutRequest": {"Item": row}} for row in itertools.islice(rows, BATCH_WRITE_ITEMS)]:
-                yield batch({name: writes})
+            for first in rows:
+                group = [first, *itertools.islice(rows, BATCH_WRITE_ITEMS - 1)]
+                yield batch({name: [{"PutRequest": {"Item": row}} for row in group]})
         for name, bucket in self._buckets().items():
             for key, value in bucket.keys.items():
                 if isinstance(value, FakeKey):
                     yield self._with_version(self._object(f"/{name}/{quote(key)}"), value)
 
     def contents_requests(self, without_tables: frozenset[str]) -> int:
-        """How many requests `contents` holds, counted without making them."""
+        """The number of requests of `contents`, without making them."""
         tables = [table for name, table in self._tables().items() if name not in without_tables]
         batches = sum(math.ceil(len(table) / BATCH_WRITE_ITEMS) for table in tables)
         keys = itertools.chain.from_iterable(bucket.keys.values() for bucket in self._buckets().values())
@@ -351,11 +366,12 @@ class Emulator:
 
 @functools.cache
 def _application(service: signatures.Service) -> Flask:
-    """moto's WSGI application for a service. That of SSM takes most of a second to load: made when it is asked."""
+    """moto's WSGI application for a service. It is loaded by the first request: that of SSM takes
+    most of a second."""
     return create_backend_app(service)
 
 
 def _ssm_backends() -> Any:
-    """moto's parameters by account; none if SSM was never asked."""
+    """moto's parameters by account. Empty if no request to SSM was made."""
     module = sys.modules.get("moto.ssm.models")
     return module.ssm_backends if module else {}

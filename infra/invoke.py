@@ -1,8 +1,9 @@
 """One function as Lambda runs it: `python -m infra.invoke push events/push.json`.
 
-AWS's runtime interface emulator and AWS's runtime client drive what is in `build/host`, in an environment with
-nothing else; DynamoDB and S3 are embedded, and hold the repository `me/song` before the event comes. An event
-names no secrets: `${TOKEN}`, `${TOKEN_ID}` and `${REPO_ID}` stand for what this finds in that world.
+AWS's runtime interface emulator and AWS's runtime client run the code in `build/host`, in an
+environment of its own. DynamoDB and S3 are embedded. They contain the repository `me/song` before
+the function gets the event. An event contains no secrets: `${TOKEN}`, `${TOKEN_ID}` and
+`${REPO_ID}` are placeholders, which this module fills in.
 """
 
 import argparse
@@ -28,13 +29,13 @@ from infra import build, ports, serve, tools
 
 EVENTS = Path(__file__).parent.parent / "events"
 WORLD = ("push-force", "push", "tags-post", "releases-post", "members-put", "tokens-post")
-"""The events that make what the others ask for, in this order."""
+"""The events that create the data for the other events, in this order."""
 ANSWER_SECONDS = 60
 START_SECONDS = 30
 
 
 class Answer(NamedTuple):
-    """What a caller behind an HTTP API gets of a function's reply."""
+    """The reply of a function, as the HTTP API sends it to the client."""
 
     status: int
     headers: Mapping[str, str]
@@ -42,11 +43,13 @@ class Answer(NamedTuple):
 
 
 class Failed(Exception):
-    """The emulator gave no reply of the function's, but an error of the platform's."""
+    """The function failed, or the platform refused its reply. Or a request that creates data was
+    refused."""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Invoke and print. Returns the exit status: 1 for anything but a success, 2 if nothing could be asked."""
+    """Invoke and print. Returns the exit status: 1 if the function did not succeed, 2 if it could
+    not be invoked."""
     parser = argparse.ArgumentParser(prog="python -m infra.invoke", description="One function as Lambda runs it.")
     parser.add_argument("function", help="its file in functions/, without .py")
     parser.add_argument("event", type=Path, help="an event of the HTTP API, as in events/")
@@ -73,9 +76,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 @contextmanager
 def world() -> Iterator[dict[str, str]]:
-    """An embedded AWS with `me/song` in it, and what the placeholders of events stand for there.
+    """An embedded AWS with `me/song`. Yields the values of the placeholders.
 
-    The process's environment leads to it from then on.
+    The environment of this process points to it from then on.
     """
     serve.forget_users_aws()
     # Late: moto opens a boto3 session on import, and must not find the user's.
@@ -86,14 +89,15 @@ def world() -> Iterator[dict[str, str]]:
     with EmbeddedAws() as aws:
         serve.set_environment(aws.url, keys)
         stack.create(aws.url, serve.NAMES)
-        os.environ["PIERIA_LOG_LEVEL"] = "WARNING"  # what is asked here is nobody's business
+        os.environ["PIERIA_LOG_LEVEL"] = "WARNING"  # no log lines for the requests that create the data
         place = seeded(keys)
         del os.environ["PIERIA_LOG_LEVEL"]
         yield place
 
 
 def seeded(keys: Mapping[str, str]) -> dict[str, str]:
-    """What the placeholders stand for, once the repository that the events are about is made: by handlers in here."""
+    """Create the repository of the events by calls of handlers in this process. Returns the
+    placeholders' values."""
     from shared import auth
     from shared.model import Identity, Role
 
@@ -107,7 +111,7 @@ def seeded(keys: Mapping[str, str]) -> dict[str, str]:
 
 
 def in_process(name: str, place: Mapping[str, str], **headers: str) -> Answer:
-    """What the handler of this process answers to one of `events/`. Raises Failed for a refusal."""
+    """The reply of the handler in this process to one of `events/`. Raises Failed for a refusal."""
     event = filled((EVENTS / f"{name}.json").read_text(), place)
     event["headers"] |= headers
     answer = decoded(importlib.import_module(f"functions.{function_of(name)}").handler(event, None))
@@ -117,12 +121,12 @@ def in_process(name: str, place: Mapping[str, str], **headers: str) -> Answer:
 
 
 def function_of(name: str) -> str:
-    """The function that an event is for: `tags-post` and `tags` are for `tags`."""
+    """The function of an event: `tags` for `tags-post` and for `tags`."""
     return name.partition("-")[0]
 
 
 def filled(event: str, place: Mapping[str, str]) -> dict[str, Any]:
-    """An event with its placeholders filled in."""
+    """The event with its placeholders filled in."""
     found: dict[str, Any] = json.loads(string.Template(event).safe_substitute(place))
     return found
 
@@ -135,7 +139,7 @@ def decoded(reply: Mapping[str, Any]) -> Answer:
 
 
 def readable(answer: Answer) -> str:
-    """A body for people: msgpack and JSON as JSON, the rest as text."""
+    """The body as text: msgpack and JSON as indented JSON."""
     kind = answer.headers.get("content-type", "")
     if "json" not in kind and "msgpack" not in kind:
         return answer.body.decode(errors="replace")
@@ -147,11 +151,13 @@ def readable(answer: Answer) -> str:
 
 @contextmanager
 def runtime(function: str, **variables: str) -> Iterator[Callable[[Mapping[str, Any]], Answer]]:
-    """A function in AWS's runtime emulator: call it with an event, once at a time. Its log lines go to stderr.
+    """A function in AWS's runtime emulator. Yields a function that invokes it with an event, one
+    call at a time.
 
-    Its environment is that of Lambda, what the template says in plain words, what of this process's leads to AWS and
-    to the hub, and `variables`. A call raises Failed where the platform refuses: a reply that is too large,
-    a time-out.
+    Its log lines go to stderr when it ends. Its environment contains the variables of Lambda, the
+    literal values of the template, this process's variables `AWS_*` and `PIERIA_*`, and
+    `variables`. A call raises Failed if the platform refuses: for example a reply that is too
+    large, or a time-out.
     """
     python = tools.environment("runtime", build.host_python()) / "python"
     port = ports.free()
@@ -191,7 +197,7 @@ def _invoke(address: str, event: Mapping[str, Any]) -> Answer:
 
 
 def _environment(function: str) -> dict[str, str]:
-    from infra import stack  # late: it brings boto3, which must not find the user's AWS
+    from infra import stack  # late: it imports boto3, which must not use the user's AWS account
 
     template = stack.document()
     common = template["Globals"]["Function"]
@@ -203,7 +209,8 @@ def _environment(function: str) -> dict[str, str]:
     return {
         "PATH": os.defpath,
         "LANG": "en_US.UTF-8",
-        # What the template takes from its parameters and resources is this process's here.
+        # The template takes other values from its parameters and resources; here this process has
+        # them.
         **{name: str(value) for name, value in variables.items() if not isinstance(value, dict)},
         **passed,
         "AWS_REGION": passed["AWS_DEFAULT_REGION"],

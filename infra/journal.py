@@ -1,14 +1,16 @@
-"""The journal of the hub on one machine: an append-only file of every acknowledged write (format: `infra.records`).
+"""The journal of the hub on one machine: an append-only file of every acknowledged write (format:
+`infra.records`).
 
-A crash leaves at most an unfinished last record, which was never acknowledged. It is cut off
-when the file is opened, reported, and kept in a file of its own. So is a last record that is complete but damaged.
-Damage anywhere else is an error, because cutting there would lose acknowledged writes.
+A crash leaves at most an unfinished last record, which was never acknowledged. It is cut off when
+the file is opened, reported, and kept in a file of its own. So is a last record that is complete
+but damaged. Damage anywhere else is an error, because cutting there would lose acknowledged writes.
 
-Space is reserved before a write is carried out. A full disk therefore refuses a write before it has any effect, and
-writes are taken again as soon as there is space.
+Space is reserved before a write is carried out. A full disk therefore refuses a write before it has
+any effect, and writes are accepted again as soon as there is space.
 
-The folder is readable by its owner only. It holds `journal` and `lock`. `lock` is held (flock) while the journal is
-open, so that one process at a time writes; it is a file of its own because a rewrite replaces the other.
+The folder is readable by its owner only. It holds `journal` and `lock`. `lock` is held (flock)
+while the journal is open, so that one process at a time writes; it is a file of its own because a
+rewrite replaces the other.
 """
 
 import errno
@@ -28,7 +30,7 @@ from infra.records import COPY_BYTES, MAGIC, PREFIX_BYTES, Damaged, Request, kee
 log = logging.getLogger(__name__)
 
 RESERVE_STEP_BYTES = 1024 * 1024
-"""How much is reserved at once, if the disk has so much: one system call for many records."""
+"""Space that is reserved at once, if the disk has it: one system call for many records."""
 PROBE_BYTES = 4096
 _NO_FALLOCATE = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
 
@@ -55,8 +57,8 @@ class Position(NamedTuple):
 class Journal:
     """The journal in this folder, which is made if absent. Iterate for its requests, oldest first.
 
-    Raises JournalError when another process has it open, when it is damaged before its last record, when it is of
-    another version, or when others may look into the folder.
+    Raises JournalError when another process has it open, when it is damaged before its last record,
+    when it is of another version, or when others may look into the folder.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -74,9 +76,9 @@ class Journal:
         self._syncing = threading.Lock()
         self._failed = False
         self.trouble = ""
-        """Why writes are refused, as one line. Empty while they are taken."""
+        """The reason why writes are refused, as one line. Empty while they are accepted."""
         self._lacking_bytes = 0
-        """The largest reservation that was refused since writes were taken."""
+        """The largest reservation that was refused since writes were last accepted."""
 
     def __enter__(self) -> Self:
         return self
@@ -85,7 +87,7 @@ class Journal:
         self.close()
 
     def close(self) -> None:
-        """Give back the reserved space, and let another process have the journal."""
+        """Release the reserved space, and the lock."""
         if not self._failed:
             os.ftruncate(self._fd, self._end)
         os.close(self._fd)
@@ -126,7 +128,8 @@ class Journal:
             self._lacking_bytes = 0
 
     def probe(self) -> None:
-        """See whether a write that was refused would be taken now: `trouble` has the result. One caller at a time."""
+        """Check whether a write that was refused would be accepted now, and set `trouble`. One
+        caller at a time."""
         if not self.trouble or self._failed:
             return
         with suppress(JournalFull, OSError):
@@ -136,10 +139,10 @@ class Journal:
             self._taken()
 
     def append(self, request: Request) -> None:
-        """Write one request after the others; `sync` makes it last. One caller at a time.
+        """Append a request. `sync` makes it durable. One caller at a time.
 
-        Raises JournalError when the disk fails. The caller's state is then ahead of the journal, so the journal takes
-        no more records until `rewind`.
+        Raises JournalError when the disk fails. The caller's state is then ahead of the journal, so
+        the journal takes no more records until `rewind`.
         """
         self._check(self.position)
         try:
@@ -150,10 +153,11 @@ class Journal:
         self._count += 1
 
     def sync(self, position: Position) -> None:
-        """Return once everything before this position is on disk. Any number of callers.
+        """Return when all records before this position are on disk. Any number of callers.
 
-        A caller that waits for another caller's flush shares its result: a hundred writes at once cost a few flushes,
-        not a hundred. Raises JournalError when the disk fails, or when `rewind` has dropped the position.
+        A caller that waits for another caller's flush shares its result: a hundred writes at once
+        cost a few flushes, not a hundred. Raises JournalError when the disk fails, or when `rewind`
+        has dropped the position.
         """
         with self._syncing:
             self._check(position)
@@ -163,16 +167,19 @@ class Journal:
             try:
                 os.fsync(self._fd)
             except OSError as error:
-                # The kernel may have dropped the pages: a second fsync would succeed and prove nothing.
+                # The kernel may have dropped the pages: a second fsync would succeed and prove
+                # nothing.
                 self._failed = True
                 raise self._refusing(JournalError, error) from error
             self._synced = reached
             self._taken()
 
     def rewind(self) -> bool:
-        """After a failure, drop all records that are not on disk for certain. False if nothing had failed.
+        """After a failure, drop all records that may not be on disk. Returns False if there was no
+        failure.
 
-        The caller must rebuild its state from the records that are left. Raises OSError when the disk still fails.
+        The caller must rebuild its state from the remaining records. Raises OSError when the disk
+        still fails.
         """
         with self._syncing:
             if not self._failed:
@@ -186,7 +193,8 @@ class Journal:
             return True
 
     def rewrite(self, requests: Iterable[Request]) -> None:
-        """Replace the whole journal by these requests. A crash on the way leaves the old one. One caller at a time."""
+        """Replace the whole journal by these requests. A crash meanwhile leaves the old one. One
+        caller at a time."""
         fresh = self._path.with_suffix(".new")
         fd = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
@@ -207,7 +215,8 @@ class Journal:
         self._count = count
 
     def _cut_tail(self) -> tuple[int, int]:
-        """Check every record and cut the file after the last good one. Returns its end and the number of records."""
+        """Check every record and cut the file after the last good one. Returns its end and the
+        number of records."""
         with self._path.open("rb") as file:
             try:
                 ends = [end for end, _, _ in records(file, self._path)]
@@ -232,7 +241,7 @@ class Journal:
             self.trouble = ""
 
     def _refusing(self, kind: type[JournalError], error: OSError) -> JournalError:
-        """The error to raise. The first one of a run of failures is logged."""
+        """Return the error to raise. Only the first of consecutive failures is logged."""
         trouble = f"{self._path} could not be written ({error.strerror}): reads work, writes wait for free disk space"
         if not self.trouble:
             log.error("pieria: %s", trouble)
@@ -241,9 +250,10 @@ class Journal:
 
 
 def _make_private(folder: Path) -> None:
-    """Make the folder, or take away other users' access to it if it is empty or has a journal.
+    """Make the folder, or remove other users' access to it if it is empty or has a journal.
 
-    Raises JournalError for a folder of another user, and for one that is shared and holds other files.
+    Raises JournalError for a folder of another user, and for one that is shared and holds other
+    files.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     found = folder.stat()
@@ -274,7 +284,7 @@ def _opened(path: Path) -> int:
     if found == MAGIC:
         return fd
     if MAGIC.startswith(found):
-        # New, or a crash right after it was made.
+        # The file is new, or a crash happened right after it was created.
         write_all(fd, MAGIC)
         os.fsync(fd)
         _sync_folder(path.parent)
@@ -284,7 +294,8 @@ def _opened(path: Path) -> int:
 
 
 def _allocated(fd: int, start: int, needed: int) -> int:
-    """Reserve the file from `start` to `needed`, and further if the disk has so much. Returns the end reached."""
+    """Reserve the file from `start` to `needed`, and RESERVE_STEP_BYTES more if possible. Returns
+    the end reached."""
     try:
         _allocate(fd, start, needed + RESERVE_STEP_BYTES)
         return needed + RESERVE_STEP_BYTES
@@ -297,7 +308,7 @@ def _allocate(fd: int, start: int, end: int) -> None:
     try:
         os.posix_fallocate(fd, start, end - start)
     except (AttributeError, OSError) as error:
-        # AttributeError: macOS has no such function.
+        # AttributeError: macOS does not have this function.
         if isinstance(error, OSError) and error.errno not in _NO_FALLOCATE:
             raise
         while start < end:
@@ -305,7 +316,7 @@ def _allocate(fd: int, start: int, end: int) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """A new or renamed file lasts only once its folder is on disk too."""
+    """Make a new or renamed file durable: its folder must be on disk as well."""
     fd = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(fd)

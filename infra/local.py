@@ -1,7 +1,9 @@
-"""The hub's app on one machine: it answers under its own names only, and `/health` reports a disk that is full.
+"""The app of a hub on one machine: it answers only to its own host names, and `/health` reports a
+full disk.
 
-A web page can make a browser believe that the page's own host name is 127.0.0.1 (DNS rebinding), and then read what
-this hub serves. The browser still sends the page's name as `Host`, so every other name is refused.
+A web page can make a browser believe that the page's own host name is 127.0.0.1 (DNS rebinding),
+and then read what this hub serves. The browser still sends the page's name as `Host`, so every
+other name is refused.
 """
 
 import asyncio
@@ -19,7 +21,8 @@ LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
 class Local:
     """An ASGI app in front of the hub's own.
 
-    `stated_name` is the operator's `--host`. `trouble` returns why writes are refused, or an empty string.
+    `stated_name` is the operator's `--host`. `trouble` returns why writes are refused, or an empty
+    string.
     """
 
     def __init__(self, app: ASGIApp, stated_name: str, trouble: Callable[[], str]) -> None:
@@ -28,7 +31,7 @@ class Local:
         self._trouble = trouble
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI."""
+        """Refuse a wrong `Host`, or pass the request on."""
         app = self._app
         if scope["type"] == "http":
             host = dict(scope["headers"]).get(b"host", b"").decode("latin-1").lower()
@@ -45,7 +48,9 @@ class Local:
         await app(scope, receive, send)
 
     def _hosts(self, address: str, port: int) -> set[str]:
-        """The values of `Host` that mean this hub: the address that the client has reached is one of them."""
+        """The accepted values of `Host`. The address to which the client connected is one of them."""
         names = (*LOOPBACK_NAMES, address, self._stated_name)
-        # Browsers leave out the port of http.
-        return {f"{name}:{port}" for name in names} | (set(names) if port == HTTP_PORT else set())
+        hosts = {f"{name}:{port}" for name in names}
+        if port == HTTP_PORT:  # browsers omit the default port
+            hosts.update(names)
+        return hosts

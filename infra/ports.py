@@ -1,4 +1,4 @@
-"""Ports of the loopback: one for a process that is about to start, and waiting until it answers there."""
+"""Ports on 127.0.0.1: find a free one, and wait until a process listens on it."""
 
 import socket
 import subprocess
@@ -10,7 +10,7 @@ PAUSE_SECONDS = 0.05
 
 
 def free() -> int:
-    """A port that nobody listens on."""
+    """A free port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -18,7 +18,7 @@ def free() -> int:
 
 
 def is_open(port: int) -> bool:
-    """Whether somebody listens on it."""
+    """Whether a process listens on the port."""
     try:
         socket.create_connection(("127.0.0.1", port), timeout=5).close()
     except OSError:
@@ -29,7 +29,8 @@ def is_open(port: int) -> bool:
 def is_ready(
     process: "subprocess.Popen[Any]", port: int, *, within_seconds: float, answers: Callable[[int], bool] = is_open
 ) -> bool:
-    """Whether the process came to answer on the port in time; False at once if it ends before."""
+    """Wait until the process answers on the port. False if it does not in time, and at once if it
+    ends."""
     deadline = time.monotonic() + within_seconds
     while process.poll() is None and time.monotonic() < deadline:
         if answers(port):

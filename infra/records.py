@@ -52,7 +52,8 @@ def records(file: BinaryIO, path: Path) -> Iterator[tuple[int, bytes, bytes]]:
         prefix = file.read(PREFIX_BYTES)
         head_bytes, body_bytes, checksum = _LENGTHS.unpack_from(prefix)
         if not _is_good(prefix):
-            # Nothing was written after the prefix, so the prefix itself was cut short: a head is never empty.
+            # No byte follows the prefix, and a head is never empty: so the prefix itself is
+            # unfinished.
             if _is_zero(file, start + PREFIX_BYTES):
                 return
             raise _damaged(path, start)
@@ -76,9 +77,11 @@ def _is_good(prefix: bytes) -> bool:
 
 
 def keep_dropped(file: BinaryIO, path: Path, start: int) -> None:
-    """Report the bytes from `start` on, which are no good record, and copy them to a file beside the journal.
+    """Report the bytes from `start` on, which are not a valid record, and copy them to a file
+    beside the journal.
 
-    Zeros are neither: they are reserved space, or what a power cut leaves where a file had grown.
+    Zeros are neither reported nor copied: they are reserved space, or the result of a power cut
+    while the file grew.
     """
     if _is_zero(file, start):
         return
@@ -89,7 +92,7 @@ def keep_dropped(file: BinaryIO, path: Path, start: int) -> None:
     if _is_good(prefix):
         head_bytes, body_bytes, _ = _LENGTHS.unpack_from(prefix)
         end = start + PREFIX_BYTES + head_bytes + body_bytes
-    # The bytes of a write that was cut short are followed by reserved space, which reads as zeros.
+    # An unfinished write is followed by reserved space, which reads as zeros.
     unfinished = end > size or _is_zero(file, end - 1)
     kept = _copied(file, path, start, min(end, size))
     if unfinished:
@@ -100,7 +103,7 @@ def keep_dropped(file: BinaryIO, path: Path, start: int) -> None:
 
 
 def _copied(file: BinaryIO, path: Path, start: int, end: int) -> Path:
-    """The file that now holds these bytes of the journal."""
+    """Copy these bytes of the journal to a new file, and return its path."""
     for number in itertools.count():
         kept = path.with_name(f"{path.name}.dropped-{start}" + (f"-{number}" if number else ""))
         try:
@@ -110,8 +113,8 @@ def _copied(file: BinaryIO, path: Path, start: int, end: int) -> Path:
             continue
     try:
         file.seek(start)
-        while (left := end - file.tell()) > 0:
-            write_all(fd, file.read(min(left, COPY_BYTES)))
+        while file.tell() < end:
+            write_all(fd, file.read(min(end - file.tell(), COPY_BYTES)))
         os.fsync(fd)
     finally:
         os.close(fd)
@@ -119,12 +122,10 @@ def _copied(file: BinaryIO, path: Path, start: int, end: int) -> Path:
 
 
 def _is_zero(file: BinaryIO, start: int) -> bool:
-    """Whether the file holds nothing but zeros from `start` on."""
+    """Whether the file has only zeros from `start` on."""
     file.seek(start)
-    while block := file.read(COPY_BYTES):
-        if block.count(0) != len(block):
-            return False
-    return True
+    blocks = iter(lambda: file.read(COPY_BYTES), b"")
+    return all(block.count(0) == len(block) for block in blocks)
 
 
 def _damaged(path: Path, start: int) -> Damaged:
@@ -135,7 +136,7 @@ def write(fd: int, request: Request) -> int:
     """Write one record. Returns its length in bytes."""
     head = json.dumps([request.method, request.target, request.headers], separators=(",", ":")).encode()
     lengths = _LENGTHS.pack(len(head), len(request.body), zlib.crc32(request.body, zlib.crc32(head)))
-    # The body is not joined to the rest: it may be hundreds of megabytes.
+    # The body is written separately: joining would copy it, and it may have hundreds of megabytes.
     return write_all(fd, lengths + _CHECK.pack(zlib.crc32(lengths)) + head) + write_all(fd, request.body)
 
 

@@ -1,7 +1,8 @@
 """Writes of DynamoDB rows, as requests and as results.
 
-A request says how a row changes: an update, a condition, a transaction. Its result is the image of each row that it
-wrote. An image can be repeated in any state, and only the last image of a row is needed.
+A request describes a change: an update, a condition, a transaction. Its result is the image of each
+row that it wrote. An image can be written again in any state, and only the last image of a row is
+needed.
 """
 
 import json
@@ -11,7 +12,7 @@ from typing import Any
 from moto.dynamodb.models.dynamo_type import DynamoType
 from moto.dynamodb.models.table import Table
 
-from infra.mended import wire_form
+from infra.moto_patches import wire_form
 from infra.records import Request
 
 BATCH_WRITE_ITEMS = 25
@@ -40,7 +41,8 @@ def batch(writes: dict[str, list[Write]]) -> Request:
 
 
 def images(request: Request, tables: Mapping[str, Table], without_tables: frozenset[str]) -> Request | None:
-    """The rows that a request has written, as they are now, as one BatchWriteItem. None if there are no such rows."""
+    """The current contents of the rows that a request wrote, as one BatchWriteItem. None if it
+    wrote no rows."""
     writes: dict[str, list[Write]] = {}
     for name, attributes in _written(request):
         if name not in without_tables:
@@ -49,14 +51,15 @@ def images(request: Request, tables: Mapping[str, Table], without_tables: frozen
 
 
 class Latest:
-    """The last write of each row, of writes in their order."""
+    """Collects writes in their order, and keeps the last write of each row."""
 
     def __init__(self, tables: Mapping[str, Table]) -> None:
         self._tables = tables
         self._writes: dict[str, dict[str, Write]] = {}
 
     def add(self, request: Request) -> bool:
-        """Take the writes of a request. False, and nothing taken, if it must be carried out itself."""
+        """Take the writes of a request. Returns False, and takes nothing, if the request must be
+        executed by itself."""
         if operation(request) != "BatchWriteItem":
             return False
         asked: dict[str, list[Write]] = json.loads(request.body)["RequestItems"]
@@ -70,7 +73,8 @@ class Latest:
         return True
 
     def taken(self) -> Iterator[Request]:
-        """The writes as requests of DynamoDB's size, and forget them."""
+        """Return the collected writes as requests of at most `BATCH_WRITE_ITEMS`, and clear the
+        collection."""
         for name, latest in self._writes.items():
             writes = list(latest.values())
             for start in range(0, len(writes), BATCH_WRITE_ITEMS):

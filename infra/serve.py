@@ -1,11 +1,12 @@
 """The whole hub on a laptop: `python -m infra.serve --port 8000 --data .hub`.
 
-One process: the app of all endpoints, on an embedded AWS whose writes are journalled in the data folder before
-they are acknowledged. The folder holds `journal`, `lock` and `signing-keys.json`, and outlives any kind of stop.
-While the hub runs, `hub.json` says where: for the command line, which works on its data through it.
+One process: the app of all endpoints, on an embedded AWS. Each write is in the journal in the data
+folder before it is acknowledged, so no kind of stop loses data. The folder contains `journal`,
+`lock` and `signing-keys.json`. While the hub runs, `hub.json` has its address, and the command line
+reaches its data through it.
 """
 
-# Annotations stay text, so that a Python that is too old gets as far as being told so.
+# Annotations stay text, so that a Python that is too old reaches the check of its version.
 from __future__ import annotations
 
 import argparse
@@ -33,40 +34,41 @@ PYTHON = (3, 11)
 OWNER = "me"
 TOKEN_SECONDS = 30 * 24 * 3600
 MARK = "-serve"
-"""What the id of the token ends with that is printed at the start."""
+"""The end of the id of the token that is printed at the start."""
 SECRET_BYTES = 32
-"""The least that HS256 asks for (RFC 7518, 3.2)."""
+"""The minimum for HS256 (RFC 7518, 3.2)."""
 ACCESS_KEY_BYTES = 16
 GRACE_SECONDS = 5
-"""How long requests under way may take to end after Ctrl-C."""
+"""Time for running requests to end after Ctrl-C."""
 OPEN_FILES = 65_536
 """moto keeps a file open for each object above 5 MiB; the usual limit is 1,024, or 256."""
 
 NAMES = {"HubTable": "pieria-hub", "CounterTable": "pieria-counters", "Bucket": "pieria"}
-"""Logical id in template.yaml → name here. The names are in the journal: another name is another hub."""
-
+"""Logical id in template.yaml → name here. The journal contains the names: with other names its
+data is not found."""
 
 ANOTHER_PORT = "as `make serve PORT=9000` or with --port"
 ANOTHER_FOLDER = "as `make serve DATA=FOLDER` or with --data"
-"""Both ways to start a hub: the user may have typed either."""
+"""The options of both ways to start a hub, since either may be in use."""
 
 RUNNING = "hub.json"
 KEYS = "signing-keys.json"
 
 
 class Unable(Exception):
-    """The hub cannot start. The message is one line and says what to do."""
+    """The hub cannot start. The message is one line with the next step."""
 
 
 class InUse(Unable):
-    """Another process has the folder."""
+    """Another process uses the folder."""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Serve until Ctrl-C or SIGTERM. Returns the exit status: 2 with one line on stderr if it cannot start."""
+    """Serve until Ctrl-C or SIGTERM. Returns the exit status: 2 with one line on stderr if it
+    cannot start."""
     options = _options(arguments)
     for number in (signal.SIGINT, signal.SIGTERM):
-        # uvicorn puts its own in place while it serves, ends in order, and then calls these.
+        # While uvicorn serves, it has handlers of its own. It shuts down, and then calls these.
         signal.signal(number, lambda *_: sys.exit(0))
     try:
         _check_python(sys.version_info[:2])
@@ -82,8 +84,8 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m infra.serve", description="The whole hub on this machine.")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, default=8000, help="port, 0 for any free one (default: %(default)s)")
-    parser.add_argument("--data", type=Path, default=Path(".hub"), help="folder to keep all in (default: %(default)s)")
-    parser.add_argument("--json", action="store_true", help="say where it runs as one JSON document")
+    parser.add_argument("--data", type=Path, default=Path(".hub"), help="folder for all data (default: %(default)s)")
+    parser.add_argument("--json", action="store_true", help="print the address and the token as one JSON document")
     return parser.parse_args(arguments)
 
 
@@ -97,13 +99,16 @@ def _listening(host: str, port: int) -> socket.socket:
         raise Unable(f"{port} is not a port: choose one from 1024 to 65535, {ANOTHER_PORT}")
     try:
         listener = socket.create_server((host, port), backlog=128)
-        # Connections inherit it. asyncio sets it itself only for sockets whose protocol number is TCP's, which is 0
-        # here. Without it, the second part of each answer waits for the client's delayed ACK: 40 ms.
+        # Connections inherit it. asyncio sets it itself only for sockets whose protocol number is
+        # TCP's, which is 0 here. Without it, the second part of each answer waits for the client's
+        # delayed ACK: 40 ms.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return listener
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            raise Unable(f"port {port} is in use: stop what listens there, or choose another, {ANOTHER_PORT}") from None
+            raise Unable(
+                f"port {port} is in use: stop the program that uses it, or choose another, {ANOTHER_PORT}"
+            ) from None
         reason = f"cannot listen on {host}:{port} ({error.strerror})"
         raise Unable(f"{reason}: choose another --host, or another port, {ANOTHER_PORT}") from None
 
@@ -115,9 +120,9 @@ def _serve(listener: socket.socket, options: argparse.Namespace) -> None:
 
 @contextmanager
 def opened(data: Path) -> Iterator[tuple[EmbeddedAws, Mapping[str, str]]]:
-    """The embedded AWS with what the folder keeps, and the keys that tokens are signed with.
+    """The embedded AWS with the data of the folder, and the keys that sign tokens.
 
-    The process's environment leads to it from then on. Raises Unable, or InUse.
+    The environment of this process points to it from then on. Raises Unable, or InUse.
     """
     forget_users_aws()
     # Late: moto opens a boto3 session on import, and must not find the user's.
@@ -129,7 +134,7 @@ def opened(data: Path) -> Iterator[tuple[EmbeddedAws, Mapping[str, str]]]:
     with ExitStack() as closing:
         try:
             journal = closing.enter_context(Journal(data))
-            # Ours alone now, so this is what a hub has left behind that was killed.
+            # This process has the lock, so the file is left over from a hub that was killed.
             (data / RUNNING).unlink(missing_ok=True)
             keys = signing_keys(data)
             aws = closing.enter_context(EmbeddedAws())
@@ -147,7 +152,8 @@ def opened(data: Path) -> Iterator[tuple[EmbeddedAws, Mapping[str, str]]]:
 
 @contextmanager
 def _noted(data: Path, url: str, aws_url: str) -> Iterator[None]:
-    """While this lasts, `hub.json` in the folder says where the hub runs, and has the access key to its AWS."""
+    """Write `hub.json` with the address of the hub and the access key of its AWS, and delete it at
+    the end."""
     path = data / RUNNING
     note = {
         "pid": os.getpid(),
@@ -179,7 +185,7 @@ def _raise_file_limit() -> None:
 
 
 def signing_keys(data: Path) -> dict[str, str]:
-    """The keys in the data folder: key id → secret, oldest first. Makes one at the first start."""
+    """The keys in the data folder: key id → secret, oldest first. The first start makes one."""
     path = data / KEYS
     if not path.exists():
         _write_private(path, json.dumps({"local": secrets.token_hex(SECRET_BYTES)}) + "\n")
@@ -197,7 +203,8 @@ def _is_secret(value: object) -> bool:
 
 
 def _write_private(path: Path, text: str) -> None:
-    """Write a whole file, or none, that only its owner may read."""
+    """Write a file that only its owner may read. After a crash it is complete, or it does not
+    exist."""
     fresh = path.with_suffix(".new")
     fresh.unlink(missing_ok=True)
     with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
@@ -208,9 +215,10 @@ def _write_private(path: Path, text: str) -> None:
 
 
 def forget_users_aws() -> None:
-    """Take the user's AWS settings out of the environment, and put a new access key there.
+    """Remove the user's AWS settings from the environment, and set a new access key.
 
-    A profile, or an endpoint for S3 alone, would lead to the user's real account; a proxy would be asked for 127.0.0.1.
+    A profile, or an endpoint for S3 alone, would point to the user's real account. A proxy would
+    get requests to 127.0.0.1.
     """
     for name in list(os.environ):
         if name.startswith("AWS_") or name.lower().endswith("_proxy"):
@@ -219,15 +227,16 @@ def forget_users_aws() -> None:
         AWS_CONFIG_FILE=os.devnull,
         AWS_SHARED_CREDENTIALS_FILE=os.devnull,
         AWS_DEFAULT_REGION="us-east-1",
-        # The embedded AWS refuses every other key: another user of the machine can connect to its port, too.
+        # The embedded AWS refuses every other key: another user of the machine can connect to its
+        # port, too.
         AWS_ACCESS_KEY_ID=secrets.token_hex(ACCESS_KEY_BYTES),
         AWS_SECRET_ACCESS_KEY=secrets.token_hex(SECRET_BYTES),
     )
 
 
 def set_environment(aws_url: str, keys: Mapping[str, str]) -> None:
-    """What `shared.settings` reads, and where botocore finds AWS."""
-    os.environ.pop("PIERIA_SIGNING_KEYS_PARAMETER", None)  # an account's
+    """Set the variables that `shared.settings` reads, and the endpoint that botocore uses."""
+    os.environ.pop("PIERIA_SIGNING_KEYS_PARAMETER", None)  # for AWS only
     os.environ.update(
         AWS_ENDPOINT_URL=aws_url,
         PIERIA_HUB_TABLE=NAMES["HubTable"],
@@ -235,7 +244,7 @@ def set_environment(aws_url: str, keys: Mapping[str, str]) -> None:
         PIERIA_BUCKET=NAMES["Bucket"],
         PIERIA_SIGNING_KEYS=json.dumps(dict(keys)),
         PIERIA_PUSH_TO_CREATE="on",
-        # This machine costs the same however much is asked of it.
+        # Requests cost nothing on this machine.
         PIERIA_LIMIT_COST_SUBJECT="0",
         PIERIA_LIMIT_COST_OWNER="0",
         PIERIA_LIMIT_COST_HUB="0",
@@ -283,9 +292,11 @@ def _run_app(listener: socket.socket, aws: EmbeddedAws, keys: Mapping[str, str],
 
 
 async def _identity(now: float) -> Identity:
-    """Whose the printed token is: a user of the hub like any other, whose token can be listed and revoked.
+    """The user and the id of the printed token. It is a token like any other: it can be listed and
+    revoked.
 
-    A start prolongs the token of the one before, unless that has expired or been revoked: there is one row of it.
+    A start extends the token of the start before, unless it has expired or was revoked: so there is
+    one row of it.
     """
     from shared.metadata.tokens import Issued, new_id
     from shared.model import Identity, Role

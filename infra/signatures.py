@@ -1,11 +1,12 @@
 """AWS Signature Version 4 of requests to the embedded AWS, checked with botocore's own signer.
 
-    claim = read(head, host, key, now)    before the body is read: cheap, keeps strangers from sending bodies
+    claim = read(head, host, key, now)    before the body is read: cheap, and stops unsigned uploads
     claim.check(body, key)                after the body is read: the signature itself
 
-Both forms are accepted: the `Authorization` header of the AWS clients, and the query of a presigned URL. Both raise
-`Refused`. A request with an `Origin` comes from a web page and is refused, as is a request for another host: the
-embedded AWS is for the processes of one user, never for a browser.
+Two forms are accepted: the `Authorization` header of the AWS clients, and the query of a presigned
+URL. Both calls raise `Refused`. A request with an `Origin` comes from a web page and is refused, as
+is a request for another host: the embedded AWS is for the processes of one user, never for a
+browser.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ CLOCK_SKEW = timedelta(minutes=15)
 EXPIRES_SECONDS = 7 * 24 * 3600
 """The longest validity of a presigned URL that AWS allows."""
 UNSIGNED_BODY_BYTES = 16 * 1024 * 1024
-"""DynamoDB's limit of a request. The body of such a request is read before its signature is known to be good."""
+"""DynamoDB's limit of a request. The body of such a request is read before its signature is
+checked."""
 
 _TARGET = re.compile(r"/[!\"$-~]*")
 """Path and query in printable ASCII. Without `#`: botocore would end the URL there."""
@@ -51,12 +53,13 @@ class AccessKey(NamedTuple):
 
     @classmethod
     def of_environment(cls) -> Self:
-        """The access key that the AWS clients of this process sign with. Raises KeyError if there is none."""
+        """The access key that the AWS clients of this process sign with. Raises KeyError if it is
+        not set."""
         return cls(os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"])
 
 
 class Refused(Exception):
-    """The request is not carried out. `code` is one of AWS's error codes."""
+    """The request is not executed. `code` is one of AWS's error codes."""
 
     def __init__(self, code: str, message: str) -> None:
         self.code = code
@@ -77,11 +80,12 @@ class Claim(NamedTuple):
 
     @property
     def body_limit_bytes(self) -> int | None:
-        """The most that may be read of the body before `check`. None: S3's signature is checked without the body."""
+        """The maximum number of bytes to read before `check`. None for S3, whose bodies have no
+        limit here."""
         return None if self.service == "s3" else UNSIGNED_BODY_BYTES
 
     def check(self, body: bytes, key: AccessKey) -> None:
-        """Raise Refused unless the request was signed with this key, exactly as it came."""
+        """Raise Refused unless this key signed exactly this request."""
         declared = self.head.headers.get("x-amz-content-sha256")
         is_open = declared is None or (self.is_presigned and declared == UNSIGNED_PAYLOAD)
         if not is_open and declared != hashlib.sha256(body).hexdigest():
@@ -109,18 +113,20 @@ class Claim(NamedTuple):
 
 
 def _signed_query(query: str) -> str:
-    """The query without the signature, encoded as AWS does: a client may send `/` where `%2F` was signed."""
+    """The query without the signature, encoded as AWS does: a client may send `/` where `%2F` was
+    signed."""
     pairs = parse_qsl(query, keep_blank_values=True)
     signed = [(name, value) for name, value in pairs if name != "X-Amz-Signature"]
     return urlencode(signed, safe="", quote_via=quote)
 
 
 def read(head: Request, host: str, key: AccessKey, now: datetime) -> Claim:
-    """The claim of a request to `host` (name and port), apart from its signature whole and timely. Raises Refused."""
+    """The claim of a request to `host` (name and port). All but the signature is checked. Raises
+    Refused."""
     if "origin" in head.headers:
         raise Refused("AccessDenied", "This AWS does not answer web pages")
     if head.headers.get("host") != host:
-        raise Refused("AccessDenied", f"This AWS is {host}, and answers to no other name")
+        raise Refused("AccessDenied", f"This AWS answers only to the name {host}")
     if not _TARGET.fullmatch(head.target):
         raise Refused("InvalidURI", "The request's target is not percent-encoded")
     authorization = head.headers.get("authorization")
@@ -149,14 +155,15 @@ def _from_query(head: Request, now: datetime) -> tuple[Claim, str]:
     if query.get("X-Amz-Algorithm") != ALGORITHM:
         raise Refused("AccessDenied", "The request is not signed")
     try:
-        timestamp, expires_seconds = query["X-Amz-Date"], int(query["X-Amz-Expires"])
+        timestamp = query["X-Amz-Date"]
+        expires_seconds = int(query["X-Amz-Expires"])
         parts = {
             "credential": query["X-Amz-Credential"],
             "headers": query["X-Amz-SignedHeaders"],
             "signature": query["X-Amz-Signature"],
         }
     except (KeyError, ValueError):
-        raise Refused("AuthorizationQueryParametersError", "The presigned URL is not whole") from None
+        raise Refused("AuthorizationQueryParametersError", "The presigned URL is not complete") from None
     if not 0 < expires_seconds <= EXPIRES_SECONDS:
         raise Refused("AuthorizationQueryParametersError", f"X-Amz-Expires must be from 1 to {EXPIRES_SECONDS}")
     signed_at = _time(timestamp)
@@ -178,7 +185,8 @@ def _claim(head: Request, parts: Mapping[str, str], timestamp: str, *, is_presig
 
 
 def _check_headers(claim: Claim) -> None:
-    """Headers that change the meaning of a request must be signed: the bearer of a presigned URL may add others."""
+    """Headers that change the meaning of a request must be signed: the bearer of a presigned URL
+    may add others."""
     headers = claim.head.headers
     if "host" not in claim.signed_headers or not claim.signed_headers <= headers.keys():
         raise Refused("AccessDenied", "Signed headers are absent")

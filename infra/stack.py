@@ -1,7 +1,7 @@
-"""The tables and the bucket of template.yaml, made at any endpoint that speaks AWS's API.
+"""Creates the tables and the bucket of template.yaml at any endpoint with the API of AWS.
 
-The template stays the one place that says what they are: keys, billing, expiry, versions. What cannot matter on
-an emulator (backups, tags, encryption, lifecycle: nothing expires there) is left out.
+The template alone defines them: keys, billing, expiry, versions. Properties without an effect on an
+emulator (backups, tags, encryption, lifecycle) are skipped.
 """
 
 from collections.abc import Mapping
@@ -27,7 +27,8 @@ class Unreadable(Exception):
 
 
 class Resource(NamedTuple):
-    """A resource of the template. Its properties hold intrinsics in their long form: `{"Ref": …}`, `{"Fn::Sub": …}`."""
+    """A resource of the template. Intrinsics in its properties have their long form: `{"Ref": …}`,
+    `{"Fn::Sub": …}`."""
 
     type: str
     properties: dict[str, Any]
@@ -74,12 +75,13 @@ def resources(template: Path = TEMPLATE) -> dict[str, Resource]:
 
 
 def create(endpoint_url: str, names: Mapping[str, str], template: Path = TEMPLATE) -> None:
-    """Make the tables and buckets with these logical ids under these names; those that exist are left as they are.
+    """Create the tables and buckets with these logical ids under these names. Existing ones stay as
+    they are.
 
     Region and credentials come from the environment, as for every AWS client. Raises Unreadable.
     """
     found = resources(template)
-    # Not boto3's default session: it keeps the credentials of its first use.
+    # A new session, since boto3's default session keeps the credentials of its first use.
     session = boto3.Session()
     dynamodb = session.client("dynamodb", endpoint_url=endpoint_url)
     s3 = session.client("s3", endpoint_url=endpoint_url, config=Config(s3={"addressing_style": "path"}))
@@ -90,7 +92,7 @@ def create(endpoint_url: str, names: Mapping[str, str], template: Path = TEMPLAT
         elif kind == "AWS::S3::Bucket":
             _create_bucket(s3, name, properties)
         else:
-            raise ValueError(f"{logical_id} is a {kind}; only tables and buckets are made here")
+            raise ValueError(f"{logical_id} is a {kind}; only tables and buckets are created here")
 
 
 def _create_table(dynamodb: "DynamoDBClient", name: str, properties: dict[str, Any]) -> None:
@@ -100,7 +102,8 @@ def _create_table(dynamodb: "DynamoDBClient", name: str, properties: dict[str, A
     except dynamodb.exceptions.ResourceInUseException:
         return
     dynamodb.get_waiter("table_exists").wait(TableName=name, WaiterConfig={"Delay": 1})
-    if expiry := properties.get("TimeToLiveSpecification"):
+    expiry = properties.get("TimeToLiveSpecification")
+    if expiry:
         dynamodb.update_time_to_live(TableName=name, TimeToLiveSpecification=expiry)
 
 
@@ -109,5 +112,6 @@ def _create_bucket(s3: "S3Client", name: str, properties: dict[str, Any]) -> Non
         s3.create_bucket(Bucket=name)
     except s3.exceptions.BucketAlreadyOwnedByYou:
         return
-    if versions := properties.get("VersioningConfiguration"):
+    versions = properties.get("VersioningConfiguration")
+    if versions:
         s3.put_bucket_versioning(Bucket=name, VersioningConfiguration=versions)

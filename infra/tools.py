@@ -3,8 +3,9 @@
     python3 -m infra.tools sam           make .tools/sam from infra/locks/sam.lock, print its bin folder
     python3 -m infra.tools --venv LOCK   make .venv from this lock
 
-uv itself comes from PyPI, by pip. An environment is made when it is first needed, and again when its lock or its
-interpreter has changed. This module runs before anything is installed, so it imports the standard library only.
+uv itself comes from PyPI, by pip. An environment is made when it is first needed, and again when
+its lock or its interpreter has changed. This module runs before anything is installed, so it
+imports the standard library only.
 """
 
 import argparse
@@ -24,7 +25,7 @@ LOCKS = Path(__file__).parent / "locks"
 TOOLS = ROOT / ".tools"
 VENV = ROOT / ".venv"
 DEV_LOCK = ROOT / "requirements.lock"
-"""Holds every package of infra/locks/serve.lock, in the same version."""
+"""Contains every package of infra/locks/serve.lock, in the same version."""
 
 PIP = ("-m", "pip", "--disable-pip-version-check")
 _UV_OF_PIP = {"index-url": "UV_DEFAULT_INDEX", "cert": "SSL_CERT_FILE"}
@@ -32,7 +33,7 @@ _UV_OF_PIP = {"index-url": "UV_DEFAULT_INDEX", "cert": "SSL_CERT_FILE"}
 
 
 class Unable(Exception):
-    """Something could not be made. The message is one line with the next step."""
+    """An environment could not be made. The message is one line with the next step."""
 
 
 def main() -> int:
@@ -73,7 +74,8 @@ def environment(name: str, python: Path | None = None) -> Path:
 
 
 def prepare_venv(lock: Path) -> None:
-    """Let `.venv` hold what this lock names; more is accepted if all of it is from DEV_LOCK. Raises Unable.
+    """Install the packages of this lock into `.venv`, unless it has them, or those of DEV_LOCK.
+    Raises Unable.
 
     A copy of the lock in `.venv` records the installed packages.
     """
@@ -91,7 +93,8 @@ def prepare_venv(lock: Path) -> None:
 
 
 def uv(*arguments: str | Path, quiet: bool = False) -> subprocess.CompletedProcess[str]:
-    """Run uv, with its progress on stderr; `quiet` captures the output instead. Raises Unable if there is no uv."""
+    """Run uv, with its progress on stderr. `quiet` captures the output. Raises Unable if uv cannot
+    be installed."""
     program = environment("uv") / "uv"
     return subprocess.run([program, *arguments], env=_settings(program), capture_output=quiet, text=True)
 
@@ -102,12 +105,12 @@ def runtime_emulator() -> Path:
     packages = environment("sam").parent / "lib"
     found = sorted(packages.glob(f"python3.*/site-packages/samcli/local/rapid/aws-lambda-rie-{architecture}"))
     if not found:
-        raise FileNotFoundError(f"the SAM CLI in {packages} brings no runtime emulator for {architecture}")
+        raise FileNotFoundError(f"the SAM CLI in {packages} has no runtime emulator for {architecture}")
     return found[-1]
 
 
 def _install_uv(folder: Path, lock: Path) -> None:
-    """Install uv by pip: the one installer that a new machine has."""
+    """Install uv by pip, since a new machine has pip only."""
     lines = [
         [sys.executable, "-m", "venv", "--clear", str(folder)],
         [str(folder / "bin" / "python"), *PIP, "install", "-qq", "--no-deps", "--require-hashes", "-r", str(lock)],
@@ -118,20 +121,20 @@ def _install_uv(folder: Path, lock: Path) -> None:
 
 
 def _make(folder: Path, python: Path) -> None:
-    """An empty environment in place of whatever the folder holds."""
+    """Make an empty environment. It replaces the folder."""
     if uv("venv", "--quiet", "--clear", "--no-project", "--python", python, folder).returncode:
         raise Unable(f"{folder.name} could not be made, see above: it needs {python}")
 
 
 def _fill(folder: Path, lock: Path) -> None:
-    """Let an environment hold the packages of the lock, and no others."""
+    """Install the packages of the lock, and remove all others."""
     python = folder / "bin" / "python"
     if uv("pip", "sync", "--python", python, "--require-hashes", lock).returncode:
         raise Unable(f"{lock.name} could not be installed, see above: check the network and the disk, run it again")
 
 
 def _settings(program: Path) -> Mapping[str, str]:
-    """The environment of uv: a package index that is set for pip only is used by uv, too."""
+    """The environment of uv. uv uses a package index that is configured for pip."""
     line = [str(program.with_name("python")), *PIP, "config", "list"]
     listed = subprocess.run(line, capture_output=True, text=True).stdout
     configured = dict(re.findall(r"^(\S+)='(.*)'$", listed, re.MULTILINE))
@@ -144,7 +147,8 @@ def _settings(program: Path) -> Mapping[str, str]:
 
 
 def _runs(python: Path) -> bool:
-    """Whether there is an interpreter, and one that runs: that of a new major version of the system may be gone."""
+    """Whether this interpreter starts. An upgrade of the system may have removed the one that it
+    points to."""
     return python.exists() and subprocess.run([python, "-c", ""], capture_output=True).returncode == 0
 
 
@@ -155,7 +159,7 @@ def _is_copied(lock: Path) -> bool:
 
 @contextmanager
 def _only_one_process(name: str) -> Iterator[None]:
-    """Let other processes that want the same environment wait until it is whole."""
+    """Make other processes wait until the environment is complete."""
     TOOLS.mkdir(exist_ok=True)
     with (TOOLS / f"{name}.mutex").open("w") as mutex:
         fcntl.flock(mutex, fcntl.LOCK_EX)

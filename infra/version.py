@@ -1,4 +1,4 @@
-"""The version of pieria: from the source tree if there is one, else from the installed package."""
+"""The version of pieria: from pyproject.toml in a checkout, else from the installed package."""
 
 import tomllib
 from importlib.metadata import version as installed_version

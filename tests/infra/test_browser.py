@@ -192,5 +192,5 @@ def test_a_name_that_was_pointed_to_this_machine_gets_a_refusal(
         shown = subprocess.run(
             browser(profile, *rebound), capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=True
         ).stdout
-        assert "evil.example" in shown or "answers to no other name" in shown
+        assert "evil.example" in shown or "answers only to the name" in shown
         assert '{"status":"ok"}' not in shown

@@ -1,4 +1,5 @@
-"""Corrections inside moto: models that are too slow, or keep data for ever. See `infra.emulator` for the others."""
+"""Patches of moto: models that are too slow, or that never free data. `infra.emulator` corrects
+other faults of moto."""
 
 import base64
 import copy
@@ -16,26 +17,29 @@ from moto.s3.models import FakeKey
 
 
 @functools.cache
-def mend() -> None:
-    """Put moto right for the whole process."""
+def patch_moto() -> None:
+    """Patch moto, once for the whole process."""
     _forget_instances()
     _query_one_partition()
     _copy_attribute_values()
-    _copy_what_a_transaction_writes()
+    _copy_rows_of_transactions()
 
 
 def _forget_instances() -> None:
-    """moto lists every model it ever makes, each copy of each row it answers among them, for a page we don't serve."""
+    """moto keeps every model instance for its dashboard, including a copy of every row that it
+    returns. Drop them."""
 
     def new(cls: type[BaseModel], *_: object, **__: object) -> BaseModel:
         return object.__new__(cls)
 
-    # Keys that nobody lists are freed when overwritten; their `__del__` would warn that nobody disposed of them.
+    # Without that list, a key is freed when it is overwritten. Its own `__del__` would warn that it
+    # is not disposed.
     _replace(BaseModel, "__new__", new)
     _replace(FakeKey, "__del__", FakeKey.dispose)
 
 
 def _query_one_partition() -> None:
+    """moto reads the whole table for each query. Let it see only the partition that is queried."""
     query = Table.query
 
     @functools.wraps(query)
@@ -53,6 +57,8 @@ def _query_one_partition() -> None:
 
 
 def _copy_attribute_values() -> None:
+    """moto serializes each attribute of a row by its model, which takes long. A row is in wire form
+    already."""
     structure = BaseJSONSerializer._serialize_type_structure
 
     @functools.wraps(structure)
@@ -65,14 +71,16 @@ def _copy_attribute_values() -> None:
     _replace(BaseJSONSerializer, "_serialize_type_structure", copied)
 
 
-def _copy_what_a_transaction_writes() -> None:
-    """moto copies the whole table, once for each row that is written, to put it back if one of them cannot be."""
+def _copy_rows_of_transactions() -> None:
+    """moto copies the whole table for each row of a transaction, to restore it on failure. Copy
+    only its rows."""
     write = DynamoDBBackend.transact_write_items
 
     @functools.wraps(write)
     def copied(backend: DynamoDBBackend, transact_items: list[dict[str, Any]]) -> None:
         keys: dict[str, list[dict[str, Any]]] = defaultdict(list)
-        for [(_, asked)] in (item.items() for item in transact_items):
+        for item in transact_items:
+            [asked] = item.values()
             keys[asked["TableName"]].append(asked.get("Key") or asked["Item"])
         tables = {name: backend.tables[name] for name in keys if name in backend.tables}
         try:
@@ -87,7 +95,7 @@ def _copy_what_a_transaction_writes() -> None:
 
 
 def _before(table: Table, keys: list[dict[str, Any]]) -> Table:
-    """The table as it is, and stays so while rows of these keys are written."""
+    """A copy of the table that does not change when rows with these keys are written."""
     before = copy.copy(table)
     before.items = defaultdict(dict, table.items)
     for key in keys:
@@ -109,7 +117,7 @@ def _given(found: Table, _: dict[int, Any]) -> Table:
 
 
 def wire_form(attribute: dict[str, Any]) -> dict[str, Any]:
-    """{type: value}, its bytes as base64."""
+    """`{type: value}`, with bytes as base64."""
     [(kind, value)] = attribute.items()
     if kind == "B":
         return {kind: base64.b64encode(value).decode()}
@@ -123,6 +131,6 @@ def wire_form(attribute: dict[str, Any]) -> dict[str, Any]:
 
 
 def _replace(owner: type, name: str, function: Callable[..., Any]) -> None:
-    """Set a method of moto's. It must be there: a moto that renamed it must not quietly go unmended."""
+    """Replace a method of moto. Fails if it does not exist: moto may have renamed it."""
     getattr(owner, name)
     setattr(owner, name, function)
