@@ -1,18 +1,19 @@
-"""`pieria`: what whoever runs a hub does from a terminal. One module for each noun.
+"""`pieria`: the command line of a hub. One module for each noun.
 
     commands  the list of all commands, and the program that runs one
-    console   what every command shares: its options, its output, its one line of failure
-    hub       which hub is meant: an account's, one that runs on this machine, or one that only lies in a folder
-    aws       what a hub needs of AWS, looked at piece by piece
+    console   shared by all commands: options, output, the one line of a failure
+    hub       selects the hub: in an AWS account, running on this machine, or in a folder without a process
+    aws       checks of each AWS resource that a hub needs
     serve token key repo user upkeep expunge doctor   the commands of the operator
     connect                                           the relay of a user, see infra/relay
 
-Commands of the operator read and write the tables and the bucket directly, without the hub's API: they need AWS's
-permissions and no token. They may import all of `shared`; nothing may import them.
+Commands of the operator read and write the tables and the bucket directly, without the hub's API:
+they need permissions of AWS, and no token. They may import all of `shared`. No other module may
+import them.
 
     exit status   0  done
-                  1  done, and something is wrong: findings of fsck, doctor, rebuild-index
-                  2  not done: one line on stderr says why and what to do, stdout is empty
+                  1  done, with findings (fsck, doctor, rebuild-index)
+                  2  not done: one line on stderr has the cause and the next step, stdout is empty
 """
 
 import sys

@@ -1,6 +1,7 @@
 """Checks of each AWS resource that a hub needs. A failed check names the cause and the fix.
 
-A failed check does not stop the later ones, except for missing credentials: no call is possible without them.
+A failed check does not stop the later ones, except for missing credentials: no call is possible
+without them.
 """
 
 import email.utils
@@ -31,7 +32,7 @@ from shared import auth
 from shared.settings import Settings, parse_keys
 
 KEYS = "signing keys"
-"""The piece that lies in a parameter."""
+"""The name of the check of the SSM parameter."""
 DENIED = {"AccessDenied", "AccessDeniedException", "403"}
 LOGIN = "log in again (`aws sso login` or `aws configure`), or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
 CONNECT = "check the network, AWS_DEFAULT_REGION and AWS_ENDPOINT_URL"
@@ -47,7 +48,7 @@ VARIABLES = {
     "bucket": "PIERIA_BUCKET",
     "versions": "PIERIA_BUCKET",
 }
-"""The variable that names each piece."""
+"""The variable with the name of each resource, by check."""
 SKEWED = {"RequestTimeTooSkewed", "RequestExpired"}
 FOREIGN = {
     "ExpiredToken", "ExpiredTokenException", "InvalidAccessKeyId", "InvalidClientTokenId",
@@ -67,7 +68,7 @@ class Check:
 
     @property
     def failed(self) -> bool:
-        """Whether the hub cannot work so."""
+        """Whether the hub cannot work with this result."""
         return self.state == "failed"
 
 
@@ -154,11 +155,11 @@ def _versions(client: Any, name: str, dates: list[str]) -> Check:
 
 
 def clock(dates: list[str]) -> Check:
-    """Whether this machine's clock is right, by the last of the dates that AWS has sent."""
+    """Compare this machine's clock with the last date that AWS sent."""
     if not dates:
-        return Check("clock", "ok", "is AWS's own: the hub runs on this machine, or nothing has answered")
+        return Check("clock", "ok", "not compared: the hub runs on this machine, or AWS did not answer")
     off = round(time.time() - email.utils.parsedate_to_datetime(dates[-1]).timestamp())
-    # A date has whole seconds, and took some time to arrive.
+    # A date has no fractions of a second, and it is older by the time of the reply.
     if abs(off) > auth.CLOCK_SECONDS:
         result = f"this machine's clock is {abs(off)} seconds {'ahead of' if off > 0 else 'behind'} AWS's"
         return Check("clock", "failed", result, "set it, best by NTP: `timedatectl set-ntp true`")
@@ -166,7 +167,7 @@ def clock(dates: list[str]) -> Check:
 
 
 def _asked(piece: str, name: str, dates: list[str], call: Any, **parameters: Any) -> Check | dict[str, Any]:
-    """The reply, or what its absence says. Notes the date that the reply carries."""
+    """The reply of AWS, or a failed check. Adds the date of the reply to `dates`."""
     try:
         reply: dict[str, Any] = call(**parameters)
     except ClientError as error:
@@ -185,7 +186,7 @@ def _note(reply: Any, dates: list[str]) -> None:
 
 
 def account(region: str) -> str:
-    """The id of the account that the credentials belong to. Raises Problem where AWS does not accept them."""
+    """The id of the account of the credentials. Raises Problem if AWS does not accept them."""
     try:
         client: Any = boto3.Session().client("sts", region_name=region, config=QUICK)
         return str(client.get_caller_identity()["Account"])
@@ -197,7 +198,7 @@ def account(region: str) -> str:
 
 
 def unanswered(piece: str, name: str, error: Exception) -> Check:
-    """The cause of a call about a piece of this name that AWS has not answered."""
+    """The check for a call without a reply. `piece`: the check, `name`: the resource."""
     if isinstance(error, NoCredentialsError):
         return Check(piece, "failed", "there are no AWS credentials", LOGIN)
     if isinstance(error, LOGGED_OUT):
@@ -208,23 +209,25 @@ def unanswered(piece: str, name: str, error: Exception) -> Check:
         return Check(piece, "failed", "no AWS region is set", SET_REGION)
     if isinstance(error, (ConnectionError, HTTPClientError)):
         return Check(piece, "failed", f"{name} cannot be reached ({error})", CONNECT)
-    fix = "correct AWS's settings: the environment's AWS_ variables, ~/.aws/config and ~/.aws/credentials"
-    return Check(piece, "failed", f"{name} cannot be asked ({error})", fix)
+    fix = "correct the settings of AWS: variables AWS_…, ~/.aws/config and ~/.aws/credentials"
+    return Check(piece, "failed", f"the call to {name} failed ({error})", fix)
 
 
 def refused(piece: str, name: str, error: ClientError) -> Check:
-    """What AWS's refusal of a call about a piece of this name means."""
+    """The check for a call that AWS refused. `piece`: the check, `name`: the resource."""
     code = error.response["Error"]["Code"]
     if code in DENIED:
-        fix = "use credentials of the account that has it, with permission to read and write it"
-        return Check(piece, "failed", f"AWS does not let these credentials at the {piece} {name}", fix)
+        fix = "use credentials of its account, with permission to read and write it"
+        return Check(piece, "failed", f"these credentials may not use the {piece} {name}", fix)
     if code in SKEWED:
         return Check(piece, "failed", "AWS refuses this machine's clock", "set it, best by NTP")
     if code in FOREIGN:
-        return Check(piece, "failed", f"AWS does not take these credentials ({code})", f"{LOGIN}; check the clock, too")
+        return Check(
+            piece, "failed", f"AWS does not accept these credentials ({code})", f"{LOGIN}; check the clock, too"
+        )
     if code == "ParameterNotFound":
         return Check(piece, "failed", f"there is no parameter {name} here", "make it: `pieria key rotate`")
     if code in ("ResourceNotFoundException", "NoSuchBucket", "404"):
         fix = f"check {VARIABLES[piece]} and AWS_DEFAULT_REGION, or deploy the template"
         return Check(piece, "failed", f"there is no {piece} {name} here", fix)
-    return Check(piece, "failed", f"{name} refused to answer ({code})", "try again; see the AWS Health Dashboard")
+    return Check(piece, "failed", f"{name} refused to answer ({code})", "try again later; see the AWS Health Dashboard")

@@ -1,7 +1,7 @@
 """The list of all commands. A command's module is imported when the command runs.
 
-The imports of one command take up to half a second. `pieria --help` needs none of them, so the list repeats the
-first sentence of each command's help; a test compares the two.
+The imports of one command take up to half a second. `pieria --help` needs none of them, so the list
+repeats the first sentence of each command's help; a test compares the two.
 """
 
 import importlib
@@ -15,7 +15,8 @@ from typer.main import get_command
 
 
 class Entry(NamedTuple):
-    """A command, or the commands of a noun: where it is defined, one line of help, and the extra with its packages."""
+    """A command, or the commands of a noun: its module and attribute, one line of help, and the
+    extra of its packages."""
 
     module: str
     attribute: str
@@ -32,15 +33,15 @@ COMMANDS = {
     "doctor": Entry("doctor", "doctor", "Check what a hub needs, and show how to fix problems."),
     "repo": Entry("repo", "app", "Repositories, their branches and their members."),
     "user": Entry("user", "app", "Users: the handles of a hub."),
-    "token": Entry("token", "app", "Tokens: what users log in with."),
-    "key": Entry("key", "app", "Signing keys: what a hub signs its tokens with."),
+    "token": Entry("token", "app", "Tokens, with which users log in."),
+    "key": Entry("key", "app", "Signing keys, with which a hub signs its tokens."),
     "fsck": Entry("upkeep", "fsck", "Read everything that the branches reach, and verify it."),
-    "gc": Entry("upkeep", "gc", "Remove what no branch reaches, in three steps."),
+    "gc": Entry("upkeep", "gc", "Delete rows and bytes that nothing reaches, in three steps."),
     "rebuild-index": Entry("upkeep", "rebuild_index", "Write missing rows again, from the packs in the bucket."),
     "expunge": Entry(
-        "expunge", "expunge", "Remove commits and objects that no branch, tag or release reaches, at once."
+        "expunge", "expunge", "Delete commits and objects that no branch, tag or release reaches, at once."
     ),
-    "purge": Entry("upkeep", "purge", "Remove what repositories left that were deleted a day ago or earlier."),
+    "purge": Entry("upkeep", "purge", "Delete the data of repositories that were deleted a day ago or earlier."),
 }
 
 
@@ -52,7 +53,7 @@ class Commands(TyperGroup):
         return list(COMMANDS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """A command, with its module imported; None if there is none of this name."""
+        """Import and return a command. None if it does not exist."""
         entry = COMMANDS.get(cmd_name)
         return load(cmd_name, entry) if entry else None
 
@@ -64,7 +65,7 @@ class Commands(TyperGroup):
     def main(self, *args: Any, **options: Any) -> NoReturn:
         """Run a command, and end the process with its exit status."""
         for stream in (sys.stdout, sys.stderr):
-            # A locale without a character of ours must not end the command.
+            # A locale that lacks a character must not stop the command.
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="replace")
         try:
@@ -91,7 +92,8 @@ def _show(mistake: typer.TyperException) -> None:
 
 
 def load(name: str, entry: Entry) -> Any:
-    """The command of an entry. Imports its module. Ends the program if its packages are not installed."""
+    """The command of an entry. Imports its module. Ends the program if its packages are not
+    installed."""
     try:
         module = importlib.import_module(f"infra.cli.{entry.module}")
     except ModuleNotFoundError as absent:
@@ -109,11 +111,11 @@ def load(name: str, entry: Entry) -> Any:
 
 
 def plain(text: str) -> str:
-    """Text of others, without the characters that a terminal interprets."""
+    """Untrusted text, without the characters that a terminal interprets."""
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
-# No local variables in a traceback: they hold tokens and keys.
+# No local variables in a traceback: they contain tokens and keys.
 app = typer.Typer(
     cls=Commands,
     name="pieria",

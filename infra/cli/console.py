@@ -1,4 +1,5 @@
-"""What every command shares: the way to its hub, its output for people and for scripts, and its one line of failure."""
+"""Shared by all commands: access to the hub, output for people and for scripts, and the one line of
+a failure."""
 
 import asyncio
 import json
@@ -39,7 +40,7 @@ from shared.stores import Stores
 DOMAIN_RULE = "a lower-case word of up to 32 letters, digits, _ and -, such as code or midi"
 
 WIDTH = 200
-"""Columns where nobody sees them: a pipe's reader must get whole ids."""
+"""Columns of output that is not a terminal. Wide, so that ids are not wrapped."""
 
 T = TypeVar("T")
 
@@ -62,13 +63,14 @@ def noun(help: str) -> typer.Typer:
 
 
 def run(data: Path | None, work: Callable[[Stores], Awaitable[T]]) -> T:
-    """The result of some work on the hub that is meant. Ends the command if it cannot be done."""
+    """Run `work` on the selected hub, and return its result. Ends the command if it fails."""
     with failing(), hub.opened(data):
         return on_stores(work)
 
 
 def run_long(data: Path | None, title: str, work: Callable[[Stores, Tell], Awaitable[T]], left: str) -> T:
-    """The same for work that reports its progress: with a progress bar, which ends before a failure is shown.
+    """The same for work that reports its progress: with a progress bar, which ends before a failure
+    is shown.
 
     `left`: the state that an interrupted run leaves behind, for the message after Ctrl-C.
     """
@@ -81,23 +83,24 @@ def run_long(data: Path | None, title: str, work: Callable[[Stores, Tell], Await
 
 @contextmanager
 def failing() -> Iterator[None]:
-    """End the command with one line on stderr where a failure is nobody's surprise."""
+    """End the command with one line on stderr on an expected failure."""
     try:
         yield
     except Damaged as problem:
-        fail(f"{problem.message}: nothing was removed; `pieria fsck` shows what is wrong and how to fix it")
+        fail(f"{problem.message}: nothing was deleted; `pieria fsck` shows the faults and their fixes")
     except (Problem, ApiError) as problem:
         fail(str(problem))
 
 
 def fail(line: str) -> NoReturn:
-    """Say why something was not done, and end the command."""
+    """Print the cause of a failure, and end the command with status 2."""
     typer.echo(f"pieria: {plain(line)}", err=True)
     raise typer.Exit(2)
 
 
 def on_stores(work: Callable[[Stores], Awaitable[T]]) -> T:
-    """The result of some work on what the environment leads to. Raises Problem where AWS is why there is none."""
+    """Run `work` on the stores of the environment, and return its result. Raises Problem if AWS is
+    the cause of a failure."""
 
     async def opened() -> T:
         try:
@@ -110,13 +113,15 @@ def on_stores(work: Callable[[Stores], Awaitable[T]]) -> T:
         return asyncio.run(opened())
     except (Unavailable, BotoCoreError) as error:
         if isinstance(error, Unavailable) and error.message != Unavailable().message:
-            raise  # not the store's failure, but what somebody here has to say
+            raise  # it has a message of its own, so AWS did not fail
         found = next((check for check in aws.checks(settings.load()) if check.failed), None)
-        raise Problem(f"{found.result}: {found.fix}" if found else f"AWS did not do it ({error}); try again") from None
+        raise Problem(
+            f"{found.result}: {found.fix}" if found else f"a call to AWS failed ({error}): try again"
+        ) from None
 
 
 def configured() -> settings.Settings:
-    """The settings of the environment. Raises Problem naming what is missing or wrong."""
+    """The settings of the environment. Raises Problem with the variables that are missing or wrong."""
     try:
         return settings.load()
     except pydantic.ValidationError as error:
@@ -128,7 +133,7 @@ def configured() -> settings.Settings:
 
 
 def now() -> float:
-    """The clock."""
+    """The time, in epoch seconds."""
     return time.time()
 
 
@@ -163,7 +168,7 @@ def check_options(shape: type[BaseModel], options: Mapping[str, Any]) -> Mapping
 
 
 def full_name(name: str) -> tuple[str, str]:
-    """Owner and slug. Raises Problem for what is not `owner/slug`."""
+    """Owner and slug of `owner/slug`. Raises Problem for any other text."""
     owner, _, slug = name.partition("/")
     if not (names.is_repo_name(owner) and names.is_repo_name(slug)):
         raise Problem(f"{name!a} does not name a repository: write it as owner/slug")
@@ -174,17 +179,17 @@ def full_name(name: str) -> tuple[str, str]:
 
 
 def document(value: Any) -> None:
-    """The one JSON document."""
+    """Print the JSON document."""
     typer.echo(json.dumps(value, indent=2))
 
 
 def say(line: str) -> None:
-    """A line for people."""
+    """Print a line for people."""
     typer.echo(plain(line))
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Rows for people: as wide as their terminal, or as it takes where there is none."""
+    """Print rows for people, as wide as the terminal. Without a terminal, `WIDTH` columns."""
     console = Console(width=None if sys.stdout.isatty() else WIDTH, markup=False, highlight=False, emoji=False)
     shown = Table(*columns, box=SIMPLE_HEAD, pad_edge=False)
     for row in rows:
@@ -193,7 +198,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
 
 
 def when(epoch_seconds: float) -> str:
-    """A local time with its zone, for people; a dash for none."""
+    """A local time with its zone, for people. A dash for 0."""
     if not epoch_seconds:
         return "–"
     return time.strftime("%Y-%m-%d %H:%M:%S %z", time.localtime(epoch_seconds))
@@ -210,7 +215,8 @@ def size(count: float) -> str:
 
 @contextmanager
 def _bar(title: str) -> Iterator[Tell]:
-    """Progress bars on stderr, if that is a terminal: one for each kind of thing, with total and remaining time."""
+    """Progress bars on stderr, if it is a terminal: one for each kind of item, with total and
+    remaining time."""
     shown_title = plain(title)
     columns = (
         SpinnerColumn(),
@@ -236,7 +242,7 @@ def _bar(title: str) -> Iterator[Tell]:
 
 
 def progress_text(done: int, total: int | None, size_bytes: int | None) -> str:
-    """How far a job is: `3 of 10, 1.5 MiB`."""
+    """The progress of a job as text: `3 of 10, 1.5 MiB`."""
     of_total = "" if total is None else f" of {total}"
     of_size = "" if size_bytes is None else f", {size(size_bytes)}"
     return f"{done}{of_total}{of_size}"

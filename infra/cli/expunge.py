@@ -1,4 +1,4 @@
-"""expunge: remove a commit or an object that no branch reaches, at once and for good."""
+"""expunge: delete commits and objects that no branch reaches, at once."""
 
 from dataclasses import asdict
 from typing import Annotated
@@ -19,21 +19,21 @@ Ids = Annotated[list[str], typer.Argument(metavar="ID...", help="Commits or obje
 def expunge(
     name: Name,
     ids: Ids,
-    remove: Annotated[bool, typer.Option("--remove", help="Do it. Otherwise what would go is counted.")] = False,
+    remove: Annotated[bool, typer.Option("--remove", help="Do it. Otherwise only count.")] = False,
     json: Json = False,
     data: Data = None,
 ) -> None:
-    """Remove commits and objects that no branch, tag or release reaches, at once.
+    """Delete commits and objects that no branch, tag or release reaches, at once.
 
-    Without `--remove`, nothing is changed. The first run marks what must go, and writes packs again without it. A
-    second run, half an hour later, removes the bytes, in all versions.
+    Without `--remove`, nothing is changed. The first run marks them, and writes packs again without
+    them. A second run, half an hour later, deletes the bytes, in all versions.
     """
 
     async def work(stores: Stores, bar: Tell) -> Expunged:
         repo = await console.require(stores, name)
         return await expunging.expunge(stores, repo, set(ids), console.now, dry_run=not remove, tell=bar)
 
-    left = "what was removed is gone; run it again to remove the rest"
+    left = "some rows and bytes may be deleted; run it again to delete the rest"
     done = console.run_long(data, f"expunging from {name}", work, left)
     copies = _copies(name, done)
     if json:
@@ -46,24 +46,24 @@ def expunge(
 def _told(name: str, done: Expunged, *, dry_run: bool) -> list[str]:
     counts = f"{len(done.commits)} commits, {len(done.snapshots)} snapshots and {len(done.objects)} objects"
     if dry_run:
-        lines = [f"{name}: {counts} would go, and {done.packs} packs would be written again"]
+        lines = [f"{name}: {counts} would be deleted, and {done.packs} packs would be written again"]
         lines.append("next: `--remove` does it")
     elif done.step == Step.MARKED:
-        news = "something was pushed on it meanwhile; " if done.again else ""
+        news = "a push wrote some of it again meanwhile; " if done.again else ""
         lines = [f"{name}: {news}{counts} are marked, and {done.packs} packs are written again without them"]
-        lines.append(f"next: the same command removes the bytes from {console.when(done.due_at)}")
+        lines.append(f"next: the same command deletes the bytes from {console.when(done.due_at)}")
     else:
-        lines = [f"{name}: removed {counts}; {done.versions} versions in the bucket, {console.size(done.bytes)}"]
+        lines = [f"{name}: deleted {counts}; {done.versions} versions in the bucket, {console.size(done.bytes)}"]
         lines.append("next: nothing, it is done")
     if done.shared:
-        lines.append(f"objects that other unreachable commits lead to as well stay: {', '.join(done.shared)}")
+        lines.append(f"these objects stay, since other unreachable commits have them as well: {', '.join(done.shared)}")
     return lines
 
 
 def _copies(name: str, done: Expunged) -> list[str]:
-    """Where copies may be that no command of the hub reaches."""
+    """Copies that no command of the hub can delete."""
     lines = [
-        "copies that this does not reach: clones, and what browsers and proxies have cached for up to a year",
+        "copies that this does not delete: clones, and caches of browsers and proxies for up to a year",
         "backups of the table keep commits of up to 4 KB for 35 days (point-in-time recovery)",
     ]
     paths = [f"/{name}/raw/*", *(f"/{name}/objects/{i}" for i in done.objects), *(f"/o/{i}*" for i in done.objects)]

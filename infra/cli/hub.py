@@ -1,12 +1,13 @@
-"""Which hub a command works on, and the way to it: the environment, for as long as the command takes.
+"""Selects the hub of a command, and sets the environment to it while the command runs.
 
     --data FOLDER               the hub of `make serve` in that folder
-    PIERIA_HUB_TABLE is set     an account's, by the environment of its functions and AWS's own names
+    PIERIA_HUB_TABLE is set     a hub in an account, by the variables of its functions and of AWS
     neither                     the hub in .hub
 
-A hub on this machine keeps its data in a journal that one process at a time may open. If the hub runs, its
-`hub.json` names the AWS within it. If it does not, the command opens the journal itself, and a hub that is started
-meanwhile is refused. A `hub.json` whose process is gone, or whose AWS does not answer, is what a killed hub left.
+A hub on this machine keeps its data in a journal that one process at a time may open. If the hub
+runs, its `hub.json` has the address of its embedded AWS. Otherwise the command opens the journal
+itself, and a hub cannot start meanwhile. A `hub.json` whose process does not exist, or whose AWS
+does not answer, is left over from a hub that was killed.
 """
 
 import json
@@ -25,13 +26,14 @@ from shared import settings
 
 FOLDER = Path(".hub")
 WAIT_SECONDS = 15.0
-"""How long a folder may be in use by what is no running hub: another command, or a hub that is starting."""
+"""The command waits this long for a folder that another command uses, or a hub that is starting."""
 PAUSE_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class Hub:
-    """The hub that the environment leads to. `folder` is None for an account's; `url` is known if it runs here."""
+    """The selected hub. `folder` is None for a hub in an account. `url` is empty unless it runs on
+    this machine."""
 
     folder: Path | None
     url: str = ""
@@ -44,7 +46,8 @@ class Hub:
 
 @contextmanager
 def opened(data: Path | None) -> Iterator[Hub]:
-    """Lead the environment to the hub that is meant, and back. Raises Problem if there is no way to it."""
+    """Set the environment to the selected hub, and restore it. Raises Problem if the hub cannot be
+    reached."""
     before = dict(os.environ)
     settings.load.cache_clear()
     try:
@@ -69,7 +72,8 @@ def _local(folder: Path) -> Iterator[Hub]:
     until = time.monotonic() + WAIT_SECONDS
     with ExitStack() as closing:
         while True:
-            if url := _reach(folder):
+            url = _reach(folder)
+            if url:
                 yield Hub(folder, url)
                 return
             try:
@@ -87,7 +91,8 @@ def _local(folder: Path) -> Iterator[Hub]:
 
 
 def _reach(folder: Path) -> str:
-    """The URL of the hub that runs on this folder, with the environment led to it. Empty if none does."""
+    """Set the environment to the hub that runs on this folder. Returns its URL, empty if no hub
+    runs."""
     try:
         note = json.loads((folder / serve.RUNNING).read_text())
         names = {
@@ -98,9 +103,10 @@ def _reach(folder: Path) -> str:
             "PIERIA_COUNTER_TABLE": str(note["counter_table"]),
             "PIERIA_BUCKET": str(note["bucket"]),
         }
-        url, port = str(note["url"]), urlsplit(str(note["aws_endpoint_url"])).port or 0
+        url = str(note["url"])
+        port = urlsplit(str(note["aws_endpoint_url"])).port or 0
         os.kill(int(note["pid"]), 0)
-        # On the loopback, whatever the file says: it decides where, not who is shown the data.
+        # Always 127.0.0.1: the file chooses the port, and must not send the data to another host.
         with socket.create_connection(("127.0.0.1", port), timeout=2):
             pass
     except (OSError, ValueError, KeyError, TypeError):

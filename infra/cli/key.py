@@ -1,7 +1,8 @@
-"""Signing keys of an account's hub: the value of one SSM parameter. No secret is ever shown.
+"""Signing keys of a hub in an account: the value of one SSM parameter. No secret is shown.
 
-The commands need no hub, so that the keys can exist before the first deployment. A hub on this machine has keys of
-its own in its folder: the commands refuse to touch an account's parameter where such a hub is meant.
+The commands work without a hub, so the keys can exist before the first deployment. A hub on this
+machine has its keys in its folder: if such a hub is selected, the commands do not change the
+parameter of an account.
 """
 
 import json as jsons
@@ -25,10 +26,10 @@ from shared.keyring import FRESH_SECONDS, PAUSE_SECONDS
 from shared.settings import parse_keys
 
 SECRET_BYTES = 32
-"""What HS256 asks for (RFC 7518, 3.2)."""
+"""The minimum for HS256 (RFC 7518, 3.2)."""
 USUAL = "/pieria/signing-keys"
 
-app = console.noun("Signing keys: what a hub signs its tokens with.")
+app = console.noun("Signing keys, with which a hub signs its tokens.")
 Name = Annotated[
     str,
     typer.Option(
@@ -42,7 +43,8 @@ Name = Annotated[
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What the parameter holds: key id → secret, oldest first, the last one signs. Version 0: it is not there."""
+    """The value of the parameter: key id → secret, oldest first; the last one signs. Version 0: it
+    does not exist."""
 
     keys: dict[str, str]
     version: int = 0
@@ -51,7 +53,7 @@ class Kept:
 
 @app.command("list")
 def list_(parameter: Name = "", json: Json = False) -> None:
-    """The keys by their ids, oldest first."""
+    """List the ids of the keys, oldest first."""
     with console.failing():
         parameter = _account_parameter(parameter)
         kept = read(parameter)
@@ -67,12 +69,13 @@ def list_(parameter: Name = "", json: Json = False) -> None:
 
 @app.command()
 def rotate(parameter: Name = "", json: Json = False) -> None:
-    """Add a key that signs from then on. Tokens that were signed with the others stay good until those are retired.
+    """Add a key that signs from now on. Tokens that other keys signed stay valid until those keys
+    are retired.
 
-    The first one makes the parameter. Others verify for some seconds before they sign: a container that has just read
-    the keys would not know them, and not look again so soon.
+    The first key creates the parameter. A later key verifies for some seconds before it signs: a
+    function that has just read the keys does not read them again so soon.
     """
-    # The day, for people; the rest, so that two of a day differ.
+    # The day is for people. The random part makes two keys of one day differ.
     key_id = f"{strftime('%Y-%m-%d', gmtime(console.now()))}-{secrets.token_hex(3)}"
     secret = secrets.token_hex(SECRET_BYTES)
 
@@ -91,7 +94,7 @@ def rotate(parameter: Name = "", json: Json = False) -> None:
     if json:
         console.document({"parameter": parameter, "key_id": key_id})
     else:
-        console.say(f"rotated: {key_id} signs from now on; what the others have signed stays good")
+        console.say(f"rotated: {key_id} signs from now on; tokens that other keys signed stay valid")
 
 
 @app.command()
@@ -101,20 +104,20 @@ def retire(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     json: Json = False,
 ) -> None:
-    """Remove a key that does not sign any more: every token that was signed with it is worthless then."""
+    """Delete a key that does not sign any more. Every token that it signed becomes invalid."""
     shown = plain(key_id)
     with console.failing():
         parameter = _account_parameter(parameter)
     if not yes and json:
-        console.fail(f"nothing was retired: with --json, say --yes to end all tokens signed with {shown}")
-    if not yes and not typer.confirm(f"End all tokens signed with {shown}? It cannot be undone", err=True):
+        console.fail(f"nothing was retired: with --json, use --yes to invalidate all tokens signed with {shown}")
+    if not yes and not typer.confirm(f"Invalidate all tokens signed with {shown}? It cannot be undone", err=True):
         console.fail("nothing was retired")
 
     def without(keys: dict[str, str]) -> dict[str, str]:
         if key_id not in keys:
-            raise Problem(f"there is no key {shown} in {parameter}: `pieria key list` shows those there are")
+            raise Problem(f"there is no key {shown} in {parameter}: `pieria key list` shows its keys")
         if key_id == list(keys)[-1]:
-            raise Problem(f"{shown} signs: put another in its place first, by `pieria key rotate`")
+            raise Problem(f"{shown} is the key that signs: first add another one with `pieria key rotate`")
         return {other: secret for other, secret in keys.items() if other != key_id}
 
     with console.failing():
@@ -122,11 +125,11 @@ def retire(
     if json:
         console.document({"parameter": parameter, "retired": key_id})
     else:
-        console.say(f"retired: {shown}; what it signed is worthless within {FRESH_SECONDS // 60} minutes")
+        console.say(f"retired: {shown}; tokens that it signed are invalid within {FRESH_SECONDS // 60} minutes")
 
 
 def _account_parameter(parameter: str) -> str:
-    """The parameter that is meant. Raises Problem where a hub on this machine is meant."""
+    """The name of the parameter. Raises Problem if a hub on this machine is selected."""
     if parameter:
         return parameter
     local_keys = hub.FOLDER / KEYS
@@ -139,25 +142,26 @@ def _account_parameter(parameter: str) -> str:
 
 
 def _change(name: str, change: Callable[[dict[str, str]], dict[str, str]]) -> dict[str, str]:
-    """Write what a change makes of the keys, and return it.
+    """Apply `change` to the keys, write them, and return them.
 
-    Raises Problem, also if somebody else's change came in between.
+    Raises Problem, also if another process changed the parameter meanwhile.
     """
     kept = read(name)
     keys = change(kept.keys)
     value = jsons.dumps(keys)
-    # A parameter knows no conditions: only whether it is there, and which version a write became.
+    # SSM has no conditional write, but the reply has the version: a gap in versions shows another
+    # change.
     reply = _asked(name, "put_parameter", Value=value, Type="SecureString", Overwrite=kept.version > 0)
     if reply is None or reply["Version"] != kept.version + 1:
         raise Problem(
-            f"somebody else changed {name} in the same moment, and one change may have undone the other:"
-            " look at `pieria key list`, and do what is missing again"
+            f"another process changed {name} at the same time, and one change may have undone the other:"
+            " check `pieria key list`, and repeat the change that is missing"
         )
     return keys
 
 
 def read(name: str) -> Kept:
-    """What the parameter of this name holds. Raises Problem, also for a value that is no keys."""
+    """The value of the parameter. Raises Problem, also for a value that is not a set of keys."""
     reply = _asked(name, "get_parameter", WithDecryption=True)
     if reply is None:
         return Kept({})
@@ -165,12 +169,13 @@ def read(name: str) -> Kept:
     try:
         keys = parse_keys(found["Value"])
     except ValueError as error:
-        raise Problem(f"{name} is {error}: name another with --parameter, or remove it and rotate") from None
+        raise Problem(f"{name} is {error}: use another with --parameter, or delete it and rotate") from None
     return Kept(keys, found["Version"], found["LastModifiedDate"].timestamp())
 
 
 def _asked(name: str, operation: str, **more: Any) -> Any:
-    """SSM's reply; None where the parameter is not there, or is there though it should not be. Raises Problem."""
+    """SSM's reply. None if the parameter does not exist, or if it exists and should not. Raises
+    Problem."""
     try:
         client: Any = boto3.Session().client("ssm")
         return getattr(client, operation)(Name=name, **more)

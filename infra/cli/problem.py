@@ -1,5 +1,5 @@
-"""The failure that every command may end in."""
+"""The failure of a command."""
 
 
 class Problem(Exception):
-    """What was asked cannot be done. The message is one line and says what to do."""
+    """The command cannot be carried out. The message is one line with the cause and the next step."""

@@ -1,4 +1,4 @@
-"""Repositories: create, list, show, delete, bundle, repack; their branches' moves, and their members."""
+"""repo: create, list, show, delete, bundle, repack; moves of branches, and members."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -24,14 +24,14 @@ from shared.stores import Stores
 
 PAGE = 100
 OPERATOR = "pieria"
-"""By whom a branch was moved that was restored here. Nobody can have this handle."""
+"""The user in the moves of branches that the operator made. The handle is reserved."""
 
 WHY_LEFT = {
     "large": f"of {repacking.SMALL_BYTES >> 20} MiB or more",
     "young": "younger than a day",
-    "unnamed": "that no row names, for gc",
-    "ambiguous": "with another record of something in another pack",
-    "few": "too few to be worth it",
+    "unnamed": "that no row points to (gc deletes them)",
+    "ambiguous": "with an item that has other bytes in another pack",
+    "few": "too few to combine",
 }
 
 app = console.noun("Repositories, their branches and their members.")
@@ -41,14 +41,14 @@ app = console.noun("Repositories, their branches and their members.")
 def create(
     name: Name,
     private: Annotated[bool, typer.Option("--private", help="Only its owner and its members may read it.")] = False,
-    description: Annotated[str, typer.Option(help="What it is.")] = "",
-    default_branch: Annotated[str, typer.Option(help="Where clones start.")] = "main",
-    domain: Annotated[str, typer.Option(help="The kind of what it holds: code, midi, …")] = "code",
+    description: Annotated[str, typer.Option(help="One line of text.")] = "",
+    default_branch: Annotated[str, typer.Option(help="The branch that a clone checks out.")] = "main",
+    domain: Annotated[str, typer.Option(help="The kind of its content: code, midi, …")] = "code",
     portable_names: Annotated[PortableNames, typer.Option(help=PORTABLE_NAMES)] = PortableNames.ON,
     json: Json = False,
     data: Data = None,
 ) -> None:
-    """Create an empty repository. Its owner's handle is claimed along with it."""
+    """Create an empty repository. Claims the handle of its owner if it is free."""
     now = int(console.now())
 
     async def work(stores: Stores) -> Repo:
@@ -140,11 +140,12 @@ def _list_deleted(owner: str, json: bool, data: Path | None) -> None:
 
 @app.command()
 def show(name: Name, json: Json = False, data: Data = None) -> None:
-    """A repository: what it is, where its branches are, who its members are, and how far its gc is."""
+    """Show a repository: its settings, branches, members, and the last step of its gc."""
 
     async def work(stores: Stores) -> tuple[Repo, dict[str, Any]]:
         repo = await console.require(stores, name)
-        refs, members = await stores.refs.all(repo.repo_id), await _members(stores, repo)
+        refs = await stores.refs.all(repo.repo_id)
+        members = await _members(stores, repo)
         progress = await stores.census.progress(repo.repo_id)
         return repo, {
             "branches": [_branch(ref) for ref in refs.values()],
@@ -171,9 +172,9 @@ def delete(
     json: Json = False,
     data: Data = None,
 ) -> None:
-    """Hide a repository at once, and free its name. `pieria purge` removes what it held, a day later."""
+    """Hide a repository at once, and free its name. A day later `pieria purge` deletes its data."""
     if not yes and json:
-        console.fail(f"nothing was deleted: with --json, say --yes to delete {plain(name)}")
+        console.fail(f"nothing was deleted: with --json, use --yes to delete {plain(name)}")
     if not yes and not typer.confirm(f"Delete {plain(name)}? It cannot be undone", err=True):
         console.fail("nothing was deleted")
     now = int(console.now())
@@ -187,7 +188,7 @@ def delete(
     if json:
         console.document(document(repo) | {"deleted_at": now})
     else:
-        console.say(f"deleted: {repo.owner}/{repo.slug}; `pieria purge` will remove what it held")
+        console.say(f"deleted: {repo.owner}/{repo.slug}; `pieria purge` will delete its data")
 
 
 @app.command()
@@ -197,7 +198,7 @@ def moves(
     json: Json = False,
     data: Data = None,
 ) -> None:
-    """Who moved a branch within 30 days, from where to where, the last move first."""
+    """List the moves of a branch in the last 30 days, newest first."""
     now = console.now()
 
     async def work(stores: Stores) -> list[Move]:
@@ -208,7 +209,7 @@ def moves(
             ref, page, cursor = await moving.page(stores, repo, branch, cursor, PAGE, now=now)
             made += page
         if ref is None and not made:
-            raise Problem(f"{name} has no branch {branch!a}: `pieria repo show {name}` shows those it has")
+            raise Problem(f"{name} has no branch {branch!a}: `pieria repo show {name}` shows its branches")
         return made
 
     made = console.run(data, work)
@@ -233,7 +234,8 @@ def restore_branch(
     json: Json = False,
     data: Data = None,
 ) -> None:
-    """Set a branch back to where it was: undoes a forced push, or a deletion. Is itself a move, so it can be undone."""
+    """Set a branch to one of its earlier heads. Undoes a forced push or a deletion, and can be
+    undone itself."""
     now = console.now()
 
     async def work(stores: Stores) -> Ref:
@@ -257,7 +259,7 @@ def delete_branch(
     json: Json = False,
     data: Data = None,
 ) -> None:
-    """Delete a branch. For 30 days `pieria repo restore-branch` brings it back."""
+    """Delete a branch. `pieria repo restore-branch` restores it within 30 days."""
     now = console.now()
 
     async def work(stores: Stores) -> None:
@@ -268,13 +270,15 @@ def delete_branch(
     if json:
         console.document({"deleted": branch})
     else:
-        console.say(f"deleted: {branch}; `pieria repo restore-branch` brings it back within 30 days")
+        console.say(f"deleted: {branch}; `pieria repo restore-branch` restores it within 30 days")
 
 
 @app.command()
 def bundle(name: Name, json: Json = False, data: Data = None) -> None:
-    """Make ready what a clone is answered with: of a popular repository, now and then, as pushes go on. Old ones go
-    with the next gc."""
+    """Prebuild the answer to a clone.
+
+    Run it from a timer for popular repositories. gc deletes outdated bundles.
+    """
 
     async def work(stores: Stores, bar: Tell) -> Made:
         return await bundles.make(stores, await console.require(stores, name), console.now)
@@ -296,18 +300,21 @@ def bundle(name: Name, json: Json = False, data: Data = None) -> None:
 @app.command()
 def repack(
     name: Name,
-    fold: Annotated[bool, typer.Option("--fold", help="Do it. Otherwise what would be folded is counted.")] = False,
+    fold: Annotated[bool, typer.Option("--fold", help="Do it. Otherwise only count.")] = False,
     json: Json = False,
     data: Data = None,
 ) -> None:
-    """Fold the many small packs of small pushes into few: clones cost less. Beside pushes, fetches and reads; a gc
-    that is under way starts over. The old packs go with the next gc. One that was cut short goes on when run again."""
+    """Combine the packs of small pushes into few larger ones, so that clones cost less.
+
+    Pushes, fetches and reads continue. A gc that is under way starts over, and the next one deletes
+    the old packs. Run it again after an interruption.
+    """
 
     async def work(stores: Stores, bar: Tell) -> Repacked:
         repo = await console.require(stores, name)
         return await repacking.repack(stores, repo, console.now, dry_run=not fold, tell=bar)
 
-    left = "every pack is still readable; run it again to go on"
+    left = "every pack is still readable; run it again to continue"
     done = console.run_long(data, f"repacking {name}", work, left)
     if json:
         console.document({"repo": name, "dry_run": not fold, **asdict(done)})
@@ -318,23 +325,23 @@ def repack(
         f" and {would}changed {done.rows} rows"
     )
     skipped = [f"{count} {WHY_LEFT[why]}" for why, count in done.left.items() if count]
-    console.say(f"packs left as they are: {', '.join(skipped) or 'none'}")
+    console.say(f"packs that stay as they are: {', '.join(skipped) or 'none'}")
     if done.packs:
-        console.say("next: " + ("gc, from its beginning, removes the old packs" if fold else "`--fold` does it"))
+        console.say("next: " + ("a new gc deletes the old packs" if fold else "`--fold` does it"))
 
 
 @app.command()
 def member(
     name: Name,
-    handle: Annotated[str, typer.Argument(metavar="HANDLE", help="Whose role to give or to take.")] = "",
-    role: Annotated[Role | None, typer.Option(help="Give this role, in place of any other.")] = None,
-    remove: Annotated[bool, typer.Option("--remove", help="Take the role away.")] = False,
+    handle: Annotated[str, typer.Argument(metavar="HANDLE", help="The user whose role to set or to remove.")] = "",
+    role: Annotated[Role | None, typer.Option(help="The new role. It replaces any other.")] = None,
+    remove: Annotated[bool, typer.Option("--remove", help="Remove the member.")] = False,
     json: Json = False,
     data: Data = None,
 ) -> None:
-    """The members of a repository; with a handle, give somebody a role, or take it from him."""
+    """List the members of a repository. With a handle, set or remove the role of that user."""
     if bool(handle) != (role is not None or remove) or (role is not None and remove):
-        console.fail("name a member with either --role or --remove; without a member, the members are listed")
+        console.fail("give a handle with either --role or --remove, or no handle to list the members")
 
     async def work(stores: Stores) -> tuple[Repo, list[tuple[str, Role]]]:
         repo = await console.require(stores, name)
@@ -353,9 +360,9 @@ def member(
 async def _set_member(stores: Stores, repo: Repo, handle: str, role: Role | None) -> None:
     spelled = await stores.handles.spelling(handle)
     if spelled.casefold() == repo.owner.casefold():
-        raise Problem(f"{repo.owner} owns {repo.owner}/{repo.slug}: an owner is no member, and cannot be removed")
+        raise Problem(f"{repo.owner} owns {repo.owner}/{repo.slug}: the owner is not a member, and cannot be removed")
     if role is None and spelled not in dict(await _members(stores, repo)):
-        raise Problem(f"{spelled} is no member of {repo.owner}/{repo.slug}: nothing was removed")
+        raise Problem(f"{spelled} is not a member of {repo.owner}/{repo.slug}: nothing was removed")
     if role is None:
         await stores.repos.remove_member(repo, spelled)
     else:

@@ -15,14 +15,15 @@ from shared.model import PortableNames, Repo, Role, Visibility
 from shared.stores import Stores
 
 PORTABLE_NAMES = (
-    "on: refuse names that Windows or macOS cannot hold. distinct: refuse names that they take for one. off: warn."
+    "on: refuse names that Windows or macOS cannot store."
+    " distinct: refuse names that they cannot distinguish. off: warn."
 )
 
 
 def edit(
     name: Name,
     visibility: Annotated[Visibility | None, typer.Option(help="Who may read it.")] = None,
-    description: Annotated[str | None, typer.Option(help="A line of text about it.")] = None,
+    description: Annotated[str | None, typer.Option(help="One line of text.")] = None,
     default_branch: Annotated[
         str | None, typer.Option(metavar="BRANCH", help="The branch that a clone checks out.")
     ] = None,
@@ -30,7 +31,8 @@ def edit(
     json: Json = False,
     data: Data = None,
 ) -> None:
-    """Change the visibility, the description, the default branch or the rule for names of a repository."""
+    """Change the visibility, the description, the default branch or the rule for names of a
+    repository."""
     options = {
         "visibility": visibility.value if visibility else None,
         "description": description,
@@ -62,7 +64,7 @@ def rename(
 ) -> None:
     """Give a repository another name in its URL. The old name is free then.
 
-    Tokens that are limited to the old name are not valid for the new name: issue others.
+    A token that is limited to the old name is not valid for the new name: issue another one.
     """
     now = int(console.now())
 

@@ -14,23 +14,23 @@ from shared.stores import Stores
 
 DAY = 24 * 3600
 
-app = console.noun("Tokens: what users log in with.")
-Owner = Annotated[str, typer.Option(metavar="HANDLE", help="Whose it is.")]
+app = console.noun("Tokens, with which users log in.")
+Owner = Annotated[str, typer.Option(metavar="HANDLE", help="The user.")]
 
 
 @app.command()
 def issue(
     owner: Owner,
-    scope: Annotated[Role, typer.Option(help="The most that it is good for.")] = Role.WRITE,
-    repo: Annotated[str, typer.Option(metavar="OWNER/SLUG", help="Good for this repository only.")] = "",
-    bearer: Annotated[Bearer, typer.Option(help="What kind of user it is for.")] = Bearer.HUMAN,
-    days: Annotated[int, typer.Option(min=1, max=auth.LIFETIME_SECONDS // DAY, help="How long it is good.")] = 30,
+    scope: Annotated[Role, typer.Option(help="What it allows: read, write or admin.")] = Role.WRITE,
+    repo: Annotated[str, typer.Option(metavar="OWNER/SLUG", help="Limit it to this repository.")] = "",
+    bearer: Annotated[Bearer, typer.Option(help="The kind of user.")] = Bearer.HUMAN,
+    days: Annotated[int, typer.Option(min=1, max=auth.LIFETIME_SECONDS // DAY, help="Days until it expires.")] = 30,
     json: Json = False,
     data: Data = None,
 ) -> None:
-    """Claim the handle if it is free, and print a token for it: the only time that it is shown.
+    """Issue a token, and print it. It is shown only once. Claims the handle if it is free.
 
-    The token alone is on stdout, what is to be known of it on stderr.
+    stdout has the token only. Its id and expiry are on stderr.
     """
     now = console.now()
 
@@ -40,7 +40,7 @@ def issue(
         identity = Identity(handle, scope, new_id(now), limited_to, bearer)
         issued = Issued(identity, int(now), int(now) + days * DAY)
         await stores.handles.claim(handle)
-        # Written down before it is given away: whatever was issued can be listed.
+        # Stored before it is returned, so that every issued token is in the list.
         await stores.tokens.put(issued)
         keys = await stores.keyring.signing(now)
         return issued, auth.issue(keys, issued.identity, lifetime_seconds=days * DAY, now=int(now))
@@ -64,8 +64,10 @@ def issue(
 
 @app.command("list")
 def list_(owner: Owner, json: Json = False, data: Data = None) -> None:
-    """The tokens of a user, newest first, revoked ones and those that expired within a week included. Not the tokens
-    themselves."""
+    """List the tokens of a user, newest first, without their secrets.
+
+    The list includes revoked tokens, and those that expired within a week.
+    """
 
     async def work(stores: Stores) -> tuple[str, list[Issued]]:
         handle = await console.require_user(stores, owner)
@@ -133,7 +135,7 @@ def _is_valid(issued: Issued, now: int) -> bool:
 async def _require_token(stores: Stores, handle: str, token_id: str, unlisted: bool) -> str:
     """The id of a token of this user. Raises Problem."""
     if not names.is_repo_name(token_id):
-        raise Problem("this is no token id: `pieria token list` shows them")
+        raise Problem("this is not a token id: `pieria token list` shows them")
     listed = {issued.identity.token_id for issued in await stores.tokens.all(handle)}
     if token_id not in listed and not unlisted:
         raise Problem(
@@ -144,6 +146,6 @@ async def _require_token(stores: Stores, handle: str, token_id: str, unlisted: b
 
 
 async def _spelled(stores: Stores, name: str) -> str:
-    """A repository's full name, its owner in the claimed letter case. Raises Problem."""
+    """The full name of a repository, with its owner in the claimed letter case. Raises Problem."""
     owner, slug = console.full_name(name)
     return f"{await stores.handles.spelling(owner)}/{slug}"

@@ -43,7 +43,7 @@ def fsck(name: Name, json: Json = False, data: Data = None) -> None:
         console.document({"repo": name, "checked": checked, "findings": [asdict(finding) for finding in found]})
     elif found:
         rows = [(finding.kind, finding.id, finding.wrong, finding.fix) for finding in found]
-        console.table(["kind", "id", "what is wrong", "what to do"], rows)
+        console.table(["kind", "id", "fault", "fix"], rows)
     else:
         console.say(f"{name} is whole: {_counts(checked)}")
     raise typer.Exit(1 if found else 0)
@@ -59,8 +59,8 @@ def rebuild_index(
 ) -> None:
     """Write missing rows again, from the packs in the bucket.
 
-    Replaces nothing. Does not begin while a gc is between two of its steps.
-    Exit status 1 if there was something that could not be used.
+    Replaces nothing. Refuses to start while a gc is between two of its steps.
+    Exit status 1 if a damaged pack or an incomplete item was skipped.
     """
 
     async def work(stores: Stores, bar: Tell) -> Rebuilt:
@@ -72,8 +72,8 @@ def rebuild_index(
 
     left = "the rows that were written stay; run it again to write the rest"
     done = console.run_long(data, f"rebuilding {name}", work, left)
-    damaged = [(pack, "pack is damaged") for pack in done.damaged]
-    incomplete = [(item, "lacks a part") for item in done.incomplete]
+    damaged = [(pack, "the pack is damaged") for pack in done.damaged]
+    incomplete = [(item, "a part of it is missing") for item in done.incomplete]
     unused = [*damaged, *incomplete]
     if json:
         console.document({"repo": name, **asdict(done)})
@@ -81,25 +81,27 @@ def rebuild_index(
         numbers = {"objects": done.objects, "snapshots": done.snapshots, "commits": done.commits}
         console.say(f"{name}: rows of {_counts(numbers)} are in place; {done.refs} branches fixed")
         if unused:
-            console.table(["id", "left out, since its"], unused)
+            console.table(["id", "skipped, since"], unused)
     raise typer.Exit(1 if unused else 0)
 
 
 def gc(
     name: Name,
-    condemn: Annotated[bool, typer.Option("--condemn", help="1. Mark what nothing leads to.")] = False,
-    sweep: Annotated[bool, typer.Option("--sweep", help="2. An hour later: remove the rows that still are.")] = False,
-    collect: Annotated[bool, typer.Option("--collect", help="3. An hour later: remove the bytes.")] = False,
-    due: Annotated[bool, typer.Option("--due", help="Whichever of the three is due: for a timer.")] = False,
+    condemn: Annotated[bool, typer.Option("--condemn", help="1. Mark the rows that nothing reaches.")] = False,
+    sweep: Annotated[
+        bool, typer.Option("--sweep", help="2. An hour later: delete the rows that are still unreachable.")
+    ] = False,
+    collect: Annotated[bool, typer.Option("--collect", help="3. An hour later: delete the bytes.")] = False,
+    due: Annotated[bool, typer.Option("--due", help="The step that is due: for a timer.")] = False,
     json: Json = False,
     data: Data = None,
 ) -> None:
-    """Remove what no branch reaches, in three steps.
+    """Delete rows and bytes that nothing reaches, in three steps.
 
-    Without an option, nothing is changed: the command counts what the next step would do.
+    Without an option, nothing is changed: the command counts the effect of the next step.
     """
     if condemn + sweep + collect + due > 1:
-        console.fail("one step at a time: say one of --condemn, --sweep, --collect and --due")
+        console.fail("one step at a time: use one of --condemn, --sweep, --collect and --due")
     dry_run = not (condemn or sweep or collect or due)
     step: Any = (
         collecting.condemn if condemn else collecting.sweep if sweep else collecting.collect if collect
@@ -111,7 +113,7 @@ def gc(
         report: Report = await step(stores, repo, console.now, dry_run=dry_run, tell=bar)
         return report
 
-    left = "the step is not done, and what it removed was unreachable; run it again"
+    left = "the step is not done; all that it deleted was unreachable; run it again"
     report = console.run_long(data, f"collecting {name}", work, left)
     if json:
         console.document({"repo": name, "dry_run": dry_run, **asdict(report)})
@@ -121,12 +123,14 @@ def gc(
 
 
 def purge(
-    remove: Annotated[bool, typer.Option("--remove", help="Do it. Otherwise what waits is counted.")] = False,
-    limit: Annotated[int, typer.Option(min=1, help="Rows and versions to remove in this run, about.")] = purging.LIMIT,
+    remove: Annotated[bool, typer.Option("--remove", help="Do it. Otherwise only count.")] = False,
+    limit: Annotated[
+        int, typer.Option(min=1, help="About how many rows and versions to delete in this run.")
+    ] = purging.LIMIT,
     json: Json = False,
     data: Data = None,
 ) -> None:
-    """Remove what repositories left that were deleted a day ago or earlier.
+    """Delete the data of repositories that were deleted a day ago or earlier.
 
     Without `--remove`, nothing is changed. A removal cannot be undone.
     """
@@ -134,7 +138,7 @@ def purge(
     async def work(stores: Stores, bar: Tell) -> Purged:
         return await purging.purge(stores, now=console.now(), dry_run=not remove, limit=limit, tell=bar)
 
-    left = "what was removed is gone; run it again to remove the rest"
+    left = "some rows and bytes may be deleted; run it again to delete the rest"
     purged = console.run_long(data, "purging", work, left)
     if json:
         console.document({"dry_run": not remove, **asdict(purged)})
@@ -145,20 +149,24 @@ def purge(
             f" repositories done: {purged.done}, waiting: {purged.waiting}"
         )
     else:
-        console.say(f"deleted repositories that wait: {purged.waiting}; --remove removes those of a day and more")
+        console.say(
+            f"deleted repositories that wait: {purged.waiting}; --remove deletes the data of those older than a day"
+        )
 
 
 def _told(name: str, report: Report, dry_run: bool) -> list[str]:
     if report.step is None:
-        return [f"{name}: too early; the next step may be taken from {console.when(report.due_at)}"]
+        return [f"{name}: too early; the next step may start at {console.when(report.due_at)}"]
     would = "would have " if dry_run else ""
     rows = _counts(report.rows)
     match report.step:
         case Step.CONDEMNED:
-            flag, done = "--condemn", f"{would}condemned rows of {rows} ({console.size(report.bytes)})"
+            flag = "--condemn"
+            done = f"{would}condemned rows of {rows} ({console.size(report.bytes)})"
             after = f"`--sweep` from {console.when(report.due_at)}"
         case Step.SWEPT:
-            flag, done = "--sweep", f"{would}removed rows of {rows}; {would}reprieved {report.reprieved}"
+            flag = "--sweep"
+            done = f"{would}removed rows of {rows}; {would}reprieved {report.reprieved}"
             after = f"`--collect` from {console.when(report.due_at)}"
         case _:
             files = _counts({"packs": report.packs, "large objects": report.loose})

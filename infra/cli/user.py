@@ -1,4 +1,4 @@
-"""Users: the handles that are claimed on a hub."""
+"""user: the handles that are claimed on a hub."""
 
 from infra.cli import console
 from infra.cli.console import Data, Json

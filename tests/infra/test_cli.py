@@ -141,7 +141,7 @@ def test_tokens_are_for_those_who_can_be_users(owner: str) -> None:
     assert "is reserved" in refused("token", "issue", "--owner", "admin")
     assert "is not a handle" in refused("token", "list", "--owner", "a/b")
     assert "owner/slug" in refused("token", "issue", "--owner", owner, "--repo", "song")
-    assert "no token id" in refused("token", "revoke", "a b", "--owner", owner)
+    assert "not a token id" in refused("token", "revoke", "a b", "--owner", owner)
     done("token", "issue", "--owner", owner)
     assert done("token", "issue", "--owner", owner.upper())["handle"] == owner
 
@@ -197,7 +197,7 @@ def test_members_come_and_go(song: str, owner: str) -> None:
 def test_members_that_cannot_be_are_refused(song: str, owner: str) -> None:
     done("token", "issue", "--owner", f"{owner}-bob")
     assert "owns" in refused("repo", "member", song, owner, "--role", "read")
-    assert "no member" in refused("repo", "member", song, f"{owner}-BOB", "--remove")
+    assert "not a member" in refused("repo", "member", song, f"{owner}-BOB", "--remove")
     assert "--role or --remove" in refused("repo", "member", song, "bob")
     assert "--role or --remove" in refused("repo", "member", song, "--remove")
     assert "there is no repository" in refused("repo", "member", f"{owner}/none")
@@ -230,14 +230,14 @@ def test_what_a_forced_push_removed_is_expunged(song: str, owner: str, monkeypat
     assert "is still reached by branch main" in refused("expunge", song, HISTORY[3])
     assert builders.push(owner, "song", OTHER.bundle(), force=True).status == 200
     assert HISTORY[3] in done("expunge", song, HISTORY[3])["commits"]
-    assert "would go" in told("expunge", song, HISTORY[3])
+    assert "would be deleted" in told("expunge", song, HISTORY[3])
     marked = done("expunge", song, HISTORY[3], "--remove")
     assert (marked["step"], marked["dry_run"]) == ("marked", False)
-    assert "the same command removes the bytes from" in told("expunge", song, HISTORY[3], "--remove")
+    assert "the same command deletes the bytes from" in told("expunge", song, HISTORY[3], "--remove")
     # The bucket has the time of this machine.
     monkeypatch.setattr(console, "now", lambda: time.time() + 3600)
     shown = told("expunge", song, HISTORY[3], "--remove")
-    assert "removed 1 commits" in shown and "create-invalidation" in shown
+    assert "deleted 1 commits" in shown and "create-invalidation" in shown
     assert "nothing is stored" in refused("expunge", song, HISTORY[3])
     assert done("fsck", song)["findings"] == []
 

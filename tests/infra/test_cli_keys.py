@@ -123,7 +123,7 @@ def test_two_who_rotate_at_once_are_told(name: str, monkeypatch: pytest.MonkeyPa
         return kept
 
     monkeypatch.setattr(key, "read", read_and_wait)
-    assert "somebody else changed" in pieria("key", "rotate").err
+    assert "another process changed" in pieria("key", "rotate").err
 
 
 def test_a_hub_without_its_parameter_says_how_to_make_it(name: str, owner: str) -> None:

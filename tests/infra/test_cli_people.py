@@ -185,7 +185,7 @@ def test_all_tokens_of_a_user_are_revoked_at_once(owner: str):
 
 
 def test_a_user_who_is_no_member_cannot_be_removed(song: str, owner: str):
-    assert "is no member" in refused("repo", "member", song, "nobody", "--remove")
+    assert "is not a member" in refused("repo", "member", song, "nobody", "--remove")
     done("repo", "member", song, f"{owner}-bob", "--role", "read")
     assert done("repo", "member", song, f"{owner}-bob", "--remove")["members"] == []
 
