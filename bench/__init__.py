@@ -1,5 +1,6 @@
-"""What the hub costs, measured: seeded repositories, a stand-in for the stock client, a meter of AWS calls.
+"""Measures the cost of the hub: seeded repositories, a simulated stock client, and a meter of AWS
+calls.
 
-It may import everything; only its own tests import it, and the deployed artefact leaves it out. It may not
-speak to anything but loopback, and stops by itself.
+It may import all other folders. Only its tests import it, and the deployed package does not contain
+it. It connects to 127.0.0.1 only, and ends by itself.
 """

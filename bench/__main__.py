@@ -1,6 +1,7 @@
 """Measure every workload: `python -m bench [--check | --baseline] [--only NAME …] [--json]`.
 
-Each workload has a process of its own, and the AWS behind it another, as many at once as there are processors.
+Each workload runs in a process of its own, and its AWS in another one. As many run at once as there
+are processors.
 """
 
 import argparse
@@ -21,19 +22,21 @@ from bench.targets import Verdict, verdicts
 from bench.workloads import WORKLOADS, Workload
 
 ROOT = Path(__file__).parent.parent
-COSTS, SCALE, PICTURE = (ROOT / "docs" / name for name in ("costs.md", "scale.md", "costs.svg"))
+COSTS = ROOT / "docs" / "costs.md"
+SCALE = ROOT / "docs" / "scale.md"
+PICTURE = ROOT / "docs" / "costs.svg"
 DEADLINE_SECONDS = 1500.0
-"""After this long a workload ends itself, with every thread's traceback."""
+"""A workload that takes longer ends, with the traceback of every thread."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The exit code: 1 when a count has risen, 2 when something could not be measured."""
-    parser = argparse.ArgumentParser(prog="python -m bench", description="What each operation costs.")
+    """Returns the exit status: 1 if a count is higher than the baseline, 2 if a workload failed."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Measure the cost of each operation.")
     parser.add_argument("--check", action="store_true", help="count the quick workloads, compare with the baseline")
-    parser.add_argument("--baseline", action="store_true", help="accept the counts; renew docs/costs.md")
+    parser.add_argument("--baseline", action="store_true", help="accept the counts, and update docs/costs.md")
     parser.add_argument("--only", action="append", choices=[one.name for one in WORKLOADS], help="this workload")
-    parser.add_argument("--json", action="store_true", help="print everything as one JSON document")
-    parser.add_argument("--trace", action="store_true", help="print every call of what is counted, and time nothing")
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    parser.add_argument("--trace", action="store_true", help="print every AWS call; measures no time")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.child is not None:
@@ -55,20 +58,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.baseline and not failed:
         _accept(found, said)
     if options.check and not failed and not risen:
-        print(f"{len(found)} operations cost what they did, or less")
+        print(f"{len(found)} operations cost as much as before, or less")
     return 2 if failed else 1 if risen else 0
 
 
 def _measured(chosen: Sequence[Workload], *, timed: bool) -> tuple[list[Measured], list[str]]:
-    """In the order given: what was measured, and in words what could not be."""
+    """The measured operations in the order of the workloads, and the messages of failed workloads."""
     processors = os.cpu_count() or 1
-    # What is timed has a process of its own. Else starting those would take longer than the counting.
+    # A timed workload has a process of its own. Counting alone takes less time than the start of a
+    # process.
     parts = [[one] for one in chosen] if timed else [chosen[n :: 2 * processors] for n in range(2 * processors)]
     parts = [part for part in parts if part]
     found: dict[str, list[Measured]] = {}
     failed: list[str] = []
     with ThreadPoolExecutor(processors) as threads:
-        # The long ones first, so that they do not run alone at the end.
+        # The long ones start first, so that they do not run alone at the end.
         for names, said, problem in threads.map(lambda part: _run(part, timed=timed), sorted(parts, key=_is_quick)):
             found |= dict(zip(names, said, strict=False))
             failed += problem
@@ -80,7 +84,8 @@ def _is_quick(part: Sequence[Workload]) -> bool:
 
 
 def _run(part: Sequence[Workload], *, timed: bool) -> tuple[list[str], list[list[Measured]], list[str]]:
-    started, names = time.monotonic(), [workload.name for workload in part]
+    started = time.monotonic()
+    names = [workload.name for workload in part]
     command = [sys.executable, "-m", "bench", "--child", ",".join(names), *([] if timed else ["--check"])]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
     print(f"{time.monotonic() - started:6.1f} s  {', '.join(names)}", file=sys.stderr, flush=True)
@@ -90,7 +95,7 @@ def _run(part: Sequence[Workload], *, timed: bool) -> tuple[list[str], list[list
 
 
 def _child(names: Sequence[str], *, timed: bool) -> int:
-    # Late: boto3 sessions are opened on import, and must find this environment.
+    # Late: the import opens boto3 sessions, which must use this environment.
     from bench import aws, lambdas
 
     faulthandler.dump_traceback_later(DEADLINE_SECONDS, exit=True)
@@ -115,7 +120,7 @@ def _accept(found: Sequence[Measured], said: Sequence[Verdict]) -> None:
 
 
 def _put(page: Path, name: str, made: str) -> None:
-    """What was made, between the page's marks of this name."""
+    """Replace the text between the marks of this name on a page."""
     between = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
     page.write_text(between.sub(lambda marks: f"{marks[1]}{made}\n{marks[2]}", page.read_text()))
 

@@ -1,8 +1,9 @@
-"""An emulated AWS in a process of its own, so that neither its time nor its memory is counted as the hub's.
+"""An emulated AWS in a process of its own, so that its time and its memory are not counted as the
+hub's.
 
     with running() as url: …
 
-The process ends when its standard input does: also when whoever started it is killed.
+The process ends when its standard input ends, so also when its parent is killed.
 """
 
 import contextlib
@@ -12,7 +13,7 @@ import sys
 from collections.abc import Iterator
 
 TABLES = {"HubTable": "hub", "CounterTable": "counters", "Bucket": "objects"}
-"""Logical id in template.yaml → name here. Short, as row sizes are the same whatever a table is called."""
+"""Logical id in template.yaml → name here. The names have no influence on the size of rows."""
 STOP_SECONDS = 10.0
 CREDENTIALS = {
     "AWS_EC2_METADATA_DISABLED": "true",
@@ -27,7 +28,8 @@ CREDENTIALS = {
 
 @contextlib.contextmanager
 def running() -> Iterator[str]:
-    """The URL of an AWS with the hub's tables and bucket. RuntimeError if it does not come up."""
+    """Start an AWS with the hub's tables and bucket. Yields its URL. Raises RuntimeError if it does
+    not start."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "PIERIA_"))}
     process = subprocess.Popen(
         [sys.executable, "-m", "bench.aws"],
@@ -38,7 +40,8 @@ def running() -> Iterator[str]:
     )
     assert process.stdin and process.stdout
     try:
-        if not (url := process.stdout.readline().strip()):
+        url = process.stdout.readline().strip()
+        if not url:
             raise RuntimeError("the emulated AWS did not start")
         yield url
     finally:
@@ -53,7 +56,7 @@ def running() -> Iterator[str]:
 
 def main() -> None:
     """Serve until standard input ends."""
-    # Late: moto opens a boto3 session on import, and must find the environment above.
+    # Late: moto opens a boto3 session on import, which must use the environment above.
     from infra import stack
     from infra.embedded_aws import EmbeddedAws
 
@@ -61,7 +64,7 @@ def main() -> None:
         stack.create(aws.url, TABLES)
         print(aws.url, flush=True)
         sys.stdin.read()
-        os._exit(0)  # to take a million rows apart one by one takes longer than to make them
+        os._exit(0)  # freeing a million rows one by one would take longer than creating them
 
 
 if __name__ == "__main__":

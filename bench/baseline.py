@@ -1,7 +1,8 @@
-"""The counts of the last accepted run, and what has risen since.
+"""The counts of the last accepted run, and the increases since.
 
-Counts only: calls, chains, units, S3 requests, bytes. Times are this machine's business. What zlib makes of a
-record differs a little from one build to the next, so a hundredth more than before is no rise.
+Only counts are compared: calls, chains, units, S3 requests, bytes. Times depend on the machine. The
+size of a compressed record differs slightly between builds of zlib, so an increase of up to `SLACK`
+is accepted.
 """
 
 import json
@@ -22,7 +23,8 @@ def write(found: Iterable[Measured], path: Path = PATH) -> None:
 
 
 def rises(found: Iterable[Measured], path: Path = PATH) -> list[str]:
-    """In words, each count that is higher than the baseline's, and each operation that has none."""
+    """A line for each count that is higher than the baseline, and for each operation without a
+    baseline."""
     accepted: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
     risen = []
     for one in found:

@@ -1,9 +1,11 @@
-"""What one subject can spend in a day: the most expensive requests within the request limits, and the limits of cost.
+"""The most that one subject can spend in a day, within the request limits and within the limits of
+cost.
 
-    python -m bench.bill [--write]       every shape, metered; --write renews the table of docs/deploy.md
+    python -m bench.bill [--write]       meter every shape; --write updates the table of docs/deploy.md
 
-Each shape is a request that is as expensive as its endpoint allows: found by trying sizes up to the limits of
-`shared/wire.py`. It is metered as the hub meters it, with the stated model of latency for the time of the function.
+A shape is the most expensive request that its endpoint allows, found by trying sizes up to the
+limits of `shared/wire.py`. It is metered as by the hub. The time of the function follows from the
+model of latency.
 """
 
 import argparse
@@ -30,15 +32,17 @@ ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "deploy.md"
 MINUTES = 24 * 60
 MSGPACK = "application/x-msgpack"
-REFUSAL_SECONDS, REFUSAL_BYTES = 0.02, 500
-"""What a refused request takes, rounded up."""
+REFUSAL_SECONDS = 0.02
+REFUSAL_BYTES = 500
+"""Time and reply of a refused request, rounded up."""
 IN_FLIGHT = 400
-"""Requests that the API lets in at once: `ThrottlingBurstLimit` of the template."""
+"""Requests that the API accepts at once: `ThrottlingBurstLimit` of the template."""
 
 
 @dataclass(frozen=True)
 class Shape:
-    """A kind of request. `scene` makes the hub ready and returns requests, of which the last one is metered."""
+    """A kind of request. `scene` prepares the hub and returns requests, of which the last one is
+    metered."""
 
     name: str
     limit_class: str
@@ -48,30 +52,31 @@ class Shape:
 
 @dataclass(frozen=True)
 class Spent:
-    """What a shape costs, in dollars."""
+    """The cost of a shape, in dollars."""
 
     shape: Shape
     each: float
     urls: float
-    """How much of it is what its presigned URLs allow: charged before they are given out, so never beyond a limit."""
+    """The part of it for uses of its presigned URLs. It is charged before they are returned, so
+    never beyond a limit."""
     a_minute: int
-    """Requests that the limit of its class allows."""
+    """Requests in a minute that the limit of its class allows."""
     limit: float
-    """The limit of cost of a subject."""
+    """The cost that a subject may cause in a day."""
 
     @property
     def without(self) -> float:
-        """A day of it within the request limits alone."""
+        """The cost of a day within the request limits alone."""
         return self.each * self.a_minute * MINUTES
 
     @property
     def overshoot(self) -> float:
-        """The requests that may be under way when the limit is reached: those of one minute."""
+        """The cost of the requests that may run when the limit is reached: those of one minute."""
         return (self.each - self.urls) * min(self.a_minute, IN_FLIGHT)
 
     @property
     def within(self) -> float:
-        """A day of it with the limits of cost, at most."""
+        """The highest cost of a day with the limits of cost."""
         return min(self.without, self.limit + self.overshoot)
 
 
@@ -85,12 +90,12 @@ def request(method: str, path: str, message: Any = None, by: str | None = OWNER)
 
 
 def opaque(count: int, kind: str) -> list[str]:
-    """Ids that are digests of nothing that is stored."""
+    """Ids in the form of digests, of objects that are not stored."""
     return [sha256(f"{kind} {number}".encode()).hexdigest() for number in range(count)]
 
 
 def commits(count: int, note: str, size: int = 0) -> list[dict[str, Any]]:
-    """A chain of bare commits under opaque ids."""
+    """A chain of commits without snapshots, with opaque ids."""
     return [
         {"commit_id": f"{note}-{n}", "parent_commit_id": f"{note}-{n - 1}" if n else None, "message": "x" * size}
         for n in range(count)
@@ -119,16 +124,17 @@ def loose_objects(hub: Hub) -> list[httpx.Request]:
 
 
 def bare_commits(count: int, size: int, hub: Hub) -> list[httpx.Request]:
-    """POST push: rows of commits alone."""
+    """POST push: commits without snapshots."""
     return [pushed(hub, hub.slug, {"commits": commits(count, hub.slug, size)})]
 
 
 def refused_push(hub: Hub) -> list[httpx.Request]:
-    """POST push: a snapshot of files that are nowhere, so that all of them are looked up."""
+    """POST push: a snapshot of objects that are not stored, so that each of them is looked up."""
     manifest = {f"{number}.txt": object_id for number, object_id in enumerate(opaque(10_000, hub.slug))}
     snapshot_id = ids.snapshot_id(manifest)
     record = {"snapshot_id": snapshot_id, "manifest": manifest}
-    message, at = "refused", "2026-01-01T00:00:00+00:00"
+    message = "refused"
+    at = "2026-01-01T00:00:00+00:00"
     commit = {
         "commit_id": ids.commit_id([], snapshot_id, message, at),
         "snapshot_id": snapshot_id,
@@ -150,7 +156,7 @@ def tags(count: int, size: int, hub: Hub) -> list[httpx.Request]:
 
 
 def listed_tags(hub: Hub) -> list[httpx.Request]:
-    """GET tags of a label that few have: four pages of 1 MB."""
+    """GET tags of a rare label: four pages of 1 MB."""
     text = "x" * 3_900
     rows = []
     for part in range(9):
@@ -161,7 +167,7 @@ def listed_tags(hub: Hub) -> list[httpx.Request]:
 
 
 def release(hub: Hub) -> list[httpx.Request]:
-    """POST releases: a record as large as a row may be."""
+    """POST releases: a record of the largest size."""
     noise = os.urandom(190_000).hex()
     message = {"release_id": "r", "tag": "v1.0.0", "commit_id": f"{hub.slug}-0", "body": noise}
     first = pushed(hub, hub.slug, {"commits": commits(1, hub.slug)})
@@ -181,7 +187,7 @@ def clone(hub: Hub) -> list[httpx.Request]:
 
 
 def download(hub: Hub) -> list[httpx.Request]:
-    """GET objects: as much as the hub sends by itself."""
+    """GET objects: the largest object that the hub sends without a redirect."""
     content = b"d" * (4 * 1024 * 1024)
     one = {"object_id": sha256(content).hexdigest(), "content": content}
     upload = request("POST", f"/{OWNER}/{hub.slug}/push/objects", {"objects": [one]})
@@ -226,7 +232,7 @@ def poll(hub: Hub) -> list[httpx.Request]:
 
 
 def shapes() -> Iterator[Shape]:
-    """All of them. Where the most expensive size is not the largest, several sizes are tried."""
+    """All shapes. If the largest size may not be the most expensive one, there are several sizes."""
     for count, size in ((9_500, 0), (1_000, 3_500)):
         name = f"push of {count:,} bare commits" + (f" of {size:,} bytes" if size else "")
         yield Shape(name, "push", functools.partial(bare_commits, count, size))
@@ -249,7 +255,8 @@ def shapes() -> Iterator[Shape]:
 
 
 def metered(hub: Hub, shape: Shape) -> tuple[float, float]:
-    """Dollars of one request of this shape, as the hub charges it, and how much of it is for presigned URLs."""
+    """The cost of one request of this shape in dollars, as the hub charges it, and the part for
+    presigned URLs."""
     from shared import meter
 
     *before, last = shape.scene(hub)
@@ -281,7 +288,8 @@ def metered(hub: Hub, shape: Shape) -> tuple[float, float]:
 
 
 def report(chosen: Sequence[Shape]) -> list[Spent]:
-    """Each shape, the most expensive day first. On the AWS of this process's environment."""
+    """Meter each shape, on the AWS of this process's environment. The most expensive day comes
+    first."""
     from shared import settings
 
     defaults = settings.Settings.model_fields
@@ -310,7 +318,10 @@ def markdown(found: Sequence[Spent]) -> str:
 
 
 def door() -> float:
-    """Dollars a day of refused requests at the rate that the API lets in: each is counted and looks up a repository."""
+    """The cost of a day of refused requests in dollars, at the highest rate that the API accepts.
+
+    Each of them is counted, and looks up a repository.
+    """
     rate = stack.resources()["Stage"].properties["DefaultRouteSettings"]["ThrottlingRateLimit"]
     itself = prices.request(lambdas.MEMORY_MB, REFUSAL_SECONDS, 0, REFUSAL_BYTES)
     calls = prices.WRITE_UNIT + 4.5 * prices.READ_UNIT
@@ -318,11 +329,13 @@ def door() -> float:
 
 
 def main() -> int:
-    """From the command line."""
+    """Run from the command line."""
     from bench import aws
 
-    parser = argparse.ArgumentParser(prog="python -m bench.bill", description="What one subject can spend in a day.")
-    parser.add_argument("--write", action="store_true", help="renew the table of docs/deploy.md")
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.bill", description="The most that one subject can spend in a day."
+    )
+    parser.add_argument("--write", action="store_true", help="update the table of docs/deploy.md")
     options = parser.parse_args()
     with aws.running() as url:
         lambdas.set_environment(url)

@@ -1,9 +1,10 @@
-"""The stock client's HTTP, bounded: what `muse push`, `pull` and `clone` ask for, in their order and size.
+"""A simulation of the stock client: the requests of `muse push`, `pull` and `clone`, in their order
+and size.
 
-Like it: one new connection per request, no redirects, no retries, msgpack both ways whatever the reply
-calls itself, replies of at most 64 MiB, silent about failures of refs, filter and presign. Unlike it: the
-objects come from a `History` instead of a directory, and every request is kept as an `Exchange`, so that a
-swallowed failure can be seen.
+As in the stock client: a new connection per request, no redirects, no retries, msgpack in both
+directions whatever the content type of the reply, replies of at most 64 MiB, failures of refs,
+filter and presign ignored. Different: the objects come from a `History` instead of a directory, and
+every request is recorded as an `Exchange`, so that an ignored failure is visible.
 """
 
 import time
@@ -30,7 +31,8 @@ MSGPACK = "application/x-msgpack"
 
 
 class Refused(Exception):
-    """The client would give up: no 2xx, not msgpack, not `ok`, or longer than it takes (`status` 0)."""
+    """A reply on which the client gives up: not 2xx, not msgpack, not `ok`, or too long (`status`
+    0)."""
 
     def __init__(self, request: str, status: int, text: str) -> None:
         super().__init__(f"{request}: HTTP {status}: {text[:400]}")
@@ -40,11 +42,11 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Exchange:
-    """One request and its reply, in body bytes."""
+    """One request and its reply. Sizes are those of the bodies, in bytes."""
 
     method: str
     path: str
-    """The suffix after the repository's URL; `upload` for a PUT to a presigned one."""
+    """The path after the repository's URL; `upload` for a PUT to a presigned URL."""
     status: int
     sent: int
     received: int
@@ -53,7 +55,7 @@ class Exchange:
 
 @dataclass(frozen=True)
 class Pushed:
-    """What a push did. `reply` is empty when everything was up to date."""
+    """The result of a push. `reply` is empty if everything was up to date."""
 
     reply: Record
     exchanges: tuple[Exchange, ...]
@@ -61,7 +63,7 @@ class Pushed:
 
 @dataclass(frozen=True)
 class Fetched:
-    """What a clone or a pull was given, as it came over the wire."""
+    """The result of a clone or a pull, as it was received."""
 
     refs: Record
     bundle: Record
@@ -77,13 +79,14 @@ def push(
     force: bool = False,
     transport: httpx.BaseTransport | None = None,
 ) -> Pushed:
-    """Push `history` to `branch` of the repository at `base`. Raises Refused as the client would give up."""
+    """Push `history` to `branch` of the repository at `base`. Raises Refused when the client would
+    give up."""
     with Wire(base, token, transport) as wire:
         heads: dict[str, str] = {}
         try:
             heads = dict(wire.get("/refs").get("branch_heads", {}))
         except Refused:
-            pass  # the client cannot tell an absent repository from an unreachable hub, and goes on
+            pass  # the client does not distinguish an absent repository from an unreachable hub, and continues
         if heads.get(branch) == history.head:
             return Pushed({}, wire.exchanges)
         commits = _new_commits(history, set(heads.values()))
@@ -108,7 +111,7 @@ def push(
 
 
 def clone(base: str, transport: httpx.BaseTransport | None = None) -> Fetched:
-    """Everything that the repository at `base` shows a stranger: `muse clone` sends no token, ever."""
+    """Clone the repository at `base`. Without a token: `muse clone` never sends one."""
     with Wire(base, None, transport) as wire:
         refs = wire.get("/refs")
         bundle = wire.post("/fetch", {"want": list(refs["branch_heads"].values()), "have": []})
@@ -122,7 +125,8 @@ def pull(
     branch: str = "main",
     transport: httpx.BaseTransport | None = None,
 ) -> Fetched:
-    """What the branch has beyond the commits held here, offered in the order given: 64 at a time, or all at last."""
+    """Pull the branch, given the commits in `local`. They are offered in their order, 64 at a time,
+    and finally all."""
     with Wire(base, token, transport) as wire:
         refs = wire.get("/refs")
         want = [refs["branch_heads"][branch]]
@@ -139,7 +143,8 @@ def pull(
 
 
 def _new_commits(history: History, have: set[str]) -> list[Record]:
-    """From the head outwards in breadth, stopping only at ids that are literally in `have`; tip first."""
+    """The commits to send, by breadth-first search from the head, which comes first. Stops only at
+    ids in `have`."""
     known = {commit["commit_id"]: commit for commit in history.commits}
     found: dict[str, Record] = {}
     generation = [history.head]
@@ -148,14 +153,16 @@ def _new_commits(history: History, have: set[str]) -> list[Record]:
         for commit_id in generation:
             if commit_id in have or commit_id in found or commit_id not in known:
                 continue
-            commit = found[commit_id] = known[commit_id]
-            parents += [parent for key in ("parent_commit_id", "parent2_commit_id") if (parent := commit[key])]
+            commit = known[commit_id]
+            found[commit_id] = commit
+            both = (commit["parent_commit_id"], commit["parent2_commit_id"])
+            parents += [parent for parent in both if parent]
         generation = parents
     return list(found.values())
 
 
 def _upload(wire: "Wire", contents: Mapping[str, bytes]) -> set[str]:
-    """Put what is too large for a chunk where the hub says; the ids that are there now."""
+    """Upload the objects that are too large for a chunk, by presigned URLs. Returns their ids."""
     large = sorted(object_id for object_id, content in contents.items() if len(content) > LARGEST_INLINE)
     if not large:
         return set()
@@ -172,7 +179,8 @@ def _upload(wire: "Wire", contents: Mapping[str, bytes]) -> set[str]:
 
 
 def _push_objects(wire: "Wire", object_ids: list[str], contents: Mapping[str, bytes]) -> None:
-    """Chunks in id order, four at a time. When one fails the rest still runs, then the failure is raised."""
+    """Send chunks in the order of ids, four at a time. If one fails, the others still run; then its
+    error is raised."""
 
     def send(chunk: list[str]) -> None:
         objects = [{"object_id": object_id, "content": contents[object_id]} for object_id in chunk]
@@ -189,7 +197,7 @@ def _chunked(items: list[str], size: int) -> Iterator[list[str]]:
 
 
 class Wire:
-    """The repository's URL, and one request to it at a time per thread."""
+    """Sends requests to a repository, one at a time per thread."""
 
     def __init__(self, base: str, token: str | None, transport: httpx.BaseTransport | None = None) -> None:
         self._base = base.rstrip("/")
@@ -198,7 +206,7 @@ class Wire:
             headers={"User-Agent": USER_AGENT, "Accept-Encoding": "identity", "Connection": "close"},
             limits=httpx.Limits(max_keepalive_connections=0),
             timeout=TIMEOUT_SECONDS,
-            trust_env=False,  # no proxy between us and loopback
+            trust_env=False,  # no proxy for 127.0.0.1
             transport=transport,
         )
         self._exchanges: list[Exchange] = []
@@ -213,19 +221,19 @@ class Wire:
 
     @property
     def exchanges(self) -> tuple[Exchange, ...]:
-        """What was asked so far."""
+        """The requests so far."""
         return tuple(self._exchanges)
 
     def get(self, suffix: str) -> Record:
-        """A GET's reply. Raises Refused."""
+        """The reply to a GET. Raises Refused."""
         return self._call("GET", suffix, b"", {})
 
     def post(self, suffix: str, body: Record) -> Record:
-        """A POST's reply. Raises Refused."""
+        """The reply to a POST. Raises Refused."""
         return self._call("POST", suffix, msgpack.packb(body, use_bin_type=True), {"Content-Type": MSGPACK})
 
     def put(self, url: str, content: bytes) -> None:
-        """A presigned upload, with the content type urllib adds by itself and nothing else."""
+        """Upload to a presigned URL, with the content type that urllib adds, and no other header."""
         headers = {"Content-Type": "application/x-www-form-urlencoded"}
         self._send("PUT", url, "upload", content, headers, UPLOAD_TIMEOUT_SECONDS)
 
@@ -253,7 +261,7 @@ class Wire:
 
 
 def _bounded(pieces: Iterable[bytes]) -> bytes | None:
-    """The pieces as one, or None when that is more than the client takes."""
+    """The pieces joined, or None if they are more than the client accepts."""
     content = bytearray()
     for piece in pieces:
         content += piece

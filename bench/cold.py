@@ -1,11 +1,13 @@
-"""INIT of every function: `make bench-cold`. From the start of the process to its first question for work.
+"""INIT of every function, `make bench-cold`: from the start of the process to its first request for
+an event.
 
-Each handler of `build/host` is started by AWS's own runtime client, in an environment with nothing but it, against
-a Runtime API that only takes the time. Beside them, in the same rounds and compiled alike, a stand-in for what is
-usual: FastAPI, Mangum, msgpack, and boto3 with two clients. The slowest handler may take 0.9 of it, in processor
-time: a start waits for nothing, so on a quiet machine that is the same, and on a busy one the rest is other people's.
+Each handler of `build/host` is started by AWS's runtime client, in an environment of its own, with
+a Runtime API that only notes the time. A baseline runs in the same rounds, compiled in the same
+way: FastAPI, Mangum, msgpack, and boto3 with two clients. The slowest handler may take `BUDGET` of
+the baseline's processor time. Processor time is compared because other processes on the machine
+have less influence on it, and because a start waits for nothing.
 
-What it does not show: unpacking, Firecracker, and the share of a processor that Lambda gives.
+Not measured: unpacking, Firecracker, and the share of a processor that Lambda gives.
 """
 
 import argparse
@@ -58,18 +60,18 @@ PLACE = {
     "PYTHONDONTWRITEBYTECODE": "1",
     "PYTHONPATH": str(build.HOST),
 }
-"""What Lambda puts into a function's environment, as far as anything here reads it."""
+"""The environment variables of Lambda that this code reads."""
 
 
 class Taken(NamedTuple):
-    """What one start took, in milliseconds: on the clock, and of a processor."""
+    """The time of one start in milliseconds: wall clock, and processor."""
 
     wall: float
     processor: float
 
 
 class RuntimeApi:
-    """Takes the time of a function's first question for work, and never gives it any."""
+    """Notes the time of a function's first request for an event, and never answers it."""
 
     def __init__(self) -> None:
         self.asked = threading.Event()
@@ -81,10 +83,10 @@ class RuntimeApi:
             def do_GET(self) -> None:
                 api.at = time.perf_counter()
                 api.asked.set()
-                self.rfile.read()  # until the function is gone
+                self.rfile.read()  # until the function has ended
 
             def do_POST(self) -> None:
-                """A handler that cannot be imported says so here."""
+                """The runtime client reports a failed import here."""
                 api.failure = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
                 api.asked.set()
 
@@ -97,16 +99,17 @@ class RuntimeApi:
         self.address = f"127.0.0.1:{self._server.server_address[1]}"
 
     def init(self, command: list[str], folder: Path, environment: Mapping[str, str]) -> Taken:
-        """Start a function, and end it when it has asked for work."""
+        """Start a function, and kill it after its first request for an event."""
         self.asked.clear()
         self.failure = ""
-        before, begun = _processor(), time.perf_counter()
+        before = _processor()
+        begun = time.perf_counter()
         process = subprocess.Popen(
             command, cwd=folder, env={**environment, "AWS_LAMBDA_RUNTIME_API": self.address}, stderr=subprocess.DEVNULL
         )
         try:
             if not self.asked.wait(PATIENCE_SECONDS) or self.failure:
-                sys.exit(f"{' '.join(command)} does not start: {self.failure[:300] or 'no question for work'}")
+                sys.exit(f"{' '.join(command)} does not start: {self.failure[:300] or 'no request for an event'}")
         finally:
             process.kill()
             process.wait()
@@ -114,7 +117,7 @@ class RuntimeApi:
 
 
 def _processor() -> float:
-    """Milliseconds of a processor that all ended children have had."""
+    """The processor time of all ended child processes, in milliseconds."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return (used.ru_utime + used.ru_stime) * 1000
 
@@ -122,7 +125,9 @@ def _processor() -> float:
 def main() -> int:
     """Measure and print. Returns the exit status: 1 if a handler takes more than its budget."""
     parser = argparse.ArgumentParser(prog="python -m bench.cold", description="INIT of every function.")
-    parser.add_argument("--rounds", type=int, default=7, help="the median of how many (default: %(default)s)")
+    parser.add_argument(
+        "--rounds", type=int, default=7, help="number of rounds; the median counts (default: %(default)s)"
+    )
     options = parser.parse_args()
     python = build.host_python()
     runtime = tools.environment("runtime", python) / "python"
@@ -135,7 +140,8 @@ def main() -> int:
 
 
 def _measure(runtime: Path, baseline: Path, rounds: int) -> dict[str, list[Taken]]:
-    """By module. Every round starts each once, so that what else the machine does falls on all."""
+    """The times of each module. Every round starts each module once, so that other load affects all
+    of them."""
     api = RuntimeApi()
     modules = {BASELINE: baseline} | dict.fromkeys(build.handlers(build.HOST), build.HOST)
     found: dict[str, list[Taken]] = {module: [] for module in modules}
@@ -163,7 +169,7 @@ def _report(found: Mapping[str, list[Taken]]) -> int:
 
 
 def _compared(ours: list[float], usual: list[float]) -> tuple[float, float]:
-    """A median, and the median of how it compares in each round."""
+    """The median of `ours`, and the median of its ratio to `usual` in each round."""
     ratios = [one / other for one, other in zip(ours, usual, strict=True)]
     return statistics.median(ours), statistics.median(ratios)
 

@@ -1,8 +1,9 @@
-"""The same work on several hubs, one after the other: `python -m bench.compare ours=URL,TOKEN rival=URL,TOKEN`.
+"""The same work on several hubs, one after the other: `python -m bench.compare ours=URL,TOKEN
+rival=URL,TOKEN`.
 
-URL is that of an empty repository, TOKEN one that may push to it (public: a clone sends none). Whatever speaks the
-protocol can be measured; times are those of a client beside it, so put both hubs on one machine. The first hub is
-what the others are compared with.
+URL is the URL of an empty public repository (a clone sends no token), TOKEN a token that may push
+to it. Any hub with this protocol can be measured. Times are measured by the client, so run the hubs
+on one machine. The other hubs are compared with the first one.
 """
 
 import argparse
@@ -28,7 +29,7 @@ REPEATS = 10
 
 @dataclass(frozen=True)
 class Rival:
-    """A hub, by one repository of it."""
+    """A hub, and one repository on it."""
 
     name: str
     url: str
@@ -37,7 +38,7 @@ class Rival:
 
 @dataclass(frozen=True)
 class Taken:
-    """What one kind of work took: the median of its repeats, and the bytes of one."""
+    """The cost of one kind of work: the median time of its repeats, and the bytes of one repeat."""
 
     seconds: float
     wire_bytes: int
@@ -45,10 +46,10 @@ class Taken:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The exit code: 1 when a hub did something wrong."""
+    """Returns the exit status: 1 if a hub did something wrong."""
     parser = argparse.ArgumentParser(prog="python -m bench.compare", description="The same work on several hubs.")
     parser.add_argument("rivals", nargs="+", type=_rival, metavar="NAME=URL,TOKEN")
-    parser.add_argument("--seed", type=int, default=1, help="names the repository that is generated")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the generated repository")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args(arguments)
     found = {rival.name: dict(_worked(rival, options.seed)) for rival in options.rivals}
@@ -87,7 +88,8 @@ def _worked(rival: Rival, seed: int) -> Iterator[tuple[str, Taken]]:
 
 
 def _timed(work: Callable[[], int], repeats: int) -> Taken:
-    seconds, size = [], 0
+    seconds = []
+    size = 0
     try:
         for _ in range(repeats):
             started = time.perf_counter()
@@ -132,7 +134,7 @@ def _refused(rival: Rival, history: History, branch: str) -> int:
         except Refused as refused:
             assert refused.status == 409, refused
             return sum(one.sent + one.received for one in wire.exchanges)
-    raise AssertionError("a push that is no fast-forward was taken")
+    raise AssertionError("a push that is not a fast-forward was accepted")
 
 
 def _size(done: Any) -> int:

@@ -1,4 +1,4 @@
-"""Whether a clone is what was pushed, byte for byte."""
+"""Compares a clone with the pushed history, byte for byte."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ BRANCH = "main"
 
 
 def differences(history: History, cloned: Fetched) -> list[str]:
-    """In words, each way in which a clone differs from the history that was pushed; empty when in none."""
+    """A line for each difference between a clone and the pushed history. Empty if they are equal."""
     faults = []
     heads = cloned.refs.get("branch_heads")
     if heads != {BRANCH: history.head}:

@@ -1,13 +1,15 @@
-"""Repositories grown from a seed: real ids, a believable shape, the same bytes on every Python.
+"""Repositories generated from a seed: real ids, a realistic shape, the same bytes on every Python.
 
-The seeded generator's raw bits are all that is used (`getrandbits`, `randbytes`): what `shuffle` or `choice`
-makes of them, and what a libm makes of a logarithm, may differ from one Python or machine to the next.
+Only the raw bits of the seeded generator are used (`getrandbits`, `randbytes`). The results of
+`shuffle` and `choice`, and the logarithm of a libm, may differ between versions of Python or
+machines.
 
-The default shape is that of the stock client's own source kept in Muse, less its few files above 64 KiB:
+The default shape is that of the stock client's own source in Muse, without its few files above 64
+KiB:
 
     commits      250, one line, each changing about 8 files; 7 kB a record, mostly `structured_delta`
     snapshots    250, growing from 300 files to 400; 36 kB a manifest
-    objects    2,400, of 100 bytes to 64 KiB, median 9 kB; every one is named by some manifest
+    objects    2,400, of 100 bytes to 64 KiB, median 9 kB; each of them is in a manifest
     in all      40 MB of msgpack
 """
 
@@ -29,9 +31,10 @@ Record = dict[str, Any]
 T = TypeVar("T")
 
 LARGEST_INLINE = 65_536
-"""Above this the stock client asks for an upload URL; no object here is larger."""
+"""The stock client uploads larger objects by a presigned URL. No generated object is larger."""
 
-# Object sizes by rank: (objects in a thousand that are smaller, bytes), straight lines between. Mean 12,038.
+# Object sizes by rank: (objects in a thousand that are smaller, bytes), interpolated linearly. Mean
+# 12,038.
 SIZES = (
     (0, 100),
     (100, 1_200),
@@ -51,7 +54,8 @@ BUMPS = ("none", "patch", "patch", "minor")
 
 @dataclass(frozen=True)
 class History:
-    """One line of commits and all it reaches: records and ids as the stock client would have made them."""
+    """One line of commits, their snapshots and objects: records and ids as the stock client makes
+    them."""
 
     commits: tuple[Record, ...]
     """Oldest first."""
@@ -66,17 +70,18 @@ class History:
         return str(self.commits[-1]["commit_id"])
 
     def size(self) -> int:
-        """Bytes of msgpack that the whole repository takes: what one clone must carry at least."""
+        """The size of the whole repository in msgpack, in bytes: a clone transfers at least this."""
         records = sum(len(msgpack.packb(record)) for record in (*self.commits, *self.snapshots))
         return records + sum(len(object_id) + len(content) for object_id, content in self.objects.items())
 
 
 def generate(seed: int, commits: int = 250, files: int = 400, objects: int = 2400) -> History:
-    """A repository of exactly so many commits and distinct objects, with `files` files in its last manifest.
+    """A repository with exactly `commits` commits and `objects` distinct objects, and `files` files
+    in its last manifest.
 
-    It starts with three quarters of its files; the other versions are spread over the later commits, as new
-    files and as changes of old ones. Raises ValueError when the numbers do not allow that: fewer objects than
-    files, or more changes to a commit than there are files.
+    The first commit has three quarters of the files. The other objects are spread over the later
+    commits, as new files and as changes of old ones. Raises ValueError if this is impossible: fewer
+    objects than files, or more changes in a commit than files.
     """
     bits = random.Random(seed)
     contents = _contents(bits, objects)
@@ -90,7 +95,8 @@ def generate(seed: int, commits: int = 250, files: int = 400, objects: int = 240
     for number, (added, changed) in enumerate(_plan(bits, commits, files, objects)):
         old = dict(manifest)
         touched = _pick(bits, paths, changed)
-        touched += (fresh := [_path(bits, len(paths) + n) for n in range(added)])
+        fresh = [_path(bits, len(paths) + n) for n in range(added)]
+        touched += fresh
         paths += fresh
         for path in touched:
             manifest[path] = versions.pop()
@@ -117,7 +123,7 @@ def generate(seed: int, commits: int = 250, files: int = 400, objects: int = 240
 
 
 def chain(seed: int, n: int) -> History:
-    """`n` commits in a line, without snapshots: for what depends on the graph alone. Seeds share none."""
+    """A line of `n` commits without snapshots. Different seeds give different commits."""
     repo_id = str(uuid.UUID(bytes=random.Random(seed).randbytes(16), version=4))
     commits: list[Record] = []
     for number in range(n):
@@ -127,10 +133,11 @@ def chain(seed: int, n: int) -> History:
 
 
 class Line:
-    """Work on one branch of a repository: a commit at a time, each changing some of its files."""
+    """Work on one branch: a commit at a time, each of which changes some files."""
 
     def __init__(self, seed: int, files: int, *, tip: str | None = None, number: int = 0) -> None:
-        """So many files, of 256 to 2,303 bytes each. It goes on from the commit `tip`, which is the `number`th."""
+        """`files`: their number; each has 256 to 2,303 bytes. `tip`: the parent of the first
+        commit, `number` its number."""
         self.tip = tip
         self._bits = random.Random(seed)
         self._number = number
@@ -139,13 +146,14 @@ class Line:
         self._manifest: dict[str, str] = {}
 
     def fork(self, seed: int) -> "Line":
-        """Other work on the same commit."""
+        """Independent work that starts at the same commit."""
         other = copy.copy(self)
-        other._bits, other._manifest = random.Random(seed), dict(self._manifest)
+        other._bits = random.Random(seed)
+        other._manifest = dict(self._manifest)
         return other
 
     def commit(self, changed: int | None = None) -> History:
-        """The next commit, its snapshot and its new objects; without a number, every file is new."""
+        """The next commit, its snapshot and its new objects. Without `changed`, every file is new."""
         old = dict(self._manifest)
         touched = self._paths if changed is None else _pick(self._bits, self._paths, changed)
         objects = {}
@@ -174,7 +182,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Graph:
-    """Commits without snapshots, and where a hub that saw them arrive would keep them."""
+    """Commits without snapshots, and the lanes in which a hub would store them."""
 
     commits: tuple[Record, ...]
     """Parents before children."""
@@ -190,14 +198,17 @@ def straight(seed: int, n: int) -> Graph:
 
 
 def braid(seed: int, n: int, branches: int = 5, every: int = 8) -> Graph:
-    """Long branches from one root, in turn; each takes in its neighbour at every eighth of its commits."""
+    """Long branches from one root, with commits in turn. Every `every`th commit of a branch merges
+    its neighbour."""
     repo_id = str(uuid.UUID(bytes=random.Random(seed).randbytes(16), version=4))
     names = ["main", *(f"line-{number}" for number in range(1, branches))]
     root = _commit(0, repo_id=repo_id, parent=None, snapshot_id=None, message=f"{seed}: root")
-    commits, lanes = [root], {root["commit_id"]: "main"}
+    commits = [root]
+    lanes = {root["commit_id"]: "main"}
     heads = dict.fromkeys(names, str(root["commit_id"]))
     for number in range(1, n):
-        branch, neighbour = names[number % branches], names[(number + 1) % branches]
+        branch = names[number % branches]
+        neighbour = names[(number + 1) % branches]
         merges = number // branches % every == every - 1 and heads[neighbour] != heads[branch]
         commit = _commit(
             number,
@@ -214,11 +225,15 @@ def braid(seed: int, n: int, branches: int = 5, every: int = 8) -> Graph:
 
 
 def agents(seed: int, branches: int, length: int, main: int = 100) -> Graph:
-    """A line `main`, and branches of so many commits each that leave it at its head."""
+    """A line `main` of `main` commits, and `branches` branches of `length` commits each that start
+    at its head."""
     trunk = straight(seed, main)
-    commits, lanes, heads = list(trunk.commits), dict(trunk.lanes), dict(trunk.heads)
+    commits = list(trunk.commits)
+    lanes = dict(trunk.lanes)
+    heads = dict(trunk.heads)
     for agent in range(branches):
-        branch, tip = f"agent-{agent:04}", trunk.heads["main"]
+        branch = f"agent-{agent:04}"
+        tip = trunk.heads["main"]
         for number in range(main, main + length):
             commit = _commit(
                 number, repo_id=commits[0]["repo_id"], parent=tip, snapshot_id=None, message=f"{branch}: {number}"
@@ -239,8 +254,8 @@ def _commit(
     message: str,
     parent2: str | None = None,
 ) -> Record:
-    """All 22 keys of a commit record, in the order the protocol names them."""
-    # Prime steps in both units: most stamps carry microseconds, some none, as in life.
+    """A commit record with all 22 keys, in the order of the protocol."""
+    # The steps make most timestamps have microseconds, and some none, as in real histories.
     committed_at = (FIRST_COMMIT_AT + timedelta(seconds=613 * number, milliseconds=125 * number)).isoformat()
     parents = [one for one in (parent, parent2) if one]
     return {
@@ -270,7 +285,8 @@ def _commit(
 
 
 def _contents(bits: random.Random, objects: int) -> dict[str, bytes]:
-    """Random bytes by id. Their sizes are the curve's at equal steps, so every seed weighs the same."""
+    """Random contents by id. Their sizes are taken from SIZES at equal steps, so the total is equal
+    for all seeds."""
     sizes = [_size((2 * rank + 1) * 500 // objects) for rank in range(objects)]
     contents = {}
     for size in _pick(bits, sizes, objects):
@@ -280,7 +296,7 @@ def _contents(bits: random.Random, objects: int) -> dict[str, bytes]:
 
 
 def _size(thousandth: int) -> int:
-    """The size below which that many objects in a thousand lie."""
+    """The size that `thousandth` of a thousand objects do not exceed."""
     for (low, small), (high, large) in itertools.pairwise(SIZES):
         if thousandth <= high:
             return small + (large - small) * (thousandth - low) // (high - low)
@@ -288,17 +304,18 @@ def _size(thousandth: int) -> int:
 
 
 def _plan(bits: random.Random, commits: int, files: int, objects: int) -> Iterator[tuple[int, int]]:
-    """For each commit: how many files it adds, and how many of those already there it changes."""
+    """For each commit: the number of files that it adds, and of existing files that it changes."""
     first = files if commits == 1 else files - files // 4
     later = max(commits - 1, 1)
     adds = _shares(files - first, later)
     changes = _shares(objects - files, later)
     if min(commits, files) < 1 or objects < files or max(changes) > first or (commits == 1 and objects != files):
         raise ValueError(f"no history has {commits} commits, {files} files and {objects} objects")
-    # A busy commit for every quiet one: neighbours trade changes but the last, the sum stays.
+    # Move changes from one commit to the next in pairs, so that sizes vary. The sum stays the same.
     for left in range(0, later - 1, 2):
         shift = _below(bits, max(min(changes[left], first - changes[left + 1] + 1), 1))
-        changes[left], changes[left + 1] = changes[left] - shift, changes[left + 1] + shift
+        changes[left] -= shift
+        changes[left + 1] += shift
     yield first, 0
     if commits > 1:
         yield from zip(adds, changes, strict=True)
@@ -309,14 +326,16 @@ def _shares(total: int, parts: int) -> list[int]:
 
 
 def _path(bits: random.Random, number: int) -> str:
-    folder, topic = FOLDERS[_below(bits, len(FOLDERS))], VERBS[_below(bits, len(VERBS))]
+    folder = FOLDERS[_below(bits, len(FOLDERS))]
+    topic = VERBS[_below(bits, len(VERBS))]
     return f"song/{folder}/{topic}/{topic}_{number:04d}.py"
 
 
 def _delta(
     bits: random.Random, bump: str, old: Mapping[str, str], new: Mapping[str, str], touched: list[str]
 ) -> Record:
-    """What changed, as the client's code domain tells it: per file two functions, by content id."""
+    """A `structured_delta` as the client's code domain makes it: two functions per file, by content
+    id."""
     return {
         "domain": "code",
         "ops": [
@@ -348,12 +367,12 @@ def _child_op(bits: random.Random, address: str) -> Record:
 
 
 def _below(bits: random.Random, bound: int) -> int:
-    """An integer in [0, bound): even enough for a bench, and defined to the bit."""
+    """An integer in [0, bound). Nearly uniform, and the same on every machine."""
     return bits.getrandbits(64) % bound
 
 
 def _pick(bits: random.Random, items: Sequence[T], count: int) -> list[T]:
-    """`count` different ones of `items` in random order; all of them is a shuffle."""
+    """`count` different items in random order."""
     rest = list(items)
     for place in range(count):
         other = place + _below(bits, len(rest) - place)

@@ -1,12 +1,13 @@
-"""The hub as Lambda runs it, in this process: each function in a container of its own, entered through its handler.
+"""The functions of the hub in this process, called as Lambda calls them: each in a container of its
+own.
 
-A container is a thread with an event loop and its own connections, and serves one request at a time: so the CPU
-time of that thread is what the function used, and nobody else's. The AWS behind it is another process. What is
-counted as the function's is the handler whole: base64 of the bodies, FastAPI, our code, botocore. What is not:
-Lambda's own runtime, which reads the event from a socket and writes the reply to one. `fetch` is entered as the
-streaming function runs it, its app taking a request and giving the reply in pieces; uvicorn is its runtime.
+A container is a thread with its own event loop and connections. It serves one request at a time, so
+the CPU time of the thread is that of the function. The AWS is in another process. The whole handler
+is counted: base64 of the bodies, FastAPI, the hub's code, botocore. Lambda's runtime, which reads
+the event and writes the reply, is not counted. `fetch` is called as the streaming function runs it:
+its ASGI app gets a request, and sends the reply in pieces.
 
-`Hub` is also a transport of httpx, so that the stand-in for the stock client asks it as it would ask a server.
+`Hub` is also a transport of httpx, so that the simulated stock client can send requests to it.
 """
 
 import asyncio
@@ -43,18 +44,19 @@ BASE = "http://hub.example"
 OWNER = "ada"
 SIGNING_KEYS = {"bench": "no secret: this hub lives for a minute"}
 STREAMED = ("fetch",)
-"""Functions whose replies are streamed: an edge sends every fetch there, as a clone is larger than a buffered reply."""
+"""Functions whose replies are streamed. CloudFront sends every fetch there, as a clone exceeds a
+buffered reply."""
 MEMORY_MB = 1024
-"""The template's default; larger functions say so themselves."""
+"""The template's default. Functions with more memory set it themselves."""
 
 
 @dataclass(slots=True)
 class Served:
-    """One request that a function answered, and what it took."""
+    """One request that a function answered, and its cost."""
 
     function: str
     began: int
-    """The client's place in the order of events when it asked, and when it was answered."""
+    """Positions of the request and of the reply in the order of events."""
     ended: int
     status: int
     received: int
@@ -63,22 +65,23 @@ class Served:
     """Bytes of the reply's body."""
     cpu_seconds: float
     memory_bytes: int
-    """How much larger than before the process became while it worked; 0 where the system does not tell."""
+    """The growth of the process at its peak. 0 if the system does not report it."""
     meter: Meter
 
 
 @dataclass(slots=True)
 class Hub:
-    """All functions, on the AWS of this process's environment. Requests are kept in `served`.
+    """All functions, on the AWS of this process's environment. `served` has the requests.
 
-    Counting takes time, so what is counted is not timed: CPU and memory are 0 there, and calls while timed.
+    Counting takes time, so calls are counted in one run and CPU and memory measured in another.
+    `watch` selects it.
     """
 
     slug: str = "song"
-    """The repository that is asked about, and how the names of any others begin."""
+    """The repository, and the prefix of the names of further ones."""
     served: list[Served] = field(default_factory=list)
     watch: Literal["nothing", "calls", "time", "memory"] = "nothing"
-    """To watch memory is to watch time as well, in a process that has first given all free memory back."""
+    """`memory` includes `time`, after the process has returned its free memory to the system."""
     _containers: dict[str, ThreadPoolExecutor] = field(default_factory=dict)
     _turn: threading.Lock = field(default_factory=threading.Lock)
 
@@ -94,14 +97,14 @@ class Hub:
             container.shutdown()
 
     def forget(self) -> None:
-        """Every container forgets what it keeps between requests, its connections included."""
+        """Make every container cold: close its connections, and clear its caches."""
         from shared import stores
 
         for function in self._containers:
             self.run(stores.close, function)
 
     def run(self, work: Callable[[], Coroutine[Any, Any, T]], function: str = "scenery") -> T:
-        """Run a coroutine on a container's loop. For what is not measured."""
+        """Run a coroutine on a container's event loop, without measuring it."""
 
         def in_container() -> T:
             from shared import lambdas
@@ -112,7 +115,7 @@ class Hub:
         return self._container(function).submit(in_container).result()
 
     def answer(self, request: httpx.Request) -> httpx.Response:
-        """A request as AWS passes it on, and the function's reply."""
+        """Send a request to its function as AWS does, and return the reply."""
         began = tick()
         body = request.read()
         function = function_of(request.method, request.url.path)
@@ -120,13 +123,16 @@ class Hub:
         with self._turn, asked:
             served = self._container(function).submit(self._serve, asked).result()
             content = asked.content()
-        served.began, served.ended = began, tick()
-        served.received, served.sent, served.status = len(body), len(content), asked.status
+        served.began = began
+        served.ended = tick()
+        served.received = len(body)
+        served.sent = len(content)
+        served.status = asked.status
         self.served.append(served)
         return httpx.Response(served.status, headers=asked.headers, stream=httpx.ByteStream(content))
 
     def transport(self) -> httpx.BaseTransport:
-        """For a client of httpx, whose requests come here instead of to a socket."""
+        """A transport for a client of httpx, which sends requests to this hub instead of a socket."""
         return _Transport(self.answer)
 
     def _serve(self, asked: "_Exchange") -> Served:
@@ -138,7 +144,8 @@ class Hub:
         elif self.watch in ("time", "memory"):
             if self.watch == "memory":
                 _forget_peak()
-            peak, started = _peak_bytes(), time.thread_time()
+            peak = _peak_bytes()
+            started = time.thread_time()
             asked.serve()
             served.cpu_seconds = time.thread_time() - started
             served.memory_bytes = max(0, _peak_bytes() - peak)
@@ -153,13 +160,14 @@ class Hub:
 
 
 class _Exchange:
-    """One request to a function, made ready before it is served, and its reply."""
+    """One request to a function, prepared before it is served, and its reply."""
 
     def __init__(self, function: str, request: httpx.Request, body: bytes) -> None:
         self.function = function
         self.status = 0
         self.headers: Sequence[tuple[str, str]] = ()
-        self.request, self.body = request, body
+        self.request = request
+        self.body = body
 
     def __enter__(self) -> Self:
         return self
@@ -167,7 +175,7 @@ class _Exchange:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Nothing is left behind."""
+        """Nothing to release."""
 
     def serve(self) -> None:
         raise NotImplementedError
@@ -177,7 +185,7 @@ class _Exchange:
 
 
 class _Buffered(_Exchange):
-    """As an HTTP API does it: an event in, a reply out, bodies in base64."""
+    """As an HTTP API does it: an event and a reply, with bodies in base64."""
 
     def __init__(self, function: str, request: httpx.Request, body: bytes) -> None:
         super().__init__(function, request, body)
@@ -186,7 +194,8 @@ class _Buffered(_Exchange):
 
     def serve(self) -> None:
         self.reply = importlib.import_module(f"functions.{self.function}").handler(self.event, None)
-        self.status, self.headers = self.reply["statusCode"], list(self.reply["headers"].items())
+        self.status = self.reply["statusCode"]
+        self.headers = list(self.reply["headers"].items())
 
     def content(self) -> bytes:
         body: str = self.reply["body"]
@@ -194,8 +203,8 @@ class _Buffered(_Exchange):
 
 
 class _Streamed(_Exchange):
-    """As a web server does it. The pieces are taken by another thread, as by a socket, into a file: they are neither
-    time nor memory of the function's once it has let go of them."""
+    """As a web server does it. Another thread writes the pieces to a file, in the place of a
+    socket, so that a piece that was sent is not counted as time or memory of the function."""
 
     def __enter__(self) -> Self:
         self._pieces: SimpleQueue[bytes] = SimpleQueue()
@@ -240,7 +249,7 @@ class _Streamed(_Exchange):
             self._pieces.put(message["body"])
 
     def _take(self) -> None:
-        while piece := self._pieces.get():
+        for piece in iter(self._pieces.get, b""):
             self._file.write(piece)
 
     def _end(self) -> None:
@@ -257,9 +266,10 @@ class _Transport(httpx.BaseTransport):
 
 
 def environment(aws_url: str) -> dict[str, str]:
-    """Everything that the hub reads: this AWS, repositories on first push, allowances that nobody uses up."""
+    """The environment of the hub: this AWS, repositories created by the first push, limits that are
+    never reached."""
     limits = {f"PIERIA_LIMIT_{name}": str(10**9) for name in ("PUSH", "FETCH", "READ", "UPLOAD")}
-    # Not 0, which means no limit: the calls that limits of cost take are counted.
+    # Not 0, which means no limit: the calls of the limits of cost must be counted.
     limits |= {f"PIERIA_LIMIT_COST_{name}": str(10**6) for name in ("SUBJECT", "OWNER", "HUB")}
     return {
         **aws.CREDENTIALS,
@@ -275,33 +285,34 @@ def environment(aws_url: str) -> dict[str, str]:
 
 
 def set_environment(aws_url: str) -> None:
-    """Make this process's hub work on that AWS. Before the first request: the settings are read once."""
+    """Make the hub in this process use that AWS. Call it before the first request: the settings are
+    read once."""
     for name in [name for name in os.environ if name.startswith(("AWS_", "PIERIA_"))]:
-        del os.environ[name]  # the caller's own AWS is none of our business
+        del os.environ[name]  # the settings of the user's own AWS
     os.environ.update(environment(aws_url))
 
 
 def token(subject: str = OWNER) -> str:
-    """A token with every right, good for a day."""
+    """A token with all rights, valid for a day."""
     from shared import auth, settings
     from shared.model import Identity, Role
 
-    # As long as a true one: it is a part of a row's key.
+    # As long as a real token id, since it is part of a row's key.
     identity = Identity(subject, Role.ADMIN, "00000000-0000-4000-8000-000000000000")
     return auth.issue(settings.load().signing_keys, identity, lifetime_seconds=24 * 3600, now=int(time.time()))
 
 
 def function_of(method: str, path: str) -> str:
-    """The file of the function that the template routes a request to. Raises LookupError."""
+    """The function to which the template routes a request, by its file. Raises LookupError."""
     for route, function in _routes():
         if route.fullmatch(f"{method} {path}"):
             return function
-    raise LookupError(f"the template routes {method} {path} nowhere")
+    raise LookupError(f"the template has no route for {method} {path}")
 
 
 @functools.cache
 def _routes() -> Sequence[tuple[re.Pattern[str], str]]:
-    """The routes of the template. Those without a parameter in a place come before those with one."""
+    """The routes of the template. Routes with fewer parameters come first."""
     found = stack.resources()
     routes = []
     for resource in found.values():
@@ -324,7 +335,7 @@ _requests = itertools.count()
 
 
 def _event(request: httpx.Request, body: bytes) -> dict[str, Any]:
-    """What an HTTP API makes of a request: payload format 2.0."""
+    """The event that an HTTP API makes of a request: payload format 2.0."""
     number = next(_requests)
     path = request.url.raw_path.decode().partition("?")[0]
     return {
@@ -353,7 +364,7 @@ def _event(request: httpx.Request, body: bytes) -> dict[str, Any]:
 
 
 def _scope(request: httpx.Request) -> dict[str, Any]:
-    """What uvicorn makes of a request."""
+    """The ASGI scope that uvicorn makes of a request."""
     path = request.url.raw_path.partition(b"?")[0]
     return {
         "type": "http",
@@ -372,11 +383,12 @@ def _scope(request: httpx.Request) -> dict[str, Any]:
     }
 
 
-_STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+_STATUS = Path("/proc/self/status")
+_CLEAR = Path("/proc/self/clear_refs")
 
 
 def _forget_peak() -> None:
-    """Give free memory back and start the process's high-water mark anew. Linux only."""
+    """Return free memory to the system, and reset the peak of the process. Linux only."""
     gc.collect()
     try:
         ctypes.CDLL(None).malloc_trim(0)

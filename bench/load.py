@@ -1,12 +1,15 @@
-"""Many clients at once: `python -m bench.load [--clients 625] [--seconds 60] [--json]`. Loopback only.
+"""Many clients at once: `python -m bench.load [--clients 625] [--seconds 60] [--json]`. Loopback
+only.
 
-The hub runs in a process of its own, and the AWS behind it in another. A fifth of the clients poll and fetch;
-of the others, half push to a branch of their own, again and again, and half all to one branch: each takes its
-head, commits on it, and starts over with the winner when it comes too late. Everything stops by itself.
+The hub runs in a process of its own, and its AWS in another one. A fifth of the clients poll and
+fetch. Two fifths push repeatedly, each to a branch of its own. Two fifths push to one common
+branch: each reads the head, commits on it, and starts again from the new head if another push won.
+The run ends by itself.
 
-At the end every acknowledged push must be there: a branch of one's own at the last commit that was acknowledged,
-and on the common branch each acknowledged commit among the head's ancestors. What is missing is a lost update.
-The calls per second are the emulator's, so the throughput says little of AWS; errors and lost updates do.
+At the end every acknowledged push must be present: the branch of a client points to its last
+acknowledged commit, and each acknowledged commit of the common branch is an ancestor of its head. A
+missing commit is a lost update. The emulator limits the calls per second, so the throughput is not
+that of AWS. Errors and lost updates are meaningful.
 """
 
 import argparse
@@ -36,8 +39,10 @@ from bench.client import MSGPACK
 from bench.history import History, Line
 from bench.lambdas import OWNER
 
-MOST_CLIENTS, MOST_SECONDS = 1_000, 600
-FILES, CHANGED = 10, 2
+MOST_CLIENTS = 1_000
+MOST_SECONDS = 600
+FILES = 10
+CHANGED = 2
 TIMEOUT_SECONDS = 120.0
 START_SECONDS = 60.0
 COMMON = "common"
@@ -45,14 +50,14 @@ COMMON = "common"
 
 @dataclass
 class Load:
-    """What the clients did."""
+    """The results of all clients."""
 
     took: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
-    """Seconds of each request that was answered as it should, by what it was."""
+    """Seconds of each successful request, by its kind."""
     errors: Counter[str] = field(default_factory=Counter)
     lost_races: int = 0
     acknowledged: dict[str, str] = field(default_factory=dict)
-    """The last commit that was acknowledged, by branch of one's own."""
+    """The last acknowledged commit of each client's own branch."""
     on_common: list[str] = field(default_factory=list)
     rss: list[int] = field(default_factory=list)
     """The hub's resident bytes, once a second."""
@@ -85,14 +90,17 @@ class _Client:
     """One user of the hub."""
 
     def __init__(self, http: httpx.AsyncClient, load: Load, until: float) -> None:
-        self._http, self._load, self._until = http, load, until
+        self._http = http
+        self._load = load
+        self._until = until
 
     @property
     def goes_on(self) -> bool:
         return time.monotonic() < self._until
 
     async def ask(self, what: str, method: str, path: str, body: Any = None) -> Any:
-        """The reply, or None after an error, which is counted; a 409 is the text of it."""
+        """Send a request. Returns the reply; for a 409 its text; for another error None, and counts
+        the error."""
         started = time.perf_counter()
         try:
             reply = await self._http.request(
@@ -113,7 +121,7 @@ class _Client:
         return msgpack.unpackb(reply.content, raw=False)
 
     async def push(self, history: History, branch: str) -> Any:
-        """The four requests of a push. What the last one was answered."""
+        """Send the four requests of a push. Returns the reply to the last one."""
         await self.ask("refs", "GET", "/refs")
         (snapshot,) = history.snapshots
         asked = await self.ask("filter", "POST", "/filter-objects", {"object_ids": list(snapshot["manifest"].values())})
@@ -125,8 +133,9 @@ class _Client:
         return None
 
     async def push_alone(self, number: int) -> None:
-        """To a branch of one's own, over and over."""
-        line, branch = Line(1_000 + number, FILES), f"own-{number:04}"
+        """Push repeatedly to the client's own branch."""
+        line = Line(1_000 + number, FILES)
+        branch = f"own-{number:04}"
         made = line.commit()
         while True:
             if isinstance(await self.push(made, branch), dict):
@@ -138,7 +147,7 @@ class _Client:
                 return
 
     async def push_together(self, number: int) -> None:
-        """To the branch that everybody pushes to: until one push was taken, then the next."""
+        """Push repeatedly to the common branch, each time a new commit on its head."""
         seeds = itertools.count(1_000_000 * (number + 1))
         while self.goes_on:
             refs = await self.ask("refs", "GET", "/refs")
@@ -151,7 +160,7 @@ class _Client:
                 self._load.lost_races += 1
 
     async def read(self, number: int) -> None:
-        """Poll, and fetch a branch now and then."""
+        """Poll repeatedly, and fetch a branch after every fourth poll."""
         for turn in itertools.count(number):
             if not self.goes_on:
                 return
@@ -163,7 +172,8 @@ class _Client:
 
 
 async def run(url: str, token: str, pid: int | None, clients: int, seconds: float) -> Load:
-    """So many clients for so long on the repository at this URL; `pid` is the hub's process, if it is ours."""
+    """Run `clients` clients for `seconds` seconds on the repository at this URL. `pid`: the hub's
+    process, if it is local."""
     load = Load()
     # A connection for each request, like the stock client.
     limits = httpx.Limits(max_connections=clients, max_keepalive_connections=0)
@@ -175,7 +185,7 @@ async def run(url: str, token: str, pid: int | None, clients: int, seconds: floa
         one = _Client(http, load, started + seconds)
         first = await one.push(Line(0, FILES).commit(), "main")
         if not isinstance(first, dict):
-            raise RuntimeError(f"the hub does not take a first push: {dict(load.errors) or first}")
+            raise RuntimeError(f"the hub refused the first push: {dict(load.errors) or first}")
         watching = asyncio.create_task(_watch(load, pid))
         kinds = (one.push_alone, one.push_together, one.read, one.push_alone, one.push_together)
         work = [asyncio.create_task(kinds[number % len(kinds)](number)) for number in range(clients)]
@@ -206,7 +216,7 @@ def _rss(pid: int) -> int:
 
 
 async def _lost(one: _Client, load: Load) -> list[str]:
-    """In words, each acknowledged push that is not there."""
+    """A line for each acknowledged push that is missing."""
     refs = await one.ask("check", "GET", "/refs")
     if not refs:
         return ["the heads could not be read at the end"]
@@ -221,7 +231,8 @@ async def _lost(one: _Client, load: Load) -> list[str]:
 
 @contextlib.contextmanager
 def hub() -> Iterator[tuple[str, int]]:
-    """A hub on loopback: its URL and its process. RuntimeError if it does not come up."""
+    """Start a hub on 127.0.0.1. Yields its URL and its process id. Raises RuntimeError if it does
+    not start."""
     with aws.running() as aws_url, socket.socket() as free:
         lambdas.set_environment(aws_url)
         free.bind(("127.0.0.1", 0))
@@ -229,7 +240,7 @@ def hub() -> Iterator[tuple[str, int]]:
         free.close()
         process = subprocess.Popen(
             [sys.executable, "-m", "bench.load", "--serve", str(port)],
-            stdin=subprocess.PIPE,  # it ends with us, however we end
+            stdin=subprocess.PIPE,  # the hub ends when this process ends, in any way
             env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         )
         try:
@@ -242,7 +253,7 @@ def hub() -> Iterator[tuple[str, int]]:
 
 
 def _serve(port: int) -> None:
-    """The hub until standard input ends."""
+    """Serve the hub until standard input ends."""
     # Late: the app reads the environment when it is imported.
     import uvicorn
 
@@ -266,7 +277,7 @@ def _wait_for(port: int) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The exit code: 1 with an error or a lost update."""
+    """Returns the exit status: 1 after an error or a lost update."""
     parser = argparse.ArgumentParser(prog="python -m bench.load", description="Many clients at once, on loopback.")
     parser.add_argument("--clients", type=int, default=625, help=f"up to {MOST_CLIENTS} (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=60, help=f"up to {MOST_SECONDS} (default: %(default)s)")
@@ -275,28 +286,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.serve:
         _serve(options.serve)
-    clients, seconds = min(options.clients, MOST_CLIENTS), min(options.seconds, MOST_SECONDS)
+    clients = min(options.clients, MOST_CLIENTS)
+    seconds = min(options.seconds, MOST_SECONDS)
     with hub() as (url, pid):
         load = asyncio.run(run(f"{url}/{OWNER}/song", lambdas.token(), pid, clients, seconds))
-    said = load.as_dict()
+    report = load.as_dict()
     if options.json:
-        print(json.dumps(said, indent=1))
+        print(json.dumps(report, indent=1))
     else:
-        _print(said, clients)
+        _print(report, clients)
     return 1 if +load.errors or load.lost_updates else 0
 
 
-def _print(said: dict[str, Any], clients: int) -> None:
-    print(f"{clients} clients, {said['seconds']} s; each row: requests, a second, p50 and p99 in ms")
-    for what, row in said["requests"].items():
+def _print(report: dict[str, Any], clients: int) -> None:
+    print(f"{clients} clients, {report['seconds']} s; each row: requests, a second, p50 and p99 in ms")
+    for what, row in report["requests"].items():
         print(f"  {what:<14}{row['count']:>8,}{row['per_second']:>9,.1f}{row['p50']:>9,}{row['p99']:>9,}")
-    print(f"races lost and tried again: {said['lost_races']:,}")
-    print(f"the hub's memory: {said['rss_early'] / 1e6:,.0f} MB early, {said['rss_late'] / 1e6:,.0f} MB late")
-    for what, number in said["errors"].items():
+    print(f"races lost and tried again: {report['lost_races']:,}")
+    print(f"the hub's memory: {report['rss_early'] / 1e6:,.0f} MB early, {report['rss_late'] / 1e6:,.0f} MB late")
+    for what, number in report["errors"].items():
         print(f"ERROR {what}: {number:,}")
-    for what in said["lost_updates"]:
+    for what in report["lost_updates"]:
         print(f"LOST {what}")
-    if not said["errors"] and not said["lost_updates"]:
+    if not report["errors"] and not report["lost_updates"]:
         print("no error, no lost update")
 
 

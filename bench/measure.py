@@ -1,7 +1,8 @@
-"""One operation, measured: counted in a container that remembers nothing, counted again, and then timed.
+"""Measures one operation: counts it in a cold container, counts it again, and then times it.
 
-Counting and timing are separate runs of the same thing: a meter that weighs takes time of its own. What is
-counted is the same on every machine; CPU and memory are this machine's, the least of the timed runs.
+Counting and timing are separate runs, since a meter that weighs takes time. Counts are the same on
+every machine. CPU and memory depend on the machine: the lowest CPU time of the timed runs is
+reported.
 """
 
 import time
@@ -24,23 +25,26 @@ TIMED = 3
 HOTTEST = 32
 COUNTERS = f"{aws.TABLES['CounterTable']}/"
 STEADY = 3
-"""What happens over and over is counted the first time, and so much later."""
+"""A repeated operation is counted the first time, and again after this many repetitions."""
 
 
 @dataclass(frozen=True)
 class Count:
-    """What does not depend on the machine. These are compared with the baseline."""
+    """The numbers that do not depend on the machine. They are compared with the baseline."""
 
     requests: int
     calls: int
     chain: int
-    """The most calls of which each waited for the one before, from the first request to the last reply."""
+    """The longest chain of calls that waited for each other, from the first request to the last
+    reply."""
     milliseconds: int
-    """That wait on the stated model: so much a call, however large."""
+    """The time of that chain by the model of latency, in which a call of any size takes a fixed
+    time."""
     read_units: float
     write_units: int
     hottest: int
-    """Write units of the hub's partition that takes most of them. A counter's is a matter of the minute it is in."""
+    """Write units of the hottest partition of the hub table. Partitions of counters depend on the
+    time of the run."""
     s3_puts: int
     s3_gets: int
     wire_bytes: int
@@ -49,7 +53,7 @@ class Count:
 
 @dataclass(frozen=True)
 class Step:
-    """One kind of request of an operation, all of them together."""
+    """All requests of one kind in an operation."""
 
     function: str
     requests: int
@@ -68,43 +72,43 @@ class Step:
 
 @dataclass(frozen=True)
 class Measured:
-    """An operation and what it costs."""
+    """An operation and its cost."""
 
     name: str
     count: Count
     warm: Count
-    """The same again in the same containers."""
+    """The counts when the operation is repeated in the same containers."""
     least_bytes: int | None
-    """The records and contents themselves, which have to go over the wire."""
+    """The size of the records and contents, which must be transferred."""
     s3_bytes_in: int
     s3_bytes_out: int
     cpu_seconds: float
     least_cpu: float | None
-    """What hashing and packing the same bytes takes here."""
+    """The time to hash and pack the same bytes on this machine."""
     memory_bytes: int
-    """The most that one request needed beyond an idle container."""
+    """The most memory that one request needed beyond an idle container."""
     bill: Bill
-    """Of one, in dollars."""
+    """The cost of one operation, in dollars."""
     hot: dict[str, int]
-    """Write units by partition, the hottest ones."""
+    """Write units of the hottest partitions."""
     hot_reads: dict[str, float]
-    """Read units, likewise."""
+    """Read units of the hottest partitions."""
     steps: tuple[Step, ...]
     trace: tuple[str, ...]
-    """Its calls, request by request."""
+    """The calls of each request."""
 
     @property
     def dollars(self) -> float:
-        """For a thousand of them, without data out."""
+        """The cost of a thousand operations, without data out."""
         return 1000 * self.bill.without_data_out
 
     @property
     def overhead(self) -> float | None:
-        """Bytes on the wire for each that had to be."""
+        """Transferred bytes per necessary byte."""
         return self.count.wire_bytes / self.least_bytes if self.least_bytes else None
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """A value for JSON."""
         return asdict(self)
 
     @classmethod
@@ -117,7 +121,8 @@ class Measured:
 
 
 def measure(hub: Hub, operations: Iterable[Operation], *, timed: bool = True) -> list[Measured]:
-    """Count each operation as it comes, then time all of them: so what is timed never changes what is counted.
+    """Count each operation in order, and then time all of them, so that timing does not change the
+    counts.
 
     Without `timed` CPU seconds are 0, and so is their price.
     """
@@ -145,13 +150,14 @@ def _counted(hub: Hub, operation: Operation) -> _Counted:
 
 
 def _timed(hub: Hub, operation: Operation) -> list[list[Served]]:
-    # Memory that was given back has to be fetched again: the first run pays for that, as a cold container does.
+    # Memory was returned to the system: the first run has to get it again, as in a cold container.
     first = _once(hub, operation, "memory")[0]
     return [first, *(_once(hub, operation, "time")[0] for _ in range(0 if operation.heavy else TIMED - 1))]
 
 
 def _priced(counted: _Counted, runs: Sequence[Sequence[Served]]) -> Measured:
-    cold, whole = counted.cold, counted.operation.whole
+    cold = counted.cold
+    whole = counted.operation.whole
     best = min(runs, key=_cpu, default=[])
     steps = _steps(cold, best)
     weights = [weight for one in cold for weight in one.meter.weights]
@@ -174,7 +180,7 @@ def _priced(counted: _Counted, runs: Sequence[Sequence[Served]]) -> Measured:
 
 
 def _least_cpu(history: History) -> float:
-    """Seconds that SHA-256 of every content and msgpack of the whole take, of one thread."""
+    """Seconds of CPU for SHA-256 of every content, and for msgpack of the whole repository."""
     taken = []
     for _ in range(TIMED):
         started = time.thread_time()
@@ -260,8 +266,10 @@ def _steps(counted: Sequence[Served], timed: Sequence[Served]) -> tuple[Step, ..
 
 
 def _bill(served: Sequence[Served], cpu_seconds: dict[str, float]) -> Bill:
-    """On Lambda a function is paid while it waits and while it computes: the modelled wait, and the measured CPU."""
-    memory, total = memory_mb(), Bill()
+    """The cost of requests. Lambda charges waiting and computing: the modelled wait plus the
+    measured CPU time."""
+    memory = memory_mb()
+    total = Bill()
     for one in served:
         weights = one.meter.weights
         total += prices.request(

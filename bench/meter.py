@@ -1,17 +1,19 @@
-"""What a piece of work costs in AWS calls, how many of them had to wait for one another, and what AWS counts of them.
+"""Meters AWS calls: their number, the longest chain that waits for each other, and the units that
+AWS charges.
 
-Counted where every client of botocore passes, `_make_api_call`, for sync and async clients, in all threads
-of the process. One entry there is one call: a page of a paginator, a failed conditional write, an S3 GET.
-Not seen are botocore's own retries inside a call, presigning (no call), and the reading of a streamed S3
-body: `GetObject` ends when the headers are there, and the bytes that follow are the same request.
+Calls are counted in `_make_api_call`, which every client of botocore uses, sync and async, in all
+threads of the process. Each of these is one call: a page of a paginator, a failed conditional
+write, an S3 GET. Not counted are retries of botocore inside a call, presigning (it makes no call),
+and the reading of a streamed S3 body: `GetObject` ends when the headers are received, and the body
+belongs to the same request.
 
-The longest chain is read off the order of events, not off a clock: a call waited for every call that had
-ended when it was entered. That errs upwards only. On one event loop, calls that are gathered are all
-entered before the loop looks at a socket, so they count as one step.
+The longest chain follows from the order of events, not from a clock: a call is assumed to wait for
+every call that ended before it was entered. This can only overestimate. On one event loop, calls
+that are gathered are all entered before the loop reads a socket, so they count as one step.
 
-A meter that is asked to weigh also looks at the rows of a write before and after it, since what a write costs
-depends on what stood there. These looks are not counted, but they take time: weigh and time in separate runs.
-Only async clients are weighed: they are what the hub has.
+A meter that weighs also reads the rows of a write before and after it, since its units depend on
+their old size. These reads are not counted, but they take time: weigh and time in separate runs.
+Only async clients are weighed, as in the hub.
 """
 
 import asyncio
@@ -36,7 +38,7 @@ from shared.units import item_size
 
 METHOD = "_make_api_call"
 
-_ticks = itertools.count()  # next() on it is atomic: one order of events for all threads
+_ticks = itertools.count()  # next() is atomic, so all threads share one order of events
 _lock = threading.Lock()
 _open: tuple["Meter", ...] = ()
 _watchers = 0
@@ -45,7 +47,7 @@ _originals: dict[type[Any], Any] = {}
 
 @dataclass(slots=True)
 class Call:
-    """One AWS call. `entered` and `left` are places in the process's order of events; times are monotonic."""
+    """One AWS call. `entered` and `left` are positions in the order of events. Times are monotonic."""
 
     service: str
     operation: str
@@ -56,16 +58,16 @@ class Call:
     failed: bool = False
     weight: Weight | None = None
     params: Mapping[str, Any] = field(default_factory=dict)
-    """What was asked. This and the weight are empty from a meter that does not weigh."""
+    """The parameters of the call. They and the weight are empty if the meter does not weigh."""
 
     @property
     def milliseconds(self) -> int:
-        """What it takes on the stated model, whatever the emulator took."""
+        """The time of the call by the model of latency."""
         return prices.S3_MS if self.service == "s3" else prices.DYNAMODB_MS
 
 
 class Meter:
-    """The calls made while it is open, by whomever in this process: `with Meter() as meter: …`."""
+    """All calls in this process while it is open: `with Meter() as meter: …`."""
 
     def __init__(self, *, weigh: bool = False) -> None:
         self.log: list[Call] = []
@@ -88,12 +90,12 @@ class Meter:
 
     @property
     def calls(self) -> int:
-        """How many calls were made, failed ones included."""
+        """The number of calls, including failed ones."""
         return len(self.log)
 
     @property
     def weights(self) -> list[Weight]:
-        """What each call came to, of a meter that weighs."""
+        """The weight of each call, if the meter weighs."""
         return [call.weight for call in self.log if call.weight]
 
     def by_operation(self) -> Counter[str]:
@@ -101,11 +103,11 @@ class Meter:
         return Counter(f"{call.service}.{call.operation}" for call in self.log)
 
     def longest_chain(self) -> int:
-        """The most calls of which each was entered after the one before had ended; 0 without calls."""
+        """The largest number of calls of which each was entered after the one before had ended."""
         return longest_chain((call.entered, call.left, 1) for call in self.log)
 
     def milliseconds(self) -> int:
-        """The longest wait for a chain of calls, on the stated model."""
+        """The time of the slowest chain of calls, by the model of latency."""
         return longest_chain((call.entered, call.left, call.milliseconds) for call in self.log)
 
     def write_units_by_partition(self) -> Counter[str]:
@@ -113,14 +115,16 @@ class Meter:
         return _heat(weight.writes for weight in self.weights)
 
     def read_units_by_partition(self) -> Mapping[str, float]:
-        """Read units, likewise."""
+        """Read units by `table/partition key`."""
         return _heat(weight.reads for weight in self.weights)
 
 
 def longest_chain(spans: Iterable[tuple[int, int | None, int]]) -> int:
-    """The greatest depth; depth(span) = its length + the greatest depth of those that ended before it began.
+    """The greatest depth: depth(span) = its length + the greatest depth of the spans that ended
+    before it began.
 
-    `spans`: where each began and ended in one order of events (None: not yet), and its length.
+    `spans`: (beginning, end, length) of each, as positions in the order of events. The end is None
+    if it has not ended.
     """
     spans = list(spans)
     events = [(began, index) for index, (began, _, _) in enumerate(spans)]
@@ -144,16 +148,18 @@ def _heat(parts: Iterable[Mapping[tuple[str, str], Any]]) -> Counter[str]:
 
 
 def tick() -> int:
-    """A place in the order of events, after all that were given before."""
+    """The next position in the order of events."""
     return next(_ticks)
 
 
 def _enter(service: str, operation: str) -> list[Call]:
-    """A started call in every meter that is open."""
-    entered, now = next(_ticks), time.perf_counter()
+    """Add a started call to every open meter."""
+    entered = next(_ticks)
+    now = time.perf_counter()
     calls = []
     for meter in _open:
-        meter.log.append(call := Call(service, operation, entered, now))
+        call = Call(service, operation, entered, now)
+        meter.log.append(call)
         calls.append(call)
     return calls
 
@@ -166,9 +172,12 @@ def _recorded(client: Any, operation: str) -> Iterator[list[Call]]:
         yield calls
         failed = False
     finally:
-        left, now = next(_ticks), time.perf_counter()
+        left = next(_ticks)
+        now = time.perf_counter()
         for call in calls:
-            call.left, call.left_at, call.failed = left, now, failed
+            call.left = left
+            call.left_at = now
+            call.failed = failed
 
 
 def _metered_sync(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -189,7 +198,8 @@ def _metered_async(original: Callable[..., Awaitable[Any]]) -> Callable[..., Awa
         if not asked:
             return {}
         looking: Any = original(client, "BatchGetItem", {"RequestItems": asked})
-        # In a context of its own: the request that is measured must not be charged for the meter's reads.
+        # In a context of its own, so that the hub does not charge these reads to the measured
+        # request.
         reply: Any = await asyncio.get_running_loop().create_task(looking, context=contextvars.Context())
         return {
             (table, item["pk"]["S"], item.get("sk", {"S": ""})["S"]): item_size(item)
@@ -203,7 +213,7 @@ def _metered_async(original: Callable[..., Awaitable[Any]]) -> Callable[..., Awa
             if not any(meter.weighs for meter in _open):
                 return await original(self, operation_name, api_params)
             service = self.meta.service_model.service_name
-            params = dict(api_params)  # botocore puts a stream in the place of a body
+            params = dict(api_params)  # botocore replaces a body by a stream
             rows = units.written(operation_name, api_params)
             before = await look(self, rows)
             after: Looks = {}
@@ -215,13 +225,15 @@ def _metered_async(original: Callable[..., Awaitable[Any]]) -> Callable[..., Awa
             finally:
                 weight = units.weigh(service, operation_name, params, reply, before=before, after=after)
                 for call in calls:
-                    call.weight, call.params = weight, params
+                    call.weight = weight
+                    call.params = params
 
     return make_api_call
 
 
 def _watch() -> None:
-    """Wrap both clients' method, unless it is; the last `_unwatch` puts the originals back."""
+    """Wrap the method of both clients, unless it is wrapped. The last `_unwatch` restores the
+    originals."""
     global _watchers
     with _lock:
         _watchers += 1

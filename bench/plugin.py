@@ -1,7 +1,7 @@
-"""The meter in the suite, as a pytest plugin.
+"""A pytest plugin with the meter.
 
-def test_…(meter): …          `meter` counts and weighs every AWS call that the test makes
-pytest --aws-calls 10 …       ends with the ten tests that made the most of them
+def test_…(meter): …          `meter` counts and weighs every AWS call of the test
+pytest --aws-calls 10 …       lists the ten tests with the most calls
 """
 
 from collections.abc import Iterator
@@ -12,20 +12,20 @@ from bench.meter import Meter
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--aws-calls`."""
+    """Add `--aws-calls`."""
     parser.addoption("--aws-calls", type=int, default=0, metavar="N", help="list the N tests with the most AWS calls")
 
 
 @pytest.fixture
 def meter() -> Iterator[Meter]:
-    """Open for as long as the test runs."""
+    """A meter that is open while the test runs."""
     with Meter(weigh=True) as meter:
         yield meter
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
-    """Count what a test makes, its fixtures apart."""
+    """Count the calls of a test, without those of its fixtures."""
     if not item.config.getoption("aws_calls"):
         return (yield)
     with Meter() as meter:
@@ -36,7 +36,7 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """The list."""
+    """Print the list."""
     wanted: int = config.getoption("aws_calls")
     reports = [one for kind in ("passed", "failed") for one in terminalreporter.getreports(kind)]
     counted = [(dict(one.user_properties).get("aws_calls", 0), one.nodeid) for one in reports if one.when == "call"]

@@ -1,4 +1,4 @@
-"""What a request comes to, in US dollars, service by service. The prices are those of `shared/prices.py`."""
+"""The cost of a request in US dollars, by service. The prices are those of `shared/prices.py`."""
 
 import math
 from dataclasses import dataclass
@@ -18,12 +18,13 @@ LOG_REQUEST = prices.LOG_BYTE * prices.LOG_BYTES / prices.DOLLAR
 
 DYNAMODB_MS = 5
 S3_MS = 20
-"""The stated model of latency: what one call takes, however large. A request waits for its longest chain."""
+"""The model of latency: the time of one call, of any size. A request waits for its longest chain of
+calls."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bill:
-    """Dollars, by service. Add two with `+`."""
+    """Dollars by service. `+` adds two bills."""
 
     gateway: float = 0
     compute: float = 0
@@ -33,12 +34,13 @@ class Bill:
     data_out: float = 0
 
     def __add__(self, other: "Bill") -> "Bill":
-        mine, others = self._parts(), other._parts()
-        return Bill(*(a + b for a, b in zip(mine, others, strict=True)))
+        pairs = zip(self._parts(), other._parts(), strict=True)
+        return Bill(*(a + b for a, b in pairs))
 
     @property
     def without_data_out(self) -> float:
-        """All of it but the bytes to the internet, which no design of the hub makes fewer than what is asked for."""
+        """The sum without the bytes to the internet, since no design of the hub can send fewer than
+        requested."""
         return sum(self._parts()) - self.data_out
 
     def _parts(self) -> tuple[float, ...]:
@@ -56,7 +58,7 @@ def request(
     bytes_in: int,
     bytes_out: int,
 ) -> Bill:
-    """One request through the gateway to a function of this memory that runs for so long."""
+    """The cost of one request through API Gateway to a function with this memory and running time."""
     return Bill(
         gateway=HTTP_API_REQUEST * max(1, math.ceil((bytes_in + bytes_out) / prices.METERED_BYTES)),
         compute=LAMBDA_REQUEST + LAMBDA_GB_SECOND * seconds * memory_mb / 1024,

@@ -1,4 +1,4 @@
-"""What was measured as a table, as Markdown for docs/costs.md, and as a picture."""
+"""The measured operations as a table, as Markdown for docs/costs.md, and as a picture."""
 
 from collections.abc import Mapping, Sequence
 from xml.sax.saxutils import escape
@@ -32,7 +32,7 @@ SERVICES = (
 
 
 def table(found: Sequence[Measured]) -> Table:
-    """Everything, a line for each operation."""
+    """A table with a line for each operation."""
     made = Table(title=f"AWS calls, units and dollars ({DOLLARS}; prices of {prices.AS_OF})", title_justify="left")
     made.add_column("operation", overflow="fold")
     for column in (
@@ -53,7 +53,8 @@ def table(found: Sequence[Measured]) -> Table:
     ):
         made.add_column(column, justify="right")
     for one in found:
-        count, timed = one.count, one.cpu_seconds > 0
+        count = one.count
+        timed = one.cpu_seconds > 0
         made.add_row(
             one.name,
             f"{count.requests}",
@@ -75,7 +76,7 @@ def table(found: Sequence[Measured]) -> Table:
 
 
 def steps(found: Sequence[Measured]) -> Table:
-    """The requests of each operation by themselves."""
+    """A table with a line for each kind of request of an operation."""
     made = Table(title="Request by request", title_justify="left")
     for column in ("operation", "request", "calls (chain)", "wait ms", "read/write units", "CPU ms", "calls by name"):
         made.add_column(column, overflow="fold")
@@ -94,7 +95,7 @@ def steps(found: Sequence[Measured]) -> Table:
 
 
 def targets(verdicts: Sequence[Verdict]) -> Table:
-    """What was promised beside what was measured."""
+    """A table of targets and measured values."""
     made = Table(title="Targets", title_justify="left")
     for column in ("", "operation", "what", "at most", "measured"):
         made.add_column(column)
@@ -122,12 +123,15 @@ def markdown(found: Sequence[Measured]) -> str:
 
 
 def picture(found: Mapping[str, Measured], verdicts: Sequence[Verdict]) -> str:
-    """SVG: dollars per 1,000 of what happens every day, by service; and calls beside what is promised."""
+    """An SVG: dollars per 1,000 of the usual operations, by service; and calls beside their
+    targets."""
     shown = [found[name] for name in PICTURED if name in found]
     called = [verdict for verdict in verdicts if "calls" in verdict.target.what and verdict.target.most]
     top = max((one.dollars for one in shown), default=1)
     most = max((max(v.measured, v.target.most) for v in called), default=1)
-    left, wide, row = 300, 420, 26
+    left = 300
+    wide = 420
+    row = 26
     parts = [_text(16, 28, f"Dollars per 1,000 operations ({DOLLARS}; {prices.AS_OF})", bold=True)]
     y = 48
     for number, (_, label, colour) in enumerate(SERVICES):
@@ -146,7 +150,8 @@ def picture(found: Mapping[str, Measured], verdicts: Sequence[Verdict]) -> str:
     parts.append(_text(16, y, "AWS calls; the line is what we promise", bold=True))
     y += 14
     for verdict in called:
-        length, promise = wide * verdict.measured / most, left + wide * verdict.target.most / most
+        length = wide * verdict.measured / most
+        promise = left + wide * verdict.target.most / most
         parts += [
             _text(left - 10, y + 13, verdict.target.operation, end=True),
             _bar(left, y, length, 18, "#59a14f" if verdict.holds else "#e15759"),
@@ -162,7 +167,7 @@ def picture(found: Mapping[str, Measured], verdicts: Sequence[Verdict]) -> str:
 
 
 def show(found: Sequence[Measured], verdicts: Sequence[Verdict]) -> None:
-    """Everything on standard output, as wide as it needs to be."""
+    """Print all tables on standard output."""
     console = Console(width=210)
     for made in (table(found), steps(found), targets(verdicts)):
         console.print(made)

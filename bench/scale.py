@@ -1,6 +1,7 @@
-"""What many users would cost, and what would give way first: arithmetic on what the meter found.
+"""The cost of many users, and the limits that they reach first: arithmetic on the measured
+operations.
 
-AWS's numbers are its defaults for an account in us-east-1; those marked so can be raised by asking.
+The limits of AWS are the defaults of an account in us-east-1. AWS raises some of them on request.
 """
 
 from collections.abc import Iterator, Mapping
@@ -11,25 +12,31 @@ from bench.targets import SMALL_PUSH
 from infra import stack
 
 PUSHES = 10_000_000
-"""A day: a million users, ten pushes each."""
+"""Pushes in a day: a million users with ten pushes each."""
 PEAK = 5
-"""How much more than the mean of the day its busiest hour is taken to bring."""
-DAY_SECONDS, DAYS = 86_400, 30
-PULL, POLL, CROWDED_POLL = "small pull: 1 commit, 10 objects", "poll: GET refs", "poll: GET refs, 1,000 branches"
+"""The load of the busiest hour, in multiples of the day's mean."""
+DAY_SECONDS = 86_400
+DAYS = 30
+PULL = "small pull: 1 commit, 10 objects"
+POLL = "poll: GET refs"
+CROWDED_POLL = "poll: GET refs, 1,000 branches"
 MIX = ((SMALL_PUSH, 1), (PULL, 1), (POLL, 10))
-"""What goes with a push: a pull of it, and ten looks whether there is anything to pull."""
+"""The operations per push: the push itself, one pull, and ten polls."""
 
 ACCOUNT_REQUESTS = 10_000
 CONCURRENCY = 1_000
-NEW_TABLE_WRITES, NEW_TABLE_READS = 4_000, 12_000
+NEW_TABLE_WRITES = 4_000
+NEW_TABLE_READS = 12_000
 TABLE_UNITS = 40_000
-PARTITION_WRITES, PARTITION_READS = 1_000, 3_000
-PREFIX_PUTS, PREFIX_GETS = 3_500, 5_500
+PARTITION_WRITES = 1_000
+PARTITION_READS = 3_000
+PREFIX_PUTS = 3_500
+PREFIX_GETS = 5_500
 
 
 @dataclass(frozen=True)
 class Limit:
-    """Something that gives way: so much of it a second, and what one push takes."""
+    """A limit: `most` per second, of which one push takes `taken`."""
 
     what: str
     most: float
@@ -38,22 +45,23 @@ class Limit:
 
     @property
     def pushes(self) -> float:
-        """A second, that fill it."""
+        """Pushes per second that reach the limit."""
         return self.most / self.taken
 
 
 def markdown(found: Mapping[str, Measured]) -> str:
-    """The tables of docs/scale.md. Raises KeyError unless all of it was measured."""
+    """The tables of docs/scale.md. Raises KeyError if an operation was not measured."""
     mean = PUSHES / DAY_SECONDS
     return "\n".join(
         [
             *_costs(found),
             "",
-            f"That is {mean:,.0f} pushes a second, and {PEAK * mean:,.0f} in the busiest hour. What gives way:",
+            f"That is {mean:,.0f} pushes a second, and {PEAK * mean:,.0f} in the busiest hour."
+            " The limits, the lowest first:",
             "",
             *_limits(service(found), mean),
             "",
-            "And what one repository, one branch or one user can do:",
+            "The limits of one repository, one branch or one user:",
             "",
             *_limits(repository(found), None),
         ]
@@ -61,7 +69,7 @@ def markdown(found: Mapping[str, Measured]) -> str:
 
 
 def service(found: Mapping[str, Measured]) -> list[Limit]:
-    """What all users share, the tightest first."""
+    """The limits that all users share, the lowest first."""
     push, pull, poll = found[SMALL_PUSH], found[PULL], found[POLL]
     together = [(found[name], times) for name, times in MIX]
     requests = sum(times * one.count.requests for one, times in together)
@@ -70,18 +78,23 @@ def service(found: Mapping[str, Measured]) -> list[Limit]:
     writes = sum(times * one.count.write_units for one, times in together)
     stage = stack.resources()["Stage"].properties["DefaultRouteSettings"]["ThrottlingRateLimit"]
     limits = [
-        Limit("requests at our own door", stage, requests, "`ThrottlingRateLimit` in the template"),
-        Limit("requests of the account at API Gateway", ACCOUNT_REQUESTS, requests, "asking AWS; a second account"),
-        Limit("functions at once", CONCURRENCY, busy, "asking AWS; fewer calls that wait for each other"),
-        Limit("write units of a new table", NEW_TABLE_WRITES, writes, "`WarmThroughput`; or growing slowly"),
+        Limit("requests at the API of the hub", stage, requests, "`ThrottlingRateLimit` in the template"),
+        Limit(
+            "requests of the account at API Gateway", ACCOUNT_REQUESTS, requests, "AWS, on request; a second account"
+        ),
+        Limit("functions at once", CONCURRENCY, busy, "AWS, on request; fewer calls that wait for each other"),
+        Limit("write units of a new table", NEW_TABLE_WRITES, writes, "`WarmThroughput`; or slow growth"),
         Limit(
             "read units of a new table", NEW_TABLE_READS, reads, "`WarmThroughput`; fewer rows read to filter objects"
         ),
-        Limit("write units of a table", TABLE_UNITS, writes, "asking AWS"),
-        Limit("read units of a table", TABLE_UNITS, reads, "asking AWS"),
-        Limit("S3 PUTs under one prefix", PREFIX_PUTS, push.count.s3_puts, "S3 splits `repos/` by itself"),
+        Limit("write units of a table", TABLE_UNITS, writes, "AWS, on request"),
+        Limit("read units of a table", TABLE_UNITS, reads, "AWS, on request"),
+        Limit("S3 PUTs under one prefix", PREFIX_PUTS, push.count.s3_puts, "S3 splits `repos/` automatically"),
         Limit(
-            "S3 GETs under one prefix", PREFIX_GETS, pull.count.s3_gets + push.count.s3_gets, "S3 splits it by itself"
+            "S3 GETs under one prefix",
+            PREFIX_GETS,
+            pull.count.s3_gets + push.count.s3_gets,
+            "S3 splits it automatically",
         ),
     ]
     assert poll.count.s3_gets == 0
@@ -89,7 +102,7 @@ def service(found: Mapping[str, Measured]) -> list[Limit]:
 
 
 def repository(found: Mapping[str, Measured]) -> list[Limit]:
-    """What one partition bears, the tightest first."""
+    """The limits of one partition, the lowest first."""
     push, crowded = found[SMALL_PUSH], found[CROWDED_POLL]
     owner = next(units for partition, units in push.hot_reads.items() if "/OWNER#" in partition)
     (decided,) = (step for step in push.steps if step.function == "push")
@@ -100,7 +113,7 @@ def repository(found: Mapping[str, Measured]) -> list[Limit]:
             "pushes to one branch, each on top of the last",
             1,
             window,
-            "fewer calls from look to swap",
+            "fewer calls between the read and the swap",
         ),
         Limit("polls of a repository of 1,000 branches", PARTITION_READS, refs, "all heads in one row"),
         Limit("pushes to one lane", PARTITION_WRITES, push.count.hottest, "smaller rows: the record in the pack only"),
@@ -108,14 +121,14 @@ def repository(found: Mapping[str, Measured]) -> list[Limit]:
             "pushes to one owner's repositories",
             PARTITION_READS,
             owner,
-            "his rows kept in the container for a moment",
+            "a short cache of the owner's rows in the function",
         ),
     ]
     return sorted(limits, key=lambda limit: limit.pushes)
 
 
 def _costs(found: Mapping[str, Measured]) -> Iterator[str]:
-    yield "| what | a day | dollars per 1,000 | dollars a day | a month |"
+    yield "| operation | a day | dollars per 1,000 | dollars a day | a month |"
     yield "| --- | ---: | ---: | ---: | ---: |"
     total = out = 0.0
     for name, times in MIX:
@@ -129,7 +142,7 @@ def _costs(found: Mapping[str, Measured]) -> Iterator[str]:
 
 def _limits(limits: list[Limit], mean: float | None) -> Iterator[str]:
     times = " times the mean |" if mean else ""
-    yield f"| limit | a second | of it for each | a second that fill it |{times} lifted by |"
+    yield f"| limit | a second | used by one push | pushes a second at the limit |{times} raised by |"
     yield f"| --- | ---: | ---: | ---: |{' ---: |' if mean else ''} --- |"
     for limit in limits:
         room = f" {limit.pushes / mean:,.1f} |" if mean else ""

@@ -1,4 +1,5 @@
-"""Large repositories laid down row by row, through the storage layer: as pushes would have left them, in less time."""
+"""Creates large repositories through the storage layer: the rows and packs of many pushes, in less
+time."""
 
 import time
 import zlib
@@ -19,11 +20,11 @@ from shared.tasks import all_of
 AT_ONCE = 2_000
 SWAPS_AT_ONCE = 32
 LATER_SECONDS = 2 * 24 * 3600
-"""Packs younger than a day are left alone."""
+"""Two days, since a repack skips packs that are younger than a day."""
 
 
 def lay(hub: Hub, slug: str, graph: Graph) -> None:
-    """A new repository with these commits and branches."""
+    """Create a repository with these commits and branches."""
 
     async def put() -> None:
         opened, repo, now = await _opened(slug)
@@ -38,7 +39,7 @@ def lay(hub: Hub, slug: str, graph: Graph) -> None:
 
 
 def store(hub: Hub, slug: str, objects: Mapping[str, bytes]) -> None:
-    """These objects in one pack, and the rows that say so."""
+    """Store these objects in one pack, with their rows."""
 
     async def put() -> None:
         opened, repo, _ = await _opened(slug)
@@ -51,8 +52,8 @@ def store(hub: Hub, slug: str, objects: Mapping[str, bytes]) -> None:
 
 
 def grow(hub: Hub, slug: str, pushes: Iterable[History]) -> None:
-    """Commits one after the other on `main`, each as a push of the stock client leaves it: the objects in one pack,
-    the snapshot and the commit in another."""
+    """Add commits to `main`, each stored as by a push of the stock client: the objects in one pack,
+    the snapshot and the commit in another one."""
 
     async def put() -> None:
         opened, repo, now = await _opened(slug)
@@ -61,7 +62,8 @@ def grow(hub: Hub, slug: str, pushes: Iterable[History]) -> None:
         for part in split(list(pushes), AT_ONCE // 20):
             parcels: list[Parcel] = []
             for pushed in part:
-                parcels += [Parcel.of(pushed.objects), records := _records(pushed)]
+                records = _records(pushed)
+                parcels += [Parcel.of(pushed.objects), records]
                 nodes.append(_node(pushed, records, nodes[-1].place if nodes else None))
             for some in split(parcels, SWAPS_AT_ONCE):
                 await all_of(parcel.put(opened, repo) for parcel in some)
@@ -77,7 +79,7 @@ def grow(hub: Hub, slug: str, pushes: Iterable[History]) -> None:
 
 
 def fold(hub: Hub, slug: str) -> None:
-    """`pieria repo repack --fold`, two days later."""
+    """Run `pieria repo repack --fold`, two days later."""
 
     async def work() -> None:
         opened, repo, now = await _opened(slug)
@@ -87,7 +89,7 @@ def fold(hub: Hub, slug: str) -> None:
 
 
 def branch_off(hub: Hub, slug: str, branches: int) -> None:
-    """So many more branches, all where `main` is."""
+    """Add branches that point to the head of `main`."""
 
     async def put() -> None:
         opened, repo, now = await _opened(slug)
@@ -100,7 +102,7 @@ def branch_off(hub: Hub, slug: str, branches: int) -> None:
 
 
 def bundle(hub: Hub, slug: str) -> None:
-    """Make ready what a clone is answered with, as whoever runs the hub does."""
+    """Prebuild the clone, as `pieria repo bundle` does."""
 
     async def put() -> None:
         opened, repo, _ = await _opened(slug)
@@ -116,7 +118,8 @@ async def _point(opened: Stores, repo: Repo, refs: Sequence[Ref], now: int) -> N
 
 
 async def _opened(slug: str) -> tuple[Stores, Repo, int]:
-    opened, now = await stores.stores(), int(time.time())
+    opened = await stores.stores()
+    now = int(time.time())
     repo = await opened.repos.get(OWNER, slug) or Repo(OWNER, slug)
     return opened, await opened.repos.born(repo, now), now
 
@@ -134,7 +137,8 @@ def _records(pushed: History) -> Parcel:
 
 def _node(pushed: History, records: Parcel, parent: Place | None) -> Node:
     [commit], [snapshot] = pushed.commits, pushed.snapshots
-    commit_id, snapshot_id = commit["commit_id"], snapshot["snapshot_id"]
+    commit_id = commit["commit_id"]
+    snapshot_id = snapshot["snapshot_id"]
     compressed = zlib.compress(codec.pack_record(commit))
     inline = len(compressed) <= INLINE_BYTES
     return Node(
@@ -151,7 +155,8 @@ def _nodes(graph: Graph) -> Iterable[Node]:
     places: dict[str, Place] = {}
     for record in graph.commits:
         commit_id = record["commit_id"]
-        parents = tuple(places[p] for key in ("parent_commit_id", "parent2_commit_id") if (p := record[key]))
+        both = (record["parent_commit_id"], record["parent2_commit_id"])
+        parents = tuple(places[parent] for parent in both if parent)
         generation = 1 + max((parent.generation for parent in parents), default=0)
         places[commit_id] = Place(commit_id, generation, graph.lanes[commit_id])
         yield Node(places[commit_id], parents, record=zlib.compress(codec.pack_record(record)))

@@ -1,10 +1,11 @@
-"""Clone 60 MB from the streaming function as Lambda starts it, and print how much memory that took.
+"""Clone 60 MB from the streaming function as Lambda starts it, and print the memory that it used.
 
     python -m bench.stream [--seed 1] [--objects 4100] [--json]
 
-`run.sh` in a process of its own, as the Lambda Web Adapter would start it; the functions that take the push are in
-this one. Memory is what the kernel says of the process (Linux only): at rest after a small fetch, and
-its peak during the large one. Exits with 1 when anything came back different, or the peak was too high.
+`run.sh` runs in a process of its own, as the Lambda Web Adapter starts it. The functions that
+accept the push run in this process. The kernel reports the memory (Linux only): at rest after a
+small fetch, and at the peak of the large one. The exit status is 1 if the clone differs from the
+push, or if the peak is too high.
 """
 
 import argparse
@@ -34,26 +35,26 @@ MIB = 1024 * 1024
 MOST_ABOVE_REST = 64 * MIB
 START_SECONDS = 30.0
 DEADLINE_SECONDS = 600.0
-"""After this long the process ends itself, with every thread's traceback."""
+"""If the run takes longer, the process ends, with the traceback of every thread."""
 
 
 @dataclass(frozen=True)
 class Door:
-    """The running process: where on loopback it listens, and what it takes."""
+    """The running process: its port on 127.0.0.1, and its memory."""
 
     port: int
     process: subprocess.Popen[bytes]
 
     def memory(self) -> int:
-        """Bytes of it that are in memory now."""
+        """Its resident memory now, in bytes."""
         return self._status("VmRSS")
 
     def peak(self) -> int:
-        """The most of them since it was started, or since `forget_peak`."""
+        """The peak of its resident memory since the start, or since `forget_peak`, in bytes."""
         return self._status("VmHWM")
 
     def forget_peak(self) -> None:
-        """From now on, `peak` is of what comes."""
+        """Reset the peak."""
         Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")
 
     def _status(self, name: str) -> int:
@@ -63,16 +64,17 @@ class Door:
 
 @contextlib.contextmanager
 def door(environment: Mapping[str, str], log: int | None = None) -> Iterator[Door]:
-    """The streaming function with this environment, ready; its log goes to a file of this number, or where ours goes.
+    """Start the streaming function with this environment, and wait until it is ready.
 
-    RuntimeError if it does not come up.
+    `log`: a file descriptor for its log, by default stderr. Raises RuntimeError if it does not
+    start.
     """
     port = ports.free()
     here = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "AWS_LWA_PORT": str(port)}
     process = subprocess.Popen([RUN], env={**environment, **here}, stdin=subprocess.DEVNULL, stderr=log)
     try:
         if not ports.is_ready(process, port, within_seconds=START_SECONDS, answers=_is_well):
-            raise RuntimeError("run.sh did not come up")
+            raise RuntimeError("run.sh did not start")
         yield Door(port, process)
     finally:
         process.kill()
@@ -80,7 +82,7 @@ def door(environment: Mapping[str, str], log: int | None = None) -> Iterator[Doo
 
 
 def _is_well(port: int) -> bool:
-    """As the adapter asks."""
+    """Whether the health check of the adapter succeeds."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
     try:
         connection.request("GET", "/health")
@@ -93,7 +95,7 @@ def _is_well(port: int) -> bool:
 
 @dataclass(frozen=True)
 class Report:
-    """What was measured; in `faults` each way in which it is not as it should be."""
+    """The measured values. `faults`: a line for each difference or excess."""
 
     seed: int
     reply_bytes: int
@@ -103,7 +105,7 @@ class Report:
     faults: tuple[str, ...]
 
     def as_text(self) -> str:
-        """A few lines."""
+        """The report as a few lines."""
         verdict = [f"FAULT: {fault}" for fault in self.faults] or ["every byte and every record came back as sent"]
         above = (self.peak - self.rest) / MIB
         memory = f"memory {self.rest / MIB:.1f} MiB at rest, {self.peak / MIB:.1f} MiB at its peak: {above:.1f} more"
@@ -113,7 +115,7 @@ class Report:
 
 
 def measure(hub: Hub, seed: int, objects: int) -> Report:
-    """Push a repository to the hub, and clone it from a door beside it."""
+    """Push a repository to the hub, and clone it from the streaming function."""
     history = generate(seed, objects=objects)
     small = generate(seed + 1, commits=1, files=2, objects=2)
     for slug, pushed in ((hub.slug, history), (f"{hub.slug}-small", small)):
@@ -130,12 +132,13 @@ def measure(hub: Hub, seed: int, objects: int) -> Report:
     refs = {"branch_heads": bundle["branch_heads"]}
     faults = differences(history, client.Fetched(refs, bundle, ()))
     if peak - rest > MOST_ABOVE_REST:
-        faults.append(f"more than {MOST_ABOVE_REST // MIB} MiB above what it takes at rest")
+        faults.append(f"more than {MOST_ABOVE_REST // MIB} MiB above the memory at rest")
     return Report(seed, len(reply), seconds, rest, peak, tuple(faults))
 
 
 def clone(opened: Door, slug: str, head: str) -> bytes:
-    """The reply to a fetch of everything. RuntimeError for a refusal, IncompleteRead for one that broke off."""
+    """The reply to a clone. Raises RuntimeError if it is refused, IncompleteRead if it is
+    truncated."""
     connection = http.client.HTTPConnection("127.0.0.1", opened.port, timeout=60)
     with contextlib.closing(connection):
         body = msgpack.packb({"want": [head], "have": []})
@@ -148,10 +151,12 @@ def clone(opened: Door, slug: str, head: str) -> bytes:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the bench once; the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m bench.stream", description="Clone 60 MB as they are streamed.")
-    parser.add_argument("--seed", type=int, default=1, help="names the repository that is generated")
-    parser.add_argument("--objects", type=int, default=4100, help="how many files it has had in all, of 12 kB each")
+    """Run once. Returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.stream", description="Clone 60 MB from the streaming function."
+    )
+    parser.add_argument("--seed", type=int, default=1, help="seed of the generated repository")
+    parser.add_argument("--objects", type=int, default=4100, help="number of its objects, of 12 kB each")
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args(arguments)
 

@@ -1,4 +1,4 @@
-"""What each operation may cost: the numbers we promise, beside what is measured."""
+"""Targets: the highest cost that each operation may have."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ Look = Callable[[Measured], float | None]
 
 @dataclass(frozen=True)
 class Target:
-    """One number of one operation, and the most that it may be."""
+    """One number of one operation, and its highest allowed value."""
 
     operation: str
     what: str
@@ -20,14 +20,14 @@ class Target:
 
 @dataclass(frozen=True)
 class Verdict:
-    """A target and what was measured."""
+    """A target and the measured value."""
 
     target: Target
     measured: float
 
     @property
     def holds(self) -> bool:
-        """Whether it is met."""
+        """Whether the target is met."""
         return self.measured <= self.target.most
 
 
@@ -44,7 +44,7 @@ def _cpu(measured: Measured) -> float | None:
 
 
 def _fetch_when_popular(measured: Measured) -> float:
-    """Without the poll before it, which is the same in the first clone as in any other."""
+    """The calls without the GET refs of the clone, which is the same for every clone."""
     return measured.warm.calls - sum(step.calls for step in measured.steps if step.function == "refs")
 
 
@@ -74,7 +74,7 @@ TARGETS = (
 
 
 def verdicts(found: Mapping[str, Measured]) -> Iterator[Verdict]:
-    """Each target that could be measured."""
+    """A verdict for each target whose operation was measured."""
     for target in TARGETS:
         measured = found.get(target.operation)
         number = target.look(measured) if measured else None

@@ -1,4 +1,4 @@
-"""The calls of a request, in the order in which they waited for each other, and what each was about."""
+"""The calls of a request as text: step, operation, units, and rows or keys."""
 
 import re
 from collections import Counter
@@ -15,7 +15,7 @@ _SHARD = re.compile(r"#([OSC])[0-9a-f]$")
 
 
 def lines(served: Served) -> Iterator[str]:
-    """A request and its calls: at which step of the longest chain each was, what it took, what it was about."""
+    """A line for the request, and a line for each call with its step in the longest chain of calls."""
     meter = served.meter
     yield (
         f"{served.function}: {served.status}, {served.received:,} bytes in, {served.sent:,} out,"
@@ -29,7 +29,8 @@ def lines(served: Served) -> Iterator[str]:
 
 
 def _took(call: Call) -> str:
-    if (weight := call.weight) is None:
+    weight = call.weight
+    if weight is None:
         return ""
     taken = {
         "RRU": weight.read_units,
@@ -51,15 +52,18 @@ def _about(call: Call) -> str:
     if call.operation == "BatchGetItem":
         keys = [key for asked in params["RequestItems"].values() for key in asked["Keys"]]
         return ", ".join(f"{number} × {row}" for row, number in Counter(map(_row, keys)).items())
-    if written := units.written(call.operation, params):
+    written = units.written(call.operation, params)
+    if written:
         rows = Counter(_row({"pk": {"S": pk}, "sk": {"S": sk}}) for _, pk, sk in written)
         return ", ".join(f"{number} × {row}" for row, number in rows.items())
     return _row(params["Key"]) if "Key" in params else ""
 
 
 def _row(key: Mapping[str, Any]) -> str:
-    pk, sk = key["pk"]["S"], key.get("sk", {"S": ""})["S"]
-    if kind := _SHARD.search(pk):
+    pk = key["pk"]["S"]
+    sk = key.get("sk", {"S": ""})["S"]
+    kind = _SHARD.search(pk)
+    if kind:
         return {"O": "object", "S": "snapshot", "C": "commit"}[kind[1]]
     return _short(f"{pk} / {sk}" if sk else pk)
 

@@ -1,9 +1,11 @@
-"""What one call comes to, with the rows of a write looked up before and after it: exact, and too slow for the hub.
+"""The units of one call, from the sizes of its rows before and after it. Exact, but too slow for
+the hub itself.
 
-`shared/units.py` has the rules. Each write counts the larger of before and after, a batch each item by itself, a
-refused write as much as if it had happened, and a delete what was there.
+`shared/units.py` has the rules. A write counts the larger size of before and after, a batch counts
+each item by itself, a refused write counts as if it had succeeded, and a delete counts the old
+size.
 
-The keys are this hub's: `pk`, and `sk` where a table has one. A query names its partition `:pk`.
+The keys are `pk`, and `sk` if the table has one. In a query, `:pk` is the partition.
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,23 +15,23 @@ from typing import Any
 from shared.units import S3_FREE, S3_GETS, S3_PUTS, Item, item_size, read_units, write_units
 
 RowKey = tuple[str, str, str]
-"""Table, pk, sk; `sk` is empty where the table has none."""
+"""(table, pk, sk). `sk` is empty if the table has none."""
 Looks = Mapping[RowKey, int]
-"""How large items are; one that is not there is left out."""
+"""Sizes of items in bytes. Items that do not exist are missing."""
 
 _SINGLE_WRITES = ("PutItem", "UpdateItem", "DeleteItem")
 
 
 @dataclass(frozen=True, slots=True)
 class Weight:
-    """What one call comes to."""
+    """The units and requests of one call."""
 
     reads: Mapping[tuple[str, str], float] = field(default_factory=dict)
     """Read units by table and partition key."""
     writes: Mapping[tuple[str, str], int] = field(default_factory=dict)
-    """Write units, likewise."""
+    """Write units by table and partition key."""
     s3_puts: int = 0
-    """Requests at the price of a PUT, which COPY and LIST share."""
+    """Requests at the price of a PUT, including COPY and LIST."""
     s3_gets: int = 0
     """Requests at the price of a GET."""
     s3_bytes_in: int = 0
@@ -37,17 +39,17 @@ class Weight:
 
     @property
     def read_units(self) -> float:
-        """All of them, whatever the partition."""
+        """The read units of all partitions."""
         return sum(self.reads.values())
 
     @property
     def write_units(self) -> int:
-        """All of them, whatever the partition."""
+        """The write units of all partitions."""
         return sum(self.writes.values())
 
 
 def written(operation: str, params: Mapping[str, Any]) -> list[RowKey]:
-    """The rows that a call may change; none for one that only reads."""
+    """The rows that a call may change. Empty for a call that only reads."""
     return [key for key, _ in _writes(operation, params)]
 
 
@@ -60,13 +62,15 @@ def weigh(
     before: Looks,
     after: Looks,
 ) -> Weight:
-    """What a call came to. `before` and `after`: the rows of `written`, looked at around it.
+    """The weight of a call. `before` and `after`: the sizes of the rows of `written`, before and
+    after the call.
 
-    A refused write has an empty `reply`. Raises ValueError for an operation that has no rule here.
+    A refused write has an empty `reply`. Raises ValueError for an operation without a rule.
     """
     if service == "s3":
         return _weigh_s3(operation, params, reply)
-    if keyed := _writes(operation, params):
+    keyed = _writes(operation, params)
+    if keyed:
         return _weigh_writes(keyed, before, after, twice=operation.startswith("Transact"))
     consistent = params.get("ConsistentRead", False)
     if operation == "GetItem":
@@ -78,35 +82,36 @@ def weigh(
         partition = params["TableName"], params["ExpressionAttributeValues"][":pk"]["S"]
         size = sum(map(item_size, reply.get("Items", ())))
         return Weight({partition: read_units(size, consistent=consistent)})
-    raise ValueError(f"no rule says what {service}.{operation} takes; write it in {__name__}")
+    raise ValueError(f"there is no rule for the units of {service}.{operation}; add it to {__name__}")
 
 
 def _writes(operation: str, params: Mapping[str, Any]) -> list[tuple[RowKey, int]]:
-    """Each row that is written, and the size of what the request says of it."""
+    """Each row that is written, and the size of its item in the request (0 for an update or a
+    delete)."""
     if operation in _SINGLE_WRITES:
         return [_write(params)]
     if operation == "BatchWriteItem":
-        return [
-            _write({"TableName": table, **request})
-            for table, requests in params["RequestItems"].items()
-            for one in requests
-            for request in one.values()
-        ]
+        writes: list[tuple[RowKey, int]] = []
+        for table, requests in params["RequestItems"].items():
+            for one in requests:
+                [request] = one.values()
+                writes.append(_write({"TableName": table, **request}))
+        return writes
     if operation == "TransactWriteItems":
-        return [_write(request) for one in params["TransactItems"] for request in one.values()]
+        return [_write(*one.values()) for one in params["TransactItems"]]
     return []
 
 
 def _write(request: Mapping[str, Any]) -> tuple[RowKey, int]:
-    said = request.get("Item") or request["Key"]
-    key = request["TableName"], *_key(said)
-    return key, item_size(said) if "Item" in request else 0
+    item = request.get("Item") or request["Key"]
+    key = request["TableName"], *_key(item)
+    return key, item_size(item) if "Item" in request else 0
 
 
 def _weigh_writes(keyed: Iterable[tuple[RowKey, int]], before: Looks, after: Looks, *, twice: bool) -> Weight:
     writes: dict[tuple[str, str], int] = {}
-    for key, said in keyed:
-        units = write_units(max(said, before.get(key, 0), after.get(key, 0))) * (2 if twice else 1)
+    for key, item in keyed:
+        units = write_units(max(item, before.get(key, 0), after.get(key, 0))) * (2 if twice else 1)
         writes[key[:2]] = writes.get(key[:2], 0) + units
     return Weight(writes=writes)
 
@@ -122,8 +127,8 @@ def _batch_units(params: Mapping[str, Any], reply: Mapping[str, Any]) -> dict[tu
     return units
 
 
-def _key(said: Item) -> tuple[str, str]:
-    return said["pk"]["S"], said.get("sk", {"S": ""})["S"]
+def _key(item: Item) -> tuple[str, str]:
+    return item["pk"]["S"], item.get("sk", {"S": ""})["S"]
 
 
 def _weigh_s3(operation: str, params: Mapping[str, Any], reply: Mapping[str, Any]) -> Weight:
@@ -134,4 +139,4 @@ def _weigh_s3(operation: str, params: Mapping[str, Any], reply: Mapping[str, Any
         return Weight(s3_gets=1, s3_bytes_out=reply.get("ContentLength", 0) if operation == "GetObject" else 0)
     if operation in S3_FREE:
         return Weight()
-    raise ValueError(f"no rule says what s3.{operation} takes; write it in {__name__}")
+    raise ValueError(f"there is no rule for the units of s3.{operation}; add it to {__name__}")

@@ -1,6 +1,7 @@
-"""What is measured: repositories as they are, and one thing that somebody does to them.
+"""The workloads that are measured: typical repositories, and the operations of a client on them.
 
-A workload sets its scene in a hub and yields operations. Everything comes from a seed; a size is in the name.
+A workload prepares repositories in a hub and yields operations. All data comes from a seed. Sizes
+are in the names.
 """
 
 import functools
@@ -20,29 +21,32 @@ from bench.lambdas import BASE, OWNER, Hub, token
 from shared import ids
 
 SEED = 1
-FILES, CHANGED = 40, 10
-"""The small push: a repository of 40 files, of which a commit changes 10. The client asks about all 40."""
+FILES = 40
+CHANGED = 10
+"""The small push: a repository of 40 files, of which a commit changes 10. filter-objects gets all
+40 ids."""
 USUAL_FILES = 400
-"""As many as Muse's own source has."""
+"""The number of files of Muse's own source."""
 
 
 @dataclass(frozen=True)
 class Operation:
-    """Something that costs. `prepare` is done before each time and is not measured; `run` takes what it returns.
+    """An operation to measure. `prepare` runs before each run and is not measured; its result is
+    passed to `run`.
 
-    `run` returns the fewest bytes that could have gone over the wire: the records and contents themselves.
-    None where that means nothing.
+    `run` returns the smallest possible number of transferred bytes: the records and contents
+    themselves. None if there is no such number.
     """
 
     name: str
     run: Callable[[Any], int | None]
     prepare: Callable[[], Any] = lambda: None
     heavy: bool = False
-    """Takes so long that it is timed once only."""
+    """Timed only once, because it takes long."""
     again: bool = False
-    """The same over and over: `warm` is then one of the later times, in a container that remembers nothing."""
+    """A repeated operation: `warm` is then a later run, in a cold container."""
     whole: History | None = None
-    """What must at least be hashed and packed, to compare our CPU seconds with."""
+    """The history that must at least be hashed and packed: the CPU time is compared with that."""
 
 
 Scene = Callable[[Hub], Iterator[Operation]]
@@ -50,7 +54,7 @@ Scene = Callable[[Hub], Iterator[Operation]]
 
 @dataclass(frozen=True)
 class Workload:
-    """A scene and how large it is. `quick` ones are small enough for every commit."""
+    """A scene and its name. Those with `quick` are small enough for every commit."""
 
     name: str
     scene: Scene
@@ -62,7 +66,8 @@ class _Repo:
 
     def __init__(self, hub: Hub, suffix: str = "") -> None:
         self.slug = f"{hub.slug}{suffix}"
-        self.url, self.transport = f"{BASE}/{OWNER}/{self.slug}", hub.transport()
+        self.url = f"{BASE}/{OWNER}/{self.slug}"
+        self.transport = hub.transport()
         self._token = token()
 
     def push(self, history: History, branch: str = "main") -> int:
@@ -70,15 +75,16 @@ class _Repo:
         return history.size()
 
     def pull(self, local: list[str], history: History, branch: str = "main") -> int:
-        """Must bring exactly this history."""
+        """Pull, and check that exactly this history is received."""
         pulled = client.pull(self.url, self._token, local, branch, self.transport)
         _expect(history, pulled.bundle)
         return history.size()
 
     def clone(self, history: History) -> int:
         cloned = client.clone(self.url, self.transport)
-        if faults := differences(history, cloned):
-            raise AssertionError(f"the clone is not what was pushed: {faults}")
+        faults = differences(history, cloned)
+        if faults:
+            raise AssertionError(f"the clone differs from the push: {faults}")
         return history.size()
 
     def wire(self) -> Wire:
@@ -86,7 +92,7 @@ class _Repo:
 
 
 def poll(hub: Hub) -> Iterator[Operation]:
-    """What every client does first, and most do often."""
+    """GET refs: the first request of every client, and the most frequent one."""
     repo = _Repo(hub)
     repo.push(Line(SEED, FILES).commit())
 
@@ -98,7 +104,8 @@ def poll(hub: Hub) -> Iterator[Operation]:
 
 
 def small_push(hub: Hub) -> Iterator[Operation]:
-    """One commit, ten small objects, all four requests of `muse push`; then the pull of it."""
+    """A push of one commit and ten small objects, with all four requests of `muse push`; then the
+    pull of it."""
     repo, line = _Repo(hub), Line(SEED, FILES)
     repo.push(line.commit())
     yield Operation("small push: 1 commit, 10 objects", repo.push, lambda: line.commit(CHANGED))
@@ -108,7 +115,7 @@ def small_push(hub: Hub) -> Iterator[Operation]:
 
 
 def forty_megabytes(hub: Hub) -> Iterator[Operation]:
-    """A whole repository of the shape of Muse's own, pushed into nothing and cloned back."""
+    """The first push of a repository with the shape of Muse's own, and a clone of it."""
     history = histories.generate(SEED)
     numbers = itertools.count()
 
@@ -122,7 +129,7 @@ def forty_megabytes(hub: Hub) -> Iterator[Operation]:
 
 
 def deep(depth: int, hub: Hub) -> Iterator[Operation]:
-    """One commit on top of so many."""
+    """One commit on top of a long history."""
     graph = histories.straight(SEED, depth)
     repo, line = _Repo(hub), Line(SEED, USUAL_FILES, tip=graph.heads["main"], number=depth)
     scenery.lay(hub, hub.slug, graph)
@@ -134,7 +141,7 @@ def deep(depth: int, hub: Hub) -> Iterator[Operation]:
 
 
 def merges(commits: int, hub: Hub) -> Iterator[Operation]:
-    """Five long branches that take each other in."""
+    """Five long branches that merge each other."""
     graph = histories.braid(SEED, commits)
     scenery.lay(hub, hub.slug, graph)
     repo = _Repo(hub)
@@ -146,7 +153,7 @@ def merges(commits: int, hub: Hub) -> Iterator[Operation]:
         return whole.size()
 
     yield Operation(f"clone of 5 merging branches, {commits:,} commits", clone, heavy=True)
-    newest = graph.commits[-1]  # a merge that nobody has taken in yet
+    newest = graph.commits[-1]  # a merge that no other branch contains
     branch = graph.lanes[newest["commit_id"]]
     others = [head for name, head in graph.heads.items() if name != branch]
     offered = [newest["parent_commit_id"], newest["parent2_commit_id"], *others]
@@ -157,7 +164,7 @@ def merges(commits: int, hub: Hub) -> Iterator[Operation]:
 
 
 def crowd(agents: int, hub: Hub) -> Iterator[Operation]:
-    """One agent's branch of 50 commits among many, for somebody who has `main`."""
+    """A pull of one agent's branch of 50 commits among many, by a client that has `main`."""
     graph = histories.agents(SEED, agents, 50)
     scenery.lay(hub, hub.slug, graph)
     repo = _Repo(hub)
@@ -170,7 +177,7 @@ def crowd(agents: int, hub: Hub) -> Iterator[Operation]:
 
 
 def wide(files: int, hub: Hub) -> Iterator[Operation]:
-    """One file changed among many."""
+    """A change of one file among many."""
     repo, line = _Repo(hub), Line(SEED, files)
     first = line.commit()
     scenery.store(hub, repo.slug, first.objects)
@@ -182,7 +189,7 @@ def wide(files: int, hub: Hub) -> Iterator[Operation]:
 
 
 def filters(count: int, hub: Hub) -> Iterator[Operation]:
-    """Half of the ids are known."""
+    """filter-objects, where half of the ids are known."""
     repo = _Repo(hub)
     known = {ids.object_id(content): content for content in (b"known %d" % n for n in range(count // 2))}
     new = [ids.object_id(b"new %d" % n) for n in range(count - len(known))]
@@ -197,7 +204,7 @@ def filters(count: int, hub: Hub) -> Iterator[Operation]:
 
 
 def branches(count: int, hub: Hub) -> Iterator[Operation]:
-    """A poll, and a small push, where there are many branches."""
+    """A poll and a small push in a repository with many branches."""
     repo, line = _Repo(hub), Line(SEED, FILES)
     repo.push(line.commit())
     scenery.branch_off(hub, repo.slug, count - 1)
@@ -211,7 +218,7 @@ def branches(count: int, hub: Hub) -> Iterator[Operation]:
 
 
 def many_commits(count: int, hub: Hub) -> Iterator[Operation]:
-    """A long line of history that arrives at once."""
+    """A push of a long history."""
     numbers = itertools.count(SEED)
 
     def fresh() -> tuple[_Repo, History]:
@@ -222,7 +229,7 @@ def many_commits(count: int, hub: Hub) -> Iterator[Operation]:
 
 
 def objects(count: int, hub: Hub) -> Iterator[Operation]:
-    """One request full of objects: how many S3 PUTs?"""
+    """A push/objects request with many small objects."""
     repo = _Repo(hub)
     repo.push(Line(SEED, 1).commit())
     numbers = itertools.count()
@@ -241,7 +248,7 @@ def objects(count: int, hub: Hub) -> Iterator[Operation]:
 
 
 def lost_race(hub: Hub) -> Iterator[Operation]:
-    """Two commits on one parent: the second is refused, and is to leave nothing but counts."""
+    """Two commits on one parent: the second push is refused, and must write nothing but counters."""
     repo, line = _Repo(hub), Line(SEED, FILES)
     repo.push(line.commit())
 
@@ -269,7 +276,8 @@ def lost_race(hub: Hub) -> Iterator[Operation]:
 
 
 def popular(hub: Hub) -> Iterator[Operation]:
-    """The same clone over and over: the first time as anybody's, later with the bundle that was made meanwhile."""
+    """Repeated clones of one repository: the first without a prebuilt clone, the later ones with
+    it."""
     history = histories.generate(SEED, commits=60, files=80, objects=400)
     repo = _Repo(hub)
     repo.push(history)
@@ -283,7 +291,7 @@ def popular(hub: Hub) -> Iterator[Operation]:
 
 
 def bundled(hub: Hub) -> Iterator[Operation]:
-    """The clone of the 40 MB again, with a bundle."""
+    """The clone of 40 MB again, with a prebuilt clone."""
     history = histories.generate(SEED)
     repo = _Repo(hub)
     repo.push(history)
@@ -300,7 +308,8 @@ def folded(pushes: int, hub: Hub) -> Iterator[Operation]:
         tuple(snapshot for one in made for snapshot in one.snapshots),
         {object_id: content for one in made for object_id, content in one.objects.items()},
     )
-    many, few = _Repo(hub, "-many"), _Repo(hub, "-few")
+    many = _Repo(hub, "-many")
+    few = _Repo(hub, "-few")
     scenery.grow(hub, many.slug, made)
     yield Operation(f"clone after {pushes:,} small pushes", lambda _: many.clone(whole), heavy=True, whole=whole)
     scenery.grow(hub, few.slug, made)
@@ -330,10 +339,11 @@ WORKLOADS = (
 
 
 def _ahead(repo: _Repo, line: Line, changed: int) -> tuple[list[str], History]:
-    """What somebody has who has everything but one more commit, and that commit, which is on the hub now."""
+    """Push one more commit. Returns the commits of a client that lacks it, and the commit."""
     parent = line.tip
     assert parent
-    repo.push(made := line.commit(changed))
+    made = line.commit(changed)
+    repo.push(made)
     return [parent], made
 
 
@@ -343,5 +353,6 @@ def _expect(history: History, bundle: dict[str, Any]) -> None:
         ("snapshots", "snapshot_id", history.snapshots),
         ("objects", "object_id", [{"object_id": i} for i in history.objects]),
     ):
-        came, expected = {one[key] for one in bundle[kind]}, {one[key] for one in wanted}
+        came = {one[key] for one in bundle[kind]}
+        expected = {one[key] for one in wanted}
         assert came == expected, f"{len(came)} {kind} came, {len(expected)} were expected"

@@ -1,5 +1,6 @@
-"""A cloud on this machine: other people's emulators, and the stack deployed into one. See its README.md.
+"""A cloud on this machine: emulators of AWS, and the stack deployed into one of them. See README.md
+in this folder.
 
-servers     ministack and dynalite, for as long as a block of code lasts
-deployment  the built artefact, deployed by the SAM CLI into a running ministack
+servers     start and stop ministack and dynalite
+deployment  deploy the built artefact with the SAM CLI into a running ministack
 """

@@ -1,10 +1,12 @@
-"""The stack of template.yaml in a running ministack, deployed by the SAM CLI as to an account.
+"""Deploys the stack of template.yaml into a running ministack, by the SAM CLI as into an account.
 
-Not as AWS gets it is what the README of this folder lists. Above all, the artefact is `build/host`, made for this
-machine, and the functions' runtime is `provided.al2023`, with a `bootstrap` that starts AWS's own runtime client:
-ministack's Python runtime would run them in its own environment, where a missing dependency is found by accident.
+README.md in this folder lists the differences from AWS. The artefact is `build/host`, made for this
+machine. The runtime of the functions is `provided.al2023`, with a `bootstrap` that starts AWS's
+runtime client: ministack's Python runtime would run them in its own environment, where a missing
+dependency may be found by accident.
 """
 
+import itertools
 import json
 import os
 import shlex
@@ -22,26 +24,26 @@ from infra import build, stack, tools
 STACK = "pieria"
 REGION = "us-east-1"
 ADMINISTRATOR = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": REGION}
-"""Whom ministack lets do everything."""
+"""The credentials for which ministack allows every call."""
 
 PATIENCE_SECONDS = 60
-"""Each function's time-out: a cold start of seconds, on a machine that is busy, is not what is tested."""
+"""The time-out of each function. A cold start on a busy machine takes long, and is not tested."""
 
 LAMBDA_GIVES = (
     "AWS_LAMBDA_RUNTIME_API AWS_LAMBDA_FUNCTION_NAME AWS_LAMBDA_FUNCTION_VERSION AWS_LAMBDA_FUNCTION_MEMORY_SIZE "
     "AWS_LAMBDA_LOG_GROUP_NAME AWS_LAMBDA_LOG_STREAM_NAME AWS_REGION AWS_DEFAULT_REGION AWS_ACCESS_KEY_ID "
     "AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN LAMBDA_TASK_ROOT _HANDLER"
 ).split()
-"""The environment of a function, its own variables apart."""
+"""The variables that Lambda sets for a function."""
 
 
 class Failed(Exception):
-    """The SAM CLI did not deploy. The message is the end of what it said."""
+    """The SAM CLI failed. The message is the end of its output."""
 
 
 @dataclass(frozen=True)
 class Stack:
-    """A deployed stack: where AWS answers, the certificate to trust there, and the stack's outputs."""
+    """A deployed stack: the URL of AWS, the certificate to trust, and the stack's outputs."""
 
     aws_url: str
     trust: Path
@@ -49,35 +51,31 @@ class Stack:
 
     @property
     def host(self) -> str:
-        """The Host header of requests to the API, sent to where AWS answers: only names tell APIs apart."""
+        """The Host header of requests to the API. They go to the URL of AWS, which distinguishes
+        APIs by their names."""
         api = self.outputs["ApiUrl"].removeprefix("https://").split(".")[0]
         return f"{api}.execute-api.localhost:{self.aws_url.rpartition(':')[2]}"
 
     def client(self, service: Any, **credentials: str) -> Any:
-        """An AWS client, of the administrator unless told otherwise."""
+        """An AWS client, with the credentials of the administrator by default."""
         who: dict[str, Any] = {**ADMINISTRATOR, **credentials}
         return boto3.client(service, endpoint_url=self.aws_url, verify=str(self.trust), **who)
 
     def roles(self) -> dict[str, str]:
-        """Names of the functions' roles, by the logical id of the function."""
+        """The names of the functions' roles, by the logical id of the function."""
         names = {name: physical for name, physical in self.resources().items() if name.endswith("FunctionRole")}
         return {name.removesuffix("Role"): physical for name, physical in names.items()}
 
     def resources(self) -> dict[str, str]:
-        """Physical ids of the stack's resources, by logical id."""
+        """The physical ids of the stack's resources, by logical id."""
         pages = self.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=STACK)
-        return {
-            found["LogicalResourceId"]: found["PhysicalResourceId"]
-            for page in pages
-            for found in page["StackResourceSummaries"]
-        }
+        summaries = itertools.chain.from_iterable(page["StackResourceSummaries"] for page in pages)
+        return {found["LogicalResourceId"]: found["PhysicalResourceId"] for found in summaries}
 
 
 def deploy(cloud: Stack, folder: Path, parameters: Mapping[str, str]) -> Stack:
-    """Deploy what `build/host` holds, with these parameters of the template. Scratch files go into `folder`.
-
-    Raises Failed.
-    """
+    """Deploy `build/host` with these parameters of the template. Temporary files go into `folder`.
+    Raises Failed."""
     template = stack.document()
     archive = package(folder, variables(template))
     _run_here(template, archive)
@@ -92,14 +90,14 @@ def deploy(cloud: Stack, folder: Path, parameters: Mapping[str, str]) -> Stack:
 
 
 def _bound(cloud: Stack) -> None:
-    """Give every role the boundary that the template gives it: ministack's CloudFormation forgets it."""
+    """Set the boundary of every role as in the template: ministack's CloudFormation ignores it."""
     boundary = cloud.resources()["Boundary"]
     for role in cloud.roles().values():
         cloud.client("iam").put_role_permissions_boundary(RoleName=role, PermissionsBoundary=boundary)
 
 
 def package(folder: Path, variables: list[str], without: str = "") -> Path:
-    """A zip of `build/host` with a `bootstrap`; `without` one of its packages if so told."""
+    """Make a zip of `build/host` with a `bootstrap`. `without`: a package to omit."""
     content = folder / "package"
     shutil.copytree(build.HOST, content)
     if without:
@@ -119,9 +117,10 @@ def package(folder: Path, variables: list[str], without: str = "") -> Path:
 
 
 def variables(template: Mapping[str, Any]) -> list[str]:
-    """The names of all variables that the template gives to functions."""
+    """The names of all variables that the template sets for functions."""
     places = [template["Globals"]["Function"], *(found["Properties"] for found in _functions(template))]
-    return sorted({name for place in places for name in place.get("Environment", {}).get("Variables", {})})
+    found = [place.get("Environment", {}).get("Variables", {}) for place in places]
+    return sorted(set(itertools.chain.from_iterable(found)))
 
 
 def _functions(template: Mapping[str, Any]) -> list[Any]:
@@ -129,7 +128,7 @@ def _functions(template: Mapping[str, Any]) -> list[Any]:
 
 
 def _run_here(template: Mapping[str, Any], archive: Path) -> None:
-    """Let every function be what this machine can run."""
+    """Change every function so that this machine can run it."""
     for place in [template["Globals"]["Function"], *(found["Properties"] for found in _functions(template))]:
         if "Runtime" in place:
             place["Runtime"] = "provided.al2023"
@@ -145,7 +144,7 @@ def _sam(arguments: list[str], cloud: Stack, folder: Path) -> None:
         cwd=folder,
         env={
             "PATH": os.environ["PATH"],
-            "HOME": str(folder),  # no credentials or settings but these
+            "HOME": str(folder),  # without the credentials and settings of the user
             "AWS_ENDPOINT_URL": cloud.aws_url,
             "AWS_CA_BUNDLE": str(cloud.trust),
             "AWS_ACCESS_KEY_ID": ADMINISTRATOR["aws_access_key_id"],

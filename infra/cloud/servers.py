@@ -1,10 +1,11 @@
-"""ministack (any service of ours) and dynalite (DynamoDB alone), each on a free port of 127.0.0.1.
+"""ministack (all services that the hub uses) and dynalite (DynamoDB only), each on a free port of
+127.0.0.1.
 
     with servers.ministack(folder) as url:
         boto3.client("dynamodb", endpoint_url=url)
 
-Each dies with the block, or with the process that opened it, however that ends: as by `kill -9`, its children
-included. What each gets wrong is marked where it shows, in tests/contracts.
+A server and its children are killed at the end of the block, or when the process that started it
+ends, also by `kill -9`. Tests in tests/contracts mark the faults of each server.
 """
 
 import json
@@ -22,19 +23,19 @@ from infra import ports, tools
 READY_SECONDS = 60
 _LOCK = Path(__file__).parent.parent / "locks" / "dynalite"
 
-# The shell's own stdin is a pipe from us: it ends when we do, whatever ended us.
+# The shell's stdin is a pipe from this process: it ends when this process ends, for any reason.
 _LEASHED = '{ "$@" </dev/null; kill -9 0; } & cat; kill -9 0'
 
 
 class DidNotStart(Exception):
-    """A server ended, or was not ready in time. The message is what it said last."""
+    """A server ended, or was not ready in time. The message is the end of its log."""
 
 
 @contextmanager
 def ministack(folder: Path, *, trust: Path | None = None) -> Iterator[str]:
     """A ministack that enforces policies, with its files in `folder`. Yields its URL.
 
-    With `trust` it is spoken to over TLS, and this file is made: the certificate to trust.
+    With `trust` it uses TLS, and writes the certificate to trust to this file.
     """
     port = ports.free()
     url = f"{'https' if trust else 'http'}://127.0.0.1:{port}"
@@ -50,7 +51,7 @@ def ministack(folder: Path, *, trust: Path | None = None) -> Iterator[str]:
         "TMPDIR": str(folder / "tmp"),
         "STATE_DIR": str(folder / "state"),
         "S3_DATA_DIR": str(folder / "s3"),
-        # Functions that bring their own runtime are told of no endpoint but this one.
+        # ministack passes only this endpoint to functions with a runtime of their own.
         "AWS_ENDPOINT_URL": url,
         **(_tls(folder, trust) if trust else {}),
     }
@@ -58,13 +59,14 @@ def ministack(folder: Path, *, trust: Path | None = None) -> Iterator[str]:
         with _running([str(tools.environment("ministack") / "ministack")], folder, environment, port):
             yield url
     finally:
-        for path in scratch:  # what remains is its log
+        for path in scratch:  # only its log stays
             shutil.rmtree(path, ignore_errors=True)
 
 
 @contextmanager
 def dynalite(data: Path) -> Iterator[str]:
-    """A dynalite that keeps its rows in `data`. Yields its URL. Raises FileNotFoundError without Node."""
+    """A dynalite that keeps its rows in `data`. Yields its URL. Raises FileNotFoundError without
+    Node."""
     script = _dynalite_environment() / "node_modules" / "dynalite" / "cli.js"
     port = ports.free()
     url = f"http://127.0.0.1:{port}"
@@ -100,7 +102,7 @@ def _running(command: Sequence[str], folder: Path, environment: dict[str, str], 
 
 
 def _tls(folder: Path, trust: Path) -> dict[str, str]:
-    """Variables for a server with a certificate of its own, and for clients in it that trust it."""
+    """The variables for a server with its own certificate, and for clients in it that trust it."""
     authority = trustme.CA()
     certificate = authority.issue_cert("127.0.0.1", "localhost")
     files = {"MINISTACK_SSL_CERT": folder / "certificate.pem", "MINISTACK_SSL_KEY": folder / "key.pem"}
@@ -111,7 +113,7 @@ def _tls(folder: Path, trust: Path) -> dict[str, str]:
 
 
 def _dynalite_environment() -> Path:
-    """`.tools/dynalite`, as locked; made anew after a change of the lock."""
+    """Install `.tools/dynalite` from its lock, if it is not installed or the lock has changed."""
     if not has_node():
         raise FileNotFoundError("dynalite needs node and npm")
     folder = tools.TOOLS / "dynalite"
@@ -122,7 +124,7 @@ def _dynalite_environment() -> Path:
         folder.mkdir(parents=True)
         for name, text in wanted.items():
             (folder / name).write_text(text)
-        # Without scripts: its one native part comes compiled.
+        # Without scripts: its only native part is delivered compiled.
         npm = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel", "error"]
         subprocess.run(npm, cwd=folder, check=True, stdout=subprocess.DEVNULL)
         installed.write_text(json.dumps(wanted))
