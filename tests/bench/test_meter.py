@@ -272,7 +272,7 @@ async def test_s3_requests_are_counted_by_what_they_are_charged_as(aws, owner):
 @pytest.mark.asyncio
 async def test_an_operation_without_a_rule_is_not_quietly_free(aws):
     async with weighed(aws) as (client, _):
-        with pytest.raises(ValueError, match=r"no rule says what dynamodb\.Scan takes"):
+        with pytest.raises(ValueError, match=r"no rule for the units of dynamodb\.Scan"):
             await client.scan(TableName="hub")
 
 
