@@ -10,7 +10,7 @@ import typer
 from infra.cli.commands import plain
 from infra.relay.address import Address, Token, Unable, hub_address
 from infra.relay.progress import Progress
-from infra.relay.serve import check_hub, listening, port_of, served, until_stopped
+from infra.relay.serve import check_hub, listening, port_of, served, stop_signals
 
 PORT = 8417
 
@@ -46,8 +46,9 @@ async def _connect(address: Address, token: Token, source: str, listener: socket
     await check_hub(address)
     async with served(address, token, listener, Progress()):
         local = f"http://127.0.0.1:{port_of(listener)}"
+        stopped = stop_signals()
         typer.echo(_announcement(address, source, local))
-        await until_stopped()
+        await stopped.wait()
 
 
 def _announcement(address: Address, source: str, local: str) -> str:

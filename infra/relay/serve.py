@@ -85,10 +85,10 @@ async def served(address: Address, token: Token, listener: socket.socket, progre
         await hub.close()
 
 
-async def until_stopped() -> None:
-    """Wait for Ctrl-C or SIGTERM."""
+def stop_signals() -> asyncio.Event:
+    """Is set by Ctrl-C or SIGTERM, from now on."""
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopped.set)
-    await stopped.wait()
+    return stopped
