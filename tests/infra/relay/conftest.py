@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ import pytest
 ROOT = Path(__file__).parent.parent.parent.parent
 LAMBDA_BYTES = 4_690_000
 """What Lambda takes and sends of a binary body."""
+_numbers = count()
 READY = re.compile(r"(?:HUB|RELAY) READY url=(\S+)(?: owner=me token=(\S+))?")
 
 
@@ -99,3 +101,9 @@ def relay(hub: Program, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pr
     """A relay without a token, for all tests."""
     with ExitStack() as closing:
         yield start(closing, tmp_path_factory.mktemp("relay"), ["infra.cli", "connect", hub.url, "--port", "0"])
+
+
+@pytest.fixture
+def repository() -> str:
+    """The path of a repository that no other test uses."""
+    return f"/me/repository-{next(_numbers)}"
