@@ -20,17 +20,23 @@ TEMPLATE = ROOT / "template.yaml"
 Properties = dict[str, Any]
 
 EDGE = {"Edge": "cloudfront", "OriginSecret": "s" * 32}
-FULL = EDGE | {
-    "DomainName": "hub.example",
-    "CertificateArn": "arn:aws:acm:us-east-1:123456789012:certificate/one",
-    "AlarmEmail": "ops@hub.example",
-}
+BODIES = {"LargeBodies": "web-function", "LargeBodiesProgram": "programs/web-function.zip"}
+FULL = (
+    EDGE
+    | BODIES
+    | {
+        "DomainName": "hub.example",
+        "CertificateArn": "arn:aws:acm:us-east-1:123456789012:certificate/one",
+        "AlarmEmail": "ops@hub.example",
+    }
+)
 DOMAIN_ONLY = {name: FULL[name] for name in ("DomainName", "CertificateArn")}
 VARIANTS: dict[str, dict[str, str]] = {
     "plain": {},
     "domain": DOMAIN_ONLY,
     "alarms": {"AlarmEmail": FULL["AlarmEmail"]},
     "edge": EDGE,
+    "bodies": EDGE | BODIES,
     "full": FULL,
 }
 """Parameters of the deployments that differ."""
@@ -74,7 +80,8 @@ def _deployed(variant: str) -> str:
 
     def chosen(value: Any) -> Any:
         if isinstance(value, list):
-            return [chosen(part) for part in value]
+            parts = [chosen(part) for part in value]
+            return [part for part in parts if part != {"Ref": "AWS::NoValue"}]
         if not isinstance(value, dict):
             return value
         if value.keys() == {"Fn::If"}:

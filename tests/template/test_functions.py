@@ -264,6 +264,8 @@ def test_every_log_ends_and_every_function_has_its_own(variant: str) -> None:
         function["LoggingConfig"]["LogGroup"]["Ref"]
         for function in of_type(deployed(variant), "AWS::Lambda::Function").values()
     ]
+    web = of_type(deployed(variant), "AWS::Lambda::WebFunctionRevision").values()
+    used += [found["ServiceConfig"]["TelemetryConfig"]["LoggingConfig"]["LogGroup"]["Ref"] for found in web]
     assert sorted([*used, "AccessLog"]) == sorted(groups)
 
 
@@ -279,7 +281,8 @@ def test_what_can_have_a_tag_has_one(variant: str) -> None:
     kinds = {
         "AWS::ApiGatewayV2::Api", "AWS::ApiGatewayV2::DomainName", "AWS::ApiGatewayV2::Stage",
         "AWS::CloudFront::Distribution", "AWS::CloudWatch::Alarm", "AWS::DynamoDB::Table", "AWS::IAM::Role",
-        "AWS::Lambda::Function", "AWS::Logs::LogGroup", "AWS::S3::Bucket", "AWS::SNS::Topic",
+        "AWS::Lambda::Function", "AWS::Lambda::WebFunction", "AWS::Logs::LogGroup", "AWS::S3::Bucket",
+        "AWS::SNS::Topic",
     }  # fmt: skip
     for kind in kinds:
         for name, properties in of_type(deployed(variant), kind).items():

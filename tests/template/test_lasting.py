@@ -21,6 +21,9 @@ FREE_AT_REST = {
     "AWS::Lambda::Function",
     "AWS::Lambda::Permission",
     "AWS::Lambda::Url",
+    "AWS::Lambda::WebFunction",
+    "AWS::Lambda::WebFunctionEndpoint",
+    "AWS::Lambda::WebFunctionRevision",
     "AWS::Logs::LogGroup",
     "AWS::S3::Bucket",
     "AWS::S3::BucketPolicy",
@@ -94,7 +97,7 @@ def test_nothing_lingers_in_the_bucket() -> None:
 
 
 def test_the_bucket_refuses_plain_http() -> None:
-    (policy,) = of_type(expanded(), "AWS::S3::BucketPolicy").values()
+    (policy,) = of_type(deployed("plain"), "AWS::S3::BucketPolicy").values()
     (statement,) = policy["PolicyDocument"]["Statement"]
     assert (statement["Effect"], statement["Action"]) == ("Deny", "s3:*")
     assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
