@@ -148,7 +148,10 @@ def check_reply(body: bytes, *, as_msgpack: bool) -> bytes:
 
 def too_large_to_send(length: int) -> TooLarge:
     """The refusal of a record that fits into no reply but that of a fetch."""
-    return TooLarge(f"the reply would have {length} bytes, more than are sent at once: read the commit with POST fetch")
+    return TooLarge(
+        f"the reply would have {length} bytes, more than are sent at once: read it with POST fetch"
+        " or `pieria clone URL DIRECTORY`"
+    )
 
 
 def pack_record(record: Mapping[str, Any]) -> bytes:
@@ -261,7 +264,10 @@ def holds_bytes(value: Any) -> bool:
 
 
 def _too_many() -> TooLarge:
-    return TooLarge(f"the body holds more than {VALUES} values or {CONTAINERS} lists and maps; send less at once")
+    return TooLarge(
+        f"the body holds more than {VALUES} values or {CONTAINERS} lists and maps: send less at once;"
+        " of a push, an older commit first, as a branch of its own"
+    )
 
 
 class _Counter:

@@ -44,11 +44,13 @@ ID_LIST_BYTES = 16 * 1024 * 1024
 API_BYTES = 64 * 1024
 """The most taken by the API for people and tools."""
 
-IN_STEPS = (
-    "push in steps: an older commit first, as a branch of its own, then this one;"
-    " whoever runs the hub may take more (PIERIA_MAX_BODY_BYTES)"
+IN_STEPS = "push an older commit first, as a branch of its own, and few new files in one commit"
+"""The way out of a push that is too large for the relay too. The stock client sends all that is new at once."""
+BY_RELAY = (
+    "push through the relay, which sends a large push in parts: `pieria connect URL-OF-THE-HUB` prints the remote to"
+    f" add; without it, {IN_STEPS}"
 )
-"""What somebody can do whose push is too large: his client sends all that is new to a branch at once."""
+"""The way out of a push that is too large for one request."""
 
 B = TypeVar("B", bound=BaseModel)
 Found = tuple[Repo | None, Role | None]

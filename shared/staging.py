@@ -61,7 +61,7 @@ async def body(request: Request, access: Access, route: wire.StagedRoute, shape:
     settings = access.stores.settings
     text = request.headers.get(HEADER)
     if text is None:
-        pieces = http.received(request, settings.max_body_bytes, http.IN_STEPS)
+        pieces = http.received(request, settings.max_body_bytes, http.BY_RELAY)
     else:
         pieces = _staged(request, access, text, route)
     return await http.decoded(request, shape, pieces, settings.max_expanded_bytes, http.IN_STEPS)

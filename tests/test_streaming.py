@@ -363,7 +363,7 @@ def test_an_answer_as_large_as_allowed_is_sent_and_one_larger_is_refused_unread(
     gets.clear()
     refused = hub.fetch(OWNER, "large", [large.half])
     assert (refused.status, refused.code) == (413, "too_large")
-    assert all(text in refused.value["message"] for text in (str(size), str(size - 1), "pull", "older"))
+    assert all(text in refused.value["message"] for text in (str(size), str(size - 1), "pull", "oldest"))
     assert not set(gets) & set(large.packs())
 
 

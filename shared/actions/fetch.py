@@ -250,7 +250,8 @@ async def _new_objects(
 def _check_size(size: int, most: int) -> None:
     if size > most:
         raise TooLarge(
-            f"the answer would have {size} bytes or more, and {most} are sent at once: init an empty repository and"
-            " pull the branches one by one, oldest first; for one too large by itself, have an older commit of it"
-            " pushed as a branch, and pull that first. Whoever runs the hub may send more (PIERIA_MAX_REPLY_BYTES)"
+            f"the reply would have {size} bytes or more, and {most} are sent at once: clone with"
+            " `pieria clone URL DIRECTORY`, or pull through the relay (`pieria connect URL-OF-THE-HUB` prints the"
+            " remote to add), which both read it in parts; without them, pull the branches one by one, oldest first,"
+            " into an empty repository"
         )

@@ -87,8 +87,8 @@ class Step:
         if len(self.entries) < 2:
             raise TooLarge(
                 f"the oldest commit that you lack has {self.size} bytes with its snapshot, more than are sent at once:"
-                f" ask with Accept: {codec.MSGPACK} and Accept-Encoding: zstd, or ask the hub's operator to raise"
-                " PIERIA_MAX_REPLY_BYTES"
+                f" ask with Accept: {codec.MSGPACK} and Accept-Encoding: zstd; if that is refused as well, the hub's"
+                " operator can send more (Edge=cloudfront on Lambda, PIERIA_MAX_REPLY_BYTES elsewhere)"
             )
         left = most_bytes - sum(len(name) + len(head) for name, head in self.branch_heads.items())
         count = 0
