@@ -67,10 +67,12 @@ def test_a_push_whose_relay_is_killed_completes_afterwards(hub: Program, tmp_pat
     assert ended[0] != "done", "the first kill was in the middle"
     with ExitStack() as closing:
         started(closing, tmp_path, hub.url, port)
-        client.push(url, hub.token, COMMIT)
+        again = client.push(url, hub.token, COMMIT)
         cloned = httpx.get(f"{url}/refs", headers={"Accept": "application/x-msgpack"})
     assert msgpack.unpackb(cloned.content)["branch_heads"] == {"main": COMMIT.head}
     assert fsck(hub, repository)["status"] == 0
+    sent = sum(exchange.sent for exchange in again.exchanges if exchange.path == "/push/objects")
+    assert sent < sum(map(len, COMMIT.objects.values())), "what was stored is not sent again"
 
 
 # ── A hub that does not answer as it should ─────────────────────────────────────────────────────────────────
