@@ -8,6 +8,7 @@ a token.
     spool      bytes in memory or in an unlinked temporary file; a request body, compressed as it arrives
     hub        one request to the hub: retries, Retry-After, the token, the expanded reply
     uploads    POST push and push/objects: in slices, compressed, staged if they are large
+    history    a push that is too large for one request, in stretches of history
     bundles    the bodies of a fetch reply: read record by record, and written the same way
     steps      a fetch in several requests: fetch/history, fetch/objects, and single objects
     downloads  POST fetch: one reply for the stock client, from one reply of the hub or from several

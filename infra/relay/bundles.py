@@ -125,7 +125,7 @@ def read_bundle(content: Spool, take: Mapping[str, Callable[[bytes], None]]) -> 
 
     Raises MalformedBody.
     """
-    unpacker = msgpack.Unpacker(_File(content), raw=False, strict_map_key=False)
+    unpacker = msgpack.Unpacker(SpoolFile(content), raw=False, strict_map_key=False)
     rest: dict[str, Any] = {}
     try:
         for _ in range(unpacker.read_map_header()):
@@ -142,7 +142,7 @@ def read_bundle(content: Spool, take: Mapping[str, Callable[[bytes], None]]) -> 
     return rest
 
 
-class _File:
+class SpoolFile:
     """A spool as a file that msgpack reads."""
 
     def __init__(self, content: Spool) -> None:
@@ -150,6 +150,7 @@ class _File:
         self._position = 0
 
     def read(self, length: int) -> bytes:
+        """The next bytes."""
         data = self._content.read(self._position, length)
         self._position += len(data)
         return data

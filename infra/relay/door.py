@@ -90,9 +90,11 @@ class Door:
             body.close()
 
     async def _pushed(self, request: web.Request, ask: Ask, name: str, title: str) -> Reply:
-        if name == "push/objects" and _is_plain_msgpack(request):
+        if not _is_plain_msgpack(request):
+            return await self._uploads.whole(ask, _pieces(request), title)
+        if name == "push/objects":
             return await self._uploads.objects(ask, _pieces(request), f"{title}: objects")
-        return await self._uploads.whole(ask, _pieces(request), title)
+        return await self._uploads.push(ask, _pieces(request), title)
 
     async def _fetched(self, request: web.Request, ask: Ask, repository: str) -> Reply:
         spool = Spool()

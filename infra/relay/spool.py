@@ -61,6 +61,11 @@ class Body:
         self._compressor = codings.compressor(coding) if coding else None
 
     @property
+    def content(self) -> Spool:
+        """What is sent, for a body without a prefix."""
+        return self._spool
+
+    @property
     def size(self) -> int:
         """The number of bytes that are sent."""
         return len(self._prefix) + self._spool.size

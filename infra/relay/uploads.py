@@ -1,19 +1,21 @@
 """POST push and push/objects: bodies of any size, to a hub that takes 4.69 MB at once.
 
     push/objects   the list of objects is split into slices, which are sent in parallel
-    push           one body, compressed as it arrives
+    push           one body, compressed as it arrives; one that is too large for the hub in stretches of history
     both           a body above DIRECT_BYTES is staged: uploaded to the storage, then named in an empty request
 
 The body of the client is taken in at once, into temporary files: the client gives up if sending takes 60 s in all.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import msgpack
+from multidict import CIMultiDict
 
+from infra.relay import history
 from infra.relay.hub import Ask, Hub, Reply, error_code
 from infra.relay.progress import Transfer, duration, size_text
 from infra.relay.spool import Body
@@ -29,6 +31,8 @@ SLICE_RAW_BYTES = 16 * 1024 * 1024
 """A slice of objects ends above this size, expanded: the function holds it in memory."""
 SLICE_OBJECTS = 1_000
 """The most objects that the hub takes in one request."""
+WHOLE_BYTES = 64 * 1024 * 1024
+"""The largest push in one request, expanded."""
 SENT_AT_ONCE = 4
 LARGEST_OBJECT_BYTES = 64 * 1024 * 1024
 STAGE_ATTEMPTS = 2
@@ -63,6 +67,72 @@ class Uploads:
                 return reply
         finally:
             body.close()
+
+    async def push(self, ask: Ask, pieces: Pieces, title: str) -> Reply:
+        """The reply to a push in msgpack: in one request if the hub takes it, else in several."""
+        body = await self._taken(pieces)
+        try:
+            with self._hub.progress.transfer(title, body.size) as transfer:
+                reply = await self._push(ask, body, transfer)
+                self._report(transfer, reply, body.raw_size)
+                return reply
+        finally:
+            body.close()
+
+    async def _push(self, ask: Ask, body: Body, transfer: Transfer) -> Reply:
+        reply = None
+        if body.raw_size <= WHOLE_BYTES:
+            reply = await self._send(ask, body, transfer)
+            if reply.status != 413:
+                return reply
+        plain = body.expanded() if body.coding else body
+        try:
+            push = history.read_push(plain.content)
+            if reply and not push.is_too_long:
+                return reply
+            return await self._in_stretches(ask, push, transfer)
+        finally:
+            if plain is not body:
+                plain.close()
+
+    async def _in_stretches(self, ask: Ask, push: history.Push, transfer: Transfer) -> Reply:
+        """The reply to the last of several pushes, or the first refusal."""
+        if push.objects:
+            reply = await self._inline_objects(ask, push, transfer)
+            if not reply.is_success:
+                return reply
+            reply.close()
+        head = await self._head(ask, push.branch)
+        stretches = push.stretches(head) if push.tip else [set(push.commits)]
+        sent = set[str]()
+        for stretch in stretches[:-1]:
+            reply = await self._stretch(ask, push.body(stretch, sent), transfer)
+            if not reply.is_success:
+                return reply
+            reply.close()
+        return await self._stretch(ask, push.body(stretches[-1], sent), transfer)
+
+    async def _inline_objects(self, ask: Ask, push: history.Push, transfer: Transfer) -> Reply:
+        path, _, query = ask.path.partition("?")
+        objects = replace(ask, path=f"{path.rstrip('/')}/objects?{query}".rstrip("?"))
+        return await _Batch(self, objects, transfer).run(_each(push.inline_objects()))
+
+    async def _stretch(self, ask: Ask, pieces: Iterable[bytes], transfer: Transfer) -> Reply:
+        body = await self._taken(_each(pieces))
+        try:
+            return await self._send(ask, body, transfer)
+        finally:
+            body.close()
+
+    async def _head(self, ask: Ask, branch: str) -> str:
+        """Where a branch of the hub is; empty if there is none."""
+        repository, _ = _split(ask.path)
+        headers = CIMultiDict((name, ask.headers[name]) for name in ("Authorization",) if name in ask.headers)
+        headers["Accept"] = codec.MSGPACK
+        reply = await self._hub.ask(Ask("GET", f"{repository}/refs", headers))
+        heads = reply.value().get("branch_heads") if reply.is_success else None
+        reply.close()
+        return str(heads.get(branch, "")) if isinstance(heads, dict) else ""
 
     async def objects(self, ask: Ask, pieces: Pieces, title: str) -> Reply:
         """The reply to a push of objects: the sum of the replies to its slices, or the first refusal."""
@@ -246,6 +316,11 @@ class _Values:
             self.unpacker.feed(piece)
         except msgpack.BufferFull:
             raise TooLarge(f"an object has more than {LARGEST_OBJECT_BYTES} bytes: presign it") from None
+
+
+async def _each(pieces: Iterable[bytes]) -> Pieces:
+    for piece in pieces:
+        yield piece
 
 
 def _sum(replies: list[Reply]) -> Reply:
