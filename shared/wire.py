@@ -23,6 +23,7 @@ WANTS = 10_000
 NEGOTIATE_IDS = 256
 MANIFEST_ENTRIES = 50_000
 CHANGELOG_ENTRIES = 500
+BASES = 64
 TAGS = 1_000
 PAGE = 1_000
 
@@ -31,6 +32,7 @@ LARGEST_COUNT = 2**32 - 1
 
 Ids = list[str]
 Record = dict[str, Any]
+Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Count = Annotated[int, Field(ge=0, le=LARGEST_COUNT)]
 
 
@@ -108,10 +110,15 @@ class Negotiate(Message):
 
 
 class Fetch(Message):
-    """Everything reachable from `want` and not from `have`."""
+    """Everything reachable from `want` and not from `have`.
+
+    `bases`: snapshots that the client holds, each with the SHA-256 of its packed record. Then snapshots of the reply
+    may be patches (see `actions/bases`). The stock client sends none.
+    """
 
     want: Annotated[Ids, Field(max_length=WANTS)] = []
     have: Annotated[Ids, Field(max_length=HAVES)] = []
+    bases: Annotated[dict[str, Digest], Field(max_length=BASES)] = {}
 
 
 class FetchHistory(Fetch):

@@ -20,7 +20,7 @@ MAX_LINES = 400
 # ── Arrows ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 PURE = (
-    "bundle codec codings conditional cursors dag ids media model names packs portable prices progress refusals"
+    "bundle codec codings conditional cursors dag ids media model names packs patches portable prices progress refusals"
     " tasks units wire"
 )
 PURE_PACKAGES = "backports compression msgpack pydantic"

@@ -24,6 +24,7 @@ LIMITS = {
     "ids in one `presign`": wire.PRESIGN_IDS,
     "ids in `want` of one fetch": wire.WANTS,
     "ids in `have` of one fetch": wire.HAVES,
+    "`bases` of one fetch": wire.BASES,
     "ids in `want` or `have` of one `negotiate`": wire.NEGOTIATE_IDS,
     "tags in one request": wire.TAGS,
     "changelog entries in one release": wire.CHANGELOG_ENTRIES,

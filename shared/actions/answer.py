@@ -57,7 +57,7 @@ class Fetched:
     large_commits: Collection[Location]
     snapshot_ids: Collection[str]
     manifests: Mapping[Location, bytes]
-    """The snapshots' records that were kept."""
+    """The snapshots' records that were kept, oldest first. Some may be patches of the record before."""
     other_manifests: Collection[Location]
     objects: Mapping[str, Location]
     """In an order in which similar ones are neighbours."""
@@ -74,10 +74,11 @@ class Fetched:
     @cached_property
     def size(self) -> int:
         """The bytes of the answer in msgpack, exactly, if msgpack can say it at all."""
-        lying = [*self.large_commits, *self.manifests, *self.other_manifests, *self.objects.values()]
+        lying = [*self.large_commits, *self.other_manifests, *self.objects.values()]
+        kept = self.commits_size + sum(map(len, self.manifests.values()))
         starts = (len(codec.object_start(i, min(at.length, 0xFFFF_FFFF))) for i, at in self.objects.items())
         bundle = self.prepared.bundle.size if self.prepared else 0
-        return bundle + self.commits_size + sum(at.length for at in lying) + sum(starts) + sum(map(len, self._starts()))
+        return bundle + kept + sum(at.length for at in lying) + sum(starts) + sum(map(len, self._starts()))
 
     async def in_msgpack(self) -> AsyncGenerator[Piece, None]:
         """The reply, its objects in the order in which they are stored.

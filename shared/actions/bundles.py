@@ -30,7 +30,7 @@ from typing import Any
 from shared import codec, names, packs
 from shared.actions import walk
 from shared.actions.answer import check_range
-from shared.actions.fetch import bundle_ids, gather
+from shared.actions.fetch import Allowed, bundle_ids, gather
 from shared.dag import Difference
 from shared.errors import Damaged, TooLarge, Unavailable
 from shared.metadata.census import Progress
@@ -84,7 +84,7 @@ async def _make(stores: Stores, repo: Repo, clock: Callable[[], float], since: P
             await _name(stores, repo, present, since)
         return Made(present)
     try:
-        fetched = await gather(stores, repo, {}, difference, stores.settings.max_reply_bytes)
+        fetched = await gather(stores, repo, {}, difference, Allowed(stores.settings.max_reply_bytes))
     except TooLarge:
         return Made(None, why_not="a clone of it is larger than an answer may be (PIERIA_MAX_REPLY_BYTES)")
     if fetched.absent:
@@ -133,7 +133,7 @@ async def wrong(stores: Stores, repo: Repo, bundle: Bundle) -> str:
     except Damaged:
         return "is gone from the bucket, or is not what it was made of"
     difference, heads = await _heads(stores, repo, set(bundle.heads))
-    fetched = await gather(stores, repo, {}, difference, stores.settings.max_reply_bytes)
+    fetched = await gather(stores, repo, {}, difference, Allowed(stores.settings.max_reply_bytes))
     commits, snapshots = ([one[key] for one in value[run]] for run, key in RECORDS)
     objects = {one["object_id"]: one["content"] for one in value["objects"]}
     if sorted(commits) != sorted(node.commit_id for node in difference.collected) or set(heads) != set(bundle.heads):

@@ -14,12 +14,13 @@ ancestor of another. A bundle that is not, or that cannot be read, is as good as
 import zlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 
 from shared import codec, names, packs, wire
 from shared.actions import visible, walk
 from shared.actions.answer import Fetched, Prepared, check_range
+from shared.actions.bases import Bases
 from shared.dag import Difference
 from shared.errors import CommitNotFound, Damaged, TooLarge
 from shared.model import Bundle, Location, Node, Place, Repo, Sees
@@ -40,13 +41,21 @@ BOUNDARY_BYTES = 64 * 1024 * 1024
 @dataclass(frozen=True, slots=True)
 class Asked:
     """A request with the places of all that it names: where every branch is, what is wanted and had, `held` as in
-    `Difference`, and what was made ready for who has nothing."""
+    `Difference`, and what was made ready for a client that has nothing."""
 
     heads: Mapping[str, str]
     want: Collection[Place]
     have: Collection[Place]
     held: Collection[str]
     bundle: Bundle | None
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """The most bytes of a reply in msgpack, before it is compressed; and the bases that the client offers."""
+
+    most_bytes: int
+    bases: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +84,7 @@ async def fetch(stores: Stores, repo: Repo, request: wire.Fetch, sees: Sees, mos
             pass  # what it was made of is there all the same
     difference = Difference(asked.want, asked.have, asked.held)
     await walk.run(stores.commits, repo.repo_id, difference)
-    return await gather(stores, repo, asked.heads, difference, most)
+    return await gather(stores, repo, asked.heads, difference, Allowed(most, request.bases))
 
 
 async def _on_bundle(stores: Stores, repo: Repo, asked: Asked, bundle: Bundle, most: int) -> Fetched | None:
@@ -97,7 +106,7 @@ async def _on_bundle(stores: Stores, repo: Repo, asked: Asked, bundle: Bundle, m
     for span, data in zip(begun.window, begun.data, strict=True):
         check_range(bundle, span, data)
     base = _Base(Prepared(bundle, begun), snapshots, objects)
-    return await gather(stores, repo, asked.heads, difference, most, base)
+    return await gather(stores, repo, asked.heads, difference, Allowed(most), base)
 
 
 async def bundle_ids(stores: Stores, repo: Repo, bundle: Bundle) -> dict[str, list[str]]:
@@ -113,10 +122,11 @@ async def gather(
     repo: Repo,
     heads: Mapping[str, str],
     difference: Difference,
-    most: int,
+    allowed: Allowed,
     base: _Base | None = None,
 ) -> Fetched:
     """Everything that belongs to the commits of a difference, except for what the base holds. Errors as in `fetch`."""
+    most = allowed.most_bytes
     prepared = base.prepared.bundle.size if base else 0
     wanted = difference.collected
     if lost := [node for node in wanted if node.record is None and node.record_at is None]:
@@ -136,7 +146,11 @@ async def gather(
     _check_size(lying + commits_size, most)
 
     boundary = [] if base else await boundary_manifests(stores, repo, difference, wanted)
-    new, manifests = await _new_objects(stores, repo, list(snapshots.values()), boundary, base.objects if base else ())
+    oldest_first = list(snapshots.values())[::-1]
+    bases = Bases(allowed.bases)
+    new, kept = await _new_objects(stores, repo, oldest_first, boundary, bases, base.objects if base else ())
+    in_order = [at for at in oldest_first if at in kept]
+    manifests = dict(zip(in_order, bases.patched(kept[at] for at in in_order), strict=True))
     known = (await stores.index.known(repo.repo_id, objects=new, even_condemned=True)).objects
     objects = {object_id: known[object_id] for object_id in new if object_id in known}
     # An opaque id may name what was never sent; a digest was proven when its snapshot was accepted.
@@ -226,6 +240,7 @@ async def _new_objects(
     repo: Repo,
     wanted: Collection[Location],
     boundary: Collection[Location],
+    bases: Bases,
     base: Collection[bytes],
 ) -> tuple[Sequence[str], dict[Location, bytes]]:
     """The objects of the manifests wanted that are in none of the boundary, nor in the base, and those manifests
@@ -238,6 +253,7 @@ async def _new_objects(
             manifest = codec.unpack_raw(record)[b"manifest"]
             if at in is_boundary:
                 had.update(manifest.values())
+                bases.see(record)
             if at in is_wanted:
                 paths.update(zip(manifest.values(), manifest, strict=True))
                 room -= len(record)

@@ -14,6 +14,7 @@ from functools import cached_property
 
 from shared import codec, names, wire
 from shared.actions import fetch, walk
+from shared.actions.bases import Bases
 from shared.actions.records import commit_record
 from shared.dag import Difference
 from shared.errors import Damaged, TooLarge
@@ -111,8 +112,11 @@ async def fetch_history(stores: Stores, repo: Repo, request: wire.FetchHistory, 
     oldest_first = difference.collected[::-1]
     nodes = _step(oldest_first, min(most_bytes, STEP_BYTES))
     boundary = await fetch.boundary_manifests(stores, repo, difference, nodes)
-    records, had = await _read(stores, repo, nodes, boundary)
+    bases = Bases(request.bases)
+    records, had = await _read(stores, repo, nodes, boundary, bases)
     entries, paths = await _entries(stores, repo, nodes, records, had)
+    snapshots = bases.patched(entry.snapshot for entry in entries if entry.snapshot)
+    entries = [replace(entry, snapshot=next(snapshots)) if entry.snapshot else entry for entry in entries]
     ordered = sorted(paths, key=paths.__getitem__)
     return Step(
         branch_heads=asked.heads,
@@ -146,7 +150,7 @@ def _commit_size(node: Node) -> int:
 
 
 async def _read(
-    stores: Stores, repo: Repo, nodes: Sequence[Node], boundary: Collection[Location]
+    stores: Stores, repo: Repo, nodes: Sequence[Node], boundary: Collection[Location], bases: Bases
 ) -> tuple[Mapping[Location, bytes], set[bytes]]:
     """The packed records of these commits, and the ids of the objects that the client has."""
     records: dict[Location, bytes] = {}
@@ -157,6 +161,7 @@ async def _read(
         async for at, record in found:
             if at in is_boundary:
                 had.update(codec.unpack_raw(record)[b"manifest"].values())
+                bases.see(record)
             if at in wanted:
                 records[at] = record
     return records, had

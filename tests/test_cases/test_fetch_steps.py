@@ -143,6 +143,20 @@ def test_each_step_is_closed_under_ancestry_and_together_they_are_the_clone(
     assert {i for step in steps for i in step["objects"]} == merged.objects.keys()
 
 
+@pytest.mark.parametrize("coding", ["zstd", "gzip"])
+def test_a_step_that_does_not_fit_compressed_is_cut_and_goes_on(owner, configured, coding):
+    history = chain(40, files=True, salt=owner)
+    assert push(owner, "song", history.bundle()).status == 200
+    headers = {"accept-encoding": coding}
+    [whole] = Steps(owner, headers).history([history[40]])
+    allow(configured, 6_000)
+    steps = Steps(owner, headers)
+    found = steps.history([history[40]])
+    assert [one for step in found for one in step["commits"]] == whole["commits"]
+    assert len(found) > 1
+    assert all(len(answer.body) <= 6_000 for answer in steps.answers)
+
+
 def test_an_object_is_needed_by_the_first_step_that_names_it(owner, configured):
     history = chain(4, files=True, salt=owner)
     assert push(owner, "song", history.bundle()).status == 200
