@@ -19,6 +19,8 @@ from tests.builders import (
     chain,
     commit,
     event,
+    fetch,
+    fetched_ids,
     graph,
     invoke,
     push,
@@ -93,6 +95,17 @@ def test_a_log_with_more_open_lines_than_a_cursor_holds_goes_on_line_by_line(
     assert not refused.value["message"].endswith("…")
     monkeypatch.undo()
     assert log(owner, f"&ref={last}")[0]["commit_id"] == last
+
+
+def test_a_commit_too_large_for_any_reply_is_refused_before_its_record_is_read(owner: str) -> None:
+    large = commit("large", structured_delta={"data": "x" * 5_000_000})
+    assert push(owner, "song", {"commits": [large]}).status == 200
+    with Meter() as meter:
+        refused = ask(owner, f"commits/{large['commit_id']}")
+    assert (refused.status, refused.code) == (413, "too_large")
+    assert not [name for name in meter.by_operation() if name.startswith("s3.")]
+    assert "POST fetch" in refused.value["message"] and "`pieria clone URL DIRECTORY`" in refused.value["message"]
+    assert fetched_ids(fetch(owner, "song", [large["commit_id"]]))[0] == {large["commit_id"]}
 
 
 def test_a_forged_cursor_costs_no_more_than_a_page(owner: str) -> None:
