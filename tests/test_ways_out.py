@@ -15,13 +15,16 @@ from tests.builders import (
     Record,
     call,
     commit,
+    event,
     fetch,
     fetched_ids,
     file_history,
     graph,
     heads,
+    invoke,
     push,
     snapshot,
+    token,
 )
 from tests.conftest import NAMES
 from tests.functions import api
@@ -204,3 +207,50 @@ def test_after_a_deletion_the_refusal_names_the_request_that_frees_the_name(owne
     assert push(owner, "song", history.bundle([1, 2])).status == 200
     assert heads(owner, "song", by=owner) == {"main": history[2]}
     assert call("refs", owner, "song").status == 404, "it is private, whatever the deleted one was"
+
+
+def test_a_json_body_over_its_limit_is_accepted_as_msgpack(owner):
+    content = "x" * (4 * 2**20)
+    item = {"object_id": ids.object_id(content.encode()), "content": content}
+    headers = {"authorization": f"Bearer {token(owner)}", "content-type": "application/json"}
+    body = json.dumps({"objects": [item]}).encode()
+    refused = invoke("push_objects", event("POST", f"/{owner}/song/push/objects", body, headers))
+    assert (refused.status, refused.code) == (413, "too_large")
+    assert "send application/x-msgpack instead" in shown(refused)
+    sent = {"objects": [item | {"content": content.encode()}]}
+    assert call("push_objects", owner, "song", sent, by=owner).value == {"stored": 1, "skipped": 0}
+
+
+def test_a_commit_too_large_for_json_is_read_as_msgpack(owner):
+    large = commit("large", structured_delta={"data": '"\\' * 1_100_000})
+    assert push(owner, "song", {"commits": [large]}).status == 200
+    path = f"/api/v1/repos/{owner}/song/commits/{large['commit_id']}"
+    refused = invoke("commits", event("GET", path, headers={"accept": "application/json"}))
+    assert (refused.status, refused.code) == (413, "too_large")
+    assert "ask for it with Accept: application/x-msgpack" in shown(refused)
+    whole = invoke("commits", event("GET", path, headers={"accept": "application/x-msgpack"}))
+    assert whole.value["record"]["structured_delta"] == large["structured_delta"]
+
+
+def test_a_list_over_its_limit_is_accepted_in_two_requests(owner):
+    asked = [f"{number:064x}" for number in range(50_001)]
+    refused = call("filter_objects", owner, "song", {"object_ids": asked}, by=owner)
+    assert (refused.status, refused.code) == (413, "too_large")
+    assert "send the rest in another request" in shown(refused)
+    missing = []
+    for part in (asked[:25_000], asked[25_000:]):
+        missing += call("filter_objects", owner, "song", {"object_ids": part}, by=owner).value["missing"]
+    assert missing == asked
+
+
+def test_a_branch_over_the_limit_is_accepted_after_a_deletion(owner, monkeypatch):
+    monkeypatch.setattr(names, "BRANCHES", 2)
+    history = graph("1")
+    for branch in ("main", "merged"):
+        assert push(owner, "song", history.bundle(), branch=branch).status == 200
+    refused = push(owner, "song", history.bundle(), branch="next")
+    assert (refused.status, refused.code) == (413, "too_large")
+    assert "DELETE /api/v1/repos/OWNER/NAME/branches?branch=" in shown(refused)
+    gone = api.call("branches", "DELETE", f"/repos/{owner}/song/branches", by=owner, query="branch=merged")
+    assert gone.status == 204
+    assert push(owner, "song", history.bundle(), branch="next").status == 200
