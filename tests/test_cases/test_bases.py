@@ -103,7 +103,7 @@ def test_patches_are_as_long_as_the_changes(owner, history, route):
     [
         pytest.param(lambda bases: {}, id="none"),
         pytest.param(lambda bases: dict.fromkeys(bases, "f" * 64), id="another digest"),
-        pytest.param(lambda bases: dict(zip(["f" * 64], bases.values(), strict=True)), id="another id"),
+        pytest.param(lambda bases: {f"s{n}": digest for n, digest in enumerate(bases.values())}, id="another id"),
         pytest.param(lambda bases: {f"s{n}": f"{n:064x}" for n in range(64)}, id="unknown"),
     ],
 )
