@@ -13,7 +13,7 @@ import msgpack
 
 from infra.relay.spool import Spool
 from shared import codec, codings
-from shared.errors import MalformedBody, Unavailable
+from shared.errors import Unavailable
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -94,21 +94,45 @@ class Snapshots:
             _, forgotten = self._records.popitem(last=False)
             self._bytes -= len(forgotten)
 
-    def bases(self, repository: str) -> dict[str, str]:
-        """The digests of the records that were kept last: snapshot id → SHA-256 of the packed record."""
-        newest = [key for key in reversed(self._records) if key[0] == repository][:BASES]
-        return {key[1]: sha256(self._records[key]).hexdigest() for key in newest}
+    def get(self, repository: str, snapshot_id: str) -> bytes | None:
+        """A record, if it is kept."""
+        return self._records.get((repository, snapshot_id))
 
-    def whole(self, repository: str, packed: bytes) -> tuple[str, bytes]:
-        """The id and the whole record of a snapshot of a reply, which may be a patch. Raises Unavailable."""
+    def newest(self, repository: str) -> dict[str, bytes]:
+        """The records of a repository that were kept last, by snapshot id."""
+        found = [key for key in reversed(self._records) if key[0] == repository][:BASES]
+        return {key[1]: self._records[key] for key in found}
+
+
+class Offer:
+    """The records that one fetch offers to the hub as bases of patches, and the snapshots of its reply."""
+
+    def __init__(self, snapshots: Snapshots, repository: str) -> None:
+        self._snapshots = snapshots
+        self._repository = repository
+        self._held = snapshots.newest(repository)
+
+    @property
+    def bases(self) -> dict[str, str]:
+        """Snapshot id → SHA-256 of the packed record."""
+        return {snapshot_id: sha256(record).hexdigest() for snapshot_id, record in self._held.items()}
+
+    def take(self, packed: bytes) -> tuple[str, bytes]:
+        """The id and the whole record of the next snapshot of the reply. A base may be an earlier one.
+
+        The record is kept for later fetches. Raises Unavailable for a patch of an unknown record.
+        """
         record = codec.unpack_record(packed)
         snapshot_id = str(record.get("snapshot_id"))
-        if "patch" not in record:
-            return snapshot_id, packed
-        base = self._records.get((repository, str(record.get("base"))))
+        whole = packed if "patch" not in record else self._patched(str(record.get("base")), record["patch"])
+        self._snapshots.remember(self._repository, snapshot_id, whole)
+        return snapshot_id, whole
+
+    def _patched(self, base_id: str, patch: bytes) -> bytes:
+        base = self._snapshots.get(self._repository, base_id) or self._held.get(base_id)
         if base is None:
             raise Unavailable("the hub sent a patch of a snapshot that the relay does not have: try again")
-        return snapshot_id, _patched(base, record["patch"])
+        return _patched(base, patch)
 
 
 def _patched(base: bytes, patch: bytes) -> bytes:
@@ -123,7 +147,7 @@ def _patched(base: bytes, patch: bytes) -> bytes:
 def read_bundle(content: Spool, take: Mapping[str, Callable[[bytes], None]]) -> dict[str, Any]:
     """Read a msgpack map: each element of the lists in `take` is passed on packed. Returns the other keys.
 
-    Raises MalformedBody.
+    Raises Unavailable for a reply that is none.
     """
     unpacker = msgpack.Unpacker(SpoolFile(content), raw=False, strict_map_key=False)
     rest: dict[str, Any] = {}
@@ -138,7 +162,7 @@ def read_bundle(content: Spool, take: Mapping[str, Callable[[bytes], None]]) -> 
                 unpacker.skip()
                 take[key](content.read(start, unpacker.tell() - start))
     except (ValueError, msgpack.OutOfData) as error:
-        raise MalformedBody("the reply of the hub is not a msgpack bundle") from error
+        raise Unavailable("the hub sent a reply that is not a msgpack bundle: try again") from error
     return rest
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from multidict import CIMultiDict
 
-from infra.relay.bundles import LISTS, Bundle, Snapshots, read_bundle
+from infra.relay.bundles import LISTS, Bundle, Offer, Snapshots, read_bundle
 from infra.relay.hub import Ask, Hub, Reply, error_code
 from infra.relay.progress import Transfer, duration, size_text
 from infra.relay.spool import Body, Spool
@@ -60,17 +60,18 @@ class Downloads:
         if message is None:
             return await self._hub.ask(ask.with_body(_body(request.whole(), None)))
         asked = _Asked(ask, repository, message, f"fetch {repository.strip('/')}")
-        reply = await self._once(asked)
+        offer = Offer(self._snapshots, repository)
+        reply = await self._once(asked, offer)
         if reply.status == 413 and error_code(reply) == TooLarge.code:
             return await self._in_steps(asked, reply)
         if reply.is_success and reply.headers.get("Content-Type", "").startswith(codec.MSGPACK):
-            return self._whole(asked, reply)
+            return _whole(offer, reply)
         return reply
 
-    async def _once(self, asked: _Asked) -> Reply:
+    async def _once(self, asked: _Asked, offer: Offer) -> Reply:
         """The reply of the hub to one fetch."""
         message = dict(asked.message)
-        bases = self._snapshots.bases(asked.repository) if asked.have else {}
+        bases = offer.bases if asked.have else {}
         if bases:
             message["bases"] = bases
         packed = codec.pack_record(message)
@@ -80,29 +81,6 @@ class Downloads:
             return await self._hub.ask(asked.ask.with_body(body).expanding())
         finally:
             body.close()
-
-    def _whole(self, asked: _Asked, reply: Reply) -> Reply:
-        """The reply with whole snapshots, where the hub sent patches. Keeps the records for the next fetch."""
-        is_patched = False
-        bundle = Bundle()
-
-        def add_snapshot(packed: bytes) -> None:
-            nonlocal is_patched
-            snapshot_id, whole = self._snapshots.whole(asked.repository, packed)
-            self._snapshots.remember(asked.repository, snapshot_id, whole)
-            is_patched = is_patched or whole is not packed
-            bundle.lists["snapshots"].add(whole)
-
-        try:
-            read_bundle(reply.content, {"snapshots": add_snapshot, "commits": _ignore, "objects": _ignore})
-            if not is_patched:
-                return reply
-            take = {name: bundle.lists[name].add for name in LISTS if name != "snapshots"}
-            rest = read_bundle(reply.content, {**take, "snapshots": _ignore})
-            reply.close()
-            return _reply(bundle, rest)
-        finally:
-            bundle.close()
 
     async def _in_steps(self, asked: _Asked, refusal: Reply) -> Reply:
         steps = Steps(self._hub, asked.repository, asked.ask.headers, self._snapshots)
@@ -154,6 +132,29 @@ class Downloads:
                 f"this is more than the {CLIENT_BYTES} bytes that the client reads at once:"
                 f" make a new working copy with `pieria clone {url} DIRECTORY`"
             )
+
+
+def _whole(offer: Offer, reply: Reply) -> Reply:
+    """The reply with whole snapshots, where the hub sent patches. The records are kept for the next fetch."""
+    is_patched = False
+    bundle = Bundle()
+
+    def add_snapshot(packed: bytes) -> None:
+        nonlocal is_patched
+        _, whole = offer.take(packed)
+        is_patched = is_patched or whole is not packed
+        bundle.lists["snapshots"].add(whole)
+
+    try:
+        read_bundle(reply.content, {"snapshots": add_snapshot, "commits": _ignore, "objects": _ignore})
+        if not is_patched:
+            return reply
+        take = {name: bundle.lists[name].add for name in LISTS if name != "snapshots"}
+        rest = read_bundle(reply.content, {**take, "snapshots": _ignore})
+        reply.close()
+        return _reply(bundle, rest)
+    finally:
+        bundle.close()
 
 
 def is_absent(reply: Reply) -> bool:

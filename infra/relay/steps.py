@@ -14,7 +14,7 @@ from typing import Any
 
 from multidict import CIMultiDict
 
-from infra.relay.bundles import Records, Snapshots, read_bundle
+from infra.relay.bundles import Offer, Records, Snapshots, read_bundle
 from infra.relay.hub import Ask, Headers, Hub, Reply
 from infra.relay.spool import Body, Spool
 from shared import codec
@@ -109,13 +109,17 @@ class Steps:
         await all_of(self._batch(batch, sink) for batch in _batches(sizes))
 
     async def _part(self, want: Sequence[str], have: Sequence[str]) -> Part:
-        asked = {"want": list(want), "have": list(have), "bases": self._snapshots.bases(self._repository)}
+        offer = Offer(self._snapshots, self._repository)
+        asked = {"want": list(want), "have": list(have), "bases": offer.bases}
         reply = await self._post("fetch/history", asked)
         part = Part()
         try:
             rest = read_bundle(
                 reply.content,
-                {"commits": lambda packed: _add_commit(part, packed), "snapshots": self._adder(part)},
+                {
+                    "commits": lambda packed: _add_commit(part, packed),
+                    "snapshots": lambda packed: _add_snapshot(part, offer, packed),
+                },
             )
         except BaseException:
             part.close()
@@ -126,15 +130,6 @@ class Steps:
         part.branch_heads = rest.get("branch_heads") or {}
         part.is_complete = rest.get("is_complete") is True
         return part
-
-    def _adder(self, part: Part) -> Callable[[bytes], None]:
-        def add(packed: bytes) -> None:
-            snapshot_id, whole = self._snapshots.whole(self._repository, packed)
-            self._snapshots.remember(self._repository, snapshot_id, whole)
-            part.snapshots.add(whole)
-            part.snapshot_ids.append(snapshot_id)
-
-        return add
 
     async def _batch(self, object_ids: list[str], sink: Sink) -> None:
         left, large = object_ids, list[str]()
@@ -208,6 +203,12 @@ def _add_commit(part: Part, packed: bytes) -> None:
     parents = [record.get("parent_commit_id"), record.get("parent2_commit_id")]
     part.parents[record["commit_id"]] = [parent for parent in parents if parent]
     part.commits.add(packed)
+
+
+def _add_snapshot(part: Part, offer: Offer, packed: bytes) -> None:
+    snapshot_id, whole = offer.take(packed)
+    part.snapshot_ids.append(snapshot_id)
+    part.snapshots.add(whole)
 
 
 def _batches(sizes: Mapping[str, int]) -> Iterator[list[str]]:
