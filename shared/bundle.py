@@ -1,10 +1,11 @@
-"""A pushed bundle, checked: every id true, every name safe, every record plain, parents before children.
+"""Verification of a pushed bundle: ids, names, plain records, and the order of commits.
 
-Pure: what the repository already holds is asked elsewhere, with the sets that this module gives.
+Pure: it does not read the repository. Its results are sets of ids that the caller has to look up.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from shared import codec, ids, names
@@ -13,14 +14,15 @@ from shared.texts import cut, some
 from shared.wire import COMMIT_DEFAULTS, CommitRecord, Push, SnapshotRecord, WireObject, parse
 
 SHOWN_DIGITS = 12
-"""The stock client takes a part of an id. Two whole ids and a path do not fit in a message."""
+"""Ids in messages are cut to this length, which the stock client accepts. Two whole ids would not
+fit."""
 SHOWN_PATH_CHARACTERS = 30
-"""Of the path of a large object in a message, which also has two sizes and the way out."""
+"""The path of a large object is cut to this length in a message, which has more to state."""
 
 
 @dataclass(frozen=True, slots=True)
 class NewCommit:
-    """A commit as pushed. `record` is the whole map, absent fields filled with their defaults."""
+    """A pushed commit. `record` is the whole map, with defaults for absent fields."""
 
     commit_id: str
     parents: tuple[str, ...]
@@ -30,7 +32,7 @@ class NewCommit:
 
 @dataclass(frozen=True, slots=True)
 class NewSnapshot:
-    """A snapshot as pushed."""
+    """A pushed snapshot."""
 
     snapshot_id: str
     manifest: Mapping[str, str]
@@ -39,32 +41,36 @@ class NewSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """What a push brings. `commits` are in an order in which parents come first."""
+    """The verified content of a push, by id. In `commits`, parents come before children."""
 
     commits: Mapping[str, NewCommit]
     snapshots: Mapping[str, NewSnapshot]
     objects: Mapping[str, bytes]
 
     def outside_parents(self) -> set[str]:
-        """Parents that the bundle leans on without bringing them."""
-        return {p for commit in self.commits.values() for p in commit.parents if p not in self.commits}
+        """Return the parents of its commits that are not in the bundle."""
+        return self._parents() - self.commits.keys()
 
     def named_snapshots(self) -> set[str]:
-        """Snapshots of its commits, brought along or not."""
-        return {commit.snapshot_id for commit in self.commits.values() if commit.snapshot_id is not None}
+        """Return the snapshots of its commits, in the bundle or not."""
+        snapshot_ids = (commit.snapshot_id for commit in self.commits.values())
+        return {snapshot_id for snapshot_id in snapshot_ids if snapshot_id is not None}
 
     def oldest_with(self, snapshot_ids: Collection[str]) -> NewCommit | None:
-        """The first commit, parents first, that has one of these snapshots."""
-        return next((commit for commit in self.commits.values() if commit.snapshot_id in snapshot_ids), None)
+        """Return the first commit, parents first, that has one of these snapshots."""
+        commits = self.commits.values()
+        return next((commit for commit in commits if commit.snapshot_id in snapshot_ids), None)
 
     def head(self, push: Push) -> str:
-        """The commit that the branch shall point at. Raises Unprocessable unless there is exactly one.
+        """Return the new head of the branch. Raises Unprocessable unless there is exactly one.
 
-        It is the one the bundle names for this branch, or the one commit that is nobody's parent.
+        It is the head that the push states for this branch, or else the only commit without a
+        child.
         """
-        if named := push.bundle.branch_heads.get(push.branch):
+        named = push.bundle.branch_heads.get(push.branch)
+        if named:
             return names.check_id(named, "commit")
-        parents = {p for commit in self.commits.values() for p in commit.parents}
+        parents = self._parents()
         tips = [commit_id for commit_id in self.commits if commit_id not in parents]
         if len(tips) == 1:
             return tips[0]
@@ -72,11 +78,14 @@ class Bundle:
             raise Unprocessable("the push holds no commit, so there is nothing for the branch to point at")
         raise Unprocessable(f"the push holds {len(tips)} unrelated tips; push one line of history at a time")
 
+    def _parents(self) -> set[str]:
+        return set(chain.from_iterable(commit.parents for commit in self.commits.values()))
+
 
 def check(push: Push) -> Bundle:
-    """The bundle of a push with everything verified that needs no look at the repository.
+    """Verify all of a push that can be verified without the repository.
 
-    Raises InvalidName, HashMismatch or Unprocessable, naming the first thing that is wrong.
+    Raises InvalidName, HashMismatch or Unprocessable for the first fault.
     """
     names.check_branch(push.branch)
     objects = check_objects(push.bundle.objects)
@@ -95,11 +104,10 @@ def check(push: Push) -> Bundle:
 
 
 def without(commit: NewCommit, change: str = "rename it") -> str:
-    """The steps of a user whose history must lose this commit. A later commit does not help: the history stays.
+    """The steps that remove this commit from a user's history. A later commit would not remove it.
 
-    `change` is what the user does with the file before the new commit.
-
-    They were tried with the stock client 0.1.5. The work tree and all later changes stay; they are committed again.
+    `change` is the change of the file before the new commit. The steps were tested with the stock
+    client 0.1.5. The work tree and all later changes stay, and are committed again.
     """
     if commit.parents:
         step = f"run `muse reset --soft {commit.parents[0][:SHOWN_DIGITS]}`"
@@ -109,7 +117,7 @@ def without(commit: NewCommit, change: str = "rename it") -> str:
 
 
 def not_portable(bundle: Bundle, faults: Mapping[str, Sequence[str]]) -> str:
-    """A message for names that are not portable, given those of each snapshot, with the way out."""
+    """The message for names that are not portable. `faults` has the names by snapshot."""
     oldest = bundle.oldest_with(faults)
     snapshot_id = oldest.snapshot_id if oldest and oldest.snapshot_id else next(iter(faults))
     steps = f" {without(oldest)}" if oldest else ""
@@ -121,17 +129,19 @@ def not_portable(bundle: Bundle, faults: Mapping[str, Sequence[str]]) -> str:
 
 
 def check_sizes(sizes: Mapping[str, int], most_bytes: int, bundle: Bundle | None = None) -> None:
-    """Raises TooLarge for an object of more than `most_bytes`. `sizes` has bytes by object id.
+    """Raise TooLarge for an object of more than `most_bytes`. `sizes` has bytes by object id.
 
-    With the bundle that names the objects, the message has the path and the first commit of the object.
+    With the bundle that contains the objects, the message has the path and the first commit.
     """
     large = {object_id for object_id, size_bytes in sizes.items() if size_bytes > most_bytes}
     if not large:
         return
-    object_id, oldest = min(large), None
+    object_id = min(large)
+    oldest = None
     if bundle:
-        naming = {i for i, s in bundle.snapshots.items() if not large.isdisjoint(s.manifest.values())}
-        oldest = bundle.oldest_with(naming)
+        snapshots = bundle.snapshots.items()
+        with_large = {i for i, s in snapshots if not large.isdisjoint(s.manifest.values())}
+        oldest = bundle.oldest_with(with_large)
     limit = f"over the limit of {most_bytes} (stock clients read 64 MiB at once and could not clone it)"
     raised = "or have PIERIA_MAX_OBJECT_BYTES raised"
     if not bundle or not oldest or not oldest.snapshot_id:
@@ -147,25 +157,29 @@ def check_sizes(sizes: Mapping[str, int], most_bytes: int, bundle: Bundle | None
 
 
 def check_objects(objects: Iterable[WireObject]) -> dict[str, bytes]:
-    """Objects by id, each verified if its id is a digest; of two under one opaque id the first stays."""
+    """Return objects by id. A digest is verified. Of equal opaque ids, the first stays."""
     checked: dict[str, bytes] = {}
     for item in objects:
-        object_id, content = names.check_id(item.object_id, "object"), item.content
-        if names.is_digest(object_id) and (computed := ids.object_id(content)) != object_id:
-            raise HashMismatch("object", object_id, computed)
-        checked.setdefault(object_id, content)
+        object_id = names.check_id(item.object_id, "object")
+        if names.is_digest(object_id):
+            computed = ids.object_id(item.content)
+            if computed != object_id:
+                raise HashMismatch("object", object_id, computed)
+        checked.setdefault(object_id, item.content)
     return checked
 
 
 def _snapshot(raw: Mapping[str, Any]) -> NewSnapshot:
     shaped = parse(SnapshotRecord, raw, "a snapshot")
-    snapshot_id, manifest = names.check_id(shaped.snapshot_id, "snapshot"), shaped.manifest
+    snapshot_id = names.check_id(shaped.snapshot_id, "snapshot")
+    manifest = shaped.manifest
     _check_text(raw, f"snapshot {snapshot_id}")
     if names.is_digest(snapshot_id):
         for object_id in manifest.values():
             if not names.is_digest(object_id):
-                raise InvalidName(f"snapshot {snapshot_id} lists {object_id[:80]!a}, which is no object id")
-        if (computed := ids.snapshot_id(manifest)) != snapshot_id:
+                raise InvalidName(f"snapshot {snapshot_id} lists {object_id[:80]!a}, which is not an object id")
+        computed = ids.snapshot_id(manifest)
+        if computed != snapshot_id:
             raise HashMismatch("snapshot", snapshot_id, computed)
     else:
         for object_id in manifest.values():
@@ -174,7 +188,10 @@ def _snapshot(raw: Mapping[str, Any]) -> NewSnapshot:
 
 
 def _check_paths(bundle: Bundle) -> None:
-    """Raises InvalidName, with the oldest commit that has a refused path: its history is refused for ever."""
+    """Raise InvalidName for an unsafe path, with the oldest commit that has one.
+
+    The history must lose that commit: each later push of it would be refused, too.
+    """
     refused: dict[str, InvalidName] = {}
     for snapshot_id, snapshot in bundle.snapshots.items():
         try:
@@ -191,12 +208,12 @@ def _check_paths(bundle: Bundle) -> None:
 def _commit(raw: Mapping[str, Any]) -> NewCommit:
     shaped = parse(CommitRecord, raw, "a commit")
     commit_id = names.check_id(shaped.commit_id, "commit")
-    parents = tuple(
-        names.check_id(p, "parent commit") for p in (shaped.parent_commit_id, shaped.parent2_commit_id) if p
-    )
+    parent_ids = (shaped.parent_commit_id, shaped.parent2_commit_id)
+    parents = tuple(names.check_id(parent, "parent commit") for parent in parent_ids if parent)
     snapshot_id = names.check_id(shaped.snapshot_id, "snapshot") if shaped.snapshot_id else None
     _check_text(raw, f"commit {commit_id}")
-    # NUL separates what is hashed: a message that holds one could stand for other parents.
+    # NUL separates the hashed fields: a message with NUL could have the id of a commit with other
+    # parents.
     if ids.NUL in shaped.message or ids.NUL in shaped.committed_at:
         raise Unprocessable(f"commit {commit_id} holds a NUL character in its message or time; commit again without it")
     if names.is_digest(commit_id):
@@ -204,8 +221,8 @@ def _commit(raw: Mapping[str, Any]) -> NewCommit:
         if computed != commit_id:
             raise HashMismatch("commit", commit_id, computed)
     elif any(names.is_digest(named) for named in (*parents, *([snapshot_id] if snapshot_id else []))):
-        # Otherwise a false id could be given to true history.
-        raise InvalidName(f"commit {commit_id} names digests, so its own id must be the digest of its content")
+        # Otherwise a commit of verified history could get an id that is not verified.
+        raise InvalidName(f"commit {commit_id} refers to digests, so its own id must be the digest of its content")
     return NewCommit(commit_id, parents, snapshot_id, {**COMMIT_DEFAULTS, **raw})
 
 
@@ -215,7 +232,7 @@ def _check_text(record: Mapping[str, Any], what: str) -> None:
 
 
 def _parents_first(commits: Mapping[str, NewCommit]) -> Iterator[NewCommit]:
-    """Commits in a topological order. Raises Unprocessable for a cycle, which only false ids can form."""
+    """Yield commits, parents first. Raises Unprocessable for a cycle of opaque ids."""
     waiting = {cid: sum(p in commits for p in set(c.parents)) for cid, c in commits.items()}
     children: dict[str, list[str]] = {}
     for commit_id, commit in commits.items():
@@ -232,4 +249,4 @@ def _parents_first(commits: Mapping[str, NewCommit]) -> Iterator[NewCommit]:
             if not waiting[child]:
                 ready.append(child)
     if done < len(commits):
-        raise Unprocessable("the pushed commits are each other's ancestors; no history can be like that")
+        raise Unprocessable("the parents of the pushed commits form a cycle; push commits that a client has made")

@@ -1,7 +1,7 @@
-"""Bytes ↔ values: msgpack or JSON, chosen by Content-Type on the way in and by Accept on the way out.
+"""Encoding of bodies: msgpack or JSON, by Content-Type for requests and Accept for replies.
 
-What a stranger sends is bounded before it is believed: nesting, the number of values, and the types are
-checked, so that nothing decoded here can fail to be encoded again. Errors are always JSON, elsewhere.
+Request bodies are untrusted. The nesting, the number of values and the types are checked, so that
+each decoded value can be encoded again. Errors are always JSON; `edge` encodes them.
 """
 
 import base64
@@ -18,31 +18,29 @@ MSGPACK = "application/x-msgpack"
 JSON = "application/json"
 
 NESTING = 100
-"""How deep a body may nest. Python's own JSON encoder and msgpack's give up far below 1,000."""
+"""The deepest nesting of a body. The encoders of JSON and msgpack fail far below 1,000."""
 VALUES = 4_000_000
-"""How many values a body may hold. An empty map is one byte on the wire and 64 in memory."""
+"""The most values in a body. An empty map has one byte on the wire and 64 bytes in memory."""
 CONTAINERS = 500_000
-"""How many of them may be maps or lists."""
+"""The most maps and lists in a body."""
 
 JSON_BYTES = 4 * 1024 * 1024
-"""How large a JSON body may be: its decoder offers no hook to count with, so its size is the bound."""
+"""The largest JSON body. The JSON decoder cannot count values, so the size is limited."""
 
 REPLY_BYTES = 6_270_000
-"""The most that the body of a reply may have as it leaves Lambda, which passes 6,291,556 bytes, headers included."""
+"""The largest reply body as Lambda sends it. Its limit is 6,291,556 bytes with headers."""
 PAGE_BYTES = 5_800_000
-"""The most that the entries of a page may have as they leave Lambda; the rest is for what surrounds them."""
+"""The largest total size of the entries of a page in that form; the other fields need the rest."""
 
 _REFUSED = re.compile(r"(?:^|;)\s*q\s*=\s*0(?:\.0*)?\s*(?:;|$)")
-"""The quality of 0 among the parameters of a media type: the caller does not read it."""
-
-
+"""A parameter q=0 of a media type: the caller does not accept it."""
 _PLAIN = frozenset({str, bytes, int, float, bool, type(None), dict, list})
 
 
 class Decoder:
-    """Decodes a request body that comes in pieces. In JSON, bytes are base64 text beside `"encoding": "base64"`.
+    """Decodes a request body in pieces. In JSON, bytes are text, or base64 with `"encoding": "base64"`.
 
-    All methods raise MalformedBody (400), UnsupportedMedia (415), or TooLarge (413) for more values than are accepted.
+    All methods raise MalformedBody (400), UnsupportedMedia (415), or TooLarge (413) for too many values.
     """
 
     def __init__(self, content_type: str, max_bytes: int) -> None:
@@ -55,20 +53,21 @@ class Decoder:
             raise UnsupportedMedia(f"send the body as {MSGPACK} (or {JSON}), with that Content-Type")
 
     def feed(self, piece: bytes) -> None:
-        """Take the next bytes of the body. Of msgpack, only those of incomplete values are kept."""
+        """Add the next bytes of the body. Bytes of decoded msgpack values are not kept."""
         self._reader.feed(piece)
 
     def end(self) -> Any:
-        """The value in the body, all of which was fed."""
+        """Return the value after the last bytes of the body."""
         value = self._reader.end()
         inspect(value)
         return value
 
 
 def accepts_msgpack(accept: str) -> bool:
-    """Whether a caller gets msgpack: it names msgpack, and not as what it refuses (RFC 9110, 12.4.2).
+    """Whether an Accept header lists msgpack with a quality above 0 (RFC 9110, 12.4.2).
 
-    The stock client names msgpack and JSON, and reads nothing but msgpack. So a lower quality is no reason for JSON.
+    The stock client lists msgpack and JSON, but can read only msgpack. So a lower quality of
+    msgpack does not select JSON.
     """
     if "msgpack" not in accept.lower():
         return False
@@ -77,7 +76,7 @@ def accepts_msgpack(accept: str) -> bool:
 
 
 def encode(value: Any, *, as_msgpack: bool) -> bytes:
-    """A reply body. In JSON, bytes become base64 text."""
+    """Encode a reply body. In JSON, bytes become base64 text."""
     if as_msgpack:
         packed: bytes = msgpack.packb(value, use_bin_type=True)
         return packed
@@ -85,7 +84,7 @@ def encode(value: Any, *, as_msgpack: bool) -> bytes:
 
 
 def _fitting(sizes: Iterable[int]) -> int:
-    count, used = 0, 0
+    count = used = 0
     for size in sizes:
         used += size
         if count and used > PAGE_BYTES:
@@ -95,9 +94,9 @@ def _fitting(sizes: Iterable[int]) -> int:
 
 
 def sent_bytes(value: Any) -> int:
-    """The bytes of a value within a reply as it leaves Lambda, at most, in the format that takes more.
+    """The most bytes that a value takes in a reply of Lambda, in the larger of both formats.
 
-    Lambda's reply is JSON: a msgpack body is base64 in it, and of a JSON body each quote and backslash is escaped.
+    Lambda sends JSON: msgpack is encoded in base64; in JSON, quotes and backslashes are escaped.
     """
     text = encode(value, as_msgpack=False)
     packed = encode(value, as_msgpack=True)
@@ -105,22 +104,22 @@ def sent_bytes(value: Any) -> int:
 
 
 def sent_json_bytes(text: bytes) -> int:
-    """The bytes of JSON as they leave Lambda, with the comma that follows an entry."""
+    """The bytes that JSON takes as Lambda sends it, with the comma after an entry."""
     return len(text) + text.count(b'"') + text.count(b"\\") + 1
 
 
 def sent_msgpack_bytes(length: int) -> int:
-    """The bytes of msgpack as they leave Lambda, at most."""
+    """The most bytes that msgpack of this length takes as Lambda sends it."""
     return length * 4 // 3 + 4
 
 
 def fitting(values: Iterable[Any]) -> int:
-    """How many of these values, from the first one on, fit into one reply; one at least."""
+    """Return how many of these values, in order, fit into one reply; at least one."""
     return _fitting(map(sent_bytes, values))
 
 
 def fitting_records(records: Iterable[bytes]) -> int:
-    """The same of packed records."""
+    """The same for packed records."""
     return _fitting(map(sent_record_bytes, records))
 
 
@@ -131,9 +130,9 @@ def sent_record_bytes(packed: bytes) -> int:
 
 
 def check_reply(body: bytes, *, as_msgpack: bool) -> bytes:
-    """The body of a reply, if Lambda can send it. Raises TooLarge.
+    """Return the body of a reply if Lambda can send it. Raises TooLarge.
 
-    A page fits by the way it is made; this refuses a single record that does not.
+    Pages are made so that they fit. This refuses a single record that is too large.
     """
     sent = sent_msgpack_bytes(len(body)) if as_msgpack else sent_json_bytes(body)
     if sent <= REPLY_BYTES:
@@ -141,41 +140,38 @@ def check_reply(body: bytes, *, as_msgpack: bool) -> bytes:
     if as_msgpack:
         raise too_large_to_send(len(body))
     raise TooLarge(
-        f"the reply would have {len(body)} bytes of JSON, more than are sent at once: ask for it with"
-        f" Accept: {MSGPACK}, which is shorter"
+        f"the reply would have {len(body)} bytes of JSON, more than one reply can have: send Accept: {MSGPACK}"
     )
 
 
 def too_large_to_send(length: int) -> TooLarge:
-    """The refusal of a record that fits into no reply but that of a fetch."""
-    return TooLarge(
-        f"the reply would have {length} bytes, more than are sent at once: read it with POST fetch"
-        " or `pieria clone URL DIRECTORY`"
-    )
+    """The refusal of a record that only fits into the reply of a fetch."""
+    steps = "read it with POST fetch or `pieria clone URL DIRECTORY`"
+    return TooLarge(f"the reply would have {length} bytes, more than one reply can have: {steps}")
 
 
 def pack_record(record: Mapping[str, Any]) -> bytes:
-    """A record as msgpack, keys in the order they came."""
+    """Encode a record as msgpack, with its keys in their order."""
     packed: bytes = msgpack.packb(record, use_bin_type=True)
     return packed
 
 
 def unpack_record(data: bytes) -> dict[str, Any]:
-    """The inverse of `pack_record`, for bytes of our own making."""
+    """The inverse of `pack_record`. Only for bytes that this hub has packed."""
     record: dict[str, Any] = msgpack.unpackb(data, raw=False)
     return record
 
 
 def unpack_raw(data: bytes) -> dict[bytes, Any]:
-    """The same with text as it lies, UTF-8: a third less time where few of many texts are of use."""
+    """The same with texts as UTF-8 bytes. It takes a third less time, since texts are not decoded."""
     record: dict[bytes, Any] = msgpack.unpackb(data, raw=True)
     return record
 
 
 def pack_map_of_lists(lists: Mapping[str, Sequence[bytes]], rest: Mapping[str, Any]) -> bytes:
-    """A msgpack map whose lists are given as already packed elements, so that stored records are not unpacked.
+    """Build a msgpack map of lists from packed elements, without unpacking them.
 
-    `rest` holds the map's other keys as plain values.
+    `rest` holds the other keys of the map as plain values.
     """
     pieces = [map_start(len(lists), rest)]
     for key, elements in lists.items():
@@ -184,7 +180,7 @@ def pack_map_of_lists(lists: Mapping[str, Sequence[bytes]], rest: Mapping[str, A
 
 
 def map_start(lists: int, rest: Mapping[str, Any]) -> bytes:
-    """The beginning of a msgpack map: its plain values. So many lists have to follow, each from its `list_start`."""
+    """The first bytes of a msgpack map: its header and plain values. `lists` lists must follow."""
     packer = msgpack.Packer(use_bin_type=True, autoreset=False)
     packer.pack_map_header(lists + len(rest))
     for key, value in rest.items():
@@ -195,7 +191,7 @@ def map_start(lists: int, rest: Mapping[str, Any]) -> bytes:
 
 
 def list_start(key: str, length: int) -> bytes:
-    """A key of a map and the beginning of its list, which so many packed elements have to follow."""
+    """A key of a map and the header of its list. `length` packed elements must follow."""
     packer = msgpack.Packer(autoreset=False)
     packer.pack(key)
     packer.pack_array_header(length)
@@ -204,11 +200,17 @@ def list_start(key: str, length: int) -> bytes:
 
 
 def object_start(object_id: str, length: int) -> bytes:
-    """An object as the wire has it, up to its content, of which so many bytes have to follow."""
-    # bin 8, bin 16 or bin 32: the packer has a method for every header but this one.
+    """An object of the wire format without its content, of which `length` bytes must follow."""
+    # bin 8, bin 16 or bin 32: the packer has no method for this header.
     width = 1 if length < 1 << 8 else 2 if length < 1 << 16 else 4
     return b"".join(
-        (_OBJECT_ID, _text(object_id), _CONTENT, (0xC4 + width // 2).to_bytes(), length.to_bytes(width, "big"))
+        (
+            _OBJECT_ID,
+            _text(object_id),
+            _CONTENT,
+            (0xC4 + width // 2).to_bytes(),
+            length.to_bytes(width, "big"),
+        )
     )
 
 
@@ -217,13 +219,16 @@ def _text(text: str) -> bytes:
     return packed
 
 
-_OBJECT_ID, _CONTENT = b"\x82" + _text("object_id"), _text("content")
-"""What stands before an object's id, and what after it."""
+_OBJECT_ID = b"\x82" + _text("object_id")
+"""The bytes before the id of an object: the header of a map of two, and the first key."""
+_CONTENT = _text("content")
+"""The bytes after the id of an object: the second key."""
 
 
 def inspect(value: Any) -> None:
-    """Raises MalformedBody if a value nests deeper than `NESTING`, or holds anything but plain finite values."""
-    level, containers = [value], 0
+    """Raise MalformedBody for deep nesting or types that are not plain, or TooLarge."""
+    level = [value]
+    containers = 0
     for _ in range(NESTING):
         below: list[Any] = []
         for item in level:
@@ -236,7 +241,7 @@ def inspect(value: Any) -> None:
             elif kind is list:
                 below.extend(item)
             elif kind is float and not float("-inf") < item < float("inf"):
-                raise MalformedBody("the body holds a number that is not finite; records cannot keep it")
+                raise MalformedBody("the body holds a number that is not finite; records cannot store it")
             elif kind not in _PLAIN:
                 raise MalformedBody("the body holds a msgpack extension type; only plain values are read")
         if not below:
@@ -248,7 +253,7 @@ def inspect(value: Any) -> None:
 
 
 def holds_bytes(value: Any) -> bool:
-    """Whether any value inside is binary: records are text, only an object's content is not."""
+    """Whether any value inside is binary. Records must not hold binary values."""
     level = [value]
     while level:
         below: list[Any] = []
@@ -264,14 +269,12 @@ def holds_bytes(value: Any) -> bool:
 
 
 def _too_many() -> TooLarge:
-    return TooLarge(
-        f"the body holds more than {VALUES} values or {CONTAINERS} lists and maps: send less at once;"
-        " of a push, an older commit first, as a branch of its own"
-    )
+    limits = f"the body holds more than {VALUES} values or {CONTAINERS} lists and maps"
+    return TooLarge(f"{limits}: send less at once; for a push, an older commit first, as a branch of its own")
 
 
 class _Counter:
-    """Stops a decoder that is being made to build far more than was sent."""
+    """Stops a decoder before a small body builds too many values in memory."""
 
     def __init__(self) -> None:
         self.values = 0
@@ -286,11 +289,11 @@ class _Counter:
 
 
 _CLAIMED = re.compile(r"(\d+) exceeds max_(?:array|map)_len")
-"""What msgpack complains about a list or a map, by the length in its header. No entry has been read by then."""
+"""The error of msgpack for a length in the header of a list or map. It has not read the entries yet."""
 
 
 class _MsgpackReader:
-    """Builds the value while the bytes arrive."""
+    """Decodes msgpack while the bytes arrive."""
 
     def __init__(self, max_bytes: int) -> None:
         counter = _Counter()
@@ -334,7 +337,7 @@ class _MsgpackReader:
 
 
 class _JsonReader:
-    """Collects the bytes: Python's decoder needs all of them."""
+    """Collects the bytes of JSON, because Python's decoder needs all of them."""
 
     def __init__(self) -> None:
         self._pieces: list[bytes] = []
@@ -351,15 +354,16 @@ class _JsonReader:
 
 
 def _parse_json(body: bytes) -> Any:
-    if body.count(b"[") + body.count(b"{") > CONTAINERS:  # or nearly: a text may hold them, too
+    # An upper bound of the number of containers: texts may hold these characters, too.
+    if body.count(b"[") + body.count(b"{") > CONTAINERS:
         raise _too_many()
     try:
         value = json.loads(body, parse_constant=_refuse_constant)
-        _take_contents(value)
-        # Finds what JSON can say and we cannot keep: lone surrogates and integers beyond 64 bits.
+        _decode_contents(value)
+        # Fails for lone surrogates and for integers over 64 bits, which msgpack does not allow.
         msgpack.packb(value)
     except (ValueError, RecursionError, OverflowError) as error:
-        raise MalformedBody(f"the body is not JSON that can be kept: {type(error).__name__}") from error
+        raise MalformedBody(f"the body is not JSON that can be stored: {type(error).__name__}") from error
     return value
 
 
@@ -373,14 +377,16 @@ def _json_bytes(value: Any) -> str:
     raise TypeError(type(value).__name__)
 
 
-def _take_contents(body: Any) -> None:
-    """Turn the contents of pushed objects into the bytes that their text stands for; records stay as they came."""
-    for message in (body, body.get("bundle")) if isinstance(body, dict) else ():
+def _decode_contents(body: Any) -> None:
+    """Replace the text content of pushed objects by its bytes, in place. Records are not changed."""
+    messages = (body, body.get("bundle")) if isinstance(body, dict) else ()
+    for message in messages:
         objects = message.get("objects") if isinstance(message, dict) else None
         for item in objects if isinstance(objects, list) else ():
             if isinstance(item, dict) and isinstance(item.get("content"), str):
-                text, in_base64 = item["content"], item.get("encoding") == "base64"
-                item["content"] = _base64_bytes(text, item.get("object_id")) if in_base64 else text.encode()
+                text = item["content"]
+                is_base64 = item.get("encoding") == "base64"
+                item["content"] = _base64_bytes(text, item.get("object_id")) if is_base64 else text.encode()
 
 
 def _base64_bytes(text: str, object_id: Any) -> bytes:

@@ -1,13 +1,13 @@
-"""The one codec of the cursors of all lists: where the next page begins.
+"""The encoding of the cursors of all lists. A cursor is the position at which the next page begins.
 
     cursor = base64url(zlib(msgpack(position)))
 
-Where a position leads to what not every caller may read, the cursor is sealed: a code follows it that only the hub can
-make. To check what it leads to would cost more with each page.
+If a position refers to data that not every caller may read, the cursor is sealed with a code that
+only the hub can make. A check of the position itself would cost more with each page.
 
-A position is the text after which the next page begins, or, in a log, a list of places. A caller can read and forge it,
-so it must name nothing that is not on the page before. Each list checks a position, so that a forged one costs no more
-than a page.
+A position is the text after which the next page begins, or, in a log, a list of places. A caller
+can read and forge it, so it must contain nothing that the page before does not show. Each list
+checks a position, so that a forged one costs no more than a page.
 """
 
 import base64
@@ -22,21 +22,21 @@ import msgpack
 from shared.errors import Unprocessable
 
 CHARACTERS = 8_000
-"""The longest cursor: API Gateway takes 10,240 bytes of headers, path and query."""
+"""The longest cursor: API Gateway accepts 10,240 bytes of headers, path and query."""
 SEAL_CHARACTERS = 32
 POSITION_BYTES = 64 * 1024
-"""The most that a position has when it is decompressed."""
+"""The largest position after decompression."""
 KEY_BYTES = 950
-"""The longest text that is part of a sort key. A sort key has 1,024 bytes, its prefix included."""
+"""The longest text in a sort key, which has at most 1,024 bytes with its prefix."""
 
 
 def encode(position: Any) -> str:
-    """The cursor of a position."""
+    """Encode a position as a cursor."""
     return base64.urlsafe_b64encode(zlib.compress(msgpack.packb(position), 9)).decode()
 
 
 def decode(cursor: str) -> Any:
-    """The position of a cursor. Raises Unprocessable for a text that is no cursor."""
+    """Decode a cursor into its position. Raises Unprocessable."""
     try:
         unpack = zlib.decompressobj()
         data = unpack.decompress(base64.b64decode(cursor, b"-_", validate=True), POSITION_BYTES)
@@ -48,7 +48,7 @@ def decode(cursor: str) -> Any:
 
 
 def after(last: str | None) -> str | None:
-    """The cursor of the page that begins after `last`; None where there is no such page."""
+    """The cursor of the page that begins after `last`; None if there is no such page."""
     return None if last is None else encode(last)
 
 
@@ -63,12 +63,12 @@ def parse_after(cursor: str, max_bytes: int = KEY_BYTES) -> str:
 
 
 def seal(keys: Mapping[str, str], about: str, cursor: str) -> str:
-    """A cursor with its code, for the list that `about` names. The newest of the keys makes it."""
+    """Add a code to a cursor of the list `about`, made with the newest of the keys."""
     return f"{cursor}.{_code(list(keys.values())[-1], about, cursor)}"
 
 
 def unseal(keys: Mapping[str, str], about: list[str], sealed: str) -> str:
-    """The cursor of a sealed one for one of these lists, by any of the keys. Raises Unprocessable."""
+    """Verify a sealed cursor of one of the lists `about` by any key. Raises Unprocessable."""
     cursor, _, code = sealed.rpartition(".")
     for secret in keys.values():
         if any(hmac.compare_digest(_code(secret, one, cursor).encode(), code.encode()) for one in about):
@@ -81,5 +81,5 @@ def _code(secret: str, about: str, cursor: str) -> str:
 
 
 def invalid() -> Unprocessable:
-    """The refusal of a text that is no cursor of this list."""
-    return Unprocessable("this is no cursor; begin without one, and go on with the next_cursor of each page")
+    """The refusal of a text that is not a cursor of this list."""
+    return Unprocessable("invalid cursor; begin without one, and continue with the next_cursor of each page")

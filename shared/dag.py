@@ -1,38 +1,40 @@
-"""Walks over the commit graph, without I/O: a walk says which rows it needs next and is fed them.
-
-Both go from the newest generation down. A child's generation is always greater than its parents', so when
-a commit is taken from the top, everything that could still reach it has been seen: what is known of it is
-final, and the walk may stop as soon as nothing of interest is pending, whatever lies below.
+"""Walks over the commit graph, without I/O. A walk returns the places whose rows it needs next.
 
     while needed := walk.advance():
         walk.feed(rows_of(needed))
 
-A row counts for the place that names it, and for no other: in another lane there may lie one of the same commit that
-an unfinished push has left there, and what that names may be gone.
+A walk visits commits by generation, the greatest first. The generation of a child is always greater
+than those of its parents. So when a walk takes a commit, it has already visited all commits that
+could reach it, and the state of the commit is final. A walk stops when no pending commit is of
+interest.
+
+A row is used only for the exact place that was referenced. Another lane may have a row of the same
+commit that an unfinished push left there. That row may point to deleted data.
 """
 
 import heapq
 from collections.abc import Collection, Iterable, Mapping
+from itertools import chain
 from typing import Protocol
 
 from shared.model import Node, Place
 
 
 class Walk(Protocol):
-    """What a driver with access to the rows needs to know of a walk."""
+    """The interface of a walk for a driver that can read rows."""
 
     def advance(self) -> list[Place]:
-        """Go as far as the rows at hand allow. Returns the places whose rows are needed; none when done."""
+        """Walk until rows are missing. Returns the places of the needed rows; none at the end."""
 
     def feed(self, rows: Mapping[Place, Node]) -> None:
-        """Rows that were read, by place: those asked for, and any neighbours that came along."""
+        """Add rows by place: the requested ones, and any neighbours that were read with them."""
 
     def reach(self, place: Place) -> int | None:
-        """A guess at how many generations below `place` the walk will want; None for all of them."""
+        """Guess how many generations below `place` the walk will need; None for all of them."""
 
 
 class _Frontier:
-    """Commits waiting to be taken, newest generation first, and the rows at hand."""
+    """The pending commits of a walk, the greatest generation first, and the rows that were read."""
 
     def __init__(self) -> None:
         self._heap: list[tuple[int, str]] = []
@@ -54,11 +56,12 @@ class _Frontier:
 
 
 class Difference:
-    """reachable(want) − reachable(have), exactly, reading little more than what it returns.
+    """reachable(want) − reachable(have), exactly. Reads few more rows than it returns.
 
-    `want`, `have`: places of known commits. `held`: ids of commits whose whole ancestry the client holds too
-    (its complete list): they end the walk where it meets them, and their own rows are never asked for.
-    After the last `advance`, `collected` holds the difference, newest generation first.
+    `want` and `have` are places of known commits. `held` is the complete list of the client: ids of
+    commits that it has together with all their ancestors. The walk stops at them, and never needs
+    their rows. After the last `advance`, `collected` holds the difference, the greatest generation
+    first.
     """
 
     def __init__(self, want: Iterable[Place], have: Iterable[Place], held: Collection[str] = frozenset()) -> None:
@@ -92,7 +95,10 @@ class Difference:
         self._frontier.rows.update(rows)
 
     def reach(self, place: Place) -> int | None:
-        """Down to the nearest pending commit of the other colour; a held list is met at an unknown depth."""
+        """Guess the distance to the nearest pending commit of the other side (had or wanted).
+
+        The distance to a commit of the complete list is unknown: then a small constant is used.
+        """
         had = self._had[place.commit_id]
         below = [
             other.generation
@@ -106,19 +112,20 @@ class Difference:
         return 16 if self._held else None
 
     def boundary(self, nodes: Iterable[Node]) -> dict[str, Place]:
-        """Those parents of some collected commits that the client has, by id."""
-        parents = {parent.commit_id: parent for node in nodes for parent in node.parents}
-        return {commit_id: place for commit_id, place in parents.items() if self._had[commit_id]}
+        """Return the parents of these collected commits that the client has, by id."""
+        parents = chain.from_iterable(node.parents for node in nodes)
+        return {parent.commit_id: parent for parent in parents if self._had[parent.commit_id]}
 
     def row(self, place: Place) -> Node | None:
-        """The row at a place, if it came along."""
+        """Return the row at a place, if it was read."""
         return self._frontier.rows.get(place)
 
     def _paint(self, place: Place, *, had: bool) -> None:
         before = self._had.get(place.commit_id)
         if before is None:
             self._had[place.commit_id] = had
-            # What the client's complete list holds needs no expansion: its ancestors are in the list as well.
+            # A commit of the complete list needs no expansion: its ancestors are in the list as
+            # well.
             if not (had and place.commit_id in self._held):
                 self._frontier.add(place)
                 self._wanted_pending += not had
@@ -133,10 +140,10 @@ class Difference:
 
 
 class Nearest:
-    """The commit of greatest generation among `targets` that is one of `starts` or an ancestor of one.
+    """Find the commit of the greatest generation in `targets` that is reachable from `starts`.
 
-    `targets`: ids with their places. `found` is its id after the last `advance`, or None. Reads nothing
-    below the lowest target.
+    A commit is reachable from itself. `targets` has places by id. After the last `advance`, `found`
+    is the id or None. Reads no rows below the lowest target.
     """
 
     def __init__(self, starts: Iterable[Place], targets: Mapping[str, Place]) -> None:
@@ -172,7 +179,7 @@ class Nearest:
         self._frontier.rows.update(rows)
 
     def reach(self, place: Place) -> int | None:
-        """Down to the nearest target below; a wrong guess costs one more read."""
+        """Guess the distance to the nearest target below. A wrong guess costs one more read."""
         below = [t.generation for t in self._targets.values() if t.generation < place.generation]
         return place.generation - max(below) if below else 0
 
@@ -183,16 +190,16 @@ class Nearest:
 
 
 class Reachable:
-    """Which of some commits are one of `starts` or an ancestor of one.
+    """Find which of `targets` are reachable from `starts`. A commit is reachable from itself.
 
-    After the last `advance`, `found` has their places by id, each as the graph names it: a forced push may have
-    written the row of a commit a second time, in another lane. `missing` has the others. Reads nothing below the lowest
-    target. It follows the lanes of the targets first: most commits are below the head of the branch on which they
-    arrived.
+    After the last `advance`, `found` has their places by id, and `missing` has the other targets.
+    The places are those that the graph references: a forced push may have written a second row of a
+    commit in another lane. Reads no rows below the lowest target. Visits the lanes of the targets
+    first, because most commits are below the head of the branch on which they arrived.
     """
 
     AT_ONCE = 8
-    """Lanes read in one round: a repository may have thousands of branches."""
+    """The most lanes that are read in one round: a repository may have thousands of branches."""
 
     def __init__(self, starts: Iterable[Place], targets: Iterable[Place]) -> None:
         self.found: dict[str, Place] = {}
@@ -229,17 +236,20 @@ class Reachable:
         self._rows.update(rows)
 
     def reach(self, place: Place) -> int | None:
-        """Down to the nearest target below."""
+        """The distance to the nearest target below."""
         below = [t.generation for t in self.missing.values() if t.generation < place.generation]
         return place.generation - max(below) if below else 0
 
     def _see(self, place: Place) -> None:
         if place not in self._seen:
             self._seen.add(place)
-            heapq.heappush(self._heap, (place.lane not in self._lanes, -place.generation, place.commit_id, place.lane))
+            heapq.heappush(
+                self._heap,
+                (place.lane not in self._lanes, -place.generation, place.commit_id, place.lane),
+            )
 
     def _floor(self) -> int:
-        """The generation of the lowest target that is missing; there is one."""
+        """The generation of the lowest missing target. At least one target must be missing."""
         while self._lowest_last[-1].commit_id not in self.missing:
             self._lowest_last.pop()
         return self._lowest_last[-1].generation
@@ -247,7 +257,8 @@ class Reachable:
     def _needed(self) -> list[Place]:
         floor = self._floor()
         first = map(_place, heapq.nsmallest(4 * self.AT_ONCE, self._heap))
-        return [place for place in first if place.generation > floor and place not in self._rows][: self.AT_ONCE]
+        needed = [place for place in first if place.generation > floor and place not in self._rows]
+        return needed[: self.AT_ONCE]
 
 
 def _place(entry: tuple[bool, int, str, str]) -> Place:

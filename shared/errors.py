@@ -1,16 +1,16 @@
-"""Every way to fail, as a tree. Each class knows its HTTP status and a code that never changes.
+"""All errors that a client can receive, as a tree. Each class has an HTTP status and a stable code.
 
     ApiError
     ├─ BadRequest 400
-    │  ├─ MalformedBody             the body is not what its Content-Type says
+    │  ├─ MalformedBody             the body does not match its Content-Type
     │  └─ StagedBodyInvalid         a reference to a staged body that cannot be used
-    ├─ Unauthorized 401             no token, or not a good one
-    ├─ Forbidden 403                the caller may read here, but not do this
+    ├─ Unauthorized 401             no token, or an invalid one
+    ├─ Forbidden 403                the caller may read the repository, but not do this
     ├─ NotFound 404                 no such route
-    │  ├─ RepoNotFound              absent, deleted, or private and not the caller's: all alike
-    │  ├─ CommitNotFound            a wanted commit that this repository does not hold
+    │  ├─ RepoNotFound              absent, deleted, or private: a stranger cannot tell which
+    │  ├─ CommitNotFound            the repository does not have a wanted commit
     │  ├─ ObjectNotFound            no object of this id in the repository
-    │  ├─ RefNotFound               a URL that begins with no branch and no commit of the repository
+    │  ├─ RefNotFound               the URL begins with neither a branch nor a commit of the repository
     │  ├─ PathNotFound              no such file at that branch or commit
     │  ├─ ReleaseNotFound           no release of this tag
     │  ├─ TagNotFound               no tag of this id
@@ -19,30 +19,30 @@
     ├─ MethodNotAllowed 405         names the methods that the path has
     ├─ RequestTimeout 408           the client sends too slowly, or has stopped sending
     ├─ NotFastForward 409           the branch has moved, or the push would rewind it; names the head
-    ├─ BranchMoved 409              the branch is not where it was a moment ago; names where it is
+    ├─ BranchMoved 409              the branch was moved at the same time; names its head
     ├─ RepoExists 409               the owner has a repository of this name
     ├─ HandleTaken 409              the handle is claimed, in another letter case
     ├─ ReleaseExists 409            another release has this tag
     ├─ TagExists 409                another tag has this id
     ├─ TooLarge 413                 over a documented limit, which the message states
     ├─ UnsupportedMedia 415         an unknown Content-Type or Content-Encoding
-    ├─ RangeNotSatisfiable 416      a range that begins behind the last byte
+    ├─ RangeNotSatisfiable 416      a range that begins after the last byte
     ├─ Unprocessable 422            well-formed, but it cannot be accepted
-    │  ├─ InvalidName               a branch, path or id that would harm whoever clones it
+    │  ├─ InvalidName               a branch, path or id that would harm a clone
     │  ├─ HashMismatch              an id that is not the digest of its content
     │  ├─ MissingReference          a parent, snapshot or object that is neither sent nor stored
-    │  ├─ AmbiguousCommit           the beginning of the ids of several commits, which it names
-    │  ├─ UploadsPending            more uploads than one push verifies; the same push again goes on
+    │  ├─ AmbiguousCommit           a short id that several commits begin with, which it names
+    │  ├─ UploadsPending            more uploads than one push verifies; a retry of the push continues
     │  ├─ BranchClash               `a` beside `a/b`, `Docs` beside `docs`: clones would fail
-    │  └─ NotPortable               a name that Windows or macOS cannot hold, where the repository asks for that
+    │  └─ NotPortable               a name that Windows or macOS cannot store; the repository forbids it
     ├─ RateLimited 429              too many requests of one class in this minute
-    │  └─ CostLimited               requests have cost too much: a subject's, or others' to one owner's repositories
-    │     └─ HubLimited 503         all requests of the day have cost what the operator allows
-    ├─ Internal 500                 our fault; the log has the story under the request id
-    ├─ Damaged 500                  a stored row or byte that must exist is not there
-    └─ Unavailable 503              the store did not answer; the same request may be repeated
+    │  └─ CostLimited               the cost limit of a subject, or of the repositories of an owner
+    │     └─ HubLimited 503         the operator's limit for all requests of one day
+    ├─ Internal 500                 a bug of the hub; its log has the details under the request id
+    ├─ Damaged 500                  a stored row or byte range that must exist is missing
+    └─ Unavailable 503              the store did not answer; the request can be retried
 
-A message is one line: what is wrong, and what to do next. It is cut to `texts.MESSAGE_CHARACTERS`.
+A message is one line: the fault and the next step. It is cut to `texts.MESSAGE_CHARACTERS`.
 """
 
 from collections.abc import Iterable, Mapping
@@ -52,7 +52,7 @@ from shared.texts import cut, some
 
 
 class ApiError(Exception):
-    """A refusal or a failure that the caller receives: `status`, `code`, one line of text, and headers."""
+    """An error that the client receives: `status`, `code`, one line of text, and headers."""
 
     status: ClassVar[int] = 500
     code: ClassVar[str] = "internal"
@@ -71,7 +71,7 @@ class BadRequest(ApiError):
 
 
 class MalformedBody(BadRequest):
-    """The body is not the msgpack or JSON that its Content-Type promises."""
+    """The body is not the msgpack or JSON that its Content-Type names."""
 
     code = "malformed_body"
 
@@ -83,7 +83,7 @@ class StagedBodyInvalid(BadRequest):
 
 
 class Unauthorized(ApiError):
-    """The endpoint needs a token, or the one that came is not good."""
+    """The endpoint needs a token, or the token of the request is invalid."""
 
     status = 401
     code = "unauthorized"
@@ -93,14 +93,14 @@ class Unauthorized(ApiError):
 
 
 class Forbidden(ApiError):
-    """The caller may read this repository but not do this. Never told to those who may not even read."""
+    """The caller may read the repository, but not do this. Others receive RepoNotFound instead."""
 
     status = 403
     code = "forbidden"
 
 
 class NotFound(ApiError):
-    """There is no such route. A class below states in `text` which thing is absent."""
+    """There is no such route. Each subclass has its message in `text`."""
 
     status = 404
     code = "not_found"
@@ -111,7 +111,7 @@ class NotFound(ApiError):
 
 
 class RepoNotFound(NotFound):
-    """No repository that this caller may see. Its text is constant, so that private and absent look alike."""
+    """The repository is absent, or hidden from the caller. The message is the same for both."""
 
     code = "repo_not_found"
     text = (
@@ -121,7 +121,7 @@ class RepoNotFound(NotFound):
 
 
 class CommitNotFound(NotFound):
-    """Wanted commits that the repository does not hold."""
+    """The repository does not have the wanted commits."""
 
     code = "commit_not_found"
 
@@ -130,28 +130,28 @@ class CommitNotFound(NotFound):
 
 
 class ObjectNotFound(NotFound):
-    """The repository holds no object of this id, or what was given is no id."""
+    """The repository has no object of this id, or the text is not an id."""
 
     code = "object_not_found"
-    text = "object not found: an id is 64 lower-case hex digits, and has to be of this repository"
+    text = "object not found in this repository: check the id, which has 64 lower-case hex digits"
 
 
 class RefNotFound(NotFound):
-    """What a URL begins with is neither a branch nor a commit here."""
+    """The first part of the URL is neither a branch nor a commit of the repository."""
 
     code = "ref_not_found"
     text = "no such branch or commit: read the branches with GET refs"
 
 
 class PathNotFound(NotFound):
-    """There is no file of this path at the branch or commit that was named."""
+    """There is no file of this path at the branch or commit in the URL."""
 
     code = "path_not_found"
     text = "no such file at this branch or commit: check the path, which is case-sensitive"
 
 
 class ReleaseNotFound(NotFound):
-    """The repository has no release of this tag, or what was given can be no tag."""
+    """The repository has no release of this tag, or the text cannot be a tag."""
 
     code = "release_not_found"
     text = "there is no release of this tag; list them with GET releases"
@@ -165,17 +165,17 @@ class TagNotFound(NotFound):
 
 
 class MemberNotFound(NotFound):
-    """The user has no role that the owner of the repository gave."""
+    """The owner of the repository gave no role to the user."""
 
     code = "member_not_found"
-    text = "this user is no member of the repository; list the members with GET members"
+    text = "this user is not a member of the repository; list the members with GET members"
 
 
 class TokenNotFound(NotFound):
-    """The hub has no record of a token of this id that was issued to the caller."""
+    """The hub has no record of a token of this id for the caller."""
 
     code = "token_not_found"
-    text = "you have no token of this id on record; should one exist, it is revoked now; list yours with GET tokens"
+    text = "no token of this id is recorded for you; if one exists, it is revoked now; list yours with GET tokens"
 
 
 class MethodNotAllowed(ApiError):
@@ -186,14 +186,14 @@ class MethodNotAllowed(ApiError):
 
 
 class RequestTimeout(ApiError):
-    """The rest of the request did not arrive in time. Its connection cannot be used again (RFC 9110, 15.5.9)."""
+    """The rest of the request did not arrive in time. The connection ends (RFC 9110, 15.5.9)."""
 
     status = 408
     code = "request_timeout"
 
 
 class NotFastForward(ApiError):
-    """The branch's head is not an ancestor of what was pushed: somebody was faster, or history was rewritten."""
+    """The head of the branch is not an ancestor of the pushed commit."""
 
     status = 409
     code = "non_fast_forward"
@@ -210,11 +210,11 @@ class RepoExists(ApiError):
     code = "repo_exists"
 
     def __init__(self, owner: str, slug: str) -> None:
-        super().__init__(f"there is a repository {owner}/{slug} already; choose another name")
+        super().__init__(f"the repository {owner}/{slug} already exists; choose another name")
 
 
 class HandleTaken(ApiError):
-    """The handle has been claimed in another letter case: nobody could tell the two apart."""
+    """The handle has been claimed in another letter case. The two would be easy to confuse."""
 
     status = 409
     code = "handle_taken"
@@ -224,7 +224,7 @@ class HandleTaken(ApiError):
 
 
 class ReleaseExists(ApiError):
-    """A tag stands for one release: the first that was published stays until it is retracted."""
+    """The tag has another release, which stays until it is retracted."""
 
     status = 409
     code = "release_exists"
@@ -234,24 +234,24 @@ class ReleaseExists(ApiError):
 
 
 class TagExists(ApiError):
-    """An id stands for one tag: the first that was stored stays until it is deleted."""
+    """The id belongs to another tag, which stays until it is deleted."""
 
     status = 409
     code = "tag_exists"
 
     def __init__(self, tag_id: str) -> None:
-        super().__init__(f"tag {tag_id} is stored here with other contents; give the new one an id of its own")
+        super().__init__(f"tag {tag_id} is already stored with other contents; choose another id for the new tag")
 
 
 class BranchMoved(ApiError):
-    """A branch was to be deleted or set back, and somebody moved it in the same moment."""
+    """Another request moved the branch while this one tried to delete or restore it."""
 
     status = 409
     code = "branch_moved"
 
     def __init__(self, branch: str, current: str | None) -> None:
-        where = f"at {current}" if current else "gone"
-        super().__init__(f"{branch} has just been moved and is {where} now; nothing was changed, look and try again")
+        state = f"at {current}" if current else "deleted"
+        super().__init__(f"another request moved {branch}, which is {state} now; nothing was changed, check and retry")
 
 
 class TooLarge(ApiError):
@@ -262,37 +262,37 @@ class TooLarge(ApiError):
 
 
 class UnsupportedMedia(ApiError):
-    """A body in a format or an encoding that is not read here."""
+    """A body in a format or an encoding that the hub does not read."""
 
     status = 415
     code = "unsupported_media_type"
 
 
 class RangeNotSatisfiable(ApiError):
-    """The bytes asked for begin behind the last one."""
+    """The requested range begins after the last byte."""
 
     status = 416
     code = "range_not_satisfiable"
 
     def __init__(self, length: int) -> None:
-        super().__init__(f"the range begins behind the last of {length} bytes", {"Content-Range": f"bytes */{length}"})
+        super().__init__(f"the range begins after the last of {length} bytes", {"Content-Range": f"bytes */{length}"})
 
 
 class Unprocessable(ApiError):
-    """Well-formed, but it cannot be accepted as it is."""
+    """The request is well-formed, but it cannot be accepted as it is."""
 
     status = 422
     code = "invalid"
 
 
 class InvalidName(Unprocessable):
-    """A name outside the safe alphabet: whoever clones it would write where he should not, or crash."""
+    """An unsafe name: a clone would write outside its folder, or crash."""
 
     code = "invalid_name"
 
 
 class HashMismatch(Unprocessable):
-    """An id of 64 hex digits that is not the SHA-256 of what it names."""
+    """An id of 64 hex digits that is not the SHA-256 of its content."""
 
     code = "hash_mismatch"
 
@@ -302,7 +302,7 @@ class HashMismatch(Unprocessable):
 
 
 class MissingReference(Unprocessable):
-    """Ids that are neither in the request nor in the repository. `way_out` is the next step of the user."""
+    """Ids that are neither in the request nor in the repository. `way_out` is the next step."""
 
     code = "missing_reference"
 
@@ -311,13 +311,13 @@ class MissingReference(Unprocessable):
 
 
 class AmbiguousCommit(Unprocessable):
-    """The beginning of the ids of several commits."""
+    """A short id with which the ids of several commits begin."""
 
     code = "ambiguous_commit"
 
 
 class UploadsPending(Unprocessable):
-    """More uploads than one push verifies. Those that were verified are stored; the same push again goes on."""
+    """More uploads than one push verifies. The verified ones are stored; a retry verifies more."""
 
     code = "uploads_pending"
 
@@ -326,25 +326,25 @@ class UploadsPending(Unprocessable):
 
 
 class BranchClash(Unprocessable):
-    """A branch name that is a folder of another, or equal to another but for letter case: a clone cannot hold both."""
+    """A branch name that is a folder of another, or differs from it only in letter case."""
 
     code = "branch_clash"
 
     def __init__(self, branch: str, other: str) -> None:
         super().__init__(
-            f"branch {branch[:80]} cannot stand beside {other[:80]}: a clone cannot hold both as files, and letter"
+            f"branch {branch[:80]} conflicts with {other[:80]}: a clone cannot store both as files, and letter"
             " case does not count; choose another name. The name of a deleted branch is free again within 15 minutes"
         )
 
 
 class NotPortable(Unprocessable):
-    """A path or a branch name that a clone on Windows or macOS loses or cannot write. The repository forbids them."""
+    """A path or branch name that Windows or macOS cannot store. The repository forbids such names."""
 
     code = "not_portable"
 
 
 class RateLimited(ApiError):
-    """The allowance of this class of requests is used up for the running minute."""
+    """The subject has used up its requests of this class for the current minute."""
 
     status = 429
     code = "rate_limited"
@@ -357,7 +357,7 @@ class RateLimited(ApiError):
 
 
 class CostLimited(RateLimited):
-    """Requests have cost what one subject, or others at the repositories of one owner, may cost."""
+    """The requests of a subject, or to the repositories of an owner, reached a cost limit."""
 
     code = "cost_limit"
 
@@ -368,30 +368,30 @@ class CostLimited(RateLimited):
 
 
 class HubLimited(CostLimited):
-    """All requests of the day have cost what the operator allows. No fault: it is logged without a trace."""
+    """All requests of the day reached the operator's limit. It is logged without a stack trace."""
 
     status = 503
     code = "hub_limit"
 
 
 class Internal(ApiError):
-    """Our fault. The message names the request id and nothing else."""
+    """A bug of the hub. The message contains only the request id."""
 
     def __init__(self, request_id: str) -> None:
-        super().__init__(f"the hub failed; report request {request_id} to whoever runs it")
+        super().__init__(f"the hub failed; report request {request_id} to its operator")
 
 
 class Damaged(ApiError):
-    """A row or a byte range that an accepted push left behind cannot be read back. Never answered with less."""
+    """A stored row or byte range cannot be read. The reply never leaves it out silently."""
 
     code = "damaged"
 
     def __init__(self, what: str) -> None:
-        super().__init__(f"this repository is damaged: {what} is gone; tell whoever runs the hub")
+        super().__init__(f"this repository is damaged: {what} is missing; report this to the hub's operator")
 
 
 class Unavailable(ApiError):
-    """The store throttled, timed out or failed. Every request is safe to repeat."""
+    """The store throttled the request, timed out or failed. Every request is safe to retry."""
 
     status = 503
     code = "unavailable"

@@ -1,11 +1,11 @@
-"""How ids are derived from what they name. All are SHA-256 in lower-case hex.
+"""The derivation of ids from content. All are SHA-256 in lower-case hex.
 
     object    the content, no header
     snapshot  NUL-joined `path NUL object_id` pairs, sorted by code point (which is UTF-8 byte order)
     commit    NUL-joined sorted parents, snapshot id, message, committed_at; NUL between the four
 
-NUL separates, so a message or path that holds one could make two different records hash alike: they are
-refused before they come here. The order of two parents is not covered; duplicates are kept.
+NUL is the separator. With NUL in a message or path, two different records could have the same id,
+so such records are refused before. The order of two parents does not change the id; duplicates do.
 """
 
 from collections.abc import Iterable, Mapping
@@ -15,7 +15,7 @@ NUL = "\x00"
 
 
 def object_id(content: bytes) -> str:
-    """The id of these bytes."""
+    """The id of an object with this content."""
     return sha256(content).hexdigest()
 
 
@@ -25,7 +25,7 @@ def snapshot_id(manifest: Mapping[str, str]) -> str:
 
 
 def commit_id(parents: Iterable[str], snapshot_id: str | None, message: str, committed_at: str) -> str:
-    """The id of a commit. `committed_at` is the record's own text, never a parsed time."""
+    """The id of a commit. `committed_at` is the text in the record, never a parsed time."""
     return _digest(NUL.join((NUL.join(sorted(parents)), snapshot_id or "", message, committed_at)))
 
 

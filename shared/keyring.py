@@ -1,17 +1,17 @@
-"""The keys that tokens are signed with: read where they are kept when first needed, and again so that a rotation
-needs no deployment.
+"""A cache of the signing keys. It reads them again, so that a rotation needs no deployment.
 
-    seconds since they were read   what a request gets
-    up to 300                      the keys as they are; if its token names another, they are read again first
-    up to 3,600                    the keys as read again; as they are, if that fails or takes longer than a second
-    above, or never                the keys as read again; 503 if that fails
+    seconds since the last read    keys for a request
+    up to 300                      the cached keys; they are read again first for an unknown key id
+    up to 3,600                    new keys; the cached ones if the read fails or takes over a second
+    more, or never read            new keys; 503 if the read fails
 
-So a key that was added is known from the first token that names it on, and one that was removed is worthless
-within five minutes, or within an hour if its store fails meanwhile. While there are keys to go on with, they are
-read at most once in ten seconds, whatever comes: tokens that name keys which never were cost no more, and an outage
-of the store holds up one request for a second. What that leaves: a token signed with a key that was added within
-ten seconds of such a reading may be refused until they are over. So a new key has to verify before it signs, as it
-does when `pieria key rotate` adds it.
+So an added key is known from the first token with its id on. A removed key is refused within five
+minutes, or within an hour if its store fails in that time. While there are cached keys, they are
+read at most once in ten seconds. Tokens with invented key ids therefore cost no more reads, and an
+outage of the store delays one request by a second.
+
+Limitation: a key that is added within ten seconds after a read may be refused until they are over.
+So a new key has to verify before it signs. `pieria key rotate` does it in this order.
 """
 
 import asyncio
@@ -24,20 +24,24 @@ Keys = Mapping[str, str]
 """Key id → secret, oldest first. All verify; the last one signs."""
 
 FRESH_SECONDS = 300
-"""How long a removed key may still verify. A reading is free; it holds a request up for some milliseconds."""
+"""A removed key may verify for this time. A read is free, and delays a request by some
+milliseconds."""
 KEPT_SECONDS = 3600
-"""How long the keys outlive their store: longer than most outages, shorter than anybody should trust a removed key."""
+"""Cached keys are used for this time if the store fails.
+
+It is longer than most outages, and short enough that a removed key is not trusted for long.
+"""
 PAUSE_SECONDS = 10
-"""The least between two readings while there are keys to go on with."""
+"""The shortest time between two reads while there are cached keys."""
 PATIENCE_SECONDS = 1.0
-"""How long a request waits for fresher keys if there are others to go on with."""
+"""A request waits for new keys for this time if there are cached keys."""
 
 
 class Keyring:
-    """Keys from a store, by a reader that raises Unavailable if it fails. Belongs to one event loop.
+    """The cached keys. `read` reads them or raises Unavailable. Belongs to one event loop.
 
-    A failure that no caller sees, since there are keys to go on with, is told to `tell`. Times are epoch seconds.
-    No two readings are under way at once: who needs one waits for the other.
+    A failure that no caller sees, because there are cached keys, is passed to `tell`. Times are
+    epoch seconds. There is at most one read at a time: concurrent requests wait for the same one.
     """
 
     def __init__(self, read: Callable[[], Awaitable[Keys]], tell: Callable[[Unavailable], None]) -> None:
@@ -50,11 +54,11 @@ class Keyring:
         self._reading: asyncio.Task[None] | None = None
 
     async def verifying(self, key_id: str, now: float) -> Keys:
-        """The keys, as fresh as they have to be for a token that names this one. Raises Unavailable."""
+        """Return the keys, fresh enough for a token with this key id. Raises Unavailable."""
         return await self._younger_than(FRESH_SECONDS if key_id in self._keys else PAUSE_SECONDS, now)
 
     async def signing(self, now: float) -> Keys:
-        """The keys, so fresh that what the last one signs is not worthless in a moment. Raises Unavailable."""
+        """Return the keys, fresh enough to sign with the last one. Raises Unavailable."""
         return await self._younger_than(PAUSE_SECONDS, now)
 
     async def _younger_than(self, seconds: float, now: float) -> Keys:
@@ -62,7 +66,7 @@ class Keyring:
         if now - self._read_at >= seconds and not (usable and now - self._tried_at < PAUSE_SECONDS):
             if self._reading is None:
                 self._reading = asyncio.create_task(self._renew(now, PATIENCE_SECONDS if usable else None))
-            # Not cancelled along with who waits: others may be waiting for it, too.
+            # A cancelled request does not cancel the read, because other requests may wait for it.
             await asyncio.wait([self._reading])
         if now - self._read_at >= KEPT_SECONDS:
             raise self._failure
@@ -72,7 +76,8 @@ class Keyring:
         self._tried_at = now
         try:
             async with asyncio.timeout(patience):
-                self._keys, self._read_at = await self._read(), now
+                self._keys = await self._read()
+                self._read_at = now
         except Unavailable as failure:
             self._failure = failure
         except TimeoutError:

@@ -1,4 +1,4 @@
-"""The hub's nouns as frozen values. No I/O, no rules beyond what a type can say."""
+"""The data types of the hub, as frozen values. No I/O, and no rules beyond the types."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 
 class Kind(StrEnum):
-    """What an id names. The value is the letter of its index partitions and pack entries."""
+    """The kind of an id. The value is the letter in the keys of its index and in pack entries."""
 
     OBJECT = "O"
     SNAPSHOT = "S"
@@ -14,48 +14,50 @@ class Kind(StrEnum):
 
 
 class Role(StrEnum):
-    """What one may do to a repository, and the scope of a token: each includes the ones before it."""
+    """The role of a user in a repository, or the scope of a token. Each includes those before it."""
 
     READ = "read"
     WRITE = "write"
     ADMIN = "admin"
 
     def allows(self, needed: "Role") -> bool:
-        """Whether this is at least as much as what is needed."""
+        """Whether this role includes the needed one."""
         order = list(Role)
         return order.index(self) >= order.index(needed)
 
 
 class Visibility(StrEnum):
-    """Who may read a repository: anybody, or its owner."""
+    """Who may read a repository: everyone, or only its owner and its members."""
 
     PUBLIC = "public"
     PRIVATE = "private"
 
 
 class PortableNames(StrEnum):
-    """Which names a push to a repository may bring. Each value includes the refusals of the ones before it."""
+    """The names that a push may contain. Each value is stricter than the one before."""
 
     OFF = "off"
-    """All. The reply of a push warns of names that are not portable."""
+    """All names. The reply to a push has warnings about names that are not portable."""
     DISTINCT = "distinct"
-    """No two names that Windows or macOS take for one: a clone there keeps one file and reports success."""
+    """Refuses names that are equal on Windows or macOS, where a clone silently keeps only one file.
+    """
     ON = "on"
-    """No names that Windows cannot write: a clone there stops half-way."""
+    """Also refuses names that Windows cannot write, where a clone stops with an error."""
 
 
 class Sees(StrEnum):
     """Which commits of a repository a caller may read."""
 
     ALL = "all"
-    """A member: every commit that is stored, also what a forced push took from a branch."""
+    """A member: every stored commit, also those that a forced push removed from a branch."""
     REACHED = "reached"
-    """Any other caller: the commits that a branch, a tag or a published release leads to."""
+    """Any other caller: the commits that are reachable from a branch, a tag or a published release.
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """One content of a key that may be written again. `version_id` is empty where the bucket keeps no versions."""
+    """A version of an S3 object. `version_id` is empty if the bucket has no versioning."""
 
     etag: str
     version_id: str
@@ -63,7 +65,7 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """An object in quarantine, and which version of it was found to be what its id promises."""
+    """An object in quarantine, and the version of it whose content matches the id."""
 
     object_id: str
     version: Version
@@ -71,7 +73,7 @@ class Upload:
 
 
 class Bearer(StrEnum):
-    """What kind of user a token is for. Shown, never decided upon."""
+    """The kind of user that a token is for. It is only displayed; no decision depends on it."""
 
     HUMAN = "human"
     AGENT = "agent"
@@ -79,9 +81,10 @@ class Bearer(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who sent a request, by a token that was good: its owner's handle, what it lets him do, and its id.
+    """The verified token of a request: its owner's handle, its scope, and its id.
 
-    `repo` is `owner/slug` for a token that is good for one repository only; elsewhere it reads what anybody may.
+    `repo` is `owner/slug` for a token that is limited to one repository. In other repositories,
+    such a token can only read, and only if they are public.
     """
 
     subject: str
@@ -93,7 +96,7 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Repo:
-    """A repository's row. `repo_id` is empty for one that its owner's first write will create."""
+    """A repository. `repo_id` is empty before the first write of the owner, which creates it."""
 
     owner: str
     slug: str
@@ -105,21 +108,24 @@ class Repo:
     deleted: bool = False
     created_at: int = 0
     portable_names: PortableNames = PortableNames.DISTINCT
-    """A repository that a write creates starts so: its owner had no chance to choose before. See `api.NewRepo`."""
+    """The default applies to a repository that a push creates. For the API, see `api.NewRepo`."""
     roster: str = ""
-    """Which rows of members count: those that carry this text. Another name means another roster."""
+    """Only member rows with this value count. A rename changes it."""
     presigned_at: int = 0
-    """When upload URLs were last given out, in epoch seconds, up to an hour too early. 0: never."""
+    """The time of the last upload URLs in epoch seconds, up to an hour too early. 0: never."""
 
     @property
     def is_born(self) -> bool:
-        """Whether it has a row. The unborn one reads as empty everywhere: no key begins with its id."""
+        """Whether the repository exists. Reads of one that does not exist find no rows."""
         return bool(self.repo_id)
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a commit's row lies: its lane, and its generation (1 for a root, else 1 + its parents' greatest)."""
+    """The address of a commit row: its lane, its generation and its id.
+
+    The generation is 1 for a root, else 1 + the greatest generation of the parents.
+    """
 
     commit_id: str
     generation: int
@@ -127,9 +133,10 @@ class Place:
 
 
 class Location(NamedTuple):
-    """Where bytes lie: `length` bytes at `offset` of a pack, or, with an empty `pack`, a loose object.
+    """The location of bytes: `length` bytes at `offset` of a pack, or of a loose object.
 
-    A tuple, as a clone makes, hashes and sorts thousands of them.
+    `pack` is empty for a loose object. A tuple, because a clone creates, hashes and sorts
+    thousands.
     """
 
     pack: str
@@ -138,7 +145,7 @@ class Location(NamedTuple):
 
     @property
     def is_loose(self) -> bool:
-        """Whether the bytes are an S3 object of their own."""
+        """Whether the bytes are an S3 object of their own, not a part of a pack."""
         return not self.pack
 
     def __str__(self) -> str:
@@ -153,11 +160,11 @@ class Location(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """One move of a branch: by whom, from where to where; None where the branch was not.
+    """One move of a branch from `before` to `after`. None stands for a branch that does not exist.
 
-    `step` orders the moves of a branch by cause, not by clock (see `metadata/refs`). `previous` is the step of the
-    move that brought the branch to `before`; it is empty for the creation of a branch. `at` is in epoch milliseconds
-    and never less than that of the previous move.
+    `step` orders the moves of a branch by cause, not by clock (see `metadata/refs`). `previous` is
+    the step of the move that brought the branch to `before`; it is empty for the creation of a
+    branch. `at` is in epoch milliseconds and never less than that of the previous move.
     """
 
     branch: str
@@ -169,19 +176,19 @@ class Move:
     step: str = ""
     previous: str = ""
     expunged: frozenset[str] = frozenset()
-    """Those of the two commits that were expunged: nothing of them is stored any more."""
+    """Which of the two commits were expunged, so that they are not stored any more."""
 
     @property
     def kept(self) -> tuple[Place, ...]:
-        """Where the branch was before and after, as far as it was anywhere and that is stored."""
+        """The two places, without absent and expunged ones."""
         return tuple(at for at in (self.before, self.after) if at and at.commit_id not in self.expunged)
 
 
 @dataclass(frozen=True, slots=True)
 class Ref:
-    """A branch and the commit it points at; `snapshot_at` spares the reader of a head one look-up.
+    """A branch and the commit that it points to. `snapshot_at` saves its readers a look-up.
 
-    `step` names the move that brought it there, and `moved_at` is that move's time in epoch milliseconds.
+    `step` is the step of its last move; `moved_at` is the time of that move in epoch milliseconds.
     """
 
     branch: str
@@ -193,7 +200,7 @@ class Ref:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """So many packed entries of one kind, one after the other, and their bytes together."""
+    """Consecutive packed entries of one kind: their number, and their total size in bytes."""
 
     count: int
     size: int
@@ -201,11 +208,13 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """The finished answer to whoever wants `heads` and has nothing, in one S3 object (see `actions/bundles`).
+    """A prebuilt clone: the answer to a fetch of `heads` without `have`, in one S3 object.
 
-    `heads`: none of them is an ancestor of another; `merged`: other branches, which they lead to. The object holds
-    the three runs, of which every `range_size` bytes have a SHA-256 in `digests`, and behind them the ids of its
-    snapshots and objects. `made_at` is in epoch seconds; `named_in` says during which gc its row was written.
+    See `actions/bundles`. No head is an ancestor of another. `merged` has the heads of other
+    branches, which are reachable from `heads`. The S3 object consists of the three runs and then
+    the ids of its snapshots and objects. `digests` has the SHA-256 of every `range_size` bytes of
+    the runs. `made_at` is in epoch seconds. `named_in` is the stamp of the gc during which the row
+    was written.
     """
 
     name: str
@@ -223,17 +232,17 @@ class Bundle:
 
     @property
     def size(self) -> int:
-        """The bytes of the three runs."""
+        """The total size of the three runs in bytes."""
         return self.commits.size + self.snapshots.size + self.objects.size
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A commit's row in its lane: its edges, and the record itself or where it lies.
+    """The row of a commit in its lane: its parents, and the record or its location.
 
-    `record` is the zlib-compressed msgpack of the commit as it came. It is None where it is too large for a row: then
-    it is at `record_at`, and the row has the `summary` that a log shows, unless an older hub wrote the row.
-    `snapshot_at` is None for a commit without a stored snapshot.
+    `record` is the zlib-compressed msgpack of the commit as the client sent it. A record that is
+    too large for a row is stored at `record_at`; then `record` is None and `summary` has the fields
+    that a log shows (None in rows of an older hub). `snapshot_at` is None if no snapshot is stored.
     """
 
     place: Place
@@ -251,7 +260,7 @@ class Node:
 
 
 class Scope(NamedTuple):
-    """Who is charged for a request, and on which day: days since the epoch, in UTC."""
+    """The account that a request is charged to. `day` is in days since the epoch, in UTC."""
 
     kind: Literal["subject", "owner", "hub"]
     name: str

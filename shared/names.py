@@ -1,7 +1,8 @@
-"""Which names are safe. The hub is its users' only protection: the stock client writes branches and ids
-to files of those names unchecked, and manifest paths into its working tree.
+"""Rules for names that are safe in a clone.
 
-Every rule here refuses something that was seen to make a clone crash or write outside its folder.
+The stock client does not check names: it writes branches and ids to files of these names, and
+manifest paths into its working tree. Each rule here refuses names that made a clone crash or write
+outside its folder in a test.
 """
 
 import json
@@ -14,10 +15,11 @@ from shared.errors import BranchClash, InvalidName, TooLarge
 
 DIGEST_LENGTH = 64
 BRANCHES = 4_000
-"""The most branches of a repository: with the longest names, `GET refs` still fits into one reply of Lambda."""
+"""The most branches of a repository: with the longest names, `GET refs` still fits into one reply
+of Lambda."""
 BRANCH_CHARACTERS = 255
 BRANCH_BYTES = 950
-"""What DynamoDB leaves of the 1,024 bytes of a sort key, where a lane is called as its branch and a pack."""
+"""The rest of the 1,024 bytes of a sort key: the name of a lane consists of a branch and a pack."""
 COMPONENT_BYTES = 255
 PATH_BYTES = 4096
 LABEL_CHARACTERS = 500
@@ -33,8 +35,8 @@ RESERVED_HANDLES = frozenset(
     " signup sitemap.xml static status support swagger system tags teams terms token tokens topics trending user"
     " users v1 v2 v3 webhook webhooks well-known wire www".split()
 )
-"""Handles that nobody may claim: first segments of the hub's own URLs, now or one day, and what a visitor would
-take for the hub itself. Compared in lower case."""
+"""Handles that cannot be claimed, in lower case: first segments of the hub's own URLs, present or
+future, and names that a visitor could mistake for the hub itself."""
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _DIGEST_LIKE = re.compile(r"[0-9A-Fa-f]{64}")
@@ -48,27 +50,28 @@ _RELEASE_TAG = re.compile(r"(?!.*\.\.|.*//)[A-Za-z0-9]([A-Za-z0-9._+/-]*[A-Za-z0
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _BAD_PATH_SHAPE = re.compile(r"\\|^/|/$|//|(?:^|/)\.\.?(?:/|$)")
 _BAD_BRANCH_SHAPE = re.compile(r"\\|\.\.|//|^/|/$|(?:^|/)\.|\.(?:/|$)")
-# HFS+ drops these when it compares names, so `.g<200c>it` is `.git` on a Mac.
+# HFS+ ignores these characters when it compares names, so `.g<200c>it` is `.git` on a Mac.
 IGNORED_ON_HFS = re.compile(r"[\u200c-\u200f\u202a-\u202e\u206a-\u206f\ufeff]")
-# Windows drops trailing dots and spaces, and what follows a colon names a stream of the same file.
+# Windows ignores trailing dots and spaces. A colon separates a file from the name of its stream.
 _PRIVATE_FOLDER = re.compile(r"(?:^|/)(\.git|\.muse|git~1|muse~1)[. ]*(?:[/:]|\Z)")
 
 
 def is_digest(value: str) -> bool:
-    """Whether this is 64 lower-case hex digits: an id that is verified against its content."""
+    """Whether this is 64 lower-case hex digits: an id that the hub verifies against its content."""
     return _DIGEST.fullmatch(value) is not None
 
 
 def is_short_id(value: str) -> bool:
-    """Whether this may be the beginning of a digest: 7 hex digits or more, as clients print ids."""
+    """Whether this may be the beginning of a digest: 7 to 63 hex digits, as clients print ids."""
     return _SHORT_ID.fullmatch(value) is not None
 
 
 def is_id(value: str) -> bool:
-    """Whether this may name an object, snapshot or commit: a digest, or a short opaque id.
+    """Whether this may be the id of an object, snapshot or commit: a digest, or a short opaque id.
 
-    What looks like a digest gone wrong (upper case, a digit too few or too many, a `sha256:` prefix) is
-    neither: it would be stored without proof under a name that promises one.
+    A text that looks like a malformed digest (upper case, a digit too few or too many, a `sha256:`
+    prefix) is refused. It would be stored without verification, although it looks like a verified
+    id.
     """
     if is_digest(value):
         return True
@@ -76,7 +79,7 @@ def is_id(value: str) -> bool:
 
 
 def check_id(value: str, kind: str) -> str:
-    """The id itself. Raises InvalidName with the kind of thing it should have named."""
+    """Return the id. Raises InvalidName with the `kind` that was expected."""
     if not is_id(value):
         article = "an" if kind == "object" else "a"
         raise InvalidName(f"{shown(value)} is not {article} {kind} id: 64 lower-case hex digits are expected")
@@ -84,53 +87,53 @@ def check_id(value: str, kind: str) -> str:
 
 
 def is_repo_name(value: str) -> bool:
-    """Whether this may be an owner's handle or a repository's slug in a URL."""
+    """Whether this may be the handle of an owner or the slug of a repository in a URL."""
     return _REPO_NAME.fullmatch(value) is not None
 
 
 def is_handle(value: str) -> bool:
-    """Whether this may be claimed as a user's handle: a name that is not the hub's own, in any letter case."""
+    """Whether this may be claimed as a handle: a valid name that is not reserved."""
     return is_repo_name(value) and value.casefold() not in RESERVED_HANDLES
 
 
 def check_handle(value: str) -> str:
-    """The handle itself. Raises InvalidName."""
+    """Return the handle. Raises InvalidName."""
     if not is_repo_name(value):
         raise InvalidName(f"{shown(value)} is not a handle: {_NAME_RULE}")
     if not is_handle(value):
-        raise InvalidName(f"the handle {value} is reserved: it is a part of this hub's own URLs; choose another")
+        raise InvalidName(f"the handle {value} is reserved for this hub's own URLs; choose another")
     return value
 
 
 def check_slug(value: str) -> str:
-    """The slug itself. Raises InvalidName."""
+    """Return the slug. Raises InvalidName."""
     if not is_repo_name(value):
-        raise InvalidName(f"{shown(value)} is not a repository's name in a URL: {_NAME_RULE}")
+        raise InvalidName(f"{shown(value)} cannot be a repository's name in a URL: {_NAME_RULE}")
     return value
 
 
 def slug_of(name: str) -> str:
-    """What a repository of this name is called in a URL: `My 1st Song!` → `my-1st-song`. Raises InvalidName."""
+    """Make a slug of a repository's name: `My 1st Song!` → `my-1st-song`. Raises InvalidName."""
     slug = _NOT_IN_A_SLUG.sub("-", name.lower())[:SLUG_CHARACTERS].strip("-")
     if not slug:
-        raise InvalidName(f"no part of {shown(name)} can stand in a URL; send a slug instead")
+        raise InvalidName(f"{shown(name)} has no characters that are allowed in a URL; send a slug as well")
     return slug
 
 
 def check_default_branch(name: str) -> str:
-    """The branch name itself, if a clone can start on it. Raises InvalidName."""
+    """Return the branch name if a clone can start on it. Raises InvalidName."""
     if "/" in check_branch(name):
         raise InvalidName(f"{shown(name)} cannot be the default branch: a clone opens only names without a slash")
     return name
 
 
 def is_release_tag(value: str) -> bool:
-    """Whether a release may be published as this: `v1.0.0-beta.1+b7`, `song/2.0.0`. No `%`, and no `..`."""
+    """Whether this may be the tag of a release: `v1.0.0-beta.1+b7`, `song/2.0.0`; no `%`, no `..`."""
     return len(value) <= RELEASE_TAG_CHARACTERS and _RELEASE_TAG.fullmatch(value) is not None
 
 
 def check_release_tag(tag: str) -> str:
-    """The tag itself. Raises InvalidName unless a release may be published as it."""
+    """Return the tag of a release. Raises InvalidName."""
     if not is_release_tag(tag):
         raise InvalidName(
             f"{shown(tag)} cannot be a release's tag: up to {RELEASE_TAG_CHARACTERS} letters, digits and . _ + - /,"
@@ -140,7 +143,7 @@ def check_release_tag(tag: str) -> str:
 
 
 def check_label(label: str) -> str:
-    """The label of a tag itself. Raises InvalidName for an empty or long one, or one that a terminal would act on."""
+    """Return the label of a tag. Raises InvalidName if it is empty, long or has control characters."""
     if not 1 <= len(label) <= LABEL_CHARACTERS or _CONTROL.search(label):
         raise InvalidName(
             f"{shown(label)} cannot be a label: 1 to {LABEL_CHARACTERS} characters, none of them a control character"
@@ -149,7 +152,7 @@ def check_label(label: str) -> str:
 
 
 def check_branch(name: str) -> str:
-    """The branch name itself. Raises InvalidName saying what is wrong with it."""
+    """Return the branch name. Raises InvalidName with the rule that it breaks."""
     if not 1 <= len(name) <= BRANCH_CHARACTERS:
         raise InvalidName(f"a branch name has 1 to {BRANCH_CHARACTERS} characters, this one has {len(name)}")
     if _CONTROL.search(name) or _BAD_BRANCH_SHAPE.search(name):
@@ -170,23 +173,23 @@ def check_branch(name: str) -> str:
 
 
 def fold(name: str) -> str:
-    """The same text for all names that a file system without letter case or with normalisation takes for one.
+    """Map all names that some file system treats as equal to the same text.
 
-    Folding its result again changes nothing.
+    File systems may ignore letter case and normalise Unicode. `fold(fold(name)) == fold(name)`.
     """
     if name.isascii():
         return name.lower()
     decomposed = unicodedata.normalize("NFD", IGNORED_ON_HFS.sub("", name))
-    # Some characters fold to others that fold again.
+    # Some characters fold to characters that change when they are folded again.
     folded = unicodedata.normalize("NFD", decomposed.casefold()).casefold()
     return unicodedata.normalize("NFC", folded)
 
 
 def check_no_branch_clash(name: str, existing: Collection[str]) -> None:
-    """Raises BranchClash if a clone on any system cannot hold a new branch of this name beside the existing ones.
+    """Raise BranchClash if some file system cannot store a new branch next to existing ones.
 
-    A branch that exists may move, also beside one of its name in another letter case that an older version accepted.
-    Raises InvalidName if the folded name does not fit in a key.
+    An existing branch is always accepted, even if an older version accepted a branch of the same
+    name in another letter case. Raises InvalidName if the folded name does not fit into a key.
     """
     if name in existing:
         return
@@ -200,7 +203,7 @@ def check_no_branch_clash(name: str, existing: Collection[str]) -> None:
 
 
 def check_room_for_branch(name: str, existing: Collection[str]) -> None:
-    """Raises TooLarge if `name` would be one branch more than a repository may have."""
+    """Raise TooLarge if `name` is a new branch and the repository has no room for it."""
     if name not in existing and len(existing) >= BRANCHES:
         raise TooLarge(
             f"a repository may have {BRANCHES} branches, and this one has {len(existing)}: delete branches that are"
@@ -215,11 +218,12 @@ def folders(name: str) -> list[str]:
 
 
 def check_paths(paths: Iterable[str]) -> None:
-    """Raises InvalidName for the first path of a manifest that a checkout could not, or must not, write."""
+    """Raise InvalidName for the first path of a manifest that a checkout cannot or must not write."""
     seen = set(paths)
     for path in seen:
         _check_path(path)
-    # What lies in a folder follows it at once: each folder of each path by itself would be quadratic in its depth.
+    # In sorted order, a path follows its folder directly. A check of each folder of each path would
+    # take time quadratic in the depth.
     for folder, inner in pairwise(sorted(f"{path}/" for path in seen)):
         if inner.startswith(folder):
             raise InvalidName(f"path {shown(folder[:-1])} is a file and also a folder of {shown(inner[:-1])}")
@@ -236,12 +240,13 @@ def _check_path(path: str) -> None:
         )
     if max(map(len, encoded.split(b"/"))) > COMPONENT_BYTES:
         raise InvalidName(f"a part of path {shown(path)} is longer than {COMPONENT_BYTES} bytes")
-    if found := _PRIVATE_FOLDER.search(IGNORED_ON_HFS.sub("", path).casefold()):
-        raise InvalidName(f"path {shown(path)} would write into a clone's own {found[1]} folder")
+    private = _PRIVATE_FOLDER.search(IGNORED_ON_HFS.sub("", path).casefold())
+    if private:
+        raise InvalidName(f"path {shown(path)} would write into a clone's own {private[1]} folder")
 
 
 def shown(text: str, room: int = 60) -> str:
-    """A hostile string as one line of ASCII, cut so that it takes at most `room` characters of a JSON text."""
+    """Quote an untrusted text as one line of ASCII of at most `room` characters in JSON."""
     kept = text[:40]
     while len(kept) > 1 and len(json.dumps(_quoted(kept, text))) - 2 > room:
         kept = kept[:-1]

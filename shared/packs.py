@@ -1,15 +1,15 @@
-"""Many small things as one S3 object that describes itself.
+"""Packs: one self-describing S3 object with many small entries.
 
-    offset        bytes      what
+    offset        bytes      content
     0             8          MAGIC
-    8             …          the entries, one after the other, as they are
+    8             …          the entries, without separators
     …             n          the index: msgpack list of [kind, id, offset, length]
     end - 16      8          n, big-endian
-    end - 8       8          MAGIC again: a pack cut short does not end with it
+    end - 8       8          MAGIC again: a truncated pack does not end with it
 
-An entry is an object's bytes, or the msgpack of a snapshot's or commit's record. A pack is named by the
-SHA-256 of its bytes, so writing it twice is writing it once, and every row that points into it can be
-rebuilt from it alone.
+An entry is the content of an object, or the msgpack record of a snapshot or a commit. The name of a
+pack is the SHA-256 of its bytes, so a repeated write changes nothing. All rows that point into a
+pack can be rebuilt from the pack alone.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -28,16 +28,20 @@ MAGIC = b"PIERIA\x00\x01"
 TAIL = 16
 
 GAP = 64 * 1024
-"""Bytes worth reading for nothing to save a request: at 100 MB/s they take less than 1 ms of S3's 20."""
+"""Read up to this many unneeded bytes rather than start another request.
+
+At 100 MB/s they take less than 1 ms; a request to S3 takes about 20 ms.
+"""
 RANGE = 8 * 1024 * 1024
-"""The most bytes asked for at once: larger spans are read in parallel."""
+"""The most bytes of one request. Larger spans are read by parallel requests."""
 WINDOW = 16 * 1024 * 1024
-"""How many bytes are read at once for an answer: it holds two windows, the one being sent and the next."""
+"""The bytes that a reply reads at the same time. It holds two windows: the one being sent and the
+next."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pack:
-    """A pack ready to be stored, and where in it each entry lies."""
+    """A pack that can be stored, and the location of each entry in it."""
 
     name: str
     data: bytes
@@ -46,8 +50,10 @@ class Pack:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """One range to read: bytes `start` to `stop` of one pack, holding these entries, or else of a `loose` object, or
-    of a `bundle`."""
+    """One range to read: bytes `start` to `stop` of a pack, a `loose` object, or a `bundle`.
+
+    A range of a pack contains the entries `locations`.
+    """
 
     pack: str
     start: int
@@ -58,11 +64,14 @@ class Span:
 
     @property
     def size(self) -> int:
-        """How many bytes are read."""
+        """The number of bytes to read."""
         return self.stop - self.start
 
     def cut(self, data: B) -> Iterator[tuple[Location, B]]:
-        """The entries in the bytes that were read: copies, or views of a view. Raises Damaged if there are too few."""
+        """Yield the entries in the bytes that were read: copies, or views of a memoryview.
+
+        Raises Damaged if bytes are missing.
+        """
         if len(data) != self.size:
             raise Damaged(f"a part of pack {self.pack}")
         for location in self.locations:
@@ -71,8 +80,10 @@ class Span:
 
 
 def build(entries: Iterable[tuple[Kind, str, bytes]]) -> Pack:
-    """A pack of these entries, in this order. Ids must be distinct within a kind."""
-    pieces, index, offset = [MAGIC], [], len(MAGIC)
+    """Build a pack of these entries, in this order. Ids must be distinct within a kind."""
+    pieces = [MAGIC]
+    index = []
+    offset = len(MAGIC)
     for kind, entry_id, data in entries:
         pieces.append(data)
         index.append((kind.value, entry_id, offset, len(data)))
@@ -81,19 +92,23 @@ def build(entries: Iterable[tuple[Kind, str, bytes]]) -> Pack:
     pieces += [packed_index, len(packed_index).to_bytes(8, "big"), MAGIC]
     data = b"".join(pieces)
     name = sha256(data).hexdigest()
-    return Pack(name, data, {(Kind(k), i): Location(name, o, n) for k, i, o, n in index})
+    locations = {(Kind(kind), entry_id): Location(name, start, length) for kind, entry_id, start, length in index}
+    return Pack(name, data, locations)
 
 
 def index_size(end: bytes) -> int:
-    """How many of a pack's last bytes make up its index, by the last 16 of them; only `read_index` checks."""
+    """The size of the index and the tail, from the last 16 bytes of a pack. It is not verified."""
     return int.from_bytes(end[-TAIL:-8], "big") + TAIL
 
 
 def read_index(name: str, data: bytes, length: int | None = None) -> dict[tuple[Kind, str], Location]:
-    """Where each entry of a pack lies. Raises Damaged for anything but a whole pack, or, with the `length` of the
-    whole, the end of one that has all of its index."""
+    """Read the locations of the entries from a whole pack, or from the end of a pack.
+
+    The end of a pack of `length` bytes must contain the whole index. Raises Damaged.
+    """
     try:
-        whole, size = len(data) if length is None else length, index_size(data) - TAIL
+        whole = len(data) if length is None else length
+        size = index_size(data) - TAIL
         if data[-8:] != MAGIC or min(len(data), whole - len(MAGIC)) < size + TAIL:
             raise ValueError
         if len(data) == whole and data[:8] != MAGIC:
@@ -109,7 +124,7 @@ def read_index(name: str, data: bytes, length: int | None = None) -> dict[tuple[
 
 
 def plan(locations: Iterable[Location]) -> list[Span]:
-    """The fewest sensible reads for these packed entries: neighbours in one range, far ones apart."""
+    """Plan the reads for these packed entries: one range for entries that are close to each other."""
     spans: list[Span] = []
     group: list[Location] = []
     stop = 0
@@ -118,7 +133,8 @@ def plan(locations: Iterable[Location]) -> list[Span]:
         if not fits or max(stop, at.offset + at.length) - group[0].offset > RANGE:
             if group:
                 spans.append(Span(group[0].pack, group[0].offset, stop, tuple(group)))
-            group, stop = [], 0
+            group = []
+            stop = 0
         group.append(at)
         stop = max(stop, at.offset + at.length)
     if group:
@@ -127,20 +143,22 @@ def plan(locations: Iterable[Location]) -> list[Span]:
 
 
 def plan_loose(object_id: str, at: Location) -> list[Span]:
-    """The reads for a loose object, from its first byte to its last."""
-    return [Span("", start, min(start + RANGE, at.length), (), object_id) for start in range(0, at.length, RANGE)]
+    """Plan the reads for a loose object, from its first byte to its last."""
+    starts = range(0, at.length, RANGE)
+    return [Span("", start, min(start + RANGE, at.length), loose=object_id) for start in starts]
 
 
 def plan_bundle(name: str, size: int, range_size: int) -> list[Span]:
-    """The reads for so many bytes of a bundle, each of which has a digest."""
+    """Plan the reads for the first `size` bytes of a bundle, one for each range with a digest."""
     starts = range(0, size, range_size)
     return [Span("", start, min(start + range_size, size), bundle=name) for start in starts]
 
 
 def windows(spans: Iterable[Span], window_bytes: int | None = None) -> Iterator[list[Span]]:
-    """The same spans in the same order, in groups of at most `window_bytes`, or WINDOW, to be read at once.
+    """Group spans, in order, into windows of at most `window_bytes` (default: WINDOW).
 
-    A span counts as GAP bytes at least, so that a group never has many requests.
+    The spans of a window are read in parallel. Each counts as at least `GAP` bytes, so that a window
+    never consists of many requests.
     """
     most = WINDOW if window_bytes is None else window_bytes
     group: list[Span] = []
@@ -149,7 +167,8 @@ def windows(spans: Iterable[Span], window_bytes: int | None = None) -> Iterator[
         size = max(span.size, GAP)
         if group and size > room:
             yield group
-            group, room = [], most
+            group = []
+            room = most
         group.append(span)
         room -= size
     if group:

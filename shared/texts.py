@@ -4,18 +4,19 @@ import json
 from collections.abc import Iterable
 
 MESSAGE_CHARACTERS = 360
-"""Leaves room for the JSON around the message within the 400 characters that the stock client prints."""
+"""With the JSON around it, such a message fits into the 400 characters that the stock client
+prints."""
 
 
 def cut(message: str) -> str:
-    """The message, or its beginning, so that it has at most `MESSAGE_CHARACTERS` as JSON."""
+    """Cut a message so that it has at most `MESSAGE_CHARACTERS` as JSON."""
     while len(json.dumps(message, ensure_ascii=False)) - 2 > MESSAGE_CHARACTERS:
         message = message.removesuffix("…")[:-1] + "…"
     return message
 
 
 def some(ids: Iterable[str], shown: int = 2) -> str:
-    """The first ids of a list and the number of the others: `ab…, cd… and 7 more`."""
+    """Return the first ids of a list and the number of the others: `ab…, cd… and 7 more`."""
     listed = sorted(ids)
     rest = len(listed) - shown
     return ", ".join(listed[:shown]) + (f" and {rest} more" if rest > 0 else "")

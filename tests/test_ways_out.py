@@ -176,7 +176,7 @@ def test_branches_that_differ_in_letter_case_are_refused_and_an_old_pair_stays_u
     for branch in ("codeowners", "CODEOWNERS/x"):
         refused = push(owner, "song", history.bundle([1]), branch=branch)
         assert (refused.status, refused.code) == (422, "branch_clash")
-        assert f"branch {branch} cannot stand beside codeOwners:" in shown(refused)
+        assert f"branch {branch} conflicts with codeOwners:" in shown(refused)
 
     table = boto3.resource("dynamodb").Table(NAMES["HubTable"])
     repo_id = call("refs", owner, "song").value["repo_id"]

@@ -167,7 +167,7 @@ def test_a_branch_name_is_refused(name):
     ],
 )
 def test_a_branch_beside_its_folder_clashes(name, existing, clash):
-    with pytest.raises(BranchClash, match=f"branch {name} cannot stand beside {clash}:"):
+    with pytest.raises(BranchClash, match=f"branch {name} conflicts with {clash}:"):
         names.check_no_branch_clash(name, existing)
 
 

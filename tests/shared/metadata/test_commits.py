@@ -90,9 +90,9 @@ async def test_lanes_and_repositories_are_apart(commits, repo_id):
 )
 async def test_a_lane_that_lacks_its_start_is_damaged(commits, repo_id, start):
     await commits.put(repo_id, line(3), 0)
-    with pytest.raises(Damaged, match=f"commit {start.commit_id} is gone"):
+    with pytest.raises(Damaged, match=f"commit {start.commit_id} is missing"):
         await commits.lane(repo_id, start, None)
-    with pytest.raises(Damaged, match=f"commit {start.commit_id} is gone"):
+    with pytest.raises(Damaged, match=f"commit {start.commit_id} is missing"):
         await commits.get(repo_id, [place("c1", 1), start])
 
 

@@ -133,7 +133,7 @@ async def test_the_folders_of_a_branch_are_marked_and_are_no_branches(refs, repo
     await refs.mark_folders(repo_id, "a/b/c", NOW)
     assert await refs.all(repo_id) == {}
     for folder in ("a", "a/b"):
-        with pytest.raises(BranchClash, match=f"branch {folder} cannot stand beside {folder}/…"):
+        with pytest.raises(BranchClash, match=f"branch {folder} conflicts with {folder}/…"):
             await create(refs, repo_id, folder)
     await create(refs, repo_id, "a/b/c")
     await create(refs, repo_id, "a/b-c")
@@ -149,7 +149,7 @@ async def test_a_branch_without_folders_marks_none(refs, repo_id):
 @pytest.mark.parametrize("branch", ["a/b", "a/b/c"])
 async def test_a_folder_that_is_a_branch_cannot_be_marked(refs, repo_id, branch):
     standing = await create(refs, repo_id, "a")
-    with pytest.raises(BranchClash, match=f"branch {branch} cannot stand beside a:"):
+    with pytest.raises(BranchClash, match=f"branch {branch} conflicts with a:"):
         await refs.mark_folders(repo_id, branch, NOW)
     assert await refs.all(repo_id) == {"a": standing}
 

@@ -86,7 +86,7 @@ async def test_neighbours_are_one_request(objects, repo_id, contents, wanted, ca
 
 async def test_a_pack_that_is_gone_is_damage(objects, repo_id):
     pack = pack_of(b"one")
-    with pytest.raises(Damaged, match=f"pack {pack.name} is gone"):
+    with pytest.raises(Damaged, match=f"pack {pack.name} is missing"):
         await objects.read_packed(repo_id, pack.locations.values())
 
 
@@ -121,7 +121,7 @@ async def test_a_loose_object_is_read_back(objects, repo_id):
 
 
 async def test_a_loose_object_that_is_gone_is_damage(objects, repo_id):
-    with pytest.raises(Damaged, match=f"object {OBJECT} is gone"):
+    with pytest.raises(Damaged, match=f"object {OBJECT} is missing"):
         await read_loose(objects, repo_id, OBJECT, Location("", 0, 5))
 
 
