@@ -1,8 +1,8 @@
-"""The API for people and tools: the shapes it takes and gives, its cursors, and what its document says of a route.
+"""The request and response models of the API, and the description of its routes for OpenAPI.
 
-Everything a request may hold is named here; what is not is refused, since people mistype. A route tells of
-itself with `documented`, in plain words that cost nothing when a function starts: only `manual` turns them
-into the document, and the classes below into its schemas.
+A request with an unknown field is refused, because it may be a typing error. A route describes
+itself with `documented`, which returns plain dictionaries and so costs nothing when a function
+starts. Only `manual` builds the OpenAPI document and the schemas of the classes below.
 """
 
 from collections.abc import Iterable
@@ -33,11 +33,11 @@ SHORTEST_SECONDS = 60
 USUAL_SECONDS = 30 * 24 * 3600
 DESCRIPTION_CHARACTERS = 1000
 _NAME = "[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
-"""For the document only; `names` decides, and says what is wrong."""
+"""For the OpenAPI document only. `names` checks names."""
 
-# ── What is asked ───────────────────────────────────────────────────────────────────────────────────────────
+# ── Requests ─────────────────────────────────────────────────────────────────────────────────────────────────
 
-# Not strict: the words of an enumeration come as text.
+# Not strict, because the values of an enumeration arrive as text.
 VisibilityWord = Annotated[Visibility, Field(strict=False)]
 RoleWord = Annotated[Role, Field(strict=False)]
 PortableNamesWord = Annotated[PortableNames, Field(strict=False)]
@@ -50,13 +50,13 @@ DefaultBranch = Annotated[str, Field(json_schema_extra={"pattern": "^[^/]{1,255}
 
 
 class Asked(BaseModel):
-    """What every request is: strict types, and no key that is not named."""
+    """The base of all request bodies: strict types, and no unknown fields."""
 
     model_config = ConfigDict(defer_build=True, strict=True, extra="forbid", frozen=True)
 
 
 class NewRepo(Asked):
-    """A repository to create: by the slug that stands in its URL, or by a name that becomes one."""
+    """A repository to create, with the slug for its URL, or with a name from which a slug is made."""
 
     slug: Slug | None = None
     name: Annotated[str, Field(max_length=DESCRIPTION_CHARACTERS)] | None = None
@@ -74,7 +74,7 @@ class NewRepo(Asked):
 
 
 class RepoChange(Asked):
-    """What to change of a repository; what is absent or null stays as it is."""
+    """Changes of a repository. An absent or null field is not changed."""
 
     visibility: VisibilityWord | None = None
     description: Description | None = None
@@ -89,23 +89,23 @@ class Rename(Asked):
 
 
 class MemberRole(Asked):
-    """What a member may do; each role includes the ones before it."""
+    """The role of a member. Each role includes those before it."""
 
     role: RoleWord
 
 
 class NewToken(Asked):
-    """A token to issue, to be given to somebody or something else. It is never good for more than the caller's."""
+    """A token to issue for another user or program. It never allows more than the caller's."""
 
     scope: RoleWord
     repo: Annotated[str, Field(json_schema_extra={"pattern": f"^{_NAME}/{_NAME}$"})] | None = None
-    """`owner/slug`: good for this repository only."""
+    """`owner/slug`: the token is valid for this repository only."""
     bearer: BearerWord | None = None
     lifetime_seconds: Annotated[int, Field(ge=SHORTEST_SECONDS, le=auth.LIFETIME_SECONDS)] = USUAL_SECONDS
 
 
 class PageQuery(BaseModel):
-    """Which part of a list: so many, from where the page before ended."""
+    """A page of a list: up to `limit` entries after the cursor of the page before."""
 
     model_config = ConfigDict(defer_build=True, extra="forbid", frozen=True)
 
@@ -114,21 +114,21 @@ class PageQuery(BaseModel):
 
     @property
     def after(self) -> str | None:
-        """The last entry of the page before; None for the first page. Raises Unprocessable for no cursor."""
+        """The last entry of the page before; None for the first page. Raises Unprocessable."""
         return cursors.parse_after(self.cursor) or None
 
 
-# ── What is told ────────────────────────────────────────────────────────────────────────────────────────────
+# ── Responses ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 class Told(BaseModel):
-    """What every reply is. Times are epoch seconds."""
+    """The base of all responses. Times are epoch seconds."""
 
     model_config = ConfigDict(defer_build=True, extra="forbid", frozen=True)
 
 
 class Error(BaseModel):
-    """Every refusal and failure: what is wrong and what to do, the same for older callers, and a fixed code."""
+    """An error: the message with the next step, the same text for older clients, and a fixed code."""
 
     message: str
     detail: str
@@ -136,7 +136,7 @@ class Error(BaseModel):
 
 
 class Repository(Told):
-    """A repository, and what the caller may do with it."""
+    """A repository, and the caller's role in it."""
 
     owner: str
     slug: str
@@ -151,7 +151,7 @@ class Repository(Told):
 
     @classmethod
     def of(cls, repo: Repo, role: Role) -> "Repository":
-        """A repository as it is shown."""
+        """Make the response for a repository."""
         return cls(
             owner=repo.owner,
             slug=repo.slug,
@@ -167,28 +167,28 @@ class Repository(Told):
 
 
 class RepositoryPage(Told):
-    """Repositories by name, and where the next page begins."""
+    """Repositories by name, and the cursor of the next page."""
 
     repos: list[Repository]
     next_cursor: str | None
 
 
 class Member(Told):
-    """A user whom the owner gave a role."""
+    """A user with a role in the repository."""
 
     handle: str
     role: Role
 
 
 class MemberPage(Told):
-    """Members by handle, and where the next page begins."""
+    """Members by handle, and the cursor of the next page."""
 
     members: list[Member]
     next_cursor: str | None
 
 
 class Token(Told):
-    """What is known of a token: everything but the token."""
+    """The record of a token, without the token itself."""
 
     token_id: str
     scope: Role
@@ -200,7 +200,7 @@ class Token(Told):
 
     @classmethod
     def of(cls, issued: Issued) -> "Token":
-        """A token as it is shown."""
+        """Make the response for a token."""
         return cls(
             token_id=issued.identity.token_id,
             scope=issued.identity.scope,
@@ -213,21 +213,21 @@ class Token(Told):
 
 
 class IssuedToken(Token):
-    """A token that has just been issued: the only time that it is shown."""
+    """A newly issued token. It is not shown again."""
 
     handle: str
     token: str
 
 
 class TokenPage(Told):
-    """The caller's own tokens, newest first, and where the next page begins."""
+    """The caller's own tokens, newest first, and the cursor of the next page."""
 
     tokens: list[Token]
     next_cursor: str | None
 
 
 class Me(Told):
-    """Who the caller is, by the token he sent."""
+    """The caller, as identified by the token of the request."""
 
     handle: str
     token_id: str
@@ -240,16 +240,25 @@ class Document(RootModel[dict[str, Any]]):
     """An OpenAPI document."""
 
 
-# ── What the document says ──────────────────────────────────────────────────────────────────────────────────
+# ── The OpenAPI document ─────────────────────────────────────────────────────────────────────────────────────
 
-_ANY_TOKEN: tuple[type[ApiError], ...] = (Unauthorized, RateLimited, CostLimited, HubLimited, Unavailable)
+_ANY_TOKEN: tuple[type[ApiError], ...] = (
+    Unauthorized,
+    RateLimited,
+    CostLimited,
+    HubLimited,
+    Unavailable,
+)
 _ANY_BODY: tuple[type[ApiError], ...] = (MalformedBody, TooLarge, UnsupportedMedia, Unprocessable)
-SECURITY: dict[str, Any] = {"needed": [{"token": []}], "welcome": [{}, {"token": []}], "ignored": []}
-
-"""What OpenAPI says of a route's token; the empty one is none."""
+SECURITY: dict[str, Any] = {
+    "needed": [{"token": []}],
+    "welcome": [{}, {"token": []}],
+    "ignored": [],
+}
+"""The OpenAPI security of a route. An empty requirement stands for a request without a token."""
 
 QUERY = "x-query"
-"""Where a route names the shape of its query; `manual` puts the parameters in its place."""
+"""The key with the model of a route's query. `manual` replaces it by the parameters."""
 
 
 def documented(
@@ -261,10 +270,11 @@ def documented(
     replies: dict[str, Any] | None = None,
     identity: Literal["needed", "welcome", "ignored"] = "needed",
 ) -> dict[str, Any]:
-    """What a route's decorator is told beside the path, for the document: body, query, reply and failures.
+    """The arguments of a route's decorator that describe the route in the OpenAPI document.
 
-    `fails` is what this route may answer besides what its token, query and body entail. Without `gives`, a
-    success has no body; `replies` stands for all that are no failures.
+    `takes`, `asks` and `gives` are the models of the body, the query and the response. `fails` has
+    the errors of the route in addition to those of its token, query and body. Without `gives`, a
+    success has no body. `replies` replaces all responses that are not errors.
     """
     failures = [*fails, Internal, *(() if identity == "ignored" else _ANY_TOKEN)]
     failures += _ANY_BODY if takes else (Unprocessable,) if asks else ()
@@ -283,7 +293,7 @@ def documented(
 
 
 def success(gives: type[BaseModel] | None) -> dict[str, Any]:
-    """A success as the document shows it: with a body of this shape, or without one."""
+    """A success in the OpenAPI document, with a body of this model or without one."""
     return {"description": "Done.", **(_content(gives.__name__) if gives else {})}
 
 
@@ -293,7 +303,7 @@ def _content(name: str) -> dict[str, Any]:
 
 
 def _refusals(failures: Iterable[type[ApiError]]) -> dict[str, Any]:
-    """The failures by status, each with the codes it may carry."""
+    """The errors by status, each with its possible codes."""
     codes: dict[int, set[str]] = {}
     for failure in failures:
         codes.setdefault(failure.status, set()).add(failure.code)
@@ -301,6 +311,6 @@ def _refusals(failures: Iterable[type[ApiError]]) -> dict[str, Any]:
 
 
 def refusal(what: str) -> dict[str, Any]:
-    """A failure as the document shows it."""
+    """An error in the OpenAPI document."""
     schema = {"$ref": f"#/components/schemas/{Error.__name__}"}
     return {"description": what, "content": {codec.JSON: {"schema": schema}}}

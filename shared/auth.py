@@ -1,17 +1,17 @@
-"""Token → identity. Tokens are JWTs, HS256 and nothing else, with a key id so that keys can be rotated.
+"""Verification of tokens: JWTs, only with HS256, with a key id so that keys can be rotated.
 
-claim   must be
+claim   required value
 type    "access"
 sub     the owner's handle
 aud     "pieria"
 scope   "read", "write" or "admin"
 bearer  "human" (also if absent) or "agent"
-repo    absent, or the `owner/slug` of the one repository that the token is good for
-iat     whole epoch seconds, not in the future
-exp     whole epoch seconds, in the future, at most `LIFETIME_SECONDS` after `iat`
-jti     the token's id, which a revocation names: 1 to 64 of A-Z a-z 0-9 . _ -
+repo    absent, or the `owner/slug` of the only repository that the token is valid for
+iat     integer epoch seconds, not in the future
+exp     integer epoch seconds, in the future, at most `LIFETIME_SECONDS` after `iat`
+jti     the id of the token, for its revocation: 1 to 64 of A-Z a-z 0-9 . _ -
 
-A token with any other claim is refused: a claim that this version does not know may be a restriction.
+A token with any other claim is refused, because an unknown claim may be a restriction.
 """
 
 from collections.abc import Mapping
@@ -26,16 +26,16 @@ from shared.model import Bearer, Identity, Repo, Role, Sees, Visibility
 from shared.names import is_repo_name
 
 LIFETIME_SECONDS = 365 * 24 * 3600
-"""The longest that a token may be good for."""
+"""The longest lifetime of a token."""
 
 ALGORITHM = "HS256"
 AUDIENCE: Final = "pieria"
 TYPE: Final = "access"
 CLOCK_SECONDS = 5
-"""How far the clocks of two machines may be apart."""
+"""The accepted difference between the clocks of two machines."""
 TOKEN_CHARACTERS = 4096
 LAST_SECOND = 253_402_300_799
-"""The last second of the year 9999: the last that a calendar can show."""
+"""The last second of the year 9999, the last one that `datetime` supports."""
 
 
 class _Claims(BaseModel):
@@ -46,7 +46,7 @@ class _Claims(BaseModel):
     type: Literal["access"]
     sub: str
     aud: Literal["pieria"]
-    # Not strict: the words of an enumeration come as text.
+    # Not strict, because the values of an enumeration arrive as text.
     scope: Annotated[Role, Field(strict=False)]
     bearer: Annotated[Bearer, Field(strict=False)] = Bearer.HUMAN
     repo: str = ""
@@ -56,7 +56,7 @@ class _Claims(BaseModel):
 
 
 def issue(keys: Mapping[str, str], identity: Identity, *, lifetime_seconds: int, now: int) -> str:
-    """A token that says this of its bearer, signed with the newest of the keys (key id → secret, oldest first)."""
+    """Issue a token, signed with the newest of the keys (key id → secret, oldest first)."""
     key_id, secret = list(keys.items())[-1]
     claims = {
         "type": TYPE,
@@ -74,12 +74,12 @@ def issue(keys: Mapping[str, str], identity: Identity, *, lifetime_seconds: int,
 
 
 def key_id(authorization: str | None) -> str:
-    """The key that a bearer token claims to be signed with; empty if there is no token, or it does not say."""
+    """The key id in the header of a bearer token; empty without a token or a key id. Not verified."""
     return named_key(_bearer(authorization) or "")
 
 
 def named_key(text: str) -> str:
-    """The key that a signed text claims to be signed with; empty for a text that names none."""
+    """The key id in the header of a token; empty without one. Not verified."""
     if len(text) > TOKEN_CHARACTERS:
         return ""
     try:
@@ -90,21 +90,21 @@ def named_key(text: str) -> str:
 
 
 def identify(keys: Mapping[str, str], authorization: str | None) -> Identity | None:
-    """Who sends this Authorization header. None without one, or for another scheme than Bearer.
+    """Verify an Authorization header. Returns None without one, or for a scheme other than Bearer.
 
-    Raises Unauthorized for a bearer token that is not good: also where none would have been needed.
+    Raises Unauthorized for an invalid bearer token, even if the endpoint does not need a token.
     """
     token = _bearer(authorization)
     if token is None:
         return None
     if not token or len(token) > TOKEN_CHARACTERS:
-        raise Unauthorized("the Authorization header holds no token; log in again with a fresh one")
+        raise Unauthorized("the Authorization header has no token; log in again with a new token")
     try:
         claims = _claims(keys, token)
     except jwt.ExpiredSignatureError:
-        raise Unauthorized("the token has expired; log in again with a fresh one") from None
+        raise Unauthorized("the token has expired; log in again with a new token") from None
     except (jwt.InvalidTokenError, ValueError, TypeError):
-        # Not chained: a decoder's message may quote the token.
+        # Not chained, because the message of a decoder may quote the token.
         raise _invalid() from None
     if not _is_sound(claims):
         raise _invalid()
@@ -119,9 +119,10 @@ def identify(keys: Mapping[str, str], authorization: str | None) -> Identity | N
 
 
 def role(repo: Repo, identity: Identity | None, member: Role | None) -> Role | None:
-    """What the caller may do to a repository: the least of his own role and his token's scope. None: not even see it.
+    """The effective role of the caller: the lesser of the caller's own role and the token's scope.
 
-    `member` is the role that the owner gave to him.
+    None if the caller may not even see the repository. `member` is the role that its owner gave to
+    the caller.
     """
     public = Role.READ if repo.visibility is Visibility.PUBLIC else None
     own = _own_role(repo, identity, member)
@@ -131,7 +132,7 @@ def role(repo: Repo, identity: Identity | None, member: Role | None) -> Role | N
 
 
 def sees(repo: Repo, identity: Identity | None, member: Role | None) -> Sees:
-    """Which commits the caller may read, if he may read the repository. The owner is a member."""
+    """The commits that a caller with read access may read. The owner counts as a member."""
     return Sees.ALL if _own_role(repo, identity, member) else Sees.REACHED
 
 
@@ -143,15 +144,15 @@ def _own_role(repo: Repo, identity: Identity | None, member: Role | None) -> Rol
 
 
 def _bearer(authorization: str | None) -> str | None:
-    """What follows `Bearer`, perhaps nothing; None without a header, or for another scheme."""
+    """The text after `Bearer`, perhaps empty. None without a header, or for another scheme."""
     scheme, _, token = (authorization or "").strip().partition(" ")
     return token.strip() if scheme.lower() == "bearer" else None
 
 
 def _claims(keys: Mapping[str, str], token: str) -> _Claims:
-    """The claims of a token whose signature, audience and end are good. `iat` is for the caller to compare.
+    """Verify the signature, the audience and the expiry of a token. Returns its claims.
 
-    Raises InvalidTokenError, ValueError or TypeError.
+    The caller has to check `iat`. Raises InvalidTokenError, ValueError or TypeError.
     """
     secret = keys.get(named_key(token))
     if secret is None:
@@ -168,7 +169,7 @@ def _claims(keys: Mapping[str, str], token: str) -> _Claims:
 
 
 def _is_sound(claims: _Claims) -> bool:
-    """Whether the claims are in the ranges in which `issue` writes them. Each text becomes a part of a key."""
+    """Whether the claims are in the ranges of `issue`. Each text becomes a part of a key."""
     owner, _, slug = claims.repo.partition("/")
     return (
         is_repo_name(claims.sub)
@@ -179,4 +180,4 @@ def _is_sound(claims: _Claims) -> bool:
 
 
 def _invalid() -> Unauthorized:
-    return Unauthorized("the token is not valid here; log in again with one that this hub issued")
+    return Unauthorized("the token is not valid here; log in again with a token that this hub issued")

@@ -1,23 +1,27 @@
-"""What requests may cost: for each subject a minute and a day, for each owner's repositories and for the hub a day.
+"""Cost limits of a subject per minute, and of subjects, owners and the hub per day.
 
-A cost is in picodollars, as `meter` counts it. A day is a UTC day. Three scopes are charged for a request:
+A cost is in picodollars, as `meter` counts it. A day is a UTC day. A request is charged to three
+scopes:
 
-    subject   the user of the token, or the address of a request without one; also within each minute, at most a
-              tenth of the day's limit for each class of requests
-    owner     the repositories of one owner; charged for requests of everybody else, since the owner's own requests
-              are charged to a subject already. So a flood of strangers never locks an owner out
-    hub       everything
+    subject   the user of the token, or the address of a request without one; also within each minute,
+              at most a tenth of the day's limit for each class of requests
+    owner     the repositories of one owner; charged for the requests of other users only, so that a
+              flood of strangers never locks an owner out
+    hub       all requests
 
-Check: the rows of the day are read in the call that looks up the repository, eventually consistent. Below eight tenths
-of its limit, a container reads the row of the hub at most every 10 s. The row of the minute is the reply of the request
-counter. A scope that is known to be over its limit is refused without a call.
+Check: the rows of the day are read in the call that looks up the repository, with eventual
+consistency. Below eight tenths of its limit, a container reads the row of the hub at most every 10
+s. The row of the minute is the reply of the request counter. A scope that is known to be over its
+limit is refused without a call.
 
-Settle: a container keeps amounts in memory and adds them to the rows when a scope has reached `QUANTUM`, so small
-requests make no extra call, and a large one is settled with its reply. A request that is refused here is not charged.
-What a presigned URL lets its bearer do is settled before the URL is given out, and then the sum in the row decides.
+Settle: a container keeps amounts in memory and adds them to the rows when a scope has reached
+`QUANTUM`. So small requests make no extra call, and a large one is settled with its reply. A
+request that is refused here is not charged. The use of a presigned URL is settled before the URL is
+issued; then the sum in the row decides.
 
-A limit is exceeded by at most: the requests under way when it is reached, and `QUANTUM` for each container. The hub's
-may also be exceeded by what other containers settle within 10 s beyond two tenths of it.
+A limit can be exceeded by the requests that are running when it is reached, and by `QUANTUM` for
+each container. That of the hub can also be exceeded by the amount over two tenths of it that other
+containers settle within 10 s.
 """
 
 from collections import OrderedDict
@@ -39,9 +43,9 @@ QUANTUM = 200_000_000
 """Picodollars: $0.0002, about seventy polls."""
 HUB_SECONDS = 10
 KEPT_SCOPES = 1_000
-"""Scopes that a container remembers. Beyond, the oldest are settled early."""
+"""The most scopes that a container keeps in memory. Above it, the oldest ones are settled early."""
 MINUTES_OF_A_DAY = 10
-"""A subject may spend the limit of a day within this many minutes, and not faster."""
+"""A subject can spend the limit of a day within this number of minutes, but not faster."""
 ALARM_STEPS = 10
 ALARM_FROM = 8
 """Each tenth of the hub's limit is reported, from eight tenths on."""
@@ -49,20 +53,20 @@ ALARM_FROM = 8
 
 @dataclass(slots=True)
 class Budget:
-    """The limits, and what this container knows of each scope. A kind without a limit is not in `limits`."""
+    """The limits and this container's state. A kind without a limit is not in `limits`."""
 
     settings: Settings
     counters: Counters
     limits: Mapping[str, int]
     pending: OrderedDict[Scope, int] = field(default_factory=OrderedDict)
-    """Picodollars that no row has yet."""
+    """Picodollars that are not added to a row yet."""
     over: OrderedDict[Scope, None] = field(default_factory=OrderedDict)
     hub_spent: tuple[Scope, int, float] | None = None
-    """The hub's scope, its cost, and when that was read (epoch seconds)."""
+    """The hub's scope, its cost, and the time of that read (epoch seconds)."""
 
     @classmethod
     def of(cls, settings: Settings, counters: Counters) -> "Budget":
-        """The limits of these settings."""
+        """Make a budget with the limits of these settings."""
         dollars: dict[str, float] = {
             "subject": settings.limit_cost_subject,
             "owner": settings.limit_cost_owner,
@@ -72,7 +76,7 @@ class Budget:
         return cls(settings, counters, limits)
 
     def open(self, limit_class: LimitClass, subject: str, now: float) -> "Account":
-        """An account for one request. Raises HubLimited or CostLimited if a limit is known to be reached."""
+        """Open an account for one request. Raises HubLimited or CostLimited for a known excess."""
         day = int(now) // DAY_SECONDS
         account = Account(self, limit_class, Scope("subject", subject, day), Scope("hub", "", day), now)
         for scope in (account.hub, account.subject):
@@ -81,7 +85,7 @@ class Budget:
         return account
 
     def knows_hub(self, hub: Scope, now: float) -> bool:
-        """Whether the hub's row was read within the last seconds. Near the limit it is read with every request."""
+        """Whether the cached row of the hub is recent. Near the limit every request reads the row."""
         limit = self.limits.get("hub")
         if self.hub_spent is None or limit is None:
             return False
@@ -90,16 +94,16 @@ class Budget:
         return scope == hub and not is_near and now < read_at + HUB_SECONDS
 
     def check(self, scope: Scope, spent: int, now: float) -> None:
-        """Raises HubLimited or CostLimited if a scope that has spent this much is over its limit."""
+        """Raise HubLimited or CostLimited if a scope with this cost is over its limit."""
         limit = self.limits.get(scope.kind)
         if limit is None or spent + self.pending.get(scope, 0) < limit:
             return
-        if scope.kind != "owner":  # its limit is checked only for callers who may see the repository
+        if scope.kind != "owner":  # that limit is only checked for callers who may see the repository
             _remember(self.over, scope)
         raise self.refusal(scope, now)
 
     def refusal(self, scope: Scope, now: float) -> CostLimited:
-        """The failure for a scope that is over its limit."""
+        """The error for a scope that is over its limit."""
         seconds = DAY_SECONDS - int(now) % DAY_SECONDS
         whose = {
             "subject": "your requests",
@@ -107,14 +111,20 @@ class Budget:
             "hub": "the requests of all users",
         }
         failure = HubLimited if scope.kind == "hub" else CostLimited
-        return failure(whose[scope.kind], self.limits[scope.kind] / prices.DOLLAR, "today (UTC)", seconds, scope.kind)
+        return failure(
+            whose[scope.kind],
+            self.limits[scope.kind] / prices.DOLLAR,
+            "today (UTC)",
+            seconds,
+            scope.kind,
+        )
 
     def charge(self, scope: Scope, picodollars: int) -> None:
         """Add a cost to the pending amount."""
         self.pending[scope] = self.pending.pop(scope, 0) + picodollars
 
     def due(self, scopes: Iterable[Scope]) -> list[Scope]:
-        """Those of these scopes that have to be settled now, and any others for which there is no room."""
+        """The scopes to settle now: those over `QUANTUM`, and the oldest of too many pending ones."""
         due = [scope for scope in scopes if self.pending.get(scope, 0) >= QUANTUM]
         excess = len(self.pending) - KEPT_SCOPES
         oldest = [scope for scope, _ in zip(self.pending, range(excess), strict=False)]
@@ -137,9 +147,10 @@ class Budget:
         return total
 
     def _report(self, before: int, after: int, now: float) -> None:
-        """Log a metric each time that the hub's cost passes a tenth of its limit, from eight tenths on.
+        """Log a metric when the hub's cost passes a tenth of its limit, from eight tenths on.
 
-        CloudWatch reads it from the log line (embedded metric format), so it takes no call. The template has the alarm.
+        CloudWatch reads it from the log line (embedded metric format), so it needs no call. The
+        alarm is in the template.
         """
         limit = self.limits["hub"]
         step = ALARM_STEPS * after // limit
@@ -160,7 +171,7 @@ class Budget:
 
 @dataclass(slots=True)
 class Account:
-    """Who pays for one request."""
+    """The scopes that one request is charged to."""
 
     budget: Budget
     limit_class: LimitClass
@@ -170,10 +181,10 @@ class Account:
     owner: Scope | None = None
     beside: Beside | None = None
     left: dict[str, str] = field(default_factory=dict)
-    """Headers of the reply that state the subject's remaining allowance, once the request is counted."""
+    """Headers of the reply with the subject's remaining allowance, once the request is counted."""
 
     def rows(self, owner: str = "") -> Beside | None:
-        """The rows to read in the call that looks up a repository of this owner; None if there is nothing to read."""
+        """The rows to read in the call that looks up a repository of this owner; None for no rows."""
         limits = self.budget.limits
         if "owner" in limits and owner and self.subject.name != f"user:{owner}":
             self.owner = Scope("owner", owner, self.hub.day)
@@ -185,12 +196,13 @@ class Account:
         return self.beside
 
     async def read(self) -> None:
-        """Read the rows in a call of their own, for a request that looks up neither a repository nor a token."""
-        if beside := self.rows():
+        """Read the rows by an own call, for a request without look-up of a repository or token."""
+        beside = self.rows()
+        if beside:
             beside.rows.extend(await beside.table.find(beside.keys, maybe_stale=True))
 
     async def hit(self) -> None:
-        """Count the request. Raises RateLimited, or CostLimited for a minute that was too expensive."""
+        """Count the request. Raises RateLimited, or CostLimited if the minute cost too much."""
         budget = self.budget
         allowance = ratelimit.limit(budget.settings, self.limit_class)
         try:
@@ -205,11 +217,16 @@ class Account:
             raise CostLimited("your requests", limit / prices.DOLLAR, "in this minute", seconds, "subject")
 
     def admit(self) -> None:
-        """Check the rows that were read. Raises HubLimited or CostLimited; from here on the request is charged."""
-        budget, spent = self.budget, self._spent()
+        """Check the rows that were read, and charge the request from here on.
+
+        Raises HubLimited or CostLimited.
+        """
+        budget = self.budget
+        spent = self._spent()
         if self.beside and not budget.knows_hub(self.hub, self.now):
             known = budget.hub_spent[1] if budget.hub_spent and budget.hub_spent[0] == self.hub else 0
-            # A stale or missing row must not hide what is known: a sum never falls within a day.
+            # A stale or missing row must not replace a greater known sum: a sum never falls within
+            # a day.
             budget.hub_spent = self.hub, max(known, spent[self.hub]), self.now
         if budget.hub_spent and budget.hub_spent[0] == self.hub:
             budget.check(self.hub, budget.hub_spent[1], self.now)
@@ -218,7 +235,7 @@ class Account:
             meter.charge_to(self)
 
     def admit_to_repository(self) -> None:
-        """Check the limit of the repository's owner, for a caller who may see the repository. Raises CostLimited."""
+        """Check the owner's limit, for a caller who may see the repository. Raises CostLimited."""
         if self.owner:
             self.budget.check(self.owner, self._spent().get(self.owner, 0), self.now)
 
@@ -227,16 +244,17 @@ class Account:
         await self._charge(picodollars)
 
     async def reserve(self, picodollars: int) -> None:
-        """The same before the cost is caused. Raises CostLimited or HubLimited if a limit is exceeded with it.
+        """Charge a cost in advance. Raises CostLimited or HubLimited if it exceeds a limit.
 
-        The rows decide, which add up the requests of all containers. The amount stays charged.
+        The rows decide, because they contain the requests of all containers. The amount stays
+        charged.
         """
         for scope, spent in (await self._charge(picodollars)).items():
             if spent > self.budget.limits.get(scope.kind, spent):
                 raise self.budget.refusal(scope, self.now)
 
     async def _charge(self, picodollars: int) -> Mapping[Scope, int]:
-        """Returns the sums of the day of those scopes that were settled."""
+        """Charge a cost to all scopes. Returns the sums of the day of the scopes that were settled."""
         budget = self.budget
         scopes = [scope for scope in (self.subject, self.owner, self.hub) if scope and scope.kind in budget.limits]
         for scope in scopes:

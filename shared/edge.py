@@ -1,10 +1,11 @@
-"""What surrounds every app: a door for those who come through the proxy, an id for each request, one line in the
-log, and an answer whatever happens.
+"""The outermost ASGI middleware of every app.
 
-Where `PIERIA_ORIGIN_SECRET` is set, a proxy stands in front and sends with each request
+It checks that a request comes through the proxy, gives it an id, writes one log line for it, and
+makes sure that it gets a reply. If `PIERIA_ORIGIN_SECRET` is set, a proxy in front of the hub sends
+with each request
 
-    X-Pieria-Origin    the secret: without it nobody gets in, as our own address is not for clients
-    X-Pieria-Viewer    the address of whoever asked the proxy; believed beside the secret only
+    X-Pieria-Origin    the secret; a request without it is refused, since clients must use the proxy
+    X-Pieria-Viewer    the address of the client of the proxy; trusted only together with the secret
 """
 
 import hmac
@@ -23,26 +24,31 @@ from shared.errors import ApiError, Forbidden, Internal, Unavailable
 from shared.meter import Meter
 
 DRAIN_BYTES = 1024 * 1024 * 1024
-"""How much of a refused body is read and dropped. The stock client writes its whole body before it reads:
-an answer sent earlier reaches it as a broken connection, without the reason."""
+"""The most bytes of a refused body that are read and dropped.
+
+The stock client sends its whole body before it reads the reply. If the hub replied earlier, the
+client would report a broken connection instead of the reason.
+"""
 
 HEALTH = "/health"
-"""Open to whoever has no secret: it is asked whether the process listens, and tells nothing else."""
-ORIGIN, VIEWER = b"x-pieria-origin", b"x-pieria-viewer"
+"""This path needs no secret. Its reply only shows that the process is running."""
+ORIGIN = b"x-pieria-origin"
+VIEWER = b"x-pieria-viewer"
 IS_HEAD = "pieria.is_head"
-"""Key of a request's scope: the client asked with HEAD. The app is asked with GET, and need not read a body."""
+"""Key of a request's scope: whether the client sent HEAD. The app gets GET instead."""
 COUNTED = "pieria.counted"
-"""Key of a request's scope: the headers that state the caller's remaining allowance."""
+"""Key of a request's scope: the headers with the caller's remaining allowance."""
 HOLD = "pieria.hold"
-"""Key of a request's scope: a function that counts the bytes of the body that stay in memory (`Body.hold`)."""
+"""Key of a request's scope: the function that counts the body bytes in memory (`Body.hold`)."""
 ADDRESS_BYTES = 64
+_NOT_FOR_CLIENTS = "this address is not for clients: use the hub's public address"
 CLOSE = (b"connection", b"close")
 
 
 class Edge:
-    """The outermost layer: a door, an id for each request, one line in the log, and an answer whatever happens.
+    """The outermost middleware of an app (see the module).
 
-    It also reads what is left of a refused request's body before the answer is sent.
+    It also reads the rest of a refused request's body before the reply is sent.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -55,8 +61,12 @@ class Edge:
             await self._app(scope, receive, send)
             return
         method = scope["method"]
-        # A copy: the server's own scope keeps the method that was sent.
-        scope = {**scope, IS_HEAD: method == "HEAD", "method": "GET" if method == "HEAD" else method}
+        # A copy, so that the scope of the server keeps the original method.
+        scope = {
+            **scope,
+            IS_HEAD: method == "HEAD",
+            "method": "GET" if method == "HEAD" else method,
+        }
         body = Body(scope, receive, self._in_flight, settings.load().max_expanded_bytes)
         scope[HOLD] = body.hold
         try:
@@ -72,10 +82,10 @@ class Edge:
         answer = _Answer(scope, body, send, metered)
         scope["failure"] = None
         try:
-            app = self._app if _let_in(scope) else refusal(Forbidden("this address is not for clients: use the hub's"))
+            app = self._app if _is_admitted(scope) else refusal(Forbidden(_NOT_FOR_CLIENTS))
             await app(scope, answer.receive, answer.send)
         except Exception as error:
-            scope["failure"] = error  # if it could be answered, it has been, by `create_app`'s handler of bugs
+            scope["failure"] = error  # the error handler of `create_app` has replied to it if that was possible
         if not answer.status and scope["failure"]:
             await refusal(Internal(request_id))(scope, answer.receive, answer.send)
         if not answer.is_whole:
@@ -94,34 +104,35 @@ class Edge:
             **({"exc_info": scope["failure"]} if scope["failure"] else {}),
         )
         if scope["failure"] and not answer.is_whole:
-            raise scope["failure"]  # the server has to cut the connection: what was sent is not the answer
+            raise scope["failure"]  # the server has to close the connection: the reply is incomplete
 
 
-def _let_in(scope: Scope) -> bool:
-    """Whether a request came through the proxy, if there is one. Then it is as if its viewer had come himself."""
+def _is_admitted(scope: Scope) -> bool:
+    """Whether the request came through the proxy, if there is one. Sets the client address from it."""
     secret = settings.load().origin_secret
     if not secret or scope["path"] == HEALTH:
         return True
     headers = dict(scope["headers"])
     if not hmac.compare_digest(headers.get(ORIGIN, b""), secret.encode()):
         return False
-    if viewer := headers.get(VIEWER):
+    viewer = headers.get(VIEWER)
+    if viewer:
         scope["client"] = viewer[:ADDRESS_BYTES].decode("latin-1"), 0
     return True
 
 
 def _level(status: int, failure: Exception | None) -> int:
-    """A bug or a damaged repository is an error; trouble that passes is a warning."""
+    """The log level: error for a bug or a damaged repository, warning for a temporary failure."""
     if failure is None:
         return logging.INFO
     return logging.WARNING if status == Unavailable.status else logging.ERROR
 
 
 class _Answer:
-    """One exchange: remembers how it went, adds the headers of every reply, and has the request charged.
+    """The reply to one request. It adds headers, counts bytes, and charges the request.
 
-    The rest of the request's body is read before the reply. A reply to HEAD has the headers of the same GET, and
-    no body.
+    The rest of the request body is read before the reply. A reply to HEAD has the headers of the
+    same GET, and no body.
     """
 
     def __init__(self, scope: Scope, body: Body, send: Send, metered: Meter) -> None:
@@ -151,29 +162,33 @@ class _Answer:
             length = [int(value) for name, value in headers if name == b"content-length"]
             self._is_sized = bool(length)
             self._bytes_out = 0 if self._scope[IS_HEAD] else sum(length)
-            # Before the bytes are sent: slow readers of long replies must not add up unseen.
+            # Charged before the bytes are sent, so that many slow readers of long replies are
+            # counted.
             await self.settle()
         elif message["type"] == "http.response.body":
             if self._scope[IS_HEAD]:
                 message = {**message, "body": b""}
             self._bytes_out += 0 if self._is_sized else len(message.get("body", b""))
             if not message.get("more_body", False):
-                # Before the end of the reply: after it, Lambda may stop the process until the next request.
+                # Before the end of the reply: after it, Lambda may freeze the process.
                 await self.settle()
         await self._send(message)
         if message["type"] == "http.response.body":
             self.is_whole = not message.get("more_body", False)
 
     async def settle(self) -> None:
-        """Charge what the request has cost and has not been charged for."""
+        """Charge the cost of the request that is not charged yet."""
         self._metered.itself = prices.request(
-            settings.load().memory_mb, time.perf_counter() - self._started, self._bytes_in, self._bytes_out
+            settings.load().memory_mb,
+            time.perf_counter() - self._started,
+            self._bytes_in,
+            self._bytes_out,
         )
         await self._metered.settle()
 
 
 def _added(scope: Scope, start: Message) -> Iterator[tuple[bytes, bytes]]:
-    """The headers that every reply gets."""
+    """The headers of every reply."""
     yield b"x-request-id", scope["request_id"].encode()
     for name, value in scope.get(COUNTED, {}).items():
         yield name.lower().encode(), value.encode()
@@ -183,9 +198,10 @@ def _added(scope: Scope, start: Message) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _is_public(scope: Scope, start: Message) -> bool:
-    """Whether pages of other sites may read the reply: what anybody may read. Browsers send no token by themselves.
+    """Whether web pages of other sites may read the reply, because it is public.
 
-    A refusal is no such reply, so all refusals of a kind are alike for every caller.
+    A browser does not send a token by itself, so a reply to a request without a token is public. A
+    refusal is never marked as public, so that refusals look the same to every caller.
     """
     if scope["method"] != "GET" or start["status"] >= 400:
         return False
@@ -195,7 +211,7 @@ def _is_public(scope: Scope, start: Message) -> bool:
 
 
 def refusal(error: ApiError) -> Response:
-    """The one body of every failure. Always JSON: the stock client prints it as text."""
+    """The reply for an error. Always JSON, which the stock client prints as text."""
     content = json.dumps({"message": error.message, "detail": error.message, "code": error.code}, ensure_ascii=False)
     return Response(content, status_code=error.status, headers=error.headers, media_type=codec.JSON)
 

@@ -1,7 +1,8 @@
 """The hub's OpenAPI document, from its routers.
 
-Routes of the API tell of themselves (`api.documented`). Those of the wire protocol are told of here, so that
-they carry nothing when they start; one that nobody tells of is in the document with what holds for any.
+Routes of the API describe themselves with `api.documented`. Routes of the wire protocol are
+described here, so that their functions need not import the models. A route without a description
+gets generic responses.
 """
 
 import re
@@ -42,21 +43,21 @@ from shared.errors import (
 
 ABOUT = """A pay-per-request hub for the Muse version control system.
 
-Under `/api/v1` is the API for people and tools; everything else is the wire protocol of `muse`. Bodies are JSON or
-msgpack (`application/x-msgpack`), by Content-Type and Accept; errors are JSON always. Lists come in pages: send
-`next_cursor` back as `cursor`. HEAD is answered wherever GET is, and OPTIONS everywhere."""
+The API for people and tools is under `/api/v1`; everything else is the wire protocol of `muse`. Bodies are JSON or
+msgpack (`application/x-msgpack`), by Content-Type and Accept; errors are always JSON. Lists have pages: send
+`next_cursor` back as `cursor`. Each path with GET supports HEAD, and each path supports OPTIONS."""
 
 METHODS = {"get", "put", "post", "delete", "patch"}
 
 
 class Health(Told):
-    """The hub answers."""
+    """The process is running."""
 
     status: Literal["ok"]
 
 
 class Refs(Told):
-    """Where the branches of a repository are."""
+    """The branches of a repository, name to commit."""
 
     repo_id: str
     domain: str
@@ -65,20 +66,20 @@ class Refs(Told):
 
 
 class Missing(Told):
-    """Objects that the hub lacks."""
+    """Ids of objects that the hub does not have."""
 
     missing: list[str]
 
 
 class Presigned(Told):
-    """URLs to PUT objects to, by object id; and ids to send with `push/objects` instead."""
+    """URLs for PUT by object id; and ids of objects to send with `push/objects` instead."""
 
     presigned: dict[str, str]
     inline: list[str]
 
 
 class Staged(Told):
-    """A URL to PUT a request body to within this time, and the reference to send instead of the body."""
+    """A URL for the PUT of a request body, and the reference to send instead of the body."""
 
     url: str
     reference: str
@@ -86,14 +87,14 @@ class Staged(Told):
 
 
 class Stored(Told):
-    """What became of a batch of objects."""
+    """The numbers of objects that were stored and that were stored before."""
 
     stored: int
     skipped: int
 
 
 class Pushed(Told):
-    """Where the branches are after a push."""
+    """The branches after a push."""
 
     ok: bool
     message: str
@@ -102,7 +103,7 @@ class Pushed(Told):
 
 
 class Negotiated(Told):
-    """Which commits are shared, and whether that is enough."""
+    """The common commits, and whether they suffice for a fetch."""
 
     ack: list[str]
     common_base: str | None
@@ -110,7 +111,7 @@ class Negotiated(Told):
 
 
 class Fetched(Told):
-    """Commits, snapshots and objects. In JSON an object's content is text, or base64 and `encoding` says so."""
+    """Commits, snapshots and objects. In JSON, `encoding` is base64 for binary content."""
 
     commits: list[dict[str, Any]]
     snapshots: list[dict[str, Any]]
@@ -119,7 +120,7 @@ class Fetched(Told):
 
 
 class HistoryStep(Told):
-    """The oldest commits that the caller lacks, their snapshots, and the sizes of objects by id."""
+    """The oldest commits that the client does not have, their snapshots, and object sizes by id."""
 
     commits: list[dict[str, Any]]
     snapshots: list[dict[str, Any]]
@@ -129,7 +130,7 @@ class HistoryStep(Told):
 
 
 class FetchedObjects(Told):
-    """Objects, as in a fetch; ids to ask for again; and ids of objects to read with GET objects."""
+    """Objects as in a fetch; ids to request again; and ids of objects to read with GET objects."""
 
     objects: list[dict[str, Any]]
     left: list[str]
@@ -150,13 +151,13 @@ class Releases(Told):
 
 
 class Retracted(Told):
-    """The tag, which may be used again."""
+    """The tag of the retracted release, which may be used again."""
 
     retracted: str
 
 
 class StoredTags(Told):
-    """How many of the tags are new."""
+    """The number of new tags."""
 
     stored: int
 
@@ -169,32 +170,38 @@ class Tags(Told):
 
 
 class DeletedTag(Told):
-    """The id."""
+    """The id of the deleted tag."""
 
     deleted: str
 
 
-_HELD = {"description": "The caller has it, by If-None-Match."}
+_NOT_MODIFIED = {"description": "The client already has this content (If-None-Match)."}
 
 
-def _kept(gives: type[BaseModel]) -> dict[str, Any]:
-    """The replies of a route that has an entity tag."""
-    return {"200": api.success(gives), "304": _HELD}
+def _cacheable(gives: type[BaseModel]) -> dict[str, Any]:
+    """The responses of a route that has an entity tag."""
+    return {"200": api.success(gives), "304": _NOT_MODIFIED}
 
 
 _FILE: dict[str, Any] = {"*/*": {"schema": {"type": "string", "format": "binary"}}}
 _FILES: dict[str, Any] = {
     "200": {"description": "The bytes.", "content": _FILE},
-    "206": {"description": "The range that was asked for.", "content": _FILE},
-    "304": _HELD,
-    "307": {"description": "They are too many to be sent from here; S3 has them."},
+    "206": {"description": "The requested range.", "content": _FILE},
+    "304": _NOT_MODIFIED,
+    "307": {"description": "The content is too large for this reply; read it from the URL in Location."},
 }
 
 WIRE: Mapping[str, dict[str, Any]] = {
     "get_health": api.documented(gives=Health, identity="ignored"),
-    "get_refs": api.documented(RepoNotFound, replies=_kept(Refs), identity="welcome"),
+    "get_refs": api.documented(RepoNotFound, replies=_cacheable(Refs), identity="welcome"),
     "post_fetch": api.documented(
-        RepoNotFound, CommitNotFound, InvalidName, Damaged, takes=wire.Fetch, gives=Fetched, identity="welcome"
+        RepoNotFound,
+        CommitNotFound,
+        InvalidName,
+        Damaged,
+        takes=wire.Fetch,
+        gives=Fetched,
+        identity="welcome",
     ),
     "post_fetch_history": api.documented(
         RepoNotFound,
@@ -215,7 +222,13 @@ WIRE: Mapping[str, dict[str, Any]] = {
         identity="welcome",
     ),
     "post_negotiate": api.documented(
-        RepoNotFound, CommitNotFound, InvalidName, Damaged, takes=wire.Negotiate, gives=Negotiated, identity="welcome"
+        RepoNotFound,
+        CommitNotFound,
+        InvalidName,
+        Damaged,
+        takes=wire.Negotiate,
+        gives=Negotiated,
+        identity="welcome",
     ),
     "post_filter_objects": api.documented(RepoNotFound, InvalidName, takes=wire.FilterObjects, gives=Missing),
     "post_presign": api.documented(
@@ -272,10 +285,20 @@ WIRE: Mapping[str, dict[str, Any]] = {
     "get_tags": api.documented(RepoNotFound, asks=wire.ListTags, gives=Tags, identity="welcome"),
     "delete_tag": api.documented(Forbidden, RepoNotFound, TagNotFound, gives=DeletedTag),
     "get_object": api.documented(
-        RepoNotFound, ObjectNotFound, RangeNotSatisfiable, Damaged, replies=_FILES, identity="welcome"
+        RepoNotFound,
+        ObjectNotFound,
+        RangeNotSatisfiable,
+        Damaged,
+        replies=_FILES,
+        identity="welcome",
     ),
     "get_object_by_repo_id": api.documented(
-        RepoNotFound, ObjectNotFound, RangeNotSatisfiable, Damaged, replies=_FILES, identity="welcome"
+        RepoNotFound,
+        ObjectNotFound,
+        RangeNotSatisfiable,
+        Damaged,
+        replies=_FILES,
+        identity="welcome",
     ),
     "get_raw": api.documented(
         RepoNotFound,
@@ -288,11 +311,11 @@ WIRE: Mapping[str, dict[str, Any]] = {
         identity="welcome",
     ),
 }
-"""What is told of a route here, by the name of its function."""
+"""The descriptions of wire routes, by the name of their function."""
 
 
 def document(routers: Iterable[APIRouter]) -> dict[str, Any]:
-    """One document of all these routes."""
+    """Build one OpenAPI document of all these routes."""
     app = FastAPI(generate_unique_id_function=lambda route: route.name)
     for router in routers:
         app.include_router(router)
@@ -301,23 +324,25 @@ def document(routers: Iterable[APIRouter]) -> dict[str, Any]:
     parts["schemas"] = {**parts.get("schemas", {}), **_schemas()}
     parts["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}}
     for path, operation in _operations(made):
-        if told := WIRE.get(operation["operationId"]):
-            operation |= told["openapi_extra"]
+        described = WIRE.get(operation["operationId"])
+        if described:
+            operation |= described["openapi_extra"]
         _complete(path, operation)
     return made
 
 
 def _complete(path: str, operation: dict[str, Any]) -> None:
-    """Parameters that a route reads by itself; and where FastAPI supposes how failures look, how they look here."""
+    """Add parameters that FastAPI does not know, and replace its own description of errors by ours."""
     parameters = operation.setdefault("parameters", [])
     for name in set(re.findall(r"{(\w+)}", path)) - {parameter["name"] for parameter in parameters}:
         parameters.append({"name": name, "in": "path", "required": True, "schema": {"type": "string"}})
-    if asked := operation.pop(api.QUERY, None):
-        parameters.extend(_parameters(_shapes()[asked]))
+    query = operation.pop(api.QUERY, None)
+    if query:
+        parameters.extend(_parameters(_models()[query]))
     responses = operation["responses"]
     if "HTTPValidationError" in str(responses.get("422")):
         del responses["422"]
-    if "security" not in operation:  # nobody tells of it
+    if "security" not in operation:  # a route without a description
         operation["security"] = api.SECURITY["welcome"]
         responses["default"] = api.refusal("Any code of docs/errors.md.")
 
@@ -327,14 +352,15 @@ def _operations(made: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
         yield from ((path, operation) for method, operation in item.items() if method in METHODS)
 
 
-def _parameters(shape: type[BaseModel]) -> Iterator[dict[str, Any]]:
-    schema = shape.model_json_schema()
-    for name, what in schema["properties"].items():
-        yield {"name": name, "in": "query", "required": name in schema.get("required", ()), "schema": what}
+def _parameters(model: type[BaseModel]) -> Iterator[dict[str, Any]]:
+    schema = model.model_json_schema()
+    required = schema.get("required", ())
+    for name, field in schema["properties"].items():
+        yield {"name": name, "in": "query", "required": name in required, "schema": field}
 
 
-def _shapes() -> dict[str, type[BaseModel]]:
-    """All that `documented` can name, by name."""
+def _models() -> dict[str, type[BaseModel]]:
+    """All models that a description can refer to, by name."""
     found = {**vars(wire), **vars(api), **vars(views), **globals()}
     return {
         name: thing
@@ -344,7 +370,7 @@ def _shapes() -> dict[str, type[BaseModel]]:
 
 
 def _schemas() -> dict[str, Any]:
-    shapes: list[tuple[type[BaseModel], JsonSchemaMode]] = [(shape, "validation") for shape in _shapes().values()]
-    _, schema = models_json_schema(shapes, ref_template="#/components/schemas/{model}")
+    models: list[tuple[type[BaseModel], JsonSchemaMode]] = [(model, "validation") for model in _models().values()]
+    _, schema = models_json_schema(models, ref_template="#/components/schemas/{model}")
     definitions: dict[str, Any] = schema["$defs"]
     return definitions

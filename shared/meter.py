@@ -1,12 +1,13 @@
-"""What the running request has cost so far, in picodollars: counted where each AWS client passes its calls.
+"""The cost of the running request in picodollars, counted at each call of an AWS client.
 
-`watch` registers the counting with a client. `begin` starts a meter for one request; the tasks that the request
-starts inherit it, because a context variable refers to one mutable object. Without a meter nothing is counted.
+`watch` registers the counting with a client. `begin` starts a meter for one request. Tasks that the
+request starts inherit it, because the context variable refers to one mutable object. Without a
+meter, calls are not counted.
 
-Units come from the sizes in requests and replies. The size of a row before an update is not known without another
-read: an update counts the values that it sets, or, if its condition fails, the row that DynamoDB returns. Writes
-whose old row may be larger ask DynamoDB to return it, which is free (see `Table.remove`). A call that was throttled
-is not charged by AWS and is not counted.
+Units are computed from the sizes in requests and replies. The size of a row before an update is not
+known without another read. An update therefore counts the values that it sets, or, if its condition
+fails, the row that DynamoDB returns. Writes whose old row may be larger ask DynamoDB to return it,
+which is free (see `Table.remove`). AWS does not charge a throttled call, so it is not counted.
 """
 
 from collections.abc import Mapping
@@ -23,31 +24,31 @@ _PARAMS = "pieria_params"
 
 
 class Payer(Protocol):
-    """Who is charged for a request."""
+    """The account that a request is charged to."""
 
     async def charge(self, picodollars: int) -> None:
         """Charge a cost. Never fails."""
 
     async def reserve(self, picodollars: int) -> None:
-        """Charge a cost that is about to be caused. Raises CostLimited if a limit is reached with it."""
+        """Charge a cost in advance. Raises CostLimited if it reaches a limit."""
 
 
 @dataclass(slots=True)
 class Meter:
-    """The cost of one request in picodollars, and who is charged for it, if the request was admitted."""
+    """The cost of one request in picodollars, and the account that it is charged to, once admitted."""
 
     calls: int = 0
     """Calls to AWS."""
     itself: int = 0
     """The gateway, the function, the logs and the bytes of the reply."""
     urls: int = 0
-    """What presigned URLs let their bearer do."""
+    """The calls that presigned URLs allow their holder."""
     payer: Payer | None = None
     charged: int = 0
 
     @property
     def picodollars(self) -> int:
-        """All of it."""
+        """The total cost."""
         return self.calls + self.itself + self.urls
 
     async def settle(self) -> None:
@@ -63,17 +64,17 @@ _running: ContextVar[Meter | None] = ContextVar("meter", default=None)
 
 
 def begin() -> Meter:
-    """A new meter for this task and for the tasks that it starts."""
+    """Start a new meter for this task and for the tasks that it starts."""
     started = Meter()
     _running.set(started)
     return started
 
 
 async def reserve_url(picodollars: int) -> None:
-    """Count what a presigned URL lets its bearer do once, before the URL is given out. Raises CostLimited.
+    """Charge the use of a presigned URL before the URL is issued. Raises CostLimited.
 
-    No call shows that cost, and it may be larger than that of all else: the charge comes first, so that requests at the
-    same time cannot exceed a limit together.
+    The hub does not see that use, and it may cost more than the rest of the request. It is charged
+    in advance, so that concurrent requests cannot exceed a limit together.
     """
     running = _running.get()
     if running is None:
@@ -86,15 +87,16 @@ async def reserve_url(picodollars: int) -> None:
 
 
 def charge_to(payer: Payer) -> None:
-    """Have the running request charged to this payer, all of it."""
-    if running := _running.get():
+    """Charge the whole cost of the running request to this account."""
+    running = _running.get()
+    if running:
         running.payer = payer
 
 
 def watch(client: Any) -> None:
-    """Count each call of this client of botocore, for DynamoDB or S3."""
-    events, service = client.meta.events, client.meta.service_model.service_name
-    if service == "s3":
+    """Count each call of this botocore client, for DynamoDB or S3."""
+    events = client.meta.events
+    if client.meta.service_model.service_name == "s3":
         events.register("after-call.s3", _count_s3)
     else:
         events.register("before-parameter-build.dynamodb", _keep_params)
@@ -102,14 +104,14 @@ def watch(client: Any) -> None:
 
 
 def dynamodb(operation: str, params: Mapping[str, Any], reply: Mapping[str, Any]) -> int:
-    """Picodollars of one call that was answered. `reply` is that of a refused write, too."""
+    """The cost of one call with a reply, also of a write whose condition failed, in picodollars."""
     if operation in _READS:
         return round(_READS[operation](params, reply) * prices.READ_UNIT)
     return _WRITES[operation](params, reply) * prices.WRITE_UNIT
 
 
 def s3(operation: str) -> int:
-    """Picodollars of one call of S3; one that fails costs as much."""
+    """The cost of one call of S3 in picodollars. A failed call costs the same."""
     if operation in units.S3_PUTS:
         return prices.S3_PUT
     return prices.S3_GET if operation in units.S3_GETS else 0
@@ -129,7 +131,8 @@ def _count_dynamodb(http_response: Any, parsed: Any, model: Any, context: dict[s
 
 
 def _count_s3(model: Any, **_: Any) -> None:
-    if running := _running.get():
+    running = _running.get()
+    if running:
         running.calls += s3(model.name)
 
 
@@ -144,7 +147,7 @@ def _query(params: Mapping[str, Any], reply: Mapping[str, Any]) -> float:
 
 
 def _batch_get(params: Mapping[str, Any], reply: Mapping[str, Any]) -> float:
-    """Each item by itself. A key that has no item costs as much as the smallest item."""
+    """Each item counts by itself. A key without an item costs as much as the smallest item."""
     total = 0.0
     for table, asked in params["RequestItems"].items():
         consistent = asked.get("ConsistentRead", False)
@@ -181,7 +184,7 @@ def _requests_units(requests: Any) -> int:
 
 
 def _transact(params: Mapping[str, Any], reply: Mapping[str, Any]) -> int:
-    """Twice the units of its writes, also when it is cancelled."""
+    """Twice the units of its writes, even if it is cancelled."""
     total = 0
     for part in params["TransactItems"]:
         for write in part.values():
@@ -191,7 +194,7 @@ def _transact(params: Mapping[str, Any], reply: Mapping[str, Any]) -> int:
 
 
 def _update_size(params: Mapping[str, Any]) -> int:
-    """The key, the values and the names of an update: about what the row has afterwards, if it sets all of it."""
+    """The size of the key, the values and the names of an update: about that of a row that it sets."""
     names = params.get("ExpressionAttributeNames", {}).values()
     return (
         units.item_size(params["Key"])
@@ -201,7 +204,7 @@ def _update_size(params: Mapping[str, Any]) -> int:
 
 
 def _old_size(reply: Mapping[str, Any]) -> int:
-    """The row before the write, where DynamoDB returned it; a failed condition returns it, too."""
+    """The size of the row before the write if DynamoDB returned it, also after a failed condition."""
     return units.item_size(reply.get("Attributes") or reply.get("Item") or {})
 
 

@@ -1,7 +1,8 @@
-"""How often one subject may ask: fixed windows of a minute, counted in rows that expire.
+"""Rate limits per subject: fixed windows of one minute, counted in rows that expire.
 
-A subject is a token's owner, else the address that the platform saw; never what a header claims. DynamoDB
-removes an expired row days late, so the window's number is in the key and expiry is never inferred.
+The subject is the owner of the token, or else the client address from the platform. A header is
+never trusted. DynamoDB deletes an expired row days late, so the number of the window is part of the
+key.
 """
 
 from collections.abc import Mapping
@@ -20,7 +21,7 @@ LimitClass = Literal["push", "fetch", "read", "upload"]
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """So many requests of a class in each minute."""
+    """The number of requests of a class that a subject may send in each minute."""
 
     limit_class: LimitClass
     requests: int
@@ -28,9 +29,10 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A request that was counted: what the subject has spent on its class in this minute, in picodollars.
+    """The result of counting a request. `spent` is the cost of the subject's class in this minute.
 
-    `left` are the headers that state the remaining allowance; none if the counter could not be reached.
+    `spent` is in picodollars. `left` has the headers with the remaining allowance; it is empty if
+    the counter could not be reached.
     """
 
     spent: int = 0
@@ -38,7 +40,7 @@ class Hit:
 
 
 def limit(settings: Settings, limit_class: LimitClass) -> Limit:
-    """The allowance of a class. `upload` is far larger: one first push sends a hundred chunks."""
+    """The limit of a class. That of `upload` is far larger, because a first push sends many chunks."""
     requests = {
         "push": settings.limit_push,
         "fetch": settings.limit_fetch,
@@ -49,10 +51,10 @@ def limit(settings: Settings, limit_class: LimitClass) -> Limit:
 
 
 async def hit(counters: Counters, allowance: Limit, subject: str, now: float) -> Hit:
-    """Count one request. Raises RateLimited with the whole seconds until the window ends.
+    """Count one request. Raises RateLimited with the seconds until the window ends.
 
-    A counter that cannot be reached lets the request through, because the store behind it decides then. Such a request
-    was not counted, and nothing is known of it.
+    If the counter cannot be reached, the request is admitted without being counted: if DynamoDB is
+    down, the request itself fails with Unavailable.
     """
     window, passed = divmod(int(now), WINDOW_SECONDS)
     try:
@@ -66,7 +68,7 @@ async def hit(counters: Counters, allowance: Limit, subject: str, now: float) ->
 
 
 def headers(requests: int, left: int, seconds_left: int) -> dict[str, str]:
-    """What a reply states: requests per window, how many are left, and the seconds until the window ends."""
+    """The headers of a reply: the limit, the remaining requests, and the seconds to wait."""
     return {
         "RateLimit-Limit": str(requests),
         "RateLimit-Remaining": str(left),
@@ -75,7 +77,7 @@ def headers(requests: int, left: int, seconds_left: int) -> dict[str, str]:
 
 
 async def spend(counters: Counters, limit_class: LimitClass, subject: str, now: float, picodollars: int) -> None:
-    """Add a cost to the minute in which the request came. A cost that cannot be added is dropped: the day has it."""
+    """Add a cost to the minute of the request. It is dropped on failure: the row of the day has it."""
     if not picodollars:
         return
     window = int(now) // WINDOW_SECONDS

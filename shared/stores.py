@@ -1,7 +1,7 @@
-"""Opens the two tables and the bucket: the composition root.
+"""The composition root: opens the two tables and the bucket.
 
-An AWS client belongs to the event loop it was made on, so there is one set per loop. A Lambda
-container has one loop for its life, and so pays for connections once.
+An AWS client belongs to the event loop on which it was created, so there is one set of clients per
+loop. A Lambda container has one loop, so it opens connections only once.
 """
 
 import asyncio
@@ -40,22 +40,21 @@ if TYPE_CHECKING:
     import aioboto3
 
 CONNECTIONS = 64
-"""Calls under way at once: what a large push or clone fans out to. The rest wait for a free
-connection."""
+"""The most concurrent calls of one client, enough for a large push or clone. Others wait."""
 REGIONAL_HOST = {"addressing_style": "virtual", "us_east_1_regional_endpoint": "regional"}
 """botocore presigns URLs of the partition `aws` for the global host `s3.amazonaws.com`, unless the
 style is set. S3 redirects (307) or refuses (400) requests to that host for buckets of other
 Regions."""
 HOST_OF_AN_EMULATOR = {"addressing_style": "path"}
-"""An emulator has one host name: `BUCKET.localhost` does not resolve."""
+"""An emulator has only one host name: `BUCKET.localhost` does not resolve."""
 KEYS_SECONDS = 8
-"""How long the signing keys may take that a request cannot do without: less than the 10 s of a
-short function."""
+"""A read of the signing keys fails after this time, which is less than the 10 s of a short
+function."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stores:
-    """Everything that lasts, and the settings it was opened with."""
+    """All stores, and the settings with which they were opened."""
 
     settings: Settings
     keyring: Keyring
@@ -79,7 +78,7 @@ _closers: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncExitStack] = WeakKey
 
 
 async def stores() -> Stores:
-    """The running loop's stores, opened at first use."""
+    """Return the stores of the running event loop. Opens them at the first call."""
     loop = asyncio.get_running_loop()
     settings = settings_module.load()
     found = _opened.get(loop)
@@ -90,22 +89,21 @@ async def stores() -> Stores:
 
 
 async def close() -> None:
-    """Give the running loop's connections back. For servers and tests that end; a Lambda is just
-    frozen.
-    """
+    """Close the connections of the running event loop. Lambda never calls this."""
     loop = asyncio.get_running_loop()
     _opened.pop(loop, None)
-    if closer := _closers.pop(loop, None):
+    closer = _closers.pop(loop, None)
+    if closer:
         await closer.aclose()
 
 
 @functools.cache
 def _freeze() -> None:
-    gc.freeze()  # what was imported by now stays for good: to look through it again and again is for nothing
+    gc.freeze()  # imported objects live forever, so the garbage collector need not visit them
 
 
 async def _open(settings: Settings) -> Stores:
-    # Late, here and below: a third of what a function would take to start, and not every request
+    # Imported here and below, because it takes a third of the start-up time, and not every request
     # needs it.
     import aioboto3
     from aiobotocore.config import AioConfig
@@ -116,10 +114,10 @@ async def _open(settings: Settings) -> Stores:
         "max_pool_connections": CONNECTIONS,
         "connect_timeout": 3,
         "read_timeout": 20,
-        # Every write is idempotent or conditional, so botocore may repeat it.
+        # Every write is idempotent or conditional, so botocore may retry it.
         "retries": {"mode": "standard", "total_max_attempts": 4},
-        # Botocore's checks of what is called how, and its own name, made anew for every call, take
-        # a tenth of our time.
+        # The validation of parameters and the building of the user agent take a tenth of our CPU
+        # time.
         "parameter_validation": False,
         "user_agent": "pieria",
     }
@@ -132,7 +130,8 @@ async def _open(settings: Settings) -> Stores:
         s3 = await closer.enter_async_context(session.client("s3", config=config))
         return Bucket(s3, settings.bucket)
 
-    # botocore reads the endpoint from variables and from files. Only a client shows the result.
+    # botocore reads the endpoint from variables and from files. Only an open client shows the
+    # result.
     bucket = await open_bucket(REGIONAL_HOST)
     if not bucket.is_aws:
         bucket = await open_bucket(HOST_OF_AN_EMULATOR)
@@ -165,13 +164,12 @@ async def _open(settings: Settings) -> Stores:
 
 
 async def _signing_keys(session: "aioboto3.Session", settings: Settings) -> Keys:
-    """The keys of the settings, or of the parameter that they name. Raises Unavailable."""
+    """Read the signing keys from the settings or from the SSM parameter. Raises Unavailable."""
     if settings.signing_keys:
         return settings.signing_keys
     from aiobotocore.config import AioConfig
 
-    # Short: the request that needs them waits, and so does its caller. A client of its own, as it
-    # is used once.
+    # Short timeouts, because a request waits for the keys. The client is used once and closed.
     config = AioConfig(connect_timeout=1, read_timeout=2, retries={"mode": "standard", "total_max_attempts": 3})
     try:
         async with asyncio.timeout(KEYS_SECONDS), session.client("ssm", config=config) as ssm:

@@ -1,4 +1,4 @@
-"""The API's shapes of branches and history; as in `api`, each is a schema of the document."""
+"""The models of branches and history. As in `api`, each is a schema of the OpenAPI document."""
 
 from typing import Annotated, Any
 
@@ -11,11 +11,11 @@ FILES = 1000
 """The longest page of paths; a path may have 4 KiB."""
 NAME_CHARACTERS = 255
 
-# ── What is asked ───────────────────────────────────────────────────────────────────────────────────────────
+# ── Requests ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 class BranchQuery(BaseModel):
-    """Which branch."""
+    """The name of a branch."""
 
     model_config = ConfigDict(defer_build=True, extra="forbid", frozen=True)
 
@@ -23,19 +23,19 @@ class BranchQuery(BaseModel):
 
 
 class MovesQuery(PageQuery):
-    """Which part of the moves of which branch."""
+    """A page of the moves of a branch."""
 
     branch: Annotated[str, Field(min_length=1, max_length=NAME_CHARACTERS)]
 
 
 class DeleteBranchQuery(BranchQuery):
-    """Which branch to delete. `leave_empty`: also if it is the only one, so that the repository is empty after."""
+    """A branch to delete. `leave_empty` allows it for the only branch of the repository."""
 
     leave_empty: bool = False
 
 
 class Restore(Asked):
-    """Which branch to set back, and to which of its earlier heads; by default to the head before its last move."""
+    """A branch to restore to an earlier head; by default to the head before its last move."""
 
     branch: str
     to: str | None = None
@@ -43,7 +43,7 @@ class Restore(Asked):
 
 
 class LogQuery(BaseModel):
-    """Which part of the history of a branch or a commit; by default of the default branch."""
+    """A page of the history of a branch or a commit; by default of the default branch."""
 
     model_config = ConfigDict(defer_build=True, extra="forbid", frozen=True)
 
@@ -53,24 +53,24 @@ class LogQuery(BaseModel):
 
 
 class FilesQuery(PageQuery):
-    """Which part of a list of paths."""
+    """A page of a list of paths."""
 
     limit: Annotated[int, Field(ge=1, le=FILES)] = FILES
 
     @property
     def after(self) -> str | None:
-        """The last path of the page before; None for the first page. Raises Unprocessable for no cursor."""
+        """The last path of the page before; None for the first page. Raises Unprocessable."""
         return cursors.parse_after(self.cursor, names.PATH_BYTES) or None
 
 
 class CompareQuery(FilesQuery):
-    """Which two branches or commits to compare."""
+    """Two branches or commits to compare."""
 
     base: Annotated[str, Field(min_length=1, max_length=NAME_CHARACTERS)]
     head: Annotated[str, Field(min_length=1, max_length=NAME_CHARACTERS)]
 
 
-# ── What is told ────────────────────────────────────────────────────────────────────────────────────────────
+# ── Responses ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 class Branch(Told):
@@ -82,14 +82,14 @@ class Branch(Told):
 
 
 class BranchPage(Told):
-    """Branches by name, and where the next page begins."""
+    """Branches by name, and the cursor of the next page."""
 
     branches: list[Branch]
     next_cursor: str | None
 
 
 class BranchMove(Told):
-    """One move of a branch: when (epoch seconds), by whom; `before` and `after` are commits, or null for none."""
+    """A move of a branch: time (epoch seconds), user, and the commits before and after, or null."""
 
     at: float
     by: str
@@ -99,7 +99,7 @@ class BranchMove(Told):
 
 
 class BranchMoves(Told):
-    """The moves of a branch within 30 days, the last one first, and where the next page begins."""
+    """The moves of a branch within 30 days, the last one first, and the cursor of the next page."""
 
     branch: str
     moves: list[BranchMove]
@@ -107,8 +107,10 @@ class BranchMoves(Told):
 
 
 class LogEntry(Told):
-    """A commit in a log. `message` has up to 1,000 characters, `author` 200 and `committed_at` 64; if one of them is
-    longer in the record, `truncated` is true."""
+    """A commit in a log. `message` has up to 1,000 characters, `author` 200 and `committed_at` 64.
+
+    If one of them is longer in the record, `truncated` is true.
+    """
 
     commit_id: str
     generation: int
@@ -121,14 +123,14 @@ class LogEntry(Told):
 
 
 class Log(Told):
-    """Commits by generation, the greatest first, and by id among equals; and where the next page begins."""
+    """Commits by generation, the greatest first, then by id; and the cursor of the next page."""
 
     commits: list[LogEntry]
     next_cursor: str | None
 
 
 class Commit(Told):
-    """One commit: its whole record, as it was pushed."""
+    """A commit with its whole record, as it was pushed."""
 
     commit_id: str
     generation: int
@@ -136,7 +138,7 @@ class Commit(Told):
 
 
 class Files(Told):
-    """The files of a commit, path to object id, by path; and where the next page begins."""
+    """The files of a commit, path to object id, by path; and the cursor of the next page."""
 
     commit_id: str
     snapshot_id: str | None
@@ -145,7 +147,10 @@ class Files(Told):
 
 
 class Comparison(Told):
-    """How the files of two commits differ, by path; of a modified one, the object before and after."""
+    """The differences between the files of two commits, by path.
+
+    A modified file has the ids of the objects before and after.
+    """
 
     base: str
     head: str

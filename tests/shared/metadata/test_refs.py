@@ -286,8 +286,8 @@ async def test_two_pushes_of_one_new_branch_in_capitals_do_not_exclude_each_othe
 
 async def test_a_mark_for_a_branch_ends_like_any_mark(refs, repo_id):
     await refs.mark_folders(repo_id, "Docs", NOW - MARK_SECONDS)
-    with pytest.raises(BranchClash, match="beside Docs:"):
+    with pytest.raises(BranchClash, match="conflicts with Docs:"):
         await make(refs, repo_id, "docs")
-    with pytest.raises(BranchClash, match="beside Docs:"):
+    with pytest.raises(BranchClash, match="conflicts with Docs:"):
         await make(refs, repo_id, "DOCS/x")
     await make(refs, repo_id, "docs", now=NOW + 1)
