@@ -1,23 +1,23 @@
 """The core of the hub: everything between an HTTP request and a stored byte.
 
-    errors texts                              every failure, drawn as a tree; messages of bounded length
-    conditional media                         entity tags; what a file is                                (pure)
-    ids names model wire codec                what things are called and how they are shaped     (pure)
-    bundle dag packs                          what is checked, walked and packed                 (pure)
+    errors texts                              the tree of errors; messages of bounded length
+    conditional media                         entity tags; media types of files                  (pure)
+    ids names model wire codec                ids, rules for names, data types, wire formats     (pure)
+    bundle dag packs                          verification of pushes, graph walks, packs         (pure)
     codings                                   bodies and replies in gzip and zstd                (pure)
-    progress                                  how a long job reports how far it is                 (pure)
-    prices units                              what AWS counts, and what it charges               (pure)
-    settings keyring auth ratelimit tasks     who asks, how often, with what configuration
-    meter budget                              what the running request costs, and who may cost how much
-    metadata/                                 DynamoDB: the only folder that knows keys and conditions
-    objects/                                  S3: the only folder that knows buckets
+    progress                                  progress reports of long jobs                      (pure)
+    prices units                              the units and prices of AWS                        (pure)
+    settings keyring auth ratelimit tasks     configuration, tokens, rate limits, parallel calls
+    meter budget                              the cost of a request, and cost limits
+    metadata/                                 DynamoDB: the only folder with keys and conditions
+    objects/                                  S3: the only folder with buckets
     stores                                    opens both, once per event loop: the composition root
-    actions/                                  what the service decides: push, fetch, negotiate, uploads
+    actions/                                  the decisions of requests and of maintenance jobs
     content                                   one object as a reply: entity tag, range, caching
     edge routing http                         requests and replies: the only HTTP outside functions/
     lambdas                                   the apps as Lambda functions
-    api views manual                          the shapes of the API for people and tools; its OpenAPI document
+    api views manual                          the models of the API, and its OpenAPI document
 
-Arrows point inward: functions → http, actions → metadata, objects → the pure modules → errors. `shared`
-never imports `functions` or `infra`; a test holds this law.
+Imports point inward: functions → http, actions → metadata, objects → the pure modules → errors.
+`shared` never imports `functions` or `infra`. A test checks this.
 """

@@ -1,4 +1,4 @@
-"""Entity tags: what a client has already is not sent again (RFC 9110, 8.8.3 and 13.1.2)."""
+"""Entity tags and If-None-Match (RFC 9110, 8.8.3 and 13.1.2)."""
 
 from hashlib import sha256
 
@@ -9,6 +9,6 @@ def tag_of(body: bytes | memoryview) -> str:
 
 
 def is_held(if_none_match: str, tag: str) -> bool:
-    """Whether the client has the reply of this tag, by its `If-None-Match`."""
+    """Whether an `If-None-Match` header shows that the client has the reply with this tag."""
     listed = [one.strip().removeprefix("W/") for one in if_none_match.split(",")]
     return tag in listed or listed == ["*"]

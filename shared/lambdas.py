@@ -1,8 +1,9 @@
 """The adapter between AWS Lambda and an ASGI app.
 
-A function is invoked with an event of an HTTP API or a function URL, payload format 2.0. Every other event is foreign:
-a test event of the console, a schedule, an event of a REST API or a load balancer. It is answered with 400 and logged
-in one line, because an exception would only be a stack trace without an answer.
+A function is invoked with an event of an HTTP API or a function URL, payload format 2.0. Every
+other event is foreign: a test event of the console, a schedule, an event of a REST API or a load
+balancer. The reply to it is 400 and a log line, because an exception would only cause a stack trace
+without a reply.
 """
 
 import asyncio
@@ -23,7 +24,7 @@ EXPECTED = "an event of an HTTP API or a function URL, payload format 2.0"
 
 
 class _ForeignEvent(Exception):
-    """The event is no request of payload format 2.0. The message states the first difference, without contents."""
+    """The event is not a request of payload format 2.0. The message has the first difference only."""
 
 
 def handler_of(app: Edge) -> Callable[[Any, Any], Any]:
@@ -43,7 +44,7 @@ def handler_of(app: Edge) -> Callable[[Any, Any], Any]:
 
 
 def _readable(event: Any) -> dict[str, Any]:
-    """The event as Mangum reads it. Raises _ForeignEvent for an event that Mangum cannot read, or reads wrongly."""
+    """Return the event for Mangum. Raises _ForeignEvent if Mangum could not read it correctly."""
     about = _part(event, "requestContext", dict)
     if event.get("version") != "2.0":
         raise _ForeignEvent("version is not 2.0")
@@ -52,7 +53,7 @@ def _readable(event: Any) -> dict[str, Any]:
         _part(http, name, str)
     headers = _part(event, "headers", dict)
     if not all(isinstance(value, str) for value in headers.values()):
-        raise _ForeignEvent("a header is no text")
+        raise _ForeignEvent("a header is not text")
     path = _encoded_path(_part(event, "rawPath", str), _part(about, "domainName", str))
     return {
         **event,
@@ -70,10 +71,10 @@ def _part(whole: Any, name: str, kind: type) -> Any:
 
 
 def _body(event: Any) -> bytes:
-    """The bytes of the body. Mangum would skip characters that are not base64, and pass on another body."""
+    """Decode the body. Mangum would skip characters that are not base64, and so change the body."""
     body = event.get("body") or ""
     if not isinstance(body, str):
-        raise _ForeignEvent("body is no text")
+        raise _ForeignEvent("body is not text")
     if not event.get("isBase64Encoded"):
         return body.encode(errors="surrogatepass")
     try:
@@ -83,7 +84,7 @@ def _body(event: Any) -> bytes:
 
 
 def _refused(difference: str) -> dict[str, Any]:
-    """The answer to a foreign event. REST APIs and load balancers read the same four keys."""
+    """The reply to a foreign event. REST APIs and load balancers read the same four keys."""
     log.at(settings.load().log_level).warning("foreign event", expected=EXPECTED, difference=difference)
     answer = refusal(BadRequest(f"this function expects {EXPECTED}: {difference}; see events/ for examples"))
     return {
@@ -95,9 +96,10 @@ def _refused(difference: str) -> dict[str, Any]:
 
 
 def _encoded_path(path: str, domain_name: str) -> str:
-    """The path as Mangum decodes it, so that it is decoded once: a file may be called `100%25.txt`.
+    """The path for Mangum, which decodes it, so that it is decoded exactly once.
 
-    An HTTP API sends the path decoded. A function URL sends it as the client wrote it.
+    A file name may contain `%25`. An HTTP API sends the path decoded; a function URL sends it as
+    the client wrote it.
     """
     return path if ".lambda-url." in domain_name else quote(path, errors="replace")
 
@@ -108,7 +110,8 @@ _thread = threading.local()
 def use_own_loop() -> None:
     """Give this thread one event loop for all invocations.
 
-    Mangum runs on the current loop, and `asyncio.run` anywhere in the process leaves the thread without one.
+    Mangum uses the current loop, and any `asyncio.run` in the process leaves the thread without
+    one.
     """
     if not hasattr(_thread, "loop"):
         _thread.loop = asyncio.new_event_loop()

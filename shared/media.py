@@ -1,7 +1,8 @@
-"""What a file is, by its name or else by its first bytes: the same on every machine and every Python.
+"""The media type of a file, by its name or else by its first bytes, independent of the system.
 
-Every text is `text/plain`, because browsers show that type and save most other texts. HTML and scripts are texts, too:
-a browser shows them and runs nothing. An SVG image can be embedded as its type, and is saved when it is opened.
+Every text is `text/plain`, because browsers show that type and save most other text types. HTML and
+scripts are texts, too: a browser shows them and does not run them. An SVG image has its own type,
+so that pages can embed it; it is saved when it is opened.
 """
 
 import re
@@ -11,12 +12,12 @@ BYTES = "application/octet-stream"
 TEXT = "text/plain; charset=utf-8"
 
 SNIFF_BYTES = 512
-"""How many of a file's first bytes are looked at where its name states nothing."""
+"""The first bytes of a file that determine its type if its name does not."""
 
 _SHOWN = re.compile(
     r"text/plain|image/(png|jpeg|gif|webp|avif|bmp|vnd\.microsoft\.icon)|(audio|video)/.*|application/json"
 )
-"""Media types that a browser shows without running anything. All others are for saving."""
+"""Media types that a browser shows without running code. Files of all other types are saved."""
 
 _TEXTS = (
     "adoc asm asc bash bat bib c cc cfg clj cmake conf cpp cs css csv cxx d dart diff ejs el env erl ex exs f90 fish go"
@@ -78,7 +79,7 @@ _TEXT_NAMES = frozenset(
     " jenkinsfile justfile licence license makefile news notice procfile rakefile readme todo vagrantfile"
     " version".split()
 )
-"""Names without an extension that are texts, in lower case."""
+"""Names of text files without an extension, in lower case."""
 
 _MAGIC = (
     (b"fLaC", 0, "audio/flac"),
@@ -98,14 +99,14 @@ _MAGIC = (
     (b"WEBP", 8, "image/webp"),
     (b"%PDF-", 0, "application/pdf"),
 )
-"""What files begin with: bytes, at which offset, media type. The first that fits counts."""
+"""Signatures of files: (bytes, offset, media type). The first match counts."""
 
 _NO_TEXT = re.compile(rb"[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f\x7f]")
-"""Control characters that texts do not have. Tabs, ends of lines and pages, and ESC are allowed."""
+"""Control characters that do not occur in texts. Tab, LF, FF, CR and ESC are allowed."""
 
 
 def type_of(path: str) -> str | None:
-    """What a file is by its name; None where the name states nothing."""
+    """The media type of a file by its name; None if the name does not determine it."""
     name = path.rpartition("/")[2].lower()
     stem, _, extension = name.rpartition(".")
     if stem:
@@ -114,13 +115,13 @@ def type_of(path: str) -> str | None:
 
 
 def sniffed(start: bytes) -> str:
-    """What a file is by its first `SNIFF_BYTES` bytes, or all of them if there are fewer."""
+    """The media type of a file by its first `SNIFF_BYTES` bytes, or all of them if there are fewer."""
     for magic, offset, kind in _MAGIC:
         if start.startswith(magic, offset):
             return kind
     if _NO_TEXT.search(start):
         return BYTES
-    # The last character may be cut.
+    # The last character may be incomplete.
     cut = len(start) - 3 if len(start) == SNIFF_BYTES else len(start)
     for end in range(len(start), cut - 1, -1):
         try:
@@ -132,6 +133,6 @@ def sniffed(start: bytes) -> str:
 
 
 def disposition(path: str, kind: str) -> str:
-    """Whether a file of this media type is shown or saved, and under which name."""
+    """The Content-Disposition: whether a browser shows or saves the file, and its name."""
     how = "inline" if _SHOWN.fullmatch(kind.partition(";")[0]) else "attachment"
     return f"{how}; filename*=UTF-8''{quote(path.rpartition('/')[2], safe='')}"

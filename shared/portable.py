@@ -1,11 +1,12 @@
-"""Names that a clone on Windows or macOS can hold.
+"""Names that a clone on Windows or macOS can store.
 
-Windows refuses some characters, a dot or a space at the end of a name, and the names of devices. Both systems take
-two names for one that differ only in letter case or in Unicode normalisation. Source: "Naming Files, Paths, and
-Namespaces" (Microsoft), and Apple's File System Programming Guide.
+Windows refuses some characters, a dot or a space at the end of a name, and the names of devices.
+Both systems treat names as equal that differ only in letter case or in Unicode normalisation.
+Source: "Naming Files, Paths, and Namespaces" (Microsoft), and Apple's File System Programming
+Guide.
 
-Control characters, backslashes and names of more than 255 bytes are refused everywhere: see `names`. A name of
-255 bytes has at most 255 UTF-16 units, the limit of Windows.
+`names` refuses control characters, backslashes and names of more than 255 bytes in every
+repository. A name of 255 bytes has at most 255 UTF-16 units, the limit of Windows.
 """
 
 import re
@@ -16,7 +17,7 @@ from itertools import pairwise
 from shared.names import fold, shown
 
 SHOWN_CHARACTERS = 40
-"""Of one path in a message. A message has room for a few of them."""
+"""A path in a message is cut to this length, so that a message has room for a few of them."""
 
 _DEVICE = r"(?:con|prn|aux|nul|conin\$|conout\$|(?:com|lpt)[0-9¹²³])"
 _NOT_PORTABLE = re.compile(rf'[<>:"|?*]|[. ](?:/|\Z)|(?:^|/){_DEVICE} *(?:[./]|\Z)', re.IGNORECASE)
@@ -28,33 +29,45 @@ def is_portable(name: str) -> bool:
 
 
 def unwritable(manifests: Mapping[str, Collection[str]]) -> dict[str, list[str]]:
-    """The paths that Windows cannot write, ready to be shown, for each manifest that has any.
+    """Return the paths that Windows cannot write, quoted for a message, by manifest.
 
-    Paths are repeated in each manifest of a history, so each distinct path is examined once.
+    Manifests without such paths are left out. Most paths occur in each manifest of a history, so
+    each distinct path is examined only once.
     """
     bad = {path for path in _distinct(manifests) if not is_portable(path)}
-    found = {i: sorted(bad.intersection(manifest)) for i, manifest in manifests.items()} if bad else {}
-    return {i: [shown(path, SHOWN_CHARACTERS) for path in paths] for i, paths in found.items() if paths}
+    if not bad:
+        return {}
+    found: dict[str, list[str]] = {}
+    for manifest_id, manifest in manifests.items():
+        paths = sorted(bad.intersection(manifest))
+        if paths:
+            found[manifest_id] = [shown(path, SHOWN_CHARACTERS) for path in paths]
+    return found
 
 
 def clashes(manifests: Mapping[str, Collection[str]]) -> dict[str, list[str]]:
-    """The pairs of files or folders that are one on disk, ready to be shown, for each manifest that has any.
+    """Return the pairs of paths that are the same on disk, quoted for a message, by manifest.
 
-    All paths together hold such a pair also where a file was renamed. So each manifest is examined by itself, but
-    only the paths that are the same as another one, or in the same folder, on disk.
+    Manifests without such pairs are left out. A rename also makes a pair, of paths in two
+    manifests. So each manifest is examined by itself, but only those of its paths that are equal to
+    another path, or in a folder that is equal to another one, in any of the manifests.
     """
-    # With the slash, a folder follows directly after a file of its name.
+    # With the slash, a folder follows directly after a file of its name in sorted order.
     folded = {path: fold(path) + "/" for path in _distinct(manifests)}
     prefixes = {fold(one) + "/" for one, _ in _clashes(folded, folded)}
     if not prefixes:
         return {}
     suspects = _at_or_below(prefixes, folded)
-    found = {i: _clashes(suspects.intersection(manifest), folded) for i, manifest in manifests.items()}
-    return {
-        i: [f"{shown(one, SHOWN_CHARACTERS)} beside {shown(other, SHOWN_CHARACTERS)}" for one, other in pairs]
-        for i, pairs in found.items()
-        if pairs
-    }
+    found: dict[str, list[str]] = {}
+    for manifest_id, manifest in manifests.items():
+        pairs = _clashes(suspects.intersection(manifest), folded)
+        if pairs:
+            found[manifest_id] = [_pair_text(one, other) for one, other in pairs]
+    return found
+
+
+def _pair_text(one: str, other: str) -> str:
+    return f"{shown(one, SHOWN_CHARACTERS)} beside {shown(other, SHOWN_CHARACTERS)}"
 
 
 def _distinct(manifests: Mapping[str, Collection[str]]) -> set[str]:
@@ -68,7 +81,7 @@ def _at_or_below(prefixes: Collection[str], folded: Mapping[str, str]) -> set[st
     found: set[str] = set()
     stop = 0
     for prefix in sorted(prefixes):
-        # A prefix within the range of the one before it adds nothing.
+        # A prefix within the range of the previous prefix adds no paths.
         start = max(stop, bisect_left(keys, prefix))
         stop = start
         while stop < len(keys) and keys[stop].startswith(prefix):
@@ -78,11 +91,14 @@ def _at_or_below(prefixes: Collection[str], folded: Mapping[str, str]) -> set[st
 
 
 def _clashes(paths: Collection[str], folded: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Pairs of files or folders that are one on disk. Paths below one folder are neighbours in this order."""
+    """Pairs of files or folders that are the same on disk."""
     found: dict[tuple[str, str], None] = {}
+    # Paths below one folder are neighbours in this order.
     for first, second in pairwise(sorted(paths, key=lambda path: (folded[path], path))):
-        parts, others = first.split("/"), second.split("/")
-        depth = next((n for n, (one, other) in enumerate(zip(parts, others, strict=False)) if one != other), None)
+        parts = first.split("/")
+        others = second.split("/")
+        pairs = enumerate(zip(parts, others, strict=False))
+        depth = next((n for n, (one, other) in pairs if one != other), None)
         if depth is not None and fold(parts[depth]) == fold(others[depth]):
             found["/".join(parts[: depth + 1]), "/".join(others[: depth + 1])] = None
     return list(found)

@@ -1,11 +1,11 @@
-"""Every path of the hub and its methods; and the replies to a request that has no route.
+"""All paths of the hub with their methods, and the replies to requests without a route.
 
     404    no such path
-    405    the path has other methods, which `Allow` lists, also where another function serves them
-    204    to OPTIONS; with the headers that a browser asks for before a page of another site may read
+    405    the path has other methods, which `Allow` lists, even if another function serves them
+    204    to OPTIONS, with the headers that let web pages of other sites read the path
 
-API Gateway sends a request whose path and method have a route to the function of that route. Every other request goes
-to `health`, which knows of the other functions only what is written here. A test compares this table with the routers.
+API Gateway sends a request to the function of its route. Requests without a route go to `health`,
+which knows the other functions only from this table. A test compares the table with the routers.
 """
 
 import functools
@@ -58,36 +58,39 @@ PATHS = {
     "/api/v1/repos/{owner}/{slug}/commits/{commit_id}/files": "GET",
     "/api/v1/repos/{owner}/{slug}/compare": "GET",
 }
-"""Methods by path, as the routers write it. GET includes HEAD, and every path has OPTIONS."""
+"""Methods by path, in the syntax of the routers. GET includes HEAD, and every path has OPTIONS."""
 
 
 _CROSS_SITE = {
     "Access-Control-Allow-Origin": "*",
     "Access-Control-Allow-Methods": "GET, HEAD",
-    # Not Authorization: pages of other sites read public data, and nothing in the name of a user.
+    # Not Authorization: web pages of other sites may read public data, but not with a user's token.
     "Access-Control-Allow-Headers": "Accept, If-None-Match, If-Range, Range",
     "Access-Control-Max-Age": "86400",
 }
-"""What pages of other sites may do on a path that can be read."""
+"""The permissions of web pages of other sites on a path with GET."""
 
 _SLASH_REMOVED = "pieria.slash_removed"
 
 
 def methods_of(path: str) -> list[str]:
     """The methods of a path, in alphabetical order; none for a path that the hub does not have."""
-    found = {method for pattern, methods in _patterns() if pattern.fullmatch(path) for method in methods}
+    found: set[str] = set()
+    for pattern, methods in _patterns():
+        if pattern.fullmatch(path):
+            found.update(methods)
     return allowed(found) if found else []
 
 
 def allowed(methods: set[str]) -> list[str]:
-    """The methods of a route, and those that come with them: HEAD with GET, OPTIONS with any."""
+    """The methods of a route, with the implied ones: HEAD for GET, and always OPTIONS."""
     implied = {"HEAD", "OPTIONS"} if "GET" in methods else {"OPTIONS"}
     return sorted(methods | implied)
 
 
 @functools.cache
 def _patterns() -> list[tuple[re.Pattern[str], list[str]]]:
-    """Made when a request first misses, because no request that has a route needs it."""
+    """The patterns of all paths. They are compiled at the first request without a route."""
     return [(_pattern(path), methods.split()) for path, methods in PATHS.items()]
 
 
@@ -102,24 +105,27 @@ def _part(part: str) -> str:
     return ".*" if part.endswith(":path}") else "[^/]+"
 
 
-def without_slash(router: Callable[[Scope, Receive, Send], Awaitable[None]]) -> Callable[..., Awaitable[None]]:
-    """What a router does with a path that no route has: it tries the path without the slash at its end, once.
+def without_slash(
+    router: Callable[[Scope, Receive, Send], Awaitable[None]],
+) -> Callable[..., Awaitable[None]]:
+    """The fallback for a path without a route: retry it once without its trailing slash.
 
-    It is no redirect, because the stock client follows none. Raises HTTPException 404.
+    It does not redirect, because the stock client does not follow redirects. Raises HTTPException
+    404.
     """
 
-    async def again(scope: Scope, receive: Receive, send: Send) -> None:
+    async def retry(scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"]
         if scope.get(_SLASH_REMOVED) or not path.endswith("/"):
             raise HTTPException(404)
         scope.update({_SLASH_REMOVED: True, "path": path[:-1]})
         await router(scope, receive, send)
 
-    return again
+    return retry
 
 
 async def answer(request: Request, error: Exception) -> Response:
-    """The reply to a request that no route takes."""
+    """The reply to a request without a route."""
     path = request.scope["path"]
     methods = methods_of(path)
     if not methods and isinstance(error, HTTPException) and error.headers:
@@ -129,7 +135,8 @@ async def answer(request: Request, error: Exception) -> Response:
         cross_site = _CROSS_SITE if "GET" in methods else {}
         return Response(status_code=204, headers={"Allow": listed, **cross_site})
     if methods and request.method not in methods:
-        return refusal(MethodNotAllowed(f"this URL does not take this method; it takes {listed}", {"Allow": listed}))
-    # With a slash at its end, API Gateway sends a request to another function than without.
-    advice = "leave out the slash at its end" if methods else "repositories are at /owner/name"
+        message = f"this URL does not support this method; use one of {listed}"
+        return refusal(MethodNotAllowed(message, {"Allow": listed}))
+    # API Gateway sends a request with a trailing slash to another function than one without.
+    advice = "remove the slash at its end" if methods else "repositories are at /owner/name"
     return refusal(NotFound(f"there is nothing at this URL; {advice}"))

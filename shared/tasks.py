@@ -1,4 +1,4 @@
-"""Several awaitables at once, as one step of the longest chain of calls."""
+"""Parallel awaitables. They count as one step in the longest chain of calls."""
 
 import asyncio
 from collections.abc import Coroutine, Iterable
@@ -10,9 +10,10 @@ T = TypeVar("T")
 
 
 async def all_of(coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    """Their results, in order. The first failure cancels the others, waits for them, and is raised as itself.
+    """Run coroutines in parallel and return their results in order.
 
-    Nothing is left running behind an answer: in Lambda it would go on in the middle of the next request.
+    The first failure cancels the other coroutines, waits for them, and is raised. So no coroutine
+    runs after the reply: in Lambda it would continue during the next request.
     """
     try:
         async with asyncio.TaskGroup() as group:
@@ -24,6 +25,6 @@ async def all_of(coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
 
 
 async def pair(first: Coroutine[Any, Any, A], second: Coroutine[Any, Any, B]) -> tuple[A, B]:
-    """Both results, of two awaitables of different types; failures as in `all_of`."""
+    """Run two coroutines with results of different types in parallel. Failures as in `all_of`."""
     results: list[Any] = await all_of([first, second])
     return results[0], results[1]

@@ -1,5 +1,5 @@
-"""What the service decides: one module per verb that has a decision in it.
+"""The decisions of the hub: requests, maintenance jobs, and walks that both use.
 
-May import the pure modules, `metadata`, `objects` and `errors`. May not import FastAPI or boto, and reads
-neither the environment nor the clock: time, identity and stores are arguments.
+They may import the pure modules, `metadata`, `objects` and `errors`, but not FastAPI or boto. They
+read neither the environment nor the clock: time, identity and stores are arguments.
 """

@@ -1,7 +1,8 @@
-"""Deleting a branch, and setting one back to where it was: a forced push undone, a deletion undone.
+"""Delete a branch, and restore one to an earlier head, which undoes a forced push or a deletion.
 
-Both are moves like any other: announced first, then made on condition that the branch is where it was seen.
-A commit that a branch led to is kept for as long as the moves of the branch are (`actions/moves`, `actions/gc`).
+Both are moves: they are announced first, and then made under the condition that the branch has not
+moved. An earlier head is stored as long as the moves of the branch (see `actions/moves`,
+`actions/gc`).
 """
 
 from shared import names
@@ -14,9 +15,10 @@ from shared.stores import Stores
 
 
 async def delete(stores: Stores, repo: Repo, branch: str, *, leave_empty: bool, by: str, now: float) -> None:
-    """Delete a branch. The only branch is deleted only if the caller accepts an empty repository (`leave_empty`).
+    """Delete a branch. `leave_empty` allows it for the only branch of the repository.
 
-    Raises RefNotFound, BranchMoved, or Unprocessable for the only branch and for the branch that clones start on.
+    Raises RefNotFound, BranchMoved, or Unprocessable for the only branch and for the default
+    branch.
     """
     refs = await stores.refs.all(repo.repo_id)
     ref = refs.get(branch)
@@ -24,11 +26,11 @@ async def delete(stores: Stores, repo: Repo, branch: str, *, leave_empty: bool, 
         raise RefNotFound()
     if len(refs) == 1 and not leave_empty:
         raise Unprocessable(
-            f"{branch[:80]} is the only branch, and without it the repository is empty; if that is meant, ask for it"
-            " with leave_empty=true (pieria: --leave-empty)"
+            f"{branch[:80]} is the only branch, and without it the repository is empty; if you want that, send"
+            " leave_empty=true (pieria: --leave-empty)"
         )
     if branch == repo.default_branch and len(refs) > 1:
-        raise Unprocessable(f"clones start on {branch}; make another branch the default one first, or delete it last")
+        raise Unprocessable(f"{branch} is the default branch; make another branch the default one, or delete it last")
     last = await stores.refs.last_step(repo.repo_id, branch)
     move = planned(branch, ref, last, None, forced=True, by=by, now=now)
     await stores.refs.announce(repo.repo_id, move)
@@ -41,12 +43,12 @@ async def delete(stores: Stores, repo: Repo, branch: str, *, leave_empty: bool, 
 
 
 async def restore(stores: Stores, repo: Repo, branch: str, to: str | None, *, by: str, now: float) -> Ref:
-    """Set a branch back to one of its earlier heads, or create the branch at that commit. Returns the new ref.
+    """Restore a branch to one of its earlier heads, or create it again there. Returns the new ref.
 
-    `to` is a commit as `resolve` takes it: an id, the first 7 or more digits of an id, or the name of a branch.
-    Raises RefNotFound for a branch that never existed, Unprocessable for a commit that was not a head of the branch
-    within 30 days, AmbiguousCommit, BranchMoved, BranchClash if another branch has taken its place, or TooLarge for
-    more branches than a repository may have.
+    `to` is a commit as in `resolve`: an id, the first 7 or more digits of an id, or the name of a
+    branch. Raises RefNotFound for a branch that never existed, Unprocessable for a commit that was
+    not a head of the branch within 30 days, AmbiguousCommit, BranchMoved, BranchClash if another
+    branch conflicts with it, or TooLarge for too many branches.
     """
     names.check_branch(branch)
     ref, chain = await begin(stores, repo, branch, now=now)
@@ -83,14 +85,14 @@ async def _before_last_move(branch: str, ref: Ref | None, chain: Chain) -> Place
     if ref is None and not moves:
         raise RefNotFound()
     if not moves or moves[0].before is None:
-        raise Unprocessable(f"{branch} has not been anywhere else within 30 days")
+        raise Unprocessable(f"{branch} had no other head within 30 days, so there is none to restore")
     if moves[0].before not in moves[0].kept:
-        raise Unprocessable(f"the commit where {branch} was before has been expunged; name another one, see its moves")
+        raise Unprocessable(f"the previous head of {branch} has been expunged; name another commit, see its moves")
     return moves[0].before
 
 
 async def _commit_id(stores: Stores, repo: Repo, name: str) -> str:
-    """The id of the commit that a name stands for. A name that stands for no commit is returned as it is."""
+    """The id of the commit that a name refers to, or else the name itself."""
     if names.is_digest(name):
         return name  # a full id needs no look-up
     try:
@@ -106,4 +108,4 @@ async def _been_at(branch: str, ref: Ref | None, chain: Chain, to: str) -> Place
     if ref is None and not searched:
         raise RefNotFound()
     where = "within 30 days" if chain.is_over else f"in its last {searched} moves"
-    raise Unprocessable(f"{branch} has not been at {to[:80]} {where}; its moves say where it was")
+    raise Unprocessable(f"{branch} was not at {to[:80]} {where}; its moves list its earlier heads")

@@ -1,4 +1,4 @@
-"""One commit, its files, and what differs between two commits."""
+"""One commit, its files, and the differences between two commits."""
 
 import heapq
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """A page of what differs between two manifests, by path; `last` is its last path if there are more."""
+    """A page of the differences between two manifests. `last`: its last path if more follow."""
 
     base: str
     head: str
@@ -33,7 +33,7 @@ class Changes:
 
 
 async def commit(stores: Stores, repo: Repo, name: str, sees: Sees) -> Entry:
-    """One commit. Raises CommitNotFound, and TooLarge, before the record is read, for one that fits into no reply."""
+    """Return one commit. Raises CommitNotFound, and TooLarge if it does not fit into a reply."""
     node = await _node(stores, repo, name, sees)
     if node.record_at and codec.sent_msgpack_bytes(node.record_at.length) > codec.REPLY_BYTES:
         raise codec.too_large_to_send(node.record_at.length)
@@ -44,7 +44,7 @@ async def commit(stores: Stores, repo: Repo, name: str, sees: Sees) -> Entry:
 async def files(
     stores: Stores, repo: Repo, name: str, after: str, limit: int, sees: Sees
 ) -> tuple[Node, dict[str, str], str | None]:
-    """A page of a commit's files by path, and its last path if there are more. Raises CommitNotFound."""
+    """Return a page of a commit's files, and its last path if more follow. Raises CommitNotFound."""
     node = await _node(stores, repo, name, sees)
     found = (await _manifests(stores, repo, [node]))[node.commit_id]
     paths, last = _page({path: [found[path]] for path in found}, after, limit)
@@ -52,25 +52,25 @@ async def files(
 
 
 async def compare(stores: Stores, repo: Repo, base: str, head: str, after: str, limit: int, sees: Sees) -> Changes:
-    """What it takes to come from one branch or commit to another. Raises RefNotFound."""
+    """Compare the files of two branches or commits. Raises RefNotFound."""
     targets = await resolve.targets(stores, repo, [base, head], sees)
-    before_at, now_at = targets[base].commit, targets[head].commit
-    nodes = await stores.commits.get(repo.repo_id, {before_at, now_at})
-    first, second = nodes[before_at.commit_id], nodes[now_at.commit_id]
-    manifests = await _manifests(stores, repo, [first, second])
-    before, now = manifests[first.commit_id], manifests[second.commit_id]
-    differing = {
-        path: [before.get(path), now.get(path)]
-        for path in before.keys() | now.keys()
-        if before.get(path) != now.get(path)
-    }
+    base_place = targets[base].commit
+    head_place = targets[head].commit
+    nodes = await stores.commits.get(repo.repo_id, {base_place, head_place})
+    base_node = nodes[base_place.commit_id]
+    head_node = nodes[head_place.commit_id]
+    manifests = await _manifests(stores, repo, [base_node, head_node])
+    old = manifests[base_node.commit_id]
+    new = manifests[head_node.commit_id]
+    all_paths = old.keys() | new.keys()
+    differing = {p: [old.get(p), new.get(p)] for p in all_paths if old.get(p) != new.get(p)}
     paths, last = _page(differing, after, limit)
     return Changes(
-        first.commit_id,
-        second.commit_id,
-        added={p: now[p] for p in paths if p not in before},
-        removed={p: before[p] for p in paths if p not in now},
-        modified={p: (before[p], now[p]) for p in paths if p in before and p in now},
+        base_node.commit_id,
+        head_node.commit_id,
+        added={p: new[p] for p in paths if p not in old},
+        removed={p: old[p] for p in paths if p not in new},
+        modified={p: (old[p], new[p]) for p in paths if p in old and p in new},
         last=last,
     )
 
@@ -81,13 +81,18 @@ async def _node(stores: Stores, repo: Repo, name: str, sees: Sees) -> Node:
 
 
 async def _entries(stores: Stores, repo: Repo, nodes: Sequence[Node]) -> list[Entry]:
-    large = await stores.objects.read_packed(repo.repo_id, {node.record_at for node in nodes if node.record_at})
-    return [Entry(node, codec.unpack_record(commit_record(node, large))) for node in nodes]
+    in_packs = {node.record_at for node in nodes if node.record_at}
+    records = await stores.objects.read_packed(repo.repo_id, in_packs)
+    return [Entry(node, codec.unpack_record(commit_record(node, records))) for node in nodes]
 
 
 async def _manifests(stores: Stores, repo: Repo, nodes: Sequence[Node]) -> dict[str, dict[str, str]]:
-    records = await stores.objects.read_packed(repo.repo_id, {node.snapshot_at for node in nodes if node.snapshot_at})
-    return {node.commit_id: manifest(records[node.snapshot_at]) if node.snapshot_at else {} for node in nodes}
+    stored = {node.snapshot_at for node in nodes if node.snapshot_at}
+    records = await stores.objects.read_packed(repo.repo_id, stored)
+    found: dict[str, dict[str, str]] = {}
+    for node in nodes:
+        found[node.commit_id] = manifest(records[node.snapshot_at]) if node.snapshot_at else {}
+    return found
 
 
 def _page(entries: Mapping[str, Any], after: str, limit: int) -> tuple[list[str], str | None]:

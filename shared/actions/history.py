@@ -1,7 +1,8 @@
 """The log of a branch or a commit, in pages.
 
-The cursor of a page holds the places that are still pending, so that a page reads at most one row of a lane for each
-commit that it shows, however far down it is. A page reads no record from S3 where the row holds what a log shows.
+The cursor of a page holds the pending places. So a page reads at most one row of a lane for each
+commit that it returns, at any depth. A record is read from S3 only if the row does not have its
+summary.
 """
 
 import zlib
@@ -18,9 +19,10 @@ from shared.model import Node, Place, Repo, Sees
 from shared.stores import Stores
 
 RECORD_BYTES = 8 * 1024 * 1024
-"""The most that one page reads of records from S3. Only rows of older hubs make that necessary."""
+"""The most bytes of records that one page reads from S3. Only rows of older hubs need such reads.
+"""
 LANE_CHARACTERS = names.BRANCH_CHARACTERS + 1 + names.DIGEST_LENGTH
-"""The name of a lane is that of its branch, or that, `~` and the name of a pack."""
+"""The longest name of a lane: that of its branch, or the branch, `~` and the name of a pack."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,7 @@ class Entry:
 
 @dataclass(slots=True)
 class _Page:
-    """The page so far: its commits, and the places that are pending after them."""
+    """The current page: its commits, and the places that are pending after them."""
 
     limit: int
     pending: set[Place]
@@ -41,13 +43,13 @@ class _Page:
     record_bytes: int = 0
 
     def takes(self, node: Node) -> bool:
-        """Whether the next row of the walk is on this page."""
+        """Whether the next row of the walk belongs to this page."""
         if not self.nodes or self.nodes[-1].commit_id == node.commit_id:
             return True
         return len(self.nodes) < self.limit and self.record_bytes + _bytes_to_read(node) <= RECORD_BYTES
 
     def add(self, place: Place, node: Node) -> None:
-        """Put the next row of the walk on this page."""
+        """Add the next row of the walk to this page."""
         self.pending.remove(place)
         self.pending.update(node.parents)
         # A forced push may have written a second row of a commit.
@@ -59,11 +61,12 @@ class _Page:
 async def log(
     stores: Stores, repo: Repo, ref: str, cursor: str, limit: int, sees: Sees
 ) -> tuple[list[Entry], str | None]:
-    """A page of the history of a branch or commit, and the cursor of the next one.
+    """Return a page of the history of a branch or commit, and the cursor of the next page.
 
-    The greatest generation first, the least id among equals. A cursor is believed: for a caller who does not see all,
-    the hub seals it. Raises RefNotFound, Unprocessable for no cursor of this
-    list, TooLarge if more lines of history are open than a cursor holds, and Damaged.
+    The greatest generation comes first, then the least id. The places in a cursor are not checked:
+    for a caller who may not see all commits, the hub seals cursors. Raises RefNotFound,
+    Unprocessable for an invalid cursor, TooLarge if more lines of history are open than a cursor
+    holds, and Damaged.
     """
     if cursor:
         starts = _parse(cursor)
@@ -73,8 +76,8 @@ async def log(
     page = _Page(limit, set(starts))
     async for place, node in lineage(stores.commits, repo.repo_id, starts, page=limit + 1):
         if node is None:
-            # The places of a cursor were there when the hub made it; otherwise the caller made it.
-            raise cursors.invalid() if cursor and place in starts else Damaged(f"commit {place.commit_id}")
+            # The places of a cursor existed when the hub made it. So this cursor is forged.
+            raise (cursors.invalid() if cursor and place in starts else Damaged(f"commit {place.commit_id}"))
         if not page.takes(node):
             break
         page.add(place, node)
@@ -100,8 +103,10 @@ def _bytes_to_read(node: Node) -> int:
 
 
 def _cursor(pending: Iterable[Place], last: str) -> str:
-    """The places as `[[lane, …], [[index of its lane, generation, id], …]]`, or, where they do not fit, the last commit
-    of the page."""
+    """Encode places as `[[lane, …], [[index of its lane, generation, id], …]]`.
+
+    If they do not fit, the cursor is `[id of the last commit of the page]`.
+    """
     places = sorted(pending, key=lambda place: (place.lane, place.generation, place.commit_id))
     lanes = sorted({place.lane for place in places})
     numbers = {lane: number for number, lane in enumerate(lanes)}
@@ -112,11 +117,11 @@ def _cursor(pending: Iterable[Place], last: str) -> str:
 
 
 def _parse(cursor: str) -> set[Place]:
-    """Raises Unprocessable, and TooLarge for a page whose places did not fit into the cursor."""
+    """Decode a cursor. Raises Unprocessable, or TooLarge if the places did not fit into the cursor."""
     match cursors.decode(cursor):
         case [str(last)] if names.is_id(last):
             raise TooLarge(
-                f"more lines of history are open below {last} than a cursor holds; go on with one line after the other:"
+                f"more lines of history are open below {last} than a cursor holds; continue with each line by itself:"
                 f" ref={last}, and ref= each other commit whose parents are not listed yet"
             )
         case [list(lanes), list(packed)]:
@@ -140,7 +145,7 @@ def _unpacked_id(packed: str | bytes) -> str:
 
 
 def _may_exist(place: Place) -> bool:
-    """Whether there could be a row at this place: DynamoDB refuses to look for a key that is too long."""
+    """Whether a row can have this place. DynamoDB refuses to read a key that is too long."""
     return (
         type(place.generation) is int
         and 0 < place.generation < 10**12

@@ -1,4 +1,4 @@
-"""Walks that go on where a row is missing and hold no history in memory: for fsck, gc and the log."""
+"""Walks that continue if a row is missing, in bounded memory: for fsck, gc and the log."""
 
 import heapq
 from collections.abc import AsyncIterator, Iterable, Set
@@ -8,23 +8,28 @@ from shared.metadata.commits import Commits
 from shared.model import Node, Place
 
 PAGE = 250
-"""The most rows of a lane that are read at once: most carry their record, so a page is some hundred kilobytes."""
+"""The most rows of one read of a lane. Most rows have their record, so a page has about 100 KB."""
 GROWTH = 4
-"""How much longer each further read of a lane is. The first is a page divided by the places that are pending."""
+"""The growth of each further read of a lane. The first has a page divided by the pending places."""
 
 
 async def lineage(
-    commits: Commits, repo_id: str, starts: Iterable[Place], *, page: int = PAGE, skip: Set[Place] = frozenset()
+    commits: Commits,
+    repo_id: str,
+    starts: Iterable[Place],
+    *,
+    page: int = PAGE,
+    skip: Set[Place] = frozenset(),
 ) -> AsyncIterator[tuple[Place, Node | None]]:
-    """Every place that these lead to, themselves included, with its row, or None where there is none.
+    """Yield every place that is reachable from `starts`, with its row, or None without one.
 
-    By generation, the greatest first, and by id among equals: what is still to come depends only on the places
-    that are pending, so a walk can be taken up again from them. What lies below `skip` is left out. In memory are the
-    places, and a page of each lane under way.
+    The greatest generation comes first, then the least id. The rest of a walk depends only on the
+    pending places, so a later walk can continue from them. Commits of `skip` and their ancestors
+    are left out. Memory holds the visited places, and a page of each lane that is being read.
     """
-    fresh = set(starts) - skip
-    seen = fresh | skip
-    heap = [(-place.generation, place.commit_id, place.lane) for place in fresh]
+    first = set(starts) - skip
+    seen = first | skip
+    heap = [(-place.generation, place.commit_id, place.lane) for place in first]
     heapq.heapify(heap)
     pages: dict[str, dict[Place, Node]] = {}
     lengths: dict[str, int] = {}
@@ -32,13 +37,17 @@ async def lineage(
         generation, commit_id, lane = heapq.heappop(heap)
         place = Place(commit_id, -generation, lane)
         if place not in pages.get(lane, {}):
-            lengths[lane] = min(page, lengths[lane] * GROWTH if lane in lengths else max(1, page // (len(heap) + 1)))
+            if lane in lengths:
+                length = lengths[lane] * GROWTH
+            else:
+                length = max(1, page // (len(heap) + 1))
+            lengths[lane] = min(page, length)
             try:
                 nodes = await commits.lane(repo_id, place, lengths[lane])
             except Damaged:
                 yield place, None
                 continue
-            # The first is what was asked for, also where it was found in another lane.
+            # The first row is that of the place, even if it was found in another lane.
             pages[lane] = {node.place: node for node in nodes} | {place: nodes[0]}
         node = pages[lane].pop(place)
         yield place, node

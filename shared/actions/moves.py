@@ -1,8 +1,8 @@
-"""The moves of a branch: the next one planned, and those that were made, followed from the last one back.
+"""The moves of a branch: a plan for the next one, and the chain of those that took effect.
 
-    ref row → the move that it names → the move before that → …        a deletion ends in no ref row: see `Chain`
+    ref row → its last move → the move before that → …        after a deletion: see `Chain`
 
-Each step of the chain is found by its key, so that a page costs what it shows, whatever lies before or after it.
+Each move of the chain is read by its key, so the cost of a page depends only on its length.
 """
 
 from dataclasses import dataclass
@@ -13,23 +13,35 @@ from shared.model import Move, Place, Ref, Repo
 from shared.stores import Stores
 
 SPARE_ROWS = 20
-"""Rows read beyond the moves that are wanted: announcements of moves that were not made lie between them."""
+"""Rows that are read in addition to the wanted moves, for announced moves that did not take effect.
+"""
 PAGE_QUERIES = 8
-"""Queries for one page. A page may be short where many announced moves were not made; its cursor goes on."""
+"""The most queries for one page. A page may be short if many announced moves did not take effect.
+"""
 SEARCH_QUERIES = 16
-"""Queries of 1 MB in which one request searches for a commit to restore: some 40,000 moves."""
+"""The most queries, of 1 MB each, of a search for a commit to restore: about 40,000 moves."""
 
 
 def planned(
-    branch: str, current: Ref | None, last: tuple[str, int], after: Place | None, *, forced: bool, by: str, now: float
+    branch: str,
+    current: Ref | None,
+    last: tuple[str, int],
+    after: Place | None,
+    *,
+    forced: bool,
+    by: str,
+    now: float,
 ) -> Move:
-    """The next move of a branch that is at `current`. `last`: the greatest step of the branch, with its time; it is
-    needed only for a creation and for a deletion (see `metadata/refs`)."""
+    """Plan the next move of a branch from `current` to `after`.
+
+    `last` has the greatest step of the branch and its time. Only a creation and a deletion need it
+    (see `metadata/refs`).
+    """
     step, at = last
     previous = current.step if current else ""
     return Move(
         branch=branch,
-        # A clock that was set back must not make a move look older than the move before it.
+        # After a clock was set back, a move must not look older than the move before it.
         at=max(int(now * 1000), current.moved_at if current else 0, at),
         by=by,
         before=current.head if current else None,
@@ -42,10 +54,11 @@ def planned(
 
 @dataclass(slots=True)
 class Chain:
-    """The moves of a branch that were made, the last one first. `wanted` is the step of the next one.
+    """The moves of a branch that took effect, the last one first. `wanted` is the next step.
 
-    Where it is empty, the branch did not exist: it was deleted before, or never existed. No move names that
-    deletion, so it is the first deletion that is found below the step `below`.
+    If `wanted` is empty, the branch did not exist at this point. If it existed earlier, the next
+    move is its deletion. No row refers to a deletion, so it is the first deletion below the step
+    `below`.
     """
 
     stores: Stores
@@ -58,13 +71,13 @@ class Chain:
     is_over: bool = False
 
     async def follow(self, rows: int | None) -> list[Move]:
-        """The next moves of the chain, found by one query of `rows` rows, at most 1 MB. It may find none."""
+        """Read the next moves of the chain by one query of `rows` rows or 1 MB, perhaps none."""
         start = self.wanted or self.below
         announced, has_more = await self.stores.refs.moves_down(self.repo_id, self.branch, start, rows)
         found: list[Move] = []
         for move in announced:
             if self.wanted and move.step < self.wanted:
-                self.is_over = True  # the move is so old that gc has removed it
+                self.is_over = True  # gc has deleted the move, because it is old
                 break
             if self._is_next(move):
                 self.is_over = move.at < self.oldest
@@ -86,8 +99,11 @@ class Chain:
 async def page(
     stores: Stores, repo: Repo, branch: str, cursor: str, limit: int, *, now: float
 ) -> tuple[Ref | None, list[Move], str | None]:
-    """Where a branch is, up to `limit` of the moves that brought it there within 30 days, the last one first, and
-    where the next page begins. `cursor` is where the page before ended. Raises Unprocessable for no such cursor."""
+    """Return the ref of a branch, up to `limit` of its moves within 30 days, and the next cursor.
+
+    The last move comes first. `cursor` is the cursor of the page before. Raises Unprocessable for
+    an invalid cursor.
+    """
     if cursor and not is_step(cursor):
         raise cursors.invalid()
     ref, chain = await begin(stores, repo, branch, now=now)
@@ -104,15 +120,17 @@ async def page(
 
 
 async def begin(stores: Stores, repo: Repo, branch: str, *, now: float) -> tuple[Ref | None, Chain]:
-    """Where a branch is, and its moves from the last one on."""
+    """Return the ref of a branch, and the chain of its moves from the last one on."""
     ref = await stores.refs.get(repo.repo_id, branch)
     oldest = int((now - KEPT_SECONDS) * 1000)
     return ref, Chain(stores, repo.repo_id, branch, oldest, ref.step if ref else "")
 
 
 async def been_at(chain: Chain, commit_id: str) -> tuple[Place | None, int]:
-    """Where a commit is at which the branch was, or None; and how many moves were searched. Some moves within 30 days
-    may be left if the chain is not over."""
+    """Search the moves of a branch for a commit. Returns its place, and the moves searched.
+
+    If the chain is not over, some moves within 30 days were not searched.
+    """
     searched = 0
     for _ in range(SEARCH_QUERIES):
         for move in await chain.follow(None):

@@ -1,4 +1,4 @@
-"""Which commits client and hub share, and whether that is enough to fetch exactly what is new."""
+"""Negotiation: find the commits that the client and the hub have in common."""
 
 from typing import Any
 
@@ -11,19 +11,24 @@ from shared.stores import Stores
 from shared.tasks import pair
 
 ROUNDS = 3
-"""Rounds of reading spent on the search. A base further off is not named: the client then offers more of
-its commits, or all of them, and fetch is exact either way."""
+"""The most rounds of reads of the search. A base that is further away is not found.
+
+The client then offers more of its commits, or all of them. The fetch is exact in both cases.
+"""
 
 
 async def negotiate(
     stores: Stores, repo: Repo, request: wire.Negotiate, sees: Sees, *, by: str, now: float
 ) -> dict[str, Any]:
-    """`ack`: the offered commits that are known, in order. `common_base`: the one of greatest generation that
-    a wanted commit is or descends from. `ready`: one was found, or nothing was offered.
+    """Return the reply to a negotiation.
 
-    Commits that the caller has just been refused are acknowledged as well: they are true, and came too late.
-    To a caller who is no member, only commits are acknowledged that a branch leads to.
-    Raises CommitNotFound for a wanted commit that is not here.
+    `ack` has the offered commits that the hub knows, in their order. `common_base` is the one of
+    the greatest generation that is reachable from a wanted commit. `ready` is true if there is one,
+    or if the client offered no commits.
+
+    Valid commits of a push of the caller that has just lost a race are acknowledged, too. For a
+    caller who is not a member, only commits that are reachable from a branch are acknowledged.
+    Raises CommitNotFound for an unknown wanted commit.
     """
     for commit_id in request.want:
         names.check_id(commit_id, "commit")
@@ -32,9 +37,11 @@ async def negotiate(
         stores.index.known(repo.repo_id, commits={*request.want, *offered}, even_condemned=True),
         _refused(stores, repo, by, now),
     )
-    if unknown := set(request.want) - known.commits.keys():
+    unknown = set(request.want) - known.commits.keys()
+    if unknown:
         raise CommitNotFound(unknown)
-    # A branch may lead to a condemned commit all the same, so it may be wanted. Nothing may be built on it.
+    # A condemned commit may be wanted, because a branch may still reach it. It is not acknowledged,
+    # so that no push builds on it.
     targets = {i: known.commits[i] for i in offered if i in known.commits and i not in known.condemned}
     wanted = {i: known.commits[i] for i in request.want}
     if sees is Sees.REACHED:
@@ -52,14 +59,15 @@ async def negotiate(
 async def _visible(
     stores: Stores, repo: Repo, wanted: dict[str, Place], targets: dict[str, Place]
 ) -> tuple[dict[str, Place], dict[str, Place]]:
-    """What is wanted, and those of the offered commits that the branches lead to, as far as `ROUNDS` tell.
+    """Return the wanted commits, and the offered ones that are reachable within `ROUNDS`.
 
-    Raises CommitNotFound for a wanted commit that is not visible to everyone.
+    Raises CommitNotFound for a wanted commit that the caller may not read.
     """
     heads = {ref.head.commit_id: ref.head for ref in (await stores.refs.all(repo.repo_id)).values()}
     if not wanted.keys() <= heads.keys():
         seen = await visible.reached(stores, repo, wanted.values(), heads.values())
-        if hidden := wanted.keys() - seen.keys():
+        hidden = wanted.keys() - seen.keys()
+        if hidden:
             raise CommitNotFound(hidden)
         wanted = seen
     search = Reachable((heads | wanted).values(), targets.values())
@@ -71,4 +79,4 @@ async def _refused(stores: Stores, repo: Repo, by: str, now: float) -> set[str]:
     try:
         return await stores.counters.refused(repo.repo_id, by, int(now)) if by else set()
     except Unavailable:
-        return set()  # a courtesy, not worth failing for
+        return set()  # these commits are optional, so a failure to read them does not matter

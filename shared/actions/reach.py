@@ -1,4 +1,4 @@
-"""Everything that some commits lead to: what gc keeps."""
+"""Reachability: everything that gc has to keep because some commits refer to it."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -12,13 +12,14 @@ from shared.progress import Tell, silent
 from shared.stores import Stores
 
 LOOKED_UP = 3200
+"""Ids of one look-up in the indexes."""
 GROUP = 200
-"""Manifests in memory at once."""
+"""Manifests that are in memory at the same time."""
 
 
 @dataclass(slots=True)
 class Reached:
-    """What was come upon; `packs` are those that rows of commits name."""
+    """The places and ids that were reached. `packs` are those that rows of commits point to."""
 
     places: set[Place] = field(default_factory=set)
     commits: set[str] = field(default_factory=set)
@@ -35,8 +36,13 @@ async def reach(
     *,
     tell: Tell = silent,
 ) -> Reached:
-    """Everything that these places, and these manifests, lead to. Raises Damaged rather than take a gap for an end."""
-    reached, starts, manifests = Reached(), set(roots), set(manifests)
+    """Find everything that is reachable from these places and these manifests.
+
+    Raises Damaged if a row is missing, because gc would otherwise delete its ancestors.
+    """
+    reached = Reached()
+    starts = set(roots)
+    manifests = set(manifests)
     while starts:
         fresh: set[str] = set()
         snapshots: set[str] = set()
@@ -54,12 +60,13 @@ async def reach(
         reached.commits |= fresh
         reached.snapshots |= snapshots
         tell("commits that stay", len(reached.commits))
-        # What the index says of these ids stays as well, where a second writing has made it say something else.
+        # The places and locations in the index stay as well. They differ after a second push of the
+        # same ids.
         starts = set()
         for part in split(sorted(fresh | snapshots), LOOKED_UP):
-            some = set(part)
+            ids = set(part)
             known = await stores.index.known(
-                repo_id, commits=some & fresh, snapshots=some & snapshots, even_condemned=True
+                repo_id, commits=ids & fresh, snapshots=ids & snapshots, even_condemned=True
             )
             starts |= set(known.commits.values()) - reached.places
             manifests |= set(known.snapshots.values())

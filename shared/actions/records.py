@@ -1,4 +1,4 @@
-"""What lies in packs and rows as the records that it is."""
+"""The records of commits and snapshots, from their stored bytes."""
 
 import zlib
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ TIME_CHARACTERS = 64
 
 
 def summary(record: Mapping[str, Any]) -> dict[str, Any]:
-    """What a log shows of a commit's record; `truncated` if a text of it is longer than that."""
+    """The part of a commit's record that a log shows. `truncated`: whether a text was cut."""
     texts = {
         "message": record["message"][:MESSAGE_CHARACTERS],
         "author": record["author"][:AUTHOR_CHARACTERS],
@@ -24,7 +24,7 @@ def summary(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def packed_summary(record: Mapping[str, Any]) -> bytes:
-    """The same as it is stored in the commit's row, where the record itself is too large for it."""
+    """The summary as it is stored in the row of a commit whose record is too large for the row."""
     return zlib.compress(codec.pack_record(summary(record)))
 
 
@@ -35,7 +35,7 @@ def manifest(record: bytes) -> dict[str, str]:
 
 
 def commit_record(node: Node, records: Mapping[Location, bytes]) -> bytes:
-    """The packed record of a commit, from its row or from what was read of packs."""
+    """The packed record of a commit, from its row or from `records`, which were read from packs."""
     if node.record is not None:
         return zlib.decompress(node.record)
     if node.record_at is None:

@@ -1,6 +1,6 @@
-"""Releases: publish, list and retract. A record comes back as it was sent, but for nulls, which become empty.
+"""Releases: publish, list and retract. In returned records, nulls are replaced by empty values.
 
-The stock client prints what a list holds, field by field, and would print a null as the word None.
+The stock client prints the fields of a list, and would print a null as the word None.
 """
 
 import re
@@ -17,24 +17,25 @@ from shared.model import Repo
 from shared.stores import Stores
 
 RECORD_BYTES = 2 * 1024 * 1024
-"""The most that a record may have before it is compressed, so that two of the largest fit in one reply."""
+"""The largest record before compression, so that two of the largest fit into one reply."""
 PAGE_BYTES = 4 * 1024 * 1024
-"""Records beyond this go to the next page: Lambda replies with at most about 4.5 MB."""
-LEAST = 100
-"""The fewest entries to ask for at once: of small ones, one call brings as many for the same price."""
+"""The largest total size of the records of a page: a reply of Lambda has at most about 4.5 MB."""
+LEAST_ENTRIES = 100
+"""The fewest entries of one read. Entries are so small that this number costs the same as fewer."""
 READS = 8
-"""How often a page asks for entries before it says that there are more."""
+"""The most reads of entries for one page. Its cursor continues after them."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _CURSOR = re.compile(r"\d{18}#.+#[0-9a-f]{16}")
 
 
-def _defaults(shape: type[BaseModel]) -> dict[str, Any]:
-    return {
-        name: field.default.model_dump() if isinstance(field.default, BaseModel) else field.default
-        for name, field in shape.model_fields.items()
-        if not field.is_required()
-    }
+def _defaults(model: type[BaseModel]) -> dict[str, Any]:
+    defaults: dict[str, Any] = {}
+    for name, field in model.model_fields.items():
+        if not field.is_required():
+            is_model = isinstance(field.default, BaseModel)
+            defaults[name] = field.default.model_dump() if is_model else field.default
+    return defaults
 
 
 _RELEASE = _defaults(wire.ReleaseRecord)
@@ -43,10 +44,10 @@ _ENTRY = _defaults(wire.ChangelogEntry)
 
 
 async def publish(stores: Stores, repo: Repo, request: wire.PostRelease, *, now: float) -> str:
-    """Publish a release of a commit that is here. Returns its id; the same release again is no news.
+    """Publish a release of a stored commit. Returns its id. A repeated request changes nothing.
 
-    Raises Unprocessable, InvalidName or TooLarge for what no list could show, MissingReference for an unknown
-    commit, ReleaseExists if the tag stands for another release.
+    Raises Unprocessable, InvalidName or TooLarge for a record that no list could return,
+    MissingReference for an unknown commit, and ReleaseExists if the tag has another release.
     """
     record = _complete(request.root)
     shaped = wire.parse(wire.ReleaseRecord, record, "the release")
@@ -80,15 +81,15 @@ async def publish(stores: Stores, repo: Repo, request: wire.PostRelease, *, now:
 async def listed(
     stores: Stores, repo: Repo, request: wire.ListReleases, *, with_drafts: bool
 ) -> tuple[list[bytes], str | None]:
-    """The packed records of a page of releases, newest first, and where the next page begins, if there is one.
+    """Return the packed records of a page, newest first, and the cursor of the next page.
 
-    A page is what `READS` reads find, so it may be short, or empty, where few of many releases are asked for.
+    The number of reads is limited to `READS`, so a page may be short or empty if few entries match.
     """
     after = _parse_cursor(request.cursor) if request.cursor else None
     chosen: list[Entry] = []
     size = 0
     for _ in range(READS):
-        entries, more = await stores.releases.entries(repo.repo_id, max(request.limit + 1, LEAST), after)
+        entries, more = await stores.releases.entries(repo.repo_id, max(request.limit + 1, LEAST_ENTRIES), after)
         for entry in entries:
             if (with_drafts or not entry.is_draft) and request.channel in (None, entry.channel):
                 size += entry.size
@@ -105,7 +106,7 @@ async def listed(
 async def _page(
     stores: Stores, repo: Repo, chosen: Sequence[Entry], after: str | None
 ) -> tuple[list[bytes], str | None]:
-    """The records of these entries, as far as they fit into one reply, and the cursor of what follows."""
+    """Return the records of these entries that fit into one reply, and the cursor after them."""
     found = await stores.releases.read(repo.repo_id, chosen)
     count = codec.fitting_records(record for _, record in found)
     if count < len(found):
@@ -114,13 +115,13 @@ async def _page(
 
 
 async def retract(stores: Stores, repo: Repo, tag: str) -> None:
-    """Take a release back. Raises ReleaseNotFound."""
+    """Retract a release. Raises ReleaseNotFound."""
     if not names.is_release_tag(tag) or not await stores.releases.remove(repo.repo_id, tag):
         raise ReleaseNotFound()
 
 
 def _complete(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """The record with every known field, nulls and what is absent replaced; what is odd stays for the shape to find."""
+    """Fill in the defaults of absent and null fields. The model checks the types later."""
     record: dict[str, Any] = _filled(_RELEASE, raw)
     record["semver"] = _filled(_SEMVER, record["semver"])
     if isinstance(record["changelog"], list):
@@ -131,14 +132,16 @@ def _complete(raw: Mapping[str, Any]) -> dict[str, Any]:
 def _filled(defaults: Mapping[str, Any], value: Any) -> Any:
     if not isinstance(value, Mapping):
         return value
-    return {**defaults, **{k: v for k, v in value.items() if not (v is None and k in defaults)}}
+    given = {key: item for key, item in value.items() if not (item is None and key in defaults)}
+    return {**defaults, **given}
 
 
 def _microseconds(created_at: str, now: float) -> int:
-    """When a release was made, for sorting; when it came, if its own text does not say. Naive times count as UTC."""
+    """The time of a release for sorting; `now` if its text is not a time. Naive times count as UTC."""
     try:
         moment = datetime.fromisoformat(created_at)
-        return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH) // timedelta(microseconds=1)
+        aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return (aware - _EPOCH) // timedelta(microseconds=1)
     except (ValueError, OverflowError):
         return int(now * 1_000_000)
 

@@ -1,4 +1,4 @@
-"""Tags: labels on commits, which anybody with the right to push may put there and take away."""
+"""Tags: labels on commits. Every user who may push may add and delete them."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -11,24 +11,28 @@ from shared.stores import Stores
 from shared.tasks import pair
 
 RECORD_BYTES = 4096
-"""The most that a tag's record may have: a page of a thousand then fits in one reply."""
+"""The largest record of a tag. A page of a thousand of them fits into one reply."""
 REQUEST_BYTES = 512 * 1024
-"""The most that the records of one request may have together: a thousand usual ones, of 300 bytes each, fit twice.
-Each KB costs a write unit: a thousand records of the largest size would be 5,000 units at once."""
+"""The largest total size of the records of one request: about 1,700 usual ones of 300 bytes.
+
+Each KB costs a write unit. A thousand records of the largest size would need 5,000 units at once.
+"""
 PAGES = 4
-"""How many pages of rows one filtered list reads, at most. The cursor goes on from there."""
+"""The most pages of rows that one filtered list reads. Its cursor continues after them."""
 
 
 async def store(stores: Stores, repo: Repo, request: wire.PostTags) -> int:
-    """Store tags on commits that are here. Returns how many are new; the same tag again is no news.
+    """Store tags on stored commits. Returns the number of new tags.
 
-    Raises InvalidName, Unprocessable, TooLarge, MissingReference or TagExists before anything is stored, but for
-    a tag that another request stores in the same moment.
+    Raises InvalidName, Unprocessable, TooLarge, MissingReference or TagExists before it stores a
+    tag. Only for a tag that another request stores at the same time, TagExists comes after that.
     """
     tags = _distinct(map(_tag, request.tags))
     size = sum(len(tag.record) for tag in tags.values())
     if size > REQUEST_BYTES:
-        raise TooLarge(f"the tags have {size} bytes together, and {REQUEST_BYTES} are taken at once; send fewer")
+        raise TooLarge(
+            f"the tags have {size} bytes together, and {REQUEST_BYTES} is the limit; send fewer tags per request"
+        )
     known, found = await pair(
         stores.index.known(repo.repo_id, commits={tag.commit_id for tag in tags.values()}),
         stores.tags.find(repo.repo_id, tags),
@@ -43,9 +47,9 @@ async def store(stores: Stores, repo: Repo, request: wire.PostTags) -> int:
 
 
 async def listed(stores: Stores, repo: Repo, request: wire.ListTags) -> tuple[list[bytes], str | None]:
-    """The packed records of some tags, in the order of their ids, and where to go on, if there are more.
+    """Return the packed records of a page of tags by id, and the cursor of the next page, if any.
 
-    A filtered list reads a bounded number of rows: it may hold fewer than asked for and still go on.
+    A filtered list reads a bounded number of rows, so a page may be short although there are more.
     """
     narrowed = bool(request.commit_id or request.label)
     records: list[bytes] = []
@@ -69,13 +73,14 @@ async def listed(stores: Stores, repo: Repo, request: wire.ListTags) -> tuple[li
 
 
 async def delete(stores: Stores, repo: Repo, tag_id: str) -> None:
-    """Take a tag away. Raises TagNotFound."""
+    """Delete a tag. Raises TagNotFound."""
     if not names.is_id(tag_id) or not await stores.tags.remove(repo.repo_id, tag_id):
         raise TagNotFound()
 
 
 def _tag(raw: Mapping[str, Any]) -> Tag:
-    record = {**raw, **{k: "" for k in ("repo_id", "created_at") if raw.get(k) is None}}
+    nulls = {key: "" for key in ("repo_id", "created_at") if raw.get(key) is None}
+    record = {**raw, **nulls}
     shaped = wire.parse(wire.TagRecord, record, "a tag")
     names.check_id(shaped.tag_id, "tag")
     names.check_id(shaped.commit_id, "commit")
@@ -96,7 +101,7 @@ def _distinct(tags: Iterable[Tag]) -> dict[str, Tag]:
 
 
 def _check_same(tags: Mapping[str, Tag], stored: Mapping[str, Tag]) -> None:
-    """Raises TagExists for an id under which something else is stored."""
+    """Raise TagExists for an id with another stored tag."""
     for tag_id, first in stored.items():
         if codec.unpack_record(first.record) != codec.unpack_record(tags[tag_id].record):
             raise TagExists(tag_id)

@@ -1,10 +1,12 @@
-"""Which commits a caller who is no member may read: those that a branch, a tag or a published release leads to.
+"""The commits that everyone may read: those reachable from a branch, a tag or a release.
 
-A forced push takes commits from a branch, and they are stored for 30 days after that, so that it can be undone.
-Such a commit may hold a secret that was pushed by mistake. Only members read it.
+A forced push removes commits from a branch. They are stored for 30 more days, so that the push can
+be undone. Such a commit may contain a secret that was pushed by mistake, so only members may read
+it.
 
-The walk starts from the branches, and from tags and releases only if the branches do not lead there. It is bounded:
-a commit that is not reached by then counts as one that is not there. A tag on it, or near it, makes it visible.
+The walk starts at the branches, and at tags and published releases only for commits that the
+branches do not reach. It is bounded: a commit that it does not find counts as absent. A tag on it
+or near it makes it visible.
 """
 
 from collections.abc import Collection, Iterable
@@ -16,7 +18,7 @@ from shared.stores import Stores
 from shared.tasks import pair
 
 ROUNDS = 32
-"""Rounds of the walk, with up to 1 MB of each of up to eight lanes: some 30,000 commits of one line of history."""
+"""Rounds of the walk, each with up to 1 MB of eight lanes: about 30,000 commits of one line."""
 
 
 async def reached(
@@ -25,7 +27,10 @@ async def reached(
     wanted: Collection[Place],
     heads: Iterable[Place] | None = None,
 ) -> dict[str, Place]:
-    """Those of these commits that are visible to everyone, by id. `heads`: of the branches, if they are known."""
+    """Return the commits among `wanted` that everyone may read, by id.
+
+    `heads` are the heads of all branches, if the caller has read them.
+    """
     if not wanted:
         return {}
     if heads is None:
@@ -40,7 +45,7 @@ async def reached(
 
 
 async def _labelled(stores: Stores, repo: Repo) -> Iterable[Place]:
-    """The places of the commits that tags and published releases name."""
+    """The places of the commits of tags and published releases."""
     tagged, released = await pair(stores.tags.commits(repo.repo_id), stores.releases.published_commits(repo.repo_id))
     known = await stores.index.known(repo.repo_id, commits=tagged | released, even_condemned=True)
     return known.commits.values()

@@ -1,4 +1,4 @@
-"""Runs a walk over the commit rows of a repository: reads what it needs, lane by lane, all lanes at once."""
+"""The driver of a walk: reads the commit rows that the walk needs, from all lanes in parallel."""
 
 from collections.abc import Iterable
 
@@ -7,16 +7,18 @@ from shared.metadata.commits import Commits
 from shared.model import Place
 from shared.tasks import all_of
 
-SPARE = 4
-"""Rows read beyond the guess: boundary rows, and the odd commit of another line in the same lane."""
+SPARE_ROWS = 4
+"""Rows that are read in addition to the guess: boundary rows, and commits of other lines in the
+lane."""
 GROWTH = 8
+"""The growth of each further page of a lane."""
 
 
 async def run(commits: Commits, repo_id: str, walk: Walk, *, max_rounds: int | None = None) -> bool:
-    """Walk to the end. False if it was not reached within `max_rounds` rounds of reading.
+    """Run a walk to its end. Returns False if it needs more than `max_rounds` rounds of reads.
 
-    A lane's first page is as long as the walk guesses; each further one eight times the last, up to
-    DynamoDB's 1 MB: few rows for a small difference, few pages for a large one.
+    The first page of a lane has the length that the walk guesses. Each further page is `GROWTH`
+    times longer, up to 1 MB. So a small difference reads few rows, and a large one few pages.
     """
     limits: dict[str, int | None] = {}
     rounds = 0
@@ -31,10 +33,10 @@ async def run(commits: Commits, repo_id: str, walk: Walk, *, max_rounds: int | N
                 limits[start.lane] = previous and previous * GROWTH
             else:
                 reach = walk.reach(start)
-                limits[start.lane] = None if reach is None else reach + SPARE
+                limits[start.lane] = None if reach is None else reach + SPARE_ROWS
         runs = await all_of(commits.lane(repo_id, start, limits[start.lane]) for start in starts)
         for start, nodes in zip(starts, runs, strict=True):
-            # The first is what was asked for, also where it was found in another lane.
+            # The first row is that of the place, even if it was found in another lane.
             walk.feed({node.place: node for node in nodes} | {start: nodes[0]})
     return True
 

@@ -1,11 +1,11 @@
-"""One S3 bucket in few verbs. What AWS calls an error becomes one of ours here, and nowhere else.
+"""The operations of one S3 bucket. Errors of AWS are translated here, and nowhere else.
 
-repos/<repo_id>/packs/<sha256 of the pack>   many small things, see `packs`
+repos/<repo_id>/packs/<sha256 of the pack>   many small entries: see `packs`
 repos/<repo_id>/objects/<object_id>          one large object
 repos/<repo_id>/bundles/<sha256 of the bundle>
-                                             a whole clone, ready to be sent: see `actions/bundles`
-uploads/<repo_id>/<object_id>                quarantine: uploads to presigned URLs that are not verified yet
-uploads/<repo_id>/staged/<random name>       bodies of requests, uploaded to presigned URLs: see `staging`
+                                             a prebuilt clone: see `actions/bundles`
+uploads/<repo_id>/<object_id>                quarantine: uploads that are not verified yet
+uploads/<repo_id>/staged/<random name>       bodies of requests, uploaded by clients: see `staging`
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from types_aiobotocore_s3 import S3Client
     from types_aiobotocore_s3.type_defs import CopySourceTypeDef
 
-CHUNK = 1024 * 1024
+CHUNK_BYTES = 1024 * 1024
 DNS_SUFFIXES_OF_AWS = (
     ".amazonaws.com",
     ".amazonaws.com.cn",
@@ -33,16 +33,16 @@ DNS_SUFFIXES_OF_AWS = (
     ".cloud.adc-e.uk",
     ".csp.hci.ic.gov",
 )
-"""One for each partition of AWS (botocore's `data/partitions.json`)."""
+"""The suffix of each partition of AWS (botocore's `data/partitions.json`)."""
 
 
 class NoSuchKey(Exception):
-    """There is nothing under this key, or nothing in the range that was asked for."""
+    """There is no object under this key, or no byte in the requested range."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """One version of an object: `modified` in epoch seconds, by S3's clock. `etag` is known from `page` only."""
+    """A version of an object. `modified` is in epoch seconds of S3. Only `page` sets `etag`."""
 
     key: str
     version: str
@@ -52,52 +52,52 @@ class Stored:
 
 
 class Changed(Exception):
-    """What lies under the key is not, or no longer, what the condition asks for."""
+    """The object under the key does not match the condition (any more)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """An object being read: which version of it, how long it is, and its bytes."""
+    """An object that is being read: its version, its length and its bytes."""
 
     version: Version
     length: int
     chunks: AsyncGenerator[bytes, None]
 
     async def close(self) -> None:
-        """Read no further. Also closes the connection of a stream that was not read."""
+        """Stop reading, and close the connection, also that of a stream that was not read."""
         await anext(self.chunks, b"")  # a generator that has not started would not close its connection
         await self.chunks.aclose()
 
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """A bucket that keeps bytes under keys."""
+    """A bucket."""
 
     client: "S3Client"
     name: str
 
     @property
     def is_aws(self) -> bool:
-        """Whether this is S3 itself, which every client can reach. A client may not reach an emulator."""
+        """Whether this is S3 itself, not an emulator, which clients may be unable to reach."""
         host = urlsplit(self.client.meta.endpoint_url).hostname or ""
         return host.endswith(DNS_SUFFIXES_OF_AWS)
 
     async def put(self, key: str, data: bytes) -> None:
-        """Write an object; the same bytes again are harmless."""
+        """Write an object. A repeated write of the same bytes is harmless."""
         with translated():
             await self.client.put_object(Bucket=self.name, Key=key, Body=data)
 
     async def get(self, key: str, start: int | None = None, stop: int | None = None, version: str = "") -> bytes:
-        """The bytes under a key, or those from `start` up to but not including `stop`. Raises NoSuchKey.
+        """Read an object, or its bytes from `start` up to `stop`, exclusive. Raises NoSuchKey.
 
-        `version` is that of an older content; without it, the present one is read.
+        Without `version`, the current version is read.
         """
         options: dict[str, str] = {"VersionId": version} if version else {}
         if start is not None and stop is not None:
             options["Range"] = f"bytes={start}-{stop - 1}"
         with translated():
             reply = await self.client.get_object(Bucket=self.name, Key=key, **options)  # type: ignore[arg-type]
-            # Not `async with`: that hands out the raw response, which does not compare lengths.
+            # Not `async with`: it returns the raw response, which does not check the length.
             try:
                 data: bytes = await reply["Body"].read()
             finally:
@@ -105,14 +105,14 @@ class Bucket:
         return data
 
     async def stream(self, key: str) -> Stream:
-        """The bytes under a key, a MiB at a time. Raises NoSuchKey."""
+        """Read an object in chunks of `CHUNK_BYTES`. Raises NoSuchKey."""
         with translated():
             reply = await self.client.get_object(Bucket=self.name, Key=key)
 
         async def chunks() -> AsyncGenerator[bytes, None]:
             with translated():
                 try:
-                    while chunk := await reply["Body"].read(CHUNK):
+                    while chunk := await reply["Body"].read(CHUNK_BYTES):
                         yield chunk
                 finally:
                     reply["Body"].close()
@@ -120,7 +120,7 @@ class Bucket:
         return Stream(Version(reply["ETag"], reply.get("VersionId", "")), reply["ContentLength"], chunks())
 
     async def list(self, prefix: str) -> AsyncIterator[Stored]:
-        """What lies under a prefix, by key. A thousand keys a call."""
+        """Yield the objects under a prefix by key. One call for every 1,000 keys."""
         token: dict[str, str] = {}
         while True:
             with translated():
@@ -132,9 +132,9 @@ class Bucket:
             token = {"ContinuationToken": reply["NextContinuationToken"]}
 
     async def page(self, prefix: str, after: str) -> tuple[Sequence[Stored], bool]:
-        """Up to 1,000 objects under a prefix, in the order of their keys, from behind the key `after`.
+        """Return up to 1,000 objects under a prefix after the key `after`, and if more follow.
 
-        Also returns whether there are more. One call.
+        One call.
         """
         with translated():
             reply = await self.client.list_objects_v2(Bucket=self.name, Prefix=prefix, StartAfter=after)
@@ -145,21 +145,29 @@ class Bucket:
         return listed, bool(reply.get("IsTruncated"))
 
     async def versions(self, prefix: str) -> AsyncIterator[Stored]:
-        """Every version under a prefix, marks of deletion included (of size 0), by key."""
+        """Yield every version under a prefix by key, with delete markers (of size 0)."""
         marker: dict[str, str] = {}
         while True:
             with translated():
                 reply = await self.client.list_object_versions(Bucket=self.name, Prefix=prefix, **marker)  # type: ignore[arg-type]
             for found in reply.get("Versions", []):
-                yield Stored(found["Key"], found["VersionId"], found["Size"], found["LastModified"].timestamp())
+                yield Stored(
+                    found["Key"],
+                    found["VersionId"],
+                    found["Size"],
+                    found["LastModified"].timestamp(),
+                )
             for mark in reply.get("DeleteMarkers", []):
                 yield Stored(mark["Key"], mark["VersionId"], 0, mark["LastModified"].timestamp())
             if not reply.get("IsTruncated"):
                 return
-            marker = {"KeyMarker": reply["NextKeyMarker"], "VersionIdMarker": reply["NextVersionIdMarker"]}
+            marker = {
+                "KeyMarker": reply["NextKeyMarker"],
+                "VersionIdMarker": reply["NextVersionIdMarker"],
+            }
 
     async def remove(self, versions: Sequence[Stored]) -> None:
-        """Remove these versions for good, up to 1,000. One that is written meanwhile is another, and stays."""
+        """Delete up to 1,000 versions permanently. Later versions of the keys stay."""
         objects: Any = [{"Key": found.key, "VersionId": found.version} for found in versions]
         with translated():
             reply = await self.client.delete_objects(Bucket=self.name, Delete={"Objects": objects, "Quiet": True})
@@ -167,9 +175,10 @@ class Bucket:
             raise Unavailable()
 
     async def copy(self, source: str, key: str, version: Version) -> None:
-        """Copy exactly what was read from `source`, whatever lies there by now. Raises NoSuchKey, or Changed.
+        """Copy exactly this version of `source`, even if there is a newer one.
 
-        In a bucket without versions the entity tag must do: it is an MD5, which can be forged.
+        In a bucket without versioning, only the entity tag identifies the version. It is an MD5,
+        which can be forged. Raises NoSuchKey or Changed.
         """
         origin: CopySourceTypeDef = {"Bucket": self.name, "Key": source}
         if version.version_id:
@@ -178,10 +187,10 @@ class Bucket:
             await self.client.copy_object(Bucket=self.name, Key=key, CopySource=origin, CopySourceIfMatch=version.etag)
 
     async def presigned_put(self, key: str, ttl_seconds: int, size: int | None = None) -> str:
-        """A URL that lets its bearer write this key for this time, and nothing else. No call is made.
+        """Make a URL that allows its holder to write this key for this time. Makes no call.
 
-        With a size, the signature covers Content-Length: S3 refuses a body of another length. Otherwise it covers the
-        host alone, because the stock client sends headers of its own and cannot send others.
+        With a size, the signature covers Content-Length, so S3 refuses a body of another length.
+        Without one, it covers only the host, because the stock client cannot send given headers.
         """
         parameters: dict[str, Any] = {"Bucket": self.name, "Key": key}
         if size is not None:
@@ -190,7 +199,7 @@ class Bucket:
         return url
 
     async def presigned_get(self, key: str, ttl_seconds: int, media_type: str, disposition: str) -> str:
-        """A URL that lets its bearer read this key for so long, with these headers. No call is made."""
+        """Make a URL that allows its holder to read this key for this time. Makes no call."""
         parameters = {
             "Bucket": self.name,
             "Key": key,
@@ -203,8 +212,8 @@ class Bucket:
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Turns S3's refusals into NoSuchKey and Changed, and every failure into Unavailable."""
-    import aiohttp  # late: a function that starts need not wait for it
+    """Raise NoSuchKey or Changed for refusals of S3, and Unavailable for every other failure."""
+    import aiohttp  # imported here, so that a function starts faster
 
     try:
         yield

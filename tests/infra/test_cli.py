@@ -244,7 +244,7 @@ def test_what_a_forced_push_removed_is_expunged(song: str, owner: str, monkeypat
 
 def test_what_cannot_be_restored_is_refused(song: str) -> None:
     assert "no such branch" in refused("repo", "restore-branch", song, "none")
-    assert "has not been at" in refused("repo", "restore-branch", song, "main", "--to", "0" * 64)
+    assert "was not at" in refused("repo", "restore-branch", song, "main", "--to", "0" * 64)
     assert "has no branch 'none'" in refused("repo", "moves", song, "none")
 
 

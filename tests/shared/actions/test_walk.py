@@ -88,7 +88,7 @@ async def test_one_new_commit_is_one_short_read_at_any_depth(commits, tip):
     difference = Difference(dag.at([str(tip)]), dag.at([str(tip - 1)]))
     await walk.run(watching, repo_id, difference)
     assert [node.commit_id for node in difference.collected] == [str(tip)]
-    assert [request["Limit"] for request in client.requests] == [1 + walk.SPARE]
+    assert [request["Limit"] for request in client.requests] == [1 + walk.SPARE_ROWS]
 
 
 async def test_all_that_is_pending_in_a_lane_is_one_read_from_its_newest(commits):
@@ -117,7 +117,7 @@ async def test_a_wrong_guess_costs_reads_that_grow(commits):
     difference = Difference(dag.at([str(LENGTH)]), [], held)
     await walk.run(watching, repo_id, difference)
     assert len(difference.collected) == 200
-    first = 16 + walk.SPARE
+    first = 16 + walk.SPARE_ROWS
     assert [request["Limit"] for request in client.requests] == [first, first * walk.GROWTH, first * walk.GROWTH**2]
 
 

@@ -10,7 +10,7 @@ from botocore.exceptions import ConnectTimeoutError, EndpointConnectionError
 
 from shared.errors import Unavailable
 from shared.model import Version
-from shared.objects.bucket import CHUNK, Bucket, Changed, NoSuchKey, translated
+from shared.objects.bucket import CHUNK_BYTES, Bucket, Changed, NoSuchKey, translated
 from shared.stores import Stores
 from tests.shared.clients import Failing, client_error
 
@@ -34,7 +34,7 @@ async def version(bucket: Bucket, key: str) -> Version:
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"x", b"\x00\xff" * 5, b"m" * (CHUNK + 1)], ids=["nothing", "a byte", "ten", "more than a MiB"]
+    "data", [b"", b"x", b"\x00\xff" * 5, b"m" * (CHUNK_BYTES + 1)], ids=["nothing", "a byte", "ten", "more than a MiB"]
 )
 async def test_bytes_come_back_as_they_went_in(bucket, repo_id, data):
     await bucket.put(repo_id, data)
@@ -58,13 +58,13 @@ async def test_a_range_is_read_up_to_its_stop(bucket, repo_id, start, stop, expe
 
 
 async def test_a_stream_comes_in_pieces_with_its_length(bucket, repo_id):
-    data = bytes(range(256)) * (CHUNK // 256) + b"tail"
+    data = bytes(range(256)) * (CHUNK_BYTES // 256) + b"tail"
     await bucket.put(repo_id, data)
     stream = await bucket.stream(repo_id)
     chunks = [chunk async for chunk in stream.chunks]
     assert stream.length == len(data)
     assert b"".join(chunks) == data
-    assert all(0 < len(chunk) <= CHUNK for chunk in chunks)
+    assert all(0 < len(chunk) <= CHUNK_BYTES for chunk in chunks)
 
 
 async def test_each_content_of_a_key_is_a_version_of_its_own(bucket, repo_id):
