@@ -184,7 +184,7 @@ BUGS = [
 
     # ── What a fetch sends ──
     bug("objects are subtracted that the client lacks", "dag",
-        ("for commit_id, place in parents.items() if self._had[commit_id]}", "for commit_id, place in parents.items()}"), by=("tests/shared/test_dag.py", SIMULATION)),
+        ("parent for parent in parents if self._had[parent.commit_id]}", "parent for parent in parents}"), by=("tests/shared/test_dag.py", SIMULATION)),
     bug("what the client has is sent again", "dag",
         ("self._paint(parent, had=had or parent.commit_id in self._held)", "self._paint(parent, had=parent.commit_id in self._held)"), by=("tests/shared/test_dag.py",)),
     bug("a walk ends one commit early", "dag",

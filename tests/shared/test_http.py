@@ -270,7 +270,7 @@ async def test_a_refused_method_is_answered_with_those_that_the_path_has(path, m
 async def test_what_another_function_serves_is_not_found_here_and_the_slash_is_named():
     answer = await ask("GET", "/ada/song/refs/")
     assert (answer.status, answer.json["code"]) == (404, "not_found")
-    assert "leave out the slash" in answer.json["message"]
+    assert "remove the slash" in answer.json["message"]
 
 
 # ── HEAD, and pages of other sites ──────────────────────────────────────────────────────────────────────────
