@@ -76,7 +76,10 @@ def _measured(chosen: Sequence[Workload], *, timed: bool) -> tuple[list[Measured
         for names, said, problem in threads.map(lambda part: _run(part, timed=timed), sorted(parts, key=_is_quick)):
             found |= dict(zip(names, said, strict=False))
             failed += problem
-    return [one for workload in chosen for one in found.get(workload.name, ())], failed
+    ordered: list[Measured] = []
+    for workload in chosen:
+        ordered += found.get(workload.name, ())
+    return ordered, failed
 
 
 def _is_quick(part: Sequence[Workload]) -> bool:

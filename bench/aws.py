@@ -28,8 +28,10 @@ CREDENTIALS = {
 
 @contextlib.contextmanager
 def running() -> Iterator[str]:
-    """Start an AWS with the hub's tables and bucket. Yields its URL. Raises RuntimeError if it does
-    not start."""
+    """Start an AWS with the hub's tables and bucket.
+
+    Yields its URL. Raises RuntimeError if it does not start.
+    """
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "PIERIA_"))}
     process = subprocess.Popen(
         [sys.executable, "-m", "bench.aws"],

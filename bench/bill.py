@@ -41,8 +41,10 @@ IN_FLIGHT = 400
 
 @dataclass(frozen=True)
 class Shape:
-    """A kind of request. `scene` prepares the hub and returns requests, of which the last one is
-    metered."""
+    """A kind of request.
+
+    `scene` prepares the hub and returns requests, of which the last one is metered.
+    """
 
     name: str
     limit_class: str
@@ -277,7 +279,8 @@ def metered(hub: Hub, shape: Shape) -> tuple[float, float]:
     try:
         answer = hub.answer(last)
     finally:
-        meter.begin, hub.watch = begin, "nothing"
+        meter.begin = begin
+        hub.watch = "nothing"
     if answer.status_code not in (*range(200, 300), shape.status):
         raise RuntimeError(f"{shape.name}: {answer.status_code} {answer.read()[:300]!r}")
     [served] = hub.served
@@ -288,8 +291,10 @@ def metered(hub: Hub, shape: Shape) -> tuple[float, float]:
 
 
 def report(chosen: Sequence[Shape]) -> list[Spent]:
-    """Meter each shape, on the AWS of this process's environment. The most expensive day comes
-    first."""
+    """Meter each shape, on the AWS of this process's environment.
+
+    The most expensive day comes first.
+    """
     from shared import settings
 
     defaults = settings.Settings.model_fields

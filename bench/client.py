@@ -7,6 +7,7 @@ filter and presign ignored. Different: the objects come from a `History` instead
 every request is recorded as an `Exchange`, so that an ignored failure is visible.
 """
 
+import itertools
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -79,8 +80,10 @@ def push(
     force: bool = False,
     transport: httpx.BaseTransport | None = None,
 ) -> Pushed:
-    """Push `history` to `branch` of the repository at `base`. Raises Refused when the client would
-    give up."""
+    """Push `history` to `branch` of the repository at `base`.
+
+    Raises Refused when the client would give up.
+    """
     with Wire(base, token, transport) as wire:
         heads: dict[str, str] = {}
         try:
@@ -95,7 +98,8 @@ def push(
             (snapshot for snapshot in history.snapshots if snapshot["snapshot_id"] in needed),
             key=lambda snapshot: str(snapshot["snapshot_id"]),
         )
-        candidates = sorted({object_id for snapshot in snapshots for object_id in snapshot["manifest"].values()})
+        manifests = [snapshot["manifest"].values() for snapshot in snapshots]
+        candidates = sorted(set(itertools.chain.from_iterable(manifests)))
         try:
             missing = sorted(wire.post("/filter-objects", {"object_ids": candidates}).get("missing", []))
         except Refused:
@@ -125,8 +129,10 @@ def pull(
     branch: str = "main",
     transport: httpx.BaseTransport | None = None,
 ) -> Fetched:
-    """Pull the branch, given the commits in `local`. They are offered in their order, 64 at a time,
-    and finally all."""
+    """Pull the branch, given the commits in `local`.
+
+    They are offered in their order, 64 at a time, and finally all.
+    """
     with Wire(base, token, transport) as wire:
         refs = wire.get("/refs")
         want = [refs["branch_heads"][branch]]
@@ -143,8 +149,10 @@ def pull(
 
 
 def _new_commits(history: History, have: set[str]) -> list[Record]:
-    """The commits to send, by breadth-first search from the head, which comes first. Stops only at
-    ids in `have`."""
+    """The commits to send, by breadth-first search from the head, which comes first.
+
+    Stops only at ids in `have`.
+    """
     known = {commit["commit_id"]: commit for commit in history.commits}
     found: dict[str, Record] = {}
     generation = [history.head]
@@ -179,8 +187,10 @@ def _upload(wire: "Wire", contents: Mapping[str, bytes]) -> set[str]:
 
 
 def _push_objects(wire: "Wire", object_ids: list[str], contents: Mapping[str, bytes]) -> None:
-    """Send chunks in the order of ids, four at a time. If one fails, the others still run; then its
-    error is raised."""
+    """Send chunks in the order of ids, four at a time.
+
+    If one fails, the others still run; then its error is raised.
+    """
 
     def send(chunk: list[str]) -> None:
         objects = [{"object_id": object_id, "content": contents[object_id]} for object_id in chunk]

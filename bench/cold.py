@@ -140,8 +140,10 @@ def main() -> int:
 
 
 def _measure(runtime: Path, baseline: Path, rounds: int) -> dict[str, list[Taken]]:
-    """The times of each module. Every round starts each module once, so that other load affects all
-    of them."""
+    """The times of each module.
+
+    Every round starts each module once, so that other load affects all of them.
+    """
     api = RuntimeApi()
     modules = {BASELINE: baseline} | dict.fromkeys(build.handlers(build.HOST), build.HOST)
     found: dict[str, list[Taken]] = {module: [] for module in modules}

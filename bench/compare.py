@@ -57,7 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(json.dumps({name: {what: vars(taken) for what, taken in row.items()} for name, row in found.items()}))
     else:
         Console().print(_table(found))
-    return 1 if any(taken.problem for row in found.values() for taken in row.values()) else 0
+    taken = itertools.chain.from_iterable(row.values() for row in found.values())
+    return 1 if any(one.problem for one in taken) else 0
 
 
 def _rival(text: str) -> Rival:

@@ -198,8 +198,10 @@ def straight(seed: int, n: int) -> Graph:
 
 
 def braid(seed: int, n: int, branches: int = 5, every: int = 8) -> Graph:
-    """Long branches from one root, with commits in turn. Every `every`th commit of a branch merges
-    its neighbour."""
+    """Long branches from one root, with commits in turn.
+
+    Every `every`th commit of a branch merges its neighbour.
+    """
     repo_id = str(uuid.UUID(bytes=random.Random(seed).randbytes(16), version=4))
     names = ["main", *(f"line-{number}" for number in range(1, branches))]
     root = _commit(0, repo_id=repo_id, parent=None, snapshot_id=None, message=f"{seed}: root")
@@ -285,8 +287,10 @@ def _commit(
 
 
 def _contents(bits: random.Random, objects: int) -> dict[str, bytes]:
-    """Random contents by id. Their sizes are taken from SIZES at equal steps, so the total is equal
-    for all seeds."""
+    """Random contents by id.
+
+    Their sizes are taken from SIZES at equal steps, so the total is equal for all seeds.
+    """
     sizes = [_size((2 * rank + 1) * 500 // objects) for rank in range(objects)]
     contents = {}
     for size in _pick(bits, sizes, objects):

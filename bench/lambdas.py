@@ -44,8 +44,10 @@ BASE = "http://hub.example"
 OWNER = "ada"
 SIGNING_KEYS = {"bench": "no secret: this hub lives for a minute"}
 STREAMED = ("fetch",)
-"""Functions whose replies are streamed. CloudFront sends every fetch there, as a clone exceeds a
-buffered reply."""
+"""Functions whose replies are streamed.
+
+CloudFront sends every fetch there, as a clone exceeds a buffered reply.
+"""
 MEMORY_MB = 1024
 """The template's default. Functions with more memory set it themselves."""
 

@@ -99,8 +99,10 @@ class _Client:
         return time.monotonic() < self._until
 
     async def ask(self, what: str, method: str, path: str, body: Any = None) -> Any:
-        """Send a request. Returns the reply; for a 409 its text; for another error None, and counts
-        the error."""
+        """Send a request.
+
+        Returns the reply; for a 409 its text; for another error None, and counts the error.
+        """
         started = time.perf_counter()
         try:
             reply = await self._http.request(
@@ -231,8 +233,10 @@ async def _lost(one: _Client, load: Load) -> list[str]:
 
 @contextlib.contextmanager
 def hub() -> Iterator[tuple[str, int]]:
-    """Start a hub on 127.0.0.1. Yields its URL and its process id. Raises RuntimeError if it does
-    not start."""
+    """Start a hub on 127.0.0.1. Yields its URL and its process id.
+
+    Raises RuntimeError if it does not start.
+    """
     with aws.running() as aws_url, socket.socket() as free:
         lambdas.set_environment(aws_url)
         free.bind(("127.0.0.1", 0))

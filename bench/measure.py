@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import sha256
+from itertools import chain
 from typing import Any, Literal, Self
 
 import msgpack
@@ -19,6 +20,7 @@ from bench.history import History
 from bench.lambdas import Hub, Served, memory_mb
 from bench.meter import longest_chain
 from bench.prices import Bill
+from bench.units import Weight
 from bench.workloads import Operation
 
 TIMED = 3
@@ -160,7 +162,7 @@ def _priced(counted: _Counted, runs: Sequence[Sequence[Served]]) -> Measured:
     whole = counted.operation.whole
     best = min(runs, key=_cpu, default=[])
     steps = _steps(cold, best)
-    weights = [weight for one in cold for weight in one.meter.weights]
+    weights = _weights(cold)
     return Measured(
         name=counted.operation.name,
         count=_count(cold),
@@ -170,12 +172,12 @@ def _priced(counted: _Counted, runs: Sequence[Sequence[Served]]) -> Measured:
         s3_bytes_out=sum(weight.s3_bytes_out for weight in weights),
         cpu_seconds=_cpu(best),
         least_cpu=_least_cpu(whole) if whole and runs else None,
-        memory_bytes=max((one.memory_bytes for run in runs for one in run), default=0),
+        memory_bytes=max((one.memory_bytes for one in chain.from_iterable(runs)), default=0),
         bill=_bill(cold, {step.function: step.cpu_seconds / step.requests for step in steps}),
         hot=dict(_heat(cold).most_common(HOTTEST)),
         hot_reads=dict(sorted(_read_heat(cold).items(), key=lambda item: -item[1])[:HOTTEST]),
         steps=steps,
-        trace=tuple(line for one in cold for line in trace.lines(one)),
+        trace=tuple(chain.from_iterable(map(trace.lines, cold))),
     )
 
 
@@ -212,7 +214,7 @@ def _cpu(served: Sequence[Served]) -> float:
 
 
 def _count(served: Sequence[Served]) -> Count:
-    weights = [weight for one in served for weight in one.meter.weights]
+    weights = _weights(served)
     return Count(
         requests=len(served),
         calls=sum(one.meter.calls for one in served),
@@ -225,6 +227,10 @@ def _count(served: Sequence[Served]) -> Count:
         s3_gets=sum(weight.s3_gets for weight in weights),
         wire_bytes=sum(one.received + one.sent for one in served),
     )
+
+
+def _weights(served: Sequence[Served]) -> list[Weight]:
+    return list(chain.from_iterable(one.meter.weights for one in served))
 
 
 def _heat(served: Sequence[Served]) -> Counter[str]:
@@ -266,8 +272,10 @@ def _steps(counted: Sequence[Served], timed: Sequence[Served]) -> tuple[Step, ..
 
 
 def _bill(served: Sequence[Served], cpu_seconds: dict[str, float]) -> Bill:
-    """The cost of requests. Lambda charges waiting and computing: the modelled wait plus the
-    measured CPU time."""
+    """The cost of requests.
+
+    Lambda charges waiting and computing: the modelled wait plus the measured CPU time.
+    """
     memory = memory_mb()
     total = Bill()
     for one in served:

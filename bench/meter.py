@@ -201,11 +201,11 @@ def _metered_async(original: Callable[..., Awaitable[Any]]) -> Callable[..., Awa
         # In a context of its own, so that the hub does not charge these reads to the measured
         # request.
         reply: Any = await asyncio.get_running_loop().create_task(looking, context=contextvars.Context())
-        return {
-            (table, item["pk"]["S"], item.get("sk", {"S": ""})["S"]): item_size(item)
-            for table, items in reply["Responses"].items()
-            for item in items
-        }
+        found: dict[RowKey, int] = {}
+        for table, items in reply["Responses"].items():
+            for item in items:
+                found[table, item["pk"]["S"], item.get("sk", {"S": ""})["S"]] = item_size(item)
+        return found
 
     @functools.wraps(original)
     async def make_api_call(self: Any, operation_name: str, api_params: Any) -> Any:
@@ -232,8 +232,10 @@ def _metered_async(original: Callable[..., Awaitable[Any]]) -> Callable[..., Awa
 
 
 def _watch() -> None:
-    """Wrap the method of both clients, unless it is wrapped. The last `_unwatch` restores the
-    originals."""
+    """Wrap the method of both clients, unless it is wrapped.
+
+    The last `_unwatch` restores the originals.
+    """
     global _watchers
     with _lock:
         _watchers += 1

@@ -38,7 +38,7 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Print the list."""
     wanted: int = config.getoption("aws_calls")
-    reports = [one for kind in ("passed", "failed") for one in terminalreporter.getreports(kind)]
+    reports = [*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")]
     counted = [(dict(one.user_properties).get("aws_calls", 0), one.nodeid) for one in reports if one.when == "call"]
     if wanted and counted:
         terminalreporter.section("AWS calls")

@@ -18,8 +18,10 @@ LOG_REQUEST = prices.LOG_BYTE * prices.LOG_BYTES / prices.DOLLAR
 
 DYNAMODB_MS = 5
 S3_MS = 20
-"""The model of latency: the time of one call, of any size. A request waits for its longest chain of
-calls."""
+"""The model of latency: the time of one call, of any size.
+
+A request waits for its longest chain of calls.
+"""
 
 
 @dataclass(frozen=True, slots=True)

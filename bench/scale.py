@@ -70,7 +70,9 @@ def markdown(found: Mapping[str, Measured]) -> str:
 
 def service(found: Mapping[str, Measured]) -> list[Limit]:
     """The limits that all users share, the lowest first."""
-    push, pull, poll = found[SMALL_PUSH], found[PULL], found[POLL]
+    push = found[SMALL_PUSH]
+    pull = found[PULL]
+    poll = found[POLL]
     together = [(found[name], times) for name, times in MIX]
     requests = sum(times * one.count.requests for one, times in together)
     busy = sum(times * one.count.milliseconds / 1000 + times * one.cpu_seconds for one, times in together)
@@ -103,7 +105,8 @@ def service(found: Mapping[str, Measured]) -> list[Limit]:
 
 def repository(found: Mapping[str, Measured]) -> list[Limit]:
     """The limits of one partition, the lowest first."""
-    push, crowded = found[SMALL_PUSH], found[CROWDED_POLL]
+    push = found[SMALL_PUSH]
+    crowded = found[CROWDED_POLL]
     owner = next(units for partition, units in push.hot_reads.items() if "/OWNER#" in partition)
     (decided,) = (step for step in push.steps if step.function == "push")
     window = decided.milliseconds / 1000 + decided.cpu_seconds
@@ -132,7 +135,8 @@ def _costs(found: Mapping[str, Measured]) -> Iterator[str]:
     yield "| --- | ---: | ---: | ---: | ---: |"
     total = out = 0.0
     for name, times in MIX:
-        number, each = PUSHES * times, found[name].dollars
+        number = PUSHES * times
+        each = found[name].dollars
         total += number * each / 1000
         out += number * found[name].bill.data_out
         yield f"| {name} | {number:,} | {each:.4f} | {number * each / 1000:,.0f} | {DAYS * number * each / 1000:,.0f} |"

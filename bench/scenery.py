@@ -4,6 +4,7 @@ time."""
 import time
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 
 from bench.history import Graph, History
 from bench.lambdas import OWNER, Hub
@@ -67,10 +68,9 @@ def grow(hub: Hub, slug: str, pushes: Iterable[History]) -> None:
                 nodes.append(_node(pushed, records, nodes[-1].place if nodes else None))
             for some in split(parcels, SWAPS_AT_ONCE):
                 await all_of(parcel.put(opened, repo) for parcel in some)
-            found = {item: at for parcel in parcels for item, at in parcel.locations.items()}
-            await opened.index.put_locations(
-                repo.repo_id, {item: at for item, at in found.items() if item[0] is not Kind.COMMIT}
-            )
+            stored = chain.from_iterable(parcel.locations.items() for parcel in parcels)
+            locations = {item: at for item, at in stored if item[0] is not Kind.COMMIT}
+            await opened.index.put_locations(repo.repo_id, locations)
             await opened.commits.put(repo.repo_id, nodes[-len(part) :], now)
             await opened.index.put_places(repo.repo_id, [node.place for node in nodes[-len(part) :]])
         await _point(opened, repo, [Ref("main", nodes[-1].place, nodes[-1].snapshot_at)], now)
@@ -125,7 +125,8 @@ async def _opened(slug: str) -> tuple[Stores, Repo, int]:
 
 
 def _records(pushed: History) -> Parcel:
-    [commit], [snapshot] = pushed.commits, pushed.snapshots
+    [commit] = pushed.commits
+    [snapshot] = pushed.snapshots
     return Parcel.of(
         {},
         [
@@ -136,7 +137,8 @@ def _records(pushed: History) -> Parcel:
 
 
 def _node(pushed: History, records: Parcel, parent: Place | None) -> Node:
-    [commit], [snapshot] = pushed.commits, pushed.snapshots
+    [commit] = pushed.commits
+    [snapshot] = pushed.snapshots
     commit_id = commit["commit_id"]
     snapshot_id = snapshot["snapshot_id"]
     compressed = zlib.compress(codec.pack_record(commit))

@@ -137,8 +137,10 @@ def measure(hub: Hub, seed: int, objects: int) -> Report:
 
 
 def clone(opened: Door, slug: str, head: str) -> bytes:
-    """The reply to a clone. Raises RuntimeError if it is refused, IncompleteRead if it is
-    truncated."""
+    """The reply to a clone.
+
+    Raises RuntimeError if it is refused, IncompleteRead if it is truncated.
+    """
     connection = http.client.HTTPConnection("127.0.0.1", opened.port, timeout=60)
     with contextlib.closing(connection):
         body = msgpack.packb({"want": [head], "have": []})

@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 from bench import units
@@ -50,7 +51,7 @@ def _about(call: Call) -> str:
         values = params["ExpressionAttributeValues"].values()
         return f"{' … '.join(_short(value['S']) for value in values)} limit {params.get('Limit', '–')}"
     if call.operation == "BatchGetItem":
-        keys = [key for asked in params["RequestItems"].values() for key in asked["Keys"]]
+        keys = chain.from_iterable(asked["Keys"] for asked in params["RequestItems"].values())
         return ", ".join(f"{number} × {row}" for row, number in Counter(map(_row, keys)).items())
     written = units.written(call.operation, params)
     if written:

@@ -106,7 +106,8 @@ def poll(hub: Hub) -> Iterator[Operation]:
 def small_push(hub: Hub) -> Iterator[Operation]:
     """A push of one commit and ten small objects, with all four requests of `muse push`; then the
     pull of it."""
-    repo, line = _Repo(hub), Line(SEED, FILES)
+    repo = _Repo(hub)
+    line = Line(SEED, FILES)
     repo.push(line.commit())
     yield Operation("small push: 1 commit, 10 objects", repo.push, lambda: line.commit(CHANGED))
     yield Operation(
@@ -131,7 +132,8 @@ def forty_megabytes(hub: Hub) -> Iterator[Operation]:
 def deep(depth: int, hub: Hub) -> Iterator[Operation]:
     """One commit on top of a long history."""
     graph = histories.straight(SEED, depth)
-    repo, line = _Repo(hub), Line(SEED, USUAL_FILES, tip=graph.heads["main"], number=depth)
+    repo = _Repo(hub)
+    line = Line(SEED, USUAL_FILES, tip=graph.heads["main"], number=depth)
     scenery.lay(hub, hub.slug, graph)
     repo.push(line.commit())
     yield Operation(f"push of 1 commit at depth {depth:,}", repo.push, lambda: line.commit(1))
@@ -178,7 +180,8 @@ def crowd(agents: int, hub: Hub) -> Iterator[Operation]:
 
 def wide(files: int, hub: Hub) -> Iterator[Operation]:
     """A change of one file among many."""
-    repo, line = _Repo(hub), Line(SEED, files)
+    repo = _Repo(hub)
+    line = Line(SEED, files)
     first = line.commit()
     scenery.store(hub, repo.slug, first.objects)
     repo.push(first)
@@ -205,7 +208,8 @@ def filters(count: int, hub: Hub) -> Iterator[Operation]:
 
 def branches(count: int, hub: Hub) -> Iterator[Operation]:
     """A poll and a small push in a repository with many branches."""
-    repo, line = _Repo(hub), Line(SEED, FILES)
+    repo = _Repo(hub)
+    line = Line(SEED, FILES)
     repo.push(line.commit())
     scenery.branch_off(hub, repo.slug, count - 1)
 
@@ -249,7 +253,8 @@ def objects(count: int, hub: Hub) -> Iterator[Operation]:
 
 def lost_race(hub: Hub) -> Iterator[Operation]:
     """Two commits on one parent: the second push is refused, and must write nothing but counters."""
-    repo, line = _Repo(hub), Line(SEED, FILES)
+    repo = _Repo(hub)
+    line = Line(SEED, FILES)
     repo.push(line.commit())
 
     numbers = itertools.count(SEED + 1)
@@ -303,10 +308,11 @@ def folded(pushes: int, hub: Hub) -> Iterator[Operation]:
     """A clone after many small pushes, and the same after a repack."""
     line = Line(SEED, FILES)
     made = [line.commit(), *(line.commit(CHANGED) for _ in range(pushes - 1))]
+    chain = itertools.chain.from_iterable
     whole = History(
-        tuple(commit for one in made for commit in one.commits),
-        tuple(snapshot for one in made for snapshot in one.snapshots),
-        {object_id: content for one in made for object_id, content in one.objects.items()},
+        tuple(chain(one.commits for one in made)),
+        tuple(chain(one.snapshots for one in made)),
+        dict(chain(one.objects.items() for one in made)),
     )
     many = _Repo(hub, "-many")
     few = _Repo(hub, "-few")

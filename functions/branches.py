@@ -49,8 +49,10 @@ async def get_branches(request: Request, access: Annotated[Access, Depends(http.
     **api.documented(Forbidden, RepoNotFound, RefNotFound, BranchMoved, asks=views.DeleteBranchQuery, status=204),
 )
 async def delete_branch(request: Request, access: Annotated[Access, Depends(http.may_write("push"))]) -> Response:
-    """Delete a branch. It can be restored for 30 days. To delete the only branch, send
-    `leave_empty=true`."""
+    """Delete a branch.
+
+    It can be restored for 30 days. To delete the only branch, send `leave_empty=true`.
+    """
     query = http.query(request, views.DeleteBranchQuery)
     await branches.delete(
         access.stores, access.repo, query.branch, leave_empty=query.leave_empty, by=access.by, now=access.now
@@ -65,8 +67,10 @@ async def delete_branch(request: Request, access: Annotated[Access, Depends(http
     ),
 )
 async def get_moves(request: Request, access: Annotated[Access, Depends(http.may_read("read"))]) -> Response:
-    """The moves of a branch in the last 30 days: time, user, commit before and after. Also of a
-    deleted branch."""
+    """The moves of a branch in the last 30 days: time, user, commit before and after.
+
+    Also of a deleted branch.
+    """
     if access.sees is not Sees.ALL:
         raise Forbidden(
             f"the moves of a branch are shown to the owner and the members of {access.repo.owner}/{access.repo.slug}"

@@ -52,8 +52,10 @@ async def get_commits(request: Request, access: Reader) -> Response:
     ),
 )
 async def get_commit(request: Request, commit_id: str, access: Reader) -> Response:
-    """One commit with its whole record. Named by its id, by the first 7 or more digits of it, or by
-    a branch."""
+    """One commit with its whole record.
+
+    Named by its id, by the first 7 or more digits of it, or by a branch.
+    """
     entry = await browse.commit(access.stores, access.repo, commit_id, access.sees)
     shown = views.Commit(
         commit_id=entry.node.commit_id, generation=entry.node.place.generation, record=dict(entry.record)
@@ -132,8 +134,10 @@ async def _opened(access: Access, cursor: str) -> str:
 
 
 def _list_of(access: Access, days_ago: int) -> str:
-    """The name of this repository's log on a day. Cursors expire, since a forced push may hide
-    commits."""
+    """The name of this repository's log on a day.
+
+    Cursors expire, since a forced push may hide commits.
+    """
     return f"log {access.repo.repo_id} {int(access.now // 86400) - days_ago}"
 
 

@@ -13,8 +13,10 @@ router = APIRouter()
 
 @router.get("/{owner}/{slug}/raw/{ref_and_path:path}")
 async def get_raw(request: Request, access: Annotated[Access, Depends(http.may_read("upload"))]) -> Response:
-    """The bytes of the file. Branch names may contain slashes, so the longest branch name that fits
-    is used."""
+    """The bytes of the file.
+
+    Branch names may contain slashes, so the longest branch name that fits is used.
+    """
     file = await downloads.file(access.stores, access.repo, http.rest_of_path(request, 3), access.sees)
     cached = content.caching(access.repo, is_fixed=file.is_fixed)
     return await content.send(request, file.content, cached, file.path)

@@ -33,8 +33,10 @@ async def get_refs(request: Request, access: Annotated[Access, Depends(http.may_
 
 
 def _default(chosen: str, heads: Mapping[str, str]) -> str:
-    """The repository's default branch. If it does not exist, the first branch by name that a client
-    can clone."""
+    """The repository's default branch.
+
+    If it does not exist, the first branch by name that a client can clone.
+    """
     if chosen in heads:
         return chosen
     return min((branch for branch in heads if "/" not in branch), default=chosen)

@@ -1,5 +1,7 @@
-"""Every endpoint in one ASGI app, from the routers of the functions. A laptop or a container serves
-it."""
+"""Every endpoint in one ASGI app, from the routers of the functions.
+
+A laptop or a container serves it.
+"""
 
 from functions import routers
 from shared import http

@@ -130,7 +130,9 @@ def interpreter(version: tuple[int, ...]) -> Path | None:
 
 def downloaded(version: tuple[int, ...]) -> Path:
     """An interpreter of this version (major, minor) that uv downloads and keeps for the user.
-    Raises Unable."""
+
+    Raises Unable.
+    """
     name = _dotted(version)
     print(f"Downloading Python {name}, which compiles the modules for Lambda (once)", file=sys.stderr, flush=True)
     if tools.uv("python", "install", name, quiet=True).returncode:
@@ -154,8 +156,10 @@ def handlers(folder: Path) -> list[str]:
 
 
 def check(folder: Path, python: Path) -> None:
-    """Import every handler, each in a new process that can import only from the artefact. Raises
-    Unable."""
+    """Import every handler, each in a new process that can import only from the artefact.
+
+    Raises Unable.
+    """
 
     def complaint(module: str) -> str:
         source = f"import sys; sys.path.insert(0, {str(folder)!r}); import {module}; assert callable({module}.handler)"
@@ -239,6 +243,11 @@ def _prune(folder: Path) -> None:
     for partition in known["partitions"]:
         partition["services"] = {name: where for name, where in partition["services"].items() if name in SERVICES}
     endpoints.write_text(json.dumps(known))
+    _prune_metadata(folder)
+
+
+def _prune_metadata(folder: Path) -> None:
+    """Delete the metadata of packages, except where their entry points are needed."""
     for metadata in folder.glob("*.dist-info"):
         # OpenTelemetry finds its parts by entry points. Others are deleted, since pydantic would
         # read all of them.

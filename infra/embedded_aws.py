@@ -31,7 +31,9 @@ log = logging.getLogger(__name__)
 COMPACT_ABOVE = 2000
 """A journal of fewer requests is not worth rewriting."""
 CONNECTIONS = 512
-"""Above this number, new connections are closed without an answer. The clients of one hub open 128.
+"""Above this number, new connections are closed without an answer.
+
+The clients of one hub open 128.
 """
 IDLE_SECONDS = 60
 """A connection may wait this long for the next bytes of a request. AWS clients keep idle
@@ -52,7 +54,9 @@ class EmbeddedAws:
         self._journal: Journal | None = None
         self._unkept: frozenset[str] = frozenset()
         self._structure: list[Request] = []
-        """The requests that created the tables and buckets. They are repeated after a failed write.
+        """The requests that created the tables and buckets.
+
+        They are repeated after a failed write.
         """
         self._server = _Server(self)
         self.host = f"127.0.0.1:{self._server.server_address[1]}"
@@ -102,8 +106,10 @@ class EmbeddedAws:
         return journal.trouble
 
     def claim(self, head: Request) -> signatures.Claim:
-        """The signature of a request that has arrived without its body. Raises
-        `signatures.Refused`."""
+        """The signature of a request that has arrived without its body.
+
+        Raises `signatures.Refused`.
+        """
         return signatures.read(head, self.host, self.key, datetime.now(UTC))
 
     def answer(self, request: Request) -> Answer:
@@ -226,8 +232,10 @@ class _Server(socketserver.ThreadingTCPServer):
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
-    """HTTP/1.1 with keep-alive. Each reply is written at once: a second part would wait for the
-    client's ACK."""
+    """HTTP/1.1 with keep-alive.
+
+    Each reply is written at once: a second part would wait for the client's ACK.
+    """
 
     server: _Server
     protocol_version = "HTTP/1.1"

@@ -76,8 +76,10 @@ _TRANSIENT_HEADERS = {"x-amz-date", "x-amz-security-token", "x-amz-user-agent"}
 RECORD_MARGIN_BYTES = 16 * 1024
 _VERSION = "x-amz-version-id"
 _WRITTEN = "last-modified"
-"""Two headers in the record of a write of an object: its version and its time. The client did not
-send them."""
+"""Two headers in the record of a write of an object: its version and its time.
+
+The client did not send them.
+"""
 _CORS = "access-control-"
 _STORED_HEADERS = ("cache-control", "content-", "expires", "x-amz-meta-", "x-amz-storage-class")
 

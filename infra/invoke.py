@@ -43,13 +43,17 @@ class Answer(NamedTuple):
 
 
 class Failed(Exception):
-    """The function failed, or the platform refused its reply. Or a request that creates data was
-    refused."""
+    """The function failed, or the platform refused its reply.
+
+    Or a request that creates data was refused.
+    """
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Invoke and print. Returns the exit status: 1 if the function did not succeed, 2 if it could
-    not be invoked."""
+    """Invoke and print.
+
+    Returns the exit status: 1 if the function did not succeed, 2 if it could not be invoked.
+    """
     parser = argparse.ArgumentParser(prog="python -m infra.invoke", description="One function as Lambda runs it.")
     parser.add_argument("function", help="its file in functions/, without .py")
     parser.add_argument("event", type=Path, help="an event of the HTTP API, as in events/")
@@ -96,8 +100,10 @@ def world() -> Iterator[dict[str, str]]:
 
 
 def seeded(keys: Mapping[str, str]) -> dict[str, str]:
-    """Create the repository of the events by calls of handlers in this process. Returns the
-    placeholders' values."""
+    """Create the repository of the events by calls of handlers in this process.
+
+    Returns the placeholders' values.
+    """
     from shared import auth
     from shared.model import Identity, Role
 

@@ -215,8 +215,10 @@ class Journal:
         self._count = count
 
     def _cut_tail(self) -> tuple[int, int]:
-        """Check every record and cut the file after the last good one. Returns its end and the
-        number of records."""
+        """Check every record and cut the file after the last good one.
+
+        Returns its end and the number of records.
+        """
         with self._path.open("rb") as file:
             try:
                 ends = [end for end, _, _ in records(file, self._path)]
@@ -294,8 +296,10 @@ def _opened(path: Path) -> int:
 
 
 def _allocated(fd: int, start: int, needed: int) -> int:
-    """Reserve the file from `start` to `needed`, and RESERVE_STEP_BYTES more if possible. Returns
-    the end reached."""
+    """Reserve the file from `start` to `needed`, and RESERVE_STEP_BYTES more if possible.
+
+    Returns the end reached.
+    """
     try:
         _allocate(fd, start, needed + RESERVE_STEP_BYTES)
         return needed + RESERVE_STEP_BYTES

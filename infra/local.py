@@ -2,7 +2,7 @@
 full disk.
 
 A web page can make a browser believe that the page's own host name is 127.0.0.1 (DNS rebinding),
-and then read what this hub serves. The browser still sends the page's name as `Host`, so every
+and then read the data of this hub. The browser still sends the page's name as `Host`, so every
 other name is refused.
 """
 

@@ -26,8 +26,10 @@ def patch_moto() -> None:
 
 
 def _forget_instances() -> None:
-    """moto keeps every model instance for its dashboard, including a copy of every row that it
-    returns. Drop them."""
+    """moto keeps every model instance for its dashboard, including a copy of every row that it returns.
+
+    Drop them.
+    """
 
     def new(cls: type[BaseModel], *_: object, **__: object) -> BaseModel:
         return object.__new__(cls)
@@ -57,8 +59,10 @@ def _query_one_partition() -> None:
 
 
 def _copy_attribute_values() -> None:
-    """moto serializes each attribute of a row by its model, which takes long. A row is in wire form
-    already."""
+    """moto serializes each attribute of a row by its model, which takes long.
+
+    A row is in wire form already.
+    """
     structure = BaseJSONSerializer._serialize_type_structure
 
     @functools.wraps(structure)
@@ -72,8 +76,10 @@ def _copy_attribute_values() -> None:
 
 
 def _copy_rows_of_transactions() -> None:
-    """moto copies the whole table for each row of a transaction, to restore it on failure. Copy
-    only its rows."""
+    """moto copies the whole table for each row of a transaction, to restore it on failure.
+
+    Copy only its rows.
+    """
     write = DynamoDBBackend.transact_write_items
 
     @functools.wraps(write)
@@ -103,12 +109,14 @@ def _before(table: Table, keys: list[dict[str, Any]]) -> Table:
         rows: Any = table.items.get(partition, {})
         if not table.range_key_attr:
             before.items[partition] = copy.deepcopy(rows)
-        elif (place := DynamoType(key[table.range_key_attr])) in rows:
-            if before.items[partition] is rows:
-                before.items[partition] = dict(rows)
-            before.items[partition][place] = copy.deepcopy(rows[place])
-        else:
+            continue
+        sort_key = DynamoType(key[table.range_key_attr])
+        if sort_key not in rows:
             before.items[partition] = dict(before.items[partition])
+            continue
+        if before.items[partition] is rows:
+            before.items[partition] = dict(rows)
+        before.items[partition][sort_key] = copy.deepcopy(rows[sort_key])
     return before
 
 

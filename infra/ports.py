@@ -29,8 +29,10 @@ def is_open(port: int) -> bool:
 def is_ready(
     process: "subprocess.Popen[Any]", port: int, *, within_seconds: float, answers: Callable[[int], bool] = is_open
 ) -> bool:
-    """Wait until the process answers on the port. False if it does not in time, and at once if it
-    ends."""
+    """Wait until the process answers on the port.
+
+    False if it does not in time, and at once if it ends.
+    """
     deadline = time.monotonic() + within_seconds
     while process.poll() is None and time.monotonic() < deadline:
         if answers(port):

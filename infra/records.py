@@ -60,7 +60,8 @@ def records(file: BinaryIO, path: Path) -> Iterator[tuple[int, bytes, bytes]]:
         end = start + PREFIX_BYTES + head_bytes + body_bytes
         if end > size:
             return
-        head, body = file.read(head_bytes), file.read(body_bytes)
+        head = file.read(head_bytes)
+        body = file.read(body_bytes)
         if zlib.crc32(body, zlib.crc32(head)) != checksum:
             if _is_zero(file, end):
                 return

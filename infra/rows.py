@@ -41,8 +41,10 @@ def batch(writes: dict[str, list[Write]]) -> Request:
 
 
 def images(request: Request, tables: Mapping[str, Table], without_tables: frozenset[str]) -> Request | None:
-    """The current contents of the rows that a request wrote, as one BatchWriteItem. None if it
-    wrote no rows."""
+    """The current contents of the rows that a request wrote, as one BatchWriteItem.
+
+    None if it wrote no rows.
+    """
     writes: dict[str, list[Write]] = {}
     for name, attributes in _written(request):
         if name not in without_tables:
@@ -58,8 +60,10 @@ class Latest:
         self._writes: dict[str, dict[str, Write]] = {}
 
     def add(self, request: Request) -> bool:
-        """Take the writes of a request. Returns False, and takes nothing, if the request must be
-        executed by itself."""
+        """Take the writes of a request.
+
+        Returns False, and takes nothing, if the request must be executed by itself.
+        """
         if operation(request) != "BatchWriteItem":
             return False
         asked: dict[str, list[Write]] = json.loads(request.body)["RequestItems"]

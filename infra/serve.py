@@ -203,8 +203,10 @@ def _is_secret(value: object) -> bool:
 
 
 def _write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner may read. After a crash it is complete, or it does not
-    exist."""
+    """Write a file that only its owner may read.
+
+    After a crash it is complete, or it does not exist.
+    """
     fresh = path.with_suffix(".new")
     fresh.unlink(missing_ok=True)
     with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:

@@ -32,8 +32,10 @@ CLOCK_SKEW = timedelta(minutes=15)
 EXPIRES_SECONDS = 7 * 24 * 3600
 """The longest validity of a presigned URL that AWS allows."""
 UNSIGNED_BODY_BYTES = 16 * 1024 * 1024
-"""DynamoDB's limit of a request. The body of such a request is read before its signature is
-checked."""
+"""DynamoDB's limit of a request.
+
+The body of such a request is read before its signature is checked.
+"""
 
 _TARGET = re.compile(r"/[!\"$-~]*")
 """Path and query in printable ASCII. Without `#`: botocore would end the URL there."""
@@ -53,8 +55,10 @@ class AccessKey(NamedTuple):
 
     @classmethod
     def of_environment(cls) -> Self:
-        """The access key that the AWS clients of this process sign with. Raises KeyError if it is
-        not set."""
+        """The access key that the AWS clients of this process sign with.
+
+        Raises KeyError if it is not set.
+        """
         return cls(os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"])
 
 
@@ -80,8 +84,10 @@ class Claim(NamedTuple):
 
     @property
     def body_limit_bytes(self) -> int | None:
-        """The maximum number of bytes to read before `check`. None for S3, whose bodies have no
-        limit here."""
+        """The maximum number of bytes to read before `check`.
+
+        None for S3, whose bodies have no limit here.
+        """
         return None if self.service == "s3" else UNSIGNED_BODY_BYTES
 
     def check(self, body: bytes, key: AccessKey) -> None:
@@ -121,8 +127,10 @@ def _signed_query(query: str) -> str:
 
 
 def read(head: Request, host: str, key: AccessKey, now: datetime) -> Claim:
-    """The claim of a request to `host` (name and port). All but the signature is checked. Raises
-    Refused."""
+    """The claim of a request to `host` (name and port).
+
+    All but the signature is checked. Raises Refused.
+    """
     if "origin" in head.headers:
         raise Refused("AccessDenied", "This AWS does not answer web pages")
     if head.headers.get("host") != host:

@@ -27,8 +27,10 @@ class Unreadable(Exception):
 
 
 class Resource(NamedTuple):
-    """A resource of the template. Intrinsics in its properties have their long form: `{"Ref": …}`,
-    `{"Fn::Sub": …}`."""
+    """A resource of the template.
+
+    Intrinsics in its properties have their long form: `{"Ref": …}`, `{"Fn::Sub": …}`.
+    """
 
     type: str
     properties: dict[str, Any]

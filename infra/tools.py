@@ -93,8 +93,10 @@ def prepare_venv(lock: Path) -> None:
 
 
 def uv(*arguments: str | Path, quiet: bool = False) -> subprocess.CompletedProcess[str]:
-    """Run uv, with its progress on stderr. `quiet` captures the output. Raises Unable if uv cannot
-    be installed."""
+    """Run uv, with its progress on stderr.
+
+    `quiet` captures the output. Raises Unable if uv cannot be installed.
+    """
     program = environment("uv") / "uv"
     return subprocess.run([program, *arguments], env=_settings(program), capture_output=quiet, text=True)
 
@@ -147,8 +149,10 @@ def _settings(program: Path) -> Mapping[str, str]:
 
 
 def _runs(python: Path) -> bool:
-    """Whether this interpreter starts. An upgrade of the system may have removed the one that it
-    points to."""
+    """Whether this interpreter starts.
+
+    An upgrade of the system may have removed the one that it points to.
+    """
     return python.exists() and subprocess.run([python, "-c", ""], capture_output=True).returncode == 0
 
 

@@ -30,7 +30,7 @@ COMMANDS = {
     "clone": Entry(
         "clone", "clone", "Make a working copy of any size. Run it again to go on with an interrupted one.", "client"
     ),
-    "doctor": Entry("doctor", "doctor", "Check what a hub needs, and show how to fix problems."),
+    "doctor": Entry("doctor", "doctor", "Check the resources of a hub, and show how to fix problems."),
     "repo": Entry("repo", "app", "Repositories, their branches and their members."),
     "user": Entry("user", "app", "Users: the handles of a hub."),
     "token": Entry("token", "app", "Tokens, with which users log in."),
@@ -92,8 +92,10 @@ def _show(mistake: typer.TyperException) -> None:
 
 
 def load(name: str, entry: Entry) -> Any:
-    """The command of an entry. Imports its module. Ends the program if its packages are not
-    installed."""
+    """The command of an entry.
+
+    Imports its module. Ends the program if its packages are not installed.
+    """
     try:
         module = importlib.import_module(f"infra.cli.{entry.module}")
     except ModuleNotFoundError as absent:

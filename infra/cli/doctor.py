@@ -1,4 +1,4 @@
-"""`pieria doctor`: check everything that a hub needs."""
+"""doctor: check the resources of a hub."""
 
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -13,7 +13,7 @@ from infra.cli.problem import Problem
 
 
 def doctor(json: Json = False, data: Data = None) -> None:
-    """Check what a hub needs, and show how to fix problems.
+    """Check the resources of a hub, and show how to fix problems.
 
     It checks settings, credentials, tables, bucket and clock. Exit status 1 if there is a problem.
     """

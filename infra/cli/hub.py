@@ -32,8 +32,10 @@ PAUSE_SECONDS = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Hub:
-    """The selected hub. `folder` is None for a hub in an account. `url` is empty unless it runs on
-    this machine."""
+    """The selected hub.
+
+    `folder` is None for a hub in an account. `url` is empty unless it runs on this machine.
+    """
 
     folder: Path | None
     url: str = ""
@@ -46,8 +48,10 @@ class Hub:
 
 @contextmanager
 def opened(data: Path | None) -> Iterator[Hub]:
-    """Set the environment to the selected hub, and restore it. Raises Problem if the hub cannot be
-    reached."""
+    """Set the environment to the selected hub, and restore it.
+
+    Raises Problem if the hub cannot be reached.
+    """
     before = dict(os.environ)
     settings.load.cache_clear()
     try:
@@ -91,8 +95,10 @@ def _local(folder: Path) -> Iterator[Hub]:
 
 
 def _reach(folder: Path) -> str:
-    """Set the environment to the hub that runs on this folder. Returns its URL, empty if no hub
-    runs."""
+    """Set the environment to the hub that runs on this folder.
+
+    Returns its URL, empty if no hub runs.
+    """
     try:
         note = json.loads((folder / serve.RUNNING).read_text())
         names = {

@@ -43,8 +43,10 @@ Name = Annotated[
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """The value of the parameter: key id → secret, oldest first; the last one signs. Version 0: it
-    does not exist."""
+    """The value of the parameter: key id → secret, oldest first; the last one signs.
+
+    Version 0: it does not exist.
+    """
 
     keys: dict[str, str]
     version: int = 0

@@ -234,8 +234,10 @@ def restore_branch(
     json: Json = False,
     data: Data = None,
 ) -> None:
-    """Set a branch to one of its earlier heads. Undoes a forced push or a deletion, and can be
-    undone itself."""
+    """Set a branch to one of its earlier heads.
+
+    Undoes a forced push or a deletion, and can be undone itself.
+    """
     now = console.now()
 
     async def work(stores: Stores) -> Ref:

@@ -74,8 +74,10 @@ class Stack:
 
 
 def deploy(cloud: Stack, folder: Path, parameters: Mapping[str, str]) -> Stack:
-    """Deploy `build/host` with these parameters of the template. Temporary files go into `folder`.
-    Raises Failed."""
+    """Deploy `build/host` with these parameters of the template.
+
+    Temporary files go into `folder`. Raises Failed.
+    """
     template = stack.document()
     archive = package(folder, variables(template))
     _run_here(template, archive)

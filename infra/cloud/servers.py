@@ -65,8 +65,10 @@ def ministack(folder: Path, *, trust: Path | None = None) -> Iterator[str]:
 
 @contextmanager
 def dynalite(data: Path) -> Iterator[str]:
-    """A dynalite that keeps its rows in `data`. Yields its URL. Raises FileNotFoundError without
-    Node."""
+    """A dynalite that keeps its rows in `data`.
+
+    Yields its URL. Raises FileNotFoundError without Node.
+    """
     script = _dynalite_environment() / "node_modules" / "dynalite" / "cli.js"
     port = ports.free()
     url = f"http://127.0.0.1:{port}"

@@ -12,7 +12,8 @@ from shared.model import Location, Node, Repo, Sees
 from shared.stores import Stores
 
 URL_SECONDS = 300
-"""Lifetime of a presigned URL to S3. Clients follow the redirect at once; a URL works for everyone who has it."""
+"""Lifetime of a presigned URL to S3. Clients follow the redirect at once; a URL works for everyone
+who has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,8 @@ class Found:
     def tag(self) -> str:
         """Its entity tag: the digest, or a hash of the repository, the opaque id and the location.
 
-        The location is included because gc may remove an object, and a later push may store other bytes under its id.
+        The location is included because gc may remove an object, and a later push may store other
+        bytes under its id.
         """
         if self.is_fixed:
             return self.object_id
@@ -58,7 +60,10 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A file of a snapshot. `is_fixed`: every id on the way to it is a digest, so its content can never change."""
+    """A file of a snapshot.
+
+    `is_fixed`: every id on the way to it is a digest, so its content can never change.
+    """
 
     path: str
     is_fixed: bool
@@ -94,14 +99,18 @@ async def file(stores: Stores, repo: Repo, ref_and_path: str, sees: Sees) -> Fil
     try:
         return File(path, is_fixed, await find(stores, repo, object_id))
     except ObjectNotFound:
-        # An object with an opaque id may never have been sent. A digest was checked when its snapshot was accepted.
+        # An object with an opaque id may never have been sent. A digest was checked when its
+        # snapshot was accepted.
         if names.is_digest(object_id):
             raise Damaged(f"object {object_id}") from None
         raise PathNotFound() from None
 
 
 def _is_fixed(node: Node) -> bool:
-    """Whether both ids are digests. A snapshot whose id is a digest lists only objects whose ids are digests."""
+    """Whether both ids are digests.
+
+    A snapshot whose id is a digest lists only objects whose ids are digests.
+    """
     return names.is_digest(node.commit_id) and names.is_digest(node.snapshot_id or "")
 
 

@@ -1,9 +1,10 @@
-"""fsck: checks that everything that a clone of any branch needs is stored, and that its ids and digests are right.
+"""fsck: checks that everything that a clone of any branch needs is stored, and that its ids and
+digests are right.
 
     refs → rows of commits → their records → rows of snapshots → manifests → rows of objects → bytes
 
-Everything is read once. In memory are the ids of all items, and at most `GROUP_BYTES` of content. fsck changes
-nothing: each finding names its fix.
+Everything is read once. In memory are the ids of all items, and at most `GROUP_BYTES` of content.
+fsck changes nothing: each finding names its fix.
 """
 
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
@@ -36,8 +37,8 @@ FROM_BACKUP = "restore the bytes from an older version in the bucket, or push th
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One fault: the `kind` (`ref`, `commit`, `snapshot`, `object`, `bundle`) and the id of the damaged item, and the
-    fix."""
+    """One fault: the `kind` (`ref`, `commit`, `snapshot`, `object`, `bundle`) and the id of the
+    damaged item, and the fix."""
 
     kind: str
     id: str
@@ -54,10 +55,24 @@ class _Seen:
 
 
 async def fsck(stores: Stores, repo: Repo, tell: Tell = silent) -> AsyncIterator[Finding]:
-    """Every fault in the history of the branches, their snapshots and objects, and the prebuilt clone."""
+    """Every fault in the history of the branches, their snapshots and objects, and the prebuilt
+    clone."""
     refs, bundle = await stores.refs.all_and_bundle(repo.repo_id)
-    heads = _by_head(refs.values())
     seen = _Seen()
+    async for finding in _history(stores, repo, refs.values(), seen, tell):
+        yield finding
+    async for finding in _snapshots(stores, repo, seen, tell):
+        yield finding
+    async for finding in _objects(stores, repo, seen, tell):
+        yield finding
+    wrong = await _bundle_is_wrong(stores, repo, bundle) if bundle else ""
+    if bundle and wrong:
+        yield Finding("bundle", bundle.name, wrong, BUNDLE_AGAIN)
+
+
+async def _history(stores: Stores, repo: Repo, refs: Iterable[Ref], seen: _Seen, tell: Tell) -> AsyncIterator[Finding]:
+    """Walk from the heads to the roots. Check the branches and the commits."""
+    heads = _by_head(refs)
     group: list[Node] = []
     walked = 0
     async for place, node in lineage(stores.commits, repo.repo_id, heads):
@@ -77,13 +92,6 @@ async def fsck(stores: Stores, repo: Repo, tell: Tell = silent) -> AsyncIterator
     async for finding in _commits(stores, repo, group, seen):
         yield finding
     tell("commits", walked + len(group))
-    async for finding in _snapshots(stores, repo, seen, tell):
-        yield finding
-    async for finding in _objects(stores, repo, seen, tell):
-        yield finding
-    wrong = await _bundle_is_wrong(stores, repo, bundle) if bundle else ""
-    if bundle and wrong:
-        yield Finding("bundle", bundle.name, wrong, BUNDLE_AGAIN)
 
 
 def _by_head(refs: Iterable[Ref]) -> dict[Place, list[Ref]]:
@@ -102,7 +110,8 @@ def _ref_findings(refs: Iterable[Ref], place: Place, node: Node | None, seen: _S
             wrong = "has the location of a snapshot, but its head has no snapshot"
             yield Finding("ref", ref.branch, wrong, REBUILD)
         elif ref.snapshot_at and node.snapshot_id:
-            # The location may differ from that in the commit: two pushes at once may both have stored the snapshot.
+            # The location may differ from that in the commit: two pushes at once may both have
+            # stored the snapshot.
             seen.snapshots[ref.snapshot_at] = node.snapshot_id
 
 
@@ -257,7 +266,8 @@ async def _objects(stores: Stores, repo: Repo, seen: _Seen, tell: Tell) -> Async
 async def read_each(
     stores: Stores, repo: Repo, wanted: Iterable[Location]
 ) -> AsyncIterator[tuple[Location, bytes | None]]:
-    """The bytes at each location, or None if they cannot be read. Pack by pack, at most `GROUP_BYTES` at a time."""
+    """The bytes at each location, or None if they cannot be read. Pack by pack, at most
+    `GROUP_BYTES` at a time."""
     ordered = sorted(wanted, key=lambda at: (at.pack, at.offset))
     for run in by_size(ordered, GROUP_BYTES, attrgetter("length")):
         for group in split(run, GROUP):  # a request for each pack: every entry may be in another one
@@ -284,7 +294,10 @@ async def _read_group(
 
 
 def by_size(items: Iterable[T], most: int, size_of: Callable[[T], int]) -> Iterator[list[T]]:
-    """Split items into groups of at most `most` bytes together. A larger item is a group of its own."""
+    """Split items into groups of at most `most` bytes together.
+
+    A larger item is a group of its own.
+    """
     group: list[T] = []
     size = 0
     for item in items:

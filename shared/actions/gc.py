@@ -1,14 +1,14 @@
-"""Garbage collection: deletes rows and bytes that nothing reaches, without a lock, beside pushes and fetches.
+"""Garbage collection: deletes unreachable rows and bytes, without a lock, while pushes continue.
 
-Roots are the branches, both ends of each move of the last 31 days, releases and tags. A collection has three
-steps, each at least `GRACE_SECONDS` after the end of the one before:
+Roots are the branches, both ends of each move of the last 31 days, releases and tags. A collection
+has three steps, each at least `GRACE_SECONDS` after the end of the one before:
 
     condemn   marks the rows that no root reaches with the id of this collection (`condemned_at`)
     sweep     unmarks what has become reachable, deletes the rest, each row on condition of its mark
     collect   deletes bytes that no row points to, old moves, old folder marks, empty lanes
 
-A pushed row has no mark, and a marked row is unknown to pushes but readable. docs/design/gc.md has the invariants, and
-the cases that could break them. In memory are ids and places, no contents.
+A pushed row has no mark, and a marked row is unknown to pushes but readable. docs/design/gc.md has
+the invariants, and the cases that could break them. In memory are ids and places, no contents.
 """
 
 import secrets
@@ -35,8 +35,8 @@ from shared.tasks import all_of
 GRACE_SECONDS = 4 * STALE_SECONDS
 YOUNG_SECONDS = 24 * 3600
 REBUILD_SECONDS = 24 * 3600
-"""Longer than a rebuild takes, and longer than a repack works without a sign of life. A job that has not ended after
-this time was interrupted."""
+"""Longer than a rebuild takes, and longer than a repack works without a sign of life. A job that
+has not ended after this time was interrupted."""
 AT_ONCE = 32
 OVERTAKEN = "another gc, rebuild, repack or expunge has started here; nothing is lost: run this again when it has ended"
 
@@ -77,8 +77,8 @@ BESIDE: dict[str, str] = {
 class Report:
     """The effect of a step; with `dry_run` the effect that it would have.
 
-    `rows`: condemned or deleted, by kind. `reprieved`: rows that lost their mark. `bytes`: freed. `step` is None if
-    no step is due yet. `due_at`: when the next step may start, in epoch seconds.
+    `rows`: condemned or deleted, by kind. `reprieved`: rows that lost their mark. `bytes`: freed.
+    `step` is None if no step is due yet. `due_at`: when the next step may start, in epoch seconds.
     """
 
     step: Step | None
@@ -103,8 +103,8 @@ class _LaneRow:
 
 @dataclass(slots=True)
 class _Judged:
-    """The marked rows that a sweep found. `kept` are reachable, from low to high generations, each with its mark.
-    `doomed` are deleted: from low to high generations as well, by kind."""
+    """The marked rows that a sweep found. `kept` are reachable, from low to high generations, each
+    with its mark. `doomed` are deleted: from low to high generations as well, by kind."""
 
     stamp: str
     kept: list[tuple[keys.Key, str]] = field(default_factory=list)
@@ -123,7 +123,7 @@ class _Judged:
 async def run(stores: Stores, repo: Repo, clock: Clock, *, dry_run: bool = True, tell: Tell = silent) -> Report:
     """Run the step that is due. Call it regularly, an hour or more apart.
 
-    Raises Damaged, before anything is deleted, if the history of the repository has a gap: see fsck.
+    Raises Damaged, before anything is deleted, if the history has a gap: see fsck.
     """
     progress = await stores.census.progress(repo.repo_id)
     step = condemn
@@ -185,7 +185,7 @@ async def condemn(stores: Stores, repo: Repo, clock: Clock, *, dry_run: bool = T
 
 
 async def _check_nothing_beside(stores: Stores, repo_id: str, now: float) -> None:
-    """Raises Unavailable if a rebuild, a repack or an expunge is at work, or was interrupted recently."""
+    """Raises Unavailable if a rebuild, a repack or an expunge is at work, or was interrupted."""
     progress = await stores.census.progress(repo_id)
     if progress and progress.step in BESIDE and now < progress.at + REBUILD_SECONDS:
         raise Unavailable(f"{BESIDE[progress.step]} is at work here, or was interrupted: run it to its end, then gc")
@@ -264,7 +264,7 @@ async def _unmark(stores: Stores, repo_id: str, stamp: str, kept: Sequence[tuple
 async def _delete_marked(
     stores: Stores, repo_id: str, stamp: str, doomed: Mapping[str, list[keys.Key]], tell: Tell
 ) -> dict[str, int]:
-    """Delete from high to low generations, so that no remaining row points to a deleted one. Returns the counts."""
+    """Delete from high to low generations: no row points to a deleted one. Returns the counts."""
     deleted: dict[str, int] = {}
     for what, found in doomed.items():
         deleted[what] = 0
@@ -286,7 +286,7 @@ async def collect(stores: Stores, repo: Repo, clock: Clock, *, dry_run: bool = T
     old = now - GRACE_SECONDS
     async with _in_turn(stores, repo_id, stamp, Step.SWEPT):
         packs, loose = await pointed_to(stores, repo_id, now, tell)
-    # The row of a prebuilt clone is written on condition of the step: none is written across this change.
+    # The row of a prebuilt clone depends on the step, so none is written across this change.
     begun = Progress(stamp, Step.COLLECTING, int(now))
     if not (dry_run or await stores.census.advance(repo_id, begun, Step.SWEPT)):
         raise Unavailable(OVERTAKEN)
@@ -318,7 +318,7 @@ async def collect(stores: Stores, repo: Repo, clock: Clock, *, dry_run: bool = T
 
 
 async def _due(stores: Stores, repo_id: str, step: Step, now: float) -> str:
-    """The id of the collection that ended this step at least a grace ago. Raises Unavailable if there is none."""
+    """The id of the collection that ended this step a grace ago. Raises Unavailable if too early."""
     progress = await stores.census.progress(repo_id)
     if progress is None or progress.step != step:
         raise Unavailable(f"nothing is {step.value} here; run gc from its beginning")
@@ -336,7 +336,7 @@ async def _check_turn(stores: Stores, repo_id: str, stamp: str, step: Step) -> N
 
 @asynccontextmanager
 async def _in_turn(stores: Stores, repo_id: str, stamp: str, step: Step) -> AsyncIterator[None]:
-    """A missing row is no damage if another collection deleted it meanwhile: then Unavailable is raised."""
+    """If another collection deleted a row meanwhile, raise Unavailable instead of Damaged."""
     try:
         yield
     except Damaged:
@@ -381,7 +381,7 @@ def _generation(entry: Entry) -> int:
 
 
 def _groups(found: Sequence[tuple[keys.Key, str]], size: int) -> Iterable[Sequence[tuple[keys.Key, str]]]:
-    """Groups of at most `size` keys, each of one kind of row: a kind is done before the next one starts."""
+    """Groups of up to `size` keys, each of one kind of row: kinds are done one after the other."""
     start = 0
     while start < len(found):
         stop = start + 1

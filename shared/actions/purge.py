@@ -1,8 +1,9 @@
 """Purge: delete the bytes and the rows of deleted repositories.
 
-Bytes are deleted first, then rows, and last the row that records the deletion. The list of lanes is deleted after the
-rows of the lanes. A run deletes about `limit` rows and versions at most, and the next run continues. No request finds a
-deleted repository, and a request that found it before has ended long ago (`KEPT_SECONDS`).
+Bytes are deleted first, then rows, and last the row that records the deletion. The list of lanes is
+deleted after the rows of the lanes. A run deletes about `limit` rows and versions at most, and the
+next run continues. No request finds a deleted repository, and a request that found it before has
+ended long ago (`KEPT_SECONDS`).
 """
 
 from collections.abc import AsyncIterator
@@ -18,15 +19,18 @@ from shared.stores import Stores
 from shared.tasks import all_of
 
 KEPT_SECONDS = 24 * 3600
-"""A deleted repository stays for this time, in which it can be undeleted. Much longer than any request takes."""
+"""A deleted repository stays for this time, in which it can be undeleted.
+
+Much longer than any request takes.
+"""
 LIMIT = 100_000
 AT_ONCE = 32
 
 
 @dataclass(slots=True)
 class Purged:
-    """What a purge deleted. `done`: repositories that are deleted completely. `waiting`: repositories that were
-    deleted too recently, and those that the next run continues with."""
+    """What a purge deleted. `done`: repositories that are deleted completely. `waiting`:
+    repositories that were deleted too recently, and those that the next run continues with."""
 
     rows: int = 0
     versions: int = 0
@@ -51,8 +55,8 @@ async def purge(
 ) -> Purged:
     """Delete the rows and bytes of each repository that was deleted at least `kept_seconds` ago.
 
-    At most about `limit` rows and versions together are deleted. With `dry_run` the waiting repositories are only
-    counted. A repository that was undeleted is not touched.
+    At most about `limit` rows and versions together are deleted. With `dry_run` the waiting
+    repositories are only counted. A repository that was undeleted is not touched.
     """
     purged = Purged()
     listed = [found async for found in stores.census.deleted()]
@@ -116,7 +120,8 @@ async def _remove_rows(census: Census, batch: list[Key], purged: Purged) -> None
 
 
 async def _partitions(census: Census, repo_id: str) -> AsyncIterator[str]:
-    """Every partition of a repository: lanes, indexes, moves, releases, tags, the list of lanes, and last the refs."""
+    """Every partition of a repository: lanes, indexes, moves, releases, tags, the list of lanes,
+    and last the refs."""
     for lane in await census.lanes(repo_id):
         yield keys.lane(repo_id, lane)
     for kind in (Kind.OBJECT, Kind.SNAPSHOT, Kind.COMMIT):

@@ -1,12 +1,13 @@
-"""rebuild-index: writes the missing rows of objects, snapshots and commits again, from packs and loose objects alone.
+"""rebuild-index: writes the missing rows of objects, snapshots and commits again, from packs and
+loose objects alone.
 
     packs, oldest first   → the location of each object, snapshot and commit record; the first of two with one id
     commit records        → parents, and from these the generations
     branches, moves, rows → the lanes of the rows of commits
 
-Existing rows and bytes are not changed, and no branch moves. Objects are written before snapshots, then rows of lanes,
-and the index of commits last. The job takes a `turn`, so it never runs beside a garbage collection.
-docs/design/rebuild.md has the invariants.
+Existing rows and bytes are not changed, and no branch moves. Objects are written before snapshots,
+then rows of lanes, and the index of commits last. The job takes a `turn`, so it never runs beside a
+garbage collection. docs/design/rebuild.md has the invariants.
 """
 
 import zlib
@@ -40,8 +41,8 @@ ELSEWHERE = "~rebuilt"
 class Rebuilt:
     """The items that were found in the bucket. Their rows were written, unless they existed.
 
-    `refs`: branches whose row was corrected. `damaged`: packs that cannot be read. `incomplete`: snapshots and commits
-    that are not written, because something that they reference is missing.
+    `refs`: branches whose row was corrected. `damaged`: packs that cannot be read. `incomplete`:
+    snapshots and commits that are not written, because something that they reference is missing.
     """
 
     objects: int = 0
@@ -154,7 +155,8 @@ def _record(at: Location, record: Mapping[str, Any]) -> _Record:
 
 
 def _generations(found: _Found, done: Rebuilt) -> dict[str, int]:
-    """The generation of every complete commit: its parents and its snapshot are stored, and so on below."""
+    """The generation of every complete commit: its parents and its snapshot are stored, and so on
+    below."""
     generations: dict[str, int] = {}
     failed: set[str] = set()
     for start in sorted(found.commits):
@@ -178,7 +180,10 @@ def _generations(found: _Found, done: Rebuilt) -> dict[str, int]:
 
 
 def _is_incomplete(found: _Found, record: _Record, failed: Set[str]) -> bool:
-    """Whether a parent or the snapshot is missing. A snapshot with an opaque id may never have been sent."""
+    """Whether a parent or the snapshot is missing.
+
+    A snapshot with an opaque id may never have been sent.
+    """
     if any(parent not in found.commits or parent in failed for parent in record.parents):
         return True
     return names.is_digest(record.snapshot_id or "") and record.snapshot_id not in found.whole
@@ -187,9 +192,11 @@ def _is_incomplete(found: _Found, record: _Record, failed: Set[str]) -> bool:
 async def _wanted_places(
     stores: Stores, repo: Repo, generations: Mapping[str, int], present: Set[str]
 ) -> dict[str, list[Place]]:
-    """The places at which readers look for each commit, that of the index first, with the right generation.
+    """The places at which readers look for each commit, that of the index first, with the right
+    generation.
 
-    `present`: the packs that exist. A row that points to another pack is skipped: a crashed push may have left it.
+    `present`: the packs that exist. A row that points to another pack is skipped: a crashed push
+    may have left it.
     """
     refs = await stores.refs.all(repo.repo_id)
     moves = await stores.refs.moves(repo.repo_id)
@@ -216,7 +223,8 @@ async def _wanted_places(
 
 
 async def _lanes(stores: Stores, repo: Repo, found: _Found, generations: Mapping[str, int]) -> dict[str, str]:
-    """The lane of each commit that has no place yet: the first branch that reaches it, the default branch first."""
+    """The lane of each commit that has no place yet: the first branch that reaches it, the default
+    branch first."""
     refs = await stores.refs.all(repo.repo_id)
     lanes: dict[str, str] = {}
     for branch in sorted(refs, key=lambda name: (name != repo.default_branch, name)):
@@ -235,7 +243,8 @@ def _rows(
     wanted: Mapping[str, list[Place]],
     lanes: Mapping[str, str],
 ) -> tuple[dict[Place, Node], dict[str, Place]]:
-    """The commit rows that must exist, without their records; and for each commit the place that the index has."""
+    """The commit rows that must exist, without their records; and for each commit the place that
+    the index has."""
     primary = {
         i: wanted[i][0] if i in wanted else Place(i, generation, lanes[i]) for i, generation in generations.items()
     }
@@ -295,7 +304,8 @@ async def _put_rows(turn: Turn, rows: Mapping[Place, Node], tell: Tell) -> None:
             nodes += [_with_record(node, records[at]) for node in by_record[at]]
         for part in split(nodes, CONDITIONAL):
             await turn.keep()
-            # `now` is 0, so that no existing row counts as left over from a crashed push, and none is replaced.
+            # `now` is 0, so that no existing row counts as left over from a crashed push, and none
+            # is replaced.
             await turn.stores.commits.put(turn.repo_id, part, 0)
         written += len(nodes)
         tell("commits", written, sum(map(len, by_record.values())))
@@ -310,7 +320,8 @@ def _with_record(node: Node, record: bytes) -> Node:
 
 
 async def _refresh(stores: Stores, repo: Repo, rows: Mapping[Place, Node], generations: Mapping[str, int]) -> int:
-    """Correct the generation and the location of the snapshot in the rows of branches. No branch moves.
+    """Correct the generation and the location of the snapshot in the rows of branches. No branch
+    moves.
 
     Returns how many rows changed.
     """

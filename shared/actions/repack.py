@@ -4,10 +4,10 @@
     ends of all packs   → which of them may be combined
     a group of packs    → read and verified; one new pack with every entry that a row points to; then the rows change
 
-A pack is combined if it is smaller than `SMALL_BYTES`, older than a day, and used by a row; oldest first, `FEWEST`
-packs or more at a time, up to `GROUP_BYTES` together. S3 could copy parts of 5 MiB or more without the hub, but such
-a pack needs only one read already. docs/design/repack.md has the invariants. In memory are the places that rows
-point to, and a few times `GROUP_BYTES`.
+A pack is combined if it is smaller than `SMALL_BYTES`, older than a day, and used by a row; oldest
+first, `FEWEST` packs or more at a time, up to `GROUP_BYTES` together. S3 could copy parts of 5 MiB
+or more without the hub, but such a pack needs only one read already. docs/design/repack.md has the
+invariants. In memory are the places that rows point to, and a few times `GROUP_BYTES`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -34,9 +34,15 @@ from shared.tasks import all_of
 
 SMALL_BYTES = 5 * 1024 * 1024
 GROUP_BYTES = 16 * 1024 * 1024
-"""As much as the window of a fetch (`packs.WINDOW`). A fetch reads a larger pack in several requests anyway."""
+"""As much as the window of a fetch (`packs.WINDOW`).
+
+A fetch reads a larger pack in several requests anyway.
+"""
 FEWEST = 8
-"""Combining fewer packs is not worth the changes of their rows. A new pack is combined again only with 7 others."""
+"""Combining fewer packs is not worth the changes of their rows.
+
+A new pack is combined again only with 7 others.
+"""
 TOO_LATE = "a gc has deleted a pack that was to be combined; nothing is lost, run it again"
 
 Item = tuple[Kind, str]
@@ -44,7 +50,8 @@ Item = tuple[Kind, str]
 
 @dataclass(slots=True)
 class Repacked:
-    """The effect of a repack; with a dry run the effect that it would have: `packs` old packs become `into` new ones.
+    """The effect of a repack; with a dry run the effect that it would have: `packs` old packs
+    become `into` new ones.
 
     `left`: the number of packs that stay unchanged, by reason.
     """
@@ -58,7 +65,8 @@ class Repacked:
 
 @dataclass(slots=True)
 class _Rows:
-    """The rows of a repository, as far as a repack needs them. `old`: the small packs that are older than a day."""
+    """The rows of a repository, as far as a repack needs them. `old`: the small packs that are
+    older than a day."""
 
     old: set[str]
     lanes: list[str]
@@ -93,7 +101,8 @@ class _Rows:
 async def repack(stores: Stores, repo: Repo, clock: Clock, *, dry_run: bool = True, tell: Tell = silent) -> Repacked:
     """Combine small packs. A run after an interrupted one continues its work.
 
-    Raises Damaged before damaged data is copied, and Unavailable beside a rebuild or after another job has started.
+    Raises Damaged before damaged data is copied, and Unavailable beside a rebuild or after another
+    job has started.
     """
     repo_id = repo.repo_id
     report = Repacked()
@@ -178,7 +187,8 @@ async def _ambiguous(
 
 
 def _undigested(used: set[str], rows: _Rows) -> set[Item]:
-    """The items of these packs whose bytes do not follow from their id: snapshot records, and opaque ids."""
+    """The items of these packs whose bytes do not follow from their id: snapshot records, and
+    opaque ids."""
     pointers = chain.from_iterable(rows.pointers[pack] for pack in used)
     return {
         (pointer.kind, pointer.item_id)
@@ -245,7 +255,8 @@ async def _combined(
         index = packs.read_index(name, data)
         # A branch's row has the location of a snapshot without its id.
         snapshots = {at: item_id for (kind, item_id), at in index.items() if kind is Kind.SNAPSHOT}
-        # Every record of a commit with a row is copied, also if the row contains it: rebuild-index reads it.
+        # Every record of a commit with a row is copied, also if the row contains it: rebuild-index
+        # reads it.
         used = {item: at for item, at in index.items() if item[0] is Kind.COMMIT and item[1] in rows.commits}
         for pointer in rows.pointers[name]:
             item = (pointer.kind, pointer.item_id or snapshots.get(pointer.at, ""))
@@ -261,7 +272,8 @@ async def _combined(
 
 
 def _in_order(kept: Mapping[Item, bytes], rows: _Rows, large: set[Item]) -> Iterable[Item]:
-    """Manifests, `large` records (which no row contains), objects, and other records: each by generation.
+    """Manifests, `large` records (which no row contains), objects, and other records: each by
+    generation.
 
     Raises Damaged if the bytes of an object or a manifest do not match its id.
     """
@@ -275,7 +287,8 @@ def _in_order(kept: Mapping[Item, bytes], rows: _Rows, large: set[Item]) -> Iter
         entries = manifest(kept[item])
         _check(item, ids.snapshot_id(entries))
         objects |= dict.fromkeys((Kind.OBJECT, object_id) for object_id in entries.values())
-    # First the objects of these manifests, in the order of the manifests; then the others, oldest pack first.
+    # First the objects of these manifests, in the order of the manifests; then the others, oldest
+    # pack first.
     objects |= dict.fromkeys(by_kind[Kind.OBJECT])
     found = [item for item in objects if item in kept]
     for item in found:

@@ -79,7 +79,10 @@ async def without(turn: Turn, holding: Mapping[str, Holding], items: Set[Item], 
 
 
 async def _rewrite(turn: Turn, name: str, pointers: Iterable[Pointer], items: Set[Item], clock: Clock) -> None:
-    """Write one pack without these items, and point the rows of its other entries to it. The old pack stays."""
+    """Write one pack without these items, and point the rows of its other entries to it.
+
+    The old pack stays.
+    """
     data = await turn.stores.objects.read_pack(turn.repo_id, name)
     if sha256(data).hexdigest() != name:
         raise Damaged(f"pack {name}")
@@ -98,10 +101,12 @@ async def _rewrite(turn: Turn, name: str, pointers: Iterable[Pointer], items: Se
 
 
 async def repoint(turn: Turn, moved: Iterable[tuple[Pointer, Location]], clock: Clock) -> AsyncIterator[int]:
-    """Point rows to the new locations of their bytes. Yields, after each write, the number of rows that it changed.
+    """Point rows to the new locations of their bytes. Yields, after each write, the number of rows
+    that it changed.
 
-    Raises Unavailable if another job has started: each write is one transaction with a check of the turn. Rows of
-    branches are changed one by one without it: a transaction would refuse a push at the same moment.
+    Raises Unavailable if another job has started: each write is one transaction with a check of the
+    turn. Rows of branches are changed one by one without it: a transaction would refuse a push at
+    the same moment.
     """
     by_row: dict[keys.Key, list[tuple[Pointer, Location]]] = {}
     of_refs: list[tuple[Pointer, Location]] = []
@@ -130,7 +135,8 @@ async def is_loose_since(stores: Stores, repo_id: str, object_ids: Set[str], sin
 
 
 async def versions(stores: Stores, repo_id: str, old: Set[str], loose: Set[str], before: float) -> list[Stored]:
-    """Every version that was written before `before` of these packs and loose objects, and of replaced prebuilt clones.
+    """Every version that was written before `before` of these packs and loose objects, and of
+    replaced prebuilt clones.
 
     The result includes all uploads under the ids of the loose objects, of any age.
     """

@@ -1,4 +1,5 @@
-"""The roots of garbage collection, and the bytes that rows point to. docs/design/gc.md has the reasons (G2, G3)."""
+"""The roots of garbage collection, and the bytes that rows point to. docs/design/gc.md has the
+reasons (G2, G3)."""
 
 from shared import names
 from shared.actions.reach import reach
@@ -35,7 +36,10 @@ async def find_roots(stores: Stores, repo_id: str, now: float) -> set[Place]:
 
 
 async def pointed_to(stores: Stores, repo_id: str, now: float, tell: Tell) -> tuple[set[str], set[str]]:
-    """The packs and the loose objects that a row points to. Raises Damaged if the repository has lost rows."""
+    """The packs and the loose objects that a row points to.
+
+    Raises Damaged if the repository has lost rows.
+    """
     index = stores.census.index(repo_id, Kind.COMMIT)
     known = {entry.place async for entry in index if entry.place}
     live = await reach(stores, repo_id, await find_roots(stores, repo_id, now) | known, tell=tell)

@@ -1,14 +1,17 @@
-"""A turn: the time in which rebuild-index, repack or expunge works on a repository, and no garbage collection.
+"""A turn: the time in which rebuild-index, repack or expunge works on a repository, and no garbage
+collection.
 
-Pushes and reads continue. A turn is not a lock: a job that starts ends the turn of the job before it.
+Pushes and reads continue. A turn is not a lock: a job that starts ends the turn of the job before
+it.
 
     gc        does not start during a turn, until a day after its last sign of life (`gc.condemn`)
     rebuild   ends a repack; refuses to start during a gc, which must be finished or stopped (`stop_gc`)
     repack    refuses to start during a rebuild; stops a gc and does not wait
     expunge   refuses to start during a rebuild or a repack; stops a gc and does not wait
 
-Neither a rebuild nor a repack starts during an expunge. The job that began last has the turn. The other jobs check
-before each few writes, and end. A stopped gc starts from its beginning, so it deletes no bytes for two graces.
+Neither a rebuild nor a repack starts during an expunge. The job that began last has the turn. The
+other jobs check before each few writes, and end. A stopped gc starts from its beginning, so it
+deletes no bytes for two graces.
 """
 
 import secrets
@@ -45,9 +48,11 @@ class Turn:
 
 
 async def stop_gc(stores: Stores, repo_id: str, now: float) -> int:
-    """Stop a gc that is between two of its steps. Returns the seconds until a rebuild may start, 0 if it may now.
+    """Stop a gc that is between two of its steps. Returns the seconds until a rebuild may start, 0
+    if it may now.
 
-    The next gc starts from its beginning. For `STALE_SECONDS` a deletion of the stopped one may still arrive.
+    The next gc starts from its beginning. For `STALE_SECONDS` a deletion of the stopped one may
+    still arrive.
     """
     progress = await stores.census.progress(repo_id)
     if progress and progress.step in GC_UNDER_WAY:
@@ -58,7 +63,10 @@ async def stop_gc(stores: Stores, repo_id: str, now: float) -> int:
 
 
 async def rebuilding(stores: Stores, repo_id: str, now: float) -> Turn:
-    """Start the turn of a rebuild. Raises Unavailable, and changes nothing, while a gc may delete something."""
+    """Start the turn of a rebuild.
+
+    Raises Unavailable, and changes nothing, while a gc may delete something.
+    """
     progress = await stores.census.progress(repo_id)
     if progress and progress.step in GC_UNDER_WAY:
         raise Unavailable(
@@ -75,7 +83,10 @@ async def rebuilding(stores: Stores, repo_id: str, now: float) -> Turn:
 
 
 def _wait_seconds(progress: Progress | None, now: float) -> int:
-    """Seconds until no deletion of a stopped gc can arrive. A repack or an expunge may have stopped it."""
+    """Seconds until no deletion of a stopped gc can arrive.
+
+    A repack or an expunge may have stopped it.
+    """
     stopped = (Step.HALTED, Step.REPACKING, Step.REPACKED, Step.EXPUNGED)
     if progress is None or progress.step not in stopped:
         return 0

@@ -7,13 +7,18 @@ from shared.model import Repo
 from shared.stores import Stores
 
 MARGIN_SECONDS = 3600
-"""A purge may begin `KEPT_SECONDS` after the deletion. Clocks of two machines never differ by this much."""
+"""A purge may begin `KEPT_SECONDS` after the deletion.
+
+Clocks of two machines never differ by this much.
+"""
 
 
 async def undelete(stores: Stores, owner: str, slug: str, new_slug: str, now: float) -> Repo:
-    """The repository `owner/slug` that was deleted last, as `owner/new_slug`, with branches and members.
+    """The repository `owner/slug` that was deleted last, as `owner/new_slug`, with branches and
+    members.
 
-    Raises RepoNotFound if none was deleted within the time, RepoExists if the new name is taken, InvalidName.
+    Raises RepoNotFound if none was deleted within the time, RepoExists if the new name is taken,
+    InvalidName.
     """
     names.check_slug(new_slug)
     oldest = now - KEPT_SECONDS + MARGIN_SECONDS
