@@ -24,13 +24,15 @@ from shared.http import Access
 from shared.model import Place, Sees
 
 router = APIRouter()
+Reader = Annotated[Access, Depends(http.may_read("read"))]
+Writer = Annotated[Access, Depends(http.may_write("push"))]
 
 
 @router.get(
     "/api/v1/repos/{owner}/{slug}/branches",
     **api.documented(RepoNotFound, asks=api.PageQuery, gives=views.BranchPage, identity="welcome"),
 )
-async def get_branches(request: Request, access: Annotated[Access, Depends(http.may_read("read"))]) -> Response:
+async def get_branches(request: Request, access: Reader) -> Response:
     """The branches by name, each with its head."""
     page = http.query(request, api.PageQuery)
     found, has_more = await access.stores.refs.page(access.repo.repo_id, page.limit, page.after or "")
@@ -48,7 +50,7 @@ async def get_branches(request: Request, access: Annotated[Access, Depends(http.
     "/api/v1/repos/{owner}/{slug}/branches",
     **api.documented(Forbidden, RepoNotFound, RefNotFound, BranchMoved, asks=views.DeleteBranchQuery, status=204),
 )
-async def delete_branch(request: Request, access: Annotated[Access, Depends(http.may_write("push"))]) -> Response:
+async def delete_branch(request: Request, access: Writer) -> Response:
     """Delete a branch.
 
     It can be restored for 30 days. To delete the only branch, send `leave_empty=true`.
@@ -66,7 +68,7 @@ async def delete_branch(request: Request, access: Annotated[Access, Depends(http
         Forbidden, RepoNotFound, RefNotFound, asks=views.MovesQuery, gives=views.BranchMoves, identity="welcome"
     ),
 )
-async def get_moves(request: Request, access: Annotated[Access, Depends(http.may_read("read"))]) -> Response:
+async def get_moves(request: Request, access: Reader) -> Response:
     """The moves of a branch in the last 30 days: time, user, commit before and after.
 
     Also of a deleted branch.
@@ -106,7 +108,7 @@ async def get_moves(request: Request, access: Annotated[Access, Depends(http.may
         gives=views.Branch,
     ),
 )
-async def post_restore(request: Request, access: Annotated[Access, Depends(http.may_write("push"))]) -> Response:
+async def post_restore(request: Request, access: Writer) -> Response:
     """Set a branch to a commit that it pointed to before. Undoes a forced push or a deletion, and
     is itself a move."""
     message = await http.body(request, views.Restore, http.API_BYTES)

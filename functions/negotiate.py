@@ -9,10 +9,11 @@ from shared.actions.negotiate import negotiate
 from shared.http import Access
 
 router = APIRouter()
+Reader = Annotated[Access, Depends(http.may_read("read"))]
 
 
 @router.post("/{owner}/{slug}/negotiate")
-async def post_negotiate(request: Request, access: Annotated[Access, Depends(http.may_read("read"))]) -> Response:
+async def post_negotiate(request: Request, access: Reader) -> Response:
     """`ack`, `common_base` and `ready`."""
     message = await http.body(request, wire.Negotiate)
     return http.reply(

@@ -9,10 +9,11 @@ from shared.actions.push import push
 from shared.http import Access
 
 router = APIRouter()
+Writer = Annotated[Access, Depends(http.may_write("push"))]
 
 
 @router.post("/{owner}/{slug}/push")
-async def post_push(request: Request, access: Annotated[Access, Depends(http.may_write("push"))]) -> Response:
+async def post_push(request: Request, access: Writer) -> Response:
     """`ok`, `message`, all `branch_heads`, and `remote_head`, the head of the branch now."""
     message = await staging.body(request, access, "push", wire.Push)
     return http.reply(request, await push(access.stores, access.repo, message, by=access.by, now=access.now))

@@ -9,10 +9,11 @@ from shared.actions import uploads
 from shared.http import Access
 
 router = APIRouter()
+Writer = Annotated[Access, Depends(http.may_write("upload"))]
 
 
 @router.post("/{owner}/{slug}/push/objects")
-async def post_push_objects(request: Request, access: Annotated[Access, Depends(http.may_write("upload"))]) -> Response:
+async def post_push_objects(request: Request, access: Writer) -> Response:
     """`stored` and `skipped`: numbers of objects, whose sum is the number of objects sent."""
     message = await staging.body(request, access, "push/objects", wire.PushObjects)
     return http.reply(request, await uploads.accept(access.stores, access.repo, message, now=access.now))

@@ -9,10 +9,11 @@ from shared.actions import downloads
 from shared.http import Access
 
 router = APIRouter()
+Reader = Annotated[Access, Depends(http.may_read("upload"))]
 
 
 @router.get("/{owner}/{slug}/raw/{ref_and_path:path}")
-async def get_raw(request: Request, access: Annotated[Access, Depends(http.may_read("upload"))]) -> Response:
+async def get_raw(request: Request, access: Reader) -> Response:
     """The bytes of the file.
 
     Branch names may contain slashes, so the longest branch name that fits is used.

@@ -9,10 +9,11 @@ from shared import http, lambdas
 from shared.http import Access
 
 router = APIRouter()
+Reader = Annotated[Access, Depends(http.may_read("read"))]
 
 
 @router.get("/{owner}/{slug}/refs")
-async def get_refs(request: Request, access: Annotated[Access, Depends(http.may_read("read"))]) -> Response:
+async def get_refs(request: Request, access: Reader) -> Response:
     """The heads, in the order in which the stock client falls back to them."""
     refs = await access.stores.refs.all(access.repo.repo_id)
     heads = {branch: ref.head.commit_id for branch, ref in refs.items()}

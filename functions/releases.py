@@ -12,10 +12,12 @@ from shared.model import Role
 RELEASE_BYTES = 4 * 1024 * 1024
 
 router = APIRouter()
+Reader = Annotated[Access, Depends(http.may_read("read"))]
+Writer = Annotated[Access, Depends(http.may_write("push"))]
 
 
 @router.post("/{owner}/{slug}/releases")
-async def post_release(request: Request, access: Annotated[Access, Depends(http.may_write("push"))]) -> Response:
+async def post_release(request: Request, access: Writer) -> Response:
     """`release_id`, as in the request."""
     message = await http.body(request, wire.PostRelease, RELEASE_BYTES)
     release_id = await releases.publish(access.stores, access.repo, message, now=access.now)
@@ -23,7 +25,7 @@ async def post_release(request: Request, access: Annotated[Access, Depends(http.
 
 
 @router.get("/{owner}/{slug}/releases")
-async def get_releases(request: Request, access: Annotated[Access, Depends(http.may_read("read"))]) -> Response:
+async def get_releases(request: Request, access: Reader) -> Response:
     """`releases`, newest first, and `next_cursor` if there are more. Drafts need the role write."""
     asked = http.query(request, wire.ListReleases)
     with_drafts = asked.include_drafts and access.role.allows(Role.WRITE)
@@ -32,7 +34,7 @@ async def get_releases(request: Request, access: Annotated[Access, Depends(http.
 
 
 @router.delete("/{owner}/{slug}/releases/{tag:path}")
-async def delete_release(request: Request, access: Annotated[Access, Depends(http.may_write("push"))]) -> Response:
+async def delete_release(request: Request, access: Writer) -> Response:
     """`retracted`: the tag of the release, which may be used again."""
     tag = http.rest_of_path(request, 3)
     await releases.retract(access.stores, access.repo, tag)

@@ -11,6 +11,9 @@ from shared.http import Access, Caller, Visitor
 from shared.model import Repo, Role
 
 router = APIRouter()
+Reader = Annotated[Access, Depends(http.may_read("read"))]
+Admin = Annotated[Access, Depends(http.may_admin("push"))]
+AdminByAnyName = Annotated[Access, Depends(http.may_admin("push", even_renamed=True))]
 
 
 @router.post(
@@ -61,7 +64,7 @@ async def get_repos(
 
 
 @router.get("/api/v1/repos/{owner}/{slug}", **api.documented(RepoNotFound, gives=api.Repository, identity="welcome"))
-async def get_repo(request: Request, access: Annotated[Access, Depends(http.may_read("read"))]) -> Response:
+async def get_repo(request: Request, access: Reader) -> Response:
     """One repository."""
     if not access.repo.is_born:
         raise RepoNotFound()
@@ -72,7 +75,7 @@ async def get_repo(request: Request, access: Annotated[Access, Depends(http.may_
     "/api/v1/repos/{owner}/{slug}",
     **api.documented(Forbidden, RepoNotFound, InvalidName, takes=api.RepoChange, gives=api.Repository),
 )
-async def patch_repo(request: Request, access: Annotated[Access, Depends(http.may_admin("push"))]) -> Response:
+async def patch_repo(request: Request, access: Admin) -> Response:
     """Change the visibility, the description, the default branch, or whether names must be
     portable."""
     message = await http.body(request, api.RepoChange, http.API_BYTES)
@@ -82,7 +85,7 @@ async def patch_repo(request: Request, access: Annotated[Access, Depends(http.ma
 
 
 @router.delete("/api/v1/repos/{owner}/{slug}", **api.documented(Forbidden, RepoNotFound, status=204))
-async def delete_repo(access: Annotated[Access, Depends(http.may_admin("push"))]) -> Response:
+async def delete_repo(access: Admin) -> Response:
     """Delete a repository. It is not found any more, and its name is free."""
     await access.stores.repos.delete(access.repo, int(access.now))
     return Response(status_code=204)
@@ -92,9 +95,7 @@ async def delete_repo(access: Annotated[Access, Depends(http.may_admin("push"))]
     "/api/v1/repos/{owner}/{slug}/rename",
     **api.documented(Forbidden, RepoNotFound, RepoExists, InvalidName, takes=api.Rename, gives=api.Repository),
 )
-async def post_rename(
-    request: Request, slug: str, access: Annotated[Access, Depends(http.may_admin("push", even_renamed=True))]
-) -> Response:
+async def post_rename(request: Request, slug: str, access: AdminByAnyName) -> Response:
     """Give a repository another name in its URL. The old name is free, and is not forwarded.
 
     A token that is limited to the old name does not allow access to the new one: issue another one.

@@ -9,17 +9,19 @@ from shared.actions import tags
 from shared.http import Access
 
 router = APIRouter()
+Reader = Annotated[Access, Depends(http.may_read("read"))]
+Writer = Annotated[Access, Depends(http.may_write("upload"))]
 
 
 @router.post("/{owner}/{slug}/tags")
-async def post_tags(request: Request, access: Annotated[Access, Depends(http.may_write("upload"))]) -> Response:
+async def post_tags(request: Request, access: Writer) -> Response:
     """`stored`: the number of new tags."""
     message = await http.body(request, wire.PostTags)
     return http.reply(request, {"stored": await tags.store(access.stores, access.repo, message)})
 
 
 @router.get("/{owner}/{slug}/tags")
-async def get_tags(request: Request, access: Annotated[Access, Depends(http.may_read("read"))]) -> Response:
+async def get_tags(request: Request, access: Reader) -> Response:
     """`tags`, filtered by commit or by label if the query has one, and `next_cursor` if there may
     be more."""
     records, cursor = await tags.listed(access.stores, access.repo, http.query(request, wire.ListTags))
@@ -27,9 +29,7 @@ async def get_tags(request: Request, access: Annotated[Access, Depends(http.may_
 
 
 @router.delete("/{owner}/{slug}/tags/{tag_id}")
-async def delete_tag(
-    request: Request, tag_id: str, access: Annotated[Access, Depends(http.may_write("upload"))]
-) -> Response:
+async def delete_tag(request: Request, tag_id: str, access: Writer) -> Response:
     """`deleted`: the id of the tag."""
     await tags.delete(access.stores, access.repo, tag_id)
     return http.reply(request, {"deleted": tag_id})
