@@ -74,7 +74,13 @@ LAWS = {
 nor `shared` anything above it."""
 
 GATES = {
-    "os": {"shared.settings", "infra.relay.address", "infra.relay.client", "infra.relay.workplace"},
+    "os": {
+        "shared.settings",
+        "infra.relay.address",
+        "infra.relay.client",
+        "infra.relay.peers",
+        "infra.relay.workplace",
+    },
     "time": {"shared.http", "shared.edge", "infra.relay.progress"},
 }
 """Where the world outside comes in: the environment and the clock. Below, both are arguments."""

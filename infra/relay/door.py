@@ -9,6 +9,7 @@ from aiohttp import web
 
 from infra.relay.downloads import Downloads
 from infra.relay.hub import Ask, Hub, Reply, api_error_reply, forwarded
+from infra.relay.peers import is_of_another_user
 from infra.relay.spool import PIECE_BYTES, Body, Spool
 from infra.relay.uploads import Uploads
 from shared import codec
@@ -59,12 +60,14 @@ class Door:
             return await _sent(request, api_error_reply(failure))
 
     def _check_caller(self, request: web.Request) -> None:
-        """Raises Forbidden for a web page: a page may reach this port, with a name of its own for it."""
+        """Raises Forbidden for web pages, which reach this port with names of their own, and for other users."""
         if request.headers.get("Host", "").lower() not in self._hosts:
             raise Forbidden("the relay answers at 127.0.0.1 and localhost only: use the URL that it printed")
         site = request.headers.get("Sec-Fetch-Site", "none")
         if "Origin" in request.headers or site not in OWN_SITE:
             raise Forbidden("the relay does not answer web pages: use the URL of the hub")
+        if self._hub.has_token and _is_foreign(request):
+            raise Forbidden("another user of this machine runs this relay: start one of your own")
         if not request.raw_path.startswith("/"):
             raise BadRequest("the relay is no proxy: send it a path")
 
@@ -116,6 +119,11 @@ class Door:
                 await response.write(piece)
             await response.write_eof()
             return response
+
+
+def _is_foreign(request: web.Request) -> bool:
+    connection = request.get_extra_info("socket")
+    return connection is not None and is_of_another_user(connection.getpeername(), connection.getsockname())
 
 
 def _is_plain_msgpack(request: web.Request) -> bool:

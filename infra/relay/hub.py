@@ -112,6 +112,11 @@ class Hub:
         self._token = token
         self._opened: aiohttp.ClientSession | None = None
 
+    @property
+    def has_token(self) -> bool:
+        """Whether a token is added to requests without one."""
+        return bool(self._token.read())
+
     async def close(self) -> None:
         """Close all connections."""
         if self._opened:
