@@ -30,7 +30,7 @@ from cosmic_ray.work_item import TestOutcome, WorkerOutcome, WorkResult
 from tests.mutants import COPIED, ROOT
 
 PYTHON = ROOT / ".venv" / "bin" / "python"
-SLOWER = 10
+SLOWER = 4
 """How many times as long as without a change the tests may take before they count as failed."""
 
 ACTIONS = "tests/shared/actions"
@@ -47,6 +47,8 @@ TESTS = {
     ],
     "http": [f"{SHARED}/test_http.py", f"{CASES}/test_auth.py", "tests/functions/test_repos.py"],
     "edge": [f"{SHARED}/test_http.py"],
+    "cursors": ["tests/functions/test_commits.py", "tests/functions/test_visible.py", "tests/test_costs.py"],
+    "budget": ["tests/test_costs.py"],
     "keyring": [f"{SHARED}/test_keyring.py"],
     "ratelimit": [f"{SHARED}/test_ratelimit.py", f"{CASES}/test_limits.py"],
     "names": [f"{SHARED}/test_names.py"],
@@ -55,6 +57,13 @@ TESTS = {
     "packs": [f"{SHARED}/test_packs.py"],
     "dag": [f"{SHARED}/test_dag.py"],
     "content": [f"{CASES}/test_downloads.py"],
+    "objects/store": [
+        f"{SHARED}/objects/test_store.py",
+        f"{CASES}/test_presign.py",
+        f"{CASES}/test_downloads.py",
+        "tests/proof/test_damage.py",
+        "tests/proof/test_pages.py",
+    ],
     "metadata/table": [f"{METADATA}/test_table.py"],
     "metadata/refs": [f"{METADATA}/test_refs.py", f"{ACTIONS}/test_push.py", f"{ACTIONS}/test_interleavings.py"],
     "metadata/repos": [
@@ -75,6 +84,11 @@ TESTS = {
         f"{CASES}/test_integrity.py",
     ],
     "actions/uploads": [f"{ACTIONS}/test_uploads.py", f"{CASES}/test_objects.py", f"{CASES}/test_filter.py"],
+    "actions/quarantine": [f"{CASES}/test_quarantine.py", f"{CASES}/test_presign.py"],
+    "actions/visible": ["tests/functions/test_visible.py", "tests/functions/test_commits.py"],
+    "actions/resolve": ["tests/functions/test_commits.py", f"{CASES}/test_downloads.py"],
+    "actions/moves": ["tests/proof/test_moves.py", "tests/functions/test_branches.py"],
+    "actions/expunge": ["tests/proof/test_expunge.py"],
     "actions/downloads": [f"{CASES}/test_downloads.py"],
     "actions/branches": [f"{ACTIONS}/test_interleavings.py", "tests/functions/test_branches.py"],
     "actions/releases": [f"{CASES}/test_releases.py", f"{ACTIONS}/test_interleavings.py"],
