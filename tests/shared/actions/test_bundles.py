@@ -190,6 +190,20 @@ def test_damaged_bytes_are_never_sent(owner: str, drawn: History, at: int) -> No
     assert findings(owner) == []
 
 
+def test_an_object_that_only_damaged_ids_name_is_sent(owner: str, drawn: History) -> None:
+    """The ids of a bundle say what it holds. Here one of them is the id of an object that came since."""
+    made(owner)
+    push(owner, drawn.bundle([6]))
+    right, _ = cloned(owner)
+    stored, key = Bytes(repo(owner).repo_id), bundle_key(owner)
+    data, ids_size = stored.get(key), int(bundle_row(owner)["ids_size"])
+    old, new = drawn.snapshots[1]["manifest"]["1.txt"], drawn.snapshots[6]["manifest"]["6.txt"]
+    damaged_ids = data[-ids_size:].replace(old.encode(), new.encode())
+    assert damaged_ids != data[-ids_size:]
+    stored.put(key, data[:-ids_size] + damaged_ids)
+    assert cloned(owner)[0] == right
+
+
 @pytest.mark.parametrize("cut", [None, 100], ids=["gone", "cut short"])
 def test_a_bundle_that_is_gone_is_done_without(owner: str, drawn: History, cut: int | None) -> None:
     made(owner)
