@@ -138,10 +138,11 @@ async def gather(
         snapshots = {snapshot_id: at for snapshot_id, at in snapshots.items() if snapshot_id not in base.snapshots}
     lying = prepared + sum(at.length for at in (*large, *snapshots.values()))
     commits, commits_size = list[bytes](), 0
-    for number, record in enumerate(compressed):
+    for record in compressed:
         _check_size(lying + commits_size, most)
-        commits_size += len(unpacked := zlib.decompress(record))
-        if commits_size <= KEPT_COMMITS_BYTES and number == len(commits):
+        unpacked = zlib.decompress(record)
+        commits_size += len(unpacked)
+        if commits_size <= KEPT_COMMITS_BYTES:
             commits.append(unpacked)
     _check_size(lying + commits_size, most)
 
