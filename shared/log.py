@@ -1,4 +1,4 @@
-"""One structured line per event, as JSON on standard error. No body, no token, no query string is ever in one."""
+"""One log line per event, as JSON on standard error, without bodies, tokens or queries."""
 
 import logging
 import sys
@@ -9,14 +9,14 @@ import structlog
 _PROCESSORS: list[Any] = [
     structlog.processors.add_log_level,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
-    # A plain traceback: the structured one would print local variables, and those hold what clients sent.
+    # A plain traceback: a structured one would print local variables, which contain request data.
     structlog.processors.format_exc_info,
     structlog.processors.JSONRenderer(),
 ]
 
 
 def at(level: str) -> Any:
-    """A logger that keeps events of this level (`DEBUG` … `CRITICAL`) and above."""
+    """Return a logger for events of this level (`DEBUG` … `CRITICAL`) and above."""
     return structlog.wrap_logger(
         structlog.PrintLogger(sys.stderr),
         processors=_PROCESSORS,

@@ -1,7 +1,8 @@
-"""What AWS charges, as whole picodollars: the only place with a price in it.
+"""The prices of AWS in picodollars. No other module contains a price.
 
-us-east-1, on demand, beyond every free tier. Each price is as AWS's offer files had it on the date beside it.
-A picodollar is 10^-12 dollars. All of these prices, and half a read unit, are whole numbers of it.
+They are for us-east-1, on demand, without free tiers. Each price is from AWS's offer files of the
+date next to it. A picodollar is 10^-12 dollars. All prices, and half a read unit, are whole
+picodollars.
 """
 
 AS_OF = "2026-10-03"
@@ -22,12 +23,13 @@ DATA_OUT_BYTE = 90  # 2026-09-19: to the internet, the first 10 TB; data in is f
 LOG_BYTE = 500  # 2026-10-03, read for us-east-2: CloudWatch Logs, ingestion
 
 LOG_BYTES = 1_100
-"""Log bytes of one request, counted on the templates of the two logs: 270 bytes of ours, 330 of the gateway, 320 of
-Lambda (START, END and REPORT), and 26 bytes that CloudWatch adds to each line, rounded up."""
+"""Log bytes of one request, from the templates of both logs: 270 bytes of the hub, 330 of the
+gateway, 320 of Lambda (START, END and REPORT), and 26 bytes that CloudWatch adds to each line,
+rounded up."""
 
 
 def request(memory_mb: int, seconds: float, bytes_in: int, bytes_out: int) -> int:
-    """Picodollars of one request through the gateway to a function, without the calls that the function makes."""
+    """The cost of one request through the gateway to a function, without the function's AWS calls."""
     metered = max(1, -(-(bytes_in + bytes_out) // METERED_BYTES))
     compute = LAMBDA_GB_SECOND * seconds * memory_mb / 1024
     return (
@@ -36,5 +38,5 @@ def request(memory_mb: int, seconds: float, bytes_in: int, bytes_out: int) -> in
 
 
 def storage(size: int, days: int) -> int:
-    """Picodollars of keeping this many bytes in S3 for this many days."""
+    """The cost in picodollars of storing `size` bytes in S3 for `days` days."""
     return -(-S3_GB_MONTH * size * days // (30 * 10**9))

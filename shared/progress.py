@@ -1,13 +1,13 @@
-"""How a long job reports its progress."""
+"""Progress reports of long jobs."""
 
 from typing import Protocol
 
 
 class Tell(Protocol):
-    """Called now and then with the number of things of a kind that are done."""
+    """A callback with the number of finished things of the kind `what`."""
 
     def __call__(self, what: str, done: int, total: int | None = None, size_bytes: int | None = None) -> None:
-        """`total`: how many there are, None while unknown. `size_bytes`: of those that are done."""
+        """`total`: the number of all, None if unknown. `size_bytes`: that of finished things."""
 
 
 def silent(what: str, done: int, total: int | None = None, size_bytes: int | None = None) -> None:

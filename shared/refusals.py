@@ -1,4 +1,4 @@
-"""The faults of a request whose shape is not the expected one, in the hub's words: each field with its remedy."""
+"""The messages for invalid fields of a request: each field with its fault and its remedy."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from shared.errors import ApiError, TooLarge, Unprocessable
 
 SHOWN_CHARACTERS = 300
-"""A message names invalid fields up to this length, and then how many more there are."""
+"""A message lists invalid fields up to this length, and then the number of the others."""
 FIELD_CHARACTERS = 80
 
 _STEPS = "push an older commit first, as a branch of its own, then this one"
@@ -23,7 +23,7 @@ REMEDIES: Mapping[str, str] = {
     "changelog": "leave out the oldest entries",
     "tags": _AGAIN,
 }
-"""What to do about a list that is too long, by the name of its field."""
+"""The next step for a list that is too long, by the name of its field."""
 
 _TEXTS: Mapping[str, str] = {
     "missing": "is missing",
@@ -47,11 +47,11 @@ _TEXTS: Mapping[str, str] = {
     "string_pattern_mismatch": "must match {pattern}",
     "value_error": "{error}",
 }
-"""The fault, by pydantic's name of it, with the values of its context."""
+"""The text of a fault by its name in pydantic, with the values of its context."""
 
 
 def refusal(what: str, errors: Iterable[Mapping[str, Any]]) -> ApiError:
-    """The refusal of a value, for the errors that pydantic found in it. TooLarge if a list is over its limit."""
+    """The refusal for pydantic's errors of a value: TooLarge if a list is over its limit."""
     found = sorted(errors, key=lambda error: error["type"] != "too_long")
     texts = list(dict.fromkeys(map(_text, found)))
     message = f"{what}{texts[0]}"

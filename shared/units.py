@@ -1,10 +1,11 @@
-"""What DynamoDB and S3 count: read and write units from the sizes of items, and the price class of each S3 operation.
+"""Units of DynamoDB from the sizes of items, and the price class of each S3 operation.
 
-    an item    its attributes' names and values, in UTF-8
-    a read     one unit for each 4 KB begun; half of that if the read is eventually consistent
-    a write    one unit for each 1 KB begun of the larger of the item before and after; twice that in a transaction
+    an item    the names and values of its attributes, in UTF-8
+    a read     one unit for each 4 KB begun; half of that if it is eventually consistent
+    a write    one unit for each 1 KB begun of the larger of the items before and after; twice that in
+               a transaction
 
-The capacity that a reply reports is not used: emulators report wrong numbers.
+The capacity in a reply is not used, because emulators report wrong numbers.
 """
 
 import math
@@ -12,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 Item = Mapping[str, Mapping[str, Any]]
-"""An item as botocore takes and returns it: name → {type: value}."""
+"""An item in the format of botocore: name → {type: value}."""
 
 READ_BYTES = 4096
 WRITE_BYTES = 1024
@@ -26,7 +27,7 @@ S3_FREE = frozenset("DeleteObject DeleteObjects AbortMultipartUpload".split())
 
 
 def item_size(item: Item) -> int:
-    """Bytes of an item as DynamoDB counts them."""
+    """The size of an item in bytes, as DynamoDB counts it."""
     size = 0
     for name, typed in item.items():
         size += len(name) if name.isascii() else len(name.encode())
@@ -39,12 +40,12 @@ def item_size(item: Item) -> int:
 
 
 def read_units(size: int, *, consistent: bool) -> float:
-    """Units of one read of this many bytes."""
+    """The units of one read of `size` bytes."""
     return max(1, -(-size // READ_BYTES)) * (1 if consistent else 0.5)
 
 
 def write_units(size: int) -> int:
-    """Units of one write of an item of this many bytes."""
+    """The units of one write of an item of `size` bytes."""
     return max(1, -(-size // WRITE_BYTES))
 
 

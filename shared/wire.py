@@ -1,9 +1,9 @@
-"""The shape of every request: the protocol on one page. Replies are plain maps, built where they are known.
+"""The models of all requests of the wire protocol. Replies are plain maps, built by the actions.
 
-A shape is built when it is first used: a function starts sooner, and needs but one or two of them.
-Shapes are strict: a text is a text, a flag is `true` or `false`, and every number has a range. Keys that are not named
-here are ignored at the top and in a bundle, and kept as they are inside a record. Counts above the limits are refused
-whole.
+Pydantic builds a model at its first use, so that a function starts faster: it needs only one or two
+of them. Models are strict: a text is a text, a flag is `true` or `false`, and every number has a
+range. Unknown keys are ignored in a request and in a bundle, and kept unchanged in a record. A list
+over its limit is refused as a whole.
 """
 
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ TAGS = 1_000
 PAGE = 1_000
 
 LARGEST_COUNT = 2**32 - 1
-"""The largest count in a record: 32 bits, far above any that a client has counted."""
+"""The largest count in a record: 32 bits, far above any real count."""
 
 Ids = list[str]
 Record = dict[str, Any]
@@ -37,22 +37,22 @@ Count = Annotated[int, Field(ge=0, le=LARGEST_COUNT)]
 
 
 class Message(BaseModel):
-    """What every request is: strict types, unknown keys ignored."""
+    """The base of all requests: strict types, unknown keys ignored."""
 
     model_config = ConfigDict(defer_build=True, strict=True, extra="ignore", frozen=True)
 
 
 class FilterObjects(Message):
-    """Which of these does the hub lack?"""
+    """A request for those of these ids that the hub does not have."""
 
     object_ids: Annotated[Ids, Field(max_length=FILTER_IDS)] = []
 
 
 class Presign(Message):
-    """Places to put large objects. Reading is done through fetch, so `get` is not offered.
+    """A request for URLs to upload objects. Downloads use fetch, so `get` is not supported.
 
-    `sizes` may have the bytes of some of the objects: the URL of such an object takes a body of this length only. The
-    stock client sends no sizes.
+    `sizes` may have the sizes of some objects in bytes. The URL of such an object accepts only a
+    body of this length. The stock client sends no sizes.
     """
 
     object_ids: Annotated[Ids, Field(max_length=PRESIGN_IDS)] = []
@@ -62,11 +62,11 @@ class Presign(Message):
 
 
 StagedRoute = Literal["push", "push/objects"]
-"""A route whose body may be staged, by what follows the repository in its URL."""
+"""A route whose body may be staged: its path after that of the repository."""
 
 
 class Stage(Message):
-    """A place for the body of a later request to this route. `size`: its bytes as they are uploaded."""
+    """A request for a URL to upload the body of a later request. `size`: the uploaded bytes."""
 
     route: StagedRoute
     size: Annotated[int, Field(ge=1)]
@@ -80,13 +80,13 @@ class WireObject(Message):
 
 
 class PushObjects(Message):
-    """A batch of content-addressed bytes."""
+    """A batch of objects to store."""
 
     objects: Annotated[list[WireObject], Field(max_length=OBJECTS)] = []
 
 
 class WireBundle(Message):
-    """What a push carries. Records are maps here; `bundle.check` reads them."""
+    """The data of a push. Records are maps here; `bundle.check` verifies them."""
 
     commits: Annotated[list[Record], Field(max_length=COMMITS)] = []
     snapshots: Annotated[list[Record], Field(max_length=SNAPSHOTS)] = []
@@ -95,7 +95,7 @@ class WireBundle(Message):
 
 
 class Push(Message):
-    """Commits and snapshots, and the branch that shall point at them."""
+    """Commits, snapshots and objects, and the branch to move to them."""
 
     bundle: WireBundle
     branch: str
@@ -103,17 +103,17 @@ class Push(Message):
 
 
 class Negotiate(Message):
-    """Which of these commits do we share?"""
+    """A request for the commits of the client (`have`) that the hub knows."""
 
     want: Annotated[Ids, Field(max_length=NEGOTIATE_IDS)] = []
     have: Annotated[Ids, Field(max_length=NEGOTIATE_IDS)] = []
 
 
 class Fetch(Message):
-    """Everything reachable from `want` and not from `have`.
+    """A request for everything that is reachable from `want`, but not from `have`.
 
-    `bases`: snapshots that the client holds, each with the SHA-256 of its packed record. Then snapshots of the reply
-    may be patches (see `actions/bases`). The stock client sends none.
+    `bases` has snapshots of the client, each with the SHA-256 of its packed record. With them,
+    snapshots of the reply may be patches (see `actions/bases`). The stock client sends none.
     """
 
     want: Annotated[Ids, Field(max_length=WANTS)] = []
@@ -122,17 +122,17 @@ class Fetch(Message):
 
 
 class FetchHistory(Fetch):
-    """The oldest part of the same: records, and the sizes of objects."""
+    """A request for the oldest part of a fetch: records, and the sizes of objects."""
 
 
 class FetchObjects(Message):
-    """The contents of these objects."""
+    """A request for the contents of these objects."""
 
     object_ids: Annotated[Ids, Field(max_length=OBJECTS)] = []
 
 
 class CommitRecord(BaseModel):
-    """The known fields of a commit. Those that are absent get these defaults; unknown ones stay."""
+    """The known fields of a commit. Absent fields get these defaults; unknown fields are kept."""
 
     model_config = ConfigDict(defer_build=True, strict=True, extra="ignore", frozen=True)
 
@@ -191,7 +191,7 @@ class SemVer(BaseModel):
 
 
 class ChangelogEntry(BaseModel):
-    """A commit as a release tells of it."""
+    """A commit in the changelog of a release."""
 
     model_config = ConfigDict(defer_build=True, strict=True, extra="ignore", frozen=True)
 
@@ -206,7 +206,7 @@ class ChangelogEntry(BaseModel):
 
 
 class ReleaseRecord(BaseModel):
-    """The known fields of a release. Those that are absent or null get these defaults; unknown ones stay."""
+    """The known fields of a release. Absent and null ones get defaults; unknown ones are kept."""
 
     model_config = ConfigDict(defer_build=True, strict=True, extra="ignore", frozen=True)
 
@@ -228,7 +228,7 @@ class ReleaseRecord(BaseModel):
 
 
 class TagRecord(BaseModel):
-    """The known fields of a tag: a label on a commit. Unknown ones stay."""
+    """The known fields of a tag: a label on a commit. Unknown fields are kept."""
 
     model_config = ConfigDict(defer_build=True, strict=True, extra="ignore", frozen=True)
 
@@ -240,19 +240,19 @@ class TagRecord(BaseModel):
 
 
 class PostRelease(RootModel[Record]):
-    """A release, as a map: the whole body."""
+    """A release to publish. The whole body is its record."""
 
     model_config = ConfigDict(defer_build=True, strict=True, frozen=True)
 
 
 class PostTags(Message):
-    """Labels for commits that the hub holds."""
+    """Tags to store on stored commits."""
 
     tags: Annotated[list[Record], Field(max_length=TAGS)] = []
 
 
 class Query(BaseModel):
-    """What every query string is: texts that read as what they stand for, unknown names ignored."""
+    """The base of all query strings. Texts are converted to the types of the fields."""
 
     model_config = ConfigDict(defer_build=True, extra="ignore", frozen=True)
 
@@ -261,14 +261,14 @@ class Query(BaseModel):
 
 
 class ListReleases(Query):
-    """Which releases."""
+    """A page of releases, by default of all channels."""
 
     channel: Channel | None = None
     include_drafts: bool = False
 
 
 class ListTags(Query):
-    """Which tags: of a commit, of a label, of both, or all."""
+    """A page of tags: of a commit, of a label, of both, or of all."""
 
     commit_id: str = ""
     label: str = ""
@@ -277,9 +277,9 @@ class ListTags(Query):
 M = TypeVar("M", bound=BaseModel)
 
 
-def parse(shape: type[M], value: Any, what: str = "the body") -> M:
-    """A value in the shape it should have. Raises Unprocessable, or TooLarge for a list over its limit."""
+def parse(model: type[M], value: Any, what: str = "the body") -> M:
+    """Validate a value. Raises Unprocessable, or TooLarge for a list over its limit."""
     try:
-        return shape.model_validate(value)
+        return model.model_validate(value)
     except ValidationError as error:
         raise refusal(what, error.errors(include_url=False, include_context=True, include_input=False)) from error

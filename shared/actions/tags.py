@@ -37,7 +37,8 @@ async def store(stores: Stores, repo: Repo, request: wire.PostTags) -> int:
         stores.index.known(repo.repo_id, commits={tag.commit_id for tag in tags.values()}),
         stores.tags.find(repo.repo_id, tags),
     )
-    if unknown := {tag.commit_id for tag in tags.values()} - known.commits.keys():
+    unknown = {tag.commit_id for tag in tags.values()} - known.commits.keys()
+    if unknown:
         raise MissingReference("commit", unknown, "push it first")
     _check_same(tags, found)
     new = {tag_id: tag for tag_id, tag in tags.items() if tag_id not in found}

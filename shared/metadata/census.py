@@ -164,7 +164,7 @@ class Census:
     async def repoint_ref(self, pointer: Pointer, at: Location) -> bool:
         """Replace the location in one branch, if it is unchanged. Returns whether it was replaced.
 
-        This is no transaction, because a transaction would make a concurrent push of the branch
+        This is not a transaction, because a transaction would make a concurrent push of the branch
         fail.
         """
         update = _repointed(pointer.key, [(pointer, at)])
