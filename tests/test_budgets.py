@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import boto3
+import httpx
+import msgpack
 import pytest
 
 from bench import history as bench_history
@@ -27,6 +29,8 @@ BUDGETS = {
     "filter-objects, 500 ids":                                                  (7, 2),
     "push/objects, 50 objects of 4 KiB":                                        (6, 4),
     "push/objects, 400 objects":                                               (23, 4),
+    "staging":                                                                  (2, 1),
+    "push/objects, 50 objects of 4 KiB, staged":                                (7, 5),
     "push, 1 commit, nothing else":                                             (9, 5),
     "push, 1 commit, 1 snapshot of 10 files, objects already there":           (10, 6),
     "push, 1 commit, 1 snapshot of 400 files, objects already there":          (11, 7),
@@ -157,6 +161,20 @@ def upload_many(count: int, owner: str) -> Callable[[], Answer]:
     return lambda: upload(owner, "song", contents(count))
 
 
+def stage(owner: str) -> Callable[[], Answer]:
+    pushed(owner, "song", hub.graph("1").bundle())
+    return lambda: hub.call("staging", owner, "song", {"route": "push", "size": 1000}, by=owner)
+
+
+def upload_staged(owner: str) -> Callable[[], Answer]:
+    """The same as without staging, and one call to read the body."""
+    pushed(owner, "song", hub.graph("1").bundle())
+    body = msgpack.packb({"objects": [{"object_id": i, "content": content} for i, content in contents(50).items()]})
+    place = hub.call("staging", owner, "song", {"route": "push/objects", "size": len(body)}, by=owner).value
+    assert httpx.put(place["url"], content=body).status_code == 200
+    return lambda: hub.call("push_objects", owner, "song", by=owner, headers={"pieria-staged-body": place["reference"]})
+
+
 def push_bare(owner: str) -> Callable[[], Answer]:
     history = hub.graph("1; 2:1", files=False)
     pushed(owner, "song", history.bundle([1]))
@@ -210,6 +228,8 @@ OPERATIONS: dict[str, Callable[[str], Callable[[], Answer]]] = {
     "filter-objects, 500 ids": filter_500,
     "push/objects, 50 objects of 4 KiB": functools.partial(upload_many, 50),
     "push/objects, 400 objects": functools.partial(upload_many, 400),
+    "staging": stage,
+    "push/objects, 50 objects of 4 KiB, staged": upload_staged,
     "push, 1 commit, nothing else": push_bare,
     "push, 1 commit, 1 snapshot of 10 files, objects already there": functools.partial(push_after_upload, 10),
     "push, 1 commit, 1 snapshot of 400 files, objects already there": functools.partial(push_after_upload, 400),

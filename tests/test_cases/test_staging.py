@@ -1,7 +1,9 @@
 """Request bodies that are uploaded to S3 and referred to: POST staging, and the requests of push and push/objects."""
 
 import gzip
+import json
 import re
+import secrets
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +16,7 @@ import pytest
 from backports import zstd
 
 from bench.meter import Meter
-from shared import auth, references, settings, staging
+from shared import auth, meter, prices, references, settings, staging
 from shared.references import Reference
 from tests import builders
 from tests.builders import MSGPACK, Answer, call, chain, fetch, heads, token
@@ -134,6 +136,87 @@ def test_the_url_is_signed_for_the_announced_length(owner):
 )
 def test_a_place_is_given_for_the_two_routes_and_for_the_sizes_that_are_documented(owner, message, status):
     assert call("staging", owner, "song", message, by=owner).status == status
+
+
+# ── What it leaves behind ───────────────────────────────────────────────────────────────────────────────────
+
+
+def stored(owner: str, slug: str) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """All rows and bytes of a repository but its uploads, with `R` for its id and `S` for its name."""
+    repo_id = call("refs", owner, slug, by=owner).value["repo_id"]
+    pages = boto3.client("dynamodb").get_paginator("scan").paginate(TableName=NAMES["HubTable"])
+    own = [row for page in pages for row in page["Items"] if repo_id in repr(row)]
+    rows = {}
+    for row in own:
+        text = json.dumps(row, sort_keys=True, default=repr).replace(repo_id, "R").replace(f"#{slug}", "#S")
+        rows[text.partition('"pk"')[2]] = {**json.loads(text), "slug": "S"}
+    bucket = boto3.resource("s3").Bucket(NAMES["Bucket"])
+    found = bucket.objects.filter(Prefix=f"repos/{repo_id}/")
+    return rows, {one.key.replace(repo_id, "R"): one.get()["Body"].read() for one in found}
+
+
+def test_a_staged_push_stores_the_same_rows_and_bytes_as_a_sent_one(owner, clock, monkeypatch):
+    monkeypatch.setattr(secrets, "token_hex", lambda size: "00" * size)  # in the key of a note of a move
+    for slug in ("sent", "stag"):
+        api.create(owner, slug)
+    assert_accepted(call("push_objects", owner, "sent", raw=BODIES["push/objects"], by=owner))
+    assert_accepted(call("push", owner, "sent", raw=BODIES["push"], by=owner))
+    for route in ("push/objects", "push"):
+        assert_accepted(send(owner, route, staged(owner, route, slug="stag"), slug="stag"))
+    (sent_rows, sent_bytes), (staged_rows, staged_bytes) = stored(owner, "sent"), stored(owner, "stag")
+    assert len(sent_rows) > 10 and sent_bytes
+    assert staged_bytes == sent_bytes
+    for rows in (sent_rows, staged_rows):
+        for row in rows.values():
+            # Random for each repository: how its members are found, and how a change of the row is noticed.
+            row.pop("roster", None), row.pop("revision", None)
+    assert sorted(map(repr, staged_rows.values())) == sorted(map(repr, sent_rows.values()))
+
+
+@each_route
+def test_two_uses_at_the_same_time_have_the_result_of_one(owner, route, at_once):
+    api.create(owner, "song")
+    reference = staged(owner, route)
+    for answer in at_once([lambda: send(owner, route, reference)] * 2):
+        assert answer.status == 200, answer.body
+    if route == "push":
+        cloned = assert_accepted(fetch(owner, "song", [heads(owner, "song", by=owner)["main"]], by=owner))
+        assert {one["object_id"]: one["content"] for one in cloned["objects"]} == HISTORY.objects
+
+
+def test_a_staged_body_is_no_object_in_quarantine(owner):
+    """Its key is listed with the uploads; neither filter-objects nor a push takes it for one."""
+    content = next(iter(HISTORY.objects.values()))
+    staged(owner, "push/objects", content)
+    ids = list(HISTORY.objects)
+    call("presign", owner, "song", {"object_ids": ids}, by=owner)
+    missing = call("filter_objects", owner, "song", {"object_ids": ids}, by=owner).value["missing"]
+    assert missing == ids
+    bundle = HISTORY.bundle(objects=False)
+    assert_refused(builders.push(owner, "song", bundle), 422, "missing_reference")
+
+
+def test_a_place_for_a_body_costs_its_upload_and_three_days_of_storage(owner, monkeypatch):
+    begin, meters = meter.begin, list[meter.Meter]()
+
+    def watched() -> meter.Meter:
+        meters.append(begin())
+        return meters[-1]
+
+    monkeypatch.setattr(meter, "begin", watched)
+    for size in (10, 64 * 2**20):
+        stage(owner, "push", size)
+    assert [one.urls for one in meters] == [prices.S3_PUT + prices.storage(size, 3) for size in (10, 64 * 2**20)]
+
+
+def test_no_place_is_given_beyond_the_limit_of_cost(owner, configured):
+    api.create(owner, "song")
+    configured.setenv("PIERIA_LIMIT_COST_SUBJECT", "0.0003")
+    settings.load.cache_clear()
+    message = {"route": "push", "size": 64 * 2**20}
+    answers = [call("staging", owner, "song", message, by=owner) for _ in range(3)]
+    assert [answer.status for answer in answers].count(200) <= 2
+    assert_refused(answers[-1], 429, "cost_limit")
 
 
 # ── References that are not valid ───────────────────────────────────────────────────────────────────────────
