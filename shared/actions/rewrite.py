@@ -138,12 +138,14 @@ async def versions(stores: Stores, repo_id: str, old: Set[str], loose: Set[str],
     """Every version that was written before `before` of these packs and loose objects, and of
     replaced prebuilt clones.
 
-    The result includes all uploads under the ids of the loose objects, of any age.
+    The result includes all uploads under the ids of the loose objects, and all staged request bodies, of any age: such
+    a body may contain what is removed, and a client can stage it again.
     """
     dead = [one async for name, one in stores.objects.pack_versions(repo_id) if name in old and one.modified < before]
     dead += [one async for i, one in stores.objects.loose_versions(repo_id) if i in loose and one.modified < before]
     for object_id in sorted(loose):
         dead += await stores.objects.upload_versions(repo_id, object_id)
+    dead += await stores.objects.staged_versions(repo_id)
     bundle = await stores.bundles.get(repo_id)
     async for name, one in stores.objects.bundle_versions(repo_id):
         if (bundle is None or name != bundle.name) and one.modified < before:

@@ -333,6 +333,10 @@ class ObjectStore:
         key = _upload_key(repo_id, object_id)
         return [one async for one in self.bucket.versions(key) if one.key == key]
 
+    async def staged_versions(self, repo_id: str) -> list[Stored]:
+        """Every version of every staged request body."""
+        return [one async for one in self.bucket.versions(_staged_key(repo_id, ""))]
+
     async def everything(self, repo_id: str) -> AsyncIterator[Stored]:
         """Every version of all that a repository has in S3, its quarantine included."""
         for prefix in (f"repos/{repo_id}/", _upload_key(repo_id, "")):

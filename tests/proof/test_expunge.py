@@ -5,6 +5,7 @@ import zlib
 from collections.abc import Iterator
 from typing import Any
 
+import msgpack
 import pytest
 
 from shared import codec
@@ -139,6 +140,20 @@ def test_what_was_leaked_is_gone_and_all_else_is_there(hub: Hub, named: list[str
     assert_whole(hub, {"main": FIXED})
     for object_id in (SECRET_ID, LARGE_ID):
         assert hub.call("GET /{owner}/{slug}/objects/{i}", {**SONG, "i": object_id}, by="me").status == 404
+
+
+def test_the_staged_body_of_the_push_is_gone(hub: Hub) -> None:
+    body = msgpack.packb(push_message(LEAK))
+    asked = hub.call(f"POST {WIRE}/staging", SONG, {"route": "push", "size": len(body)}, by="me")
+    hub.upload(asked.value["url"], body)
+    assert any("/staged/" in place for place in leaks(hub))
+    expunged(hub, LEAKED)
+    wait(hub)
+    expunged(hub, LEAKED)
+    assert leaks(hub) == set()
+    headers = {"pieria-staged-body": asked.value["reference"]}
+    again = hub.call(f"POST {WIRE}/push", SONG, by="me", headers={**headers, "content-type": builders.MSGPACK})
+    assert (again.status, again.code) == (400, "staged_body_invalid")
 
 
 def test_an_object_takes_every_commit_along_that_has_it(hub: Hub) -> None:

@@ -3,6 +3,7 @@
 import time
 from typing import Any
 
+import httpx
 import pytest
 from boto3.dynamodb.conditions import Key
 
@@ -11,7 +12,8 @@ from shared.metadata import keys
 from shared.model import Repo, Role
 from shared.stores import Stores
 from tests.builders import blob, call, graph, heads, push
-from tests.shared.actions.upkeep import Bytes, clone, repo, rows, run, table
+from tests.conftest import NAMES
+from tests.shared.actions.upkeep import Bytes, clone, repo, rows, run, s3, table
 
 LATER = KEPT_SECONDS + 60
 
@@ -53,6 +55,19 @@ def test_nothing_is_left_of_a_deleted_repository(owner: str, gone: str) -> None:
     assert rows(gone, "") == []
     assert Bytes(gone).versions() == 0
     assert not is_waiting(gone)
+
+
+def test_uploads_and_staged_bodies_of_a_deleted_repository_are_removed(owner: str) -> None:
+    content = b"uploaded, and no push names it"
+    asked = call("presign", owner, "song", {"object_ids": [blob(content)["object_id"]]}, by=owner).value
+    place = call("staging", owner, "song", {"route": "push", "size": len(content)}, by=owner).value
+    for url in (*asked["presigned"].values(), place["url"]):
+        assert httpx.put(url, content=content).status_code == 200
+    repo_id = delete(owner)
+    prefix = f"uploads/{repo_id}/"
+    assert len(s3().list_object_versions(Bucket=NAMES["Bucket"], Prefix=prefix)["Versions"]) == 2
+    purged()
+    assert "Versions" not in s3().list_object_versions(Bucket=NAMES["Bucket"], Prefix=prefix)
 
 
 def test_nothing_is_left_that_says_what_it_was_or_whose(owner: str) -> None:
