@@ -27,6 +27,7 @@ from bench import lambdas
 from bench.lambdas import BASE, OWNER, Hub, token
 from infra import stack
 from shared import ids, prices
+from shared.settings import EXPANDED_BYTES
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "deploy.md"
@@ -208,6 +209,12 @@ def presign(hub: Hub) -> list[httpx.Request]:
     return [request("POST", f"/{OWNER}/{hub.slug}/presign", {"object_ids": opaque(10_000, hub.slug)})]
 
 
+def staging(hub: Hub) -> list[httpx.Request]:
+    """POST staging of the largest body."""
+    message = {"route": "push", "size": EXPANDED_BYTES}
+    return [request("POST", f"/{OWNER}/{hub.slug}/staging", message)]
+
+
 def negotiate(hub: Hub) -> list[httpx.Request]:
     """POST negotiate."""
     first = pushed(hub, hub.slug, {"commits": commits(500, hub.slug)})
@@ -246,6 +253,7 @@ def shapes() -> Iterator[Shape]:
     yield Shape("push/objects: 1,000 small objects", "upload", small_objects)
     yield Shape("push/objects: 4 large objects", "upload", loose_objects)
     yield Shape("presign: all URLs of a reply, without sizes", "upload", presign)
+    yield Shape("staging of 64 MiB", "upload", staging)
     for count in (1_600, 50_000):
         yield Shape(f"filter-objects: {count:,} absent ids", "upload", functools.partial(filter_objects, count))
     yield Shape("download of 4 MiB", "upload", download)

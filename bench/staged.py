@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import msgpack
 
 from bench import aws, lambdas
 from bench.lambdas import BASE, OWNER, Hub
@@ -52,22 +51,26 @@ def commits(count: int, detail: Callable[[int], Any]) -> Record:
 
 
 def manifests(count: int, files: int) -> Record:
-    """A push of a line of commits, each with a manifest in which one file differs. No id is a digest."""
+    """A push of a line of commits, each with a manifest in which one file differs. The objects are sent before."""
     paths = [f"source/package_{n % 40:02}/module_{n:05}.py" for n in range(files)]
-    manifest = {path: opaque(path) for path in paths}
+    manifest = {path: ids.object_id(path.encode()) for path in paths}
     made, snapshots = list[Record](), list[Record]()
     for number in range(count):
-        manifest = {**manifest, paths[number % files]: opaque(f"{number}")}
-        names = {"commit_id": opaque(f"commit {number}"), "snapshot_id": opaque(f"snapshot {number}")}
-        snapshots.append({**snapshot(manifest), "snapshot_id": names["snapshot_id"]})
-        parent = made[-1]["commit_id"] if made else None
-        made.append({**commit(f"commit {number}"), **names, "parent_commit_id": parent})
+        manifest = {**manifest, paths[number % files]: ids.object_id(b"%d" % number)}
+        snapshots.append(snapshot(manifest))
+        parents = [made[-1]["commit_id"]] if made else []
+        made.append(commit(f"commit {number}", parents, snapshots[-1]["snapshot_id"]))
     return {"bundle": {"commits": made, "snapshots": snapshots, "objects": []}, "branch": "main"}
 
 
-def opaque(text: str) -> str:
-    """An id that is nearly as long as a digest. The hub does not look for what it names."""
-    return ids.object_id(text.encode())[1:]
+def sent_before(message: Record | bytes) -> Iterator[Record]:
+    """The objects that the manifests of a push name, in batches."""
+    snapshots = () if isinstance(message, bytes) else message.get("bundle", {}).get("snapshots", ())
+    paths = {path for one in snapshots for path in one["manifest"]}
+    contents = [*(path.encode() for path in paths), *(b"%d" % number for number in range(len(snapshots)))]
+    for start in range(0, len(contents) if snapshots else 0, 1_000):
+        part = contents[start : start + 1_000]
+        yield {"objects": [{"object_id": ids.object_id(content), "content": content} for content in part]}
 
 
 def operations(number: int) -> list[Record]:
@@ -79,18 +82,26 @@ def operations(number: int) -> list[Record]:
     ]
 
 
-BODIES: Mapping[str, tuple[str, Callable[[], Record]]] = {
+def short_texts() -> bytes:
+    """No push: lists in lists of texts of two letters, which need the most memory for their bytes."""
+    entries = 3_999_999
+    start = b"\xdd" + entries.to_bytes(4, "big") + b"\xa2ab" * (entries - 1)
+    return start * (EXPANDED_BYTES // len(start))
+
+
+BODIES: Mapping[str, tuple[str, Callable[[], Record | bytes]]] = {
     "push/objects, 1,000 of 66 kB": ("push/objects", lambda: objects(1_000)),
     "push/objects, 60 of 1.1 MB": ("push/objects", lambda: objects(60)),
     "push/objects, 2 of 33 MB": ("push/objects", lambda: objects(2)),
     "push, 9,900 commits of 6.5 kB": ("push", lambda: commits(9_900, operations)),
     "push, 30 commits of many texts": ("push", lambda: commits(30, lambda n: [f"{n} {m:012}" for m in range(130_000)])),
-    "push, 26 commits of many maps": (
+    "push, 25 commits of many maps": (
         "push",
-        lambda: commits(26, lambda n: [{f"{n} {m}": "x" * 130} for m in range(19_000)]),
+        lambda: commits(25, lambda n: [{f"{n} {m}": "x" * 120} for m in range(19_000)]),
     ),
     "push, 1,500 manifests of 427 files": ("push", lambda: manifests(1_500, 427)),
     "push, 60 manifests of 10,000 files": ("push", lambda: manifests(60, 10_000)),
+    "hostile, 20,000,000 texts": ("push", short_texts),
 }
 """Route and message of each body."""
 
@@ -101,12 +112,19 @@ def event(path: str, body: bytes, **headers: str) -> dict[str, Any]:
     return lambdas._event(httpx.Request("POST", f"{BASE}/{OWNER}/{path}", headers=sent, content=body), body)
 
 
+def post(hub: Hub, path: str, message: Record) -> Record:
+    """A request with this body; its reply."""
+    body = codec.encode(message, as_msgpack=True)
+    headers = {**HEADERS, "authorization": f"Bearer {lambdas.token()}"}
+    answer = hub.answer(httpx.Request("POST", f"{BASE}/{OWNER}/{path}", headers=headers, content=body))
+    if answer.status_code >= 300:
+        raise RuntimeError(f"{path}: {answer.status_code} {answer.read()[:300]!r}")
+    return codec.unpack_record(answer.read())
+
+
 def staged(hub: Hub, slug: str, route: str, body: bytes) -> str:
     """The reference to a body that has been uploaded."""
-    asked = codec.encode({"route": route, "size": len(body)}, as_msgpack=True)
-    headers = {**HEADERS, "authorization": f"Bearer {lambdas.token()}"}
-    answer = hub.answer(httpx.Request("POST", f"{BASE}/{OWNER}/{slug}/staging", headers=headers, content=asked))
-    place = msgpack.unpackb(answer.read())
+    place = post(hub, f"{slug}/staging", {"route": route, "size": len(body)})
     httpx.put(place["url"], content=body, timeout=60).raise_for_status()
     return str(place["reference"])
 
@@ -156,7 +174,8 @@ def report(names: list[str]) -> Iterator[str]:
         with Hub() as hub:
             for number, name in enumerate(names):
                 route, make = BODIES[name]
-                body = codec.encode(make(), as_msgpack=True)
+                message = make()
+                body = message if isinstance(message, bytes) else codec.encode(message, as_msgpack=True)
                 assert len(body) <= EXPANDED_BYTES, (name, len(body))
                 for coding in (None, Coding.ZSTD):
                     slug = f"staged{number}{coding or ''}"
@@ -164,6 +183,8 @@ def report(names: list[str]) -> Iterator[str]:
                     if coding:
                         packer = compressor(coding)
                         packed = packer.compress(body) + packer.flush()
+                    for batch in sent_before(message):
+                        post(hub, f"{slug}/push/objects", batch)
                     reference = staged(hub, slug, route, packed)
                     headers = {"pieria-staged-body": reference, **({"content-encoding": coding} if coding else {})}
                     small = codec.encode({"objects": [], "branch": "x", "bundle": {}}, as_msgpack=True)

@@ -6,6 +6,7 @@ are in the names.
 
 import functools
 import itertools
+import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -251,6 +252,24 @@ def objects(count: int, hub: Hub) -> Iterator[Operation]:
     yield Operation(f"push/objects, {count:,} objects of 1 KB", send, fresh)
 
 
+def staged_objects(count: int, hub: Hub) -> Iterator[Operation]:
+    """A batch of objects of 64 KB as a staged body: a place, the upload to S3, and push/objects."""
+    repo = _Repo(hub)
+    repo.push(Line(SEED, 1).commit())
+    chance = random.Random(SEED)
+
+    def fresh() -> list[dict[str, Any]]:
+        contents = [chance.randbytes(64_000) for _ in range(count)]
+        return [{"object_id": ids.object_id(content), "content": content} for content in contents]
+
+    def send(made: list[dict[str, Any]]) -> int:
+        with repo.wire() as wire:
+            assert wire.post_staged("/push/objects", {"objects": made})["stored"] == count
+        return sum(len(msgpack.packb(one)) for one in made)
+
+    yield Operation(f"push/objects, {count:,} objects of 64 KB, staged", send, fresh)
+
+
 def lost_race(hub: Hub) -> Iterator[Operation]:
     """Two commits on one parent: the second push is refused, and must write nothing but counters."""
     repo = _Repo(hub)
@@ -340,6 +359,7 @@ WORKLOADS = (
     Workload("branches", functools.partial(branches, 1_000)),
     *(Workload(f"commits {n}", functools.partial(many_commits, n), n <= 500) for n in (500, 5_000)),
     Workload("objects", functools.partial(objects, 1_000)),
+    Workload("staged objects", functools.partial(staged_objects, 160)),
     *(Workload(f"repack {n}", functools.partial(folded, n), n <= 100) for n in (100, 1_000)),
 )
 
