@@ -5,6 +5,7 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 IDENTITY_FILE = Path.home() / ".muse" / "identity.toml"
@@ -59,6 +60,13 @@ def repository_address(url: str) -> tuple[Address, str]:
     if not is_complete:
         raise Unable(f"{url!a} does not name a repository: write it as https://hub.example.org/owner/slug")
     return Address(prefix), "/" + "/".join(segments)
+
+
+def proxy_of(scheme: str, host: str) -> str | None:
+    """The proxy of the environment (`HTTPS_PROXY`, `NO_PROXY`) for a host; None for this machine."""
+    if host in LOOPBACK or proxy_bypass(host):
+        return None
+    return getproxies().get(scheme)
 
 
 class Token:

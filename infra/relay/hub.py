@@ -15,7 +15,7 @@ import aiohttp
 from multidict import CIMultiDict
 from yarl import URL
 
-from infra.relay.address import Address, Token
+from infra.relay.address import Address, Token, proxy_of
 from infra.relay.progress import Progress
 from infra.relay.spool import Body, Spool
 from shared import codec, codings
@@ -236,6 +236,7 @@ class Hub:
                 url,
                 data=data,
                 headers=ask.headers,
+                proxy=proxy_of(url.scheme, url.host or ""),
                 allow_redirects=False,
                 skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
             )

@@ -6,11 +6,12 @@ import signal
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
 
 import aiohttp
 from aiohttp import web
 
-from infra.relay.address import Address, Token, Unable
+from infra.relay.address import Address, Token, Unable, proxy_of
 from infra.relay.door import Door
 from infra.relay.hub import Hub
 from infra.relay.progress import Progress
@@ -44,10 +45,12 @@ def port_of(listener: socket.socket) -> int:
 async def check_hub(address: Address) -> None:
     """Raises Unable if no hub answers at this address."""
     timeout = aiohttp.ClientTimeout(total=HEALTH_SECONDS)
+    parts = urlsplit(address.url)
+    proxy = proxy_of(parts.scheme, parts.hostname or "")
     try:
         async with (
             aiohttp.ClientSession(timeout=timeout) as session,
-            session.get(f"{address.url}/health", allow_redirects=False) as reply,
+            session.get(f"{address.url}/health", allow_redirects=False, proxy=proxy) as reply,
         ):
             status = reply.status
             is_hub = status in (200, 503) and "status" in await reply.json(content_type=None)

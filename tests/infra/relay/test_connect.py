@@ -11,7 +11,7 @@ from threading import Thread
 import pytest
 
 from infra import ports
-from infra.relay.address import Address, Unable, hub_address, repository_address
+from infra.relay.address import Address, Unable, hub_address, proxy_of, repository_address
 from tests.infra.relay.conftest import ROOT, Connect, Program, environment
 
 
@@ -106,6 +106,30 @@ def test_a_url_that_is_no_hub_is_refused(url: str, reason: str) -> None:
 )
 def test_a_hub_on_this_machine_needs_no_tls(url: str) -> None:
     assert hub_address(url).url == url.rstrip("/")
+
+
+def test_a_proxy_of_the_environment_is_used_but_not_for_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("https_proxy", "http_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example.org:3128")
+    monkeypatch.setenv("HTTP_PROXY", "http://proxy.example.org:3128")
+    monkeypatch.setenv("NO_PROXY", "hub.example.net")
+    assert proxy_of("https", "hub.example.org") == "http://proxy.example.org:3128"
+    assert proxy_of("https", "hub.example.net") is None
+    assert proxy_of("http", "127.0.0.1") is None
+
+
+def test_a_hub_behind_a_proxy_is_asked_through_it(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+        url = f"http://127.0.0.1:{proxy.getsockname()[1]}"
+        command = [sys.executable, "-m", "infra.cli", "connect", "https://hub.example.org", "--port", "0"]
+        variables = environment(tmp_path, https_proxy=url, HTTPS_PROXY=url, no_proxy="")
+        with subprocess.Popen(command, cwd=ROOT, env=variables, stderr=subprocess.PIPE, text=True) as process:
+            connection, _ = proxy.accept()
+            with connection:
+                assert connection.recv(4096).startswith(b"CONNECT hub.example.org:443 HTTP/1.1\r\n")
+            assert process.stderr and "cannot be reached" in process.stderr.read()
+        assert process.returncode == 2
 
 
 def test_the_url_of_a_repository_names_its_hub() -> None:
