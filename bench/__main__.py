@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     chosen = [one for one in WORKLOADS if one.name in (options.only or [one.name]) and (one.quick or not options.check)]
     found, failed = _measured(chosen, timed=not (options.check or options.trace))
-    said = list(verdicts({one.name: one for one in found}))
+    reached = list(verdicts({one.name: one for one in found}))
     risen = baseline.rises(found) if options.check else []
     if options.json:
         print(json.dumps([one.as_dict() for one in found], indent=1))
@@ -52,11 +52,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for one in found:
             print(f"\n{one.name}", *one.trace, sep="\n")
     elif not options.check:
-        report.show(found, said)
+        report.show(found, reached)
     for line in (*failed, *risen):
         print(line, file=sys.stderr)
     if options.baseline and not failed:
-        _accept(found, said)
+        _accept(found, reached)
     if options.check and not failed and not risen:
         print(f"{len(found)} operations cost as much as before, or less")
     return 2 if failed else 1 if risen else 0
@@ -114,10 +114,10 @@ def _child(names: Sequence[str], *, timed: bool) -> int:
     return 0
 
 
-def _accept(found: Sequence[Measured], said: Sequence[Verdict]) -> None:
+def _accept(found: Sequence[Measured], reached: Sequence[Verdict]) -> None:
     baseline.write(found)
     PICTURE.parent.mkdir(exist_ok=True)
-    PICTURE.write_text(report.picture({one.name: one for one in found}, said))
+    PICTURE.write_text(report.picture({one.name: one for one in found}, reached))
     _put(COSTS, "bench", report.markdown(found))
     _put(SCALE, "scale", scale.markdown({one.name: one for one in found}))
 

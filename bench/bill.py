@@ -330,7 +330,7 @@ def markdown(found: Sequence[Spent]) -> str:
     return "\n".join(lines)
 
 
-def door() -> float:
+def refusals() -> float:
     """The cost of a day of refused requests in dollars, at the highest rate that the API accepts.
 
     Each of them is counted, and looks up a repository.
@@ -354,7 +354,7 @@ def main() -> int:
         lambdas.set_environment(url)
         found = report(list(shapes()))
     print(markdown(found))
-    print(f"refused requests at the rate of the API: {door():.2f} $/day")
+    print(f"refused requests at the rate of the API: {refusals():.2f} $/day")
     if options.write:
         between = re.compile(r"(<!-- bill -->\n).*?(<!-- /bill -->)", re.DOTALL)
         table = markdown(found)

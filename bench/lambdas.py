@@ -105,7 +105,7 @@ class Hub:
         for function in self._containers:
             self.run(stores.close, function)
 
-    def run(self, work: Callable[[], Coroutine[Any, Any, T]], function: str = "scenery") -> T:
+    def run(self, work: Callable[[], Coroutine[Any, Any, T]], function: str = "setup") -> T:
         """Run a coroutine on a container's event loop, without measuring it."""
 
         def in_container() -> T:

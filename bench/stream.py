@@ -39,7 +39,7 @@ DEADLINE_SECONDS = 600.0
 
 
 @dataclass(frozen=True)
-class Door:
+class Server:
     """The running process: its port on 127.0.0.1, and its memory."""
 
     port: int
@@ -63,7 +63,7 @@ class Door:
 
 
 @contextlib.contextmanager
-def door(environment: Mapping[str, str], log: int | None = None) -> Iterator[Door]:
+def serving(environment: Mapping[str, str], log: int | None = None) -> Iterator[Server]:
     """Start the streaming function with this environment, and wait until it is ready.
 
     `log`: a file descriptor for its log, by default stderr. Raises RuntimeError if it does not
@@ -75,7 +75,7 @@ def door(environment: Mapping[str, str], log: int | None = None) -> Iterator[Doo
     try:
         if not ports.is_ready(process, port, within_seconds=START_SECONDS, answers=_is_well):
             raise RuntimeError("run.sh did not start")
-        yield Door(port, process)
+        yield Server(port, process)
     finally:
         process.kill()
         process.wait()
@@ -120,7 +120,7 @@ def measure(hub: Hub, seed: int, objects: int) -> Report:
     small = generate(seed + 1, commits=1, files=2, objects=2)
     for slug, pushed in ((hub.slug, history), (f"{hub.slug}-small", small)):
         client.push(f"{BASE}/{OWNER}/{slug}", lambdas.token(), pushed, transport=hub.transport())
-    with door(os.environ) as opened:
+    with serving(os.environ) as opened:
         clone(opened, f"{hub.slug}-small", small.head)
         rest = opened.memory()
         opened.forget_peak()
@@ -136,7 +136,7 @@ def measure(hub: Hub, seed: int, objects: int) -> Report:
     return Report(seed, len(reply), seconds, rest, peak, tuple(faults))
 
 
-def clone(opened: Door, slug: str, head: str) -> bytes:
+def clone(opened: Server, slug: str, head: str) -> bytes:
     """The reply to a clone.
 
     Raises RuntimeError if it is refused, IncompleteRead if it is truncated.

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgpack
 
-from bench import client, scenery
+from bench import client, repositories
 from bench import history as histories
 from bench.client import Refused, Wire
 from bench.differences import differences
@@ -135,7 +135,7 @@ def deep(depth: int, hub: Hub) -> Iterator[Operation]:
     graph = histories.straight(SEED, depth)
     repo = _Repo(hub)
     line = Line(SEED, USUAL_FILES, tip=graph.heads["main"], number=depth)
-    scenery.lay(hub, hub.slug, graph)
+    repositories.add_commits(hub, hub.slug, graph)
     repo.push(line.commit())
     yield Operation(f"push of 1 commit at depth {depth:,}", repo.push, lambda: line.commit(1))
     yield Operation(
@@ -146,7 +146,7 @@ def deep(depth: int, hub: Hub) -> Iterator[Operation]:
 def merges(commits: int, hub: Hub) -> Iterator[Operation]:
     """Five long branches that merge each other."""
     graph = histories.braid(SEED, commits)
-    scenery.lay(hub, hub.slug, graph)
+    repositories.add_commits(hub, hub.slug, graph)
     repo = _Repo(hub)
     whole = History(graph.commits, (), {})
 
@@ -169,7 +169,7 @@ def merges(commits: int, hub: Hub) -> Iterator[Operation]:
 def crowd(agents: int, hub: Hub) -> Iterator[Operation]:
     """A pull of one agent's branch of 50 commits among many, by a client that has `main`."""
     graph = histories.agents(SEED, agents, 50)
-    scenery.lay(hub, hub.slug, graph)
+    repositories.add_commits(hub, hub.slug, graph)
     repo = _Repo(hub)
     branch = f"agent-{agents // 2:04}"
     wanted = History(tuple(c for c in graph.commits if graph.lanes[c["commit_id"]] == branch), (), {})
@@ -184,7 +184,7 @@ def wide(files: int, hub: Hub) -> Iterator[Operation]:
     repo = _Repo(hub)
     line = Line(SEED, files)
     first = line.commit()
-    scenery.store(hub, repo.slug, first.objects)
+    repositories.add_objects(hub, repo.slug, first.objects)
     repo.push(first)
     yield Operation(f"push of 1 file changed of {files:,}", repo.push, lambda: line.commit(1))
     yield Operation(
@@ -197,7 +197,7 @@ def filters(count: int, hub: Hub) -> Iterator[Operation]:
     repo = _Repo(hub)
     known = {ids.object_id(content): content for content in (b"known %d" % n for n in range(count // 2))}
     new = [ids.object_id(b"new %d" % n) for n in range(count - len(known))]
-    scenery.store(hub, repo.slug, known)
+    repositories.add_objects(hub, repo.slug, known)
 
     def ask(_: Any) -> None:
         with repo.wire() as wire:
@@ -212,7 +212,7 @@ def branches(count: int, hub: Hub) -> Iterator[Operation]:
     repo = _Repo(hub)
     line = Line(SEED, FILES)
     repo.push(line.commit())
-    scenery.branch_off(hub, repo.slug, count - 1)
+    repositories.add_branches(hub, repo.slug, count - 1)
 
     def ask(_: Any) -> None:
         with repo.wire() as wire:
@@ -309,7 +309,7 @@ def popular(hub: Hub) -> Iterator[Operation]:
 
     def wait() -> None:
         if next(times):
-            scenery.bundle(hub, repo.slug)
+            repositories.prebuild_clone(hub, repo.slug)
 
     yield Operation("clone of a popular repository of 5 MB", lambda _: repo.clone(history), wait, again=True)
 
@@ -319,11 +319,11 @@ def bundled(hub: Hub) -> Iterator[Operation]:
     history = histories.generate(SEED)
     repo = _Repo(hub)
     repo.push(history)
-    scenery.bundle(hub, repo.slug)
+    repositories.prebuild_clone(hub, repo.slug)
     yield Operation("clone of 40 MB, bundled", lambda _: repo.clone(history), whole=history)
 
 
-def folded(pushes: int, hub: Hub) -> Iterator[Operation]:
+def repacked(pushes: int, hub: Hub) -> Iterator[Operation]:
     """A clone after many small pushes, and the same after a repack."""
     line = Line(SEED, FILES)
     made = [line.commit(), *(line.commit(CHANGED) for _ in range(pushes - 1))]
@@ -335,10 +335,10 @@ def folded(pushes: int, hub: Hub) -> Iterator[Operation]:
     )
     many = _Repo(hub, "-many")
     few = _Repo(hub, "-few")
-    scenery.grow(hub, many.slug, made)
+    repositories.add_pushes(hub, many.slug, made)
     yield Operation(f"clone after {pushes:,} small pushes", lambda _: many.clone(whole), heavy=True, whole=whole)
-    scenery.grow(hub, few.slug, made)
-    scenery.fold(hub, few.slug)
+    repositories.add_pushes(hub, few.slug, made)
+    repositories.repack(hub, few.slug)
     yield Operation(
         f"clone after {pushes:,} small pushes, repacked", lambda _: few.clone(whole), heavy=True, whole=whole
     )
@@ -360,7 +360,7 @@ WORKLOADS = (
     *(Workload(f"commits {n}", functools.partial(many_commits, n), n <= 500) for n in (500, 5_000)),
     Workload("objects", functools.partial(objects, 1_000)),
     Workload("staged objects", functools.partial(staged_objects, 160)),
-    *(Workload(f"repack {n}", functools.partial(folded, n), n <= 100) for n in (100, 1_000)),
+    *(Workload(f"repack {n}", functools.partial(repacked, n), n <= 100) for n in (100, 1_000)),
 )
 
 

@@ -23,7 +23,7 @@ import boto3
 import msgpack
 import pytest
 
-from bench.stream import Door, door
+from bench.stream import Server, serving
 from infra.embedded_aws import EmbeddedAws
 from infra.records import Request
 from shared import codings, packs, settings
@@ -127,13 +127,13 @@ def expanded(coding: str, content: bytes) -> bytes:
 class Running:
     """A started function and its log."""
 
-    door: Door
+    server: Server
     log: Path
     replies: list[http.client.HTTPResponse] = field(default_factory=list)
 
     def ask(self, slug: str, want: str, **headers: str) -> http.client.HTTPResponse:
         """A fetch of everything, answered so far as to its headers."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.door.port, timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=60)
         connection.request("POST", f"/{OWNER}/{slug}/fetch", msgpack.packb({"want": [want]}), HEADERS | headers)
         self.replies.append(connection.getresponse())
         return self.replies[-1]
@@ -158,7 +158,7 @@ def started(**settings: str) -> Iterator[Running]:
         log = Path(folder) / "log"
         with (
             log.open("w") as written,
-            door(environment | {"PIERIA_LOG_LEVEL": "INFO"} | settings, written.fileno()) as opened,
+            serving(environment | {"PIERIA_LOG_LEVEL": "INFO"} | settings, written.fileno()) as opened,
         ):
             function = Running(opened, log)
             yield function
@@ -192,7 +192,7 @@ def settled(function: Running) -> None:
     before, still = "", 0
     while still < 5:
         time.sleep(0.05)
-        now = Path(f"/proc/{function.door.process.pid}/stat").read_text()
+        now = Path(f"/proc/{function.server.process.pid}/stat").read_text()
         still = still + 1 if now == before else 0
         before = now
 
@@ -238,12 +238,12 @@ def test_a_reply_is_never_whole_in_memory(aws, large, coding):
     above = []
     with started() as function:
         assert function.ask("large", "0" * 64).read()  # the first request opens the stores
-        rest = function.door.memory()
+        rest = function.server.memory()
         for _ in range(3):  # how far the reading comes ahead of the sending is another each time
-            function.door.forget_peak()
+            function.server.forget_peak()
             reply = function.ask("large", large.head, **{"Accept-Encoding": coding})
             assert len(reply.read()) > PACKS * OBJECTS * OBJECT_BYTES
-            above.append(function.door.peak() - rest)
+            above.append(function.server.peak() - rest)
     # Two windows, and what is on its way, come to 35 to 50 MiB; a window that is put in order and the compressor
     # come to as much. With the whole reply it would be 64 at least.
     assert min(above) < 58 * MIB, above
@@ -251,12 +251,12 @@ def test_a_reply_is_never_whole_in_memory(aws, large, coding):
 
 def test_who_reads_slowly_holds_up_the_reading(running, large, gets):
     settled(running)
-    running.door.forget_peak()
-    rest = running.door.memory()
+    running.server.forget_peak()
+    rest = running.server.memory()
     reply = running.ask("large", large.head)
     settled(running)
     assert len(set(gets) & set(large.packs())) <= 6
-    assert running.door.peak() - rest < 64 * MIB
+    assert running.server.peak() - rest < 64 * MIB
     objects = by_id(msgpack.unpackb(reply.read(), raw=False))["objects"]
     assert {i: one["content"] for i, one in objects.items()} == large.objects
     assert set(large.packs()) <= set(gets)

@@ -103,7 +103,7 @@ def checks(settings: Settings) -> Iterator[Check]:
 
 
 def _keys(client: Any, name: str, dates: list[str]) -> Check:
-    reply = _asked(KEYS, name, dates, client.get_parameter, Name=name, WithDecryption=True)
+    reply = _call(KEYS, name, dates, client.get_parameter, Name=name, WithDecryption=True)
     if isinstance(reply, Check):
         return reply
     try:
@@ -114,7 +114,7 @@ def _keys(client: Any, name: str, dates: list[str]) -> Check:
 
 
 def _table(client: Any, piece: str, logical_id: str, name: str, dates: list[str]) -> Check:
-    reply = _asked(piece, name, dates, client.describe_table, TableName=name)
+    reply = _call(piece, name, dates, client.describe_table, TableName=name)
     if isinstance(reply, Check):
         return reply
     found = reply["Table"]
@@ -129,7 +129,7 @@ def _table(client: Any, piece: str, logical_id: str, name: str, dates: list[str]
 
 
 def _expiry(client: Any, name: str, dates: list[str]) -> Check:
-    reply = _asked("expiry", name, dates, client.describe_time_to_live, TableName=name)
+    reply = _call("expiry", name, dates, client.describe_time_to_live, TableName=name)
     if isinstance(reply, Check):
         return reply
     if reply["TimeToLiveDescription"]["TimeToLiveStatus"] not in ("ENABLED", "ENABLING"):
@@ -140,12 +140,12 @@ def _expiry(client: Any, name: str, dates: list[str]) -> Check:
 
 
 def _bucket(client: Any, name: str, dates: list[str]) -> Check:
-    reply = _asked("bucket", name, dates, client.head_bucket, Bucket=name)
+    reply = _call("bucket", name, dates, client.head_bucket, Bucket=name)
     return reply if isinstance(reply, Check) else Check("bucket", "ok", name)
 
 
 def _versions(client: Any, name: str, dates: list[str]) -> Check:
-    reply = _asked("versions", name, dates, client.get_bucket_versioning, Bucket=name)
+    reply = _call("versions", name, dates, client.get_bucket_versioning, Bucket=name)
     if isinstance(reply, Check):
         return reply
     if reply.get("Status") != "Enabled":
@@ -166,7 +166,7 @@ def clock(dates: list[str]) -> Check:
     return Check("clock", "ok", f"within {auth.CLOCK_SECONDS} seconds of AWS's")
 
 
-def _asked(piece: str, name: str, dates: list[str], call: Any, **parameters: Any) -> Check | dict[str, Any]:
+def _call(piece: str, name: str, dates: list[str], call: Any, **parameters: Any) -> Check | dict[str, Any]:
     """The reply of AWS, or a failed check. Adds the date of the reply to `dates`."""
     try:
         reply: dict[str, Any] = call(**parameters)

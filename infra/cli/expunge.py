@@ -39,11 +39,11 @@ def expunge(
     if json:
         console.document({"repo": name, "dry_run": not remove, **asdict(done), "copies": copies})
         return
-    for line in [*_told(name, done, dry_run=not remove), *copies]:
+    for line in [*_summary(name, done, dry_run=not remove), *copies]:
         console.say(line)
 
 
-def _told(name: str, done: Expunged, *, dry_run: bool) -> list[str]:
+def _summary(name: str, done: Expunged, *, dry_run: bool) -> list[str]:
     counts = f"{len(done.commits)} commits, {len(done.snapshots)} snapshots and {len(done.objects)} objects"
     if dry_run:
         lines = [f"{name}: {counts} would be deleted, and {done.packs} packs would be written again"]

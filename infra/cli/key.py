@@ -153,7 +153,7 @@ def _change(name: str, change: Callable[[dict[str, str]], dict[str, str]]) -> di
     value = jsons.dumps(keys)
     # SSM has no conditional write, but the reply has the version: a gap in versions shows another
     # change.
-    reply = _asked(name, "put_parameter", Value=value, Type="SecureString", Overwrite=kept.version > 0)
+    reply = _call(name, "put_parameter", Value=value, Type="SecureString", Overwrite=kept.version > 0)
     if reply is None or reply["Version"] != kept.version + 1:
         raise Problem(
             f"another process changed {name} at the same time, and one change may have undone the other:"
@@ -164,7 +164,7 @@ def _change(name: str, change: Callable[[dict[str, str]], dict[str, str]]) -> di
 
 def read(name: str) -> Kept:
     """The value of the parameter. Raises Problem, also for a value that is not a set of keys."""
-    reply = _asked(name, "get_parameter", WithDecryption=True)
+    reply = _call(name, "get_parameter", WithDecryption=True)
     if reply is None:
         return Kept({})
     found = reply["Parameter"]
@@ -175,7 +175,7 @@ def read(name: str) -> Kept:
     return Kept(keys, found["Version"], found["LastModifiedDate"].timestamp())
 
 
-def _asked(name: str, operation: str, **more: Any) -> Any:
+def _call(name: str, operation: str, **more: Any) -> Any:
     """SSM's reply. None if the parameter does not exist, or if it exists and should not. Raises
     Problem."""
     try:

@@ -118,7 +118,7 @@ def gc(
     if json:
         console.document({"repo": name, "dry_run": dry_run, **asdict(report)})
         return
-    for line in _told(name, report, dry_run):
+    for line in _summary(name, report, dry_run):
         console.say(line)
 
 
@@ -154,7 +154,7 @@ def purge(
         )
 
 
-def _told(name: str, report: Report, dry_run: bool) -> list[str]:
+def _summary(name: str, report: Report, dry_run: bool) -> list[str]:
     if report.step is None:
         return [f"{name}: too early; the next step may start at {console.when(report.due_at)}"]
     would = "would have " if dry_run else ""

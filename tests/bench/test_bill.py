@@ -126,5 +126,5 @@ def test_the_documentation_states_the_most_that_the_hub_can_cost():
     # A URL is charged before it is given out.
     largest = max(each for name, each, _, _ in stated() if not name.startswith("presign"))
     assert beyond >= largest * unseen
-    assert door >= bill.door()
+    assert door >= bill.refusals()
     assert whole >= limit + beyond + door

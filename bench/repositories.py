@@ -10,8 +10,8 @@ from bench.history import Graph, History
 from bench.lambdas import OWNER, Hub
 from shared import codec, packs, stores
 from shared.actions import bundles
+from shared.actions import repack as repacking
 from shared.actions.push import INLINE_BYTES
-from shared.actions.repack import repack
 from shared.actions.uploads import Parcel
 from shared.metadata.table import split
 from shared.model import Kind, Node, Place, Ref, Repo
@@ -24,7 +24,7 @@ LATER_SECONDS = 2 * 24 * 3600
 """Two days, since a repack skips packs that are younger than a day."""
 
 
-def lay(hub: Hub, slug: str, graph: Graph) -> None:
+def add_commits(hub: Hub, slug: str, graph: Graph) -> None:
     """Create a repository with these commits and branches."""
 
     async def put() -> None:
@@ -39,7 +39,7 @@ def lay(hub: Hub, slug: str, graph: Graph) -> None:
     hub.run(put)
 
 
-def store(hub: Hub, slug: str, objects: Mapping[str, bytes]) -> None:
+def add_objects(hub: Hub, slug: str, objects: Mapping[str, bytes]) -> None:
     """Store these objects in one pack, with their rows."""
 
     async def put() -> None:
@@ -52,7 +52,7 @@ def store(hub: Hub, slug: str, objects: Mapping[str, bytes]) -> None:
     hub.run(put)
 
 
-def grow(hub: Hub, slug: str, pushes: Iterable[History]) -> None:
+def add_pushes(hub: Hub, slug: str, pushes: Iterable[History]) -> None:
     """Add commits to `main`, each stored as by a push of the stock client: the objects in one pack,
     the snapshot and the commit in another one."""
 
@@ -78,17 +78,17 @@ def grow(hub: Hub, slug: str, pushes: Iterable[History]) -> None:
     hub.run(put)
 
 
-def fold(hub: Hub, slug: str) -> None:
+def repack(hub: Hub, slug: str) -> None:
     """Run `pieria repo repack --fold`, two days later."""
 
     async def work() -> None:
         opened, repo, now = await _opened(slug)
-        assert (await repack(opened, repo, lambda: now + LATER_SECONDS, dry_run=False)).packs
+        assert (await repacking.repack(opened, repo, lambda: now + LATER_SECONDS, dry_run=False)).packs
 
     hub.run(work)
 
 
-def branch_off(hub: Hub, slug: str, branches: int) -> None:
+def add_branches(hub: Hub, slug: str, branches: int) -> None:
     """Add branches that point to the head of `main`."""
 
     async def put() -> None:
@@ -101,7 +101,7 @@ def branch_off(hub: Hub, slug: str, branches: int) -> None:
     hub.run(put)
 
 
-def bundle(hub: Hub, slug: str) -> None:
+def prebuild_clone(hub: Hub, slug: str) -> None:
     """Prebuild the clone, as `pieria repo bundle` does."""
 
     async def put() -> None:
