@@ -147,7 +147,7 @@ def picture(found: Mapping[str, Measured], verdicts: Sequence[Verdict]) -> str:
         parts.append(_text(x + 6, y + 13, f"${one.dollars:.4f}"))
         y += row
     y += 24
-    parts.append(_text(16, y, "AWS calls; the line is what we promise", bold=True))
+    parts.append(_text(16, y, "AWS calls; the line is the target", bold=True))
     y += 14
     for verdict in called:
         length = wide * verdict.measured / most

@@ -29,7 +29,7 @@ from tests.builders import Record, commit, snapshot
 
 MIB = 1024 * 1024
 ROOM_BYTES = 64 * 1024
-"""What a body has beside its objects or records, at most."""
+"""The most bytes of a body without its objects or records."""
 HEADERS = {"authorization": "", "content-type": MSGPACK, "accept": MSGPACK}
 
 
@@ -130,7 +130,7 @@ def staged(hub: Hub, slug: str, route: str, body: bytes) -> str:
 
 
 def served(function: str, events: list[dict[str, Any]]) -> dict[str, Any]:
-    """What a process reports that serves these events."""
+    """The report of a process that serves these events."""
     run = subprocess.run(
         [sys.executable, "-m", "bench.staged", "--serve", function],
         input=json.dumps(events),
@@ -168,7 +168,7 @@ def memory(name: str) -> int:
 
 
 def report(names: list[str]) -> Iterator[str]:
-    """A line for each of these bodies, as it is and compressed."""
+    """A line for each body: uncompressed, and compressed."""
     with aws.running() as url:
         lambdas.set_environment(url)
         with Hub() as hub:
