@@ -101,7 +101,8 @@ def test_a_deployment_with_a_profile_that_does_not_exist_names_it(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("AWS_PROFILE", "nobody")
-    assert "(nobody)" in refused(capsys)
+    line = refused(capsys)
+    assert "(nobody)" in line and "set AWS_PROFILE to a profile of ~/.aws/config" in line
     assert steps(project) == []
 
 
