@@ -9,7 +9,7 @@ import pytest_asyncio
 from botocore.exceptions import ConnectTimeoutError, EndpointConnectionError, ReadTimeoutError
 
 from shared.errors import ApiError, Unavailable
-from shared.metadata.table import ATTEMPTS, GET_BATCH, PUT_BATCH, TRANSACTION, Beside, Lost, Row, Table, split
+from shared.metadata.table import ATTEMPTS, GET_BATCH, PUT_BATCH, TRANSACTION, Beside, Lost, Row, Table, Update, split
 from shared.stores import Stores
 from tests.shared.clients import Failing, Watched, client_error
 
@@ -201,6 +201,28 @@ async def test_a_transaction_that_can_never_be_made_is_not_tried_again(pauses):
     with pytest.raises(Unavailable):
         await table.put_all_new([(("p", f"{n}"), {}) for n in range(9)])
     assert client.sizes == [9]
+
+
+class Busy:
+    """A DynamoDB in which another transaction always writes the same rows."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    async def transact_write_items(self, TransactItems: Any) -> Any:
+        self.calls += 1
+        codes = ["TransactionConflict"] * len(TransactItems)
+        raise client_error("TransactionCanceledException", CancellationReasons=[{"Code": code} for code in codes])
+
+
+async def test_writes_together_pause_between_the_attempts_and_not_after_the_last_one(pauses):
+    busy = Busy()
+    client: Any = busy
+    updates = [Update(("p", f"{n}"), {"n": n}) for n in range(2)]
+    with pytest.raises(Unavailable):
+        await Table(client, "t").update_together(updates)
+    assert busy.calls == ATTEMPTS
+    assert len(pauses) == ATTEMPTS - 1
 
 
 class Stingy:
