@@ -7,7 +7,7 @@
     ├─ Unauthorized 401             no token, or an invalid one
     ├─ Forbidden 403                the caller may read the repository, but not do this
     ├─ NotFound 404                 no such route
-    │  ├─ RepoNotFound              absent, deleted, or private: a stranger cannot tell which
+    │  ├─ RepoNotFound              absent, deleted, or private: all look the same
     │  ├─ CommitNotFound            the repository does not have a wanted commit
     │  ├─ ObjectNotFound            no object of this id in the repository
     │  ├─ RefNotFound               the URL begins with neither a branch nor a commit of the repository
@@ -100,7 +100,7 @@ class Forbidden(ApiError):
 
 
 class NotFound(ApiError):
-    """There is no such route. Each subclass has its message in `text`."""
+    """The route does not exist. Each subclass has its message in `text`."""
 
     status = 404
     code = "not_found"
@@ -144,7 +144,7 @@ class RefNotFound(NotFound):
 
 
 class PathNotFound(NotFound):
-    """There is no file of this path at the branch or commit in the URL."""
+    """The branch or commit in the URL has no file with this path."""
 
     code = "path_not_found"
     text = "no such file at this branch or commit: check the path, which is case-sensitive"

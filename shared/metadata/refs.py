@@ -11,9 +11,9 @@ excludes the new one:
     mark for a branch    excludes all other branches of that folded name, and a folder of that name
 
 A branch whose name equals its folded name is created in the marked row itself, under the condition
-that there is no mark. A mark expires when it is older than any request can run, so a folder whose
-branches are deleted can become a branch again. This compares the clocks of two processes. They
-agree within a few minutes, because AWS refuses calls from a process whose clock deviates more.
+that it has no valid mark. A mark expires when it is older than any request can run, so a folder
+whose branches are deleted can become a branch again. This compares the clocks of two processes.
+They agree within a few minutes, because AWS refuses calls from a process whose clock deviates more.
 """
 
 import re

@@ -369,7 +369,7 @@ def translated() -> Iterator[None]:
 
 
 def _unless_there(stale: str) -> str:
-    """The condition that there is no row, or one for which `stale` holds."""
+    """The condition that the row does not exist, or that `stale` holds for it."""
     return f"attribute_not_exists(pk) OR {stale}" if stale else "attribute_not_exists(pk)"
 
 

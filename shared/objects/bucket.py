@@ -37,7 +37,7 @@ DNS_SUFFIXES_OF_AWS = (
 
 
 class NoSuchKey(Exception):
-    """There is no object under this key, or no byte in the requested range."""
+    """The key has no object, or the requested range has no bytes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -130,7 +130,7 @@ def test_a_renamed_repository_keeps_branches_and_members(song: str, owner: str):
     assert [branch["branch"] for branch in shown["branches"]] == ["main"]
     assert [member["handle"] for member in shown["members"]] == [f"{owner}-bob"]
     done("repo", "create", f"{owner}/other")
-    assert "there is a repository" in refused("repo", "rename", f"{owner}/tune", "other")
+    assert "already exists" in refused("repo", "rename", f"{owner}/tune", "other")
 
 
 def test_a_deleted_repository_comes_back_with_branches_and_members(song: str, owner: str):
