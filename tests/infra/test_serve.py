@@ -287,15 +287,12 @@ def test_it_answers_under_its_own_names_only(tmp_path: Path) -> None:
         assert reply.status_code == 403, "the refusal of a large body arrives"
 
 
-def test_answers_on_a_kept_connection_do_not_wait_for_the_client(tmp_path: Path) -> None:
-    """Without TCP_NODELAY every answer waits for a delayed ACK, 40 ms on Linux."""
-    with hub(tmp_path / "data") as running, httpx.Client(base_url=running.url) as client:
-        took = []
-        for _ in range(20):
-            begun = time.monotonic()
-            client.get("/health")
-            took.append(time.monotonic() - begun)
-        assert min(took[1:]) < 0.03
+def test_replies_do_not_wait_for_the_acknowledgement_of_the_client() -> None:
+    """Without TCP_NODELAY most replies wait for a delayed ACK, 40 ms on Linux. Some do not, so time shows little."""
+    with serve._listening("127.0.0.1", 0) as listener, socket.create_connection(listener.getsockname()):
+        connection, _ = listener.accept()
+        with connection:
+            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 # ── When the disk is full ───────────────────────────────────────────────────────────────────────────────────

@@ -61,6 +61,7 @@ FOREIGN = {
     "nothing": None,
     "a list": [1],
     "a text": "warm",
+    "another version": changed(GOOD, "version", "3.0"),
     "no context": changed(GOOD, "requestContext", ...),
     "no HTTP in the context": changed(GOOD, "requestContext.http", None),
     "no method": changed(GOOD, "requestContext.http.method", ...),
