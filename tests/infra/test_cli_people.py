@@ -106,6 +106,14 @@ def test_a_handle_may_be_written_in_any_letter_case(song: str, owner: str):
     assert done("token", "list", "--owner", shouted)["handle"] == owner
 
 
+def test_a_member_may_be_written_in_any_letter_case(song: str, owner: str):
+    bob = f"{owner}-bob"
+    assert done("repo", "create", f"{bob}/own")["owner"] == bob, "the handle is claimed in this spelling"
+    members = done("repo", "member", song, bob.upper(), "--role", "read")["members"]
+    assert members == [{"handle": bob, "role": "read"}]
+    assert done("repo", "member", song, bob.upper(), "--remove")["members"] == []
+
+
 def test_the_rule_for_names_is_chosen_at_creation_and_changed_later(owner: str) -> None:
     assert done("repo", "create", f"{owner}/song")["portable_names"] == "on"
     assert done("repo", "create", f"{owner}/old", "--portable-names", "off")["portable_names"] == "off"
