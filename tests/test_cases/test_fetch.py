@@ -106,6 +106,13 @@ def test_a_fetch_brings_what_is_wanted_and_not_had(merged, stranger, want, have,
     assert found == (commits, snapshots, objects)
 
 
+def test_beyond_a_limit_the_manifests_of_the_client_are_not_read_and_more_is_sent(merged, stranger, monkeypatch):
+    """The first manifest that does not fit ends the reading. The answer has all that the client lacks."""
+    monkeypatch.setattr("shared.actions.fetch.BOUNDARY_BYTES", 0)
+    commits, snapshots, objects = fetched_ids(fetch(merged, "song", [C2], [C1], by=stranger))
+    assert (commits, snapshots, objects) == ({C2}, {S2}, {O1, O2})
+
+
 def test_G03_one_side_from_the_other_brings_what_the_fork_lacks(merged, stranger):
     """O2 is in both sides. Only the fork is looked at, so it may come again."""
     commits, snapshots, objects = fetched_ids(fetch(merged, "song", [CX], [C2], by=stranger))
