@@ -6,6 +6,7 @@ RFC 9659 limits a zstd window to 8 MiB: then a reader knows how much memory it n
 import sys
 import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
@@ -19,6 +20,8 @@ else:
 WINDOW_LOG = 23
 """Base 2 logarithm of the largest zstd window: 8 MiB."""
 ZSTD_LEVEL = 3
+STORED_ZSTD_LEVEL = 9
+"""For a stream that is stored once and sent often: three times the time of level 3, a sixth shorter."""
 GZIP_LEVEL = 4
 """Level 6 takes twice the time for replies that are a twentieth shorter."""
 PIECE_BYTES = 256 * 1024
@@ -32,6 +35,14 @@ class Coding(StrEnum):
 
     ZSTD = "zstd"
     GZIP = "gzip"
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A part of a zstd frame that is sent as it is stored. `expanded_bytes`: what this part adds to the reply."""
+
+    data: bytes | memoryview
+    expanded_bytes: int
 
 
 class Compressor(Protocol):
@@ -63,12 +74,12 @@ def of_body(content_encoding: str) -> Coding | None:
     return Coding(name)
 
 
-def compressor(coding: Coding) -> Compressor:
+def compressor(coding: Coding, zstd_level: int = ZSTD_LEVEL) -> Compressor:
     """A compressor of one stream."""
     if coding is Coding.GZIP:
         return zlib.compressobj(GZIP_LEVEL, wbits=_GZIP_FORMAT)
     options: dict[int, int] = {
-        zstd.CompressionParameter.compression_level: ZSTD_LEVEL,
+        zstd.CompressionParameter.compression_level: zstd_level,
         zstd.CompressionParameter.window_log: WINDOW_LOG,
         zstd.CompressionParameter.checksum_flag: 1,
     }

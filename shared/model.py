@@ -200,10 +200,14 @@ class Ref:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Consecutive packed entries of one kind: their number, and their total size in bytes."""
+    """Consecutive packed entries of one kind: their number, and their total size in bytes.
+
+    `stored_size`: the bytes of the zstd frame that holds them; 0 if they are stored as they are.
+    """
 
     count: int
     size: int
+    stored_size: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,9 +235,24 @@ class Bundle:
     named_in: str = ""
 
     @property
+    def runs(self) -> tuple[Run, Run, Run]:
+        """The three runs, in their order."""
+        return self.commits, self.snapshots, self.objects
+
+    @property
     def size(self) -> int:
-        """The total size of the three runs in bytes."""
-        return self.commits.size + self.snapshots.size + self.objects.size
+        """The bytes of the three runs in a reply that is not compressed."""
+        return sum(run.size for run in self.runs)
+
+    @property
+    def is_compressed(self) -> bool:
+        """Whether each run is a zstd frame. Older hubs stored the entries as they are."""
+        return all(run.stored_size for run in self.runs)
+
+    @property
+    def stored_size(self) -> int:
+        """The bytes of the three runs in S3."""
+        return sum(run.stored_size or run.size for run in self.runs)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from shared import codec, codings
-from shared.codings import Coding, Compressor
+from shared.codings import Coding, Compressor, Frame
 from shared.errors import TooLarge
 
 PIECE = 256 * 1024
@@ -44,8 +44,11 @@ class Whole(Protocol):
     def in_msgpack(self) -> AsyncGenerator[Piece, None]:
         """The reply in pieces of any size."""
 
-    def to_compress(self) -> AsyncGenerator[Piece, None]:
-        """The same, its entries in an order in which similar ones are neighbours. It takes more memory."""
+    def to_compress(self, coding: Coding) -> AsyncGenerator[Piece | Frame, None]:
+        """The same, its entries in an order in which similar ones are neighbours. It takes more memory.
+
+        In a zstd reply, a part may be a frame that is stored compressed.
+        """
 
 
 P = TypeVar("P", bound="Part")
@@ -137,7 +140,7 @@ class Streamed(StreamingResponse):
     """
 
     def __init__(self, terms: Terms, whole: Whole) -> None:
-        self._pieces = _cut(_compressed(whole, terms.coding))
+        self._pieces = _cut(_sent(whole, terms.coding))
         length = {} if terms.coding else {"Content-Length": str(whole.size)}
         super().__init__(self._pieces, headers={**terms.headers, **length}, media_type=terms.media_type)
 
@@ -171,20 +174,15 @@ async def _buffered(terms: Terms, whole: Whole) -> Response:
 
 
 async def _gathered(terms: Terms, whole: Whole) -> bytes:
-    compressor = _compressor(terms.coding)
     gathered: list[Piece] = []
     size, expanded = 0, 0
-    async with aclosing(_exactly(whole, terms.coding)) as pieces:
-        async for piece in pieces:
-            expanded += len(piece)
-            gathered.append(compressor.compress(piece))
-            size += len(gathered[-1])
+    async with aclosing(_sent(whole, terms.coding)) as pieces:
+        async for piece, expanded_bytes in pieces:
+            gathered.append(piece)
+            size += len(piece)
+            expanded += expanded_bytes
             if size > terms.max_reply_bytes:
-                raise _Full(expanded * 9 // 10)
-    gathered.append(compressor.flush())
-    size += len(gathered[-1])
-    if size > terms.max_reply_bytes:
-        raise _Full(whole.size * terms.max_reply_bytes // size * 9 // 10)
+                raise _Full(min(expanded * 9 // 10, whole.size * terms.max_reply_bytes // size * 9 // 10))
     return b"".join(gathered)
 
 
@@ -193,8 +191,8 @@ async def _in_json(terms: Terms, whole: Whole) -> bytes:
     most = min(terms.max_reply_bytes, JSON_BYTES)
     if whole.size > most:
         raise _Full(most * 2 // 3)
-    async with aclosing(_exactly(whole, None)) as pieces:
-        value: dict[str, Any] = codec.unpack_record(b"".join([piece async for piece in pieces]))
+    async with aclosing(_sent(whole, None)) as pieces:
+        value: dict[str, Any] = codec.unpack_record(b"".join([piece async for piece, _ in pieces]))
     for item in value["objects"]:
         if isinstance(item, dict):
             item["encoding"] = "base64"
@@ -203,8 +201,10 @@ async def _in_json(terms: Terms, whole: Whole) -> bytes:
     sent = max(len(body), (len(body) + body.count(b'"') + body.count(b"\\")) * 3 // 4)
     if sent > most:
         raise _Full(whole.size * most // sent * 9 // 10)
-    compressor = _compressor(terms.coding)
-    return bytes(compressor.compress(body)) + compressor.flush()
+    if not terms.coding:
+        return body
+    compressor = codings.compressor(terms.coding)
+    return compressor.compress(body) + compressor.flush()
 
 
 def _too_large(terms: Terms) -> TooLarge:
@@ -220,33 +220,58 @@ def _too_large(terms: Terms) -> TooLarge:
     )
 
 
-async def _exactly(whole: Whole, coding: Coding | None) -> AsyncGenerator[Piece, None]:
-    """The pieces of a reply. Raises RuntimeError at their end unless they have the size that was promised."""
+async def _sent(whole: Whole, coding: Coding | None) -> AsyncGenerator[tuple[Piece, int], None]:
+    """The bytes of a reply as they are sent; each piece with the bytes of the reply that it was made of.
+
+    Raises RuntimeError before the end unless the reply has the size that was promised.
+    """
+    encoder = _Encoder(coding)
     made = 0
-    async with aclosing(whole.to_compress() if coding else whole.in_msgpack()) as pieces:
+    async with aclosing(whole.to_compress(coding) if coding else whole.in_msgpack()) as pieces:
         async for piece in pieces:
-            made += len(piece)
-            yield piece
+            expanded_bytes = piece.expanded_bytes if isinstance(piece, Frame) else len(piece)
+            made += expanded_bytes
+            yield encoder.encode(piece), expanded_bytes
+            if coding:
+                # Others are served in between: a piece takes about a millisecond.
+                await asyncio.sleep(0)
     if made != whole.size:
         raise RuntimeError(f"a reply of {whole.size} bytes was made with {made}")
+    yield encoder.end(), 0
 
 
-async def _compressed(whole: Whole, coding: Coding | None) -> AsyncGenerator[Piece, None]:
-    compressor = _compressor(coding)
-    async with aclosing(_exactly(whole, coding)) as pieces:
-        async for piece in pieces:
-            yield compressor.compress(piece)
-            # Others are served in between: a piece takes about a millisecond.
-            await asyncio.sleep(0)
-    yield compressor.flush()
+class _Encoder:
+    """Compresses a stream that may contain stored frames, or returns it as it is."""
+
+    def __init__(self, coding: Coding | None) -> None:
+        self._coding = coding
+        self._open: Compressor | None = None
+        """The compressor of the frame that has begun and not ended."""
+
+    def encode(self, piece: Piece | Frame) -> Piece:
+        """Take the next piece. Returns the next bytes, often none."""
+        if isinstance(piece, Frame):
+            end = self.end()
+            return b"".join((end, piece.data)) if end else piece.data
+        if self._coding is None:
+            return piece
+        if self._open is None:
+            self._open = codings.compressor(self._coding)
+        return self._open.compress(piece)
+
+    def end(self) -> bytes:
+        """End the frame. Returns its last bytes."""
+        end = self._open.flush() if self._open else b""
+        self._open = None
+        return end
 
 
-async def _cut(pieces: AsyncGenerator[Piece, None]) -> AsyncGenerator[bytes, None]:
+async def _cut(pieces: AsyncGenerator[tuple[Piece, int], None]) -> AsyncGenerator[bytes, None]:
     """The same bytes in pieces of that size or up to twice as large, the last one excepted. Copied once at most."""
     async with aclosing(pieces):
         gathered: list[Piece] = []
         size = 0
-        async for piece in pieces:
+        async for piece, _ in pieces:
             for part in [piece] if len(piece) <= PIECE else _slices(piece):
                 gathered.append(part)
                 size += len(part)
@@ -255,20 +280,6 @@ async def _cut(pieces: AsyncGenerator[Piece, None]) -> AsyncGenerator[bytes, Non
                     gathered, size = [], 0
         if gathered:
             yield b"".join(gathered)
-
-
-class _Identity:
-    """A compressor that returns the bytes as they are."""
-
-    def compress(self, data: Piece) -> Piece:
-        return data
-
-    def flush(self) -> bytes:
-        return b""
-
-
-def _compressor(coding: Coding | None) -> Compressor | _Identity:
-    return codings.compressor(coding) if coding else _Identity()
 
 
 def _slices(piece: Piece) -> Iterator[memoryview]:

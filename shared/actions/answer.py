@@ -13,10 +13,12 @@ from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
+from typing import TypeVar
 
 from shared import codec, names, packs
+from shared.codings import Coding, Expander, Frame
 from shared.errors import Damaged
-from shared.model import Bundle, Location
+from shared.model import Bundle, Location, Run
 from shared.objects.store import Begun, ObjectStore
 from shared.packs import Span
 
@@ -30,6 +32,7 @@ one of 16 MiB makes a compressed clone of 32 MB a third longer."""
 Reads = AsyncGenerator[tuple[Span, bytes], None]
 Piece = bytes | memoryview
 Runs = AsyncGenerator[tuple[int, Piece], None]
+P = TypeVar("P")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,22 +93,27 @@ class Fetched:
             async for piece in pieces:
                 yield piece
 
-    async def to_compress(self) -> AsyncGenerator[Piece, None]:
-        """The same reply, its objects in the order of `objects`, as far as memory allows."""
-        async with aclosing(self._reply(self.ordered_runs())) as pieces:
+    async def to_compress(self, coding: Coding) -> AsyncGenerator[Piece | Frame, None]:
+        """The same reply, its objects in the order of `objects`, as far as memory allows.
+
+        A zstd reply has the runs of a compressed bundle as they are stored.
+        """
+        is_as_stored = coding is Coding.ZSTD and self.prepared is not None and self.prepared.bundle.is_compressed
+        take = _Tape.stored if is_as_stored else _Tape.expanded
+        async with aclosing(self._reply(self._runs([], self._in_order, take))) as pieces:
             async for piece in pieces:
                 yield piece
 
     def runs(self) -> Runs:
         """The entries of the three lists, in their order, each piece with the number of its list. Once only."""
         spans = [*self._packed(), *self._loose(self.objects)]
-        return self._runs(spans, self._as_stored)
+        return self._runs(spans, self._as_stored, _Tape.expanded)
 
     def ordered_runs(self) -> Runs:
         """The same, the objects in the order of `objects`, as far as memory allows."""
-        return self._runs([], self._in_order)
+        return self._runs([], self._in_order, _Tape.expanded)
 
-    async def _reply(self, runs: Runs) -> AsyncGenerator[Piece, None]:
+    async def _reply(self, runs: AsyncGenerator[tuple[int, P], None]) -> AsyncGenerator[P | bytes, None]:
         """Stored records are put in as they are, without being unpacked."""
         starts, begun = self._starts(), 0
         async with aclosing(runs):
@@ -118,10 +126,15 @@ class Fetched:
             yield start
 
     async def _runs(
-        self, object_spans: Sequence[Span], objects: Callable[[Reads], AsyncGenerator[Piece, None]]
-    ) -> Runs:
-        """See `runs`. `objects` yields the entries of objects, for which `object_spans` are read ahead."""
-        large, others = packs.plan(self.large_commits), packs.plan(self.other_manifests)
+        self,
+        object_spans: Sequence[Span],
+        objects: Callable[[Reads], AsyncGenerator[Piece, None]],
+        take: "Callable[[_Tape, Run], AsyncGenerator[P, None]]",
+    ) -> AsyncGenerator[tuple[int, P | bytes | memoryview], None]:
+        """See `runs`. `objects` yields the entries of objects, for which `object_spans` are read ahead. `take` yields
+        a run of the bundle."""
+        large = packs.plan(self.large_commits)
+        others = packs.plan(self.other_manifests)
         async with AsyncExitStack() as closing:
             ahead = await self.store.read_ahead(self.repo_id, [*large, *others, *object_spans])
             reads = await closing.enter_async_context(aclosing(ahead))
@@ -131,7 +144,7 @@ class Fetched:
                 tape = _Tape(await closing.enter_async_context(aclosing(ranges)), self.prepared)
 
             if tape:
-                async for piece in tape.take(tape.bundle.commits.size):
+                async for piece in take(tape, tape.bundle.commits):
                     yield 0, piece
             for record in self.commits:
                 yield 0, record
@@ -141,7 +154,7 @@ class Fetched:
                 yield 0, record
 
             if tape:
-                async for piece in tape.take(tape.bundle.snapshots.size):
+                async for piece in take(tape, tape.bundle.snapshots):
                     yield 1, piece
             for record in self.manifests.values():
                 yield 1, record
@@ -149,7 +162,7 @@ class Fetched:
                 yield 1, record
 
             if tape:
-                async for piece in tape.take(tape.bundle.objects.size):
+                async for piece in take(tape, tape.bundle.objects):
                     yield 2, piece
             for object_id, at in self.objects.items():
                 if not at.length:
@@ -234,8 +247,26 @@ class _Tape:
         self._checked = len(prepared.begun.window)
         self._rest = memoryview(b"")
 
-    async def take(self, size: int) -> AsyncGenerator[memoryview, None]:
-        """The next so many bytes."""
+    async def expanded(self, run: Run) -> AsyncGenerator[Piece, None]:
+        """The next run, its entries as a reply has them that is not compressed."""
+        if not run.stored_size:
+            async for part in self._take(run.size):
+                yield part
+            return
+        expander = Expander(Coding.ZSTD)
+        async for part in self._take(run.stored_size):
+            for piece in expander.expand(bytes(part)):
+                yield piece
+
+    async def stored(self, run: Run) -> AsyncGenerator[Frame, None]:
+        """The next run as it is stored: a zstd frame."""
+        left = run.size
+        async for part in self._take(run.stored_size):
+            yield Frame(part, left)
+            left = 0
+
+    async def _take(self, size: int) -> AsyncGenerator[memoryview, None]:
+        """The next bytes."""
         while size:
             if not self._rest:
                 span, data = await anext(self._reads)

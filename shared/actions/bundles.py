@@ -2,7 +2,7 @@
 
 In S3, under the SHA-256 of the whole:
 
-    commits, snapshots, objects   three runs of packed entries, as they stand in the answer to a fetch
+    commits, snapshots, objects   three runs of packed entries, as in the reply to a fetch; each run is a zstd frame
     ids                           {"snapshots": […], "objects": […]}: for what has come on top of it (see `fetch`)
 
 One row beside the refs names it (`metadata/bundles`), with a digest of every 8 MiB: nothing is sent that was not
@@ -27,10 +27,11 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any
 
-from shared import codec, names, packs
+from shared import codec, codings, names, packs
 from shared.actions import walk
 from shared.actions.answer import check_range
 from shared.actions.fetch import Allowed, bundle_ids, gather
+from shared.codings import Coding, Expander
 from shared.dag import Difference
 from shared.errors import Damaged, TooLarge, Unavailable
 from shared.metadata.census import Progress
@@ -78,7 +79,8 @@ async def _make(stores: Stores, repo: Repo, clock: Callable[[], float], since: P
     merged = tuple(sorted(branches - set(heads), key=_newest_first)[: MOST_HEADS - len(heads)])
     if len(heads) > MOST_HEADS:
         return Made(None, why_not=f"it has more than {MOST_HEADS} branches that are not merged")
-    if present and set(present.heads) == set(heads) and not await wrong(stores, repo, present):
+    is_current = present is not None and present.is_compressed and set(present.heads) == set(heads)
+    if present and is_current and not await wrong(stores, repo, present):
         if present.merged != merged:
             present = replace(present, merged=merged)
             await _name(stores, repo, present, since)
@@ -89,16 +91,16 @@ async def _make(stores: Stores, repo: Repo, clock: Callable[[], float], since: P
         return Made(None, why_not="a clone of it is larger than an answer may be (PIERIA_MAX_REPLY_BYTES)")
     if fetched.absent:
         return Made(None, why_not=f"it names objects that nobody has sent, such as {min(fetched.absent)}")
-    runs: list[list[bytes]] = [[], [], []]
-    async for number, piece in fetched.runs():
-        runs[number].append(bytes(piece))
+    runs = [_Stored(count) for count in fetched.counts]
+    async for number, piece in fetched.ordered_runs():
+        runs[number].add(piece)
     ids = codec.pack_record({"snapshots": sorted(fetched.snapshot_ids), "objects": sorted(fetched.objects)})
-    sizes = [sum(map(len, run)) for run in runs]
-    data = b"".join([*(piece for run in runs for piece in run), ids])
+    data = b"".join([*(piece for run in runs for piece in run.end()), ids])
+    commits, snapshots, objects = (run.run for run in runs)
+    stored_size = len(data) - len(ids)
     del runs
-    commits, snapshots, objects = map(Run, fetched.counts, sizes)
     name = sha256(data).hexdigest()
-    ranges = packs.plan_bundle(name, sum(sizes), packs.RANGE)
+    ranges = packs.plan_bundle(name, stored_size, packs.RANGE)
     view = memoryview(data)
     await stores.objects.put_bundle(repo.repo_id, name, data)
     bundle = Bundle(
@@ -116,6 +118,31 @@ async def _make(stores: Stores, repo: Repo, clock: Callable[[], float], since: P
     )
     await _name(stores, repo, bundle, since)
     return Made(bundle, is_new=True)
+
+
+class _Stored:
+    """A run that is being compressed."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._size = 0
+        self._compressor = codings.compressor(Coding.ZSTD, codings.STORED_ZSTD_LEVEL)
+        self._pieces: list[bytes] = []
+
+    def add(self, piece: bytes | memoryview) -> None:
+        """Compress the next bytes."""
+        self._size += len(piece)
+        self._pieces.append(self._compressor.compress(piece))
+
+    def end(self) -> list[bytes]:
+        """The frame, in pieces. Nothing can be added after this."""
+        self._pieces.append(self._compressor.flush())
+        return self._pieces
+
+    @property
+    def run(self) -> Run:
+        """What was compressed, after its end."""
+        return Run(self._count, self._size, sum(map(len, self._pieces)))
 
 
 async def _name(stores: Stores, repo: Repo, bundle: Bundle, since: Progress | None) -> None:
@@ -150,14 +177,16 @@ async def wrong(stores: Stores, repo: Repo, bundle: Bundle) -> str:
 async def _read(stores: Stores, repo: Repo, bundle: Bundle) -> dict[str, Any]:
     """What a bundle holds, as a clone would get it. Raises Damaged."""
     pieces = []
-    for span in packs.plan_bundle(bundle.name, bundle.size, bundle.range_size):
+    for span in packs.plan_bundle(bundle.name, bundle.stored_size, bundle.range_size):
         pieces.append(await stores.objects.read_bundle(repo.repo_id, bundle.name, span.start, span.stop))
         check_range(bundle, span, pieces[-1])
-    data, runs = b"".join(pieces), {"commits": bundle.commits, "snapshots": bundle.snapshots, "objects": bundle.objects}
-    body, start = [codec.map_start(len(runs), {})], 0
-    for name, run in runs.items():
-        body += codec.list_start(name, run.count), data[start : start + run.size]
-        start += run.size
+    data, start = b"".join(pieces), 0
+    body = [codec.map_start(len(bundle.runs), {})]
+    for name, run in zip(("commits", "snapshots", "objects"), bundle.runs, strict=True):
+        stop = start + (run.stored_size or run.size)
+        body.append(codec.list_start(name, run.count))
+        body += Expander(Coding.ZSTD).expand(data[start:stop]) if run.stored_size else [data[start:stop]]
+        start = stop
     return codec.unpack_record(b"".join(body))
 
 

@@ -96,7 +96,7 @@ async def _on_bundle(stores: Stores, repo: Repo, asked: Asked, bundle: Bundle, m
     if not wanted.issuperset(head.commit_id for head in bundle.heads):
         return None
     _check_size(bundle.size, most)
-    spans = packs.plan_bundle(bundle.name, bundle.size, bundle.range_size)
+    spans = packs.plan_bundle(bundle.name, bundle.stored_size, bundle.range_size)
     snapshots, objects = set[str](), set[bytes]()
     if difference.collected:
         begun, ids = await pair(stores.objects.begin(repo.repo_id, spans), bundle_ids(stores, repo, bundle))
@@ -111,7 +111,8 @@ async def _on_bundle(stores: Stores, repo: Repo, asked: Asked, bundle: Bundle, m
 
 async def bundle_ids(stores: Stores, repo: Repo, bundle: Bundle) -> dict[str, list[str]]:
     """The ids of a bundle's `snapshots` and `objects`. Raises Damaged."""
-    data = await stores.objects.read_bundle(repo.repo_id, bundle.name, bundle.size, bundle.size + bundle.ids_size)
+    start = bundle.stored_size
+    data = await stores.objects.read_bundle(repo.repo_id, bundle.name, start, start + bundle.ids_size)
     if sha256(data).digest() != bundle.ids_digest:
         raise Damaged(f"bundle {bundle.name}")
     return codec.unpack_record(data)

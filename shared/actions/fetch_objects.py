@@ -7,6 +7,7 @@ from functools import cached_property
 
 from shared import codec, names, wire
 from shared.actions.answer import Fetched, Piece
+from shared.codings import Coding
 from shared.errors import ObjectNotFound
 from shared.model import Location, Repo
 from shared.objects.store import ObjectStore
@@ -39,7 +40,7 @@ class Objects:
             async for _, piece in runs:
                 yield piece
 
-    async def to_compress(self) -> AsyncGenerator[Piece, None]:
+    async def to_compress(self, coding: Coding) -> AsyncGenerator[Piece, None]:
         """The same, the objects in the order of the request, as far as memory allows."""
         yield self._start()
         async with aclosing(self._fetched().ordered_runs()) as runs:

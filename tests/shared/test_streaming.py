@@ -17,7 +17,8 @@ class Short:
     async def in_msgpack(self) -> AsyncGenerator[bytes, None]:
         yield b"12345"
 
-    to_compress = in_msgpack
+    async def to_compress(self, coding: Coding) -> AsyncGenerator[bytes, None]:
+        yield b"12345"
 
 
 def terms(coding: Coding | None, *, is_buffered: bool) -> Terms:
