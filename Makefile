@@ -15,7 +15,7 @@ BIN := .venv/bin
 test nightly: export PYTHONHASHSEED = 0
 
 .PHONY: help packages dev-packages serve test nightly mutants mutation audit test-cloud check bench bench-check bench-baseline \
-	bench-bill bench-load bench-stream bench-cold build build-host deploy invoke lock clean
+	bench-bill bench-bytes bench-load bench-stream bench-cold build build-host deploy invoke lock clean
 
 help: ## this list
 	@awk -F ':[^#]*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -72,6 +72,9 @@ bench-bill: dev-packages ## the most expensive requests, and the most that a use
 
 bench-load: dev-packages ## 500 clients push at once, and 125 read, for a minute
 	@$(BIN)/python -m bench.load
+
+bench-bytes: dev-packages ## the bytes, CPU and dollars of clones and pulls, compared with git's
+	@$(BIN)/python -m bench.replies
 
 bench-stream: dev-packages ## clone 60 MB from the streaming function, and measure its memory
 	@$(BIN)/python -m bench.stream
