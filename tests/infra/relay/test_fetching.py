@@ -2,18 +2,24 @@
 
 import os
 import re
+import socket
+import socketserver
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import msgpack
 import pytest
 
 from bench import client, history
-from bench.history import History
+from bench.history import History, Record
 from shared import ids
 from tests import builders
-from tests.infra.relay.conftest import LAMBDA_BYTES, Program
+from tests.infra.relay.conftest import LAMBDA_BYTES, Connect, Program
 
 PEAK_KB = 150_000
 """The most memory of the relay, whatever it passed on. Python and its packages have 55 MB of it."""
@@ -127,3 +133,72 @@ def test_a_refusal_of_the_hub_is_passed_on(hub: Program, relay: Program, reposit
     for body, status in [({"want": ["0" * 64], "have": []}, 404), ({"want": 7}, 422), ([], 400)]:
         reply = httpx.post(f"{relay.url}{repository}/fetch", content=msgpack.packb(body), headers=headers)
         assert reply.status_code == status, reply.text
+
+
+@contextmanager
+def counted(hub: Program) -> Iterator[tuple[str, list[int]]]:
+    """A URL of the hub, and the sizes of all that the hub sends to it."""
+    sizes: list[int] = []
+    target = urlsplit(hub.url)
+    name = target.netloc.encode()
+
+    def pipe(source: socket.socket, sink: socket.socket, counts: list[int]) -> None:
+        with suppress(OSError):
+            while data := source.recv(65_536):
+                counts.append(len(data))
+                # The hub answers to its own name and port only.
+                sink.sendall(data.replace(b"Host: 127.0.0.1:%d" % server.server_address[1], b"Host: %s" % name))
+            sink.shutdown(socket.SHUT_WR)
+
+    class Forwarder(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            with socket.create_connection((target.hostname, target.port)) as upstream:
+                threading.Thread(target=pipe, args=(self.request, upstream, []), daemon=True).start()
+                pipe(upstream, self.request, sizes)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Forwarder) as server:
+        server.daemon_threads, server.block_on_close = True, False
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}", sizes
+        finally:
+            server.shutdown()
+
+
+def test_a_small_change_among_many_files_moves_few_bytes(hub: Program, connect: Connect, repository: str) -> None:
+    first = one_commit([b"file %d" % number for number in range(2_000)])
+    manifest = dict(first.snapshots[0]["manifest"])
+    changed = b"one other line"
+    manifest["file-7"] = sha256(changed).hexdigest()
+    second = commit_on(first, manifest)
+    both = History(
+        (*first.commits, second),
+        (*first.snapshots, {"snapshot_id": second["snapshot_id"], "manifest": manifest}),
+        {**first.objects, manifest["file-7"]: changed},
+    )
+    client.push(hub.url + repository, hub.token, first)
+    with counted(hub) as (url, sizes):
+        relay = connect(url)
+        client.clone(relay.url + repository)
+        client.push(hub.url + repository, hub.token, both)
+        sizes.clear()
+        pulled = client.pull(relay.url + repository, None, [first.head])
+        relay.kill()
+    commits, snapshots, objects = contents(pulled.bundle)
+    assert isinstance(commits, dict) and list(commits) == [second["commit_id"]]
+    assert isinstance(snapshots, dict) and snapshots[second["snapshot_id"]]["manifest"] == manifest
+    assert objects == {manifest["file-7"]: changed}
+    assert sum(sizes) < 8_000 < 150_000 < pulled.exchanges[-1].received
+
+
+def commit_on(first: History, manifest: dict[str, str]) -> Record:
+    """A commit of these files on top of a history."""
+    snapshot_id, at = ids.snapshot_id(manifest), "2026-01-02T00:00:00+00:00"
+    return {
+        **first.commits[-1],
+        "commit_id": ids.commit_id([first.head], snapshot_id, "two", at),
+        "parent_commit_id": first.head,
+        "snapshot_id": snapshot_id,
+        "message": "two",
+        "committed_at": at,
+    }
