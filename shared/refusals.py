@@ -20,6 +20,7 @@ REMEDIES: Mapping[str, str] = {
     "manifest": "keep fewer files in one repository",
     "want": _AGAIN,
     "have": "send the newest ones only",
+    "bases": "send the newest ones only",
     "changelog": "leave out the oldest entries",
     "tags": _AGAIN,
 }

@@ -69,7 +69,7 @@ class Stage(Message):
     """A request for a URL to upload the body of a later request. `size`: the uploaded bytes."""
 
     route: StagedRoute
-    size: Annotated[int, Field(ge=1)]
+    size: Annotated[int, Field(ge=1, le=LARGEST_COUNT)]
 
 
 class WireObject(Message):

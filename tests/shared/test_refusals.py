@@ -29,6 +29,7 @@ LISTS: dict[str, tuple[type[BaseModel], Any]] = {
     ),
     "want": (wire.Fetch, {"want": ["x"] * (wire.WANTS + 1)}),
     "have": (wire.Fetch, {"have": ["x"] * (wire.HAVES + 1)}),
+    "bases": (wire.Fetch, {"bases": {str(number): "0" * 64 for number in range(wire.BASES + 1)}}),
     "changelog": (
         wire.ReleaseRecord,
         {"release_id": "r", "tag": "t", "commit_id": "c", "changelog": [{}] * (wire.CHANGELOG_ENTRIES + 1)},

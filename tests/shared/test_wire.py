@@ -20,7 +20,9 @@ EMPTY_BUNDLE: dict[str, Any] = {"commits": [], "snapshots": [], "objects": [], "
         (wire.Presign, {}, {"object_ids": [], "direction": "put", "ttl_seconds": 3600, "sizes": {}}),
         (wire.PushObjects, {}, {"objects": []}),
         (wire.Negotiate, {}, {"want": [], "have": []}),
-        (wire.Fetch, {}, {"want": [], "have": []}),
+        (wire.Fetch, {}, {"want": [], "have": [], "bases": {}}),
+        (wire.FetchHistory, {}, {"want": [], "have": [], "bases": {}}),
+        (wire.FetchObjects, {}, {"object_ids": []}),
         (wire.Push, {"bundle": {}, "branch": "main"}, {"bundle": EMPTY_BUNDLE, "branch": "main", "force": False}),
     ],
 )

@@ -131,6 +131,8 @@ def on_manifest(manifest: Mapping[str, str]) -> Record:
 MESSAGES: dict[str, Any] = {
     "refs": None,
     "fetch": {"want": [C1]},
+    "fetch_history": {"want": [C1]},
+    "fetch_objects": {"object_ids": [O1]},
     "negotiate": {"want": [C1], "have": [C1]},
     "filter_objects": {"object_ids": [O1]},
     "presign": {"object_ids": [O1]},
