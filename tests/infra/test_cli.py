@@ -277,6 +277,16 @@ def test_fsck_and_rebuild_index(song: str, owner: str) -> None:
     assert pieria("rebuild-index", song).status == 1
 
 
+def test_a_refused_rebuild_leaves_a_gc_as_it_is(song: str, owner: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert builders.push(owner, "song", OTHER.bundle(), force=True).status == 200
+    later(monkeypatch, 40 * DAY)
+    done("gc", song, "--condemn")
+    assert "--stop-gc" in refused("rebuild-index", song)
+    assert done("repo", "show", song)["gc"]["step"] == "condemned"
+    assert "seconds" in refused("rebuild-index", song, "--stop-gc")
+    assert done("repo", "show", song)["gc"]["step"] == "halted"
+
+
 @pytest.mark.parametrize("command", ["fsck", "rebuild-index", "gc"])
 def test_upkeep_of_what_is_not_there_is_refused(command: str, owner: str) -> None:
     assert "there is no repository" in refused(command, f"{owner}/none")

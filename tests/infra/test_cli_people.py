@@ -219,6 +219,13 @@ def test_an_unusual_terminal_or_locale_causes_no_traceback(environment: dict[str
         assert ended.returncode in (0, 1, 2)
 
 
+def test_a_locale_without_the_characters_of_a_description_shows_the_rest(song: str):
+    done("repo", "edit", song, "--description", "für Élise")
+    hub = {name: value for name, value in os.environ.items() if name.startswith(("AWS_", "PIERIA_"))}
+    ended = command_line("repo", "show", song, **hub, PYTHONIOENCODING="ascii")
+    assert ended.returncode == 0 and b"f?r ?lise" in ended.stdout, ended.stderr
+
+
 def test_a_reader_that_closes_the_pipe_causes_no_traceback():
     command = f"{sys.executable} -m infra.cli --help | true"
     ended = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, check=False)
