@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.dag import Difference, Nearest, Walk
+from shared.dag import Difference, Nearest, Reachable, Walk
 from shared.model import Node, Place
 
 # ── Histories ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -291,6 +291,7 @@ def test_a_row_that_came_along_is_at_hand():
         pytest.param("5", "9", "", "9", 4, id="a client ahead: down to what is wanted"),
         pytest.param("5", "9", "", "5", None, id="a wanted one with no have below"),
         pytest.param("9", "", "1 2 3", "9", 16, id="a held list lies who knows where"),
+        pytest.param("9", "4", "", "4", 0, id="a commit of the client with no wanted commit below"),
     ],
 )
 def test_the_guess_of_how_far_to_read(want, have, held, place, guess):
@@ -362,3 +363,30 @@ def test_a_start_far_above_its_target_guesses_the_way_down():
     assert nearest.reach(dag.places["9"]) == 5
     assert nearest.reach(dag.places["4"]) == 2
     assert nearest.reach(dag.places["2"]) == 0
+
+
+# ── Reachable ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@settings(max_examples=200)
+@given(cases())
+def test_reachable_finds_the_targets_that_the_definition_finds(case):
+    dag, starts, targets = case.dag, case.first, set(case.second)
+    reachable = Reachable(dag.at(starts), dag.at(targets))
+    walk(dag, reachable, case.feed, case.seed)
+    found = dag.reachable(starts) & targets
+    assert reachable.found == {commit_id: dag.places[commit_id] for commit_id in found}
+    assert reachable.missing.keys() == targets - found
+
+
+@given(cases())
+def test_reachable_asks_for_a_row_once_and_for_none_at_or_below_the_lowest_target(case):
+    dag, starts, targets = case.dag, case.first, set(case.second)
+    asked = walk(dag, Reachable(dag.at(starts), dag.at(targets)))
+    floor = min((dag.places[commit_id].generation for commit_id in targets), default=0)
+    assert len(asked) == len(set(asked))
+    assert all(dag.places[commit_id].generation > floor for commit_id in asked)
+
+
+def test_reachable_asks_for_nothing_without_a_target():
+    assert walk(line(9), Reachable(line(9).at("9"), [])) == []
