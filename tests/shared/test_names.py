@@ -1,5 +1,6 @@
 """Which names are let in. Each refused one would make a clone crash, or write where it must not."""
 
+import json
 import posixpath
 import re
 
@@ -184,6 +185,13 @@ def test_a_branch_beside_its_folder_clashes(name, existing, clash):
 )
 def test_branches_side_by_side_do_not_clash(name, existing):
     names.check_no_branch_clash(name, existing)
+
+
+def test_a_branch_name_that_is_too_long_in_lower_case_is_refused():
+    part = "\u1f80" * 85  # 3 bytes for each character; in lower case, 5 bytes
+    name = names.check_branch(f"{part}/{part}/{part[:83]}")
+    with pytest.raises(InvalidName, match=f"is longer than {names.BRANCH_BYTES} bytes in lower case"):
+        names.check_no_branch_clash(name, ["main"])
 
 
 @pytest.mark.parametrize(("name", "expected"), [("a", []), ("a/b", ["a"]), ("a/b/c", ["a", "a/b"])])
@@ -383,3 +391,13 @@ def test_a_refusal_is_one_printable_line(text):
         except InvalidName as refused:
             assert refused.message.isprintable()
             assert len(refused.message) <= 360
+
+
+@given(st.text(max_size=60))
+@example("\x00" * 40)
+@example(FACE * 40)
+def test_a_quoted_text_is_short_in_a_refusal(text):
+    quoted = names.shown(text)
+    assert quoted.isprintable()
+    assert quoted.isascii()
+    assert len(json.dumps(quoted)) - len('""') <= 60

@@ -65,6 +65,15 @@ def test_no_part_of_a_pack_is_taken_for_a_whole_one():
             packs.read_index(pack.name, pack.data[len(pack.data) - size :])
 
 
+@pytest.mark.parametrize("place", [*range(len(MAGIC)), *range(-len(MAGIC), 0)])
+def test_a_pack_whose_first_or_last_magic_is_changed_is_damaged(place):
+    pack = packs.build(ENTRIES)
+    data = bytearray(pack.data)
+    data[place] ^= 1
+    with pytest.raises(Damaged, match=f"index of pack {pack.name}"):
+        packs.read_index(pack.name, bytes(data))
+
+
 @settings(max_examples=200)
 @given(entries, st.integers(min_value=0), st.integers(1, 255))
 def test_a_flipped_byte_is_damage_or_points_into_the_pack(chosen, where, flip):
