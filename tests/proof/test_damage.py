@@ -102,6 +102,19 @@ def test_an_object_of_a_file_that_is_cut_short_is_sent_whole_or_not_at_all(
     assert damaged >= 3
 
 
+def test_a_file_whose_object_has_lost_its_row_is_damaged_and_not_absent(hub: Hub, world: Any) -> None:
+    hub.cloud.load(world)
+    path, object_id = next(iter(HISTORY.snapshots[5]["manifest"].items()))
+    url = f"GET {WIRE}/raw/main/{path}"
+    assert hub.call(url, SONG, by="me").body == CONTENTS[object_id]
+    rows = [(pk, sk) for pk, partition in hub.cloud.tables["hub"].items() for sk in partition if object_id in pk + sk]
+    for pk, sk in rows:
+        del hub.cloud.tables["hub"][pk][sk]
+    hub.restart()
+    answer = hub.call(url, SONG, by="me")
+    assert (answer.status, answer.code) == (500, "damaged")
+
+
 def test_fsck_finds_every_byte_that_is_another(hub: Hub, world: Any) -> None:
     hub.cloud.load(world)
     assert findings(hub, ("song",)) == []

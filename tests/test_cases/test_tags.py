@@ -248,6 +248,16 @@ def test_a_list_can_be_read_in_pages(song, narrow):
     assert [record["tag_id"] for record in seen] == [tag(n)["tag_id"] for n in wanted]
 
 
+def test_a_page_of_tags_that_grow_in_json_fits_into_one_reply(song):
+    note = "\x01" * 3500  # one byte each in the request, and seven bytes each in the reply of Lambda
+    sent = [tag(number, note=note) for number in range(280)]
+    assert stored(song, *sent[:140]) == 140
+    assert stored(song, *sent[140:]) == 140
+    first = assert_accepted(listing(song, "limit=1000"))
+    assert 0 < len(first["tags"]) < len(sent)
+    assert first["tags"] + listed(song, f"limit=1000&cursor={first['next_cursor']}") == sent
+
+
 @pytest.mark.parametrize("query", ["limit=0", "limit=1001", "limit=many", "cursor=" + "a" * 300])
 def test_W10_a_query_that_means_nothing_is_refused(song, query):
     assert_refused(listing(song, query), 422)
