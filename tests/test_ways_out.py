@@ -227,7 +227,7 @@ def test_a_commit_too_large_for_json_is_read_as_msgpack(owner):
     path = f"/api/v1/repos/{owner}/song/commits/{large['commit_id']}"
     refused = invoke("commits", event("GET", path, headers={"accept": "application/json"}))
     assert (refused.status, refused.code) == (413, "too_large")
-    assert "ask for it with Accept: application/x-msgpack" in shown(refused)
+    assert "send Accept: application/x-msgpack" in shown(refused)
     whole = invoke("commits", event("GET", path, headers={"accept": "application/x-msgpack"}))
     assert whole.value["record"]["structured_delta"] == large["structured_delta"]
 

@@ -166,7 +166,7 @@ def test_a_repository_is_created_shown_listed_and_deleted(owner: str) -> None:
 
 def test_a_repository_that_cannot_be_is_refused(owner: str) -> None:
     done("repo", "create", f"{owner}/song")
-    assert f"there is a repository {owner}/song already" in refused("repo", "create", f"{owner}/song")
+    assert f"the repository {owner}/song already exists" in refused("repo", "create", f"{owner}/song")
     assert "owner/slug" in refused("repo", "create", "song")
     assert "is reserved" in refused("repo", "create", "api/song")
     assert "--domain" in refused("repo", "create", f"{owner}/b", "--domain", "No Such")

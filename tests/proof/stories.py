@@ -245,7 +245,7 @@ def prepare(hub: Hub) -> Any:
     urls = good(f"POST {WIRE}/presign", {"object_ids": [ids.object_id(UPLOADED)]}).value["presigned"]
     hub.upload(urls[ids.object_id(UPLOADED)], UPLOADED)
     for route, message in STAGED.items():
-        hub.cloud.put(f"uploads/{ids_of(hub)['repo_id']}/staged/{staged_name(route)}", msgpack.packb(message))
+        hub.cloud.place(f"uploads/{ids_of(hub)['repo_id']}/staged/{staged_name(route)}", msgpack.packb(message))
     return hub.cloud.save()
 
 

@@ -3,11 +3,13 @@ against each other. What only AWS's documentation promises, and moto does not do
 """
 
 import asyncio
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 from urllib.request import Request, urlopen
 
+import boto3
 import pytest
 from aiobotocore.client import AioBaseClient
 from botocore.exceptions import ClientError
@@ -38,6 +40,10 @@ class Twins(Cloud):
     def upload(self, url: str, data: bytes) -> None:
         urlopen(Request(url, data=data, method="PUT"), timeout=10).close()
         super().upload(url, data)
+
+    def place(self, key: str, data: bytes) -> None:
+        boto3.client("s3").put_object(Bucket=os.environ["PIERIA_BUCKET"], Key=key, Body=data)
+        super().place(key, data)
 
     @contextmanager
     def serving(self) -> Iterator[None]:

@@ -94,7 +94,7 @@ async def test_a_damaged_record_of_a_tag_or_release_is_not_listed_as_an_empty_on
 
 
 @pytest.mark.asyncio
-@pytest.mark.parametrize("name", ["heads", "merged", "digests", "ids_digest"])
+@pytest.mark.parametrize("name", ["heads", "merged", "stored_digests", "ids_digest"])
 async def test_a_bundle_with_a_damaged_row_is_as_good_as_none(name: str) -> None:
     story = await pushed()
     assert await story.do(bundles.make(story.stores, REPO, story.turns.clock))
