@@ -248,6 +248,12 @@ def test_a_list_can_be_read_in_pages(song, narrow):
     assert [record["tag_id"] for record in seen] == [tag(n)["tag_id"] for n in wanted]
 
 
+def test_a_short_filtered_page_finds_the_one_tag_behind_many_others(song):
+    rare = tag(20, label="rare")
+    stored(song, *(tag(number) for number in range(20)), rare)
+    assert listed(song, "label=rare&limit=1") == [rare]
+
+
 def test_a_page_of_tags_that_grow_in_json_fits_into_one_reply(song):
     note = "\x01" * 3500  # one byte each in the request, and seven bytes each in the reply of Lambda
     sent = [tag(number, note=note) for number in range(280)]
