@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from shared import ids
 from shared.actions import gc, purge
 from shared.stores import stores
 from tests.proof.door import Hub, shown
@@ -54,6 +55,16 @@ def test_every_write_does_the_same(hub: Hub) -> None:
             long(hub)
             after.append(view(hub))
         assert after[0] == after[1], story.name
+
+
+def test_uploads_on_several_pages_of_the_quarantine_are_all_found(hub: Hub) -> None:
+    contents = {ids.object_id(content): content for content in (b"first", b"second", b"third")}
+    asked = {"object_ids": list(contents)}
+    answer = hub.call(f"POST {WIRE}/presign", SONG, {**asked, "direction": "put"}, by="me")
+    for object_id, url in answer.value["presigned"].items():
+        hub.upload(url, contents[object_id])
+    short(hub)
+    assert hub.call(f"POST {WIRE}/filter-objects", SONG, asked, by="me").value == {"missing": []}
 
 
 def left_after_cleaning(hub: Hub, pages: Any) -> tuple[list[str], list[str]]:

@@ -12,7 +12,7 @@ import pytest_asyncio
 from shared import ids, packs
 from shared.errors import Damaged, HashMismatch, Unavailable
 from shared.model import Kind, Location, Upload, Version
-from shared.objects.bucket import NoSuchKey
+from shared.objects.bucket import NoSuchKey, Stored
 from shared.objects.recent import Recent
 from shared.objects.store import ObjectStore
 from shared.packs import GAP, Pack
@@ -64,6 +64,23 @@ async def test_a_pack_of_many_megabytes_is_stored_whole(objects, repo_id):
     await objects.put_pack(repo_id, pack)
     read = await objects.read_packed(repo_id, pack.locations.values())
     assert all(read[pack.locations[Kind.OBJECT, f"o{n}"]] == bytes([n]) * 1_000_000 for n in range(10))
+
+
+async def test_the_index_of_a_pack_is_read_whole_if_it_is_larger_than_the_first_read(objects, repo_id):
+    pack = pack_of(*[b"x"] * (GAP // 8))
+    await objects.put_pack(repo_id, pack)
+    assert packs.index_size(pack.data) > GAP
+    watching, client = watched(objects)
+    assert await watching.read_index(repo_id, Stored(pack.name, "", len(pack.data), 0)) == pack.locations
+    assert client.calls["get_object"] == 2
+
+
+async def test_a_pack_without_bytes_is_damaged_and_is_not_read(objects, repo_id):
+    await objects.put_pack(repo_id, Pack("empty", b"", {}))
+    watching, client = watched(objects)
+    with pytest.raises(Damaged, match="index of pack empty"):
+        await watching.read_index(repo_id, Stored("empty", "", 0, 0))
+    assert client.calls["get_object"] == 0
 
 
 @pytest.mark.parametrize(
