@@ -390,3 +390,9 @@ def test_reachable_asks_for_a_row_once_and_for_none_at_or_below_the_lowest_targe
 
 def test_reachable_asks_for_nothing_without_a_target():
     assert walk(line(9), Reachable(line(9).at("9"), [])) == []
+
+
+def test_reachable_guesses_the_distance_to_the_nearest_target_below():
+    dag = line(9)
+    reachable = Reachable(dag.at("9"), dag.at("42"))
+    assert [reachable.reach(dag.places[place]) for place in "942"] == [5, 2, 0]

@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from shared import names
-from shared.errors import BranchClash, InvalidName
+from shared.errors import BranchClash, InvalidName, TooLarge
 
 A = "a" * 64
 FACE = "\U0001f600"  # one character, four bytes
@@ -69,6 +69,12 @@ def test_anything_else_is_no_id(value):
     assert not names.is_id(value)
     with pytest.raises(InvalidName, match="is not a commit id"):
         names.check_id(value, "commit")
+
+
+@pytest.mark.parametrize(("kind", "named"), [("object", "an object id"), ("commit", "a commit id")])
+def test_the_refusal_of_an_id_states_the_kind_that_was_expected(kind, named):
+    with pytest.raises(InvalidName, match=f"is not {named}: "):
+        names.check_id("..", kind)
 
 
 @pytest.mark.parametrize("value", ["ada", "Ada", "a", "7", "a-b_c.d", "x" * 64])
@@ -192,6 +198,14 @@ def test_a_branch_name_that_is_too_long_in_lower_case_is_refused():
     name = names.check_branch(f"{part}/{part}/{part[:83]}")
     with pytest.raises(InvalidName, match=f"is longer than {names.BRANCH_BYTES} bytes in lower case"):
         names.check_no_branch_clash(name, ["main"])
+
+
+def test_a_repository_has_room_for_a_limited_number_of_branches():
+    existing = [f"b{number}" for number in range(names.BRANCHES)]
+    names.check_room_for_branch("b0", existing)
+    names.check_room_for_branch("new", existing[1:])
+    with pytest.raises(TooLarge, match=f"may have {names.BRANCHES} branches"):
+        names.check_room_for_branch("new", existing)
 
 
 @pytest.mark.parametrize(("name", "expected"), [("a", []), ("a/b", ["a"]), ("a/b/c", ["a", "a/b"])])

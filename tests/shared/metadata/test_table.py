@@ -93,6 +93,17 @@ async def test_a_lost_update_carries_the_row_and_changes_nothing(table, repo_id)
     assert await table.get((repo_id, "x")) == lost.value.row
 
 
+async def test_a_lost_transaction_carries_the_row_and_the_place_of_the_write_that_failed(table, repo_id):
+    await table.put_new((repo_id, "x"), {"owner": "ada"})
+    with pytest.raises(Lost) as lost:
+        await table.update_together(
+            [Update((repo_id, "w"), {"owner": "bob"}), Update((repo_id, "x"), {"owner": "bob"}, NOBODY)]
+        )
+    assert lost.value.place == 1
+    assert lost.value.row == {"pk": repo_id, "sk": "x", "owner": "ada"}
+    assert await table.get((repo_id, "w")) is None
+
+
 async def test_an_update_lost_for_want_of_a_row_carries_none(table, repo_id):
     with pytest.raises(Lost) as lost:
         await table.update((repo_id, "x"), {"owner": "bob"}, "#owner = :before", {"before": "ada"})
@@ -152,6 +163,14 @@ async def test_of_many_rows_those_that_are_there_stay(table, repo_id):
     assert [row["by"] for row in rows] == ["first" if there.get(n) == "first" else "second" for n in range(count)]
     # One more for each 100 in which some were there.
     assert client.calls == {"transact_write_items": 5}
+
+
+async def test_rows_that_all_exist_take_one_transaction(table, repo_id):
+    rows = [((repo_id, f"{n}"), {"by": "first"}) for n in range(3)]
+    await table.put(rows)
+    watching, client = watched(table)
+    await watching.put_all_new(rows)
+    assert client.calls == {"transact_write_items": 1}
 
 
 async def test_of_rivals_for_many_rows_each_row_has_one_writer(table, repo_id):
