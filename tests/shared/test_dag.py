@@ -396,3 +396,11 @@ def test_reachable_guesses_the_distance_to_the_nearest_target_below():
     dag = line(9)
     reachable = Reachable(dag.at("9"), dag.at("42"))
     assert [reachable.reach(dag.places[place]) for place in "942"] == [5, 2, 0]
+
+
+def test_reachable_reads_nothing_below_the_last_missing_target():
+    parents = {"1": (), "2": ("1",), "3": ("1",), "4": ("3",), "5": ("4",), "6": ("5",)}
+    dag = Dag(parents, {"2": "found", "6": "above"})
+    reachable = Reachable(dag.at("25"), dag.at("26"))
+    assert walk(dag, reachable) == []
+    assert (set(reachable.found), set(reachable.missing)) == ({"2"}, {"6"})
