@@ -263,7 +263,12 @@ class _Transport(httpx.BaseTransport):
     def __init__(self, answer: Callable[[httpx.Request], httpx.Response]) -> None:
         self._answer = answer
 
+        self._storage = httpx.HTTPTransport()
+
     def handle_request(self, request: httpx.Request) -> httpx.Response:
+        # A client uploads to S3 without the hub.
+        if str(request.url).startswith(os.environ["AWS_ENDPOINT_URL"]):
+            return self._storage.handle_request(request)
         return self._answer(request)
 
 
