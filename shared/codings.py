@@ -13,9 +13,9 @@ from typing import Protocol
 from shared.errors import MalformedBody, UnsupportedMedia
 
 if sys.version_info >= (3, 14):
-    from compression import zstd
+    from compression import zstd as zstd
 else:
-    from backports import zstd
+    from backports import zstd as zstd
 
 WINDOW_LOG = 23
 """Base 2 logarithm of the largest zstd window: 8 MiB."""

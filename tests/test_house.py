@@ -52,8 +52,8 @@ LAWS = {
     "shared.streaming": ("codec codings errors", "starlette"),
     "shared.actions":   (f"actions errors metadata objects stores texts {PURE}", "pydantic"),
     # On the machine of a user: nothing of AWS, of the functions, or of a web framework.
-    "infra.relay":      ("codec codings errors tasks",
-                         "aiohttp backports compression infra.relay msgpack multidict rich yarl"),
+    "infra.relay":      ("codec codings errors patches tasks",
+                         "aiohttp infra.relay msgpack multidict rich yarl"),
     "shared.stores":    ("budget errors keyring log meter metadata model objects settings",
                          "aioboto3 aiobotocore botocore types_aiobotocore_dynamodb types_aiobotocore_s3"),
     "shared.keyring":   ("errors", ""),

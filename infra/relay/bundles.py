@@ -3,7 +3,6 @@
 A bundle may have 64 MiB, so it stays in its spool: memory holds one record at a time.
 """
 
-import sys
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from hashlib import sha256
@@ -12,13 +11,8 @@ from typing import Any
 import msgpack
 
 from infra.relay.spool import Spool
-from shared import codec, codings
+from shared import codec, patches
 from shared.errors import Unavailable
-
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
 
 LISTS = ("commits", "snapshots", "objects")
 RECENT_BYTES = 32 * 1024 * 1024
@@ -132,16 +126,10 @@ class Offer:
         base = self._snapshots.get(self._repository, base_id) or self._held.get(base_id)
         if base is None:
             raise Unavailable("the hub sent a patch of a snapshot that the relay does not have: try again")
-        return _patched(base, patch)
-
-
-def _patched(base: bytes, patch: bytes) -> bytes:
-    dictionary = zstd.ZstdDict(base, is_raw=True)
-    options: dict[int, int] = {zstd.DecompressionParameter.window_log_max: codings.WINDOW_LOG}
-    try:
-        return zstd.decompress(patch, zstd_dict=dictionary.as_prefix, options=options)
-    except zstd.ZstdError:
-        raise Unavailable("the hub sent a snapshot that cannot be expanded: try again") from None
+        try:
+            return patches.expand(patch, base)
+        except ValueError:
+            raise Unavailable("the hub sent a snapshot that cannot be expanded: try again") from None
 
 
 def read_bundle(content: Spool, take: Mapping[str, Callable[[bytes], None]]) -> dict[str, Any]:
