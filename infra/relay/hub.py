@@ -4,11 +4,12 @@ import asyncio
 import errno
 import json
 import secrets
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from email.utils import parsedate_to_datetime
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -31,6 +32,7 @@ CONNECT_SECONDS = 15.0
 SILENCE_SECONDS = 120.0
 """The longest pause inside a reply. Every gateway of a hub gives up earlier."""
 CONNECTIONS = 16
+HUB = "the hub"
 
 HOP_HEADERS = frozenset(
     "connection content-length host keep-alive proxy-authenticate proxy-authorization proxy-connection te trailer"
@@ -94,6 +96,9 @@ class Reply:
         self.content.close()
 
 
+R = TypeVar("R", Reply, aiohttp.ClientResponse)
+
+
 class _Lost(Exception):
     """The hub gave no reply. `was_sent`: it may have received the request."""
 
@@ -124,47 +129,23 @@ class Hub:
 
     async def ask(self, ask: Ask) -> Reply:
         """The whole reply. Refusals are replies, too. Raises Unavailable if the hub cannot be reached."""
-        reply = await self._asked(ask)
+        reply = await self._final(ask, self._once, HUB)
         if reply.status != 415 or not ask.body or not ask.body.coding:
             return reply
         # The hub may be older than its support of compressed bodies.
         reply.close()
         plain = ask.body.expanded()
         try:
-            reply = await self._asked(replace(ask, body=plain))
+            reply = await self._final(replace(ask, body=plain), self._once, HUB)
         finally:
             plain.close()
         self.takes_codings = reply.status == 415
         return reply
 
-    async def _asked(self, ask: Ask) -> Reply:
-        for attempt in range(1, ATTEMPTS + 1):
-            try:
-                reply = await self._once(ask)
-            except _Lost as lost:
-                await self._wait_after_loss(ask, lost, attempt)
-                continue
-            wait = _wait_seconds(reply.status, reply.headers, ask, attempt)
-            if wait is None:
-                return reply
-            reply.close()
-            await self._wait(wait, f"the hub answered {reply.status}")
-        raise AssertionError("the last attempt returns or raises")
-
     @asynccontextmanager
     async def stream(self, ask: Ask) -> AsyncIterator[aiohttp.ClientResponse]:
         """A reply whose content is read as it arrives. It is repeated only before the content."""
-        for attempt in range(1, ATTEMPTS + 1):
-            try:
-                response = await self._send(ask)
-            except _Lost as lost:
-                await self._wait_after_loss(ask, lost, attempt)
-                continue
-            wait = _wait_seconds(response.status, response.headers, ask, attempt)
-            if wait is None:
-                break
-            response.close()
-            await self._wait(wait, f"the hub answered {response.status}")
+        response = await self._final(ask, self._send, HUB)
         try:
             yield response
         finally:
@@ -183,9 +164,17 @@ class Hub:
     async def _elsewhere(self, url: str, ask: Ask) -> Reply:
         if urlsplit(url).scheme != "https" and not self.address.is_loopback:
             raise Unavailable("the hub named a storage without https: the relay sends nothing there")
+
+        async def send(ask: Ask) -> Reply:
+            return await self._whole(await self._send_to(URL(url, encoded=True), ask))
+
+        return await self._final(ask, send, "the storage")
+
+    async def _final(self, ask: Ask, send: Callable[[Ask], Awaitable[R]], receiver: str) -> R:
+        """Send a request, and again as long as that helps. Returns the last reply. Raises Unavailable."""
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                reply = await self._whole(await self._send_to(URL(url, encoded=True), ask))
+                reply = await send(ask)
             except _Lost as lost:
                 await self._wait_after_loss(ask, lost, attempt)
                 continue
@@ -193,7 +182,7 @@ class Hub:
             if wait is None:
                 return reply
             reply.close()
-            await self._wait(wait, f"the storage answered {reply.status}")
+            await self._wait(wait, f"{receiver} answered {reply.status}")
         raise AssertionError("the last attempt returns or raises")
 
     async def _once(self, ask: Ask) -> Reply:
