@@ -12,7 +12,7 @@ a token.
     bundles    the bodies of a fetch reply: read record by record, and written the same way
     steps      a fetch in several requests: fetch/history, fetch/objects, and single objects
     downloads  POST fetch: one reply for the stock client, from one reply of the hub or from several
-    door       the HTTP server: who may ask, and which request goes where; peers, which user opened a connection
+    gateway    the HTTP server: who may ask, and which request goes where; peers, which user opened a connection
     progress   sizes and remaining times on stderr
     serve      listens on the loopback address until Ctrl-C
     clone      a working copy of any size: plan, what to fetch; client, the stock client; workplace, the folders

@@ -6,7 +6,7 @@
     muse tag add, remote set-url   the tags of the hub, and its URL
     muse reset --hard              the files
 
-What is stored is noted, so that an interrupted clone goes on where it was.
+It records the progress, so that an interrupted clone continues.
 """
 
 import json

@@ -48,7 +48,7 @@ class _Asked:
 
 
 class Downloads:
-    """What is fetched through the relay."""
+    """The fetches of the client."""
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
@@ -163,7 +163,7 @@ def is_absent(reply: Reply) -> bool:
 
 
 def _message(request: Spool) -> dict[str, Any] | None:
-    """The client's request; None if it is not the map that a fetch has. The hub states what is wrong with it."""
+    """The client's request; None if it is not the map that a fetch has. The hub states the fault."""
     try:
         message = codec.unpack_record(request.whole())
     except ValueError:

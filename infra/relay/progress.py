@@ -106,7 +106,7 @@ class Progress:
                     self._bars.stop()
 
     def show(self, transfer: Transfer) -> None:
-        """Update what is shown of a transfer."""
+        """Update the display of a transfer."""
         if self._bars:
             self._bars.update(self._tasks[transfer], completed=transfer.done, total=transfer.total)
         elif transfer.is_due():

@@ -12,7 +12,7 @@ import aiohttp
 from aiohttp import web
 
 from infra.relay.address import Address, Token, Unable, proxy_of
-from infra.relay.door import Door
+from infra.relay.gateway import Gateway
 from infra.relay.hub import Hub
 from infra.relay.progress import Progress
 
@@ -72,7 +72,7 @@ async def served(address: Address, token: Token, listener: socket.socket, progre
     """The relay runs while this lasts."""
     hub = Hub(address, token, progress)
     runner = web.AppRunner(
-        Door(hub, port_of(listener)).app(),
+        Gateway(hub, port_of(listener)).app(),
         access_log=None,
         handler_cancellation=True,
         auto_decompress=False,

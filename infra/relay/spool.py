@@ -45,7 +45,7 @@ class Spool:
 
 
 class Body:
-    """The body of a request: what is sent, how it is coded, and how many bytes it has before that.
+    """The body of a request: the bytes to send, their coding, and their size before it.
 
     `prefix` is sent first. It has the coding of the rest: a coded stream may consist of several frames.
     """
@@ -62,7 +62,7 @@ class Body:
 
     @property
     def content(self) -> Spool:
-        """What is sent, for a body without a prefix."""
+        """The bytes to send, for a body without a prefix."""
         return self._spool
 
     @property
@@ -84,7 +84,7 @@ class Body:
         self._prefix = _coded(prefix, self.coding) if prefix and self.coding else prefix
 
     async def sent(self) -> AsyncIterator[bytes]:
-        """What is sent, in pieces."""
+        """The bytes to send, in pieces."""
         position = 0
         for piece in self._stored():
             yield piece

@@ -27,7 +27,7 @@ BATCH_BYTES = 4_000_000
 """The contents that one request of fetch/objects asks for."""
 AT_ONCE = 4
 FEW_HAVES = 200
-"""The hub looks up so many haves at most. It takes a longer list for the whole history of the caller."""
+"""The most haves that the hub looks up. It takes a longer list for the whole history of the caller."""
 REDIRECTS = (302, 303, 307, 308)
 
 Sink = Callable[[str, Spool], None]

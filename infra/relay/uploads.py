@@ -51,7 +51,7 @@ class _Refused(Exception):
 
 
 class Uploads:
-    """What is pushed through the relay."""
+    """The pushes of the client."""
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub

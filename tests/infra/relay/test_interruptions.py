@@ -19,7 +19,7 @@ import pytest
 
 from bench import client, history
 from infra import ports
-from infra.relay import door
+from infra.relay import gateway
 from infra.relay import hub as relay_hub
 from tests.infra.relay.conftest import ROOT, Connect, Program, environment, start
 
@@ -80,7 +80,7 @@ def test_a_push_whose_relay_is_killed_completes_afterwards(hub: Program, tmp_pat
 
 @contextmanager
 def answering(answers: Callable[[int, str], tuple[int, dict[str, str], bytes] | None]) -> Iterator[str]:
-    """The URL of a server. It replies to its n-th request for a path as told; None: it closes the connection."""
+    """The URL of a server. It replies to the requests for a path by a list; None: it closes the connection."""
     seen: dict[str, int] = {}
 
     class Handler(BaseHTTPRequestHandler):
@@ -140,11 +140,11 @@ def test_a_request_that_must_not_be_repeated_is_not(connect: Connect) -> None:
 
 
 def test_a_client_that_waits_hears_from_the_relay(tmp_path: Path) -> None:
-    assert door.KEEP_ALIVE_SECONDS < 60 / 2, "the stock client gives up after 60 s without a byte"
+    assert gateway.KEEP_ALIVE_SECONDS < 60 / 2, "the stock client gives up after 60 s without a byte"
     with answering(lambda number, _: OK if number > 1 else (503, {"Retry-After": "2"}, b"{}")) as url:
         port = ports.free()
         program = (
-            "from infra.relay import door; door.KEEP_ALIVE_SECONDS = 0.3; import sys;"
+            "from infra.relay import gateway; gateway.KEEP_ALIVE_SECONDS = 0.3; import sys;"
             f" sys.argv = ['pieria', 'connect', '{url}', '--port', '{port}'];"
             " from infra.cli import app; app(prog_name='pieria')"
         )

@@ -30,7 +30,7 @@ OWN_SITE = ("none", "same-origin")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-class Door:
+class Gateway:
     """Passes requests to the hub."""
 
     def __init__(self, hub: Hub, port: int) -> None:
