@@ -74,7 +74,7 @@ class Body:
 
     def hold(self, size_bytes: int) -> None:
         """Count bytes of the body that stay in memory: as they are when they are expanded. Raises Unavailable."""
-        # Now, not before: the address of a client behind a proxy is known by now.
+        # Now, not before: the address of a client behind a proxy is known here.
         if not self._held_bytes:
             self._address = client[0] if (client := self._scope.get("client")) else ""
         try:

@@ -141,7 +141,7 @@ class _Stored:
 
     @property
     def run(self) -> Run:
-        """What was compressed, after its end."""
+        """The compressed bytes, after the end of the stream."""
         return Run(self._count, self._size, sum(map(len, self._pieces)))
 
 

@@ -13,7 +13,7 @@ Why no push is left on removed commits
     ref by R later, so remove finds that a branch leads there, and removes nothing. A push that read it later did not
     know it, wrote it again, and so took the stamp away. A push that died in between may have left rows that stand on
     what must go. They have no stamp, so remove marks them and waits again. The same holds for a move that came to be
-    since: whoever saw that head may still build on it. A push may have written bytes and no rows: remove waits again.
+    since: a push that saw this head may still build on it. A push may have written bytes and no rows: remove waits again.
     A push does not write the row of a commit in its lane again if the row is younger than R, marked or not. The marked
     rows are older than R, R after the end of mark. So each push that may be alive at remove takes the stamp away.
 

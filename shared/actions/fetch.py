@@ -41,7 +41,7 @@ BOUNDARY_BYTES = 64 * 1024 * 1024
 @dataclass(frozen=True, slots=True)
 class Asked:
     """A request with the places of all that it names: where every branch is, what is wanted and had, `held` as in
-    `Difference`, and what was made ready for a client that has nothing."""
+    `Difference`, and the prebuilt clone for a client that has nothing."""
 
     heads: Mapping[str, str]
     want: Collection[Place]

@@ -139,7 +139,7 @@ async def versions(stores: Stores, repo_id: str, old: Set[str], loose: Set[str],
     replaced prebuilt clones.
 
     The result includes all uploads under the ids of the loose objects, and all staged request bodies, of any age: such
-    a body may contain what is removed, and a client can stage it again.
+    a body may contain a removed object, and a client can stage it again.
     """
     dead = [one async for name, one in stores.objects.pack_versions(repo_id) if name in old and one.modified < before]
     dead += [one async for i, one in stores.objects.loose_versions(repo_id) if i in loose and one.modified < before]

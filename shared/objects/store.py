@@ -138,7 +138,7 @@ class ObjectStore:
         """
         for group in packs.windows(spans, window_bytes):
             parts: list[tuple[Span, bytes]] = []
-            # Reading takes twice the memory of what is read at once.
+            # A read takes twice the memory of its bytes.
             for some in packs.windows(group):
                 parts += zip(some, await self._read_all(repo_id, some), strict=True)
             yield parts

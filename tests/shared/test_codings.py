@@ -16,7 +16,7 @@ NOISE = random.Random(7).randbytes(900_000)
 
 
 def expanded(coding: Coding, stream: bytes, step: int = 65_536) -> bytes:
-    """The bytes of a stream that arrives in steps of so many bytes."""
+    """The bytes of a stream that arrives in pieces of `step` bytes."""
     expander = Expander(coding)
     pieces = [piece for start in range(0, len(stream), step) for piece in expander.expand(stream[start : start + step])]
     expander.end()

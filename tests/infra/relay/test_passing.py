@@ -15,7 +15,7 @@ from tests.test_session import differences, sender
 
 
 def make_private(hub: Program, repository: str) -> None:
-    """Push one commit, and let nobody but the owner read it."""
+    """Push one commit to a private repository."""
     client.push(hub.url + repository, hub.token, history.generate(seed=1, commits=1, files=3, objects=3))
     headers = {"Authorization": f"Bearer {hub.token}"}
     reply = httpx.patch(f"{hub.url}/api/v1/repos{repository}", json={"visibility": "private"}, headers=headers)
