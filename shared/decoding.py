@@ -6,10 +6,13 @@ not complete; of a JSON body, which may have `codec.JSON_BYTES`, its bytes.
 
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from shared import codec, codings
+from shared import codec
 from shared.errors import TooLarge
+
+if TYPE_CHECKING:
+    from shared.codings import Expander
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +39,7 @@ async def decoded(pieces: AsyncIterator[bytes], content_type: str, content_encod
     Raises MalformedBody, UnsupportedMedia, TooLarge, and what `pieces` and `bound.hold` raise.
     """
     decoder = codec.Decoder(content_type, bound.max_bytes)
-    coding = codings.of_body(content_encoding)
-    expander = codings.Expander(coding) if coding else None
+    expander = _expander(content_encoding) if content_encoding else None
     size = 0
     async for piece in pieces:
         parts: Iterable[bytes] = expander.expand(piece) if expander else (piece,)
@@ -50,3 +52,10 @@ async def decoded(pieces: AsyncIterator[bytes], content_type: str, content_encod
     if expander:
         expander.end()
     return decoder.end()
+
+
+def _expander(content_encoding: str) -> "Expander | None":
+    from shared import codings  # late: the stock client compresses nothing, and zstd takes 2 ms of a cold start
+
+    coding = codings.of_body(content_encoding)
+    return codings.Expander(coding) if coding else None
