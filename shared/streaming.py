@@ -25,7 +25,7 @@ from shared.errors import TooLarge
 
 PIECE = 256 * 1024
 """How much is handed to the server at once: what a slow reader has yet to take is kept in memory."""
-EXPANDED_BYTES = 64 * 1024 * 1024
+EXPANDED_REPLY_BYTES = 64 * 1024 * 1024
 """The most bytes that a compressed reply of a buffered Lambda function expands to: clients accept 64 MiB."""
 JSON_BYTES = 16 * 1024 * 1024
 """The largest reply in JSON, which is made in memory."""
@@ -87,7 +87,7 @@ class Terms:
     def most_bytes(self) -> int:
         """The largest reply in msgpack, before it is compressed."""
         if self.coding and self.is_buffered:
-            return max(self.max_reply_bytes, EXPANDED_BYTES)
+            return max(self.max_reply_bytes, EXPANDED_REPLY_BYTES)
         return self.max_reply_bytes
 
     @property

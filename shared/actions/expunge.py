@@ -1,32 +1,13 @@
-"""expunge: remove the bytes of commits and objects at once that no branch, tag or release leads to.
+"""Expunge: delete the bytes of commits and objects that no branch, tag or release reaches.
 
-    mark     every row that must go gets this expunge's stamp, as gc condemns rows: from then on a push does not know
-             it, and sends it again. Packs that hold its bytes are written again without them, and the rows of all that
-             stays name the new packs. Moves that lead to a marked commit say so: no restore goes there any more.
-    remove   `WAIT_SECONDS` later: rows that still have the stamp, then the old packs, in all versions.
+    mark     marks each row to delete with the id of this expunge, as gc condemns rows: from then on a push does not
+             know it, and sends it again. Rewrites the packs that hold its bytes without them, and points the rows of
+             the other entries to the new packs. Notes in each move which of its commits are expunged.
+    remove   `WAIT_SECONDS` later: deletes the rows that still have the mark, then the old packs, in all versions
 
-What must go: the named ids; each snapshot that names such an object; each commit on such a snapshot, and each commit
-that stands on such a commit; and what only these lead to. Moves of branches do not keep it.
-
-Why no push is left on removed commits
-    A request lives for `STALE_SECONDS` (R). A push that read a row as known before the end of mark has swapped its
-    ref by R later, so remove finds that a branch leads there, and removes nothing. A push that read it later did not
-    know it, wrote it again, and so took the stamp away. A push that died in between may have left rows that stand on
-    what must go. They have no stamp, so remove marks them and waits again. The same holds for a move that came to be
-    since: a push that saw this head may still build on it. A push may have written bytes and no rows: remove waits again.
-    A push does not write the row of a commit in its lane again if the row is younger than R, marked or not. The marked
-    rows are older than R, R after the end of mark. So each push that may be alive at remove takes the stamp away.
-
-Why no reader is left without bytes
-    Bytes, then rows: the new pack is written before a row names it. A request that read a row before that is over
-    after R, and a read that is not consistent may show a row as it was up to R before: so the old pack stays for 2 R.
-    A push may write down where it found a snapshot before. Remove looks for such rows, moves them, and waits again.
-    Only versions that were written before mark are removed: a push that writes the same pack again makes another.
-
-A crash between any two calls
-    leaves marks, which the next run sets again, or rows and packs that the next run removes: which packs have to go is
-    written down before the wait begins (`Census.note`). Neither gc nor a repack nor a rebuild begins meanwhile, for a
-    day after the last sign of life (`turn`).
+Deleted are the given ids, each snapshot with a given object, each commit with such a snapshot, each descendant of such
+a commit, and the snapshots and objects that only these reach. Moves of branches do not keep them.
+docs/design/expunge.md has the invariants, and the cases that could break them.
 """
 
 import secrets
