@@ -6,7 +6,7 @@
 PORT := 8000
 DATA := .hub
 FN := health
-EVENT = events/$(FN).json
+EVENT = sample_events/$(FN).json
 MODULES :=
 
 BIN := .venv/bin
@@ -14,7 +14,7 @@ BIN := .venv/bin
 # With a fixed hash seed, a schedule by seed is the same in every process.
 test nightly: export PYTHONHASHSEED = 0
 
-.PHONY: help packages dev-packages serve test nightly mutants mutation audit test-cloud check bench bench-check bench-baseline \
+.PHONY: help packages dev-packages serve test nightly mutants mutation audit test-cloud check generate bench bench-check bench-baseline \
 	bench-bill bench-bytes bench-load bench-stream bench-cold build build-host deploy invoke lock clean
 
 help: ## this list
@@ -58,6 +58,9 @@ check: dev-packages ## check lint, format, types, the container and the template
 	@"$$($(BIN)/python -m infra.tools hadolint)/hadolint" Containerfile
 	@$(BIN)/python -m pytest tests/template/test_lint.py tests/template/security.py
 
+generate: dev-packages ## write template.yaml, sample_events/ and the lists of docs/api.md from functions/endpoints.py
+	@$(BIN)/python -m infra.generate
+
 bench: dev-packages ## measure the cost of every operation: calls, units, dollars
 	@$(BIN)/python -m bench
 
@@ -96,7 +99,7 @@ build/host-python: $(SOURCES)
 deploy: packages ## deploy into the account of the AWS credentials; asks before it changes anything
 	@$(BIN)/python -m infra.deploy
 
-invoke: packages build-host ## run one function in AWS's runtime emulator: FN=push EVENT=events/push.json
+invoke: packages build-host ## run one function in AWS's runtime emulator: FN=push EVENT=sample_events/push.json
 	@$(BIN)/python -m infra.invoke '$(FN)' '$(EVENT)'
 
 bench-cold: dev-packages build-host ## measure the start of each function, compared with a baseline

@@ -36,20 +36,20 @@ import httpx
 
 from bench import aws
 from bench.meter import Meter, tick
-from infra import stack
+from functions.endpoints import ENDPOINTS, Edge, Endpoint
 
 T = TypeVar("T")
 
 BASE = "http://hub.example"
 OWNER = "ada"
 SIGNING_KEYS = {"bench": "no secret: this hub lives for a minute"}
-STREAMED = ("fetch",)
+STREAMED = {endpoint.module for endpoint in ENDPOINTS if endpoint.edge is Edge.STREAM}
 """Functions whose replies are streamed.
 
 CloudFront sends every fetch there, as a clone exceeds a buffered reply.
 """
-MEMORY_MB = 1024
-"""The template's default. Functions with more memory set it themselves."""
+MEMORY_MB = Endpoint.memory_mb
+"""The memory of most functions."""
 
 
 @dataclass(slots=True)
@@ -310,32 +310,33 @@ def token(subject: str = OWNER) -> str:
 
 
 def function_of(method: str, path: str) -> str:
-    """The function to which the template routes a request, by its file. Raises LookupError."""
+    """The function to which API Gateway sends a request, by its file. Raises LookupError."""
     for route, function in _routes():
         if route.fullmatch(f"{method} {path}"):
             return function
-    raise LookupError(f"the template has no route for {method} {path}")
+    raise LookupError(f"there is no route for {method} {path}")
 
 
 @functools.cache
 def _routes() -> Sequence[tuple[re.Pattern[str], str]]:
-    """The routes of the template. Routes with fewer parameters come first."""
-    found = stack.resources()
+    """The routes of all functions. Routes with fewer parameters come first."""
     routes = []
-    for resource in found.values():
-        if resource.type == "AWS::ApiGatewayV2::Route":
-            [name] = re.findall(r"integrations/\$\{(\w+)Integration\}", resource.properties["Target"]["Fn::Sub"])
-            function = found[f"{name}Function"].properties["Handler"].split(".")[1]
-            key = resource.properties["RouteKey"].replace(".", r"\.")
+    for endpoint in ENDPOINTS:
+        for route in endpoint.routes:
+            key = route.key.replace(".", r"\.").replace("GET ", "(?:GET|HEAD) ")
             pattern = re.sub(r"\{\w+\}", "[^/]+", re.sub(r"\{\w+\+\}", ".+", key))
-            routes.append((re.compile(pattern), function))
-    return sorted(routes, key=lambda route: route[0].pattern.count("[^/]+") + 9 * route[0].pattern.count(".+"))
+            routes.append((re.compile(pattern), endpoint.module))
+    return sorted(routes, key=lambda route: _parameters(route[0].pattern))
+
+
+def _parameters(pattern: str) -> int:
+    """How many parameters a pattern has. One with slashes comes after all others."""
+    return pattern.count("[^/]+") + 9 * pattern.count(".+")
 
 
 def memory_mb() -> dict[str, int]:
-    """The memory that the template gives to each function."""
-    functions = [found.properties for found in stack.resources().values() if found.type == "AWS::Serverless::Function"]
-    return {found["Handler"].split(".")[1]: found.get("MemorySize", MEMORY_MB) for found in functions}
+    """The memory of each function."""
+    return {endpoint.module: endpoint.memory_mb for endpoint in ENDPOINTS}
 
 
 _requests = itertools.count()

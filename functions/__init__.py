@@ -1,4 +1,5 @@
-"""One file per endpoint: its routes, and the `handler` that Lambda calls.
+"""One file per function: its routes, and the `handler` that Lambda calls. `endpoints` is the table
+of all functions.
 
 A function parses the request, calls an action or a store, and replies. It may import `shared.http`,
 the actions and `shared.metadata`; it never imports boto or another function. Only `openapi` uses
@@ -11,8 +12,8 @@ from fastapi import APIRouter
 
 
 def routers() -> list[APIRouter]:
-    """The router of every function, by name. Importing them all is slow."""
-    import pkgutil  # late: an endpoint does not need it to start
+    """The router of every function with routes, by name. Importing them all is slow."""
+    from functions.endpoints import ENDPOINTS  # late: a function does not need it to start
 
-    names = sorted(module.name for module in pkgutil.iter_modules(__path__))
-    return [importlib.import_module(f"{__name__}.{name}").router for name in names]
+    modules = sorted(endpoint.module for endpoint in ENDPOINTS if endpoint.routes)
+    return [importlib.import_module(f"{__name__}.{module}").router for module in modules]

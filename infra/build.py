@@ -31,6 +31,8 @@ from infra.tools import Unable
 ROOT = Path(__file__).parent.parent
 LOCK = Path(__file__).parent / "locks" / "package.lock"
 BUILD = ROOT / "build"
+NO_HANDLERS = {"__init__", "endpoints", "grants"}
+"""The modules of `functions/` that are not Lambda functions."""
 PACKAGE = BUILD / "package"
 HOST = BUILD / "host"
 HOST_PYTHON = BUILD / "host-python"
@@ -152,7 +154,8 @@ def host_python() -> Path:
 
 def handlers(folder: Path) -> list[str]:
     """The modules of an artefact that contain a Lambda function, by name."""
-    return sorted(f"functions.{path.stem}" for path in (folder / "functions").glob("*.py") if path.stem != "__init__")
+    modules = {path.stem for path in (folder / "functions").glob("*.py")}
+    return sorted(f"functions.{module}" for module in modules - NO_HANDLERS)
 
 
 def check(folder: Path, python: Path) -> None:

@@ -1,4 +1,4 @@
-"""One function as Lambda runs it: `python -m infra.invoke push events/push.json`.
+"""One function as Lambda runs it: `python -m infra.invoke push sample_events/push.json`.
 
 AWS's runtime interface emulator and AWS's runtime client run the code in `build/host`, in an
 environment of its own. DynamoDB and S3 are embedded. They contain the repository `me/song` before
@@ -27,8 +27,8 @@ from typing import Any, NamedTuple
 
 from infra import build, ports, serve, tools
 
-EVENTS = Path(__file__).parent.parent / "events"
-WORLD = ("push-force", "push", "tags-post", "releases-post", "members-put", "tokens-post")
+EVENTS = Path(__file__).parent.parent / "sample_events"
+WORLD = ("push", "tags", "releases", "members-put", "tokens")
 """The events that create the data for the other events, in this order."""
 ANSWER_SECONDS = 60
 START_SECONDS = 30
@@ -56,13 +56,13 @@ def main(arguments: list[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(prog="python -m infra.invoke", description="One function as Lambda runs it.")
     parser.add_argument("function", help="its file in functions/, without .py")
-    parser.add_argument("event", type=Path, help="an event of the HTTP API, as in events/")
+    parser.add_argument("event", type=Path, help="an event of the HTTP API, as in sample_events/")
     options = parser.parse_args(arguments)
     if f"functions.{options.function}" not in build.handlers(build.HOST):
         print(f"pieria: there is no function {options.function}; see functions/ for their names", file=sys.stderr)
         return 2
     if not options.event.is_file():
-        print(f"pieria: there is no event {options.event}; see events/", file=sys.stderr)
+        print(f"pieria: there is no event {options.event}; see sample_events/", file=sys.stderr)
         return 2
     try:
         with world() as place, runtime(options.function) as invoke:
@@ -111,13 +111,13 @@ def seeded(keys: Mapping[str, str]) -> dict[str, str]:
     token = auth.issue(keys, identity, lifetime_seconds=3600, now=int(time.time()))
     place = {"TOKEN": token, "TOKEN_ID": "", "REPO_ID": ""}
     made = {name: in_process(name, place) for name in WORLD}
-    place["TOKEN_ID"] = json.loads(made["tokens-post"].body)["token_id"]
+    place["TOKEN_ID"] = json.loads(made["tokens"].body)["token_id"]
     place["REPO_ID"] = json.loads(in_process("refs", place, accept="application/json").body)["repo_id"]
     return place
 
 
 def in_process(name: str, place: Mapping[str, str], **headers: str) -> Answer:
-    """The reply of the handler in this process to one of `events/`. Raises Failed for a refusal."""
+    """The reply of the handler in this process to an event of `sample_events/`. Raises Failed for a refusal."""
     event = filled((EVENTS / f"{name}.json").read_text(), place)
     event["headers"] |= headers
     answer = decoded(importlib.import_module(f"functions.{function_of(name)}").handler(event, None))
@@ -127,7 +127,7 @@ def in_process(name: str, place: Mapping[str, str], **headers: str) -> Answer:
 
 
 def function_of(name: str) -> str:
-    """The function of an event: `tags` for `tags-post` and for `tags`."""
+    """The function of an event: `tags` for `tags-list` and for `tags`."""
     return name.partition("-")[0]
 
 

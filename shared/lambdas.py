@@ -86,7 +86,7 @@ def _body(event: Any) -> bytes:
 def _refused(difference: str) -> dict[str, Any]:
     """The reply to a foreign event. REST APIs and load balancers read the same four keys."""
     log.at(settings.load().log_level).warning("foreign event", expected=EXPECTED, difference=difference)
-    answer = refusal(BadRequest(f"this function expects {EXPECTED}: {difference}; see events/ for examples"))
+    answer = refusal(BadRequest(f"this function expects {EXPECTED}: {difference}; see sample_events/ for examples"))
     return {
         "statusCode": answer.status_code,
         "headers": {"content-type": answer.headers["content-type"]},

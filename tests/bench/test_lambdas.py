@@ -71,7 +71,7 @@ def test_a_container_forgets_when_told(hub, owner):
     assert client.clone(url, hub.transport()).refs["branch_heads"] == {"main": line.tip}
 
 
-def test_the_template_says_how_large_each_function_is():
+def test_the_table_of_endpoints_states_the_size_of_each_function():
     memory = lambdas.memory_mb()
     assert memory["push"] == 1769
     assert memory["refs"] == lambdas.MEMORY_MB

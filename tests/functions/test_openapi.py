@@ -92,14 +92,8 @@ def test_every_route_is_in_it_and_nothing_else() -> None:
 
 def test_the_api_page_lists_every_endpoint() -> None:
     page = (Path(__file__).parent.parent.parent / "docs" / "api.md").read_text()
-    _, wire, api_, *_ = re.split(r"\| endpoint \|.*", page)
-    listed = set()
-    for table, base, rest in ((wire, "", "/{}/{}"), (api_, "/api/v1", "/repos/{}/{}")):
-        for row in re.findall(r"^\|(.*?)\|", table, re.MULTILINE):
-            for method, path in re.findall(r"`([A-Z]+) ([^`?]+)[^`]*`", row):
-                listed.add(f"{method.lower()} {base}{re.sub(r'{[^}]*}', '{}', path.replace('…', rest))}")
-    listed.add("get /api/v1/openapi.json")
-    assert listed == {re.sub(r"{[^}]*}", "{}", name) for name in operations()}
+    rows = re.findall(r"^\| `([A-Z]+) (/[^`?]+)", page, re.MULTILINE)
+    assert sorted(f"{method.lower()} {path}" for method, path in rows) == sorted(operations())
 
 
 def test_every_operation_says_what_it_does_and_how_it_fails() -> None:

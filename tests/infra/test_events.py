@@ -1,4 +1,4 @@
-"""The events of `events/`: one for every route, none with a secret, each answered with a success."""
+"""The events of `sample_events/`: one for every route, none with a secret, each answered with a success."""
 
 import json
 import re
@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from functions.endpoints import ENDPOINTS
 from infra import invoke, stack
 from infra.embedded_aws import EmbeddedAws
 from shared import settings
@@ -16,27 +17,14 @@ EVENTS = sorted(invoke.EVENTS.glob("*.json"))
 PLACEHOLDERS = {"TOKEN", "TOKEN_ID", "REPO_ID"}
 
 
-def routes() -> dict[str, str]:
-    """The function behind each route of the template, by the route's key."""
-    resources = stack.resources()
-    handlers = {name: found.properties["Handler"] for name, found in resources.items() if "Handler" in found.properties}
-    found = {}
-    for resource in resources.values():
-        if resource.type == "AWS::ApiGatewayV2::Route":
-            integration = resources[re.findall(r"\w+Integration", json.dumps(resource.properties["Target"]))[0]]
-            (function,) = (name for name in handlers if f'"{name}"' in json.dumps(integration.properties))
-            found[resource.properties["RouteKey"]] = handlers[function].split(".")[1]
-    return found
-
-
 def test_every_route_has_an_event_of_its_function() -> None:
-    """HEAD apart, which is asked for as GET is."""
-    known = {(event["routeKey"], invoke.function_of(path.stem)) for path in EVENTS for event in [read(path)]}
-    assert known == {(key, function) for key, function in routes().items() if not key.startswith("HEAD ")}
+    """HEAD apart, which is requested like GET."""
+    known = {(read(path)["routeKey"], invoke.function_of(path.stem)) for path in EVENTS}
+    assert known == {(route.key, endpoint.module) for endpoint in ENDPOINTS for route in endpoint.routes}
 
 
 def read(path: Path) -> dict[str, Any]:
-    """An event as it lies there."""
+    """The event in a file."""
     found: dict[str, Any] = json.loads(path.read_text())
     return found
 
@@ -84,7 +72,7 @@ def test_a_refusal_is_no_answer(aws: EmbeddedAws) -> None:
 
 
 def test_what_is_no_function_or_no_event_is_said_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    assert invoke.main(["pull", "events/push.json"]) == 2
+    assert invoke.main(["pull", "sample_events/push.json"]) == 2
     said = capsys.readouterr().err
     assert said.startswith("pieria: there is no function pull") and said.count("\n") == 1
 

@@ -42,7 +42,7 @@ def place(aws: EmbeddedAws, configured: pytest.MonkeyPatch, owner: str) -> Itera
 
 
 def event(name: str, place: dict[str, str]) -> dict[str, Any]:
-    """One of `events/`, ready to be sent."""
+    """An event of `sample_events/`, ready to be sent."""
     return invoke.filled((invoke.EVENTS / f"{name}.json").read_text(), place)
 
 

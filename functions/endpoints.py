@@ -1,0 +1,270 @@
+"""The table of endpoints: the routes of each function, its size, and what it may read and write.
+
+`make generate` makes template.yaml, the list in docs/api.md and sample_events/ from this table.
+A function that another event than a request calls has no routes. No function imports the table
+when it starts.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from functions import grants as grant
+from functions.grants import Grant
+
+
+class Edge(Enum):
+    """The treatment of a request by the distribution, in the order of comparison."""
+
+    API = "api"
+    CACHE = "cache"
+    """The distribution keeps replies that the hub marks as public. All routes have a parameter."""
+    BODIES = "bodies"
+    """With `LargeBodies`, the body may be larger than that of an event."""
+    STREAM = "stream"
+    """A second function streams the reply, which may be larger than that of a handler."""
+
+
+@dataclass(frozen=True)
+class Route:
+    """One method of one path."""
+
+    key: str
+    """As API Gateway writes it. GET includes HEAD. `{tag+}` is `{tag:path}` in the router."""
+    who: str
+    """The callers that may use it. For docs/api.md, as is `what`."""
+    what: str
+    name: str = ""
+    """A part of logical ids and of names of sample events. Unique in the function."""
+    query: str = ""
+    """The query string of the sample event."""
+    body: Mapping[str, Any] | None = None
+    """The body of the sample event."""
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """One function: functions/<module>.py."""
+
+    module: str
+    routes: tuple[Route, ...]
+    grants: tuple[Grant, ...] = ()
+    memory_mb: int = 1024
+    """CPU comes with memory. The default is for functions that mostly wait for AWS."""
+    timeout_seconds: int = 10
+    """Much longer than any look-up. API Gateway waits for 30 seconds."""
+    edge: Edge = Edge.API
+    """The treatment of its paths in the distribution."""
+
+
+ONE_CPU_MB = 1769
+"""The size at which Lambda gives one whole CPU: for functions that hash, pack and unpack."""
+LONGEST_SECONDS = 29
+"""One second less than API Gateway waits, so that the function ends first and logs it."""
+
+READERS = "readers"
+WRITERS = "writers"
+MEMBERS = "members"
+ADMINS = "admins"
+EVERYONE = "everyone"
+ANY_TOKEN = "any token"  # noqa: S105
+ADMIN_TOKEN = "a token of scope admin"  # noqa: S105
+
+FROM_TAKE_1_TO_TAKE_2 = {"want": ["take-2"], "have": ["take-1"]}
+TWO_TAKES = {
+    "branch": "main",
+    "bundle": {
+        "commits": [
+            {"commit_id": "take-1", "snapshot_id": "files-1", "message": "a verse"},
+            {"commit_id": "take-2", "snapshot_id": "files-2", "parent_commit_id": "take-1"},
+        ],
+        "snapshots": [
+            {"snapshot_id": "files-1", "manifest": {"song.txt": "verse-1"}},
+            {"snapshot_id": "files-2", "manifest": {"song.txt": "verse-2"}},
+        ],
+        "objects": [
+            {"object_id": "verse-1", "content": "la\n"},
+            {"object_id": "verse-2", "content": "la la\n"},
+        ],
+    },
+}
+"""Bodies of sample events."""
+
+# fmt: off
+WIRE = (
+    Endpoint("refs", (
+        Route("GET /{owner}/{slug}/refs", READERS, "branch heads, default branch, domain"),
+    ), (grant.READ_PARTITIONS, *grant.SERVE_CALLERS)),
+
+    Endpoint("negotiate", (
+        Route("POST /{owner}/{slug}/negotiate", READERS,
+              "which commits are shared, and whether that is enough", body=FROM_TAKE_1_TO_TAKE_2),
+    ), (grant.READ_PARTITIONS, grant.COUNT_AND_RECALL_REFUSED, grant.READ_SIGNING_KEYS)),
+
+    Endpoint("fetch", (
+        Route("POST /{owner}/{slug}/fetch", READERS,
+              "everything reachable from `want` and not from `have`", body=FROM_TAKE_1_TO_TAKE_2),
+        Route("POST /{owner}/{slug}/fetch/history", READERS,
+              "the oldest commits of a fetch and their snapshots, with the sizes of their objects",
+              name="History", body=FROM_TAKE_1_TO_TAKE_2),
+        Route("POST /{owner}/{slug}/fetch/objects", READERS,
+              "the contents of up to 1,000 objects",
+              name="Objects", body={"object_ids": ["verse-1"]}),
+    ), (grant.READ_PARTITIONS, grant.LIST_KEYS, grant.READ_BYTES, *grant.SERVE_CALLERS),
+        memory_mb=ONE_CPU_MB, timeout_seconds=LONGEST_SECONDS, edge=Edge.STREAM),
+
+    Endpoint("filter_objects", (
+        Route("POST /{owner}/{slug}/filter-objects", "readers with a token",
+              "which of these objects the hub does not store",
+              body={"object_ids": ["verse-1", "verse-3"]}),
+    ), (grant.READ_PARTITIONS, grant.READ_BYTES, grant.LIST_UPLOADS,
+        grant.COUNT_AND_RECALL_REFUSED, grant.READ_SIGNING_KEYS)),
+
+    Endpoint("objects", (
+        Route("GET /{owner}/{slug}/objects/{object_id}", READERS,
+              "the bytes of one object; a large one is a redirect to a signed URL"),
+        Route("GET /o/{object_id}", READERS,
+              "the same, by the id of the repository", name="ById", query="repo_id=${REPO_ID}"),
+    ), (grant.READ_ITEMS, grant.LIST_KEYS, grant.READ_BYTES, *grant.SERVE_CALLERS),
+        edge=Edge.CACHE),
+
+    Endpoint("raw", (
+        Route("GET /{owner}/{slug}/raw/{ref_and_path+}", READERS,
+              "one file at a branch or a commit"),
+    ), (grant.READ_PARTITIONS, grant.LIST_KEYS, grant.READ_BYTES, *grant.SERVE_CALLERS)),
+
+    Endpoint("presign", (
+        Route("POST /{owner}/{slug}/presign", WRITERS,
+              "URLs to upload large objects to; with `sizes` (object id → bytes), for those"
+              " lengths only",
+              body={"object_ids": ["31f86092953fd687403924ef23270af8da18b58147a0055468ecb4dc00b1c5c5"],
+                    "direction": "put", "ttl_seconds": 600}),
+    ), (grant.READ_ITEMS, *grant.CREATE_REPO, grant.SIGN_UPLOADS, *grant.SERVE_CALLERS)),
+
+    Endpoint("staging", (
+        Route("POST /{owner}/{slug}/staging", WRITERS,
+              "a URL to upload the body of a push to: 64 MiB on every deployment",
+              body={"route": "push", "size": 1_000_000}),
+    ), (grant.READ_ITEMS, *grant.CREATE_REPO, grant.SIGN_STAGED, *grant.SERVE_CALLERS)),
+
+    # A staged body of 64 MiB needs up to 1,492 MiB of memory and 4.9 s of CPU.
+    Endpoint("push_objects", (
+        Route("POST /{owner}/{slug}/push/objects", WRITERS, "a batch of objects",
+              body={"objects": [{"object_id": "verse-3", "content": "la la la\n"}]}),
+    ), (grant.READ_ITEMS, *grant.CREATE_REPO_AND_WRITE_OBJECTS, grant.LIST_KEYS, grant.READ_STAGED,
+        grant.WRITE_BYTES, *grant.SERVE_CALLERS),
+        memory_mb=ONE_CPU_MB, timeout_seconds=LONGEST_SECONDS, edge=Edge.BODIES),
+
+    # To accept an upload is to copy it: from the quarantine to the stored bytes.
+    Endpoint("push", (
+        Route("POST /{owner}/{slug}/push", WRITERS,
+              "commits, snapshots, and the branch to move", body=TWO_TAKES),
+    ), (grant.READ_ALL, *grant.CREATE_REPO_AND_PUSH, grant.LIST_KEYS, grant.READ_BYTES,
+        grant.READ_UPLOADS, grant.WRITE_BYTES, *grant.SERVE_CALLERS),
+        memory_mb=ONE_CPU_MB, timeout_seconds=LONGEST_SECONDS, edge=Edge.BODIES),
+
+    Endpoint("releases", (
+        Route("POST /{owner}/{slug}/releases", WRITERS,
+              "publish a release of a commit; the same again changes nothing",
+              name="Publish", body={"release_id": "first-release", "tag": "v1.0.0",
+                                    "commit_id": "take-2", "title": "The first"}),
+        Route("GET /{owner}/{slug}/releases", READERS,
+              "releases, newest first; drafts for writers",
+              name="List", query="channel=stable&include_drafts=false"),
+        Route("DELETE /{owner}/{slug}/releases/{tag+}", WRITERS,
+              "retract it: the tag is free again", name="Retract"),
+    ), (grant.READ_ALL, grant.WRITE_RELEASES, *grant.SERVE_CALLERS)),
+
+    Endpoint("tags", (
+        Route("POST /{owner}/{slug}/tags", WRITERS, "add labels to commits",
+              name="Store", body={"tags": [{"tag_id": "chorus-1", "commit_id": "take-2",
+                                            "tag": "chorus"}]}),
+        Route("GET /{owner}/{slug}/tags", READERS, "labels and their commits",
+              name="List", query="commit_id=take-2&label=chorus"),
+        Route("DELETE /{owner}/{slug}/tags/{tag_id}", WRITERS, "remove one", name="Delete"),
+    ), (grant.READ_ALL, grant.WRITE_TAGS, *grant.SERVE_CALLERS)),
+
+    # It replies to OPTIONS, and to every request without a route, which API Gateway would answer
+    # without `Allow`.
+    Endpoint("health", (
+        Route("GET /health", EVERYONE, "whether the hub answers"),
+        Route("$default", EVERYONE, "every other path and method", name="Other"),
+    ), memory_mb=256),
+)
+"""The requests of a Muse client. docs/protocol.md describes them."""
+
+API = (
+    Endpoint("repos", (
+        Route("POST /api/v1/repos", "a token that may write", "create a repository of the caller",
+              name="Create", body={"slug": "album", "visibility": "private"}),
+        Route("GET /api/v1/users/{owner}/repos", EVERYONE,
+              "the repositories of this owner that the caller may read", name="List"),
+        Route("GET /api/v1/repos/{owner}/{slug}", READERS,
+              "one of them, and the caller's role", name="Get"),
+        Route("PATCH /api/v1/repos/{owner}/{slug}", ADMINS,
+              "change visibility, description, default branch, portable names",
+              name="Change", body={"description": "a song of two verses"}),
+        Route("DELETE /api/v1/repos/{owner}/{slug}", ADMINS, "delete it", name="Delete"),
+        Route("POST /api/v1/repos/{owner}/{slug}/rename", ADMINS,
+              "change its name in the URL; the old name is free then",
+              name="Rename", body={"slug": "ballad"}),
+    ), (grant.READ_ALL, *grant.CHANGE_REPOS, *grant.SERVE_CALLERS)),
+
+    Endpoint("members", (
+        Route("GET /api/v1/repos/{owner}/{slug}/members", ADMINS,
+              "who may read, write or administer it", name="List"),
+        Route("PUT /api/v1/repos/{owner}/{slug}/members/{handle}", ADMINS,
+              "give a user a role", name="Put", body={"role": "read"}),
+        Route("DELETE /api/v1/repos/{owner}/{slug}/members/{handle}", ADMINS,
+              "remove a member", name="Delete"),
+    ), (grant.READ_PARTITIONS, grant.WRITE_MEMBERS, grant.RECORD_CHANGE_OF_MEMBERS,
+        *grant.SERVE_CALLERS)),
+
+    # The only function that writes tokens. It reads no other rows of the hub.
+    Endpoint("tokens", (
+        Route("POST /api/v1/tokens", ADMIN_TOKEN, "issue a token of the caller",
+              name="Issue", body={"scope": "read", "repo": "me/song"}),
+        Route("GET /api/v1/tokens", ANY_TOKEN + " for all repositories",
+              "the caller's issued tokens, without their secret part", name="List"),
+        Route("DELETE /api/v1/tokens/{token_id}", ADMIN_TOKEN, "revoke one", name="Revoke"),
+        Route("GET /api/v1/me", ANY_TOKEN, "its owner, scope and expiry", name="Me"),
+    ), (grant.READ_AND_WRITE_TOKENS, grant.CLAIM_HANDLE, *grant.SERVE_CALLERS)),
+
+    Endpoint("openapi", (
+        Route("GET /api/v1/openapi.json", EVERYONE,
+              "the OpenAPI document of all endpoints, with their failures"),
+        Route("GET /openapi.json", EVERYONE,
+              "the same, where many tools look for it", name="Root"),
+    )),
+
+    Endpoint("branches", (
+        Route("GET /api/v1/repos/{owner}/{slug}/branches", READERS,
+              "the branches, and the head of each", name="List"),
+        Route("DELETE /api/v1/repos/{owner}/{slug}/branches", WRITERS,
+              "delete one; not the default one while there are others; the only one with"
+              " `leave_empty=true`", name="Delete", query="branch=main&leave_empty=true"),
+        Route("GET /api/v1/repos/{owner}/{slug}/moves", MEMBERS,
+              "its moves of the last 30 days: who, when, from and to which commit",
+              name="Moves", query="branch=main"),
+        Route("POST /api/v1/repos/{owner}/{slug}/restore", WRITERS,
+              "set it back to an earlier head: undoes a forced push, or a deletion",
+              name="Restore", body={"branch": "main", "to": "take-2"}),
+    ), (grant.READ_ALL, grant.MOVE_REFS, grant.RECORD_MOVES, *grant.SERVE_CALLERS)),
+
+    Endpoint("commits", (
+        Route("GET /api/v1/repos/{owner}/{slug}/commits", READERS,
+              "the history of a branch or a commit, newest first", name="List", query="ref=main"),
+        Route("GET /api/v1/repos/{owner}/{slug}/commits/{commit_id}", READERS,
+              "one commit, with its whole record", name="One"),
+        Route("GET /api/v1/repos/{owner}/{slug}/commits/{commit_id}/files", READERS,
+              "its files, each with the id of its content", name="Files"),
+        Route("GET /api/v1/repos/{owner}/{slug}/compare", READERS,
+              "which files were added, removed or modified",
+              name="Compare", query="base=take-1&head=main"),
+    ), (grant.READ_PARTITIONS, grant.LIST_KEYS, grant.READ_BYTES, *grant.SERVE_CALLERS)),
+)
+"""The API for people and tools."""
+# fmt: on
+
+ENDPOINTS = (*WIRE, *API)

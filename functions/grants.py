@@ -1,0 +1,130 @@
+"""Permissions of functions, by name: the column `grants` of the table in `endpoints`.
+
+A grant names one place. A grant to write rows also names the partitions, see
+`shared/metadata/keys.py`. IAM allows a batch only if one statement covers all of its partitions.
+So a function has at most one grant for an action at a place.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Grant:
+    """A statement in the policy of a function."""
+
+    name: str
+    """Its Sid."""
+    place: str
+    """One of the places below."""
+    actions: str
+    """The AWS actions, without the name of the service, separated by spaces."""
+    partitions: tuple[str, ...] = ()
+    """Patterns of partition keys. Empty: all."""
+
+
+# ── Places ──────────────────────────────────────────────────────────────────────────────────────
+
+HUB = "hub"
+"""The table of repositories, commits, members and tokens."""
+COUNTERS = "counters"
+"""The table of requests, costs and refused pushes. Its rows expire."""
+BUCKET = "bucket"
+"""The list of keys in the bucket."""
+STORED = "repos/*"
+UPLOADS = "uploads/*"
+"""The quarantine: bytes that clients upload, before a push verifies them."""
+STAGED = "uploads/*/staged/*"
+"""Bodies of requests that clients upload."""
+SIGNING_KEYS = "signing keys"
+"""The SSM parameter."""
+
+# ── Partitions ──────────────────────────────────────────────────────────────────────────────────
+
+HANDLES = "HANDLE#*"
+OWNERS = "OWNER#*"
+LISTED = "LISTED#*"
+MEMBERS = "MEMBERS#*"
+TOKENS = "TOKENS#*"
+DELETED = "DELETED"
+# The question marks stand for a repository's id. With `*`, the name of a lane could be taken for
+# another partition.
+REPO = "REPO#????????-????-????-????-????????????"
+"""The name of a repository, its branches, and its prebuilt clone."""
+COMMITS = f"{REPO}#C?"
+SNAPSHOTS = f"{REPO}#S?"
+OBJECTS = f"{REPO}#O?"
+LANE = f"{REPO}#LANE#*"
+LANES = f"{REPO}#LANES"
+MOVES = f"{REPO}#MOVES"
+RELEASES = f"{REPO}#RELEASES"
+TAGS = f"{REPO}#TAGS"
+
+# ── Callers ─────────────────────────────────────────────────────────────────────────────────────
+
+READ_SIGNING_KEYS = Grant("ReadSigningKeys", SIGNING_KEYS, "GetParameter")
+COUNT = Grant("Count", COUNTERS, "BatchGetItem UpdateItem")
+COUNT_AND_RECALL_REFUSED = Grant("CountAndRecallRefused", COUNTERS, "GetItem BatchGetItem UpdateItem")
+
+SERVE_CALLERS = (COUNT, READ_SIGNING_KEYS)
+"""For every function that identifies its callers and limits their requests."""
+
+# ── Rows ────────────────────────────────────────────────────────────────────────────────────────
+
+READ_ITEMS = Grant("ReadHub", HUB, "GetItem BatchGetItem")
+READ_PARTITIONS = Grant("ReadHub", HUB, "BatchGetItem Query")
+READ_ALL = Grant("ReadHub", HUB, "GetItem BatchGetItem Query")
+READ_AND_WRITE_TOKENS = Grant("ReadAndWriteTokens", HUB, "BatchGetItem Query UpdateItem BatchWriteItem", (TOKENS,))
+
+CLAIM_HANDLE = Grant("ClaimHandle", HUB, "PutItem", (HANDLES,))
+NAME_REPO = Grant("NameRepo", HUB, "UpdateItem", (OWNERS,))
+CREATE_REPO = (
+    CLAIM_HANDLE,
+    NAME_REPO,
+    Grant("RecordId", HUB, "BatchWriteItem", (REPO, LISTED)),
+)
+"""With `PushToCreate`, the first write creates the repository."""
+CREATE_REPO_AND_WRITE_OBJECTS = (
+    CLAIM_HANDLE,
+    NAME_REPO,
+    Grant("RecordIdAndObjects", HUB, "BatchWriteItem", (REPO, LISTED, OBJECTS)),
+)
+CREATE_REPO_AND_PUSH = (
+    Grant("ClaimHandleAndWriteCommits", HUB, "PutItem", (HANDLES, COMMITS, LANE)),
+    Grant("NameRepoAndMoveRefs", HUB, "UpdateItem", (OWNERS, REPO)),
+    Grant(
+        "WriteRecords",
+        HUB,
+        "BatchWriteItem",
+        (REPO, LISTED, MOVES, SNAPSHOTS, OBJECTS, LANE, LANES),
+    ),
+)
+CHANGE_REPOS = (
+    CLAIM_HANDLE,
+    Grant("RenameAndDelete", HUB, "UpdateItem", (OWNERS, LISTED, REPO, DELETED)),
+    Grant("RecordIdAndCopyMembers", HUB, "BatchWriteItem", (REPO, LISTED, MEMBERS)),
+    # Only the entry in the list: the name of a deleted repository is marked as deleted.
+    Grant("DeleteListing", HUB, "DeleteItem", (LISTED,)),
+)
+"""A rename and a deletion are transactions of updates, which need `UpdateItem` only."""
+
+WRITE_MEMBERS = Grant("WriteMembers", HUB, "BatchWriteItem DeleteItem", (MEMBERS,))
+RECORD_CHANGE_OF_MEMBERS = Grant("RecordChangeOfMembers", HUB, "UpdateItem", (OWNERS,))
+WRITE_RELEASES = Grant("PublishAndRetract", HUB, "PutItem DeleteItem", (RELEASES,))
+WRITE_TAGS = Grant("WriteTags", HUB, "PutItem BatchWriteItem DeleteItem", (TAGS,))
+MOVE_REFS = Grant("MoveRefs", HUB, "UpdateItem DeleteItem", (REPO,))
+RECORD_MOVES = Grant("RecordMoves", HUB, "BatchWriteItem", (MOVES,))
+
+# ── Bytes ───────────────────────────────────────────────────────────────────────────────────────
+
+LIST_KEYS = Grant("ListKeys", BUCKET, "ListBucket")
+"""Without it S3 replies 403 for an absent key, and an outage looks like a missing file."""
+LIST_UPLOADS = Grant("ListUploads", BUCKET, "ListBucket")
+"""To find uploads that no push has accepted yet, without reading them."""
+READ_BYTES = Grant("ReadBytes", STORED, "GetObject")
+WRITE_BYTES = Grant("WriteBytes", STORED, "PutObject")
+SIGN_UPLOADS = Grant("SignUploads", UPLOADS, "PutObject")
+"""A signed URL has the permission of the role that signs it."""
+READ_UPLOADS = Grant("ReadUploads", UPLOADS, "GetObject GetObjectVersion")
+"""A push copies the version of an upload that it verified: the URL may write another meanwhile."""
+SIGN_STAGED = Grant("SignBodies", STAGED, "PutObject")
+READ_STAGED = Grant("ReadStagedBodies", STAGED, "GetObject")
