@@ -268,3 +268,14 @@ API = (
 # fmt: on
 
 ENDPOINTS = (*WIRE, *API)
+
+
+def paths() -> dict[str, set[str]]:
+    """The methods of every path, in the syntax of the routers."""
+    found: dict[str, set[str]] = {}
+    for endpoint in ENDPOINTS:
+        for route in endpoint.routes:
+            method, _, path = route.key.replace("+}", ":path}").partition(" ")
+            if path:
+                found.setdefault(path, set()).add(method)
+    return found

@@ -1,8 +1,11 @@
-"""GET /health: the hub answers, without a call to a store. `muse hub ping` calls it."""
+"""GET /health: the hub answers, without a call to a store. `muse hub ping` calls it.
+
+It also replies to every request without a route.
+"""
 
 from fastapi import APIRouter, Request, Response
 
-from shared import http, lambdas
+from shared import http, lambdas, routing
 
 router = APIRouter()
 
@@ -13,5 +16,12 @@ async def get_health(request: Request) -> Response:
     return http.reply(request, {"status": "ok"})
 
 
-app = http.create_app(router)
+def all_paths() -> routing.Paths:
+    """The paths of all functions. API Gateway sends every request without a route here."""
+    from functions import endpoints  # late: only such a request needs the table
+
+    return endpoints.paths()
+
+
+app = http.create_app(router, paths=all_paths)
 handler = lambdas.handler_of(app)

@@ -10,6 +10,7 @@ reply           values out, in the caller's format
 unless_held     nothing of a reply that the caller has
 """
 
+import functools
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import dataclass
@@ -99,13 +100,17 @@ class Caller(Visitor):
         return auth.issue(keys, identity, lifetime_seconds=lifetime_seconds, now=int(self.now))
 
 
-def create_app(*routers: APIRouter) -> Edge:
-    """An app of these routes and no others: no documentation pages, no redirects (the client follows none)."""
+def create_app(*routers: APIRouter, paths: Callable[[], routing.Paths] | None = None) -> Edge:
+    """An app of these routes, without documentation pages and redirects, which the client does not follow.
+
+    `paths` are all that a refusal of another path or method should know. The default: those of the routers.
+    """
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     for router in routers:
         app.include_router(router)
     app.add_exception_handler(ApiError, _answer_failure)
-    app.add_exception_handler(HTTPException, routing.answer)
+    known = paths or functools.partial(routing.paths_of, routers)
+    app.add_exception_handler(HTTPException, routing.answer_for(known))
     app.router.default = routing.without_slash(app.router)
     app.add_exception_handler(Exception, _answer_bug)
     return Edge(app)

@@ -29,6 +29,7 @@ LAWS = {
     # who, and all beneath it: what it may import of shared/, what of other people's packages
     # The one that sees all others: it tells of them.
     "functions.openapi": ("api http lambdas manual", "fastapi functions"),
+    "functions.health": ("http lambdas routing", "fastapi functions.endpoints"),
     "functions.__init__": ("", "fastapi functions.endpoints"),
     # The table of endpoints.
     "functions.endpoints": ("", "functions.grants"),
@@ -49,7 +50,7 @@ LAWS = {
                          " stores tasks wire",
                          "fastapi pydantic starlette"),
     "shared.staging":   ("auth errors http references settings wire", "pydantic starlette"),
-    "shared.routing":   ("edge errors", "starlette"),
+    "shared.routing":   ("edge errors", "fastapi starlette"),
     "shared.lambdas":   ("edge errors log settings", "mangum"),
     "shared.content":   ("conditional edge errors media model", "starlette"),
     "shared.streaming": ("codec codings errors", "starlette"),

@@ -13,7 +13,8 @@ from fastapi import APIRouter, Depends, Request, Response
 from starlette.responses import StreamingResponse
 from starlette.types import Message
 
-from shared import edge, errors, http, lambdas, names, settings, wire
+from functions import endpoints
+from shared import edge, errors, http, lambdas, names, routing, settings, wire
 from shared.codec import JSON, MSGPACK
 from shared.errors import ApiError, RateLimited, TooLarge, Unavailable
 from shared.http import Access
@@ -87,7 +88,12 @@ async def get_write(access: Annotated[Access, Depends(http.may_write("push"))]) 
     return Response(f"{access.repo.slug} by {access.by}, {access.repo.is_born}")
 
 
-app = http.create_app(router)
+def all_paths() -> routing.Paths:
+    """As `health` knows them: the paths of all functions, and those of this app."""
+    return {**endpoints.paths(), **routing.paths_of([router])}
+
+
+app = http.create_app(router, paths=all_paths)
 
 
 @dataclass

@@ -1,9 +1,10 @@
-"""The table of all paths is that of the routers, so that any function can state the methods of any path."""
+"""The table of endpoints has the paths of the routers, so that `health` can state the methods of any path."""
 
 import pytest
 from fastapi.routing import APIRoute
 
 import functions
+from functions import endpoints
 from shared import routing
 from tests import builders
 
@@ -14,10 +15,7 @@ def routes() -> list[APIRoute]:
 
 
 def test_the_table_has_the_paths_and_methods_of_all_functions() -> None:
-    found: dict[str, set[str]] = {}
-    for route in routes():
-        found.setdefault(route.path, set()).update(route.methods or ())
-    assert {path: set(methods.split()) for path, methods in routing.PATHS.items()} == found
+    assert endpoints.paths() == routing.paths_of(functions.routers())
 
 
 def test_all_methods_of_a_path_are_in_one_function() -> None:
@@ -28,11 +26,11 @@ def test_all_methods_of_a_path_are_in_one_function() -> None:
     assert [path for path, found in modules.items() if len(found) > 1] == []
 
 
-@pytest.mark.parametrize("path", routing.PATHS)
+@pytest.mark.parametrize("path", endpoints.paths())
 def test_the_function_for_all_other_requests_knows_the_methods_of_each_path(path: str) -> None:
     """API Gateway sends `health` every request without a route of its own."""
     url = path.replace(":path", "").format_map({name: "x" for name in FIELDS})
-    methods = routing.allowed(set(routing.PATHS[path].split()))
+    methods = routing.allowed(endpoints.paths()[path])
     for sent in (url, f"{url}/"):
         refused = builders.invoke("health", builders.event("PUT" if "PUT" not in methods else "PATCH", sent))
         assert (refused.status, refused.code) == (405, "method_not_allowed")
