@@ -24,6 +24,7 @@ from typing import Any
 import msgpack
 
 import functions
+from functions.endpoints import ENDPOINTS, Route
 from shared import auth
 from shared.model import Identity, Role
 from tests.builders import MSGPACK, OWN_HEADERS, Answer, Record, graph
@@ -36,35 +37,31 @@ everything, for reading, for this repository only, for another one only, one tha
 
 TABLE = """
           ano str rea wri adm own r-o her els exp rev
-GET /{owner}/{slug}/refs
+readers
   public   200 200 200 200 200 200 200 200 200 401 401
   private  404 404 200 200 200 200 200 200 404 401 401
   deleted  404 404 404 404 404 404 404 404 404 401 401
   absent   404 404 404 404 404 200 200 200 404 401 401
   renamed  404 404 404 404 404 404 404 404 404 401 401
-POST /{owner}/{slug}/fetch
-  public   200 200 200 200 200 200 200 200 200 401 401
-  private  404 404 200 200 200 200 200 200 404 401 401
-  deleted  404 404 404 404 404 404 404 404 404 401 401
-  absent   404 404 404 404 404 200 200 200 404 401 401
-  renamed  404 404 404 404 404 404 404 404 404 401 401
-POST /{owner}/{slug}/fetch/history
-  public   200 200 200 200 200 200 200 200 200 401 401
-  private  404 404 200 200 200 200 200 200 404 401 401
-  deleted  404 404 404 404 404 404 404 404 404 401 401
-  absent   404 404 404 404 404 200 200 200 404 401 401
-  renamed  404 404 404 404 404 404 404 404 404 401 401
+writers
+  public   401 403 403 200 200 200 403 200 403 401 401
+  private  401 404 403 200 200 200 403 200 404 401 401
+  deleted  401 404 404 404 404 404 404 404 404 401 401
+  absent   401 404 404 404 404 200 403 200 404 401 401
+  renamed  401 404 404 404 404 404 404 404 404 401 401
+admins
+  public   401 403 403 403 200 200 403 200 403 401 401
+  private  401 404 403 403 200 200 403 200 404 401 401
+  deleted  401 404 404 404 404 404 404 404 404 401 401
+  absent   401 404 404 404 404 404 403 404 404 401 401
+  renamed  401 404 404 404 404 404 404 404 404 401 401
+everyone
+  any      200 200 200 200 200 200 200 200 200 200 200
 POST /{owner}/{slug}/fetch/objects   * object_not_found
   public   200 200 200 200 200 200 200 200 200 401 401
   private  404 404 200 200 200 200 200 200 404 401 401
   deleted  404 404 404 404 404 404 404 404 404 401 401
   absent   404 404 404 404 404   *   *   * 404 401 401
-  renamed  404 404 404 404 404 404 404 404 404 401 401
-POST /{owner}/{slug}/negotiate
-  public   200 200 200 200 200 200 200 200 200 401 401
-  private  404 404 200 200 200 200 200 200 404 401 401
-  deleted  404 404 404 404 404 404 404 404 404 401 401
-  absent   404 404 404 404 404 200 200 200 404 401 401
   renamed  404 404 404 404 404 404 404 404 404 401 401
 POST /{owner}/{slug}/filter-objects
   public   401 200 200 200 200 200 200 200 200 401 401
@@ -72,36 +69,6 @@ POST /{owner}/{slug}/filter-objects
   deleted  401 404 404 404 404 404 404 404 404 401 401
   absent   401 404 404 404 404 200 200 200 404 401 401
   renamed  401 404 404 404 404 404 404 404 404 401 401
-POST /{owner}/{slug}/presign
-  public   401 403 403 200 200 200 403 200 403 401 401
-  private  401 404 403 200 200 200 403 200 404 401 401
-  deleted  401 404 404 404 404 404 404 404 404 401 401
-  absent   401 404 404 404 404 200 403 200 404 401 401
-  renamed  401 404 404 404 404 404 404 404 404 401 401
-POST /{owner}/{slug}/staging
-  public   401 403 403 200 200 200 403 200 403 401 401
-  private  401 404 403 200 200 200 403 200 404 401 401
-  deleted  401 404 404 404 404 404 404 404 404 401 401
-  absent   401 404 404 404 404 200 403 200 404 401 401
-  renamed  401 404 404 404 404 404 404 404 404 401 401
-POST /{owner}/{slug}/push/objects
-  public   401 403 403 200 200 200 403 200 403 401 401
-  private  401 404 403 200 200 200 403 200 404 401 401
-  deleted  401 404 404 404 404 404 404 404 404 401 401
-  absent   401 404 404 404 404 200 403 200 404 401 401
-  renamed  401 404 404 404 404 404 404 404 404 401 401
-POST /{owner}/{slug}/push
-  public   401 403 403 200 200 200 403 200 403 401 401
-  private  401 404 403 200 200 200 403 200 404 401 401
-  deleted  401 404 404 404 404 404 404 404 404 401 401
-  absent   401 404 404 404 404 200 403 200 404 401 401
-  renamed  401 404 404 404 404 404 404 404 404 401 401
-GET /{owner}/{slug}/releases
-  public   200 200 200 200 200 200 200 200 200 401 401
-  private  404 404 200 200 200 200 200 200 404 401 401
-  deleted  404 404 404 404 404 404 404 404 404 401 401
-  absent   404 404 404 404 404 200 200 200 404 401 401
-  renamed  404 404 404 404 404 404 404 404 404 401 401
 POST /{owner}/{slug}/releases   * missing_reference
   public   401 403 403 201 201 201 403 201 403 401 401
   private  401 404 403 201 201 201 403 201 404 401 401
@@ -114,12 +81,6 @@ DELETE /{owner}/{slug}/releases/{tag}   * release_not_found
   deleted  401 404 404 404 404 404 404 404 404 401 401
   absent   401 404 404 404 404   * 403   * 404 401 401
   renamed  401 404 404 404 404 404 404 404 404 401 401
-GET /{owner}/{slug}/tags
-  public   200 200 200 200 200 200 200 200 200 401 401
-  private  404 404 200 200 200 200 200 200 404 401 401
-  deleted  404 404 404 404 404 404 404 404 404 401 401
-  absent   404 404 404 404 404 200 200 200 404 401 401
-  renamed  404 404 404 404 404 404 404 404 404 401 401
 POST /{owner}/{slug}/tags   * missing_reference
   public   401 403 403 200 200 200 403 200 403 401 401
   private  401 404 403 200 200 200 403 200 404 401 401
@@ -156,12 +117,6 @@ GET /api/v1/repos/{owner}/{slug}
   deleted  404 404 404 404 404 404 404 404 404 401 401
   absent   404 404 404 404 404 404 404 404 404 401 401
   renamed  404 404 404 404 404 404 404 404 404 401 401
-PATCH /api/v1/repos/{owner}/{slug}
-  public   401 403 403 403 200 200 403 200 403 401 401
-  private  401 404 403 403 200 200 403 200 404 401 401
-  deleted  401 404 404 404 404 404 404 404 404 401 401
-  absent   401 404 404 404 404 404 403 404 404 401 401
-  renamed  401 404 404 404 404 404 404 404 404 401 401
 DELETE /api/v1/repos/{owner}/{slug}
   public   401 403 403 403 204 204 403 204 403 401 401
   private  401 404 403 403 204 204 403 204 404 401 401
@@ -174,30 +129,12 @@ POST /api/v1/repos/{owner}/{slug}/rename
   deleted  401 404 404 404 404 404 404 404 404 401 401
   absent   401 404 404 404 404 404 403 404 404 401 401
   renamed  401 404 404 404 200 200 404 404 404 401 401
-GET /api/v1/repos/{owner}/{slug}/members
-  public   401 403 403 403 200 200 403 200 403 401 401
-  private  401 404 403 403 200 200 403 200 404 401 401
-  deleted  401 404 404 404 404 404 404 404 404 401 401
-  absent   401 404 404 404 404 404 403 404 404 401 401
-  renamed  401 404 404 404 404 404 404 404 404 401 401
-PUT /api/v1/repos/{owner}/{slug}/members/{handle}
-  public   401 403 403 403 200 200 403 200 403 401 401
-  private  401 404 403 403 200 200 403 200 404 401 401
-  deleted  401 404 404 404 404 404 404 404 404 401 401
-  absent   401 404 404 404 404 404 403 404 404 401 401
-  renamed  401 404 404 404 404 404 404 404 404 401 401
 DELETE /api/v1/repos/{owner}/{slug}/members/{handle}   * member_not_found
   public   401 403 403 403 204   * 403   * 403 401 401
   private  401 404 403 403 204   * 403   * 404 401 401
   deleted  401 404 404 404 404 404 404 404 404 401 401
   absent   401 404 404 404 404 404 403 404 404 401 401
   renamed  401 404 404 404 404 404 404 404 404 401 401
-GET /api/v1/repos/{owner}/{slug}/branches
-  public   200 200 200 200 200 200 200 200 200 401 401
-  private  404 404 200 200 200 200 200 200 404 401 401
-  deleted  404 404 404 404 404 404 404 404 404 401 401
-  absent   404 404 404 404 404 200 200 200 404 401 401
-  renamed  404 404 404 404 404 404 404 404 404 401 401
 DELETE /api/v1/repos/{owner}/{slug}/branches   * ref_not_found
   public   401 403 403   *   *   * 403   * 403 401 401
   private  401 404 403   *   *   * 403   * 404 401 401
@@ -252,21 +189,18 @@ DELETE /api/v1/tokens/{token_id}   * token_not_found
   any      401   *   *   *   *   * 403 403 403 401 401
 GET /api/v1/me
   any      401 200 200 200 200 200 200 200 200 401 401
-GET /health
-  any      200 200 200 200 200 200 200 200 200 200 200
-GET /api/v1/openapi.json
-  any      200 200 200 200 200 200 200 200 200 200 200
-GET /openapi.json
-  any      200 200 200 200 200 200 200 200 200 200 200
 """
-"""Of a route, what lies at the name in its URL: a public or private repository, one that was deleted, nothing, or
-the former name of one that is public. Where a URL names no repository: any.
+"""The expected statuses. First those of all routes for these callers, by the column `who` of the table of
+endpoints; then those of single routes that differ.
 
-2xx is let in, 401 `unauthorized`, 403 `forbidden`, 404 `repo_not_found` and no other code of these statuses.
-`*` is let in, too: what is asked for is not there, which is told by the code behind the route.
+The lines are the states of the repository that the URL names: public, private, deleted, absent, or the former name
+of a public one. `any`: the URL names no repository.
 
-Absent names are the owner's own, on a hub that creates what he pushes to (`PIERIA_PUSH_TO_CREATE=on`): to him each
-is an empty repository. Elsewhere they are as those of deleted ones.
+2xx: allowed. 401, 403 and 404: refused with `unauthorized`, `forbidden` and `repo_not_found`, and with no other code.
+`*`: allowed, but the URL names something else that does not exist: the refusal has the code behind the route.
+
+Absent names belong to the owner, and the hub creates repositories at a push (`PIERIA_PUSH_TO_CREATE=on`): the owner
+sees an empty repository. Elsewhere they are like deleted ones.
 """
 
 LISTED = """
@@ -301,23 +235,40 @@ class Rule:
         return "any" not in self.lines
 
 
-def _rules() -> dict[str, Rule]:
-    found: dict[str, Rule] = {}
-    name, code, lines = "", "", dict[str, Cells]()
+def expectations() -> dict[str, tuple[str, dict[str, Cells]]]:
+    """The code and the lines of each entry of the table."""
+    found: dict[str, tuple[str, dict[str, Cells]]] = {}
+    lines: dict[str, Cells] = {}
     for line in TABLE.strip("\n").splitlines()[1:]:
         if line.startswith(" "):
             state, *cells = line.split()
             lines[state] = dict(zip(CALLERS, cells, strict=True))
-            method, path = name.split(" ")
-            found[name] = Rule(method, path, code, lines)
         else:
             name, _, code = (part.strip() for part in line.partition("*"))
             lines = {}
+            found[name] = (code, lines)
     return found
 
 
+def _rules() -> dict[str, Rule]:
+    """The rule of each route of the table of endpoints. KeyError for one without an entry."""
+    entries = expectations()
+    found: dict[str, Rule] = {}
+    for route in all_routes():
+        name = route.key.replace("+}", "}")
+        method, path = name.split(" ")
+        code, lines = entries.get(name) or entries[route.who]
+        found[name] = Rule(method, path, code, lines)
+    return found
+
+
+def all_routes() -> list[Route]:
+    """Every row of the table of endpoints that has a method."""
+    return [route for endpoint in ENDPOINTS for route in endpoint.routes if route.key != "$default"]
+
+
 RULES = _rules()
-"""The table, by `GET /path`."""
+"""The rules, by `GET /path`."""
 
 
 def listed() -> dict[str, set[str]]:
@@ -399,7 +350,13 @@ def asked(route: str, owner: str, place: Place) -> Asked:
         case "POST /api/v1/tokens":
             return Asked(body={"scope": "read", "repo": f"{owner}/{place.slug}"})
         case _:
-            return Asked()
+            return sample(route)
+
+
+def sample(route: str) -> Asked:
+    """What the sample event of a route sends."""
+    row = next(row for row in all_routes() if row.key.replace("+}", "}") == route)
+    return Asked(row.query, row.body)
 
 
 def push() -> Record:

@@ -36,6 +36,8 @@ def stage(unlimited: pytest.MonkeyPatch) -> Stage:
 
 def test_every_route_is_in_the_table_and_nothing_else() -> None:
     assert sorted(authorization.routes()) == sorted(RULES)
+    entries = {name for name in authorization.expectations() if " " in name}
+    assert entries <= RULES.keys()
 
 
 def test_every_route_is_asked_by_everybody_everywhere() -> None:
