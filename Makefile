@@ -37,7 +37,7 @@ test-cloud: dev-packages build-host ## deploy the built artefact into a cloud on
 nightly: dev-packages ## the long proofs, for hours: every fault, a million hostile requests, a million schedules
 	@day=$$(( $$(date +%s) / 86400 )); FAULTS=all HOSTILE=1000000 HOSTILE_SEED=$$(( day * 4 )) \
 		SEEDS=1000000 FIRST_SEED=$$(( day * 1000000 )) GC_SCHEDULES=20000 GC_FIRST=$$(( day * 20000 )) \
-		$(BIN)/python -m pytest -n auto tests/proof tests/shared/actions/test_gc.py
+		$(BIN)/python -m pytest -n auto tests/proof tests/shared/maintenance/test_gc.py
 
 mutants: dev-packages ## plant bugs in a copy of the tree, and run the test that catches each
 	@$(BIN)/python -m tests.mutants

@@ -31,18 +31,32 @@ DEADLINE_SECONDS = 1500.0
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit status: 1 if a count is higher than the baseline, 2 if a workload failed."""
-    parser = argparse.ArgumentParser(prog="python -m bench", description="Measure the cost of each operation.")
-    parser.add_argument("--check", action="store_true", help="count the quick workloads, compare with the baseline")
-    parser.add_argument("--baseline", action="store_true", help="accept the counts, and update docs/costs.md")
-    parser.add_argument("--only", action="append", choices=[one.name for one in WORKLOADS], help="this workload")
+    parser = argparse.ArgumentParser(
+        prog="python -m bench", description="Measure the cost of each operation."
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="count the quick workloads, compare with the baseline"
+    )
+    parser.add_argument(
+        "--baseline", action="store_true", help="accept the counts, and update docs/costs.md"
+    )
+    parser.add_argument(
+        "--only", action="append", choices=[one.name for one in WORKLOADS], help="this workload"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON document")
-    parser.add_argument("--trace", action="store_true", help="print every AWS call; measures no time")
+    parser.add_argument(
+        "--trace", action="store_true", help="print every AWS call; measures no time"
+    )
     parser.add_argument("--child", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.child is not None:
         return _child(options.child.split(","), timed=not options.check)
 
-    chosen = [one for one in WORKLOADS if one.name in (options.only or [one.name]) and (one.quick or not options.check)]
+    chosen = [
+        one
+        for one in WORKLOADS
+        if one.name in (options.only or [one.name]) and (one.quick or not options.check)
+    ]
     found, failed = _measured(chosen, timed=not (options.check or options.trace))
     reached = list(verdicts({one.name: one for one in found}))
     risen = baseline.rises(found) if options.check else []
@@ -63,17 +77,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _measured(chosen: Sequence[Workload], *, timed: bool) -> tuple[list[Measured], list[str]]:
-    """The measured operations in the order of the workloads, and the messages of failed workloads."""
+    """The measured operations in the order of the workloads, and the messages of failed
+    workloads.
+    """
     processors = os.cpu_count() or 1
     # A timed workload has a process of its own. Counting alone takes less time than the start of a
     # process.
-    parts = [[one] for one in chosen] if timed else [chosen[n :: 2 * processors] for n in range(2 * processors)]
+    parts = (
+        [[one] for one in chosen]
+        if timed
+        else [chosen[n :: 2 * processors] for n in range(2 * processors)]
+    )
     parts = [part for part in parts if part]
     found: dict[str, list[Measured]] = {}
     failed: list[str] = []
     with ThreadPoolExecutor(processors) as threads:
         # The long ones start first, so that they do not run alone at the end.
-        for names, said, problem in threads.map(lambda part: _run(part, timed=timed), sorted(parts, key=_is_quick)):
+        for names, said, problem in threads.map(
+            lambda part: _run(part, timed=timed), sorted(parts, key=_is_quick)
+        ):
             found |= dict(zip(names, said, strict=False))
             failed += problem
     ordered: list[Measured] = []
@@ -86,15 +108,28 @@ def _is_quick(part: Sequence[Workload]) -> bool:
     return all(workload.quick for workload in part)
 
 
-def _run(part: Sequence[Workload], *, timed: bool) -> tuple[list[str], list[list[Measured]], list[str]]:
+def _run(
+    part: Sequence[Workload], *, timed: bool
+) -> tuple[list[str], list[list[Measured]], list[str]]:
     started = time.monotonic()
     names = [workload.name for workload in part]
-    command = [sys.executable, "-m", "bench", "--child", ",".join(names), *([] if timed else ["--check"])]
+    command = [
+        sys.executable,
+        "-m",
+        "bench",
+        "--child",
+        ",".join(names),
+        *([] if timed else ["--check"]),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
     print(f"{time.monotonic() - started:6.1f} s  {', '.join(names)}", file=sys.stderr, flush=True)
     if done.returncode:
         return names, [], [f"{', '.join(names)} could not be measured:\n{done.stderr[-4000:]}"]
-    return names, [[Measured.from_dict(one) for one in found] for found in json.loads(done.stdout)], []
+    return (
+        names,
+        [[Measured.from_dict(one) for one in found] for found in json.loads(done.stdout)],
+        [],
+    )
 
 
 def _child(names: Sequence[str], *, timed: bool) -> int:
@@ -109,7 +144,9 @@ def _child(names: Sequence[str], *, timed: bool) -> int:
         with lambdas.Hub() as hub:
             for number, name in enumerate(names):
                 hub.slug = f"song{number:02}"
-                found.append([one.as_dict() for one in measure(hub, scenes[name](hub), timed=timed)])
+                found.append(
+                    [one.as_dict() for one in measure(hub, scenes[name](hub), timed=timed)]
+                )
     json.dump(found, sys.stdout)
     return 0
 

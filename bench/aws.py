@@ -32,7 +32,11 @@ def running() -> Iterator[str]:
 
     Yields its URL. Raises RuntimeError if it does not start.
     """
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "PIERIA_"))}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("AWS_", "PIERIA_"))
+    }
     process = subprocess.Popen(
         [sys.executable, "-m", "bench.aws"],
         stdin=subprocess.PIPE,

@@ -35,7 +35,10 @@ def rises(found: Iterable[Measured], path: Path = PATH) -> list[str]:
             for what, now in counts.items():
                 before = accepted[one.name][when][what]
                 if now > before * (1 + SLACK):
-                    risen.append(f"{one.name}: {what.replace('_', ' ')}{_WHEN[when]} rose from {before:,} to {now:,}")
+                    risen.append(
+                        f"{one.name}: {what.replace('_', ' ')}{_WHEN[when]} rose from {before:,} to"
+                        f" {now:,}"
+                    )
     return risen
 
 

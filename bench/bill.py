@@ -100,7 +100,11 @@ def opaque(count: int, kind: str) -> list[str]:
 def commits(count: int, note: str, size: int = 0) -> list[dict[str, Any]]:
     """A chain of commits without snapshots, with opaque ids."""
     return [
-        {"commit_id": f"{note}-{n}", "parent_commit_id": f"{note}-{n - 1}" if n else None, "message": "x" * size}
+        {
+            "commit_id": f"{note}-{n}",
+            "parent_commit_id": f"{note}-{n - 1}" if n else None,
+            "message": "x" * size,
+        }
         for n in range(count)
     ]
 
@@ -118,12 +122,22 @@ def _objects(count: int, size: int, note: str) -> list[dict[str, Any]]:
 
 def small_objects(hub: Hub) -> list[httpx.Request]:
     """POST push/objects: a row and 100 bytes each."""
-    return [request("POST", f"/{OWNER}/{hub.slug}/push/objects", {"objects": _objects(1000, 100, hub.slug)})]
+    return [
+        request(
+            "POST", f"/{OWNER}/{hub.slug}/push/objects", {"objects": _objects(1000, 100, hub.slug)}
+        )
+    ]
 
 
 def loose_objects(hub: Hub) -> list[httpx.Request]:
     """POST push/objects: each is an S3 PUT of its own."""
-    return [request("POST", f"/{OWNER}/{hub.slug}/push/objects", {"objects": _objects(4, 1_100_000, hub.slug)})]
+    return [
+        request(
+            "POST",
+            f"/{OWNER}/{hub.slug}/push/objects",
+            {"objects": _objects(4, 1_100_000, hub.slug)},
+        )
+    ]
 
 
 def bare_commits(count: int, size: int, hub: Hub) -> list[httpx.Request]:
@@ -133,7 +147,9 @@ def bare_commits(count: int, size: int, hub: Hub) -> list[httpx.Request]:
 
 def refused_push(hub: Hub) -> list[httpx.Request]:
     """POST push: a snapshot of objects that are not stored, so that each of them is looked up."""
-    manifest = {f"{number}.txt": object_id for number, object_id in enumerate(opaque(10_000, hub.slug))}
+    manifest = {
+        f"{number}.txt": object_id for number, object_id in enumerate(opaque(10_000, hub.slug))
+    }
     snapshot_id = ids.snapshot_id(manifest)
     record = {"snapshot_id": snapshot_id, "manifest": manifest}
     message = "refused"
@@ -151,7 +167,12 @@ def refused_push(hub: Hub) -> list[httpx.Request]:
 def tags(count: int, size: int, hub: Hub) -> list[httpx.Request]:
     """POST tags."""
     made = [
-        {"tag_id": f"{size}-{n}", "commit_id": f"{hub.slug}-0", "tag": "x", "note": f"{n} {'x' * size}"}
+        {
+            "tag_id": f"{size}-{n}",
+            "commit_id": f"{hub.slug}-0",
+            "tag": "x",
+            "note": f"{n} {'x' * size}",
+        }
         for n in range(count)
     ]
     first = pushed(hub, hub.slug, {"commits": commits(1, hub.slug)})
@@ -163,7 +184,10 @@ def listed_tags(hub: Hub) -> list[httpx.Request]:
     text = "x" * 3_900
     rows = []
     for part in range(9):
-        made = [{"tag_id": f"l{part}-{n}", "commit_id": f"{hub.slug}-0", "tag": "x", "note": text} for n in range(130)]
+        made = [
+            {"tag_id": f"l{part}-{n}", "commit_id": f"{hub.slug}-0", "tag": "x", "note": text}
+            for n in range(130)
+        ]
         rows.append(request("POST", f"/{OWNER}/{hub.slug}/tags", {"tags": made}))
     first = pushed(hub, hub.slug, {"commits": commits(1, hub.slug)})
     return [first, *rows, request("GET", f"/{OWNER}/{hub.slug}/tags?label=rare")]
@@ -182,11 +206,17 @@ def clone(hub: Hub) -> list[httpx.Request]:
     made = histories.generate(1)
     objects = [{"object_id": i, "content": content} for i, content in made.objects.items()]
     uploads = [
-        request("POST", f"/{OWNER}/{hub.slug}/push/objects", {"objects": objects[start : start + 400]})
+        request(
+            "POST", f"/{OWNER}/{hub.slug}/push/objects", {"objects": objects[start : start + 400]}
+        )
         for start in range(0, len(objects), 400)
     ]
     push = pushed(hub, hub.slug, {"commits": list(made.commits), "snapshots": list(made.snapshots)})
-    return [*uploads, push, request("POST", f"/{OWNER}/{hub.slug}/fetch", {"want": [made.head], "have": []}, by=None)]
+    return [
+        *uploads,
+        push,
+        request("POST", f"/{OWNER}/{hub.slug}/fetch", {"want": [made.head], "have": []}, by=None),
+    ]
 
 
 def download(hub: Hub) -> list[httpx.Request]:
@@ -206,7 +236,9 @@ def filter_objects(count: int, hub: Hub) -> list[httpx.Request]:
 
 def presign(hub: Hub) -> list[httpx.Request]:
     """POST presign, without sizes."""
-    return [request("POST", f"/{OWNER}/{hub.slug}/presign", {"object_ids": opaque(10_000, hub.slug)})]
+    return [
+        request("POST", f"/{OWNER}/{hub.slug}/presign", {"object_ids": opaque(10_000, hub.slug)})
+    ]
 
 
 def staging(hub: Hub) -> list[httpx.Request]:
@@ -241,7 +273,9 @@ def poll(hub: Hub) -> list[httpx.Request]:
 
 
 def shapes() -> Iterator[Shape]:
-    """All shapes. If the largest size may not be the most expensive one, there are several sizes."""
+    """All shapes. If the largest size may not be the most expensive one, there are several
+    sizes.
+    """
     for count, size in ((9_500, 0), (1_000, 3_500)):
         name = f"push of {count:,} bare commits" + (f" of {size:,} bytes" if size else "")
         yield Shape(name, "push", functools.partial(bare_commits, count, size))
@@ -249,13 +283,19 @@ def shapes() -> Iterator[Shape]:
     yield Shape("release of 390 kB", "push", release)
     yield Shape("a token is issued", "push", issue)
     for count, size in ((1_000, 300), (360, 1_300), (130, 3_900)):
-        yield Shape(f"tags: {count:,} of {size:,} bytes", "upload", functools.partial(tags, count, size))
+        yield Shape(
+            f"tags: {count:,} of {size:,} bytes", "upload", functools.partial(tags, count, size)
+        )
     yield Shape("push/objects: 1,000 small objects", "upload", small_objects)
     yield Shape("push/objects: 4 large objects", "upload", loose_objects)
     yield Shape("presign: all URLs of a reply, without sizes", "upload", presign)
     yield Shape("staging of 64 MiB", "upload", staging)
     for count in (1_600, 50_000):
-        yield Shape(f"filter-objects: {count:,} absent ids", "upload", functools.partial(filter_objects, count))
+        yield Shape(
+            f"filter-objects: {count:,} absent ids",
+            "upload",
+            functools.partial(filter_objects, count),
+        )
     yield Shape("download of 4 MiB", "upload", download)
     yield Shape("clone of 40 MB", "fetch", clone)
     yield Shape("tags of a rare label", "read", listed_tags)
@@ -320,11 +360,15 @@ def report(chosen: Sequence[Shape]) -> list[Spent]:
 def markdown(found: Sequence[Spent]) -> str:
     """The table of docs/deploy.md."""
     lines = [
-        "| request | one, in dollars | a minute | dollars a day by request limits alone | with the limits of cost |",
+        (
+            "| request | one, in dollars | a minute | dollars a day by request limits alone | with"
+            " the limits of cost |"
+        ),
         "| --- | ---: | ---: | ---: | ---: |",
     ]
     lines += [
-        f"| {one.shape.name} | {one.each:.6f} | {one.a_minute} | {one.without:,.2f} | {one.within:,.2f} |"
+        f"| {one.shape.name} | {one.each:.6f} | {one.a_minute} | {one.without:,.2f} |"
+        f" {one.within:,.2f} |"
         for one in found
     ]
     return "\n".join(lines)
@@ -358,7 +402,9 @@ def main() -> int:
     if options.write:
         between = re.compile(r"(<!-- bill -->\n).*?(<!-- /bill -->)", re.DOTALL)
         table = markdown(found)
-        PAGE.write_text(between.sub(lambda marks: f"{marks[1]}{table}\n{marks[2]}", PAGE.read_text()))
+        PAGE.write_text(
+            between.sub(lambda marks: f"{marks[1]}{table}\n{marks[2]}", PAGE.read_text())
+        )
     return 0
 
 

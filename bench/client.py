@@ -101,7 +101,9 @@ def push(
         manifests = [snapshot["manifest"].values() for snapshot in snapshots]
         candidates = sorted(set(itertools.chain.from_iterable(manifests)))
         try:
-            missing = sorted(wire.post("/filter-objects", {"object_ids": candidates}).get("missing", []))
+            missing = sorted(
+                wire.post("/filter-objects", {"object_ids": candidates}).get("missing", [])
+            )
         except Refused:
             missing = candidates
         uploaded = _upload(wire, {object_id: history.objects[object_id] for object_id in missing})
@@ -171,16 +173,22 @@ def _new_commits(history: History, have: set[str]) -> list[Record]:
 
 def _upload(wire: "Wire", contents: Mapping[str, bytes]) -> set[str]:
     """Upload the objects that are too large for a chunk, by presigned URLs. Returns their ids."""
-    large = sorted(object_id for object_id, content in contents.items() if len(content) > LARGEST_INLINE)
+    large = sorted(
+        object_id for object_id, content in contents.items() if len(content) > LARGEST_INLINE
+    )
     if not large:
         return set()
     try:
         reply = wire.post("/presign", {"object_ids": large, "direction": "put"})
     except Refused:
         return set()
-    urls: dict[str, str] = {one: url for one, url in reply.get("presigned", {}).items() if one in contents}
+    urls: dict[str, str] = {
+        one: url for one, url in reply.get("presigned", {}).items() if one in contents
+    }
     with ThreadPoolExecutor(UPLOADS_AT_ONCE) as threads:
-        uploads = [threads.submit(wire.put, url, contents[object_id]) for object_id, url in urls.items()]
+        uploads = [
+            threads.submit(wire.put, url, contents[object_id]) for object_id, url in urls.items()
+        ]
     for upload in uploads:
         upload.result()
     return set(urls)
@@ -209,11 +217,17 @@ def _chunked(items: list[str], size: int) -> Iterator[list[str]]:
 class Wire:
     """Sends requests to a repository, one at a time per thread."""
 
-    def __init__(self, base: str, token: str | None, transport: httpx.BaseTransport | None = None) -> None:
+    def __init__(
+        self, base: str, token: str | None, transport: httpx.BaseTransport | None = None
+    ) -> None:
         self._base = base.rstrip("/")
         self._authorization = {"Authorization": f"Bearer {token}"} if token else {}
         self._http = httpx.Client(
-            headers={"User-Agent": USER_AGENT, "Accept-Encoding": "identity", "Connection": "close"},
+            headers={
+                "User-Agent": USER_AGENT,
+                "Accept-Encoding": "identity",
+                "Connection": "close",
+            },
             limits=httpx.Limits(max_keepalive_connections=0),
             timeout=TIMEOUT_SECONDS,
             trust_env=False,  # no proxy for 127.0.0.1
@@ -225,7 +239,10 @@ class Wire:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self._http.close()
 
@@ -240,17 +257,29 @@ class Wire:
 
     def post(self, suffix: str, body: Record) -> Record:
         """The reply to a POST. Raises Refused."""
-        return self._call("POST", suffix, msgpack.packb(body, use_bin_type=True), {"Content-Type": MSGPACK})
+        return self._call(
+            "POST", suffix, msgpack.packb(body, use_bin_type=True), {"Content-Type": MSGPACK}
+        )
 
     def post_staged(self, suffix: str, body: Record) -> Record:
-        """The reply to a POST whose body is staged: three requests. Not by the stock client. Raises Refused."""
+        """The reply to a POST whose body is staged: three requests.
+
+        Not by the stock client. Raises Refused.
+        """
         content = msgpack.packb(body, use_bin_type=True)
-        place = self.post("/staging", {"route": suffix.removeprefix("/"), "size": len(content)})
-        self.put(place["url"], content)
-        return self._call("POST", suffix, b"", {"Content-Type": MSGPACK, "Pieria-Staged-Body": place["reference"]})
+        address = self.post("/staging", {"route": suffix.removeprefix("/"), "size": len(content)})
+        self.put(address["url"], content)
+        return self._call(
+            "POST",
+            suffix,
+            b"",
+            {"Content-Type": MSGPACK, "Pieria-Staged-Body": address["reference"]},
+        )
 
     def put(self, url: str, content: bytes) -> None:
-        """Upload to a presigned URL, with the content type that urllib adds, and no other header."""
+        """Upload to a presigned URL, with the content type that urllib adds, and no other
+        header.
+        """
         headers = {"Content-Type": "application/x-www-form-urlencoded"}
         self._send("PUT", url, "upload", content, headers, UPLOAD_TIMEOUT_SECONDS)
 
@@ -263,15 +292,27 @@ class Wire:
             raise Refused(f"{method} {suffix}", 200, "the reply is not msgpack") from error
         return cast(Record, value) if isinstance(value, dict) else {}
 
-    def _send(self, method: str, url: str, name: str, body: bytes, headers: Mapping[str, str], timeout: float) -> bytes:
+    def _send(
+        self,
+        method: str,
+        url: str,
+        name: str,
+        body: bytes,
+        headers: Mapping[str, str],
+        timeout: float,
+    ) -> bytes:
         started = time.perf_counter()
-        with self._http.stream(method, url, content=body or None, headers=dict(headers), timeout=timeout) as reply:
+        with self._http.stream(
+            method, url, content=body or None, headers=dict(headers), timeout=timeout
+        ) as reply:
             content = _bounded(reply.iter_raw())
         seconds = time.perf_counter() - started
         size = 0 if content is None else len(content)
         self._exchanges.append(Exchange(method, name, reply.status_code, len(body), size, seconds))
         if content is None:
-            raise Refused(f"{method} {name}", 0, f"the reply is longer than {MAX_REPLY_BYTES} bytes")
+            raise Refused(
+                f"{method} {name}", 0, f"the reply is longer than {MAX_REPLY_BYTES} bytes"
+            )
         if not reply.is_success:
             raise Refused(f"{method} {name}", reply.status_code, content.decode(errors="replace"))
         return content

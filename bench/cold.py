@@ -105,11 +105,17 @@ class RuntimeApi:
         before = _processor()
         begun = time.perf_counter()
         process = subprocess.Popen(
-            command, cwd=folder, env={**environment, "AWS_LAMBDA_RUNTIME_API": self.address}, stderr=subprocess.DEVNULL
+            command,
+            cwd=folder,
+            env={**environment, "AWS_LAMBDA_RUNTIME_API": self.address},
+            stderr=subprocess.DEVNULL,
         )
         try:
             if not self.asked.wait(PATIENCE_SECONDS) or self.failure:
-                sys.exit(f"{' '.join(command)} does not start: {self.failure[:300] or 'no request for an event'}")
+                sys.exit(
+                    f"{' '.join(command)} does not start:"
+                    f" {self.failure[:300] or 'no request for an event'}"
+                )
         finally:
             process.kill()
             process.wait()
@@ -124,9 +130,14 @@ def _processor() -> float:
 
 def main() -> int:
     """Measure and print. Returns the exit status: 1 if a handler takes more than its budget."""
-    parser = argparse.ArgumentParser(prog="python -m bench.cold", description="INIT of every function.")
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.cold", description="INIT of every function."
+    )
     parser.add_argument(
-        "--rounds", type=int, default=7, help="number of rounds; the median counts (default: %(default)s)"
+        "--rounds",
+        type=int,
+        default=7,
+        help="number of rounds; the median counts (default: %(default)s)",
     )
     options = parser.parse_args()
     python = build.host_python()
@@ -149,7 +160,9 @@ def _measure(runtime: Path, baseline: Path, rounds: int) -> dict[str, list[Taken
     found: dict[str, list[Taken]] = {module: [] for module in modules}
     for number in range(rounds + 1):
         for module, folder in modules.items():
-            taken = api.init([str(runtime), "-m", "awslambdaric", f"{module}.handler"], folder, PLACE)
+            taken = api.init(
+                [str(runtime), "-m", "awslambdaric", f"{module}.handler"], folder, PLACE
+            )
             if number:  # the first round only warms the machine's cache of files
                 found[module].append(taken)
     return found

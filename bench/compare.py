@@ -47,14 +47,23 @@ class Taken:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit status: 1 if a hub did something wrong."""
-    parser = argparse.ArgumentParser(prog="python -m bench.compare", description="The same work on several hubs.")
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.compare", description="The same work on several hubs."
+    )
     parser.add_argument("rivals", nargs="+", type=_rival, metavar="NAME=URL,TOKEN")
     parser.add_argument("--seed", type=int, default=1, help="seed of the generated repository")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args(arguments)
     found = {rival.name: dict(_worked(rival, options.seed)) for rival in options.rivals}
     if options.json:
-        print(json.dumps({name: {what: vars(taken) for what, taken in row.items()} for name, row in found.items()}))
+        print(
+            json.dumps(
+                {
+                    name: {what: vars(taken) for what, taken in row.items()}
+                    for name, row in found.items()
+                }
+            )
+        )
     else:
         Console().print(_table(found))
     taken = itertools.chain.from_iterable(row.values() for row in found.values())
@@ -144,7 +153,9 @@ def _size(done: Any) -> int:
 
 def _table(found: dict[str, dict[str, Taken]]) -> Table:
     first, *others = found
-    made = Table(title="Milliseconds, bytes, and how many times the first hub's", title_justify="left")
+    made = Table(
+        title="Milliseconds, bytes, and how many times the first hub's", title_justify="left"
+    )
     made.add_column("work")
     for name in found:
         made.add_column(name, justify="right", overflow="fold")

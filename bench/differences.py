@@ -10,7 +10,10 @@ BRANCH = "main"
 
 
 def differences(history: History, cloned: Fetched) -> list[str]:
-    """A line for each difference between a clone and the pushed history. Empty if they are equal."""
+    """A line for each difference between a clone and the pushed history.
+
+    Empty if they are equal.
+    """
     faults = []
     heads = cloned.refs.get("branch_heads")
     if heads != {BRANCH: history.head}:
@@ -25,7 +28,9 @@ def differences(history: History, cloned: Fetched) -> list[str]:
         ("snapshots", "snapshot_id", history.snapshots),
     ):
         came: list[Record] = cloned.bundle[kind]
-        faults += _compared(kind, {one[key]: one for one in sent}, {one[key]: one for one in came}, len(came))
+        faults += _compared(
+            kind, {one[key]: one for one in sent}, {one[key]: one for one in came}, len(came)
+        )
     return faults
 
 

@@ -70,9 +70,13 @@ class History:
         return str(self.commits[-1]["commit_id"])
 
     def size(self) -> int:
-        """The size of the whole repository in msgpack, in bytes: a clone transfers at least this."""
+        """The size of the whole repository in msgpack, in bytes: a clone transfers at least
+        this.
+        """
         records = sum(len(msgpack.packb(record)) for record in (*self.commits, *self.snapshots))
-        return records + sum(len(object_id) + len(content) for object_id, content in self.objects.items())
+        return records + sum(
+            len(object_id) + len(content) for object_id, content in self.objects.items()
+        )
 
 
 def generate(seed: int, commits: int = 250, files: int = 400, objects: int = 2400) -> History:
@@ -111,7 +115,9 @@ def generate(seed: int, commits: int = 250, files: int = 400, objects: int = 240
         )
         commit["sem_ver_bump"] = BUMPS[_below(bits, len(BUMPS))]
         if number:
-            commit["structured_delta"] = _delta(bits, commit["sem_ver_bump"], old, manifest, touched)
+            commit["structured_delta"] = _delta(
+                bits, commit["sem_ver_bump"], old, manifest, touched
+            )
         history.append(commit)
         if snapshot_id not in snapshots:
             snapshots[snapshot_id] = {
@@ -128,7 +134,15 @@ def chain(seed: int, n: int) -> History:
     commits: list[Record] = []
     for number in range(n):
         parent = commits[-1]["commit_id"] if commits else None
-        commits.append(_commit(number, repo_id=repo_id, parent=parent, snapshot_id=None, message=f"{seed}: {number}"))
+        commits.append(
+            _commit(
+                number,
+                repo_id=repo_id,
+                parent=parent,
+                snapshot_id=None,
+                message=f"{seed}: {number}",
+            )
+        )
     return History(tuple(commits), (), MappingProxyType({}))
 
 
@@ -153,7 +167,10 @@ class Line:
         return other
 
     def commit(self, changed: int | None = None) -> History:
-        """The next commit, its snapshot and its new objects. Without `changed`, every file is new."""
+        """The next commit, its snapshot and its new objects.
+
+        Without `changed`, every file is new.
+        """
         old = dict(self._manifest)
         touched = self._paths if changed is None else _pick(self._bits, self._paths, changed)
         objects = {}
@@ -238,7 +255,11 @@ def agents(seed: int, branches: int, length: int, main: int = 100) -> Graph:
         tip = trunk.heads["main"]
         for number in range(main, main + length):
             commit = _commit(
-                number, repo_id=commits[0]["repo_id"], parent=tip, snapshot_id=None, message=f"{branch}: {number}"
+                number,
+                repo_id=commits[0]["repo_id"],
+                parent=tip,
+                snapshot_id=None,
+                message=f"{branch}: {number}",
             )
             commits.append(commit)
             tip = commit["commit_id"]
@@ -258,7 +279,9 @@ def _commit(
 ) -> Record:
     """A commit record with all 22 keys, in the order of the protocol."""
     # The steps make most timestamps have microseconds, and some none, as in real histories.
-    committed_at = (FIRST_COMMIT_AT + timedelta(seconds=613 * number, milliseconds=125 * number)).isoformat()
+    committed_at = (
+        FIRST_COMMIT_AT + timedelta(seconds=613 * number, milliseconds=125 * number)
+    ).isoformat()
     parents = [one for one in (parent, parent2) if one]
     return {
         "commit_id": ids.commit_id(parents, snapshot_id, message, committed_at),
@@ -313,7 +336,12 @@ def _plan(bits: random.Random, commits: int, files: int, objects: int) -> Iterat
     later = max(commits - 1, 1)
     adds = _shares(files - first, later)
     changes = _shares(objects - files, later)
-    if min(commits, files) < 1 or objects < files or max(changes) > first or (commits == 1 and objects != files):
+    if (
+        min(commits, files) < 1
+        or objects < files
+        or max(changes) > first
+        or (commits == 1 and objects != files)
+    ):
         raise ValueError(f"no history has {commits} commits, {files} files and {objects} objects")
     # Move changes from one commit to the next in pairs, so that sizes vary. The sum stays the same.
     for left in range(0, later - 1, 2):
@@ -336,7 +364,11 @@ def _path(bits: random.Random, number: int) -> str:
 
 
 def _delta(
-    bits: random.Random, bump: str, old: Mapping[str, str], new: Mapping[str, str], touched: list[str]
+    bits: random.Random,
+    bump: str,
+    old: Mapping[str, str],
+    new: Mapping[str, str],
+    touched: list[str],
 ) -> Record:
     """A `structured_delta` as the client's code domain makes it: two functions per file, by content
     id."""
@@ -378,7 +410,7 @@ def _below(bits: random.Random, bound: int) -> int:
 def _pick(bits: random.Random, items: Sequence[T], count: int) -> list[T]:
     """`count` different items in random order."""
     rest = list(items)
-    for place in range(count):
-        other = place + _below(bits, len(rest) - place)
-        rest[place], rest[other] = rest[other], rest[place]
+    for address in range(count):
+        other = address + _below(bits, len(rest) - address)
+        rest[address], rest[other] = rest[other], rest[address]
     return rest[:count]

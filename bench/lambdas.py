@@ -91,7 +91,10 @@ class Hub:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.forget()
         for container in self._containers.values():
@@ -121,7 +124,9 @@ class Hub:
         began = tick()
         body = request.read()
         function = function_of(request.method, request.url.path)
-        asked: _Exchange = (_Streamed if function in STREAMED else _Buffered)(function, request, body)
+        asked: _Exchange = (_Streamed if function in STREAMED else _Buffered)(
+            function, request, body
+        )
         with self._turn, asked:
             served = self._container(function).submit(self._serve, asked).result()
             content = asked.content()
@@ -131,10 +136,14 @@ class Hub:
         served.sent = len(content)
         served.status = asked.status
         self.served.append(served)
-        return httpx.Response(served.status, headers=asked.headers, stream=httpx.ByteStream(content))
+        return httpx.Response(
+            served.status, headers=asked.headers, stream=httpx.ByteStream(content)
+        )
 
     def transport(self) -> httpx.BaseTransport:
-        """A transport for a client of httpx, which sends requests to this hub instead of a socket."""
+        """A transport for a client of httpx, which sends requests to this hub instead of a
+        socket.
+        """
         return _Transport(self.answer)
 
     def _serve(self, asked: "_Exchange") -> Served:
@@ -175,7 +184,10 @@ class _Exchange:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         """Nothing to release."""
 
@@ -216,7 +228,10 @@ class _Streamed(_Exchange):
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self._end()
         self._file.close()
@@ -226,7 +241,9 @@ class _Streamed(_Exchange):
 
         lambdas.use_own_loop()
         app = importlib.import_module(f"functions.{self.function}").app
-        asyncio.get_event_loop().run_until_complete(app(_scope(self.request), self._receive(), self._send))
+        asyncio.get_event_loop().run_until_complete(
+            app(_scope(self.request), self._receive(), self._send)
+        )
 
     def content(self) -> bytes:
         self._end()
@@ -306,7 +323,9 @@ def token(subject: str = OWNER) -> str:
 
     # As long as a real token id, since it is part of a row's key.
     identity = Identity(subject, Role.ADMIN, "00000000-0000-4000-8000-000000000000")
-    return auth.issue(settings.load().signing_keys, identity, lifetime_seconds=24 * 3600, now=int(time.time()))
+    return auth.issue(
+        settings.load().signing_keys, identity, lifetime_seconds=24 * 3600, now=int(time.time())
+    )
 
 
 def function_of(method: str, path: str) -> str:

@@ -126,12 +126,22 @@ class _Client:
         """Send the four requests of a push. Returns the reply to the last one."""
         await self.ask("refs", "GET", "/refs")
         (snapshot,) = history.snapshots
-        asked = await self.ask("filter", "POST", "/filter-objects", {"object_ids": list(snapshot["manifest"].values())})
+        asked = await self.ask(
+            "filter", "POST", "/filter-objects", {"object_ids": list(snapshot["manifest"].values())}
+        )
         missing = set(asked["missing"]) & history.objects.keys() if asked else set(history.objects)
         objects = [{"object_id": i, "content": history.objects[i]} for i in missing]
-        if not objects or await self.ask("push/objects", "POST", "/push/objects", {"objects": objects}):
-            bundle = {"commits": list(history.commits), "snapshots": list(history.snapshots), "objects": []}
-            return await self.ask("push", "POST", "/push", {"bundle": bundle, "branch": branch, "force": False})
+        if not objects or await self.ask(
+            "push/objects", "POST", "/push/objects", {"objects": objects}
+        ):
+            bundle = {
+                "commits": list(history.commits),
+                "snapshots": list(history.snapshots),
+                "objects": [],
+            }
+            return await self.ask(
+                "push", "POST", "/push", {"bundle": bundle, "branch": branch, "force": False}
+            )
         return None
 
     async def push_alone(self, number: int) -> None:
@@ -179,7 +189,11 @@ async def run(url: str, token: str, pid: int | None, clients: int, seconds: floa
     load = Load()
     # A connection for each request, like the stock client.
     limits = httpx.Limits(max_connections=clients, max_keepalive_connections=0)
-    headers = {"Authorization": f"Bearer {token}", "Accept": f"{MSGPACK}, application/json", "Connection": "close"}
+    headers = {
+        "Authorization": f"Bearer {token}",
+        "Accept": f"{MSGPACK}, application/json",
+        "Connection": "close",
+    }
     async with httpx.AsyncClient(
         base_url=url, headers=headers, limits=limits, timeout=TIMEOUT_SECONDS, trust_env=False
     ) as http:
@@ -190,7 +204,9 @@ async def run(url: str, token: str, pid: int | None, clients: int, seconds: floa
             raise RuntimeError(f"the hub refused the first push: {dict(load.errors) or first}")
         watching = asyncio.create_task(_watch(load, pid))
         kinds = (one.push_alone, one.push_together, one.read, one.push_alone, one.push_together)
-        work = [asyncio.create_task(kinds[number % len(kinds)](number)) for number in range(clients)]
+        work = [
+            asyncio.create_task(kinds[number % len(kinds)](number)) for number in range(clients)
+        ]
         finished, unfinished = await asyncio.wait(work, timeout=seconds + TIMEOUT_SECONDS)
         for task in unfinished:
             task.cancel()
@@ -223,11 +239,19 @@ async def _lost(one: _Client, load: Load) -> list[str]:
     if not refs:
         return ["the heads could not be read at the end"]
     heads = refs["branch_heads"]
-    lost = [f"{branch} is not at {head}" for branch, head in load.acknowledged.items() if heads.get(branch) != head]
+    lost = [
+        f"{branch} is not at {head}"
+        for branch, head in load.acknowledged.items()
+        if heads.get(branch) != head
+    ]
     if load.on_common:
         bundle = await one.ask("check", "POST", "/fetch", {"want": [heads[COMMON]], "have": []})
         reached = {commit["commit_id"] for commit in bundle["commits"]} if bundle else set()
-        lost += [f"{commit_id} is not on {COMMON}" for commit_id in load.on_common if commit_id not in reached]
+        lost += [
+            f"{commit_id} is not on {COMMON}"
+            for commit_id in load.on_common
+            if commit_id not in reached
+        ]
     return lost
 
 
@@ -264,7 +288,13 @@ def _serve(port: int) -> None:
     from infra.app import app
 
     config = uvicorn.Config(
-        app, host="127.0.0.1", port=port, log_level="error", access_log=False, lifespan="off", backlog=2 * MOST_CLIENTS
+        app,
+        host="127.0.0.1",
+        port=port,
+        log_level="error",
+        access_log=False,
+        lifespan="off",
+        backlog=2 * MOST_CLIENTS,
     )
     threading.Thread(target=uvicorn.Server(config).run, daemon=True).start()
     sys.stdin.read()
@@ -282,9 +312,15 @@ def _wait_for(port: int) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit status: 1 after an error or a lost update."""
-    parser = argparse.ArgumentParser(prog="python -m bench.load", description="Many clients at once, on loopback.")
-    parser.add_argument("--clients", type=int, default=625, help=f"up to {MOST_CLIENTS} (default: %(default)s)")
-    parser.add_argument("--seconds", type=float, default=60, help=f"up to {MOST_SECONDS} (default: %(default)s)")
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.load", description="Many clients at once, on loopback."
+    )
+    parser.add_argument(
+        "--clients", type=int, default=625, help=f"up to {MOST_CLIENTS} (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=60, help=f"up to {MOST_SECONDS} (default: %(default)s)"
+    )
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--serve", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
@@ -303,11 +339,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _print(report: dict[str, Any], clients: int) -> None:
-    print(f"{clients} clients, {report['seconds']} s; each row: requests, a second, p50 and p99 in ms")
+    print(
+        f"{clients} clients, {report['seconds']} s; each row: requests, a second, p50 and p99 in ms"
+    )
     for what, row in report["requests"].items():
-        print(f"  {what:<14}{row['count']:>8,}{row['per_second']:>9,.1f}{row['p50']:>9,}{row['p99']:>9,}")
+        print(
+            f"  {what:<14}{row['count']:>8,}{row['per_second']:>9,.1f}{row['p50']:>9,}{row['p99']:>9,}"
+        )
     print(f"races lost and tried again: {report['lost_races']:,}")
-    print(f"the hub's memory: {report['rss_early'] / 1e6:,.0f} MB early, {report['rss_late'] / 1e6:,.0f} MB late")
+    print(
+        f"the hub's memory: {report['rss_early'] / 1e6:,.0f} MB early,"
+        f" {report['rss_late'] / 1e6:,.0f} MB late"
+    )
     for what, number in report["errors"].items():
         print(f"ERROR {what}: {number:,}")
     for what in report["lost_updates"]:

@@ -116,9 +116,18 @@ class Measured:
     @classmethod
     def from_dict(cls, said: dict[str, Any]) -> Self:
         """The inverse of `as_dict`."""
-        parts = {"count": Count(**said["count"]), "warm": Count(**said["warm"]), "bill": Bill(**said["bill"])}
+        parts = {
+            "count": Count(**said["count"]),
+            "warm": Count(**said["warm"]),
+            "bill": Bill(**said["bill"]),
+        }
         return cls(
-            **{**said, **parts, "steps": tuple(Step(**step) for step in said["steps"]), "trace": tuple(said["trace"])}
+            **{
+                **said,
+                **parts,
+                "steps": tuple(Step(**step) for step in said["steps"]),
+                "trace": tuple(said["trace"]),
+            }
         )
 
 
@@ -154,7 +163,10 @@ def _counted(hub: Hub, operation: Operation) -> _Counted:
 def _timed(hub: Hub, operation: Operation) -> list[list[Served]]:
     # Memory was returned to the system: the first run has to get it again, as in a cold container.
     first = _once(hub, operation, "memory")[0]
-    return [first, *(_once(hub, operation, "time")[0] for _ in range(0 if operation.heavy else TIMED - 1))]
+    return [
+        first,
+        *(_once(hub, operation, "time")[0] for _ in range(0 if operation.heavy else TIMED - 1)),
+    ]
 
 
 def _priced(counted: _Counted, runs: Sequence[Sequence[Served]]) -> Measured:
@@ -189,13 +201,19 @@ def _least_cpu(history: History) -> float:
         for content in history.objects.values():
             sha256(content).digest()
         objects = [{"object_id": i, "content": content} for i, content in history.objects.items()]
-        msgpack.packb({"commits": history.commits, "snapshots": history.snapshots, "objects": objects})
+        msgpack.packb(
+            {"commits": history.commits, "snapshots": history.snapshots, "objects": objects}
+        )
         taken.append(time.thread_time() - started)
     return min(taken)
 
 
 def _once(
-    hub: Hub, operation: Operation, watch: Literal["calls", "time", "memory"], *, forget: bool = False
+    hub: Hub,
+    operation: Operation,
+    watch: Literal["calls", "time", "memory"],
+    *,
+    forget: bool = False,
 ) -> tuple[list[Served], int | None]:
     prepared = operation.prepare()
     if forget:
@@ -219,10 +237,15 @@ def _count(served: Sequence[Served]) -> Count:
         requests=len(served),
         calls=sum(one.meter.calls for one in served),
         chain=longest_chain((one.began, one.ended, one.meter.longest_chain()) for one in served),
-        milliseconds=longest_chain((one.began, one.ended, one.meter.milliseconds()) for one in served),
+        milliseconds=longest_chain(
+            (one.began, one.ended, one.meter.milliseconds()) for one in served
+        ),
         read_units=sum(weight.read_units for weight in weights),
         write_units=sum(weight.write_units for weight in weights),
-        hottest=max((units for row, units in _heat(served).items() if not row.startswith(COUNTERS)), default=0),
+        hottest=max(
+            (units for row, units in _heat(served).items() if not row.startswith(COUNTERS)),
+            default=0,
+        ),
         s3_puts=sum(weight.s3_puts for weight in weights),
         s3_gets=sum(weight.s3_gets for weight in weights),
         wire_bytes=sum(one.received + one.sent for one in served),

@@ -47,7 +47,10 @@ _originals: dict[type[Any], Any] = {}
 
 @dataclass(slots=True)
 class Call:
-    """One AWS call. `entered` and `left` are positions in the order of events. Times are monotonic."""
+    """One AWS call. `entered` and `left` are positions in the order of events.
+
+    Times are monotonic.
+    """
 
     service: str
     operation: str
@@ -81,7 +84,10 @@ class Meter:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         global _open
         with _lock:
@@ -200,7 +206,9 @@ def _metered_async(original: Callable[..., Awaitable[Any]]) -> Callable[..., Awa
         looking: Any = original(client, "BatchGetItem", {"RequestItems": asked})
         # In a context of its own, so that the hub does not charge these reads to the measured
         # request.
-        reply: Any = await asyncio.get_running_loop().create_task(looking, context=contextvars.Context())
+        reply: Any = await asyncio.get_running_loop().create_task(
+            looking, context=contextvars.Context()
+        )
         found: dict[RowKey, int] = {}
         for table, items in reply["Responses"].items():
             for item in items:
@@ -223,7 +231,9 @@ def _metered_async(original: Callable[..., Awaitable[Any]]) -> Callable[..., Awa
                 after = await look(self, rows)
                 return reply
             finally:
-                weight = units.weigh(service, operation_name, params, reply, before=before, after=after)
+                weight = units.weigh(
+                    service, operation_name, params, reply, before=before, after=after
+                )
                 for call in calls:
                     call.weight = weight
                     call.params = params

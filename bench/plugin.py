@@ -13,7 +13,13 @@ from bench.meter import Meter
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add `--aws-calls`."""
-    parser.addoption("--aws-calls", type=int, default=0, metavar="N", help="list the N tests with the most AWS calls")
+    parser.addoption(
+        "--aws-calls",
+        type=int,
+        default=0,
+        metavar="N",
+        help="list the N tests with the most AWS calls",
+    )
 
 
 @pytest.fixture
@@ -35,11 +41,17 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
             item.user_properties.append(("aws_calls", meter.calls))
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
     """Print the list."""
     wanted: int = config.getoption("aws_calls")
     reports = [*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")]
-    counted = [(dict(one.user_properties).get("aws_calls", 0), one.nodeid) for one in reports if one.when == "call"]
+    counted = [
+        (dict(one.user_properties).get("aws_calls", 0), one.nodeid)
+        for one in reports
+        if one.when == "call"
+    ]
     if wanted and counted:
         terminalreporter.section("AWS calls")
         for calls, name in sorted(counted, reverse=True)[:wanted]:

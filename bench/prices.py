@@ -60,7 +60,9 @@ def request(
     bytes_in: int,
     bytes_out: int,
 ) -> Bill:
-    """The cost of one request through API Gateway to a function with this memory and running time."""
+    """The cost of one request through API Gateway to a function with this memory and running
+    time.
+    """
     return Bill(
         gateway=HTTP_API_REQUEST * max(1, math.ceil((bytes_in + bytes_out) / prices.METERED_BYTES)),
         compute=LAMBDA_REQUEST + LAMBDA_GB_SECOND * seconds * memory_mb / 1024,

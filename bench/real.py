@@ -1,4 +1,5 @@
-"""A repository with the history of a git repository: its trees, and commit records as `muse commit` writes them.
+"""A repository with the history of a git repository: its trees, and commit records as `muse commit`
+writes them.
 
 Generated contents do not compress like source code. These are real.
 """
@@ -16,7 +17,9 @@ from bench.history import History
 from shared import ids
 
 SYMBOL = re.compile(rb"^(?:async )?(?:def|class) (\w+)", re.MULTILINE)
-"""The beginning of a function or class at the top level: a commit record has an id for each that changed."""
+"""The beginning of a function or class at the top level: a commit record has an id for each that
+changed.
+"""
 FILE_MODES = (b"100644", b"100755")
 
 Tree = Mapping[str, str]
@@ -35,8 +38,14 @@ class Git:
         return subprocess.run(command, input=given, capture_output=True, check=True).stdout
 
     def trees(self, revision: str, commits: int) -> list[Tree]:
-        """The trees of the last commits that lead to a revision along first parents, oldest first."""
-        listed = self.run("rev-list", "--first-parent", f"--max-count={commits}", revision).decode().split()
+        """The trees of the last commits that lead to a revision along first parents, oldest
+        first.
+        """
+        listed = (
+            self.run("rev-list", "--first-parent", f"--max-count={commits}", revision)
+            .decode()
+            .split()
+        )
         return [self._tree(commit) for commit in reversed(listed)]
 
     def contents(self, trees: list[Tree]) -> dict[str, bytes]:
@@ -82,11 +91,17 @@ def history(trees: list[Tree], contents: Mapping[str, bytes]) -> History:
     old: Mapping[str, str] = {}
     for number, tree in enumerate(trees):
         manifest = {path: object_ids[blob] for path, blob in tree.items()}
-        commit = _commit(number, commits[-1]["commit_id"] if commits else None, ids.snapshot_id(manifest))
+        commit = _commit(
+            number, commits[-1]["commit_id"] if commits else None, ids.snapshot_id(manifest)
+        )
         if number:
             commit["structured_delta"] = _delta(old, manifest, symbols)
         commits.append(commit)
-        snapshot = {"snapshot_id": commit["snapshot_id"], "manifest": manifest, "created_at": commit["committed_at"]}
+        snapshot = {
+            "snapshot_id": commit["snapshot_id"],
+            "manifest": manifest,
+            "created_at": commit["committed_at"],
+        }
         snapshots.setdefault(commit["snapshot_id"], snapshot)
         old = manifest
     return History(tuple(commits), tuple(snapshots.values()), MappingProxyType(objects))
@@ -99,7 +114,10 @@ def _imported(trees: list[Tree], contents: Mapping[str, bytes]) -> Iterator[byte
         yield b"blob\nmark :%d\ndata %d\n%s\n" % (mark, len(contents[blob]), contents[blob])
     for number, tree in enumerate(trees):
         at = 1_700_000_000 + 600 * number
-        yield b"commit refs/heads/main\ncommitter Ada <ada@example.org> %d +0000\ndata 4\ntake\ndeleteall\n" % at
+        yield (
+            b"commit refs/heads/main\ncommitter Ada <ada@example.org> %d +0000\ndata"
+            b" 4\ntake\ndeleteall\n" % at
+        )
         for path, blob in tree.items():
             quoted = path.replace("\\", "\\\\").replace('"', '\\"')
             yield b'M 100644 :%d "%s"\n' % (marks[blob], quoted.encode())

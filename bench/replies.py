@@ -1,11 +1,12 @@
-"""Clones and pulls in each form that the hub sends: bytes, CPU and dollars, beside git's for the same trees.
+"""Clones and pulls in each form that the hub sends: bytes, CPU and dollars, beside git's for the
+same trees.
 
     python -m bench.replies [--git FOLDER] [--revision HEAD] [--commits 267]
 
-The history is that of a git repository, by default of this checkout (see `bench/real.py`). Dollars are those
-of AWS for one request, without and with the bytes that go to the internet. CPU is that of the function's thread, the
-least of three.
-Ends with 1 if a compressed clone has more than 1.3 times git's bytes, or a changed line takes more than 8 kB.
+The history is that of a git repository, by default of this checkout (see `bench/real.py`). Dollars
+are those of AWS for one request, without and with the bytes that go to the internet. CPU is that of
+the function's thread, the least of three. Ends with 1 if a compressed clone has more than 1.3 times
+git's bytes, or a changed line takes more than 8 kB.
 """
 
 import argparse
@@ -60,8 +61,8 @@ class Measured:
         dollars = self.bill.without_data_out
         whole = dollars + self.bill.data_out
         return (
-            f"| {self.form.name}, {self.form.coding} | {self.sent_bytes:,} | {ratio} | {self.cpu_seconds:.3f} |"
-            f" {dollars:.6f} | {whole:.6f} |"
+            f"| {self.form.name}, {self.form.coding} | {self.sent_bytes:,} | {ratio} |"
+            f" {self.cpu_seconds:.3f} | {dollars:.6f} | {whole:.6f} |"
         )
 
 
@@ -109,27 +110,39 @@ def clones(hub: Hub, git: real.Git, revision: str, commits: int) -> tuple[int, l
     made = real.history(trees, contents)
     pushed(hub, hub.slug, made)
     message = {"want": [made.head], "have": []}
-    found = [measure(hub, hub.slug, Form("clone", coding, message)) for coding in ("identity", "zstd", "gzip")]
+    found = [
+        measure(hub, hub.slug, Form("clone", coding, message))
+        for coding in ("identity", "zstd", "gzip")
+    ]
     hub.run(lambda: _prebuilt(hub.slug))
-    found += [measure(hub, hub.slug, Form("prebuilt clone", coding, message)) for coding in ("identity", "zstd")]
+    found += [
+        measure(hub, hub.slug, Form("prebuilt clone", coding, message))
+        for coding in ("identity", "zstd")
+    ]
     return git_bytes, found
 
 
 async def _prebuilt(slug: str) -> None:
     from shared import stores
-    from shared.actions import bundles
+    from shared.maintenance import prebuilt_clones
 
     opened = await stores.stores()
     repo = await opened.repos.get(OWNER, slug)
     assert repo
-    made = await bundles.make(opened, repo, time.time)
+    made = await prebuilt_clones.make(opened, repo, time.time)
     if made.why_not:
         raise RuntimeError(f"no prebuilt clone: {made.why_not}")
 
 
 def pushed(hub: Hub, slug: str, made: History) -> None:
-    """Push a repository, with all objects in batches. Large ones are not presigned: this hub has no socket."""
-    objects = [{"object_id": object_id, "content": content} for object_id, content in sorted(made.objects.items())]
+    """Push a repository, with all objects in batches.
+
+    Large ones are not presigned: this hub has no socket.
+    """
+    objects = [
+        {"object_id": object_id, "content": content}
+        for object_id, content in sorted(made.objects.items())
+    ]
     for start in range(0, len(objects), BATCH):
         _post(hub, slug, "push/objects", {"objects": objects[start : start + BATCH]})
     bundle = {"commits": list(made.commits), "snapshots": list(made.snapshots), "objects": []}
@@ -137,16 +150,24 @@ def pushed(hub: Hub, slug: str, made: History) -> None:
 
 
 def _post(hub: Hub, slug: str, route: str, message: Mapping[str, Any]) -> None:
-    headers = {"Content-Type": MSGPACK, "Accept": MSGPACK, "Authorization": f"Bearer {lambdas.token()}"}
+    headers = {
+        "Content-Type": MSGPACK,
+        "Accept": MSGPACK,
+        "Authorization": f"Bearer {lambdas.token()}",
+    }
     url = f"{BASE}/{OWNER}/{slug}/{route}"
     hub.watch = "nothing"
-    reply = hub.answer(httpx.Request("POST", url, headers=headers, content=msgpack.packb(dict(message))))
+    reply = hub.answer(
+        httpx.Request("POST", url, headers=headers, content=msgpack.packb(dict(message)))
+    )
     if reply.status_code != 200:
         raise RuntimeError(f"{route}: HTTP {reply.status_code}")
 
 
 def changed_line(hub: Hub) -> list[Measured]:
-    """A pull of one changed file among many: without the record of the old snapshot, and with it."""
+    """A pull of one changed file among many: without the record of the old snapshot, and with
+    it.
+    """
     slug = f"{hub.slug}-wide"
     line = Line(seed=1, files=FILES)
     first, second = line.commit(), line.commit(changed=1)
@@ -179,7 +200,10 @@ def table(git_bytes: int, cloned: Sequence[Measured], pulled: Sequence[Measured]
     lines = [
         "| reply | bytes | × git | CPU s | $ of AWS | $ with egress |",
         "| --- | ---: | ---: | ---: | ---: | ---: |",
-        f"| git's pack of the same trees | {git_bytes:,} | 1.00 | – | – | {prices.DATA_OUT_BYTE * git_bytes:.6f} |",
+        (
+            f"| git's pack of the same trees | {git_bytes:,} | 1.00 | – | – |"
+            f" {prices.DATA_OUT_BYTE * git_bytes:.6f} |"
+        ),
         *(one.row(git_bytes) for one in cloned),
         *(one.row(None) for one in pulled),
     ]
@@ -188,16 +212,24 @@ def table(git_bytes: int, cloned: Sequence[Measured], pulled: Sequence[Measured]
 
 def main() -> int:
     """From the command line."""
-    parser = argparse.ArgumentParser(prog="python -m bench.replies", description="The bytes of clones and pulls.")
-    parser.add_argument("--git", type=Path, default=ROOT, help="the git repository whose history is cloned")
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.replies", description="The bytes of clones and pulls."
+    )
+    parser.add_argument(
+        "--git", type=Path, default=ROOT, help="the git repository whose history is cloned"
+    )
     parser.add_argument("--revision", default="HEAD")
-    parser.add_argument("--commits", type=int, default=267, help="the most commits, along first parents")
+    parser.add_argument(
+        "--commits", type=int, default=267, help="the most commits, along first parents"
+    )
     options = parser.parse_args()
     with aws.running() as url:
         lambdas.set_environment(url)
         with Hub() as hub:
             try:
-                git_bytes, cloned = clones(hub, real.Git(options.git), options.revision, options.commits)
+                git_bytes, cloned = clones(
+                    hub, real.Git(options.git), options.revision, options.commits
+                )
             except (FileNotFoundError, subprocess.CalledProcessError) as error:
                 parser.error(f"the history of {options.git} cannot be read with git: {error}")
             pulled = changed_line(hub)

@@ -33,7 +33,10 @@ SERVICES = (
 
 def table(found: Sequence[Measured]) -> Table:
     """A table with a line for each operation."""
-    made = Table(title=f"AWS calls, units and dollars ({DOLLARS}; prices of {prices.AS_OF})", title_justify="left")
+    made = Table(
+        title=f"AWS calls, units and dollars ({DOLLARS}; prices of {prices.AS_OF})",
+        title_justify="left",
+    )
     made.add_column("operation", overflow="fold")
     for column in (
         "requests",
@@ -78,7 +81,15 @@ def table(found: Sequence[Measured]) -> Table:
 def steps(found: Sequence[Measured]) -> Table:
     """A table with a line for each kind of request of an operation."""
     made = Table(title="Request by request", title_justify="left")
-    for column in ("operation", "request", "calls (chain)", "wait ms", "read/write units", "CPU ms", "calls by name"):
+    for column in (
+        "operation",
+        "request",
+        "calls (chain)",
+        "wait ms",
+        "read/write units",
+        "CPU ms",
+        "calls by name",
+    ):
         made.add_column(column, overflow="fold")
     for one in found:
         for number, step in enumerate(one.steps):
@@ -102,7 +113,11 @@ def targets(verdicts: Sequence[Verdict]) -> Table:
     for verdict in verdicts:
         target = verdict.target
         made.add_row(
-            "ok" if verdict.holds else "OVER", target.operation, target.what, f"{target.most:,g}", _short(verdict)
+            "ok" if verdict.holds else "OVER",
+            target.operation,
+            target.what,
+            f"{target.most:,g}",
+            _short(verdict),
         )
     return made
 
@@ -110,14 +125,18 @@ def targets(verdicts: Sequence[Verdict]) -> Table:
 def markdown(found: Sequence[Measured]) -> str:
     """The table of docs/costs.md."""
     lines = [
-        "| operation | calls (chain) | wait | read, write units | S3 PUT, GET | bytes | dollars per 1,000 |",
+        (
+            "| operation | calls (chain) | wait | read, write units | S3 PUT, GET | bytes | dollars"
+            " per 1,000 |"
+        ),
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for one in found:
         count = one.count
         lines.append(
-            f"| {one.name} | {count.calls:,} ({count.chain}) | {count.milliseconds:,} ms | {count.read_units:,g},"
-            f" {count.write_units:,} | {count.s3_puts}, {count.s3_gets} | {count.wire_bytes:,} | {one.dollars:.4f} |"
+            f"| {one.name} | {count.calls:,} ({count.chain}) | {count.milliseconds:,} ms |"
+            f" {count.read_units:,g}, {count.write_units:,} | {count.s3_puts}, {count.s3_gets} |"
+            f" {count.wire_bytes:,} | {one.dollars:.4f} |"
         )
     return "\n".join(lines)
 
@@ -126,7 +145,9 @@ def picture(found: Mapping[str, Measured], verdicts: Sequence[Verdict]) -> str:
     """An SVG: dollars per 1,000 of the usual operations, by service; and calls beside their
     targets."""
     shown = [found[name] for name in PICTURED if name in found]
-    called = [verdict for verdict in verdicts if "calls" in verdict.target.what and verdict.target.most]
+    called = [
+        verdict for verdict in verdicts if "calls" in verdict.target.what and verdict.target.most
+    ]
     top = max((one.dollars for one in shown), default=1)
     most = max((max(v.measured, v.target.most) for v in called), default=1)
     left = 300
@@ -135,7 +156,10 @@ def picture(found: Mapping[str, Measured], verdicts: Sequence[Verdict]) -> str:
     parts = [_text(16, 28, f"Dollars per 1,000 operations ({DOLLARS}; {prices.AS_OF})", bold=True)]
     y = 48
     for number, (_, label, colour) in enumerate(SERVICES):
-        parts += [_bar(16 + 110 * number, y, 10, 10, colour), _text(30 + 110 * number, y + 9, label)]
+        parts += [
+            _bar(16 + 110 * number, y, 10, 10, colour),
+            _text(30 + 110 * number, y + 9, label),
+        ]
     y += 26
     for one in shown:
         parts.append(_text(left - 10, y + 13, one.name, end=True))
@@ -156,13 +180,17 @@ def picture(found: Mapping[str, Measured], verdicts: Sequence[Verdict]) -> str:
             _text(left - 10, y + 13, verdict.target.operation, end=True),
             _bar(left, y, length, 18, "#59a14f" if verdict.holds else "#e15759"),
             f'<path d="M{promise:.1f} {y - 2}v22" stroke="#222" stroke-width="2"/>',
-            _text(max(left + length, promise) + 6, y + 13, f"{verdict.measured:g} of {verdict.target.most:g}"),
+            _text(
+                max(left + length, promise) + 6,
+                y + 13,
+                f"{verdict.measured:g} of {verdict.target.most:g}",
+            ),
         ]
         y += row
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="860" height="{y + 10}" viewBox="0 0 860 {y + 10}"'
-        ' font-family="system-ui, sans-serif" font-size="13">'
-        f'<rect width="100%" height="100%" fill="#fff"/>{"".join(parts)}</svg>\n'
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="860" height="{y + 10}" viewBox="0 0 860'
+        f' {y + 10}" font-family="system-ui, sans-serif" font-size="13"><rect width="100%"'
+        f' height="100%" fill="#fff"/>{"".join(parts)}</svg>\n'
     )
 
 
@@ -178,7 +206,9 @@ def _short(verdict: Verdict) -> str:
 
 
 def _bar(x: float, y: float, width: float, height: float, colour: str) -> str:
-    return f'<rect x="{x:.1f}" y="{y}" width="{max(width, 0):.1f}" height="{height}" fill="{colour}"/>'
+    return (
+        f'<rect x="{x:.1f}" y="{y}" width="{max(width, 0):.1f}" height="{height}" fill="{colour}"/>'
+    )
 
 
 def _text(x: float, y: float, words: str, *, end: bool = False, bold: bool = False) -> str:

@@ -9,14 +9,14 @@ from itertools import chain
 from bench.history import Graph, History
 from bench.lambdas import OWNER, Hub
 from shared import codec, packs, stores
-from shared.actions import bundles
-from shared.actions import repack as repacking
 from shared.actions.push import INLINE_BYTES
-from shared.actions.uploads import Parcel
-from shared.metadata.table import split
-from shared.model import Kind, Node, Place, Ref, Repo
+from shared.actions.uploads import UploadBatch
+from shared.maintenance import prebuilt_clones
+from shared.maintenance import repack as repacking
+from shared.metadata.table import chunked
+from shared.model import CommitAddress, Kind, Node, Ref, Repo
 from shared.stores import Stores
-from shared.tasks import all_of
+from shared.tasks import gather_all
 
 AT_ONCE = 2_000
 SWAPS_AT_ONCE = 32
@@ -30,11 +30,16 @@ def add_commits(hub: Hub, slug: str, graph: Graph) -> None:
     async def put() -> None:
         opened, repo, now = await _opened(slug)
         nodes = list(_nodes(graph))
-        places = {node.commit_id: node.place for node in nodes}
-        for part in split(nodes, AT_ONCE):
+        addresses = {node.commit_id: node.address for node in nodes}
+        for part in chunked(nodes, AT_ONCE):
             await opened.commits.put(repo.repo_id, part, now)
-            await opened.index.put_places(repo.repo_id, [node.place for node in part])
-        await _point(opened, repo, [Ref(branch, places[head]) for branch, head in graph.heads.items()], now)
+            await opened.index.put_addresses(repo.repo_id, [node.address for node in part])
+        await _point(
+            opened,
+            repo,
+            [Ref(branch, addresses[head]) for branch, head in graph.heads.items()],
+            now,
+        )
 
     hub.run(put)
 
@@ -44,9 +49,11 @@ def add_objects(hub: Hub, slug: str, objects: Mapping[str, bytes]) -> None:
 
     async def put() -> None:
         opened, repo, _ = await _opened(slug)
-        pack = packs.build((Kind.OBJECT, object_id, content) for object_id, content in objects.items())
+        pack = packs.build(
+            (Kind.OBJECT, object_id, content) for object_id, content in objects.items()
+        )
         await opened.objects.put_pack(repo.repo_id, pack)
-        for part in split(list(pack.locations.items()), AT_ONCE):
+        for part in chunked(list(pack.locations.items()), AT_ONCE):
             await opened.index.put_locations(repo.repo_id, dict(part))
 
     hub.run(put)
@@ -60,20 +67,22 @@ def add_pushes(hub: Hub, slug: str, pushes: Iterable[History]) -> None:
         opened, repo, now = await _opened(slug)
         await opened.commits.open_lane(repo.repo_id, "main", now)
         nodes: list[Node] = []
-        for part in split(list(pushes), AT_ONCE // 20):
-            parcels: list[Parcel] = []
+        for part in chunked(list(pushes), AT_ONCE // 20):
+            parcels: list[UploadBatch] = []
             for pushed in part:
                 records = _records(pushed)
-                parcels += [Parcel.of(pushed.objects), records]
-                nodes.append(_node(pushed, records, nodes[-1].place if nodes else None))
-            for some in split(parcels, SWAPS_AT_ONCE):
-                await all_of(parcel.put(opened, repo) for parcel in some)
-            stored = chain.from_iterable(parcel.locations.items() for parcel in parcels)
+                parcels += [UploadBatch.of(pushed.objects), records]
+                nodes.append(_node(pushed, records, nodes[-1].address if nodes else None))
+            for some in chunked(parcels, SWAPS_AT_ONCE):
+                await gather_all(upload_batch.put(opened, repo) for upload_batch in some)
+            stored = chain.from_iterable(upload_batch.locations.items() for upload_batch in parcels)
             locations = {item: at for item, at in stored if item[0] is not Kind.COMMIT}
             await opened.index.put_locations(repo.repo_id, locations)
             await opened.commits.put(repo.repo_id, nodes[-len(part) :], now)
-            await opened.index.put_places(repo.repo_id, [node.place for node in nodes[-len(part) :]])
-        await _point(opened, repo, [Ref("main", nodes[-1].place, nodes[-1].snapshot_at)], now)
+            await opened.index.put_addresses(
+                repo.repo_id, [node.address for node in nodes[-len(part) :]]
+            )
+        await _point(opened, repo, [Ref("main", nodes[-1].address, nodes[-1].snapshot_at)], now)
 
     hub.run(put)
 
@@ -83,7 +92,9 @@ def repack(hub: Hub, slug: str) -> None:
 
     async def work() -> None:
         opened, repo, now = await _opened(slug)
-        assert (await repacking.repack(opened, repo, lambda: now + LATER_SECONDS, dry_run=False)).packs
+        assert (
+            await repacking.repack(opened, repo, lambda: now + LATER_SECONDS, dry_run=False)
+        ).packs
 
     hub.run(work)
 
@@ -95,7 +106,9 @@ def add_branches(hub: Hub, slug: str, branches: int) -> None:
         opened, repo, now = await _opened(slug)
         main = await opened.refs.get(repo.repo_id, "main")
         assert main
-        refs = [Ref(f"agent-{number:04}", main.head, main.snapshot_at) for number in range(branches)]
+        refs = [
+            Ref(f"agent-{number:04}", main.head, main.snapshot_at) for number in range(branches)
+        ]
         await _point(opened, repo, refs, now)
 
     hub.run(put)
@@ -106,28 +119,30 @@ def prebuild_clone(hub: Hub, slug: str) -> None:
 
     async def put() -> None:
         opened, repo, _ = await _opened(slug)
-        made = await bundles.make(opened, repo, time.time)
-        assert made.bundle
+        made = await prebuilt_clones.make(opened, repo, time.time)
+        assert made.prebuilt
 
     hub.run(put)
 
 
 async def _point(opened: Stores, repo: Repo, refs: Sequence[Ref], now: int) -> None:
-    for part in split(refs, SWAPS_AT_ONCE):
-        await all_of(opened.refs.swap(repo.repo_id, ref, None, by=OWNER, now=now) for ref in part)
+    for part in chunked(refs, SWAPS_AT_ONCE):
+        await gather_all(
+            opened.refs.swap(repo.repo_id, ref, None, by=OWNER, now=now) for ref in part
+        )
 
 
 async def _opened(slug: str) -> tuple[Stores, Repo, int]:
     opened = await stores.stores()
     now = int(time.time())
     repo = await opened.repos.get(OWNER, slug) or Repo(OWNER, slug)
-    return opened, await opened.repos.born(repo, now), now
+    return opened, await opened.repos.create_if_absent(repo, now), now
 
 
-def _records(pushed: History) -> Parcel:
+def _records(pushed: History) -> UploadBatch:
     [commit] = pushed.commits
     [snapshot] = pushed.snapshots
-    return Parcel.of(
+    return UploadBatch.of(
         {},
         [
             (Kind.SNAPSHOT, snapshot["snapshot_id"], codec.pack_record(snapshot)),
@@ -136,7 +151,7 @@ def _records(pushed: History) -> Parcel:
     )
 
 
-def _node(pushed: History, records: Parcel, parent: Place | None) -> Node:
+def _node(pushed: History, records: UploadBatch, parent: CommitAddress | None) -> Node:
     [commit] = pushed.commits
     [snapshot] = pushed.snapshots
     commit_id = commit["commit_id"]
@@ -144,7 +159,7 @@ def _node(pushed: History, records: Parcel, parent: Place | None) -> Node:
     compressed = zlib.compress(codec.pack_record(commit))
     inline = len(compressed) <= INLINE_BYTES
     return Node(
-        Place(commit_id, parent.generation + 1 if parent else 1, "main"),
+        CommitAddress(commit_id, parent.generation + 1 if parent else 1, "main"),
         (parent,) if parent else (),
         snapshot_id,
         records.locations[Kind.SNAPSHOT, snapshot_id],
@@ -154,11 +169,11 @@ def _node(pushed: History, records: Parcel, parent: Place | None) -> Node:
 
 
 def _nodes(graph: Graph) -> Iterable[Node]:
-    places: dict[str, Place] = {}
+    addresses: dict[str, CommitAddress] = {}
     for record in graph.commits:
         commit_id = record["commit_id"]
         both = (record["parent_commit_id"], record["parent2_commit_id"])
-        parents = tuple(places[parent] for parent in both if parent)
+        parents = tuple(addresses[parent] for parent in both if parent)
         generation = 1 + max((parent.generation for parent in parents), default=0)
-        places[commit_id] = Place(commit_id, generation, graph.lanes[commit_id])
-        yield Node(places[commit_id], parents, record=zlib.compress(codec.pack_record(record)))
+        addresses[commit_id] = CommitAddress(commit_id, generation, graph.lanes[commit_id])
+        yield Node(addresses[commit_id], parents, record=zlib.compress(codec.pack_record(record)))

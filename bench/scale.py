@@ -56,8 +56,10 @@ def markdown(found: Mapping[str, Measured]) -> str:
         [
             *_costs(found),
             "",
-            f"That is {mean:,.0f} pushes a second, and {PEAK * mean:,.0f} in the busiest hour."
-            " The limits, the lowest first:",
+            (
+                f"That is {mean:,.0f} pushes a second, and {PEAK * mean:,.0f} in the busiest hour."
+                " The limits, the lowest first:"
+            ),
             "",
             *_limits(service(found), mean),
             "",
@@ -75,23 +77,51 @@ def service(found: Mapping[str, Measured]) -> list[Limit]:
     poll = found[POLL]
     together = [(found[name], times) for name, times in MIX]
     requests = sum(times * one.count.requests for one, times in together)
-    busy = sum(times * one.count.milliseconds / 1000 + times * one.cpu_seconds for one, times in together)
+    busy = sum(
+        times * one.count.milliseconds / 1000 + times * one.cpu_seconds for one, times in together
+    )
     reads = sum(times * one.count.read_units for one, times in together)
     writes = sum(times * one.count.write_units for one, times in together)
     stage = stack.resources()["Stage"].properties["DefaultRouteSettings"]["ThrottlingRateLimit"]
     limits = [
-        Limit("requests at the API of the hub", stage, requests, "`ThrottlingRateLimit` in the template"),
         Limit(
-            "requests of the account at API Gateway", ACCOUNT_REQUESTS, requests, "AWS, on request; a second account"
+            "requests at the API of the hub",
+            stage,
+            requests,
+            "`ThrottlingRateLimit` in the template",
         ),
-        Limit("functions at once", CONCURRENCY, busy, "AWS, on request; fewer calls that wait for each other"),
-        Limit("write units of a new table", NEW_TABLE_WRITES, writes, "`WarmThroughput`; or slow growth"),
         Limit(
-            "read units of a new table", NEW_TABLE_READS, reads, "`WarmThroughput`; fewer rows read to filter objects"
+            "requests of the account at API Gateway",
+            ACCOUNT_REQUESTS,
+            requests,
+            "AWS, on request; a second account",
+        ),
+        Limit(
+            "functions at once",
+            CONCURRENCY,
+            busy,
+            "AWS, on request; fewer calls that wait for each other",
+        ),
+        Limit(
+            "write units of a new table",
+            NEW_TABLE_WRITES,
+            writes,
+            "`WarmThroughput`; or slow growth",
+        ),
+        Limit(
+            "read units of a new table",
+            NEW_TABLE_READS,
+            reads,
+            "`WarmThroughput`; fewer rows read to filter objects",
         ),
         Limit("write units of a table", TABLE_UNITS, writes, "AWS, on request"),
         Limit("read units of a table", TABLE_UNITS, reads, "AWS, on request"),
-        Limit("S3 PUTs under one prefix", PREFIX_PUTS, push.count.s3_puts, "S3 splits `repos/` automatically"),
+        Limit(
+            "S3 PUTs under one prefix",
+            PREFIX_PUTS,
+            push.count.s3_puts,
+            "S3 splits `repos/` automatically",
+        ),
         Limit(
             "S3 GETs under one prefix",
             PREFIX_GETS,
@@ -118,8 +148,15 @@ def repository(found: Mapping[str, Measured]) -> list[Limit]:
             window,
             "fewer calls between the read and the swap",
         ),
-        Limit("polls of a repository of 1,000 branches", PARTITION_READS, refs, "all heads in one row"),
-        Limit("pushes to one lane", PARTITION_WRITES, push.count.hottest, "smaller rows: the record in the pack only"),
+        Limit(
+            "polls of a repository of 1,000 branches", PARTITION_READS, refs, "all heads in one row"
+        ),
+        Limit(
+            "pushes to one lane",
+            PARTITION_WRITES,
+            push.count.hottest,
+            "smaller rows: the record in the pack only",
+        ),
         Limit(
             "pushes to one owner's repositories",
             PARTITION_READS,
@@ -139,17 +176,23 @@ def _costs(found: Mapping[str, Measured]) -> Iterator[str]:
         each = found[name].dollars
         total += number * each / 1000
         out += number * found[name].bill.data_out
-        yield f"| {name} | {number:,} | {each:.4f} | {number * each / 1000:,.0f} | {DAYS * number * each / 1000:,.0f} |"
+        yield (
+            f"| {name} | {number:,} | {each:.4f} | {number * each / 1000:,.0f} |"
+            f" {DAYS * number * each / 1000:,.0f} |"
+        )
     yield f"| data out | | | {out:,.0f} | {DAYS * out:,.0f} |"
     yield f"| together | | | {total + out:,.0f} | {DAYS * (total + out):,.0f} |"
 
 
 def _limits(limits: list[Limit], mean: float | None) -> Iterator[str]:
     times = " times the mean |" if mean else ""
-    yield f"| limit | a second | used by one push | pushes a second at the limit |{times} raised by |"
+    yield (
+        f"| limit | a second | used by one push | pushes a second at the limit |{times} raised by |"
+    )
     yield f"| --- | ---: | ---: | ---: |{' ---: |' if mean else ''} --- |"
     for limit in limits:
         room = f" {limit.pushes / mean:,.1f} |" if mean else ""
         yield (
-            f"| {limit.what} | {limit.most:,g} | {limit.taken:.3g} | {limit.pushes:,.0f} |{room} {limit.lifted_by} |"
+            f"| {limit.what} | {limit.most:,g} | {limit.taken:.3g} | {limit.pushes:,.0f} |{room}"
+            f" {limit.lifted_by} |"
         )

@@ -1,9 +1,11 @@
-"""Memory and CPU of push and push/objects for the largest staged bodies, each in a process of its own.
+"""Memory and CPU of push and push/objects for the largest staged bodies, each in a process of its
+own.
 
     python -m bench.staged [NAME ...]
 
-The emulated AWS is another process. Memory is the resident memory of the process (Linux only): after one small request,
-and its peak during the large one. CPU is that of the process, so what the emulator uses is not counted.
+The emulated AWS is another process. Memory is the resident memory of the process (Linux only):
+after one small request, and its peak during the large one. CPU is that of the process, so what the
+emulator uses is not counted.
 """
 
 import json
@@ -38,7 +40,11 @@ def objects(count: int) -> Record:
     size = (EXPANDED_BYTES - ROOM_BYTES) // count - 90
     chance = random.Random(count)
     contents = (chance.randbytes(size) for _ in range(count))
-    return {"objects": [{"object_id": ids.object_id(content), "content": content} for content in contents]}
+    return {
+        "objects": [
+            {"object_id": ids.object_id(content), "content": content} for content in contents
+        ]
+    }
 
 
 def commits(count: int, detail: Callable[[int], Any]) -> Record:
@@ -51,7 +57,10 @@ def commits(count: int, detail: Callable[[int], Any]) -> Record:
 
 
 def manifests(count: int, files: int) -> Record:
-    """A push of a line of commits, each with a manifest in which one file differs. The objects are sent before."""
+    """A push of a line of commits, each with a manifest in which one file differs.
+
+    The objects are sent before.
+    """
     paths = [f"source/package_{n % 40:02}/module_{n:05}.py" for n in range(files)]
     manifest = {path: ids.object_id(path.encode()) for path in paths}
     made, snapshots = list[Record](), list[Record]()
@@ -67,23 +76,40 @@ def sent_before(message: Record | bytes) -> Iterator[Record]:
     """The objects that the manifests of a push name, in batches."""
     snapshots = () if isinstance(message, bytes) else message.get("bundle", {}).get("snapshots", ())
     paths = {path for one in snapshots for path in one["manifest"]}
-    contents = [*(path.encode() for path in paths), *(b"%d" % number for number in range(len(snapshots)))]
+    contents = [
+        *(path.encode() for path in paths),
+        *(b"%d" % number for number in range(len(snapshots))),
+    ]
     for start in range(0, len(contents) if snapshots else 0, 1_000):
         part = contents[start : start + 1_000]
-        yield {"objects": [{"object_id": ids.object_id(content), "content": content} for content in part]}
+        yield {
+            "objects": [
+                {"object_id": ids.object_id(content), "content": content} for content in part
+            ]
+        }
 
 
 def operations(number: int) -> list[Record]:
     """Changes as the stock client describes them: 25 of about 250 bytes."""
     return [
-        {"op": "replace", "address": f"source/{number}/{n}.py::function_{n}", "old": ids.object_id(b"%d" % n), "n": n}
-        | {"new": ids.object_id(b"%d %d" % (number, n)), "text": "changed signature and body of this function"}
+        {
+            "op": "replace",
+            "address": f"source/{number}/{n}.py::function_{n}",
+            "old": ids.object_id(b"%d" % n),
+            "n": n,
+        }
+        | {
+            "new": ids.object_id(b"%d %d" % (number, n)),
+            "text": "changed signature and body of this function",
+        }
         for n in range(25)
     ]
 
 
 def short_texts() -> bytes:
-    """No push: lists in lists of texts of two letters, which need the most memory for their bytes."""
+    """No push: lists in lists of texts of two letters, which need the most memory for their
+    bytes.
+    """
     entries = 3_999_999
     start = b"\xdd" + entries.to_bytes(4, "big") + b"\xa2ab" * (entries - 1)
     return start * (EXPANDED_BYTES // len(start))
@@ -94,7 +120,10 @@ BODIES: Mapping[str, tuple[str, Callable[[], Record | bytes]]] = {
     "push/objects, 60 of 1.1 MB": ("push/objects", lambda: objects(60)),
     "push/objects, 2 of 33 MB": ("push/objects", lambda: objects(2)),
     "push, 9,900 commits of 6.5 kB": ("push", lambda: commits(9_900, operations)),
-    "push, 30 commits of many texts": ("push", lambda: commits(30, lambda n: [f"{n} {m:012}" for m in range(130_000)])),
+    "push, 30 commits of many texts": (
+        "push",
+        lambda: commits(30, lambda n: [f"{n} {m:012}" for m in range(130_000)]),
+    ),
     "push, 25 commits of many maps": (
         "push",
         lambda: commits(25, lambda n: [{f"{n} {m}": "x" * 120} for m in range(19_000)]),
@@ -109,14 +138,18 @@ BODIES: Mapping[str, tuple[str, Callable[[], Record | bytes]]] = {
 def event(path: str, body: bytes, **headers: str) -> dict[str, Any]:
     """A request as the HTTP API sends it."""
     sent = {**HEADERS, "authorization": f"Bearer {lambdas.token()}", **headers}
-    return lambdas._event(httpx.Request("POST", f"{BASE}/{OWNER}/{path}", headers=sent, content=body), body)
+    return lambdas._event(
+        httpx.Request("POST", f"{BASE}/{OWNER}/{path}", headers=sent, content=body), body
+    )
 
 
 def post(hub: Hub, path: str, message: Record) -> Record:
     """A request with this body; its reply."""
     body = codec.encode(message, as_msgpack=True)
     headers = {**HEADERS, "authorization": f"Bearer {lambdas.token()}"}
-    answer = hub.answer(httpx.Request("POST", f"{BASE}/{OWNER}/{path}", headers=headers, content=body))
+    answer = hub.answer(
+        httpx.Request("POST", f"{BASE}/{OWNER}/{path}", headers=headers, content=body)
+    )
     if answer.status_code >= 300:
         raise RuntimeError(f"{path}: {answer.status_code} {answer.read()[:300]!r}")
     return codec.unpack_record(answer.read())
@@ -124,9 +157,9 @@ def post(hub: Hub, path: str, message: Record) -> Record:
 
 def staged(hub: Hub, slug: str, route: str, body: bytes) -> str:
     """The reference to a body that has been uploaded."""
-    place = post(hub, f"{slug}/staging", {"route": route, "size": len(body)})
-    httpx.put(place["url"], content=body, timeout=60).raise_for_status()
-    return str(place["reference"])
+    address = post(hub, f"{slug}/staging", {"route": route, "size": len(body)})
+    httpx.put(address["url"], content=body, timeout=60).raise_for_status()
+    return str(address["reference"])
 
 
 def served(function: str, events: list[dict[str, Any]]) -> dict[str, Any]:
@@ -152,13 +185,25 @@ def serve(function: str) -> None:
     for one in small:
         handler(one, None)
     Path("/proc/self/clear_refs").write_text("5")
-    rest, before, began = memory("VmRSS"), resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
+    rest, before, began = (
+        memory("VmRSS"),
+        resource.getrusage(resource.RUSAGE_SELF),
+        time.perf_counter(),
+    )
     answer = handler(large, None)
     after = resource.getrusage(resource.RUSAGE_SELF)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     seconds = time.perf_counter() - began
-    report = {"status": answer["statusCode"], "rest": rest, "peak": memory("VmHWM"), "cpu": cpu, "seconds": seconds}
-    json.dump(report | ({"body": answer["body"][:300]} if answer["statusCode"] >= 300 else {}), sys.stdout)
+    report = {
+        "status": answer["statusCode"],
+        "rest": rest,
+        "peak": memory("VmHWM"),
+        "cpu": cpu,
+        "seconds": seconds,
+    }
+    json.dump(
+        report | ({"body": answer["body"][:300]} if answer["statusCode"] >= 300 else {}), sys.stdout
+    )
 
 
 def memory(name: str) -> int:
@@ -175,7 +220,11 @@ def report(names: list[str]) -> Iterator[str]:
             for number, name in enumerate(names):
                 route, make = BODIES[name]
                 message = make()
-                body = message if isinstance(message, bytes) else codec.encode(message, as_msgpack=True)
+                body = (
+                    message
+                    if isinstance(message, bytes)
+                    else codec.encode(message, as_msgpack=True)
+                )
                 assert len(body) <= EXPANDED_BYTES, (name, len(body))
                 for coding in (None, Coding.ZSTD):
                     slug = f"staged{number}{coding or ''}"
@@ -186,14 +235,23 @@ def report(names: list[str]) -> Iterator[str]:
                     for batch in sent_before(message):
                         post(hub, f"{slug}/push/objects", batch)
                     reference = staged(hub, slug, route, packed)
-                    headers = {"pieria-staged-body": reference, **({"content-encoding": coding} if coding else {})}
-                    small = codec.encode({"objects": [], "branch": "x", "bundle": {}}, as_msgpack=True)
-                    events = [event(f"{slug}/{route}", small), event(f"{slug}/{route}", b"", **headers)]
+                    headers = {
+                        "pieria-staged-body": reference,
+                        **({"content-encoding": coding} if coding else {}),
+                    }
+                    small = codec.encode(
+                        {"objects": [], "branch": "x", "bundle": {}}, as_msgpack=True
+                    )
+                    events = [
+                        event(f"{slug}/{route}", small),
+                        event(f"{slug}/{route}", b"", **headers),
+                    ]
                     found = served(route.replace("/", "_"), events)
                     yield (
-                        f"{name:<38}{coding or 'as it is':<9}{len(packed) / 1e6:>6.1f} MB  {found['status']}"
-                        f"  {found['rest'] / MIB:>6.0f} MiB at rest {found['peak'] / MIB:>6.0f} at its peak"
-                        f"  {found['cpu']:>6.2f} s of CPU {found['seconds']:>6.2f} s {found.get('body', '')}"
+                        f"{name:<38}{coding or 'as it is':<9}{len(packed) / 1e6:>6.1f} MB "
+                        f" {found['status']}  {found['rest'] / MIB:>6.0f} MiB at rest"
+                        f" {found['peak'] / MIB:>6.0f} at its peak  {found['cpu']:>6.2f} s of CPU"
+                        f" {found['seconds']:>6.2f} s {found.get('body', '')}"
                     )
 
 

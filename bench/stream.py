@@ -70,8 +70,13 @@ def serving(environment: Mapping[str, str], log: int | None = None) -> Iterator[
     start.
     """
     port = ports.free()
-    here = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "AWS_LWA_PORT": str(port)}
-    process = subprocess.Popen([RUN], env={**environment, **here}, stdin=subprocess.DEVNULL, stderr=log)
+    here = {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "AWS_LWA_PORT": str(port),
+    }
+    process = subprocess.Popen(
+        [RUN], env={**environment, **here}, stdin=subprocess.DEVNULL, stderr=log
+    )
     try:
         if not ports.is_ready(process, port, within_seconds=START_SECONDS, answers=_is_well):
             raise RuntimeError("run.sh did not start")
@@ -106,11 +111,20 @@ class Report:
 
     def as_text(self) -> str:
         """The report as a few lines."""
-        verdict = [f"FAULT: {fault}" for fault in self.faults] or ["every byte and every record came back as sent"]
+        verdict = [f"FAULT: {fault}" for fault in self.faults] or [
+            "every byte and every record came back as sent"
+        ]
         above = (self.peak - self.rest) / MIB
-        memory = f"memory {self.rest / MIB:.1f} MiB at rest, {self.peak / MIB:.1f} MiB at its peak: {above:.1f} more"
+        memory = (
+            f"memory {self.rest / MIB:.1f} MiB at rest, {self.peak / MIB:.1f} MiB at its peak:"
+            f" {above:.1f} more"
+        )
         return "\n".join(
-            [f"seed {self.seed}: a reply of {self.reply_bytes:,} bytes in {self.seconds:.2f} s", memory, *verdict]
+            [
+                f"seed {self.seed}: a reply of {self.reply_bytes:,} bytes in {self.seconds:.2f} s",
+                memory,
+                *verdict,
+            ]
         )
 
 
@@ -144,7 +158,9 @@ def clone(opened: Server, slug: str, head: str) -> bytes:
     connection = http.client.HTTPConnection("127.0.0.1", opened.port, timeout=60)
     with contextlib.closing(connection):
         body = msgpack.packb({"want": [head], "have": []})
-        connection.request("POST", f"/{OWNER}/{slug}/fetch", body, {"Content-Type": MSGPACK, "Accept": MSGPACK})
+        connection.request(
+            "POST", f"/{OWNER}/{slug}/fetch", body, {"Content-Type": MSGPACK, "Accept": MSGPACK}
+        )
         reply = connection.getresponse()
         content = reply.read()
         if reply.status != 200:
@@ -158,7 +174,9 @@ def main(arguments: list[str] | None = None) -> int:
         prog="python -m bench.stream", description="Clone 60 MB from the streaming function."
     )
     parser.add_argument("--seed", type=int, default=1, help="seed of the generated repository")
-    parser.add_argument("--objects", type=int, default=4100, help="number of its objects, of 12 kB each")
+    parser.add_argument(
+        "--objects", type=int, default=4100, help="number of its objects, of 12 kB each"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args(arguments)
 

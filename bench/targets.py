@@ -45,11 +45,15 @@ def _cpu(measured: Measured) -> float | None:
 
 def _fetch_when_popular(measured: Measured) -> float:
     """The calls without the GET refs of the clone, which is the same for every clone."""
-    return measured.warm.calls - sum(step.calls for step in measured.steps if step.function == "refs")
+    return measured.warm.calls - sum(
+        step.calls for step in measured.steps if step.function == "refs"
+    )
 
 
 def _hub_units(measured: Measured) -> float:
-    return sum(units for partition, units in measured.hot.items() if not partition.startswith(COUNTERS))
+    return sum(
+        units for partition, units in measured.hot.items() if not partition.startswith(COUNTERS)
+    )
 
 
 SMALL_PUSH = "small push: 1 commit, 10 objects"
@@ -68,8 +72,18 @@ TARGETS = (
     Target("push/objects, 1,000 objects of 1 KB", "S3 PUTs", 1, lambda m: m.count.s3_puts),
     Target("a lost race: POST push, 409", "write units but counters'", 0, _hub_units),
     Target("clone of 40 MB, bundled", "CPU ÷ (SHA-256 + msgpack)", 1.5, _cpu),
-    Target("clone of a popular repository of 5 MB", "calls of its fetch, once it is popular", 6, _fetch_when_popular),
-    Target("clone of a popular repository of 5 MB", "calls, once it is popular", 6, lambda m: m.warm.calls),
+    Target(
+        "clone of a popular repository of 5 MB",
+        "calls of its fetch, once it is popular",
+        6,
+        _fetch_when_popular,
+    ),
+    Target(
+        "clone of a popular repository of 5 MB",
+        "calls, once it is popular",
+        6,
+        lambda m: m.warm.calls,
+    ),
 )
 
 

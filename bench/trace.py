@@ -16,7 +16,9 @@ _SHARD = re.compile(r"#([OSC])[0-9a-f]$")
 
 
 def lines(served: Served) -> Iterator[str]:
-    """A line for the request, and a line for each call with its step in the longest chain of calls."""
+    """A line for the request, and a line for each call with its step in the longest chain of
+    calls.
+    """
     meter = served.meter
     yield (
         f"{served.function}: {served.status}, {served.received:,} bytes in, {served.sent:,} out,"
@@ -24,7 +26,9 @@ def lines(served: Served) -> Iterator[str]:
     )
     steps: dict[int, int] = {}
     for call in sorted(meter.log, key=lambda call: call.entered):
-        done = [before for before in meter.log if before.left is not None and before.left < call.entered]
+        done = [
+            before for before in meter.log if before.left is not None and before.left < call.entered
+        ]
         steps[call.entered] = 1 + max((steps[before.entered] for before in done), default=0)
         yield f"  {steps[call.entered]:>2} {call.operation:<15} {_took(call):<16} {_about(call)}"
 
@@ -39,7 +43,9 @@ def _took(call: Call) -> str:
         "PUT": weight.s3_puts,
         "GET": weight.s3_gets,
     }
-    return " ".join(f"{number:g} {unit}" for unit, number in taken.items() if number) + (" LOST" if call.failed else "")
+    return " ".join(f"{number:g} {unit}" for unit, number in taken.items() if number) + (
+        " LOST" if call.failed else ""
+    )
 
 
 def _about(call: Call) -> str:
@@ -49,7 +55,9 @@ def _about(call: Call) -> str:
         return f"{_short(params['Key'])} {size:,} bytes {params.get('Range', '')}"
     if call.operation == "Query":
         values = params["ExpressionAttributeValues"].values()
-        return f"{' … '.join(_short(value['S']) for value in values)} limit {params.get('Limit', '–')}"
+        return (
+            f"{' … '.join(_short(value['S']) for value in values)} limit {params.get('Limit', '–')}"
+        )
     if call.operation == "BatchGetItem":
         keys = chain.from_iterable(asked["Keys"] for asked in params["RequestItems"].values())
         return ", ".join(f"{number} × {row}" for row, number in Counter(map(_row, keys)).items())

@@ -75,14 +75,18 @@ def weigh(
     consistent = params.get("ConsistentRead", False)
     if operation == "GetItem":
         partition = params["TableName"], params["Key"]["pk"]["S"]
-        return Weight({partition: read_units(item_size(reply.get("Item", {})), consistent=consistent)})
+        return Weight(
+            {partition: read_units(item_size(reply.get("Item", {})), consistent=consistent)}
+        )
     if operation == "BatchGetItem":
         return Weight(_batch_units(params, reply))
     if operation == "Query" and not {"FilterExpression", "ProjectionExpression"} & params.keys():
         partition = params["TableName"], params["ExpressionAttributeValues"][":pk"]["S"]
         size = sum(map(item_size, reply.get("Items", ())))
         return Weight({partition: read_units(size, consistent=consistent)})
-    raise ValueError(f"there is no rule for the units of {service}.{operation}; add it to {__name__}")
+    raise ValueError(
+        f"there is no rule for the units of {service}.{operation}; add it to {__name__}"
+    )
 
 
 def _writes(operation: str, params: Mapping[str, Any]) -> list[tuple[RowKey, int]]:
@@ -108,7 +112,9 @@ def _write(request: Mapping[str, Any]) -> tuple[RowKey, int]:
     return key, item_size(item) if "Item" in request else 0
 
 
-def _weigh_writes(keyed: Iterable[tuple[RowKey, int]], before: Looks, after: Looks, *, twice: bool) -> Weight:
+def _weigh_writes(
+    keyed: Iterable[tuple[RowKey, int]], before: Looks, after: Looks, *, twice: bool
+) -> Weight:
     writes: dict[tuple[str, str], int] = {}
     for key, item in keyed:
         units = write_units(max(item, before.get(key, 0), after.get(key, 0))) * (2 if twice else 1)
@@ -116,11 +122,15 @@ def _weigh_writes(keyed: Iterable[tuple[RowKey, int]], before: Looks, after: Loo
     return Weight(writes=writes)
 
 
-def _batch_units(params: Mapping[str, Any], reply: Mapping[str, Any]) -> dict[tuple[str, str], float]:
+def _batch_units(
+    params: Mapping[str, Any], reply: Mapping[str, Any]
+) -> dict[tuple[str, str], float]:
     units: dict[tuple[str, str], float] = {}
     for table, asked in params["RequestItems"].items():
         found = {_key(item): item_size(item) for item in reply.get("Responses", {}).get(table, ())}
-        left = {_key(key) for key in reply.get("UnprocessedKeys", {}).get(table, {}).get("Keys", ())}
+        left = {
+            _key(key) for key in reply.get("UnprocessedKeys", {}).get(table, {}).get("Keys", ())
+        }
         for key in {_key(key) for key in asked["Keys"]} - left:
             taken = read_units(found.get(key, 0), consistent=asked.get("ConsistentRead", False))
             units[table, key[0]] = units.get((table, key[0]), 0) + taken
@@ -136,7 +146,9 @@ def _weigh_s3(operation: str, params: Mapping[str, Any], reply: Mapping[str, Any
     if operation in S3_PUTS:
         return Weight(s3_puts=1, s3_bytes_in=len(sent) if isinstance(sent, bytes) else 0)
     if operation in S3_GETS:
-        return Weight(s3_gets=1, s3_bytes_out=reply.get("ContentLength", 0) if operation == "GetObject" else 0)
+        return Weight(
+            s3_gets=1, s3_bytes_out=reply.get("ContentLength", 0) if operation == "GetObject" else 0
+        )
     if operation in S3_FREE:
         return Weight()
     raise ValueError(f"there is no rule for the units of s3.{operation}; add it to {__name__}")

@@ -112,7 +112,9 @@ def small_push(hub: Hub) -> Iterator[Operation]:
     repo.push(line.commit())
     yield Operation("small push: 1 commit, 10 objects", repo.push, lambda: line.commit(CHANGED))
     yield Operation(
-        "small pull: 1 commit, 10 objects", lambda made: repo.pull(*made), lambda: _ahead(repo, line, CHANGED)
+        "small pull: 1 commit, 10 objects",
+        lambda made: repo.pull(*made),
+        lambda: _ahead(repo, line, CHANGED),
     )
 
 
@@ -124,7 +126,9 @@ def forty_megabytes(hub: Hub) -> Iterator[Operation]:
     def push(repo: _Repo) -> int:
         return repo.push(history)
 
-    yield Operation("first push of 40 MB", push, lambda: _Repo(hub, f"-{next(numbers)}"), heavy=True)
+    yield Operation(
+        "first push of 40 MB", push, lambda: _Repo(hub, f"-{next(numbers)}"), heavy=True
+    )
     repo = _Repo(hub)
     repo.push(history)
     yield Operation("clone of 40 MB", lambda _: repo.clone(history), whole=history)
@@ -139,7 +143,9 @@ def deep(depth: int, hub: Hub) -> Iterator[Operation]:
     repo.push(line.commit())
     yield Operation(f"push of 1 commit at depth {depth:,}", repo.push, lambda: line.commit(1))
     yield Operation(
-        f"pull of 1 commit at depth {depth:,}", lambda made: repo.pull(*made), lambda: _ahead(repo, line, 1)
+        f"pull of 1 commit at depth {depth:,}",
+        lambda made: repo.pull(*made),
+        lambda: _ahead(repo, line, 1),
     )
 
 
@@ -172,10 +178,15 @@ def crowd(agents: int, hub: Hub) -> Iterator[Operation]:
     repositories.add_commits(hub, hub.slug, graph)
     repo = _Repo(hub)
     branch = f"agent-{agents // 2:04}"
-    wanted = History(tuple(c for c in graph.commits if graph.lanes[c["commit_id"]] == branch), (), {})
-    local = [c["commit_id"] for c in graph.commits if graph.lanes[c["commit_id"]] == "main"][:-65:-1]
+    wanted = History(
+        tuple(c for c in graph.commits if graph.lanes[c["commit_id"]] == branch), (), {}
+    )
+    local = [c["commit_id"] for c in graph.commits if graph.lanes[c["commit_id"]] == "main"][
+        :-65:-1
+    ]
     yield Operation(
-        f"pull of 1 branch of 50 commits beside {agents - 1:,} like it", lambda _: repo.pull(local, wanted, branch)
+        f"pull of 1 branch of 50 commits beside {agents - 1:,} like it",
+        lambda _: repo.pull(local, wanted, branch),
     )
 
 
@@ -188,20 +199,26 @@ def wide(files: int, hub: Hub) -> Iterator[Operation]:
     repo.push(first)
     yield Operation(f"push of 1 file changed of {files:,}", repo.push, lambda: line.commit(1))
     yield Operation(
-        f"pull of 1 file changed of {files:,}", lambda made: repo.pull(*made), lambda: _ahead(repo, line, 1)
+        f"pull of 1 file changed of {files:,}",
+        lambda made: repo.pull(*made),
+        lambda: _ahead(repo, line, 1),
     )
 
 
 def filters(count: int, hub: Hub) -> Iterator[Operation]:
     """filter-objects, where half of the ids are known."""
     repo = _Repo(hub)
-    known = {ids.object_id(content): content for content in (b"known %d" % n for n in range(count // 2))}
+    known = {
+        ids.object_id(content): content for content in (b"known %d" % n for n in range(count // 2))
+    }
     new = [ids.object_id(b"new %d" % n) for n in range(count - len(known))]
     repositories.add_objects(hub, repo.slug, known)
 
     def ask(_: Any) -> None:
         with repo.wire() as wire:
-            missing = wire.post("/filter-objects", {"object_ids": sorted([*known, *new])})["missing"]
+            missing = wire.post("/filter-objects", {"object_ids": sorted([*known, *new])})[
+                "missing"
+            ]
         assert len(missing) == len(new)
 
     yield Operation(f"filter-objects, {count:,} ids", ask, heavy=count > 5_000)
@@ -219,7 +236,9 @@ def branches(count: int, hub: Hub) -> Iterator[Operation]:
             assert len(wire.get("/refs")["branch_heads"]) == count
 
     yield Operation(f"poll: GET refs, {count:,} branches", ask)
-    yield Operation(f"small push beside {count:,} branches", repo.push, lambda: line.commit(CHANGED))
+    yield Operation(
+        f"small push beside {count:,} branches", repo.push, lambda: line.commit(CHANGED)
+    )
 
 
 def many_commits(count: int, hub: Hub) -> Iterator[Operation]:
@@ -230,7 +249,9 @@ def many_commits(count: int, hub: Hub) -> Iterator[Operation]:
         number = next(numbers)
         return _Repo(hub, f"-{number}"), histories.chain(number, count)
 
-    yield Operation(f"{count:,} commits in one push", lambda made: made[0].push(made[1]), fresh, heavy=True)
+    yield Operation(
+        f"{count:,} commits in one push", lambda made: made[0].push(made[1]), fresh, heavy=True
+    )
 
 
 def objects(count: int, hub: Hub) -> Iterator[Operation]:
@@ -271,7 +292,9 @@ def staged_objects(count: int, hub: Hub) -> Iterator[Operation]:
 
 
 def lost_race(hub: Hub) -> Iterator[Operation]:
-    """Two commits on one parent: the second push is refused, and must write nothing but counters."""
+    """Two commits on one parent: the second push is refused, and must write nothing but
+    counters.
+    """
     repo = _Repo(hub)
     line = Line(SEED, FILES)
     repo.push(line.commit())
@@ -311,7 +334,9 @@ def popular(hub: Hub) -> Iterator[Operation]:
         if next(times):
             repositories.prebuild_clone(hub, repo.slug)
 
-    yield Operation("clone of a popular repository of 5 MB", lambda _: repo.clone(history), wait, again=True)
+    yield Operation(
+        "clone of a popular repository of 5 MB", lambda _: repo.clone(history), wait, again=True
+    )
 
 
 def bundled(hub: Hub) -> Iterator[Operation]:
@@ -336,11 +361,16 @@ def repacked(pushes: int, hub: Hub) -> Iterator[Operation]:
     many = _Repo(hub, "-many")
     few = _Repo(hub, "-few")
     repositories.add_pushes(hub, many.slug, made)
-    yield Operation(f"clone after {pushes:,} small pushes", lambda _: many.clone(whole), heavy=True, whole=whole)
+    yield Operation(
+        f"clone after {pushes:,} small pushes", lambda _: many.clone(whole), heavy=True, whole=whole
+    )
     repositories.add_pushes(hub, few.slug, made)
     repositories.repack(hub, few.slug)
     yield Operation(
-        f"clone after {pushes:,} small pushes, repacked", lambda _: few.clone(whole), heavy=True, whole=whole
+        f"clone after {pushes:,} small pushes, repacked",
+        lambda _: few.clone(whole),
+        heavy=True,
+        whole=whole,
     )
 
 

@@ -21,7 +21,7 @@ from shared.errors import (
     RepoNotFound,
 )
 from shared.http import Access
-from shared.model import Place, Sees
+from shared.model import CommitAddress, Sees
 
 router = APIRouter()
 Reader = Annotated[Access, Depends(http.may_read("read"))]
@@ -35,10 +35,14 @@ Writer = Annotated[Access, Depends(http.may_write("push"))]
 async def get_branches(request: Request, access: Reader) -> Response:
     """The branches by name, each with its head."""
     page = http.query(request, api.PageQuery)
-    found, has_more = await access.stores.refs.page(access.repo.repo_id, page.limit, page.after or "")
+    found, has_more = await access.stores.refs.page(
+        access.repo.repo_id, page.limit, page.after or ""
+    )
     listing = views.BranchPage(
         branches=[
-            views.Branch(branch=ref.branch, commit_id=ref.head.commit_id, generation=ref.head.generation)
+            views.Branch(
+                branch=ref.branch, commit_id=ref.head.commit_id, generation=ref.head.generation
+            )
             for ref in found
         ],
         next_cursor=cursors.after(found[-1].branch if has_more else None),
@@ -48,7 +52,9 @@ async def get_branches(request: Request, access: Reader) -> Response:
 
 @router.delete(
     "/api/v1/repos/{owner}/{slug}/branches",
-    **api.documented(Forbidden, RepoNotFound, RefNotFound, BranchMoved, asks=views.DeleteBranchQuery, status=204),
+    **api.documented(
+        Forbidden, RepoNotFound, RefNotFound, BranchMoved, asks=views.DeleteBranchQuery, status=204
+    ),
 )
 async def delete_branch(request: Request, access: Writer) -> Response:
     """Delete a branch.
@@ -57,7 +63,12 @@ async def delete_branch(request: Request, access: Writer) -> Response:
     """
     query = http.query(request, views.DeleteBranchQuery)
     await branches.delete(
-        access.stores, access.repo, query.branch, leave_empty=query.leave_empty, by=access.by, now=access.now
+        access.stores,
+        access.repo,
+        query.branch,
+        leave_empty=query.leave_empty,
+        by=access.by,
+        now=access.now,
     )
     return Response(status_code=204)
 
@@ -65,7 +76,12 @@ async def delete_branch(request: Request, access: Writer) -> Response:
 @router.get(
     "/api/v1/repos/{owner}/{slug}/moves",
     **api.documented(
-        Forbidden, RepoNotFound, RefNotFound, asks=views.MovesQuery, gives=views.BranchMoves, identity="welcome"
+        Forbidden,
+        RepoNotFound,
+        RefNotFound,
+        asks=views.MovesQuery,
+        gives=views.BranchMoves,
+        identity="welcome",
     ),
 )
 async def get_moves(request: Request, access: Reader) -> Response:
@@ -75,8 +91,8 @@ async def get_moves(request: Request, access: Reader) -> Response:
     """
     if access.sees is not Sees.ALL:
         raise Forbidden(
-            f"the moves of a branch are shown to the owner and the members of {access.repo.owner}/{access.repo.slug}"
-            " only; log in as one of them"
+            "the moves of a branch are shown to the owner and the members of"
+            f" {access.repo.owner}/{access.repo.slug} only; log in as one of them"
         )
     query = http.query(request, views.MovesQuery)
     ref, found, last = await moves.page(
@@ -86,7 +102,11 @@ async def get_moves(request: Request, access: Reader) -> Response:
         raise RefNotFound()
     shown = [
         views.BranchMove(
-            at=move.at / 1000, by=move.by, before=_id(move.before), after=_id(move.after), forced=move.forced
+            at=move.at / 1000,
+            by=move.by,
+            before=_id(move.before),
+            after=_id(move.after),
+            forced=move.forced,
         )
         for move in found
     ]
@@ -112,13 +132,17 @@ async def post_restore(request: Request, access: Writer) -> Response:
     """Set a branch to a commit that it pointed to before. Undoes a forced push or a deletion, and
     is itself a move."""
     message = await http.body(request, views.Restore, http.API_BYTES)
-    ref = await branches.restore(access.stores, access.repo, message.branch, message.to, by=access.by, now=access.now)
-    shown = views.Branch(branch=ref.branch, commit_id=ref.head.commit_id, generation=ref.head.generation)
+    ref = await branches.restore(
+        access.stores, access.repo, message.branch, message.to, by=access.by, now=access.now
+    )
+    shown = views.Branch(
+        branch=ref.branch, commit_id=ref.head.commit_id, generation=ref.head.generation
+    )
     return http.reply(request, shown.model_dump(mode="json"))
 
 
-def _id(place: Place | None) -> str | None:
-    return place.commit_id if place else None
+def _id(address: CommitAddress | None) -> str | None:
+    return address.commit_id if address else None
 
 
 app = http.create_app(router)

@@ -7,7 +7,14 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from shared import api, cursors, http, lambdas, views
 from shared.actions import browse, history
-from shared.errors import AmbiguousCommit, CommitNotFound, Damaged, RefNotFound, RepoNotFound, TooLarge
+from shared.errors import (
+    AmbiguousCommit,
+    CommitNotFound,
+    Damaged,
+    RefNotFound,
+    RepoNotFound,
+    TooLarge,
+)
 from shared.http import Access
 from shared.model import Sees
 
@@ -19,7 +26,13 @@ Reader = Annotated[Access, Depends(http.may_read("read"))]
 @router.get(
     "/api/v1/repos/{owner}/{slug}/commits",
     **api.documented(
-        RepoNotFound, RefNotFound, AmbiguousCommit, Damaged, asks=views.LogQuery, gives=views.Log, identity="welcome"
+        RepoNotFound,
+        RefNotFound,
+        AmbiguousCommit,
+        Damaged,
+        asks=views.LogQuery,
+        gives=views.Log,
+        identity="welcome",
     ),
 )
 async def get_commits(request: Request, access: Reader) -> Response:
@@ -27,13 +40,15 @@ async def get_commits(request: Request, access: Reader) -> Response:
     query = http.query(request, views.LogQuery)
     ref = query.ref or access.repo.default_branch
     begin = await _opened(access, query.cursor)
-    entries, after = await history.log(access.stores, access.repo, ref, begin, query.limit, access.sees)
+    entries, after = await history.log(
+        access.stores, access.repo, ref, begin, query.limit, access.sees
+    )
     cursor = await _sealed(access, after)
     log = views.Log(
         commits=[
             views.LogEntry(
                 commit_id=entry.node.commit_id,
-                generation=entry.node.place.generation,
+                generation=entry.node.address.generation,
                 parents=[parent.commit_id for parent in entry.node.parents],
                 snapshot_id=entry.node.snapshot_id,
                 **entry.summary,
@@ -48,7 +63,13 @@ async def get_commits(request: Request, access: Reader) -> Response:
 @router.get(
     "/api/v1/repos/{owner}/{slug}/commits/{commit_id}",
     **api.documented(
-        RepoNotFound, CommitNotFound, AmbiguousCommit, Damaged, TooLarge, gives=views.Commit, identity="welcome"
+        RepoNotFound,
+        CommitNotFound,
+        AmbiguousCommit,
+        Damaged,
+        TooLarge,
+        gives=views.Commit,
+        identity="welcome",
     ),
 )
 async def get_commit(request: Request, commit_id: str, access: Reader) -> Response:
@@ -58,7 +79,9 @@ async def get_commit(request: Request, commit_id: str, access: Reader) -> Respon
     """
     entry = await browse.commit(access.stores, access.repo, commit_id, access.sees)
     shown = views.Commit(
-        commit_id=entry.node.commit_id, generation=entry.node.place.generation, record=dict(entry.record)
+        commit_id=entry.node.commit_id,
+        generation=entry.node.address.generation,
+        record=dict(entry.record),
     )
     return http.reply(request, shown.model_dump(mode="json"))
 
@@ -82,7 +105,10 @@ async def get_files(request: Request, commit_id: str, access: Reader) -> Respons
         access.stores, access.repo, commit_id, query.after or "", query.limit, access.sees
     )
     page = views.Files(
-        commit_id=node.commit_id, snapshot_id=node.snapshot_id, files=found, next_cursor=cursors.after(last)
+        commit_id=node.commit_id,
+        snapshot_id=node.snapshot_id,
+        files=found,
+        next_cursor=cursors.after(last),
     )
     return http.reply(request, page.model_dump(mode="json"))
 
@@ -103,7 +129,13 @@ async def get_compare(request: Request, access: Reader) -> Response:
     """The files that were added, removed or modified between two branches or commits."""
     query = http.query(request, views.CompareQuery)
     found = await browse.compare(
-        access.stores, access.repo, query.base, query.head, query.after or "", query.limit, access.sees
+        access.stores,
+        access.repo,
+        query.base,
+        query.head,
+        query.after or "",
+        query.limit,
+        access.sees,
     )
     shown = views.Comparison(
         base=found.base,
@@ -126,7 +158,10 @@ async def _sealed(access: Access, cursor: str | None) -> str | None:
 
 
 async def _opened(access: Access, cursor: str) -> str:
-    """The cursor inside a sealed one of today or yesterday. Raises Unprocessable if it is neither."""
+    """The cursor inside a sealed one of today or yesterday.
+
+    Raises Unprocessable if it is neither.
+    """
     if not cursor or access.sees is Sees.ALL:
         return cursor
     keys = await access.stores.keyring.signing(access.now)

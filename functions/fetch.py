@@ -1,10 +1,12 @@
-"""POST /{owner}/{slug}/fetch: reachable(want) − reachable(have), with all it needs, as one bundle; and in steps.
+"""POST /{owner}/{slug}/fetch: reachable(want) − reachable(have), with all it needs, as one bundle;
+and in steps.
 
     fetch            the whole difference
     fetch/history    its oldest commits and their snapshots, with the sizes of the objects they need
     fetch/objects    the contents of some objects
 
-These replies may be larger than Lambda passes in one piece: `run.sh` serves this app where they are streamed.
+These replies may be larger than Lambda passes in one piece: `run.sh` serves this app where they are
+streamed.
 """
 
 from typing import Annotated
@@ -22,7 +24,9 @@ router = APIRouter()
 
 
 @router.post("/{owner}/{slug}/fetch")
-async def post_fetch(request: Request, access: Annotated[Access, Depends(http.may_read("fetch"))]) -> Response:
+async def post_fetch(
+    request: Request, access: Annotated[Access, Depends(http.may_read("fetch"))]
+) -> Response:
     """`commits`, `snapshots`, `objects` and all `branch_heads`."""
     message = await http.body(request, wire.Fetch)
     terms = _terms(request, access)
@@ -31,8 +35,12 @@ async def post_fetch(request: Request, access: Annotated[Access, Depends(http.ma
 
 
 @router.post("/{owner}/{slug}/fetch/history")
-async def post_fetch_history(request: Request, access: Annotated[Access, Depends(http.may_read("fetch"))]) -> Response:
-    """`commits`, `snapshots`, `objects` (sizes by id), all `branch_heads`, and whether it `is_complete`."""
+async def post_fetch_history(
+    request: Request, access: Annotated[Access, Depends(http.may_read("fetch"))]
+) -> Response:
+    """`commits`, `snapshots`, `objects` (sizes by id), all `branch_heads`, and whether it
+    `is_complete`.
+    """
     message = await http.body(request, wire.FetchHistory)
     terms = _terms(request, access)
     step = await fetch_history(access.stores, access.repo, message, access.sees, terms.most_bytes)
@@ -41,7 +49,9 @@ async def post_fetch_history(request: Request, access: Annotated[Access, Depends
 
 # Class `upload`, as for the download of one object: a clone of 150 MB asks some forty times.
 @router.post("/{owner}/{slug}/fetch/objects")
-async def post_fetch_objects(request: Request, access: Annotated[Access, Depends(http.may_read("upload"))]) -> Response:
+async def post_fetch_objects(
+    request: Request, access: Annotated[Access, Depends(http.may_read("upload"))]
+) -> Response:
     """`objects`, and the ids that are `left` or too `large` for a reply."""
     message = await http.body(request, wire.FetchObjects, http.API_BYTES * 4)
     terms = _terms(request, access)

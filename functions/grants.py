@@ -63,7 +63,9 @@ TAGS = f"{REPO}#TAGS"
 
 READ_SIGNING_KEYS = Grant("ReadSigningKeys", SIGNING_KEYS, "GetParameter")
 COUNT = Grant("Count", COUNTERS, "BatchGetItem UpdateItem")
-COUNT_AND_RECALL_REFUSED = Grant("CountAndRecallRefused", COUNTERS, "GetItem BatchGetItem UpdateItem")
+COUNT_AND_RECALL_REFUSED = Grant(
+    "CountAndRecallRefused", COUNTERS, "GetItem BatchGetItem UpdateItem"
+)
 
 SERVE_CALLERS = (COUNT, READ_SIGNING_KEYS)
 """For every function that identifies its callers and limits their requests."""
@@ -73,7 +75,9 @@ SERVE_CALLERS = (COUNT, READ_SIGNING_KEYS)
 READ_ITEMS = Grant("ReadHub", HUB, "GetItem BatchGetItem")
 READ_PARTITIONS = Grant("ReadHub", HUB, "BatchGetItem Query")
 READ_ALL = Grant("ReadHub", HUB, "GetItem BatchGetItem Query")
-READ_AND_WRITE_TOKENS = Grant("ReadAndWriteTokens", HUB, "BatchGetItem Query UpdateItem BatchWriteItem", (TOKENS,))
+READ_AND_WRITE_TOKENS = Grant(
+    "ReadAndWriteTokens", HUB, "BatchGetItem Query UpdateItem BatchWriteItem", (TOKENS,)
+)
 
 CLAIM_HANDLE = Grant("ClaimHandle", HUB, "PutItem", (HANDLES,))
 NAME_REPO = Grant("NameRepo", HUB, "UpdateItem", (OWNERS,))

@@ -18,14 +18,17 @@ MayAdmin = Annotated[Access, Depends(http.may_admin("push"))]
     "/api/v1/repos/{owner}/{slug}/members",
     **api.documented(Forbidden, RepoNotFound, asks=api.PageQuery, gives=api.MemberPage),
 )
-async def get_members(request: Request, access: Annotated[Access, Depends(http.may_admin("read"))]) -> Response:
+async def get_members(
+    request: Request, access: Annotated[Access, Depends(http.may_admin("read"))]
+) -> Response:
     """The members by handle. The owner is not a member."""
     page = http.query(request, api.PageQuery)
     found = await access.stores.repos.members(access.repo, page.limit + 1, page.after)
     shown = found[: page.limit]
     last = shown[-1][0] if len(found) > page.limit else None
     listing = api.MemberPage(
-        members=[api.Member(handle=handle, role=role) for handle, role in shown], next_cursor=cursors.after(last)
+        members=[api.Member(handle=handle, role=role) for handle, role in shown],
+        next_cursor=cursors.after(last),
     )
     return http.reply(request, listing.model_dump(mode="json"))
 
@@ -45,7 +48,9 @@ async def put_member(request: Request, handle: str, access: MayAdmin) -> Respons
 
 @router.delete(
     "/api/v1/repos/{owner}/{slug}/members/{handle}",
-    **api.documented(Forbidden, RepoNotFound, MemberNotFound, InvalidName, Unprocessable, status=204),
+    **api.documented(
+        Forbidden, RepoNotFound, MemberNotFound, InvalidName, Unprocessable, status=204
+    ),
 )
 async def delete_member(handle: str, access: MayAdmin) -> Response:
     """Remove a member. The user has no role from the next request on."""
@@ -59,7 +64,8 @@ async def delete_member(handle: str, access: MayAdmin) -> Response:
 def _check_not_owner(access: Access, handle: str) -> None:
     if handle.casefold() == access.repo.owner.casefold():
         raise Unprocessable(
-            f"{access.repo.owner} owns this repository: the owner is not a member, and cannot be removed"
+            f"{access.repo.owner} owns this repository: the owner is not a member, and cannot be"
+            " removed"
         )
 
 

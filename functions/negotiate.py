@@ -17,7 +17,10 @@ async def post_negotiate(request: Request, access: Reader) -> Response:
     """`ack`, `common_base` and `ready`."""
     message = await http.body(request, wire.Negotiate)
     return http.reply(
-        request, await negotiate(access.stores, access.repo, message, access.sees, by=access.by, now=access.now)
+        request,
+        await negotiate(
+            access.stores, access.repo, message, access.sees, by=access.by, now=access.now
+        ),
     )
 
 

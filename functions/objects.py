@@ -1,10 +1,12 @@
-"""GET /o/{object_id}?repo_id= and GET /{owner}/{slug}/objects/{object_id}: the bytes of one object."""
+"""GET /o/{object_id}?repo_id= and GET /{owner}/{slug}/objects/{object_id}: the bytes of one
+object.
+"""
 
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from shared import content, http, lambdas
+from shared import file_response, http, lambdas
 from shared.actions import downloads
 from shared.http import Access
 
@@ -13,7 +15,9 @@ router = APIRouter()
 
 @router.get("/o/{object_id}")
 async def get_object_by_repo_id(
-    request: Request, object_id: str, access: Annotated[Access, Depends(http.may_read_by_id("upload"))]
+    request: Request,
+    object_id: str,
+    access: Annotated[Access, Depends(http.may_read_by_id("upload"))],
 ) -> Response:
     """An object of the repository with this `repo_id`, as GET refs returns it."""
     return await _send(request, object_id, access)
@@ -29,7 +33,9 @@ async def get_object(
 
 async def _send(request: Request, object_id: str, access: Access) -> Response:
     found = await downloads.find(access.stores, access.repo, object_id)
-    return await content.send(request, found, content.caching(access.repo, is_fixed=found.is_fixed))
+    return await file_response.send(
+        request, found, file_response.caching(access.repo, is_fixed=found.is_fixed)
+    )
 
 
 app = http.create_app(router)

@@ -16,7 +16,10 @@ router = APIRouter()
 
 
 _DOCUMENTED = api.documented(
-    replies={"200": api.success(api.Document), "304": {"description": "The caller has it, by If-None-Match."}},
+    replies={
+        "200": api.success(api.Document),
+        "304": {"description": "The caller has it, by If-None-Match."},
+    },
     identity="ignored",
 )
 
@@ -24,7 +27,9 @@ _DOCUMENTED = api.documented(
 @router.get("/api/v1/openapi.json", **_DOCUMENTED)
 async def get_openapi(request: Request) -> Response:
     """This document."""
-    return http.unless_held(request, http.reply(request, document()), {"Cache-Control": "no-cache", "Vary": "Accept"})
+    return http.unless_held(
+        request, http.reply(request, document()), {"Cache-Control": "no-cache", "Vary": "Accept"}
+    )
 
 
 @router.get("/openapi.json", **_DOCUMENTED)
@@ -36,9 +41,9 @@ async def get_openapi_at_the_root(request: Request) -> Response:
 @functools.cache
 def document() -> dict[str, Any]:
     """The document of the whole hub."""
-    from shared import manual  # late: `make serve` does not need it to start
+    from shared import openapi
 
-    return manual.document(routers())
+    return openapi.document(routers())
 
 
 app = http.create_app(router)

@@ -1,4 +1,6 @@
-"""POST /{owner}/{slug}/presign: places to put large objects, outside the size limits of this API."""
+"""POST /{owner}/{slug}/presign: places to put large objects, outside the size limits of this
+API.
+"""
 
 from typing import Annotated
 
@@ -12,11 +14,15 @@ router = APIRouter()
 
 
 @router.post("/{owner}/{slug}/presign")
-async def post_presign(request: Request, access: Annotated[Access, Depends(http.may_write("upload"))]) -> Response:
+async def post_presign(
+    request: Request, access: Annotated[Access, Depends(http.may_write("upload"))]
+) -> Response:
     """`presigned`: object id → URL to PUT its bytes to; `inline`: ids to send with `push/objects`
     instead."""
     message = await http.body(request, wire.Presign)
-    return http.reply(request, await uploads.presign(access.stores, access.repo, message, now=access.now))
+    return http.reply(
+        request, await uploads.presign(access.stores, access.repo, message, now=access.now)
+    )
 
 
 app = http.create_app(router)

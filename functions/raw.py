@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from shared import content, http, lambdas
+from shared import file_response, http, lambdas
 from shared.actions import downloads
 from shared.http import Access
 
@@ -18,9 +18,11 @@ async def get_raw(request: Request, access: Reader) -> Response:
 
     Branch names may contain slashes, so the longest branch name that fits is used.
     """
-    file = await downloads.file(access.stores, access.repo, http.rest_of_path(request, 3), access.sees)
-    cached = content.caching(access.repo, is_fixed=file.is_fixed)
-    return await content.send(request, file.content, cached, file.path)
+    file = await downloads.file(
+        access.stores, access.repo, http.rest_of_path(request, 3), access.sees
+    )
+    cached = file_response.caching(access.repo, is_fixed=file.is_fixed)
+    return await file_response.send(request, file.content, cached, file.path)
 
 
 app = http.create_app(router)

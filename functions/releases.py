@@ -29,7 +29,9 @@ async def get_releases(request: Request, access: Reader) -> Response:
     """`releases`, newest first, and `next_cursor` if there are more. Drafts need the role write."""
     asked = http.query(request, wire.ListReleases)
     with_drafts = asked.include_drafts and access.role.allows(Role.WRITE)
-    records, cursor = await releases.listed(access.stores, access.repo, asked, with_drafts=with_drafts)
+    records, cursor = await releases.listed(
+        access.stores, access.repo, asked, with_drafts=with_drafts
+    )
     return http.reply_records(request, "releases", records, cursor)
 
 

@@ -19,15 +19,27 @@ AdminByAnyName = Annotated[Access, Depends(http.may_admin("push", even_renamed=T
 @router.post(
     "/api/v1/repos",
     **api.documented(
-        Forbidden, RepoExists, HandleTaken, InvalidName, takes=api.NewRepo, gives=api.Repository, status=201
+        Forbidden,
+        RepoExists,
+        HandleTaken,
+        InvalidName,
+        takes=api.NewRepo,
+        gives=api.Repository,
+        status=201,
     ),
 )
-async def post_repo(request: Request, caller: Annotated[Caller, Depends(http.identified("push"))]) -> Response:
+async def post_repo(
+    request: Request, caller: Annotated[Caller, Depends(http.identified("push"))]
+) -> Response:
     """Create a repository of the caller."""
     message = await http.body(request, api.NewRepo, http.API_BYTES)
     wanted = Repo(
         owner=names.check_handle(caller.identity.subject),
-        slug=names.check_slug(message.slug) if message.slug is not None else names.slug_of(message.name or ""),
+        slug=(
+            names.check_slug(message.slug)
+            if message.slug is not None
+            else names.slug_of(message.name or "")
+        ),
         visibility=message.visibility,
         domain=message.domain,
         default_branch=names.check_default_branch(message.default_branch),
@@ -36,7 +48,10 @@ async def post_repo(request: Request, caller: Annotated[Caller, Depends(http.ide
     )
     role = caller.role(wanted, None)
     if role is None or not role.allows(Role.WRITE):
-        raise Forbidden(f"this token does not let you create {wanted.owner}/{wanted.slug}; use one of scope write")
+        raise Forbidden(
+            f"this token does not let you create {wanted.owner}/{wanted.slug}; use one of scope"
+            " write"
+        )
     repo = await caller.stores.repos.create(wanted, int(caller.now))
     if repo is None:
         raise RepoExists(wanted.owner, wanted.slug)
@@ -44,36 +59,49 @@ async def post_repo(request: Request, caller: Annotated[Caller, Depends(http.ide
 
 
 @router.get(
-    "/api/v1/users/{owner}/repos", **api.documented(asks=api.PageQuery, gives=api.RepositoryPage, identity="welcome")
+    "/api/v1/users/{owner}/repos",
+    **api.documented(asks=api.PageQuery, gives=api.RepositoryPage, identity="welcome"),
 )
 async def get_repos(
     request: Request, owner: str, visitor: Annotated[Visitor, Depends(http.visiting("read"))]
 ) -> Response:
     """The repositories of a user that the caller may read, by name. Empty for an unknown user."""
     page = http.query(request, api.PageQuery)
-    found = await _visible(visitor, owner, page.after, page.limit + 1) if names.is_repo_name(owner) else []
+    found = (
+        await _visible(visitor, owner, page.after, page.limit + 1)
+        if names.is_repo_name(owner)
+        else []
+    )
     if not found:
         spelled = await visitor.stores.handles.spelling(owner)
-        found = await _visible(visitor, spelled, page.after, page.limit + 1) if spelled != owner else []
+        found = (
+            await _visible(visitor, spelled, page.after, page.limit + 1) if spelled != owner else []
+        )
     shown = found[: page.limit]
     last = shown[-1][0].slug if len(found) > page.limit else None
     listing = api.RepositoryPage(
-        repos=[api.Repository.of(repo, role) for repo, role in shown], next_cursor=cursors.after(last)
+        repos=[api.Repository.of(repo, role) for repo, role in shown],
+        next_cursor=cursors.after(last),
     )
     return http.reply(request, listing.model_dump(mode="json"))
 
 
-@router.get("/api/v1/repos/{owner}/{slug}", **api.documented(RepoNotFound, gives=api.Repository, identity="welcome"))
+@router.get(
+    "/api/v1/repos/{owner}/{slug}",
+    **api.documented(RepoNotFound, gives=api.Repository, identity="welcome"),
+)
 async def get_repo(request: Request, access: Reader) -> Response:
     """One repository."""
-    if not access.repo.is_born:
+    if not access.repo.exists:
         raise RepoNotFound()
     return _reply(request, access.repo, access.role)
 
 
 @router.patch(
     "/api/v1/repos/{owner}/{slug}",
-    **api.documented(Forbidden, RepoNotFound, InvalidName, takes=api.RepoChange, gives=api.Repository),
+    **api.documented(
+        Forbidden, RepoNotFound, InvalidName, takes=api.RepoChange, gives=api.Repository
+    ),
 )
 async def patch_repo(request: Request, access: Admin) -> Response:
     """Change the visibility, the description, the default branch, or whether names must be
@@ -84,7 +112,9 @@ async def patch_repo(request: Request, access: Admin) -> Response:
     return _reply(request, repo, access.role)
 
 
-@router.delete("/api/v1/repos/{owner}/{slug}", **api.documented(Forbidden, RepoNotFound, status=204))
+@router.delete(
+    "/api/v1/repos/{owner}/{slug}", **api.documented(Forbidden, RepoNotFound, status=204)
+)
 async def delete_repo(access: Admin) -> Response:
     """Delete a repository. It is not found any more, and its name is free."""
     await access.stores.repos.delete(access.repo, int(access.now))
@@ -93,7 +123,9 @@ async def delete_repo(access: Admin) -> Response:
 
 @router.post(
     "/api/v1/repos/{owner}/{slug}/rename",
-    **api.documented(Forbidden, RepoNotFound, RepoExists, InvalidName, takes=api.Rename, gives=api.Repository),
+    **api.documented(
+        Forbidden, RepoNotFound, RepoExists, InvalidName, takes=api.Rename, gives=api.Repository
+    ),
 )
 async def post_rename(request: Request, slug: str, access: AdminByAnyName) -> Response:
     """Give a repository another name in its URL. The old name is free, and is not forwarded.
@@ -111,13 +143,17 @@ async def post_rename(request: Request, slug: str, access: AdminByAnyName) -> Re
     return _reply(request, renamed, access.role)
 
 
-async def _visible(visitor: Visitor, owner: str, after: str | None, limit: int) -> list[tuple[Repo, Role]]:
+async def _visible(
+    visitor: Visitor, owner: str, after: str | None, limit: int
+) -> list[tuple[Repo, Role]]:
     """Up to `limit` repositories that the caller may see. Reads until there are `limit`, or no
     more: neither the length of a page nor its cursor reveals hidden repositories."""
     found: list[tuple[Repo, Role]] = []
     while True:
         wanted = limit - len(found)
-        some, after = await visitor.stores.repos.visible(owner, visitor.identity, after or "", wanted)
+        some, after = await visitor.stores.repos.visible(
+            owner, visitor.identity, after or "", wanted
+        )
         seen = ((repo, visitor.role(repo, member)) for repo, member in some)
         found += ((repo, role) for repo, role in seen if role)
         if after is None or len(found) >= limit:

@@ -12,7 +12,9 @@ router = APIRouter()
 
 
 @router.post("/{owner}/{slug}/staging")
-async def post_staging(request: Request, access: Annotated[Access, Depends(http.may_write("upload"))]) -> Response:
+async def post_staging(
+    request: Request, access: Annotated[Access, Depends(http.may_write("upload"))]
+) -> Response:
     """`url` to PUT the body to, and a `reference` to send instead of the body."""
     message = await http.body(request, wire.Stage)
     return http.reply(request, await staging.stage(access, message))

@@ -24,7 +24,9 @@ async def post_tags(request: Request, access: Writer) -> Response:
 async def get_tags(request: Request, access: Reader) -> Response:
     """`tags`, filtered by commit or by label if the query has one, and `next_cursor` if there may
     be more."""
-    records, cursor = await tags.listed(access.stores, access.repo, http.query(request, wire.ListTags))
+    records, cursor = await tags.listed(
+        access.stores, access.repo, http.query(request, wire.ListTags)
+    )
     return http.reply_records(request, "tags", records, cursor)
 
 

@@ -16,9 +16,13 @@ router = APIRouter()
 
 @router.post(
     "/api/v1/tokens",
-    **api.documented(Forbidden, HandleTaken, InvalidName, takes=api.NewToken, gives=api.IssuedToken, status=201),
+    **api.documented(
+        Forbidden, HandleTaken, InvalidName, takes=api.NewToken, gives=api.IssuedToken, status=201
+    ),
 )
-async def post_token(request: Request, caller: Annotated[Caller, Depends(http.identified("push"))]) -> Response:
+async def post_token(
+    request: Request, caller: Annotated[Caller, Depends(http.identified("push"))]
+) -> Response:
     """Issue a token to the caller. It allows at most what the caller's own token allows. It is
     shown only once.
 
@@ -28,14 +32,26 @@ async def post_token(request: Request, caller: Annotated[Caller, Depends(http.id
     message = await http.body(request, api.NewToken, http.API_BYTES)
     own = caller.identity
     if not own.scope.allows(Role.ADMIN):
-        raise Forbidden(f"only a token of scope admin can issue tokens, and this one has scope {own.scope.value}")
+        raise Forbidden(
+            "only a token of scope admin can issue tokens, and this one has scope"
+            f" {own.scope.value}"
+        )
     if own.repo and message.repo != own.repo:
-        raise Forbidden(f'this token is limited to {own.repo}, so a new one must be, too: send "repo": "{own.repo}"')
+        raise Forbidden(
+            f'this token is limited to {own.repo}, so a new one must be, too: send "repo":'
+            f' "{own.repo}"'
+        )
     if message.repo is not None:
         _check_full_name(message.repo)
     now = int(caller.now)
     issued = Issued(
-        Identity(own.subject, message.scope, new_id(caller.now), message.repo or "", message.bearer or own.bearer),
+        Identity(
+            own.subject,
+            message.scope,
+            new_id(caller.now),
+            message.repo or "",
+            message.bearer or own.bearer,
+        ),
         issued_at=now,
         expires_at=now + message.lifetime_seconds,
     )
@@ -48,7 +64,9 @@ async def post_token(request: Request, caller: Annotated[Caller, Depends(http.id
 
 
 @router.get("/api/v1/tokens", **api.documented(Forbidden, asks=api.PageQuery, gives=api.TokenPage))
-async def get_tokens(request: Request, caller: Annotated[Caller, Depends(http.identified("read"))]) -> Response:
+async def get_tokens(
+    request: Request, caller: Annotated[Caller, Depends(http.identified("read"))]
+) -> Response:
     """The caller's tokens, newest first, without the secret. Includes revoked tokens, and those
     that expired within a week."""
     if caller.identity.repo:
@@ -57,12 +75,18 @@ async def get_tokens(request: Request, caller: Annotated[Caller, Depends(http.id
     found = await caller.stores.tokens.listed(caller.identity.subject, page.limit + 1, page.after)
     shown = found[: page.limit]
     last = shown[-1].identity.token_id if len(found) > page.limit else None
-    listing = api.TokenPage(tokens=[api.Token.of(issued) for issued in shown], next_cursor=cursors.after(last))
+    listing = api.TokenPage(
+        tokens=[api.Token.of(issued) for issued in shown], next_cursor=cursors.after(last)
+    )
     return http.reply(request, listing.model_dump(mode="json"))
 
 
-@router.delete("/api/v1/tokens/{token_id}", **api.documented(Forbidden, InvalidName, TokenNotFound, status=204))
-async def delete_token(token_id: str, caller: Annotated[Caller, Depends(http.identified("push"))]) -> Response:
+@router.delete(
+    "/api/v1/tokens/{token_id}", **api.documented(Forbidden, InvalidName, TokenNotFound, status=204)
+)
+async def delete_token(
+    token_id: str, caller: Annotated[Caller, Depends(http.identified("push"))]
+) -> Response:
     """Revoke one of the caller's tokens. The next request with it is refused. Any token may revoke
     itself.
 
@@ -81,17 +105,27 @@ async def delete_token(token_id: str, caller: Annotated[Caller, Depends(http.ide
 
 
 @router.get("/api/v1/me", **api.documented(gives=api.Me))
-async def get_me(request: Request, caller: Annotated[Caller, Depends(http.identified("read"))]) -> Response:
+async def get_me(
+    request: Request, caller: Annotated[Caller, Depends(http.identified("read"))]
+) -> Response:
     """The owner of the token, and what it allows."""
     own = caller.identity
-    shown = api.Me(handle=own.subject, token_id=own.token_id, scope=own.scope, repo=own.repo or None, bearer=own.bearer)
+    shown = api.Me(
+        handle=own.subject,
+        token_id=own.token_id,
+        scope=own.scope,
+        repo=own.repo or None,
+        bearer=own.bearer,
+    )
     return http.reply(request, shown.model_dump(mode="json"))
 
 
 def _check_full_name(repo: str) -> None:
     owner, _, slug = repo.partition("/")
     if not (names.is_repo_name(owner) and names.is_repo_name(slug)):
-        raise InvalidName("send the full name of the repository, owner/slug, to limit a token to it")
+        raise InvalidName(
+            "send the full name of the repository, owner/slug, to limit a token to it"
+        )
 
 
 app = http.create_app(router)

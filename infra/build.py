@@ -54,15 +54,35 @@ SERVICES = {"dynamodb", "s3", "ssm", "sts"}
 """The AWS services that a function calls. botocore contains the descriptions of four hundred
 services."""
 UNUSED = (
-    *("**/*.pyi", "**/*.pyx", "**/*.pxd", "**/*.pxi", "**/*.c", "**/*.h", "**/py.typed", "**/*.md", "**/*.rst"),
+    *(
+        "**/*.pyi",
+        "**/*.pyx",
+        "**/*.pxd",
+        "**/*.pxi",
+        "**/*.c",
+        "**/*.h",
+        "**/py.typed",
+        "**/*.md",
+        "**/*.rst",
+    ),
     *("bin", "boto3/data", "boto3/examples", "aioitertools/tests", "dateutil/zoneinfo/*.tar.gz"),
-    *("anyio/pytest_plugin.py", "pydantic/mypy.py", "aiohttp/pytest_plugin.py", "aiohttp/test_utils.py"),
+    *(
+        "anyio/pytest_plugin.py",
+        "pydantic/mypy.py",
+        "aiohttp/pytest_plugin.py",
+        "aiohttp/test_utils.py",
+    ),
     *("anyio/_backends/_trio.py", "uvicorn/protocols/websockets/w*_impl.py"),
     # The server of aiohttp. Its WebSocket and its frozen lists have slower versions in Python,
     # which are enough.
     *("aiohttp/web*.py", "aiohttp/worker.py", "aiohttp/_websocket/*.so", "frozenlist/*.so"),
     # Archives, a binding for PyPy, and examples.
-    *("backports/zstd/_cffi", "backports/zstd/tarfile.py", "backports/zstd/zipfile", "backports/zstd/_shutil.py"),
+    *(
+        "backports/zstd/_cffi",
+        "backports/zstd/tarfile.py",
+        "backports/zstd/zipfile",
+        "backports/zstd/_shutil.py",
+    ),
     *("botocore/data/*/*/examples-1.json", "click/testing.py", "starlette/testclient.py"),
     # Cached properties, which have a slower version in Python.
     "propcache/*.so",
@@ -104,18 +124,27 @@ def make_for_lambda(python: Path) -> None:
     Unable."""
     made = make(PACKAGE, python, for_lambda=True)
     packed = pack(PACKAGE, PACKAGE.with_suffix(".zip"))
-    print(f"build/package  sha256 {made.digest}  {_mb(made.size)}, {_mb(packed)} as build/package.zip")
+    print(
+        f"build/package  sha256 {made.digest}  {_mb(made.size)}, {_mb(packed)} as build/package.zip"
+    )
 
 
 def make_for_host(python: Path | None) -> None:
-    """Make `build/host` and import its handlers. None means the running interpreter. Raises Unable."""
+    """Make `build/host` and import its handlers.
+
+    None means the running interpreter. Raises Unable.
+    """
     if python is None:
-        print(f"no Python {_dotted(VERSION)} here: build/host is for {_dotted(sys.version_info[:2])}")
+        print(
+            f"no Python {_dotted(VERSION)} here: build/host is for {_dotted(sys.version_info[:2])}"
+        )
         python = Path(sys.executable)
     made = make(HOST, python, for_lambda=False)
     check(HOST, python)
     HOST_PYTHON.write_text(f"{python}\n")
-    print(f"build/host     sha256 {made.digest}  {_mb(made.size)}, imports {len(handlers(HOST))} handlers")
+    print(
+        f"build/host     sha256 {made.digest}  {_mb(made.size)}, imports {len(handlers(HOST))} handlers"
+    )
 
 
 def interpreter(version: tuple[int, ...]) -> Path | None:
@@ -125,7 +154,9 @@ def interpreter(version: tuple[int, ...]) -> Path | None:
         Path(sys.executable),
         *(Path(folder) / name for folder in os.get_exec_path()),
         *sorted(Path.home().glob(f".pyenv/versions/{_dotted(version)}.*/bin/{name}")),
-        *sorted(Path.home().glob(f".local/share/uv/python/cpython-{_dotted(version)}.*/bin/{name}")),
+        *sorted(
+            Path.home().glob(f".local/share/uv/python/cpython-{_dotted(version)}.*/bin/{name}")
+        ),
     ]
     return next((path for path in candidates if path.exists() and _version(path) == version), None)
 
@@ -136,7 +167,11 @@ def downloaded(version: tuple[int, ...]) -> Path:
     Raises Unable.
     """
     name = _dotted(version)
-    print(f"Downloading Python {name}, which compiles the modules for Lambda (once)", file=sys.stderr, flush=True)
+    print(
+        f"Downloading Python {name}, which compiles the modules for Lambda (once)",
+        file=sys.stderr,
+        flush=True,
+    )
     if tools.uv("python", "install", name, quiet=True).returncode:
         raise Unable(
             f"Python {name} is needed to compile the modules for Lambda, and uv cannot download it here: "
@@ -167,7 +202,9 @@ def check(folder: Path, python: Path) -> None:
     def complaint(module: str) -> str:
         source = f"import sys; sys.path.insert(0, {str(folder)!r}); import {module}; assert callable({module}.handler)"
         # -S: without the packages of this machine; -B: the check does not write into the artefact.
-        done = subprocess.run([python, "-ISB", "-c", source], env=_plain(), capture_output=True, text=True)
+        done = subprocess.run(
+            [python, "-ISB", "-c", source], env=_plain(), capture_output=True, text=True
+        )
         return f"{module}: {done.stderr.strip().splitlines()[-1]}" if done.returncode else ""
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -215,7 +252,9 @@ def make(folder: Path, python: Path, *, for_lambda: bool) -> Made:
         os.utime(path, (SECONDS_1970_TO_2000, SECONDS_1970_TO_2000))
     made = Made(digest(fresh), sum(path.stat().st_size for path in _files(fresh)))
     if made.size > MAX_BYTES:
-        raise Unable(f"the artefact has {_mb(made.size)}, more than {_mb(MAX_BYTES)}: look for new files in {fresh}")
+        raise Unable(
+            f"the artefact has {_mb(made.size)}, more than {_mb(MAX_BYTES)}: look for new files in {fresh}"
+        )
     shutil.rmtree(folder, ignore_errors=True)
     fresh.rename(folder)
     return made
@@ -225,11 +264,19 @@ def _install(folder: Path, python: Path, *, for_lambda: bool) -> None:
     """Install the packages of the lock into a folder. Raises Unable."""
     # Copied, not linked: the files are changed later, and those in the cache of uv must stay as
     # they are.
-    options = ["--no-deps", "--require-hashes", "--only-binary=:all:", "--link-mode=copy", f"--python={python}"]
+    options = [
+        "--no-deps",
+        "--require-hashes",
+        "--only-binary=:all:",
+        "--link-mode=copy",
+        f"--python={python}",
+    ]
     if for_lambda:
         options += [f"--python-platform={PLATFORM}", f"--python-version={_dotted(VERSION)}"]
     if tools.uv("pip", "install", "--quiet", f"--target={folder}", *options, "-r", LOCK).returncode:
-        raise Unable(f"{LOCK.relative_to(ROOT)} could not be installed, see above: check the network, run it again")
+        raise Unable(
+            f"{LOCK.relative_to(ROOT)} could not be installed, see above: check the network, run it again"
+        )
     (folder / ".lock").unlink(missing_ok=True)  # a file of uv
 
 
@@ -244,7 +291,9 @@ def _prune(folder: Path) -> None:
     endpoints = folder / "botocore/data/endpoints.json"
     known = json.loads(endpoints.read_text())
     for partition in known["partitions"]:
-        partition["services"] = {name: where for name, where in partition["services"].items() if name in SERVICES}
+        partition["services"] = {
+            name: where for name, where in partition["services"].items() if name in SERVICES
+        }
     endpoints.write_text(json.dumps(known))
     _prune_metadata(folder)
 
@@ -254,7 +303,11 @@ def _prune_metadata(folder: Path) -> None:
     for metadata in folder.glob("*.dist-info"):
         # OpenTelemetry finds its parts by entry points. Others are deleted, since pydantic would
         # read all of them.
-        kept = {"METADATA", "entry_points.txt"} if _offers_parts(metadata / "entry_points.txt") else set()
+        kept = (
+            {"METADATA", "entry_points.txt"}
+            if _offers_parts(metadata / "entry_points.txt")
+            else set()
+        )
         for path in sorted(metadata.rglob("*"), reverse=True):
             if path.is_dir():
                 path.rmdir()
@@ -276,10 +329,20 @@ def _offers_parts(entry_points: Path) -> bool:
 def _compile(folder: Path, python: Path) -> None:
     """Store the bytecode of every module, without a check against its source: files in Lambda never
     change."""
-    compileall = [str(python), "-S", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash"]
+    compileall = [
+        str(python),
+        "-S",
+        "-m",
+        "compileall",
+        "-q",
+        "--invalidation-mode",
+        "unchecked-hash",
+    ]
     # In one process and with a fixed hash seed: the bytecode depends on both.
     environment = _plain() | {"PYTHONHASHSEED": "0"}
-    if subprocess.run([*compileall, "-s", str(folder), "-p", TASK_ROOT, str(folder)], env=environment).returncode:
+    if subprocess.run(
+        [*compileall, "-s", str(folder), "-p", TASK_ROOT, str(folder)], env=environment
+    ).returncode:
         raise Unable("not every module can be compiled: see above")
 
 
@@ -290,7 +353,10 @@ def _files(folder: Path) -> Iterator[Path]:
 def _version(python: Path) -> tuple[int, ...] | None:
     """(major, minor) of an interpreter. None if it does not start."""
     asked = subprocess.run(
-        [python, "-ISc", "import sys; print(*sys.version_info[:2])"], env=_plain(), capture_output=True, text=True
+        [python, "-ISc", "import sys; print(*sys.version_info[:2])"],
+        env=_plain(),
+        capture_output=True,
+        text=True,
     )
     return tuple(map(int, asked.stdout.split())) if asked.returncode == 0 else None
 

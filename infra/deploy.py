@@ -22,7 +22,7 @@ from botocore.exceptions import BotoCoreError
 
 from infra import tools
 from infra.cli import aws, key
-from infra.cli.problem import Problem
+from infra.cli.cli_error import Problem
 
 ROOT = Path(__file__).parent.parent
 SAVED = ROOT / "samconfig.toml"
@@ -38,7 +38,9 @@ def main() -> int:
         print(f"Deploying into the account {aws.account(region)}, {region}", flush=True)
         is_first = "region" not in saved
         if not is_first:
-            key.read(signing_keys(saved))  # fails early if it cannot be read: the build takes a minute
+            key.read(
+                signing_keys(saved)
+            )  # fails early if it cannot be read: the build takes a minute
         return _build() or _deploy(region, is_first)
     except (Problem, tools.Unable) as problem:
         print(f"pieria: {problem}", file=sys.stderr)
@@ -46,7 +48,10 @@ def main() -> int:
 
 
 def settings() -> Mapping[str, Any]:
-    """Parameters of `sam deploy` in samconfig.toml, which is made from its example. Raises Problem."""
+    """Parameters of `sam deploy` in samconfig.toml, which is made from its example.
+
+    Raises Problem.
+    """
     if not SAVED.exists():
         shutil.copyfile(EXAMPLE, SAVED)
         SAVED.chmod(0o600)  # OriginSecret will be in it
@@ -55,7 +60,9 @@ def settings() -> Mapping[str, Any]:
         shared = default.get("global", {}).get("parameters", {})
         return {**shared, **default.get("deploy", {}).get("parameters", {})}
     except (tomllib.TOMLDecodeError, AttributeError, TypeError) as error:
-        raise Problem(f"{SAVED.name} cannot be read ({error}): correct it, or delete it to be asked again") from None
+        raise Problem(
+            f"{SAVED.name} cannot be read ({error}): correct it, or delete it to be asked again"
+        ) from None
 
 
 def signing_keys(saved: Mapping[str, Any]) -> str:
@@ -77,7 +84,9 @@ def _lead_to_account(saved: Mapping[str, Any]) -> str:
         unanswered = aws.unanswered("credentials", "AWS", error)
         raise Problem(f"{unanswered.result}: {unanswered.fix}") from None
     if not region:
-        raise Problem("no AWS region is set: choose one, as in `AWS_DEFAULT_REGION=eu-central-1 make deploy`")
+        raise Problem(
+            "no AWS region is set: choose one, as in `AWS_DEFAULT_REGION=eu-central-1 make deploy`"
+        )
     os.environ.update(AWS_DEFAULT_REGION=region, AWS_REGION=region, SAM_CLI_TELEMETRY="0")
     return str(region)
 
@@ -100,7 +109,10 @@ def _deploy(region: str, is_first: bool) -> int:
     saved = settings()
     if "region" not in saved:
         name = "the SigningKeysParameter that you gave"
-        raise Problem(f"the answers were not saved: make the key with `pieria key rotate --parameter`, and {name}")
+        raise Problem(
+            "the answers were not saved: make the key with `pieria key rotate --parameter`, and"
+            f" {name}"
+        )
     return _make_key(signing_keys(saved))
 
 

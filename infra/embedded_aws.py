@@ -22,7 +22,16 @@ from http import HTTPStatus
 from typing import Self
 
 from infra import signatures
-from infra.emulator import Answer, Effect, Emulator, NotRepeatable, admitted, effect, refusal, written_table
+from infra.emulator import (
+    Answer,
+    Effect,
+    Emulator,
+    NotRepeatable,
+    admitted,
+    effect,
+    refusal,
+    written_table,
+)
 from infra.journal import Journal, JournalError, JournalFull
 from infra.records import Request
 
@@ -62,7 +71,9 @@ class EmbeddedAws:
         self.host = f"127.0.0.1:{self._server.server_address[1]}"
         self.url = f"http://{self.host}"
         # `close` waits for at most this interval.
-        threading.Thread(target=self._server.serve_forever, args=[0.1], name="embedded-aws", daemon=True).start()
+        threading.Thread(
+            target=self._server.serve_forever, args=[0.1], name="embedded-aws", daemon=True
+        ).start()
 
     def __enter__(self) -> Self:
         return self
@@ -122,7 +133,12 @@ class EmbeddedAws:
         if journal is None:
             return self._unkept_answer(decided, does)
         if does is Effect.STRUCTURE:
-            return refusal(decided, 501, "NotImplemented", "This AWS keeps only rows and objects: edit the template")
+            return refusal(
+                decided,
+                501,
+                "NotImplemented",
+                "This AWS keeps only rows and objects: edit the template",
+            )
         try:
             with self._turn():
                 if does is Effect.CONTENTS and written_table(decided) not in self._unkept:
@@ -134,7 +150,9 @@ class EmbeddedAws:
             journal.sync(position)
         except JournalFull as error:
             # A status that AWS clients do not retry: it would not help.
-            return refusal(decided, HTTPStatus.INSUFFICIENT_STORAGE, "InsufficientStorage", str(error))
+            return refusal(
+                decided, HTTPStatus.INSUFFICIENT_STORAGE, "InsufficientStorage", str(error)
+            )
         except JournalError as error:
             with self._turn():
                 self._recover(journal)
@@ -270,7 +288,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def _send(self, answer: Answer) -> None:
         self.send_response_only(answer.status)
-        bodiless = self.command == "HEAD" or answer.status in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
+        bodiless = self.command == "HEAD" or answer.status in (
+            HTTPStatus.NO_CONTENT,
+            HTTPStatus.NOT_MODIFIED,
+        )
         for name, value in answer.headers:
             if bodiless or name.lower() != "content-length":
                 self.send_header(name, value)

@@ -43,7 +43,15 @@ from werkzeug.test import run_wsgi_app
 from infra import signatures
 from infra.moto_patches import patch_moto
 from infra.records import Request
-from infra.rows import BATCH_WRITE_ITEMS, ROW_WRITES, Latest, batch, dynamodb_request, images, operation
+from infra.rows import (
+    BATCH_WRITE_ITEMS,
+    ROW_WRITES,
+    Latest,
+    batch,
+    dynamodb_request,
+    images,
+    operation,
+)
 
 _REGION = "us-east-1"
 _PARTITION = "aws"
@@ -127,7 +135,9 @@ def admitted(request: Request) -> Request | Answer:
     path, _, query = request.target.partition("?")
     parameters = parse_qsl(query, keep_blank_values=True)
     if any(name in _SIGNATURE_PARAMETERS for name, _ in parameters):
-        query = urlencode([pair for pair in parameters if pair[0] not in _SIGNATURE_PARAMETERS], quote_via=quote)
+        query = urlencode(
+            [pair for pair in parameters if pair[0] not in _SIGNATURE_PARAMETERS], quote_via=quote
+        )
     headers = {
         name: value
         for name, value in request.headers.items()
@@ -138,7 +148,12 @@ def admitted(request: Request) -> Request | Answer:
     if operation(request) == "BatchWriteItem":
         items = sum(len(writes) for writes in json.loads(request.body)["RequestItems"].values())
         if items > BATCH_WRITE_ITEMS:
-            return refusal(request, 400, "ValidationException", f"{items} items are too many for one BatchWriteItem")
+            return refusal(
+                request,
+                400,
+                "ValidationException",
+                f"{items} items are too many for one BatchWriteItem",
+            )
     return Request(request.method, f"{path}?{query}" if query else path, headers, request.body)
 
 
@@ -205,18 +220,31 @@ class Emulator:
     def call(self, request: Request) -> Answer:
         """Execute an admitted request. A failure of moto is logged and answered with 500."""
         if "x-amz-copy-source-if-match" in request.headers and not self._source_matches(request):
-            return refusal(request, 412, "PreconditionFailed", "The copy source has another entity tag")
+            return refusal(
+                request, 412, "PreconditionFailed", "The copy source has another entity tag"
+            )
         application = _application(signatures.service(request))
         try:
-            chunks, status, headers = run_wsgi_app(application, self._environ(request), buffered=True)
-            sent = [(name, value) for name, value in headers.to_wsgi_list() if not name.lower().startswith(_CORS)]
+            chunks, status, headers = run_wsgi_app(
+                application, self._environ(request), buffered=True
+            )
+            sent = [
+                (name, value)
+                for name, value in headers.to_wsgi_list()
+                if not name.lower().startswith(_CORS)
+            ]
             return Answer(int(status.split()[0]), sent, b"".join(chunks))
         except Exception:
-            log.exception("%s %s %s failed", request.method, request.target, operation(request) or "")
+            log.exception(
+                "%s %s %s failed", request.method, request.target, operation(request) or ""
+            )
             return refusal(request, 500, "InternalError", "The emulated AWS failed: see its log")
 
     def size_bytes(self, request: Request) -> int:
-        """An estimate of the size of this write's record. That space is reserved before the write."""
+        """An estimate of the size of this write's record.
+
+        That space is reserved before the write.
+        """
         # Twice the body and a margin: the row that an update writes is larger than the request.
         size_bytes = 2 * len(request.body) + RECORD_MARGIN_BYTES
         source = request.headers.get("x-amz-copy-source")
@@ -267,7 +295,9 @@ class Emulator:
 
     def _repeat(self, request: Request) -> Answer:
         answer = self.call(request)
-        newest = self._newest(request.target.partition("?")[0]) if _VERSION in request.headers else None
+        newest = (
+            self._newest(request.target.partition("?")[0]) if _VERSION in request.headers else None
+        )
         if answer.ok and newest is not None:
             newest._version_id = request.headers[_VERSION]
             newest.last_modified = datetime.fromisoformat(request.headers[_WRITTEN])
@@ -292,14 +322,18 @@ class Emulator:
         """The number of requests of `contents`, without making them."""
         tables = [table for name, table in self._tables().items() if name not in without_tables]
         batches = sum(math.ceil(len(table) / BATCH_WRITE_ITEMS) for table in tables)
-        keys = itertools.chain.from_iterable(bucket.keys.values() for bucket in self._buckets().values())
+        keys = itertools.chain.from_iterable(
+            bucket.keys.values() for bucket in self._buckets().values()
+        )
         return batches + sum(isinstance(key, FakeKey) for key in keys)
 
     def _source_matches(self, request: Request) -> bool:
         source = "/" + request.headers["x-amz-copy-source"].lstrip("/")
         found = self.call(Request("HEAD", source, {}, b""))
         tag = dict(found.headers).get("ETag", "")
-        return not found.ok or tag.strip('"') == request.headers["x-amz-copy-source-if-match"].strip('"')
+        return not found.ok or tag.strip('"') == request.headers[
+            "x-amz-copy-source-if-match"
+        ].strip('"')
 
     def _tables(self) -> dict[str, Table]:
         return dynamodb_backends[self._account][_REGION].tables
@@ -318,7 +352,11 @@ class Emulator:
 
     def _object(self, target: str) -> Request:
         found = self._must(Request("GET", target, {}, b""))
-        headers = {name.lower(): value for name, value in found.headers if name.lower().startswith(_STORED_HEADERS)}
+        headers = {
+            name.lower(): value
+            for name, value in found.headers
+            if name.lower().startswith(_STORED_HEADERS)
+        }
         headers.pop("content-length", None)
         return Request("PUT", target, headers, found.body)
 
@@ -335,7 +373,9 @@ class Emulator:
     def _must(self, request: Request) -> Answer:
         answer = self.call(request)
         if not answer.ok:
-            raise RuntimeError(f"{request.method} {request.target}: {answer.status} {answer.body[:200]!r}")
+            raise RuntimeError(
+                f"{request.method} {request.target}: {answer.status} {answer.body[:200]!r}"
+            )
         return answer
 
     def _environ(self, request: Request) -> dict[str, Any]:
@@ -362,7 +402,13 @@ class Emulator:
             "wsgi.run_once": False,
         }
         for name, value in request.headers.items():
-            environ["CONTENT_TYPE" if name == "content-type" else f"HTTP_{name.upper().replace('-', '_')}"] = value
+            environ[
+                (
+                    "CONTENT_TYPE"
+                    if name == "content-type"
+                    else f"HTTP_{name.upper().replace('-', '_')}"
+                )
+            ] = value
         return environ
 
 

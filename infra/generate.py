@@ -60,7 +60,11 @@ def main() -> None:
 
 def events() -> dict[str, dict[str, Any]]:
     """The events by name: `push`, and for further routes of a function `fetch-objects`."""
-    return {event_name(endpoint, route): _event(route) for endpoint in ENDPOINTS for route in endpoint.routes}
+    return {
+        event_name(endpoint, route): _event(route)
+        for endpoint in ENDPOINTS
+        for route in endpoint.routes
+    }
 
 
 def event_name(endpoint: Endpoint, route: Route) -> str:

@@ -54,12 +54,17 @@ def main(arguments: list[str] | None = None) -> int:
 
     Returns the exit status: 1 if the function did not succeed, 2 if it could not be invoked.
     """
-    parser = argparse.ArgumentParser(prog="python -m infra.invoke", description="One function as Lambda runs it.")
+    parser = argparse.ArgumentParser(
+        prog="python -m infra.invoke", description="One function as Lambda runs it."
+    )
     parser.add_argument("function", help="its file in functions/, without .py")
     parser.add_argument("event", type=Path, help="an event of the HTTP API, as in sample_events/")
     options = parser.parse_args(arguments)
     if f"functions.{options.function}" not in build.handlers(build.HOST):
-        print(f"pieria: there is no function {options.function}; see functions/ for their names", file=sys.stderr)
+        print(
+            f"pieria: there is no function {options.function}; see functions/ for their names",
+            file=sys.stderr,
+        )
         return 2
     if not options.event.is_file():
         print(f"pieria: there is no event {options.event}; see sample_events/", file=sys.stderr)
@@ -73,7 +78,9 @@ def main(arguments: list[str] | None = None) -> int:
     except Failed as problem:
         print(f"pieria: {problem}", file=sys.stderr)
         return 1
-    print(answer.status, *(f"{name}: {value}" for name, value in answer.headers.items()), "", sep="\n")
+    print(
+        answer.status, *(f"{name}: {value}" for name, value in answer.headers.items()), "", sep="\n"
+    )
     print(readable(answer))
     return int(answer.status >= 300)
 
@@ -93,7 +100,9 @@ def world() -> Iterator[dict[str, str]]:
     with EmbeddedAws() as aws:
         serve.set_environment(aws.url, keys)
         stack.create(aws.url, serve.NAMES)
-        os.environ["PIERIA_LOG_LEVEL"] = "WARNING"  # no log lines for the requests that create the data
+        os.environ["PIERIA_LOG_LEVEL"] = (
+            "WARNING"  # no log lines for the requests that create the data
+        )
         place = seeded(keys)
         del os.environ["PIERIA_LOG_LEVEL"]
         yield place
@@ -112,17 +121,24 @@ def seeded(keys: Mapping[str, str]) -> dict[str, str]:
     place = {"TOKEN": token, "TOKEN_ID": "", "REPO_ID": ""}
     made = {name: in_process(name, place) for name in WORLD}
     place["TOKEN_ID"] = json.loads(made["tokens"].body)["token_id"]
-    place["REPO_ID"] = json.loads(in_process("refs", place, accept="application/json").body)["repo_id"]
+    place["REPO_ID"] = json.loads(in_process("refs", place, accept="application/json").body)[
+        "repo_id"
+    ]
     return place
 
 
 def in_process(name: str, place: Mapping[str, str], **headers: str) -> Answer:
-    """The reply of the handler in this process to an event of `sample_events/`. Raises Failed for a refusal."""
+    """The reply of the handler in this process to an event of `sample_events/`.
+
+    Raises Failed for a refusal.
+    """
     event = filled((EVENTS / f"{name}.json").read_text(), place)
     event["headers"] |= headers
     answer = decoded(importlib.import_module(f"functions.{function_of(name)}").handler(event, None))
     if answer.status >= 300:
-        raise Failed(f"{name} was answered {answer.status}: {answer.body[:300].decode(errors='replace')}")
+        raise Failed(
+            f"{name} was answered {answer.status}: {answer.body[:300].decode(errors='replace')}"
+        )
     return answer
 
 
@@ -152,7 +168,9 @@ def readable(answer: Answer) -> str:
     import msgpack
 
     value = msgpack.unpackb(answer.body) if "msgpack" in kind else json.loads(answer.body)
-    return json.dumps(value, indent=2, ensure_ascii=False, default=lambda raw: raw.decode(errors="replace"))
+    return json.dumps(
+        value, indent=2, ensure_ascii=False, default=lambda raw: raw.decode(errors="replace")
+    )
 
 
 @contextmanager
@@ -169,7 +187,12 @@ def runtime(function: str, **variables: str) -> Iterator[Callable[[Mapping[str, 
     port = ports.free()
     asked = f"127.0.0.1:{port}"
     command = [str(tools.runtime_emulator()), "--log-level", "error"]
-    command += ["--runtime-interface-emulator-address", asked, "--runtime-api-address", f"127.0.0.1:{ports.free()}"]
+    command += [
+        "--runtime-interface-emulator-address",
+        asked,
+        "--runtime-api-address",
+        f"127.0.0.1:{ports.free()}",
+    ]
     with tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen(
             [*command, python, "-m", "awslambdaric", f"functions.{function}.handler"],
@@ -208,10 +231,14 @@ def _environment(function: str) -> dict[str, str]:
     template = stack.document()
     common = template["Globals"]["Function"]
     handlers = (found.get("Properties", {}) for found in template["Resources"].values())
-    own = next(found for found in handlers if found.get("Handler") == f"functions.{function}.handler")
+    own = next(
+        found for found in handlers if found.get("Handler") == f"functions.{function}.handler"
+    )
     properties = common | own
     variables = common["Environment"]["Variables"] | own.get("Environment", {}).get("Variables", {})
-    passed = {name: value for name, value in os.environ.items() if name.startswith(("AWS_", "PIERIA_"))}
+    passed = {
+        name: value for name, value in os.environ.items() if name.startswith(("AWS_", "PIERIA_"))
+    }
     return {
         "PATH": os.defpath,
         "LANG": "en_US.UTF-8",

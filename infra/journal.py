@@ -25,7 +25,17 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import NamedTuple, Self
 
-from infra.records import COPY_BYTES, MAGIC, PREFIX_BYTES, Damaged, Request, keep_dropped, records, write, write_all
+from infra.records import (
+    COPY_BYTES,
+    MAGIC,
+    PREFIX_BYTES,
+    Damaged,
+    Request,
+    keep_dropped,
+    records,
+    write,
+    write_all,
+)
 
 log = logging.getLogger(__name__)
 
@@ -106,7 +116,9 @@ class Journal:
 
     @property
     def position(self) -> Position:
-        """The position after the last record: `sync` must reach it for all records to be on disk."""
+        """The position after the last record: `sync` must reach it for all records to be on
+        disk.
+        """
         return Position(self._epoch, self._end)
 
     def reserve(self, size_bytes: int) -> None:
@@ -235,7 +247,9 @@ class Journal:
 
     def _check(self, position: Position) -> None:
         if self._failed or position.epoch != self._epoch:
-            raise JournalError(self.trouble or f"{self._path} could not be written: repeat the request")
+            raise JournalError(
+                self.trouble or f"{self._path} could not be written: repeat the request"
+            )
 
     def _taken(self) -> None:
         if self.trouble and not self._lacking_bytes:
@@ -244,7 +258,10 @@ class Journal:
 
     def _refusing(self, kind: type[JournalError], error: OSError) -> JournalError:
         """Return the error to raise. Only the first of consecutive failures is logged."""
-        trouble = f"{self._path} could not be written ({error.strerror}): reads work, writes wait for free disk space"
+        trouble = (
+            f"{self._path} could not be written ({error.strerror}): reads work, writes wait for"
+            " free disk space"
+        )
         if not self.trouble:
             log.error("pieria: %s", trouble)
         self.trouble = trouble
@@ -265,7 +282,8 @@ def _make_private(folder: Path) -> None:
         return
     if any(folder.iterdir()) and not (folder / "journal").is_file():
         raise JournalError(
-            f"{folder} is open to other users and holds other files: choose another folder, or chmod 700"
+            f"{folder} is open to other users and holds other files: choose another folder, or"
+            " chmod 700"
         )
     folder.chmod(0o700)
 
@@ -276,7 +294,9 @@ def _locked(path: Path) -> int:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(fd)
-        raise JournalInUse(f"{path.parent} is in use by another hub: stop it, or choose another folder") from None
+        raise JournalInUse(
+            f"{path.parent} is in use by another hub: stop it, or choose another folder"
+        ) from None
     return fd
 
 

@@ -11,8 +11,8 @@ from collections.abc import Callable
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from shared.edge import HEALTH, refusal
 from shared.errors import Forbidden, Unavailable
+from shared.middleware import HEALTH, refusal
 
 HTTP_PORT = 80
 LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
@@ -37,7 +37,9 @@ class Local:
             host = dict(scope["headers"]).get(b"host", b"").decode("latin-1").lower()
             address, port = scope["server"]
             if host not in self._hosts(address, port):
-                app = refusal(Forbidden(f"this hub is not called {host[:80]!r}: use http://127.0.0.1:{port}"))
+                app = refusal(
+                    Forbidden(f"this hub is not called {host[:80]!r}: use http://127.0.0.1:{port}")
+                )
             elif scope["path"] == HEALTH and await asyncio.to_thread(self._trouble):
                 app = refusal(
                     Unavailable(
@@ -48,7 +50,10 @@ class Local:
         await app(scope, receive, send)
 
     def _hosts(self, address: str, port: int) -> set[str]:
-        """The accepted values of `Host`. The address to which the client connected is one of them."""
+        """The accepted values of `Host`.
+
+        The address to which the client connected is one of them.
+        """
         names = (*LOOPBACK_NAMES, address, self._stated_name)
         hosts = {f"{name}:{port}" for name in names}
         if port == HTTP_PORT:  # browsers omit the default port

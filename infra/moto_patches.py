@@ -26,7 +26,8 @@ def patch_moto() -> None:
 
 
 def _forget_instances() -> None:
-    """moto keeps every model instance for its dashboard, including a copy of every row that it returns.
+    """moto keeps every model instance for its dashboard, including a copy of every row that it
+    returns.
 
     Drop them.
     """
@@ -49,7 +50,9 @@ def _query_one_partition() -> None:
         if table.all_indexes():
             return query(table, hash_key, *args, **kwargs)
         everything = table.items
-        table.items = defaultdict(dict, {hash_key: everything[hash_key]} if hash_key in everything else {})
+        table.items = defaultdict(
+            dict, {hash_key: everything[hash_key]} if hash_key in everything else {}
+        )
         try:
             return query(table, hash_key, *args, **kwargs)
         finally:

@@ -27,7 +27,11 @@ def is_open(port: int) -> bool:
 
 
 def is_ready(
-    process: "subprocess.Popen[Any]", port: int, *, within_seconds: float, answers: Callable[[int], bool] = is_open
+    process: "subprocess.Popen[Any]",
+    port: int,
+    *,
+    within_seconds: float,
+    answers: Callable[[int], bool] = is_open,
 ) -> bool:
     """Wait until the process answers on the port.
 

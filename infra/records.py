@@ -4,7 +4,8 @@
     record  head length (u32) · body length (u64) · CRC-32 of head and body (u32) · CRC-32 of these 16 bytes (u32)
             · head: JSON [method, target, headers] · body: bytes as sent
 
-Numbers are big-endian. Both checksums are needed: without the second, a damaged length looks like an unfinished record.
+Numbers are big-endian. Both checksums are needed: without the second, a damaged length looks like
+an unfinished record.
 """
 
 import itertools
@@ -100,7 +101,13 @@ def keep_dropped(file: BinaryIO, path: Path, start: int) -> None:
         state = "is unfinished, so its write was never acknowledged"
     else:
         state = "is complete but damaged, so an acknowledged write may be lost"
-    log.error("pieria: %s: the last record, at byte %d, %s; it was dropped and is kept in %s", path, start, state, kept)
+    log.error(
+        "pieria: %s: the last record, at byte %d, %s; it was dropped and is kept in %s",
+        path,
+        start,
+        state,
+        kept,
+    )
 
 
 def _copied(file: BinaryIO, path: Path, start: int, end: int) -> Path:
@@ -130,15 +137,24 @@ def _is_zero(file: BinaryIO, start: int) -> bool:
 
 
 def _damaged(path: Path, start: int) -> Damaged:
-    return Damaged(f"{path} is damaged at byte {start}, before its end: restore a copy, or choose another folder")
+    return Damaged(
+        f"{path} is damaged at byte {start}, before its end: restore a copy, or choose another"
+        " folder"
+    )
 
 
 def write(fd: int, request: Request) -> int:
     """Write one record. Returns its length in bytes."""
-    head = json.dumps([request.method, request.target, request.headers], separators=(",", ":")).encode()
-    lengths = _LENGTHS.pack(len(head), len(request.body), zlib.crc32(request.body, zlib.crc32(head)))
+    head = json.dumps(
+        [request.method, request.target, request.headers], separators=(",", ":")
+    ).encode()
+    lengths = _LENGTHS.pack(
+        len(head), len(request.body), zlib.crc32(request.body, zlib.crc32(head))
+    )
     # The body is written separately: joining would copy it, and it may have hundreds of megabytes.
-    return write_all(fd, lengths + _CHECK.pack(zlib.crc32(lengths)) + head) + write_all(fd, request.body)
+    return write_all(fd, lengths + _CHECK.pack(zlib.crc32(lengths)) + head) + write_all(
+        fd, request.body
+    )
 
 
 def write_all(fd: int, data: bytes) -> int:

@@ -31,7 +31,10 @@ def operation(request: Request) -> str | None:
 
 def dynamodb_request(name: str, body: dict[str, Any]) -> Request:
     """A request to DynamoDB, unsigned."""
-    headers = {"x-amz-target": f"DynamoDB_20120810.{name}", "content-type": "application/x-amz-json-1.0"}
+    headers = {
+        "x-amz-target": f"DynamoDB_20120810.{name}",
+        "content-type": "application/x-amz-json-1.0",
+    }
     return Request("POST", "/", headers, json.dumps(body, separators=(",", ":")).encode())
 
 
@@ -40,7 +43,9 @@ def batch(writes: dict[str, list[Write]]) -> Request:
     return dynamodb_request("BatchWriteItem", {"RequestItems": writes})
 
 
-def images(request: Request, tables: Mapping[str, Table], without_tables: frozenset[str]) -> Request | None:
+def images(
+    request: Request, tables: Mapping[str, Table], without_tables: frozenset[str]
+) -> Request | None:
     """The current contents of the rows that a request wrote, as one BatchWriteItem.
 
     None if it wrote no rows.

@@ -81,17 +81,30 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m infra.serve", description="The whole hub on this machine.")
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    parser.add_argument("--port", type=int, default=8000, help="port, 0 for any free one (default: %(default)s)")
-    parser.add_argument("--data", type=Path, default=Path(".hub"), help="folder for all data (default: %(default)s)")
-    parser.add_argument("--json", action="store_true", help="print the address and the token as one JSON document")
+    parser = argparse.ArgumentParser(
+        prog="python -m infra.serve", description="The whole hub on this machine."
+    )
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="address to listen on (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--port", type=int, default=8000, help="port, 0 for any free one (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--data", type=Path, default=Path(".hub"), help="folder for all data (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="print the address and the token as one JSON document"
+    )
     return parser.parse_args(arguments)
 
 
 def _check_python(found: tuple[int, ...]) -> None:
     if found < PYTHON:
-        raise Unable(f"Python 3.11 or newer is needed, this is {found[0]}.{found[1]}: start it with a newer one")
+        raise Unable(
+            f"Python 3.11 or newer is needed, this is {found[0]}.{found[1]}: start it with a"
+            " newer one"
+        )
 
 
 def _listening(host: str, port: int) -> socket.socket:
@@ -107,7 +120,8 @@ def _listening(host: str, port: int) -> socket.socket:
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise Unable(
-                f"port {port} is in use: stop the program that uses it, or choose another, {ANOTHER_PORT}"
+                f"port {port} is in use: stop the program that uses it, or choose another,"
+                f" {ANOTHER_PORT}"
             ) from None
         reason = f"cannot listen on {host}:{port} ({error.strerror})"
         raise Unable(f"{reason}: choose another --host, or another port, {ANOTHER_PORT}") from None
@@ -146,7 +160,9 @@ def opened(data: Path) -> Iterator[tuple[EmbeddedAws, Mapping[str, str]]]:
         except (JournalError, stack.Unreadable) as error:
             raise Unable(str(error)) from None
         except OSError as error:
-            raise Unable(f"cannot use {data} ({error}): choose another folder, {ANOTHER_FOLDER}") from None
+            raise Unable(
+                f"cannot use {data} ({error}): choose another folder, {ANOTHER_FOLDER}"
+            ) from None
         yield aws, keys
 
 
@@ -193,8 +209,13 @@ def signing_keys(data: Path) -> dict[str, str]:
         keys = json.loads(path.read_text())
     except ValueError:
         keys = None
-    if not (isinstance(keys, dict) and keys and all(_is_secret(secret) for secret in keys.values())):
-        raise Unable(f"{path} is not a JSON object of signing keys: correct it, or remove it and log in again")
+    if not (
+        isinstance(keys, dict) and keys and all(_is_secret(secret) for secret in keys.values())
+    ):
+        raise Unable(
+            f"{path} is not a JSON object of signing keys: correct it, or remove it and log in"
+            " again"
+        )
     return keys
 
 
@@ -253,7 +274,9 @@ def set_environment(aws_url: str, keys: Mapping[str, str]) -> None:
     )
 
 
-def _run_app(listener: socket.socket, aws: EmbeddedAws, keys: Mapping[str, str], options: argparse.Namespace) -> None:
+def _run_app(
+    listener: socket.socket, aws: EmbeddedAws, keys: Mapping[str, str], options: argparse.Namespace
+) -> None:
     # Late: the settings are read once, and must find the environment above.
     import uvicorn
 
@@ -324,7 +347,9 @@ def _url(listener: socket.socket) -> str:
 
 def _announce(url: str, owner: str, token: str, data: Path, as_json: bool) -> None:
     if as_json:
-        print(json.dumps({"url": url, "owner": owner, "token": token, "data": str(data)}), flush=True)
+        print(
+            json.dumps({"url": url, "owner": owner, "token": token, "data": str(data)}), flush=True
+        )
         return
     print(
         f"""

@@ -40,7 +40,8 @@ The body of such a request is read before its signature is checked.
 _TARGET = re.compile(r"/[!\"$-~]*")
 """Path and query in printable ASCII. Without `#`: botocore would end the URL there."""
 _AUTHORIZATION = re.compile(
-    rf"{ALGORITHM} Credential=(?P<credential>[^, ]+), ?SignedHeaders=(?P<headers>[^, ]+), ?Signature=(?P<signature>\S+)"
+    rf"{ALGORITHM} Credential=(?P<credential>[^, ]+), ?SignedHeaders=(?P<headers>[^, ]+),"
+    r" ?Signature=(?P<signature>\S+)"
 )
 
 
@@ -100,7 +101,9 @@ class Claim(NamedTuple):
             raise Refused("SignatureDoesNotMatch", "The signature does not match the request")
 
     def _expected(self, body: bytes, key: AccessKey) -> str:
-        headers = {name: value for name, value in self.head.headers.items() if name in self.signed_headers}
+        headers = {
+            name: value for name, value in self.head.headers.items() if name in self.signed_headers
+        }
         path, _, query = self.head.target.partition("?")
         url = f"http://{headers['host']}{path}?{_signed_query(query)}"
         request = AWSRequest(self.head.method, url, headers, body)
@@ -171,9 +174,14 @@ def _from_query(head: Request, now: datetime) -> tuple[Claim, str]:
             "signature": query["X-Amz-Signature"],
         }
     except (KeyError, ValueError):
-        raise Refused("AuthorizationQueryParametersError", "The presigned URL is not complete") from None
+        raise Refused(
+            "AuthorizationQueryParametersError", "The presigned URL is not complete"
+        ) from None
     if not 0 < expires_seconds <= EXPIRES_SECONDS:
-        raise Refused("AuthorizationQueryParametersError", f"X-Amz-Expires must be from 1 to {EXPIRES_SECONDS}")
+        raise Refused(
+            "AuthorizationQueryParametersError",
+            f"X-Amz-Expires must be from 1 to {EXPIRES_SECONDS}",
+        )
     signed_at = _time(timestamp)
     if now > signed_at + timedelta(seconds=expires_seconds):
         raise Refused("AccessDenied", "Request has expired")
@@ -182,14 +190,19 @@ def _from_query(head: Request, now: datetime) -> tuple[Claim, str]:
     return _claim(head, parts, timestamp, is_presigned=True)
 
 
-def _claim(head: Request, parts: Mapping[str, str], timestamp: str, *, is_presigned: bool) -> tuple[Claim, str]:
+def _claim(
+    head: Request, parts: Mapping[str, str], timestamp: str, *, is_presigned: bool
+) -> tuple[Claim, str]:
     """The claim, and the id of the access key that it names."""
     scope = parts["credential"].split("/")
     if len(scope) != 5 or scope[1] != timestamp[:8] or scope[4] != "aws4_request":
         raise Refused("AccessDenied", "The credential is not key/date/region/service/aws4_request")
     key_id, _, region, service, _ = scope
     headers = frozenset(parts["headers"].split(";"))
-    return Claim(head, timestamp, region, service, headers, parts["signature"], is_presigned), key_id
+    return (
+        Claim(head, timestamp, region, service, headers, parts["signature"], is_presigned),
+        key_id,
+    )
 
 
 def _check_headers(claim: Claim) -> None:
@@ -198,11 +211,19 @@ def _check_headers(claim: Claim) -> None:
     headers = claim.head.headers
     if "host" not in claim.signed_headers or not claim.signed_headers <= headers.keys():
         raise Refused("AccessDenied", "Signed headers are absent")
-    unsigned = [name for name in headers if name.startswith("x-amz-") and name not in claim.signed_headers]
+    unsigned = [
+        name for name in headers if name.startswith("x-amz-") and name not in claim.signed_headers
+    ]
     if unsigned:
-        raise Refused("AccessDenied", f"There were headers present in the request which were not signed: {unsigned[0]}")
+        raise Refused(
+            "AccessDenied",
+            f"There were headers present in the request which were not signed: {unsigned[0]}",
+        )
     if claim.service != service(claim.head):
-        raise Refused("AccessDenied", f"The request was signed for {claim.service}, and is for {service(claim.head)}")
+        raise Refused(
+            "AccessDenied",
+            f"The request was signed for {claim.service}, and is for {service(claim.head)}",
+        )
 
 
 def service(request: Request) -> Service:

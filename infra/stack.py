@@ -19,7 +19,12 @@ if TYPE_CHECKING:
 TEMPLATE = Path(__file__).with_name("template.yaml")
 """In a checkout, a link to the template at the root. In an installed package, a copy of it."""
 
-_TABLE_PROPERTIES = ("AttributeDefinitions", "KeySchema", "BillingMode", "DeletionProtectionEnabled")
+_TABLE_PROPERTIES = (
+    "AttributeDefinitions",
+    "KeySchema",
+    "BillingMode",
+    "DeletionProtectionEnabled",
+)
 
 
 class Unreadable(Exception):
@@ -62,7 +67,9 @@ def document(template: Path = TEMPLATE) -> dict[str, Any]:
     try:
         text = template.read_text()
     except OSError as error:
-        raise Unreadable(f"cannot read {template} ({error.strerror}): install pieria again") from None
+        raise Unreadable(
+            f"cannot read {template} ({error.strerror}): install pieria again"
+        ) from None
     # The loader is a safe one, with constructors that make plain dictionaries.
     parsed: dict[str, Any] = yaml.load(text, _Loader)  # noqa: S506
     return parsed
@@ -86,7 +93,9 @@ def create(endpoint_url: str, names: Mapping[str, str], template: Path = TEMPLAT
     # A new session, since boto3's default session keeps the credentials of its first use.
     session = boto3.Session()
     dynamodb = session.client("dynamodb", endpoint_url=endpoint_url)
-    s3 = session.client("s3", endpoint_url=endpoint_url, config=Config(s3={"addressing_style": "path"}))
+    s3 = session.client(
+        "s3", endpoint_url=endpoint_url, config=Config(s3={"addressing_style": "path"})
+    )
     for logical_id, name in names.items():
         kind, properties = found[logical_id]
         if kind == "AWS::DynamoDB::Table":

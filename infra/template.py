@@ -1,4 +1,5 @@
-"""The text of template.yaml: infra/template_base.yaml, with the resources of functions/endpoints.py.
+"""The text of template.yaml: infra/template_base.yaml, with the resources of
+functions/endpoints.py.
 
 Each function has a log group, and for its routes an integration and a permission. The routes are
 plain API Gateway resources and not events of SAM, see infra/README.md.
@@ -15,7 +16,9 @@ from functions.grants import Grant
 BASE = Path(__file__).with_name("template_base.yaml")
 """All other resources. Each of its lines `# <name>` is replaced by the text with this name."""
 
-_PARAMETER = "arn:${AWS::Partition}:ssm:${AWS::Region}:${AWS::AccountId}:parameter${SigningKeysParameter}"
+_PARAMETER = (
+    "arn:${AWS::Partition}:ssm:${AWS::Region}:${AWS::AccountId}:parameter${SigningKeysParameter}"
+)
 _API = "arn:${AWS::Partition}:execute-api:${AWS::Region}:${AWS::AccountId}:${Api}/*"
 _PLACES = {
     grants.HUB: ("dynamodb", "!GetAtt HubTable.Arn"),

@@ -38,7 +38,9 @@ class Unable(Exception):
 
 def main() -> int:
     """Make an environment. Returns the exit status: 2 with one line on stderr if that fails."""
-    parser = argparse.ArgumentParser(prog="python3 -m infra.tools", description="Install programs from their locks.")
+    parser = argparse.ArgumentParser(
+        prog="python3 -m infra.tools", description="Install programs from their locks."
+    )
     wanted = parser.add_mutually_exclusive_group(required=True)
     wanted.add_argument("tool", nargs="?", help="name of a lock in infra/locks, without .lock")
     wanted.add_argument("--venv", type=Path, metavar="LOCK", help="install this lock into .venv")
@@ -55,7 +57,10 @@ def main() -> int:
 
 
 def environment(name: str, python: Path | None = None) -> Path:
-    """The `bin` folder of a tool's environment, for this interpreter or a given one. Raises Unable."""
+    """The `bin` folder of a tool's environment, for this interpreter or a given one.
+
+    Raises Unable.
+    """
     python = python or Path(sys.executable)
     lock = LOCKS / f"{name}.lock"
     folder = TOOLS / name
@@ -98,16 +103,22 @@ def uv(*arguments: str | Path, quiet: bool = False) -> subprocess.CompletedProce
     `quiet` captures the output. Raises Unable if uv cannot be installed.
     """
     program = environment("uv") / "uv"
-    return subprocess.run([program, *arguments], env=_settings(program), capture_output=quiet, text=True)
+    return subprocess.run(
+        [program, *arguments], env=_settings(program), capture_output=quiet, text=True
+    )
 
 
 def runtime_emulator() -> Path:
     """AWS's own runtime interface emulator for this machine, from the SAM CLI's wheel."""
     architecture = "arm64" if platform.machine() in ("arm64", "aarch64") else "x86_64"
     packages = environment("sam").parent / "lib"
-    found = sorted(packages.glob(f"python3.*/site-packages/samcli/local/rapid/aws-lambda-rie-{architecture}"))
+    found = sorted(
+        packages.glob(f"python3.*/site-packages/samcli/local/rapid/aws-lambda-rie-{architecture}")
+    )
     if not found:
-        raise FileNotFoundError(f"the SAM CLI in {packages} has no runtime emulator for {architecture}")
+        raise FileNotFoundError(
+            f"the SAM CLI in {packages} has no runtime emulator for {architecture}"
+        )
     return found[-1]
 
 
@@ -115,7 +126,16 @@ def _install_uv(folder: Path, lock: Path) -> None:
     """Install uv by pip, since a new machine has pip only."""
     lines = [
         [sys.executable, "-m", "venv", "--clear", str(folder)],
-        [str(folder / "bin" / "python"), *PIP, "install", "-qq", "--no-deps", "--require-hashes", "-r", str(lock)],
+        [
+            str(folder / "bin" / "python"),
+            *PIP,
+            "install",
+            "-qq",
+            "--no-deps",
+            "--require-hashes",
+            "-r",
+            str(lock),
+        ],
     ]
     for line in lines:
         if subprocess.run(line).returncode:
@@ -132,7 +152,10 @@ def _fill(folder: Path, lock: Path) -> None:
     """Install the packages of the lock, and remove all others."""
     python = folder / "bin" / "python"
     if uv("pip", "sync", "--python", python, "--require-hashes", lock).returncode:
-        raise Unable(f"{lock.name} could not be installed, see above: check the network and the disk, run it again")
+        raise Unable(
+            f"{lock.name} could not be installed, see above: check the network and the disk, run it"
+            " again"
+        )
 
 
 def _settings(program: Path) -> Mapping[str, str]:
@@ -153,7 +176,9 @@ def _runs(python: Path) -> bool:
 
     An upgrade of the system may have removed the one that it points to.
     """
-    return python.exists() and subprocess.run([python, "-c", ""], capture_output=True).returncode == 0
+    return (
+        python.exists() and subprocess.run([python, "-c", ""], capture_output=True).returncode == 0
+    )
 
 
 def _is_copied(lock: Path) -> bool:

@@ -35,7 +35,7 @@ DESCRIPTION_CHARACTERS = 1000
 _NAME = "[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 """For the OpenAPI document only. `names` checks names."""
 
-# ── Requests ─────────────────────────────────────────────────────────────────────────────────────────────────
+# ── Requests ──────────────────────────────────────────────────────────────────────────────────────
 
 # Not strict, because the values of an enumeration arrive as text.
 VisibilityWord = Annotated[Visibility, Field(strict=False)]
@@ -44,7 +44,9 @@ PortableNamesWord = Annotated[PortableNames, Field(strict=False)]
 BearerWord = Annotated[Bearer, Field(strict=False)]
 
 Slug = Annotated[str, Field(json_schema_extra={"pattern": f"^{_NAME}$"})]
-Domain = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,31}$", examples=["code", "midi", "scaffold"])]
+Domain = Annotated[
+    str, Field(pattern=r"^[a-z][a-z0-9_-]{0,31}$", examples=["code", "midi", "scaffold"])
+]
 Description = Annotated[str, Field(max_length=DESCRIPTION_CHARACTERS)]
 DefaultBranch = Annotated[str, Field(json_schema_extra={"pattern": "^[^/]{1,255}$"})]
 
@@ -56,7 +58,9 @@ class Asked(BaseModel):
 
 
 class NewRepo(Asked):
-    """A repository to create, with the slug for its URL, or with a name from which a slug is made."""
+    """A repository to create, with the slug for its URL, or with a name from which a slug is
+    made.
+    """
 
     slug: Slug | None = None
     name: Annotated[str, Field(max_length=DESCRIPTION_CHARACTERS)] | None = None
@@ -101,7 +105,9 @@ class NewToken(Asked):
     repo: Annotated[str, Field(json_schema_extra={"pattern": f"^{_NAME}/{_NAME}$"})] | None = None
     """`owner/slug`: the token is valid for this repository only."""
     bearer: BearerWord | None = None
-    lifetime_seconds: Annotated[int, Field(ge=SHORTEST_SECONDS, le=auth.LIFETIME_SECONDS)] = USUAL_SECONDS
+    lifetime_seconds: Annotated[int, Field(ge=SHORTEST_SECONDS, le=auth.LIFETIME_SECONDS)] = (
+        USUAL_SECONDS
+    )
 
 
 class PageQuery(BaseModel):
@@ -118,7 +124,7 @@ class PageQuery(BaseModel):
         return cursors.parse_after(self.cursor) or None
 
 
-# ── Responses ────────────────────────────────────────────────────────────────────────────────────────────────
+# ── Responses ─────────────────────────────────────────────────────────────────────────────────────
 
 
 class Told(BaseModel):
@@ -128,7 +134,9 @@ class Told(BaseModel):
 
 
 class Error(BaseModel):
-    """An error: the message with the next step, the same text for older clients, and a fixed code."""
+    """An error: the message with the next step, the same text for older clients, and a fixed
+    code.
+    """
 
     message: str
     detail: str
@@ -240,7 +248,7 @@ class Document(RootModel[dict[str, Any]]):
     """An OpenAPI document."""
 
 
-# ── The OpenAPI document ─────────────────────────────────────────────────────────────────────────────────────
+# ── The OpenAPI document ──────────────────────────────────────────────────────────────────────────
 
 _ANY_TOKEN: tuple[type[ApiError], ...] = (
     Unauthorized,
@@ -307,7 +315,10 @@ def _refusals(failures: Iterable[type[ApiError]]) -> dict[str, Any]:
     codes: dict[int, set[str]] = {}
     for failure in failures:
         codes.setdefault(failure.status, set()).add(failure.code)
-    return {str(status): refusal(", ".join(f"`{code}`" for code in sorted(codes[status]))) for status in sorted(codes)}
+    return {
+        str(status): refusal(", ".join(f"`{code}`" for code in sorted(codes[status])))
+        for status in sorted(codes)
+    }
 
 
 def refusal(what: str) -> dict[str, Any]:

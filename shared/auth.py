@@ -74,7 +74,10 @@ def issue(keys: Mapping[str, str], identity: Identity, *, lifetime_seconds: int,
 
 
 def key_id(authorization: str | None) -> str:
-    """The key id in the header of a bearer token; empty without a token or a key id. Not verified."""
+    """The key id in the header of a bearer token; empty without a token or a key id.
+
+    Not verified.
+    """
     return named_key(_bearer(authorization) or "")
 
 
@@ -111,11 +114,13 @@ def identify(keys: Mapping[str, str], authorization: str | None) -> Identity | N
     ahead_seconds = claims.iat - int(datetime.now(UTC).timestamp())
     if ahead_seconds > CLOCK_SECONDS:
         raise Unauthorized(
-            f"the token was issued {ahead_seconds} seconds in the future: the clock of the machine that issued it and"
-            " the clock of this hub differ; set the wrong one and log in with a new token, or retry in"
-            f" {ahead_seconds} seconds"
+            f"the token was issued {ahead_seconds} seconds in the future: the clock of the machine"
+            " that issued it and the clock of this hub differ; set the wrong one and log in with a"
+            f" new token, or retry in {ahead_seconds} seconds"
         )
-    return Identity(claims.sub, claims.scope, token_id=claims.jti, repo=claims.repo, bearer=claims.bearer)
+    return Identity(
+        claims.sub, claims.scope, token_id=claims.jti, repo=claims.repo, bearer=claims.bearer
+    )
 
 
 def role(repo: Repo, identity: Identity | None, member: Role | None) -> Role | None:
@@ -137,7 +142,9 @@ def sees(repo: Repo, identity: Identity | None, member: Role | None) -> Sees:
 
 
 def _own_role(repo: Repo, identity: Identity | None, member: Role | None) -> Role | None:
-    """The caller's own role; None for a caller without one, and for a token of another repository."""
+    """The caller's own role; None for a caller without one, and for a token of another
+    repository.
+    """
     if identity is None or identity.repo not in ("", f"{repo.owner}/{repo.slug}"):
         return None
     return Role.ADMIN if identity.subject == repo.owner else member
@@ -180,4 +187,6 @@ def _is_sound(claims: _Claims) -> bool:
 
 
 def _invalid() -> Unauthorized:
-    return Unauthorized("the token is not valid here; log in again with a token that this hub issued")
+    return Unauthorized(
+        "the token is not valid here; log in again with a token that this hub issued"
+    )

@@ -1,8 +1,9 @@
-"""Request bodies on their way in: how slowly they may come, and how much memory they may take together.
+"""Request bodies on their way in: how slowly they may come, and how much memory they may take
+together.
 
-The bytes of a body count, as they are when they are expanded, from the moment that they are in memory until the request
-is answered. Lambda handles one request at a time, so the limits are for the servers of a container, of one machine, and
-of the streaming function.
+The bytes of a body count, as they are when they are expanded, from the moment that they are in
+memory until the request is answered. Lambda handles one request at a time, so the limits are for
+the servers of a container, of one machine, and of the streaming function.
 """
 
 import asyncio
@@ -18,7 +19,10 @@ from shared.errors import RequestTimeout, Unavailable
 WINDOW_SECONDS = 30
 WINDOW_BYTES = 32 * 1024
 """The least that a client must send in a window, unless the body ends: about 1 kB/s."""
-TOO_SLOW = "the request did not arrive in time and nothing was stored; send it again over a faster connection"
+TOO_SLOW = (
+    "the request did not arrive in time and nothing was stored; send it again over a faster"
+    " connection"
+)
 BODIES_PER_ADDRESS = 2
 """How many of the largest bodies one address may have in memory."""
 BODIES = 4
@@ -26,7 +30,10 @@ BODIES = 4
 
 
 class InFlight:
-    """The bytes of unanswered requests in this process, by address. `largest_bytes` is the largest body."""
+    """The bytes of unanswered requests in this process, by address.
+
+    `largest_bytes` is the largest body.
+    """
 
     def __init__(self) -> None:
         # Threads: the tests call one app on several loops.
@@ -38,9 +45,15 @@ class InFlight:
         """Count these bytes. Raises Unavailable, and counts nothing, when there are too many."""
         with self._lock:
             if self._bytes[address] + size_bytes > BODIES_PER_ADDRESS * largest_bytes:
-                raise Unavailable("your address is sending too much at once; send this request again when others end")
+                raise Unavailable(
+                    "your address is sending too much at once; send this request again when"
+                    " others end"
+                )
             if self._total_bytes + size_bytes > BODIES * largest_bytes:
-                raise Unavailable("the hub is receiving too much at once; nothing is lost, send this request again")
+                raise Unavailable(
+                    "the hub is receiving too much at once; nothing is lost, send this request"
+                    " again"
+                )
             self._bytes[address] += size_bytes
             self._total_bytes += size_bytes
 
@@ -57,7 +70,11 @@ class Body:
     """The body of one request. `receive` is that of ASGI."""
 
     def __init__(
-        self, scope: Scope, receive: Callable[[], Awaitable[Message]], in_flight: InFlight, largest_bytes: int
+        self,
+        scope: Scope,
+        receive: Callable[[], Awaitable[Message]],
+        in_flight: InFlight,
+        largest_bytes: int,
     ) -> None:
         self.is_left = True
         """Whether the client may still send a part of it."""
@@ -73,7 +90,10 @@ class Body:
         self._window_bytes = 0
 
     def hold(self, size_bytes: int) -> None:
-        """Count bytes of the body that stay in memory: as they are when they are expanded. Raises Unavailable."""
+        """Count bytes of the body that stay in memory: as they are when they are expanded.
+
+        Raises Unavailable.
+        """
         # Now, not before: the address of a client behind a proxy is known here.
         if not self._held_bytes:
             self._address = client[0] if (client := self._scope.get("client")) else ""
@@ -85,7 +105,10 @@ class Body:
         self._held_bytes += size_bytes
 
     async def drop(self, most_bytes: int) -> int:
-        """Read about `most_bytes` of the rest and keep none. Stops when the client is too slow. Returns the number."""
+        """Read about `most_bytes` of the rest and keep none.
+
+        Stops when the client is too slow. Returns the number.
+        """
         dropped = 0
         with suppress(RequestTimeout):
             while self.is_left and dropped < most_bytes:

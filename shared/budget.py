@@ -31,12 +31,12 @@ from typing import Any
 
 from shared import log, meter, prices, ratelimit
 from shared.errors import CostLimited, HubLimited, RateLimited, Unavailable
-from shared.metadata.counters import Counters
+from shared.metadata.expiring import Counters
 from shared.metadata.table import Beside
 from shared.model import Scope
 from shared.ratelimit import WINDOW_SECONDS, LimitClass
 from shared.settings import Settings
-from shared.tasks import all_of, pair
+from shared.tasks import gather_all, gather_pair
 
 DAY_SECONDS = 24 * 3600
 QUANTUM = 200_000_000
@@ -78,14 +78,19 @@ class Budget:
     def open(self, limit_class: LimitClass, subject: str, now: float) -> "Account":
         """Open an account for one request. Raises HubLimited or CostLimited for a known excess."""
         day = int(now) // DAY_SECONDS
-        account = Account(self, limit_class, Scope("subject", subject, day), Scope("hub", "", day), now)
+        account = Account(
+            self, limit_class, Scope("subject", subject, day), Scope("hub", "", day), now
+        )
         for scope in (account.hub, account.subject):
             if scope in self.over:
                 raise self.refusal(scope, now)
         return account
 
     def knows_hub(self, hub: Scope, now: float) -> bool:
-        """Whether the cached row of the hub is recent. Near the limit every request reads the row."""
+        """Whether the cached row of the hub is recent.
+
+        Near the limit every request reads the row.
+        """
         limit = self.limits.get("hub")
         if self.hub_spent is None or limit is None:
             return False
@@ -98,7 +103,9 @@ class Budget:
         limit = self.limits.get(scope.kind)
         if limit is None or spent + self.pending.get(scope, 0) < limit:
             return
-        if scope.kind != "owner":  # that limit is only checked for callers who may see the repository
+        if (
+            scope.kind != "owner"
+        ):  # that limit is only checked for callers who may see the repository
             _remember(self.over, scope)
         raise self.refusal(scope, now)
 
@@ -124,7 +131,9 @@ class Budget:
         self.pending[scope] = self.pending.pop(scope, 0) + picodollars
 
     def due(self, scopes: Iterable[Scope]) -> list[Scope]:
-        """The scopes to settle now: those over `QUANTUM`, and the oldest of too many pending ones."""
+        """The scopes to settle now: those over `QUANTUM`, and the oldest of too many pending
+        ones.
+        """
         due = [scope for scope in scopes if self.pending.get(scope, 0) >= QUANTUM]
         excess = len(self.pending) - KEPT_SCOPES
         oldest = [scope for scope, _ in zip(self.pending, range(excess), strict=False)]
@@ -137,7 +146,9 @@ class Budget:
         """
         amount = self.pending.pop(scope, 0)
         try:
-            total = await self.counters.spend(scope, amount, expires_at=(scope.day + 2) * DAY_SECONDS)
+            total = await self.counters.spend(
+                scope, amount, expires_at=(scope.day + 2) * DAY_SECONDS
+            )
         except Unavailable:
             self.charge(scope, amount)
             return 0
@@ -184,7 +195,9 @@ class Account:
     """Headers of the reply with the subject's remaining allowance, once the request is counted."""
 
     def rows(self, owner: str = "") -> Beside | None:
-        """The rows to read in the call that looks up a repository of this owner; None for no rows."""
+        """The rows to read in the call that looks up a repository of this owner; None for no
+        rows.
+        """
         limits = self.budget.limits
         if "owner" in limits and owner and self.subject.name != f"user:{owner}":
             self.owner = Scope("owner", owner, self.hub.day)
@@ -214,7 +227,9 @@ class Account:
         limit = budget.limits.get("subject", 0) // MINUTES_OF_A_DAY
         if limit and hit.spent >= limit:
             seconds = WINDOW_SECONDS - int(self.now) % WINDOW_SECONDS
-            raise CostLimited("your requests", limit / prices.DOLLAR, "in this minute", seconds, "subject")
+            raise CostLimited(
+                "your requests", limit / prices.DOLLAR, "in this minute", seconds, "subject"
+            )
 
     def admit(self) -> None:
         """Check the rows that were read, and charge the request from here on.
@@ -224,7 +239,9 @@ class Account:
         budget = self.budget
         spent = self._spent()
         if self.beside and not budget.knows_hub(self.hub, self.now):
-            known = budget.hub_spent[1] if budget.hub_spent and budget.hub_spent[0] == self.hub else 0
+            known = (
+                budget.hub_spent[1] if budget.hub_spent and budget.hub_spent[0] == self.hub else 0
+            )
             # A stale or missing row must not replace a greater known sum: a sum never falls within
             # a day.
             budget.hub_spent = self.hub, max(known, spent[self.hub]), self.now
@@ -254,17 +271,24 @@ class Account:
                 raise self.budget.refusal(scope, self.now)
 
     async def _charge(self, picodollars: int) -> Mapping[Scope, int]:
-        """Charge a cost to all scopes. Returns the sums of the day of the scopes that were settled."""
+        """Charge a cost to all scopes.
+
+        Returns the sums of the day of the scopes that were settled.
+        """
         budget = self.budget
-        scopes = [scope for scope in (self.subject, self.owner, self.hub) if scope and scope.kind in budget.limits]
+        scopes = [
+            scope
+            for scope in (self.subject, self.owner, self.hub)
+            if scope and scope.kind in budget.limits
+        ]
         for scope in scopes:
             budget.charge(scope, picodollars)
         due = budget.due(scopes)
         if not due:
             return {}
         minute = budget.pending[self.subject] if self.subject in due else 0
-        totals, _ = await pair(
-            all_of([budget.settle(scope, self.now) for scope in due]),
+        totals, _ = await gather_pair(
+            gather_all([budget.settle(scope, self.now) for scope in due]),
             ratelimit.spend(budget.counters, self.limit_class, self.subject.name, self.now, minute),
         )
         return dict(zip(due, totals, strict=True))

@@ -38,9 +38,11 @@ _PLAIN = frozenset({str, bytes, int, float, bool, type(None), dict, list})
 
 
 class Decoder:
-    """Decodes a request body in pieces. In JSON, bytes are text, or base64 with `"encoding": "base64"`.
+    """Decodes a request body in pieces. In JSON, bytes are text, or base64 with `"encoding":
+    "base64"`.
 
-    All methods raise MalformedBody (400), UnsupportedMedia (415), or TooLarge (413) for too many values.
+    All methods raise MalformedBody (400), UnsupportedMedia (415), or TooLarge (413) for too many
+    values.
     """
 
     def __init__(self, content_type: str, max_bytes: int) -> None:
@@ -50,7 +52,9 @@ class Decoder:
         elif media == JSON:
             self._reader = _JsonReader()
         else:
-            raise UnsupportedMedia(f"send the body as {MSGPACK} (or {JSON}), with that Content-Type")
+            raise UnsupportedMedia(
+                f"send the body as {MSGPACK} (or {JSON}), with that Content-Type"
+            )
 
     def feed(self, piece: bytes) -> None:
         """Add the next bytes of the body. Bytes of decoded msgpack values are not kept."""
@@ -80,7 +84,9 @@ def encode(value: Any, *, as_msgpack: bool) -> bytes:
     if as_msgpack:
         packed: bytes = msgpack.packb(value, use_bin_type=True)
         return packed
-    return json.dumps(value, default=_json_bytes, ensure_ascii=False, separators=(",", ":")).encode()
+    return json.dumps(
+        value, default=_json_bytes, ensure_ascii=False, separators=(",", ":")
+    ).encode()
 
 
 def _fitting(sizes: Iterable[int]) -> int:
@@ -140,7 +146,8 @@ def check_reply(body: bytes, *, as_msgpack: bool) -> bytes:
     if as_msgpack:
         raise too_large_to_send(len(body))
     raise TooLarge(
-        f"the reply would have {len(body)} bytes of JSON, more than one reply can have: send Accept: {MSGPACK}"
+        f"the reply would have {len(body)} bytes of JSON, more than one reply can have: send"
+        f" Accept: {MSGPACK}"
     )
 
 
@@ -163,7 +170,10 @@ def unpack_record(data: bytes) -> dict[str, Any]:
 
 
 def unpack_raw(data: bytes) -> dict[bytes, Any]:
-    """The same with texts as UTF-8 bytes. It takes a third less time, since texts are not decoded."""
+    """The same with texts as UTF-8 bytes.
+
+    It takes a third less time, since texts are not decoded.
+    """
     record: dict[bytes, Any] = msgpack.unpackb(data, raw=True)
     return record
 
@@ -241,9 +251,13 @@ def inspect(value: Any) -> None:
             elif kind is list:
                 below.extend(item)
             elif kind is float and not float("-inf") < item < float("inf"):
-                raise MalformedBody("the body holds a number that is not finite; records cannot store it")
+                raise MalformedBody(
+                    "the body holds a number that is not finite; records cannot store it"
+                )
             elif kind not in _PLAIN:
-                raise MalformedBody("the body holds a msgpack extension type; only plain values are read")
+                raise MalformedBody(
+                    "the body holds a msgpack extension type; only plain values are read"
+                )
         if not below:
             return
         if containers > CONTAINERS:
@@ -270,7 +284,9 @@ def holds_bytes(value: Any) -> bool:
 
 def _too_many() -> TooLarge:
     limits = f"the body holds more than {VALUES} values or {CONTAINERS} lists and maps"
-    return TooLarge(f"{limits}: send less at once; for a push, an older commit first, as a branch of its own")
+    return TooLarge(
+        f"{limits}: send less at once; for a push, an older commit first, as a branch of its own"
+    )
 
 
 class _Counter:
@@ -289,7 +305,10 @@ class _Counter:
 
 
 _CLAIMED = re.compile(r"(\d+) exceeds max_(?:array|map)_len")
-"""The error of msgpack for a length in the header of a list or map. It has not read the entries yet."""
+"""The error of msgpack for a length in the header of a list or map.
+
+It has not read the entries yet.
+"""
 
 
 class _MsgpackReader:
@@ -363,7 +382,9 @@ def _parse_json(body: bytes) -> Any:
         # Fails for lone surrogates and for integers over 64 bits, which msgpack does not allow.
         msgpack.packb(value)
     except (ValueError, RecursionError, OverflowError) as error:
-        raise MalformedBody(f"the body is not JSON that can be stored: {type(error).__name__}") from error
+        raise MalformedBody(
+            f"the body is not JSON that can be stored: {type(error).__name__}"
+        ) from error
     return value
 
 
@@ -378,7 +399,10 @@ def _json_bytes(value: Any) -> str:
 
 
 def _decode_contents(body: Any) -> None:
-    """Replace the text content of pushed objects by its bytes, in place. Records are not changed."""
+    """Replace the text content of pushed objects by its bytes, in place.
+
+    Records are not changed.
+    """
     messages = (body, body.get("bundle")) if isinstance(body, dict) else ()
     for message in messages:
         objects = message.get("objects") if isinstance(message, dict) else None
@@ -386,7 +410,9 @@ def _decode_contents(body: Any) -> None:
             if isinstance(item, dict) and isinstance(item.get("content"), str):
                 text = item["content"]
                 is_base64 = item.get("encoding") == "base64"
-                item["content"] = _base64_bytes(text, item.get("object_id")) if is_base64 else text.encode()
+                item["content"] = (
+                    _base64_bytes(text, item.get("object_id")) if is_base64 else text.encode()
+                )
 
 
 def _base64_bytes(text: str, object_id: Any) -> bytes:
@@ -394,6 +420,6 @@ def _base64_bytes(text: str, object_id: Any) -> bytes:
         return base64.b64decode(text, validate=True)
     except ValueError:
         raise MalformedBody(
-            f"the content of object {str(object_id)[:80]!a} is not base64: encode its bytes with the standard alphabet"
-            " and padding, or send msgpack"
+            f"the content of object {str(object_id)[:80]!a} is not base64: encode its bytes with"
+            " the standard alphabet and padding, or send msgpack"
         ) from None

@@ -1,6 +1,8 @@
-"""Content codings of HTTP: `zstd` (RFC 8878) and `gzip` (RFC 1952), in pieces and in bounded memory.
+"""Content codings of HTTP: `zstd` (RFC 8878) and `gzip` (RFC 1952), in pieces and in bounded
+memory.
 
-RFC 9659 limits a zstd window to 8 MiB: then a reader knows how much memory it needs. A reader refuses a larger window.
+RFC 9659 limits a zstd window to 8 MiB: then a reader knows how much memory it needs. A reader
+refuses a larger window.
 """
 
 import sys
@@ -21,7 +23,9 @@ WINDOW_LOG = 23
 """Base 2 logarithm of the largest zstd window: 8 MiB."""
 ZSTD_LEVEL = 3
 STORED_ZSTD_LEVEL = 9
-"""For a stream that is stored once and sent often: three times the time of level 3, a sixth shorter."""
+"""For a stream that is stored once and sent often: three times the time of level 3, a sixth
+shorter.
+"""
 GZIP_LEVEL = 4
 """Level 6 takes twice the time for replies that are a twentieth shorter."""
 PIECE_BYTES = 256 * 1024
@@ -31,7 +35,10 @@ _ANY = "*"
 
 
 class Coding(StrEnum):
-    """A content coding that the hub reads and writes, by its name in HTTP. The first is the preferred one."""
+    """A content coding that the hub reads and writes, by its name in HTTP.
+
+    The first is the preferred one.
+    """
 
     ZSTD = "zstd"
     GZIP = "gzip"
@@ -39,14 +46,20 @@ class Coding(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A part of a zstd frame that is sent as it is stored. `expanded_bytes`: what this part adds to the reply."""
+    """A part of a zstd frame that is sent as it is stored.
+
+    `expanded_bytes`: what this part adds to the reply.
+    """
 
     data: bytes | memoryview
     expanded_bytes: int
 
 
 class Compressor(Protocol):
-    """What compresses a stream. The bytes of all replies, one after the other, are the compressed stream."""
+    """What compresses a stream.
+
+    The bytes of all replies, one after the other, are the compressed stream.
+    """
 
     def compress(self, data: bytes | memoryview, /) -> bytes:
         """Take the next bytes. Returns compressed bytes, often none."""
@@ -56,7 +69,10 @@ class Compressor(Protocol):
 
 
 def accepted(accept_encoding: str) -> Coding | None:
-    """The coding for a reply to a request with this Accept-Encoding (RFC 9110, 12.5.3). None: send it as it is."""
+    """The coding for a reply to a request with this Accept-Encoding (RFC 9110, 12.5.3).
+
+    None: send it as it is.
+    """
     weights = dict(_weighed(accept_encoding))
     weight_of = {coding: weights.get(coding, weights.get(_ANY, 0.0)) for coding in Coding}
     best = max(Coding, key=weight_of.__getitem__)
@@ -65,7 +81,10 @@ def accepted(accept_encoding: str) -> Coding | None:
 
 
 def of_body(content_encoding: str) -> Coding | None:
-    """The coding of a request body with this Content-Encoding. None: it is not compressed. Raises UnsupportedMedia."""
+    """The coding of a request body with this Content-Encoding.
+
+    None: it is not compressed. Raises UnsupportedMedia.
+    """
     name = content_encoding.strip().lower()
     if name in ("", "identity"):
         return None
@@ -99,13 +118,18 @@ class Expander:
         self._has_ended_frame = False
 
     def expand(self, data: bytes) -> Iterator[bytes]:
-        """Take the next bytes of the stream. Yields what they expand to, in pieces of at most PIECE_BYTES."""
+        """Take the next bytes of the stream.
+
+        Yields what they expand to, in pieces of at most PIECE_BYTES.
+        """
         while data or (self._frame and not self._frame.needs_input):
             frame = self._frame or _frame(self._coding)
             try:
                 piece = frame.decompress(data, PIECE_BYTES)
             except (zlib.error, zstd.ZstdError) as error:
-                raise MalformedBody(f"the body is not valid {self._coding}, or needs a window above 8 MiB") from error
+                raise MalformedBody(
+                    f"the body is not valid {self._coding}, or needs a window above 8 MiB"
+                ) from error
             data = frame.unused_data if frame.eof else b""
             self._has_ended_frame = frame.eof
             self._frame = None if frame.eof else frame
@@ -119,7 +143,9 @@ class Expander:
 
 
 class _Frame(Protocol):
-    """A zstd frame or a gzip member that is being expanded, with the interface of zstd.ZstdDecompressor."""
+    """A zstd frame or a gzip member that is being expanded, with the interface of
+    zstd.ZstdDecompressor.
+    """
 
     @property
     def eof(self) -> bool: ...
@@ -131,7 +157,9 @@ class _Frame(Protocol):
 
 
 class _GzipMember:
-    """zlib's decompressor with the interface of zstd's: it keeps the input that it has not yet expanded."""
+    """zlib's decompressor with the interface of zstd's: it keeps the input that it has not yet
+    expanded.
+    """
 
     def __init__(self) -> None:
         self._member = zlib.decompressobj(wbits=_GZIP_FORMAT)

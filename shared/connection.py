@@ -1,6 +1,7 @@
 """One connection of a server that we start: `uvicorn --http shared.connection:Connection`.
 
-uvicorn has no time limit for the head of a request, and answers requests that are not HTTP in plain text.
+uvicorn has no time limit for the head of a request, and answers requests that are not HTTP in plain
+text.
 """
 
 import asyncio
@@ -10,11 +11,13 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from shared.bodies import TOO_SLOW
-from shared.edge import CLOSE, refusal
 from shared.errors import ApiError, BadRequest, RequestTimeout
+from shared.middleware import CLOSE, refusal
 
 HEAD_SECONDS = 20
-"""From the first byte of a request, or the opening of the connection, to the end of the request's headers."""
+"""From the first byte of a request, or the opening of the connection, to the end of the request's
+headers.
+"""
 
 
 class Connection(H11Protocol):
@@ -62,7 +65,9 @@ class Connection(H11Protocol):
             self.transport.close()
 
     def _refuse(self, error: ApiError) -> None:
-        """Answer with the body of every refusal, unless an answer is under way, and close the connection."""
+        """Answer with the body of every refusal, unless an answer is under way, and close the
+        connection.
+        """
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             answer = refusal(error)
             headers = [*self.server_state.default_headers, *answer.raw_headers, CLOSE]

@@ -71,15 +71,21 @@ def unseal(keys: Mapping[str, str], about: list[str], sealed: str) -> str:
     """Verify a sealed cursor of one of the lists `about` by any key. Raises Unprocessable."""
     cursor, _, code = sealed.rpartition(".")
     for secret in keys.values():
-        if any(hmac.compare_digest(_code(secret, one, cursor).encode(), code.encode()) for one in about):
+        if any(
+            hmac.compare_digest(_code(secret, one, cursor).encode(), code.encode()) for one in about
+        ):
             return cursor
     raise invalid()
 
 
 def _code(secret: str, about: str, cursor: str) -> str:
-    return hmac.digest(secret.encode(), f"cursor {about} {cursor}".encode(), "sha256").hex()[:SEAL_CHARACTERS]
+    return hmac.digest(secret.encode(), f"cursor {about} {cursor}".encode(), "sha256").hex()[
+        :SEAL_CHARACTERS
+    ]
 
 
 def invalid() -> Unprocessable:
     """The refusal of a text that is not a cursor of this list."""
-    return Unprocessable("invalid cursor; begin without one, and continue with the next_cursor of each page")
+    return Unprocessable(
+        "invalid cursor; begin without one, and continue with the next_cursor of each page"
+    )

@@ -1,7 +1,8 @@
-"""Request bodies from bytes to values, while they arrive: expanded, counted against their limit, decoded.
+"""Request bodies from bytes to values, while they arrive: expanded, counted against their limit,
+decoded.
 
-A body is never in memory as a whole. Of a msgpack body there are the values so far and the bytes of the value that is
-not complete; of a JSON body, which may have `codec.JSON_BYTES`, its bytes.
+A body is never in memory as a whole. Of a msgpack body there are the values so far and the bytes of
+the value that is not complete; of a JSON body, which may have `codec.JSON_BYTES`, its bytes.
 """
 
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 class Bound:
     """How many bytes a body may have when it is expanded.
 
-    `advice` ends the message of a refusal. `hold` is called with the number of bytes of each part that stays in
-    memory, and may raise.
+    `advice` ends the message of a refusal. `hold` is called with the number of bytes of each part
+    that stays in memory, and may raise.
     """
 
     max_bytes: int
@@ -33,8 +34,11 @@ def too_large(max_bytes: int, advice: str) -> TooLarge:
     return TooLarge(f"the body is larger than {max_bytes} bytes, the most taken here; {advice}")
 
 
-async def decoded(pieces: AsyncIterator[bytes], content_type: str, content_encoding: str, bound: Bound) -> Any:
-    """The value in a body that comes in pieces. The headers are checked before the first piece is read.
+async def decoded(
+    pieces: AsyncIterator[bytes], content_type: str, content_encoding: str, bound: Bound
+) -> Any:
+    """The value in a body that comes in pieces. The headers are checked before the first piece is
+    read.
 
     Raises MalformedBody, UnsupportedMedia, TooLarge, and what `pieces` and `bound.hold` raise.
     """
@@ -55,7 +59,9 @@ async def decoded(pieces: AsyncIterator[bytes], content_type: str, content_encod
 
 
 def _expander(content_encoding: str) -> "Expander | None":
-    from shared import codings  # late: the stock client compresses nothing, and zstd takes 2 ms of a cold start
+    from shared import (
+        codings,
+    )  # late: the stock client compresses nothing, and zstd takes 2 ms of a cold start
 
     coding = codings.of_body(content_encoding)
     return codings.Expander(coding) if coding else None

@@ -48,7 +48,7 @@ A message is one line: the fault and the next step. It is cut to `texts.MESSAGE_
 from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
-from shared.texts import cut, some
+from shared.texts import cut, summarize
 
 
 class ApiError(Exception):
@@ -115,8 +115,8 @@ class RepoNotFound(NotFound):
 
     code = "repo_not_found"
     text = (
-        "repository not found: check owner and name in the URL; a private one needs its owner's token; after a deletion"
-        " or a rename, its owner creates it again with POST /api/v1/repos"
+        "repository not found: check owner and name in the URL; a private one needs its owner's"
+        " token; after a deletion or a rename, its owner creates it again with POST /api/v1/repos"
     )
 
 
@@ -126,7 +126,9 @@ class CommitNotFound(NotFound):
     code = "commit_not_found"
 
     def __init__(self, missing: Iterable[str]) -> None:
-        super().__init__(f"this repository has no commit {some(missing)}; read its heads again with GET refs")
+        super().__init__(
+            f"this repository has no commit {summarize(missing)}; read its heads again with GET refs"
+        )
 
 
 class ObjectNotFound(NotFound):
@@ -175,7 +177,10 @@ class TokenNotFound(NotFound):
     """The hub has no record of a token of this id for the caller."""
 
     code = "token_not_found"
-    text = "no token of this id is recorded for you; if one exists, it is revoked now; list yours with GET tokens"
+    text = (
+        "no token of this id is recorded for you; if one exists, it is revoked now; list yours with"
+        " GET tokens"
+    )
 
 
 class MethodNotAllowed(ApiError):
@@ -220,7 +225,9 @@ class HandleTaken(ApiError):
     code = "handle_taken"
 
     def __init__(self, handle: str, claimed: str) -> None:
-        super().__init__(f"the handle {handle} is taken, as {claimed}; use that spelling, or choose another")
+        super().__init__(
+            f"the handle {handle} is taken, as {claimed}; use that spelling, or choose another"
+        )
 
 
 class ReleaseExists(ApiError):
@@ -230,7 +237,9 @@ class ReleaseExists(ApiError):
     code = "release_exists"
 
     def __init__(self, tag: str) -> None:
-        super().__init__(f"another release is published as {tag}; retract it first, or choose another tag")
+        super().__init__(
+            f"another release is published as {tag}; retract it first, or choose another tag"
+        )
 
 
 class TagExists(ApiError):
@@ -240,7 +249,9 @@ class TagExists(ApiError):
     code = "tag_exists"
 
     def __init__(self, tag_id: str) -> None:
-        super().__init__(f"tag {tag_id} is already stored with other contents; choose another id for the new tag")
+        super().__init__(
+            f"tag {tag_id} is already stored with other contents; choose another id for the new tag"
+        )
 
 
 class BranchMoved(ApiError):
@@ -251,7 +262,10 @@ class BranchMoved(ApiError):
 
     def __init__(self, branch: str, current: str | None) -> None:
         state = f"at {current}" if current else "deleted"
-        super().__init__(f"another request moved {branch}, which is {state} now; nothing was changed, check and retry")
+        super().__init__(
+            f"another request moved {branch}, which is {state} now; nothing was changed, check and"
+            " retry"
+        )
 
 
 class TooLarge(ApiError):
@@ -275,7 +289,10 @@ class RangeNotSatisfiable(ApiError):
     code = "range_not_satisfiable"
 
     def __init__(self, length: int) -> None:
-        super().__init__(f"the range begins after the last of {length} bytes", {"Content-Range": f"bytes */{length}"})
+        super().__init__(
+            f"the range begins after the last of {length} bytes",
+            {"Content-Range": f"bytes */{length}"},
+        )
 
 
 class Unprocessable(ApiError):
@@ -297,8 +314,14 @@ class HashMismatch(Unprocessable):
     code = "hash_mismatch"
 
     def __init__(self, kind: str, given: str, computed: str) -> None:
-        remedy = "commit again" if kind in ("commit", "snapshot") else "restore the file if damaged, then push again"
-        super().__init__(f"{kind} {given} does not match its content, which hashes to {computed}; {remedy}")
+        remedy = (
+            "commit again"
+            if kind in ("commit", "snapshot")
+            else "restore the file if damaged, then push again"
+        )
+        super().__init__(
+            f"{kind} {given} does not match its content, which hashes to {computed}; {remedy}"
+        )
 
 
 class MissingReference(Unprocessable):
@@ -306,8 +329,13 @@ class MissingReference(Unprocessable):
 
     code = "missing_reference"
 
-    def __init__(self, kind: str, missing: Iterable[str], way_out: str = "push again with everything included") -> None:
-        super().__init__(f"{kind} {some(missing)} neither pushed nor stored here; {way_out}")
+    def __init__(
+        self,
+        kind: str,
+        missing: Iterable[str],
+        way_out: str = "push again with everything included",
+    ) -> None:
+        super().__init__(f"{kind} {summarize(missing)} neither pushed nor stored here; {way_out}")
 
 
 class AmbiguousCommit(Unprocessable):
@@ -322,7 +350,10 @@ class UploadsPending(Unprocessable):
     code = "uploads_pending"
 
     def __init__(self, verified: int, left: int) -> None:
-        super().__init__(f"{verified} uploads are verified, {left} are left: push again; nothing is uploaded twice")
+        super().__init__(
+            f"{verified} uploads are verified, {left} are left: push again; nothing is uploaded"
+            " twice"
+        )
 
 
 class BranchClash(Unprocessable):
@@ -332,13 +363,17 @@ class BranchClash(Unprocessable):
 
     def __init__(self, branch: str, other: str) -> None:
         super().__init__(
-            f"branch {branch[:80]} conflicts with {other[:80]}: a clone cannot store both as files, and letter"
-            " case does not count; choose another name. The name of a deleted branch is free again within 15 minutes"
+            f"branch {branch[:80]} conflicts with {other[:80]}: a clone cannot store both as files,"
+            " and letter case does not count; choose another name. The name of a deleted branch is"
+            " free again within 15 minutes"
         )
 
 
 class NotPortable(Unprocessable):
-    """A path or branch name that Windows or macOS cannot store. The repository forbids such names."""
+    """A path or branch name that Windows or macOS cannot store.
+
+    The repository forbids such names.
+    """
 
     code = "not_portable"
 
@@ -352,7 +387,10 @@ class RateLimited(ApiError):
     def __init__(self, limit_class: str, limit: int, retry_after_seconds: int) -> None:
         self.limit = limit
         self.retry_after_seconds = retry_after_seconds
-        message = f"more than {limit} {limit_class} requests in a minute; try again in {retry_after_seconds} s"
+        message = (
+            f"more than {limit} {limit_class} requests in a minute; try again in"
+            f" {retry_after_seconds} s"
+        )
         super().__init__(message, {"Retry-After": str(retry_after_seconds)})
 
 
@@ -361,8 +399,13 @@ class CostLimited(RateLimited):
 
     code = "cost_limit"
 
-    def __init__(self, whose: str, dollars: float, window: str, retry_after_seconds: int, limit: str) -> None:
-        limited = f"{whose} have cost ${dollars:.2f} of AWS {window}, the limit; try again in {retry_after_seconds} s"
+    def __init__(
+        self, whose: str, dollars: float, window: str, retry_after_seconds: int, limit: str
+    ) -> None:
+        limited = (
+            f"{whose} have cost ${dollars:.2f} of AWS {window}, the limit; try again in"
+            f" {retry_after_seconds} s"
+        )
         message = f"{limited}, or ask the hub's operator to raise PIERIA_LIMIT_COST_{limit.upper()}"
         ApiError.__init__(self, message, {"Retry-After": str(retry_after_seconds)})
 
@@ -387,7 +430,9 @@ class Damaged(ApiError):
     code = "damaged"
 
     def __init__(self, what: str) -> None:
-        super().__init__(f"this repository is damaged: {what} is missing; report this to the hub's operator")
+        super().__init__(
+            f"this repository is damaged: {what} is missing; report this to the hub's operator"
+        )
 
 
 class Unavailable(ApiError):
@@ -396,5 +441,8 @@ class Unavailable(ApiError):
     status = 503
     code = "unavailable"
 
-    def __init__(self, message: str = "the store did not answer; nothing is lost, send the same request again") -> None:
+    def __init__(
+        self,
+        message: str = "the store did not answer; nothing is lost, send the same request again",
+    ) -> None:
         super().__init__(message, {"Retry-After": "2"})  # seconds: a throttled partition recovers

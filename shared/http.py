@@ -24,7 +24,6 @@ from starlette.responses import Response
 from shared import auth, codec, conditional, decoding, names, routing, wire
 from shared.budget import Account
 from shared.decoding import Bound
-from shared.edge import COUNTED, HOLD, Edge, refusal
 from shared.errors import (
     ApiError,
     Forbidden,
@@ -34,10 +33,11 @@ from shared.errors import (
     RepoNotFound,
     Unauthorized,
 )
+from shared.middleware import COUNTED, HOLD, RequestMiddleware, refusal
 from shared.model import Identity, Repo, Role, Sees, Visibility
 from shared.ratelimit import LimitClass
 from shared.stores import Stores, stores
-from shared.tasks import all_of, pair
+from shared.tasks import gather_all, gather_pair
 
 ID_LIST_BYTES = 16 * 1024 * 1024
 """The most taken where only ids are sent: 100,000 haves are 6.6 MB."""
@@ -46,7 +46,10 @@ API_BYTES = 64 * 1024
 """The most taken by the API for people and tools."""
 
 IN_STEPS = "push an older commit first, as a branch of its own, and few new files in one commit"
-"""The way out of a push that is too large for the relay too. The stock client sends all that is new at once."""
+"""The way out of a push that is too large for the relay too.
+
+The stock client sends all that is new at once.
+"""
 BY_RELAY = (
     "push through the relay, which sends a large push in parts: `pieria connect URL-OF-THE-HUB` prints the remote to"
     f" add; without it, {IN_STEPS}"
@@ -60,7 +63,9 @@ Dependency = Callable[[Request, str, str], Coroutine[Any, Any, "Access"]]
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """A request that was let in: about which repository, from whom, with what rights, and when (epoch seconds)."""
+    """A request that was let in: about which repository, from whom, with what rights, and when
+    (epoch seconds).
+    """
 
     stores: Stores
     repo: Repo
@@ -77,7 +82,9 @@ class Access:
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """A request about no repository in particular: who sent it, if he said so, and when (epoch seconds)."""
+    """A request about no repository in particular: who sent it, if he said so, and when (epoch
+    seconds).
+    """
 
     stores: Stores
     identity: Identity | None
@@ -100,10 +107,14 @@ class Caller(Visitor):
         return auth.issue(keys, identity, lifetime_seconds=lifetime_seconds, now=int(self.now))
 
 
-def create_app(*routers: APIRouter, paths: Callable[[], routing.Paths] | None = None) -> Edge:
-    """An app of these routes, without documentation pages and redirects, which the client does not follow.
+def create_app(
+    *routers: APIRouter, paths: Callable[[], routing.Paths] | None = None
+) -> RequestMiddleware:
+    """An app of these routes, without documentation pages and redirects, which the client does not
+    follow.
 
-    `paths` are all that a refusal of another path or method should know. The default: those of the routers.
+    `paths` are all that a refusal of another path or method should know. The default: those of the
+    routers.
     """
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     for router in routers:
@@ -113,7 +124,7 @@ def create_app(*routers: APIRouter, paths: Callable[[], routing.Paths] | None = 
     app.add_exception_handler(HTTPException, routing.answer_for(known))
     app.router.default = routing.without_slash(app.router)
     app.add_exception_handler(Exception, _answer_bug)
-    return Edge(app)
+    return RequestMiddleware(app)
 
 
 def may_read(limit_class: LimitClass, *, token_needed: bool = False) -> Dependency:
@@ -121,7 +132,9 @@ def may_read(limit_class: LimitClass, *, token_needed: bool = False) -> Dependen
     return _may(limit_class, Role.READ, token_needed=token_needed)
 
 
-def may_read_by_id(limit_class: LimitClass) -> Callable[[Request, str], Coroutine[Any, Any, Access]]:
+def may_read_by_id(
+    limit_class: LimitClass,
+) -> Callable[[Request, str], Coroutine[Any, Any, Access]]:
     """A dependency: the same for a repository that the query names by its id, `repo_id`."""
 
     async def access(request: Request, repo_id: str = "") -> Access:
@@ -129,27 +142,35 @@ def may_read_by_id(limit_class: LimitClass) -> Callable[[Request, str], Coroutin
         opened = await stores()
         identity = await _identify(opened, request, now)
         account = _account(opened, request, limit_class, identity, now)
-        found, _ = await pair(_look_up_by_id(opened, repo_id, identity, account), account.hit())
+        found, _ = await gather_pair(
+            _look_up_by_id(opened, repo_id, identity, account), account.hit()
+        )
         return _granted(opened, found, identity, account)
 
     return access
 
 
 def may_write(limit_class: LimitClass) -> Dependency:
-    """A dependency: the caller may push. Raises Forbidden for those who may only read, else RepoNotFound."""
+    """A dependency: the caller may push.
+
+    Raises Forbidden for those who may only read, else RepoNotFound.
+    """
     return _may(limit_class, Role.WRITE, token_needed=True)
 
 
 def may_admin(limit_class: LimitClass, *, even_renamed: bool = False) -> Dependency:
     """A dependency: the caller may change the repository itself and say who may do what with it.
 
-    It has to be there: this never creates one. With `even_renamed` it is found under an earlier name, too.
+    It has to be there: this never creates one. With `even_renamed` it is found under an earlier
+    name, too.
     """
     return _may(limit_class, Role.ADMIN, token_needed=True, even_renamed=even_renamed)
 
 
 def identified(limit_class: LimitClass) -> Callable[[Request], Coroutine[Any, Any, Caller]]:
-    """A dependency for URLs without a repository: the caller has a token, and it has not been revoked."""
+    """A dependency for URLs without a repository: the caller has a token, and it has not been
+    revoked.
+    """
 
     async def caller(request: Request) -> Caller:
         visitor = await _visitor(request, limit_class, token_needed=True)
@@ -159,7 +180,9 @@ def identified(limit_class: LimitClass) -> Callable[[Request], Coroutine[Any, An
 
 
 def visiting(limit_class: LimitClass) -> Callable[[Request], Coroutine[Any, Any, Visitor]]:
-    """A dependency for URLs without a repository: anybody, but nobody with a token that is not good."""
+    """A dependency for URLs without a repository: anybody, but nobody with a token that is not
+    good.
+    """
 
     async def visitor(request: Request) -> Visitor:
         return await _visitor(request, limit_class, token_needed=False)
@@ -168,27 +191,40 @@ def visiting(limit_class: LimitClass) -> Callable[[Request], Coroutine[Any, Any,
 
 
 async def body(
-    request: Request, shape: type[B], max_bytes: int = ID_LIST_BYTES, advice: str = "send less at once"
+    request: Request,
+    shape: type[B],
+    max_bytes: int = ID_LIST_BYTES,
+    advice: str = "send less at once",
 ) -> B:
-    """The request's body in the shape it should have. `max_bytes`: as it is sent, and when it is expanded.
+    """The request's body in the shape it should have. `max_bytes`: as it is sent, and when it is
+    expanded.
 
     Raises UnsupportedMedia, MalformedBody, Unprocessable or, with this advice, TooLarge.
     """
     return await decoded(request, shape, received(request, max_bytes, advice), max_bytes, advice)
 
 
-async def decoded(request: Request, shape: type[B], pieces: AsyncIterator[bytes], max_bytes: int, advice: str) -> B:
-    """The same of a body whose bytes come from elsewhere, with the request's Content-Type and Content-Encoding."""
+async def decoded(
+    request: Request, shape: type[B], pieces: AsyncIterator[bytes], max_bytes: int, advice: str
+) -> B:
+    """The same of a body whose bytes come from elsewhere, with the request's Content-Type and
+    Content-Encoding.
+    """
     bound = Bound(max_bytes, advice, request.scope[HOLD])
     headers = request.headers
-    value = await decoding.decoded(pieces, headers.get("content-type", ""), headers.get("content-encoding", ""), bound)
+    value = await decoding.decoded(
+        pieces, headers.get("content-type", ""), headers.get("content-encoding", ""), bound
+    )
     if not isinstance(value, dict):
         raise MalformedBody(f"the body must be a map, not a {type(value).__name__}")
     return wire.parse(shape, value)
 
 
 async def received(request: Request, max_bytes: int, advice: str) -> AsyncIterator[bytes]:
-    """The request's body as it arrives. Raises TooLarge, before the first byte if the body is declared as too large."""
+    """The request's body as it arrives.
+
+    Raises TooLarge, before the first byte if the body is declared as too large.
+    """
     too_large = decoding.too_large(max_bytes, advice)
     declared = request.headers.get("content-length", "")
     # Of thousands of digits, which Python does not read as a number, the first 19 are enough.
@@ -203,7 +239,10 @@ async def received(request: Request, max_bytes: int, advice: str) -> AsyncIterat
 
 
 def rest_of_path(request: Request, parts: int) -> str:
-    """What follows so many parts of the path. A `{name:path}` of a route is the same without a newline at its end."""
+    """What follows so many parts of the path.
+
+    A `{name:path}` of a route is the same without a newline at its end.
+    """
     return str(request.scope["path"]).split("/", parts + 1)[-1]
 
 
@@ -215,21 +254,33 @@ def query(request: Request, shape: type[B]) -> B:
 def reply(request: Request, value: dict[str, Any], status: int = 200) -> Response:
     """A reply in the caller's format."""
     return reply_encoded(
-        request, lambda: codec.encode(value, as_msgpack=True), lambda: codec.encode(value, as_msgpack=False), status
+        request,
+        lambda: codec.encode(value, as_msgpack=True),
+        lambda: codec.encode(value, as_msgpack=False),
+        status,
     )
 
 
 def reply_encoded(
-    request: Request, in_msgpack: Callable[[], bytes], in_json: Callable[[], bytes], status: int = 200
+    request: Request,
+    in_msgpack: Callable[[], bytes],
+    in_json: Callable[[], bytes],
+    status: int = 200,
 ) -> Response:
-    """A reply in the format that the caller reads; JSON without an Accept header. Raises TooLarge."""
+    """A reply in the format that the caller reads; JSON without an Accept header.
+
+    Raises TooLarge.
+    """
     as_msgpack = codec.accepts_msgpack(request.headers.get("accept", ""))
     body = codec.check_reply(in_msgpack() if as_msgpack else in_json(), as_msgpack=as_msgpack)
     return Response(body, status, media_type=codec.MSGPACK if as_msgpack else codec.JSON)
 
 
 def unless_held(request: Request, reply: Response, cached: dict[str, str]) -> Response:
-    """The reply with a strong entity tag over its bytes; 304 for a client that has it. `cached` is who may keep it."""
+    """The reply with a strong entity tag over its bytes; 304 for a client that has it.
+
+    `cached` is who may keep it.
+    """
     tag = conditional.tag_of(reply.body)
     headers = {"ETag": tag, **cached}
     if conditional.is_held(request.headers.get("if-none-match", ""), tag):
@@ -239,31 +290,43 @@ def unless_held(request: Request, reply: Response, cached: dict[str, str]) -> Re
 
 
 def revalidated(repo: Repo) -> dict[str, str]:
-    """How a reply about a repository is kept that may change at any time: it is revalidated each time."""
+    """How a reply about a repository is kept that may change at any time: it is revalidated each
+    time.
+    """
     if repo.visibility is Visibility.PUBLIC:
         return {"Cache-Control": "no-cache", "Vary": "Accept"}
     return {"Cache-Control": "private, no-cache", "Vary": "Accept, Authorization"}
 
 
-def reply_records(request: Request, name: str, records: Sequence[bytes], next_cursor: str | None) -> Response:
-    """A page of stored records, which are msgpack, and where the next one begins, if there is one."""
+def reply_records(
+    request: Request, name: str, records: Sequence[bytes], next_cursor: str | None
+) -> Response:
+    """A page of stored records, which are msgpack, and where the next one begins, if there is
+    one.
+    """
     rest = {"next_cursor": next_cursor} if next_cursor else {}
     return reply_encoded(
         request,
         lambda: codec.pack_map_of_lists({name: records}, rest),
-        lambda: codec.encode({name: list(map(codec.unpack_record, records)), **rest}, as_msgpack=False),
+        lambda: codec.encode(
+            {name: list(map(codec.unpack_record, records)), **rest}, as_msgpack=False
+        ),
     )
 
 
-def _may(limit_class: LimitClass, needed: Role, *, token_needed: bool, even_renamed: bool = False) -> Dependency:
+def _may(
+    limit_class: LimitClass, needed: Role, *, token_needed: bool, even_renamed: bool = False
+) -> Dependency:
     async def access(request: Request, owner: str, slug: str) -> Access:
-        granted = await _access(request, owner, slug, limit_class, token_needed=token_needed, even_renamed=even_renamed)
+        granted = await _access(
+            request, owner, slug, limit_class, token_needed=token_needed, even_renamed=even_renamed
+        )
         if not granted.role.allows(needed):
             raise Forbidden(
                 f"this needs the right to {needed.value} {owner}/{slug}, and yours is to {granted.role.value};"
                 " ask its owner, or log in with a token of wider scope"
             )
-        if needed is Role.ADMIN and not granted.repo.is_born:
+        if needed is Role.ADMIN and not granted.repo.exists:
             raise RepoNotFound()
         return granted
 
@@ -278,7 +341,7 @@ async def _visitor(request: Request, limit_class: LimitClass, *, token_needed: b
         _needed(identity)
     account = _account(opened, request, limit_class, identity, now)
     check = opened.tokens.check(identity, account.rows()) if identity else account.read()
-    await all_of([account.hit(), check])
+    await gather_all([account.hit(), check])
     account.admit()
     return Visitor(opened, identity, now)
 
@@ -297,7 +360,13 @@ def _needed(identity: Identity | None) -> Identity:
 
 
 async def _access(
-    request: Request, owner: str, slug: str, limit_class: LimitClass, *, token_needed: bool, even_renamed: bool
+    request: Request,
+    owner: str,
+    slug: str,
+    limit_class: LimitClass,
+    *,
+    token_needed: bool,
+    even_renamed: bool,
 ) -> Access:
     now = time.time()
     opened = await stores()
@@ -305,7 +374,9 @@ async def _access(
     if token_needed:
         _needed(identity)
     account = _account(opened, request, limit_class, identity, now)
-    looked_up, _ = await pair(_look_up(opened, owner, slug, identity, account), account.hit())
+    looked_up, _ = await gather_pair(
+        _look_up(opened, owner, slug, identity, account), account.hit()
+    )
     if not _is_visible(looked_up, identity) and (identity is None or identity.subject != owner):
         # For private and absent repositories alike: the number of calls must not tell them apart.
         spelled = await opened.handles.spelling(owner)
@@ -314,16 +385,25 @@ async def _access(
             looked_up = await _look_up(opened, owner, slug, identity, account)
     found, member = looked_up
     if found is None and opened.settings.push_to_create and identity and identity.subject == owner:
-        # Not to a token for another repository: to it, what is absent and what is private have to look alike.
-        fits = identity.repo in ("", f"{owner}/{slug}") and names.is_handle(owner) and names.is_repo_name(slug)
+        # Not to a token for another repository: to it, what is absent and what is private have to
+        # look alike.
+        fits = (
+            identity.repo in ("", f"{owner}/{slug}")
+            and names.is_handle(owner)
+            and names.is_repo_name(slug)
+        )
         found = Repo(owner, slug) if fits else None
     if found and found.deleted and even_renamed:
         found, member = await _look_up_renamed(opened, found, identity)
     return _granted(opened, (found, member), identity, account)
 
 
-def _granted(opened: Stores, looked_up: Found, identity: Identity | None, account: Account) -> Access:
-    """Raises RepoNotFound for what is absent, deleted, or not for this caller to see, and CostLimited or HubLimited."""
+def _granted(
+    opened: Stores, looked_up: Found, identity: Identity | None, account: Account
+) -> Access:
+    """Raises RepoNotFound for what is absent, deleted, or not for this caller to see, and
+    CostLimited or HubLimited.
+    """
     account.admit()
     found, member = looked_up
     if found is None or found.deleted:
@@ -335,7 +415,9 @@ def _granted(opened: Stores, looked_up: Found, identity: Identity | None, accoun
     return Access(opened, found, identity, role, account.now, auth.sees(found, identity, member))
 
 
-async def _look_up(opened: Stores, owner: str, slug: str, identity: Identity | None, account: Account) -> Found:
+async def _look_up(
+    opened: Stores, owner: str, slug: str, identity: Identity | None, account: Account
+) -> Found:
     if not (names.is_repo_name(owner) and names.is_repo_name(slug)):
         return None, None
     return await opened.repos.look_up(owner, slug, identity, account.rows(owner))
@@ -343,19 +425,29 @@ async def _look_up(opened: Stores, owner: str, slug: str, identity: Identity | N
 
 def _is_visible(looked_up: Found, identity: Identity | None) -> bool:
     found, member = looked_up
-    return found is not None and not found.deleted and auth.role(found, identity, member) is not None
+    return (
+        found is not None and not found.deleted and auth.role(found, identity, member) is not None
+    )
 
 
 async def _look_up_renamed(opened: Stores, repo: Repo, identity: Identity | None) -> Found:
-    """What is called otherwise by now, for those who could have renamed it; to others, it is gone."""
+    """What is called otherwise by now, for those who could have renamed it; to others, it is
+    gone.
+    """
     present = await opened.repos.by_id(repo.repo_id)
     if present is None or present.deleted:
         return None, None
     found, member = await opened.repos.look_up(present.owner, present.slug, identity)
-    return (found, member) if found and auth.role(found, identity, member) is Role.ADMIN else (None, None)
+    return (
+        (found, member)
+        if found and auth.role(found, identity, member) is Role.ADMIN
+        else (None, None)
+    )
 
 
-async def _look_up_by_id(opened: Stores, repo_id: str, identity: Identity | None, account: Account) -> Found:
+async def _look_up_by_id(
+    opened: Stores, repo_id: str, identity: Identity | None, account: Account
+) -> Found:
     if not names.is_id(repo_id):
         return None, None
     owner, slug = await opened.repos.called(repo_id)
@@ -366,7 +458,10 @@ async def _look_up_by_id(opened: Stores, repo_id: str, identity: Identity | None
 def _account(
     opened: Stores, request: Request, limit_class: LimitClass, identity: Identity | None, now: float
 ) -> Account:
-    """Who pays for the request. The edge adds to the reply what the counter leaves of the allowance."""
+    """Who pays for the request.
+
+    The edge adds to the reply what the counter leaves of the allowance.
+    """
     account = opened.budget.open(limit_class, _subject(request, identity), now)
     request.scope[COUNTED] = account.left
     return account

@@ -24,7 +24,9 @@ def snapshot_id(manifest: Mapping[str, str]) -> str:
     return _digest(NUL.join(sorted(f"{path}{NUL}{oid}" for path, oid in manifest.items())))
 
 
-def commit_id(parents: Iterable[str], snapshot_id: str | None, message: str, committed_at: str) -> str:
+def commit_id(
+    parents: Iterable[str], snapshot_id: str | None, message: str, committed_at: str
+) -> str:
     """The id of a commit. `committed_at` is the text in the record, never a parsed time."""
     return _digest(NUL.join((NUL.join(sorted(parents)), snapshot_id or "", message, committed_at)))
 

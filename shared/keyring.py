@@ -26,7 +26,7 @@ Keys = Mapping[str, str]
 FRESH_SECONDS = 300
 """A removed key may verify for this time. A read is free, and delays a request by some
 milliseconds."""
-KEPT_SECONDS = 3600
+STALE_KEYS_SECONDS = 3600
 """Cached keys are used for this time if the store fails.
 
 It is longer than most outages, and short enough that a removed key is not trusted for long.
@@ -44,7 +44,9 @@ class Keyring:
     epoch seconds. There is at most one read at a time: concurrent requests wait for the same one.
     """
 
-    def __init__(self, read: Callable[[], Awaitable[Keys]], tell: Callable[[Unavailable], None]) -> None:
+    def __init__(
+        self, read: Callable[[], Awaitable[Keys]], tell: Callable[[Unavailable], None]
+    ) -> None:
         self._read = read
         self._tell = tell
         self._keys: Keys = {}
@@ -55,20 +57,24 @@ class Keyring:
 
     async def verifying(self, key_id: str, now: float) -> Keys:
         """Return the keys, fresh enough for a token with this key id. Raises Unavailable."""
-        return await self._younger_than(FRESH_SECONDS if key_id in self._keys else PAUSE_SECONDS, now)
+        return await self._younger_than(
+            FRESH_SECONDS if key_id in self._keys else PAUSE_SECONDS, now
+        )
 
     async def signing(self, now: float) -> Keys:
         """Return the keys, fresh enough to sign with the last one. Raises Unavailable."""
         return await self._younger_than(PAUSE_SECONDS, now)
 
     async def _younger_than(self, seconds: float, now: float) -> Keys:
-        usable = now - self._read_at < KEPT_SECONDS
+        usable = now - self._read_at < STALE_KEYS_SECONDS
         if now - self._read_at >= seconds and not (usable and now - self._tried_at < PAUSE_SECONDS):
             if self._reading is None:
-                self._reading = asyncio.create_task(self._renew(now, PATIENCE_SECONDS if usable else None))
+                self._reading = asyncio.create_task(
+                    self._renew(now, PATIENCE_SECONDS if usable else None)
+                )
             # A cancelled request does not cancel the read, because other requests may wait for it.
             await asyncio.wait([self._reading])
-        if now - self._read_at >= KEPT_SECONDS:
+        if now - self._read_at >= STALE_KEYS_SECONDS:
             raise self._failure
         return self._keys
 

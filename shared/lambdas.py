@@ -17,17 +17,20 @@ from urllib.parse import quote
 from mangum import Mangum
 
 from shared import log, settings
-from shared.edge import Edge, refusal
 from shared.errors import BadRequest
+from shared.middleware import RequestMiddleware, refusal
 
 EXPECTED = "an event of an HTTP API or a function URL, payload format 2.0"
 
 
 class _ForeignEvent(Exception):
-    """The event is not a request of payload format 2.0. The message has the first difference only."""
+    """The event is not a request of payload format 2.0.
+
+    The message has the first difference only.
+    """
 
 
-def handler_of(app: Edge) -> Callable[[Any, Any], Any]:
+def handler_of(app: RequestMiddleware) -> Callable[[Any, Any], Any]:
     """The app as a Lambda function behind an HTTP API or a function URL."""
     use_own_loop()
     adapter = Mangum(app, lifespan="off")
@@ -85,8 +88,14 @@ def _body(event: Any) -> bytes:
 
 def _refused(difference: str) -> dict[str, Any]:
     """The reply to a foreign event. REST APIs and load balancers read the same four keys."""
-    log.at(settings.load().log_level).warning("foreign event", expected=EXPECTED, difference=difference)
-    answer = refusal(BadRequest(f"this function expects {EXPECTED}: {difference}; see sample_events/ for examples"))
+    log.at(settings.load().log_level).warning(
+        "foreign event", expected=EXPECTED, difference=difference
+    )
+    answer = refusal(
+        BadRequest(
+            f"this function expects {EXPECTED}: {difference}; see sample_events/ for examples"
+        )
+    )
     return {
         "statusCode": answer.status_code,
         "headers": {"content-type": answer.headers["content-type"]},

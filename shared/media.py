@@ -20,11 +20,12 @@ _SHOWN = re.compile(
 """Media types that a browser shows without running code. Files of all other types are saved."""
 
 _TEXTS = (
-    "adoc asm asc bash bat bib c cc cfg clj cmake conf cpp cs css csv cxx d dart diff ejs el env erl ex exs f90 fish go"
-    " gradle graphql groovy h hbs hpp hrl hs htm html hxx ini ipynb java jl js jsonl jsx kt kts less lilypond lock log"
-    " lua ly m3u m3u8 markdown md mdx mjs cjs ml mli musicxml nfo nim nix patch php pl pm po pot properties proto ps1"
-    " py pyi r rb rs rst s sass scala scss sh sfz sql srt svelte swift tex text tf toml ts tsv tsx txt vb vim vtt vue"
-    " xhtml xml xsd xsl yaml yml zig zsh"
+    "adoc asm asc bash bat bib c cc cfg clj cmake conf cpp cs css csv cxx d dart diff ejs el env"
+    " erl ex exs f90 fish go gradle graphql groovy h hbs hpp hrl hs htm html hxx ini ipynb java jl"
+    " js jsonl jsx kt kts less lilypond lock log lua ly m3u m3u8 markdown md mdx mjs cjs ml mli"
+    " musicxml nfo nim nix patch php pl pm po pot properties proto ps1 py pyi r rb rs rst s sass"
+    " scala scss sh sfz sql srt svelte swift tex text tf toml ts tsv tsx txt vb vim vtt vue xhtml"
+    " xml xsd xsl yaml yml zig zsh"
 )
 _TYPES = {
     **dict.fromkeys(_TEXTS.split(), TEXT),
@@ -75,9 +76,9 @@ _TYPES = {
 """Media types by the lower-case extension of a name."""
 
 _TEXT_NAMES = frozenset(
-    "authors changelog changes codeowners containerfile contributing contributors copying dockerfile gemfile install"
-    " jenkinsfile justfile licence license makefile news notice procfile rakefile readme todo vagrantfile"
-    " version".split()
+    "authors changelog changes codeowners containerfile contributing contributors copying"
+    " dockerfile gemfile install jenkinsfile justfile licence license makefile news notice procfile"
+    " rakefile readme todo vagrantfile version".split()
 )
 """Names of text files without an extension, in lower case."""
 
@@ -115,7 +116,9 @@ def type_of(path: str) -> str | None:
 
 
 def sniffed(start: bytes) -> str:
-    """The media type of a file by its first `SNIFF_BYTES` bytes, or all of them if there are fewer."""
+    """The media type of a file by its first `SNIFF_BYTES` bytes, or all of them if there are
+    fewer.
+    """
     for magic, offset, kind in _MAGIC:
         if start.startswith(magic, offset):
             return kind

@@ -35,7 +35,9 @@ class Payer(Protocol):
 
 @dataclass(slots=True)
 class Meter:
-    """The cost of one request in picodollars, and the account that it is charged to, once admitted."""
+    """The cost of one request in picodollars, and the account that it is charged to, once
+    admitted.
+    """
 
     calls: int = 0
     """Calls to AWS."""
@@ -121,11 +123,16 @@ def _keep_params(params: Any, context: dict[str, Any], **_: Any) -> None:
     context[_PARAMS] = params
 
 
-def _count_dynamodb(http_response: Any, parsed: Any, model: Any, context: dict[str, Any], **_: Any) -> None:
+def _count_dynamodb(
+    http_response: Any, parsed: Any, model: Any, context: dict[str, Any], **_: Any
+) -> None:
     running = _running.get()
     if running is None:
         return
-    if http_response.status_code >= 300 and parsed.get("Error", {}).get("Code") not in _CHARGED_FAILURES:
+    if (
+        http_response.status_code >= 300
+        and parsed.get("Error", {}).get("Code") not in _CHARGED_FAILURES
+    ):
         return
     running.calls += dynamodb(model.name, context[_PARAMS], parsed)
 
@@ -155,7 +162,9 @@ def _batch_get(params: Mapping[str, Any], reply: Mapping[str, Any]) -> float:
         unprocessed = reply.get("UnprocessedKeys", {}).get(table, {}).get("Keys", ())
         absent = len(asked["Keys"]) - len(unprocessed) - len(found)
         total += absent * units.read_units(0, consistent=consistent)
-        total += sum(units.read_units(units.item_size(item), consistent=consistent) for item in found)
+        total += sum(
+            units.read_units(units.item_size(item), consistent=consistent) for item in found
+        )
     return total
 
 
@@ -178,7 +187,11 @@ def _batch_write(params: Mapping[str, Any], reply: Mapping[str, Any]) -> int:
 
 def _requests_units(requests: Any) -> int:
     return sum(
-        units.write_units(units.item_size(request["PutRequest"]["Item"])) if "PutRequest" in request else 1
+        (
+            units.write_units(units.item_size(request["PutRequest"]["Item"]))
+            if "PutRequest" in request
+            else 1
+        )
         for request in requests
     )
 
@@ -194,7 +207,9 @@ def _transact(params: Mapping[str, Any], reply: Mapping[str, Any]) -> int:
 
 
 def _update_size(params: Mapping[str, Any]) -> int:
-    """The size of the key, the values and the names of an update: about that of a row that it sets."""
+    """The size of the key, the values and the names of an update: about that of a row that it
+    sets.
+    """
     names = params.get("ExpressionAttributeNames", {}).values()
     return (
         units.item_size(params["Key"])
@@ -204,7 +219,9 @@ def _update_size(params: Mapping[str, Any]) -> int:
 
 
 def _old_size(reply: Mapping[str, Any]) -> int:
-    """The size of the row before the write if DynamoDB returned it, also after a failed condition."""
+    """The size of the row before the write if DynamoDB returned it, also after a failed
+    condition.
+    """
     return units.item_size(reply.get("Attributes") or reply.get("Item") or {})
 
 

@@ -14,7 +14,10 @@ class Kind(StrEnum):
 
 
 class Role(StrEnum):
-    """The role of a user in a repository, or the scope of a token. Each includes those before it."""
+    """The role of a user in a repository, or the scope of a token.
+
+    Each includes those before it.
+    """
 
     READ = "read"
     WRITE = "write"
@@ -109,19 +112,19 @@ class Repo:
     created_at: int = 0
     portable_names: PortableNames = PortableNames.DISTINCT
     """The default applies to a repository that a push creates. For the API, see `api.NewRepo`."""
-    roster: str = ""
+    members_generation: str = ""
     """Only member rows with this value count. A rename changes it."""
     presigned_at: int = 0
     """The time of the last upload URLs in epoch seconds, up to an hour too early. 0: never."""
 
     @property
-    def is_born(self) -> bool:
+    def exists(self) -> bool:
         """Whether the repository exists. Reads of one that does not exist find no rows."""
         return bool(self.repo_id)
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class CommitAddress:
     """The address of a commit row: its lane, its generation and its id.
 
     The generation is 1 for a root, else 1 + the greatest generation of the parents.
@@ -170,8 +173,8 @@ class Move:
     branch: str
     at: int
     by: str
-    before: Place | None
-    after: Place | None
+    before: CommitAddress | None
+    after: CommitAddress | None
     forced: bool
     step: str = ""
     previous: str = ""
@@ -179,9 +182,11 @@ class Move:
     """Which of the two commits were expunged, so that they are not stored any more."""
 
     @property
-    def kept(self) -> tuple[Place, ...]:
+    def kept(self) -> tuple[CommitAddress, ...]:
         """The two places, without absent and expunged ones."""
-        return tuple(at for at in (self.before, self.after) if at and at.commit_id not in self.expunged)
+        return tuple(
+            at for at in (self.before, self.after) if at and at.commit_id not in self.expunged
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +197,7 @@ class Ref:
     """
 
     branch: str
-    head: Place
+    head: CommitAddress
     snapshot_at: Location | None = None
     step: str = ""
     moved_at: int = 0
@@ -211,7 +216,7 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
-class Bundle:
+class PrebuiltClone:
     """A prebuilt clone: the answer to a fetch of `heads` without `have`, in one S3 object.
 
     See `actions/bundles`. No head is an ancestor of another. `merged` has the heads of other
@@ -222,8 +227,8 @@ class Bundle:
     """
 
     name: str
-    heads: tuple[Place, ...]
-    merged: tuple[Place, ...]
+    heads: tuple[CommitAddress, ...]
+    merged: tuple[CommitAddress, ...]
     commits: Run
     snapshots: Run
     objects: Run
@@ -264,8 +269,8 @@ class Node:
     that a log shows (None in rows of an older hub). `snapshot_at` is None if no snapshot is stored.
     """
 
-    place: Place
-    parents: tuple[Place, ...]
+    address: CommitAddress
+    parents: tuple[CommitAddress, ...]
     snapshot_id: str | None = None
     snapshot_at: Location | None = None
     record: bytes | None = None
@@ -275,7 +280,7 @@ class Node:
     @property
     def commit_id(self) -> str:
         """The id of the commit."""
-        return self.place.commit_id
+        return self.address.commit_id
 
 
 class Scope(NamedTuple):

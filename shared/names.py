@@ -28,12 +28,13 @@ RELEASE_TAG_CHARACTERS = 100
 SLUG_CHARACTERS = 64
 
 RESERVED_HANDLES = frozenset(
-    "about account accounts admin administrator api app assets auth billing blog cdn commits dashboard docs domains"
-    " explore favicon.ico favicon.png files graphql health healthz help home hub humans.txt internal invite issues"
-    " legal login logout mail mcp metrics musehub new notifications o oauth oembed openapi openapi.json orgs owner"
-    " pages pieria pricing privacy public raw register releases repos robots.txt root search security settings signin"
-    " signup sitemap.xml static status support swagger system tags teams terms token tokens topics trending user"
-    " users v1 v2 v3 webhook webhooks well-known wire www".split()
+    "about account accounts admin administrator api app assets auth billing blog cdn commits"
+    " dashboard docs domains explore favicon.ico favicon.png files graphql health healthz help home"
+    " hub humans.txt internal invite issues legal login logout mail mcp metrics musehub new"
+    " notifications o oauth oembed openapi openapi.json orgs owner pages pieria pricing privacy"
+    " public raw register releases repos robots.txt root search security settings signin signup"
+    " sitemap.xml static status support swagger system tags teams terms token tokens topics"
+    " trending user users v1 v2 v3 webhook webhooks well-known wire www".split()
 )
 """Handles that cannot be claimed, in lower case: first segments of the hub's own URLs, present or
 future, and names that a visitor could mistake for the hub itself."""
@@ -82,7 +83,9 @@ def check_id(value: str, kind: str) -> str:
     """Return the id. Raises InvalidName with the `kind` that was expected."""
     if not is_id(value):
         article = "an" if kind == "object" else "a"
-        raise InvalidName(f"{shown(value)} is not {article} {kind} id: 64 lower-case hex digits are expected")
+        raise InvalidName(
+            f"{shown(value)} is not {article} {kind} id: 64 lower-case hex digits are expected"
+        )
     return value
 
 
@@ -116,19 +119,25 @@ def slug_of(name: str) -> str:
     """Make a slug of a repository's name: `My 1st Song!` → `my-1st-song`. Raises InvalidName."""
     slug = _NOT_IN_A_SLUG.sub("-", name.lower())[:SLUG_CHARACTERS].strip("-")
     if not slug:
-        raise InvalidName(f"{shown(name)} has no characters that are allowed in a URL; send a slug as well")
+        raise InvalidName(
+            f"{shown(name)} has no characters that are allowed in a URL; send a slug as well"
+        )
     return slug
 
 
 def check_default_branch(name: str) -> str:
     """Return the branch name if a clone can start on it. Raises InvalidName."""
     if "/" in check_branch(name):
-        raise InvalidName(f"{shown(name)} cannot be the default branch: a clone opens only names without a slash")
+        raise InvalidName(
+            f"{shown(name)} cannot be the default branch: a clone opens only names without a slash"
+        )
     return name
 
 
 def is_release_tag(value: str) -> bool:
-    """Whether this may be the tag of a release: `v1.0.0-beta.1+b7`, `song/2.0.0`; no `%`, no `..`."""
+    """Whether this may be the tag of a release: `v1.0.0-beta.1+b7`, `song/2.0.0`; no `%`, no
+    `..`.
+    """
     return len(value) <= RELEASE_TAG_CHARACTERS and _RELEASE_TAG.fullmatch(value) is not None
 
 
@@ -136,17 +145,21 @@ def check_release_tag(tag: str) -> str:
     """Return the tag of a release. Raises InvalidName."""
     if not is_release_tag(tag):
         raise InvalidName(
-            f"{shown(tag)} cannot be a release's tag: up to {RELEASE_TAG_CHARACTERS} letters, digits and . _ + - /,"
-            " beginning with a letter or digit"
+            f"{shown(tag)} cannot be a release's tag: up to {RELEASE_TAG_CHARACTERS} letters,"
+            " digits and . _ + - /, beginning with a letter or digit"
         )
     return tag
 
 
 def check_label(label: str) -> str:
-    """Return the label of a tag. Raises InvalidName if it is empty, long or has control characters."""
+    """Return the label of a tag.
+
+    Raises InvalidName if it is empty, long or has control characters.
+    """
     if not 1 <= len(label) <= LABEL_CHARACTERS or _CONTROL.search(label):
         raise InvalidName(
-            f"{shown(label)} cannot be a label: 1 to {LABEL_CHARACTERS} characters, none of them a control character"
+            f"{shown(label)} cannot be a label: 1 to {LABEL_CHARACTERS} characters, none of them a"
+            " control character"
         )
     return label
 
@@ -154,7 +167,9 @@ def check_label(label: str) -> str:
 def check_branch(name: str) -> str:
     """Return the branch name. Raises InvalidName with the rule that it breaks."""
     if not 1 <= len(name) <= BRANCH_CHARACTERS:
-        raise InvalidName(f"a branch name has 1 to {BRANCH_CHARACTERS} characters, this one has {len(name)}")
+        raise InvalidName(
+            f"a branch name has 1 to {BRANCH_CHARACTERS} characters, this one has {len(name)}"
+        )
     if _CONTROL.search(name) or _BAD_BRANCH_SHAPE.search(name):
         raise InvalidName(
             f"branch name {shown(name)} is unsafe: no control characters, backslashes, empty parts,"
@@ -162,13 +177,15 @@ def check_branch(name: str) -> str:
         )
     if _DIGEST_LIKE.fullmatch(name.partition("/")[0]):
         raise InvalidName(
-            f"branch name {shown(name)} begins with 64 hex digits, which is the form of a commit's id;"
-            " choose another name"
+            f"branch name {shown(name)} begins with 64 hex digits, which is the form of a commit's"
+            " id; choose another name"
         )
     if len(name.encode()) > BRANCH_BYTES:
         raise InvalidName(f"branch name {shown(name)} is longer than {BRANCH_BYTES} bytes")
     if any(len(part.encode()) > COMPONENT_BYTES for part in name.split("/")):
-        raise InvalidName(f"a part of branch name {shown(name)} is longer than {COMPONENT_BYTES} bytes")
+        raise InvalidName(
+            f"a part of branch name {shown(name)} is longer than {COMPONENT_BYTES} bytes"
+        )
     return name
 
 
@@ -195,7 +212,9 @@ def check_no_branch_clash(name: str, existing: Collection[str]) -> None:
         return
     folded = fold(name)
     if len(folded.encode()) > BRANCH_BYTES:
-        raise InvalidName(f"branch name {shown(name)} is longer than {BRANCH_BYTES} bytes in lower case")
+        raise InvalidName(
+            f"branch name {shown(name)} is longer than {BRANCH_BYTES} bytes in lower case"
+        )
     for other in existing:
         key = fold(other)
         if key == folded or key.startswith(folded + "/") or folded.startswith(key + "/"):
@@ -206,8 +225,9 @@ def check_room_for_branch(name: str, existing: Collection[str]) -> None:
     """Raise TooLarge if `name` is a new branch and the repository has no room for it."""
     if name not in existing and len(existing) >= BRANCHES:
         raise TooLarge(
-            f"a repository may have {BRANCHES} branches, and this one has {len(existing)}: delete branches that are"
-            " merged (DELETE /api/v1/repos/OWNER/NAME/branches?branch=…), then push again"
+            f"a repository may have {BRANCHES} branches, and this one has {len(existing)}: delete"
+            " branches that are merged (DELETE /api/v1/repos/OWNER/NAME/branches?branch=…), then"
+            " push again"
         )
 
 
@@ -218,7 +238,9 @@ def folders(name: str) -> list[str]:
 
 
 def check_paths(paths: Iterable[str]) -> None:
-    """Raise InvalidName for the first path of a manifest that a checkout cannot or must not write."""
+    """Raise InvalidName for the first path of a manifest that a checkout cannot or must not
+    write.
+    """
     seen = set(paths)
     for path in seen:
         _check_path(path)
@@ -226,7 +248,9 @@ def check_paths(paths: Iterable[str]) -> None:
     # take time quadratic in the depth.
     for folder, inner in pairwise(sorted(f"{path}/" for path in seen)):
         if inner.startswith(folder):
-            raise InvalidName(f"path {shown(folder[:-1])} is a file and also a folder of {shown(inner[:-1])}")
+            raise InvalidName(
+                f"path {shown(folder[:-1])} is a file and also a folder of {shown(inner[:-1])}"
+            )
 
 
 def _check_path(path: str) -> None:

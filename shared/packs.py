@@ -25,16 +25,16 @@ from shared.model import Kind, Location
 B = TypeVar("B", bytes, memoryview)
 
 MAGIC = b"PIERIA\x00\x01"
-TAIL = 16
+TAIL_BYTES = 16
 
-GAP = 64 * 1024
+GAP_BYTES = 64 * 1024
 """Read up to this many unneeded bytes rather than start another request.
 
 At 100 MB/s they take less than 1 ms; a request to S3 takes about 20 ms.
 """
-RANGE = 8 * 1024 * 1024
+RANGE_BYTES = 8 * 1024 * 1024
 """The most bytes of one request. Larger spans are read by parallel requests."""
-WINDOW = 16 * 1024 * 1024
+WINDOW_BYTES = 16 * 1024 * 1024
 """The bytes that a reply reads at the same time. It holds two windows: the one being sent and the
 next."""
 
@@ -50,7 +50,7 @@ class Pack:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """One range to read: bytes `start` to `stop` of a pack, a `loose` object, or a `bundle`.
+    """One range to read: bytes `start` to `stop` of a pack, a `loose` object, or a `prebuilt`.
 
     A range of a pack contains the entries `locations`.
     """
@@ -60,7 +60,7 @@ class Span:
     stop: int
     locations: tuple[Location, ...] = ()
     loose: str = ""
-    bundle: str = ""
+    prebuilt: str = ""
 
     @property
     def size(self) -> int:
@@ -92,31 +92,40 @@ def build(entries: Iterable[tuple[Kind, str, bytes]]) -> Pack:
     pieces += [packed_index, len(packed_index).to_bytes(8, "big"), MAGIC]
     data = b"".join(pieces)
     name = sha256(data).hexdigest()
-    locations = {(Kind(kind), entry_id): Location(name, start, length) for kind, entry_id, start, length in index}
+    locations = {
+        (Kind(kind), entry_id): Location(name, start, length)
+        for kind, entry_id, start, length in index
+    }
     return Pack(name, data, locations)
 
 
 def index_size(end: bytes) -> int:
     """The size of the index and the tail, from the last 16 bytes of a pack. It is not verified."""
-    return int.from_bytes(end[-TAIL:-8], "big") + TAIL
+    return int.from_bytes(end[-TAIL_BYTES:-8], "big") + TAIL_BYTES
 
 
-def read_index(name: str, data: bytes, length: int | None = None) -> dict[tuple[Kind, str], Location]:
+def read_index(
+    name: str, data: bytes, length: int | None = None
+) -> dict[tuple[Kind, str], Location]:
     """Read the locations of the entries from a whole pack, or from the end of a pack.
 
     The end of a pack of `length` bytes must contain the whole index. Raises Damaged.
     """
     try:
         whole = len(data) if length is None else length
-        size = index_size(data) - TAIL
-        if data[-8:] != MAGIC or min(len(data), whole - len(MAGIC)) < size + TAIL:
+        size = index_size(data) - TAIL_BYTES
+        if data[-8:] != MAGIC or min(len(data), whole - len(MAGIC)) < size + TAIL_BYTES:
             raise ValueError
         if len(data) == whole and data[:8] != MAGIC:
             raise ValueError
-        index = msgpack.unpackb(data[-TAIL - size : -TAIL], raw=False)
-        end = whole - TAIL - size
-        found = {(Kind(kind), entry_id): Location(name, offset, n) for kind, entry_id, offset, n in index}
-        if any(not len(MAGIC) <= at.offset <= at.offset + at.length <= end for at in found.values()):
+        index = msgpack.unpackb(data[-TAIL_BYTES - size : -TAIL_BYTES], raw=False)
+        end = whole - TAIL_BYTES - size
+        found = {
+            (Kind(kind), entry_id): Location(name, offset, n) for kind, entry_id, offset, n in index
+        }
+        if any(
+            not len(MAGIC) <= at.offset <= at.offset + at.length <= end for at in found.values()
+        ):
             raise ValueError
         return found
     except (ValueError, TypeError) as error:
@@ -124,13 +133,15 @@ def read_index(name: str, data: bytes, length: int | None = None) -> dict[tuple[
 
 
 def plan(locations: Iterable[Location]) -> list[Span]:
-    """Plan the reads for these packed entries: one range for entries that are close to each other."""
+    """Plan the reads for these packed entries: one range for entries that are close to each
+    other.
+    """
     spans: list[Span] = []
     group: list[Location] = []
     stop = 0
     for at in sorted(set(locations)):
-        fits = group and at.pack == group[0].pack and at.offset <= stop + GAP
-        if not fits or max(stop, at.offset + at.length) - group[0].offset > RANGE:
+        fits = group and at.pack == group[0].pack and at.offset <= stop + GAP_BYTES
+        if not fits or max(stop, at.offset + at.length) - group[0].offset > RANGE_BYTES:
             if group:
                 spans.append(Span(group[0].pack, group[0].offset, stop, tuple(group)))
             group = []
@@ -144,27 +155,29 @@ def plan(locations: Iterable[Location]) -> list[Span]:
 
 def plan_loose(object_id: str, at: Location) -> list[Span]:
     """Plan the reads for a loose object, from its first byte to its last."""
-    starts = range(0, at.length, RANGE)
-    return [Span("", start, min(start + RANGE, at.length), loose=object_id) for start in starts]
+    starts = range(0, at.length, RANGE_BYTES)
+    return [
+        Span("", start, min(start + RANGE_BYTES, at.length), loose=object_id) for start in starts
+    ]
 
 
-def plan_bundle(name: str, size: int, range_size: int) -> list[Span]:
+def plan_prebuilt(name: str, size: int, range_size: int) -> list[Span]:
     """Plan the reads for the first `size` bytes of a bundle, one for each range with a digest."""
     starts = range(0, size, range_size)
-    return [Span("", start, min(start + range_size, size), bundle=name) for start in starts]
+    return [Span("", start, min(start + range_size, size), prebuilt=name) for start in starts]
 
 
 def windows(spans: Iterable[Span], window_bytes: int | None = None) -> Iterator[list[Span]]:
     """Group spans, in order, into windows of at most `window_bytes` (default: WINDOW).
 
-    The spans of a window are read in parallel. Each counts as at least `GAP` bytes, so that a window
-    never consists of many requests.
+    The spans of a window are read in parallel. Each counts as at least `GAP_BYTES` bytes, so that a
+    window never consists of many requests.
     """
-    most = WINDOW if window_bytes is None else window_bytes
+    most = WINDOW_BYTES if window_bytes is None else window_bytes
     group: list[Span] = []
     room = most
     for span in spans:
-        size = max(span.size, GAP)
+        size = max(span.size, GAP_BYTES)
         if group and size > room:
             yield group
             group = []

@@ -1,13 +1,15 @@
 """A record as a patch of another one: what `zstd --patch-from` writes.
 
-A patch is one zstd frame. Its prefix is the base: `zstd --patch-from=BASE -d`, or a decompressor with the base as
-prefix (a raw dictionary). Its window has at most 8 MiB.
+A patch is one zstd frame. Its prefix is the base: `zstd --patch-from=BASE -d`, or a decompressor
+with the base as prefix (a raw dictionary). Its window has at most 8 MiB.
 """
 
 from shared.codings import WINDOW_LOG, zstd
 
 LEVEL = 3
-"""At level 1, a changed line in a manifest of 1 MB takes 370 kB: the base is not searched well enough."""
+"""At level 1, a changed line in a manifest of 1 MB takes 370 kB: the base is not searched well
+enough.
+"""
 LARGEST_BYTES = 64 * 1024 * 1024
 """A patch that expands to more is refused: no reply has a larger record."""
 
@@ -20,11 +22,16 @@ def patch(record: bytes, base: bytes) -> bytes:
         zstd.CompressionParameter.window_log: min(max(window_log, 10), WINDOW_LOG),
         zstd.CompressionParameter.checksum_flag: 1,
     }
-    return zstd.compress(record, options=options, zstd_dict=zstd.ZstdDict(base, is_raw=True).as_prefix)
+    return zstd.compress(
+        record, options=options, zstd_dict=zstd.ZstdDict(base, is_raw=True).as_prefix
+    )
 
 
 def expand(frame: bytes, base: bytes) -> bytes:
-    """The record of a patch. Raises ValueError for a damaged patch, another base, or a record above LARGEST_BYTES."""
+    """The record of a patch.
+
+    Raises ValueError for a damaged patch, another base, or a record above LARGEST_BYTES.
+    """
     options: dict[int, int] = {zstd.DecompressionParameter.window_log_max: WINDOW_LOG}
     dictionary = zstd.ZstdDict(base, is_raw=True).as_prefix
     decompressor = zstd.ZstdDecompressor(zstd_dict=dictionary, options=options)

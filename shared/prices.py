@@ -29,11 +29,17 @@ rounded up."""
 
 
 def request(memory_mb: int, seconds: float, bytes_in: int, bytes_out: int) -> int:
-    """The cost of one request through the gateway to a function, without the function's AWS calls."""
+    """The cost of one request through the gateway to a function, without the function's AWS
+    calls.
+    """
     metered = max(1, -(-(bytes_in + bytes_out) // METERED_BYTES))
     compute = LAMBDA_GB_SECOND * seconds * memory_mb / 1024
     return (
-        HTTP_API_REQUEST * metered + LAMBDA_REQUEST + round(compute) + LOG_BYTE * LOG_BYTES + DATA_OUT_BYTE * bytes_out
+        HTTP_API_REQUEST * metered
+        + LAMBDA_REQUEST
+        + round(compute)
+        + LOG_BYTE * LOG_BYTES
+        + DATA_OUT_BYTE * bytes_out
     )
 
 

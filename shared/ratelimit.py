@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from shared.errors import RateLimited, Unavailable
-from shared.metadata.counters import Counters
+from shared.metadata.expiring import Counters
 from shared.settings import Settings
 
 WINDOW_SECONDS = 60
@@ -40,7 +40,10 @@ class Hit:
 
 
 def limit(settings: Settings, limit_class: LimitClass) -> Limit:
-    """The limit of a class. That of `upload` is far larger, because a first push sends many chunks."""
+    """The limit of a class.
+
+    That of `upload` is far larger, because a first push sends many chunks.
+    """
     requests = {
         "push": settings.limit_push,
         "fetch": settings.limit_fetch,
@@ -58,7 +61,9 @@ async def hit(counters: Counters, allowance: Limit, subject: str, now: float) ->
     """
     window, passed = divmod(int(now), WINDOW_SECONDS)
     try:
-        count, spent = await counters.hit(allowance.limit_class, subject, window, expires_at=_expiry(window))
+        count, spent = await counters.hit(
+            allowance.limit_class, subject, window, expires_at=_expiry(window)
+        )
     except Unavailable:
         return Hit()
     seconds_left = WINDOW_SECONDS - passed
@@ -76,13 +81,20 @@ def headers(requests: int, left: int, seconds_left: int) -> dict[str, str]:
     }
 
 
-async def spend(counters: Counters, limit_class: LimitClass, subject: str, now: float, picodollars: int) -> None:
-    """Add a cost to the minute of the request. It is dropped on failure: the row of the day has it."""
+async def spend(
+    counters: Counters, limit_class: LimitClass, subject: str, now: float, picodollars: int
+) -> None:
+    """Add a cost to the minute of the request.
+
+    It is dropped on failure: the row of the day has it.
+    """
     if not picodollars:
         return
     window = int(now) // WINDOW_SECONDS
     with suppress(Unavailable):
-        await counters.spend_in_window(limit_class, subject, window, picodollars, expires_at=_expiry(window))
+        await counters.spend_in_window(
+            limit_class, subject, window, picodollars, expires_at=_expiry(window)
+        )
 
 
 def _expiry(window: int) -> int:

@@ -1,8 +1,8 @@
 """Signed references to staged request bodies.
 
-A reference is a JWT that is signed with the keys of tokens. Its audience and its claims differ from those of a token,
-so a token is no reference, and a reference is no token. It is valid for one user, one route, one repository and one
-body.
+A reference is a JWT that is signed with the keys of tokens. Its audience and its claims differ from
+those of a token, so a token is no reference, and a reference is no token. It is valid for one user,
+one route, one repository and one body.
 """
 
 from collections.abc import Mapping
@@ -15,12 +15,17 @@ from shared import auth
 from shared.errors import StagedBodyInvalid
 
 AUDIENCE: Final = "pieria-staged-body"
-STAGE_AGAIN = "stage the body again with POST staging, then send this request with the new reference"
+STAGE_AGAIN = (
+    "stage the body again with POST staging, then send this request with the new reference"
+)
 _NOT_VALID = f"Pieria-Staged-Body is not a reference that this hub has signed; {STAGE_AGAIN}"
 
 
 class Reference(BaseModel):
-    """What a reference states. `name` is the last part of the body's key, `exp` the end in epoch seconds."""
+    """What a reference states.
+
+    `name` is the last part of the body's key, `exp` the end in epoch seconds.
+    """
 
     model_config = ConfigDict(defer_build=True, strict=True, extra="forbid", frozen=True)
 
@@ -36,17 +41,28 @@ class Reference(BaseModel):
 def sign(keys: Mapping[str, str], reference: Reference) -> str:
     """The reference as text, signed with the newest of the keys (key id → secret, oldest first)."""
     key_id, secret = list(keys.items())[-1]
-    return jwt.encode(reference.model_dump(), secret, algorithm=auth.ALGORITHM, headers={"kid": key_id})
+    return jwt.encode(
+        reference.model_dump(), secret, algorithm=auth.ALGORITHM, headers={"kid": key_id}
+    )
 
 
 def verify(keys: Mapping[str, str], text: str, now: float) -> Reference:
-    """The reference that `sign` has made. Raises StagedBodyInvalid for every other text, and after its end."""
+    """The reference that `sign` has made.
+
+    Raises StagedBodyInvalid for every other text, and after its end.
+    """
     secret = keys.get(auth.named_key(text))
     if secret is None:
         raise StagedBodyInvalid(_NOT_VALID)
     try:
         # The end is compared below, with the clock of the request.
-        claims = jwt.decode(text, secret, algorithms=[auth.ALGORITHM], audience=AUDIENCE, options={"verify_exp": False})
+        claims = jwt.decode(
+            text,
+            secret,
+            algorithms=[auth.ALGORITHM],
+            audience=AUDIENCE,
+            options={"verify_exp": False},
+        )
         reference = Reference.model_validate(claims)
     except (jwt.InvalidTokenError, ValidationError):
         # Not chained: a decoder's message may quote a token that was sent by mistake.

@@ -19,8 +19,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from shared.edge import refusal
 from shared.errors import MethodNotAllowed, NotFound
+from shared.middleware import refusal
 
 Paths = Mapping[str, set[str]]
 """Methods by path, in the syntax of the routers. GET includes HEAD, and every path has OPTIONS."""

@@ -22,7 +22,10 @@ from pydantic import (
 
 MIB = 1024 * 1024
 EXPANDED_BYTES = 64 * MIB
-"""The largest staged body, and the largest expanded body of a push. It fits into 1,769 MB of memory."""
+"""The largest staged body, and the largest expanded body of a push.
+
+It fits into 1,769 MB of memory.
+"""
 
 
 Secret = Annotated[str, Field(min_length=32)]
@@ -108,5 +111,9 @@ def load() -> Settings:
     variables = {name: f"PIERIA_{name.upper()}" for name in Settings.model_fields}
     variables["memory_mb"] = "AWS_LAMBDA_FUNCTION_MEMORY_SIZE"
     return Settings.model_validate(
-        {name: os.environ[variable] for name, variable in variables.items() if variable in os.environ}
+        {
+            name: os.environ[variable]
+            for name, variable in variables.items()
+            if variable in os.environ
+        }
     )

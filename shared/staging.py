@@ -1,12 +1,14 @@
-"""Staged request bodies: a client uploads the body of a request to S3, and sends the request with a reference to it.
+"""Staged request bodies: a client uploads the body of a request to S3, and sends the request with a
+reference to it.
 
     POST staging                       the caller's rights are checked, then a URL and a reference are given out
     PUT to the URL                     to S3, without the hub
     POST push, or push/objects         without a body, with the header `Pieria-Staged-Body: <reference>`
 
-So a body may be larger than Lambda accepts. All checks of the target route apply: the rights of the caller are checked
-before S3 is read. A reference may be used several times until it expires, as any request may be repeated. S3 deletes
-the body: the lifecycle of the bucket expires it with the other uploads.
+So a body may be larger than Lambda accepts. All checks of the target route apply: the rights of the
+caller are checked before S3 is read. A reference may be used several times until it expires, as any
+request may be repeated. S3 deletes the body: the lifecycle of the bucket expires it with the other
+uploads.
 """
 
 import secrets
@@ -27,17 +29,25 @@ HEADER = "pieria-staged-body"
 URL_SECONDS = 900
 """Within this time the upload has to begin."""
 REFERENCE_SECONDS = 3600
-"""Longer than that of the URL: 64 MiB take 18 minutes at 0.5 Mbit/s, and the request may have to wait for a limit."""
+"""Longer than that of the URL: 64 MiB take 18 minutes at 0.5 Mbit/s, and the request may have to
+wait for a limit.
+"""
 
 B = TypeVar("B", bound=BaseModel)
 
 
 async def stage(access: Access, asked: wire.Stage) -> dict[str, Any]:
-    """`url` to PUT exactly the announced bytes to, and the `reference` to them. Raises TooLarge and CostLimited."""
+    """`url` to PUT exactly the announced bytes to, and the `reference` to them.
+
+    Raises TooLarge and CostLimited.
+    """
     if asked.size > EXPANDED_BYTES:
-        raise TooLarge(f"a staged body may have {EXPANDED_BYTES} bytes, and this one has {asked.size}; {http.IN_STEPS}")
+        raise TooLarge(
+            f"a staged body may have {EXPANDED_BYTES} bytes, and this one has {asked.size};"
+            f" {http.IN_STEPS}"
+        )
     opened, now = access.stores, int(access.now)
-    repo = await opened.repos.born(access.repo, now)
+    repo = await opened.repos.create_if_absent(access.repo, now)
     await opened.objects.reserve_uploads([asked.size])
     name = secrets.token_hex(16)
     reference = Reference(
@@ -50,11 +60,16 @@ async def stage(access: Access, asked: wire.Stage) -> dict[str, Any]:
     )
     keys = await opened.keyring.signing(access.now)
     url = await opened.objects.presigned_staging(repo.repo_id, name, URL_SECONDS, asked.size)
-    return {"url": url, "reference": references.sign(keys, reference), "expires_in_seconds": URL_SECONDS}
+    return {
+        "url": url,
+        "reference": references.sign(keys, reference),
+        "expires_in_seconds": URL_SECONDS,
+    }
 
 
 async def body(request: Request, access: Access, route: wire.StagedRoute, shape: type[B]) -> B:
-    """The body of a request to this route in the shape it should have, sent with the request or staged before.
+    """The body of a request to this route in the shape it should have, sent with the request or
+    staged before.
 
     Raises as `http.body` does; StagedBodyInvalid, and MalformedBody for a request that has both.
     """
@@ -67,15 +82,24 @@ async def body(request: Request, access: Access, route: wire.StagedRoute, shape:
     return await http.decoded(request, shape, pieces, settings.max_expanded_bytes, http.IN_STEPS)
 
 
-async def _staged(request: Request, access: Access, text: str, route: wire.StagedRoute) -> AsyncIterator[bytes]:
-    """The bytes of a staged body. Raises StagedBodyInvalid, and MalformedBody if the request has a body as well."""
+async def _staged(
+    request: Request, access: Access, text: str, route: wire.StagedRoute
+) -> AsyncIterator[bytes]:
+    """The bytes of a staged body.
+
+    Raises StagedBodyInvalid, and MalformedBody if the request has a body as well.
+    """
     async for piece in request.stream():
         if piece:
-            raise MalformedBody("this request has a body, and a reference to a staged one: send one of the two")
+            raise MalformedBody(
+                "this request has a body, and a reference to a staged one: send one of the two"
+            )
     reference = await _reference(access, text, route)
     stream = await access.stores.objects.staged(reference.repo_id, reference.name)
     if stream is None:
-        raise StagedBodyInvalid(f"the staged body was not uploaded, or has been deleted; {STAGE_AGAIN}")
+        raise StagedBodyInvalid(
+            f"the staged body was not uploaded, or has been deleted; {STAGE_AGAIN}"
+        )
     if stream.length != reference.size:
         await stream.close()
         lengths = f"the staged body has {stream.length} bytes, and {reference.size} were announced"
@@ -90,6 +114,12 @@ async def _reference(access: Access, text: str, route: wire.StagedRoute) -> Refe
     key_id = auth.named_key(text)
     keys = await access.stores.keyring.verifying(key_id, access.now) if key_id else {}
     reference = references.verify(keys, text, access.now)
-    if (reference.repo_id, reference.sub, reference.route) != (access.repo.repo_id, access.by, route):
-        raise StagedBodyInvalid(f"the staged body is for another repository, route or user; {STAGE_AGAIN}")
+    if (reference.repo_id, reference.sub, reference.route) != (
+        access.repo.repo_id,
+        access.by,
+        route,
+    ):
+        raise StagedBodyInvalid(
+            f"the staged body is for another repository, route or user; {STAGE_AGAIN}"
+        )
     return reference

@@ -19,16 +19,16 @@ from shared import settings as settings_module
 from shared.budget import Budget
 from shared.errors import Unavailable
 from shared.keyring import Keyring, Keys
-from shared.metadata import replies
-from shared.metadata.bundles import Bundles
-from shared.metadata.census import Census
+from shared.metadata import response_parser
 from shared.metadata.commits import Commits
-from shared.metadata.counters import Counters
+from shared.metadata.expiring import Counters
 from shared.metadata.handles import Handles
 from shared.metadata.index import Index
+from shared.metadata.prebuilt_clones import PrebuiltClones
 from shared.metadata.refs import Refs
 from shared.metadata.releases import Releases
 from shared.metadata.repos import Repos
+from shared.metadata.scans import Scans
 from shared.metadata.table import Table
 from shared.metadata.tags import Tags
 from shared.metadata.tokens import Tokens
@@ -60,7 +60,7 @@ class Stores:
     keyring: Keyring
     repos: Repos
     refs: Refs
-    bundles: Bundles
+    prebuilt_clones: PrebuiltClones
     commits: Commits
     index: Index
     releases: Releases
@@ -70,7 +70,7 @@ class Stores:
     counters: Counters
     budget: Budget
     objects: ObjectStore
-    census: Census
+    scans: Scans
 
 
 _opened: WeakKeyDictionary[asyncio.AbstractEventLoop, Stores] = WeakKeyDictionary()
@@ -121,8 +121,10 @@ async def _open(settings: Settings) -> Stores:
         "parameter_validation": False,
         "user_agent": "pieria",
     }
-    dynamodb = await closer.enter_async_context(session.client("dynamodb", config=AioConfig(**options)))
-    replies.install(dynamodb)
+    dynamodb = await closer.enter_async_context(
+        session.client("dynamodb", config=AioConfig(**options))
+    )
+    response_parser.install(dynamodb)
 
     async def open_bucket(s3_options: dict[str, str]) -> Bucket:
         # Signature version 4: with version 2, a client can change signed headers.
@@ -145,11 +147,13 @@ async def _open(settings: Settings) -> Stores:
         settings=settings,
         keyring=Keyring(
             read=lambda: _signing_keys(session, settings),
-            tell=lambda failure: log.at(settings.log_level).error("signing keys not renewed", exc_info=failure),
+            tell=lambda failure: log.at(settings.log_level).error(
+                "signing keys not renewed", exc_info=failure
+            ),
         ),
         repos=Repos(hub),
         refs=Refs(hub),
-        bundles=Bundles(hub),
+        prebuilt_clones=PrebuiltClones(hub),
         commits=Commits(hub),
         index=Index(hub),
         releases=Releases(hub),
@@ -159,7 +163,7 @@ async def _open(settings: Settings) -> Stores:
         counters=counters,
         budget=Budget.of(settings, counters),
         objects=ObjectStore(bucket),
-        census=Census(hub),
+        scans=Scans(hub),
     )
 
 
@@ -170,11 +174,17 @@ async def _signing_keys(session: "aioboto3.Session", settings: Settings) -> Keys
     from aiobotocore.config import AioConfig
 
     # Short timeouts, because a request waits for the keys. The client is used once and closed.
-    config = AioConfig(connect_timeout=1, read_timeout=2, retries={"mode": "standard", "total_max_attempts": 3})
+    config = AioConfig(
+        connect_timeout=1, read_timeout=2, retries={"mode": "standard", "total_max_attempts": 3}
+    )
     try:
         async with asyncio.timeout(KEYS_SECONDS), session.client("ssm", config=config) as ssm:
-            reply = await ssm.get_parameter(Name=settings.signing_keys_parameter, WithDecryption=True)
+            reply = await ssm.get_parameter(
+                Name=settings.signing_keys_parameter, WithDecryption=True
+            )
         return settings_module.parse_keys(reply["Parameter"]["Value"])
     except (ClientError, BotoCoreError, TimeoutError, OSError, ValueError) as error:
-        error.add_note(f"while the signing keys were read from the parameter {settings.signing_keys_parameter}")
+        error.add_note(
+            f"while the signing keys were read from the parameter {settings.signing_keys_parameter}"
+        )
         raise Unavailable() from error

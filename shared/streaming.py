@@ -4,9 +4,10 @@
     send(terms, whole)                            a reply that is sent whole, or refused
     send_part(terms, part)                        a part of a longer reply, made smaller until it fits
 
-A reader can always tell a whole reply from one that broke off. A reply that is not compressed has a Content-Length.
-A compressed one has none, because its length is known at its end. Its end has a checksum of the whole. If a reply
-cannot be read to its end, that end is not sent, and the server cuts the connection.
+A reader can always tell a whole reply from one that broke off. A reply that is not compressed has a
+Content-Length. A compressed one has none, because its length is known at its end. Its end has a
+checksum of the whole. If a reply cannot be read to its end, that end is not sent, and the server
+cuts the connection.
 """
 
 import asyncio
@@ -23,10 +24,13 @@ from shared import codec, codings
 from shared.codings import Coding, Compressor, Frame
 from shared.errors import TooLarge
 
-PIECE = 256 * 1024
-"""How much is handed to the server at once: what a slow reader has yet to take is kept in memory."""
+PIECE_BYTES = 256 * 1024
+"""How much is handed to the server at once: what a slow reader has yet to take is kept in memory.
+"""
 EXPANDED_REPLY_BYTES = 64 * 1024 * 1024
-"""The most bytes that a compressed reply of a buffered Lambda function expands to: clients accept 64 MiB."""
+"""The most bytes that a compressed reply of a buffered Lambda function expands to: clients accept
+64 MiB.
+"""
 JSON_BYTES = 16 * 1024 * 1024
 """The largest reply in JSON, which is made in memory."""
 VARY = "Accept, Accept-Encoding"
@@ -45,7 +49,8 @@ class Whole(Protocol):
         """The reply in pieces of any size."""
 
     def to_compress(self, coding: Coding) -> AsyncGenerator[Piece | Frame, None]:
-        """The same, its entries in an order in which similar ones are neighbours. It takes more memory.
+        """The same, its entries in an order in which similar ones are neighbours. It takes more
+        memory.
 
         In a zstd reply, a part may be a frame that is stored compressed.
         """
@@ -58,14 +63,18 @@ class Part(Whole, Protocol):
     """A reply with a part of a longer list: as much as fits."""
 
     def smaller(self: P, most_bytes: int) -> P:
-        """A part with fewer entries, of at most about `most_bytes`. Raises TooLarge if there is none."""
+        """A part with fewer entries, of at most about `most_bytes`.
+
+        Raises TooLarge if there is none.
+        """
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
     """How a reply is sent.
 
-    `is_buffered`: Lambda takes the reply in one piece. Then `max_reply_bytes` limits the compressed bytes.
+    `is_buffered`: Lambda takes the reply in one piece. Then `max_reply_bytes` limits the compressed
+    bytes.
     """
 
     as_msgpack: bool
@@ -110,7 +119,9 @@ class _Full(Exception):
 
 
 async def send(terms: Terms, whole: Whole) -> Response:
-    """The reply. Raises TooLarge, before anything is sent, if it is larger than can be sent at once."""
+    """The reply. Raises TooLarge, before anything is sent, if it is larger than can be sent at
+    once.
+    """
     if terms.as_msgpack and not terms.is_buffered:
         return Streamed(terms, whole)
     try:
@@ -120,7 +131,10 @@ async def send(terms: Terms, whole: Whole) -> Response:
 
 
 async def send_part(terms: Terms, part: P) -> Response:
-    """The reply with as much of the part as can be sent. Raises TooLarge if not even one entry can."""
+    """The reply with as much of the part as can be sent.
+
+    Raises TooLarge if not even one entry can.
+    """
     if part.size > terms.most_bytes:
         part = part.smaller(terms.most_bytes)
     if terms.as_msgpack and not terms.is_buffered:
@@ -135,14 +149,16 @@ async def send_part(terms: Terms, part: P) -> Response:
 class Streamed(StreamingResponse):
     """A reply in msgpack that is compressed and sent as fast as the reader takes it.
 
-    A failure before the first piece is an ordinary one. A later one is raised, for the server to cut the
-    connection. When the reader leaves, the making ends.
+    A failure before the first piece is an ordinary one. A later one is raised, for the server to
+    cut the connection. When the reader leaves, the making ends.
     """
 
     def __init__(self, terms: Terms, whole: Whole) -> None:
         self._pieces = _cut(_sent(whole, terms.coding))
         length = {} if terms.coding else {"Content-Length": str(whole.size)}
-        super().__init__(self._pieces, headers={**terms.headers, **length}, media_type=terms.media_type)
+        super().__init__(
+            self._pieces, headers={**terms.headers, **length}, media_type=terms.media_type
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
@@ -160,7 +176,9 @@ class Streamed(StreamingResponse):
                 sending.result()
 
     async def _send(self, piece: bytes, pieces: AsyncIterator[bytes], send: Send) -> None:
-        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        await send(
+            {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
+        )
         await send({"type": "http.response.body", "body": piece, "more_body": True})
         async for piece in pieces:
             await send({"type": "http.response.body", "body": piece, "more_body": True})
@@ -182,12 +200,17 @@ async def _gathered(terms: Terms, whole: Whole) -> bytes:
             size += len(piece)
             expanded += expanded_bytes
             if size > terms.max_reply_bytes:
-                raise _Full(min(expanded * 9 // 10, whole.size * terms.max_reply_bytes // size * 9 // 10))
+                raise _Full(
+                    min(expanded * 9 // 10, whole.size * terms.max_reply_bytes // size * 9 // 10)
+                )
     return b"".join(gathered)
 
 
 async def _in_json(terms: Terms, whole: Whole) -> bytes:
-    """The reply in JSON, where the content of an object is base64 text. It is limited before it is compressed."""
+    """The reply in JSON, where the content of an object is base64 text.
+
+    It is limited before it is compressed.
+    """
     most = min(terms.max_reply_bytes, JSON_BYTES)
     if whole.size > most:
         raise _Full(most * 2 // 3)
@@ -197,7 +220,8 @@ async def _in_json(terms: Terms, whole: Whole) -> bytes:
         if isinstance(item, dict):
             item["encoding"] = "base64"
     body = codec.encode(value, as_msgpack=False)
-    # Lambda sends the body as text within JSON. It may have a third more bytes than `most`: that is for base64.
+    # Lambda sends the body as text within JSON. It may have a third more bytes than `most`: that is
+    # for base64.
     sent = max(len(body), (len(body) + body.count(b'"') + body.count(b"\\")) * 3 // 4)
     if sent > most:
         raise _Full(whole.size * most // sent * 9 // 10)
@@ -210,18 +234,19 @@ async def _in_json(terms: Terms, whole: Whole) -> bytes:
 def _too_large(terms: Terms) -> TooLarge:
     if terms.as_msgpack:
         return TooLarge(
-            f"the reply has more than {terms.max_reply_bytes} bytes, compressed too: fetch in steps with"
-            " POST fetch/history and POST fetch/objects"
+            f"the reply has more than {terms.max_reply_bytes} bytes, compressed too: fetch in steps"
+            " with POST fetch/history and POST fetch/objects"
         )
     most = min(terms.max_reply_bytes, JSON_BYTES)
     return TooLarge(
-        f"the answer would have more than {most} bytes of JSON; ask for it with Accept: {codec.MSGPACK}, or fetch"
-        " with more haves"
+        f"the answer would have more than {most} bytes of JSON; ask for it with Accept:"
+        f" {codec.MSGPACK}, or fetch with more haves"
     )
 
 
 async def _sent(whole: Whole, coding: Coding | None) -> AsyncGenerator[tuple[Piece, int], None]:
-    """The bytes of a reply as they are sent; each piece with the bytes of the reply that it was made of.
+    """The bytes of a reply as they are sent; each piece with the bytes of the reply that it was
+    made of.
 
     Raises RuntimeError before the end unless the reply has the size that was promised.
     """
@@ -267,15 +292,18 @@ class _Encoder:
 
 
 async def _cut(pieces: AsyncGenerator[tuple[Piece, int], None]) -> AsyncGenerator[bytes, None]:
-    """The same bytes in pieces of that size or up to twice as large, the last one excepted. Copied once at most."""
+    """The same bytes in pieces of that size or up to twice as large, the last one excepted.
+
+    Copied once at most.
+    """
     async with aclosing(pieces):
         gathered: list[Piece] = []
         size = 0
         async for piece, _ in pieces:
-            for part in [piece] if len(piece) <= PIECE else _slices(piece):
+            for part in [piece] if len(piece) <= PIECE_BYTES else _slices(piece):
                 gathered.append(part)
                 size += len(part)
-                if size >= PIECE:
+                if size >= PIECE_BYTES:
                     yield b"".join(gathered)
                     gathered, size = [], 0
         if gathered:
@@ -284,7 +312,7 @@ async def _cut(pieces: AsyncGenerator[tuple[Piece, int], None]) -> AsyncGenerato
 
 def _slices(piece: Piece) -> Iterator[memoryview]:
     view = memoryview(piece)
-    return (view[start : start + PIECE] for start in range(0, len(view), PIECE))
+    return (view[start : start + PIECE_BYTES] for start in range(0, len(view), PIECE_BYTES))
 
 
 async def _left(receive: Receive) -> None:

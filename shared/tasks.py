@@ -9,7 +9,7 @@ B = TypeVar("B")
 T = TypeVar("T")
 
 
-async def all_of(coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+async def gather_all(coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
     """Run coroutines in parallel and return their results in order.
 
     The first failure cancels the other coroutines, waits for them, and is raised. So no coroutine
@@ -24,7 +24,10 @@ async def all_of(coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
     return [task.result() for task in tasks]
 
 
-async def pair(first: Coroutine[Any, Any, A], second: Coroutine[Any, Any, B]) -> tuple[A, B]:
-    """Run two coroutines with results of different types in parallel. Failures as in `all_of`."""
-    results: list[Any] = await all_of([first, second])
+async def gather_pair(first: Coroutine[Any, Any, A], second: Coroutine[Any, Any, B]) -> tuple[A, B]:
+    """Run two coroutines with results of different types in parallel.
+
+    Failures as in `gather_all`.
+    """
+    results: list[Any] = await gather_all([first, second])
     return results[0], results[1]

@@ -15,7 +15,7 @@ def cut(message: str) -> str:
     return message
 
 
-def some(ids: Iterable[str], shown: int = 2) -> str:
+def summarize(ids: Iterable[str], shown: int = 2) -> str:
     """Return the first ids of a list and the number of the others: `ab…, cd… and 7 more`."""
     listed = sorted(ids)
     rest = len(listed) - shown

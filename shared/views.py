@@ -11,7 +11,7 @@ FILES = 1000
 """The longest page of paths; a path may have 4 KiB."""
 NAME_CHARACTERS = 255
 
-# ── Requests ─────────────────────────────────────────────────────────────────────────────────────────────────
+# ── Requests ──────────────────────────────────────────────────────────────────────────────────────
 
 
 class BranchQuery(BaseModel):
@@ -70,7 +70,7 @@ class CompareQuery(FilesQuery):
     head: Annotated[str, Field(min_length=1, max_length=NAME_CHARACTERS)]
 
 
-# ── Responses ────────────────────────────────────────────────────────────────────────────────────────────────
+# ── Responses ─────────────────────────────────────────────────────────────────────────────────────
 
 
 class Branch(Told):

@@ -161,7 +161,9 @@ class CommitRecord(BaseModel):
 
 
 COMMIT_DEFAULTS: Mapping[str, Any] = {
-    name: field.default for name, field in CommitRecord.model_fields.items() if not field.is_required()
+    name: field.default
+    for name, field in CommitRecord.model_fields.items()
+    if not field.is_required()
 }
 
 
@@ -282,4 +284,6 @@ def parse(model: type[M], value: Any, what: str = "the body") -> M:
     try:
         return model.model_validate(value)
     except ValidationError as error:
-        raise refusal(what, error.errors(include_url=False, include_context=True, include_input=False)) from error
+        raise refusal(
+            what, error.errors(include_url=False, include_context=True, include_input=False)
+        ) from error

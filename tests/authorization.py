@@ -1,12 +1,14 @@
 """Who may do what: every route × who asks × what lies there, as data; and a player of it.
 
-In the suite it is played through the Lambda handlers (`test_authorization.py`). Against a server that runs:
+In the suite it is played through the Lambda handlers (`test_authorization.py`). Against a server
+that runs:
 
     python -m tests.authorization http://127.0.0.1:8000 .hub
 
-with the data folder of `make serve`, whose signing keys make the tokens. Repositories, members and the revoked
-token are made through the API, under handles of their own. It waits when it is told to by a 429; start the server
-with `PIERIA_LIMIT_PUSH`, `_FETCH`, `_READ` and `_UPLOAD` at 100000 and it need not.
+with the data folder of `make serve`, whose signing keys make the tokens. Repositories, members and
+the revoked token are made through the API, under handles of their own. It waits when it is told to
+by a 429; start the server with `PIERIA_LIMIT_PUSH`, `_FETCH`, `_READ` and `_UPLOAD` at 100000 and
+it need not.
 """
 
 import itertools
@@ -31,9 +33,13 @@ from tests.builders import MSGPACK, OWN_HEADERS, Answer, Record, graph
 
 # ── The table ───────────────────────────────────────────────────────────────────────────────────────────────
 
-CALLERS = "anonymous stranger reader writer admin owner read-only here elsewhere expired revoked".split()
-"""The columns. Reader, writer and admin are members; from there on it is the owner: with a token that is good for
-everything, for reading, for this repository only, for another one only, one that has expired, one revoked."""
+CALLERS = (
+    "anonymous stranger reader writer admin owner read-only here elsewhere expired revoked".split()
+)
+"""The columns. Reader, writer and admin are members; from there on it is the owner: with a token
+that is good for everything, for reading, for this repository only, for another one only, one that
+has expired, one revoked.
+"""
 
 TABLE = """
           ano str rea wri adm own r-o her els exp rev
@@ -190,17 +196,19 @@ DELETE /api/v1/tokens/{token_id}   * token_not_found
 GET /api/v1/me
   any      401 200 200 200 200 200 200 200 200 401 401
 """
-"""The expected statuses. First those of all routes for these callers, by the column `who` of the table of
-endpoints; then those of single routes that differ.
+"""The expected statuses. First those of all routes for these callers, by the column `who` of the
+table of endpoints; then those of single routes that differ.
 
-The lines are the states of the repository that the URL names: public, private, deleted, absent, or the former name
-of a public one. `any`: the URL names no repository.
+The lines are the states of the repository that the URL names: public, private, deleted, absent, or
+the former name of a public one. `any`: the URL names no repository.
 
-2xx: allowed. 401, 403 and 404: refused with `unauthorized`, `forbidden` and `repo_not_found`, and with no other code.
-`*`: allowed, but the URL names something else that does not exist: the refusal has the code behind the route.
+2xx: allowed. 401, 403 and 404: refused with `unauthorized`, `forbidden` and `repo_not_found`, and
+with no other code. `*`: allowed, but the URL names something else that does not exist: the refusal
+has the code behind the route.
 
-Absent names belong to the owner, and the hub creates repositories at a push (`PIERIA_PUSH_TO_CREATE=on`): the owner
-sees an empty repository. Elsewhere they are like deleted ones.
+Absent names belong to the owner, and the hub creates repositories at a push
+(`PIERIA_PUSH_TO_CREATE=on`): the owner sees an empty repository. Elsewhere they are like deleted
+ones.
 """
 
 LISTED = """
@@ -222,7 +230,9 @@ Cells = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A route: `code` is what `*` stands for, `lines` what everybody is answered, by what lies there."""
+    """A route: `code` is what `*` stands for, `lines` what everybody is answered, by what lies
+    there.
+    """
 
     method: str
     path: str
@@ -274,7 +284,10 @@ RULES = _rules()
 def listed() -> dict[str, set[str]]:
     """What each caller finds in the owner's list."""
     rows = [line.split() for line in LISTED.strip("\n").splitlines()[1:]]
-    return {caller: {row[0] for row in rows if row[place + 1] == "x"} for place, caller in enumerate(CALLERS[:-2])}
+    return {
+        caller: {row[0] for row in rows if row[place + 1] == "x"}
+        for place, caller in enumerate(CALLERS[:-2])
+    }
 
 
 def routes() -> dict[str, str]:
@@ -311,7 +324,12 @@ class Asked:
 def asked(route: str, owner: str, place: Place) -> Asked:
     """The least that a route does something good with."""
     commit = {"commit_id": COMMIT}
-    release = {"release_id": "a-release", "tag": "v1.0.0", "created_at": "2026-01-01T00:00:00+00:00", **commit}
+    release = {
+        "release_id": "a-release",
+        "tag": "v1.0.0",
+        "created_at": "2026-01-01T00:00:00+00:00",
+        **commit,
+    }
     match route.replace("/api/v1/repos/{owner}/{slug}", "API").replace("/{owner}/{slug}/", ""):
         case "POST fetch" | "POST fetch/history":
             return Asked(body={"want": []})
@@ -382,7 +400,9 @@ class Told:
     answer: Answer
 
     def __str__(self) -> str:
-        return f"{self.route} [{self.state}] by {self.caller}: {self.found} instead of {self.expected}"
+        return (
+            f"{self.route} [{self.state}] by {self.caller}: {self.found} instead of {self.expected}"
+        )
 
 
 @dataclass
@@ -399,13 +419,23 @@ class Stage:
         self._functions = routes()
         self._revoked = self._mint(self.owner)
         claims = self.call("GET /api/v1/me", {}, self._revoked)
-        gone = self.call("DELETE /api/v1/tokens/{token_id}", {"token_id": claims.value["token_id"]}, self._revoked)
+        gone = self.call(
+            "DELETE /api/v1/tokens/{token_id}",
+            {"token_id": claims.value["token_id"]},
+            self._revoked,
+        )
         assert gone.status == 204, gone.body
-        for state, visibility in (("public", "public"), ("private", "private"), ("deleted", "public")):
+        for state, visibility in (
+            ("public", "public"),
+            ("private", "private"),
+            ("deleted", "public"),
+        ):
             self.places[state] = self.created(state, visibility)
         self._by_owner("DELETE /api/v1/repos/{owner}/{slug}", self.places["deleted"].slug)
         renamed = self.created("renamed", "public")
-        self._by_owner("POST /api/v1/repos/{owner}/{slug}/rename", renamed.slug, {"slug": "present"})
+        self._by_owner(
+            "POST /api/v1/repos/{owner}/{slug}/rename", renamed.slug, {"slug": "present"}
+        )
         self.places["renamed"] = replace(renamed, present="present")
 
     @property
@@ -418,12 +448,16 @@ class Stage:
         made = self._by_owner("POST /api/v1/repos", slug, {"slug": slug, "visibility": visibility})
         for role in ("read", "write", "admin"):
             handle = f"{self.name}-{ {'read': 'reader', 'write': 'writer'}.get(role, role) }"
-            self._by_owner("PUT /api/v1/repos/{owner}/{slug}/members/{handle}", slug, {"role": role}, handle)
+            self._by_owner(
+                "PUT /api/v1/repos/{owner}/{slug}/members/{handle}", slug, {"role": role}, handle
+            )
         self._by_owner("POST /{owner}/{slug}/push", slug, push())
         return Place(slug, slug, made.value["repo_id"])
 
     def place(self, route: str, state: str, expected: str) -> Place:
-        """What the caller asks for: an absent one is another each time, as is one that will be deleted."""
+        """What the caller asks for: an absent one is another each time, as is one that will be
+        deleted.
+        """
         if state == "absent":
             slug = f"absent-{next(self._numbers)}"
             return Place(slug, slug, str(uuid.uuid4()))
@@ -450,11 +484,15 @@ class Stage:
                 return self._revoked
         return self._mint(self.owner)
 
-    def call(self, route: str, where: Mapping[str, str], token: str | None, sent: Asked | None = None) -> Answer:
+    def call(
+        self, route: str, where: Mapping[str, str], token: str | None, sent: Asked | None = None
+    ) -> Answer:
         """One request, with the method of the route."""
         return self.call_with(route.split(" ")[0], route, where, token, sent or Asked())
 
-    def call_with(self, method: str, route: str, where: Mapping[str, str], token: str | None, sent: Asked) -> Answer:
+    def call_with(
+        self, method: str, route: str, where: Mapping[str, str], token: str | None, sent: Asked
+    ) -> Answer:
         """One request to the path of a route, with this method."""
         path = route.split(" ")[1]
         headers = {"accept": MSGPACK}
@@ -463,12 +501,19 @@ class Stage:
         if sent.body is not None:
             headers["content-type"] = MSGPACK
         body = b"" if sent.body is None else msgpack.packb(sent.body)
-        return self.send(self._functions[route], method, path.format(**where), sent.query, headers, body)
+        return self.send(
+            self._functions[route], method, path.format(**where), sent.query, headers, body
+        )
 
     def tell(self, route: str, state: str, caller: str, expected: str) -> Told:
         """Play one cell."""
         place = self.place(route, state, expected)
-        answer = self.call(route, self.where(place), self.token(caller, place.slug), asked(route, self.owner, place))
+        answer = self.call(
+            route,
+            self.where(place),
+            self.token(caller, place.slug),
+            asked(route, self.owner, place),
+        )
         return Told(route, state, caller, expected, cell(answer, RULES[route].code), answer)
 
     def where(self, place: Place) -> dict[str, str]:
@@ -500,7 +545,9 @@ class Stage:
         while True:
             token = self.token(caller, "public")
             asking = Asked(f"limit=100&cursor={cursor}")
-            page = self.call("GET /api/v1/users/{owner}/repos", {"owner": self.owner}, token, asking)
+            page = self.call(
+                "GET /api/v1/users/{owner}/repos", {"owner": self.owner}, token, asking
+            )
             found |= {repo["slug"] for repo in page.value["repos"]}
             if not (cursor := page.value["next_cursor"]):
                 return found & self.places.keys()
@@ -511,16 +558,24 @@ class Stage:
         assert answer.status < 300, (route, answer.body)
         return answer
 
-    def _mint(self, subject: str, *, scope: Role = Role.ADMIN, repo: str = "", age_seconds: int = 0) -> str:
+    def _mint(
+        self, subject: str, *, scope: Role = Role.ADMIN, repo: str = "", age_seconds: int = 0
+    ) -> str:
         identity = Identity(subject, scope, str(uuid.uuid4()), repo)
-        return auth.issue(self.keys, identity, lifetime_seconds=3600, now=int(time.time()) - age_seconds)
+        return auth.issue(
+            self.keys, identity, lifetime_seconds=3600, now=int(time.time()) - age_seconds
+        )
 
 
 def cell(answer: Answer, code: str) -> str:
     """An answer as the table writes it; what it has no word for, in full."""
     if answer.status < 300:
         return str(answer.status)
-    words = {(401, "unauthorized"): "401", (403, "forbidden"): "403", (404, "repo_not_found"): "404"}
+    words = {
+        (401, "unauthorized"): "401",
+        (403, "forbidden"): "403",
+        (404, "repo_not_found"): "404",
+    }
     if word := words.get((answer.status, answer.code)):
         return word
     return "*" if answer.code == code else f"{answer.status} {answer.code}"
@@ -532,7 +587,8 @@ def deviations(told: Sequence[Told]) -> list[str]:
 
 
 def _leaks(told: Sequence[Told]) -> Iterator[str]:
-    """A refusal tells nothing of what is there: neither its body nor its headers differ from one place to another.
+    """A refusal tells nothing of what is there: neither its body nor its headers differ from one
+    place to another.
 
     What is not to be seen is alike to all callers; what a token is told to that caller.
     """
@@ -541,7 +597,11 @@ def _leaks(told: Sequence[Told]) -> Iterator[str]:
         if one.found in ("401", "404"):
             told_to = one.caller if one.found == "401" else "all"
             seen[f"{one.route}, {one.found} to {told_to}"].add(shown(one.answer))
-    yield from (f"{where}: {len(answers)} different answers" for where, answers in seen.items() if len(answers) > 1)
+    yield from (
+        f"{where}: {len(answers)} different answers"
+        for where, answers in seen.items()
+        if len(answers) > 1
+    )
 
 
 def shown(answer: Answer) -> str:
@@ -556,7 +616,14 @@ def main(base_url: str, data: str) -> int:
 
     with httpx.Client(base_url=base_url, timeout=60) as client:
 
-        def send(function: str, method: str, path: str, query: str, headers: Mapping[str, str], body: bytes) -> Answer:
+        def send(
+            function: str,
+            method: str,
+            path: str,
+            query: str,
+            headers: Mapping[str, str],
+            body: bytes,
+        ) -> Answer:
             while True:
                 url = f"{path}?{query}" if query else path
                 reply = client.request(method, url, headers=dict(headers), content=body)
@@ -568,7 +635,9 @@ def main(base_url: str, data: str) -> int:
         found = [f"{route} is not in the table" for route in routes().keys() - RULES.keys()]
         for caller, expected in listed().items():
             if (seen := stage.listed_to(caller)) != expected:
-                found.append(f"to {caller} are listed: {sorted(seen)} instead of {sorted(expected)}")
+                found.append(
+                    f"to {caller} are listed: {sorted(seen)} instead of {sorted(expected)}"
+                )
         cells = 0
         for route in RULES:
             told = stage.play(route)

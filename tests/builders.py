@@ -1,4 +1,5 @@
-"""How tests speak: records with true ids, histories drawn as text, and a hub that is called as Lambda calls it.
+"""How tests speak: records with true ids, histories drawn as text, and a hub that is called as
+Lambda calls it.
 
 history = graph("1; 2:1; 3:1; 4:2,3")      a diamond: commits 1 to 4, each on a snapshot of its own
 hub.push("me", "song", history, branch="main")
@@ -25,7 +26,9 @@ MSGPACK = "application/x-msgpack"
 ACCEPT = "application/x-msgpack, application/json"
 
 OWN_HEADERS = {"x-request-id", "date", "ratelimit-limit", "ratelimit-remaining", "ratelimit-reset"}
-"""Headers that each reply has its own value of: they state the request and the caller, not what was asked for."""
+"""Headers that each reply has its own value of: they state the request and the caller, not what was
+asked for.
+"""
 
 ROUTES = {
     "refs": ("GET", "refs"),
@@ -41,7 +44,10 @@ ROUTES = {
 }
 
 MODULES = {"fetch_history": "fetch", "fetch_objects": "fetch"}
-"""The modules of `functions` that have several of these routes. The others have the name of their route."""
+"""The modules of `functions` that have several of these routes.
+
+The others have the name of their route.
+"""
 
 Record = dict[str, Any]
 
@@ -53,7 +59,11 @@ def blob(content: bytes) -> Record:
 
 def snapshot(manifest: Mapping[str, str], created_at: str = "2026-01-01T00:00:00+00:00") -> Record:
     """A snapshot record with its true id."""
-    return {"snapshot_id": ids.snapshot_id(manifest), "manifest": dict(manifest), "created_at": created_at}
+    return {
+        "snapshot_id": ids.snapshot_id(manifest),
+        "manifest": dict(manifest),
+        "created_at": created_at,
+    }
 
 
 def commit(
@@ -122,7 +132,11 @@ class History:
         return {
             "commits": [self.commits[n] for n in chosen],
             "snapshots": snapshots,
-            "objects": [{"object_id": i, "content": c} for i, c in self.objects.items() if objects and i in named],
+            "objects": [
+                {"object_id": i, "content": c}
+                for i, c in self.objects.items()
+                if objects and i in named
+            ],
         }
 
 
@@ -155,7 +169,11 @@ def graph(drawing: str, *, files: bool = True, salt: str = "") -> History:
 
 def chain(length: int, *, files: bool = False, salt: str = "") -> History:
     """Commits 1 … length, each the parent of the next."""
-    return graph("; ".join(f"{n}:{n - 1}" if n > 1 else "1" for n in range(1, length + 1)), files=files, salt=salt)
+    return graph(
+        "; ".join(f"{n}:{n - 1}" if n > 1 else "1" for n in range(1, length + 1)),
+        files=files,
+        salt=salt,
+    )
 
 
 def file_history(*manifests: Sequence[str]) -> History:
@@ -165,7 +183,9 @@ def file_history(*manifests: Sequence[str]) -> History:
     for number, paths in enumerate(manifests, start=1):
         history.snapshots[number] = snapshot(dict.fromkeys(paths, ids.object_id(content)))
         parents = [history[number - 1]] if number > 1 else []
-        history.commits[number] = commit(f"commit {number}", parents, history.snapshots[number]["snapshot_id"])
+        history.commits[number] = commit(
+            f"commit {number}", parents, history.snapshots[number]["snapshot_id"]
+        )
     return history
 
 
@@ -295,25 +315,47 @@ def call(
     raw: bytes | None = None,
     source_ip: str | None = None,
 ) -> Answer:
-    """One request to an endpoint, by a user (with a fresh token) or by nobody, as the stock client sends it."""
+    """One request to an endpoint, by a user (with a fresh token) or by nobody, as the stock client
+    sends it.
+    """
     method, suffix = ROUTES[function]
     sent = {"accept": ACCEPT}
     if by:
         sent["authorization"] = f"Bearer {token(by)}"
-    body = raw if raw is not None else b"" if message is None else msgpack.packb(message, use_bin_type=True)
+    body = (
+        raw
+        if raw is not None
+        else b""
+        if message is None
+        else msgpack.packb(message, use_bin_type=True)
+    )
     if method == "POST":
         sent["content-type"] = MSGPACK
     return invoke(
         MODULES.get(function, function),
-        event(method, f"/{owner}/{slug}/{suffix}", body, sent | dict(headers or {}), source_ip=source_ip),
+        event(
+            method,
+            f"/{owner}/{slug}/{suffix}",
+            body,
+            sent | dict(headers or {}),
+            source_ip=source_ip,
+        ),
     )
 
 
 def push(
-    owner: str, slug: str, bundle: Record, *, branch: str = "main", force: Any = False, by: str | None = None
+    owner: str,
+    slug: str,
+    bundle: Record,
+    *,
+    branch: str = "main",
+    force: Any = False,
+    by: str | None = None,
 ) -> Answer:
     """POST push, by the owner unless told otherwise."""
-    return call("push", owner, slug, {"bundle": bundle, "branch": branch, "force": force}, by=by or owner)
+    return call(
+        "push", owner, slug, {"bundle": bundle, "branch": branch, "force": force}, by=by or owner
+    )
 
 
 def fetch(
@@ -326,7 +368,9 @@ def fetch(
     source_ip: str | None = None,
 ) -> Answer:
     """POST fetch."""
-    return call("fetch", owner, slug, {"want": list(want), "have": list(have)}, by=by, source_ip=source_ip)
+    return call(
+        "fetch", owner, slug, {"want": list(want), "have": list(have)}, by=by, source_ip=source_ip
+    )
 
 
 def heads(owner: str, slug: str, *, by: str | None = None) -> dict[str, str]:
@@ -341,7 +385,11 @@ def fetched_ids(answer: Answer) -> tuple[set[str], set[str], set[str]]:
     """The ids of the commits, snapshots and objects in a fetch reply; each must come once."""
     assert answer.status == 200, answer.body
     kinds = []
-    for key, name in (("commits", "commit_id"), ("snapshots", "snapshot_id"), ("objects", "object_id")):
+    for key, name in (
+        ("commits", "commit_id"),
+        ("snapshots", "snapshot_id"),
+        ("objects", "object_id"),
+    ):
         listed = [record[name] for record in answer.value[key]]
         assert len(listed) == len(set(listed))
         kinds.append(set(listed))

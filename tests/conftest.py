@@ -1,5 +1,6 @@
-"""One embedded AWS and one pair of tables for the whole run: repositories are islands, so an owner of its own
-is all the isolation a test needs."""
+"""One embedded AWS and one pair of tables for the whole run: repositories are islands, so an owner
+of its own is all the isolation a test needs.
+"""
 
 import asyncio
 import functools
@@ -37,7 +38,8 @@ def aws() -> Iterator["EmbeddedAws"]:
     from infra.embedded_aws import EmbeddedAws
 
     with EmbeddedAws() as running, pytest.MonkeyPatch.context() as patched:
-        # Each thread and each command opens clients of its own; the models that botocore reads for them are the same.
+        # Each thread and each command opens clients of its own; the models that botocore reads for
+        # them are the same.
         patched.setattr("botocore.session.create_loader", functools.cache(create_loader))
         os.environ.update(
             AWS_ENDPOINT_URL=running.url,

@@ -1,4 +1,5 @@
-"""Calls to AWS that go wrong: exactly one, chosen by its number, where every client of the hub passes.
+"""Calls to AWS that go wrong: exactly one, chosen by its number, where every client of the hub
+passes.
 
     with fault(Fault.DIES_AFTER, 3) as strike:
         hub.push("me", "song", bundle)
@@ -35,7 +36,10 @@ class Fault(StrEnum):
     THROTTLED = "the call does nothing, as there are too many"
     DONE_BUT_FAILED = "the call is done, and says that it failed"
     UNHEARD = "the call is done but its answer is lost"
-    TWICE = "the call is done twice, as the answer to the first was lost on the way and botocore repeated it"
+    TWICE = (
+        "the call is done twice, as the answer to the first was lost on the way and botocore"
+        " repeated it"
+    )
     PARTLY = "half of the batch is done, and the answer says which half is not"
     IN_THE_WAY = "the transaction is not made, as somebody else is just writing one of its rows"
     STUCK = "half of the batch is done, and the other half never, however often it is asked for"
@@ -93,7 +97,9 @@ class Strike:
 
 
 def hang_up(reply: Any) -> None:
-    """A process that dies takes its connections along: an S3 reply whose body nobody will read is one."""
+    """A process that dies takes its connections along: an S3 reply whose body nobody will read is
+    one.
+    """
     if "Body" in reply:
         reply["Body"].close()
 
@@ -109,7 +115,9 @@ def failure(code: str, status: int, operation: str, **more: Any) -> ClientError:
 
 
 def halves(operation: str, parameters: Any) -> tuple[Any, Any]:
-    """A batch as one that is asked for and the rest, as `Unprocessed…` says it: what was to come first comes last."""
+    """A batch as one that is asked for and the rest, as `Unprocessed…` says it: what was to come
+    first comes last.
+    """
     done: dict[str, Any] = {}
     left: dict[str, Any] = {}
     for table, request in parameters["RequestItems"].items():
@@ -123,7 +131,9 @@ def halves(operation: str, parameters: Any) -> tuple[Any, Any]:
 
 @contextmanager
 def recorded() -> Iterator[list[str]]:
-    """The calls that are made, as `service.Operation`, in the order in which `fault` counts them."""
+    """The calls that are made, as `service.Operation`, in the order in which `fault` counts
+    them.
+    """
     original, calls = AioBaseClient._make_api_call, list[str]()  # type: ignore[attr-defined]
 
     async def make_api_call(client: Any, operation: str, parameters: Any) -> Any:
@@ -139,7 +149,10 @@ def recorded() -> Iterator[list[str]]:
 
 @contextmanager
 def fault(kind: Fault, number: int) -> Iterator[Strike]:
-    """Every call but one goes through. After a death none does, and those under way are never heard of again."""
+    """Every call but one goes through.
+
+    After a death none does, and those under way are never heard of again.
+    """
     original, numbers, strike = AioBaseClient._make_api_call, itertools.count(1), Strike()  # type: ignore[attr-defined]
     under_way = 0
 
@@ -176,10 +189,14 @@ def fault(kind: Fault, number: int) -> Iterator[Strike]:
             case Fault.IN_THE_WAY:
                 reasons = [{"Code": "None"} for _ in parameters["TransactItems"]]
                 reasons[-1] = {"Code": "TransactionConflict"}
-                raise failure("TransactionCanceledException", 400, operation, CancellationReasons=reasons)
+                raise failure(
+                    "TransactionCanceledException", 400, operation, CancellationReasons=reasons
+                )
             case Fault.PARTLY | Fault.STUCK:
                 return await half(client, operation, parameters)
-            case Fault.TWICE if operation != "TransactWriteItems":  # that has a token: DynamoDB does it once
+            case Fault.TWICE if (
+                operation != "TransactWriteItems"
+            ):  # that has a token: DynamoDB does it once
                 hang_up(await original(client, operation, parameters))
             case Fault.SLOW:
                 await asyncio.sleep(SLOW_SECONDS)

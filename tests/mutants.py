@@ -3,7 +3,8 @@
     python -m tests.mutants                    all of them, as a table; 1 if one survives or does not apply any more
     python -m tests.mutants "gc without"       those whose description has these words
 
-Each test that caught a bug runs once more at the end, on the copy without any bug: there it must pass.
+Each test that caught a bug runs once more at the end, on the copy without any bug: there it must
+pass.
 """
 
 # ruff: noqa: E501 (code is quoted as it stands)
@@ -34,11 +35,13 @@ COPIED = (
 SECONDS = 900
 """A test that a bug sends round in circles is stopped: that, too, is noticed."""
 
-FAULTS = "tests/proof/test_faults.py::test_whatever_goes_wrong_it_is_done_or_not_and_can_be_done_again"
+FAULTS = (
+    "tests/proof/test_faults.py::test_whatever_goes_wrong_it_is_done_or_not_and_can_be_done_again"
+)
 SIMULATION = "tests/proof/test_simulation.py"
-GC = "tests/shared/actions/test_gc.py"
-REPACK = "tests/shared/actions/test_repack.py"
-BUNDLES = "tests/shared/actions/test_bundles.py"
+GC = "tests/shared/maintenance/test_gc.py"
+REPACK = "tests/shared/maintenance/test_repack.py"
+BUNDLES = "tests/shared/maintenance/test_prebuilt_clones.py"
 RACES = "tests/test_races.py"
 NAMES = "tests/shared/test_names.py"
 CASES = "tests/test_cases"
@@ -49,7 +52,9 @@ NEGOTIATE = "tests/shared/actions/test_negotiate.py"
 
 @dataclass(frozen=True)
 class Bug:
-    """A bug: in which file, what stands there, what stands there instead; and where it should be noticed."""
+    """A bug: in which file, what stands there, what stands there instead; and where it should be
+    noticed.
+    """
 
     what: str
     file: str
@@ -127,7 +132,7 @@ BUGS = [
     bug("a branch whose row has no snapshot stands for none", "actions/push",
         (" for ref in held.refs.values() if ref.snapshot_at}", " for ref in held.refs.values()}"), by=(f"{CASES}/test_push.py",)),
     bug("a branch beside its folder", "actions/push",
-        ("    names.check_no_branch_clash(request.branch, held.refs)\n", ""), by=("tests/proof/test_names_at_the_door.py",)),
+        ("    names.check_no_branch_clash(request.branch, held.refs)\n", ""), by=("tests/proof/test_name_validation.py",)),
     bug("branches that differ in letter case only", "names",
         ("        key = fold(other)\n", "        key, folded = other, name\n"), by=(NAMES,)),
     bug("the folded name of a branch is not marked", "metadata/refs",
@@ -172,7 +177,7 @@ BUGS = [
         ("        if self._is_complete and self._unpacker.tell() < self._fed_bytes:", "        if False:"), by=("tests/shared/test_codec.py",)),
     bug("the expanded bytes of bodies are not counted", "decoding",
         ("            bound.hold(len(part))\n", ""), by=("tests/infra/test_slow_clients.py",)),
-    bug("expunge leaves staged bodies", "actions/rewrite",
+    bug("expunge leaves staged bodies", "maintenance/rewrite",
         ("    dead += await stores.objects.staged_versions(repo_id)\n", ""), by=("tests/proof/test_expunge.py",)),
 
     bug("a file of a push may be too large to be cloned", "actions/push",
@@ -191,14 +196,14 @@ BUGS = [
     bug("an upload is copied as it is by now, not as it was checked", "objects/bucket",
         ("        if version.version_id:\n", "        if False:\n"), (", CopySourceIfMatch=version.etag", ""),
         by=(f"{CASES}/test_presign.py", "tests/shared/objects/test_store.py")),
-    bug("an object is believed", "bundle",
+    bug("an object is believed", "pushed_bundle",
         ("            if computed != object_id:", "            if computed == '':"), by=(f"{CASES}/test_integrity.py",)),
-    bug("a snapshot is believed", "bundle",
+    bug("a snapshot is believed", "pushed_bundle",
         ("        if computed != snapshot_id:", "        if computed == '':"), by=(f"{CASES}/test_integrity.py",)),
-    bug("a commit is believed", "bundle", ("        if computed != commit_id:", "        if False:"), by=(f"{CASES}/test_integrity.py",)),
-    bug("a message with NUL stands for other parents", "bundle",
-        ("    if ids.NUL in shaped.message or ids.NUL in shaped.committed_at:", "    if False:"), by=("tests/shared/test_bundle.py",)),
-    bug("commits that are each other's ancestors", "bundle", ("    if done < len(commits):", "    if False:"), by=("tests/shared/test_bundle.py",)),
+    bug("a commit is believed", "pushed_bundle", ("        if computed != commit_id:", "        if False:"), by=(f"{CASES}/test_integrity.py",)),
+    bug("a message with NUL stands for other parents", "pushed_bundle",
+        ("    if ids.NUL in shaped.message or ids.NUL in shaped.committed_at:", "    if False:"), by=("tests/shared/test_pushed_bundle.py",)),
+    bug("commits that are each other's ancestors", "pushed_bundle", ("    if done < len(commits):", "    if False:"), by=("tests/shared/test_pushed_bundle.py",)),
     bug("parents are hashed in the order they come", "ids", ("NUL.join(sorted(parents))", "NUL.join(parents)"), by=("tests/shared/test_ids.py",)),
     bug("tags on commits that are not there", "actions/tags",
         ("    unknown = {tag.commit_id for tag in tags.values()} - known.commits.keys()", "    unknown = set[str]()"), by=(f"{CASES}/test_tags.py",)),
@@ -206,14 +211,14 @@ BUGS = [
         ("**_only_if(_unless_there(stale), {}, values or {})\n                )", "**_only_if('', {}, {})\n                )"), by=(TABLE,)),
 
     # ── What a fetch sends ──
-    bug("objects are subtracted that the client lacks", "dag",
-        ("parent for parent in parents if self._had[parent.commit_id]}", "parent for parent in parents}"), by=("tests/shared/test_dag.py", SIMULATION)),
-    bug("what the client has is sent again", "dag",
-        ("self._paint(parent, had=had or parent.commit_id in self._held)", "self._paint(parent, had=parent.commit_id in self._held)"), by=("tests/shared/test_dag.py",)),
-    bug("a walk ends one commit early", "dag",
-        ("        while self._wanted_pending and (top", "        while self._wanted_pending > 1 and (top"), by=("tests/shared/test_dag.py",)),
-    bug("a search gives up at the first commit of the last generation", "dag",
-        ("            if top.generation < self._floor:", "            if top.generation <= self._floor:"), by=("tests/shared/test_dag.py",)),
+    bug("objects are subtracted that the client lacks", "graph/dag",
+        ("parent for parent in parents if self._had[parent.commit_id]}", "parent for parent in parents}"), by=("tests/shared/graph/test_dag.py", SIMULATION)),
+    bug("what the client has is sent again", "graph/dag",
+        ("self._paint(parent, had=had or parent.commit_id in self._held)", "self._paint(parent, had=parent.commit_id in self._held)"), by=("tests/shared/graph/test_dag.py",)),
+    bug("a walk ends one commit early", "graph/dag",
+        ("        while self._wanted_pending and (top", "        while self._wanted_pending > 1 and (top"), by=("tests/shared/graph/test_dag.py",)),
+    bug("a search gives up at the first commit of the last generation", "graph/dag",
+        ("            if top.generation < self._floor:", "            if top.generation <= self._floor:"), by=("tests/shared/graph/test_dag.py",)),
     bug("a parent is only where its child says", "metadata/commits",
         ("in await self._elsewhere(repo_id, [start]):", "in list[Place]():"),
         by=("tests/proof/test_faults.py::test_nothing_leans_on_what_a_dead_push_has_not_written",)),
@@ -259,58 +264,58 @@ BUGS = [
     bug("trouble that passes, and not a word when", "errors", ('super().__init__(message, {"Retry-After": "2"})', "super().__init__(message)"), by=(f"{FAULTS}[a-merge]",)),
 
     # ── gc ──
-    bug("gc without grace", "actions/gc", ("GRACE_SECONDS = 4 * STALE_SECONDS", "GRACE_SECONDS = 0"), by=("tests/shared/actions/test_gc_stories.py",)),
+    bug("gc without grace", "maintenance/gc", ("GRACE_SECONDS = 4 * STALE_SECONDS", "GRACE_SECONDS = 0"), by=("tests/shared/maintenance/test_gc_stories.py",)),
     bug("a commit is known before its parents are", "metadata/index",
         ("            for key, row in rows:\n                await self.table.put_new(", "            for key, row in reversed(rows):\n                await self.table.put_new("),
         by=("tests/proof/test_faults.py::test_nothing_leans_on_what_a_dead_push_has_not_written",)),
-    bug("gc does not look at moves", "actions/roots",
+    bug("gc does not look at moves", "maintenance/roots",
         ("            roots.update(move.kept)", "            pass"), by=(GC,)),
-    bug("gc removes what has been written again", "metadata/census",
-        ('            await self.table.remove(key, _CONDEMNED_BY_STAMP, {"stamp": stamp})', "            await self.table.remove(key)"), by=(GC,)),
-    bug("gc does not reprieve what stands on unmarked rows", "actions/gc",
+    bug("gc removes what has been written again", "metadata/scans",
+        ('            await self.table.delete(key, _CONDEMNED_BY_STAMP, {"stamp": stamp})', "            await self.table.delete(key)"), by=(GC,)),
+    bug("gc does not reprieve what stands on unmarked rows", "maintenance/gc",
         ("    roots |= {entry.place for entry in commits if entry.place and entry.stamp != stamp}\n", ""), by=(GC,)),
-    bug("young packs are listed before the rows are read", "actions/gc",
+    bug("young packs are listed before the rows are read", "maintenance/gc",
         ("    # Listed before the roots are read", "    young = await _young(stores, repo_id, began)\n    # Listed before the roots are read"),
         ("    young = await _young(stores, repo_id, began)\n    snapshots = [entry", "    snapshots = [entry"),
-        by=("tests/shared/actions/test_gc_stories.py",)),
-    bug("a row counts wherever it lies", "dag",
+        by=("tests/shared/maintenance/test_gc_stories.py",)),
+    bug("a row counts wherever it lies", "graph/dag",
         ("        self.rows: dict[Place, Node] = {}\n", "        self.rows = _ById()\n"),
         ("class _Frontier:\n", "class _ById(dict):\n    def __contains__(self, place): return super().__contains__(place.commit_id)\n"
          "    def get(self, place): return super().get(place.commit_id)\n"
          "    def update(self, rows): super().update((p.commit_id, n) for p, n in rows.items())\n\n\nclass _Frontier:\n"),
-        by=("tests/shared/actions/test_walk.py", "tests/shared/test_dag.py")),
+        by=("tests/shared/graph/test_walk.py", "tests/shared/graph/test_dag.py")),
     bug("a push builds on what is condemned", "metadata/index", ("            if CONDEMNED in row and not even_condemned:", "            if False:"), by=(GC,)),
-    bug("a bundle is named however late", "metadata/bundles", ("[as_far_as(repo_id, since), Update(", "[Update("), by=(BUNDLES,)),
-    bug("a collect does not say that it has begun", "actions/gc", ('COLLECTING = "collecting"', 'COLLECTING = "swept"'), by=(BUNDLES,)),
-    bug("a collect believes the clock of who has named a bundle", "actions/bundles",
+    bug("a bundle is named however late", "metadata/prebuilt_clones", ("[as_far_as(repo_id, since), Update(", "[Update("), by=(BUNDLES,)),
+    bug("a collect does not say that it has begun", "maintenance/gc", ('COLLECTING = "collecting"', 'COLLECTING = "swept"'), by=(BUNDLES,)),
+    bug("a collect believes the clock of who has named a bundle", "maintenance/prebuilt_clones",
         ("bundle.named_in == stamp:", "bundle.made_at >= before:"), by=(BUNDLES,)),
-    bug("gc removes bytes that have just come", "actions/gc",
+    bug("gc removes bytes that have just come", "maintenance/gc",
         ("        if name not in packs and one.modified < old:", "        if name not in packs:"), by=(GC,)),
 
     # ── Expunge ──
-    bug("an expunge that does not wait", "actions/expunge", ("WAIT_SECONDS = 2 * STALE_SECONDS", "WAIT_SECONDS = 0"), by=("tests/proof/test_expunge.py",)),
-    bug("an expunge that does not look for what was pushed meanwhile", "actions/expunge",
+    bug("an expunge that does not wait", "maintenance/expunge", ("WAIT_SECONDS = 2 * STALE_SECONDS", "WAIT_SECONDS = 0"), by=("tests/proof/test_expunge.py",)),
+    bug("an expunge that does not look for what was pushed meanwhile", "maintenance/expunge",
         ("    if any(has != stamp for _, has in doomed.rows):\n", "    if False:\n"), by=("tests/proof/test_expunge.py",)),
-    bug("an expunge that was cut short forgets what stood on it", "actions/expunge",
+    bug("an expunge that was cut short forgets what stood on it", "maintenance/expunge",
         ("    commits = set(wanted) | (marked_commits - live.commits)", "    commits = set(wanted)"), by=("tests/proof/test_expunge.py",)),
-    bug("an expunge that waits for requests, and not for stale readers", "actions/expunge",
+    bug("an expunge that waits for requests, and not for stale readers", "maintenance/expunge",
         ("WAIT_SECONDS = 2 * STALE_SECONDS", "WAIT_SECONDS = STALE_SECONDS"), by=("tests/proof/test_expunge.py",)),
-    bug("an expunge that overlooks the pack of a push without rows", "actions/expunge",
+    bug("an expunge that overlooks the pack of a push without rows", "maintenance/expunge",
         ("any(pack.modified >= before for pack in holding.values())", "False"), by=("tests/proof/test_expunge.py",)),
-    bug("an expunge that overlooks the large object of a push without rows", "actions/expunge",
+    bug("an expunge that overlooks the large object of a push without rows", "maintenance/expunge",
         ("if is_packed_since or await rewrite.is_loose_since(stores, repo_id, loose, before):", "if is_packed_since:"), by=("tests/proof/test_expunge.py",)),
     bug("a restore to what was expunged", "model", ("if at and at.commit_id not in self.expunged)", "if at)"), by=("tests/proof/test_expunge.py",)),
 
     # ── Repack ──
-    bug("a repack that was taken for dead goes on writing", "metadata/census",
+    bug("a repack that was taken for dead goes on writing", "metadata/scans",
         ("update_together([ours, *rows])", 'update_together([Update(ours.key, {"at": turn.at}), *rows])'), by=(REPACK,)),
-    bug("a repack overwrites what a push has just written", "metadata/census",
+    bug("a repack overwrites what a push has just written", "metadata/scans",
         ('" AND ".join(f"#{attribute} = :old_{attribute}" for attribute in changes)', '""'),
         ('{f"old_{attribute}": old for attribute, (old, _) in changes.items()}', "{}"), by=(REPACK,)),
-    bug("a repack beside gc", "actions/gc", ('    Step.REPACKING: "repack",\n', ""), by=(REPACK,)),
-    bug("a repack leaves records behind that lie in rows as well", "actions/repack",
+    bug("a repack beside gc", "maintenance/gc", ('    Step.REPACKING: "repack",\n', ""), by=(REPACK,)),
+    bug("a repack leaves records behind that lie in rows as well", "maintenance/repack",
         ("        used = {item: at for item, at in index.items() if item[0] is Kind.COMMIT and item[1] in rows.commits}", "        used = {}"), by=(REPACK,)),
-    bug("a repack puts the later of two records first", "actions/repack", ("        held |= await _ambiguous", "        await _ambiguous"), by=(REPACK,)),
+    bug("a repack puts the later of two records first", "maintenance/repack", ("        held |= await _ambiguous", "        await _ambiguous"), by=(REPACK,)),
 
     # ── Who may what ──
     bug("another algorithm than ours", "auth", ("algorithms=[ALGORITHM]", 'algorithms=["HS256", "HS384", "HS512"]'), by=("tests/shared/test_auth.py",)),
@@ -328,7 +333,7 @@ BUGS = [
         ("            return cursor\n    raise invalid()", "            return cursor\n    return sealed"), by=("tests/functions/test_visible.py",)),
     bug("a draft publishes a commit", "metadata/releases",
         ("for entry in entries if not entry.is_draft]\n        places", "for entry in entries]\n        places"), by=("tests/functions/test_visible.py",)),
-    bug("a search for a commit ends at the first that it meets", "dag",
+    bug("a search for a commit ends at the first that it meets", "graph/dag",
         ("            if not self.missing:\n                break\n", "            if self.found:\n                break\n"), by=("tests/functions/test_visible.py",)),
     bug("a token for one repository is good for all", "auth",
         ('identity is None or identity.repo not in ("", f"{repo.owner}/{repo.slug}")', "identity is None"), by=("tests/test_authorization.py",)),
@@ -359,7 +364,7 @@ BUGS = [
     bug("the second move of a push that lost its race once is not logged", "actions/push",
         ("            await stores.refs.announce(repo.repo_id, move)\n    raise Unavailable", "    raise Unavailable"), by=(INTERLEAVINGS,)),
     bug("a retraction removes what was published after it began", "metadata/releases",
-        ('            await self.table.remove(key, _THE_SAME, {"seen": place})', "            await self.table.remove(key)"), by=(INTERLEAVINGS,)),
+        ('            await self.table.delete(key, _THE_SAME, {"seen": place})', "            await self.table.delete(key)"), by=(INTERLEAVINGS,)),
     bug("a publication that came second leaves its entry", "metadata/releases",
         ("        await self._forget(repo_id, place)\n        return _packed(first)", "        return _packed(first)"), by=(INTERLEAVINGS,)),
     bug("a role in an earlier repository of the name counts", "metadata/repos",
@@ -379,7 +384,7 @@ BUGS = [
         ("        names.check_no_branch_clash(branch, refs)\n", ""), by=(INTERLEAVINGS,)),
     bug("a branch is restored to where it is", "actions/branches",
         ("    if ref and ref.head.commit_id == place.commit_id:", "    if False:"), by=("tests/functions/test_branches.py",)),
-    bug("a refused push is remembered for ever", "metadata/counters",
+    bug("a refused push is remembered for ever", "metadata/expiring",
         ('    if row is None or int(str(row["expires_at"])) <= now:', "    if row is None:"), by=(NEGOTIATE,)),
     bug("a refused commit of an opaque id is acknowledged", "actions/push",
         ("if i not in held.commits and names.is_digest(i)]\n    if new:", "if i not in held.commits]\n    if new:"), by=(NEGOTIATE,)),
@@ -391,7 +396,7 @@ BUGS = [
         ("        if self._read_at != now and patience:", "        if patience:"), by=("tests/shared/test_keyring.py",)),
     bug("a known key is read every ten seconds", "keyring",
         ("FRESH_SECONDS if key_id in self._keys else PAUSE_SECONDS", "PAUSE_SECONDS"), by=("tests/shared/test_keyring.py",)),
-    bug("a failure without an answer is not answered", "edge",
+    bug("a failure without an answer is not answered", "middleware",
         ('        if not answer.status and scope["failure"]:', "        if False:"), by=("tests/shared/test_http.py",)),
     Bug("a clone starts on a branch that it cannot open", "functions/refs.py",
         (('for branch in heads if "/" not in branch)', "for branch in heads)"),), (f"{CASES}/test_refs.py",)),
@@ -401,7 +406,7 @@ BUGS = [
         (("repo=own.repo or None", "repo=own.repo"),), ("tests/functions/test_tokens.py",)),
     bug("a part of an object that is too short is sent", "objects/store",
         ("        if len(data) != stop - start:\n", "        if False:\n"), by=("tests/proof/test_damage.py",)),
-    bug("any path that begins as the health check's needs no secret", "edge",
+    bug("any path that begins as the health check's needs no secret", "middleware",
         ('if not secret or scope["path"] == HEALTH:', 'if not secret or scope["path"].startswith(HEALTH):'), by=("tests/shared/test_http.py",)),
     bug("an opaque id is an entity tag", "actions/downloads",
         ("        if self.is_fixed:\n            return self.object_id", "        if True:\n            return self.object_id"), by=(f"{CASES}/test_downloads.py",)),
@@ -421,7 +426,7 @@ BUGS = [
          '            raise InvalidName("a file and also a folder of it")\n'
          '    for folder, inner in pairwise(sorted(f"{path}/" for path in seen)):'),
         by=("tests/proof/test_hostile.py::test_the_largest_messages_take_a_moment",)),
-    bug("a log line with the query in it", "edge", ("            status=answer.status,\n", "            status=answer.status,\n            query=str(scope['query_string']),\n"),
+    bug("a log line with the query in it", "middleware", ("            status=answer.status,\n", "            status=answer.status,\n            query=str(scope['query_string']),\n"),
         by=("tests/proof/test_secrets.py",)),
 ]  # fmt: skip
 
@@ -438,7 +443,16 @@ def pytest_runtest_logreport(report: Any) -> None:
 def run(tree: Path, *tests: str) -> str:
     """The first of these tests that fails in a tree; empty if none does."""
     environment = {**os.environ, "SEEDS": "200", "GC_SCHEDULES": "1000"}
-    options = ("-x", "-q", "--tb=no", "--show-capture=no", "-p", "no:cacheprovider", "-p", "tests.mutants")
+    options = (
+        "-x",
+        "-q",
+        "--tb=no",
+        "--show-capture=no",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "tests.mutants",
+    )
     note = tree.parent / "failed"
     note.unlink(missing_ok=True)
     try:
@@ -454,7 +468,9 @@ def run(tree: Path, *tests: str) -> str:
 
 
 def planted(text: str, one: Bug) -> str | None:
-    """A file's text with a bug in it; None if what was to be changed is not there, or there twice."""
+    """A file's text with a bug in it; None if what was to be changed is not there, or there
+    twice.
+    """
     for old, new in one.patches:
         if text.count(old) != 1:
             return None
@@ -472,7 +488,10 @@ def plant(tree: Path, one: Bug) -> bool:
 
 
 def verdict(tree: Path, one: Bug) -> str:
-    """The test that catches a bug; empty if it survives. Raises LookupError if the bug or the test is out of date."""
+    """The test that catches a bug; empty if it survives.
+
+    Raises LookupError if the bug or the test is out of date.
+    """
     before = (tree / one.file).read_text()
     for tests in one.tests:
         if not (tree / tests.partition("::")[0]).exists():
@@ -509,7 +528,9 @@ def main(words: str) -> int:
         tree.mkdir()
         for name in COPIED:
             if (ROOT / name).is_dir():
-                shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
+                shutil.copytree(
+                    ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__")
+                )
             else:
                 shutil.copy(ROOT / name, tree / name)
         for one in chosen:
@@ -524,7 +545,10 @@ def main(words: str) -> int:
     for test in sorted(failing):
         print(f"fails without any bug, too: {test}")
     bad = sum(not caught or caught in failing for caught in verdicts)
-    print(f"{len(chosen)} bugs, {len(chosen) - bad} caught, {bad} not; {time.monotonic() - started:.0f} s")
+    print(
+        f"{len(chosen)} bugs, {len(chosen) - bad} caught, {bad} not;"
+        f" {time.monotonic() - started:.0f} s"
+    )
     return 1 if bad else 0
 
 

@@ -3,9 +3,10 @@
     make mutation                         every module of `TESTS`, for a night on one core
     make mutation MODULES="auth content"  these modules
 
-cosmic-ray makes the changes in a copy of the tree and runs the tests. A change that no test notices is printed with its
-diff. It is a gap in the tests, or it changes nothing that a caller can see. `tests/mutants.py` then gets the gap as a
-planted bug. Run by the Python of the tool's own environment (`infra/locks/mutation.in`).
+cosmic-ray makes the changes in a copy of the tree and runs the tests. A change that no test notices
+is printed with its diff. It is a gap in the tests, or it changes nothing that a caller can see.
+`tests/mutants.py` then gets the gap as a planted bug. Run by the Python of the tool's own
+environment (`infra/locks/mutation.in`).
 """
 
 import contextlib
@@ -47,7 +48,11 @@ TESTS = {
     ],
     "http": [f"{SHARED}/test_http.py", f"{CASES}/test_auth.py", "tests/functions/test_repos.py"],
     "edge": [f"{SHARED}/test_http.py"],
-    "cursors": ["tests/functions/test_commits.py", "tests/functions/test_visible.py", "tests/test_costs.py"],
+    "cursors": [
+        "tests/functions/test_commits.py",
+        "tests/functions/test_visible.py",
+        "tests/test_costs.py",
+    ],
     "budget": ["tests/test_costs.py"],
     "keyring": [f"{SHARED}/test_keyring.py"],
     "ratelimit": [f"{SHARED}/test_ratelimit.py", f"{CASES}/test_limits.py"],
@@ -55,7 +60,7 @@ TESTS = {
     "bundle": [f"{SHARED}/test_bundle.py", f"{CASES}/test_integrity.py"],
     "wire": [f"{SHARED}/test_wire.py", f"{CASES}/test_bodies.py"],
     "packs": [f"{SHARED}/test_packs.py"],
-    "dag": [f"{SHARED}/test_dag.py"],
+    "dag": [f"{SHARED}/graph/test_dag.py"],
     "content": [f"{CASES}/test_downloads.py"],
     "objects/store": [
         f"{SHARED}/objects/test_store.py",
@@ -65,7 +70,11 @@ TESTS = {
         "tests/proof/test_pages.py",
     ],
     "metadata/table": [f"{METADATA}/test_table.py"],
-    "metadata/refs": [f"{METADATA}/test_refs.py", f"{ACTIONS}/test_push.py", f"{ACTIONS}/test_interleavings.py"],
+    "metadata/refs": [
+        f"{METADATA}/test_refs.py",
+        f"{ACTIONS}/test_push.py",
+        f"{ACTIONS}/test_interleavings.py",
+    ],
     "metadata/repos": [
         f"{METADATA}/test_repos.py",
         f"{ACTIONS}/test_interleavings.py",
@@ -83,7 +92,11 @@ TESTS = {
         f"{CASES}/test_pointer.py",
         f"{CASES}/test_integrity.py",
     ],
-    "actions/uploads": [f"{ACTIONS}/test_uploads.py", f"{CASES}/test_objects.py", f"{CASES}/test_filter.py"],
+    "actions/uploads": [
+        f"{ACTIONS}/test_uploads.py",
+        f"{CASES}/test_objects.py",
+        f"{CASES}/test_filter.py",
+    ],
     "actions/quarantine": [f"{CASES}/test_quarantine.py", f"{CASES}/test_presign.py"],
     "actions/visible": ["tests/functions/test_visible.py", "tests/functions/test_commits.py"],
     "actions/resolve": ["tests/functions/test_commits.py", f"{CASES}/test_downloads.py"],
@@ -145,8 +158,21 @@ def copy_tree(tree: Path) -> None:
 
 
 def changed(module: str, folder: Path) -> Counter[str]:
-    """Make every change of a module of the tree in the working directory. Prints those that survive."""
-    command = [str(PYTHON), "-m", "pytest", "-x", "-q", "--tb=no", "-p", "no:cacheprovider", *TESTS[module]]
+    """Make every change of a module of the tree in the working directory.
+
+    Prints those that survive.
+    """
+    command = [
+        str(PYTHON),
+        "-m",
+        "pytest",
+        "-x",
+        "-q",
+        "--tb=no",
+        "-p",
+        "no:cacheprovider",
+        *TESTS[module],
+    ]
     started = time.monotonic()
     if subprocess.run(command, capture_output=True).returncode:
         raise SystemExit(f"the tests of {module} fail without any change: {' '.join(command)}")
@@ -159,15 +185,21 @@ def changed(module: str, folder: Path) -> Counter[str]:
         path = Path("shared") / f"{module}.py"
         init([path], session, {})
         lines = path.read_text().splitlines()
-        others = [item.job_id for item in session.work_items if not is_condition(item.mutations[0], lines)]
+        others = [
+            item.job_id for item in session.work_items if not is_condition(item.mutations[0], lines)
+        ]
         session.set_multiple_results(others, WorkResult(worker_outcome=WorkerOutcome.SKIPPED))
         execute(session, config)
         return Counter(report(session.completed_work_items))
 
 
 def is_condition(change: Any, lines: list[str]) -> bool:
-    """Whether this change of cosmic-ray's is one of `OPERATORS`, and not in a decorator such as `@dataclass`."""
-    return change.operator_name in OPERATORS and not lines[change.start_pos[0] - 1].lstrip().startswith("@")
+    """Whether this change of cosmic-ray's is one of `OPERATORS`, and not in a decorator such as
+    `@dataclass`.
+    """
+    return change.operator_name in OPERATORS and not lines[
+        change.start_pos[0] - 1
+    ].lstrip().startswith("@")
 
 
 def report(completed: Iterable[Any]) -> Iterator[str]:
@@ -177,24 +209,34 @@ def report(completed: Iterable[Any]) -> Iterator[str]:
             continue
         if result.test_outcome is TestOutcome.SURVIVED:
             change = item.mutations[0]
-            print(f"{change.module_path}:{change.start_pos[0]} {change.operator_name}\n{result.diff}\n", flush=True)
+            print(
+                f"{change.module_path}:{change.start_pos[0]}"
+                f" {change.operator_name}\n{result.diff}\n",
+                flush=True,
+            )
         yield str(result.test_outcome.value)
 
 
 def main(modules: list[str]) -> int:
     """Each of these modules, or all. Returns 1 if a change survived."""
     if unknown := set(modules) - TESTS.keys():
-        raise SystemExit(f"no tests are named for {', '.join(sorted(unknown))}; there are {', '.join(TESTS)}")
+        raise SystemExit(
+            f"no tests are named for {', '.join(sorted(unknown))}; there are {', '.join(TESTS)}"
+        )
     plugins.OPERATOR_PROVIDERS["guards"] = GUARDS
     survived = 0
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as inside:
         tree = Path(folder) / "tree"
         copy_tree(tree)
-        inside.enter_context(contextlib.chdir(tree))  # cosmic-ray runs the tests in the working directory
+        inside.enter_context(
+            contextlib.chdir(tree)
+        )  # cosmic-ray runs the tests in the working directory
         for module in modules or TESTS:
             outcomes = changed(module, Path(folder))
             survived += outcomes["survived"]
-            print(f"{module}: {outcomes.total()} changes, {outcomes['survived']} survived", flush=True)
+            print(
+                f"{module}: {outcomes.total()} changes, {outcomes['survived']} survived", flush=True
+            )
     return 1 if survived else 0
 
 

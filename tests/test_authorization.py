@@ -14,7 +14,9 @@ from tests.builders import Answer
 STATES = {"public", "private", "deleted", "absent", "renamed"}
 
 
-def send(function: str, method: str, path: str, query: str, headers: Mapping[str, str], body: bytes) -> Answer:
+def send(
+    function: str, method: str, path: str, query: str, headers: Mapping[str, str], body: bytes
+) -> Answer:
     return builders.invoke(function, builders.event(method, path, body, headers, query=query))
 
 
@@ -56,7 +58,9 @@ def test_everybody_is_answered_as_written(stage: Stage, route: str) -> None:
     assert not found, "\n" + "\n".join(found)
 
 
-def test_what_is_not_to_be_seen_looks_the_same_on_every_route_and_in_every_repository(stage: Stage) -> None:
+def test_what_is_not_to_be_seen_looks_the_same_on_every_route_and_in_every_repository(
+    stage: Stage,
+) -> None:
     """Private to a stranger, deleted, absent: one body, byte for byte, the hub over."""
     told = [
         stage.tell(route, state, "stranger", rule.lines[state]["stranger"])
@@ -73,19 +77,34 @@ def test_HEAD_tells_everybody_what_GET_does_without_the_body(stage: Stage, route
     for state, cells in RULES[route].lines.items():
         for caller, expected in cells.items():
             place = stage.place(route, state, expected)
-            sent, token = authorization.asked(route, stage.owner, place), stage.token(caller, place.slug)
-            get, head = (stage.call_with(method, route, stage.where(place), token, sent) for method in ("GET", "HEAD"))
+            sent, token = (
+                authorization.asked(route, stage.owner, place),
+                stage.token(caller, place.slug),
+            )
+            get, head = (
+                stage.call_with(method, route, stage.where(place), token, sent)
+                for method in ("GET", "HEAD")
+            )
             assert head.body == b""
-            assert authorization.shown(head) == authorization.shown(replace(get, body=b"")), (state, caller)
+            assert authorization.shown(head) == authorization.shown(replace(get, body=b"")), (
+                state,
+                caller,
+            )
 
 
-@pytest.mark.parametrize("route", [route for route, rule in RULES.items() if rule.names_a_repository])
-def test_a_wrong_method_and_a_preflight_tell_nothing_of_what_lies_there(stage: Stage, route: str) -> None:
+@pytest.mark.parametrize(
+    "route", [route for route, rule in RULES.items() if rule.names_a_repository]
+)
+def test_a_wrong_method_and_a_preflight_tell_nothing_of_what_lies_there(
+    stage: Stage, route: str
+) -> None:
     path = route.split(" ")[1]
     for method in ("BREW", "OPTIONS"):
         answers = {
             authorization.shown(
-                stage.call_with(method, route, stage.where(stage.places[state]), token, authorization.Asked())
+                stage.call_with(
+                    method, route, stage.where(stage.places[state]), token, authorization.Asked()
+                )
             )
             for state in ("public", "private", "deleted")
             for token in (None, stage.token("owner", state), "no token")

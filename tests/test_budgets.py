@@ -1,7 +1,7 @@
 """What each operation may cost: AWS calls, and how many of them may have to wait for one another.
 
-The table below is the promise; every test measures one request to one Lambda handler against it. What goes
-before the measured request (a history, its branches) is the scenery, and is not counted.
+The table below is the promise; every test measures one request to one Lambda handler against it.
+What goes before the measured request (a history, its branches) is the scenery, and is not counted.
 """
 
 import asyncio
@@ -66,17 +66,29 @@ class Cost:
         calls, chain = BUDGETS[self.operation]
         verdict = "ok  " if self.is_within_budget else "OVER"
         name = f"{self.operation}{', ' if self.case else ''}{self.case}"
-        made = ", ".join(f"{n} {call.partition('.')[2]}" for call, n in sorted(self.by_operation.items()))
-        return f"{verdict} {name:<86}{f'{self.calls} ({self.chain})':>10}{f'{calls} ({chain})':>10}   {made}"
+        made = ", ".join(
+            f"{n} {call.partition('.')[2]}" for call, n in sorted(self.by_operation.items())
+        )
+        return (
+            f"{verdict} {name:<86}{f'{self.calls} ({self.chain})':>10}{f'{calls} ({chain})':>10}  "
+            f" {made}"
+        )
 
 
 def table(costs: Iterable[Cost]) -> str:
     """Measured beside allowed, for a failure to print."""
-    return "\n".join([f"\n     {'operation':<86}{'measured':>10}{'budget':>10}   calls", *map(str, costs)])
+    return "\n".join(
+        [f"\n     {'operation':<86}{'measured':>10}{'budget':>10}   calls", *map(str, costs)]
+    )
 
 
-def measure(operation: str, request: Callable[[], Answer], case: str = "", status: int = 200) -> Cost:
-    """Send the one request, which must be answered with this status. What it cost is also printed, for `pytest -rP`."""
+def measure(
+    operation: str, request: Callable[[], Answer], case: str = "", status: int = 200
+) -> Cost:
+    """Send the one request, which must be answered with this status.
+
+    What it cost is also printed, for `pytest -rP`.
+    """
     with Meter() as meter:
         answer = request()
     assert answer.status == status, answer.body[:400]
@@ -85,7 +97,7 @@ def measure(operation: str, request: Callable[[], Answer], case: str = "", statu
     return cost
 
 
-# ── Scenery ─────────────────────────────────────────────────────────────────────────────────────────────────
+# ── Scenery ───────────────────────────────────────────────────────────────────────────────────────
 
 
 def contents(count: int, salt: str = "") -> dict[str, bytes]:
@@ -103,7 +115,9 @@ def line(length: int, files: int = 10) -> History:
         history.objects[ids.object_id(content)] = content
         history.snapshots[number] = hub.snapshot(manifest)
         parents = [history[number - 1]] if number > 1 else []
-        history.commits[number] = hub.commit(f"take {number}", parents, history.snapshots[number]["snapshot_id"])
+        history.commits[number] = hub.commit(
+            f"take {number}", parents, history.snapshots[number]["snapshot_id"]
+        )
     return history
 
 
@@ -119,7 +133,9 @@ def upload(owner: str, slug: str, objects: dict[str, bytes]) -> Answer:
 
 
 def crowd(owner: str, slug: str, branches: int) -> None:
-    """So many more branches, all where `main` is: rows put beside its own, which is cheaper than pushing each."""
+    """So many more branches, all where `main` is: rows put beside its own, which is cheaper than
+    pushing each.
+    """
 
     async def put() -> None:
         opened = await stores.stores()
@@ -128,7 +144,9 @@ def crowd(owner: str, slug: str, branches: int) -> None:
         row = await opened.refs.table.get(keys.ref(repo.repo_id, "main"))
         assert row
         plain = {name: value for name, value in row.items() if name not in ("pk", "sk")}
-        await opened.refs.table.put([(keys.ref(repo.repo_id, f"agent-{n:04}"), plain) for n in range(branches)])
+        await opened.refs.table.put(
+            [(keys.ref(repo.repo_id, f"agent-{n:04}"), plain) for n in range(branches)]
+        )
 
     assert "main" in hub.heads(owner, slug, by=owner)
     asyncio.get_event_loop().run_until_complete(put())
@@ -140,7 +158,7 @@ def unknown(count: int) -> list[str]:
     return [ids.object_id(f"nobody pushed this: {n}".encode()) for n in range(count)]
 
 
-# ── Each operation by itself ────────────────────────────────────────────────────────────────────────────────
+# ── Each operation by itself ──────────────────────────────────────────────────────────────────────
 
 
 def get_refs(owner: str) -> Callable[[], Answer]:
@@ -169,10 +187,20 @@ def stage(owner: str) -> Callable[[], Answer]:
 def upload_staged(owner: str) -> Callable[[], Answer]:
     """The same as without staging, and one call to read the body."""
     pushed(owner, "song", hub.graph("1").bundle())
-    body = msgpack.packb({"objects": [{"object_id": i, "content": content} for i, content in contents(50).items()]})
-    place = hub.call("staging", owner, "song", {"route": "push/objects", "size": len(body)}, by=owner).value
-    assert httpx.put(place["url"], content=body).status_code == 200
-    return lambda: hub.call("push_objects", owner, "song", by=owner, headers={"pieria-staged-body": place["reference"]})
+    body = msgpack.packb(
+        {"objects": [{"object_id": i, "content": content} for i, content in contents(50).items()]}
+    )
+    address = hub.call(
+        "staging", owner, "song", {"route": "push/objects", "size": len(body)}, by=owner
+    ).value
+    assert httpx.put(address["url"], content=body).status_code == 200
+    return lambda: hub.call(
+        "push_objects",
+        owner,
+        "song",
+        by=owner,
+        headers={"pieria-staged-body": address["reference"]},
+    )
 
 
 def push_bare(owner: str) -> Callable[[], Answer]:
@@ -192,7 +220,9 @@ def push_after_upload(files: int, owner: str) -> Callable[[], Answer]:
     assert upload(owner, "song", before).status == 200
     pushed(owner, "song", {"commits": [root], "snapshots": [snapshots[0]], "objects": []})
     assert upload(owner, "song", after).value == {"stored": 1, "skipped": 0}
-    return lambda: hub.push(owner, "song", {"commits": [child], "snapshots": [snapshots[1]], "objects": []})
+    return lambda: hub.push(
+        owner, "song", {"commits": [child], "snapshots": [snapshots[1]], "objects": []}
+    )
 
 
 def fetch_chain(owner: str) -> Callable[[], Answer]:
@@ -212,7 +242,11 @@ def clone(owner: str) -> Callable[[], Answer]:
     objects = sorted(history.objects.items())
     for start in range(0, len(objects), 400):
         assert upload(owner, "song", dict(objects[start : start + 400])).status == 200
-    pushed(owner, "song", {"commits": list(history.commits), "snapshots": list(history.snapshots), "objects": []})
+    pushed(
+        owner,
+        "song",
+        {"commits": list(history.commits), "snapshots": list(history.snapshots), "objects": []},
+    )
 
     def whole() -> Answer:
         answer = hub.fetch(owner, "song", [history.head], by=owner)
@@ -231,8 +265,12 @@ OPERATIONS: dict[str, Callable[[str], Callable[[], Answer]]] = {
     "staging": stage,
     "push/objects, 50 objects of 4 KiB, staged": upload_staged,
     "push, 1 commit, nothing else": push_bare,
-    "push, 1 commit, 1 snapshot of 10 files, objects already there": functools.partial(push_after_upload, 10),
-    "push, 1 commit, 1 snapshot of 400 files, objects already there": functools.partial(push_after_upload, 400),
+    "push, 1 commit, 1 snapshot of 10 files, objects already there": functools.partial(
+        push_after_upload, 10
+    ),
+    "push, 1 commit, 1 snapshot of 400 files, objects already there": functools.partial(
+        push_after_upload, 400
+    ),
     "fetch, whole chain of 5,000 commits": fetch_chain,
     "clone, 250 commits, 2,400 objects pushed in 6 chunks": clone,
 }
@@ -245,7 +283,7 @@ def test_an_operation_stays_within_its_budget(operation, owner):
     assert cost.is_within_budget, table([cost])
 
 
-# ── A difference costs what it is, not what it hangs from ───────────────────────────────────────────────────
+# ── A difference costs what it is, not what it hangs from ─────────────────────────────────────────
 #
 #     1 ── 2 ── … ── depth−1 ── depth        main, and 200 other branches
 #     └── the client has these ──┘
@@ -265,7 +303,9 @@ def test_a_one_commit_delta_costs_the_same_at_any_depth_with_any_haves_beside_an
                 crowd(owner, "song", others)
             for name, have in haves.items():
 
-                def delta(owner: str = owner, history: History = history, depth: int = depth, have=have) -> Answer:
+                def delta(
+                    owner: str = owner, history: History = history, depth: int = depth, have=have
+                ) -> Answer:
                     answer = hub.fetch(owner, "song", [history[depth]], have, by=owner)
                     commits, snapshots, objects = hub.fetched_ids(answer)
                     assert (commits, len(snapshots), len(objects)) == ({history[depth]}, 1, 1)
@@ -282,7 +322,10 @@ def test_negotiation_costs_the_same_at_any_depth():
     for depth in DEPTHS:
         owner, history = f"talk{depth}", line(depth)
         pushed(owner, "song", history.bundle())
-        newest, oldest = [history[n] for n in range(1, depth)][-64:], [history[n] for n in range(1, depth)][:64]
+        newest, oldest = (
+            [history[n] for n in range(1, depth)][-64:],
+            [history[n] for n in range(1, depth)][:64],
+        )
         offers = {
             "1 have": newest[-1:],
             "the newest": newest + unknown(64 - len(newest)),
@@ -293,8 +336,16 @@ def test_negotiation_costs_the_same_at_any_depth():
                 crowd(owner, "song", others)
             for name, have in offers.items():
 
-                def talk(owner: str = owner, history: History = history, depth: int = depth, have=have) -> Answer:
-                    answer = hub.call("negotiate", owner, "song", {"want": [history[depth]], "have": have}, by=owner)
+                def talk(
+                    owner: str = owner, history: History = history, depth: int = depth, have=have
+                ) -> Answer:
+                    answer = hub.call(
+                        "negotiate",
+                        owner,
+                        "song",
+                        {"want": [history[depth]], "have": have},
+                        by=owner,
+                    )
                     assert answer.value["ready"] is True
                     return answer
 
@@ -304,15 +355,26 @@ def test_negotiation_costs_the_same_at_any_depth():
     assert len({(cost.calls, cost.chain) for cost in costs}) == 1, table(costs)
 
 
-# ── A refused push: told early, and nothing is written ──────────────────────────────────────────────────────
+# ── A refused push: told early, and nothing is written ────────────────────────────────────────────
 
 
 @pytest.fixture
 def empty_hub(aws, owner, configured) -> Callable[[], Any]:
-    """A hub of its own for one test. Returns a look at everything that lasts in it: its rows and its bytes."""
-    names = {"HubTable": f"hub-{owner}", "CounterTable": f"counters-{owner}", "Bucket": f"bytes-{owner}"}
+    """A hub of its own for one test.
+
+    Returns a look at everything that lasts in it: its rows and its bytes.
+    """
+    names = {
+        "HubTable": f"hub-{owner}",
+        "CounterTable": f"counters-{owner}",
+        "Bucket": f"bytes-{owner}",
+    }
     stack.create(aws.url, names)
-    for variable, logical_id in (("HUB_TABLE", "HubTable"), ("COUNTER_TABLE", "CounterTable"), ("BUCKET", "Bucket")):
+    for variable, logical_id in (
+        ("HUB_TABLE", "HubTable"),
+        ("COUNTER_TABLE", "CounterTable"),
+        ("BUCKET", "Bucket"),
+    ):
         configured.setenv(f"PIERIA_{variable}", names[logical_id])
     dynamodb, s3 = boto3.client("dynamodb"), boto3.client("s3")
 
@@ -347,7 +409,9 @@ def test_a_refused_push_is_cheap_and_writes_nothing(case, owner, empty_hub):
     before = empty_hub()
     assert before[0] and before[1]
 
-    cost = measure("a refused push", lambda: hub.push(owner, "song", history.bundle(refused)), case, status=409)
+    cost = measure(
+        "a refused push", lambda: hub.push(owner, "song", history.bundle(refused)), case, status=409
+    )
 
     assert empty_hub() == before
     assert cost.is_within_budget, table([cost])

@@ -1,6 +1,8 @@
-"""Limits of cost: who is refused, who is not, what it takes to know, and that nothing that was spent is forgotten.
+"""Limits of cost: who is refused, who is not, what it takes to know, and that nothing that was
+spent is forgotten.
 
-The limits here are a few requests wide. A day is a UTC day, and the clock stands still unless a test moves it.
+The limits here are a few requests wide. A day is a UTC day, and the clock stands still unless a
+test moves it.
 """
 
 import asyncio
@@ -51,9 +53,13 @@ def limited(configured: pytest.MonkeyPatch, clock: Clock) -> Iterator[Callable[.
 
     def limit(**limits: float) -> None:
         for kind in ("subject", "owner", "hub"):
-            configured.setenv(f"PIERIA_LIMIT_COST_{kind.upper()}", str(limits.get(kind, 0) / prices.DOLLAR))
+            configured.setenv(
+                f"PIERIA_LIMIT_COST_{kind.upper()}", str(limits.get(kind, 0) / prices.DOLLAR)
+            )
         settings.load.cache_clear()
-        boto3.resource("dynamodb").Table(NAMES["CounterTable"]).delete_item(Key={"pk": keys.cost(hub_scope())[0]})
+        boto3.resource("dynamodb").Table(NAMES["CounterTable"]).delete_item(
+            Key={"pk": keys.cost(hub_scope())[0]}
+        )
 
     yield limit
     on_the_loop(stores.close)
@@ -74,7 +80,9 @@ def subject_scope(name: str) -> Scope:
 
 def spent(scope: Scope) -> int:
     """What the row of a scope has."""
-    found = boto3.client("dynamodb").get_item(TableName=NAMES["CounterTable"], Key={"pk": {"S": keys.cost(scope)[0]}})
+    found = boto3.client("dynamodb").get_item(
+        TableName=NAMES["CounterTable"], Key={"pk": {"S": keys.cost(scope)[0]}}
+    )
     return int(found["Item"]["spent"]["N"]) if "Item" in found else 0
 
 
@@ -113,10 +121,12 @@ def polls_until_refused(owner: str, by: str | None, at_most: int) -> tuple[int, 
     raise AssertionError(f"{at_most} polls were answered")
 
 
-# ── One subject ─────────────────────────────────────────────────────────────────────────────────────────────
+# ── One subject ───────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_user_over_the_limit_of_the_day_is_refused_until_midnight_and_no_other_is(owner, limited, clock):
+def test_a_user_over_the_limit_of_the_day_is_refused_until_midnight_and_no_other_is(
+    owner, limited, clock
+):
     song(owner)
     limited(subject=100 * POLL)
     spend(subject_scope("spender"), 90 * POLL)
@@ -126,7 +136,10 @@ def test_a_user_over_the_limit_of_the_day_is_refused_until_midnight_and_no_other
     assert refused.headers["retry-after"] == str(6 * 3600)
     message = refused.value["message"]
     assert "your requests have cost" in message and "PIERIA_LIMIT_COST_SUBJECT" in message
-    assert hub.push(owner, "song", hub.graph("1; 2:1", salt=owner).bundle(), by="spender").code == "cost_limit"
+    assert (
+        hub.push(owner, "song", hub.graph("1; 2:1", salt=owner).bundle(), by="spender").code
+        == "cost_limit"
+    )
 
     assert poll(owner, owner).status == 200
     assert poll(owner).status == 200
@@ -207,10 +220,12 @@ def test_a_user_who_is_known_to_be_over_the_limit_takes_no_call(owner, limited):
     assert calls.calls == 0
 
 
-# ── An owner's repositories ─────────────────────────────────────────────────────────────────────────────────
+# ── An owner's repositories ───────────────────────────────────────────────────────────────────────
 
 
-def test_a_flood_of_strangers_closes_the_repositories_of_one_owner_to_all_but_the_owner(owner, limited):
+def test_a_flood_of_strangers_closes_the_repositories_of_one_owner_to_all_but_the_owner(
+    owner, limited
+):
     song(owner)
     other = f"{owner}-other"
     song(other)
@@ -241,7 +256,7 @@ def test_the_limit_of_an_owner_does_not_reveal_a_private_repository(owner, limit
     assert (private.status, private.body) == (absent.status, absent.body) == (404, absent.body)
 
 
-# ── The whole hub ───────────────────────────────────────────────────────────────────────────────────────────
+# ── The whole hub ─────────────────────────────────────────────────────────────────────────────────
 
 
 def test_a_hub_over_its_limit_answers_503_to_all_but_health(owner, limited):
@@ -296,7 +311,9 @@ def test_each_tenth_of_the_hubs_limit_is_reported_once_from_eight_tenths_on(owne
     spend(hub_scope(), math.ceil(0.8 * limit) - once - QUANTUM)
     others = {"objects": [hub.blob(b"%d more of %s" % (n, owner.encode())) for n in range(1000)]}
     assert hub.call("push_objects", owner, "song", others, by=owner).status == 200
-    still_others = {"objects": [hub.blob(b"%d others of %s" % (n, owner.encode())) for n in range(1000)]}
+    still_others = {
+        "objects": [hub.blob(b"%d others of %s" % (n, owner.encode())) for n in range(1000)]
+    }
     assert hub.call("push_objects", owner, "song", still_others, by=owner).status == 200
     lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
     assert [line["HubCost"] for line in lines if line["event"] == "hub cost"] in ([80], [81])
@@ -307,7 +324,7 @@ def test_each_tenth_of_the_hubs_limit_is_reported_once_from_eight_tenths_on(owne
     assert line["CounterTable"] == NAMES["CounterTable"]
 
 
-# ── What it takes ───────────────────────────────────────────────────────────────────────────────────────────
+# ── What it takes ─────────────────────────────────────────────────────────────────────────────────
 
 WIDE = {"subject": 10**6 * POLL, "owner": 10**6 * POLL, "hub": 10**6 * POLL}
 
@@ -328,11 +345,18 @@ def test_a_large_request_is_settled_in_one_step(owner, limited):
     taken = {}
     for name, limits in {"none": {}, "all": WIDE}.items():
         limited(**limits)
-        large = {"objects": [hub.blob(b"%d %s %s" % (n, owner.encode(), name.encode())) for n in range(1000)]}
+        large = {
+            "objects": [
+                hub.blob(b"%d %s %s" % (n, owner.encode(), name.encode())) for n in range(1000)
+            ]
+        }
         with Exact() as calls:
             assert hub.call("push_objects", owner, "song", large, by=owner).status == 200
         taken[name] = calls.calls, calls.longest_chain()
-    assert taken["all"] == (taken["none"][0] + 3, taken["none"][1] + 1)  # day and minute of the subject, and the hub
+    assert taken["all"] == (
+        taken["none"][0] + 3,
+        taken["none"][1] + 1,
+    )  # day and minute of the subject, and the hub
 
 
 def test_small_requests_are_settled_together_and_nothing_is_forgotten(owner, limited, monkeypatch):
@@ -356,7 +380,9 @@ def test_small_requests_are_settled_together_and_nothing_is_forgotten(owner, lim
         assert spent(scope) + pending(scope) == total
 
 
-def test_a_cost_that_cannot_be_settled_fails_no_request_and_stays_pending(owner, limited, monkeypatch):
+def test_a_cost_that_cannot_be_settled_fails_no_request_and_stays_pending(
+    owner, limited, monkeypatch
+):
     song(owner)
     limited(**WIDE)
 
@@ -397,7 +423,11 @@ def test_a_large_reply_is_charged_before_its_bytes_are_sent(owner, limited):
     objects = [hub.blob(bytes([n]) * 900_000) for n in range(5)]
     manifest = {f"{n}.wav": one["object_id"] for n, one in enumerate(objects)}
     record = hub.snapshot(manifest)
-    bundle = {"commits": [hub.commit("large", [], record["snapshot_id"])], "snapshots": [record], "objects": objects}
+    bundle = {
+        "commits": [hub.commit("large", [], record["snapshot_id"])],
+        "snapshots": [record],
+        "objects": objects,
+    }
     assert hub.push(owner, "large", bundle).status == 200
     limited(hub=10**6 * QUANTUM)
     seen: list[int] = []
@@ -431,10 +461,12 @@ def test_a_large_reply_is_charged_before_its_bytes_are_sent(owner, limited):
     assert before_the_first_byte > 4_500_000 * prices.DATA_OUT_BYTE
 
 
-# ── URLs: what they let their bearer do is charged before they are given out ────────────────────────────────
+# ── URLs: what they let their bearer do is charged before they are given out ──────────────────────
 
 
-def test_urls_that_would_exceed_the_limit_are_not_given_out_however_many_ask_at_once(owner, limited, configured):
+def test_urls_that_would_exceed_the_limit_are_not_given_out_however_many_ask_at_once(
+    owner, limited, configured
+):
     """Each container has read that there is room, and then the row adds them up."""
     song(owner)
     size = 10**9
@@ -454,7 +486,9 @@ def test_urls_that_would_exceed_the_limit_are_not_given_out_however_many_ask_at_
 
     async def all_at_once() -> list[Any]:
         accounts = [await ask(number) for number in range(len(object_ids))]
-        return await asyncio.gather(*(account.reserve(each) for account in accounts), return_exceptions=True)
+        return await asyncio.gather(
+            *(account.reserve(each) for account in accounts), return_exceptions=True
+        )
 
     outcomes = on_the_loop(all_at_once)
     assert outcomes.count(None) == 5
@@ -466,7 +500,10 @@ def test_urls_that_would_exceed_the_limit_are_not_given_out_however_many_ask_at_
 def test_a_redirect_that_would_exceed_the_limit_is_refused(owner, limited, clock, monkeypatch):
     monkeypatch.setattr(Bucket, "is_aws", property(lambda bucket: True))
     content = owner.encode() * 600_000
-    assert hub.call("push_objects", owner, "song", {"objects": [hub.blob(content)]}, by=owner).status == 200
+    assert (
+        hub.call("push_objects", owner, "song", {"objects": [hub.blob(content)]}, by=owner).status
+        == 200
+    )
     each = len(content) * prices.DATA_OUT_BYTE
     assert each > QUANTUM
     limited(subject=2.5 * each)

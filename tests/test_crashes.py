@@ -1,8 +1,8 @@
-"""A push that is cut off at any point: readers see the old repository or the new one, whole, and never a mixture;
-and the same request, sent again, succeeds.
+"""A push that is cut off at any point: readers see the old repository or the new one, whole, and
+never a mixture; and the same request, sent again, succeeds.
 
-Each story is told once for every AWS call that it makes, with that call going wrong, until a telling goes through
-undisturbed: how many calls there are is found out, not assumed.
+Each story is told once for every AWS call that it makes, with that call going wrong, until a
+telling goes through undisturbed: how many calls there are is found out, not assumed.
 """
 
 import asyncio
@@ -27,7 +27,9 @@ LARGE = 1024 * 1024 + 1
 
 @dataclass(frozen=True)
 class Story:
-    """A push about to be made: the branches before it and after it, and everything that will be true by then."""
+    """A push about to be made: the branches before it and after it, and everything that will be
+    true by then.
+    """
 
     owner: str
     request: Callable[[], Answer]
@@ -36,13 +38,15 @@ class Story:
     truth: History
 
 
-# ── The stories ─────────────────────────────────────────────────────────────────────────────────────────────
+# ── The stories ───────────────────────────────────────────────────────────────────────────────────
 
 
 def first_push(owner: str) -> Story:
     """1 ── 2 ── 3 into a repository that does not exist."""
     history = hub.graph("1; 2:1; 3:2")
-    return Story(owner, lambda: hub.push(owner, "song", history.bundle()), {}, {"main": history[3]}, history)
+    return Story(
+        owner, lambda: hub.push(owner, "song", history.bundle()), {}, {"main": history[3]}, history
+    )
 
 
 def merge(owner: str) -> Story:
@@ -70,9 +74,13 @@ def presigned(owner: str) -> Story:
     large = b"drone" * (LARGE // 5 + 1)
     object_id = ids.object_id(large)
     history.objects[object_id] = large
-    history.snapshots[2] = hub.snapshot({**history.snapshots[1]["manifest"], "drone.wav": object_id})
+    history.snapshots[2] = hub.snapshot(
+        {**history.snapshots[1]["manifest"], "drone.wav": object_id}
+    )
     history.commits[2] = hub.commit("a drone", [history[1]], history.snapshots[2]["snapshot_id"])
-    answer = hub.call("presign", owner, "song", {"object_ids": [object_id], "direction": "put"}, by=owner)
+    answer = hub.call(
+        "presign", owner, "song", {"object_ids": [object_id], "direction": "put"}, by=owner
+    )
     put = urllib.request.Request(answer.value["presigned"][object_id], data=large, method="PUT")
     urllib.request.urlopen(put, timeout=10).close()
     return Story(
@@ -118,11 +126,13 @@ def _pushed(owner: str, bundle: Record, branch: str = "main") -> None:
     assert answer.status == 200, answer.body
 
 
-# ── What a reader sees ──────────────────────────────────────────────────────────────────────────────────────
+# ── What a reader sees ────────────────────────────────────────────────────────────────────────────
 
 
 def whole_heads(owner: str, truth: History) -> dict[str, str]:
-    """The branches, after a clone of them all was found to be exactly what they reach, true to the last byte."""
+    """The branches, after a clone of them all was found to be exactly what they reach, true to the
+    last byte.
+    """
     heads = hub.heads(owner, "song", by=owner)
     answer = hub.fetch(owner, "song", list(heads.values()), by=owner)
     hub.fetched_ids(answer)
@@ -135,18 +145,28 @@ def whole_heads(owner: str, truth: History) -> dict[str, str]:
     while waiting:
         commit = commits[waiting.pop()]
         reached.add(commit["commit_id"])
-        waiting |= {p for p in (commit["parent_commit_id"], commit["parent2_commit_id"]) if p and p not in reached}
+        waiting |= {
+            p
+            for p in (commit["parent_commit_id"], commit["parent2_commit_id"])
+            if p and p not in reached
+        }
     named = {commits[i]["snapshot_id"] for i in reached}
     listed = {object_id for i in named for object_id in snapshots[i]["manifest"].values()}
     assert {c["commit_id"]: c for c in answer.value["commits"]} == {i: commits[i] for i in reached}
-    assert {s["snapshot_id"]: s for s in answer.value["snapshots"]} == {i: snapshots[i] for i in named}
-    assert {o["object_id"]: o["content"] for o in answer.value["objects"]} == {i: truth.objects[i] for i in listed}
+    assert {s["snapshot_id"]: s for s in answer.value["snapshots"]} == {
+        i: snapshots[i] for i in named
+    }
+    assert {o["object_id"]: o["content"] for o in answer.value["objects"]} == {
+        i: truth.objects[i] for i in listed
+    }
     return heads
 
 
 @pytest.fixture(autouse=True)
 def quick_restarts(monkeypatch):
-    """Restarts read AWS's descriptions of its services once: they are nine tenths of opening a connection."""
+    """Restarts read AWS's descriptions of its services once: they are nine tenths of opening a
+    connection.
+    """
     monkeypatch.setattr(aioboto3, "Session", shared_session)
 
 
@@ -164,7 +184,7 @@ def restart() -> None:
     asyncio.get_event_loop().run_until_complete(stores.close())
 
 
-# ── Every call, every way it can go wrong ───────────────────────────────────────────────────────────────────
+# ── Every call, every way it can go wrong ─────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("kind", QUICK, ids=[kind.name.lower() for kind in QUICK])
@@ -230,14 +250,18 @@ def test_what_a_crash_left_behind_is_in_nobodys_way(owner):
 #     └── 3       the same files again, on a branch of its own, by somebody who sends none of them
 
 
-@pytest.mark.parametrize("kind", [Fault.DIES_AFTER, Fault.DIES_BEFORE], ids=["dies_after", "dies_before"])
+@pytest.mark.parametrize(
+    "kind", [Fault.DIES_AFTER, Fault.DIES_BEFORE], ids=["dies_after", "dies_before"]
+)
 def test_a_snapshot_left_behind_is_leant_on_only_if_its_objects_are_there(kind, owner):
     for number in itertools.count(1):
         name, history = f"{owner}-{number}", hub.graph("1")
         _pushed(name, history.bundle())
         files = {f"{n}.mid": f"file {n}".encode() for n in range(30)}
         history.objects |= {ids.object_id(content): content for content in files.values()}
-        history.snapshots[2] = hub.snapshot({path: ids.object_id(content) for path, content in files.items()})
+        history.snapshots[2] = hub.snapshot(
+            {path: ids.object_id(content) for path, content in files.items()}
+        )
         history.snapshots[3] = history.snapshots[2]
         snapshot_id = history.snapshots[2]["snapshot_id"]
         history.commits[2] = hub.commit("thirty files", [history[1]], snapshot_id)
@@ -251,7 +275,9 @@ def test_a_snapshot_left_behind_is_leant_on_only_if_its_objects_are_there(kind, 
 
         other = hub.push(name, "song", history.bundle([3], objects=False), branch="mine")
         assert other.status in (200, 422), f"call {number}, {strike.call}: {other.status}"
-        assert ("mine" in whole_heads(name, history)) == (other.status == 200), f"call {number}, {strike.call}"
+        assert ("mine" in whole_heads(name, history)) == (other.status == 200), (
+            f"call {number}, {strike.call}"
+        )
 
     assert number > 8, "a push makes more calls than that: the faults did not strike"
 
@@ -279,7 +305,9 @@ def test_an_upload_cut_off_anywhere_shows_only_objects_that_are_there(kind, owne
         lacking = _missing(name, objects)
         if answer.status == 200:
             assert not lacking, where
-        _assert_can_be_used(name, {i: content for i, content in objects.items() if i not in lacking}, "early")
+        _assert_can_be_used(
+            name, {i: content for i, content in objects.items() if i not in lacking}, "early"
+        )
 
         again = hub.call("push_objects", name, "song", {"objects": sent}, by=name)
         assert again.status == 200, f"{where}; repeated: {again.body!r}"
@@ -298,10 +326,14 @@ def _missing(owner: str, objects: dict[str, bytes]) -> set[str]:
 
 
 def _assert_can_be_used(owner: str, objects: dict[str, bytes], branch: str) -> None:
-    """A commit that lists these objects without sending them is taken, and is served with their true bytes."""
+    """A commit that lists these objects without sending them is taken, and is served with their
+    true bytes.
+    """
     snapshot = hub.snapshot({f"{n}.wav": object_id for n, object_id in enumerate(objects)})
     commit = hub.commit(branch, [], snapshot["snapshot_id"])
-    pushed = hub.push(owner, "song", {"commits": [commit], "snapshots": [snapshot], "objects": []}, branch=branch)
+    pushed = hub.push(
+        owner, "song", {"commits": [commit], "snapshots": [snapshot], "objects": []}, branch=branch
+    )
     assert pushed.status == 200, pushed.body
     fetched = hub.fetch(owner, "song", [commit["commit_id"]], by=owner)
     assert {o["object_id"]: o["content"] for o in fetched.value["objects"]} == objects

@@ -19,7 +19,9 @@ def anchors(page: Path) -> set[str]:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_link_leads_to_a_page_that_exists(page: Path) -> None:
-    for target, fragment in re.findall(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]*))?\)", page.read_text()):
+    for target, fragment in re.findall(
+        r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]*))?\)", page.read_text()
+    ):
         linked = page.parent / target if target else page
         assert linked.exists(), target
         assert not fragment or fragment in anchors(linked), f"{target}#{fragment}"
@@ -34,7 +36,9 @@ def test_the_budgets_on_the_page_are_those_of_the_tests() -> None:
 def test_the_files_that_the_documents_name_exist() -> None:
     known = re.compile(r"`((?:tests|shared|functions|infra|bench|docs|events)/[\w./-]+\.\w+)`")
     for page in PAGES:
-        assert [name for name in known.findall(page.read_text()) if not (ROOT / name).exists()] == [], page
+        assert [
+            name for name in known.findall(page.read_text()) if not (ROOT / name).exists()
+        ] == [], page
 
 
 def test_the_tests_that_the_design_names_exist() -> None:
@@ -42,4 +46,6 @@ def test_the_tests_that_the_design_names_exist() -> None:
     for page in (ROOT / "docs" / "design").glob("*.md"):
         for line in re.findall(r"Tests?: (.*?)(?:\n\n|\Z)", page.read_text(), re.DOTALL):
             for quoted in re.findall(r"`(\w+)…?(?:\w*)`", line):
-                assert re.search(rf"def test_\w*{re.escape(quoted)}", names), f"{page.name}: {quoted}"
+                assert re.search(rf"def test_\w*{re.escape(quoted)}", names), (
+                    f"{page.name}: {quoted}"
+                )

@@ -1,5 +1,7 @@
-"""Every way to fail. The table of docs/errors.md is the tree of errors. Each route is driven to every failure that the
-OpenAPI document lists for it, by its code. A failure always has the same body."""
+"""Every way to fail. The table of docs/errors.md is the tree of errors. Each route is driven to
+every failure that the OpenAPI document lists for it, by its code. A failure always has the same
+body.
+"""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -43,7 +45,10 @@ WIRE = "/{owner}/{slug}"
 
 @dataclass(frozen=True)
 class Sent:
-    """A request to a route. Whatever is not said is good, and the owner's; `body` is bytes as they are, or a value."""
+    """A request to a route.
+
+    Whatever is not said is good, and the owner's; `body` is bytes as they are, or a value.
+    """
 
     where: Mapping[str, str] = field(default_factory=dict)
     query: str | None = None
@@ -52,7 +57,7 @@ class Sent:
     token: str | None = None
 
 
-# ── What goes wrong ─────────────────────────────────────────────────────────────────────────────────────────
+# ── What goes wrong ───────────────────────────────────────────────────────────────────────────────
 
 GOOD: Mapping[str, Sent] = {
     f"POST {WIRE}/fetch": Sent(body={"want": [HISTORY[2]]}),
@@ -62,7 +67,9 @@ GOOD: Mapping[str, Sent] = {
     f"POST {WIRE}/filter-objects": Sent(body={"object_ids": [OBJECT]}),
     f"POST {WIRE}/presign": Sent(body={"object_ids": [OBJECT]}),
     f"POST {WIRE}/staging": Sent(body={"route": "push", "size": 1}),
-    f"POST {WIRE}/push/objects": Sent(body={"objects": [{"object_id": OBJECT, "content": CONTENT}]}),
+    f"POST {WIRE}/push/objects": Sent(
+        body={"objects": [{"object_id": OBJECT, "content": CONTENT}]}
+    ),
     f"POST {WIRE}/push": Sent(body={"bundle": BUNDLE, "branch": "main"}),
     f"POST {WIRE}/releases": Sent(body=RELEASE),
     f"POST {WIRE}/tags": Sent(body={"tags": [TAG]}),
@@ -88,7 +95,8 @@ ANYWHERE: Mapping[str, Sent] = {
     "too_large": Sent(headers={"content-length": str(10**12)}),
     "unsupported_media_type": Sent(headers={"content-type": "text/plain"}),
     "invalid": Sent(
-        query="limit=0&branch=&nothing=1", body=dict.fromkeys(("want", "object_ids", "objects", "tags", "nothing"), 5)
+        query="limit=0&branch=&nothing=1",
+        body=dict.fromkeys(("want", "object_ids", "objects", "tags", "nothing"), 5),
     ),
     "range_not_satisfiable": Sent(headers={"range": "bytes=1000000-"}),
     "unavailable": Sent(),
@@ -96,7 +104,10 @@ ANYWHERE: Mapping[str, Sent] = {
     "damaged": Sent(where={"slug": "ruined"}),
     "branch_moved": Sent(where={"slug": "racing"}, query="branch=side", body={"branch": "slow"}),
 }
-"""What leads to a failure on every route that has it. The last ones need a cloud that is not well."""
+"""What leads to a failure on every route that has it.
+
+The last ones need a cloud that is not well.
+"""
 
 LIMITS = ("rate_limited", "cost_limit", "hub_limit")
 """Failures that follow from the requests before."""
@@ -114,22 +125,35 @@ SOMEWHERE: Mapping[tuple[str, str], Sent] = {
     (f"POST {WIRE}/presign", "invalid_name"): Sent(body={"object_ids": ["../up"]}),
     (f"POST {WIRE}/presign", "handle_taken"): Sent(token="{shouting}"),
     (f"POST {WIRE}/staging", "handle_taken"): Sent(token="{shouting}"),
-    (f"POST {WIRE}/push/objects", "invalid_name"): Sent(body={"objects": [{"object_id": "../up", "content": b""}]}),
-    (f"POST {WIRE}/push/objects", "hash_mismatch"): Sent(body={"objects": [{"object_id": NOTHING, "content": b""}]}),
+    (f"POST {WIRE}/push/objects", "invalid_name"): Sent(
+        body={"objects": [{"object_id": "../up", "content": b""}]}
+    ),
+    (f"POST {WIRE}/push/objects", "hash_mismatch"): Sent(
+        body={"objects": [{"object_id": NOTHING, "content": b""}]}
+    ),
     (f"POST {WIRE}/push/objects", "handle_taken"): Sent(token="{shouting}"),
-    (f"POST {WIRE}/push", "non_fast_forward"): Sent(body={"bundle": HISTORY.bundle([4]), "branch": "main"}),
+    (f"POST {WIRE}/push", "non_fast_forward"): Sent(
+        body={"bundle": HISTORY.bundle([4]), "branch": "main"}
+    ),
     (f"POST {WIRE}/push", "handle_taken"): Sent(token="{shouting}"),
     (f"POST {WIRE}/push", "branch_clash"): Sent(body={"bundle": BUNDLE, "branch": "main/verse"}),
-    (f"POST {WIRE}/push", "not_portable"): Sent(body={"bundle": file_history(["A", "a"]).bundle(), "branch": "other"}),
+    (f"POST {WIRE}/push", "not_portable"): Sent(
+        body={"bundle": file_history(["A", "a"]).bundle(), "branch": "other"}
+    ),
     (f"POST {WIRE}/push", "invalid_name"): Sent(body={"bundle": BUNDLE, "branch": "../up"}),
     (f"POST {WIRE}/push", "missing_reference"): Sent(
-        body={"bundle": HISTORY.bundle([3], objects=False), "branch": "other"}, where={"slug": "empty"}
+        body={"bundle": HISTORY.bundle([3], objects=False), "branch": "other"},
+        where={"slug": "empty"},
     ),
     (f"POST {WIRE}/push", "uploads_pending"): Sent(
-        body={"bundle": HISTORY.bundle([1, 2, 3], objects=False), "branch": "main"}, where={"slug": "uploading"}
+        body={"bundle": HISTORY.bundle([1, 2, 3], objects=False), "branch": "main"},
+        where={"slug": "uploading"},
     ),
     (f"POST {WIRE}/push", "hash_mismatch"): Sent(
-        body={"bundle": {**BUNDLE, "objects": [{"object_id": NOTHING, "content": b""}]}, "branch": "main"}
+        body={
+            "bundle": {**BUNDLE, "objects": [{"object_id": NOTHING, "content": b""}]},
+            "branch": "main",
+        }
     ),
     (f"POST {WIRE}/push", "damaged"): Sent(
         where={"slug": "ruined"}, body={"bundle": HISTORY.bundle([3]), "branch": "side"}
@@ -140,13 +164,21 @@ SOMEWHERE: Mapping[tuple[str, str], Sent] = {
     (f"DELETE {WIRE}/releases/{{tag}}", "release_not_found"): Sent(where={"tag": "nothing"}),
     (f"POST {WIRE}/tags", "tag_exists"): Sent(body={"tags": [{**TAG, "tag": "section:chorus"}]}),
     (f"POST {WIRE}/tags", "invalid_name"): Sent(body={"tags": [{**TAG, "tag_id": "../up"}]}),
-    (f"POST {WIRE}/tags", "missing_reference"): Sent(body={"tags": [{**TAG, "commit_id": NOTHING}]}),
+    (f"POST {WIRE}/tags", "missing_reference"): Sent(
+        body={"tags": [{**TAG, "commit_id": NOTHING}]}
+    ),
     (f"DELETE {WIRE}/tags/{{tag_id}}", "tag_not_found"): Sent(where={"tag_id": "nothing"}),
     (f"GET {WIRE}/objects/{{object_id}}", "object_not_found"): Sent(where={"object_id": NOTHING}),
     ("GET /o/{object_id}", "object_not_found"): Sent(where={"object_id": NOTHING}),
-    (f"GET {WIRE}/raw/{{ref_and_path}}", "ref_not_found"): Sent(where={"ref_and_path": "nothing/1.txt"}),
-    (f"GET {WIRE}/raw/{{ref_and_path}}", "ambiguous_commit"): Sent(where={"ref_and_path": f"{TWIN}/1.txt"}),
-    (f"GET {WIRE}/raw/{{ref_and_path}}", "path_not_found"): Sent(where={"ref_and_path": "main/nothing"}),
+    (f"GET {WIRE}/raw/{{ref_and_path}}", "ref_not_found"): Sent(
+        where={"ref_and_path": "nothing/1.txt"}
+    ),
+    (f"GET {WIRE}/raw/{{ref_and_path}}", "ambiguous_commit"): Sent(
+        where={"ref_and_path": f"{TWIN}/1.txt"}
+    ),
+    (f"GET {WIRE}/raw/{{ref_and_path}}", "path_not_found"): Sent(
+        where={"ref_and_path": "main/nothing"}
+    ),
     ("POST /api/v1/repos", "repo_exists"): Sent(body={"slug": "song"}),
     ("POST /api/v1/repos", "handle_taken"): Sent(token="{shouting}"),
     ("POST /api/v1/repos", "invalid_name"): Sent(body={"slug": "../up"}),
@@ -169,8 +201,12 @@ SOMEWHERE: Mapping[tuple[str, str], Sent] = {
     (f"POST {API}/restore", "ambiguous_commit"): Sent(body={"branch": "main", "to": TWIN}),
     (f"GET {API}/commits", "ref_not_found"): Sent(query="ref=nothing"),
     (f"GET {API}/commits/{{commit_id}}", "commit_not_found"): Sent(where={"commit_id": NOTHING}),
-    (f"GET {API}/commits/{{commit_id}}", "too_large"): Sent(where={"commit_id": LARGE["commit_id"]}),
-    (f"GET {API}/commits/{{commit_id}}/files", "commit_not_found"): Sent(where={"commit_id": NOTHING}),
+    (f"GET {API}/commits/{{commit_id}}", "too_large"): Sent(
+        where={"commit_id": LARGE["commit_id"]}
+    ),
+    (f"GET {API}/commits/{{commit_id}}/files", "commit_not_found"): Sent(
+        where={"commit_id": NOTHING}
+    ),
     (f"GET {API}/compare", "ref_not_found"): Sent(query="base=main&head=nothing"),
     ("POST /api/v1/tokens", "handle_taken"): Sent(token="{shouting}"),
     ("POST /api/v1/tokens", "invalid_name"): Sent(body={"scope": "read", "repo": "nothing"}),
@@ -180,7 +216,7 @@ SOMEWHERE: Mapping[tuple[str, str], Sent] = {
 """What leads to a failure on one route."""
 
 
-# ── How it is driven there ──────────────────────────────────────────────────────────────────────────────────
+# ── How it is driven there ────────────────────────────────────────────────────────────────────────
 
 
 @pytest.fixture(scope="module")
@@ -195,28 +231,46 @@ def unlimited(aws: EmbeddedAws) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def repo_ids(unlimited: None) -> dict[str, str]:
-    """The repositories by name: `song` has all there is, `ruined` has lost its commits and its bytes."""
+    """The repositories by name: `song` has all there is, `ruined` has lost its commits and its
+    bytes.
+    """
     for slug in ("song", "ruined", "racing", "empty"):
         good(f"POST {WIRE}/push/objects", slug)
     for slug in ("song", "ruined", "racing"):
-        good(f"POST {WIRE}/push", slug, Sent(body={"bundle": HISTORY.bundle([1]), "branch": "side"}))
-        good(f"POST {WIRE}/push", slug, Sent(body={"bundle": HISTORY.bundle([1]), "branch": "main"}))
+        good(
+            f"POST {WIRE}/push", slug, Sent(body={"bundle": HISTORY.bundle([1]), "branch": "side"})
+        )
+        good(
+            f"POST {WIRE}/push", slug, Sent(body={"bundle": HISTORY.bundle([1]), "branch": "main"})
+        )
         good(f"POST {WIRE}/push", slug)
     for numbers in ([1], [1, 2]):
-        good(f"POST {WIRE}/push", "racing", Sent(body={"bundle": HISTORY.bundle(numbers), "branch": "slow"}))
-    urls = good(f"POST {WIRE}/presign", "uploading", Sent(body={"object_ids": list(HISTORY.objects)}))
+        good(
+            f"POST {WIRE}/push",
+            "racing",
+            Sent(body={"bundle": HISTORY.bundle(numbers), "branch": "slow"}),
+        )
+    urls = good(
+        f"POST {WIRE}/presign", "uploading", Sent(body={"object_ids": list(HISTORY.objects)})
+    )
     for object_id, url in urls.value["presigned"].items():
         assert httpx.put(url, content=HISTORY.objects[object_id]).status_code == 200
     large = {"commits": [LARGE], "snapshots": [], "objects": []}
     good(f"POST {WIRE}/push", "song", Sent(body={"bundle": large, "branch": "large"}))
     for number, twin in enumerate(TWINS):
-        good(f"POST {WIRE}/push", "song", Sent(body={"bundle": {"commits": [twin]}, "branch": f"twin-{number}"}))
+        good(
+            f"POST {WIRE}/push",
+            "song",
+            Sent(body={"bundle": {"commits": [twin]}, "branch": f"twin-{number}"}),
+        )
     good(f"POST {WIRE}/releases", "song")
     good(f"POST {WIRE}/tags", "song")
     good(f"POST {WIRE}/push", "song", Sent(body={"bundle": BUNDLE, "branch": "verse"}))
     good(f"DELETE {API}/branches", "song", Sent(query="branch=verse"))
     good(f"POST {WIRE}/push", "song", Sent(body={"bundle": BUNDLE, "branch": "verse/one"}))
-    found = {slug: str(good(f"GET {WIRE}/refs", slug).value["repo_id"]) for slug in ("song", "ruined")}
+    found = {
+        slug: str(good(f"GET {WIRE}/refs", slug).value["repo_id"]) for slug in ("song", "ruined")
+    }
     ruin(found["ruined"])
     return found
 
@@ -228,7 +282,9 @@ def ruin(repo_id: str) -> None:
     table = boto3.resource("dynamodb").Table(NAMES["HubTable"])
     for branch in ("main", "side"):
         lane = keys.lane(repo_id, branch)
-        found = table.query(KeyConditionExpression="pk = :pk", ExpressionAttributeValues={":pk": lane})
+        found = table.query(
+            KeyConditionExpression="pk = :pk", ExpressionAttributeValues={":pk": lane}
+        )
         for row in found["Items"]:
             table.delete_item(Key={"pk": row["pk"], "sk": row["sk"]})
 
@@ -288,16 +344,25 @@ def cloud(route: str, code: str) -> Iterator[None]:
     carry_out = client._make_api_call
 
     async def fail(self: Any, operation: str, parameters: Any) -> Any:
-        raise EndpointConnectionError(endpoint_url="http://nowhere") if code == "unavailable" else RuntimeError("bug")
+        raise (
+            EndpointConnectionError(endpoint_url="http://nowhere")
+            if code == "unavailable"
+            else RuntimeError("bug")
+        )
 
     async def be_slow(self: Any, operation: str, parameters: Any) -> Any:
         """Somebody else moves a branch just before."""
         key = parameters.get("Key", {})
         if operation != "GetItem" and key.get("sk", {}).get("S", "").startswith(keys.REF):
-            faster = {"UpdateExpression": "SET #head = :head", "ExpressionAttributeNames": {"#head": "head"}}
+            faster = {
+                "UpdateExpression": "SET #head = :head",
+                "ExpressionAttributeNames": {"#head": "head"},
+            }
             values = {":head": {"S": NOTHING}}
             where = {"TableName": parameters["TableName"], "Key": key}
-            await carry_out(self, "UpdateItem", {**where, **faster, "ExpressionAttributeValues": values})
+            await carry_out(
+                self, "UpdateItem", {**where, **faster, "ExpressionAttributeValues": values}
+            )
         return await carry_out(self, operation, parameters)
 
     with pytest.MonkeyPatch.context() as patch:
@@ -328,7 +393,7 @@ def deviation(answer: Answer, status: int, code: str) -> str:
     return "" if answer.headers.get("x-request-id") else "has no request id"
 
 
-# ── What is written ─────────────────────────────────────────────────────────────────────────────────────────
+# ── What is written ───────────────────────────────────────────────────────────────────────────────
 
 
 @cache
@@ -349,7 +414,11 @@ def documented() -> dict[str, dict[str, int]]:
 
 def statuses() -> dict[str, int]:
     """The status of every code, from the tree of errors."""
-    found = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.ApiError)]
+    found = [
+        kind
+        for kind in vars(errors).values()
+        if isinstance(kind, type) and issubclass(kind, errors.ApiError)
+    ]
     return {kind.code: kind.status for kind in found}
 
 
@@ -373,7 +442,9 @@ def test_every_failure_that_can_be_provoked_is_documented() -> None:
 
 
 @pytest.mark.parametrize("route", routes())
-def test_a_route_fails_in_every_way_that_it_documents(repo_ids: Mapping[str, str], route: str) -> None:
+def test_a_route_fails_in_every_way_that_it_documents(
+    repo_ids: Mapping[str, str], route: str
+) -> None:
     found = []
     for code, status in documented()[route].items():
         if code in LIMITS:
@@ -385,7 +456,9 @@ def test_a_route_fails_in_every_way_that_it_documents(repo_ids: Mapping[str, str
     assert not found, "\n" + "\n".join(found)
 
 
-@pytest.mark.parametrize(("scope", "code", "status"), [("SUBJECT", "cost_limit", 429), ("HUB", "hub_limit", 503)])
+@pytest.mark.parametrize(
+    ("scope", "code", "status"), [("SUBJECT", "cost_limit", 429), ("HUB", "hub_limit", 503)]
+)
 def test_every_route_that_counts_refuses_what_is_too_expensive(
     repo_ids: Mapping[str, str], configured: pytest.MonkeyPatch, scope: str, code: str, status: int
 ) -> None:

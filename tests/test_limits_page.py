@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from infra.relay import downloads, uploads
-from shared import codec, content, http, streaming
+from shared import codec, file_response, http, streaming
 from shared.actions import quarantine, releases, tags
 from shared.settings import EXPANDED_BYTES, Settings
 from tests.template.expansion import STREAM, deployed, functions, parsed
@@ -35,7 +35,11 @@ def variables(function: str, variant: str) -> dict[str, str]:
 
 
 def test_the_limits_by_deployment_are_those_of_settings_and_template() -> None:
-    usual = {name: int(field.default) for name, field in Settings.model_fields.items() if name.startswith("max_")}
+    usual = {
+        name: int(field.default)
+        for name, field in Settings.model_fields.items()
+        if name.startswith("max_")
+    }
     lambdas = functions()
     body = int(variables(lambdas["push"], "plain")["PIERIA_MAX_BODY_BYTES"])
     reply = int(variables(lambdas["fetch"], "plain")["PIERIA_MAX_REPLY_BYTES"])
@@ -68,9 +72,13 @@ def test_a_body_that_the_relay_sends_directly_fits_through_lambda() -> None:
     assert int(direct) < body
 
 
-def test_the_largest_file_leaves_room_for_its_commit_in_a_reply_that_the_stock_client_reads() -> None:
+def test_the_largest_file_leaves_room_for_its_commit_in_a_reply_that_the_stock_client_reads() -> (
+    None
+):
     [largest] = {in_bytes(row[2]) for row in table("By deployment")}
-    assert largest == STOCK_CLIENT_BYTES - 2**20 == Settings.model_fields["max_object_bytes"].default
+    assert (
+        largest == STOCK_CLIENT_BYTES - 2**20 == Settings.model_fields["max_object_bytes"].default
+    )
 
 
 def test_the_limits_of_every_deployment_are_those_of_the_code() -> None:
@@ -84,13 +92,17 @@ def test_the_limits_of_every_deployment_are_those_of_the_code() -> None:
         quarantine.VERIFIED_BYTES,
         streaming.JSON_BYTES,
         codec.REPLY_BYTES,
-        content.REPLY_BYTES,
-        content.TEXT_REPLY_BYTES,
+        file_response.REPLY_BYTES,
+        file_response.TEXT_REPLY_BYTES,
     ]
     assert [in_bytes(row[1]) for row in table("In every deployment")] == expected
 
 
 def test_a_setting_raises_the_largest_file_to_what_one_push_verifies() -> None:
     assert parsed()["Parameters"]["MaxObjectBytes"]["MaxValue"] == quarantine.VERIFIED_BYTES
-    [most] = [rule.le for rule in Settings.model_fields["max_object_bytes"].metadata if hasattr(rule, "le")]
+    [most] = [
+        rule.le
+        for rule in Settings.model_fields["max_object_bytes"].metadata
+        if hasattr(rule, "le")
+    ]
     assert most == quarantine.VERIFIED_BYTES

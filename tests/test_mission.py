@@ -1,8 +1,9 @@
-"""The thirteen promises the hub was asked for, in seconds and in exact counts, through the real handlers.
+"""The thirteen promises the hub was asked for, in seconds and in exact counts, through the real
+handlers.
 
-Each is told twice: with opaque ids, as short as a tool that does not hash would make them, which are taken as they
-are; and with true digests, which are verified. The limits are for a warm function: the first request of a process
-is sent before any clock runs.
+Each is told twice: with opaque ids, as short as a tool that does not hash would make them, which
+are taken as they are; and with true digests, which are verified. The limits are for a warm
+function: the first request of a process is sent before any clock runs.
 """
 
 import time
@@ -29,7 +30,7 @@ def within(seconds: float) -> Iterator[None]:
     assert taken < seconds, f"took {taken:.3f} s, may take {seconds} s"
 
 
-# ── Two kinds of ids ────────────────────────────────────────────────────────────────────────────────────────
+# ── Two kinds of ids ──────────────────────────────────────────────────────────────────────────────
 
 
 @dataclass(frozen=True)
@@ -38,15 +39,23 @@ class Records:
 
     are_digests: bool
 
-    def commit(self, message: str, parent: str | None = None, snapshot_id: str | None = None) -> Record:
+    def commit(
+        self, message: str, parent: str | None = None, snapshot_id: str | None = None
+    ) -> Record:
         """A commit; without a snapshot unless one is given."""
         record = hub.commit(message, [parent] if parent else [], snapshot_id, TIME)
-        return record if self.are_digests else record | {"commit_id": uuid.uuid4().hex, "repo_id": str(uuid.uuid4())}
+        return (
+            record
+            if self.are_digests
+            else record | {"commit_id": uuid.uuid4().hex, "repo_id": str(uuid.uuid4())}
+        )
 
     def snapshot(self, manifest: dict[str, str]) -> Record:
         """A snapshot of these files."""
         record = hub.snapshot(manifest)
-        return record if self.are_digests else record | {"snapshot_id": f"snap_{uuid.uuid4().hex[:8]}"}
+        return (
+            record if self.are_digests else record | {"snapshot_id": f"snap_{uuid.uuid4().hex[:8]}"}
+        )
 
     def object(self, content: bytes) -> Record:
         """An object as it is pushed."""
@@ -60,7 +69,9 @@ class Records:
         """Commits, each the parent of the next, oldest first."""
         commits: list[Record] = []
         for number in range(length):
-            commits.append(self.commit(f"commit {number}", commits[-1]["commit_id"] if commits else None))
+            commits.append(
+                self.commit(f"commit {number}", commits[-1]["commit_id"] if commits else None)
+            )
         return commits
 
 
@@ -71,7 +82,9 @@ def records(request) -> Records:
 
 @pytest.fixture(autouse=True)
 def one_minute(monkeypatch) -> None:
-    """The clock of the rate limits stands still, so that no minute begins in the middle of a test."""
+    """The clock of the rate limits stands still, so that no minute begins in the middle of a
+    test.
+    """
     now = time.time()
     monkeypatch.setattr("shared.http.time.time", lambda: now)
 
@@ -91,13 +104,15 @@ def anybody(owner) -> str:
 
 def push(owner: str, slug: str, *commits: Record, **rest: Any) -> Answer:
     """Push commits, with `snapshots` and `objects` if given, which must succeed."""
-    answer = hub.push(owner, slug, {"commits": list(commits), "snapshots": [], "objects": []} | rest)
+    answer = hub.push(
+        owner, slug, {"commits": list(commits), "snapshots": [], "objects": []} | rest
+    )
     assert answer.status == 200, answer.body
     assert answer.value["ok"] is True
     return answer
 
 
-# ── Pushing ─────────────────────────────────────────────────────────────────────────────────────────────────
+# ── Pushing ───────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_twenty_repositories_are_pushed_in_a_row_within_10_seconds(records, owner):
@@ -130,7 +145,9 @@ def test_twenty_pushes_one_upon_the_other_take_less_than_5_seconds(records, owne
 
 def test_a_hundred_objects_in_one_push_are_fetched_whole(records, owner):
     objects = [records.object(f"sample {number}".encode()) for number in range(100)]
-    snapshot = records.snapshot({f"samples/{n:03}.wav": item["object_id"] for n, item in enumerate(objects)})
+    snapshot = records.snapshot(
+        {f"samples/{n:03}.wav": item["object_id"] for n, item in enumerate(objects)}
+    )
     commit = records.commit("a hundred samples", snapshot_id=snapshot["snapshot_id"])
 
     push(owner, "song", commit, snapshots=[snapshot], objects=objects)
@@ -153,7 +170,7 @@ def test_fifty_uploaded_objects_are_stored_and_none_skipped(records, owner):
     assert again.value == {"stored": 0, "skipped": 50}
 
 
-# ── What is missing ─────────────────────────────────────────────────────────────────────────────────────────
+# ── What is missing ───────────────────────────────────────────────────────────────────────────────
 
 
 def test_of_five_hundred_unknown_objects_all_are_missing(records, owner):
@@ -175,7 +192,7 @@ def test_a_hundred_objects_are_filtered_in_less_than_200_milliseconds(records, o
     assert set(answer.value["missing"]) == set(unknown)
 
 
-# ── Fetching ────────────────────────────────────────────────────────────────────────────────────────────────
+# ── Fetching ──────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_thirty_fetches_of_five_commits_take_less_than_10_seconds(records, owner):
@@ -192,7 +209,9 @@ def test_ten_commits_are_fetched_in_less_than_500_milliseconds(records, owner):
     push(owner, "song", *commits)
     with within(0.5):
         answer = hub.fetch(owner, "song", [commits[-1]["commit_id"]], by=owner)
-    assert {c["commit_id"]: c for c in answer.value["commits"]} == {c["commit_id"]: c for c in commits}
+    assert {c["commit_id"]: c for c in answer.value["commits"]} == {
+        c["commit_id"]: c for c in commits
+    }
 
 
 #     1 ── 2 ── … ── 25
@@ -213,7 +232,9 @@ def test_the_client_that_has_the_root_gets_the_other_twenty_four(records, owner)
 #              have             want
 
 
-@pytest.mark.parametrize(("held", "sent"), [(15, 5), (0, 20)], ids=["a window of 5 of 20", "all 20"])
+@pytest.mark.parametrize(
+    ("held", "sent"), [(15, 5), (0, 20)], ids=["a window of 5 of 20", "all 20"]
+)
 def test_a_window_of_history_is_exactly_that(records, owner, held, sent):
     commits = records.chain(20)
     push(owner, "song", *commits)
@@ -225,7 +246,7 @@ def test_a_window_of_history_is_exactly_that(records, owner, held, sent):
     assert fetched == {commit["commit_id"] for commit in commits[held:]}
 
 
-# ── Anybody ─────────────────────────────────────────────────────────────────────────────────────────────────
+# ── Anybody ───────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_anybody_reads_the_branches_in_less_than_100_milliseconds(records, owner, anybody):
@@ -243,18 +264,21 @@ def test_anybody_negotiates_in_less_than_200_milliseconds(records, owner, anybod
     known = commits[-1]["commit_id"]
     offered = [records.object_id(f"not here {number}".encode()) for number in range(9)] + [known]
     with within(0.2):
-        answer = hub.call("negotiate", owner, "song", {"want": [known], "have": offered}, source_ip=anybody)
+        answer = hub.call(
+            "negotiate", owner, "song", {"want": [known], "have": offered}, source_ip=anybody
+        )
     assert answer.status == 200, answer.body
     assert answer.value == {"ack": [known], "common_base": known, "ready": True}
 
 
-# ── How often ───────────────────────────────────────────────────────────────────────────────────────────────
+# ── How often ─────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.fixture
 def minute(monkeypatch) -> dict[str, float]:
-    """A clock to be set: `minute["now"]`, which begins 20 seconds into a minute that is over, so that no
-    token is ever from the future."""
+    """A clock to be set: `minute["now"]`, which begins 20 seconds into a minute that is over, so
+    that no token is ever from the future.
+    """
     clock = {"now": time.time() // 60 * 60 - 100}
     monkeypatch.setattr("shared.http.time.time", lambda: clock["now"])
     return clock

@@ -41,7 +41,9 @@ def block(language: str, after: str) -> str:
 
 def test_the_example_prints_the_ids_that_the_page_states():
     script = block("python", "### A worked example")
-    printed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    printed = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
     assert printed.stdout == block("text", "### A worked example")
 
 

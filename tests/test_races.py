@@ -1,6 +1,7 @@
 """Many at once. Each thread is a Lambda container: an event loop and AWS connections of its own.
 
-A race is run several times over, each time by threads that start together, on repositories of a new owner.
+A race is run several times over, each time by threads that start together, on repositories of a new
+owner.
 """
 
 import asyncio
@@ -24,7 +25,9 @@ HITS = 400
 
 
 class Crew:
-    """Threads that start together and live through the whole module: connections are slow to make."""
+    """Threads that start together and live through the whole module: connections are slow to
+    make.
+    """
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(RUNNERS, thread_name_prefix="container")
@@ -54,7 +57,12 @@ def leave() -> None:
 @pytest.fixture(scope="module")
 def crew() -> Iterator[Crew]:
     hands = Crew()
-    hands.race([partial(hub.heads, runner, "song", by=runner) for runner in map("runner{}".format, range(RUNNERS))])
+    hands.race(
+        [
+            partial(hub.heads, runner, "song", by=runner)
+            for runner in map("runner{}".format, range(RUNNERS))
+        ]
+    )
     yield hands
     hands.close()
 
@@ -65,7 +73,9 @@ def somebody(request, owner) -> str:
     return f"{owner}-{request.param}"
 
 
-def pushing(owner: str, history: History, numbers: Sequence[int], **options: Any) -> Callable[[], Answer]:
+def pushing(
+    owner: str, history: History, numbers: Sequence[int], **options: Any
+) -> Callable[[], Answer]:
     return lambda: hub.push(owner, "song", history.bundle(numbers), **options)
 
 
@@ -75,14 +85,18 @@ def pushed(owner: str, history: History, numbers: Sequence[int], **options: Any)
 
 
 def assert_clones_as(owner: str, history: History, numbers: Sequence[int]) -> None:
-    """A clone of all branches is these commits with their snapshots and the true bytes of their objects."""
+    """A clone of all branches is these commits with their snapshots and the true bytes of their
+    objects.
+    """
     answer = hub.fetch(owner, "song", list(hub.heads(owner, "song", by=owner).values()), by=owner)
     commits, snapshots, objects = hub.fetched_ids(answer)
     whole = history.bundle(numbers)
     assert commits == {commit["commit_id"] for commit in whole["commits"]}
     assert snapshots == {snapshot["snapshot_id"] for snapshot in whole["snapshots"]}
     assert objects == {item["object_id"] for item in whole["objects"]}
-    assert all(item["content"] == history.objects[item["object_id"]] for item in answer.value["objects"])
+    assert all(
+        item["content"] == history.objects[item["object_id"]] for item in answer.value["objects"]
+    )
 
 
 #         ┌─ 2
@@ -113,19 +127,21 @@ def test_of_twelve_siblings_one_wins_and_the_others_are_told_which(crew, somebod
 #     1     2     …     12         twelve unrelated roots, each the first push of the branch `main`
 
 
-@pytest.mark.parametrize("is_born", [True, False], ids=["in a repository", "which also creates the repository"])
-def test_of_twelve_first_pushes_of_a_branch_one_wins_and_leaves_one_branch(crew, somebody, is_born):
+@pytest.mark.parametrize(
+    "exists", [True, False], ids=["in a repository", "which also creates the repository"]
+)
+def test_of_twelve_first_pushes_of_a_branch_one_wins_and_leaves_one_branch(crew, somebody, exists):
     history = hub.graph("; ".join(map(str, range(1, 14))) + "; 14:1,2; 15:3; 16:4")
-    if is_born:
+    if exists:
         pushed(somebody, history, [13], branch="before")
 
     answers = crew.race([pushing(somebody, history, [n]) for n in range(1, 13)])
 
     assert Counter(answer.status for answer in answers) == {200: 1, 409: 11}
     winner = 1 + [answer.status for answer in answers].index(200)
-    branches = {"main": history[winner]} | ({"before": history[13]} if is_born else {})
+    branches = {"main": history[winner]} | ({"before": history[13]} if exists else {})
     assert hub.heads(somebody, "song", by=somebody) == branches
-    assert_clones_as(somebody, history, [winner, 13] if is_born else [winner])
+    assert_clones_as(somebody, history, [winner, 13] if exists else [winner])
 
     child = hub.commit("after the race", [history[winner]])
     later = hub.push(somebody, "song", {"commits": [child], "snapshots": [], "objects": []})
@@ -164,19 +180,27 @@ def test_the_same_push_sent_twelve_times_at_once_is_one_push(crew, somebody):
 
 
 @pytest.mark.parametrize("length", [3, 12], ids=["3 commits", "12 commits, written in batches"])
-def test_the_same_history_pushed_to_twelve_branches_at_once_is_whole_on_each(crew, somebody, length):
+def test_the_same_history_pushed_to_twelve_branches_at_once_is_whole_on_each(
+    crew, somebody, length
+):
     history = hub.chain(length, files=True)
     numbers = range(1, length + 1)
 
-    answers = crew.race([pushing(somebody, history, numbers, branch=f"take-{n}") for n in range(12)])
+    answers = crew.race(
+        [pushing(somebody, history, numbers, branch=f"take-{n}") for n in range(12)]
+    )
 
     assert [answer.status for answer in answers] == [200] * 12
     heads = {f"take-{n}": history[length] for n in range(12)}
     assert hub.heads(somebody, "song", by=somebody) == heads
     assert_clones_as(somebody, history, numbers)
-    child = hub.commit("on all of them", [history[length]], history.snapshots[length]["snapshot_id"])
+    child = hub.commit(
+        "on all of them", [history[length]], history.snapshots[length]["snapshot_id"]
+    )
     for branch in ("take-0", "take-11"):
-        answer = hub.push(somebody, "song", {"commits": [child], "snapshots": [], "objects": []}, branch=branch)
+        answer = hub.push(
+            somebody, "song", {"commits": [child], "snapshots": [], "objects": []}, branch=branch
+        )
         assert answer.status == 200, answer.body
         delta = hub.fetch(somebody, "song", [child["commit_id"]], [history[length]], by=somebody)
         assert hub.fetched_ids(delta) == ({child["commit_id"]}, {child["snapshot_id"]}, set())
@@ -200,7 +224,9 @@ def test_a_branch_and_a_folder_of_its_name_are_never_both_created(crew, somebody
     assert not ("a" in heads and any(name.startswith("a/") for name in heads)), heads
     answered_ok = [answer.value["remote_head"] for answer in answers if answer.status == 200]
     assert sorted(answered_ok) == sorted(head for name, head in heads.items() if name != "main")
-    assert_clones_as(somebody, history, [n for n in history.commits if history[n] in heads.values()])
+    assert_clones_as(
+        somebody, history, [n for n in history.commits if history[n] in heads.values()]
+    )
 
 
 #     1 ── 2  main           six push a child of 2, six force a child of 1
@@ -232,13 +258,17 @@ def test_a_chunk_uploaded_by_eight_at_once_is_there_once_and_true(crew, somebody
     objects = {ids.object_id(content): content for content in contents}
     sent = [{"object_id": i, "content": content} for i, content in objects.items()]
 
-    answers = crew.race([lambda: hub.call("push_objects", somebody, "song", {"objects": sent}, by=somebody)] * 8)
+    answers = crew.race(
+        [lambda: hub.call("push_objects", somebody, "song", {"objects": sent}, by=somebody)] * 8
+    )
 
     assert [answer.status for answer in answers] == [200] * 8
     assert all(answer.value["stored"] + answer.value["skipped"] == len(sent) for answer in answers)
     snapshot = hub.snapshot({f"{n:02}.wav": object_id for n, object_id in enumerate(objects)})
     commit = hub.commit("uses them all", [], snapshot["snapshot_id"])
-    answer = hub.push(somebody, "song", {"commits": [commit], "snapshots": [snapshot], "objects": []})
+    answer = hub.push(
+        somebody, "song", {"commits": [commit], "snapshots": [snapshot], "objects": []}
+    )
     assert answer.status == 200, answer.body
     fetched = hub.fetch(somebody, "song", [commit["commit_id"]], by=somebody).value["objects"]
     assert len(fetched) == len(objects)
@@ -246,7 +276,9 @@ def test_a_chunk_uploaded_by_eight_at_once_is_there_once_and_true(crew, somebody
 
 
 def test_a_repository_created_by_eight_uploads_at_once_is_one_and_has_all_objects(crew, somebody):
-    chunks = [{ids.object_id(c): c for c in (f"{n}.{k}".encode() for k in range(5))} for n in range(8)]
+    chunks = [
+        {ids.object_id(c): c for c in (f"{n}.{k}".encode() for k in range(5))} for n in range(8)
+    ]
 
     def upload(chunk: dict[str, bytes]) -> tuple[Answer, str]:
         sent = [{"object_id": i, "content": content} for i, content in chunk.items()]
@@ -263,11 +295,15 @@ def test_a_repository_created_by_eight_uploads_at_once_is_one_and_has_all_object
 
 
 def test_of_four_hundred_hits_from_eight_threads_none_is_lost(crew, somebody):
-    """An allowance of exactly as many: one lost hit, and the next would pass; one counted twice, and one is refused."""
+    """An allowance of exactly as many: one lost hit, and the next would pass; one counted twice,
+    and one is refused.
+    """
     allowance = ratelimit.Limit("upload", HITS)
 
     async def hit() -> None:
-        await ratelimit.hit((await stores.stores()).counters, allowance, somebody, now=1_767_225_600)
+        await ratelimit.hit(
+            (await stores.stores()).counters, allowance, somebody, now=1_767_225_600
+        )
 
     def hits(count: int) -> None:
         for _ in range(count):

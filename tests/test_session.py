@@ -1,8 +1,8 @@
 """The recorded session of the stock client, played from the first push to the last clone.
 
-First push, no-op push, clone, incremental push, fetch, pull, a branch with a slash, a merge, a diverged push
-that is refused, a three-way pull, a push after it, a rewritten history refused and then forced, a release pushed,
-listed and deleted, a last clone.
+First push, no-op push, clone, incremental push, fetch, pull, a branch with a slash, a merge, a
+diverged push that is refused, a three-way pull, a push after it, a rewritten history refused and
+then forced, a release pushed, listed and deleted, a last clone.
 """
 
 import json
@@ -23,7 +23,9 @@ import pytest
 from tests import builders
 
 SESSION = Path(__file__).parent / "wire" / "session.msgpack"
-FUNCTIONS = {(method, suffix): function for function, (method, suffix) in builders.ROUTES.items()} | {
+FUNCTIONS = {
+    (method, suffix): function for function, (method, suffix) in builders.ROUTES.items()
+} | {
     (method, suffix): "releases"
     for method, suffix in (("POST", "releases"), ("GET", "releases"), ("DELETE", "releases/v1.0.0"))
 }
@@ -76,7 +78,9 @@ def differences(send: Send, token: str) -> list[str]:
             headers["authorization"] = f"Bearer {token}"
         status, body = send(exchange, headers)
         if status != exchange["status"]:
-            found.append(f"{number} {endpoint}: {status}, recorded {exchange['status']}: {body[:200]!r}")
+            found.append(
+                f"{number} {endpoint}: {status}, recorded {exchange['status']}: {body[:200]!r}"
+            )
         elif status >= 400:
             assert set(json.loads(body)) == {"message", "detail", "code"}
         elif required(endpoint, body) != required(endpoint, exchange["response"]):
@@ -132,7 +136,11 @@ def served(data: Path) -> Iterator[Hub]:
     )
     try:
         assert process.stdout is not None
-        ready = next(m for line in process.stdout if (m := re.match(r"HUB READY url=(\S+) owner=me token=(\S+)", line)))
+        ready = next(
+            m
+            for line in process.stdout
+            if (m := re.match(r"HUB READY url=(\S+) owner=me token=(\S+)", line))
+        )
         yield Hub(process, ready[1], ready[2])
     finally:
         process.send_signal(signal.SIGKILL)
@@ -144,7 +152,9 @@ def test_the_session_over_http_and_again_after_a_crash(tmp_path: Path) -> None:
         headers = {"accept": builders.ACCEPT, "content-type": builders.MSGPACK}
         refs = msgpack.unpackb(client.get("/me/song/refs", headers=headers).content)
         want = msgpack.packb({"want": list(refs["branch_heads"].values()), "have": []})
-        return refs, required("fetch", client.post("/me/song/fetch", content=want, headers=headers).content)
+        return refs, required(
+            "fetch", client.post("/me/song/fetch", content=want, headers=headers).content
+        )
 
     with served(tmp_path) as hub, httpx.Client(base_url=hub.url, timeout=30) as client:
         assert differences(sender(client), hub.token) == []
@@ -154,9 +164,15 @@ def test_the_session_over_http_and_again_after_a_crash(tmp_path: Path) -> None:
 
 
 def test_the_session_lists_a_release_as_it_was_sent() -> None:
-    sent, listed, after = (exchange for _, endpoint, exchange in session() if endpoint == "releases")
-    assert msgpack.unpackb(listed["response"], raw=False) == {"releases": [json.loads(sent["body"])]}
-    assert msgpack.unpackb(sent["response"], raw=False) == {"release_id": json.loads(sent["body"])["release_id"]}
+    sent, listed, after = (
+        exchange for _, endpoint, exchange in session() if endpoint == "releases"
+    )
+    assert msgpack.unpackb(listed["response"], raw=False) == {
+        "releases": [json.loads(sent["body"])]
+    }
+    assert msgpack.unpackb(sent["response"], raw=False) == {
+        "release_id": json.loads(sent["body"])["release_id"]
+    }
     assert msgpack.unpackb(after["response"], raw=False) == {"releases": []}
 
 
@@ -164,6 +180,8 @@ RELAY_ENDPOINTS = {"fetch/history", "fetch/objects", "staging"}
 """The endpoints that the stock client does not use."""
 
 
-@pytest.mark.parametrize("endpoint", sorted({suffix for _, suffix in builders.ROUTES.values()} - RELAY_ENDPOINTS))
+@pytest.mark.parametrize(
+    "endpoint", sorted({suffix for _, suffix in builders.ROUTES.values()} - RELAY_ENDPOINTS)
+)
 def test_the_session_knows_every_endpoint(endpoint: str) -> None:
     assert endpoint in {name for _, name, _ in session()}

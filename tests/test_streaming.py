@@ -1,7 +1,9 @@
-"""A clone that is larger than memory: from the streaming function as Lambda starts it, `run.sh`, over a socket.
+"""A clone that is larger than memory: from the streaming function as Lambda starts it, `run.sh`,
+over a socket.
 
-One repository of 48 MB for all of it: eight packs of 6 MB, oldest first, in one commit each. Two windows of 16 MiB
-are the most that the function reads ahead, so while a reader stalls the last two packs have not been asked for.
+One repository of 48 MB for all of it: eight packs of 6 MB, oldest first, in one commit each. Two
+windows of 16 MiB are the most that the function reads ahead, so while a reader stalls the last two
+packs have not been asked for.
 """
 
 import contextlib
@@ -27,8 +29,8 @@ from bench.stream import Server, serving
 from infra.embedded_aws import EmbeddedAws
 from infra.records import Request
 from shared import codings, packs, settings
-from shared.actions import answer as answers
 from shared.actions import fetch
+from shared.actions import fetch_response as answers
 from shared.codings import Coding
 from shared.errors import MalformedBody
 from tests import builders as hub
@@ -44,7 +46,7 @@ PACKS, OBJECTS, OBJECT_BYTES = 8, 12, 500_000
 HEADERS = {"Content-Type": hub.MSGPACK, "Accept": hub.ACCEPT, "Connection": "close"}
 
 
-# ── A large repository, and one that has everything ─────────────────────────────────────────────────────────
+# ── A large repository, and one that has everything ───────────────────────────────────────────────
 
 
 @dataclass(frozen=True)
@@ -58,13 +60,20 @@ class Large:
 
     def packs(self) -> list[str]:
         """The keys of its packs of objects, in the order in which they are sent."""
-        listed = boto3.client("s3").list_objects_v2(Bucket=NAMES["Bucket"], Prefix=f"repos/{self.repo_id}/packs/")
+        listed = boto3.client("s3").list_objects_v2(
+            Bucket=NAMES["Bucket"], Prefix=f"repos/{self.repo_id}/packs/"
+        )
         return sorted(one["Key"] for one in listed["Contents"] if one["Size"] > MIB)
 
 
 @pytest.fixture(scope="module")
 def large(aws: EmbeddedAws) -> Large:
-    bits, manifest, objects, heads = random.Random(1), dict[str, str](), dict[str, bytes](), list[str]()
+    bits, manifest, objects, heads = (
+        random.Random(1),
+        dict[str, str](),
+        dict[str, bytes](),
+        list[str](),
+    )
     for number in range(PACKS):
         sent = [hub.blob(bits.randbytes(OBJECT_BYTES)) for _ in range(OBJECTS)]
         assert hub.call("push_objects", OWNER, "large", {"objects": sent}, by=OWNER).status == 200
@@ -73,7 +82,12 @@ def large(aws: EmbeddedAws) -> Large:
         tree = hub.snapshot(manifest)
         commit = hub.commit(f"take {number}", heads[-1:], tree["snapshot_id"])
         heads.append(commit["commit_id"])
-        assert hub.push(OWNER, "large", {"commits": [commit], "snapshots": [tree], "objects": []}).status == 200
+        assert (
+            hub.push(
+                OWNER, "large", {"commits": [commit], "snapshots": [tree], "objects": []}
+            ).status
+            == 200
+        )
     repo_id = hub.call("refs", OWNER, "large").value["repo_id"]
     return Large(heads[PACKS // 2 - 1], heads[-1], objects, repo_id)
 
@@ -86,20 +100,35 @@ def mixed(aws: EmbeddedAws) -> Record:
         "empty": b"",
         "small": b"a few bytes",
         "loose": bits.randbytes(1_500_000),
-        "of several ranges": bits.randbytes(packs.RANGE + 1),
+        "of several ranges": bits.randbytes(packs.RANGE_BYTES + 1),
     }
-    sent = [hub.blob(content) for content in contents.values()] + [{"object_id": "opaque-1", "content": b"no digest"}]
+    sent = [hub.blob(content) for content in contents.values()] + [
+        {"object_id": "opaque-1", "content": b"no digest"}
+    ]
     sent += [{"object_id": "opaque-2", "content": bits.randbytes(2_000_000)}]
-    trees = [hub.snapshot({f"{n}": one["object_id"] for n, one in enumerate(sent[: m + 1])}) for m in range(len(sent))]
+    trees = [
+        hub.snapshot({f"{n}": one["object_id"] for n, one in enumerate(sent[: m + 1])})
+        for m in range(len(sent))
+    ]
     for number in (-1, -2):  # what is opaque can be named by what is opaque only
         trees[number]["snapshot_id"] = f"snap{number}"
     commits: list[Record] = []
     for number, tree in enumerate(trees):
-        delta = {"domain": "midi", "ops": [bits.randbytes(4000).hex()], "summary": ""} if number % 2 else None
+        delta = (
+            {"domain": "midi", "ops": [bits.randbytes(4000).hex()], "summary": ""}
+            if number % 2
+            else None
+        )
         parents = [commits[-1]["commit_id"]] if commits else []
-        # Of words that compress: so long a record lies in its row, and is at hand before anything is read.
+        # Of words that compress: so long a record lies in its row, and is at hand before anything
+        # is read.
         commits.append(
-            hub.commit(f"№ {number}" + " la" * 200_000, parents, tree["snapshot_id"], structured_delta=delta)
+            hub.commit(
+                f"№ {number}" + " la" * 200_000,
+                parents,
+                tree["snapshot_id"],
+                structured_delta=delta,
+            )
         )
     bundle = {"commits": commits, "snapshots": trees, "objects": sent}
     assert hub.push(OWNER, "mixed", bundle).status == 200
@@ -112,7 +141,7 @@ def by_id(bundle: Record) -> dict[str, dict[str, Record]]:
     return {name: {record[key]: record for record in bundle[name]} for name, key in keys.items()}
 
 
-# ── The function, and who asks it ───────────────────────────────────────────────────────────────────────────
+# ── The function, and who asks it ─────────────────────────────────────────────────────────────────
 
 
 def expanded(coding: str, content: bytes) -> bytes:
@@ -134,7 +163,9 @@ class Running:
     def ask(self, slug: str, want: str, **headers: str) -> http.client.HTTPResponse:
         """A fetch of everything, answered so far as to its headers."""
         connection = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=60)
-        connection.request("POST", f"/{OWNER}/{slug}/fetch", msgpack.packb({"want": [want]}), HEADERS | headers)
+        connection.request(
+            "POST", f"/{OWNER}/{slug}/fetch", msgpack.packb({"want": [want]}), HEADERS | headers
+        )
         self.replies.append(connection.getresponse())
         return self.replies[-1]
 
@@ -153,12 +184,16 @@ class Running:
 @contextlib.contextmanager
 def started(**settings: str) -> Iterator[Running]:
     """The function with an AWS of this process, its settings, and a log that says everything."""
-    environment = {name: value for name, value in os.environ.items() if name.startswith(("AWS_", "PIERIA_"))}
+    environment = {
+        name: value for name, value in os.environ.items() if name.startswith(("AWS_", "PIERIA_"))
+    }
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log"
         with (
             log.open("w") as written,
-            serving(environment | {"PIERIA_LOG_LEVEL": "INFO"} | settings, written.fileno()) as opened,
+            serving(
+                environment | {"PIERIA_LOG_LEVEL": "INFO"} | settings, written.fileno()
+            ) as opened,
         ):
             function = Running(opened, log)
             yield function
@@ -188,7 +223,9 @@ def gets(aws: EmbeddedAws, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def settled(function: Running) -> None:
-    """Returns when the function has done nothing for a while: a test that is too early is a lenient one."""
+    """Returns when the function has done nothing for a while: a test that is too early is a lenient
+    one.
+    """
     before, still = "", 0
     while still < 5:
         time.sleep(0.05)
@@ -197,7 +234,7 @@ def settled(function: Running) -> None:
         before = now
 
 
-# ── Every byte, and not all at once ─────────────────────────────────────────────────────────────────────────
+# ── Every byte, and not all at once ───────────────────────────────────────────────────────────────
 
 
 def test_what_was_pushed_is_what_is_streamed(running, mixed):
@@ -223,8 +260,10 @@ def test_the_same_is_streamed_compressed_without_a_length(running, mixed, coding
 
 @pytest.mark.parametrize("coding", ["identity", "zstd"])
 @pytest.mark.parametrize(("window", "kept"), [(1, 0), (1, 10**9), (10**9, 0), (100_000, 1_000)])
-def test_however_much_is_read_at_once_the_answer_is_the_same(mixed, monkeypatch, window, kept, coding):
-    monkeypatch.setattr(packs, "WINDOW", window)
+def test_however_much_is_read_at_once_the_answer_is_the_same(
+    mixed, monkeypatch, window, kept, coding
+):
+    monkeypatch.setattr(packs, "WINDOW_BYTES", window)
     monkeypatch.setattr(answers, "ORDERED_BYTES", 2 * window)
     monkeypatch.setattr(fetch, "KEPT_BYTES", kept)
     wanted = {"want": [mixed["commits"][-1]["commit_id"]]}
@@ -244,8 +283,8 @@ def test_a_reply_is_never_whole_in_memory(aws, large, coding):
             reply = function.ask("large", large.head, **{"Accept-Encoding": coding})
             assert len(reply.read()) > PACKS * OBJECTS * OBJECT_BYTES
             above.append(function.server.peak() - rest)
-    # Two windows, and what is on its way, come to 35 to 50 MiB; a window that is put in order and the compressor
-    # come to as much. With the whole reply it would be 64 at least.
+    # Two windows, and what is on its way, come to 35 to 50 MiB; a window that is put in order and
+    # the compressor come to as much. With the whole reply it would be 64 at least.
     assert min(above) < 58 * MIB, above
 
 
@@ -274,7 +313,7 @@ def test_who_leaves_ends_the_reading(running, large, gets):
     assert running.ask("large", "0" * 64).status == 404
 
 
-# ── Never less than all, and never anything else ────────────────────────────────────────────────────────────
+# ── Never less than all, and never anything else ──────────────────────────────────────────────────
 
 
 @pytest.fixture
@@ -342,7 +381,10 @@ def test_where_nothing_can_be_broken_off_nothing_is_sent(large, last_pack, harm)
 def test_what_fails_before_the_first_byte_is_answered(running, mixed):
     stored = boto3.resource("s3").Bucket(NAMES["Bucket"])
     repo_id = hub.call("refs", OWNER, "mixed").value["repo_id"]
-    kept = {one.key: one.get()["Body"].read() for one in stored.objects.filter(Prefix=f"repos/{repo_id}/objects/")}
+    kept = {
+        one.key: one.get()["Body"].read()
+        for one in stored.objects.filter(Prefix=f"repos/{repo_id}/objects/")
+    }
     for key in kept:
         stored.Object(key).delete()
     reply = running.ask("mixed", mixed["commits"][-1]["commit_id"])
@@ -352,10 +394,12 @@ def test_what_fails_before_the_first_byte_is_answered(running, mixed):
         stored.put_object(Key=key, Body=content)
 
 
-# ── How much is sent ────────────────────────────────────────────────────────────────────────────────────────
+# ── How much is sent ──────────────────────────────────────────────────────────────────────────────
 
 
-def test_an_answer_as_large_as_allowed_is_sent_and_one_larger_is_refused_unread(large, configured, gets):
+def test_an_answer_as_large_as_allowed_is_sent_and_one_larger_is_refused_unread(
+    large, configured, gets
+):
     size = len(hub.fetch(OWNER, "large", [large.half]).body)
     allow(configured, size)
     assert hub.fetch(OWNER, "large", [large.half]).status == 200
@@ -363,7 +407,9 @@ def test_an_answer_as_large_as_allowed_is_sent_and_one_larger_is_refused_unread(
     gets.clear()
     refused = hub.fetch(OWNER, "large", [large.half])
     assert (refused.status, refused.code) == (413, "too_large")
-    assert all(text in refused.value["message"] for text in (str(size), str(size - 1), "pull", "oldest"))
+    assert all(
+        text in refused.value["message"] for text in (str(size), str(size - 1), "pull", "oldest")
+    )
     assert not set(gets) & set(large.packs())
 
 
@@ -371,7 +417,10 @@ def test_what_is_too_large_at_once_can_be_had_in_steps(large, configured):
     """As the refusal says: an older commit first, then the rest."""
     allow(configured, 25 * MIB)
     assert hub.fetch(OWNER, "large", [large.head]).status == 413
-    got = [hub.fetch(OWNER, "large", [want], have) for want, have in ((large.half, []), (large.head, [large.half]))]
+    got = [
+        hub.fetch(OWNER, "large", [want], have)
+        for want, have in ((large.half, []), (large.head, [large.half]))
+    ]
     objects = [by_id(answer.value)["objects"] for answer in got]
     assert {i: one["content"] for i, one in (objects[0] | objects[1]).items()} == large.objects
     assert not objects[0].keys() & objects[1].keys()
@@ -385,7 +434,9 @@ def allow(configured: pytest.MonkeyPatch, size: int) -> None:
 
 LAMBDA_BYTES = 6_291_556
 BUFFERED = 4_700_000
-"""What the template sets where Lambda passes so much of JSON at most, with a body of msgpack in base64."""
+"""What the template sets where Lambda passes so much of JSON at most, with a body of msgpack in
+base64.
+"""
 
 
 def full(owner: str, files: list[bytes], message: str) -> str:
@@ -393,7 +444,10 @@ def full(owner: str, files: list[bytes], message: str) -> str:
     sent = [hub.blob(content) for content in files]
     tree = hub.snapshot({str(n): one["object_id"] for n, one in enumerate(sent)})
     commit = hub.commit(message, [], tree["snapshot_id"])
-    assert hub.push(owner, "full", {"commits": [commit], "snapshots": [tree], "objects": sent}).status == 200
+    assert (
+        hub.push(owner, "full", {"commits": [commit], "snapshots": [tree], "objects": sent}).status
+        == 200
+    )
     return str(commit["commit_id"])
 
 
@@ -411,7 +465,9 @@ def test_what_a_buffered_function_may_answer_fits_into_what_lambda_passes(
     allow(configured, BUFFERED)
     head = full(owner, [bytes([n]) * file_bytes for n in range(10)], '"' * quotes)
     raw = msgpack.packb({"want": [head]})
-    event = hub.event("POST", f"/{owner}/full/fetch", raw, {"accept": accept, "content-type": hub.MSGPACK})
+    event = hub.event(
+        "POST", f"/{owner}/full/fetch", raw, {"accept": accept, "content-type": hub.MSGPACK}
+    )
     reply = importlib.import_module("functions.fetch").handler(event, None)
     assert reply["statusCode"] == 200, reply["body"][:400]
     assert 0.95 * LAMBDA_BYTES < len(json.dumps(reply)) <= LAMBDA_BYTES
@@ -422,32 +478,44 @@ def test_in_json_no_more_is_answered_than_lambda_would_pass(owner, configured):
     allow(configured, BUFFERED)
     head = full(owner, [b"a file"], '"' * 1_700_000)
     assert hub.call("fetch", owner, "full", {"want": [head]}).status == 200
-    answer = hub.call("fetch", owner, "full", {"want": [head]}, headers={"accept": "application/json"})
+    answer = hub.call(
+        "fetch", owner, "full", {"want": [head]}, headers={"accept": "application/json"}
+    )
     assert (answer.status, answer.code) == (413, "too_large")
     assert hub.MSGPACK in answer.value["message"]
 
 
 def test_json_is_for_small_answers(large):
-    answer = hub.call("fetch", OWNER, "large", {"want": [large.half]}, headers={"accept": "application/json"})
+    answer = hub.call(
+        "fetch", OWNER, "large", {"want": [large.half]}, headers={"accept": "application/json"}
+    )
     assert (answer.status, answer.code) == (413, "too_large")
     assert hub.MSGPACK in answer.value["message"]
 
 
-# ── Who is let in ───────────────────────────────────────────────────────────────────────────────────────────
+# ── Who is let in ─────────────────────────────────────────────────────────────────────────────────
 
 
 def test_behind_a_proxy_nobody_is_let_in_without_its_secret(aws, mixed):
     want = mixed["commits"][0]["commit_id"]
     owner = {"Authorization": f"Bearer {hub.token(OWNER)}"}
     with started(PIERIA_ORIGIN_SECRET=SECRET, PIERIA_LIMIT_FETCH="1") as function:
-        for wrong in ({}, {"X-Pieria-Origin": ""}, {"X-Pieria-Origin": SECRET[:-1]}, {"X-Pieria-Origin": SECRET + "x"}):
+        for wrong in (
+            {},
+            {"X-Pieria-Origin": ""},
+            {"X-Pieria-Origin": SECRET[:-1]},
+            {"X-Pieria-Origin": SECRET + "x"},
+        ):
             refused = function.ask("mixed", want, **owner, **wrong)
             assert refused.status == 403
             assert json.loads(refused.read())["code"] == "forbidden"
         proxy = {"X-Pieria-Origin": SECRET}
 
         def statuses(*viewers: str) -> list[int]:
-            return [function.ask("mixed", want, **proxy, **{"X-Pieria-Viewer": viewer}).status for viewer in viewers]
+            return [
+                function.ask("mixed", want, **proxy, **{"X-Pieria-Viewer": viewer}).status
+                for viewer in viewers
+            ]
 
         # Three times, as a minute may end in between.
         assert 429 in statuses("198.51.100.7", "198.51.100.7", "198.51.100.7")

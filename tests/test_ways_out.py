@@ -1,4 +1,7 @@
-"""Each refusal names the step that helps, and the step helps. The pushes are those that the stock client makes."""
+"""Each refusal names the step that helps, and the step helps.
+
+The pushes are those that the stock client makes.
+"""
 
 import json
 from collections.abc import Mapping
@@ -34,14 +37,18 @@ SHOWN_CHARACTERS = 400
 
 
 def shown(answer: Answer) -> str:
-    """The text that a user of the stock client sees of a refusal: the message, which must be whole."""
+    """The text that a user of the stock client sees of a refusal: the message, which must be
+    whole.
+    """
     message: str = answer.value["message"]
     assert json.dumps(message, ensure_ascii=False) in answer.body.decode()[:SHOWN_CHARACTERS]
     return message
 
 
 def sent_by_the_client(history: History, head: int, known: int = 0) -> Record:
-    """The client walks a line of history from its head down to the newest commit that it takes as known."""
+    """The client walks a line of history from its head down to the newest commit that it takes as
+    known.
+    """
     return history.bundle(range(head, known, -1))
 
 
@@ -98,13 +105,19 @@ def on_files(*files: Mapping[str, bytes]) -> History:
         manifest = {path: ids.object_id(content) for path, content in contents.items()}
         history.snapshots[number] = snapshot(manifest)
         parents = [history[number - 1]] if number > 1 else []
-        history.commits[number] = commit(f"commit {number}", parents, history.snapshots[number]["snapshot_id"])
+        history.commits[number] = commit(
+            f"commit {number}", parents, history.snapshots[number]["snapshot_id"]
+        )
     return history
 
 
-@pytest.mark.parametrize("path", ["mix.wav", "\U0001f3b9" * 60 + ".wav", "'\"" * 100], ids=["short", "long", "quotes"])
+@pytest.mark.parametrize(
+    "path", ["mix.wav", "\U0001f3b9" * 60 + ".wav", "'\"" * 100], ids=["short", "long", "quotes"]
+)
 @pytest.mark.parametrize("presigned", [False, True], ids=["inline", "presigned"])
-def test_a_file_that_no_stock_client_could_clone_names_the_commit_to_go_back_to(owner, configured, path, presigned):
+def test_a_file_that_no_stock_client_could_clone_names_the_commit_to_go_back_to(
+    owner, configured, path, presigned
+):
     configured.setenv("PIERIA_MAX_OBJECT_BYTES", str(10**6))
     large = bytes(10**6 + 1)
     history = on_files({"a.mid": b"a"}, {"a.mid": b"a", path: large}, {"a.mid": b"a"})
@@ -117,18 +130,24 @@ def test_a_file_that_no_stock_client_could_clone_names_the_commit_to_go_back_to(
             assert httpx.put(url, content=large).status_code == 200
         refused = push(owner, "song", sent)
         assert (refused.status, refused.code) == (413, "too_large")
-        assert shown(refused).startswith(f"{names.shown(path, 30)} has 1000001 bytes, over the limit of 1000000 ")
+        assert shown(refused).startswith(
+            f"{names.shown(path, 30)} has 1000001 bytes, over the limit of 1000000 "
+        )
         assert "stock clients read 64 MiB at once" in shown(refused)
         assert f"Since commit {history[2]}:" in shown(refused)
         assert f"run `muse reset --soft {history[1][:12]}`" in shown(refused)
         assert shown(refused).endswith("or have PIERIA_MAX_OBJECT_BYTES raised")
         assert heads(owner, "song", by=owner) == {}
 
-    after_the_command = on_files({"a.mid": b"a"}, {"a.mid": b"a", "1.wav": large[:500_000], "2.wav": large[500_000:]})
+    after_the_command = on_files(
+        {"a.mid": b"a"}, {"a.mid": b"a", "1.wav": large[:500_000], "2.wav": large[500_000:]}
+    )
     assert push(owner, "song", sent_by_the_client(after_the_command, 2)).status == 200
 
 
-def test_a_file_of_the_first_commit_that_no_stock_client_could_clone_names_the_file_to_delete(owner, configured):
+def test_a_file_of_the_first_commit_that_no_stock_client_could_clone_names_the_file_to_delete(
+    owner, configured
+):
     configured.setenv("PIERIA_MAX_OBJECT_BYTES", "1000")
     history = on_files({"\U0001f3b9" * 60: b"x" * 1001})
     refused = push(owner, "song", sent_by_the_client(history, 1))
@@ -162,7 +181,15 @@ def test_the_largest_file_that_is_accepted_fits_into_one_reply_of_the_stock_clie
         ["\U0001f3b9" * 50, "\U0001f3b9" * 50 + "/" + "\U0001f3b9" * 50],
         [""],
     ],
-    ids=["a control character", "quotes", "a long path", "a long part", "a private folder", "a folder", "nothing"],
+    ids=[
+        "a control character",
+        "quotes",
+        "a long path",
+        "a long part",
+        "a private folder",
+        "a folder",
+        "nothing",
+    ],
 )
 def test_the_way_out_fits_beside_any_path(owner, paths):
     answer = push(owner, "song", sent_by_the_client(file_history(["a.mid"], paths), 2))
@@ -182,12 +209,16 @@ def test_branches_that_differ_in_letter_case_are_refused_and_an_old_pair_stays_u
     repo_id = call("refs", owner, "song").value["repo_id"]
     pk, sk = keys.ref(repo_id, "codeOwners")
     row = table.get_item(Key={"pk": pk, "sk": sk})["Item"]
-    table.put_item(Item=row | {"sk": keys.ref(repo_id, "codeowners")[1]})  # as an older version accepted it
+    table.put_item(
+        Item=row | {"sk": keys.ref(repo_id, "codeowners")[1]}
+    )  # as an older version accepted it
     assert heads(owner, "song") == {"codeOwners": history[1], "codeowners": history[1]}
     assert fetched_ids(fetch(owner, "song", [history[1]]))[0] == {history[1]}
     assert push(owner, "song", history.bundle([2]), branch="codeowners").status == 200
     assert push(owner, "song", history.bundle([2, 3]), branch="codeOwners").status == 200
-    gone = api.call("branches", "DELETE", f"/repos/{owner}/song/branches", by=owner, query="branch=codeowners")
+    gone = api.call(
+        "branches", "DELETE", f"/repos/{owner}/song/branches", by=owner, query="branch=codeowners"
+    )
     assert gone.status == 204
     assert heads(owner, "song") == {"codeOwners": history[3]}
 
@@ -199,7 +230,10 @@ def test_after_a_deletion_the_refusal_names_the_request_that_frees_the_name(owne
     assert api.call("repos", "DELETE", f"/repos/{owner}/song", by=owner).status == 204
     refused = push(owner, "song", history.bundle([1]))
     assert (refused.status, refused.code) == (404, "repo_not_found")
-    assert "after a deletion or a rename, its owner creates it again with POST /api/v1/repos" in shown(refused)
+    assert (
+        "after a deletion or a rename, its owner creates it again with POST /api/v1/repos"
+        in shown(refused)
+    )
     assert push(owner, "song", history.bundle([1]), by="a-stranger").body == refused.body
     assert push(owner, "never-there", history.bundle([1]), by="a-stranger").body == refused.body
 
@@ -239,7 +273,9 @@ def test_a_list_over_its_limit_is_accepted_in_two_requests(owner):
     assert "send the rest in another request" in shown(refused)
     missing = []
     for part in (asked[:25_000], asked[25_000:]):
-        missing += call("filter_objects", owner, "song", {"object_ids": part}, by=owner).value["missing"]
+        missing += call("filter_objects", owner, "song", {"object_ids": part}, by=owner).value[
+            "missing"
+        ]
     assert missing == asked
 
 
@@ -251,6 +287,8 @@ def test_a_branch_over_the_limit_is_accepted_after_a_deletion(owner, monkeypatch
     refused = push(owner, "song", history.bundle(), branch="next")
     assert (refused.status, refused.code) == (413, "too_large")
     assert "DELETE /api/v1/repos/OWNER/NAME/branches?branch=" in shown(refused)
-    gone = api.call("branches", "DELETE", f"/repos/{owner}/song/branches", by=owner, query="branch=merged")
+    gone = api.call(
+        "branches", "DELETE", f"/repos/{owner}/song/branches", by=owner, query="branch=merged"
+    )
     assert gone.status == 204
     assert push(owner, "song", history.bundle(), branch="next").status == 200

@@ -23,6 +23,9 @@ try:
 except ModuleNotFoundError as absent:
     if absent.name != "typer":
         raise
-    sys.exit("pieria: install an extra: pip install 'pieria[client]' for the relay, 'pieria[local]' for a hub")
+    sys.exit(
+        "pieria: install an extra: pip install 'pieria[client]' for the relay, 'pieria[local]' for"
+        " a hub"
+    )
 
 __all__ = ["app"]

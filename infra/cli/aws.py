@@ -27,14 +27,17 @@ from botocore.exceptions import (
 )
 
 from infra import stack
-from infra.cli.problem import Problem
+from infra.cli.cli_error import Problem
 from shared import auth
 from shared.settings import Settings, parse_keys
 
 KEYS = "signing keys"
 """The name of the check of the SSM parameter."""
 DENIED = {"AccessDenied", "AccessDeniedException", "403"}
-LOGIN = "log in again (`aws sso login` or `aws configure`), or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+LOGIN = (
+    "log in again (`aws sso login` or `aws configure`), or set AWS_ACCESS_KEY_ID and"
+    " AWS_SECRET_ACCESS_KEY"
+)
 CONNECT = "check the network, AWS_DEFAULT_REGION and AWS_ENDPOINT_URL"
 SET_REGION = "set AWS_DEFAULT_REGION to the hub's"
 QUICK = Config(connect_timeout=3, read_timeout=5, retries={"total_max_attempts": 2})
@@ -109,7 +112,12 @@ def _keys(client: Any, name: str, dates: list[str]) -> Check:
     try:
         keys = parse_keys(reply["Parameter"]["Value"])
     except ValueError as error:
-        return Check(KEYS, "failed", f"{name} is {error}", "delete it, then make another with `pieria key rotate`")
+        return Check(
+            KEYS,
+            "failed",
+            f"{name} is {error}",
+            "delete it, then make another with `pieria key rotate`",
+        )
     return Check(KEYS, "ok", f"{', '.join(keys)}; the last one signs")
 
 
@@ -124,7 +132,9 @@ def _table(client: Any, piece: str, logical_id: str, name: str, dates: list[str]
         fix = f"set {VARIABLES[piece]} to the stack's output {logical_id}"
         return Check(piece, "failed", f"{name} has the keys {keys}, so it is not the {piece}", fix)
     if found["TableStatus"] != "ACTIVE":
-        return Check(piece, "failed", f"{name} is {found['TableStatus']}", "wait until it is ACTIVE")
+        return Check(
+            piece, "failed", f"{name} is {found['TableStatus']}", "wait until it is ACTIVE"
+        )
     return Check(piece, "ok", str(found["TableArn"]))
 
 
@@ -134,7 +144,10 @@ def _expiry(client: Any, name: str, dates: list[str]) -> Check:
         return reply
     if reply["TimeToLiveDescription"]["TimeToLiveStatus"] not in ("ENABLED", "ENABLING"):
         return Check(
-            "expiry", "warning", f"rows of {name} never expire", "deploy the template again: it enables their expiry"
+            "expiry",
+            "warning",
+            f"rows of {name} never expire",
+            "deploy the template again: it enables their expiry",
         )
     return Check("expiry", "ok", f"rows of {name} expire")
 
@@ -150,23 +163,32 @@ def _versions(client: Any, name: str, dates: list[str]) -> Check:
         return reply
     if reply.get("Status") != "Enabled":
         result = f"{name} keeps no old versions, so a deletion cannot be undone"
-        return Check("versions", "warning", result, "deploy the template again: it enables versioning")
+        return Check(
+            "versions", "warning", result, "deploy the template again: it enables versioning"
+        )
     return Check("versions", "ok", f"{name} keeps old versions")
 
 
 def clock(dates: list[str]) -> Check:
     """Compare this machine's clock with the last date that AWS sent."""
     if not dates:
-        return Check("clock", "ok", "not compared: the hub runs on this machine, or AWS did not answer")
+        return Check(
+            "clock", "ok", "not compared: the hub runs on this machine, or AWS did not answer"
+        )
     off = round(time.time() - email.utils.parsedate_to_datetime(dates[-1]).timestamp())
     # A date has no fractions of a second, and it is older by the time of the reply.
     if abs(off) > auth.CLOCK_SECONDS:
-        result = f"this machine's clock is {abs(off)} seconds {'ahead of' if off > 0 else 'behind'} AWS's"
+        result = (
+            f"this machine's clock is {abs(off)} seconds {'ahead of' if off > 0 else 'behind'}"
+            " AWS's"
+        )
         return Check("clock", "failed", result, "set it, best by NTP: `timedatectl set-ntp true`")
     return Check("clock", "ok", f"within {auth.CLOCK_SECONDS} seconds of AWS's")
 
 
-def _call(piece: str, name: str, dates: list[str], call: Any, **parameters: Any) -> Check | dict[str, Any]:
+def _call(
+    piece: str, name: str, dates: list[str], call: Any, **parameters: Any
+) -> Check | dict[str, Any]:
     """The reply of AWS, or a failed check. Adds the date of the reply to `dates`."""
     try:
         reply: dict[str, Any] = call(**parameters)
@@ -204,7 +226,12 @@ def unanswered(piece: str, name: str, error: Exception) -> Check:
     if isinstance(error, LOGGED_OUT):
         return Check(piece, "failed", f"the AWS credentials cannot be used ({error})", LOGIN)
     if isinstance(error, ProfileNotFound):
-        return Check(piece, "failed", f"{error}", "set AWS_PROFILE to a profile of ~/.aws/config, or unset it")
+        return Check(
+            piece,
+            "failed",
+            f"{error}",
+            "set AWS_PROFILE to a profile of ~/.aws/config, or unset it",
+        )
     if isinstance(error, NoRegionError):
         return Check(piece, "failed", "no AWS region is set", SET_REGION)
     if isinstance(error, (ConnectionError, HTTPClientError)):
@@ -223,11 +250,21 @@ def refused(piece: str, name: str, error: ClientError) -> Check:
         return Check(piece, "failed", "AWS refuses this machine's clock", "set it, best by NTP")
     if code in FOREIGN:
         return Check(
-            piece, "failed", f"AWS does not accept these credentials ({code})", f"{LOGIN}; check the clock, too"
+            piece,
+            "failed",
+            f"AWS does not accept these credentials ({code})",
+            f"{LOGIN}; check the clock, too",
         )
     if code == "ParameterNotFound":
-        return Check(piece, "failed", f"there is no parameter {name} here", "make it: `pieria key rotate`")
+        return Check(
+            piece, "failed", f"there is no parameter {name} here", "make it: `pieria key rotate`"
+        )
     if code in ("ResourceNotFoundException", "NoSuchBucket", "404"):
         fix = f"check {VARIABLES[piece]} and AWS_DEFAULT_REGION, or deploy the template"
         return Check(piece, "failed", f"there is no {piece} {name} here", fix)
-    return Check(piece, "failed", f"{name} refused to answer ({code})", "try again later; see the AWS Health Dashboard")
+    return Check(
+        piece,
+        "failed",
+        f"{name} refused to answer ({code})",
+        "try again later; see the AWS Health Dashboard",
+    )

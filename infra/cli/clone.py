@@ -18,8 +18,15 @@ INTERRUPTED = 130
 
 
 def clone(
-    url: Annotated[str, typer.Argument(metavar="URL", help="The repository, as https://hub.example.org/owner/slug.")],
-    directory: Annotated[Path, typer.Argument(metavar="DIRECTORY", help="A new folder, or one with a clone in work.")],
+    url: Annotated[
+        str,
+        typer.Argument(
+            metavar="URL", help="The repository, as https://hub.example.org/owner/slug."
+        ),
+    ],
+    directory: Annotated[
+        Path, typer.Argument(metavar="DIRECTORY", help="A new folder, or one with a clone in work.")
+    ],
     token_file: TokenFile = None,
 ) -> None:
     """Make a working copy of any size. Run it again to go on with an interrupted one."""

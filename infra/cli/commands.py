@@ -26,22 +26,35 @@ class Entry(NamedTuple):
 
 COMMANDS = {
     "serve": Entry("serve", "serve", "Run the whole hub on this machine, until Ctrl-C."),
-    "connect": Entry("connect", "connect", "Pass large pushes and clones to a hub, until Ctrl-C.", "client"),
-    "clone": Entry(
-        "clone", "clone", "Make a working copy of any size. Run it again to go on with an interrupted one.", "client"
+    "connect": Entry(
+        "connect", "connect", "Pass large pushes and clones to a hub, until Ctrl-C.", "client"
     ),
-    "doctor": Entry("doctor", "doctor", "Check the resources of a hub, and show how to fix problems."),
+    "clone": Entry(
+        "clone",
+        "clone",
+        "Make a working copy of any size. Run it again to go on with an interrupted one.",
+        "client",
+    ),
+    "doctor": Entry(
+        "doctor", "doctor", "Check the resources of a hub, and show how to fix problems."
+    ),
     "repo": Entry("repo", "app", "Repositories, their branches and their members."),
     "user": Entry("user", "app", "Users: the handles of a hub."),
     "token": Entry("token", "app", "Tokens, with which users log in."),
     "key": Entry("key", "app", "Signing keys, with which a hub signs its tokens."),
     "fsck": Entry("upkeep", "fsck", "Read everything that the branches reach, and verify it."),
     "gc": Entry("upkeep", "gc", "Delete rows and bytes that nothing reaches, in three steps."),
-    "rebuild-index": Entry("upkeep", "rebuild_index", "Write missing rows again, from the packs in the bucket."),
-    "expunge": Entry(
-        "expunge", "expunge", "Delete commits and objects that no branch, tag or release reaches, at once."
+    "rebuild-index": Entry(
+        "upkeep", "rebuild_index", "Write missing rows again, from the packs in the bucket."
     ),
-    "purge": Entry("upkeep", "purge", "Delete the data of repositories that were deleted a day ago or earlier."),
+    "expunge": Entry(
+        "expunge",
+        "expunge",
+        "Delete commits and objects that no branch, tag or release reaches, at once.",
+    ),
+    "purge": Entry(
+        "upkeep", "purge", "Delete the data of repositories that were deleted a day ago or earlier."
+    ),
 }
 
 
@@ -139,6 +152,8 @@ def _show_version(wanted: bool) -> None:
 
 @app.callback()
 def options(
-    version: bool = typer.Option(False, "--version", callback=_show_version, is_eager=True, help="Show the version."),
+    version: bool = typer.Option(
+        False, "--version", callback=_show_version, is_eager=True, help="Show the version."
+    ),
 ) -> None:
     """Run a hub: on this machine, or the one in an AWS account."""

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import typer
 
-from infra.cli import aws, console, hub
+from infra.cli import aws, hub, output
 from infra.cli.aws import Check
-from infra.cli.console import Data, Json
-from infra.cli.problem import Problem
+from infra.cli.cli_error import Problem
+from infra.cli.output import Data, Json
 
 
 def doctor(json: Json = False, data: Data = None) -> None:
@@ -20,12 +20,12 @@ def doctor(json: Json = False, data: Data = None) -> None:
     found = list(_checks(data))
     failed = any(check.failed for check in found)
     if json:
-        console.document({"ok": not failed, "checks": [asdict(check) for check in found]})
+        output.document({"ok": not failed, "checks": [asdict(check) for check in found]})
     else:
         for check in found:
-            console.say(f"{check.state:8}{check.piece}: {check.result}")
+            output.say(f"{check.state:8}{check.piece}: {check.result}")
             if check.fix:
-                console.say(f"{'':8}to fix it: {check.fix}")
+                output.say(f"{'':8}to fix it: {check.fix}")
     raise typer.Exit(1 if failed else 0)
 
 
@@ -35,10 +35,12 @@ def _checks(data: Path | None) -> Iterator[Check]:
         with hub.opened(data) as found:
             yield Check(piece, "ok", str(found))
             piece = "settings"
-            settings = console.configured()
+            settings = output.configured()
             keys = ", ".join(settings.signing_keys)
             where = f"in the parameter {settings.signing_keys_parameter}"
-            yield Check(piece, "ok", f"signing keys: {f'{keys}; the last one signs' if keys else where}")
+            yield Check(
+                piece, "ok", f"signing keys: {f'{keys}; the last one signs' if keys else where}"
+            )
             yield from aws.checks(settings)
     except Problem as problem:
         result, _, fix = str(problem).partition(": ")

@@ -21,7 +21,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from infra import serve
-from infra.cli.problem import Problem
+from infra.cli.cli_error import Problem
 from shared import settings
 
 FOLDER = Path(".hub")
@@ -42,7 +42,10 @@ class Hub:
 
     def __str__(self) -> str:
         if self.folder is None:
-            return f"tables and bucket of the environment, {os.environ.get('PIERIA_HUB_TABLE', '')} and so on"
+            return (
+                f"tables and bucket of the environment, {os.environ.get('PIERIA_HUB_TABLE', '')}"
+                " and so on"
+            )
         return f"{self.folder}, {f'running at {self.url}' if self.url else 'not running'}"
 
 
@@ -70,8 +73,8 @@ def opened(data: Path | None) -> Iterator[Hub]:
 def _local(folder: Path) -> Iterator[Hub]:
     if not (folder / "journal").is_file():
         raise Problem(
-            f"there is no hub in {folder}: start one with `make serve`, name its folder with --data, or set"
-            " PIERIA_HUB_TABLE and the other variables of an account's hub"
+            f"there is no hub in {folder}: start one with `make serve`, name its folder with"
+            " --data, or set PIERIA_HUB_TABLE and the other variables of an account's hub"
         )
     until = time.monotonic() + WAIT_SECONDS
     with ExitStack() as closing:
@@ -86,7 +89,8 @@ def _local(folder: Path) -> Iterator[Hub]:
             except serve.InUse:
                 if time.monotonic() > until:
                     raise Problem(
-                        f"{folder} is in use by another command, or by a hub that is still starting: try again later"
+                        f"{folder} is in use by another command, or by a hub that is still"
+                        " starting: try again later"
                     ) from None
             except serve.Unable as problem:
                 raise Problem(str(problem)) from None

@@ -17,10 +17,10 @@ import boto3
 import typer
 from botocore.exceptions import BotoCoreError, ClientError
 
-from infra.cli import aws, console, hub
+from infra.cli import aws, hub, output
+from infra.cli.cli_error import Problem
 from infra.cli.commands import plain
-from infra.cli.console import Json
-from infra.cli.problem import Problem
+from infra.cli.output import Json
 from infra.serve import KEYS
 from shared.keyring import FRESH_SECONDS, PAUSE_SECONDS
 from shared.settings import parse_keys
@@ -29,7 +29,7 @@ SECRET_BYTES = 32
 """The minimum for HS256 (RFC 7518, 3.2)."""
 USUAL = "/pieria/signing-keys"
 
-app = console.noun("Signing keys, with which a hub signs its tokens.")
+app = output.noun("Signing keys, with which a hub signs its tokens.")
 Name = Annotated[
     str,
     typer.Option(
@@ -56,17 +56,19 @@ class Kept:
 @app.command("list")
 def list_(parameter: Name = "", json: Json = False) -> None:
     """List the ids of the keys, oldest first."""
-    with console.failing():
+    with output.failing():
         parameter = _account_parameter(parameter)
         kept = read(parameter)
         if not kept.version:
             raise Problem(f"there is no parameter {parameter} here: `pieria key rotate` makes it")
     if json:
         keys = [{"key_id": key_id, "signs": key_id == list(kept.keys)[-1]} for key_id in kept.keys]
-        console.document({"parameter": parameter, "changed_at": int(kept.changed_at), "keys": keys})
+        output.document({"parameter": parameter, "changed_at": int(kept.changed_at), "keys": keys})
         return
     *older, newest = kept.keys
-    console.table(["key", ""], [*((key_id, "verifies") for key_id in older), (newest, "signs, and verifies")])
+    output.table(
+        ["key", ""], [*((key_id, "verifies") for key_id in older), (newest, "signs, and verifies")]
+    )
 
 
 @app.command()
@@ -78,7 +80,7 @@ def rotate(parameter: Name = "", json: Json = False) -> None:
     function that has just read the keys does not read them again so soon.
     """
     # The day is for people. The random part makes two keys of one day differ.
-    key_id = f"{strftime('%Y-%m-%d', gmtime(console.now()))}-{secrets.token_hex(3)}"
+    key_id = f"{strftime('%Y-%m-%d', gmtime(output.now()))}-{secrets.token_hex(3)}"
     secret = secrets.token_hex(SECRET_BYTES)
 
     def known(keys: dict[str, str]) -> dict[str, str]:
@@ -88,46 +90,60 @@ def rotate(parameter: Name = "", json: Json = False) -> None:
     def signs(keys: dict[str, str]) -> dict[str, str]:
         return {other: kept for other, kept in keys.items() if other != key_id} | {key_id: secret}
 
-    with console.failing():
+    with output.failing():
         parameter = _account_parameter(parameter)
         if len(_change(parameter, known)) > 1:
             sleep(PAUSE_SECONDS + 1)
             _change(parameter, signs)
     if json:
-        console.document({"parameter": parameter, "key_id": key_id})
+        output.document({"parameter": parameter, "key_id": key_id})
     else:
-        console.say(f"rotated: {key_id} signs from now on; tokens that other keys signed stay valid")
+        output.say(f"rotated: {key_id} signs from now on; tokens that other keys signed stay valid")
 
 
 @app.command()
 def retire(
-    key_id: Annotated[str, typer.Argument(metavar="KEY", help="The key: `pieria key list` shows them.")],
+    key_id: Annotated[
+        str, typer.Argument(metavar="KEY", help="The key: `pieria key list` shows them.")
+    ],
     parameter: Name = "",
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     json: Json = False,
 ) -> None:
     """Delete a key that does not sign any more. Every token that it signed becomes invalid."""
     shown = plain(key_id)
-    with console.failing():
+    with output.failing():
         parameter = _account_parameter(parameter)
     if not yes and json:
-        console.fail(f"nothing was retired: with --json, use --yes to invalidate all tokens signed with {shown}")
-    if not yes and not typer.confirm(f"Invalidate all tokens signed with {shown}? It cannot be undone", err=True):
-        console.fail("nothing was retired")
+        output.fail(
+            "nothing was retired: with --json, use --yes to invalidate all tokens signed with"
+            f" {shown}"
+        )
+    if not yes and not typer.confirm(
+        f"Invalidate all tokens signed with {shown}? It cannot be undone", err=True
+    ):
+        output.fail("nothing was retired")
 
     def without(keys: dict[str, str]) -> dict[str, str]:
         if key_id not in keys:
-            raise Problem(f"there is no key {shown} in {parameter}: `pieria key list` shows its keys")
+            raise Problem(
+                f"there is no key {shown} in {parameter}: `pieria key list` shows its keys"
+            )
         if key_id == list(keys)[-1]:
-            raise Problem(f"{shown} is the key that signs: first add another one with `pieria key rotate`")
+            raise Problem(
+                f"{shown} is the key that signs: first add another one with `pieria key rotate`"
+            )
         return {other: secret for other, secret in keys.items() if other != key_id}
 
-    with console.failing():
+    with output.failing():
         _change(parameter, without)
     if json:
-        console.document({"parameter": parameter, "retired": key_id})
+        output.document({"parameter": parameter, "retired": key_id})
     else:
-        console.say(f"retired: {shown}; tokens that it signed are invalid within {FRESH_SECONDS // 60} minutes")
+        output.say(
+            f"retired: {shown}; tokens that it signed are invalid within {FRESH_SECONDS // 60}"
+            " minutes"
+        )
 
 
 def _account_parameter(parameter: str) -> str:
@@ -137,8 +153,9 @@ def _account_parameter(parameter: str) -> str:
     local_keys = hub.FOLDER / KEYS
     if "PIERIA_HUB_TABLE" not in os.environ and local_keys.is_file():
         raise Problem(
-            f"the hub on this machine keeps its keys in {local_keys}: to invalidate all its tokens, stop it,"
-            " delete that file and start it again; for a hub in an account, use --parameter"
+            f"the hub on this machine keeps its keys in {local_keys}: to invalidate all its tokens,"
+            " stop it, delete that file and start it again; for a hub in an account, use"
+            " --parameter"
         )
     return USUAL
 
@@ -153,11 +170,13 @@ def _change(name: str, change: Callable[[dict[str, str]], dict[str, str]]) -> di
     value = jsons.dumps(keys)
     # SSM has no conditional write, but the reply has the version: a gap in versions shows another
     # change.
-    reply = _call(name, "put_parameter", Value=value, Type="SecureString", Overwrite=kept.version > 0)
+    reply = _call(
+        name, "put_parameter", Value=value, Type="SecureString", Overwrite=kept.version > 0
+    )
     if reply is None or reply["Version"] != kept.version + 1:
         raise Problem(
-            f"another process changed {name} at the same time, and one change may have undone the other:"
-            " check `pieria key list`, and repeat the change that is missing"
+            f"another process changed {name} at the same time, and one change may have undone the"
+            " other: check `pieria key list`, and repeat the change that is missing"
         )
     return keys
 
@@ -171,7 +190,9 @@ def read(name: str) -> Kept:
     try:
         keys = parse_keys(found["Value"])
     except ValueError as error:
-        raise Problem(f"{name} is {error}: use another with --parameter, or delete it and rotate") from None
+        raise Problem(
+            f"{name} is {error}: use another with --parameter, or delete it and rotate"
+        ) from None
     return Kept(keys, found["Version"], found["LastModifiedDate"].timestamp())
 
 

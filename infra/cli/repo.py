@@ -6,20 +6,21 @@ from typing import Annotated, Any
 
 import typer
 
-from infra.cli import console, repo_changes
+from infra.cli import output, repo_changes
+from infra.cli.cli_error import Problem
 from infra.cli.commands import plain
-from infra.cli.console import Data, Json, Name
-from infra.cli.problem import Problem
+from infra.cli.output import Data, Json, Name
 from infra.cli.repo_changes import PORTABLE_NAMES, document
 from shared import api, names
-from shared.actions import branches, bundles
+from shared.actions import branches
 from shared.actions import moves as moving
-from shared.actions import repack as repacking
-from shared.actions.bundles import Made
-from shared.actions.repack import Repacked
 from shared.errors import RepoExists
-from shared.model import Move, Place, PortableNames, Ref, Repo, Role, Visibility
-from shared.progress import Tell
+from shared.maintenance import prebuilt_clones
+from shared.maintenance import repack as repacking
+from shared.maintenance.prebuilt_clones import Made
+from shared.maintenance.repack import Repacked
+from shared.model import CommitAddress, Move, PortableNames, Ref, Repo, Role, Visibility
+from shared.progress import OnProgress
 from shared.stores import Stores
 
 PAGE = 100
@@ -34,28 +35,32 @@ WHY_LEFT = {
     "few": "too few to combine",
 }
 
-app = console.noun("Repositories, their branches and their members.")
+app = output.noun("Repositories, their branches and their members.")
 
 
 @app.command()
 def create(
     name: Name,
-    private: Annotated[bool, typer.Option("--private", help="Only its owner and its members may read it.")] = False,
+    private: Annotated[
+        bool, typer.Option("--private", help="Only its owner and its members may read it.")
+    ] = False,
     description: Annotated[str, typer.Option(help="One line of text.")] = "",
-    default_branch: Annotated[str, typer.Option(help="The branch that a clone checks out.")] = "main",
+    default_branch: Annotated[
+        str, typer.Option(help="The branch that a clone checks out.")
+    ] = "main",
     domain: Annotated[str, typer.Option(help="The kind of its content: code, midi, …")] = "code",
     portable_names: Annotated[PortableNames, typer.Option(help=PORTABLE_NAMES)] = PortableNames.ON,
     json: Json = False,
     data: Data = None,
 ) -> None:
     """Create an empty repository. Claims the handle of its owner if it is free."""
-    now = int(console.now())
+    now = int(output.now())
 
     async def work(stores: Stores) -> Repo:
-        given, slug = console.full_name(name)
+        given, slug = output.full_name(name)
         owner = await stores.handles.spelling(given)
         asked = api.NewRepo.model_validate(
-            console.check_options(
+            output.check_options(
                 api.NewRepo,
                 {
                     "slug": slug,
@@ -79,17 +84,21 @@ def create(
             raise RepoExists(owner, slug)
         return repo
 
-    repo = console.run(data, work)
+    repo = output.run(data, work)
     if json:
-        console.document(document(repo))
+        output.document(document(repo))
     else:
-        console.say(f"created: {repo.owner}/{repo.slug}, {repo.visibility}")
+        output.say(f"created: {repo.owner}/{repo.slug}, {repo.visibility}")
 
 
 @app.command("list")
 def list_(
-    owner: Annotated[str, typer.Argument(metavar="HANDLE", help="Of this user. Default: of all users.")] = "",
-    deleted: Annotated[bool, typer.Option("--deleted", help="Deleted ones that are not yet purged.")] = False,
+    owner: Annotated[
+        str, typer.Argument(metavar="HANDLE", help="Of this user. Default: of all users.")
+    ] = "",
+    deleted: Annotated[
+        bool, typer.Option("--deleted", help="Deleted ones that are not yet purged.")
+    ] = False,
     json: Json = False,
     data: Data = None,
 ) -> None:
@@ -101,7 +110,7 @@ def list_(
     async def work(stores: Stores) -> list[Repo]:
         if not owner:
             return await stores.repos.everywhere()
-        handle = await console.require_user(stores, owner)
+        handle = await output.require_user(stores, owner)
         found: list[Repo] = []
         after: str | None = None
         while True:
@@ -110,32 +119,35 @@ def list_(
             if after is None:
                 return found
 
-    found = console.run(data, work)
+    found = output.run(data, work)
     if json:
         whose = {"owner": owner} if owner else {}
-        console.document({**whose, "repos": [document(repo) for repo in found]})
+        output.document({**whose, "repos": [document(repo) for repo in found]})
         return
     if not found:
-        console.say(f"{owner or 'this hub'} has no repositories")
+        output.say(f"{owner or 'this hub'} has no repositories")
         return
-    rows = [(f"{r.owner}/{r.slug}", r.visibility, r.domain, console.when(r.created_at), r.description) for r in found]
-    console.table(["repository", "visibility", "domain", "created", "description"], rows)
+    rows = [
+        (f"{r.owner}/{r.slug}", r.visibility, r.domain, output.when(r.created_at), r.description)
+        for r in found
+    ]
+    output.table(["repository", "visibility", "domain", "created", "description"], rows)
 
 
 def _list_deleted(owner: str, json: bool, data: Path | None) -> None:
     if not owner:
-        console.fail("name the user whose deleted repositories to list")
+        output.fail("name the user whose deleted repositories to list")
 
     async def work(stores: Stores) -> list[tuple[Repo, int]]:
-        return await stores.repos.deleted(await console.require_user(stores, owner))
+        return await stores.repos.deleted(await output.require_user(stores, owner))
 
-    found = console.run(data, work)
+    found = output.run(data, work)
     if json:
         repos = [document(repo) | {"deleted_at": deleted_at} for repo, deleted_at in found]
-        console.document({"owner": owner, "repos": repos})
+        output.document({"owner": owner, "repos": repos})
         return
-    rows = [(f"{repo.owner}/{repo.slug}", console.when(at)) for repo, at in found]
-    console.table(["repository", "deleted"], rows)
+    rows = [(f"{repo.owner}/{repo.slug}", output.when(at)) for repo, at in found]
+    output.table(["repository", "deleted"], rows)
 
 
 @app.command()
@@ -143,26 +155,30 @@ def show(name: Name, json: Json = False, data: Data = None) -> None:
     """Show a repository: its settings, branches, members, and the last step of its gc."""
 
     async def work(stores: Stores) -> tuple[Repo, dict[str, Any]]:
-        repo = await console.require(stores, name)
+        repo = await output.require(stores, name)
         refs = await stores.refs.all(repo.repo_id)
         members = await _members(stores, repo)
-        progress = await stores.census.progress(repo.repo_id)
+        progress = await stores.scans.progress(repo.repo_id)
         return repo, {
             "branches": [_branch(ref) for ref in refs.values()],
             "members": [{"handle": handle, "role": role.value} for handle, role in members],
             "gc": {"step": progress.step, "at": progress.at} if progress else None,
         }
 
-    repo, more = console.run(data, work)
+    repo, more = output.run(data, work)
     if json:
-        console.document(document(repo) | more)
+        output.document(document(repo) | more)
         return
     rows = [(key, value) for key, value in document(repo).items() if key != "created_at"]
-    rows.append(("created", console.when(repo.created_at)))
-    rows.append(("gc", f"{more['gc']['step']}, {console.when(more['gc']['at'])}" if more["gc"] else "never"))
-    console.table(["", ""], rows)
-    console.table(["branch", "commit", "generation"], [list(branch.values()) for branch in more["branches"]])
-    console.table(["member", "role"], [list(member.values()) for member in more["members"]])
+    rows.append(("created", output.when(repo.created_at)))
+    rows.append(
+        ("gc", f"{more['gc']['step']}, {output.when(more['gc']['at'])}" if more["gc"] else "never")
+    )
+    output.table(["", ""], rows)
+    output.table(
+        ["branch", "commit", "generation"], [list(branch.values()) for branch in more["branches"]]
+    )
+    output.table(["member", "role"], [list(member.values()) for member in more["members"]])
 
 
 @app.command()
@@ -174,21 +190,21 @@ def delete(
 ) -> None:
     """Hide a repository at once, and free its name. A day later `pieria purge` deletes its data."""
     if not yes and json:
-        console.fail(f"nothing was deleted: with --json, use --yes to delete {plain(name)}")
+        output.fail(f"nothing was deleted: with --json, use --yes to delete {plain(name)}")
     if not yes and not typer.confirm(f"Delete {plain(name)}? It cannot be undone", err=True):
-        console.fail("nothing was deleted")
-    now = int(console.now())
+        output.fail("nothing was deleted")
+    now = int(output.now())
 
     async def work(stores: Stores) -> Repo:
-        repo = await console.require(stores, name)
+        repo = await output.require(stores, name)
         await stores.repos.delete(repo, now)
         return repo
 
-    repo = console.run(data, work)
+    repo = output.run(data, work)
     if json:
-        console.document(document(repo) | {"deleted_at": now})
+        output.document(document(repo) | {"deleted_at": now})
     else:
-        console.say(f"deleted: {repo.owner}/{repo.slug}; `pieria purge` will delete its data")
+        output.say(f"deleted: {repo.owner}/{repo.slug}; `pieria purge` will delete its data")
 
 
 @app.command()
@@ -199,28 +215,36 @@ def moves(
     data: Data = None,
 ) -> None:
     """List the moves of a branch in the last 30 days, newest first."""
-    now = console.now()
+    now = output.now()
 
     async def work(stores: Stores) -> list[Move]:
-        repo = await console.require(stores, name)
+        repo = await output.require(stores, name)
         made: list[Move] = []
         cursor: str | None = ""
         while cursor is not None:
             ref, page, cursor = await moving.page(stores, repo, branch, cursor, PAGE, now=now)
             made += page
         if ref is None and not made:
-            raise Problem(f"{name} has no branch {branch!a}: `pieria repo show {name}` shows its branches")
+            raise Problem(
+                f"{name} has no branch {branch!a}: `pieria repo show {name}` shows its branches"
+            )
         return made
 
-    made = console.run(data, work)
+    made = output.run(data, work)
     if json:
-        console.document({"branch": branch, "moves": [_move(move) for move in made]})
+        output.document({"branch": branch, "moves": [_move(move) for move in made]})
         return
     rows = [
-        (console.when(m.at / 1000), m.by, "forced" if m.forced else "", _id(m.before) or "–", _id(m.after) or "–")
+        (
+            output.when(m.at / 1000),
+            m.by,
+            "forced" if m.forced else "",
+            _id(m.before) or "–",
+            _id(m.after) or "–",
+        )
         for m in made
     ]
-    console.table(["when", "by", "", "from", "to"], rows)
+    output.table(["when", "by", "", "from", "to"], rows)
 
 
 @app.command()
@@ -229,7 +253,9 @@ def restore_branch(
     branch: Annotated[str, typer.Argument(help="Also a deleted one.")],
     to: Annotated[
         str | None,
-        typer.Option(metavar="COMMIT", help="One of its heads within 30 days. Default: before the last move."),
+        typer.Option(
+            metavar="COMMIT", help="One of its heads within 30 days. Default: before the last move."
+        ),
     ] = None,
     json: Json = False,
     data: Data = None,
@@ -238,17 +264,17 @@ def restore_branch(
 
     Undoes a forced push or a deletion, and can be undone itself.
     """
-    now = console.now()
+    now = output.now()
 
     async def work(stores: Stores) -> Ref:
-        repo = await console.require(stores, name)
+        repo = await output.require(stores, name)
         return await branches.restore(stores, repo, branch, to, by=OPERATOR, now=now)
 
-    ref = console.run(data, work)
+    ref = output.run(data, work)
     if json:
-        console.document(_branch(ref))
+        output.document(_branch(ref))
     else:
-        console.say(f"restored: {ref.branch} is at {ref.head.commit_id}")
+        output.say(f"restored: {ref.branch} is at {ref.head.commit_id}")
 
 
 @app.command()
@@ -256,23 +282,26 @@ def delete_branch(
     name: Name,
     branch: Annotated[str, typer.Argument(help="The branch.")],
     leave_empty: Annotated[
-        bool, typer.Option("--leave-empty", help="Also if it is the only branch, so that the repository is empty.")
+        bool,
+        typer.Option(
+            "--leave-empty", help="Also if it is the only branch, so that the repository is empty."
+        ),
     ] = False,
     json: Json = False,
     data: Data = None,
 ) -> None:
     """Delete a branch. `pieria repo restore-branch` restores it within 30 days."""
-    now = console.now()
+    now = output.now()
 
     async def work(stores: Stores) -> None:
-        repo = await console.require(stores, name)
+        repo = await output.require(stores, name)
         await branches.delete(stores, repo, branch, leave_empty=leave_empty, by=OPERATOR, now=now)
 
-    console.run(data, work)
+    output.run(data, work)
     if json:
-        console.document({"deleted": branch})
+        output.document({"deleted": branch})
     else:
-        console.say(f"deleted: {branch}; `pieria repo restore-branch` restores it within 30 days")
+        output.say(f"deleted: {branch}; `pieria repo restore-branch` restores it within 30 days")
 
 
 @app.command()
@@ -282,21 +311,25 @@ def bundle(name: Name, json: Json = False, data: Data = None) -> None:
     Run it from a timer for popular repositories. gc deletes outdated bundles.
     """
 
-    async def work(stores: Stores, bar: Tell) -> Made:
-        return await bundles.make(stores, await console.require(stores, name), console.now)
+    async def work(stores: Stores, bar: OnProgress) -> Made:
+        return await prebuilt_clones.make(stores, await output.require(stores, name), output.now)
 
     left = "the clones are served as before; run it again"
-    made = console.run_long(data, f"bundling {name}", work, left)
-    one = made.bundle
+    made = output.run_long(data, f"bundling {name}", work, left)
+    one = made.prebuilt
     if json:
-        about = {"name": one.name, "bytes": one.size, "made_at": one.made_at} if one else {"why_not": made.why_not}
-        console.document({"repo": name, "is_new": made.is_new, **about})
+        about = (
+            {"name": one.name, "bytes": one.size, "made_at": one.made_at}
+            if one
+            else {"why_not": made.why_not}
+        )
+        output.document({"repo": name, "is_new": made.is_new, **about})
     elif one:
         state = "made" if made.is_new else "there already, and whole"
         held = f"{one.commits.count} commits and {one.objects.count} objects"
-        console.say(f"{name}: a bundle of {held} is {state} ({console.size(one.size)})")
+        output.say(f"{name}: a bundle of {held} is {state} ({output.size(one.size)})")
     else:
-        console.say(f"{name}: no bundle, since {made.why_not}")
+        output.say(f"{name}: no bundle, since {made.why_not}")
 
 
 @app.command()
@@ -312,30 +345,32 @@ def repack(
     the old packs. Run it again after an interruption.
     """
 
-    async def work(stores: Stores, bar: Tell) -> Repacked:
-        repo = await console.require(stores, name)
-        return await repacking.repack(stores, repo, console.now, dry_run=not fold, tell=bar)
+    async def work(stores: Stores, bar: OnProgress) -> Repacked:
+        repo = await output.require(stores, name)
+        return await repacking.repack(stores, repo, output.now, dry_run=not fold, on_progress=bar)
 
     left = "every pack is still readable; run it again to continue"
-    done = console.run_long(data, f"repacking {name}", work, left)
+    done = output.run_long(data, f"repacking {name}", work, left)
     if json:
-        console.document({"repo": name, "dry_run": not fold, **asdict(done)})
+        output.document({"repo": name, "dry_run": not fold, **asdict(done)})
         return
     would = "" if fold else "would have "
-    console.say(
-        f"{name}: {would}folded {done.packs} packs ({console.size(done.bytes)}) into {done.into},"
+    output.say(
+        f"{name}: {would}folded {done.packs} packs ({output.size(done.bytes)}) into {done.into},"
         f" and {would}changed {done.rows} rows"
     )
     skipped = [f"{count} {WHY_LEFT[why]}" for why, count in done.left.items() if count]
-    console.say(f"packs that stay as they are: {', '.join(skipped) or 'none'}")
+    output.say(f"packs that stay as they are: {', '.join(skipped) or 'none'}")
     if done.packs:
-        console.say("next: " + ("a new gc deletes the old packs" if fold else "`--fold` does it"))
+        output.say("next: " + ("a new gc deletes the old packs" if fold else "`--fold` does it"))
 
 
 @app.command()
 def member(
     name: Name,
-    handle: Annotated[str, typer.Argument(metavar="HANDLE", help="The user whose role to set or to remove.")] = "",
+    handle: Annotated[
+        str, typer.Argument(metavar="HANDLE", help="The user whose role to set or to remove.")
+    ] = "",
     role: Annotated[Role | None, typer.Option(help="The new role. It replaces any other.")] = None,
     remove: Annotated[bool, typer.Option("--remove", help="Remove the member.")] = False,
     json: Json = False,
@@ -343,26 +378,31 @@ def member(
 ) -> None:
     """List the members of a repository. With a handle, set or remove the role of that user."""
     if bool(handle) != (role is not None or remove) or (role is not None and remove):
-        console.fail("give a handle with either --role or --remove, or no handle to list the members")
+        output.fail(
+            "give a handle with either --role or --remove, or no handle to list the members"
+        )
 
     async def work(stores: Stores) -> tuple[Repo, list[tuple[str, Role]]]:
-        repo = await console.require(stores, name)
+        repo = await output.require(stores, name)
         if handle:
             await _set_member(stores, repo, names.check_handle(handle), role)
         return repo, await _members(stores, repo)
 
-    repo, found = console.run(data, work)
+    repo, found = output.run(data, work)
     if json:
         members = [{"handle": handle, "role": role.value} for handle, role in found]
-        console.document({"owner": repo.owner, "slug": repo.slug, "members": members})
+        output.document({"owner": repo.owner, "slug": repo.slug, "members": members})
     else:
-        console.table(["member", "role"], found)
+        output.table(["member", "role"], found)
 
 
 async def _set_member(stores: Stores, repo: Repo, handle: str, role: Role | None) -> None:
     spelled = await stores.handles.spelling(handle)
     if spelled.casefold() == repo.owner.casefold():
-        raise Problem(f"{repo.owner} owns {repo.owner}/{repo.slug}: the owner is not a member, and cannot be removed")
+        raise Problem(
+            f"{repo.owner} owns {repo.owner}/{repo.slug}: the owner is not a member, and cannot be"
+            " removed"
+        )
     if role is None and spelled not in dict(await _members(stores, repo)):
         raise Problem(f"{spelled} is not a member of {repo.owner}/{repo.slug}: nothing was removed")
     if role is None:
@@ -381,7 +421,11 @@ async def _members(stores: Stores, repo: Repo) -> list[tuple[str, Role]]:
 
 
 def _branch(ref: Ref) -> dict[str, Any]:
-    return {"branch": ref.branch, "commit_id": ref.head.commit_id, "generation": ref.head.generation}
+    return {
+        "branch": ref.branch,
+        "commit_id": ref.head.commit_id,
+        "generation": ref.head.generation,
+    }
 
 
 def _move(move: Move) -> dict[str, Any]:
@@ -389,8 +433,8 @@ def _move(move: Move) -> dict[str, Any]:
     return {"at": move.at / 1000, "by": move.by, **ends, "forced": move.forced}
 
 
-def _id(place: Place | None) -> str | None:
-    return place.commit_id if place else None
+def _id(address: CommitAddress | None) -> str | None:
+    return address.commit_id if address else None
 
 
 app.command("edit")(repo_changes.edit)

@@ -4,9 +4,9 @@ from typing import Annotated, Any
 
 import typer
 
-from infra.cli import console
-from infra.cli.console import Data, Json, Name
-from infra.cli.problem import Problem
+from infra.cli import output
+from infra.cli.cli_error import Problem
+from infra.cli.output import Data, Json, Name
 from shared import api, names
 from shared.actions import repos
 from shared.actions.undelete import undelete as undeleting
@@ -41,19 +41,22 @@ def edit(
     }
     changes = {option: value for option, value in options.items() if value is not None}
     if not changes:
-        console.fail("nothing to change: use --visibility, --description, --default-branch or --portable-names")
+        output.fail(
+            "nothing to change: use --visibility, --description, --default-branch or"
+            " --portable-names"
+        )
 
     async def work(stores: Stores) -> Repo:
-        repo = await console.require(stores, name)
-        console.check_options(api.RepoChange, changes)
+        repo = await output.require(stores, name)
+        output.check_options(api.RepoChange, changes)
         return await repos.change(stores, repo, changes)
 
-    repo = console.run(data, work)
+    repo = output.run(data, work)
     if json:
-        console.document(document(repo))
+        output.document(document(repo))
     else:
         changed = ", ".join(f"{option} {value}" for option, value in changes.items())
-        console.say(f"changed: {repo.owner}/{repo.slug}: {changed}")
+        output.say(f"changed: {repo.owner}/{repo.slug}: {changed}")
 
 
 def rename(
@@ -66,10 +69,10 @@ def rename(
 
     A token that is limited to the old name is not valid for the new name: issue another one.
     """
-    now = int(console.now())
+    now = int(output.now())
 
     async def work(stores: Stores) -> Repo:
-        repo = await console.require(stores, name)
+        repo = await output.require(stores, name)
         wanted = names.check_slug(slug)
         if wanted == repo.slug:
             return repo
@@ -78,38 +81,42 @@ def rename(
             raise RepoExists(repo.owner, wanted)
         return renamed
 
-    repo = console.run(data, work)
+    repo = output.run(data, work)
     if json:
-        console.document(document(repo))
+        output.document(document(repo))
     else:
-        console.say(f"renamed: {name} is {repo.owner}/{repo.slug} now")
+        output.say(f"renamed: {name} is {repo.owner}/{repo.slug} now")
 
 
 def undelete(
     name: Name,
-    new_slug: Annotated[str, typer.Option("--as", metavar="SLUG", help="Another name, if this one is in use.")] = "",
+    new_slug: Annotated[
+        str, typer.Option("--as", metavar="SLUG", help="Another name, if this one is in use.")
+    ] = "",
     json: Json = False,
     data: Data = None,
 ) -> None:
     """Bring a deleted repository back, with its branches and members, for 23 hours."""
 
     async def work(stores: Stores) -> Repo:
-        owner, slug = console.full_name(name)
+        owner, slug = output.full_name(name)
         try:
-            return await undeleting(stores, owner, slug, new_slug or slug, console.now())
+            return await undeleting(stores, owner, slug, new_slug or slug, output.now())
         except RepoNotFound:
             raise Problem(
                 f"no repository {name} was deleted within 23 hours:"
                 f" `pieria repo list {owner} --deleted` shows those of {owner}"
             ) from None
         except RepoExists:
-            raise Problem(f"the name {owner}/{new_slug or slug} is in use: choose another with --as") from None
+            raise Problem(
+                f"the name {owner}/{new_slug or slug} is in use: choose another with --as"
+            ) from None
 
-    repo = console.run(data, work)
+    repo = output.run(data, work)
     if json:
-        console.document(document(repo))
+        output.document(document(repo))
     else:
-        console.say(f"restored: {repo.owner}/{repo.slug}, {repo.visibility}")
+        output.say(f"restored: {repo.owner}/{repo.slug}, {repo.visibility}")
 
 
 def document(repo: Repo) -> dict[str, Any]:

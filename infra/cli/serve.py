@@ -13,7 +13,9 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port, 0 for any free one.")] = 8000,
     data: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder for all data.")] = hub.FOLDER,
-    json: Annotated[bool, typer.Option("--json", help="Print its address and token as one JSON document.")] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print its address and token as one JSON document.")
+    ] = False,
 ) -> None:
     """Run the whole hub on this machine, until Ctrl-C."""
     options = ["--host", host, "--port", str(port), "--data", str(data)]

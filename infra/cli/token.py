@@ -4,9 +4,9 @@ from typing import Annotated
 
 import typer
 
-from infra.cli import console
-from infra.cli.console import Data, Json
-from infra.cli.problem import Problem
+from infra.cli import output
+from infra.cli.cli_error import Problem
+from infra.cli.output import Data, Json
 from shared import api, auth, names
 from shared.metadata.tokens import Issued, new_id
 from shared.model import Bearer, Identity, Role
@@ -14,7 +14,7 @@ from shared.stores import Stores
 
 DAY = 24 * 3600
 
-app = console.noun("Tokens, with which users log in.")
+app = output.noun("Tokens, with which users log in.")
 Owner = Annotated[str, typer.Option(metavar="HANDLE", help="The user.")]
 
 
@@ -22,9 +22,13 @@ Owner = Annotated[str, typer.Option(metavar="HANDLE", help="The user.")]
 def issue(
     owner: Owner,
     scope: Annotated[Role, typer.Option(help="What it allows: read, write or admin.")] = Role.WRITE,
-    repo: Annotated[str, typer.Option(metavar="OWNER/SLUG", help="Limit it to this repository.")] = "",
+    repo: Annotated[
+        str, typer.Option(metavar="OWNER/SLUG", help="Limit it to this repository.")
+    ] = "",
     bearer: Annotated[Bearer, typer.Option(help="The kind of user.")] = Bearer.HUMAN,
-    days: Annotated[int, typer.Option(min=1, max=auth.LIFETIME_SECONDS // DAY, help="Days until it expires.")] = 30,
+    days: Annotated[
+        int, typer.Option(min=1, max=auth.LIFETIME_SECONDS // DAY, help="Days until it expires.")
+    ] = 30,
     json: Json = False,
     data: Data = None,
 ) -> None:
@@ -32,7 +36,7 @@ def issue(
 
     stdout has the token only. Its id and expiry are on stderr.
     """
-    now = console.now()
+    now = output.now()
 
     async def work(stores: Stores) -> tuple[Issued, str]:
         handle = await stores.handles.spelling(names.check_handle(owner))
@@ -45,17 +49,17 @@ def issue(
         keys = await stores.keyring.signing(now)
         return issued, auth.issue(keys, issued.identity, lifetime_seconds=days * DAY, now=int(now))
 
-    issued, token = console.run(data, work)
+    issued, token = output.run(data, work)
     if json:
         handle = issued.identity.subject
         shown = api.IssuedToken(handle=handle, token=token, **api.Token.of(issued).model_dump())
-        console.document(shown.model_dump(mode="json"))
+        output.document(shown.model_dump(mode="json"))
         return
     identity = issued.identity
     only = f", {identity.repo} only" if identity.repo else ""
     typer.echo(
         f"A token for {identity.subject}: scope {scope}{only}, until"
-        f" {console.when(issued.expires_at)}. Its id is {identity.token_id}."
+        f" {output.when(issued.expires_at)}. Its id is {identity.token_id}."
         " It is not shown again:",
         err=True,
     )
@@ -70,28 +74,34 @@ def list_(owner: Owner, json: Json = False, data: Data = None) -> None:
     """
 
     async def work(stores: Stores) -> tuple[str, list[Issued]]:
-        handle = await console.require_user(stores, owner)
+        handle = await output.require_user(stores, owner)
         return handle, await stores.tokens.all(handle)
 
-    handle, found = console.run(data, work)
+    handle, found = output.run(data, work)
     if json:
         tokens = [api.Token.of(issued).model_dump(mode="json") for issued in found]
-        console.document({"handle": handle, "tokens": tokens})
+        output.document({"handle": handle, "tokens": tokens})
         return
     rows = [
         (i.identity.token_id, i.identity.scope, i.identity.repo or "all", i.identity.bearer,
-         console.when(i.issued_at), console.when(i.expires_at), console.when(i.revoked_at))
+         output.when(i.issued_at), output.when(i.expires_at), output.when(i.revoked_at))
         for i in found
     ]  # fmt: skip
-    console.table(["token id", "scope", "repository", "bearer", "issued", "expires", "revoked"], rows)
+    output.table(
+        ["token id", "scope", "repository", "bearer", "issued", "expires", "revoked"], rows
+    )
 
 
 @app.command()
 def revoke(
     owner: Owner,
-    token_id: Annotated[str, typer.Argument(help="The token's id: `pieria token list` shows it.")] = "",
+    token_id: Annotated[
+        str, typer.Argument(help="The token's id: `pieria token list` shows it.")
+    ] = "",
     all_: Annotated[bool, typer.Option("--all", help="Every token of the user.")] = False,
-    unlisted: Annotated[bool, typer.Option("--unlisted", help="Also a token that is not in the list.")] = False,
+    unlisted: Annotated[
+        bool, typer.Option("--unlisted", help="Also a token that is not in the list.")
+    ] = False,
     json: Json = False,
     data: Data = None,
 ) -> None:
@@ -100,12 +110,12 @@ def revoke(
     A token that was issued with a revoked token stays valid: `--all` revokes these, too.
     """
     if bool(token_id) == all_:
-        console.fail("name one token, or use --all")
-    now = int(console.now())
+        output.fail("name one token, or use --all")
+    now = int(output.now())
 
     async def work(stores: Stores) -> tuple[str, list[str]]:
         if all_:
-            handle = await console.require_user(stores, owner)
+            handle = await output.require_user(stores, owner)
             issued = await stores.tokens.all(handle)
             wanted = [one.identity.token_id for one in issued if _is_valid(one, now)]
         else:
@@ -116,15 +126,16 @@ def revoke(
             await stores.tokens.revoke(handle, wanted_id, now)
         return handle, wanted
 
-    handle, revoked = console.run(data, work)
+    handle, revoked = output.run(data, work)
     if json:
         which = {"token_ids": revoked} if all_ else {"token_id": token_id}
-        console.document({"handle": handle, **which, "revoked_at": now})
+        output.document({"handle": handle, **which, "revoked_at": now})
     elif all_:
-        console.say(f"revoked: all {len(revoked)} valid tokens of {handle}")
+        output.say(f"revoked: all {len(revoked)} valid tokens of {handle}")
     else:
-        console.say(
-            f"revoked: {token_id} of {handle}; tokens that were issued with it stay valid: see `pieria token list`"
+        output.say(
+            f"revoked: {token_id} of {handle}; tokens that were issued with it stay valid: see"
+            " `pieria token list`"
         )
 
 
@@ -147,5 +158,5 @@ async def _require_token(stores: Stores, handle: str, token_id: str, unlisted: b
 
 async def _spelled(stores: Stores, name: str) -> str:
     """The full name of a repository, with its owner in the claimed letter case. Raises Problem."""
-    owner, slug = console.full_name(name)
+    owner, slug = output.full_name(name)
     return f"{await stores.handles.spelling(owner)}/{slug}"

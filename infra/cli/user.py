@@ -1,10 +1,10 @@
 """user: the handles that are claimed on a hub."""
 
-from infra.cli import console
-from infra.cli.console import Data, Json
+from infra.cli import output
+from infra.cli.output import Data, Json
 from shared.stores import Stores
 
-app = console.noun("Users: the handles of a hub.")
+app = output.noun("Users: the handles of a hub.")
 
 
 @app.callback()
@@ -19,10 +19,10 @@ def list_(json: Json = False, data: Data = None) -> None:
     async def work(stores: Stores) -> list[str]:
         return await stores.handles.all()
 
-    handles = console.run(data, work)
+    handles = output.run(data, work)
     if json:
-        console.document({"users": handles})
+        output.document({"users": handles})
     elif handles:
-        console.table(["handle"], [(handle,) for handle in handles])
+        output.table(["handle"], [(handle,) for handle in handles])
     else:
-        console.say("there are no users: `pieria token issue --owner HANDLE` makes the first")
+        output.say("there are no users: `pieria token issue --owner HANDLE` makes the first")

@@ -23,16 +23,21 @@ from infra import build, stack, tools
 
 STACK = "pieria"
 REGION = "us-east-1"
-ADMINISTRATOR = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": REGION}
+ADMINISTRATOR = {
+    "aws_access_key_id": "test",
+    "aws_secret_access_key": "test",
+    "region_name": REGION,
+}
 """The credentials for which ministack allows every call."""
 
 PATIENCE_SECONDS = 60
 """The time-out of each function. A cold start on a busy machine takes long, and is not tested."""
 
 LAMBDA_GIVES = (
-    "AWS_LAMBDA_RUNTIME_API AWS_LAMBDA_FUNCTION_NAME AWS_LAMBDA_FUNCTION_VERSION AWS_LAMBDA_FUNCTION_MEMORY_SIZE "
-    "AWS_LAMBDA_LOG_GROUP_NAME AWS_LAMBDA_LOG_STREAM_NAME AWS_REGION AWS_DEFAULT_REGION AWS_ACCESS_KEY_ID "
-    "AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN LAMBDA_TASK_ROOT _HANDLER"
+    "AWS_LAMBDA_RUNTIME_API AWS_LAMBDA_FUNCTION_NAME AWS_LAMBDA_FUNCTION_VERSION"
+    " AWS_LAMBDA_FUNCTION_MEMORY_SIZE AWS_LAMBDA_LOG_GROUP_NAME AWS_LAMBDA_LOG_STREAM_NAME"
+    " AWS_REGION AWS_DEFAULT_REGION AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN"
+    " LAMBDA_TASK_ROOT _HANDLER"
 ).split()
 """The variables that Lambda sets for a function."""
 
@@ -63,12 +68,20 @@ class Stack:
 
     def roles(self) -> dict[str, str]:
         """The names of the functions' roles, by the logical id of the function."""
-        names = {name: physical for name, physical in self.resources().items() if name.endswith("FunctionRole")}
+        names = {
+            name: physical
+            for name, physical in self.resources().items()
+            if name.endswith("FunctionRole")
+        }
         return {name.removesuffix("Role"): physical for name, physical in names.items()}
 
     def resources(self) -> dict[str, str]:
         """The physical ids of the stack's resources, by logical id."""
-        pages = self.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=STACK)
+        pages = (
+            self.client("cloudformation")
+            .get_paginator("list_stack_resources")
+            .paginate(StackName=STACK)
+        )
         summaries = itertools.chain.from_iterable(page["StackResourceSummaries"] for page in pages)
         return {found["LogicalResourceId"]: found["PhysicalResourceId"] for found in summaries}
 
@@ -83,19 +96,36 @@ def deploy(cloud: Stack, folder: Path, parameters: Mapping[str, str]) -> Stack:
     _run_here(template, archive)
     (folder / "template.json").write_text(json.dumps(template))
     given = [f"{name}={value}" for name, value in parameters.items()]
-    options = ["--stack-name", STACK, "--region", REGION, "--resolve-s3", "--capabilities", "CAPABILITY_IAM"]
+    options = [
+        "--stack-name",
+        STACK,
+        "--region",
+        REGION,
+        "--resolve-s3",
+        "--capabilities",
+        "CAPABILITY_IAM",
+    ]
     quietly = ["--no-confirm-changeset", "--no-progressbar", "--parameter-overrides", *given]
-    _sam(["deploy", "--template-file", str(folder / "template.json"), *options, *quietly], cloud, folder)
+    _sam(
+        ["deploy", "--template-file", str(folder / "template.json"), *options, *quietly],
+        cloud,
+        folder,
+    )
     _bound(cloud)
     (described,) = cloud.client("cloudformation").describe_stacks(StackName=STACK)["Stacks"]
-    return replace(cloud, outputs={output["OutputKey"]: output["OutputValue"] for output in described["Outputs"]})
+    return replace(
+        cloud,
+        outputs={output["OutputKey"]: output["OutputValue"] for output in described["Outputs"]},
+    )
 
 
 def _bound(cloud: Stack) -> None:
     """Set the boundary of every role as in the template: ministack's CloudFormation ignores it."""
     boundary = cloud.resources()["Boundary"]
     for role in cloud.roles().values():
-        cloud.client("iam").put_role_permissions_boundary(RoleName=role, PermissionsBoundary=boundary)
+        cloud.client("iam").put_role_permissions_boundary(
+            RoleName=role, PermissionsBoundary=boundary
+        )
 
 
 def package(folder: Path, variables: list[str], without: str = "") -> Path:
@@ -106,7 +136,8 @@ def package(folder: Path, variables: list[str], without: str = "") -> Path:
         shutil.rmtree(content / without)
     python = tools.environment("runtime", build.host_python()) / "python"
     passed = " ".join(
-        f'${{{name}+"{name}=${name}"}}' for name in [*LAMBDA_GIVES, "AWS_ENDPOINT_URL", "AWS_CA_BUNDLE", *variables]
+        f'${{{name}+"{name}=${name}"}}'
+        for name in [*LAMBDA_GIVES, "AWS_ENDPOINT_URL", "AWS_CA_BUNDLE", *variables]
     )
     bootstrap = content / "bootstrap"
     run = f'{shlex.quote(str(python))} -m awslambdaric "$_HANDLER"'
@@ -120,18 +151,28 @@ def package(folder: Path, variables: list[str], without: str = "") -> Path:
 
 def variables(template: Mapping[str, Any]) -> list[str]:
     """The names of all variables that the template sets for functions."""
-    places = [template["Globals"]["Function"], *(found["Properties"] for found in _functions(template))]
+    places = [
+        template["Globals"]["Function"],
+        *(found["Properties"] for found in _functions(template)),
+    ]
     found = [place.get("Environment", {}).get("Variables", {}) for place in places]
     return sorted(set(itertools.chain.from_iterable(found)))
 
 
 def _functions(template: Mapping[str, Any]) -> list[Any]:
-    return [found for found in template["Resources"].values() if found["Type"] == "AWS::Serverless::Function"]
+    return [
+        found
+        for found in template["Resources"].values()
+        if found["Type"] == "AWS::Serverless::Function"
+    ]
 
 
 def _run_here(template: Mapping[str, Any], archive: Path) -> None:
     """Change every function so that this machine can run it."""
-    for place in [template["Globals"]["Function"], *(found["Properties"] for found in _functions(template))]:
+    for place in [
+        template["Globals"]["Function"],
+        *(found["Properties"] for found in _functions(template)),
+    ]:
         if "Runtime" in place:
             place["Runtime"] = "provided.al2023"
         if "CodeUri" in place:

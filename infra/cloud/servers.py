@@ -56,7 +56,9 @@ def ministack(folder: Path, *, trust: Path | None = None) -> Iterator[str]:
         **(_tls(folder, trust) if trust else {}),
     }
     try:
-        with _running([str(tools.environment("ministack") / "ministack")], folder, environment, port):
+        with _running(
+            [str(tools.environment("ministack") / "ministack")], folder, environment, port
+        ):
             yield url
     finally:
         for path in scratch:  # only its log stays
@@ -73,7 +75,16 @@ def dynalite(data: Path) -> Iterator[str]:
     port = ports.free()
     url = f"http://127.0.0.1:{port}"
     data.mkdir(parents=True, exist_ok=True)
-    command = ["node", str(script), "--host", "127.0.0.1", "--port", str(port), "--path", str(data / "rows")]
+    command = [
+        "node",
+        str(script),
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--path",
+        str(data / "rows"),
+    ]
     with _running([*command, "--createTableMs", "0"], data, {}, port):
         yield url
 
@@ -84,7 +95,9 @@ def has_node() -> bool:
 
 
 @contextmanager
-def _running(command: Sequence[str], folder: Path, environment: dict[str, str], port: int) -> Iterator[None]:
+def _running(
+    command: Sequence[str], folder: Path, environment: dict[str, str], port: int
+) -> Iterator[None]:
     log = folder / "log"
     with (
         log.open("wb") as output,
@@ -107,11 +120,20 @@ def _tls(folder: Path, trust: Path) -> dict[str, str]:
     """The variables for a server with its own certificate, and for clients in it that trust it."""
     authority = trustme.CA()
     certificate = authority.issue_cert("127.0.0.1", "localhost")
-    files = {"MINISTACK_SSL_CERT": folder / "certificate.pem", "MINISTACK_SSL_KEY": folder / "key.pem"}
+    files = {
+        "MINISTACK_SSL_CERT": folder / "certificate.pem",
+        "MINISTACK_SSL_KEY": folder / "key.pem",
+    }
     authority.cert_pem.write_to_path(str(trust))
     certificate.private_key_pem.write_to_path(str(files["MINISTACK_SSL_KEY"]))
-    files["MINISTACK_SSL_CERT"].write_bytes(b"".join(blob.bytes() for blob in certificate.cert_chain_pems))
-    return {"USE_SSL": "1", "AWS_CA_BUNDLE": str(trust), **{name: str(path) for name, path in files.items()}}
+    files["MINISTACK_SSL_CERT"].write_bytes(
+        b"".join(blob.bytes() for blob in certificate.cert_chain_pems)
+    )
+    return {
+        "USE_SSL": "1",
+        "AWS_CA_BUNDLE": str(trust),
+        **{name: str(path) for name, path in files.items()},
+    }
 
 
 def _dynalite_environment() -> Path:

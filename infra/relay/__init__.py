@@ -1,8 +1,8 @@
 """The relay: a small HTTP server on the user's machine between the stock client and one hub.
 
-The stock client sends each body in one request, reads each reply in one piece, sends no token with a clone and never
-retries. A hub on Lambda takes and sends 4.69 MB at once. The relay splits, stages, compresses and retries, and it adds
-a token.
+The stock client sends each body in one request, reads each reply in one piece, sends no token with
+a clone and never retries. A hub on Lambda takes and sends 4.69 MB at once. The relay splits,
+stages, compresses and retries, and it adds a token.
 
     address    the URL of the hub, the token that is sent to it, and where the token comes from
     spool      bytes in memory or in an unlinked temporary file; a request body, compressed as it arrives

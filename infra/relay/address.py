@@ -20,7 +20,9 @@ class Unable(Exception):
 
 @dataclass(frozen=True)
 class Address:
-    """The address of a hub: scheme, host with port, and a path prefix, without a slash at the end."""
+    """The address of a hub: scheme, host with port, and a path prefix, without a slash at the
+    end.
+    """
 
     url: str
 
@@ -36,7 +38,10 @@ class Address:
 
 
 def hub_address(url: str) -> Address:
-    """The address of a hub. Raises Unable for a URL that is none, and for http to another machine."""
+    """The address of a hub.
+
+    Raises Unable for a URL that is none, and for http to another machine.
+    """
     try:
         parts = urlsplit(url.strip())
         host, _ = parts.hostname, parts.port
@@ -45,10 +50,14 @@ def hub_address(url: str) -> Address:
     if not host or parts.scheme not in ("http", "https") or parts.query or parts.fragment:
         raise Unable(f"{url!a} is not the URL of a hub: write it as https://hub.example.org")
     if "@" in parts.netloc:
-        raise Unable("the URL contains a user or a password: leave it out, and log in with `muse auth login`")
+        raise Unable(
+            "the URL contains a user or a password: leave it out, and log in with `muse auth login`"
+        )
     address = Address(f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}")
     if parts.scheme == "http" and not address.is_loopback:
-        raise Unable(f"http:// would send tokens and files unencrypted to {parts.netloc}: use https://")
+        raise Unable(
+            f"http:// would send tokens and files unencrypted to {parts.netloc}: use https://"
+        )
     return address
 
 
@@ -58,19 +67,24 @@ def repository_address(url: str) -> tuple[Address, str]:
     prefix, *segments = whole.rsplit("/", REPOSITORY_SEGMENTS)
     is_complete = len(segments) == REPOSITORY_SEGMENTS and all(segments) and urlsplit(prefix).netloc
     if not is_complete:
-        raise Unable(f"{url!a} does not name a repository: write it as https://hub.example.org/owner/slug")
+        raise Unable(
+            f"{url!a} does not name a repository: write it as https://hub.example.org/owner/slug"
+        )
     return Address(prefix), "/" + "/".join(segments)
 
 
 def proxy_of(scheme: str, host: str) -> str | None:
-    """The proxy of the environment (`HTTPS_PROXY`, `NO_PROXY`) for a host; None for this machine."""
+    """The proxy of the environment (`HTTPS_PROXY`, `NO_PROXY`) for a host; None for this
+    machine.
+    """
     if host in LOOPBACK or proxy_bypass(host):
         return None
     return getproxies().get(scheme)
 
 
 class Token:
-    """The token of the user for one hub: from a file, else from the environment, else from the client's login.
+    """The token of the user for one hub: from a file, else from the environment, else from the
+    client's login.
 
     It is read for each request, so that a new login counts without a restart.
     """
@@ -98,10 +112,15 @@ class Token:
         try:
             return _checked(file.read_text(), f"the file {file}")
         except (OSError, UnicodeDecodeError):
-            raise Unable(f"cannot read a token from {file}: check the name and the permissions") from None
+            raise Unable(
+                f"cannot read a token from {file}: check the name and the permissions"
+            ) from None
 
     def _of_client(self) -> str:
-        """The token of the client's login. Empty if the file is absent or damaged, as for the client."""
+        """The token of the client's login.
+
+        Empty if the file is absent or damaged, as for the client.
+        """
         try:
             identities = tomllib.loads(IDENTITY_FILE.read_text())
         except (OSError, ValueError):

@@ -99,7 +99,9 @@ class Snapshots:
 
 
 class Offer:
-    """The records that one fetch offers to the hub as bases of patches, and the snapshots of its reply."""
+    """The records that one fetch offers to the hub as bases of patches, and the snapshots of its
+    reply.
+    """
 
     def __init__(self, snapshots: Snapshots, repository: str) -> None:
         self._snapshots = snapshots
@@ -109,31 +111,43 @@ class Offer:
     @property
     def bases(self) -> dict[str, str]:
         """Snapshot id → SHA-256 of the packed record."""
-        return {snapshot_id: sha256(record).hexdigest() for snapshot_id, record in self._held.items()}
+        return {
+            snapshot_id: sha256(record).hexdigest() for snapshot_id, record in self._held.items()
+        }
 
     def take(self, packed: bytes) -> tuple[str, bytes]:
-        """The id and the whole record of the next snapshot of the reply. A base may be an earlier one.
+        """The id and the whole record of the next snapshot of the reply. A base may be an earlier
+        one.
 
         The record is kept for later fetches. Raises Unavailable for a patch of an unknown record.
         """
         record = codec.unpack_record(packed)
         snapshot_id = str(record.get("snapshot_id"))
-        whole = packed if "patch" not in record else self._patched(str(record.get("base")), record["patch"])
+        whole = (
+            packed
+            if "patch" not in record
+            else self._patched(str(record.get("base")), record["patch"])
+        )
         self._snapshots.remember(self._repository, snapshot_id, whole)
         return snapshot_id, whole
 
     def _patched(self, base_id: str, patch: bytes) -> bytes:
         base = self._snapshots.get(self._repository, base_id) or self._held.get(base_id)
         if base is None:
-            raise Unavailable("the hub sent a patch of a snapshot that the relay does not have: try again")
+            raise Unavailable(
+                "the hub sent a patch of a snapshot that the relay does not have: try again"
+            )
         try:
             return patches.expand(patch, base)
         except ValueError:
-            raise Unavailable("the hub sent a snapshot that cannot be expanded: try again") from None
+            raise Unavailable(
+                "the hub sent a snapshot that cannot be expanded: try again"
+            ) from None
 
 
 def read_bundle(content: Spool, take: Mapping[str, Callable[[bytes], None]]) -> dict[str, Any]:
-    """Read a msgpack map: each element of the lists in `take` is passed on packed. Returns the other keys.
+    """Read a msgpack map: each element of the lists in `take` is passed on packed. Returns the
+    other keys.
 
     Raises Unavailable for a reply that is none.
     """

@@ -28,10 +28,15 @@ class Client:
         """Raises Unable if `muse` is another program: PyPI has two of that name."""
         help_text = await self.run(Path.cwd(), ["plumbing", "unpack-objects", "--help"])
         if "PackBundle" not in help_text:
-            raise Unable(f"{self._program} is not the Muse client: install it with `{INSTALLATION}`")
+            raise Unable(
+                f"{self._program} is not the Muse client: install it with `{INSTALLATION}`"
+            )
 
     async def run(self, folder: Path, arguments: list[str], pieces: Iterable[bytes] = ()) -> str:
-        """The output of a command in a folder, with these bytes as its input. Raises Unable if it fails."""
+        """The output of a command in a folder, with these bytes as its input.
+
+        Raises Unable if it fails.
+        """
         # A session of its own: Ctrl-C reaches the relay, which ends the command.
         process = await asyncio.create_subprocess_exec(
             self._program,
@@ -55,7 +60,10 @@ class Client:
         return output
 
     async def unpack(self, folder: Path, pieces: Iterable[bytes]) -> dict[str, Any]:
-        """Store a bundle in the repository of a folder. Returns how much was written. Raises Unable."""
+        """Store a bundle in the repository of a folder.
+
+        Returns how much was written. Raises Unable.
+        """
         output = await self.run(folder, ["plumbing", "unpack-objects"], pieces)
         try:
             counts = json.loads(output.strip().splitlines()[-1])
@@ -84,7 +92,9 @@ async def _feed(process: asyncio.subprocess.Process, pieces: Iterable[bytes]) ->
 
 
 def _environment() -> dict[str, str]:
-    """The environment of a command: nothing in it names another repository, or has a token of the relay."""
+    """The environment of a command: nothing in it names another repository, or has a token of the
+    relay.
+    """
     dropped = ("MUSE_REPO_ROOT", "PIERIA_TOKEN")
     return {name: value for name, value in os.environ.items() if name not in dropped}
 

@@ -35,7 +35,9 @@ from shared.errors import ApiError
 TAGS_PAGE = 1_000
 
 
-async def clone(url: str, address: Address, repository: str, token: Token, directory: Path, progress: Progress) -> None:
+async def clone(
+    url: str, address: Address, repository: str, token: Token, directory: Path, progress: Progress
+) -> None:
     """Make a working copy of `/owner/slug` in a directory, or go on with one. Raises Unable."""
     client = Client()
     place = Workplace(directory)
@@ -57,7 +59,9 @@ async def clone(url: str, address: Address, repository: str, token: Token, direc
 class _Clone:
     """One clone in work."""
 
-    def __init__(self, url: str, hub: Hub, repository: str, client: Client, place: Workplace) -> None:
+    def __init__(
+        self, url: str, hub: Hub, repository: str, client: Client, place: Workplace
+    ) -> None:
         self._url = url
         self._hub = hub
         self._repository = repository
@@ -83,7 +87,10 @@ class _Clone:
         if note is None:
             return await self._begin()
         if note["url"] != self._url:
-            raise Unable(f"{self._place.directory} has an unfinished clone of {note['url']}: choose another directory")
+            raise Unable(
+                f"{self._place.directory} has an unfinished clone of {note['url']}: choose another"
+                " directory"
+            )
         self._place.discard_unfinished()
         return dict(note["heads"])
 
@@ -119,10 +126,14 @@ class _Clone:
     async def _store(self, plan: Plan) -> None:
         records = plan.commits.content.size + plan.snapshots.content.size
         sizes = [size for stretch in plan.stretches for size in stretch.objects.values()]
-        with self._hub.progress.transfer(f"clone {self._repository.strip('/')}", records + sum(sizes)) as transfer:
+        with self._hub.progress.transfer(
+            f"clone {self._repository.strip('/')}", records + sum(sizes)
+        ) as transfer:
             for stretch in plan.stretches:
                 await self._store_stretch(plan, stretch, transfer)
-            self._hub.progress.say(f"{transfer.title}: {size_text(transfer.done)}, {plan.commits.count} commits")
+            self._hub.progress.say(
+                f"{transfer.title}: {size_text(transfer.done)}, {plan.commits.count} commits"
+            )
 
     async def _store_stretch(self, plan: Plan, stretch: Stretch, transfer: Transfer) -> None:
         missing = dict[str, int]()
@@ -164,7 +175,9 @@ class _Clone:
         counts = await self._client.unpack(self._place.root, _objects_bundle(objects))
         stored = counts.get("objects_written", 0) + counts.get("objects_skipped", 0)
         if stored != objects.count:
-            raise Unable(f"the client stored {stored} of {objects.count} objects: run the same command again")
+            raise Unable(
+                f"the client stored {stored} of {objects.count} objects: run the same command again"
+            )
 
     async def _hash_object(self, content: Spool) -> None:
         """Store an object that unpack-objects does not take."""
@@ -172,7 +185,9 @@ class _Clone:
         with file.open("wb") as copy:
             for piece in content.pieces():
                 copy.write(piece)
-        await self._client.run(self._place.root, ["plumbing", "hash-object", "--write", str(file.resolve())])
+        await self._client.run(
+            self._place.root, ["plumbing", "hash-object", "--write", str(file.resolve())]
+        )
         file.unlink()
 
     async def _finish_store(self) -> None:
@@ -217,7 +232,9 @@ def _tags_of_client(listed: str) -> set[tuple[str, str]]:
 
 @asynccontextmanager
 async def _skeleton(refs: dict[str, object]) -> AsyncIterator[str]:
-    """The URL of a repository with these branches and no content: the client then makes all but that."""
+    """The URL of a repository with these branches and no content: the client then makes all but
+    that.
+    """
 
     async def answer(request: web.Request) -> web.Response:
         value = refs if request.method == "GET" else {}

@@ -1,6 +1,7 @@
 """POST fetch: one reply for the stock client, which reads 64 MiB at most and cannot ask for less.
 
-The hub compresses its reply. If the difference does not fit into one reply of the hub, it is fetched in steps.
+The hub compresses its reply. If the difference does not fit into one reply of the hub, it is
+fetched in steps.
 """
 
 from collections.abc import Mapping, Sequence
@@ -101,8 +102,12 @@ class Downloads:
         refusal.close()
         return reply
 
-    async def _gathered(self, asked: _Asked, steps: Steps, bundle: Bundle, transfer: Transfer) -> Reply:
-        """One reply from many. Raises TooLarge before any content is read, if the client would not read the reply."""
+    async def _gathered(
+        self, asked: _Asked, steps: Steps, bundle: Bundle, transfer: Transfer
+    ) -> Reply:
+        """One reply from many. Raises TooLarge before any content is read, if the client would not
+        read the reply.
+        """
         sizes: dict[str, int] = {}
         heads: dict[str, str] = {}
         async for part in steps.parts(asked.want, Received(asked.have)):
@@ -135,7 +140,10 @@ class Downloads:
 
 
 def _whole(offer: Offer, reply: Reply) -> Reply:
-    """The reply with whole snapshots, where the hub sent patches. The records are kept for the next fetch."""
+    """The reply with whole snapshots, where the hub sent patches.
+
+    The records are kept for the next fetch.
+    """
     is_patched = False
     bundle = Bundle()
 
@@ -146,7 +154,9 @@ def _whole(offer: Offer, reply: Reply) -> Reply:
         bundle.lists["snapshots"].add(whole)
 
     try:
-        read_bundle(reply.content, {"snapshots": add_snapshot, "commits": _ignore, "objects": _ignore})
+        read_bundle(
+            reply.content, {"snapshots": add_snapshot, "commits": _ignore, "objects": _ignore}
+        )
         if not is_patched:
             return reply
         take = {name: bundle.lists[name].add for name in LISTS if name != "snapshots"}
@@ -163,12 +173,17 @@ def is_absent(reply: Reply) -> bool:
 
 
 def _message(request: Spool) -> dict[str, Any] | None:
-    """The client's request; None if it is not the map that a fetch has. The hub states the fault."""
+    """The client's request; None if it is not the map that a fetch has.
+
+    The hub states the fault.
+    """
     try:
         message = codec.unpack_record(request.whole())
     except ValueError:
         return None
-    lists: Sequence[object] = [message.get("want", []), message.get("have", [])] if isinstance(message, dict) else [0]
+    lists: Sequence[object] = (
+        [message.get("want", []), message.get("have", [])] if isinstance(message, dict) else [0]
+    )
     is_fetch = all(isinstance(ids, list) and all(isinstance(i, str) for i in ids) for ids in lists)
     return message if is_fetch else None
 

@@ -25,7 +25,9 @@ KEEP_ALIVE_SECONDS = 20.0
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 KEEPER = "keeper"
 OWN_SITE = ("none", "same-origin")
-"""The values of Sec-Fetch-Site of a page that the user opened, and of what that page loads from here."""
+"""The values of Sec-Fetch-Site of a page that the user opened, and of what that page loads from
+here.
+"""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -56,13 +58,19 @@ class Gateway:
             return await _sent(request, api_error_reply(error))
         except OSError as error:
             reason = error.strerror or type(error).__name__
-            failure = Unavailable(f"the relay cannot use its temporary folder ({reason}): free some space")
+            failure = Unavailable(
+                f"the relay cannot use its temporary folder ({reason}): free some space"
+            )
             return await _sent(request, api_error_reply(failure))
 
     def _check_caller(self, request: web.Request) -> None:
-        """Raises Forbidden for web pages, which reach this port with names of their own, and for other users."""
+        """Raises Forbidden for web pages, which reach this port with names of their own, and for
+        other users.
+        """
         if request.headers.get("Host", "").lower() not in self._hosts:
-            raise Forbidden("the relay answers at 127.0.0.1 and localhost only: use the URL that it printed")
+            raise Forbidden(
+                "the relay answers at 127.0.0.1 and localhost only: use the URL that it printed"
+            )
         site = request.headers.get("Sec-Fetch-Site", "none")
         if "Origin" in request.headers or site not in OWN_SITE:
             raise Forbidden("the relay does not answer web pages: use the URL of the hub")
@@ -123,7 +131,9 @@ class Gateway:
 
 def _is_foreign(request: web.Request) -> bool:
     connection = request.get_extra_info("socket")
-    return connection is not None and is_of_another_user(connection.getpeername(), connection.getsockname())
+    return connection is not None and is_of_another_user(
+        connection.getpeername(), connection.getsockname()
+    )
 
 
 def _is_plain_msgpack(request: web.Request) -> bool:

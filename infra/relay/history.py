@@ -1,8 +1,9 @@
 """A push in several requests: the oldest commits first, each request a fast-forward of the branch.
 
-The hub takes 64 MiB and 10,000 commits in one push. A stretch of history has one newest commit and all of its ancestors
-that were not sent before, so the branch moves along the first parents. If the push is interrupted, the branch is at a
-commit of its history, and the next push of the client sends the rest.
+The hub takes 64 MiB and 10,000 commits in one push. A stretch of history has one newest commit and
+all of its ancestors that were not sent before, so the branch moves along the first parents. If the
+push is interrupted, the branch is at a commit of its history, and the next push of the client sends
+the rest.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -58,7 +59,10 @@ class Push:
 
     @property
     def tip(self) -> str:
-        """The newest commit: the one that is no parent of another. Empty if there is not exactly one."""
+        """The newest commit: the one that is no parent of another.
+
+        Empty if there is not exactly one.
+        """
         parents = {parent for commit in self.commits.values() for parent in commit.parents}
         tips = [commit_id for commit_id in self.commits if commit_id not in parents]
         return tips[0] if len(tips) == 1 else ""
@@ -70,7 +74,9 @@ class Push:
             yield self._packed(record)
 
     def body(self, commit_ids: Collection[str], sent: set[str]) -> Iterator[bytes]:
-        """The body of a push of these commits, with those of their snapshots that are not in `sent`, and are then."""
+        """The body of a push of these commits, with those of their snapshots that are not in
+        `sent`, and are then.
+        """
         wanted = [commit for commit_id, commit in self.commits.items() if commit_id in commit_ids]
         snapshots = dict.fromkeys(commit.snapshot_id for commit in wanted)
         new = [i for i in snapshots if i in self.snapshots and i not in sent]
@@ -109,7 +115,10 @@ class Push:
             return self.commits
         descendants = set[str]()
         for commit_id in self._oldest_first():
-            if any(parent == head or parent in descendants for parent in self.commits[commit_id].parents):
+            if any(
+                parent == head or parent in descendants
+                for parent in self.commits[commit_id].parents
+            ):
                 descendants.add(commit_id)
         # If the branch has diverged, the hub refuses the first request, and says so.
         return descendants if self.tip in descendants else self.commits
@@ -170,7 +179,9 @@ def read_push(content: Spool) -> Push:
                 case _:
                     unpacker.skip()
     except (ValueError, KeyError, TypeError, AttributeError, msgpack.OutOfData) as error:
-        raise MalformedBody(f"the body is not the msgpack of a push: {type(error).__name__}") from error
+        raise MalformedBody(
+            f"the body is not the msgpack of a push: {type(error).__name__}"
+        ) from error
     return push
 
 

@@ -35,8 +35,8 @@ CONNECTIONS = 16
 HUB = "the hub"
 
 HOP_HEADERS = frozenset(
-    "connection content-length host keep-alive proxy-authenticate proxy-authorization proxy-connection te trailer"
-    " transfer-encoding upgrade expect".split()
+    "connection content-length host keep-alive proxy-authenticate proxy-authorization"
+    " proxy-connection te trailer transfer-encoding upgrade expect".split()
 )
 """Headers of one connection (RFC 9110, 7.6.1), and those that each request sets anew."""
 
@@ -47,7 +47,8 @@ Headers = CIMultiDict[str]
 class Ask:
     """A request to the hub. `path` begins with a slash and is sent as it is, with its query.
 
-    `is_repeatable`: repeating it after a lost reply changes nothing. `expands`: the reply may be compressed.
+    `is_repeatable`: repeating it after a lost reply changes nothing. `expands`: the reply may be
+    compressed.
     """
 
     method: str
@@ -88,7 +89,9 @@ class Reply:
         except ValueError:
             value = None
         if not isinstance(value, dict):
-            raise Unavailable("the hub sent a reply that is not a msgpack map: check the URL of the hub")
+            raise Unavailable(
+                "the hub sent a reply that is not a msgpack map: check the URL of the hub"
+            )
         return value
 
     def close(self) -> None:
@@ -108,7 +111,10 @@ class _Lost(Exception):
 
 
 class Hub:
-    """The one hub that the relay talks to. `takes_codings` turns False if the hub refuses a compressed body."""
+    """The one hub that the relay talks to.
+
+    `takes_codings` turns False if the hub refuses a compressed body.
+    """
 
     def __init__(self, address: Address, token: Token, progress: Progress) -> None:
         self.address = address
@@ -128,7 +134,10 @@ class Hub:
             await self._opened.close()
 
     async def ask(self, ask: Ask) -> Reply:
-        """The whole reply. Refusals are replies, too. Raises Unavailable if the hub cannot be reached."""
+        """The whole reply. Refusals are replies, too.
+
+        Raises Unavailable if the hub cannot be reached.
+        """
         reply = await self._final(ask, self._once, HUB)
         if reply.status != 415 or not ask.body or not ask.body.coding:
             return reply
@@ -153,7 +162,9 @@ class Hub:
 
     async def put(self, url: str, body: Body) -> int:
         """Upload a body to a presigned URL of the hub, without the token. Returns the status."""
-        reply = await self._elsewhere(url, Ask("PUT", "", CIMultiDict({"Content-Length": str(body.size)}), body))
+        reply = await self._elsewhere(
+            url, Ask("PUT", "", CIMultiDict({"Content-Length": str(body.size)}), body)
+        )
         reply.close()
         return reply.status
 
@@ -163,7 +174,9 @@ class Hub:
 
     async def _elsewhere(self, url: str, ask: Ask) -> Reply:
         if urlsplit(url).scheme != "https" and not self.address.is_loopback:
-            raise Unavailable("the hub named a storage without https: the relay sends nothing there")
+            raise Unavailable(
+                "the hub named a storage without https: the relay sends nothing there"
+            )
 
         async def send(ask: Ask) -> Reply:
             return await self._whole(await self._send_to(URL(url, encoded=True), ask))
@@ -171,7 +184,10 @@ class Hub:
         return await self._final(ask, send, "the storage")
 
     async def _final(self, ask: Ask, send: Callable[[Ask], Awaitable[R]], receiver: str) -> R:
-        """Send a request, and again as long as that helps. Returns the last reply. Raises Unavailable."""
+        """Send a request, and again as long as that helps.
+
+        Returns the last reply. Raises Unavailable.
+        """
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 reply = await send(ask)
@@ -212,7 +228,9 @@ class Hub:
             headers["Content-Length"] = str(ask.body.size)
             if ask.body.coding:
                 headers["Content-Encoding"] = ask.body.coding
-        return await self._send_to(URL(self.address.url + ask.path, encoded=True), replace(ask, headers=headers))
+        return await self._send_to(
+            URL(self.address.url + ask.path, encoded=True), replace(ask, headers=headers)
+        )
 
     async def _send_to(self, url: URL, ask: Ask) -> aiohttp.ClientResponse:
         data = ask.body.sent() if ask.body else None
@@ -238,7 +256,9 @@ class Hub:
         if self._opened is None:
             self._opened = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=CONNECTIONS),
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=SILENCE_SECONDS),
+                timeout=aiohttp.ClientTimeout(
+                    total=None, sock_connect=CONNECT_SECONDS, sock_read=SILENCE_SECONDS
+                ),
                 auto_decompress=False,
                 cookie_jar=aiohttp.DummyCookieJar(),
             )
@@ -247,7 +267,9 @@ class Hub:
     async def _wait_after_loss(self, ask: Ask, lost: _Lost, attempt: int) -> None:
         is_safe = ask.is_repeatable or not lost.was_sent
         if attempt == ATTEMPTS or not is_safe:
-            raise Unavailable(f"{lost}: check the network, and send the same request again") from lost
+            raise Unavailable(
+                f"{lost}: check the network, and send the same request again"
+            ) from lost
         await self._wait(_backoff(attempt), str(lost))
 
     async def _wait(self, seconds: float, reason: str) -> None:
@@ -259,7 +281,9 @@ def forwarded(headers: Mapping[str, str]) -> Headers:
     """The headers of a request or a reply that concern the other end."""
     named = headers.get("Connection", "").lower().split(",")
     dropped = HOP_HEADERS.union(name.strip() for name in named)
-    return CIMultiDict((name, value) for name, value in headers.items() if name.lower() not in dropped)
+    return CIMultiDict(
+        (name, value) for name, value in headers.items() if name.lower() not in dropped
+    )
 
 
 def error_code(reply: Reply) -> str:
@@ -326,7 +350,9 @@ def _backoff(attempt: int) -> float:
 
 
 def _jitter() -> float:
-    """A random number of seconds below one: clients that were refused at once come back one by one."""
+    """A random number of seconds below one: clients that were refused at once come back one by
+    one.
+    """
     return secrets.randbelow(1000) / 1000
 
 

@@ -1,7 +1,8 @@
 """Whose process is at the other end of a connection on this machine.
 
-The relay adds the token of its user to requests. The loopback address is open to all users of the machine, and Linux
-lists the user of each socket. Other systems do not, so there the answer is unknown.
+The relay adds the token of its user to requests. The loopback address is open to all users of the
+machine, and Linux lists the user of each socket. Other systems do not, so there the answer is
+unknown.
 """
 
 import os
@@ -10,18 +11,26 @@ import sys
 from pathlib import Path
 
 TABLES = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
-"""Columns: number, local address, remote address, state, queues, timer, retransmissions, user id, timeout, inode (see
-proc(5))."""
+"""Columns: number, local address, remote address, state, queues, timer, retransmissions, user id,
+timeout, inode (see proc(5)).
+"""
 LOCAL, REMOTE, USER, INODE = 1, 2, 7, 9
 
 
 def is_of_another_user(peer: tuple[str, int], own: tuple[str, int]) -> bool:
-    """Whether another user opened a connection between two IPv4 addresses. False where that cannot be known.
+    """Whether another user opened a connection between two IPv4 addresses. False where that cannot
+    be known.
 
-    A socket that its process has closed has no user and no inode any more, so it counts as another's.
+    A socket that its process has closed has no user and no inode any more, so it counts as
+    another's.
     """
     try:
-        lines = [line for table in TABLES if table.exists() for line in table.read_text().splitlines()[1:]]
+        lines = [
+            line
+            for table in TABLES
+            if table.exists()
+            for line in table.read_text().splitlines()[1:]
+        ]
     except OSError:
         return False
     if not lines:
@@ -30,12 +39,16 @@ def is_of_another_user(peer: tuple[str, int], own: tuple[str, int]) -> bool:
     users = [
         int(columns[USER])
         for columns in map(str.split, lines)
-        if columns[LOCAL].endswith(local) and columns[REMOTE].endswith(remote) and columns[INODE] != "0"
+        if columns[LOCAL].endswith(local)
+        and columns[REMOTE].endswith(remote)
+        and columns[INODE] != "0"
     ]
     return users != [os.getuid()]
 
 
 def _written(address: tuple[str, int]) -> str:
-    """An address as the kernel writes it: the IPv4 address as a number of this machine, and the port."""
+    """An address as the kernel writes it: the IPv4 address as a number of this machine, and the
+    port.
+    """
     host, port = address
     return f"{int.from_bytes(socket.inet_aton(host), sys.byteorder):08X}:{port:04X}"

@@ -1,4 +1,6 @@
-"""What a clone has to fetch: the records of all its commits, and the sizes of the objects, before any content."""
+"""What a clone has to fetch: the records of all its commits, and the sizes of the objects, before
+any content.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -14,7 +16,10 @@ SLICE_OBJECTS = 5_000
 
 @dataclass(frozen=True)
 class Stretch:
-    """The commits of one part. Where their records are in the plan: first byte, bytes, number of records."""
+    """The commits of one part.
+
+    Where their records are in the plan: first byte, bytes, number of records.
+    """
 
     commits: tuple[int, int, int]
     snapshots: tuple[int, int, int]
@@ -36,7 +41,11 @@ class Plan:
         self.stretches.append(
             Stretch(
                 commits=(self.commits.content.size, part.commits.content.size, part.commits.count),
-                snapshots=(self.snapshots.content.size, part.snapshots.content.size, part.snapshots.count),
+                snapshots=(
+                    self.snapshots.content.size,
+                    part.snapshots.content.size,
+                    part.snapshots.count,
+                ),
                 commit_ids=list(part.parents),
                 snapshot_ids=part.snapshot_ids,
                 objects=part.objects,
@@ -62,7 +71,9 @@ class Plan:
 
 
 def slices(sizes: dict[str, int]) -> Iterator[dict[str, int]]:
-    """The objects in groups whose contents have at most SLICE_BYTES; a larger one is a group of its own."""
+    """The objects in groups whose contents have at most SLICE_BYTES; a larger one is a group of its
+    own.
+    """
     group: dict[str, int] = {}
     total = 0
     for object_id, size in sizes.items():

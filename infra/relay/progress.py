@@ -1,4 +1,6 @@
-"""What the relay does, on stderr: bars with sizes and remaining time in a terminal, else plain lines."""
+"""What the relay does, on stderr: bars with sizes and remaining time in a terminal, else plain
+lines.
+"""
 
 import sys
 import time
@@ -78,7 +80,9 @@ class Progress:
             TimeRemainingColumn(),
         )
         self._bars = (
-            bars.Progress(*columns, console=self._console, transient=True) if self._console.is_terminal else None
+            bars.Progress(*columns, console=self._console, transient=True)
+            if self._console.is_terminal
+            else None
         )
 
     def say(self, line: str) -> None:

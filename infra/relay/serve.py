@@ -31,8 +31,12 @@ def listening(port: int) -> socket.socket:
         raise Unable(f"{port} is not a port: choose one from 1024 to 65535 with --port") from None
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            raise Unable(f"port {port} is in use: stop what listens there, or choose another --port") from None
-        raise Unable(f"cannot listen on port {port} ({error.strerror}): choose another --port") from None
+            raise Unable(
+                f"port {port} is in use: stop what listens there, or choose another --port"
+            ) from None
+        raise Unable(
+            f"cannot listen on port {port} ({error.strerror}): choose another --port"
+        ) from None
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
 
@@ -58,17 +62,22 @@ async def check_hub(address: Address) -> None:
         raise Unable(f"the certificate of {address.host} is not valid: check the URL") from None
     except (aiohttp.ClientError, TimeoutError) as error:
         reason = type(error).__name__ if isinstance(error, TimeoutError) else str(error)
-        raise Unable(f"the hub {address.url} cannot be reached ({reason}): check the URL and the network") from None
+        raise Unable(
+            f"the hub {address.url} cannot be reached ({reason}): check the URL and the network"
+        ) from None
     except (ValueError, TypeError):
         is_hub = False
     if not is_hub:
         raise Unable(
-            f"{address.url} is not a hub (GET /health: {status}): give the address of the hub, without a repository"
+            f"{address.url} is not a hub (GET /health: {status}): give the address of the hub,"
+            " without a repository"
         )
 
 
 @asynccontextmanager
-async def served(address: Address, token: Token, listener: socket.socket, progress: Progress) -> AsyncIterator[None]:
+async def served(
+    address: Address, token: Token, listener: socket.socket, progress: Progress
+) -> AsyncIterator[None]:
     """The relay runs while this lasts."""
     hub = Hub(address, token, progress)
     runner = web.AppRunner(

@@ -47,7 +47,8 @@ class Spool:
 class Body:
     """The body of a request: the bytes to send, their coding, and their size before it.
 
-    `prefix` is sent first. It has the coding of the rest: a coded stream may consist of several frames.
+    `prefix` is sent first. It has the coding of the rest: a coded stream may consist of several
+    frames.
     """
 
     def __init__(self, coding: Coding | None) -> None:

@@ -19,7 +19,7 @@ from infra.relay.hub import Ask, Headers, Hub, Reply
 from infra.relay.spool import Body, Spool
 from shared import codec
 from shared.errors import Unavailable
-from shared.tasks import all_of
+from shared.tasks import gather_all
 
 OBJECT_IDS = 1_000
 """The most ids that the hub takes in one request of fetch/objects."""
@@ -27,7 +27,10 @@ BATCH_BYTES = 4_000_000
 """The contents that one request of fetch/objects asks for."""
 AT_ONCE = 4
 FEW_HAVES = 200
-"""The most haves that the hub looks up. It takes a longer list for the whole history of the caller."""
+"""The most haves that the hub looks up.
+
+It takes a longer list for the whole history of the caller.
+"""
 REDIRECTS = (302, 303, 307, 308)
 
 Sink = Callable[[str, Spool], None]
@@ -44,7 +47,10 @@ class Refused(Exception):
 
 @dataclass
 class Part:
-    """An ancestor-closed part of a difference. `objects`: the sizes of those that it needs, by id, in bytes."""
+    """An ancestor-closed part of a difference.
+
+    `objects`: the sizes of those that it needs, by id, in bytes.
+    """
 
     commits: Records = field(default_factory=Records)
     snapshots: Records = field(default_factory=Records)
@@ -75,7 +81,9 @@ class Received:
         self._heads.difference_update(parent for found in parents.values() for parent in found)
 
     def haves(self) -> list[str]:
-        """What to send as `have`: the commits without a received child, or all if those are many."""
+        """What to send as `have`: the commits without a received child, or all if those are
+        many.
+        """
         return sorted(self._heads) if len(self._heads) <= FEW_HAVES else list(self._commits)
 
 
@@ -87,7 +95,9 @@ class Steps:
         self._repository = repository
         self._snapshots = snapshots
         authorization = headers.get("Authorization")
-        self._headers: Headers = CIMultiDict({"Accept": codec.MSGPACK, "Content-Type": codec.MSGPACK})
+        self._headers: Headers = CIMultiDict(
+            {"Accept": codec.MSGPACK, "Content-Type": codec.MSGPACK}
+        )
         if authorization:
             self._headers["Authorization"] = authorization
         self._turn = asyncio.Semaphore(AT_ONCE)
@@ -106,7 +116,7 @@ class Steps:
 
     async def contents(self, sizes: Mapping[str, int], sink: Sink) -> None:
         """Fetch objects in parallel. Raises Refused and Unavailable."""
-        await all_of(self._batch(batch, sink) for batch in _batches(sizes))
+        await gather_all(self._batch(batch, sink) for batch in _batches(sizes))
 
     async def _part(self, want: Sequence[str], have: Sequence[str]) -> Part:
         offer = Offer(self._snapshots, self._repository)
@@ -138,7 +148,9 @@ class Steps:
                 found = await self._objects(left, sink)
                 more = found["left"]
                 if len(more) >= len(left):
-                    raise Unavailable("the hub sent none of the objects that were asked for: try again")
+                    raise Unavailable(
+                        "the hub sent none of the objects that were asked for: try again"
+                    )
                 left = more
                 large += found["large"]
             for object_id in large:
@@ -160,10 +172,14 @@ class Steps:
             rest = read_bundle(reply.content, {"objects": take})
         finally:
             reply.close()
-        others: dict[str, list[str]] = {name: list(rest.get(name) or ()) for name in ("left", "large")}
+        others: dict[str, list[str]] = {
+            name: list(rest.get(name) or ()) for name in ("left", "large")
+        }
         lost = set(object_ids) - taken - set(others["left"]) - set(others["large"])
         if lost:
-            raise Unavailable(f"the hub did not send object {min(lost)}: try again, or report it to the operator")
+            raise Unavailable(
+                f"the hub did not send object {min(lost)}: try again, or report it to the operator"
+            )
         others["left"] = [object_id for object_id in object_ids if object_id in set(others["left"])]
         return others
 
@@ -173,7 +189,9 @@ class Steps:
 
     async def download(self, object_id: str) -> Spool:
         """The content of one object of any size. The storage that the hub names gets no token."""
-        headers = CIMultiDict((name, value) for name, value in self._headers.items() if name == "Authorization")
+        headers = CIMultiDict(
+            (name, value) for name, value in self._headers.items() if name == "Authorization"
+        )
         reply = await self._hub.ask(Ask("GET", f"{self._repository}/objects/{object_id}", headers))
         if reply.status in REDIRECTS:
             location = reply.headers.get("Location", "")

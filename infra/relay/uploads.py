@@ -4,7 +4,8 @@
     push           one body, compressed as it arrives; one that is too large for the hub in stretches of history
     both           a body above DIRECT_BYTES is staged: uploaded to the storage, then named in an empty request
 
-The body of the client is taken in at once, into temporary files: the client gives up if sending takes 60 s in all.
+The body of the client is taken in at once, into temporary files: the client gives up if sending
+takes 60 s in all.
 """
 
 import asyncio
@@ -26,14 +27,18 @@ from shared.errors import MalformedBody, TooLarge, Unavailable
 DIRECT_BYTES = 4_000_000
 """The largest body in a request: Lambda takes about 4.69 MB."""
 SLICE_BYTES = 3_500_000
-"""A slice of objects ends above this size, compressed. The stock client's objects here have up to 64 KiB."""
+"""A slice of objects ends above this size, compressed.
+
+The stock client's objects here have up to 64 KiB.
+"""
 SLICE_RAW_BYTES = 16 * 1024 * 1024
 """A slice of objects ends above this size, expanded: the function holds it in memory."""
 SLICE_OBJECTS = 1_000
 """The most objects that the hub takes in one request."""
 WHOLE_BYTES = 32 * 1024 * 1024
-"""The largest push in one request, expanded. The commits of a push go to one partition of DynamoDB: 5,000 commits of
-6.5 kB, which is this size, take 15 of the 29 seconds of the function there."""
+"""The largest push in one request, expanded. The commits of a push go to one partition of DynamoDB:
+5,000 commits of 6.5 kB, which is this size, take 15 of the 29 seconds of the function there.
+"""
 SENT_AT_ONCE = 4
 LARGEST_OBJECT_BYTES = 64 * 1024 * 1024
 STAGE_ATTEMPTS = 2
@@ -128,7 +133,9 @@ class Uploads:
     async def _head(self, ask: Ask, branch: str) -> str:
         """Where a branch of the hub is; empty if there is none."""
         repository, _ = _split(ask.path)
-        headers = CIMultiDict((name, ask.headers[name]) for name in ("Authorization",) if name in ask.headers)
+        headers = CIMultiDict(
+            (name, ask.headers[name]) for name in ("Authorization",) if name in ask.headers
+        )
         headers["Accept"] = codec.MSGPACK
         reply = await self._hub.ask(Ask("GET", f"{repository}/refs", headers))
         heads = reply.value().get("branch_heads") if reply.is_success else None
@@ -136,7 +143,9 @@ class Uploads:
         return str(heads.get(branch, "")) if isinstance(heads, dict) else ""
 
     async def objects(self, ask: Ask, pieces: Pieces, title: str) -> Reply:
-        """The reply to a push of objects: the sum of the replies to its slices, or the first refusal."""
+        """The reply to a push of objects: the sum of the replies to its slices, or the first
+        refusal.
+        """
         with self._hub.progress.transfer(title) as transfer:
             batch = _Batch(self, ask, transfer)
             reply = await batch.run(pieces)
@@ -316,7 +325,9 @@ class _Values:
         try:
             self.unpacker.feed(piece)
         except msgpack.BufferFull:
-            raise TooLarge(f"an object has more than {LARGEST_OBJECT_BYTES} bytes: presign it") from None
+            raise TooLarge(
+                f"an object has more than {LARGEST_OBJECT_BYTES} bytes: presign it"
+            ) from None
 
 
 async def _each(pieces: Iterable[bytes]) -> Pieces:

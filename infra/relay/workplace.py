@@ -1,4 +1,5 @@
-"""The folders of a clone in work, so that an interrupted one goes on and none looks complete before it is.
+"""The folders of a clone in work, so that an interrupted one goes on and none looks complete before
+it is.
 
 DIRECTORY/.pieria-clone/repository/.muse   the repository while it is filled
 DIRECTORY/.muse                            the same, moved when it is whole; then the files are written
@@ -43,9 +44,14 @@ class Workplace:
 
     @contextmanager
     def taken(self) -> Iterator[None]:
-        """Keep other processes out. Raises Unable for a folder that is in use or belongs to something else."""
+        """Keep other processes out.
+
+        Raises Unable for a folder that is in use or belongs to something else.
+        """
         if (self.directory / STORE).exists() and not self._is_whole:
-            raise Unable(f"{self.directory} is a Muse repository: choose another directory, or pull in it")
+            raise Unable(
+                f"{self.directory} is a Muse repository: choose another directory, or pull in it"
+            )
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
             is_new = not any(self.directory.iterdir())
@@ -53,7 +59,9 @@ class Workplace:
                 raise Unable(f"{self.directory} is not empty: choose another directory")
             descriptor = os.open(self.directory, os.O_RDONLY)
         except OSError as error:
-            raise Unable(f"cannot write to {self.directory} ({error.strerror}): choose another") from None
+            raise Unable(
+                f"cannot write to {self.directory} ({error.strerror}): choose another"
+            ) from None
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             yield
@@ -63,7 +71,10 @@ class Workplace:
             os.close(descriptor)
 
     def begun(self) -> dict[str, Any] | None:
-        """The first note: of which repository, and where its branches are. None: nothing has begun."""
+        """The first note: of which repository, and where its branches are.
+
+        None: nothing has begun.
+        """
         try:
             first = self._notes().read_text().partition("\n")[0]
             note = json.loads(first)
@@ -90,7 +101,9 @@ class Workplace:
         return [line.partition(" ")[2] for line in lines if line.startswith(f"{kind} ")]
 
     def discard_unfinished(self) -> None:
-        """Remove records that were being written when the clone was killed: the client never writes them again."""
+        """Remove records that were being written when the clone was killed: the client never writes
+        them again.
+        """
         for kind in ("commit", "snapshot"):
             stored = set(self.stored(kind))
             for record in (self.root / STORE / f"{kind}s").glob("*.json"):

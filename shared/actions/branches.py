@@ -9,12 +9,14 @@ from shared import names
 from shared.actions import resolve
 from shared.actions.moves import PAGE_QUERIES, SPARE_ROWS, Chain, been_at, begin, planned
 from shared.errors import BranchMoved, RefNotFound, Unprocessable
-from shared.metadata.refs import Moved
-from shared.model import Move, Place, Ref, Repo, Sees
+from shared.metadata.refs import RefChanged
+from shared.model import CommitAddress, Move, Ref, Repo, Sees
 from shared.stores import Stores
 
 
-async def delete(stores: Stores, repo: Repo, branch: str, *, leave_empty: bool, by: str, now: float) -> None:
+async def delete(
+    stores: Stores, repo: Repo, branch: str, *, leave_empty: bool, by: str, now: float
+) -> None:
     """Delete a branch. `leave_empty` allows it for the only branch of the repository.
 
     Raises RefNotFound, BranchMoved, or Unprocessable for the only branch and for the default
@@ -26,23 +28,28 @@ async def delete(stores: Stores, repo: Repo, branch: str, *, leave_empty: bool, 
         raise RefNotFound()
     if len(refs) == 1 and not leave_empty:
         raise Unprocessable(
-            f"{branch[:80]} is the only branch, and without it the repository is empty; if you want that, send"
-            " leave_empty=true (pieria: --leave-empty)"
+            f"{branch[:80]} is the only branch, and without it the repository is empty; if you want"
+            " that, send leave_empty=true (pieria: --leave-empty)"
         )
     if branch == repo.default_branch and len(refs) > 1:
-        raise Unprocessable(f"{branch} is the default branch; make another branch the default one, or delete it last")
+        raise Unprocessable(
+            f"{branch} is the default branch; make another branch the default one, or delete it"
+            " last"
+        )
     last = await stores.refs.last_step(repo.repo_id, branch)
     move = planned(branch, ref, last, None, forced=True, by=by, now=now)
-    await stores.refs.announce(repo.repo_id, move)
+    await stores.refs.log_move(repo.repo_id, move)
     try:
         await stores.refs.remove(repo.repo_id, ref)
-    except Moved as moved:
+    except RefChanged as moved:
         if moved.current is None:
             return  # another request deleted it
         raise BranchMoved(branch, moved.current.head.commit_id) from None
 
 
-async def restore(stores: Stores, repo: Repo, branch: str, to: str | None, *, by: str, now: float) -> Ref:
+async def restore(
+    stores: Stores, repo: Repo, branch: str, to: str | None, *, by: str, now: float
+) -> Ref:
     """Restore a branch to one of its earlier heads, or create it again there. Returns the new ref.
 
     `to` is a commit as in `resolve`: an id, the first 7 or more digits of an id, or the name of a
@@ -53,10 +60,10 @@ async def restore(stores: Stores, repo: Repo, branch: str, to: str | None, *, by
     names.check_branch(branch)
     ref, chain = await begin(stores, repo, branch, now=now)
     if to:
-        place = await _been_at(branch, ref, chain, await _commit_id(stores, repo, to))
+        address = await _been_at(branch, ref, chain, await _commit_id(stores, repo, to))
     else:
-        place = await _before_last_move(branch, ref, chain)
-    if ref and ref.head.commit_id == place.commit_id:
+        address = await _before_last_move(branch, ref, chain)
+    if ref and ref.head.commit_id == address.commit_id:
         return ref
     last = ("", 0)
     if ref is None:
@@ -65,18 +72,18 @@ async def restore(stores: Stores, repo: Repo, branch: str, to: str | None, *, by
         names.check_no_branch_clash(branch, refs)
         await stores.refs.mark_folders(repo.repo_id, branch, int(now))
         last = await stores.refs.last_step(repo.repo_id, branch)
-    node = (await stores.commits.get(repo.repo_id, [place]))[place.commit_id]
-    move = planned(branch, ref, last, place, forced=True, by=by, now=now)
-    new = Ref(branch, place, node.snapshot_at, move.step, move.at)
-    await stores.refs.announce(repo.repo_id, move)
+    node = (await stores.commits.get(repo.repo_id, [address]))[address.commit_id]
+    move = planned(branch, ref, last, address, forced=True, by=by, now=now)
+    new = Ref(branch, address, node.snapshot_at, move.step, move.at)
+    await stores.refs.log_move(repo.repo_id, move)
     try:
         await stores.refs.swap(repo.repo_id, new, ref, by=by, now=int(now))
-    except Moved as moved:
+    except RefChanged as moved:
         raise BranchMoved(branch, moved.current.head.commit_id if moved.current else None) from None
     return new
 
 
-async def _before_last_move(branch: str, ref: Ref | None, chain: Chain) -> Place:
+async def _before_last_move(branch: str, ref: Ref | None, chain: Chain) -> CommitAddress:
     moves: list[Move] = []
     for _ in range(PAGE_QUERIES):
         moves = await chain.follow(SPARE_ROWS)
@@ -85,9 +92,13 @@ async def _before_last_move(branch: str, ref: Ref | None, chain: Chain) -> Place
     if ref is None and not moves:
         raise RefNotFound()
     if not moves or moves[0].before is None:
-        raise Unprocessable(f"{branch} had no other head within 30 days, so there is none to restore")
+        raise Unprocessable(
+            f"{branch} had no other head within 30 days, so there is none to restore"
+        )
     if moves[0].before not in moves[0].kept:
-        raise Unprocessable(f"the previous head of {branch} has been expunged; name another commit, see its moves")
+        raise Unprocessable(
+            f"the previous head of {branch} has been expunged; name another commit, see its moves"
+        )
     return moves[0].before
 
 
@@ -101,10 +112,10 @@ async def _commit_id(stores: Stores, repo: Repo, name: str) -> str:
         return name
 
 
-async def _been_at(branch: str, ref: Ref | None, chain: Chain, to: str) -> Place:
-    place, searched = await been_at(chain, to)
-    if place:
-        return place
+async def _been_at(branch: str, ref: Ref | None, chain: Chain, to: str) -> CommitAddress:
+    address, searched = await been_at(chain, to)
+    if address:
+        return address
     if ref is None and not searched:
         raise RefNotFound()
     where = "within 30 days" if chain.is_over else f"in its last {searched} moves"

@@ -7,7 +7,7 @@ from typing import Any
 
 from shared import codec
 from shared.actions import resolve
-from shared.actions.records import commit_record, manifest
+from shared.graph.records import commit_record, manifest
 from shared.model import Node, Repo, Sees
 from shared.stores import Stores
 
@@ -44,14 +44,19 @@ async def commit(stores: Stores, repo: Repo, name: str, sees: Sees) -> Entry:
 async def files(
     stores: Stores, repo: Repo, name: str, after: str, limit: int, sees: Sees
 ) -> tuple[Node, dict[str, str], str | None]:
-    """Return a page of a commit's files, and its last path if more follow. Raises CommitNotFound."""
+    """Return a page of a commit's files, and its last path if more follow.
+
+    Raises CommitNotFound.
+    """
     node = await _node(stores, repo, name, sees)
     found = (await _manifests(stores, repo, [node]))[node.commit_id]
     paths, last = _page({path: [found[path]] for path in found}, after, limit)
     return node, {path: found[path] for path in paths}, last
 
 
-async def compare(stores: Stores, repo: Repo, base: str, head: str, after: str, limit: int, sees: Sees) -> Changes:
+async def compare(
+    stores: Stores, repo: Repo, base: str, head: str, after: str, limit: int, sees: Sees
+) -> Changes:
     """Compare the files of two branches or commits. Raises RefNotFound."""
     targets = await resolve.targets(stores, repo, [base, head], sees)
     base_place = targets[base].commit
@@ -76,8 +81,8 @@ async def compare(stores: Stores, repo: Repo, base: str, head: str, after: str, 
 
 
 async def _node(stores: Stores, repo: Repo, name: str, sees: Sees) -> Node:
-    place = await resolve.commit(stores, repo, name, sees)
-    return (await stores.commits.get(repo.repo_id, [place]))[place.commit_id]
+    address = await resolve.commit(stores, repo, name, sees)
+    return (await stores.commits.get(repo.repo_id, [address]))[address.commit_id]
 
 
 async def _entries(stores: Stores, repo: Repo, nodes: Sequence[Node]) -> list[Entry]:
@@ -86,7 +91,9 @@ async def _entries(stores: Stores, repo: Repo, nodes: Sequence[Node]) -> list[En
     return [Entry(node, codec.unpack_record(commit_record(node, records))) for node in nodes]
 
 
-async def _manifests(stores: Stores, repo: Repo, nodes: Sequence[Node]) -> dict[str, dict[str, str]]:
+async def _manifests(
+    stores: Stores, repo: Repo, nodes: Sequence[Node]
+) -> dict[str, dict[str, str]]:
     stored = {node.snapshot_at for node in nodes if node.snapshot_at}
     records = await stores.objects.read_packed(repo.repo_id, stored)
     found: dict[str, dict[str, str]] = {}

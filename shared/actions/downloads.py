@@ -6,8 +6,8 @@ from hashlib import sha256
 
 from shared import names
 from shared.actions import resolve
-from shared.actions.records import manifest
 from shared.errors import Damaged, ObjectNotFound, PathNotFound
+from shared.graph.records import manifest
 from shared.model import Location, Node, Repo, Sees
 from shared.stores import Stores
 
@@ -48,7 +48,9 @@ class Found:
 
     async def read(self, start: int, stop: int) -> bytes:
         """The bytes from `start` up to but not including `stop`."""
-        return await self.stores.objects.read_part(self.repo.repo_id, self.object_id, self.at, start, stop)
+        return await self.stores.objects.read_part(
+            self.repo.repo_id, self.object_id, self.at, start, stop
+        )
 
     async def url(self, media_type: str, disposition: str) -> str | None:
         """A presigned URL to the object, valid for `URL_SECONDS`. None if only the hub can

@@ -1,9 +1,11 @@
-"""A fetch in steps: the oldest commits of a difference with their snapshots, and the sizes of the objects they need.
+"""A fetch in steps: the oldest commits of a difference with their snapshots, and the sizes of the
+objects they need.
 
     difference, oldest first → as many commits as fit → their manifests → sizes of the objects the client lacks
 
-The commits of a step are closed under ancestry: each parent is in the step, or the client has it. The client repeats
-with the received commits in `have`, until the step is complete. It reads the contents with `fetch_objects`.
+The commits of a step are closed under ancestry: each parent is in the step, or the client has it.
+The client repeats with the received commits in `have`, until the step is complete. It reads the
+contents with `fetch_objects`.
 """
 
 import zlib
@@ -13,24 +15,30 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from shared import codec, names, wire
-from shared.actions import fetch, walk
+from shared.actions import fetch
 from shared.actions.bases import Bases
-from shared.actions.records import commit_record
 from shared.codings import Coding
-from shared.dag import Difference
 from shared.errors import Damaged, TooLarge
+from shared.graph import walk
+from shared.graph.dag import Difference
+from shared.graph.records import commit_record
 from shared.model import Location, Node, Repo, Sees
 from shared.stores import Stores
 
 STEP_BYTES = 16 * 1024 * 1024
-"""The commits and manifests of one step, which are in memory together. A larger commit is a step by itself."""
+"""The commits and manifests of one step, which are in memory together.
+
+A larger commit is a step by itself.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One commit of a step. `snapshot` is empty if the commit has none, or an earlier commit of the step has it.
+    """One commit of a step. `snapshot` is empty if the commit has none, or an earlier commit of the
+    step has it.
 
-    `objects` are the sizes of the objects that are neither in an earlier snapshot of the step nor with the client.
+    `objects` are the sizes of the objects that are neither in an earlier snapshot of the step nor
+    with the client.
     """
 
     commit: bytes
@@ -39,8 +47,14 @@ class Entry:
 
     @property
     def size(self) -> int:
-        """About the bytes of the entry in the reply, and never more than 10 too many for an object."""
-        return len(self.commit) + len(self.snapshot) + sum(len(object_id) + 7 for object_id in self.objects)
+        """About the bytes of the entry in the reply, and never more than 10 too many for an
+        object.
+        """
+        return (
+            len(self.commit)
+            + len(self.snapshot)
+            + sum(len(object_id) + 7 for object_id in self.objects)
+        )
 
 
 @dataclass(frozen=True)
@@ -90,9 +104,10 @@ class Step:
         """
         if len(self.entries) < 2:
             raise TooLarge(
-                f"the oldest commit that you lack has {self.size} bytes with its snapshot, more than are sent at once:"
-                f" ask with Accept: {codec.MSGPACK} and Accept-Encoding: zstd; if that is refused as well, the hub's"
-                " operator can send more (Edge=cloudfront on Lambda, PIERIA_MAX_REPLY_BYTES elsewhere)"
+                f"the oldest commit that you lack has {self.size} bytes with its snapshot, more"
+                f" than are sent at once: ask with Accept: {codec.MSGPACK} and Accept-Encoding:"
+                " zstd; if that is refused as well, the hub's operator can send more"
+                " (Edge=cloudfront on Lambda, PIERIA_MAX_REPLY_BYTES elsewhere)"
             )
         left = most_bytes - sum(len(name) + len(head) for name, head in self.branch_heads.items())
         count = 0
@@ -104,8 +119,11 @@ class Step:
         return replace(self, entries=self.entries[: max(count, 1)], is_complete=False)
 
 
-async def fetch_history(stores: Stores, repo: Repo, request: wire.FetchHistory, sees: Sees, most_bytes: int) -> Step:
-    """The next step of a fetch, of about `most_bytes` of msgpack at most. Unknown haves are ignored.
+async def fetch_history(
+    stores: Stores, repo: Repo, request: wire.FetchHistory, sees: Sees, most_bytes: int
+) -> Step:
+    """The next step of a fetch, of about `most_bytes` of msgpack at most. Unknown haves are
+    ignored.
 
     Raises CommitNotFound, which names unknown wants; and Damaged if anything is missing.
     """
@@ -119,7 +137,9 @@ async def fetch_history(stores: Stores, repo: Repo, request: wire.FetchHistory, 
     records, had = await _read(stores, repo, nodes, boundary, bases)
     entries, paths = await _entries(stores, repo, nodes, records, had)
     snapshots = bases.patched(entry.snapshot for entry in entries if entry.snapshot)
-    entries = [replace(entry, snapshot=next(snapshots)) if entry.snapshot else entry for entry in entries]
+    entries = [
+        replace(entry, snapshot=next(snapshots)) if entry.snapshot else entry for entry in entries
+    ]
     ordered = sorted(paths, key=paths.__getitem__)
     return Step(
         branch_heads=asked.heads,
@@ -130,7 +150,9 @@ async def fetch_history(stores: Stores, repo: Repo, request: wire.FetchHistory, 
 
 
 def _step(oldest_first: Sequence[Node], most_bytes: int) -> Sequence[Node]:
-    """The first of these commits, one at least, whose records and manifests have at most this many bytes."""
+    """The first of these commits, one at least, whose records and manifests have at most this many
+    bytes.
+    """
     seen: set[Location] = set()
     left = most_bytes
     for count, node in enumerate(oldest_first):
@@ -171,9 +193,16 @@ async def _read(
 
 
 async def _entries(
-    stores: Stores, repo: Repo, nodes: Sequence[Node], records: Mapping[Location, bytes], had: set[bytes]
+    stores: Stores,
+    repo: Repo,
+    nodes: Sequence[Node],
+    records: Mapping[Location, bytes],
+    had: set[bytes],
 ) -> tuple[Sequence[Entry], Mapping[str, str]]:
-    """The entries of these commits, and the path of each object. Raises Damaged if an object is gone."""
+    """The entries of these commits, and the path of each object.
+
+    Raises Damaged if an object is gone.
+    """
     seen: set[Location] = set()
     brought: list[tuple[bytes, bytes, Sequence[str]]] = []
     paths: dict[str, str] = {}
@@ -187,21 +216,35 @@ async def _entries(
             new = list(files)
             paths |= files
         brought.append((commit_record(node, records), snapshot, new))
-    stored = (await stores.index.known(repo.repo_id, objects=paths.keys(), even_condemned=True)).objects
-    lost = [object_id for object_id in paths if object_id not in stored and names.is_digest(object_id)]
+    stored = (
+        await stores.index.known(repo.repo_id, objects=paths.keys(), even_condemned=True)
+    ).objects
+    lost = [
+        object_id for object_id in paths if object_id not in stored and names.is_digest(object_id)
+    ]
     if lost:
         raise Damaged(f"object {lost[0]}")
     entries = [
-        Entry(record, snapshot, {object_id: stored[object_id].length for object_id in new if object_id in stored})
+        Entry(
+            record,
+            snapshot,
+            {object_id: stored[object_id].length for object_id in new if object_id in stored},
+        )
         for record, snapshot, new in brought
     ]
     return entries, paths
 
 
 def _new_files(snapshot: bytes, had: Collection[bytes]) -> dict[str, str]:
-    """The path of each object of a packed snapshot that is not in `had`, in the order of the manifest."""
+    """The path of each object of a packed snapshot that is not in `had`, in the order of the
+    manifest.
+    """
     manifest = codec.unpack_raw(snapshot)[b"manifest"]
     new = set(manifest.values()).difference(had)
     if not new:
         return {}
-    return {object_id.decode(): path.decode() for path, object_id in manifest.items() if object_id in new}
+    return {
+        object_id.decode(): path.decode()
+        for path, object_id in manifest.items()
+        if object_id in new
+    }

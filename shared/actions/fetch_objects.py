@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from shared import codec, names, wire
-from shared.actions.answer import Fetched, Piece
+from shared.actions.fetch_response import FetchResponse, Piece
 from shared.codings import Coding
 from shared.errors import ObjectNotFound
 from shared.model import Location, Repo
 from shared.objects.store import ObjectStore
 from shared.stores import Stores
-from shared.texts import some
+from shared.texts import summarize
 
 START_BYTES = 100
 """More than the names and headers of the three lists have."""
@@ -20,7 +20,9 @@ START_BYTES = 100
 
 @dataclass(frozen=True)
 class Objects:
-    """The reply: objects, ids for the next request, and ids of objects that are too large for any reply."""
+    """The reply: objects, ids for the next request, and ids of objects that are too large for any
+    reply.
+    """
 
     store: ObjectStore
     repo_id: str
@@ -31,7 +33,9 @@ class Objects:
     @cached_property
     def size(self) -> int:
         """The bytes of the reply in msgpack."""
-        return len(self._start()) + sum(_entry_size(object_id, at) for object_id, at in self.objects.items())
+        return len(self._start()) + sum(
+            _entry_size(object_id, at) for object_id, at in self.objects.items()
+        )
 
     async def in_msgpack(self) -> AsyncGenerator[Piece, None]:
         """The reply. Raises Damaged if an object cannot be read, or is not what its id promises."""
@@ -47,8 +51,8 @@ class Objects:
             async for _, piece in runs:
                 yield piece
 
-    def _fetched(self) -> Fetched:
-        return Fetched(
+    def _fetched(self) -> FetchResponse:
+        return FetchResponse(
             store=self.store,
             repo_id=self.repo_id,
             branch_heads={},
@@ -64,7 +68,10 @@ class Objects:
         )
 
     def smaller(self, most_bytes: int) -> "Objects":
-        """The first objects, fewer than there are, of at most about `most_bytes`. One by itself is too large."""
+        """The first objects, fewer than there are, of at most about `most_bytes`.
+
+        One by itself is too large.
+        """
         sent = list(self.objects)
         if len(sent) == 1:
             return replace(self, objects={}, large=[*self.large, *sent])
@@ -77,23 +84,34 @@ class Objects:
             count += 1
         kept = sent[: max(count, 1)]
         dropped = sent[len(kept) :]
-        return replace(self, objects={i: self.objects[i] for i in kept}, left=[*dropped, *self.left])
+        return replace(
+            self, objects={i: self.objects[i] for i in kept}, left=[*dropped, *self.left]
+        )
 
     def _start(self) -> bytes:
         rest = {"left": list(self.left), "large": list(self.large)}
         return codec.map_start(1, rest) + codec.list_start("objects", len(self.objects))
 
 
-async def fetch_objects(stores: Stores, repo: Repo, request: wire.FetchObjects, most_bytes: int) -> Objects:
-    """All objects of these ids, in this order. One that has more than about `most_bytes` of msgpack is large.
+async def fetch_objects(
+    stores: Stores, repo: Repo, request: wire.FetchObjects, most_bytes: int
+) -> Objects:
+    """All objects of these ids, in this order. One that has more than about `most_bytes` of msgpack
+    is large.
 
     Raises ObjectNotFound, which names unknown ids; and InvalidName.
     """
-    object_ids = [names.check_id(object_id, "object") for object_id in dict.fromkeys(request.object_ids)]
-    stored = (await stores.index.known(repo.repo_id, objects=object_ids, even_condemned=True)).objects
+    object_ids = [
+        names.check_id(object_id, "object") for object_id in dict.fromkeys(request.object_ids)
+    ]
+    stored = (
+        await stores.index.known(repo.repo_id, objects=object_ids, even_condemned=True)
+    ).objects
     unknown = [object_id for object_id in object_ids if object_id not in stored]
     if unknown:
-        raise ObjectNotFound(f"this repository has no object {some(unknown)}; read ids with POST fetch/history")
+        raise ObjectNotFound(
+            f"this repository has no object {summarize(unknown)}; read ids with POST fetch/history"
+        )
     most_content = most_bytes - START_BYTES - _ids_size(object_ids)
     sendable = {i: stored[i] for i in object_ids if _entry_size(i, stored[i]) <= most_content}
     large = [object_id for object_id in object_ids if object_id not in sendable]

@@ -12,10 +12,10 @@ from typing import Any
 
 from shared import codec, cursors, names
 from shared.actions import resolve
-from shared.actions.lineage import lineage
-from shared.actions.records import commit_record, summary
 from shared.errors import Damaged, TooLarge
-from shared.model import Node, Place, Repo, Sees
+from shared.graph.ancestors import ancestors
+from shared.graph.records import commit_record, summary
+from shared.model import CommitAddress, Node, Repo, Sees
 from shared.stores import Stores
 
 RECORD_BYTES = 8 * 1024 * 1024
@@ -38,7 +38,7 @@ class _Page:
     """The current page: its commits, and the places that are pending after them."""
 
     limit: int
-    pending: set[Place]
+    pending: set[CommitAddress]
     nodes: list[Node] = field(default_factory=list)
     record_bytes: int = 0
 
@@ -46,11 +46,14 @@ class _Page:
         """Whether the next row of the walk belongs to this page."""
         if not self.nodes or self.nodes[-1].commit_id == node.commit_id:
             return True
-        return len(self.nodes) < self.limit and self.record_bytes + _bytes_to_read(node) <= RECORD_BYTES
+        return (
+            len(self.nodes) < self.limit
+            and self.record_bytes + _bytes_to_read(node) <= RECORD_BYTES
+        )
 
-    def add(self, place: Place, node: Node) -> None:
+    def add(self, address: CommitAddress, node: Node) -> None:
         """Add the next row of the walk to this page."""
-        self.pending.remove(place)
+        self.pending.remove(address)
         self.pending.update(node.parents)
         # A forced push may have written a second row of a commit.
         if not self.nodes or self.nodes[-1].commit_id != node.commit_id:
@@ -74,13 +77,17 @@ async def log(
         targets = await resolve.targets(stores, repo, [ref], sees)
         starts = {targets[ref].commit}
     page = _Page(limit, set(starts))
-    async for place, node in lineage(stores.commits, repo.repo_id, starts, page=limit + 1):
+    async for address, node in ancestors(stores.commits, repo.repo_id, starts, page=limit + 1):
         if node is None:
             # The places of a cursor existed when the hub made it. So this cursor is forged.
-            raise (cursors.invalid() if cursor and place in starts else Damaged(f"commit {place.commit_id}"))
+            raise (
+                cursors.invalid()
+                if cursor and address in starts
+                else Damaged(f"commit {address.commit_id}")
+            )
         if not page.takes(node):
             break
-        page.add(place, node)
+        page.add(address, node)
     entries = await _entries(stores, repo, page.nodes)
     return entries, _cursor(page.pending, page.nodes[-1].commit_id) if page.pending else None
 
@@ -102,38 +109,49 @@ def _bytes_to_read(node: Node) -> int:
     return node.record_at.length if node.record_at and node.summary is None else 0
 
 
-def _cursor(pending: Iterable[Place], last: str) -> str:
+def _cursor(pending: Iterable[CommitAddress], last: str) -> str:
     """Encode places as `[[lane, …], [[index of its lane, generation, id], …]]`.
 
     If they do not fit, the cursor is `[id of the last commit of the page]`.
     """
-    places = sorted(pending, key=lambda place: (place.lane, place.generation, place.commit_id))
-    lanes = sorted({place.lane for place in places})
+    addresses = sorted(
+        pending, key=lambda address: (address.lane, address.generation, address.commit_id)
+    )
+    lanes = sorted({address.lane for address in addresses})
     numbers = {lane: number for number, lane in enumerate(lanes)}
-    packed = [[numbers[place.lane], place.generation, _packed_id(place.commit_id)] for place in places]
+    packed = [
+        [numbers[address.lane], address.generation, _packed_id(address.commit_id)]
+        for address in addresses
+    ]
     cursor = cursors.encode([lanes, packed])
     most = cursors.CHARACTERS - cursors.SEAL_CHARACTERS - 1
     return cursor if len(cursor) <= most else cursors.encode([last])
 
 
-def _parse(cursor: str) -> set[Place]:
-    """Decode a cursor. Raises Unprocessable, or TooLarge if the places did not fit into the cursor."""
+def _parse(cursor: str) -> set[CommitAddress]:
+    """Decode a cursor. Raises Unprocessable, or TooLarge if the places did not fit into the
+    cursor.
+    """
     match cursors.decode(cursor):
         case [str(last)] if names.is_id(last):
             raise TooLarge(
-                f"more lines of history are open below {last} than a cursor holds; continue with each line by itself:"
-                f" ref={last}, and ref= each other commit whose parents are not listed yet"
+                f"more lines of history are open below {last} than a cursor holds; continue with"
+                f" each line by itself: ref={last}, and ref= each other commit whose parents are"
+                " not listed yet"
             )
         case [list(lanes), list(packed)]:
             try:
-                places = {Place(_unpacked_id(i), generation, lanes[number]) for number, generation, i in packed}
+                addresses = {
+                    CommitAddress(_unpacked_id(i), generation, lanes[number])
+                    for number, generation, i in packed
+                }
             except (TypeError, ValueError, IndexError):
                 raise cursors.invalid() from None
         case _:
             raise cursors.invalid()
-    if not places or not all(map(_may_exist, places)):
+    if not addresses or not all(map(_may_exist, addresses)):
         raise cursors.invalid()
-    return places
+    return addresses
 
 
 def _packed_id(commit_id: str) -> str | bytes:
@@ -144,13 +162,13 @@ def _unpacked_id(packed: str | bytes) -> str:
     return packed.hex() if isinstance(packed, bytes) else packed
 
 
-def _may_exist(place: Place) -> bool:
+def _may_exist(address: CommitAddress) -> bool:
     """Whether a row can have this place. DynamoDB refuses to read a key that is too long."""
     return (
-        type(place.generation) is int
-        and 0 < place.generation < 10**12
-        and isinstance(place.commit_id, str)
-        and names.is_id(place.commit_id)
-        and isinstance(place.lane, str)
-        and 1 <= len(place.lane) <= LANE_CHARACTERS
+        type(address.generation) is int
+        and 0 < address.generation < 10**12
+        and isinstance(address.commit_id, str)
+        and names.is_id(address.commit_id)
+        and isinstance(address.lane, str)
+        and 1 <= len(address.lane) <= LANE_CHARACTERS
     )

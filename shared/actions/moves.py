@@ -8,8 +8,8 @@ Each move of the chain is read by its key, so the cost of a page depends only on
 from dataclasses import dataclass
 
 from shared import cursors
-from shared.metadata.refs import KEPT_SECONDS, is_step, next_step
-from shared.model import Move, Place, Ref, Repo
+from shared.metadata.refs import MOVES_KEPT_SECONDS, is_step, next_step
+from shared.model import CommitAddress, Move, Ref, Repo
 from shared.stores import Stores
 
 SPARE_ROWS = 20
@@ -26,7 +26,7 @@ def planned(
     branch: str,
     current: Ref | None,
     last: tuple[str, int],
-    after: Place | None,
+    after: CommitAddress | None,
     *,
     forced: bool,
     by: str,
@@ -73,7 +73,9 @@ class Chain:
     async def follow(self, rows: int | None) -> list[Move]:
         """Read the next moves of the chain by one query of `rows` rows or 1 MB, perhaps none."""
         start = self.wanted or self.below
-        announced, has_more = await self.stores.refs.moves_down(self.repo_id, self.branch, start, rows)
+        announced, has_more = await self.stores.refs.moves_down(
+            self.repo_id, self.branch, start, rows
+        )
         found: list[Move] = []
         for move in announced:
             if self.wanted and move.step < self.wanted:
@@ -111,7 +113,9 @@ async def page(
         chain.wanted = cursor
     found: list[Move] = []
     for _ in range(PAGE_QUERIES):
-        found += [move for move in await chain.follow(limit + 2 + SPARE_ROWS) if move.step != cursor]
+        found += [
+            move for move in await chain.follow(limit + 2 + SPARE_ROWS) if move.step != cursor
+        ]
         if chain.is_over or len(found) > limit:
             break
     has_more = len(found) > limit or not chain.is_over
@@ -122,11 +126,11 @@ async def page(
 async def begin(stores: Stores, repo: Repo, branch: str, *, now: float) -> tuple[Ref | None, Chain]:
     """Return the ref of a branch, and the chain of its moves from the last one on."""
     ref = await stores.refs.get(repo.repo_id, branch)
-    oldest = int((now - KEPT_SECONDS) * 1000)
+    oldest = int((now - MOVES_KEPT_SECONDS) * 1000)
     return ref, Chain(stores, repo.repo_id, branch, oldest, ref.step if ref else "")
 
 
-async def been_at(chain: Chain, commit_id: str) -> tuple[Place | None, int]:
+async def been_at(chain: Chain, commit_id: str) -> tuple[CommitAddress | None, int]:
     """Search the moves of a branch for a commit. Returns its place, and the moves searched.
 
     If the chain is not over, some moves within 30 days were not searched.
@@ -135,9 +139,9 @@ async def been_at(chain: Chain, commit_id: str) -> tuple[Place | None, int]:
     for _ in range(SEARCH_QUERIES):
         for move in await chain.follow(None):
             searched += 1
-            for place in move.kept:
-                if place.commit_id == commit_id:
-                    return place, searched
+            for address in move.kept:
+                if address.commit_id == commit_id:
+                    return address, searched
         if chain.is_over:
             break
     return None, searched

@@ -3,14 +3,15 @@
 from typing import Any
 
 from shared import names, wire
-from shared.actions import visible, walk
-from shared.dag import Nearest, Reachable
+from shared.actions import visible
 from shared.errors import CommitNotFound, Unavailable
-from shared.model import Place, Repo, Sees
+from shared.graph import walk
+from shared.graph.dag import Nearest, Reachable
+from shared.model import CommitAddress, Repo, Sees
 from shared.stores import Stores
-from shared.tasks import pair
+from shared.tasks import gather_pair
 
-ROUNDS = 3
+MAX_ROUNDS = 3
 """The most rounds of reads of the search. A base that is further away is not found.
 
 The client then offers more of its commits, or all of them. The fetch is exact in both cases.
@@ -33,7 +34,7 @@ async def negotiate(
     for commit_id in request.want:
         names.check_id(commit_id, "commit")
     offered = [commit_id for commit_id in dict.fromkeys(request.have) if names.is_id(commit_id)]
-    known, refused = await pair(
+    known, refused = await gather_pair(
         stores.index.known(repo.repo_id, commits={*request.want, *offered}, even_condemned=True),
         _refused(stores, repo, by, now),
     )
@@ -42,12 +43,14 @@ async def negotiate(
         raise CommitNotFound(unknown)
     # A condemned commit may be wanted, because a branch may still reach it. It is not acknowledged,
     # so that no push builds on it.
-    targets = {i: known.commits[i] for i in offered if i in known.commits and i not in known.condemned}
+    targets = {
+        i: known.commits[i] for i in offered if i in known.commits and i not in known.condemned
+    }
     wanted = {i: known.commits[i] for i in request.want}
     if sees is Sees.REACHED:
         wanted, targets = await _visible(stores, repo, wanted, targets)
     nearest = Nearest(wanted.values(), targets)
-    await walk.run(stores.commits, repo.repo_id, nearest, max_rounds=ROUNDS)
+    await walk.run(stores.commits, repo.repo_id, nearest, max_rounds=MAX_ROUNDS)
     base = nearest.found
     return {
         "ack": [i for i in offered if i in targets or i in refused],
@@ -57,9 +60,9 @@ async def negotiate(
 
 
 async def _visible(
-    stores: Stores, repo: Repo, wanted: dict[str, Place], targets: dict[str, Place]
-) -> tuple[dict[str, Place], dict[str, Place]]:
-    """Return the wanted commits, and the offered ones that are reachable within `ROUNDS`.
+    stores: Stores, repo: Repo, wanted: dict[str, CommitAddress], targets: dict[str, CommitAddress]
+) -> tuple[dict[str, CommitAddress], dict[str, CommitAddress]]:
+    """Return the wanted commits, and the offered ones that are reachable within `MAX_ROUNDS`.
 
     Raises CommitNotFound for a wanted commit that the caller may not read.
     """
@@ -71,7 +74,7 @@ async def _visible(
             raise CommitNotFound(hidden)
         wanted = seen
     search = Reachable((heads | wanted).values(), targets.values())
-    await walk.run(stores.commits, repo.repo_id, search, max_rounds=ROUNDS)
+    await walk.run(stores.commits, repo.repo_id, search, max_rounds=MAX_ROUNDS)
     return wanted, search.found
 
 

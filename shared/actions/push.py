@@ -1,4 +1,5 @@
-"""A push: bytes, then records, then the pointer. The swap of the ref is the commit point, and the only one.
+"""A push: bytes, then records, then the pointer. The swap of the ref is the commit point, and the
+only one.
 
     1  the bundle is checked by itself: ids, names, shapes                              (no call)
     2  refs, and which of its ids are known            ─┐
@@ -12,7 +13,8 @@
        now; the move is logged
     8  the ref: compare-and-swap against what was read in 2        done
 
-The same push after a crash at any point finds what was written, and continues. docs/design/push.md has the invariants.
+The same push after a crash at any point finds what was written, and continues. docs/design/push.md
+has the invariants.
 """
 
 import contextlib
@@ -21,35 +23,41 @@ from collections.abc import Mapping, Set
 from dataclasses import dataclass, replace
 from typing import Any
 
-from shared import bundle as bundles
 from shared import codec, names, portable, wire
-from shared.actions import quarantine, walk
+from shared import pushed_bundle as bundles
+from shared.actions import quarantine
 from shared.actions.moves import planned
-from shared.actions.records import commit_record, manifest, packed_summary
-from shared.actions.uploads import Parcel
-from shared.bundle import Bundle, NewCommit
-from shared.dag import Nearest
+from shared.actions.uploads import UploadBatch
 from shared.errors import MissingReference, NotFastForward, NotPortable, Unavailable, Unprocessable
-from shared.metadata.refs import Moved
-from shared.model import Kind, Location, Move, Node, Place, PortableNames, Ref, Repo, Upload
+from shared.graph import walk
+from shared.graph.dag import Nearest
+from shared.graph.records import commit_record, manifest, packed_summary
+from shared.metadata.refs import RefChanged
+from shared.model import CommitAddress, Kind, Location, Move, Node, PortableNames, Ref, Repo, Upload
+from shared.pushed_bundle import NewCommit, PushedBundle
 from shared.stores import Stores
-from shared.tasks import all_of, pair
+from shared.tasks import gather_all, gather_pair
 
 INLINE_BYTES = 4096
-"""A compressed commit record up to this size lies in its row: reading a line of history reads it along.
-Every kilobyte there costs a write unit, so larger ones lie in the pack."""
+"""A compressed commit record up to this size lies in its row: reading a line of history reads it
+along. Every kilobyte there costs a write unit, so larger ones lie in the pack.
+"""
 FEW_OBJECTS = 90
-"""Up to so many objects of a push are looked up at once, in the one batch that is asked anyway; beyond, a parent's
-manifest says which are new, which is cheaper, but two steps more."""
+"""Up to so many objects of a push are looked up at once, in the one batch that is asked anyway;
+beyond, a parent's manifest says which are new, which is cheaper, but two steps more.
+"""
 HASHED_FIELDS = ("snapshot_id", "message", "committed_at", "parent_commit_id", "parent2_commit_id")
 FORGET_THE_REMOTES = (
     "your client takes what it last saw on any remote as stored on every remote;"
     " run `rm -r .muse/remotes` at the top of your work tree, then push again"
 )
-"""The stock client omits the ancestors of each head in `.muse/remotes`, with `--force` too. It writes these files
-again with each push, fetch or pull, so their deletion loses nothing."""
+"""The stock client omits the ancestors of each head in `.muse/remotes`, with `--force` too. It
+writes these files again with each push, fetch or pull, so their deletion loses nothing.
+"""
 REPLY_BRANCHES = 100
-"""Up to this many branches, the reply names the heads of all of them; beyond, only of the one that was pushed."""
+"""Up to this many branches, the reply names the heads of all of them; beyond, only of the one that
+was pushed.
+"""
 SWAPS = 4
 """How often a ref that moved under a push is looked at again before the client is asked to."""
 
@@ -59,18 +67,21 @@ class Held:
     """What the repository holds of what a push names, as it was when the push came."""
 
     refs: dict[str, Ref]
-    commits: dict[str, Place]
+    commits: dict[str, CommitAddress]
     snapshots: dict[str, Location]
     objects: dict[str, Location]
 
 
-async def push(stores: Stores, repo: Repo, request: wire.Push, *, by: str, now: float) -> dict[str, Any]:
+async def push(
+    stores: Stores, repo: Repo, request: wire.Push, *, by: str, now: float
+) -> dict[str, Any]:
     """Store a bundle and move the branch to its head. Returns the reply.
 
-    Raises InvalidName, HashMismatch, MissingReference, BranchClash, NotPortable, TooLarge or Unprocessable for a push
-    that cannot be accepted, NotFastForward naming the head that stands in the way, and UploadsPending for one that has
-    to be sent again. Before that is decided nothing is written, except for uploads that UploadsPending reports as
-    stored. Only the swap may find a lost race.
+    Raises InvalidName, HashMismatch, MissingReference, BranchClash, NotPortable, TooLarge or
+    Unprocessable for a push that cannot be accepted, NotFastForward naming the head that stands in
+    the way, and UploadsPending for one that has to be sent again. Before that is decided nothing is
+    written, except for uploads that UploadsPending reports as stored. Only the swap may find a lost
+    race.
     """
     bundle = bundles.check(request)
     head = bundle.head(request)
@@ -85,7 +96,15 @@ async def push(stores: Stores, repo: Repo, request: wire.Push, *, by: str, now: 
 
 
 async def _accept(
-    stores: Stores, repo: Repo, request: wire.Push, bundle: Bundle, head: str, held: Held, *, by: str, now: float
+    stores: Stores,
+    repo: Repo,
+    request: wire.Push,
+    bundle: PushedBundle,
+    head: str,
+    held: Held,
+    *,
+    by: str,
+    now: float,
 ) -> Ref:
     """Steps 3 to 8. Returns the branch as it is now."""
     current = held.refs.get(request.branch)
@@ -100,34 +119,41 @@ async def _accept(
     missing = await _missing_objects(stores, repo, bundle, held)
     uploads = await quarantine.verified(stores, repo, bundle, missing, by=by, now=now)
 
-    repo = await stores.repos.born(repo, int(now))
-    nodes, last = await pair(
+    repo = await stores.repos.create_if_absent(repo, int(now))
+    nodes, last = await gather_pair(
         _write(stores, repo, request.branch, bundle, held, changed, uploads, int(now)),
         _last_step(stores, repo, request.branch, current),
     )
     node = nodes.get(head)
-    place, snapshot_at = (node.place, node.snapshot_at) if node else (held.commits[head], None)
-    move = planned(request.branch, current, last, place, forced=request.force, by=by, now=now)
-    new = Ref(request.branch, place, snapshot_at, move.step, move.at)
-    await all_of(
+    address, snapshot_at = (node.address, node.snapshot_at) if node else (held.commits[head], None)
+    move = planned(request.branch, current, last, address, forced=request.force, by=by, now=now)
+    new = Ref(request.branch, address, snapshot_at, move.step, move.at)
+    await gather_all(
         [
-            stores.index.put_places(repo.repo_id, [n.place for i, n in nodes.items() if i not in held.commits]),
-            *([stores.refs.announce(repo.repo_id, move)] if move.before != move.after else []),
+            stores.index.put_addresses(
+                repo.repo_id, [n.address for i, n in nodes.items() if i not in held.commits]
+            ),
+            *([stores.refs.log_move(repo.repo_id, move)] if move.before != move.after else []),
         ]
     )
     await _swap(stores, repo, bundle, held, new, current, move, now)
     return new
 
 
-async def _last_step(stores: Stores, repo: Repo, branch: str, current: Ref | None) -> tuple[str, int]:
-    """The greatest step of a branch that is created, which may have existed before. Of others the ref row says it."""
+async def _last_step(
+    stores: Stores, repo: Repo, branch: str, current: Ref | None
+) -> tuple[str, int]:
+    """The greatest step of a branch that is created, which may have existed before.
+
+    Of others the ref row says it.
+    """
     return ("", 0) if current else await stores.refs.last_step(repo.repo_id, branch)
 
 
-async def _held(stores: Stores, repo: Repo, bundle: Bundle, head: str) -> Held:
+async def _held(stores: Stores, repo: Repo, bundle: PushedBundle, head: str) -> Held:
     """Step 2, all at once."""
     named = _named_objects(bundle)
-    refs, known = await pair(
+    refs, known = await gather_pair(
         stores.refs.all(repo.repo_id),
         stores.index.known(
             repo.repo_id,
@@ -141,63 +167,100 @@ async def _held(stores: Stores, repo: Repo, bundle: Bundle, head: str) -> Held:
     return Held(refs, commits, known.snapshots, known.objects)
 
 
-def _check_portable(repo: Repo, branch: str, bundle: Bundle, held: Held) -> str:
-    """A warning if names are not portable, else an empty text. Raises NotPortable where the repository forbids them.
+def _check_portable(repo: Repo, branch: str, bundle: PushedBundle, held: Held) -> str:
+    """A warning if names are not portable, else an empty text. Raises NotPortable where the
+    repository forbids them.
 
     Only snapshots that are not stored yet count: a history that was accepted stays acceptable.
     """
-    new = {i: snapshot.manifest.keys() for i, snapshot in bundle.snapshots.items() if i not in held.snapshots}
+    new = {
+        i: snapshot.manifest.keys()
+        for i, snapshot in bundle.snapshots.items()
+        if i not in held.snapshots
+    }
     clashes, unwritable = portable.clashes(new), portable.unwritable(new)
     warnings = [bundles.not_portable(bundle, faults) for faults in (clashes, unwritable) if faults]
     if branch not in held.refs and not portable.is_portable(branch):
         warnings.append(
-            f"not portable: branch name {names.shown(branch)}; choose another name, or set portable_names to off"
+            f"not portable: branch name {names.shown(branch)}; choose another name, or set"
+            " portable_names to off"
         )
-    forbidden = {PortableNames.OFF: False, PortableNames.DISTINCT: bool(clashes), PortableNames.ON: bool(warnings)}
+    forbidden = {
+        PortableNames.OFF: False,
+        PortableNames.DISTINCT: bool(clashes),
+        PortableNames.ON: bool(warnings),
+    }
     if forbidden[repo.portable_names]:
         raise NotPortable(warnings[0])
     return "; ".join(warnings)
 
 
-def _check_connected(bundle: Bundle, head: str, held: Held) -> None:
-    """Every parent, and every snapshot that can prove itself, is in the push or in the repository."""
+def _check_connected(bundle: PushedBundle, head: str, held: Held) -> None:
+    """Every parent, and every snapshot that can prove itself, is in the push or in the
+    repository.
+    """
     if head not in bundle.commits and head not in held.commits:
         raise MissingReference("commit", [head])
     if unknown := bundle.outside_parents() - held.commits.keys():
         raise MissingReference("parent commit", unknown, FORGET_THE_REMOTES)
     new = (commit for i, commit in bundle.commits.items() if i not in held.commits)
-    named = {commit.snapshot_id for commit in new if commit.snapshot_id and names.is_digest(commit.snapshot_id)}
+    named = {
+        commit.snapshot_id
+        for commit in new
+        if commit.snapshot_id and names.is_digest(commit.snapshot_id)
+    }
     if unknown := named - bundle.snapshots.keys() - held.snapshots.keys():
-        raise MissingReference("snapshot", unknown, "the client has lost it: run muse verify, then push again")
+        raise MissingReference(
+            "snapshot", unknown, "the client has lost it: run muse verify, then push again"
+        )
 
 
-async def _changed(stores: Stores, repo: Repo, bundle: Bundle, held: Held, *, force: bool) -> set[str]:
+async def _changed(
+    stores: Stores, repo: Repo, bundle: PushedBundle, held: Held, *, force: bool
+) -> set[str]:
     """Commits that are stored already but get a row of their own again, in this push's lane.
 
-    A record that is sent again never replaces the first: what is not hashed of it may differ, and the first
-    stays. But a forced push replaces a branch's history by its own, records included: those that differ from
-    the stored ones, and what stands on them in the bundle, are written beside the first ones.
-    Raises Unprocessable if the hashed fields differ, as they can under an opaque id.
+    A record that is sent again never replaces the first: what is not hashed of it may differ, and
+    the first stays. But a forced push replaces a branch's history by its own, records included:
+    those that differ from the stored ones, and what stands on them in the bundle, are written
+    beside the first ones. Raises Unprocessable if the hashed fields differ, as they can under an
+    opaque id.
     """
     again = [i for i in bundle.commits if i in held.commits and (force or not names.is_digest(i))]
     if not again:
         return set()
     nodes = await stores.commits.get(repo.repo_id, [held.commits[i] for i in again])
-    large = await stores.objects.read_packed(repo.repo_id, {n.record_at for n in nodes.values() if n.record_at})
+    large = await stores.objects.read_packed(
+        repo.repo_id, {n.record_at for n in nodes.values() if n.record_at}
+    )
     changed: set[str] = set()
     for commit_id in again:  # parents come first
-        stored, sent = codec.unpack_record(commit_record(nodes[commit_id], large)), bundle.commits[commit_id].record
+        stored, sent = (
+            codec.unpack_record(commit_record(nodes[commit_id], large)),
+            bundle.commits[commit_id].record,
+        )
         if any(stored.get(field) != sent.get(field) for field in HASHED_FIELDS):
-            raise Unprocessable(f"commit {commit_id} is stored here with other contents; give the new one its own id")
+            raise Unprocessable(
+                f"commit {commit_id} is stored here with other contents; give the new one its"
+                " own id"
+            )
         if stored != sent or not changed.isdisjoint(bundle.commits[commit_id].parents):
             changed.add(commit_id)
     return changed if force else set()
 
 
 async def _check_fast_forward(
-    stores: Stores, repo: Repo, bundle: Bundle, held: Held, head: str, current: Ref | None, by: str, now: float
+    stores: Stores,
+    repo: Repo,
+    bundle: PushedBundle,
+    held: Held,
+    head: str,
+    current: Ref | None,
+    by: str,
+    now: float,
 ) -> None:
-    """The branch's head is the new head or an ancestor of it, through the bundle and through stored history.
+    """The branch's head is the new head or an ancestor of it, through the bundle and through stored
+    history.
 
     Raises NotFastForward naming the branch's head.
     """
@@ -216,21 +279,34 @@ async def _check_fast_forward(
         reached.update(fresh)
         stack += fresh
     search = Nearest(outside, {target: current.head})
-    # Remembered before it is known whether it must be: one after the other they would be a step more.
-    await all_of([walk.run(stores.commits, repo.repo_id, search), _remember(stores, repo, bundle, held, by, now)])
+    # Remembered before it is known whether it must be: one after the other they would be a step
+    # more.
+    await gather_all(
+        [
+            walk.run(stores.commits, repo.repo_id, search),
+            _remember(stores, repo, bundle, held, by, now),
+        ]
+    )
     if search.found is None:
         raise NotFastForward(current.branch, target)
 
 
-async def _remember(stores: Stores, repo: Repo, bundle: Bundle, held: Held, by: str, now: float) -> None:
-    """So that the pull which follows a refusal finds its commits acknowledged. A courtesy: it may fail."""
+async def _remember(
+    stores: Stores, repo: Repo, bundle: PushedBundle, held: Held, by: str, now: float
+) -> None:
+    """So that the pull which follows a refusal finds its commits acknowledged.
+
+    A courtesy: it may fail.
+    """
     new = [i for i in bundle.commits if i not in held.commits and names.is_digest(i)]
     if new:
         with contextlib.suppress(Unavailable):
             await stores.counters.remember_refused(repo.repo_id, by, new, int(now))
 
 
-async def _missing_objects(stores: Stores, repo: Repo, bundle: Bundle, held: Held) -> set[str]:
+async def _missing_objects(
+    stores: Stores, repo: Repo, bundle: PushedBundle, held: Held
+) -> set[str]:
     """The objects of new manifests that are neither in the push nor in the repository."""
     named = _named_objects(bundle, held.snapshots.keys())
     missing = named - bundle.objects.keys() - held.objects.keys()
@@ -240,11 +316,21 @@ async def _missing_objects(stores: Stores, repo: Repo, bundle: Bundle, held: Hel
     return missing
 
 
-async def _objects_of_parents(stores: Stores, repo: Repo, bundle: Bundle, held: Held) -> set[str]:
-    """The objects of the stored commits that the new ones stand on: what is listed there needs no proof."""
-    parents = {p for i, c in bundle.commits.items() if i not in held.commits for p in c.parents} - bundle.commits.keys()
-    at_heads = {ref.head.commit_id: ref.snapshot_at for ref in held.refs.values() if ref.snapshot_at}
-    rows = await stores.commits.get(repo.repo_id, [held.commits[p] for p in parents if p not in at_heads])
+async def _objects_of_parents(
+    stores: Stores, repo: Repo, bundle: PushedBundle, held: Held
+) -> set[str]:
+    """The objects of the stored commits that the new ones stand on: what is listed there needs no
+    proof.
+    """
+    parents = {
+        p for i, c in bundle.commits.items() if i not in held.commits for p in c.parents
+    } - bundle.commits.keys()
+    at_heads = {
+        ref.head.commit_id: ref.snapshot_at for ref in held.refs.values() if ref.snapshot_at
+    }
+    rows = await stores.commits.get(
+        repo.repo_id, [held.commits[p] for p in parents if p not in at_heads]
+    )
     manifests = {at for p in parents if (at := at_heads.get(p) or rows[p].snapshot_at)}
     records = await stores.objects.read_packed(repo.repo_id, manifests)
     return {object_id for record in records.values() for object_id in manifest(record).values()}
@@ -254,7 +340,7 @@ async def _write(
     stores: Stores,
     repo: Repo,
     branch: str,
-    bundle: Bundle,
+    bundle: PushedBundle,
     held: Held,
     changed: Set[str],
     uploads: list[Upload],
@@ -263,34 +349,41 @@ async def _write(
     """Steps 5 and 6. Returns the new commits' rows by id."""
     snapshots = {i: s for i, s in bundle.snapshots.items() if i not in held.snapshots}
     commits = {
-        i: codec.pack_record(c.record) for i, c in bundle.commits.items() if i not in held.commits or i in changed
+        i: codec.pack_record(c.record)
+        for i, c in bundle.commits.items()
+        if i not in held.commits or i in changed
     }
-    parcel = Parcel.of(
+    upload_batch = UploadBatch.of(
         {i: content for i, content in bundle.objects.items() if i not in held.objects},
-        # Small commits lie in their rows; here as well, so that S3 alone can rebuild every row but the refs.
+        # Small commits lie in their rows; here as well, so that S3 alone can rebuild every row but
+        # the refs.
         [(Kind.SNAPSHOT, i, codec.pack_record(s.record)) for i, s in snapshots.items()]
         + [(Kind.COMMIT, i, record) for i, record in commits.items()],
     )
-    # Rows beside the first ones need a lane of their own; named by content, it is the same in every retry.
-    lane = f"{branch}~{parcel.pack.name}" if changed else branch
-    nodes = _nodes(lane, bundle, held, commits, parcel.locations)
-    locations = {key: at for key, at in parcel.locations.items() if key[0] is not Kind.COMMIT}
+    # Rows beside the first ones need a lane of their own; named by content, it is the same in every
+    # retry.
+    lane = f"{branch}~{upload_batch.pack.name}" if changed else branch
+    nodes = _nodes(lane, bundle, held, commits, upload_batch.locations)
+    locations = {key: at for key, at in upload_batch.locations.items() if key[0] is not Kind.COMMIT}
     is_new_lane = bool(nodes) and lane not in {ref.head.lane for ref in held.refs.values()}
 
     async def put_bytes() -> None:
         lanes = [stores.commits.open_lane(repo.repo_id, lane, now)] if is_new_lane else []
         marks = [] if branch in held.refs else [stores.refs.mark_folders(repo.repo_id, branch, now)]
         accepted = [stores.objects.accept_upload(repo.repo_id, upload) for upload in uploads]
-        await all_of([parcel.put(stores, repo), *lanes, *marks, *accepted])
+        await gather_all([upload_batch.put(stores, repo), *lanes, *marks, *accepted])
 
     async def put_rows() -> None:
-        taken = {(Kind.OBJECT, upload.object_id): Location("", 0, upload.length) for upload in uploads}
+        taken = {
+            (Kind.OBJECT, upload.object_id): Location("", 0, upload.length) for upload in uploads
+        }
         objects = {key: at for key, at in locations.items() if key[0] is Kind.OBJECT}
         if objects or taken:
             await stores.index.put_locations(repo.repo_id, objects | taken)
-        # A snapshot is known once it has a row: whoever leans on it next does not ask for its objects again.
+        # A snapshot is known once it has a row: whoever leans on it next does not ask for its
+        # objects again.
         known_by_now = {key: at for key, at in locations.items() if key not in objects}
-        await all_of(
+        await gather_all(
             [
                 stores.index.put_locations(repo.repo_id, known_by_now),
                 stores.commits.put(repo.repo_id, nodes.values(), now),
@@ -301,29 +394,33 @@ async def _write(
         await put_bytes()
         await put_rows()
     else:
-        await all_of([put_bytes(), put_rows()])  # no row leans on what is put, so neither waits for the other
+        await gather_all(
+            [put_bytes(), put_rows()]
+        )  # no row leans on what is put, so neither waits for the other
     return nodes
 
 
 def _nodes(
     lane: str,
-    bundle: Bundle,
+    bundle: PushedBundle,
     held: Held,
     records: Mapping[str, bytes],
     stored: Mapping[tuple[Kind, str], Location],
 ) -> dict[str, Node]:
     """The rows of the new commits, parents before children, each with its generation."""
-    places = dict(held.commits)
+    addresses = dict(held.commits)
     nodes: dict[str, Node] = {}
     for commit_id, record in records.items():
         commit = bundle.commits[commit_id]
-        parents = tuple(places[p] for p in commit.parents)
-        place = Place(commit_id, 1 + max((p.generation for p in parents), default=0), lane)
-        places[commit_id] = place
+        parents = tuple(addresses[p] for p in commit.parents)
+        address = CommitAddress(
+            commit_id, 1 + max((p.generation for p in parents), default=0), lane
+        )
+        addresses[commit_id] = address
         compressed = zlib.compress(record)
         inline = len(compressed) <= INLINE_BYTES
         nodes[commit_id] = Node(
-            place=place,
+            address=address,
             parents=parents,
             snapshot_id=commit.snapshot_id,
             snapshot_at=_snapshot_at(commit, held, stored),
@@ -334,16 +431,26 @@ def _nodes(
     return nodes
 
 
-def _snapshot_at(commit: NewCommit, held: Held, stored: Mapping[tuple[Kind, str], Location]) -> Location | None:
+def _snapshot_at(
+    commit: NewCommit, held: Held, stored: Mapping[tuple[Kind, str], Location]
+) -> Location | None:
     if commit.snapshot_id is None:
         return None
     return held.snapshots.get(commit.snapshot_id) or stored.get((Kind.SNAPSHOT, commit.snapshot_id))
 
 
 async def _swap(
-    stores: Stores, repo: Repo, bundle: Bundle, held: Held, new: Ref, current: Ref | None, move: Move, now: float
+    stores: Stores,
+    repo: Repo,
+    bundle: PushedBundle,
+    held: Held,
+    new: Ref,
+    current: Ref | None,
+    move: Move,
+    now: float,
 ) -> None:
-    """Step 8. A branch that moved meanwhile is looked at again: it may stand where the push still applies.
+    """Step 8. A branch that moved meanwhile is looked at again: it may stand where the push still
+    applies.
 
     Raises NotFastForward naming the winner.
     """
@@ -353,20 +460,26 @@ async def _swap(
         try:
             await stores.refs.swap(repo.repo_id, new, current, by=move.by, now=int(now))
             return
-        except Moved as moved:
+        except RefChanged as moved:
             current = moved.current
             if not move.forced:
-                await _check_fast_forward(stores, repo, bundle, held, new.head.commit_id, current, move.by, now)
+                await _check_fast_forward(
+                    stores, repo, bundle, held, new.head.commit_id, current, move.by, now
+                )
             if current is None:  # deleted meanwhile: a folder of its name may have become a branch
                 await stores.refs.mark_folders(repo.repo_id, new.branch, int(now))
             last = await _last_step(stores, repo, new.branch, current)
-            move = planned(new.branch, current, last, new.head, forced=move.forced, by=move.by, now=now)
+            move = planned(
+                new.branch, current, last, new.head, forced=move.forced, by=move.by, now=now
+            )
             new = replace(new, step=move.step, moved_at=move.at)
-            await stores.refs.announce(repo.repo_id, move)
-    raise Unavailable(f"{new.branch} is being pushed to by many at once; nothing is lost, push again")
+            await stores.refs.log_move(repo.repo_id, move)
+    raise Unavailable(
+        f"{new.branch} is being pushed to by many at once; nothing is lost, push again"
+    )
 
 
-def _named_objects(bundle: Bundle, except_for: Set[str] = frozenset()) -> set[str]:
+def _named_objects(bundle: PushedBundle, except_for: Set[str] = frozenset()) -> set[str]:
     """Objects in the manifests of its snapshots that can prove themselves."""
     return {
         object_id

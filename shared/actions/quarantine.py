@@ -4,33 +4,43 @@
     filter-objects   counts an upload as present, without reading it
     push             reads and hashes it, copies it to its place, and then a row points to it
 
-A repository that gave out no URL for `QUARANTINE_SECONDS` has nothing in quarantine, and S3 is not asked. Otherwise
-the ids are compared with a list of the quarantine, so that an id that was never uploaded costs no call of its own.
+A repository that gave out no URL for `QUARANTINE_SECONDS` has nothing in quarantine, and S3 is not
+asked. Otherwise the ids are compared with a list of the quarantine, so that an id that was never
+uploaded costs no call of its own.
 """
 
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from functools import partial
 
-from shared import bundle as bundles
 from shared import names
-from shared.bundle import Bundle
+from shared import pushed_bundle as bundles
 from shared.errors import MissingReference, Unavailable, UploadsPending
-from shared.metadata.table import split
+from shared.metadata.table import chunked
 from shared.model import Kind, Location, Repo, Upload
 from shared.objects.store import FalseUpload, NotAdmitted
+from shared.pushed_bundle import PushedBundle
 from shared.stores import Stores
-from shared.tasks import all_of, pair
+from shared.tasks import gather_all, gather_pair
 
 QUARANTINE_SECONDS = 3 * 24 * 3600
-"""Longer than an upload is kept. S3 expires it one day after it was made, at the next midnight (UTC)."""
+"""Longer than an upload is kept.
+
+S3 expires it one day after it was made, at the next midnight (UTC).
+"""
 FEW = 16
-"""Up to this many objects are read at once without a list: to read them takes one call each anyway."""
-WAY_OUT = "push again, which uploads it; if it is missing again, the client has lost it: run muse verify"
+"""Up to this many objects are read at once without a list: to read them takes one call each anyway.
+"""
+WAY_OUT = (
+    "push again, which uploads it; if it is missing again, the client has lost it: run muse verify"
+)
 VERIFIED_AT_ONCE = 32
 VERIFIED_OBJECTS = 1_000
 VERIFIED_BYTES = 1024**3
-"""The most that one push verifies. Lambda reads some 75 MB a second from S3, and a push has 29 seconds."""
+"""The most that one push verifies.
+
+Lambda reads some 75 MB a second from S3, and a push has 29 seconds.
+"""
 
 
 def may_hold_uploads(repo: Repo, now: float) -> bool:
@@ -38,15 +48,18 @@ def may_hold_uploads(repo: Repo, now: float) -> bool:
     return now - repo.presigned_at < QUARANTINE_SECONDS
 
 
-async def uploaded(stores: Stores, repo: Repo, object_ids: Collection[str], *, by: str, now: float) -> set[str]:
-    """Those of these objects that are in quarantine, except for uploads that a push of this user found to be false.
+async def uploaded(
+    stores: Stores, repo: Repo, object_ids: Collection[str], *, by: str, now: float
+) -> set[str]:
+    """Those of these objects that are in quarantine, except for uploads that a push of this user
+    found to be false.
 
     They are not verified: the push does that.
     """
     provable = [object_id for object_id in object_ids if names.is_digest(object_id)]
     if not provable or not may_hold_uploads(repo, now):
         return set()
-    (found, _), false = await pair(
+    (found, _), false = await gather_pair(
         stores.objects.uploaded(repo.repo_id, provable),
         stores.counters.false_uploads(repo.repo_id, by, int(now)),
     )
@@ -74,12 +87,18 @@ class _Budget:
 
 
 async def verified(
-    stores: Stores, repo: Repo, bundle: Bundle, object_ids: Collection[str], *, by: str, now: float
+    stores: Stores,
+    repo: Repo,
+    bundle: PushedBundle,
+    object_ids: Collection[str],
+    *,
+    by: str,
+    now: float,
 ) -> list[Upload]:
     """Read and hash these objects of a bundle, all of which must be in quarantine.
 
-    Raises MissingReference for absent objects, FalseUpload for content with another digest, TooLarge, and
-    UploadsPending for more than one push verifies: then the verified ones are stored.
+    Raises MissingReference for absent objects, FalseUpload for content with another digest,
+    TooLarge, and UploadsPending for more than one push verifies: then the verified ones are stored.
     """
     if not object_ids:
         return []
@@ -91,7 +110,7 @@ async def verified(
     found: list[Upload] = []
     most_bytes = stores.settings.max_object_bytes
     budget = _Budget(most_bytes)
-    for group in split(waiting[:VERIFIED_OBJECTS], VERIFIED_AT_ONCE):
+    for group in chunked(waiting[:VERIFIED_OBJECTS], VERIFIED_AT_ONCE):
         verified_now = await _verify(stores, repo, group, budget, by, int(now))
         bundles.check_sizes(budget.large, most_bytes, bundle)
         found += verified_now
@@ -105,15 +124,18 @@ async def verified(
 
 async def accept(stores: Stores, repo: Repo, uploads: Sequence[Upload]) -> None:
     """Copy verified uploads to their place, and then write the rows that point to them."""
-    await all_of(stores.objects.accept_upload(repo.repo_id, upload) for upload in uploads)
+    await gather_all(stores.objects.accept_upload(repo.repo_id, upload) for upload in uploads)
     rows = {(Kind.OBJECT, upload.object_id): Location("", 0, upload.length) for upload in uploads}
     await stores.index.put_locations(repo.repo_id, rows)
 
 
-async def _listed(stores: Stores, repo: Repo, bundle: Bundle, object_ids: Sequence[str]) -> list[str]:
+async def _listed(
+    stores: Stores, repo: Repo, bundle: PushedBundle, object_ids: Sequence[str]
+) -> list[str]:
     """Those of these objects that the list shows.
 
-    Raises MissingReference for those that it does not show, and TooLarge for those that no push verifies.
+    Raises MissingReference for those that it does not show, and TooLarge for those that no push
+    verifies.
     """
     found, unknown = await stores.objects.uploaded(repo.repo_id, object_ids)
     sizes = {object_id: one.size for object_id, one in found.items()}
@@ -126,15 +148,20 @@ async def _listed(stores: Stores, repo: Repo, bundle: Bundle, object_ids: Sequen
 async def _verify(
     stores: Stores, repo: Repo, object_ids: Sequence[str], budget: _Budget, by: str, now: int
 ) -> list[Upload]:
-    """Read and hash these uploads at once, as far as the budget admits. Raises MissingReference or FalseUpload."""
-    checked = await all_of(_check(stores, repo, object_id, budget) for object_id in object_ids)
+    """Read and hash these uploads at once, as far as the budget admits.
+
+    Raises MissingReference or FalseUpload.
+    """
+    checked = await gather_all(_check(stores, repo, object_id, budget) for object_id in object_ids)
     if false := [one for one in checked if isinstance(one, FalseUpload)]:
         # The refusal is what matters: the note only spares the client a push that cannot succeed.
         with suppress(Unavailable):
             uploads = [f"{one.object_id} {one.etag}" for one in false]
             await stores.counters.remember_false_uploads(repo.repo_id, by, uploads, now)
         raise false[0]
-    if absent := {object_id for object_id, one in zip(object_ids, checked, strict=True) if one is None}:
+    if absent := {
+        object_id for object_id, one in zip(object_ids, checked, strict=True) if one is None
+    }:
         raise MissingReference("object", absent, WAY_OUT)
     return [one for one in checked if isinstance(one, Upload)]
 
@@ -143,6 +170,8 @@ async def _check(
     stores: Stores, repo: Repo, object_id: str, budget: _Budget
 ) -> Upload | FalseUpload | NotAdmitted | None:
     try:
-        return await stores.objects.check_upload(repo.repo_id, object_id, partial(budget.admits, object_id))
+        return await stores.objects.check_upload(
+            repo.repo_id, object_id, partial(budget.admits, object_id)
+        )
     except (FalseUpload, NotAdmitted) as reason:
         return reason

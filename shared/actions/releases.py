@@ -20,9 +20,9 @@ RECORD_BYTES = 2 * 1024 * 1024
 """The largest record before compression, so that two of the largest fit into one reply."""
 PAGE_BYTES = 4 * 1024 * 1024
 """The largest total size of the records of a page: a reply of Lambda has at most about 4.5 MB."""
-LEAST_ENTRIES = 100
+MIN_ENTRIES = 100
 """The fewest entries of one read. Entries are so small that this number costs the same as fewer."""
-READS = 8
+MAX_READS = 8
 """The most reads of entries for one page. Its cursor continues after them."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -67,7 +67,8 @@ async def publish(stores: Stores, repo: Repo, request: wire.PostRelease, *, now:
     )
     if len(packed) > RECORD_BYTES or len(release.record) > ROW_BYTES:
         raise TooLarge(
-            f"a release may have {RECORD_BYTES} bytes, and {ROW_BYTES} compressed; shorten its body or its changelog"
+            f"a release may have {RECORD_BYTES} bytes, and {ROW_BYTES} compressed; shorten its body"
+            " or its changelog"
         )
     known = await stores.index.known(repo.repo_id, commits=[shaped.commit_id])
     if not known.commits:
@@ -83,13 +84,16 @@ async def listed(
 ) -> tuple[list[bytes], str | None]:
     """Return the packed records of a page, newest first, and the cursor of the next page.
 
-    The number of reads is limited to `READS`, so a page may be short or empty if few entries match.
+    The number of reads is limited to `MAX_READS`, so a page may be short or empty if few entries
+    match.
     """
     after = _parse_cursor(request.cursor) if request.cursor else None
     chosen: list[Entry] = []
     size = 0
-    for _ in range(READS):
-        entries, more = await stores.releases.entries(repo.repo_id, max(request.limit + 1, LEAST_ENTRIES), after)
+    for _ in range(MAX_READS):
+        entries, more = await stores.releases.entries(
+            repo.repo_id, max(request.limit + 1, MIN_ENTRIES), after
+        )
         for entry in entries:
             if (with_drafts or not entry.is_draft) and request.channel in (None, entry.channel):
                 size += entry.size
@@ -137,7 +141,10 @@ def _filled(defaults: Mapping[str, Any], value: Any) -> Any:
 
 
 def _microseconds(created_at: str, now: float) -> int:
-    """The time of a release for sorting; `now` if its text is not a time. Naive times count as UTC."""
+    """The time of a release for sorting; `now` if its text is not a time.
+
+    Naive times count as UTC.
+    """
     try:
         moment = datetime.fromisoformat(created_at)
         aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)

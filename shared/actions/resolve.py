@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from shared import names
 from shared.actions import visible
 from shared.errors import AmbiguousCommit, CommitNotFound, RefNotFound
-from shared.model import Place, Ref, Repo, Sees
+from shared.model import CommitAddress, Ref, Repo, Sees
 from shared.stores import Stores
-from shared.tasks import all_of, pair
-from shared.texts import some
+from shared.tasks import gather_all, gather_pair
+from shared.texts import summarize
 
 CANDIDATES = 4
 """The most commits of each partition that a look-up of a short id reads."""
@@ -27,17 +27,23 @@ CANDIDATES = 4
 class Target:
     """The commit that a name refers to. `branch` is None if the name is the id of the commit."""
 
-    commit: Place
+    commit: CommitAddress
     branch: Ref | None = None
 
 
-async def targets(stores: Stores, repo: Repo, wanted: Collection[str], sees: Sees) -> dict[str, Target]:
+async def targets(
+    stores: Stores, repo: Repo, wanted: Collection[str], sees: Sees
+) -> dict[str, Target]:
     """Resolve names to commits. Raises RefNotFound or AmbiguousCommit."""
     ids = {name for name in wanted if names.is_digest(name)}
-    branches = {name for name in wanted if name not in ids and 1 <= len(name) <= names.BRANCH_CHARACTERS}
-    refs, commits = await pair(stores.refs.find(repo.repo_id, branches), _commits(stores, repo, ids, sees))
+    branches = {
+        name for name in wanted if name not in ids and 1 <= len(name) <= names.BRANCH_CHARACTERS
+    }
+    refs, commits = await gather_pair(
+        stores.refs.find(repo.repo_id, branches), _commits(stores, repo, ids, sees)
+    )
     commits |= await _commits(stores, repo, branches - refs.keys(), sees)
-    found = {name: Target(place) for name, place in commits.items()}
+    found = {name: Target(address) for name, address in commits.items()}
     found |= {name: Target(ref.head, ref) for name, ref in refs.items()}
     if any(name not in found for name in wanted):
         raise RefNotFound()
@@ -49,7 +55,9 @@ async def longest_prefix(stores: Stores, repo: Repo, path: str, sees: Sees) -> t
     first = path.partition("/")[0]
     if names.is_digest(first):
         return first, (await targets(stores, repo, [first], sees))[first]
-    prefixes = [name for name in (*names.folders(path), path) if len(name) <= names.BRANCH_CHARACTERS]
+    prefixes = [
+        name for name in (*names.folders(path), path) if len(name) <= names.BRANCH_CHARACTERS
+    ]
     refs = await stores.refs.find(repo.repo_id, prefixes)
     if refs:
         longest = max(refs, key=len)
@@ -60,7 +68,7 @@ async def longest_prefix(stores: Stores, repo: Repo, path: str, sees: Sees) -> t
     return first, Target(commits[first])
 
 
-async def commit(stores: Stores, repo: Repo, name: str, sees: Sees) -> Place:
+async def commit(stores: Stores, repo: Repo, name: str, sees: Sees) -> CommitAddress:
     """Resolve the name in a request that expects an id of a commit. Raises CommitNotFound."""
     try:
         return (await targets(stores, repo, [name], sees))[name].commit
@@ -68,7 +76,9 @@ async def commit(stores: Stores, repo: Repo, name: str, sees: Sees) -> Place:
         raise CommitNotFound([name[:80]]) from None
 
 
-async def _commits(stores: Stores, repo: Repo, wanted: Collection[str], sees: Sees) -> dict[str, Place]:
+async def _commits(
+    stores: Stores, repo: Repo, wanted: Collection[str], sees: Sees
+) -> dict[str, CommitAddress]:
     """Return the places of the commits with these full or short ids, by the id as given.
 
     Ids that are not stored are left out. Raises AmbiguousCommit for a short id of several commits
@@ -79,23 +89,29 @@ async def _commits(stores: Stores, repo: Repo, wanted: Collection[str], sees: Se
     known = await stores.index.known(repo.repo_id, commits=ids, even_condemned=True)
     found = await _seen(stores, repo, known.commits.values(), sees)
     short = [name for name in wanted if name not in found and names.is_short_id(name)]
-    matches = await all_of(_beginning(stores, repo, name, sees) for name in short)
+    matches = await gather_all(_beginning(stores, repo, name, sees) for name in short)
     for name, seen in zip(short, matches, strict=True):
         if len(seen) > 1:
-            raise AmbiguousCommit(f"{name} is the beginning of {some(seen, shown=4)}; send more digits")
+            raise AmbiguousCommit(
+                f"{name} is the beginning of {summarize(seen, shown=4)}; send more digits"
+            )
         if seen:
             found[name] = next(iter(seen.values()))
     return found
 
 
-async def _beginning(stores: Stores, repo: Repo, short_id: str, sees: Sees) -> dict[str, Place]:
+async def _beginning(
+    stores: Stores, repo: Repo, short_id: str, sees: Sees
+) -> dict[str, CommitAddress]:
     """The commits with this short id that the caller may see, by id."""
     candidates = await stores.index.commits_beginning(repo.repo_id, short_id, CANDIDATES)
     return await _seen(stores, repo, candidates, sees)
 
 
-async def _seen(stores: Stores, repo: Repo, places: Collection[Place], sees: Sees) -> dict[str, Place]:
+async def _seen(
+    stores: Stores, repo: Repo, addresses: Collection[CommitAddress], sees: Sees
+) -> dict[str, CommitAddress]:
     """The commits among these that the caller may see, by id."""
     if sees is Sees.ALL:
-        return {place.commit_id: place for place in places}
-    return await visible.reached(stores, repo, places)
+        return {address.commit_id: address for address in addresses}
+    return await visible.reached(stores, repo, addresses)

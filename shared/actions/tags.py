@@ -8,7 +8,7 @@ from shared.errors import MissingReference, TagExists, TagNotFound, TooLarge, Un
 from shared.metadata.tags import Tag
 from shared.model import Repo
 from shared.stores import Stores
-from shared.tasks import pair
+from shared.tasks import gather_pair
 
 RECORD_BYTES = 4096
 """The largest record of a tag. A page of a thousand of them fits into one reply."""
@@ -17,7 +17,7 @@ REQUEST_BYTES = 512 * 1024
 
 Each KB costs a write unit. A thousand records of the largest size would need 5,000 units at once.
 """
-PAGES = 4
+MAX_PAGES = 4
 """The most pages of rows that one filtered list reads. Its cursor continues after them."""
 
 
@@ -31,9 +31,10 @@ async def store(stores: Stores, repo: Repo, request: wire.PostTags) -> int:
     size = sum(len(tag.record) for tag in tags.values())
     if size > REQUEST_BYTES:
         raise TooLarge(
-            f"the tags have {size} bytes together, and {REQUEST_BYTES} is the limit; send fewer tags per request"
+            f"the tags have {size} bytes together, and {REQUEST_BYTES} is the limit; send fewer"
+            " tags per request"
         )
-    known, found = await pair(
+    known, found = await gather_pair(
         stores.index.known(repo.repo_id, commits={tag.commit_id for tag in tags.values()}),
         stores.tags.find(repo.repo_id, tags),
     )
@@ -47,7 +48,9 @@ async def store(stores: Stores, repo: Repo, request: wire.PostTags) -> int:
     return len(new) - len(faster)
 
 
-async def listed(stores: Stores, repo: Repo, request: wire.ListTags) -> tuple[list[bytes], str | None]:
+async def listed(
+    stores: Stores, repo: Repo, request: wire.ListTags
+) -> tuple[list[bytes], str | None]:
     """Return the packed records of a page of tags by id, and the cursor of the next page, if any.
 
     A filtered list reads a bounded number of rows, so a page may be short although there are more.
@@ -56,10 +59,10 @@ async def listed(stores: Stores, repo: Repo, request: wire.ListTags) -> tuple[li
     records: list[bytes] = []
     size = 0
     after = cursors.parse_after(request.cursor)
-    for _ in range(PAGES):
+    for _ in range(MAX_PAGES):
         room = request.limit - len(records)
         tags, has_more = await stores.tags.page(repo.repo_id, None if narrowed else room, after)
-        for place, tag in enumerate(tags):
+        for address, tag in enumerate(tags):
             if _is_asked_for(tag, request):
                 size += codec.sent_record_bytes(tag.record)
                 if records and size > codec.PAGE_BYTES:
@@ -67,7 +70,9 @@ async def listed(stores: Stores, repo: Repo, request: wire.ListTags) -> tuple[li
                 records.append(tag.record)
             after = tag.tag_id
             if len(records) == request.limit:
-                return records, cursors.after(after) if has_more or place + 1 < len(tags) else None
+                return records, cursors.after(after) if has_more or address + 1 < len(
+                    tags
+                ) else None
         if not has_more:
             return records, None
     return records, cursors.after(after)

@@ -1,16 +1,14 @@
 """Bring a deleted repository back, within the day before a purge may delete it."""
 
 from shared import names
-from shared.actions.purge import KEPT_SECONDS
 from shared.errors import RepoExists, RepoNotFound
 from shared.model import Repo
 from shared.stores import Stores
 
+UNDELETE_SECONDS = 24 * 3600
+"""A purge deletes a repository this long after its deletion: much longer than any request takes."""
 MARGIN_SECONDS = 3600
-"""A purge may begin `KEPT_SECONDS` after the deletion.
-
-Clocks of two machines never differ by this much.
-"""
+"""The clocks of two machines never differ by more."""
 
 
 async def undelete(stores: Stores, owner: str, slug: str, new_slug: str, now: float) -> Repo:
@@ -21,7 +19,7 @@ async def undelete(stores: Stores, owner: str, slug: str, new_slug: str, now: fl
     InvalidName.
     """
     names.check_slug(new_slug)
-    oldest = now - KEPT_SECONDS + MARGIN_SECONDS
+    oldest = now - UNDELETE_SECONDS + MARGIN_SECONDS
     deleted = await stores.repos.deleted(owner)
     candidates = [repo for repo, deleted_at in deleted if repo.slug == slug and deleted_at > oldest]
     if not candidates:

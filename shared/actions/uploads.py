@@ -5,18 +5,20 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
-from shared import bundle, codec, names, packs, wire
+from shared import codec, names, packs, pushed_bundle, wire
 from shared.actions import quarantine
-from shared.actions.records import manifest
 from shared.errors import Damaged, Unavailable
+from shared.graph.records import manifest
 from shared.model import Kind, Location, Repo
 from shared.objects.store import LOOSE_BYTES
 from shared.packs import Pack
 from shared.stores import Stores
-from shared.tasks import all_of
+from shared.tasks import gather_all
 
 MANY_OBJECTS = 500
-"""From more ids on than these, one manifest is read first: two steps more, and a row for each file less."""
+"""From more ids on than these, one manifest is read first: two steps more, and a row for each file
+less.
+"""
 SIGNED_HEADER_BYTES = 2 * len("content-length%3B")
 """What a signed length adds to a URL in a reply, at most: base64 takes less than twice as much."""
 MANIFEST_BYTES = 8 * 1024 * 1024
@@ -24,7 +26,7 @@ MANIFEST_BYTES = 8 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Parcel:
+class UploadBatch:
     """Bytes on their way to S3: the small things in one pack, each large object by itself.
 
     Where everything will lie is known before anything is written.
@@ -35,34 +37,50 @@ class Parcel:
     locations: Mapping[tuple[Kind, str], Location]
 
     @classmethod
-    def of(cls, objects: Mapping[str, bytes], records: Sequence[tuple[Kind, str, bytes]] = ()) -> "Parcel":
+    def of(
+        cls, objects: Mapping[str, bytes], records: Sequence[tuple[Kind, str, bytes]] = ()
+    ) -> "UploadBatch":
         """A parcel of objects, and of records that go into the pack whatever their size."""
-        small = [(Kind.OBJECT, i, content) for i, content in objects.items() if len(content) <= LOOSE_BYTES]
+        small = [
+            (Kind.OBJECT, i, content)
+            for i, content in objects.items()
+            if len(content) <= LOOSE_BYTES
+        ]
         loose = {i: content for i, content in objects.items() if len(content) > LOOSE_BYTES}
         pack = packs.build([*small, *records])
-        places = {(Kind.OBJECT, i): Location("", 0, len(content)) for i, content in loose.items()}
-        return cls(pack, loose, {**pack.locations, **places})
+        addresses = {
+            (Kind.OBJECT, i): Location("", 0, len(content)) for i, content in loose.items()
+        }
+        return cls(pack, loose, {**pack.locations, **addresses})
 
     async def put(self, stores: Stores, repo: Repo) -> None:
         """Make all of it durable. Nothing names it yet."""
-        puts = [stores.objects.put_loose(repo.repo_id, i, content) for i, content in self.loose.items()]
+        puts = [
+            stores.objects.put_loose(repo.repo_id, i, content) for i, content in self.loose.items()
+        ]
         if self.pack.locations:
             puts.append(stores.objects.put_pack(repo.repo_id, self.pack))
-        await all_of(puts)
+        await gather_all(puts)
 
 
-async def missing(stores: Stores, repo: Repo, request: wire.FilterObjects, *, uploader: str, now: float) -> list[str]:
-    """Those of the given objects that the client has to send, in the order asked. Raises InvalidName.
+async def missing(
+    stores: Stores, repo: Repo, request: wire.FilterObjects, *, uploader: str, now: float
+) -> list[str]:
+    """Those of the given objects that the client has to send, in the order asked. Raises
+    InvalidName.
 
-    `uploader` is the handle of a caller who may push: then an object in quarantine counts as present. Empty for
-    others. The answer is advice: a change within the last moments may be missed. The push checks again.
+    `uploader` is the handle of a caller who may push: then an object in quarantine counts as
+    present. Empty for others. The answer is advice: a change within the last moments may be missed.
+    The push checks again.
     """
-    asked = list(dict.fromkeys(names.check_id(object_id, "object") for object_id in request.object_ids))
-    if not repo.is_born:
+    asked = list(
+        dict.fromkeys(names.check_id(object_id, "object") for object_id in request.object_ids)
+    )
+    if not repo.exists:
         return asked
     known = _known(stores, repo, asked)
     uploaded = [quarantine.uploaded(stores, repo, asked, by=uploader, now=now)] if uploader else []
-    present = set[str]().union(*await all_of([known, *uploaded]))
+    present = set[str]().union(*await gather_all([known, *uploaded]))
     return [object_id for object_id in asked if object_id not in present]
 
 
@@ -70,11 +88,15 @@ async def _known(stores: Stores, repo: Repo, asked: Sequence[str]) -> set[str]:
     """Those of these objects that the repository holds."""
     # A client asks about every file that it has, and all but a few of them are where they were.
     at_head = await _at_head(stores, repo) if len(asked) > MANY_OBJECTS else set[str]()
-    return at_head | await stores.index.seemed_known(repo.repo_id, [i for i in asked if i not in at_head])
+    return at_head | await stores.index.seemed_known(
+        repo.repo_id, [i for i in asked if i not in at_head]
+    )
 
 
 async def _at_head(stores: Stores, repo: Repo) -> set[str]:
-    """The objects of the default branch's manifest, which are held as long as it stands; none where that is a guess."""
+    """The objects of the default branch's manifest, which are held as long as it stands; none where
+    that is a guess.
+    """
     ref = (await stores.refs.find(repo.repo_id, [repo.default_branch])).get(repo.default_branch)
     if ref is None or ref.snapshot_at is None or ref.snapshot_at.length > MANIFEST_BYTES:
         return set()
@@ -85,51 +107,69 @@ async def _at_head(stores: Stores, repo: Repo) -> set[str]:
     return set()
 
 
-async def accept(stores: Stores, repo: Repo, request: wire.PushObjects, *, now: float) -> dict[str, int]:
+async def accept(
+    stores: Stores, repo: Repo, request: wire.PushObjects, *, now: float
+) -> dict[str, int]:
     """Store a batch of objects: bytes first, then the rows that name them.
 
-    Returns `stored` and `skipped` (already here, or twice in the batch), which add up to what was sent.
-    Raises HashMismatch, InvalidName or TooLarge before anything is stored.
+    Returns `stored` and `skipped` (already here, or twice in the batch), which add up to what was
+    sent. Raises HashMismatch, InvalidName or TooLarge before anything is stored.
     """
-    sent = bundle.check_objects(request.objects)
+    sent = pushed_bundle.check_objects(request.objects)
     known = await stores.index.known(repo.repo_id, objects=sent)
-    new = {object_id: content for object_id, content in sent.items() if object_id not in known.objects}
-    bundle.check_sizes(
-        {object_id: len(content) for object_id, content in new.items()}, stores.settings.max_object_bytes
+    new = {
+        object_id: content for object_id, content in sent.items() if object_id not in known.objects
+    }
+    pushed_bundle.check_sizes(
+        {object_id: len(content) for object_id, content in new.items()},
+        stores.settings.max_object_bytes,
     )
     if new:
-        repo = await stores.repos.born(repo, int(now))
-        parcel = Parcel.of(new)
-        await parcel.put(stores, repo)
-        await stores.index.put_locations(repo.repo_id, parcel.locations)
+        repo = await stores.repos.create_if_absent(repo, int(now))
+        upload_batch = UploadBatch.of(new)
+        await upload_batch.put(stores, repo)
+        await stores.index.put_locations(repo.repo_id, upload_batch.locations)
     return {"stored": len(new), "skipped": len(request.objects) - len(new)}
 
 
-async def presign(stores: Stores, repo: Repo, request: wire.Presign, *, now: float) -> dict[str, Any]:
-    """`presigned`: upload URLs for objects whose id is a digest. `inline`: the others, to send with `push/objects`.
+async def presign(
+    stores: Stores, repo: Repo, request: wire.Presign, *, now: float
+) -> dict[str, Any]:
+    """`presigned`: upload URLs for objects whose id is a digest. `inline`: the others, to send with
+    `push/objects`.
 
-    As many URLs as fit in one reply. An object that is in neither list gets its URL from the next request, which the
-    stock client makes in its next push. An upload stays in quarantine until a push names it and its digest is true.
-    Raises TooLarge for a size that no push would accept, and CostLimited.
+    As many URLs as fit in one reply. An object that is in neither list gets its URL from the next
+    request, which the stock client makes in its next push. An upload stays in quarantine until a
+    push names it and its digest is true. Raises TooLarge for a size that no push would accept, and
+    CostLimited.
     """
-    asked = list(dict.fromkeys(names.check_id(object_id, "object") for object_id in request.object_ids))
-    sizes = {object_id: request.sizes[object_id] for object_id in asked if object_id in request.sizes}
-    bundle.check_sizes(sizes, stores.settings.max_object_bytes)
+    asked = list(
+        dict.fromkeys(names.check_id(object_id, "object") for object_id in request.object_ids)
+    )
+    sizes = {
+        object_id: request.sizes[object_id] for object_id in asked if object_id in request.sizes
+    }
+    pushed_bundle.check_sizes(sizes, stores.settings.max_object_bytes)
     provable = [object_id for object_id in asked if names.is_digest(object_id)]
     inline = [object_id for object_id in asked if not names.is_digest(object_id)]
     if not provable:
         return {"presigned": {}, "inline": inline}
-    repo = await stores.repos.born(replace(repo, presigned_at=int(now)) if not repo.is_born else repo, int(now))
+    repo = await stores.repos.create_if_absent(
+        replace(repo, presigned_at=int(now)) if not repo.exists else repo, int(now)
+    )
     await stores.repos.note_presign(repo, int(now))
 
     async def url_of(object_id: str) -> str:
         size = sizes.get(object_id)
-        return await stores.objects.presigned_put(repo.repo_id, object_id, request.ttl_seconds, size)
+        return await stores.objects.presigned_put(
+            repo.repo_id, object_id, request.ttl_seconds, size
+        )
 
     first = {provable[0]: await url_of(provable[0])}
-    # The URLs of one repository are equally long, but for the header that a size adds: all ids are digests.
+    # The URLs of one repository are equally long, but for the header that a size adds: all ids are
+    # digests.
     room = codec.REPLY_BYTES - codec.sent_bytes(inline)
     some = provable[1 : max(1, room // (codec.sent_bytes(first) + SIGNED_HEADER_BYTES))]
     await stores.objects.reserve_uploads(sizes.get(object_id) for object_id in (provable[0], *some))
-    urls = await all_of(map(url_of, some))
+    urls = await gather_all(map(url_of, some))
     return {"presigned": first | dict(zip(some, urls, strict=True)), "inline": inline}

@@ -11,22 +11,22 @@ or near it makes it visible.
 
 from collections.abc import Collection, Iterable
 
-from shared.actions import walk
-from shared.dag import Reachable
-from shared.model import Place, Repo
+from shared.graph import walk
+from shared.graph.dag import Reachable
+from shared.model import CommitAddress, Repo
 from shared.stores import Stores
-from shared.tasks import pair
+from shared.tasks import gather_pair
 
-ROUNDS = 32
+MAX_ROUNDS = 32
 """Rounds of the walk, each with up to 1 MB of eight lanes: about 30,000 commits of one line."""
 
 
 async def reached(
     stores: Stores,
     repo: Repo,
-    wanted: Collection[Place],
-    heads: Iterable[Place] | None = None,
-) -> dict[str, Place]:
+    wanted: Collection[CommitAddress],
+    heads: Iterable[CommitAddress] | None = None,
+) -> dict[str, CommitAddress]:
     """Return the commits among `wanted` that everyone may read, by id.
 
     `heads` are the heads of all branches, if the caller has read them.
@@ -36,16 +36,18 @@ async def reached(
     if heads is None:
         heads = [ref.head for ref in (await stores.refs.all(repo.repo_id)).values()]
     search = Reachable(heads, wanted)
-    await walk.run(stores.commits, repo.repo_id, search, max_rounds=ROUNDS)
+    await walk.run(stores.commits, repo.repo_id, search, max_rounds=MAX_ROUNDS)
     if not search.missing:
         return search.found
     further = Reachable(await _labelled(stores, repo), search.missing.values())
-    await walk.run(stores.commits, repo.repo_id, further, max_rounds=ROUNDS)
+    await walk.run(stores.commits, repo.repo_id, further, max_rounds=MAX_ROUNDS)
     return search.found | further.found
 
 
-async def _labelled(stores: Stores, repo: Repo) -> Iterable[Place]:
+async def _labelled(stores: Stores, repo: Repo) -> Iterable[CommitAddress]:
     """The places of the commits of tags and published releases."""
-    tagged, released = await pair(stores.tags.commits(repo.repo_id), stores.releases.published_commits(repo.repo_id))
+    tagged, released = await gather_pair(
+        stores.tags.commits(repo.repo_id), stores.releases.published_commits(repo.repo_id)
+    )
     known = await stores.index.known(repo.repo_id, commits=tagged | released, even_condemned=True)
     return known.commits.values()

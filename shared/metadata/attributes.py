@@ -1,4 +1,7 @@
-"""Typed access to attributes of a row. A value of another type is an error, never an empty value."""
+"""Typed access to attributes of a row.
+
+A value of another type is an error, never an empty value.
+"""
 
 from collections.abc import Mapping
 

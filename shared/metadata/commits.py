@@ -17,8 +17,8 @@ from shared.errors import Damaged
 from shared.metadata import attributes, keys
 from shared.metadata.index import CONDITIONAL
 from shared.metadata.table import Row, Table
-from shared.model import Kind, Location, Node, Place
-from shared.tasks import all_of
+from shared.model import CommitAddress, Kind, Location, Node
+from shared.tasks import gather_all
 
 STALE_SECONDS = 15 * 60
 """The longest time that a request can run. The row of an unfinished push counts for this time.
@@ -35,7 +35,7 @@ class Commits:
 
     table: Table
 
-    async def lane(self, repo_id: str, start: Place, limit: int | None) -> list[Node]:
+    async def lane(self, repo_id: str, start: CommitAddress, limit: int | None) -> list[Node]:
         """Return a commit and the older ones of its lane, newest first: `limit` rows or 1 MB.
 
         If the commit is not at `start`, it is read at its place in the index. Raises Damaged if it
@@ -44,51 +44,60 @@ class Commits:
         nodes = await self._run(repo_id, start, limit)
         if nodes:
             return nodes
-        for place in await self._elsewhere(repo_id, [start]):
-            nodes = await self._run(repo_id, place, limit)
+        for address in await self._elsewhere(repo_id, [start]):
+            nodes = await self._run(repo_id, address, limit)
             if nodes:
                 return nodes
         raise Damaged(f"commit {start.commit_id}")
 
-    async def get(self, repo_id: str, places: Collection[Place]) -> dict[str, Node]:
+    async def get(self, repo_id: str, addresses: Collection[CommitAddress]) -> dict[str, Node]:
         """Return the commits at these places by id.
 
         A commit that is not at its place is read at its place in the index. Raises Damaged if it is
         at neither.
         """
-        found = await self._at(repo_id, places)
-        missing = [place for place in places if place.commit_id not in found]
+        found = await self._at(repo_id, addresses)
+        missing = [address for address in addresses if address.commit_id not in found]
         if missing:
             found |= await self._at(repo_id, await self._elsewhere(repo_id, missing))
-        for place in missing:
-            if place.commit_id not in found:
-                raise Damaged(f"commit {place.commit_id}")
+        for address in missing:
+            if address.commit_id not in found:
+                raise Damaged(f"commit {address.commit_id}")
         return found
 
-    async def _run(self, repo_id: str, start: Place, limit: int | None) -> list[Node]:
+    async def _run(self, repo_id: str, start: CommitAddress, limit: int | None) -> list[Node]:
         pk, sort_key = keys.commit(repo_id, start)
         page = await self.table.query(pk, between=("0", sort_key), limit=limit, newest_first=True)
         if not page.rows or page.rows[0]["sk"] != sort_key:
             return []
         nodes = [node_of(start.lane, page.rows[0])]
-        with suppress(Damaged):  # the run ends at a damaged row, which is an error only if it is the start
+        with suppress(
+            Damaged
+        ):  # the run ends at a damaged row, which is an error only if it is the start
             nodes += (node_of(start.lane, row) for row in page.rows[1:])
         return nodes
 
-    async def _at(self, repo_id: str, places: Collection[Place]) -> dict[str, Node]:
-        wanted = {keys.commit(repo_id, place): place for place in places}
+    async def _at(self, repo_id: str, addresses: Collection[CommitAddress]) -> dict[str, Node]:
+        wanted = {keys.commit(repo_id, address): address for address in addresses}
         rows = await self.table.find(list(wanted))
         nodes = (node_of(wanted[str(row["pk"]), str(row["sk"])].lane, row) for row in rows)
         return {node.commit_id: node for node in nodes}
 
-    async def _elsewhere(self, repo_id: str, places: Collection[Place]) -> list[Place]:
-        rows = await self.table.find([keys.by_id(repo_id, Kind.COMMIT, place.commit_id) for place in places])
-        return [Place(str(row["sk"]), int(str(row["generation"])), str(row["lane"])) for row in rows]
+    async def _elsewhere(
+        self, repo_id: str, addresses: Collection[CommitAddress]
+    ) -> list[CommitAddress]:
+        rows = await self.table.find(
+            [keys.by_id(repo_id, Kind.COMMIT, address.commit_id) for address in addresses]
+        )
+        return [
+            CommitAddress(str(row["sk"]), int(str(row["generation"])), str(row["lane"]))
+            for row in rows
+        ]
 
     async def open_lane(self, repo_id: str, lane: str, now: int) -> None:
         """List a lane before its first row, so that gc finds the rows of unfinished pushes.
 
-        A lane stays in the list until it has no rows (see `census`).
+        A lane stays in the list until it has no rows (see `scans`).
         """
         await self.table.put([((keys.lanes(repo_id), lane), {"opened_at": now})])
 
@@ -99,16 +108,21 @@ class Commits:
         record of the first push stays. A row older than `STALE_SECONDS`, of an unfinished push, is
         replaced.
         """
-        rows = [(keys.commit(repo_id, node.place), {**_row(node), "written_at": now}) for node in nodes]
+        rows = [
+            (keys.commit(repo_id, node.address), {**_row(node), "written_at": now})
+            for node in nodes
+        ]
         if len(rows) <= CONDITIONAL:
             long_ago: Row = {"long_ago": now - STALE_SECONDS}
-            await all_of(self.table.put_new(key, row, _STALE, long_ago) for key, row in rows)
+            await gather_all(self.table.put_new(key, row, _STALE, long_ago) for key, row in rows)
         else:
             await self.table.put(rows)
 
 
 def _row(node: Node) -> Row:
-    row: dict[str, str | int | bytes | list[str]] = {"parents": [keys.place_text(parent) for parent in node.parents]}
+    row: dict[str, str | int | bytes | list[str]] = {
+        "parents": [keys.address_text(parent) for parent in node.parents]
+    }
     if node.snapshot_id:
         row["snapshot_id"] = node.snapshot_id
     if node.snapshot_at:
@@ -123,15 +137,18 @@ def _row(node: Node) -> Row:
 
 
 def node_of(lane: str, row: Mapping[str, object]) -> Node:
-    """Decode a row of a lane. Raises Damaged: a commit without its parents would look like a root."""
+    """Decode a row of a lane.
+
+    Raises Damaged: a commit without its parents would look like a root.
+    """
     generation, commit_id = str(row["sk"]).split("#")
     what = f"commit {commit_id}"
     try:
-        parents = tuple(map(keys.parse_place, attributes.texts(row, "parents", what)))
+        parents = tuple(map(keys.parse_address, attributes.texts(row, "parents", what)))
     except ValueError:
         raise Damaged(f"attribute parents of {what}") from None
     return Node(
-        place=Place(commit_id, int(generation), lane),
+        address=CommitAddress(commit_id, int(generation), lane),
         parents=parents,
         snapshot_id=str(row["snapshot_id"]) if "snapshot_id" in row else None,
         snapshot_at=Location.parse(str(row["snapshot_at"])) if "snapshot_at" in row else None,

@@ -20,7 +20,9 @@ class Handles:
         Raises InvalidName for a reserved or malformed handle, and HandleTaken if it is claimed in
         another letter case.
         """
-        first = await self.table.put_new(keys.handle(names.check_handle(handle)), {"handle": handle})
+        first = await self.table.put_new(
+            keys.handle(names.check_handle(handle)), {"handle": handle}
+        )
         if first and first["handle"] != handle:
             raise HandleTaken(handle, str(first["handle"]))
 

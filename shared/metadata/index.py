@@ -13,8 +13,8 @@ from itertools import chain
 from shared import names
 from shared.metadata import keys
 from shared.metadata.table import Row, Table
-from shared.model import Kind, Location, Place
-from shared.tasks import all_of, pair
+from shared.model import CommitAddress, Kind, Location
+from shared.tasks import gather_all, gather_pair
 
 MANY = len(keys.SHARDS) * 100
 """From this number of ids on, sixteen queries are fewer calls than batches of 100 keys."""
@@ -37,7 +37,7 @@ commit.
 class Known:
     """The places and locations that the indexes hold for the requested ids."""
 
-    commits: dict[str, Place]
+    commits: dict[str, CommitAddress]
     snapshots: dict[str, Location]
     objects: dict[str, Location]
     condemned: set[str] = field(default_factory=set)
@@ -76,7 +76,7 @@ class Index:
         """
         asked = {Kind.COMMIT: commits, Kind.SNAPSHOT: snapshots}
         if even_condemned:
-            exact, found = await pair(
+            exact, found = await gather_pair(
                 self._rows(repo_id, asked),
                 self._rows(repo_id, {Kind.OBJECT: objects}, maybe_stale=True),
             )
@@ -99,14 +99,14 @@ class Index:
                 locations[item_id] = Location.parse(str(row["at"]))
         return known
 
-    async def commits_beginning(self, repo_id: str, prefix: str, limit: int) -> list[Place]:
+    async def commits_beginning(self, repo_id: str, prefix: str, limit: int) -> list[CommitAddress]:
         """Return commits whose ids are digests that begin with `prefix`.
 
         Runs one query of up to `limit` rows for each of the sixteen partitions in parallel. The
         partition is chosen by a hash of the id, so ids with the same prefix are spread over all of
         them.
         """
-        pages = await all_of(
+        pages = await gather_all(
             self.table.query(keys.index(repo_id, Kind.COMMIT, shard), prefix=prefix, limit=limit)
             for shard in keys.SHARDS
         )
@@ -121,17 +121,20 @@ class Index:
         rows = await self._rows(repo_id, {Kind.OBJECT: objects}, maybe_stale=True)
         return {str(row["sk"]) for row in rows if CONDEMNED not in row}
 
-    async def put_locations(self, repo_id: str, locations: Mapping[tuple[Kind, str], Location]) -> None:
+    async def put_locations(
+        self, repo_id: str, locations: Mapping[tuple[Kind, str], Location]
+    ) -> None:
         """Write the locations of ids. The bytes must already be durable.
 
         The new rows replace condemned ones.
         """
         rows: list[tuple[keys.Key, Row]] = [
-            (keys.by_id(repo_id, kind, item_id), {"at": str(at)}) for (kind, item_id), at in locations.items()
+            (keys.by_id(repo_id, kind, item_id), {"at": str(at)})
+            for (kind, item_id), at in locations.items()
         ]
         await self.table.put(rows)
 
-    async def put_places(self, repo_id: str, places: Collection[Place]) -> None:
+    async def put_addresses(self, repo_id: str, addresses: Collection[CommitAddress]) -> None:
         """Write the places of commits, parents first. Everything that they reach must be stored.
 
         If a push crashes, no commit may be in the index without its parents. Up to `CONDITIONAL`
@@ -139,9 +142,9 @@ class Index:
         100, which are fewer calls at twice the cost.
         """
         rows: list[tuple[keys.Key, Row]] = []
-        for place in places:
-            key = keys.by_id(repo_id, Kind.COMMIT, place.commit_id)
-            rows.append((key, {"lane": place.lane, "generation": place.generation}))
+        for address in addresses:
+            key = keys.by_id(repo_id, Kind.COMMIT, address.commit_id)
+            rows.append((key, {"lane": address.lane, "generation": address.generation}))
         if len(rows) <= CONDITIONAL:
             for key, row in rows:
                 await self.table.put_new(key, row, GONE)
@@ -159,13 +162,19 @@ class Index:
         shards: dict[str, list[str]] = {}
         for kind, ids in asked.items():
             for item_id in ids:
-                shards.setdefault(keys.index(repo_id, kind, keys.shard(item_id)), []).append(item_id)
-        parts = await all_of(self._partition(pk, ids, maybe_stale) for pk, ids in shards.items())
+                shards.setdefault(keys.index(repo_id, kind, keys.shard(item_id)), []).append(
+                    item_id
+                )
+        parts = await gather_all(
+            self._partition(pk, ids, maybe_stale) for pk, ids in shards.items()
+        )
         return list(chain.from_iterable(parts))
 
     async def _partition(self, pk: str, ids: Sequence[str], maybe_stale: bool) -> list[Row]:
         if len(ids) < MANY / len(keys.SHARDS):
-            return await self.table.find([(pk, item_id) for item_id in ids], maybe_stale=maybe_stale)
+            return await self.table.find(
+                [(pk, item_id) for item_id in ids], maybe_stale=maybe_stale
+            )
         asked = set(ids)
         return [row for row in await self._read_through(pk, ids, maybe_stale) if row["sk"] in asked]
 
@@ -193,6 +202,6 @@ class Index:
         return rows + await self.table.find(by_key, maybe_stale=maybe_stale)
 
 
-def _place(row: Row) -> Place:
+def _place(row: Row) -> CommitAddress:
     """The place in a row of the index of commits."""
-    return Place(str(row["sk"]), int(str(row["generation"])), str(row["lane"]))
+    return CommitAddress(str(row["sk"]), int(str(row["generation"])), str(row["lane"]))

@@ -35,12 +35,12 @@ access to partitions only: a function that may create a repository cannot write 
 
 from hashlib import sha256
 
-from shared.model import Kind, Place, Scope
+from shared.model import CommitAddress, Kind, Scope
 
 Key = tuple[str, ...]
 
 REF = "REF#"
-REF_OR_BUNDLE = "REF"
+REF_OR_PREBUILT = "REF"
 """The common prefix of the sort keys of the refs and of the bundle; no other row has it."""
 REPO = "REPO#"
 HANDLE = "HANDLE#"
@@ -92,14 +92,14 @@ def member(owner: str, slug: str, handle: str) -> Key:
     return f"MEMBERS#{owner}", f"{slug}#{handle}"
 
 
-def roster(repo_id: str, unique: str = "") -> str:
+def members_generation(repo_id: str, unique: str = "") -> str:
     """The roster of a repository, which marks its member rows. Each rename makes a new one."""
     return f"{repo_id}#{unique}" if unique else repo_id
 
 
-def of_roster(roster: str) -> str:
+def repo_of_members_generation(members_generation: str) -> str:
     """The id of the repository of a roster."""
-    return roster.partition("#")[0]
+    return members_generation.partition("#")[0]
 
 
 def token(handle: str, token_id: str) -> Key:
@@ -152,7 +152,7 @@ def ref(repo_id: str, branch: str) -> Key:
     return refs(repo_id), f"{REF}{branch}"
 
 
-def bundle(repo_id: str) -> Key:
+def prebuilt(repo_id: str) -> Key:
     """The prebuilt clone of a repository."""
     return refs(repo_id), "REF-BUNDLE"
 
@@ -202,25 +202,25 @@ def lanes(repo_id: str) -> str:
     return f"REPO#{repo_id}#LANES"
 
 
-def in_lane(place: Place) -> str:
+def in_lane(address: CommitAddress) -> str:
     """The sort key of a commit in its lane."""
-    return f"{place.generation:012d}#{place.commit_id}"
+    return f"{address.generation:012d}#{address.commit_id}"
 
 
-def place_text(place: Place) -> str:
+def address_text(address: CommitAddress) -> str:
     """A place as text, for an attribute of another row."""
-    return f"{in_lane(place)}#{place.lane}"
+    return f"{in_lane(address)}#{address.lane}"
 
 
-def parse_place(text: str) -> Place:
-    """The inverse of `place_text`."""
+def parse_address(text: str) -> CommitAddress:
+    """The inverse of `address_text`."""
     generation, commit_id, lane = text.split("#", 2)
-    return Place(commit_id, int(generation), lane)
+    return CommitAddress(commit_id, int(generation), lane)
 
 
-def commit(repo_id: str, place: Place) -> Key:
+def commit(repo_id: str, address: CommitAddress) -> Key:
     """A commit's row."""
-    return lane(repo_id, place.lane), in_lane(place)
+    return lane(repo_id, address.lane), in_lane(address)
 
 
 def counter(limit_class: str, subject: str, window: int) -> Key:

@@ -15,9 +15,9 @@ from dataclasses import dataclass, replace
 from shared.errors import Unavailable
 from shared.metadata import keys
 from shared.metadata.keys import Key
-from shared.metadata.table import Lost, Removal, Row, Table, Update
+from shared.metadata.table import ConditionFailed, Removal, Row, Table, Update
 from shared.model import Identity, Repo, Visibility
-from shared.tasks import all_of
+from shared.tasks import gather_all
 
 _SAME = "#repo_id = :same"
 _COMPLETE: Key = ("LISTED", "COMPLETE")
@@ -38,16 +38,20 @@ class Listing:
         Sorted; at least `limit` of them if there are as many. Also returns the slug to continue
         after; None at the end.
         """
-        pages = await all_of(self._page(pk, prefix, after, limit) for pk, prefix in _partitions(owner, identity))
+        pages = await gather_all(
+            self._page(pk, prefix, after, limit) for pk, prefix in _partitions(owner, identity)
+        )
         slugs = {slug for slug in _named(owner, identity) if slug > after}
         slugs.update(*(found for found, _ in pages))
         last = min((page_end for _, page_end in pages if page_end is not None), default=None)
         return sorted(slug for slug in slugs if last is None or slug <= last), last
 
     async def remove(self, repo: Repo) -> None:
-        """Delete the row of a repository that lost its name, unless it is another repository's row."""
-        with suppress(Lost, Unavailable):  # a candidate too many does no harm
-            await self.table.remove(_key(repo), _SAME, {"same": repo.repo_id})
+        """Delete the row of a repository that lost its name, unless it is another repository's
+        row.
+        """
+        with suppress(ConditionFailed, Unavailable):  # a candidate too many does no harm
+            await self.table.delete(_key(repo), _SAME, {"same": repo.repo_id})
 
     async def complete(self) -> None:
         """Write the rows that an older hub did not write. Reads the whole table, once."""
@@ -66,8 +70,12 @@ class Listing:
         await self.table.put(rows)
         await self.table.put([(_COMPLETE, {})])
 
-    async def _page(self, pk: str, prefix: str, after: str, limit: int) -> tuple[list[str], str | None]:
-        page = await self.table.query(pk, prefix=prefix, limit=limit, after=f"{prefix}{after}" if after else None)
+    async def _page(
+        self, pk: str, prefix: str, after: str, limit: int
+    ) -> tuple[list[str], str | None]:
+        page = await self.table.query(
+            pk, prefix=prefix, limit=limit, after=f"{prefix}{after}" if after else None
+        )
         slugs = [str(found["sk"]).removeprefix(prefix) for found in page.rows]
         return slugs, page.last.removeprefix(prefix) if page.last else None
 

@@ -23,27 +23,29 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from shared.errors import BranchClash
-from shared.metadata import bundles, keys
-from shared.metadata.table import Lost, Row, Table
-from shared.model import Bundle, Location, Move, Place, Ref
+from shared.metadata import keys, prebuilt_clones
+from shared.metadata.table import ConditionFailed, Row, Table
+from shared.model import CommitAddress, Location, Move, PrebuiltClone, Ref
 from shared.names import fold, folders
-from shared.tasks import all_of
+from shared.tasks import gather_all
 
-KEPT_SECONDS = 30 * 24 * 3600
+MOVES_KEPT_SECONDS = 30 * 24 * 3600
 """A move of a branch can be read and undone for this time."""
 MARK_SECONDS = 15 * 60
 """The longest time that Lambda lets a request run."""
 
-_ABSENT = "attribute_not_exists(#head) AND ( attribute_not_exists(#marked_at) OR #marked_at < :long_ago )"
+_ABSENT = (
+    "attribute_not_exists(#head) AND ( attribute_not_exists(#marked_at) OR #marked_at < :long_ago )"
+)
 _UNCHANGED = "#head = :expected AND ( attribute_not_exists(#step) OR #step = :step )"
 """The head alone is not enough: the branch may have moved to another commit and back."""
 _CAN_BE_A_FOLDER = (
-    "attribute_not_exists(#head)"
-    " AND ( attribute_not_exists(#marked_for) OR #marked_for = :marked_for OR #marked_at < :long_ago )"
+    "attribute_not_exists(#head) AND ( attribute_not_exists(#marked_for) OR #marked_for ="
+    " :marked_for OR #marked_at < :long_ago )"
 )
 _CAN_BE_THIS_BRANCH = (
-    "attribute_not_exists(#head)"
-    " AND ( attribute_not_exists(#marked_at) OR #marked_for = :marked_for OR #marked_at < :long_ago )"
+    "attribute_not_exists(#head) AND ( attribute_not_exists(#marked_at) OR #marked_for ="
+    " :marked_for OR #marked_at < :long_ago )"
 )
 _SAME_MARK = "attribute_not_exists(#head) AND #marked_at = :seen"
 
@@ -70,7 +72,7 @@ def next_step(previous: str, last: str) -> str:
     return f"{number:012d}#{sequence(previous):012d}#{secrets.token_hex(4)}"
 
 
-class Moved(Exception):
+class RefChanged(Exception):
     """The branch is not at the expected commit. `current` is the present ref or None."""
 
     def __init__(self, current: Ref | None) -> None:
@@ -89,10 +91,15 @@ class Refs:
         rows = await self.table.query_all(keys.refs(repo_id), keys.REF)
         return _by_name(rows)
 
-    async def all_and_bundle(self, repo_id: str) -> tuple[dict[str, Ref], Bundle | None]:
+    async def all_and_prebuilt_clone(
+        self, repo_id: str
+    ) -> tuple[dict[str, Ref], PrebuiltClone | None]:
         """Return every branch, as `all` does, and the prebuilt clone, with the same query."""
-        rows = await self.table.query_all(keys.refs(repo_id), keys.REF_OR_BUNDLE)
-        prepared = next((bundles.usable(row) for row in rows if row["sk"] == keys.bundle(repo_id)[1]), None)
+        rows = await self.table.query_all(keys.refs(repo_id), keys.REF_OR_PREBUILT)
+        prepared = next(
+            (prebuilt_clones.usable(row) for row in rows if row["sk"] == keys.prebuilt(repo_id)[1]),
+            None,
+        )
         return _by_name(rows), prepared
 
     async def get(self, repo_id: str, branch: str) -> Ref | None:
@@ -110,14 +117,16 @@ class Refs:
         found: list[Ref] = []
         last: str | None = keys.ref(repo_id, after)[1] if after else None
         while len(found) <= limit:
-            page = await self.table.query(keys.refs(repo_id), prefix=keys.REF, limit=limit + 1, after=last)
+            page = await self.table.query(
+                keys.refs(repo_id), prefix=keys.REF, limit=limit + 1, after=last
+            )
             found += _by_name(page.rows).values()
             last = page.last
             if last is None:
                 break
         return found[:limit], len(found) > limit
 
-    async def announce(self, repo_id: str, move: Move) -> None:
+    async def log_move(self, repo_id: str, move: Move) -> None:
         """Log a move before its swap, so that every move that happens is in the log.
 
         If the swap fails, the announcement stays. The chain of moves does not contain it.
@@ -125,8 +134,8 @@ class Refs:
         row: Row = {
             "at": move.at,
             "by": move.by,
-            "before": keys.place_text(move.before) if move.before else "",
-            "after": keys.place_text(move.after) if move.after else "",
+            "before": keys.address_text(move.before) if move.before else "",
+            "after": keys.address_text(move.after) if move.after else "",
             "forced": int(move.forced),
             "previous": move.previous,
         }
@@ -137,7 +146,9 @@ class Refs:
 
         They include the announcements of moves that failed.
         """
-        rows = await self.table.query_all(keys.moves(repo_id), keys.move(repo_id, branch, "")[1] if branch else "")
+        rows = await self.table.query_all(
+            keys.moves(repo_id), keys.move(repo_id, branch, "")[1] if branch else ""
+        )
         return sorted(map(_move, rows), key=lambda move: (move.at, move.step))
 
     async def moves_down(
@@ -149,7 +160,9 @@ class Refs:
         """
         lowest = keys.move(repo_id, branch, "")[1]
         highest = lowest + (start or ":")  # a colon comes after all digits
-        page = await self.table.query(keys.moves(repo_id), between=(lowest, highest), limit=limit, newest_first=True)
+        page = await self.table.query(
+            keys.moves(repo_id), between=(lowest, highest), limit=limit, newest_first=True
+        )
         return list(map(_move, page.rows)), page.last is not None
 
     async def last_step(self, repo_id: str, branch: str) -> tuple[str, int]:
@@ -161,9 +174,11 @@ class Refs:
         """Delete a branch if it is still at `expected`. Raises Moved with the present ref."""
         key = keys.ref(repo_id, expected.branch)
         try:
-            await self.table.remove(key, _UNCHANGED, _seen(expected))
-        except Lost as lost:
-            raise Moved(_ref(expected.branch, lost.row) if lost.row and "head" in lost.row else None) from lost
+            await self.table.delete(key, _UNCHANGED, _seen(expected))
+        except ConditionFailed as lost:
+            raise RefChanged(
+                _ref(expected.branch, lost.row) if lost.row and "head" in lost.row else None
+            ) from lost
 
     async def mark_folders(self, repo_id: str, branch: str, now: int) -> None:
         """Mark the names that must not become branches next to a new branch.
@@ -174,23 +189,29 @@ class Refs:
         folded = fold(branch)
         own = [] if folded == branch else [(folded, branch, _CAN_BE_THIS_BRANCH)]
         above = [(folder, "", _CAN_BE_A_FOLDER) for folder in folders(folded)]
-        await all_of([self._mark(repo_id, branch, *mark, now) for mark in (*own, *above)])
+        await gather_all([self._mark(repo_id, branch, *mark, now) for mark in (*own, *above)])
 
-    async def _mark(self, repo_id: str, branch: str, name: str, marked_for: str, condition: str, now: int) -> None:
-        """Mark the row of the folded name `name` for the branch `marked_for` (empty: as a folder)."""
+    async def _mark(
+        self, repo_id: str, branch: str, name: str, marked_for: str, condition: str, now: int
+    ) -> None:
+        """Mark the row of the folded name `name` for the branch `marked_for` (empty: as a
+        folder).
+        """
         row: Row = {"marked_at": now, "marked_for": marked_for}
         values: Row = {"marked_for": marked_for, "long_ago": now - MARK_SECONDS}
         key = keys.ref(repo_id, name)
         try:
             await self.table.update(key, row, condition, values)
-        except Lost as lost:
+        except ConditionFailed as lost:
             current = lost.row or {}
             if "head" in current:
                 raise BranchClash(branch, name) from lost
             await self._end_mark_in_time(key, int(str(current.get("marked_at", 0))), now)
             raise BranchClash(branch, str(current.get("marked_for", "")) or f"{name}/…") from lost
 
-    async def swap(self, repo_id: str, new: Ref, expected: Ref | None, *, by: str, now: int) -> None:
+    async def swap(
+        self, repo_id: str, new: Ref, expected: Ref | None, *, by: str, now: int
+    ) -> None:
         """Move a branch from `expected` (None: create it) to `new`: the commit point of a push.
 
         Raises Moved with the present ref, unless its head is `new`: then an earlier attempt of this
@@ -212,14 +233,14 @@ class Refs:
                 await self.table.update(key, row, _ABSENT, {"long_ago": now - MARK_SECONDS})
             else:
                 await self.table.update(key, row, _UNCHANGED, _seen(expected))
-        except Lost as lost:
+        except ConditionFailed as lost:
             current = _ref(new.branch, lost.row) if lost.row and "head" in lost.row else None
             if current is None and lost.row and "marked_at" in lost.row:
                 await self._end_mark_in_time(key, int(str(lost.row["marked_at"])), now)
                 other = str(lost.row.get("marked_for", "")) or f"{new.branch}/…"
                 raise BranchClash(new.branch, other) from lost
             if current is None or current.head != new.head:
-                raise Moved(current) from lost
+                raise RefChanged(current) from lost
 
     async def _end_mark_in_time(self, key: keys.Key, marked_at: int, now: int) -> None:
         """Date a mark from the future to `now`, so that it expires like any other.
@@ -227,7 +248,7 @@ class Refs:
         Such a mark was made before the clock was set back. Its request may still be running.
         """
         if marked_at > now:
-            with suppress(Lost):
+            with suppress(ConditionFailed):
                 row: Row = {"marked_at": now}
                 await self.table.update(key, row, _SAME_MARK, {"seen": marked_at})
 
@@ -246,8 +267,8 @@ def _move(row: Row) -> Move:
         branch=branch,
         at=int(str(row["at"])),
         by=str(row["by"]),
-        before=keys.parse_place(before) if before else None,
-        after=keys.parse_place(after) if after else None,
+        before=keys.parse_address(before) if before else None,
+        after=keys.parse_address(after) if after else None,
         forced=bool(row["forced"]),
         step=step,
         previous=str(row["previous"]),
@@ -265,7 +286,7 @@ def _ref(branch: str, row: Row) -> Ref:
     snapshot_at = str(row["snapshot_at"])
     return Ref(
         branch,
-        Place(str(row["head"]), int(str(row["generation"])), str(row["lane"])),
+        CommitAddress(str(row["head"]), int(str(row["generation"])), str(row["lane"])),
         Location.parse(snapshot_at) if snapshot_at else None,
         str(row.get("step", "")),
         int(str(row.get("moved_at", 0))),

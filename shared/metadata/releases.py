@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from shared.errors import Unavailable
 from shared.metadata import attributes, keys
-from shared.metadata.table import Lost, Row, Table, split
+from shared.metadata.table import ConditionFailed, Row, Table, chunked
 
 ROW_BYTES = 390_000
 """The largest compressed record: DynamoDB accepts items of up to 400 KiB, with names and keys."""
@@ -113,7 +113,9 @@ class Releases:
         await self._forget(repo_id, place)
         return _packed(first)
 
-    async def entries(self, repo_id: str, limit: int, after: str | None) -> tuple[list[Entry], bool]:
+    async def entries(
+        self, repo_id: str, limit: int, after: str | None
+    ) -> tuple[list[Entry], bool]:
         """Return up to `limit` entries below the place `after`, and whether there are more.
 
         The newest come first. The release of an entry may be retracted, or not published yet.
@@ -128,7 +130,9 @@ class Releases:
         return [_entry(row) for row in page.rows], page.last is not None
 
     async def read(self, repo_id: str, entries: Sequence[Entry]) -> list[tuple[Entry, bytes]]:
-        """Return the published ones of these entries, in the same order, with their packed records."""
+        """Return the published ones of these entries, in the same order, with their packed
+        records.
+        """
         rows = await self.table.find([keys.release(repo_id, entry.tag) for entry in entries])
         found = {str(row["entry"]): row for row in rows}
         return [(entry, _packed(found[entry.place])) for entry in entries if entry.place in found]
@@ -139,7 +143,7 @@ class Releases:
         published = [entry for entry in entries if not entry.is_draft]
         places = {entry.place for entry in published}
         found: set[str] = set()
-        for part in split(published, AT_ONCE):
+        for part in chunked(published, AT_ONCE):
             rows = await self.table.find([keys.release(repo_id, entry.tag) for entry in part])
             found |= {str(row["commit_id"]) for row in rows if row["entry"] in places}
         return found
@@ -154,15 +158,15 @@ class Releases:
         if row is None:
             return False
         place = str(row["entry"])
-        with suppress(Lost):
-            await self.table.remove(key, _THE_SAME, {"seen": place})
+        with suppress(ConditionFailed):
+            await self.table.delete(key, _THE_SAME, {"seen": place})
         await self._forget(repo_id, place)
         return True
 
     async def _forget(self, repo_id: str, place: str) -> None:
         # The entry has no effect any more, so the request succeeds even if this deletion fails.
         with suppress(Unavailable):
-            await self.table.remove((keys.releases(repo_id), _TIME + place))
+            await self.table.delete((keys.releases(repo_id), _TIME + place))
 
 
 def _packed(row: Row) -> bytes:

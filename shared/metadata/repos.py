@@ -3,10 +3,11 @@
 The keys of the rows of a name, a member and a token follow from the request alone. So one call
 reads the repository, the role of the caller and the state of the token.
 
-Each member has a row with the `roster` that it belongs to. Only rows of the present roster of the
-repository count, so member rows of an earlier repository of the same name are ignored. A rename
-copies the member rows to a new roster first. Every change of the repository or of its members
-writes a new `revision` into the row of the name, so a rename that copied outdated members fails.
+Each member has a row with the `members_generation` that it belongs to. Only rows of the present
+roster of the repository count, so member rows of an earlier repository of the same name are
+ignored. A rename copies the member rows to a new roster first. Every change of the repository or of
+its members writes a new `revision` into the row of the name, so a rename that copied outdated
+members fails.
 """
 
 import uuid
@@ -19,10 +20,10 @@ from shared.metadata import keys, listing
 from shared.metadata.handles import Handles
 from shared.metadata.keys import Key
 from shared.metadata.listing import Listing
-from shared.metadata.table import GET_BATCH, Beside, Lost, Row, Table, Update
+from shared.metadata.table import GET_BATCH, Beside, ConditionFailed, Row, Table, Update
 from shared.metadata.tokens import refuse_revoked
 from shared.model import Identity, PortableNames, Repo, Role, Visibility
-from shared.tasks import pair
+from shared.tasks import gather_pair
 
 PRESIGN_NOTE_SECONDS = 3600
 """`presigned_at` is written at most once in this time."""
@@ -90,7 +91,9 @@ class Repos:
         Deleted ones are left out. Also returns the name to continue after; None at the end.
         """
         last_key = keys.repo(owner, after)[1] if after else None
-        page = await self.table.query(keys.owner(owner), prefix=keys.REPO, limit=GET_BATCH, after=last_key)
+        page = await self.table.query(
+            keys.owner(owner), prefix=keys.REPO, limit=GET_BATCH, after=last_key
+        )
         repos = [repo for repo in map(_repo, page.rows) if not repo.deleted]
         members: dict[str, Row] = {}
         if identity and identity.subject != owner:
@@ -111,7 +114,11 @@ class Repos:
         slugs, last = await Listing(self.table).candidates(owner, identity, after, limit)
         is_other = identity is not None and identity.subject != owner
         names = [keys.repo(owner, slug) for slug in slugs]
-        members = [keys.member(owner, slug, identity.subject) for slug in slugs] if identity and is_other else []
+        members = (
+            [keys.member(owner, slug, identity.subject) for slug in slugs]
+            if identity and is_other
+            else []
+        )
         rows = await self.table.find([*names, *members])
         found: dict[Key, Row] = {(str(row["pk"]), str(row["sk"])): row for row in rows}
         repos = [_repo(found[key]) for key in names if key in found]
@@ -119,15 +126,17 @@ class Repos:
         if identity is None:
             return [(repo, None) for repo in shown], last
         subject = identity.subject
-        return [(repo, _role(repo, found.get(keys.member(owner, repo.slug, subject)))) for repo in shown], last
+        return [
+            (repo, _role(repo, found.get(keys.member(owner, repo.slug, subject)))) for repo in shown
+        ], last
 
     async def complete_listing(self) -> None:
         """Write the listing rows of repositories from an older hub. Reads the whole table, once."""
         await Listing(self.table).complete()
 
-    async def born(self, repo: Repo, now: int) -> Repo:
+    async def create_if_absent(self, repo: Repo, now: int) -> Repo:
         """Return the repository, created if it has no id. One of two concurrent creators wins."""
-        if repo.is_born:
+        if repo.exists:
             return repo
         return await self.create(repo, now) or await self._winner(repo)
 
@@ -137,15 +146,23 @@ class Repos:
         Also claims the handle of its owner. Raises InvalidName or HandleTaken.
         """
         repo_id = str(uuid.uuid4())
-        new = replace(repo, repo_id=repo_id, roster=keys.roster(repo_id), deleted=False, created_at=now)
+        new = replace(
+            repo,
+            repo_id=repo_id,
+            members_generation=keys.members_generation(repo_id),
+            deleted=False,
+            created_at=now,
+        )
         # The row from the id to the name comes first: it has no effect without the row of the name.
-        await pair(
+        await gather_pair(
             Handles(self.table).claim(new.owner),
-            self.table.put([(keys.name(repo_id), {"owner": new.owner, "slug": new.slug}), listing.row(new)]),
+            self.table.put(
+                [(keys.name(repo_id), {"owner": new.owner, "slug": new.slug}), listing.row(new)]
+            ),
         )
         try:
             await self.table.update(keys.repo(new.owner, new.slug), _row(new), _FREE, {"never": 0})
-        except Lost as lost:
+        except ConditionFailed as lost:
             # botocore retries a call whose response was lost: the row may be our own.
             return new if lost.row and lost.row.get("repo_id") == repo_id else None
         return new
@@ -160,10 +177,12 @@ class Repos:
         try:
             if "visibility" in changes:
                 moved = listing.moved(repo, Visibility(changes["visibility"]))
-                await self.table.update_together([Update(key, {**changes, **_revision()}, _LIVE, live), *moved])
+                await self.table.update_together(
+                    [Update(key, {**changes, **_revision()}, _LIVE, live), *moved]
+                )
             else:
                 await self.table.update(key, {**changes, **_revision()}, _LIVE, live)
-        except Lost:
+        except ConditionFailed:
             raise RepoNotFound() from None
         return _repo({**_row(repo), **changes})
 
@@ -176,8 +195,10 @@ class Repos:
             return
         key = keys.repo(repo.owner, repo.slug)
         try:
-            await self.table.update(key, {"presigned_at": now}, _LIVE, {"same": repo.repo_id, "never": 0})
-        except Lost:
+            await self.table.update(
+                key, {"presigned_at": now}, _LIVE, {"same": repo.repo_id, "never": 0}
+            )
+        except ConditionFailed:
             raise RepoNotFound() from None
 
     async def rename(self, repo: Repo, slug: str, now: int) -> Repo | None:
@@ -187,15 +208,20 @@ class Repos:
         nothing. Raises RepoNotFound if the name does not belong to the repository any more.
         """
         for _ in range(RENAMES):
-            row, taken = await pair(
-                self.table.get(keys.repo(repo.owner, repo.slug)), self.table.get(keys.repo(repo.owner, slug))
+            row, taken = await gather_pair(
+                self.table.get(keys.repo(repo.owner, repo.slug)),
+                self.table.get(keys.repo(repo.owner, slug)),
             )
             if row is None or row["repo_id"] != repo.repo_id or row["deleted_at"]:
                 raise RepoNotFound()
             if taken and not taken["deleted_at"]:
                 return None
             old = _repo(row)
-            new = replace(old, slug=slug, roster=keys.roster(old.repo_id, str(uuid.uuid4())))
+            new = replace(
+                old,
+                slug=slug,
+                members_generation=keys.members_generation(old.repo_id, str(uuid.uuid4())),
+            )
             await self._copy_members(old, new)
             seen: Row = {"same": repo.repo_id, "never": 0, "seen": row["revision"]}
             try:
@@ -212,7 +238,7 @@ class Repos:
                         *listing.moved(new, new.visibility),
                     ]
                 )
-            except Lost:
+            except ConditionFailed:
                 continue
             await Listing(self.table).remove(old)
             return new
@@ -235,7 +261,7 @@ class Repos:
                     Update(keys.deleted(repo.repo_id), {**_row(repo), "deleted_at": now}),
                 ]
             )
-        except Lost:
+        except ConditionFailed:
             raise RepoNotFound() from None
         await Listing(self.table).remove(repo)
 
@@ -254,7 +280,7 @@ class Repos:
             latest = named if named is not None and is_named else row
             if "visibility" in latest and latest["deleted_at"]:
                 found.append((_repo(latest), int(str(row["deleted_at"]))))
-        return sorted(found, key=lambda pair: pair[1])
+        return sorted(found, key=lambda gather_pair: gather_pair[1])
 
     async def undelete(self, repo: Repo, slug: str) -> Repo | None:
         """Restore a deleted repository under this name. Returns None if the name is taken.
@@ -264,7 +290,9 @@ class Repos:
         """
         new = replace(repo, slug=slug, deleted=False)
         if slug != repo.slug:
-            new = replace(new, roster=keys.roster(repo.repo_id, str(uuid.uuid4())))
+            new = replace(
+                new, members_generation=keys.members_generation(repo.repo_id, str(uuid.uuid4()))
+            )
             await self._copy_members(repo, new)
         try:
             await self.table.update_together(
@@ -274,10 +302,10 @@ class Repos:
                     *listing.moved(new, new.visibility),
                 ]
             )
-        except Lost:
+        except ConditionFailed:
             return None
         # Last: a purge skips a repository that is not deleted, and this row alone does no harm.
-        await self.table.remove(keys.deleted(repo.repo_id))
+        await self.table.delete(keys.deleted(repo.repo_id))
         return new
 
     async def everywhere(self) -> list[Repo]:
@@ -289,8 +317,12 @@ class Repos:
     async def members(self, repo: Repo, limit: int, after: str | None) -> list[tuple[str, Role]]:
         """Return up to `limit` members with their roles, by handle, after the handle `after`."""
         pk, prefix = keys.members(repo.owner, repo.slug)
-        rows = await self.table.some(
-            pk, prefix, limit, lambda row: row["roster"] == repo.roster, after=f"{prefix}{after}" if after else None
+        rows = await self.table.scan_filtered(
+            pk,
+            prefix,
+            limit,
+            lambda row: row["roster"] == repo.members_generation,
+            after=f"{prefix}{after}" if after else None,
         )
         return [(str(row["sk"]).removeprefix(prefix), Role(str(row["role"]))) for row in rows]
 
@@ -305,18 +337,20 @@ class Repos:
         The row is read first: botocore may retry a deletion, and the retry would not find the row.
         """
         key = keys.member(repo.owner, repo.slug, handle)
-        had_role = any(row["roster"] == repo.roster for row in await self.table.find([key]))
-        await pair(
+        had_role = any(
+            row["roster"] == repo.members_generation for row in await self.table.find([key])
+        )
+        await gather_pair(
             self._remove_member_row(repo, key),
-            self.table.remove(keys.membership(repo.owner, repo.slug, handle)),
+            self.table.delete(keys.membership(repo.owner, repo.slug, handle)),
         )
         await self._note_members_changed(repo)
         return had_role
 
     async def _remove_member_row(self, repo: Repo, key: Key) -> None:
         # A row of another roster belongs to a later repository of the same name.
-        with suppress(Lost):
-            await self.table.remove(key, "#roster = :roster", {"roster": repo.roster})
+        with suppress(ConditionFailed):
+            await self.table.delete(key, "#roster = :roster", {"roster": repo.members_generation})
 
     async def _note_members_changed(self, repo: Repo) -> None:
         # Written last: a concurrent rename that missed the member row then fails and starts over.
@@ -325,9 +359,9 @@ class Repos:
                 keys.repo(repo.owner, repo.slug),
                 _revision(),
                 f"{_LIVE} AND #roster = :roster",
-                {"same": repo.repo_id, "never": 0, "roster": repo.roster},
+                {"same": repo.repo_id, "never": 0, "roster": repo.members_generation},
             )
-        except Lost:
+        except ConditionFailed:
             raise RepoNotFound() from None
 
     async def _winner(self, repo: Repo) -> Repo:
@@ -341,7 +375,7 @@ class Repos:
         rows = await self.table.query_all(pk, prefix)
         copies: list[tuple[Key, Row]] = []
         for row in rows:
-            if row["roster"] == old.roster:
+            if row["roster"] == old.members_generation:
                 copies += _member_rows(new, str(row["sk"]).removeprefix(prefix), str(row["role"]))
         await self.table.put(copies)
 
@@ -349,13 +383,20 @@ class Repos:
 def _member_rows(repo: Repo, handle: str, role: str) -> list[tuple[Key, Row]]:
     """The row of a member, and the row by which the repository is listed for the member."""
     return [
-        (keys.member(repo.owner, repo.slug, handle), {"role": role, "roster": repo.roster}),
-        (keys.membership(repo.owner, repo.slug, handle), {"roster": repo.roster}),
+        (
+            keys.member(repo.owner, repo.slug, handle),
+            {"role": role, "roster": repo.members_generation},
+        ),
+        (keys.membership(repo.owner, repo.slug, handle), {"roster": repo.members_generation}),
     ]
 
 
 def _role(repo: Repo, member: Row | None) -> Role | None:
-    return Role(str(member["role"])) if member and member["roster"] == repo.roster else None
+    return (
+        Role(str(member["role"]))
+        if member and member["roster"] == repo.members_generation
+        else None
+    )
 
 
 def _revision() -> Row:
@@ -375,7 +416,7 @@ def _row(repo: Repo) -> Row:
         "portable_names": repo.portable_names.value,
         "created_at": repo.created_at,
         "deleted_at": 0,
-        "roster": repo.roster,
+        "roster": repo.members_generation,
         "presigned_at": repo.presigned_at,
         **_revision(),
     }
@@ -394,6 +435,6 @@ def _repo(row: Row) -> Repo:
         portable_names=PortableNames(str(row.get("portable_names", PortableNames.OFF))),
         deleted=bool(row["deleted_at"]),
         created_at=int(str(row["created_at"])),
-        roster=str(row["roster"]),
+        members_generation=str(row["roster"]),
         presigned_at=int(str(row.get("presigned_at", 0))),
     )

@@ -7,7 +7,15 @@ reads are eventually consistent, at half the cost. Only this module handles erro
 import asyncio
 import random
 import re
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
@@ -19,7 +27,7 @@ from shared.errors import Unavailable
 from shared.metadata import items
 from shared.metadata.items import Row as Row  # the other modules of `metadata` import it from here
 from shared.metadata.keys import Key
-from shared.tasks import all_of
+from shared.tasks import gather_all
 
 if TYPE_CHECKING:
     from types_aiobotocore_dynamodb import DynamoDBClient
@@ -31,27 +39,32 @@ TRANSACTION = 100
 ATTEMPTS = 8
 """The most calls that one batch takes until DynamoDB has processed all of it."""
 _CONDITION = "ConditionalCheckFailed"
-_PASSING = frozenset({"None", _CONDITION, "TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"})
+_PASSING = frozenset(
+    {"None", _CONDITION, "TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"}
+)
 """Cancellation reasons of single writes after which the rest of a transaction may be retried."""
 
 T = TypeVar("T")
 
 
-class Lost(Exception):
+class ConditionFailed(Exception):
     """A condition did not hold. `row` is the present row, returned by the failed write itself.
 
-    `place` is the index of the failed write within its transaction.
+    `index` is the index of the failed write within its transaction.
     """
 
-    def __init__(self, row: Row | None, place: int = 0) -> None:
+    def __init__(self, row: Row | None, index: int = 0) -> None:
         self.row = row
-        self.place = place
+        self.index = index
         super().__init__("the condition did not hold")
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A page of a partition, in order. `last` is the sort key to continue after; None at the end."""
+    """A page of a partition, in order.
+
+    `last` is the sort key to continue after; None at the end.
+    """
 
     rows: list[Row]
     last: str | None
@@ -96,13 +109,17 @@ class Table:
     async def get(self, key: Key) -> Row | None:
         """Return the row, or None."""
         with translated():
-            reply = await self.client.get_item(TableName=self.name, Key=items.key(key), ConsistentRead=True)
+            reply = await self.client.get_item(
+                TableName=self.name, Key=items.key(key), ConsistentRead=True
+            )
         return items.decode(reply["Item"]) if "Item" in reply else None
 
     async def find(self, keys: Collection[Key], *, maybe_stale: bool = False) -> list[Row]:
         """Return the rows that exist, in no order. One call for every 100 keys, all in parallel."""
         distinct = list(dict.fromkeys(keys))
-        parts = await all_of(self._get_batch(part, maybe_stale) for part in split(distinct, GET_BATCH))
+        parts = await gather_all(
+            self._get_batch(part, maybe_stale) for part in chunked(distinct, GET_BATCH)
+        )
         return list(chain.from_iterable(parts))
 
     async def find_few(self, keys: Collection[Key], beside: Beside | None) -> list[Row]:
@@ -112,14 +129,16 @@ class Table:
     async def put(self, rows: Sequence[tuple[Key, Row]]) -> None:
         """Write rows, in parallel calls of 25. The keys must be distinct."""
         writes = [{"PutRequest": {"Item": items.item(key, row)}} for key, row in rows]
-        await all_of(self._write_batch(part) for part in split(writes, PUT_BATCH))
+        await gather_all(self._write_batch(part) for part in chunked(writes, PUT_BATCH))
 
-    async def remove_all(self, keys: Sequence[Key]) -> None:
+    async def delete_many(self, keys: Sequence[Key]) -> None:
         """Delete rows, in parallel calls of 25. The keys must be distinct."""
         writes = [{"DeleteRequest": {"Key": items.key(key)}} for key in keys]
-        await all_of(self._write_batch(part) for part in split(writes, PUT_BATCH))
+        await gather_all(self._write_batch(part) for part in chunked(writes, PUT_BATCH))
 
-    async def put_new(self, key: Key, row: Row, stale: str = "", values: Row | None = None) -> Row | None:
+    async def put_new(
+        self, key: Key, row: Row, stale: str = "", values: Row | None = None
+    ) -> Row | None:
         """Write the row unless it exists. Returns None if it was written, else the existing row.
 
         An existing row for which the condition `stale` (as in `update`) holds is replaced.
@@ -127,9 +146,11 @@ class Table:
         try:
             with translated():
                 await self.client.put_item(
-                    TableName=self.name, Item=items.item(key, row), **_only_if(_unless_there(stale), {}, values or {})
+                    TableName=self.name,
+                    Item=items.item(key, row),
+                    **_only_if(_unless_there(stale), {}, values or {}),
                 )
-        except Lost as lost:
+        except ConditionFailed as lost:
             return lost.row
         return None
 
@@ -138,10 +159,12 @@ class Table:
 
         `stale` as in `put_new`. Costs and retries as in `update_together`.
         """
-        for part in split(rows, TRANSACTION):
+        for part in chunked(rows, TRANSACTION):
             await self._put_together(part, _unless_there(stale))
 
-    async def update(self, key: Key, row: Row, condition: str = "", values: Row | None = None) -> None:
+    async def update(
+        self, key: Key, row: Row, condition: str = "", values: Row | None = None
+    ) -> None:
         """Set these attributes if the condition holds. Raises Lost with the present row.
 
         In `condition`, attributes are written `#name` and the given values `:name`.
@@ -162,8 +185,13 @@ class Table:
                     return
         raise Unavailable()
 
-    async def drop(self, key: Key, attribute: str, condition: str, values: Row | None = None) -> None:
-        """Remove one attribute of a row if the condition holds. Raises Lost with the present row."""
+    async def remove_attribute(
+        self, key: Key, attribute: str, condition: str, values: Row | None = None
+    ) -> None:
+        """Remove one attribute of a row if the condition holds.
+
+        Raises Lost with the present row.
+        """
         with translated():
             await self.client.update_item(
                 TableName=self.name,
@@ -172,12 +200,14 @@ class Table:
                 **_only_if(f"{condition} AND attribute_exists(#{attribute})", {}, values or {}),
             )
 
-    async def remove(self, key: Key, condition: str = "", values: Row | None = None) -> None:
+    async def delete(self, key: Key, condition: str = "", values: Row | None = None) -> None:
         """Delete a row if the condition holds. Raises Lost with the present row."""
         options = _only_if(condition, {}, values or {})
         with translated():
             # The meter reads the size of the old row, which DynamoDB returns without a charge.
-            await self.client.delete_item(TableName=self.name, Key=items.key(key), ReturnValues="ALL_OLD", **options)
+            await self.client.delete_item(
+                TableName=self.name, Key=items.key(key), ReturnValues="ALL_OLD", **options
+            )
 
     async def add(self, key: Key, amounts: Mapping[str, int], expires_at: int) -> Row:
         """Add amounts to attributes of a row that expires at this epoch second. Returns the row."""
@@ -205,7 +235,9 @@ class Table:
         after: str | None = None,
         maybe_stale: bool = False,
     ) -> Page:
-        """Return one page of a partition after the sort key `after`: at most 1 MB or `limit` rows."""
+        """Return one page of a partition after the sort key `after`: at most 1 MB or `limit`
+        rows.
+        """
         condition = "pk = :pk"
         values = {":pk": {"S": pk}}
         if between:
@@ -227,7 +259,9 @@ class Table:
                 **options,
             )
         last = reply.get("LastEvaluatedKey")
-        return Page([items.decode(item) for item in reply["Items"]], last["sk"]["S"] if last else None)
+        return Page(
+            [items.decode(item) for item in reply["Items"]], last["sk"]["S"] if last else None
+        )
 
     async def each(self, pk: str, prefix: str = "") -> AsyncIterator[Row]:
         """Yield the rows of a partition with this sort key prefix. Holds one page in memory."""
@@ -255,7 +289,7 @@ class Table:
                 return
             options["ExclusiveStartKey"] = reply["LastEvaluatedKey"]
 
-    async def some(
+    async def scan_filtered(
         self,
         pk: str,
         prefix: str,
@@ -268,7 +302,9 @@ class Table:
         """Return the first `limit` rows for which `wanted` is true. Reads page by page."""
         found: list[Row] = []
         while True:
-            page = await self.query(pk, prefix=prefix, limit=GET_BATCH, newest_first=newest_first, after=after)
+            page = await self.query(
+                pk, prefix=prefix, limit=GET_BATCH, newest_first=newest_first, after=after
+            )
             found += filter(wanted, page.rows)
             after = page.last
             if after is None or len(found) >= limit:
@@ -281,7 +317,11 @@ class Table:
     def _part(self, update: Update | Removal) -> Any:
         if isinstance(update, Removal):
             return {"Delete": {"TableName": self.name, "Key": items.key(update.key)}}
-        return {"Update": self._update(update)} if update.row else {"ConditionCheck": self._condition(update)}
+        return (
+            {"Update": self._update(update)}
+            if update.row
+            else {"ConditionCheck": self._condition(update)}
+        )
 
     def _update(self, update: Update) -> Any:
         expression = "SET " + ", ".join(f"#{name} = :set_{name}" for name in update.row)
@@ -300,7 +340,9 @@ class Table:
             try:
                 with translated():
                     reasons = await self._transact(writes)
-            except Lost as error:  # only together with a reason after which a retry is useless
+            except (
+                ConditionFailed
+            ) as error:  # only together with a reason after which a retry is useless
                 raise Unavailable() from error
             if not reasons:
                 return
@@ -309,29 +351,42 @@ class Table:
                 return
         raise Unavailable()
 
-    async def _transact(self, writes: Sequence[Any], passing: frozenset[str] = _PASSING) -> list[str]:
+    async def _transact(
+        self, writes: Sequence[Any], passing: frozenset[str] = _PASSING
+    ) -> list[str]:
         """Make one transaction. Returns the reasons if it was cancelled. Raises ClientError."""
         try:
             await self.client.transact_write_items(TransactItems=writes)
         except ClientError as error:
-            reasons = [str(reason["Code"]) for reason in error.response.get("CancellationReasons", ())]
+            reasons = [
+                str(reason["Code"]) for reason in error.response.get("CancellationReasons", ())
+            ]
             if not reasons or not passing.issuperset(reasons):
                 raise
             return reasons
         return []
 
-    async def _get_batch(self, keys: Sequence[Key], maybe_stale: bool, beside: Beside | None = None) -> list[Row]:
+    async def _get_batch(
+        self, keys: Sequence[Key], maybe_stale: bool, beside: Beside | None = None
+    ) -> list[Row]:
         rows: list[Row] = []
-        request: Any = {self.name: {"Keys": [items.key(key) for key in keys], "ConsistentRead": not maybe_stale}}
+        request: Any = {
+            self.name: {"Keys": [items.key(key) for key in keys], "ConsistentRead": not maybe_stale}
+        }
         if beside:
-            request[beside.table.name] = {"Keys": [items.key(key) for key in beside.keys], "ConsistentRead": False}
+            request[beside.table.name] = {
+                "Keys": [items.key(key) for key in beside.keys],
+                "ConsistentRead": False,
+            }
         for attempt in range(ATTEMPTS):
             await _pause(attempt)
             with translated():
                 reply = await self.client.batch_get_item(RequestItems=request)
             rows += [items.decode(item) for item in reply["Responses"].get(self.name, [])]
             if beside:
-                beside.rows.extend(items.decode(item) for item in reply["Responses"].get(beside.table.name, []))
+                beside.rows.extend(
+                    items.decode(item) for item in reply["Responses"].get(beside.table.name, [])
+                )
             left = reply.get("UnprocessedKeys", {}).get(self.name)
             if not left:
                 return rows
@@ -358,11 +413,13 @@ def translated() -> Iterator[None]:
     except ClientError as error:
         if error.response["Error"]["Code"] == "ConditionalCheckFailedException":
             item: Any = error.response.get("Item")
-            raise Lost(items.decode(item) if item else None) from error
+            raise ConditionFailed(items.decode(item) if item else None) from error
         reasons: Any = error.response.get("CancellationReasons", ())
-        for place, reason in enumerate(reasons):
+        for index, reason in enumerate(reasons):
             if reason.get("Code") == _CONDITION:
-                raise Lost(items.decode(reason["Item"]) if reason.get("Item") else None, place) from error
+                raise ConditionFailed(
+                    items.decode(reason["Item"]) if reason.get("Item") else None, index
+                ) from error
         raise Unavailable() from error
     except (TimeoutError, BotoCoreError, OSError) as error:
         raise Unavailable() from error
@@ -375,19 +432,28 @@ def _unless_there(stale: str) -> str:
 
 def _only_if(condition: str, row: Row, values: Row) -> Any:
     """The options of a write: its condition, and the names and values in it and in its update."""
-    names = {f"#{name}": name for name in row} | {word: word[1:] for word in re.findall(r"#\w+", condition)}
-    given = {f":set_{name}": value for name, value in row.items()} | {f":{k}": value for k, value in values.items()}
+    names = {f"#{name}": name for name in row} | {
+        word: word[1:] for word in re.findall(r"#\w+", condition)
+    }
+    given = {f":set_{name}": value for name, value in row.items()} | {
+        f":{k}": value for k, value in values.items()
+    }
     options: dict[str, Any] = {}
     if names:
         options["ExpressionAttributeNames"] = names
     if given:
-        options["ExpressionAttributeValues"] = {name: items.encode(value) for name, value in given.items()}
+        options["ExpressionAttributeValues"] = {
+            name: items.encode(value) for name, value in given.items()
+        }
     if condition:
-        options |= {"ConditionExpression": condition, "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
+        options |= {
+            "ConditionExpression": condition,
+            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+        }
     return options
 
 
-def split(items: Sequence[T], size: int) -> Iterable[Sequence[T]]:
+def chunked(items: Sequence[T], size: int) -> Iterable[Sequence[T]]:
     """Split items into chunks of at most `size`."""
     return (items[start : start + size] for start in range(0, len(items), size))
 

@@ -1,4 +1,7 @@
-"""Tags: labels on commits. One row per tag id. Commits and labels are in a many-to-many relation."""
+"""Tags: labels on commits.
+
+One row per tag id. Commits and labels are in a many-to-many relation.
+"""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -6,7 +9,7 @@ from dataclasses import dataclass
 from shared.metadata import attributes, keys
 from shared.metadata.index import CONDITIONAL
 from shared.metadata.table import Row, Table
-from shared.tasks import all_of
+from shared.tasks import gather_all
 
 LABELLED_PAGES = 8
 """Pages of 1 MB that are read for the commits with tags."""
@@ -45,7 +48,7 @@ class Tags:
         if len(rows) > CONDITIONAL:
             await self.table.put(rows)
             return {}
-        first = await all_of(self.table.put_new(key, row) for key, row in rows)
+        first = await gather_all(self.table.put_new(key, row) for key, row in rows)
         return {tag_id: _tag(row) for tag_id, row in zip(tags, first, strict=True) if row}
 
     async def page(self, repo_id: str, limit: int | None, after: str) -> tuple[list[Tag], bool]:
@@ -70,7 +73,7 @@ class Tags:
         key = keys.tags(repo_id), tag_id
         found = await self.table.get(key)
         if found:
-            await self.table.remove(key)
+            await self.table.delete(key)
         return found is not None
 
 

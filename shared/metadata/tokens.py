@@ -1,4 +1,7 @@
-"""Issued tokens, so that they can be listed and revoked. Rows are deleted some time after expiry."""
+"""Issued tokens, so that they can be listed and revoked.
+
+Rows are deleted some time after expiry.
+"""
 
 import secrets
 from contextlib import suppress
@@ -6,14 +9,14 @@ from dataclasses import dataclass
 
 from shared.errors import Unauthorized, Unavailable
 from shared.metadata import keys
-from shared.metadata.table import GET_BATCH, PUT_BATCH, Beside, Lost, Row, Table
+from shared.metadata.table import GET_BATCH, PUT_BATCH, Beside, ConditionFailed, Row, Table
 from shared.model import Bearer, Identity, Role
-from shared.tasks import pair
+from shared.tasks import gather_pair
 
-DAY = 24 * 3600
-KEPT_SECONDS = 7 * DAY
+DAY_SECONDS = 24 * 3600
+EXPIRED_KEPT_SECONDS = 7 * DAY_SECONDS
 """The shortest time that an expired token stays listed."""
-UNKNOWN_SECONDS = 400 * DAY
+UNKNOWN_SECONDS = 400 * DAY_SECONDS
 """The revocation of an unrecorded token is kept for this time, longer than any token is valid."""
 
 _GOOD = "#expires_at > :now AND attribute_not_exists(#revoked_at)"
@@ -54,12 +57,12 @@ class Tokens:
             "expires_at": issued.expires_at,
         }
         write = self.table.put([(keys.token(who.subject, who.token_id), row)])
-        await pair(write, self._remove_expired(who.subject, issued.issued_at))
+        await gather_pair(write, self._remove_expired(who.subject, issued.issued_at))
 
     async def prolong(self, issued: Issued, now: int) -> bool:
         """Set the expiry of a token's row. Returns False if the token has expired or is revoked."""
         who = issued.identity
-        with suppress(Lost):
+        with suppress(ConditionFailed):
             row: Row = {"expires_at": issued.expires_at}
             await self.table.update(keys.token(who.subject, who.token_id), row, _GOOD, {"now": now})
             return True
@@ -69,7 +72,9 @@ class Tokens:
         """Return every token of a user, in the order of `listed`."""
         found: list[Issued] = []
         while True:
-            page = await self.listed(handle, GET_BATCH, found[-1].identity.token_id if found else None)
+            page = await self.listed(
+                handle, GET_BATCH, found[-1].identity.token_id if found else None
+            )
             found += page
             if len(page) < GET_BATCH:
                 return found
@@ -80,7 +85,7 @@ class Tokens:
         Unrecorded tokens that were revoked are left out.
         """
         pk = keys.tokens(handle)
-        rows = await self.table.some(
+        rows = await self.table.scan_filtered(
             pk,
             "",
             limit,
@@ -95,7 +100,9 @@ class Tokens:
 
         One call, which also reads the rows `beside`.
         """
-        for row in await self.table.find_few([keys.token(identity.subject, identity.token_id)], beside):
+        for row in await self.table.find_few(
+            [keys.token(identity.subject, identity.token_id)], beside
+        ):
             refuse_revoked(row)
 
     async def revoke(self, handle: str, token_id: str, now: int) -> bool:
@@ -106,18 +113,20 @@ class Tokens:
         key = keys.token(handle, token_id)
         try:
             await self.table.update(key, {"revoked_at": now}, "attribute_exists(#scope)")
-        except Lost:
+        except ConditionFailed:
             await self.table.update(key, {"revoked_at": now})
             return False
         return True
 
     async def _remove_expired(self, handle: str, now: int) -> None:
-        """Delete one batch of the oldest expired tokens, so that a user's list cannot grow forever."""
+        """Delete one batch of the oldest expired tokens, so that a user's list cannot grow
+        forever.
+        """
         with suppress(Unavailable):
             oldest = await self.table.query(keys.tokens(handle), limit=GET_BATCH)
             removable = [row for row in oldest.rows if _is_removable(row, now)]
             expired = [(str(row["pk"]), str(row["sk"])) for row in removable]
-            await self.table.remove_all(expired[:PUT_BATCH])
+            await self.table.delete_many(expired[:PUT_BATCH])
 
 
 def refuse_revoked(row: Row) -> None:
@@ -140,5 +149,5 @@ def _issued(handle: str, row: Row) -> Issued:
 def _is_removable(row: Row, now: int) -> bool:
     """Whether the row of a token is not needed any more. A revocation must outlive its token."""
     if "expires_at" in row:
-        return int(str(row["expires_at"])) + KEPT_SECONDS < now
+        return int(str(row["expires_at"])) + EXPIRED_KEPT_SECONDS < now
     return int(str(row["revoked_at"])) + UNKNOWN_SECONDS < now

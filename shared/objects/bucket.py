@@ -65,7 +65,9 @@ class Stream:
 
     async def close(self) -> None:
         """Stop reading, and close the connection, also that of a stream that was not read."""
-        await anext(self.chunks, b"")  # a generator that has not started would not close its connection
+        await anext(
+            self.chunks, b""
+        )  # a generator that has not started would not close its connection
         await self.chunks.aclose()
 
 
@@ -87,7 +89,9 @@ class Bucket:
         with translated():
             await self.client.put_object(Bucket=self.name, Key=key, Body=data)
 
-    async def get(self, key: str, start: int | None = None, stop: int | None = None, version: str = "") -> bytes:
+    async def get(
+        self, key: str, start: int | None = None, stop: int | None = None, version: str = ""
+    ) -> bytes:
         """Read an object, or its bytes from `start` up to `stop`, exclusive. Raises NoSuchKey.
 
         Without `version`, the current version is read.
@@ -117,7 +121,9 @@ class Bucket:
                 finally:
                     reply["Body"].close()
 
-        return Stream(Version(reply["ETag"], reply.get("VersionId", "")), reply["ContentLength"], chunks())
+        return Stream(
+            Version(reply["ETag"], reply.get("VersionId", "")), reply["ContentLength"], chunks()
+        )
 
     async def list(self, prefix: str) -> AsyncIterator[Stored]:
         """Yield the objects under a prefix by key. One call for every 1,000 keys."""
@@ -137,9 +143,13 @@ class Bucket:
         One call.
         """
         with translated():
-            reply = await self.client.list_objects_v2(Bucket=self.name, Prefix=prefix, StartAfter=after)
+            reply = await self.client.list_objects_v2(
+                Bucket=self.name, Prefix=prefix, StartAfter=after
+            )
         listed = [
-            Stored(found["Key"], "", found["Size"], found["LastModified"].timestamp(), found["ETag"])
+            Stored(
+                found["Key"], "", found["Size"], found["LastModified"].timestamp(), found["ETag"]
+            )
             for found in reply.get("Contents", [])
         ]
         return listed, bool(reply.get("IsTruncated"))
@@ -149,7 +159,11 @@ class Bucket:
         marker: dict[str, str] = {}
         while True:
             with translated():
-                reply = await self.client.list_object_versions(Bucket=self.name, Prefix=prefix, **marker)  # type: ignore[arg-type]
+                reply = await self.client.list_object_versions(
+                    Bucket=self.name,
+                    Prefix=prefix,
+                    **marker,  # type: ignore[arg-type]
+                )
             for found in reply.get("Versions", []):
                 yield Stored(
                     found["Key"],
@@ -170,7 +184,9 @@ class Bucket:
         """Delete up to 1,000 versions permanently. Later versions of the keys stay."""
         objects: Any = [{"Key": found.key, "VersionId": found.version} for found in versions]
         with translated():
-            reply = await self.client.delete_objects(Bucket=self.name, Delete={"Objects": objects, "Quiet": True})
+            reply = await self.client.delete_objects(
+                Bucket=self.name, Delete={"Objects": objects, "Quiet": True}
+            )
         if reply.get("Errors"):
             raise Unavailable()
 
@@ -184,7 +200,9 @@ class Bucket:
         if version.version_id:
             origin["VersionId"] = version.version_id
         with translated():
-            await self.client.copy_object(Bucket=self.name, Key=key, CopySource=origin, CopySourceIfMatch=version.etag)
+            await self.client.copy_object(
+                Bucket=self.name, Key=key, CopySource=origin, CopySourceIfMatch=version.etag
+            )
 
     async def presigned_put(self, key: str, ttl_seconds: int, size: int | None = None) -> str:
         """Make a URL that allows its holder to write this key for this time. Makes no call.
@@ -195,10 +213,14 @@ class Bucket:
         parameters: dict[str, Any] = {"Bucket": self.name, "Key": key}
         if size is not None:
             parameters["ContentLength"] = size
-        url: str = await self.client.generate_presigned_url("put_object", Params=parameters, ExpiresIn=ttl_seconds)
+        url: str = await self.client.generate_presigned_url(
+            "put_object", Params=parameters, ExpiresIn=ttl_seconds
+        )
         return url
 
-    async def presigned_get(self, key: str, ttl_seconds: int, media_type: str, disposition: str) -> str:
+    async def presigned_get(
+        self, key: str, ttl_seconds: int, media_type: str, disposition: str
+    ) -> str:
         """Make a URL that allows its holder to read this key for this time. Makes no call."""
         parameters = {
             "Bucket": self.name,
@@ -206,7 +228,9 @@ class Bucket:
             "ResponseContentType": media_type,
             "ResponseContentDisposition": disposition,
         }
-        url: str = await self.client.generate_presigned_url("get_object", Params=parameters, ExpiresIn=ttl_seconds)
+        url: str = await self.client.generate_presigned_url(
+            "get_object", Params=parameters, ExpiresIn=ttl_seconds
+        )
         return url
 
 
@@ -220,7 +244,9 @@ def translated() -> Iterator[None]:
     except ClientError as error:
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
         code = error.response["Error"]["Code"]
-        if code == "InvalidRange" or (status == 404 and code in ("NoSuchKey", "NoSuchVersion", "404")):
+        if code == "InvalidRange" or (
+            status == 404 and code in ("NoSuchKey", "NoSuchVersion", "404")
+        ):
             raise NoSuchKey() from error
         if status == 412:
             raise Changed() from error

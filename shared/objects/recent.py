@@ -6,7 +6,10 @@ from shared.model import Location
 
 
 class Recent:
-    """The latest packed entries by their place, up to a number of bytes. An entry of a pack never changes."""
+    """The latest packed entries by their place, up to a number of bytes.
+
+    An entry of a pack never changes.
+    """
 
     def __init__(self, most_bytes: int) -> None:
         self._entries: OrderedDict[tuple[str, Location], bytes] = OrderedDict()

@@ -2,7 +2,15 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    Sequence,
+)
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
@@ -13,19 +21,23 @@ from shared.model import Kind, Location, Upload
 from shared.objects.bucket import Bucket, Changed, NoSuchKey, Stored, Stream
 from shared.objects.recent import Recent
 from shared.packs import Pack, Span
-from shared.tasks import all_of
+from shared.tasks import gather_all
 
 REMEMBERED_BYTES = 16 * 1024 * 1024
-"""How much of what was packed lately is kept at hand: a push is checked against the manifest of the one before,
-which in a warm container it often wrote itself."""
+"""How much of what was packed lately is kept at hand: a push is checked against the manifest of the
+one before, which in a warm container it often wrote itself.
+"""
 LOOSE_BYTES = 1_000_000
-"""Above this an object is stored under its own key: a pack that held it would be read for little else, and a
-reader cannot be sent to a pack (see `content.TEXT_REPLY_BYTES`)."""
+"""Above this an object is stored under its own key: a pack that held it would be read for little
+else, and a reader cannot be sent to a pack (see `content.TEXT_REPLY_BYTES`).
+"""
 
 LISTED_PAGES = 4
 """The most LIST calls that one look into the quarantine makes."""
 QUARANTINE_DAYS = 3
-"""The most days that an upload is kept that no push names: the bucket's lifecycle, rounded up to midnight twice."""
+"""The most days that an upload is kept that no push names: the bucket's lifecycle, rounded up to
+midnight twice.
+"""
 UNSIZED_BYTES = 16 * 1024 * 1024
 """What an upload is taken to have whose size the client has not sent."""
 REMOVED = 1000
@@ -37,7 +49,9 @@ class NotAdmitted(Exception):
 
 
 class FalseUpload(HashMismatch):
-    """An upload whose content has another digest than its id promises; `etag` is that of the content."""
+    """An upload whose content has another digest than its id promises; `etag` is that of the
+    content.
+    """
 
     def __init__(self, object_id: str, digest: str, etag: str) -> None:
         self.object_id = object_id
@@ -60,24 +74,33 @@ class ObjectStore:
                 self.recent.put(repo_id, at, pack.data[at.offset : at.offset + at.length])
 
     async def put_loose(self, repo_id: str, object_id: str, content: bytes) -> None:
-        """Make a large object durable under its own key. Always written, never "there already": a push that sends
-        it does not know it, so what lies there may be on its way out (see `actions/gc`)."""
+        """Make a large object durable under its own key. Always written, never "there already": a
+        push that sends it does not know it, so what lies there may be on its way out (see
+        `actions/gc`).
+        """
         await self.bucket.put(_loose_key(repo_id, object_id), content)
 
-    async def read_packed(self, repo_id: str, locations: Collection[Location]) -> dict[Location, bytes]:
-        """The bytes at these places in packs; neighbours are read in one request, all requests at once.
+    async def read_packed(
+        self, repo_id: str, locations: Collection[Location]
+    ) -> dict[Location, bytes]:
+        """The bytes at these places in packs; neighbours are read in one request, all requests at
+        once.
 
         Raises Damaged if a pack is gone or too short.
         """
         found = self.at_hand(repo_id, locations)
         spans = packs.plan(at for at in locations if at not in found)
         parts = await self._read_all(repo_id, spans)
-        return found | {at: data for span, part in zip(spans, parts, strict=True) for at, data in span.cut(part)}
+        return found | {
+            at: data for span, part in zip(spans, parts, strict=True) for at, data in span.cut(part)
+        }
 
     async def each_packed(
         self, repo_id: str, locations: Collection[Location]
     ) -> AsyncGenerator[tuple[Location, bytes], None]:
-        """The same one after the other, however many: not more than two windows of them are in memory."""
+        """The same one after the other, however many: not more than two windows of them are in
+        memory.
+        """
         found = self.at_hand(repo_id, locations)
         for at, data in found.items():
             yield at, data
@@ -87,29 +110,38 @@ class ObjectStore:
                 for at, data in span.cut(part):
                     yield at, data
 
-    async def read_ahead(self, repo_id: str, spans: Iterable[Span]) -> AsyncGenerator[tuple[Span, bytes], None]:
+    async def read_ahead(
+        self, repo_id: str, spans: Iterable[Span]
+    ) -> AsyncGenerator[tuple[Span, bytes], None]:
         """The bytes of these spans, in order; returns when those of the first window are there.
 
-        The second is begun with the first. While those of one window are in use, the next is being read, and no more
-        than that: who takes them slowly holds up the reading, and who closes it ends the reading. Raises Damaged if
-        something is gone or too short.
+        The second is begun with the first. While those of one window are in use, the next is being
+        read, and no more than that: who takes them slowly holds up the reading, and who closes it
+        ends the reading. Raises Damaged if something is gone or too short.
         """
         windows = packs.windows(spans)
         first, second = next(windows, []), next(windows, [])
         ahead = self._reading(repo_id, second)
         try:
-            return self.go_on(repo_id, Begun(first, await self._read_all(repo_id, first), windows, (second, ahead)))
+            return self.resume(
+                repo_id,
+                Prefetch(first, await self._read_all(repo_id, first), windows, (second, ahead)),
+            )
         except BaseException:
             ahead.cancel()
             raise
 
-    async def begin(self, repo_id: str, spans: Iterable[Span]) -> "Begun":
-        """The first window of the same, for whoever has to look at it before he decides to `go_on`."""
+    async def begin(self, repo_id: str, spans: Iterable[Span]) -> "Prefetch":
+        """The first window of the same, for whoever has to look at it before he decides to
+        `resume`.
+        """
         windows = packs.windows(spans)
         first = next(windows, [])
-        return Begun(first, await self._read_all(repo_id, first), windows)
+        return Prefetch(first, await self._read_all(repo_id, first), windows)
 
-    async def go_on(self, repo_id: str, begun: "Begun") -> AsyncGenerator[tuple[Span, bytes], None]:
+    async def resume(
+        self, repo_id: str, begun: "Prefetch"
+    ) -> AsyncGenerator[tuple[Span, bytes], None]:
         """All of what has begun. Once only: what was read is let go of."""
         window, data, windows, ahead = begun.window, begun.data, begun.windows, begun.ahead
         begun.data = []
@@ -131,10 +163,11 @@ class ObjectStore:
     async def read_windows(
         self, repo_id: str, spans: Iterable[Span], window_bytes: int
     ) -> AsyncGenerator[list[tuple[Span, bytes]], None]:
-        """The bytes of these spans in groups of at most `window_bytes`. A group is read when it is asked for.
+        """The bytes of these spans in groups of at most `window_bytes`. A group is read when it is
+        asked for.
 
-        The caller clears each group before it asks for the next, so that only one is in memory. Raises Damaged if
-        something is gone or too short.
+        The caller clears each group before it asks for the next, so that only one is in memory.
+        Raises Damaged if something is gone or too short.
         """
         for group in packs.windows(spans, window_bytes):
             parts: list[tuple[Span, bytes]] = []
@@ -150,20 +183,26 @@ class ObjectStore:
         return reading
 
     async def _read_all(self, repo_id: str, spans: Iterable[Span]) -> list[bytes]:
-        return await all_of([self._read(repo_id, span) for span in spans])
+        return await gather_all([self._read(repo_id, span) for span in spans])
 
     def at_hand(self, repo_id: str, locations: Iterable[Location]) -> dict[Location, bytes]:
         """Those of these entries that take no call."""
         return {at: data for at in locations if (data := self.recent.get(repo_id, at)) is not None}
 
-    async def read_part(self, repo_id: str, object_id: str, location: Location, start: int, stop: int) -> bytes:
+    async def read_part(
+        self, repo_id: str, object_id: str, location: Location, start: int, stop: int
+    ) -> bytes:
         """An object's bytes from `start` up to but not including `stop`, wherever it lies.
 
         Raises Damaged if they are not all there.
         """
         if start == stop:
             return b""
-        key = _loose_key(repo_id, object_id) if location.is_loose else _pack_key(repo_id, location.pack)
+        key = (
+            _loose_key(repo_id, object_id)
+            if location.is_loose
+            else _pack_key(repo_id, location.pack)
+        )
         try:
             data = await self.bucket.get(key, location.offset + start, location.offset + stop)
         except NoSuchKey:
@@ -173,29 +212,49 @@ class ObjectStore:
         return data
 
     async def presigned_get(
-        self, repo_id: str, object_id: str, location: Location, ttl_seconds: int, media_type: str, disposition: str
+        self,
+        repo_id: str,
+        object_id: str,
+        location: Location,
+        ttl_seconds: int,
+        media_type: str,
+        disposition: str,
     ) -> str | None:
-        """Where to read a whole object without us; None for one that lies in a pack, or in a store of our own."""
+        """Where to read a whole object without us; None for one that lies in a pack, or in a store
+        of our own.
+        """
         if not location.is_loose or not self.bucket.is_aws:
             return None
         await meter.reserve_url(prices.S3_GET + prices.DATA_OUT_BYTE * location.length)
-        return await self.bucket.presigned_get(_loose_key(repo_id, object_id), ttl_seconds, media_type, disposition)
+        return await self.bucket.presigned_get(
+            _loose_key(repo_id, object_id), ttl_seconds, media_type, disposition
+        )
 
     @staticmethod
     async def reserve_uploads(sizes: Iterable[int | None]) -> None:
-        """Charge uploads before their URLs are given out: a PUT, and storage until the quarantine is emptied.
+        """Charge uploads before their URLs are given out: a PUT, and storage until the quarantine
+        is emptied.
 
         None is an upload whose size is not known. Raises CostLimited.
         """
         kept = [UNSIZED_BYTES if size is None else size for size in sizes]
-        await meter.reserve_url(sum(prices.S3_PUT + prices.storage(size, QUARANTINE_DAYS) for size in kept))
+        await meter.reserve_url(
+            sum(prices.S3_PUT + prices.storage(size, QUARANTINE_DAYS) for size in kept)
+        )
 
-    async def presigned_put(self, repo_id: str, object_id: str, ttl_seconds: int, size: int | None = None) -> str:
-        """A URL to upload an object to, to be verified by a push; with a size, for that number of bytes only."""
+    async def presigned_put(
+        self, repo_id: str, object_id: str, ttl_seconds: int, size: int | None = None
+    ) -> str:
+        """A URL to upload an object to, to be verified by a push; with a size, for that number of
+        bytes only.
+        """
         return await self.bucket.presigned_put(_upload_key(repo_id, object_id), ttl_seconds, size)
 
     async def presigned_staging(self, repo_id: str, name: str, ttl_seconds: int, size: int) -> str:
-        """A URL to upload a request body of this size to. `name` is new, so that no two bodies have one key."""
+        """A URL to upload a request body of this size to.
+
+        `name` is new, so that no two bodies have one key.
+        """
         return await self.bucket.presigned_put(_staged_key(repo_id, name), ttl_seconds, size)
 
     async def staged(self, repo_id: str, name: str) -> Stream | None:
@@ -205,10 +264,13 @@ class ObjectStore:
         except NoSuchKey:
             return None
 
-    async def uploaded(self, repo_id: str, object_ids: Iterable[str]) -> tuple[dict[str, Stored], list[str]]:
+    async def uploaded(
+        self, repo_id: str, object_ids: Iterable[str]
+    ) -> tuple[dict[str, Stored], list[str]]:
         """Which of these objects are in quarantine, and which ids were not looked for.
 
-        The quarantine is listed from one id to the next, in up to `LISTED_PAGES` calls of 1,000 keys. Nothing is read.
+        The quarantine is listed from one id to the next, in up to `LISTED_PAGES` calls of 1,000
+        keys. Nothing is read.
         """
         prefix = _upload_key(repo_id, "")
         found: dict[str, Stored] = {}
@@ -251,15 +313,20 @@ class ObjectStore:
         return Upload(object_id, stream.version, stream.length)
 
     async def accept_upload(self, repo_id: str, upload: Upload) -> Location:
-        """Copy the version that was checked, and no other, to its place: the upload URL is still good.
+        """Copy the version that was checked, and no other, to its place: the upload URL is still
+        good.
 
         Raises Unavailable if it is not there any more.
         """
         object_id = upload.object_id
         try:
-            await self.bucket.copy(_upload_key(repo_id, object_id), _loose_key(repo_id, object_id), upload.version)
+            await self.bucket.copy(
+                _upload_key(repo_id, object_id), _loose_key(repo_id, object_id), upload.version
+            )
         except (NoSuchKey, Changed):
-            raise Unavailable(f"object {object_id} was uploaded again while it was checked; push again") from None
+            raise Unavailable(
+                f"object {object_id} was uploaded again while it was checked; push again"
+            ) from None
         return Location("", 0, upload.length)
 
     async def read_pack(self, repo_id: str, name: str) -> bytes:
@@ -270,13 +337,18 @@ class ObjectStore:
             raise Damaged(f"pack {name}") from None
 
     async def read_index(self, repo_id: str, stored: Stored) -> dict[tuple[Kind, str], Location]:
-        """Where each entry of a pack lies, from its end alone. `stored.version` is empty for the present version.
+        """Where each entry of a pack lies, from its end alone. `stored.version` is empty for the
+        present version.
 
         Raises Damaged if it is gone, or is no whole pack.
         """
-        key, wanted = _pack_key(repo_id, stored.key), min(stored.size, packs.GAP)
+        key, wanted = _pack_key(repo_id, stored.key), min(stored.size, packs.GAP_BYTES)
         try:
-            end = await self.bucket.get(key, stored.size - wanted, stored.size, stored.version) if wanted else b""
+            end = (
+                await self.bucket.get(key, stored.size - wanted, stored.size, stored.version)
+                if wanted
+                else b""
+            )
             if (wanted := min(stored.size, packs.index_size(end))) > len(end):
                 end = await self.bucket.get(key, stored.size - wanted, stored.size, stored.version)
         except NoSuchKey:
@@ -284,7 +356,10 @@ class ObjectStore:
         return packs.read_index(stored.key, end, stored.size)
 
     async def digest(self, repo_id: str, object_id: str) -> str:
-        """The SHA-256 of a loose object as it lies, whatever its size. Raises Damaged if it is gone."""
+        """The SHA-256 of a loose object as it lies, whatever its size.
+
+        Raises Damaged if it is gone.
+        """
         try:
             stream = await self.bucket.stream(_loose_key(repo_id, object_id))
         except NoSuchKey:
@@ -297,13 +372,17 @@ class ObjectStore:
     async def packs(self, repo_id: str) -> list[Stored]:
         """A repository's packs, oldest first; `key` is the pack's name."""
         prefix = _pack_key(repo_id, "")
-        found = [replace(one, key=one.key.removeprefix(prefix)) async for one in self.bucket.list(prefix)]
+        found = [
+            replace(one, key=one.key.removeprefix(prefix)) async for one in self.bucket.list(prefix)
+        ]
         return sorted(found, key=lambda one: (one.modified, one.key))
 
     async def loose(self, repo_id: str) -> list[Stored]:
         """A repository's loose objects; `key` is the object's id."""
         prefix = _loose_key(repo_id, "")
-        return [replace(one, key=one.key.removeprefix(prefix)) async for one in self.bucket.list(prefix)]
+        return [
+            replace(one, key=one.key.removeprefix(prefix)) async for one in self.bucket.list(prefix)
+        ]
 
     async def pack_versions(self, repo_id: str) -> AsyncIterator[tuple[str, Stored]]:
         """Every version of every pack, each with the pack's name."""
@@ -315,17 +394,17 @@ class ObjectStore:
         async for one in self.bucket.versions(prefix := _loose_key(repo_id, "")):
             yield one.key.removeprefix(prefix), one
 
-    async def put_bundle(self, repo_id: str, name: str, data: bytes) -> None:
+    async def put_prebuilt(self, repo_id: str, name: str, data: bytes) -> None:
         """Make a bundle durable."""
-        await self.bucket.put(_bundle_key(repo_id, name), data)
+        await self.bucket.put(_prebuilt_key(repo_id, name), data)
 
-    async def read_bundle(self, repo_id: str, name: str, start: int, stop: int) -> bytes:
+    async def read_prebuilt(self, repo_id: str, name: str, start: int, stop: int) -> bytes:
         """Some bytes of a bundle. Raises Damaged if they are not all there."""
-        return await self._read(repo_id, Span("", start, stop, bundle=name))
+        return await self._read(repo_id, Span("", start, stop, prebuilt=name))
 
-    async def bundle_versions(self, repo_id: str) -> AsyncIterator[tuple[str, Stored]]:
+    async def prebuilt_versions(self, repo_id: str) -> AsyncIterator[tuple[str, Stored]]:
         """Every version of every bundle, each with the bundle's name."""
-        async for one in self.bucket.versions(prefix := _bundle_key(repo_id, "")):
+        async for one in self.bucket.versions(prefix := _prebuilt_key(repo_id, "")):
             yield one.key.removeprefix(prefix), one
 
     async def upload_versions(self, repo_id: str, object_id: str) -> list[Stored]:
@@ -345,15 +424,17 @@ class ObjectStore:
 
     async def remove(self, versions: Sequence[Stored]) -> None:
         """Remove these versions, and no other, for good."""
-        for part in (versions[start : start + REMOVED] for start in range(0, len(versions), REMOVED)):
+        for part in (
+            versions[start : start + REMOVED] for start in range(0, len(versions), REMOVED)
+        ):
             await self.bucket.remove(part)
 
     async def _read(self, repo_id: str, span: Span) -> bytes:
         key, name = _pack_key(repo_id, span.pack), f"pack {span.pack}"
         if span.loose:
             key, name = _loose_key(repo_id, span.loose), f"object {span.loose}"
-        elif span.bundle:
-            key, name = _bundle_key(repo_id, span.bundle), f"bundle {span.bundle}"
+        elif span.prebuilt:
+            key, name = _prebuilt_key(repo_id, span.prebuilt), f"bundle {span.prebuilt}"
         try:
             data = await self.bucket.get(key, span.start, span.stop)
         except NoSuchKey:
@@ -364,7 +445,7 @@ class ObjectStore:
 
 
 @dataclass(slots=True)
-class Begun:
+class Prefetch:
     """A reading ahead, of which the first window is there."""
 
     window: list[Span]
@@ -382,7 +463,7 @@ def _loose_key(repo_id: str, object_id: str) -> str:
     return f"repos/{repo_id}/objects/{object_id}"
 
 
-def _bundle_key(repo_id: str, name: str) -> str:
+def _prebuilt_key(repo_id: str, name: str) -> str:
     return f"repos/{repo_id}/bundles/{name}"
 
 
@@ -391,5 +472,6 @@ def _upload_key(repo_id: str, object_id: str) -> str:
 
 
 def _staged_key(repo_id: str, name: str) -> str:
-    # No id of an object: an id has no slash. It sorts behind all digests, which the quarantine is listed for.
+    # No id of an object: an id has no slash. It sorts behind all digests, which the quarantine is
+    # listed for.
     return f"uploads/{repo_id}/staged/{name}"

@@ -1,4 +1,6 @@
-"""What one subject can spend in a day: request after request at the limits, through a whole simulated day."""
+"""What one subject can spend in a day: request after request at the limits, through a whole
+simulated day.
+"""
 
 import functools
 import re
@@ -54,8 +56,12 @@ def refused(answer: httpx.Response) -> bool:
     return answer.status_code == 429 and answer.json()["code"] == "cost_limit"
 
 
-@pytest.mark.parametrize(("number", "shape"), list(enumerate(SHAPES)), ids=[shape.name for shape in SHAPES])
-def test_no_subject_exceeds_the_limit_of_a_day_by_more_than_one_request(number, shape, configured, meters, monkeypatch):
+@pytest.mark.parametrize(
+    ("number", "shape"), list(enumerate(SHAPES)), ids=[shape.name for shape in SHAPES]
+)
+def test_no_subject_exceeds_the_limit_of_a_day_by_more_than_one_request(
+    number, shape, configured, meters, monkeypatch
+):
     clock = Clock(MIDNIGHT + 2 * number * DAY_SECONDS)
     monkeypatch.setattr(http, "time", clock)
     with Hub(slug=f"day{number}") as hub:
@@ -86,11 +92,13 @@ def test_no_subject_exceeds_the_limit_of_a_day_by_more_than_one_request(number, 
         assert not refused(hub.answer(last)), "the next day"
 
 
-# ── What the documentation states ───────────────────────────────────────────────────────────────────────────
+# ── What the documentation states ─────────────────────────────────────────────────────────────────
 
 
 def stated() -> list[tuple[str, float, float, float]]:
-    """The rows of the table: the request, its dollars, and dollars a day without and with the limits of cost."""
+    """The rows of the table: the request, its dollars, and dollars a day without and with the
+    limits of cost.
+    """
     [table] = re.findall(r"<!-- bill -->\n(.*?)<!-- /bill -->", PAGE, re.DOTALL)
     rows = [line.strip("| ").split(" | ") for line in table.splitlines()[2:]]
     dollars = [[float(row[column].replace(",", "")) for column in (1, 3, 4)] for row in rows]
@@ -108,7 +116,9 @@ def test_the_documentation_states_every_shape():
 
 
 def test_the_documentation_states_the_most_that_a_subject_can_spend():
-    limit, most = amounts(r"One subject costs at most \$([\d.]+) a day, and \$([\d.]+) with the requests under way")
+    limit, most = amounts(
+        r"One subject costs at most \$([\d.]+) a day, and \$([\d.]+) with the requests under way"
+    )
     assert limit == settings.Settings.model_fields["limit_cost_subject"].default
     assert all(within <= most for *_, within in stated())
     assert max(without for _, _, without, _ in stated()) > 100 * most
@@ -116,7 +126,8 @@ def test_the_documentation_states_the_most_that_a_subject_can_spend():
 
 def test_the_documentation_states_the_most_that_the_hub_can_cost():
     limit, beyond, door, whole = amounts(
-        r"The hub costs at most \$([\d.]+) a day, up to \$([\d.]+) beyond it by requests under way, and up to"
+        r"The hub costs at most \$([\d.]+) a day, up to \$([\d.]+) beyond it by requests under way,"
+        r" and up to"
         r" \$([\d.]+) for requests that are\nrefused: \$([\d.]+) together"
     )
     assert limit == settings.Settings.model_fields["limit_cost_hub"].default

@@ -1,4 +1,6 @@
-"""Side by side: the same work on two repositories over HTTP, and what is said of a hub that fails at it."""
+"""Side by side: the same work on two repositories over HTTP, and what is said of a hub that fails
+at it.
+"""
 
 import asyncio
 import json
@@ -16,7 +18,9 @@ def url():
     """The hub of the suite behind a socket."""
     from infra.app import app
 
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", access_log=False, lifespan="off"))
+    server = uvicorn.Server(
+        uvicorn.Config(app, port=0, log_level="error", access_log=False, lifespan="off")
+    )
 
     async def serve():
         await server.serve()
@@ -40,7 +44,10 @@ def test_two_hubs_do_the_same_work(url, owner, capsys, monkeypatch):
     assert list(said) == ["ours", "rival"]
     for row in said.values():
         assert len(row) == 7
-        assert all(taken["seconds"] > 0 and taken["wire_bytes"] > 0 and not taken["problem"] for taken in row.values())
+        assert all(
+            taken["seconds"] > 0 and taken["wire_bytes"] > 0 and not taken["problem"]
+            for taken in row.values()
+        )
     assert [taken["wire_bytes"] for taken in said["ours"].values()] == pytest.approx(
         [taken["wire_bytes"] for taken in said["rival"].values()], abs=200
     )

@@ -21,7 +21,10 @@ def small() -> History:
 
 
 def test_ids_are_those_of_the_stock_client():
-    assert ids.object_id(b"hello\n") == "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03"
+    assert (
+        ids.object_id(b"hello\n")
+        == "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03"
+    )
     assert ids.snapshot_id({"b.txt": "1" * 64, "a/é.txt": "2" * 64}) == S
     root = "88b6b0e96c41948be24f0865061722cd960511bf8d6113c1be2ef62dab9c4d17"
     merge = "2e3a2edc1f2e49c2585f8c05ea43fd56168bc075f3c2cf75d2bfbe7081c8a170"
@@ -70,9 +73,13 @@ def test_a_commit_record_has_the_clients_22_keys(small):
 
 
 def test_manifests_name_every_object_and_nothing_else(small):
-    named = {object_id for snapshot in small.snapshots for object_id in snapshot["manifest"].values()}
+    named = {
+        object_id for snapshot in small.snapshots for object_id in snapshot["manifest"].values()
+    }
     assert named == set(small.objects)
-    assert {commit["snapshot_id"] for commit in small.commits} == {s["snapshot_id"] for s in small.snapshots}
+    assert {commit["snapshot_id"] for commit in small.commits} == {
+        s["snapshot_id"] for s in small.snapshots
+    }
 
 
 @pytest.mark.parametrize(
@@ -84,11 +91,15 @@ def test_any_possible_shape_is_met_exactly(commits, files, objects):
     assert len(history.commits) == commits
     assert len(history.objects) == objects
     assert len(history.snapshots[-1]["manifest"]) == files
-    named = {object_id for snapshot in history.snapshots for object_id in snapshot["manifest"].values()}
+    named = {
+        object_id for snapshot in history.snapshots for object_id in snapshot["manifest"].values()
+    }
     assert named == set(history.objects)
 
 
-@pytest.mark.parametrize(("commits", "files", "objects"), [(0, 1, 1), (1, 0, 0), (2, 5, 4), (1, 5, 6), (2, 2, 9)])
+@pytest.mark.parametrize(
+    ("commits", "files", "objects"), [(0, 1, 1), (1, 0, 0), (2, 5, 4), (1, 5, 6), (2, 2, 9)]
+)
 def test_an_impossible_shape_is_refused(commits, files, objects):
     with pytest.raises(ValueError, match="no history has"):
         generate(3, commits=commits, files=files, objects=objects)
@@ -116,7 +127,9 @@ def test_a_chain_has_commits_and_nothing_else():
     assert {commit["snapshot_id"] for commit in line.commits} == {None}
     assert line.commits[7]["parent_commit_id"] == line.commits[6]["commit_id"]
     assert chain(5, 20) == line
-    assert not {c["commit_id"] for c in chain(6, 20).commits} & {c["commit_id"] for c in line.commits}
+    assert not {c["commit_id"] for c in chain(6, 20).commits} & {
+        c["commit_id"] for c in line.commits
+    }
 
 
 def test_work_on_a_line_is_a_commit_at_a_time():
@@ -125,7 +138,11 @@ def test_work_on_a_line_is_a_commit_at_a_time():
     assert (len(first.objects), len(second.objects)) == (20, 3)
     assert second.commits[0]["parent_commit_id"] == first.head
     (before,), (after,) = first.snapshots, second.snapshots
-    changed = {path for path, object_id in after["manifest"].items() if before["manifest"][path] != object_id}
+    changed = {
+        path
+        for path, object_id in after["manifest"].items()
+        if before["manifest"][path] != object_id
+    }
     assert {after["manifest"][path] for path in changed} == set(second.objects)
     assert len(second.commits[0]["structured_delta"]["ops"]) == 3
     for history in (first, second):
@@ -133,14 +150,18 @@ def test_work_on_a_line_is_a_commit_at_a_time():
         parents = [commit["parent_commit_id"]] if commit["parent_commit_id"] else []
         named = commit["snapshot_id"], commit["message"], commit["committed_at"]
         assert commit["commit_id"] == ids.commit_id(parents, *named)
-        assert all(object_id == ids.object_id(content) for object_id, content in history.objects.items())
+        assert all(
+            object_id == ids.object_id(content) for object_id, content in history.objects.items()
+        )
 
 
 def test_a_fork_is_other_work_on_the_same_commit():
     line = Line(1, 20)
     base = line.commit()
     ours, theirs = line.fork(2).commit(3), line.commit(3)
-    assert {ours.commits[0]["parent_commit_id"], theirs.commits[0]["parent_commit_id"]} == {base.head}
+    assert {ours.commits[0]["parent_commit_id"], theirs.commits[0]["parent_commit_id"]} == {
+        base.head
+    }
     assert ours.head != theirs.head
     assert line.tip == theirs.head
 
@@ -163,7 +184,11 @@ def test_a_graph_names_parents_before_children_and_leads_everywhere(graph):
     while todo:
         if (commit_id := todo.pop()) not in reached:
             reached.add(commit_id)
-            todo += [p for key in ("parent_commit_id", "parent2_commit_id") if (p := known[commit_id][key])]
+            todo += [
+                p
+                for key in ("parent_commit_id", "parent2_commit_id")
+                if (p := known[commit_id][key])
+            ]
     assert reached == seen
 
 

@@ -34,7 +34,12 @@ def test_each_request_is_counted_by_itself(hub, owner):
     hub.served.clear()
     hub.watch = "calls"
     client.push(url, token, line.commit(2), transport=hub.transport())
-    assert [one.function for one in hub.served] == ["refs", "filter_objects", "push_objects", "push"]
+    assert [one.function for one in hub.served] == [
+        "refs",
+        "filter_objects",
+        "push_objects",
+        "push",
+    ]
     assert [one.status for one in hub.served] == [200] * 4
     for one in hub.served:
         assert one.meter.calls >= one.meter.longest_chain() > 0

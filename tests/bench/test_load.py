@@ -24,14 +24,21 @@ def test_a_few_clients_for_three_seconds_lose_nothing():
 
 @pytest.mark.asyncio
 async def test_a_hub_that_loses_a_push_is_found_out():
-    """It acknowledged `mine` on a branch of its own and two commits on the common one, and kept one of those."""
+    """It acknowledged `mine` on a branch of its own and two commits on the common one, and kept one
+    of those.
+    """
 
     def answer(request: httpx.Request) -> httpx.Response:
-        said = {"branch_heads": {COMMON: "kept", "own-0": "older"}, "commits": [{"commit_id": "kept"}]}
+        said = {
+            "branch_heads": {COMMON: "kept", "own-0": "older"},
+            "commits": [{"commit_id": "kept"}],
+        }
         return httpx.Response(200, content=msgpack.packb(said))
 
     load = Load(acknowledged={"own-0": "mine"}, on_common=["kept", "gone"])
-    async with httpx.AsyncClient(transport=httpx.MockTransport(answer), base_url="http://hub") as http:
+    async with httpx.AsyncClient(
+        transport=httpx.MockTransport(answer), base_url="http://hub"
+    ) as http:
         lost = await _lost(_Client(http, load, 0.0), load)
     assert lost == ["own-0 is not at mine", f"gone is not on {COMMON}"]
     assert load.errors == {}

@@ -16,9 +16,16 @@ from botocore.exceptions import ClientError
 
 from bench.meter import Meter, longest_chain
 
-KEYS: Any = {"region_name": "us-east-1", "aws_access_key_id": "test", "aws_secret_access_key": "test"}
+KEYS: Any = {
+    "region_name": "us-east-1",
+    "aws_access_key_id": "test",
+    "aws_secret_access_key": "test",
+}
 OK: Any = (SimpleNamespace(status_code=200), {})
-REFUSED: Any = (SimpleNamespace(status_code=400), {"Error": {"Code": "Throttled", "Message": "later"}})
+REFUSED: Any = (
+    SimpleNamespace(status_code=400),
+    {"Error": {"Code": "Throttled", "Message": "later"}},
+)
 
 
 @asynccontextmanager
@@ -98,7 +105,11 @@ async def test_calls_of_several_clients_and_services_count_together():
             )
             await table.list_tables()
     assert meter.longest_chain() == 3
-    assert meter.by_operation() == {"dynamodb.ListTables": 2, "dynamodb.Query": 2, "s3.GetObject": 1}
+    assert meter.by_operation() == {
+        "dynamodb.ListTables": 2,
+        "dynamodb.Query": 2,
+        "s3.GetObject": 1,
+    }
 
 
 @pytest.mark.asyncio
@@ -157,10 +168,13 @@ def test_nothing_stays_wrapped_and_nothing_outside_is_counted():
         client.list_tables()
     client.list_tables()
     assert (outer.calls, inner.calls) == (3, 1)
-    assert before == (BaseClient.__dict__["_make_api_call"], AioBaseClient.__dict__["_make_api_call"])
+    assert before == (
+        BaseClient.__dict__["_make_api_call"],
+        AioBaseClient.__dict__["_make_api_call"],
+    )
 
 
-# ── What a call weighs ──────────────────────────────────────────────────────────────────────────────────────
+# ── What a call weighs ────────────────────────────────────────────────────────────────────────────
 
 
 @asynccontextmanager
@@ -210,11 +224,16 @@ async def test_a_refused_write_costs_as_if_it_had_happened(aws, owner):
         await client.put_item(TableName="hub", Item=row(owner, 2000))
         with pytest.raises(ClientError):
             await client.put_item(
-                TableName="hub", Item=row(owner, 5000), ConditionExpression="attribute_not_exists(pk)"
+                TableName="hub",
+                Item=row(owner, 5000),
+                ConditionExpression="attribute_not_exists(pk)",
             )
         with pytest.raises(ClientError):
             await client.update_item(
-                TableName="hub", Key=key(owner), ConditionExpression="attribute_not_exists(pk)", **to_text("small")
+                TableName="hub",
+                Key=key(owner),
+                ConditionExpression="attribute_not_exists(pk)",
+                **to_text("small"),
             )
     assert [(call.failed, call.weight and call.weight.write_units) for call in meter.log] == [
         (False, 2),
@@ -227,7 +246,9 @@ async def test_a_refused_write_costs_as_if_it_had_happened(aws, owner):
 async def test_a_batch_is_weighed_item_by_item_and_a_query_as_a_whole(aws, owner):
     rows = [row(owner, size, f"{number}") for number, size in enumerate((500, 1500, 4500))]
     async with weighed(aws) as (client, meter):
-        await client.batch_write_item(RequestItems={"hub": [{"PutRequest": {"Item": item}} for item in rows]})
+        await client.batch_write_item(
+            RequestItems={"hub": [{"PutRequest": {"Item": item}} for item in rows]}
+        )
         keys = [*(key(owner, f"{number}") for number in range(3)), key(owner, "absent")]
         for consistent in (True, False):
             asked = {"Keys": keys, "ConsistentRead": consistent}
@@ -260,11 +281,21 @@ async def test_a_transaction_costs_twice(aws, owner):
 async def test_s3_requests_are_counted_by_what_they_are_charged_as(aws, owner):
     async with weighed(aws, "s3") as (client, meter):
         await client.put_object(Bucket="pieria-bytes", Key=owner, Body=b"x" * 1000)
-        await (await client.get_object(Bucket="pieria-bytes", Key=owner, Range="bytes=0-99"))["Body"].read()
-        await client.copy_object(Bucket="pieria-bytes", Key=f"{owner}2", CopySource=f"pieria-bytes/{owner}")
+        await (await client.get_object(Bucket="pieria-bytes", Key=owner, Range="bytes=0-99"))[
+            "Body"
+        ].read()
+        await client.copy_object(
+            Bucket="pieria-bytes", Key=f"{owner}2", CopySource=f"pieria-bytes/{owner}"
+        )
         await client.list_objects_v2(Bucket="pieria-bytes", Prefix=owner)
         await client.delete_objects(Bucket="pieria-bytes", Delete={"Objects": [{"Key": owner}]})
-    assert [(weight.s3_puts, weight.s3_gets) for weight in meter.weights] == [(1, 0), (0, 1), (1, 0), (1, 0), (0, 0)]
+    assert [(weight.s3_puts, weight.s3_gets) for weight in meter.weights] == [
+        (1, 0),
+        (0, 1),
+        (1, 0),
+        (1, 0),
+        (0, 0),
+    ]
     assert sum(weight.s3_bytes_in for weight in meter.weights) == 1000
     assert sum(weight.s3_bytes_out for weight in meter.weights) == 100
 

@@ -1,4 +1,6 @@
-"""The meter as a fixture, on what it is for: the heat of a partition, and what a refused push leaves behind."""
+"""The meter as a fixture, on what it is for: the heat of a partition, and what a refused push
+leaves behind.
+"""
 
 from bench.meter import Meter
 from tests import builders as hub
@@ -20,15 +22,16 @@ def test_a_refused_push_writes_nothing_but_counters(owner, meter: Meter):
     assert hub.push(owner, "song", history.bundle([1, 2])).status == 200
     meter.log.clear()
     assert hub.push(owner, "song", history.bundle([3])).status == 409
-    assert {partition.partition("/")[0] for partition in meter.write_units_by_partition()} == {"counters"}
+    assert {partition.partition("/")[0] for partition in meter.write_units_by_partition()} == {
+        "counters"
+    }
     assert sum(weight.s3_puts for weight in meter.weights) == 0
 
 
 def test_the_tests_with_the_most_calls_are_listed(pytester):
     """In a run of its own, without AWS: calls are answered before they reach a socket."""
     pytester.makeconftest('pytest_plugins = ["bench.plugin"]')
-    pytester.makepyfile(
-        """
+    pytester.makepyfile("""
         from types import SimpleNamespace
         import botocore.session
 
@@ -48,8 +51,11 @@ def test_the_tests_with_the_most_calls_are_listed(pytester):
 
         def test_none():
             pass
-        """
+        """)
+    listed = pytester.runpytest_inprocess(
+        "--aws-calls", "2", "-o", "asyncio_default_fixture_loop_scope=function"
     )
-    listed = pytester.runpytest_inprocess("--aws-calls", "2", "-o", "asyncio_default_fixture_loop_scope=function")
-    listed.stdout.re_match_lines([r"=+ AWS calls =+", r" +12  .*::test_twelve", r" +3  .*::test_three"])
+    listed.stdout.re_match_lines(
+        [r"=+ AWS calls =+", r" +12  .*::test_twelve", r" +3  .*::test_three"]
+    )
     assert "test_none" not in listed.stdout.str()

@@ -31,5 +31,12 @@ def test_bills_add_up_part_by_part():
 
 
 def test_an_empty_request_is_metered_once():
-    nothing = {"read_units": 0, "write_units": 0, "s3_puts": 0, "s3_gets": 0, "bytes_in": 0, "bytes_out": 0}
+    nothing = {
+        "read_units": 0,
+        "write_units": 0,
+        "s3_puts": 0,
+        "s3_gets": 0,
+        "bytes_in": 0,
+        "bytes_out": 0,
+    }
     assert prices.request(memory_mb=256, seconds=0, **nothing).gateway == prices.HTTP_API_REQUEST

@@ -11,7 +11,9 @@ from bench.prices import Bill
 from bench.targets import CLONE, SMALL_PUSH, verdicts
 from bench.trace import lines
 
-STEP = Step("push", 1, 12, 8, 70, 17.0, 9, 1, 1, 100, 200, 0.02, {"dynamodb.Query": 1, "s3.PutObject": 2})
+STEP = Step(
+    "push", 1, 12, 8, 70, 17.0, 9, 1, 1, 100, 200, 0.02, {"dynamodb.Query": 1, "s3.PutObject": 2}
+)
 BILL = Bill(gateway=4e-6, compute=4e-6, dynamodb=2e-5, s3=1e-5, logs=2e-6, data_out=1e-7)
 PUSH = Measured(
     SMALL_PUSH,
@@ -41,7 +43,19 @@ def shown(made) -> str:
 
 def test_a_row_holds_what_was_measured():
     text = shown(report.table([PUSH]))
-    for cell in (SMALL_PUSH, "23 (16)", "22 (15)", "125", "77", "2/1", "29,297", "1.172", "47", "0.0400", "0.0001"):
+    for cell in (
+        SMALL_PUSH,
+        "23 (16)",
+        "22 (15)",
+        "125",
+        "77",
+        "2/1",
+        "29,297",
+        "1.172",
+        "47",
+        "0.0400",
+        "0.0001",
+    ):
         assert cell in text, cell
 
 
@@ -58,7 +72,11 @@ def test_each_kind_of_request_has_a_row():
 
 def test_a_target_that_is_missed_is_over():
     said = list(verdicts({SMALL_PUSH: PUSH, CLONE: SLOW}))
-    rows = [row for row in shown(report.targets(said)).splitlines() if "small push" in row or CLONE in row]
+    rows = [
+        row
+        for row in shown(report.targets(said)).splitlines()
+        if "small push" in row or CLONE in row
+    ]
     assert [("OVER" in row, "ok" in row) for row in rows] == [
         (True, False),  # 23 calls of 20
         (True, False),  # $0.04 of $0.025

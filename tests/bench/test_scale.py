@@ -13,13 +13,17 @@ STEP = Step("push", 1, 12, 8, 70, 17.0, 9, 1, 1, 100, 200, 0.03, {})
 def measured(name, requests, milliseconds, reads, writes, puts=0, gets=0, hot_reads=None):
     count = Count(requests, 9, 5, milliseconds, reads, writes, 4, puts, gets, 1000)
     bill, heat = Bill(gateway=requests * 1e-6, data_out=1e-7), hot_reads or {}
-    return Measured(name, count, count, None, 0, 0, 0.05, None, 0, bill, {"hub/a": 4}, heat, (STEP,), ())
+    return Measured(
+        name, count, count, None, 0, 0, 0.05, None, 0, bill, {"hub/a": 4}, heat, (STEP,), ()
+    )
 
 
 FOUND = {
     one.name: one
     for one in (
-        measured(SMALL_PUSH, 4, 125, 80.0, 20, 2, 1, {"hub/REPO#1#Oa": 40.0, "hub/OWNER#ada": 12.0}),
+        measured(
+            SMALL_PUSH, 4, 125, 80.0, 20, 2, 1, {"hub/REPO#1#Oa": 40.0, "hub/OWNER#ada": 12.0}
+        ),
         measured(scale.PULL, 3, 85, 30.0, 3, 0, 3),
         measured(scale.POLL, 1, 10, 4.0, 1),
         measured(scale.CROWDED_POLL, 1, 10, 66.0, 1, 0, 0, {"hub/REPO#1": 63.0}),
@@ -46,6 +50,8 @@ def test_what_one_repository_bears():
 
 
 def test_the_page_has_the_sum():
-    """10 million pushes at $0.004 per 1,000, as many pulls at 0.003, ten times as many polls at 0.001."""
+    """10 million pushes at $0.004 per 1,000, as many pulls at 0.003, ten times as many polls at
+    0.001.
+    """
     page = scale.markdown(FOUND)
     assert "| together | | | 182 | 5,460 |" in page  # 40 + 30 + 100, and 12 of data out

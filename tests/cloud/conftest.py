@@ -1,4 +1,7 @@
-"""One stack for the whole run. Repositories are islands, so an owner of its own is all that a test needs."""
+"""One stack for the whole run.
+
+Repositories are islands, so an owner of its own is all that a test needs.
+"""
 
 import os
 import ssl
@@ -22,7 +25,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def stack(folder: Path, aws: EmbeddedAws) -> Iterator[deployment.Stack]:
-    """The deployed stack. Its signing keys are those of the tests, so that `builders.token` is good there, too."""
+    """The deployed stack. Its signing keys are those of the tests, so that `builders.token` is good
+    there, too.
+    """
     trust = folder / "trust.pem"
     with servers.ministack(folder / "ministack", trust=trust) as url:
         cloud = deployment.Stack(url, trust)
@@ -49,6 +54,7 @@ def hub(stack: deployment.Stack) -> Iterator[httpx.Client]:
 def web(stack: deployment.Stack) -> Iterator[httpx.Client]:
     """A client with nothing but URLs."""
     with httpx.Client(
-        verify=ssl.create_default_context(cafile=stack.trust), timeout=2 * deployment.PATIENCE_SECONDS
+        verify=ssl.create_default_context(cafile=stack.trust),
+        timeout=2 * deployment.PATIENCE_SECONDS,
     ) as client:
         yield client

@@ -1,4 +1,7 @@
-"""The artefact in a stack without one of its packages. Under AWS's own runtime emulator: tests/infra/test_invoke.py."""
+"""The artefact in a stack without one of its packages.
+
+Under AWS's own runtime emulator: tests/infra/test_invoke.py.
+"""
 
 import json
 from pathlib import Path
@@ -29,7 +32,9 @@ def test_a_package_that_is_missing_is_missed(stack: Stack, folder: Path) -> None
         Code={"ZipFile": deployment.package(folder, [], without=MASKED).read_bytes()},
     )
     functions.get_waiter("function_active_v2").wait(FunctionName="masked")
-    reply = functions.invoke(FunctionName="masked", Payload=json.dumps(builders.event("GET", "/health")))
+    reply = functions.invoke(
+        FunctionName="masked", Payload=json.dumps(builders.event("GET", "/health"))
+    )
     failure = json.load(reply["Payload"])["errorMessage"]
     assert "Runtime.ImportModuleError" in failure
     assert f"No module named '{MASKED}'" in failure

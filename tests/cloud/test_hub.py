@@ -1,4 +1,6 @@
-"""What a client of the deployed API sees: the recorded session, an upload, and every way to be turned away."""
+"""What a client of the deployed API sees: the recorded session, an upload, and every way to be
+turned away.
+"""
 
 import hashlib
 import time
@@ -22,7 +24,9 @@ X_ID = hashlib.sha256(b"x").hexdigest()
 def post(
     hub: httpx.Client, path: str, message: Any, *, by: str | None = None, token: str | None = None
 ) -> httpx.Response:
-    """A request as the stock client makes it, by a user (with a fresh token), by this token, or by nobody."""
+    """A request as the stock client makes it, by a user (with a fresh token), by this token, or by
+    nobody.
+    """
     headers = {"accept": ACCEPT, "content-type": MSGPACK}
     if token or by:
         headers["authorization"] = f"Bearer {token or builders.token(str(by))}"
@@ -53,7 +57,7 @@ def large_file(content: bytes) -> tuple[str, Record]:
     return object_id, {"commits": [commit], "snapshots": [snapshot], "objects": []}
 
 
-# ── The recorded session ────────────────────────────────────────────────────────────────────────────────────
+# ── The recorded session ──────────────────────────────────────────────────────────────────────────
 
 
 def test_the_recorded_session_has_no_differences(hub: httpx.Client) -> None:
@@ -65,7 +69,7 @@ def test_the_hub_says_that_it_is_well(hub: httpx.Client) -> None:
     assert hub.get("/$default/health").json() == {"status": "ok"}
 
 
-# ── An upload past Lambda ───────────────────────────────────────────────────────────────────────────────────
+# ── An upload past Lambda ─────────────────────────────────────────────────────────────────────────
 
 
 def test_five_megabytes_go_past_lambda_and_are_believed_when_their_digest_is_true(
@@ -73,7 +77,9 @@ def test_five_megabytes_go_past_lambda_and_are_believed_when_their_digest_is_tru
 ) -> None:
     content = hashlib.shake_256(b"a take").digest(5 * 1024 * 1024)
     object_id, bundle = large_file(content)
-    url = accepted(post(hub, "/upload/song/presign", {"object_ids": [object_id]}, by="upload"))["presigned"][object_id]
+    url = accepted(post(hub, "/upload/song/presign", {"object_ids": [object_id]}, by="upload"))[
+        "presigned"
+    ][object_id]
     claimed_form = {"content-type": "application/x-www-form-urlencoded"}  # as the stock client does
 
     assert web.put(url, content=content[:-1] + b"!", headers=claimed_form).status_code == 200
@@ -83,24 +89,35 @@ def test_five_megabytes_go_past_lambda_and_are_believed_when_their_digest_is_tru
 
     assert web.put(url, content=content, headers=claimed_form).status_code == 200
     head = bundle["commits"][0]["commit_id"]
-    pushed = accepted(post(hub, "/upload/song/push", {"bundle": bundle, "branch": "main"}, by="upload"))
+    pushed = accepted(
+        post(hub, "/upload/song/push", {"bundle": bundle, "branch": "main"}, by="upload")
+    )
     assert pushed["branch_heads"] == {"main": head}
     assert (
-        hub.get(f"/upload/song/objects/{object_id}", headers={"range": "bytes=4000000-4000099"}).content
+        hub.get(
+            f"/upload/song/objects/{object_id}", headers={"range": "bytes=4000000-4000099"}
+        ).content
         == (content[4_000_000:4_000_100])
     )
 
 
 @pytest.fixture(scope="module", autouse=True)
 def short_url(hub: httpx.Client) -> str:
-    """An upload URL for the shortest time. Asked for first and used last, so that its time is over by then."""
+    """An upload URL for the shortest time.
+
+    Asked for first and used last, so that its time is over by then.
+    """
     message = {"object_ids": [X_ID], "ttl_seconds": 30}
     url: str = accepted(post(hub, "/urls/song/presign", message, by="urls"))["presigned"][X_ID]
     return url
 
 
-def test_an_upload_url_is_good_for_one_key_and_one_method_over_tls(hub: httpx.Client, web: httpx.Client) -> None:
-    url = accepted(post(hub, "/urls/song/presign", {"object_ids": [X_ID]}, by="urls"))["presigned"][X_ID]
+def test_an_upload_url_is_good_for_one_key_and_one_method_over_tls(
+    hub: httpx.Client, web: httpx.Client
+) -> None:
+    url = accepted(post(hub, "/urls/song/presign", {"object_ids": [X_ID]}, by="urls"))["presigned"][
+        X_ID
+    ]
     misuses = [
         ("PUT", url.replace(X_ID, "0" * 64)),
         ("PUT", url.replace("/uploads/", "/repos/")),
@@ -109,35 +126,59 @@ def test_an_upload_url_is_good_for_one_key_and_one_method_over_tls(hub: httpx.Cl
         ("GET", url),
     ]
     assert ("PUT", url) not in misuses
-    assert [web.request(method, misused, content=b"x").status_code for method, misused in misuses] == [403] * 5
+    assert [
+        web.request(method, misused, content=b"x").status_code for method, misused in misuses
+    ] == [403] * 5
     # ministack takes this header for the truth about the connection.
     plain = web.put(url, content=b"x", headers={"x-forwarded-proto": "http"})
-    assert (plain.status_code, "explicit deny in a resource-based policy" in plain.text) == (403, True)
+    assert (plain.status_code, "explicit deny in a resource-based policy" in plain.text) == (
+        403,
+        True,
+    )
     assert web.put(url, content=b"x").status_code == 200
 
 
-# ── Who is turned away ──────────────────────────────────────────────────────────────────────────────────────
+# ── Who is turned away ────────────────────────────────────────────────────────────────────────────
 
 
 def private(hub: httpx.Client, owner: str) -> None:
     """Make a private repository `song`."""
     headers = {"authorization": f"Bearer {builders.token(owner)}"}
-    made = hub.post("/api/v1/repos", json={"slug": "song", "visibility": "private"}, headers=headers)
+    made = hub.post(
+        "/api/v1/repos", json={"slug": "song", "visibility": "private"}, headers=headers
+    )
     assert made.status_code == 201, made.text
 
 
 def told(reply: httpx.Response) -> tuple[int, bytes, dict[str, str]]:
     """All that a reply tells, but for what differs from any request to the next."""
-    passing = {"apigw-requestid", "x-amzn-requestid", "x-amzn-trace-id", "x-amz-request-id"} | builders.OWN_HEADERS
-    return reply.status_code, reply.content, {k: v for k, v in reply.headers.items() if k not in passing}
+    passing = {
+        "apigw-requestid",
+        "x-amzn-requestid",
+        "x-amzn-trace-id",
+        "x-amz-request-id",
+    } | builders.OWN_HEADERS
+    return (
+        reply.status_code,
+        reply.content,
+        {k: v for k, v in reply.headers.items() if k not in passing},
+    )
 
 
 @pytest.mark.parametrize("by", [None, "stranger"])
-def test_to_a_stranger_a_private_repository_is_as_an_absent_one(hub: httpx.Client, by: str | None) -> None:
+def test_to_a_stranger_a_private_repository_is_as_an_absent_one(
+    hub: httpx.Client, by: str | None
+) -> None:
     private(hub, owner := f"private-to-{by or 'anybody'}")
-    asked: list[tuple[str, Any]] = [("fetch", {"want": [], "have": []}), ("negotiate", {"want": [], "have": []})]
+    asked: list[tuple[str, Any]] = [
+        ("fetch", {"want": [], "have": []}),
+        ("negotiate", {"want": [], "have": []}),
+    ]
     if by:
-        asked += [("push", {"bundle": builders.graph("1").bundle(), "branch": "main"}), ("filter-objects", {})]
+        asked += [
+            ("push", {"bundle": builders.graph("1").bundle(), "branch": "main"}),
+            ("filter-objects", {}),
+        ]
     for endpoint, message in asked:
         hidden = post(hub, f"/{owner}/song/{endpoint}", message, by=by)
         absent = post(hub, f"/{owner}/none/{endpoint}", message, by=by)
@@ -150,7 +191,9 @@ def test_to_a_stranger_a_private_repository_is_as_an_absent_one(hub: httpx.Clien
 
 def test_a_revoked_token_is_worthless_from_the_next_request_on(hub: httpx.Client) -> None:
     headers = {"authorization": f"Bearer {builders.token('revoker')}"}
-    issued = hub.post("/api/v1/tokens", json={"scope": "write", "lifetime_seconds": 600}, headers=headers).json()
+    issued = hub.post(
+        "/api/v1/tokens", json={"scope": "write", "lifetime_seconds": 600}, headers=headers
+    ).json()
     bearer = {"authorization": f"Bearer {issued['token']}"}
     assert hub.get("/api/v1/me", headers=bearer).json()["handle"] == "revoker"
     assert hub.delete(f"/api/v1/tokens/{issued['token_id']}", headers=headers).status_code == 204
@@ -158,14 +201,20 @@ def test_a_revoked_token_is_worthless_from_the_next_request_on(hub: httpx.Client
     assert hub.get("/api/v1/me", headers=headers).status_code == 200
 
 
-def test_a_token_signed_with_a_key_that_the_stack_does_not_have_is_refused(hub: httpx.Client) -> None:
+def test_a_token_signed_with_a_key_that_the_stack_does_not_have_is_refused(
+    hub: httpx.Client,
+) -> None:
     header, payload, signature = builders.token("forger").split(".")
     forged = f"{header}.{payload}.{signature[:-4]}{'AAAA' if signature[-4:] != 'AAAA' else 'BBBB'}"
-    refused(hub.get("/api/v1/me", headers={"authorization": f"Bearer {forged}"}), 401, "unauthorized")
+    refused(
+        hub.get("/api/v1/me", headers={"authorization": f"Bearer {forged}"}), 401, "unauthorized"
+    )
 
 
 def test_who_pushes_too_often_is_told_when_to_come_back(hub: httpx.Client) -> None:
-    """A minute may end meanwhile, and then the count begins again: once at most, as this takes less than one."""
+    """A minute may end meanwhile, and then the count begins again: once at most, as this takes less
+    than one.
+    """
     statuses = []
     for _ in range(2 * PUSHES_A_MINUTE + 1):
         reply = post(hub, "/often/song/push", {}, by="often")
@@ -181,7 +230,9 @@ def test_who_pushes_too_often_is_told_when_to_come_back(hub: httpx.Client) -> No
 
 def test_an_upload_url_is_refused_when_its_time_is_over(short_url: str, web: httpx.Client) -> None:
     deadline = time.monotonic() + 60
-    while (late := web.put(short_url, content=b"x")).status_code == 200 and time.monotonic() < deadline:
+    while (
+        late := web.put(short_url, content=b"x")
+    ).status_code == 200 and time.monotonic() < deadline:
         time.sleep(1)
     assert late.status_code == 403
     assert "expired" in late.text

@@ -1,7 +1,9 @@
-"""Each function's role as deployed: what its policy allows is carried out, and everything else is denied.
+"""Each function's role as deployed: what its policy allows is carried out, and everything else is
+denied.
 
-The policies are read back from the stack; ministack, which is not ours, enforces them. Whether they are the right
-ones is held by the tests of the template. ministack knows no `dynamodb:LeadingKeys`: conditions on it are left out.
+The policies are read back from the stack; ministack, which is not ours, enforces them. Whether they
+are the right ones is held by the tests of the template. ministack knows no `dynamodb:LeadingKeys`:
+conditions on it are left out.
 """
 
 import json
@@ -22,29 +24,50 @@ ACCOUNT = "arn:aws:iam::000000000000:root"
 ROW = {"pk": {"S": "probe"}, "sk": {"S": "probe"}}
 
 Attempt = Callable[[Callable[[str], Any], str], Any]
-"""Makes a call, with the role's client of a service, to the table, bucket or parameter of this name."""
+"""Makes a call, with the role's client of a service, to the table, bucket or parameter of this
+name.
+"""
 
 ON_ROWS: dict[str, Attempt] = {
     "dynamodb:GetItem": lambda c, t: c("dynamodb").get_item(TableName=t, Key=ROW),
-    "dynamodb:BatchGetItem": lambda c, t: c("dynamodb").batch_get_item(RequestItems={t: {"Keys": [ROW]}}),
-    "dynamodb:Query": lambda c, t: c("dynamodb").query(
-        TableName=t, KeyConditionExpression="pk = :pk", ExpressionAttributeValues={":pk": ROW["pk"]}
+    "dynamodb:BatchGetItem": (
+        lambda c, t: c("dynamodb").batch_get_item(RequestItems={t: {"Keys": [ROW]}})
+    ),
+    "dynamodb:Query": (
+        lambda c, t: c("dynamodb").query(
+            TableName=t,
+            KeyConditionExpression="pk = :pk",
+            ExpressionAttributeValues={":pk": ROW["pk"]},
+        )
     ),
     "dynamodb:Scan": lambda c, t: c("dynamodb").scan(TableName=t, Limit=1),
     "dynamodb:PutItem": lambda c, t: c("dynamodb").put_item(TableName=t, Item=ROW),
-    "dynamodb:UpdateItem": lambda c, t: c("dynamodb").update_item(
-        TableName=t, Key=ROW, UpdateExpression="SET n = :n", ExpressionAttributeValues={":n": {"N": "1"}}
+    "dynamodb:UpdateItem": (
+        lambda c, t: c("dynamodb").update_item(
+            TableName=t,
+            Key=ROW,
+            UpdateExpression="SET n = :n",
+            ExpressionAttributeValues={":n": {"N": "1"}},
+        )
     ),
     "dynamodb:DeleteItem": lambda c, t: c("dynamodb").delete_item(TableName=t, Key=ROW),
-    "dynamodb:BatchWriteItem": lambda c, t: c("dynamodb").batch_write_item(
-        RequestItems={t: [{"PutRequest": {"Item": ROW}}]}
+    "dynamodb:BatchWriteItem": (
+        lambda c, t: c("dynamodb").batch_write_item(
+            RequestItems={t: [{"PutRequest": {"Item": ROW}}]}
+        )
     ),
-    "dynamodb:UpdateTable": lambda c, t: c("dynamodb").update_table(TableName=t, DeletionProtectionEnabled=True),
+    "dynamodb:UpdateTable": (
+        lambda c, t: c("dynamodb").update_table(TableName=t, DeletionProtectionEnabled=True)
+    ),
 }
 ON_BYTES: dict[str, Attempt] = {
     "s3:GetObject": lambda c, k: c("s3").get_object(Bucket=k.split("/")[0], Key=k.split("/", 1)[1]),
-    "s3:PutObject": lambda c, k: c("s3").put_object(Bucket=k.split("/")[0], Key=k.split("/", 1)[1], Body=b"x"),
-    "s3:DeleteObject": lambda c, k: c("s3").delete_object(Bucket=k.split("/")[0], Key=k.split("/", 1)[1]),
+    "s3:PutObject": (
+        lambda c, k: c("s3").put_object(Bucket=k.split("/")[0], Key=k.split("/", 1)[1], Body=b"x")
+    ),
+    "s3:DeleteObject": (
+        lambda c, k: c("s3").delete_object(Bucket=k.split("/")[0], Key=k.split("/", 1)[1])
+    ),
 }
 ON_BUCKET: dict[str, Attempt] = {
     "s3:ListBucket": lambda c, b: c("s3").list_objects_v2(Bucket=b, MaxKeys=1),
@@ -57,7 +80,9 @@ ON_KEYS: dict[str, Attempt] = {
 
 
 class World:
-    """What there is to try: (action, ARN, name, call), and something to be found under every name."""
+    """What there is to try: (action, ARN, name, call), and something to be found under every
+    name.
+    """
 
     def __init__(self, stack: Stack) -> None:
         self.stack = stack
@@ -89,7 +114,9 @@ class World:
         iam, boundary = self.stack.client("iam"), self.stack.resources()["Boundary"]
         version = iam.get_policy(PolicyArn=boundary)["Policy"]["DefaultVersionId"]
         return self._allowed_by(
-            iam.get_policy_version(PolicyArn=boundary, VersionId=version)["PolicyVersion"]["Document"]
+            iam.get_policy_version(PolicyArn=boundary, VersionId=version)["PolicyVersion"][
+                "Document"
+            ]
         )
 
     def _allowed_by(self, *policies: Any) -> set[tuple[str, str]]:
@@ -106,13 +133,20 @@ class World:
     def carried_out(self, role: str) -> set[tuple[str, str]]:
         """Those of the attempts that are not denied to the role."""
         client = self._as(role)
-        return {(action, arn) for action, arn, name, attempt in self.attempts if not denied(client, name, attempt)}
+        return {
+            (action, arn)
+            for action, arn, name, attempt in self.attempts
+            if not denied(client, name, attempt)
+        }
 
     def _add(self, attempts: dict[str, Attempt], arn: str, name: str) -> None:
         self.attempts += [(action, arn, name, attempt) for action, attempt in attempts.items()]
 
     def _as(self, role: str) -> Callable[[str], Any]:
-        """Clients of a session of this role. Its trust is widened for that: only Lambda may assume it, as deployed."""
+        """Clients of a session of this role.
+
+        Its trust is widened for that: only Lambda may assume it, as deployed.
+        """
         iam = self.stack.client("iam")
         found = iam.get_role(RoleName=role)["Role"]
         trust = found["AssumeRolePolicyDocument"]
@@ -120,14 +154,18 @@ class World:
         ours = {"Effect": "Allow", "Principal": {"AWS": ACCOUNT}, "Action": "sts:AssumeRole"}
         widened = {**trust, "Statement": [trust["Statement"][0], ours]}
         iam.update_assume_role_policy(RoleName=role, PolicyDocument=json.dumps(widened))
-        session = self.stack.client("sts").assume_role(RoleArn=found["Arn"], RoleSessionName="probe")["Credentials"]
+        session = self.stack.client("sts").assume_role(
+            RoleArn=found["Arn"], RoleSessionName="probe"
+        )["Credentials"]
         credentials = {
             "aws_access_key_id": session["AccessKeyId"],
             "aws_secret_access_key": session["SecretAccessKey"],
             "aws_session_token": session["SessionToken"],
         }
         clients: dict[str, Any] = {}
-        return lambda service: clients.setdefault(service, self.stack.client(service, **credentials))
+        return lambda service: clients.setdefault(
+            service, self.stack.client(service, **credentials)
+        )
 
 
 def listed(value: Any) -> list[str]:
@@ -136,7 +174,9 @@ def listed(value: Any) -> list[str]:
 
 
 def denied(client: Callable[[str], Any], name: str, attempt: Attempt) -> bool:
-    """Whether a call is refused for want of a permission; refusals for other reasons come after that."""
+    """Whether a call is refused for want of a permission; refusals for other reasons come after
+    that.
+    """
     try:
         reply = attempt(client, name)
     except ClientError as error:
@@ -159,7 +199,10 @@ def test_a_role_can_do_what_its_policy_says_and_nothing_else(world: World) -> No
         allowed, carried_out = world.allowed(role), world.carried_out(role)
         assert len(carried_out) < len(world.attempts) / 2, function
         if allowed != carried_out:
-            wrong[function] = {"denied": sorted(allowed - carried_out), "let": sorted(carried_out - allowed)}
+            wrong[function] = {
+                "denied": sorted(allowed - carried_out),
+                "let": sorted(carried_out - allowed),
+            }
     assert wrong == {}
 
 
@@ -178,4 +221,8 @@ def test_a_role_whose_policy_grows_is_held_by_its_boundary(world: World) -> None
 def test_every_attempt_can_succeed(world: World) -> None:
     """Else a denial would prove nothing: for the administrator none is denied."""
     administrator = world.stack.client
-    assert [action for action, _, name, attempt in world.attempts if denied(administrator, name, attempt)] == []
+    assert [
+        action
+        for action, _, name, attempt in world.attempts
+        if denied(administrator, name, attempt)
+    ] == []

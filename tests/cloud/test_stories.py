@@ -1,6 +1,8 @@
-"""The stories of `tests/template`, which use every route, told to the deployed stack: each role suffices for its code.
+"""The stories of `tests/template`, which use every route, told to the deployed stack: each role
+suffices for its code.
 
-Offline they are compared with the template by our own reading of IAM's rules; here they are held by ministack's.
+Offline they are compared with the template by our own reading of IAM's rules; here they are held by
+ministack's.
 """
 
 import base64
@@ -19,7 +21,9 @@ from tests.template import stories
 pytestmark = pytest.mark.cloud
 
 ELSEWHERE = {
-    stories.a_push_to_a_damaged_repository: "it needs a container that remembers nothing, in the middle",
+    stories.a_push_to_a_damaged_repository: (
+        "it needs a container that remembers nothing, in the middle"
+    ),
     stories.first_writes_that_find_a_repository: "it makes its rival inside the process of the hub",
     stories.files_and_objects: "it is sent to S3 for what is large, as only AWS's own callers are",
 }
@@ -44,7 +48,11 @@ def deployed(configured: pytest.MonkeyPatch, stack: Stack, hub: httpx.Client) ->
     def over_http(function: str, event: dict[str, Any]) -> Answer:
         request = event["requestContext"]["http"]
         path = "/$default/health" if function == "health" else request["path"]
-        headers = {name: value for name, value in event["headers"].items() if name not in ("host", "content-length")}
+        headers = {
+            name: value
+            for name, value in event["headers"].items()
+            if name not in ("host", "content-length")
+        }
         url = f"{path}?{event['rawQueryString']}" if event["rawQueryString"] else path
         body = base64.b64decode(event["body"])
         with hub.stream(request["method"], url, content=body, headers=headers) as reply:
@@ -57,7 +65,9 @@ def deployed(configured: pytest.MonkeyPatch, stack: Stack, hub: httpx.Client) ->
 
 
 @pytest.mark.parametrize(
-    "story", [story for story in stories.STORIES if story not in ELSEWHERE], ids=lambda s: s.__name__
+    "story",
+    [story for story in stories.STORIES if story not in ELSEWHERE],
+    ids=lambda s: s.__name__,
 )
 @pytest.mark.usefixtures("deployed")
 def test_a_story_goes_as_it_does_in_the_suite(story: Any, owner: str) -> None:

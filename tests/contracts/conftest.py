@@ -39,7 +39,9 @@ class Emulators:
         self.ends = ExitStack()
 
     def url(self, name: str) -> str:
-        """Where this emulator answers, with the template's hub table and, but for dynalite, its bucket."""
+        """Where this emulator answers, with the template's hub table and, but for dynalite, its
+        bucket.
+        """
         if name not in self._urls:
             url = self._urls[name] = self._start(name)
             stack.create(url, {"HubTable": NAMES["HubTable"]} if name == "dynalite" else NAMES)
@@ -76,7 +78,9 @@ async def _clients(emulators: Emulators) -> AsyncIterator[Any]:
                     retries={"mode": "standard", "total_max_attempts": 4},
                     signature_version="s3v4" if service == "s3" else None,
                 )
-                opening = aioboto3.Session().client(service, endpoint_url=emulators.url(emulator), config=config)
+                opening = aioboto3.Session().client(
+                    service, endpoint_url=emulators.url(emulator), config=config
+                )
                 opened[service, emulator] = await closer.enter_async_context(opening)
             return opened[service, emulator]
 

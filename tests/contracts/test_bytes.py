@@ -41,14 +41,16 @@ async def absent(bucket: Bucket, key: str) -> bool:
     return False
 
 
-# ── Reading ─────────────────────────────────────────────────────────────────────────────────────────────────
+# ── Reading ───────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(
     ("start", "stop", "expected"),
     [(0, 1, b"0"), (0, 10, b"0123456789"), (3, 6, b"345"), (9, 10, b"9"), (8, 99, b"89")],
 )
-async def test_a_range_ends_before_its_stop(bucket: Bucket, pk: str, start: int, stop: int, expected: bytes) -> None:
+async def test_a_range_ends_before_its_stop(
+    bucket: Bucket, pk: str, start: int, stop: int, expected: bytes
+) -> None:
     await bucket.put(pk, b"0123456789")
     assert await bucket.get(pk, start, stop) == expected
 
@@ -90,10 +92,12 @@ async def test_any_key_will_do(bucket: Bucket, pk: str, key: str) -> None:
     assert [found.key async for found in bucket.list(pk)] == sorted([f"{pk}/{key}", f"{pk}/copy"])
 
 
-# ── Versions and copies ─────────────────────────────────────────────────────────────────────────────────────
+# ── Versions and copies ───────────────────────────────────────────────────────────────────────────
 
 
-async def test_a_copy_is_of_the_version_that_was_seen_whatever_lies_there_by_now(bucket: Bucket, pk: str) -> None:
+async def test_a_copy_is_of_the_version_that_was_seen_whatever_lies_there_by_now(
+    bucket: Bucket, pk: str
+) -> None:
     await bucket.put(f"{pk}/a", b"first")
     first = await seen(bucket, f"{pk}/a")
     await bucket.put(f"{pk}/a", b"second")
@@ -149,7 +153,9 @@ async def test_listings_go_on_page_after_page(bucket: Bucket, pk: str) -> None:
     assert client.pages == 3 + 4
 
 
-async def test_every_version_is_listed_and_those_that_are_named_are_removed(bucket: Bucket, pk: str) -> None:
+async def test_every_version_is_listed_and_those_that_are_named_are_removed(
+    bucket: Bucket, pk: str
+) -> None:
     for content in (b"1", b"22"):
         await bucket.put(f"{pk}/a", content)
     await bucket.put(f"{pk}/b", b"333")
@@ -167,12 +173,15 @@ async def test_every_version_is_listed_and_those_that_are_named_are_removed(buck
     ]
     assert await absent(bucket, f"{pk}/b")
     await bucket.remove([stored for stored in found if stored.size in (0, 2)])
-    assert sorted((stored.key, stored.size) for stored in await listed()) == [(f"{pk}/a", 1), (f"{pk}/b", 3)]
+    assert sorted((stored.key, stored.size) for stored in await listed()) == [
+        (f"{pk}/a", 1),
+        (f"{pk}/b", 3),
+    ]
     assert await bucket.get(f"{pk}/a") == b"1"
     assert await bucket.get(f"{pk}/b") == b"333"
 
 
-# ── Conditions and checks on the way in ─────────────────────────────────────────────────────────────────────
+# ── Conditions and checks on the way in ───────────────────────────────────────────────────────────
 
 
 async def refused(call: Any) -> int:
@@ -188,7 +197,9 @@ async def test_a_key_is_written_once_if_that_is_the_condition(bucket: Bucket, pk
 
     bodies = [f"{n}".encode() for n in range(20)]
     ends = await asyncio.gather(*map(put, bodies), return_exceptions=True)
-    (winner,) = [body for body, end in zip(bodies, ends, strict=True) if not isinstance(end, BaseException)]
+    (winner,) = [
+        body for body, end in zip(bodies, ends, strict=True) if not isinstance(end, BaseException)
+    ]
     assert await bucket.get(pk) == winner
     assert await refused(put(b"later")) == 412
     assert await bucket.get(pk) == winner
@@ -196,17 +207,24 @@ async def test_a_key_is_written_once_if_that_is_the_condition(bucket: Bucket, pk
 
 @pytest.mark.parametrize("digest", ["ChecksumSHA256", "ContentMD5"])
 @UNHASHED
-async def test_bytes_that_are_not_those_announced_are_refused(bucket: Bucket, pk: str, digest: str) -> None:
+async def test_bytes_that_are_not_those_announced_are_refused(
+    bucket: Bucket, pk: str, digest: str
+) -> None:
     announced = {
         "ChecksumSHA256": sha256(b"announced"),
-        "ContentMD5": base64.b64encode(hashlib.md5(b"announced", usedforsecurity=False).digest()).decode(),
+        "ContentMD5": (
+            base64.b64encode(hashlib.md5(b"announced", usedforsecurity=False).digest()).decode()
+        ),
     }
     named: Any = {digest: announced[digest]}
-    assert await refused(bucket.client.put_object(Bucket=bucket.name, Key=pk, Body=b"sent", **named)) == 400
+    assert (
+        await refused(bucket.client.put_object(Bucket=bucket.name, Key=pk, Body=b"sent", **named))
+        == 400
+    )
     assert await absent(bucket, pk)
 
 
-# ── Presigned URLs ──────────────────────────────────────────────────────────────────────────────────────────
+# ── Presigned URLs ────────────────────────────────────────────────────────────────────────────────
 
 
 async def status(method: str, url: str, body: bytes = b"", **headers: str) -> int:
@@ -218,11 +236,18 @@ async def status(method: str, url: str, body: bytes = b"", **headers: str) -> in
 async def test_a_presigned_url_writes_whatever_its_bearer_sends(bucket: Bucket, pk: str) -> None:
     """With a Content-Type that was not signed: the stock client cannot leave it out."""
     url = await bucket.presigned_put(pk, 60)
-    assert await status("PUT", url, b"uploaded", **{"content-type": "application/x-www-form-urlencoded"}) == 200
+    assert (
+        await status(
+            "PUT", url, b"uploaded", **{"content-type": "application/x-www-form-urlencoded"}
+        )
+        == 200
+    )
     assert await bucket.get(pk) == b"uploaded"
 
 
-async def test_a_presigned_url_reads_with_the_headers_that_were_asked_for(bucket: Bucket, pk: str) -> None:
+async def test_a_presigned_url_reads_with_the_headers_that_were_asked_for(
+    bucket: Bucket, pk: str
+) -> None:
     await bucket.put(pk, b"0123456789")
     url = await bucket.presigned_get(pk, 60, "audio/midi", 'attachment; filename="a.mid"')
     async with httpx.AsyncClient() as web:
@@ -244,8 +269,12 @@ async def test_a_presigned_url_is_refused_when_its_time_is_over(bucket: Bucket, 
     assert await bucket.get(pk) in (b"before", b"early")
 
 
-@pytest.mark.parametrize("abuse", ["another key", "another method", "a longer time", "another signature"])
-async def test_a_presigned_url_is_good_for_nothing_else(bucket: Bucket, pk: str, abuse: str) -> None:
+@pytest.mark.parametrize(
+    "abuse", ["another key", "another method", "a longer time", "another signature"]
+)
+async def test_a_presigned_url_is_good_for_nothing_else(
+    bucket: Bucket, pk: str, abuse: str
+) -> None:
     await bucket.put(pk, b"before")
     url = await bucket.presigned_put(pk, 60)
     method, changed = {
@@ -264,7 +293,13 @@ async def test_a_presigned_url_is_good_for_nothing_else(bucket: Bucket, pk: str,
     ("sent", "headers", "expected"),
     [
         pytest.param(b"wanted", {"x-amz-checksum-sha256": sha256(b"wanted")}, 200, id="as signed"),
-        pytest.param(b"forged", {"x-amz-checksum-sha256": sha256(b"wanted")}, 400, id="other bytes", marks=UNHASHED),
+        pytest.param(
+            b"forged",
+            {"x-amz-checksum-sha256": sha256(b"wanted")},
+            400,
+            id="other bytes",
+            marks=UNHASHED,
+        ),
         pytest.param(b"forged", {"x-amz-checksum-sha256": sha256(b"forged")}, 403, id="other both"),
         pytest.param(b"wanted", {}, 403, id="without its checksum"),
     ],
@@ -272,9 +307,13 @@ async def test_a_presigned_url_is_good_for_nothing_else(bucket: Bucket, pk: str,
 async def test_a_presigned_checksum_lets_these_bytes_in_and_no_others(
     bucket: Bucket, pk: str, sent: bytes, headers: dict[str, str], expected: int
 ) -> None:
-    """What a client that sends headers of our choice could be held to; the stock client sends none."""
+    """What a client that sends headers of our choice could be held to; the stock client sends
+    none.
+    """
     url = await bucket.client.generate_presigned_url(
-        "put_object", Params={"Bucket": bucket.name, "Key": pk, "ChecksumSHA256": sha256(b"wanted")}, ExpiresIn=60
+        "put_object",
+        Params={"Bucket": bucket.name, "Key": pk, "ChecksumSHA256": sha256(b"wanted")},
+        ExpiresIn=60,
     )
     assert await status("PUT", url, sent, **headers) == expected
     assert await absent(bucket, pk) == (expected != 200)

@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 from infra import stack
 from infra.cloud import servers
 from shared.errors import Unavailable
-from shared.metadata.table import GET_BATCH, PUT_BATCH, Lost, Row, Table, Update
+from shared.metadata.table import GET_BATCH, PUT_BATCH, ConditionFailed, Row, Table, Update
 from tests.shared.clients import Watched
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -28,10 +28,10 @@ def hole(emulator: str, reason: str) -> pytest.MarkDecorator:
     return pytest.mark.hole(emulator, reason)
 
 
-async def outcomes(rivals: Sequence[Awaitable[Any]]) -> tuple[list[int], list[Lost]]:
+async def outcomes(rivals: Sequence[Awaitable[Any]]) -> tuple[list[int], list[ConditionFailed]]:
     """Who of those that act at once won, and what the others were told."""
     ends = await asyncio.gather(*rivals, return_exceptions=True)
-    lost = [end for end in ends if isinstance(end, Lost)]
+    lost = [end for end in ends if isinstance(end, ConditionFailed)]
     won = [place for place, end in enumerate(ends) if not isinstance(end, BaseException)]
     assert len(won) + len(lost) == len(ends), ends
     return won, lost
@@ -49,11 +49,13 @@ async def refused(call: Awaitable[Any]) -> str:
     return str(refusal.value.response["Error"]["Code"])
 
 
-# ── One winner ──────────────────────────────────────────────────────────────────────────────────────────────
+# ── One winner ────────────────────────────────────────────────────────────────────────────────────
 
 
 @hole("dynalite", "does not return the row that made a condition fail")
-async def test_of_rivals_for_a_new_row_one_is_first_and_the_rest_are_told_who(table: Table, pk: str) -> None:
+async def test_of_rivals_for_a_new_row_one_is_first_and_the_rest_are_told_who(
+    table: Table, pk: str
+) -> None:
     for number in range(ROUNDS):
         key = (pk, f"{number}")
         told = await asyncio.gather(*(table.put_new(key, {"by": rival}) for rival in range(RIVALS)))
@@ -68,7 +70,8 @@ async def test_of_rivals_who_saw_the_same_head_one_moves_it(table: Table, pk: st
     await table.put_new(key, {"at": 0})
     for seen in range(ROUNDS):
         moves = [
-            table.update(key, {"at": seen + 1, "by": rival}, "#at = :seen", {"seen": seen}) for rival in range(RIVALS)
+            table.update(key, {"at": seen + 1, "by": rival}, "#at = :seen", {"seen": seen})
+            for rival in range(RIVALS)
         ]
         won, lost = await outcomes(moves)
         assert (len(won), len(lost)) == (1, RIVALS - 1)
@@ -79,20 +82,26 @@ async def test_of_rivals_who_remove_a_row_one_does(table: Table, pk: str) -> Non
     for number in range(ROUNDS):
         key = (pk, f"{number}")
         await table.put_new(key, {"n": number})
-        won, lost = await outcomes([table.remove(key, "#n = :n", {"n": number}) for _ in range(RIVALS)])
+        won, lost = await outcomes(
+            [table.delete(key, "#n = :n", {"n": number}) for _ in range(RIVALS)]
+        )
         assert (len(won), len(lost)) == (1, RIVALS - 1)
         assert await table.get(key) is None
 
 
 async def test_of_rivals_who_take_an_attribute_one_does(table: Table, pk: str) -> None:
     await table.put_new((pk, "x"), {"n": 1, "marked": 1})
-    won, lost = await outcomes([table.drop((pk, "x"), "marked", "#n = :n", {"n": 1}) for _ in range(RIVALS)])
+    won, lost = await outcomes(
+        [table.remove_attribute((pk, "x"), "marked", "#n = :n", {"n": 1}) for _ in range(RIVALS)]
+    )
     assert (len(won), len(lost)) == (1, RIVALS - 1)
     assert await table.get((pk, "x")) == {"pk": pk, "sk": "x", "n": 1}
 
 
 async def test_every_hit_is_counted_once(table: Table, pk: str) -> None:
-    rows = await asyncio.gather(*(table.add((pk, "hits"), {"hits": 1}, 4_000_000_000) for _ in range(100)))
+    rows = await asyncio.gather(
+        *(table.add((pk, "hits"), {"hits": 1}, 4_000_000_000) for _ in range(100))
+    )
     assert sorted(int(str(row["hits"])) for row in rows) == list(range(1, 101))
 
 
@@ -110,27 +119,33 @@ async def test_an_addition_returns_the_whole_row(table: Table, pk: str) -> None:
 
 @pytest.mark.parametrize("verb", ["update", "remove", "drop"])
 @hole("dynalite", "does not return the row that made a condition fail")
-async def test_a_lost_condition_names_the_row_that_stands_there(table: Table, pk: str, verb: str) -> None:
+async def test_a_lost_condition_names_the_row_that_stands_there(
+    table: Table, pk: str, verb: str
+) -> None:
     await table.put_new((pk, "x"), {"owner": "ada", "n": 7, "marked": 1})
     calls = {
         "update": lambda: table.update((pk, "x"), {"n": 8}, "#owner = :owner", {"owner": "bob"}),
-        "remove": lambda: table.remove((pk, "x"), "#owner = :owner", {"owner": "bob"}),
-        "drop": lambda: table.drop((pk, "x"), "marked", "#owner = :owner", {"owner": "bob"}),
+        "remove": lambda: table.delete((pk, "x"), "#owner = :owner", {"owner": "bob"}),
+        "drop": lambda: table.remove_attribute(
+            (pk, "x"), "marked", "#owner = :owner", {"owner": "bob"}
+        ),
     }
-    with pytest.raises(Lost) as lost:
+    with pytest.raises(ConditionFailed) as lost:
         await calls[verb]()
     assert lost.value.row == {"pk": pk, "sk": "x", "owner": "ada", "n": 7, "marked": 1}
     assert await table.get((pk, "x")) == lost.value.row
 
 
-async def test_a_condition_lost_for_want_of_a_row_names_none_and_makes_none(table: Table, pk: str) -> None:
-    with pytest.raises(Lost) as lost:
+async def test_a_condition_lost_for_want_of_a_row_names_none_and_makes_none(
+    table: Table, pk: str
+) -> None:
+    with pytest.raises(ConditionFailed) as lost:
         await table.update((pk, "x"), {"n": 8}, "#owner = :owner", {"owner": "bob"})
     assert lost.value.row is None
     assert await table.get((pk, "x")) is None
 
 
-# ── All or none ─────────────────────────────────────────────────────────────────────────────────────────────
+# ── All or none ───────────────────────────────────────────────────────────────────────────────────
 
 
 @hole("dynalite", "has no transactions")
@@ -142,10 +157,12 @@ async def test_updates_together_are_all_made(table: Table, pk: str) -> None:
 
 
 @hole("dynalite", "has no transactions")
-async def test_updates_together_of_which_one_is_lost_change_nothing_and_say_which(table: Table, pk: str) -> None:
+async def test_updates_together_of_which_one_is_lost_change_nothing_and_say_which(
+    table: Table, pk: str
+) -> None:
     await table.put([((pk, "a"), {"n": 1}), ((pk, "b"), {"n": 5})])
     before = await table.query_all(pk, "")
-    with pytest.raises(Lost) as lost:
+    with pytest.raises(ConditionFailed) as lost:
         await table.update_together(
             [
                 Update((pk, "a"), {"n": 2}, "#n = :one", {"one": 1}),
@@ -153,41 +170,54 @@ async def test_updates_together_of_which_one_is_lost_change_nothing_and_say_whic
                 Update((pk, "b"), {"n": 2}, "#n = :one", {"one": 1}),
             ]
         )
-    assert lost.value.place == 2
+    assert lost.value.index == 2
     assert lost.value.row == {"pk": pk, "sk": "b", "n": 5}
     assert await table.query_all(pk, "") == before
 
 
 @hole("dynalite", "has no transactions")
 @pytest.mark.parametrize(("asked", "lost"), [(1, None), (2, {"n": 1}), (None, {"n": 1})])
-async def test_a_row_is_only_asked_for_its_condition_and_stays(table: Table, pk: str, asked: Any, lost: Any) -> None:
+async def test_a_row_is_only_asked_for_its_condition_and_stays(
+    table: Table, pk: str, asked: Any, lost: Any
+) -> None:
     """Also where there is none: none is made."""
     await table.put([((pk, "a"), {"n": 1})])
-    condition, values = ("#n = :asked", {"asked": asked}) if asked else ("attribute_not_exists(pk)", {})
+    condition, values = (
+        ("#n = :asked", {"asked": asked}) if asked else ("attribute_not_exists(pk)", {})
+    )
     updates = [
         Update((pk, "none"), {}, "attribute_not_exists(pk)"),
         Update((pk, "a"), {}, condition, values),
         Update((pk, "b"), {"n": 2}),
     ]
     if lost:
-        with pytest.raises(Lost) as error:
+        with pytest.raises(ConditionFailed) as error:
             await table.update_together(updates)
-        assert error.value.place == 1 and error.value.row == {"pk": pk, "sk": "a", **lost}
+        assert error.value.index == 1 and error.value.row == {"pk": pk, "sk": "a", **lost}
     else:
         await table.update_together(updates)
-    assert [(row["sk"], row["n"]) for row in await table.query_all(pk, "")] == [("a", 1), *([] if lost else [("b", 2)])]
+    assert [(row["sk"], row["n"]) for row in await table.query_all(pk, "")] == [
+        ("a", 1),
+        *([] if lost else [("b", 2)]),
+    ]
 
 
 @hole("dynalite", "has no transactions")
 async def test_of_many_rows_put_at_once_those_that_are_there_stay(table: Table, pk: str) -> None:
     await table.put([((pk, "000"), {"by": "first"}), ((pk, "002"), {"by": "first", "left": 1})])
-    await table.put_all_new([((pk, f"{n:03}"), {"by": "second"}) for n in range(120)], "attribute_exists(#left)")
+    await table.put_all_new(
+        [((pk, f"{n:03}"), {"by": "second"}) for n in range(120)], "attribute_exists(#left)"
+    )
     assert [row["by"] for row in await table.query_all(pk, "")] == ["first", *["second"] * 119]
 
 
 @hole("dynalite", "has no transactions")
-async def test_of_rivals_with_two_rows_each_one_leaves_both_and_the_rest_none(table: Table, pk: str) -> None:
-    """On AWS a rival may also be refused for the conflict itself: that is Unavailable, and just as clean."""
+async def test_of_rivals_with_two_rows_each_one_leaves_both_and_the_rest_none(
+    table: Table, pk: str
+) -> None:
+    """On AWS a rival may also be refused for the conflict itself: that is Unavailable, and just as
+    clean.
+    """
     claims = [
         [
             Update((pk, "prize"), {"by": rival}, "attribute_not_exists(#by)"),
@@ -195,8 +225,10 @@ async def test_of_rivals_with_two_rows_each_one_leaves_both_and_the_rest_none(ta
         ]
         for rival in range(RIVALS)
     ]
-    ends = await asyncio.gather(*(table.update_together(claim) for claim in claims), return_exceptions=True)
-    assert all(end is None or isinstance(end, Lost | Unavailable) for end in ends), ends
+    ends = await asyncio.gather(
+        *(table.update_together(claim) for claim in claims), return_exceptions=True
+    )
+    assert all(end is None or isinstance(end, ConditionFailed | Unavailable) for end in ends), ends
     winner = ends.index(None)
     assert ends.count(None) == 1
     assert {str(row["sk"]): row["by"] for row in await table.query_all(pk, "")} == {
@@ -205,7 +237,7 @@ async def test_of_rivals_with_two_rows_each_one_leaves_both_and_the_rest_none(ta
     }
 
 
-# ── Batches ─────────────────────────────────────────────────────────────────────────────────────────────────
+# ── Batches ───────────────────────────────────────────────────────────────────────────────────────
 
 
 async def test_the_largest_batches_are_taken(table: Table, pk: str) -> None:
@@ -222,17 +254,23 @@ async def find_large(table: Table, pk: str, count: int) -> int:
     await asyncio.gather(*(table.put_new(key, {"data": b"x" * 380_000}) for key in keys))
     watching, client = watched(table)
     found = await watching.find(keys)
-    assert sorted((str(row["sk"]), row["data"]) for row in found) == [(sk, b"x" * 380_000) for _, sk in keys]
+    assert sorted((str(row["sk"]), row["data"]) for row in found) == [
+        (sk, b"x" * 380_000) for _, sk in keys
+    ]
     return client.calls["batch_get_item"]
 
 
 @hole("ministack", "has no limit")
 @hole("dynalite", "stops after 1 MB, so that 19 need more calls than we make")
-async def test_a_batch_of_more_than_16_megabytes_comes_in_several_replies(table: Table, pk: str) -> None:
+async def test_a_batch_of_more_than_16_megabytes_comes_in_several_replies(
+    table: Table, pk: str
+) -> None:
     assert await find_large(table, pk, 50) > 1
 
 
-async def test_a_batch_of_several_megabytes_comes_in_one_or_more_replies(table: Table, pk: str) -> None:
+async def test_a_batch_of_several_megabytes_comes_in_one_or_more_replies(
+    table: Table, pk: str
+) -> None:
     """In seven from dynalite: the way of a real UnprocessedKeys from the wire into `find`."""
     assert await find_large(table, pk, 20) >= 1
 
@@ -246,7 +284,9 @@ async def test_a_batch_of_several_megabytes_comes_in_one_or_more_replies(table: 
 )
 async def test_a_larger_batch_is_refused(table: Table, pk: str, gets: int, puts: int) -> None:
     keys = [{"pk": {"S": pk}, "sk": {"S": f"{n:03}"}} for n in range(gets or puts)]
-    requests: Any = {table.name: {"Keys": keys} if gets else [{"PutRequest": {"Item": key}} for key in keys]}
+    requests: Any = {
+        table.name: {"Keys": keys} if gets else [{"PutRequest": {"Item": key}} for key in keys]
+    }
     call = table.client.batch_get_item if gets else table.client.batch_write_item
     assert await refused(call(RequestItems=requests)) == "ValidationException"
     assert await table.query_all(pk, "") == []
@@ -263,7 +303,7 @@ async def test_one_key_twice_in_a_batch_is_refused(table: Table, pk: str, verb: 
     assert await refused(call) == "ValidationException"
 
 
-# ── Pages ───────────────────────────────────────────────────────────────────────────────────────────────────
+# ── Pages ─────────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("newest_first", [False, True])
@@ -299,7 +339,23 @@ async def test_a_limit_cuts_pages_and_their_end_is_found(table: Table, pk: str, 
 
 
 async def test_sort_keys_are_in_the_order_of_their_bytes(table: Table, pk: str) -> None:
-    names = ["A", "B#", "B#1", "B#10", "B#2", "B-", "B.", "B/", "Z", "a", "a~", "é", "中", "\uffee", "\U0001f600"]
+    names = [
+        "A",
+        "B#",
+        "B#1",
+        "B#10",
+        "B#2",
+        "B-",
+        "B.",
+        "B/",
+        "Z",
+        "a",
+        "a~",
+        "é",
+        "中",
+        "\uffee",
+        "\U0001f600",
+    ]
     await table.put([((pk, name), {}) for name in reversed(names)])
     assert [row["sk"] for row in await table.query_all(pk, "")] == names
     assert [row["sk"] for row in await table.query_all(pk, "B#")] == ["B#", "B#1", "B#10", "B#2"]
@@ -309,18 +365,20 @@ async def test_sort_keys_are_in_the_order_of_their_bytes(table: Table, pk: str) 
 
 async def test_a_page_may_go_on_after_a_row_that_is_gone(table: Table, pk: str) -> None:
     await table.put([((pk, name), {}) for name in "abcd"])
-    await table.remove((pk, "b"))
+    await table.delete((pk, "b"))
     assert [row["sk"] for row in (await table.query(pk, after="b")).rows] == ["c", "d"]
 
 
 async def test_what_was_written_is_read_at_once(table: Table, pk: str) -> None:
     for n in range(10):
         await table.update((pk, "x"), {"n": n})
-        got, found, page = await asyncio.gather(table.get((pk, "x")), table.find([(pk, "x")]), table.query(pk))
+        got, found, page = await asyncio.gather(
+            table.get((pk, "x")), table.find([(pk, "x")]), table.query(pk)
+        )
         assert [got] == found == page.rows == [{"pk": pk, "sk": "x", "n": n}]
 
 
-# ── Limits and mistakes ─────────────────────────────────────────────────────────────────────────────────────
+# ── Limits and mistakes ───────────────────────────────────────────────────────────────────────────
 
 LARGEST = 400 * KB
 """Bytes of a row: names and values of all its attributes."""
@@ -358,7 +416,9 @@ async def test_a_row_cannot_grow_over_the_limit(table: Table, pk: str) -> None:
     assert await table.get((pk, "x")) == {"pk": pk, "sk": "x", "a": b"x" * 250_000}
 
 
-@pytest.mark.parametrize(("pk_bytes", "sk_bytes", "fits"), [(2048, 1024, True), (2049, 1, False), (1, 1025, False)])
+@pytest.mark.parametrize(
+    ("pk_bytes", "sk_bytes", "fits"), [(2048, 1024, True), (2049, 1, False), (1, 1025, False)]
+)
 async def test_a_key_has_at_most_2048_and_1024_bytes(
     table: Table, pk: str, pk_bytes: int, sk_bytes: int, fits: bool
 ) -> None:
@@ -380,10 +440,14 @@ async def test_whole_numbers_come_back(table: Table, pk: str, value: int) -> Non
 MISTAKES = [
     pytest.param({"UpdateExpression": "SET name = :one"}, id="a reserved word for a name"),
     pytest.param(
-        {"UpdateExpression": "SET a = :one", "ExpressionAttributeNames": {"#b": "b"}}, id="a name that nobody uses"
+        {"UpdateExpression": "SET a = :one", "ExpressionAttributeNames": {"#b": "b"}},
+        id="a name that nobody uses",
     ),
     pytest.param(
-        {"UpdateExpression": "SET a = :one", "ExpressionAttributeValues": {":one": {"N": "1"}, ":two": {"N": "2"}}},
+        {
+            "UpdateExpression": "SET a = :one",
+            "ExpressionAttributeValues": {":one": {"N": "1"}, ":two": {"N": "2"}},
+        },
         id="a value that nobody uses",
     ),
     pytest.param({"UpdateExpression": "SET sk = :one"}, id="a part of the key"),
@@ -398,11 +462,16 @@ MISTAKES = [
         marks=hole("embedded", "fails with 500: moto's parser raises"),
     ),
 ]
-"""Expressions that DynamoDB refuses. An emulator that takes them would let a mistake of ours pass."""
+"""Expressions that DynamoDB refuses.
+
+An emulator that takes them would let a mistake of ours pass.
+"""
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
-async def test_a_mistake_in_an_expression_is_refused(table: Table, pk: str, mistake: dict[str, Any]) -> None:
+async def test_a_mistake_in_an_expression_is_refused(
+    table: Table, pk: str, mistake: dict[str, Any]
+) -> None:
     values: dict[str, Any] = {"ExpressionAttributeValues": {":one": {"N": "1"}}}
     key: Any = {"pk": {"S": pk}, "sk": {"S": "x"}}
     call = table.client.update_item(TableName=table.name, Key=key, **(values | mistake))
@@ -410,13 +479,18 @@ async def test_a_mistake_in_an_expression_is_refused(table: Table, pk: str, mist
     assert await table.get((pk, "x")) is None
 
 
-# ── A crash ─────────────────────────────────────────────────────────────────────────────────────────────────
+# ── A crash ───────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.cloud
-@pytest.mark.skipif(not servers.has_node(), reason="dynalite needs node and npm, which are not here")
+@pytest.mark.skipif(
+    not servers.has_node(), reason="dynalite needs node and npm, which are not here"
+)
 async def test_rows_outlive_the_death_of_dynalite(tmp_path: Path, pk: str) -> None:
-    """As those of `make serve` do, see tests/infra. ministack forgets its rows, and is asked for nothing of it."""
+    """As those of `make serve` do, see tests/infra.
+
+    ministack forgets its rows, and is asked for nothing of it.
+    """
     keys = [(pk, f"{n:03}") for n in range(200)]
     with servers.dynalite(tmp_path) as url:
         stack.create(url, {"HubTable": "rows"})
@@ -424,4 +498,6 @@ async def test_rows_outlive_the_death_of_dynalite(tmp_path: Path, pk: str) -> No
             await asyncio.gather(*(Table(client, "rows").put_new(key, {}) for key in keys))
     with servers.dynalite(tmp_path) as url:  # the first was ended by SIGKILL
         async with aioboto3.Session().client("dynamodb", endpoint_url=url) as client:
-            assert [(row["pk"], row["sk"]) for row in await Table(client, "rows").query_all(pk, "")] == keys
+            assert [
+                (row["pk"], row["sk"]) for row in await Table(client, "rows").query_all(pk, "")
+            ] == keys

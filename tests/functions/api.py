@@ -1,4 +1,5 @@
-"""How tests speak to the API: one request by a user, in JSON unless told otherwise; and a cloud that fails.
+"""How tests speak to the API: one request by a user, in JSON unless told otherwise; and a cloud
+that fails.
 
 Not a test module: what the tests of its four functions share.
 """
@@ -36,7 +37,9 @@ def call(
     headers: Mapping[str, str] | None = None,
     raw: bytes | None = None,
 ) -> Answer:
-    """One request under /api/v1, by a user (with a fresh token), with a given token, or by nobody."""
+    """One request under /api/v1, by a user (with a fresh token), with a given token, or by
+    nobody.
+    """
     sent = dict(headers or {})
     if by and token is None:
         token = builders.token(by)
@@ -45,7 +48,9 @@ def call(
     body = raw if raw is not None else b"" if message is None else json.dumps(message).encode()
     if body:
         sent.setdefault("content-type", JSON)
-    return builders.invoke(function, builders.event(method, f"/api/v1{path}", body, sent, query=query))
+    return builders.invoke(
+        function, builders.event(method, f"/api/v1{path}", body, sent, query=query)
+    )
 
 
 def create(owner: str, slug: str, *, by: str | None = None, **more: Any) -> dict[str, Any]:
@@ -63,11 +68,16 @@ def get(owner: str, slug: str, *, by: str | None = None) -> Answer:
 
 def give(owner: str, slug: str, handle: str, role: str) -> Answer:
     """PUT a member, by the owner."""
-    return call("members", "PUT", f"/repos/{owner}/{slug}/members/{handle}", {"role": role}, by=owner)
+    return call(
+        "members", "PUT", f"/repos/{owner}/{slug}/members/{handle}", {"role": role}, by=owner
+    )
 
 
 def at_once(count: int, work: Callable[[int], T]) -> list[T]:
-    """The results of as many threads, which begin together. Each has its own loop and clients, as containers do."""
+    """The results of as many threads, which begin together.
+
+    Each has its own loop and clients, as containers do.
+    """
     gate = threading.Barrier(count)
 
     def run(number: int) -> T:
@@ -84,7 +94,9 @@ def at_once(count: int, work: Callable[[int], T]) -> list[T]:
 
 
 class Cut:
-    """What became of a cloud that was to fail: whether it did, and how many calls it carried out."""
+    """What became of a cloud that was to fail: whether it did, and how many calls it carried
+    out.
+    """
 
     def __init__(self, after: int) -> None:
         self.left = after
@@ -93,8 +105,9 @@ class Cut:
 
 @contextmanager
 def cut_after(calls: int) -> Iterator[Cut]:
-    """A cloud that carries out so many calls to the hub's table and fails from then on, the last one's reply
-    included: what was done is done, and nobody is told."""
+    """A cloud that carries out so many calls to the hub's table and fails from then on, the last
+    one's reply included: what was done is done, and nobody is told.
+    """
     cut = Cut(calls)
     client: Any = AioBaseClient
     original = client._make_api_call

@@ -8,17 +8,33 @@ import pytest
 
 from bench.meter import Meter
 from shared import cursors
-from tests.builders import Answer, History, event, fetch, fetched_ids, graph, heads, invoke, push, token, twins
+from tests.builders import (
+    Answer,
+    History,
+    event,
+    fetch,
+    fetched_ids,
+    graph,
+    heads,
+    invoke,
+    push,
+    token,
+    twins,
+)
 from tests.faults import Fault, fault, recorded
 
 
-def ask(owner: str, method: str, what: str, query: str = "", body: Any = None, *, by: str | None = None) -> Answer:
+def ask(
+    owner: str, method: str, what: str, query: str = "", body: Any = None, *, by: str | None = None
+) -> Answer:
     """One request to the API, in JSON."""
     headers: Mapping[str, str] = {"content-type": "application/json"}
     if by:
         headers = {**headers, "authorization": f"Bearer {token(by)}"}
     sent = b"" if body is None else json.dumps(body).encode()
-    return invoke("branches", event(method, f"/api/v1/repos/{owner}/song/{what}", sent, headers, query=query))
+    return invoke(
+        "branches", event(method, f"/api/v1/repos/{owner}/song/{what}", sent, headers, query=query)
+    )
 
 
 @pytest.fixture
@@ -39,9 +55,13 @@ def moves(owner: str, branch: str = "main") -> list[tuple[str | None, str | None
 
 def test_branches_are_listed_in_pages(owner: str, history: History) -> None:
     first = ask(owner, "GET", "branches", "limit=1").value
-    assert [(b["branch"], b["commit_id"], b["generation"]) for b in first["branches"]] == [("main", history[2], 2)]
+    assert [(b["branch"], b["commit_id"], b["generation"]) for b in first["branches"]] == [
+        ("main", history[2], 2)
+    ]
     second = ask(owner, "GET", "branches", f"limit=1&cursor={first['next_cursor']}").value
-    assert [(b["branch"], b["commit_id"]) for b in second["branches"]] == [("side/line", history[3])]
+    assert [(b["branch"], b["commit_id"]) for b in second["branches"]] == [
+        ("side/line", history[3])
+    ]
     assert second["next_cursor"] is None
 
 
@@ -50,9 +70,16 @@ def test_the_cursor_after_the_longest_branch_name_is_taken(owner: str, history: 
     assert push(owner, "song", history.bundle([1]), branch=longest).status == 200
     pages = [ask(owner, "GET", "branches", "limit=2").value]
     pages.append(ask(owner, "GET", "branches", f"limit=2&cursor={pages[0]['next_cursor']}").value)
-    assert [b["branch"] for page in pages for b in page["branches"]] == ["main", "side/line", longest]
+    assert [b["branch"] for page in pages for b in page["branches"]] == [
+        "main",
+        "side/line",
+        longest,
+    ]
     after_it = cursors.after(longest)
-    assert ask(owner, "GET", "branches", f"cursor={after_it}").value == {"branches": [], "next_cursor": None}
+    assert ask(owner, "GET", "branches", f"cursor={after_it}").value == {
+        "branches": [],
+        "next_cursor": None,
+    }
 
 
 def test_marked_folders_are_no_branches(owner: str, history: History) -> None:
@@ -61,8 +88,13 @@ def test_marked_folders_are_no_branches(owner: str, history: History) -> None:
 
 
 def test_moves_say_who_and_from_where_to_where(owner: str, history: History) -> None:
-    (last, first) = ask(owner, "GET", "moves", "branch=main", by=owner).value["moves"]
-    assert (last["by"], last["before"], last["after"], last["forced"]) == (owner, history[1], history[2], False)
+    last, first = ask(owner, "GET", "moves", "branch=main", by=owner).value["moves"]
+    assert (last["by"], last["before"], last["after"], last["forced"]) == (
+        owner,
+        history[1],
+        history[2],
+        False,
+    )
     assert (first["before"], first["after"]) == (None, history[1])
     assert last["at"] >= first["at"]
 
@@ -87,7 +119,10 @@ def test_a_forced_push_is_undone(owner: str, history: History) -> None:
     assert heads(owner, "song")["main"] == history[2]
     assert moves(owner)[0] == (history[4], history[2], True)
     # And that is a move like any other.
-    assert ask(owner, "POST", "restore", body={"branch": "main"}, by=owner).value["commit_id"] == history[4]
+    assert (
+        ask(owner, "POST", "restore", body={"branch": "main"}, by=owner).value["commit_id"]
+        == history[4]
+    )
 
 
 def test_a_branch_is_set_back_to_any_of_its_heads(owner: str, history: History) -> None:
@@ -100,7 +135,9 @@ def test_a_branch_is_set_back_to_any_of_its_heads(owner: str, history: History) 
 def test_a_branch_is_set_back_to_a_commit_by_the_first_digits_of_its_id(
     owner: str, history: History, digits: int
 ) -> None:
-    answer = ask(owner, "POST", "restore", body={"branch": "main", "to": history[1][:digits]}, by=owner)
+    answer = ask(
+        owner, "POST", "restore", body={"branch": "main", "to": history[1][:digits]}, by=owner
+    )
     assert (answer.status, answer.value["commit_id"]) == (200, history[1])
     assert heads(owner, "song")["main"] == history[1]
 
@@ -111,13 +148,19 @@ def test_a_branch_is_set_back_to_where_another_branch_is(owner: str, history: Hi
     assert (answer.status, answer.value["commit_id"]) == (200, history[1])
     refused = ask(owner, "POST", "restore", body={"branch": "main", "to": "side/line"}, by=owner)
     assert (refused.status, refused.code) == (422, "invalid")
-    assert history[3] in refused.value["message"], "the message names the commit that the name stands for"
+    assert history[3] in refused.value["message"], (
+        "the message names the commit that the name stands for"
+    )
 
 
-def test_a_deleted_branch_is_restored_by_the_first_digits_of_an_earlier_head(owner: str, history: History) -> None:
+def test_a_deleted_branch_is_restored_by_the_first_digits_of_an_earlier_head(
+    owner: str, history: History
+) -> None:
     assert push(owner, "song", history.bundle([1, 4]), branch="side/line", force=True).status == 200
     assert ask(owner, "DELETE", "branches", "branch=side/line", by=owner).status == 204
-    answer = ask(owner, "POST", "restore", body={"branch": "side/line", "to": history[3][:8]}, by=owner)
+    answer = ask(
+        owner, "POST", "restore", body={"branch": "side/line", "to": history[3][:8]}, by=owner
+    )
     assert (answer.status, answer.value["commit_id"]) == (200, history[3])
 
 
@@ -134,7 +177,12 @@ def test_a_restore_to_digits_of_several_commits_changes_nothing(owner: str) -> N
 
 def test_a_restore_to_a_full_id_costs_no_look_up(owner: str, history: History) -> None:
     with Meter() as back:
-        assert ask(owner, "POST", "restore", body={"branch": "main", "to": history[1]}, by=owner).status == 200
+        assert (
+            ask(
+                owner, "POST", "restore", body={"branch": "main", "to": history[1]}, by=owner
+            ).status
+            == 200
+        )
     with Meter() as forth:
         assert ask(owner, "POST", "restore", body={"branch": "main"}, by=owner).status == 200
     assert back.calls == forth.calls, (back.by_operation(), forth.by_operation())
@@ -144,7 +192,9 @@ def test_a_move_that_was_announced_and_never_made_is_not_told(owner: str, histor
     """From 1 to 2, back, and there again; then back once more, which fails at its last call."""
 
     def restore(number: int) -> Answer:
-        return ask(owner, "POST", "restore", body={"branch": "main", "to": history[number]}, by=owner)
+        return ask(
+            owner, "POST", "restore", body={"branch": "main", "to": history[number]}, by=owner
+        )
 
     with recorded() as calls:
         assert restore(1).status == 200
@@ -164,7 +214,9 @@ def test_a_branch_is_not_set_to_where_it_never_was(owner: str, history: History)
     assert heads(owner, "song")["main"] == history[2]
 
 
-def test_the_first_move_of_a_branch_cannot_be_undone_by_restoring(owner: str, history: History) -> None:
+def test_the_first_move_of_a_branch_cannot_be_undone_by_restoring(
+    owner: str, history: History
+) -> None:
     assert ask(owner, "POST", "restore", body={"branch": "side/line"}, by=owner).status == 422
 
 
@@ -172,10 +224,14 @@ def test_a_restored_branch_must_not_clash(owner: str, history: History) -> None:
     assert ask(owner, "DELETE", "branches", "branch=side/line", by=owner).status == 204
     answer = push(owner, "song", history.bundle([1]), branch="side/line/deep")
     assert answer.status == 200, answer.body
-    assert ask(owner, "POST", "restore", body={"branch": "side/line"}, by=owner).code == "branch_clash"
+    assert (
+        ask(owner, "POST", "restore", body={"branch": "side/line"}, by=owner).code == "branch_clash"
+    )
 
 
-def test_a_branch_that_is_where_it_shall_be_restored_to_does_not_move(owner: str, history: History) -> None:
+def test_a_branch_that_is_where_it_shall_be_restored_to_does_not_move(
+    owner: str, history: History
+) -> None:
     before = moves(owner)
     answer = ask(owner, "POST", "restore", body={"branch": "main", "to": history[2]}, by=owner)
     assert (answer.status, answer.value["commit_id"]) == (200, history[2])
@@ -201,13 +257,19 @@ def test_the_only_branch_is_deleted_only_by_a_caller_who_asks_for_an_empty_repos
     assert heads(owner, "song") == {"main": history[2]}
     assert ask(owner, "DELETE", "branches", "branch=main&leave_empty=true", by=owner).status == 204
     assert heads(owner, "song") == {}
-    assert ask(owner, "POST", "restore", body={"branch": "main"}, by=owner).value["commit_id"] == history[2]
+    assert (
+        ask(owner, "POST", "restore", body={"branch": "main"}, by=owner).value["commit_id"]
+        == history[2]
+    )
 
 
 def test_leaving_a_repository_empty_may_be_asked_for_where_it_does_not_come_to_that(
     owner: str, history: History
 ) -> None:
-    assert ask(owner, "DELETE", "branches", "branch=side/line&leave_empty=true", by=owner).status == 204
+    assert (
+        ask(owner, "DELETE", "branches", "branch=side/line&leave_empty=true", by=owner).status
+        == 204
+    )
     assert heads(owner, "song") == {"main": history[2]}
 
 
@@ -217,7 +279,9 @@ def test_names_in_a_query_are_taken_as_they_are(owner: str, history: History) ->
     assert ask(owner, "DELETE", "branches", "branch=50%252F%23a%20b", by=owner).status == 204
 
 
-def test_a_branch_does_not_take_the_moves_of_one_whose_name_begins_alike(owner: str, history: History) -> None:
+def test_a_branch_does_not_take_the_moves_of_one_whose_name_begins_alike(
+    owner: str, history: History
+) -> None:
     assert push(owner, "song", history.bundle([1]), branch="main#2").status == 200
     assert len(moves(owner)) == 2
 
@@ -234,12 +298,16 @@ def test_a_branch_does_not_take_the_moves_of_one_whose_name_begins_alike(owner: 
         ("GET", "branches", "limit=1000", None, "invalid"),
     ],
 )
-def test_refusals(owner: str, history: History, method: str, what: str, query: str, body: Any, code: str) -> None:
+def test_refusals(
+    owner: str, history: History, method: str, what: str, query: str, body: Any, code: str
+) -> None:
     assert ask(owner, method, what, query, body, by=owner).code == code
 
 
 @pytest.mark.parametrize(("method", "what"), [("DELETE", "branches"), ("POST", "restore")])
-def test_only_who_may_push_may_move_branches(owner: str, history: History, method: str, what: str) -> None:
+def test_only_who_may_push_may_move_branches(
+    owner: str, history: History, method: str, what: str
+) -> None:
     body = {"branch": "side/line"} if method == "POST" else None
     assert ask(owner, method, what, "branch=side/line", body).code == "unauthorized"
     assert ask(owner, method, what, "branch=side/line", body, by="stranger").code == "forbidden"

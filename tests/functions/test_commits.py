@@ -1,4 +1,6 @@
-"""History over the API: a log in pages and in one order, one commit, its files, and what differs."""
+"""History over the API: a log in pages and in one order, one commit, its files, and what
+differs.
+"""
 
 import itertools
 import os
@@ -32,7 +34,9 @@ from tests.builders import (
 
 def ask(owner: str, what: str, query: str = "", *, by: str | None = None) -> Answer:
     headers = {"authorization": f"Bearer {token(by)}"} if by else {}
-    return invoke("commits", event("GET", f"/api/v1/repos/{owner}/song/{what}", b"", headers, query=query))
+    return invoke(
+        "commits", event("GET", f"/api/v1/repos/{owner}/song/{what}", b"", headers, query=query)
+    )
 
 
 def made_up(position: Any) -> str:
@@ -77,7 +81,9 @@ GENERATIONS = {1: 1, 2: 2, 3: 2, 4: 3, 5: 3, 6: 4}
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 6, 100])
-def test_the_log_is_the_same_in_pages_of_any_length(owner: str, history: History, limit: int) -> None:
+def test_the_log_is_the_same_in_pages_of_any_length(
+    owner: str, history: History, limit: int
+) -> None:
     found = log(owner, limit=limit)
     assert [entry["commit_id"] for entry in found] == in_order(history, GENERATIONS)
     assert [entry["generation"] for entry in found] == [4, 3, 3, 2, 2, 1]
@@ -104,7 +110,10 @@ def test_a_commit_too_large_for_any_reply_is_refused_before_its_record_is_read(o
         refused = ask(owner, f"commits/{large['commit_id']}")
     assert (refused.status, refused.code) == (413, "too_large")
     assert not [name for name in meter.by_operation() if name.startswith("s3.")]
-    assert "POST fetch" in refused.value["message"] and "`pieria clone URL DIRECTORY`" in refused.value["message"]
+    assert (
+        "POST fetch" in refused.value["message"]
+        and "`pieria clone URL DIRECTORY`" in refused.value["message"]
+    )
     assert fetched_ids(fetch(owner, "song", [large["commit_id"]]))[0] == {large["commit_id"]}
 
 
@@ -115,7 +124,10 @@ def test_a_forged_cursor_costs_no_more_than_a_page(owner: str) -> None:
         assert ask(owner, "commits", "limit=1", by=owner).status == 200
     forged: list[Any] = [
         [["main"], [[0, 400, bytes.fromhex(drawn[400])]]],  # the place of a row
-        [["main"], [[0, n, bytes.fromhex(drawn[n])] for n in range(300, 401)]],  # places below one another
+        [
+            ["main"],
+            [[0, n, bytes.fromhex(drawn[n])] for n in range(300, 401)],
+        ],  # places below one another
         [["main"], [[0, 400, bytes.fromhex(drawn[400])], [0, 1, "nothing"]]],
         [[f"lane{n}" for n in range(900)], [[n, 5, "nothing"] for n in range(900)]],
         [drawn[1]],
@@ -123,17 +135,26 @@ def test_a_forged_cursor_costs_no_more_than_a_page(owner: str) -> None:
     ]
     for position in forged:
         with Meter() as meter:
-            assert ask(owner, "commits", f"limit=1&{made_up(position)}", by=owner).status in (200, 413, 422)
+            assert ask(owner, "commits", f"limit=1&{made_up(position)}", by=owner).status in (
+                200,
+                413,
+                422,
+            )
         assert meter.calls <= honest.calls + 1, position
 
 
 def test_the_cursor_of_a_wide_history_does_not_walk_again(owner: str) -> None:
     width = 40
     drawing = "; ".join(["1", *(f"{n}:1" for n in range(2, width))])
-    merges = [f"{width}:2,3", *(f"{width + n}:{width + n - 1},{n + 3}" for n in range(1, width - 3))]
+    merges = [
+        f"{width}:2,3",
+        *(f"{width + n}:{width + n - 1},{n + 3}" for n in range(1, width - 3)),
+    ]
     drawn = graph("; ".join([drawing, *merges]), files=False, salt=owner)
     for number in range(2, width, 2):
-        assert push(owner, "song", drawn.bundle([1, number]), branch=f"agent-{number}").status == 200
+        assert (
+            push(owner, "song", drawn.bundle([1, number]), branch=f"agent-{number}").status == 200
+        )
     assert push(owner, "song", drawn.bundle()).status == 200
     listed: list[str] = []
     cursor = ""
@@ -147,7 +168,7 @@ def test_the_cursor_of_a_wide_history_does_not_walk_again(owner: str) -> None:
 
 
 def test_an_entry_says_what_people_ask_first(owner: str, history: History) -> None:
-    (entry, *_) = log(owner)
+    entry, *_ = log(owner)
     assert entry == {
         "commit_id": history[6],
         "generation": 4,
@@ -166,7 +187,9 @@ def test_the_log_of_another_line(owner: str, history: History, by_name: bool) ->
     assert [entry["commit_id"] for entry in found] == [history[5], history[3], history[1]]
 
 
-def test_a_history_that_was_replaced_by_force_lists_each_commit_once(owner: str, history: History) -> None:
+def test_a_history_that_was_replaced_by_force_lists_each_commit_once(
+    owner: str, history: History
+) -> None:
     bundle = history.bundle()
     bundle["commits"] = [{**record, "author": "Bob"} for record in bundle["commits"]]
     assert push(owner, "song", bundle, force=True).status == 200
@@ -180,7 +203,9 @@ def test_a_history_that_was_replaced_by_force_lists_each_commit_once(owner: str,
 def test_a_long_log_costs_few_calls_a_page(owner: str) -> None:
     drawn = chain(120, salt=owner)
     assert push(owner, "song", drawn.bundle()).status == 200
-    assert [entry["commit_id"] for entry in log(owner, limit=50)] == [drawn[n] for n in range(120, 0, -1)]
+    assert [entry["commit_id"] for entry in log(owner, limit=50)] == [
+        drawn[n] for n in range(120, 0, -1)
+    ]
 
 
 def test_a_commit_comes_whole(owner: str, history: History) -> None:
@@ -197,15 +222,21 @@ def test_a_commit_too_large_for_its_row_comes_whole(owner: str) -> None:
     assert "s3.GetObject" not in meter.by_operation()
 
 
-def test_a_log_reads_large_records_of_an_older_hub_a_few_at_a_time(owner: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_log_reads_large_records_of_an_older_hub_a_few_at_a_time(
+    owner: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """An older hub wrote no summary into the row of a commit whose record is in a pack."""
     commits: list[Record] = []
     for number in range(5):
         parents = [commits[-1]["commit_id"]] if commits else []
-        commits.append(commit(f"{number}", parents, structured_delta={"data": os.urandom(6000).hex()}))
+        commits.append(
+            commit(f"{number}", parents, structured_delta={"data": os.urandom(6000).hex()})
+        )
     with monkeypatch.context() as patched:
         patched.setattr("shared.actions.push.packed_summary", lambda record: None)
-        assert push(owner, "song", {"commits": commits, "snapshots": [], "objects": []}).status == 200
+        assert (
+            push(owner, "song", {"commits": commits, "snapshots": [], "objects": []}).status == 200
+        )
     monkeypatch.setattr(history_module, "RECORD_BYTES", 30_000)
     page = ask(owner, "commits").value
     assert [entry["message"] for entry in page["commits"]] == ["4", "3"]
@@ -265,9 +296,16 @@ def test_a_comparison_says_what_was_added_removed_and_modified(owner: str) -> No
 def test_a_commit_id_names_the_commit_and_no_branch_of_that_name(
     owner: str, history: History, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A branch that was named like commit 1 before such names were refused, and that points at commit 6."""
+    """A branch that was named like commit 1 before such names were refused, and that points at
+    commit 6.
+    """
     monkeypatch.setattr(names, "_DIGEST_LIKE", re.compile("never"))
-    bundle = {"commits": [], "snapshots": [], "objects": [], "branch_heads": {history[1]: history[6]}}
+    bundle = {
+        "commits": [],
+        "snapshots": [],
+        "objects": [],
+        "branch_heads": {history[1]: history[6]},
+    }
     assert push(owner, "song", bundle, branch=history[1]).status == 200
     compared = ask(owner, "compare", f"base={history[1]}&head=main").value
     assert compared["base"] == history[1]
@@ -296,30 +334,44 @@ def raw(owner: str, rest: str) -> Answer:
 
 @pytest.mark.parametrize("how", NAMED)
 @pytest.mark.parametrize("digits", [7, 8, 40, 63])
-def test_the_first_digits_of_an_id_name_its_commit(owner: str, history: History, how: str, digits: int) -> None:
+def test_the_first_digits_of_an_id_name_its_commit(
+    owner: str, history: History, how: str, digits: int
+) -> None:
     whole, short = named(owner, how, history[4]), named(owner, how, history[4][:digits])
     assert (short.status, short.value) == (200, whole.value)
     assert history[4] in str(short.value)
 
 
-def test_a_file_of_a_short_id_is_that_of_the_commit_but_not_for_ever(owner: str, history: History) -> None:
+def test_a_file_of_a_short_id_is_that_of_the_commit_but_not_for_ever(
+    owner: str, history: History
+) -> None:
     whole, short = (raw(owner, f"{commit_id}/1.txt") for commit_id in (history[4], history[4][:8]))
     assert (short.status, short.body) == (200, whole.body)
-    assert "immutable" in whole.headers["cache-control"] and "immutable" not in short.headers["cache-control"]
+    assert (
+        "immutable" in whole.headers["cache-control"]
+        and "immutable" not in short.headers["cache-control"]
+    )
 
 
 @pytest.mark.parametrize("how", NAMED)
 @pytest.mark.parametrize("digits", ["{:.6}", "{:.8}0", "{:.8}G", "A{:.8}", "{:.8}%2525", "0123456"])
-def test_what_begins_no_id_or_is_too_short_is_not_found(owner: str, history: History, how: str, digits: str) -> None:
+def test_what_begins_no_id_or_is_too_short_is_not_found(
+    owner: str, history: History, how: str, digits: str
+) -> None:
     name = digits.format(history[4])
     if name == history[4][:9]:
         name = history[4][:8] + "1"
     answer = named(owner, how, name)
-    assert (answer.status, answer.code) == (404, "commit_not_found" if how in ("one", "files") else "ref_not_found")
+    assert (answer.status, answer.code) == (
+        404,
+        "commit_not_found" if how in ("one", "files") else "ref_not_found",
+    )
 
 
 @pytest.mark.parametrize("how", NAMED)
-def test_a_short_id_of_several_commits_is_refused_with_their_names(owner: str, history: History, how: str) -> None:
+def test_a_short_id_of_several_commits_is_refused_with_their_names(
+    owner: str, history: History, how: str
+) -> None:
     pair = [twin["commit_id"] for twin in twins()]
     for number, twin in enumerate(twins()):
         assert push(owner, "song", {"commits": [twin]}, branch=f"twin{number}").status == 200
@@ -349,7 +401,12 @@ def test_an_id_that_is_given_whole_and_a_branch_come_before_the_beginning_of_ano
     short = history[4][:8]
     assert push(owner, "song", {"commits": [{"commit_id": short}]}, branch="opaque").status == 200
     assert ask(owner, f"commits/{short}").value["commit_id"] == short
-    assert push(owner, "song", {"commits": [], "branch_heads": {short: history[1]}}, branch=short).status == 200
+    assert (
+        push(
+            owner, "song", {"commits": [], "branch_heads": {short: history[1]}}, branch=short
+        ).status
+        == 200
+    )
     assert ask(owner, f"commits/{short}").value["commit_id"] == history[1]
 
 
@@ -359,7 +416,9 @@ def test_a_branch_is_named_where_an_id_is_expected(owner: str, history: History,
     assert named(owner, how, "none").code == "commit_not_found"
 
 
-def test_only_a_short_id_costs_a_look_at_every_partition_of_the_index(owner: str, history: History) -> None:
+def test_only_a_short_id_costs_a_look_at_every_partition_of_the_index(
+    owner: str, history: History
+) -> None:
     with Meter() as whole:
         assert ask(owner, f"commits/{history[4]}", by=owner).status == 200
     with Meter() as short:

@@ -12,7 +12,9 @@ from tests.functions import api
 
 def members(owner: str, slug: str, *, by: str | None = None, query: str = "") -> Any:
     """GET members, by the owner unless told otherwise."""
-    answer = api.call("members", "GET", f"/repos/{owner}/{slug}/members", by=by or owner, query=query)
+    answer = api.call(
+        "members", "GET", f"/repos/{owner}/{slug}/members", by=by or owner, query=query
+    )
     assert answer.status == 200, answer.body
     return answer.value
 
@@ -24,7 +26,9 @@ def remove(owner: str, slug: str, handle: str, *, by: str | None = None) -> buil
 
 @pytest.mark.parametrize("role", list(Role))
 @pytest.mark.parametrize("scope", list(Role))
-def test_a_member_may_do_the_least_of_his_role_and_his_tokens_scope(owner: str, role: Role, scope: Role) -> None:
+def test_a_member_may_do_the_least_of_his_role_and_his_tokens_scope(
+    owner: str, role: Role, scope: Role
+) -> None:
     api.create(owner, "song", visibility="private")
     friend = f"{owner}-friend"
     assert api.give(owner, "song", friend, role).value == {"handle": friend, "role": role}
@@ -32,9 +36,13 @@ def test_a_member_may_do_the_least_of_his_role_and_his_tokens_scope(owner: str, 
     headers = {"authorization": f"Bearer {builders.token(friend, scope=scope)}"}
     assert builders.call("refs", owner, "song", headers=headers).status == 200
     bundle = graph("1").bundle()
-    pushed = builders.call("push", owner, "song", {"bundle": bundle, "branch": "main"}, headers=headers)
+    pushed = builders.call(
+        "push", owner, "song", {"bundle": bundle, "branch": "main"}, headers=headers
+    )
     assert pushed.status == (200 if least.allows(Role.WRITE) else 403)
-    changed = api.call("repos", "PATCH", f"/repos/{owner}/song", {"description": "x"}, headers=headers)
+    changed = api.call(
+        "repos", "PATCH", f"/repos/{owner}/song", {"description": "x"}, headers=headers
+    )
     assert changed.status == (200 if least.allows(Role.ADMIN) else 403)
     assert api.call("repos", "GET", f"/repos/{owner}/song", headers=headers).value["role"] == least
 
@@ -79,11 +87,15 @@ def test_an_admin_may_name_others_but_not_remove_the_owner(owner: str) -> None:
     api.create(owner, "song")
     friend = f"{owner}-friend"
     assert api.give(owner, "song", friend, "admin").status == 200
-    put = api.call("members", "PUT", f"/repos/{owner}/song/members/carol", {"role": "admin"}, by=friend)
+    put = api.call(
+        "members", "PUT", f"/repos/{owner}/song/members/carol", {"role": "admin"}, by=friend
+    )
     assert put.status == 200
     for who in (owner, owner.upper()):
         assert remove(owner, "song", who, by=friend).status == 422
-        put = api.call("members", "PUT", f"/repos/{owner}/song/members/{who}", {"role": "read"}, by=friend)
+        put = api.call(
+            "members", "PUT", f"/repos/{owner}/song/members/{who}", {"role": "read"}, by=friend
+        )
         assert (put.status, put.code) == (422, "invalid")
     assert api.get(owner, "song", by=owner).value["role"] == "admin"
     assert sorted(one["handle"] for one in members(owner, "song")["members"]) == ["carol", friend]
@@ -111,7 +123,9 @@ def test_what_is_no_handle_is_no_member(owner: str, handle: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "message", [{}, {"role": "owner"}, {"role": ""}, {"role": None}, {"role": "read", "handle": "bob"}], ids=str
+    "message",
+    [{}, {"role": "owner"}, {"role": ""}, {"role": None}, {"role": "read", "handle": "bob"}],
+    ids=str,
 )
 def test_what_is_no_role_is_refused(owner: str, message: Any) -> None:
     api.create(owner, "song")
@@ -125,9 +139,15 @@ def test_what_is_cut_short_can_be_repeated(owner: str) -> None:
         friend = f"{owner}-{calls}"
         for role in ("read", None):
             with api.cut_after(calls) as cut:
-                answer = api.give(owner, "song", friend, "read") if role else remove(owner, "song", friend)
+                answer = (
+                    api.give(owner, "song", friend, "read")
+                    if role
+                    else remove(owner, "song", friend)
+                )
             assert answer.status == 503 if cut.happened else answer.status < 300
-            answer = api.give(owner, "song", friend, "read") if role else remove(owner, "song", friend)
+            answer = (
+                api.give(owner, "song", friend, "read") if role else remove(owner, "song", friend)
+            )
             assert answer.status < 300 or (not role and answer.code == "member_not_found")
             assert api.get(owner, "song", by=friend).status == (200 if role else 404)
 

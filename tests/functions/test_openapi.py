@@ -40,7 +40,10 @@ CHECKS: list[Any] = [
     response_headers_conformance,
 ]
 EXAMPLES = 6
-"""How often each operation is shot at. Counted, not timed: a generated request that stops half-way is no request."""
+"""How often each operation is shot at.
+
+Counted, not timed: a generated request that stops half-way is no request.
+"""
 
 
 @functools.cache
@@ -113,7 +116,9 @@ def test_every_operation_of_the_api_has_shapes_of_its_own() -> None:
             continue
         bodies = [operation["requestBody"]] if "requestBody" in operation else []
         bodies += [
-            response for status, response in operation["responses"].items() if status[0] == "2" and status != "204"
+            response
+            for status, response in operation["responses"].items()
+            if status[0] == "2" and status != "204"
         ]
         for body in bodies:
             assert "$ref" in body["content"]["application/json"]["schema"], name
@@ -122,7 +127,9 @@ def test_every_operation_of_the_api_has_shapes_of_its_own() -> None:
 
 
 def test_who_needs_a_token_is_told_so() -> None:
-    """The document against the hub: nobody is let in where a token is needed, and anybody elsewhere."""
+    """The document against the hub: nobody is let in where a token is needed, and anybody
+    elsewhere.
+    """
     for name, operation in operations().items():
         method, path = name.split(" ", 1)
         url = re.sub(r"\{[a-z_]+\}", "nothing", path)
@@ -151,7 +158,7 @@ def test_no_handle_can_stand_where_a_url_of_the_hub_begins() -> None:
 
 def test_no_other_function_pays_for_it() -> None:
     """In a process of its own, as Lambda has it."""
-    code = "import sys, functions.repos; sys.exit(sum(m in sys.modules for m in ('shared.manual', 'functions.push')))"
+    code = "import sys, functions.repos; sys.exit(sum(m in sys.modules for m in ('shared.openapi', 'functions.push')))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
@@ -166,7 +173,9 @@ def send(request: requests.Request) -> builders.Answer:
     url, _, query = prepared.path_url.partition("?")
     body = prepared.body or b""
     headers = {name.lower(): value for name, value in prepared.headers.items()}
-    sent = builders.event(prepared.method, url, body.encode() if isinstance(body, str) else body, headers, query=query)
+    sent = builders.event(
+        prepared.method, url, body.encode() if isinstance(body, str) else body, headers, query=query
+    )
     return builders.answer(_handler(sent, None))
 
 
@@ -184,7 +193,9 @@ def respond(case: Any) -> Response:
     )
 
 
-def test_no_request_is_answered_in_a_way_that_is_not_documented(owner: str, configured: pytest.MonkeyPatch) -> None:
+def test_no_request_is_answered_in_a_way_that_is_not_documented(
+    owner: str, configured: pytest.MonkeyPatch
+) -> None:
     for limit in ("PUSH", "FETCH", "READ", "UPLOAD"):
         configured.setenv(f"PIERIA_LIMIT_{limit}", "100000")
     history = graph("1; 2:1")
@@ -205,15 +216,21 @@ def test_no_request_is_answered_in_a_way_that_is_not_documented(owner: str, conf
         place = {name: known.get(name, "main") for name in re.findall(r"{(\w+)}", operation.path)}
         answered[operation.label] = shoot(operation, place, builders.token(owner))
     # It got somewhere: most operations had something good to say.
-    deaf = {label: statuses for label, statuses in answered.items() if min(statuses, default=0) >= 300}
+    deaf = {
+        label: statuses for label, statuses in answered.items() if min(statuses, default=0) >= 300
+    }
     assert len(deaf) < len(answered) / 2, deaf
 
 
 def shoot(operation: Any, place: dict[str, str], token: str) -> set[int]:
-    """What an operation answers to requests that are right, and that are nearly right, mostly where there is
-    something and mostly by its owner. Each answer must be as documented."""
+    """What an operation answers to requests that are right, and that are nearly right, mostly where
+    there is something and mostly by its owner. Each answer must be as documented.
+    """
     statuses: set[int] = set()
-    modes = [GenerationMode.POSITIVE, *([GenerationMode.NEGATIVE] if operation.body or operation.query else [])]
+    modes = [
+        GenerationMode.POSITIVE,
+        *([GenerationMode.NEGATIVE] if operation.body or operation.query else []),
+    ]
 
     @settings(
         max_examples=EXAMPLES,
@@ -226,7 +243,9 @@ def shoot(operation: Any, place: dict[str, str], token: str) -> set[int]:
     @given(st.data())
     def send_one(data: st.DataObject) -> None:
         known = place if data.draw(st.integers(0, 3)) else None
-        case = data.draw(operation.as_strategy(data.draw(st.sampled_from(modes)), path_parameters=known))
+        case = data.draw(
+            operation.as_strategy(data.draw(st.sampled_from(modes)), path_parameters=known)
+        )
         if data.draw(st.integers(0, 4)):
             case.headers["Authorization"] = f"Bearer {token}"
         response = respond(case)

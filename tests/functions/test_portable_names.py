@@ -1,4 +1,6 @@
-"""Names that a clone on Windows or macOS loses or cannot write: refused or warned of, as the repository asks."""
+"""Names that a clone on Windows or macOS loses or cannot write: refused or warned of, as the
+repository asks.
+"""
 
 import json
 
@@ -35,13 +37,26 @@ UNWRITABLE = [
     "end./a",
     "end ",
 ]
-PORTABLE = ["auxiliary.mid", "a.aux", "com", "com10", "console", ".gitignore", "a.b.c", "\u65e5\u672c.mid", " a", "a&b"]
+PORTABLE = [
+    "auxiliary.mid",
+    "a.aux",
+    "com",
+    "com10",
+    "console",
+    ".gitignore",
+    "a.b.c",
+    "\u65e5\u672c.mid",
+    " a",
+    "a&b",
+]
 
 
 def refused(answer: Answer) -> str:
     assert (answer.status, answer.code) == (422, "not_portable"), answer.body
     message: str = answer.value["message"]
-    assert json.dumps(message, ensure_ascii=False) in answer.body.decode()[:400], "the client shows 400 characters"
+    assert json.dumps(message, ensure_ascii=False) in answer.body.decode()[:400], (
+        "the client shows 400 characters"
+    )
     return message
 
 
@@ -94,7 +109,9 @@ def test_a_new_branch_is_refused_that_is_no_file_on_windows(owner, branch):
     set_rule(owner, "off")
     assert push(owner, "song", history.bundle(), branch=branch).status == 200
     set_rule(owner, "on")
-    assert push(owner, "song", file_history(["a"], ["b"]).bundle(), branch=branch).status == 200, "it exists"
+    assert push(owner, "song", file_history(["a"], ["b"]).bundle(), branch=branch).status == 200, (
+        "it exists"
+    )
 
 
 def test_the_owner_can_allow_such_names_and_is_warned(owner):
@@ -105,7 +122,9 @@ def test_the_owner_can_allow_such_names_and_is_warned(owner):
     assert api.get(owner, "song").value["portable_names"] == "off"
     accepted = push(owner, "song", history.bundle())
     assert accepted.status == 200
-    assert accepted.value["message"].startswith(f"main is at {history[1]}; not portable: 'A' beside 'a'.")
+    assert accepted.value["message"].startswith(
+        f"main is at {history[1]}; not portable: 'A' beside 'a'."
+    )
     assert "not portable: 'aux.mid'." in accepted.value["message"]
 
 
@@ -115,11 +134,15 @@ def test_a_history_that_was_accepted_stays_acceptable(owner):
     history = file_history(["aux.mid"], ["aux.mid", "b"], ["b"], ["aux.mid", "c"])
     assert push(owner, "song", history.bundle([1, 2])).status == 200
     set_rule(owner, "on")
-    assert push(owner, "song", history.bundle([1, 2, 3]), branch="topic").status == 200, "the client sends it again"
+    assert push(owner, "song", history.bundle([1, 2, 3]), branch="topic").status == 200, (
+        "the client sends it again"
+    )
     refused(push(owner, "song", history.bundle([4]), branch="topic"))
 
 
-def test_a_repository_that_a_push_creates_refuses_what_a_clone_would_lose_and_warns_of_the_rest(owner):
+def test_a_repository_that_a_push_creates_refuses_what_a_clone_would_lose_and_warns_of_the_rest(
+    owner,
+):
     refused(push(owner, "song", file_history(["A", "a"]).bundle()))
     accepted = push(owner, "song", file_history(["aux.mid"]).bundle())
     assert accepted.status == 200

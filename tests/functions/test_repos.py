@@ -1,4 +1,6 @@
-"""Repositories over the API: created once, listed as far as one may see, changed, renamed, deleted."""
+"""Repositories over the API: created once, listed as far as one may see, changed, renamed,
+deleted.
+"""
 
 import asyncio
 import functools
@@ -24,7 +26,9 @@ def listed(owner: str, *, by: str | None = None, limit: int = 100) -> list[str]:
     slugs: list[str] = []
     cursor = ""
     while True:
-        answer = api.call("repos", "GET", f"/users/{owner}/repos", by=by, query=f"limit={limit}&cursor={cursor}")
+        answer = api.call(
+            "repos", "GET", f"/users/{owner}/repos", by=by, query=f"limit={limit}&cursor={cursor}"
+        )
         assert answer.status == 200, answer.body
         slugs += [repo["slug"] for repo in answer.value["repos"]]
         assert len(answer.value["repos"]) <= limit
@@ -33,12 +37,17 @@ def listed(owner: str, *, by: str | None = None, limit: int = 100) -> list[str]:
             return slugs
 
 
-# ── Create ──────────────────────────────────────────────────────────────────────────────────────────────────
+# ── Create ────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_a_repository_is_what_was_asked_for(owner: str) -> None:
     made = api.create(
-        owner, "Song.1", visibility="private", domain="midi", description="A song", default_branch="trunk"
+        owner,
+        "Song.1",
+        visibility="private",
+        domain="midi",
+        description="A song",
+        default_branch="trunk",
     )
     assert made == {
         "owner": owner,
@@ -57,7 +66,11 @@ def test_a_repository_is_what_was_asked_for(owner: str) -> None:
 
 def test_the_defaults_are_a_public_repository_of_code(owner: str) -> None:
     made = api.create(owner, "song")
-    assert (made["visibility"], made["domain"], made["default_branch"]) == ("public", "code", "main")
+    assert (made["visibility"], made["domain"], made["default_branch"]) == (
+        "public",
+        "code",
+        "main",
+    )
     assert api.get(owner, "song").value["role"] == "read"
 
 
@@ -65,7 +78,11 @@ def test_what_is_created_can_be_pushed_to_and_says_its_domain(owner: str) -> Non
     made = api.create(owner, "song", domain="midi", default_branch="trunk")
     assert builders.push(owner, "song", graph("1").bundle(), branch="trunk").status == 200
     refs = builders.call("refs", owner, "song").value
-    assert (refs["repo_id"], refs["domain"], refs["default_branch"]) == (made["repo_id"], "midi", "trunk")
+    assert (refs["repo_id"], refs["domain"], refs["default_branch"]) == (
+        made["repo_id"],
+        "midi",
+        "trunk",
+    )
 
 
 @pytest.mark.parametrize(
@@ -129,27 +146,35 @@ def test_what_cannot_be_created_is_refused(owner: str, message: Any, code: str) 
     ],
     ids=range(8),
 )
-def test_what_is_no_request_is_refused(owner: str, raw: bytes, headers: dict[str, str], status: int) -> None:
+def test_what_is_no_request_is_refused(
+    owner: str, raw: bytes, headers: dict[str, str], status: int
+) -> None:
     answer = api.call("repos", "POST", "/repos", by=owner, raw=raw, headers=headers)
     assert answer.status == status, answer.body
 
 
 def test_it_speaks_msgpack_too(owner: str) -> None:
     headers = {"content-type": builders.MSGPACK, "accept": builders.MSGPACK}
-    answer = api.call("repos", "POST", "/repos", by=owner, raw=msgpack.packb({"slug": "song"}), headers=headers)
+    answer = api.call(
+        "repos", "POST", "/repos", by=owner, raw=msgpack.packb({"slug": "song"}), headers=headers
+    )
     assert (answer.status, answer.headers["content-type"]) == (201, builders.MSGPACK)
     assert answer.value["slug"] == "song"
 
 
 def test_a_name_is_given_once(owner: str) -> None:
     first = api.create(owner, "song")
-    answer = api.call("repos", "POST", "/repos", {"slug": "song", "visibility": "private"}, by=owner)
+    answer = api.call(
+        "repos", "POST", "/repos", {"slug": "song", "visibility": "private"}, by=owner
+    )
     assert (answer.status, answer.code) == (409, "repo_exists")
     assert api.get(owner, "song").value["repo_id"] == first["repo_id"]
 
 
 def test_of_twelve_who_create_one_name_one_wins(owner: str) -> None:
-    answers = api.at_once(12, lambda n: api.call("repos", "POST", "/repos", {"slug": "song"}, by=owner))
+    answers = api.at_once(
+        12, lambda n: api.call("repos", "POST", "/repos", {"slug": "song"}, by=owner)
+    )
     assert sorted(answer.status for answer in answers) == [201] + [409] * 11
     (winner,) = [answer.value for answer in answers if answer.status == 201]
     assert {answer.code for answer in answers if answer.status == 409} == {"repo_exists"}
@@ -183,10 +208,12 @@ def test_to_create_takes_a_token_that_may_write(owner: str) -> None:
             status = 409 if status == 201 else status
 
 
-# ── Handles ─────────────────────────────────────────────────────────────────────────────────────────────────
+# ── Handles ───────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("handle", ["api", "API", "o", "health", "docs", "openapi", "static", "admin", "login", "www"])
+@pytest.mark.parametrize(
+    "handle", ["api", "API", "o", "health", "docs", "openapi", "static", "admin", "login", "www"]
+)
 def test_a_reserved_handle_owns_nothing(handle: str) -> None:
     answer = api.call("repos", "POST", "/repos", {"slug": "song"}, by=handle)
     assert (answer.status, answer.code) == (422, "invalid_name")
@@ -217,11 +244,15 @@ def test_an_owner_may_be_written_in_any_letter_case_where_a_repository_is_named(
         assert api.get(written, "secret", by=claimed).status == 200
         assert api.get(written, "secret").body == api.get(written, "absent").body
         assert api.get(written, "secret").status == 404
-        renamed = api.call("repos", "POST", f"/repos/{written}/song/rename", {"slug": "song"}, by=claimed)
+        renamed = api.call(
+            "repos", "POST", f"/repos/{written}/song/rename", {"slug": "song"}, by=claimed
+        )
         assert renamed.value["owner"] == claimed
 
 
-def test_a_wrong_letter_case_takes_the_same_calls_for_a_private_and_an_absent_repository(owner: str) -> None:
+def test_a_wrong_letter_case_takes_the_same_calls_for_a_private_and_an_absent_repository(
+    owner: str,
+) -> None:
     claimed = f"{owner}-Ada"
     api.create(claimed, "secret", visibility="private")
     calls = []
@@ -235,13 +266,23 @@ def test_a_wrong_letter_case_takes_the_same_calls_for_a_private_and_an_absent_re
 
 def test_of_two_spellings_at_once_one_wins(owner: str) -> None:
     spellings = [owner.upper() if n % 2 else owner for n in range(12)]
-    answers = api.at_once(12, lambda n: api.call("repos", "POST", "/repos", {"slug": f"song{n}"}, by=spellings[n]))
-    winners = {spelling for spelling, answer in zip(spellings, answers, strict=True) if answer.status == 201}
-    losers = {spelling for spelling, answer in zip(spellings, answers, strict=True) if answer.status == 409}
+    answers = api.at_once(
+        12, lambda n: api.call("repos", "POST", "/repos", {"slug": f"song{n}"}, by=spellings[n])
+    )
+    winners = {
+        spelling
+        for spelling, answer in zip(spellings, answers, strict=True)
+        if answer.status == 201
+    }
+    losers = {
+        spelling
+        for spelling, answer in zip(spellings, answers, strict=True)
+        if answer.status == 409
+    }
     assert len(winners) == 1 and winners.isdisjoint(losers)
 
 
-# ── Look and list ───────────────────────────────────────────────────────────────────────────────────────────
+# ── Look and list ─────────────────────────────────────────────────────────────────────────────────
 
 
 def test_everybody_sees_the_public_ones_and_few_the_others(owner: str) -> None:
@@ -258,10 +299,15 @@ def test_a_limited_token_sees_its_repository_and_public_ones(owner: str) -> None
         api.create(owner, slug, visibility="public" if slug == "b" else "private")
     token = builders.token(owner, repo=f"{owner}/c")
     answer = api.call("repos", "GET", f"/users/{owner}/repos", token=token)
-    assert [(repo["slug"], repo["role"]) for repo in answer.value["repos"]] == [("b", "read"), ("c", "admin")]
+    assert [(repo["slug"], repo["role"]) for repo in answer.value["repos"]] == [
+        ("b", "read"),
+        ("c", "admin"),
+    ]
 
 
-def test_pages_are_whole_and_tell_of_nothing_hidden(owner: str, configured: pytest.MonkeyPatch) -> None:
+def test_pages_are_whole_and_tell_of_nothing_hidden(
+    owner: str, configured: pytest.MonkeyPatch
+) -> None:
     configured.setenv("PIERIA_LIMIT_PUSH", "1000")
     configured.setenv("PIERIA_LIMIT_READ", "1000")
     slugs = [f"s{n:02}" for n in range(12)]
@@ -288,10 +334,13 @@ def test_more_than_one_read_can_hold_are_listed(owner: str) -> None:
         first = await table.get(keys.repo(owner, "s000"))
         assert first
         row = {name: value for name, value in first.items() if name not in ("pk", "sk")}
-        copies = {slug: row | {"slug": slug, "visibility": "private" if slug <= "s100" else "public"} for slug in slugs}
+        copies = {
+            slug: row | {"slug": slug, "visibility": "private" if slug <= "s100" else "public"}
+            for slug in slugs
+        }
         await table.put([(keys.repo(owner, slug), copy) for slug, copy in copies.items()])
         # An older hub wrote no rows to list repositories by: a hub that starts completes them.
-        await table.remove(("LISTED", "COMPLETE"))
+        await table.delete(("LISTED", "COMPLETE"))
         await Listing(table).complete()
 
     asyncio.get_event_loop().run_until_complete(multiply())
@@ -312,7 +361,11 @@ def test_a_list_costs_what_it_shows_and_not_what_is_hidden(owner: str) -> None:
     assert api.call("repos", "DELETE", f"/repos/{owner}/deleted", by=owner).status == 204
     assert api.give(owner, "private-05", friend, "read").status == 200
     costs = {}
-    for by, expected in {None: ["open"], stranger: ["open"], friend: ["open", "private-05"]}.items():
+    for by, expected in {
+        None: ["open"],
+        stranger: ["open"],
+        friend: ["open", "private-05"],
+    }.items():
         with Meter(weigh=True) as meter:
             assert listed(owner, by=by) == expected
         costs[by] = sum(meter.read_units_by_partition().values())
@@ -330,17 +383,28 @@ def test_a_list_follows_visibility_names_members_and_deletion(owner: str) -> Non
     assert api.give(owner, "song", friend, "read").status == 200
     assert (listed(owner, by=friend), listed(owner)) == (["song"], [])
     assert api.call("repos", "POST", f"{at}/rename", {"slug": "hymn"}, by=owner).status == 200
-    assert (listed(owner, by=friend), listed(owner, by=owner), listed(owner)) == (["hymn"], ["hymn"], [])
+    assert (listed(owner, by=friend), listed(owner, by=owner), listed(owner)) == (
+        ["hymn"],
+        ["hymn"],
+        [],
+    )
     gone = api.call("members", "DELETE", f"/repos/{owner}/hymn/members/{friend}", by=owner)
     assert (gone.status, listed(owner, by=friend)) == (204, [])
-    assert api.call("repos", "PATCH", f"/repos/{owner}/hymn", {"visibility": "public"}, by=owner).status == 200
+    assert (
+        api.call(
+            "repos", "PATCH", f"/repos/{owner}/hymn", {"visibility": "public"}, by=owner
+        ).status
+        == 200
+    )
     assert (listed(owner), listed(owner, by=owner)) == (["hymn"], ["hymn"])
     assert api.call("repos", "DELETE", f"/repos/{owner}/hymn", by=owner).status == 204
     assert (listed(owner), listed(owner, by=owner)) == ([], [])
     rows = (
         boto3.resource("dynamodb")
         .Table("hub")
-        .query(KeyConditionExpression="pk = :pk", ExpressionAttributeValues={":pk": f"LISTED#{owner}"})
+        .query(
+            KeyConditionExpression="pk = :pk", ExpressionAttributeValues={":pk": f"LISTED#{owner}"}
+        )
     )
     assert rows["Items"] == []
 
@@ -365,7 +429,17 @@ def test_an_unknown_user_has_no_repositories(owner: str) -> None:
 
 @pytest.mark.parametrize(
     "query",
-    ["limit=0", "limit=101", "limit=x", "limit=", "cursor=!", "cursor=%00", "cursor=A", "cursor=_w==", "limt=5"],
+    [
+        "limit=0",
+        "limit=101",
+        "limit=x",
+        "limit=",
+        "cursor=!",
+        "cursor=%00",
+        "cursor=A",
+        "cursor=_w==",
+        "limt=5",
+    ],
 )
 def test_a_query_that_makes_no_sense_is_refused(owner: str, query: str) -> None:
     answer = api.call("repos", "GET", f"/users/{owner}/repos", query=query)
@@ -400,11 +474,18 @@ def hidden(aws: Any) -> str:
     api.create(owner, "deleted")
     api.create(owner, "renamed")
     assert api.call("repos", "DELETE", f"/repos/{owner}/deleted", by=owner).status == 204
-    assert api.call("repos", "POST", f"/repos/{owner}/renamed/rename", {"slug": "now"}, by=owner).status == 200
+    assert (
+        api.call(
+            "repos", "POST", f"/repos/{owner}/renamed/rename", {"slug": "now"}, by=owner
+        ).status
+        == 200
+    )
     return owner
 
 
-@pytest.mark.parametrize(("function", "method", "suffix", "message"), ROUTES, ids=lambda value: str(value))
+@pytest.mark.parametrize(
+    ("function", "method", "suffix", "message"), ROUTES, ids=lambda value: str(value)
+)
 def test_private_deleted_renamed_and_absent_are_alike_to_strangers(
     hidden: str, owner: str, function: str, method: str, suffix: str, message: Any
 ) -> None:
@@ -412,13 +493,21 @@ def test_private_deleted_renamed_and_absent_are_alike_to_strangers(
     answers: set[tuple[Any, ...]] = set()
     for slug in ("private", "deleted", "renamed", "absent", "x" * 65, "-"):
         answer = api.call(function, method, f"/repos/{owner}/{slug}{suffix}", message, by=stranger)
-        headers = {name: value for name, value in answer.headers.items() if name not in builders.OWN_HEADERS}
+        headers = {
+            name: value
+            for name, value in answer.headers.items()
+            if name not in builders.OWN_HEADERS
+        }
         answers.add((answer.status, answer.body, *sorted(headers.items())))
     # To its owner, what is gone looks the same; he creates nothing by looking.
     for slug in ("deleted", "renamed", "absent"):
         if not (slug == "renamed" and suffix == "/rename"):
             answer = api.call(function, method, f"/repos/{owner}/{slug}{suffix}", message, by=owner)
-            headers = {name: value for name, value in answer.headers.items() if name not in builders.OWN_HEADERS}
+            headers = {
+                name: value
+                for name, value in answer.headers.items()
+                if name not in builders.OWN_HEADERS
+            }
             answers.add((answer.status, answer.body, *sorted(headers.items())))
     assert len(answers) == 1
     ((status, body, *_),) = answers
@@ -430,14 +519,20 @@ def test_private_deleted_renamed_and_absent_are_alike_to_strangers(
     assert len(anonymous) == 1
 
 
-@pytest.mark.parametrize(("function", "method", "suffix", "message"), ROUTES[1:], ids=lambda value: str(value))
+@pytest.mark.parametrize(
+    ("function", "method", "suffix", "message"), ROUTES[1:], ids=lambda value: str(value)
+)
 def test_to_change_a_repository_takes_the_right_to(
     owner: str, function: str, method: str, suffix: str, message: Any
 ) -> None:
     api.create(owner, "song")
     writer = f"{owner}-writer"
     assert api.give(owner, "song", writer, "write").status == 200
-    tokens = [builders.token(f"stranger-to-{owner}"), builders.token(writer), builders.token(owner, scope=Role.WRITE)]
+    tokens = [
+        builders.token(f"stranger-to-{owner}"),
+        builders.token(writer),
+        builders.token(owner, scope=Role.WRITE),
+    ]
     tokens.append(builders.token(owner, repo=f"{owner}/other"))
     for token in tokens:
         answer = api.call(function, method, f"/repos/{owner}/song{suffix}", message, token=token)
@@ -446,7 +541,7 @@ def test_to_change_a_repository_takes_the_right_to(
     assert api.get(owner, "song").value["description"] == ""
 
 
-# ── Change ──────────────────────────────────────────────────────────────────────────────────────────────────
+# ── Change ────────────────────────────────────────────────────────────────────────────────────────
 
 
 def patch(owner: str, name: str, /, **changes: Any) -> builders.Answer:
@@ -472,7 +567,11 @@ def test_changes_at_once_do_not_undo_each_other(owner: str) -> None:
     answers = api.at_once(9, lambda n: patch(owner, "song", **changes[n]))
     assert {answer.status for answer in answers} == {200}
     found = api.get(owner, "song", by=owner).value
-    assert (found["visibility"], found["description"], found["default_branch"]) == ("private", "x", "trunk")
+    assert (found["visibility"], found["description"], found["default_branch"]) == (
+        "private",
+        "x",
+        "trunk",
+    )
 
 
 def test_a_default_branch_is_there_unless_nothing_is(owner: str) -> None:
@@ -492,7 +591,13 @@ def test_a_default_branch_is_there_unless_nothing_is(owner: str) -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [{"visibility": "x"}, {"description": "x" * 1001}, {"slug": "b"}, {"domain": "midi"}, {"default_branch": 1}],
+    [
+        {"visibility": "x"},
+        {"description": "x" * 1001},
+        {"slug": "b"},
+        {"domain": "midi"},
+        {"default_branch": 1},
+    ],
     ids=str,
 )
 def test_what_cannot_be_changed_is_refused(owner: str, changes: Any) -> None:
@@ -501,7 +606,7 @@ def test_what_cannot_be_changed_is_refused(owner: str, changes: Any) -> None:
     assert api.get(owner, "song", by=owner).value == made
 
 
-# ── Rename ──────────────────────────────────────────────────────────────────────────────────────────────────
+# ── Rename ────────────────────────────────────────────────────────────────────────────────────────
 
 
 def rename(owner: str, slug: str, to: str, *, by: str | None = None) -> builders.Answer:
@@ -515,7 +620,11 @@ def test_a_renamed_repository_keeps_all_but_its_name(owner: str) -> None:
     assert builders.push(owner, "old", history.bundle()).status == 200
     assert api.give(owner, "old", f"{owner}-friend", "write").status == 200
     assert rename(owner, "old", "new").value == {**made, "slug": "new"}
-    assert api.get(owner, "new", by=f"{owner}-friend").value == {**made, "slug": "new", "role": "write"}
+    assert api.get(owner, "new", by=f"{owner}-friend").value == {
+        **made,
+        "slug": "new",
+        "role": "write",
+    }
     assert builders.heads(owner, "new", by=f"{owner}-friend") == {"main": history[2]}
     assert api.get(owner, "old", by=owner).status == 404
     assert builders.call("refs", owner, "old", by=owner).status == 404
@@ -544,7 +653,10 @@ def test_who_was_removed_meanwhile_is_no_member_when_the_old_name_returns(owner:
     api.create(owner, "song", visibility="private")
     assert api.give(owner, "song", friend, "admin").status == 200
     assert rename(owner, "song", "album").status == 200
-    assert api.call("members", "DELETE", f"/repos/{owner}/album/members/{friend}", by=owner).status == 204
+    assert (
+        api.call("members", "DELETE", f"/repos/{owner}/album/members/{friend}", by=owner).status
+        == 204
+    )
     assert rename(owner, "album", "song").status == 200
     assert api.get(owner, "song", by=friend).status == 404
 
@@ -585,7 +697,8 @@ def test_a_rename_cut_short_has_happened_or_not_and_again_completes(
         old, new = f"s{calls - 1}", f"s{calls}"
         with api.cut_after(calls) as cut:
             answer = rename(owner, old, new)
-        # The last call removes the row by which the old name was listed: whether it succeeds does not matter.
+        # The last call removes the row by which the old name was listed: whether it succeeds does
+        # not matter.
         assert answer.status == 200 or (cut.happened and answer.status == 503), answer.body
         found = [slug for slug in (old, new) if api.get(owner, slug, by=owner).status == 200]
         assert len(found) == 1, "one name leads to it, never two and never none"
@@ -610,7 +723,9 @@ def test_a_name_from_before_answers_only_the_same_rename(owner: str) -> None:
     assert rename(owner, "a", "b").status == 404
 
 
-def test_a_name_from_before_does_not_lead_to_another_repository_of_the_present_name(owner: str) -> None:
+def test_a_name_from_before_does_not_lead_to_another_repository_of_the_present_name(
+    owner: str,
+) -> None:
     api.create(owner, "a")
     assert rename(owner, "a", "b").status == 200
     assert api.call("repos", "DELETE", f"/repos/{owner}/b", by=owner).status == 204
@@ -651,7 +766,7 @@ def test_members_who_change_while_a_repository_is_renamed_are_not_lost(owner: st
             assert answer.status == 404
 
 
-# ── Delete ──────────────────────────────────────────────────────────────────────────────────────────────────
+# ── Delete ────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_what_is_deleted_is_gone_at_once_and_its_name_is_free(owner: str) -> None:
@@ -682,7 +797,7 @@ def test_a_deletion_cut_short_has_happened_or_not(owner: str) -> None:
         assert api.get(owner, slug).status == 404
 
 
-# ── Costs ───────────────────────────────────────────────────────────────────────────────────────────────────
+# ── Costs ─────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_what_each_request_costs(owner: str) -> None:

@@ -1,4 +1,6 @@
-"""Tokens over the API: never wider than the one that asked, listed without their secret, worthless when revoked."""
+"""Tokens over the API: never wider than the one that asked, listed without their secret, worthless
+when revoked.
+"""
 
 import asyncio
 import time
@@ -39,7 +41,7 @@ def me(token: str) -> builders.Answer:
     return api.call("tokens", "GET", "/me", token=token)
 
 
-# ── Issue ───────────────────────────────────────────────────────────────────────────────────────────────────
+# ── Issue ─────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_a_token_is_what_was_asked_for(owner: str) -> None:
@@ -48,10 +50,20 @@ def test_a_token_is_what_was_asked_for(owner: str) -> None:
     assert before <= made["issued_at"] <= before + 5
     assert made["expires_at"] == made["issued_at"] + 3600
     told = {key: made[key] for key in ("handle", "scope", "repo", "bearer", "token_id")}
-    assert told == {**told, "handle": owner, "scope": "read", "repo": f"{owner}/song", "bearer": "agent"}
+    assert told == {
+        **told,
+        "handle": owner,
+        "scope": "read",
+        "repo": f"{owner}/song",
+        "bearer": "agent",
+    }
     assert me(made["token"]).value == told
     claims = jwt.decode(made["token"], options={"verify_signature": False})
-    assert (claims["exp"], claims["jti"], claims["aud"]) == (made["expires_at"], made["token_id"], auth.AUDIENCE)
+    assert (claims["exp"], claims["jti"], claims["aud"]) == (
+        made["expires_at"],
+        made["token_id"],
+        auth.AUDIENCE,
+    )
 
 
 def test_the_defaults_are_thirty_days_of_a_human(owner: str) -> None:
@@ -88,7 +100,9 @@ def test_a_token_pushes_and_reads_what_it_is_good_for(owner: str) -> None:
         (Role.WRITE, "me/song", {"scope": "read", "repo": "me/song"}, 403),
     ],
 )
-def test_no_token_is_wider_than_its_issuers(owner: str, scope: Role, repo: str, message: Any, status: int) -> None:
+def test_no_token_is_wider_than_its_issuers(
+    owner: str, scope: Role, repo: str, message: Any, status: int
+) -> None:
     answer = issue(message, token=builders.token(owner, scope=scope, repo=repo))
     assert answer.status == status, answer.body
 
@@ -123,7 +137,9 @@ def test_a_token_that_is_good_for_every_repository_names_none(owner: str) -> Non
     assert me(limited).value["repo"] == f"{owner}/song"
 
 
-def test_to_a_token_for_another_repository_what_is_absent_and_what_is_private_look_alike(owner: str) -> None:
+def test_to_a_token_for_another_repository_what_is_absent_and_what_is_private_look_alike(
+    owner: str,
+) -> None:
     api.create(owner, "private", visibility="private")
     limited = issued(owner, repo=f"{owner}/song")["token"]
     for function in ("refs", "push"):
@@ -144,14 +160,19 @@ def test_a_handle_is_claimed_with_its_first_token(owner: str) -> None:
 
 
 def test_without_a_token_there_is_nothing(owner: str) -> None:
-    for method, path in (("POST", "/tokens"), ("GET", "/tokens"), ("DELETE", "/tokens/x"), ("GET", "/me")):
+    for method, path in (
+        ("POST", "/tokens"),
+        ("GET", "/tokens"),
+        ("DELETE", "/tokens/x"),
+        ("GET", "/me"),
+    ):
         answer = api.call("tokens", method, path, {"scope": "read"} if method == "POST" else None)
         assert (answer.status, answer.headers["www-authenticate"]) == (401, "Bearer")
         expired = builders.token(owner, now=int(time.time()) - 2 * DAY)
         assert api.call("tokens", method, path, token=expired).status == 401
 
 
-# ── List ────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── List ──────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_tokens_are_listed_newest_first_without_the_secret(owner: str) -> None:
@@ -168,9 +189,14 @@ def test_tokens_are_listed_newest_first_without_the_secret(owner: str) -> None:
         cursor = page.value["next_cursor"]
         if cursor is None:
             break
-    known = [{key: value for key, value in one.items() if key not in ("token", "handle")} for one in made]
+    known = [
+        {key: value for key, value in one.items() if key not in ("token", "handle")} for one in made
+    ]
     assert tokens == known[::-1]
-    assert api.call("tokens", "GET", "/tokens", by=f"{owner}-other").value == {"tokens": [], "next_cursor": None}
+    assert api.call("tokens", "GET", "/tokens", by=f"{owner}-other").value == {
+        "tokens": [],
+        "next_cursor": None,
+    }
 
 
 def test_a_limited_token_does_not_learn_of_others(owner: str) -> None:
@@ -179,7 +205,7 @@ def test_a_limited_token_does_not_learn_of_others(owner: str) -> None:
     assert api.call("tokens", "GET", "/tokens", token=token).status == 403
 
 
-# ── Revoke ──────────────────────────────────────────────────────────────────────────────────────────────────
+# ── Revoke ────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_a_revoked_token_is_worthless_at_once_and_everywhere(owner: str) -> None:
@@ -216,7 +242,10 @@ def test_a_token_that_was_never_written_down_can_be_revoked_too(owner: str) -> N
 
 def test_nobody_revokes_another_ones_token(owner: str) -> None:
     made = issued(owner)
-    assert api.call("tokens", "DELETE", f"/tokens/{made['token_id']}", by=f"{owner}-other").status == 404
+    assert (
+        api.call("tokens", "DELETE", f"/tokens/{made['token_id']}", by=f"{owner}-other").status
+        == 404
+    )
     assert me(made["token"]).status == 200
 
 
@@ -224,7 +253,9 @@ def test_any_token_revokes_itself_and_only_an_unlimited_admin_others(owner: str)
     other = issued(owner)
     for scope, repo in ((Role.READ, ""), (Role.WRITE, ""), (Role.ADMIN, f"{owner}/song")):
         token = builders.token(owner, scope=scope, repo=repo, token_id=f"own-{scope}")
-        assert api.call("tokens", "DELETE", f"/tokens/{other['token_id']}", token=token).status == 403
+        assert (
+            api.call("tokens", "DELETE", f"/tokens/{other['token_id']}", token=token).status == 403
+        )
         assert api.call("tokens", "DELETE", f"/tokens/own-{scope}", token=token).status == 204
         assert me(token).status == 401
     assert me(other["token"]).status == 200
@@ -235,7 +266,7 @@ def test_what_is_no_tokens_id_is_refused(owner: str, token_id: str) -> None:
     assert api.call("tokens", "DELETE", f"/tokens/{token_id}", by=owner).status == 422
 
 
-# ── Expiry ──────────────────────────────────────────────────────────────────────────────────────────────────
+# ── Expiry ────────────────────────────────────────────────────────────────────────────────────────
 
 
 def write_down(owner: str, token_id: str, age_days: int, lifetime_days: int) -> None:
@@ -252,12 +283,18 @@ def write_down(owner: str, token_id: str, age_days: int, lifetime_days: int) -> 
 def listed_ids(owner: str) -> list[str]:
     """The ids of the owner's tokens."""
     return [
-        one["token_id"] for one in api.call("tokens", "GET", "/tokens", by=owner, query="limit=100").value["tokens"]
+        one["token_id"]
+        for one in api.call("tokens", "GET", "/tokens", by=owner, query="limit=100").value["tokens"]
     ]
 
 
 def test_tokens_that_have_long_expired_go_when_another_is_issued(owner: str) -> None:
-    for token_id, age, lifetime in (("0-good", 300, 365), ("1-over", 60, 30), ("2-late", 35, 30), ("3-over", 40, 30)):
+    for token_id, age, lifetime in (
+        ("0-good", 300, 365),
+        ("1-over", 60, 30),
+        ("2-late", 35, 30),
+        ("3-over", 40, 30),
+    ):
         write_down(owner, token_id, age, lifetime)
     assert listed_ids(owner) == ["3-over", "2-late", "1-over", "0-good"]
     made = issued(owner)["token_id"]
@@ -296,10 +333,12 @@ async def expire(owner: str, token_ids: list[str]) -> None:
     """Let these rows have expired a month ago."""
     table = (await stores.stores()).tokens.table
     long_ago = int(time.time()) - 30 * DAY
-    await asyncio.gather(*(table.update(keys.token(owner, one), {"expires_at": long_ago}) for one in token_ids))
+    await asyncio.gather(
+        *(table.update(keys.token(owner, one), {"expires_at": long_ago}) for one in token_ids)
+    )
 
 
-# ── When the store is out ───────────────────────────────────────────────────────────────────────────────────
+# ── When the store is out ─────────────────────────────────────────────────────────────────────────
 
 
 def test_when_nobody_can_say_whether_a_token_stands_it_does_not(owner: str) -> None:
@@ -320,7 +359,9 @@ def test_when_nobody_can_say_whether_a_token_stands_it_does_not(owner: str) -> N
     assert me(token).status == 200
 
 
-def test_a_counter_that_is_out_lets_requests_through(owner: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_counter_that_is_out_lets_requests_through(
+    owner: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     original: Any = AioBaseClient.__dict__["_make_api_call"]
 
     async def make_api_call(self: Any, operation: str, parameters: Any) -> Any:
@@ -341,10 +382,14 @@ def test_a_token_is_written_down_before_it_is_given_away(owner: str) -> None:
         if answer.status == 201:
             assert answer.value["token_id"] in listed_ids(owner)
     assert statuses[0] == statuses[1] == 503 and statuses[-1] == 201
-    assert len(listed_ids(owner)) > statuses.count(201), "one of them was written down, and nobody got it"
+    assert len(listed_ids(owner)) > statuses.count(201), (
+        "one of them was written down, and nobody got it"
+    )
 
 
-def test_requests_without_a_repository_are_counted_too(owner: str, configured: pytest.MonkeyPatch) -> None:
+def test_requests_without_a_repository_are_counted_too(
+    owner: str, configured: pytest.MonkeyPatch
+) -> None:
     configured.setenv("PIERIA_LIMIT_READ", "2")
     token = builders.token(owner)
     statuses = [me(token).status for _ in range(4)]

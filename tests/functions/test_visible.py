@@ -1,6 +1,7 @@
 """What a forced push or a deletion took from a branch: members read it, all other callers do not.
 
-Every request that names a commit is asked for one that is stored and that no branch, tag or release leads to.
+Every request that names a commit is asked for one that is stored and that no branch, tag or release
+leads to.
 """
 
 import json
@@ -10,18 +11,34 @@ from typing import Any
 import pytest
 
 from shared.actions import visible
-from tests.builders import Answer, History, call, chain, event, fetch, fetched_ids, graph, invoke, push, token
+from tests.builders import (
+    Answer,
+    History,
+    call,
+    chain,
+    event,
+    fetch,
+    fetched_ids,
+    graph,
+    invoke,
+    push,
+    token,
+)
 from tests.faults import recorded
 
 MEMBER, STRANGER, NOBODY = "reader", "stranger", None
 
 
-def ask(owner: str, path: str, query: str = "", *, by: str | None, function: str = "commits") -> Answer:
+def ask(
+    owner: str, path: str, query: str = "", *, by: str | None, function: str = "commits"
+) -> Answer:
     headers = {"authorization": f"Bearer {token(by)}"} if by else {}
     return invoke(function, event("GET", path, b"", headers, query=query))
 
 
-def api(owner: str, rest: str, query: str = "", *, by: str | None, function: str = "commits") -> Answer:
+def api(
+    owner: str, rest: str, query: str = "", *, by: str | None, function: str = "commits"
+) -> Answer:
     return ask(owner, f"/api/v1/repos/{owner}/song/{rest}", query, by=by, function=function)
 
 
@@ -49,7 +66,9 @@ def history(owner: str) -> History:
 
 
 def posted_role(owner: str, handle: str) -> Answer:
-    return posted("members", owner, f"/api/v1/repos/{owner}/song/members/{handle}", {"role": "read"})
+    return posted(
+        "members", owner, f"/api/v1/repos/{owner}/song/members/{handle}", {"role": "read"}
+    )
 
 
 def named(owner: str, commit_id: str, other: str, *, by: str | None) -> Mapping[str, Answer]:
@@ -75,7 +94,9 @@ def test_a_commit_that_a_forced_push_removed_is_not_there_for_others(
     for number in (2, 3):
         for what, answer in named(owner, history[number], history[4], by=by).items():
             assert answer.status == 404, what
-            assert answer.body.replace(history[number].encode(), b"f" * 64) == unknown[what].body, what
+            assert answer.body.replace(history[number].encode(), b"f" * 64) == unknown[what].body, (
+                what
+            )
     for number in (1, 4, 5):
         for what, answer in named(owner, history[number], history[4], by=by).items():
             assert answer.status == 200, (what, answer.body)
@@ -97,12 +118,18 @@ def test_only_members_see_moves(owner: str, history: History) -> None:
         assert history[3].encode() not in answer.body
 
 
-def test_what_others_offer_is_acknowledged_as_far_as_they_may_see_it(owner: str, history: History) -> None:
+def test_what_others_offer_is_acknowledged_as_far_as_they_may_see_it(
+    owner: str, history: History
+) -> None:
     offered = [history[n] for n in (3, 1, 2, 4)]
     message = {"want": [history[5]], "have": offered}
     assert call("negotiate", owner, "song", message, by=owner).value["ack"] == offered
     answer = call("negotiate", owner, "song", message)
-    assert answer.value == {"ack": [history[1], history[4]], "common_base": history[4], "ready": True}
+    assert answer.value == {
+        "ack": [history[1], history[4]],
+        "common_base": history[4],
+        "ready": True,
+    }
 
 
 @pytest.mark.parametrize("kind", ["tag", "release"])
@@ -143,7 +170,9 @@ def test_a_pull_that_races_with_a_push_gets_what_it_saw(owner: str) -> None:
     assert fetched_ids(fetch(owner, "song", [drawn[2]], [drawn[1]]))[0] == {drawn[2]}
 
 
-def test_a_clone_or_a_pull_of_heads_costs_others_no_more_calls(owner: str, history: History) -> None:
+def test_a_clone_or_a_pull_of_heads_costs_others_no_more_calls(
+    owner: str, history: History
+) -> None:
     heads = [history[4], history[5]]
     for have in ([], [history[4]]):
         calls = {}
@@ -157,7 +186,9 @@ def test_a_clone_or_a_pull_of_heads_costs_others_no_more_calls(owner: str, histo
 
 def test_the_search_is_bounded(owner: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a repository with many branches and a commit that none of them leads to."""
-    drawn = graph("1; 2:1; 3:2; " + "; ".join(f"{n}:2" for n in range(4, 24)), files=False, salt=owner)
+    drawn = graph(
+        "1; 2:1; 3:2; " + "; ".join(f"{n}:2" for n in range(4, 24)), files=False, salt=owner
+    )
     assert push(owner, "song", drawn.bundle([1, 2, 3])).status == 200
     for number in range(4, 24):
         assert push(owner, "song", drawn.bundle([number]), branch=f"b{number}").status == 200
@@ -168,7 +199,7 @@ def test_the_search_is_bounded(owner: str, monkeypatch: pytest.MonkeyPatch) -> N
     with recorded() as calls:
         assert fetch(owner, "song", [drawn[2]]).status == 200
     assert len(calls) < 20
-    monkeypatch.setattr(visible, "ROUNDS", 0)
+    monkeypatch.setattr(visible, "MAX_ROUNDS", 0)
     assert fetch(owner, "song", [drawn[2]]).status == 404
     tag = {"tag_id": "t1", "tag": "old", "commit_id": drawn[2]}
     assert posted("tags", owner, f"/{owner}/song/tags", {"tags": [tag]}).status == 200

@@ -1,4 +1,5 @@
-"""A web page of another origin in a real browser, on the machine of the hub: it reads and changes nothing.
+"""A web page of another origin in a real browser, on the machine of the hub: it reads and changes
+nothing.
 
 Needs Chromium (`chromium` on Debian); skipped where there is none.
 """
@@ -23,7 +24,12 @@ from botocore.config import Config
 from tests.infra.test_serve import Hub, hub
 
 BROWSER = next(
-    (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
+    (
+        found
+        for name in ("chromium", "chromium-browser", "google-chrome")
+        if (found := shutil.which(name))
+    ),
+    None,
 )
 PATIENCE_SECONDS = 60
 
@@ -61,10 +67,16 @@ run();
 
 
 @contextmanager
-def page(requests: list[dict[str, Any]], forms: list[str], body: str) -> Iterator[tuple[str, Queue[Any]]]:
+def page(
+    requests: list[dict[str, Any]], forms: list[str], body: str
+) -> Iterator[tuple[str, Queue[Any]]]:
     """The URL of a page that sends these requests, and the queue with its report of what it got."""
     found: Queue[Any] = Queue()
-    text = PAGE.replace("REQUESTS", json.dumps(requests)).replace("FORMS", json.dumps(forms)).replace("BODY", body)
+    text = (
+        PAGE.replace("REQUESTS", json.dumps(requests))
+        .replace("FORMS", json.dumps(forms))
+        .replace("BODY", body)
+    )
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -150,9 +162,18 @@ def test_a_page_of_another_origin_reads_and_changes_nothing(
         for name, url, options in attempts
         if mode == "cors" or options.get("method", "GET") in ("GET", "POST")
     ]
-    signed = {"Authorization": "AWS4-HMAC-SHA256 Credential=x", "X-Amz-Target": "DynamoDB_20120810.Scan"}
+    signed = {
+        "Authorization": "AWS4-HMAC-SHA256 Credential=x",
+        "X-Amz-Target": "DynamoDB_20120810.Scan",
+    }
     requests.append(
-        {"name": "signed", "url": note["aws_endpoint_url"], "method": "POST", "body": row, "headers": signed}
+        {
+            "name": "signed",
+            "url": note["aws_endpoint_url"],
+            "method": "POST",
+            "body": row,
+            "headers": signed,
+        }
     )
     forms = [f"{bucket}?delete&{signature}", f"{running.url}/me/song/push"]
     with page(requests, forms, deletion) as (url, found):
@@ -165,7 +186,9 @@ def test_a_page_of_another_origin_reads_and_changes_nothing(
                 report = found.get(timeout=PATIENCE_SECONDS)
             finally:
                 process.terminate()
-    assert [one["name"] for one in report] == [one["name"] for one in requests] + [f"form {action}" for action in forms]
+    assert [one["name"] for one in report] == [one["name"] for one in requests] + [
+        f"form {action}" for action in forms
+    ]
     # The hub lets a page read what anybody may read. The embedded AWS lets a page read nothing.
     of_the_hub = {"cors refs", "cors push"}
     for one in report:
@@ -190,7 +213,11 @@ def test_a_name_that_was_pointed_to_this_machine_gets_a_refusal(
             f"http://evil.example:{port}/health",
         ]
         shown = subprocess.run(
-            browser(profile, *rebound), capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=True
+            browser(profile, *rebound),
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_SECONDS,
+            check=True,
         ).stdout
         assert "evil.example" in shown or "answers only to the name" in shown
         assert '{"status":"ok"}' not in shown

@@ -19,7 +19,15 @@ from infra.tools import Unable
 ROOT = Path(__file__).parent.parent.parent
 PYTHON = Path(sys.executable)
 
-LATE = ["aioboto3", "aiobotocore", "boto3", "botocore.session", "aiohttp", "s3transfer", "shared.manual"]
+LATE = [
+    "aioboto3",
+    "aiobotocore",
+    "boto3",
+    "botocore.session",
+    "aiohttp",
+    "s3transfer",
+    "shared.openapi",
+]
 LATE += ["functions.endpoints"]
 """What takes long to import, and only some requests need."""
 
@@ -35,7 +43,9 @@ def lay(folder: Path, files: dict[str, str]) -> Path:
 
 def pins(lock: Path) -> dict[str, str]:
     """A lock's packages, each with its version, marker and digests."""
-    found = re.findall(r"^([a-z0-9._-]+)==(\S+)(.*(?:\n    --hash.*)+)", lock.read_text(), re.MULTILINE)
+    found = re.findall(
+        r"^([a-z0-9._-]+)==(\S+)(.*(?:\n    --hash.*)+)", lock.read_text(), re.MULTILINE
+    )
     return {name: version + rest for name, version, rest in found}
 
 
@@ -83,7 +93,9 @@ def test_a_lock_for_one_platform_has_no_conditions() -> None:
 
 @pytest.mark.parametrize("lock", sorted(tools.LOCKS.glob("*.lock")), ids=lambda path: path.stem)
 def test_every_lock_names_versions_and_digests_only(lock: Path) -> None:
-    line = re.compile(r"[a-z0-9._-]+==\S+( ; [^\\]+)? \\|    --hash=sha256:[0-9a-f]{64}( \\)?|#(?!.*://).*|")
+    line = re.compile(
+        r"[a-z0-9._-]+==\S+( ; [^\\]+)? \\|    --hash=sha256:[0-9a-f]{64}( \\)?|#(?!.*://).*|"
+    )
     assert [text for text in lock.read_text().splitlines() if not line.fullmatch(text)] == []
     assert pins(lock)
 
@@ -91,7 +103,9 @@ def test_every_lock_names_versions_and_digests_only(lock: Path) -> None:
 # ── How it is made ──────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_zip_is_the_same_whenever_and_in_whatever_order_its_files_were_written(tmp_path: Path) -> None:
+def test_a_zip_is_the_same_whenever_and_in_whatever_order_its_files_were_written(
+    tmp_path: Path,
+) -> None:
     files = {"b/module.py": "x = 1\n", "a.py": "", "run.sh": "#!/bin/sh\n"}
     one = lay(tmp_path / "one", files)
     other = lay(tmp_path / "other", dict(reversed(files.items())))
@@ -108,7 +122,9 @@ def test_a_zip_is_the_same_whenever_and_in_whatever_order_its_files_were_written
     assert build.digest(one) != build.digest(other)
 
 
-def test_bytecode_is_the_same_wherever_it_was_compiled_and_believed_without_its_source(tmp_path: Path) -> None:
+def test_bytecode_is_the_same_wherever_it_was_compiled_and_believed_without_its_source(
+    tmp_path: Path,
+) -> None:
     source = "def f(kind):\n    return kind in {'a', 'b', 'c'}\n"
     for name in ("one", "another/place"):
         build._compile(lay(tmp_path / name, {"functions/module.py": source}), PYTHON)
@@ -116,7 +132,9 @@ def test_bytecode_is_the_same_wherever_it_was_compiled_and_believed_without_its_
 
     module = tmp_path / "one/functions/module.py"
     (compiled,) = module.parent.glob("__pycache__/*.pyc")
-    assert int.from_bytes(compiled.read_bytes()[4:8], "little") == 0b01  # PEP 552: by hash, unchecked
+    assert (
+        int.from_bytes(compiled.read_bytes()[4:8], "little") == 0b01
+    )  # PEP 552: by hash, unchecked
     assert b"/var/task/functions/module.py" in compiled.read_bytes()
     assert str(tmp_path).encode() not in compiled.read_bytes()
 
@@ -133,7 +151,14 @@ def test_what_no_function_reads_is_taken_out(tmp_path: Path) -> None:
         tmp_path,
         {
             "botocore/data/endpoints.json": json.dumps(
-                {"partitions": [{"partition": "aws", "services": {"s3": {"endpoints": {}}, "ec2": {"endpoints": {}}}}]}
+                {
+                    "partitions": [
+                        {
+                            "partition": "aws",
+                            "services": {"s3": {"endpoints": {}}, "ec2": {"endpoints": {}}},
+                        }
+                    ]
+                }
             ),
             "botocore/data/s3/2006-03-01/service-2.json.gz": "",
             "botocore/data/ec2/2016-11-15/service-2.json.gz": "",
@@ -162,19 +187,26 @@ def test_what_no_function_reads_is_taken_out(tmp_path: Path) -> None:
     ]
     assert not (tmp_path / "tool-1.0.dist-info").exists()
     endpoints = json.loads((tmp_path / "botocore/data/endpoints.json").read_text())
-    assert endpoints == {"partitions": [{"partition": "aws", "services": {"s3": {"endpoints": {}}}}]}
+    assert endpoints == {
+        "partitions": [{"partition": "aws", "services": {"s3": {"endpoints": {}}}}]
+    }
 
 
 # ── That it starts ──────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_every_handler_is_imported_and_finds_nothing_but_the_artefact(tmp_path: Path) -> None:
-    lay(tmp_path, {"functions/__init__.py": "", "functions/good.py": "def handler(event, context): ..."})
+    lay(
+        tmp_path,
+        {"functions/__init__.py": "", "functions/good.py": "def handler(event, context): ..."},
+    )
     build.check(tmp_path, PYTHON)
     assert not list(tmp_path.rglob("*.pyc")), "the check has changed what it checks"
 
     lay(tmp_path, {"functions/lacking.py": "import pytest\ndef handler(event, context): ..."})
-    with pytest.raises(Unable, match=r"functions\.lacking: ModuleNotFoundError: No module named 'pytest'"):
+    with pytest.raises(
+        Unable, match=r"functions\.lacking: ModuleNotFoundError: No module named 'pytest'"
+    ):
         build.check(tmp_path, PYTHON)
 
     lay(tmp_path, {"functions/lacking.py": "handler = None"})
@@ -194,7 +226,9 @@ def test_no_function_imports_when_it_starts_what_only_requests_need() -> None:
         f"for name in {functions}: importlib.import_module(f'functions.{{name}}')\n"
         f"print(json.dumps([name for name in {LATE} if name in sys.modules]))"
     )
-    done = subprocess.run([PYTHON, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [PYTHON, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     assert json.loads(done.stdout) == []
 
 
@@ -222,7 +256,9 @@ def test_an_interpreter_is_one_that_runs(path_of: Path, tmp_path: Path) -> None:
     assert build.interpreter(sys.version_info[:2]) == PYTHON
     assert build.interpreter((3, 99)) is None
 
-    command(path_of / "python3.99", "echo 'python3.99: command not found' >&2; exit 127")  # as a version manager's
+    command(
+        path_of / "python3.99", "echo 'python3.99: command not found' >&2; exit 127"
+    )  # as a version manager's
     assert build.interpreter((3, 99)) is None
 
     managed = command(tmp_path / ".pyenv/versions/3.99.1/bin/python3.99", "echo 3 99")
@@ -252,7 +288,9 @@ def test_two_builds_are_the_same_to_the_byte(tmp_path: Path) -> None:
     wanted = build.interpreter(build.VERSION)
     if wanted is None:
         pytest.skip(f"there is no Python {build.VERSION} on this machine to compile for Lambda")
-    made = [build.make(tmp_path / name / "package", wanted, for_lambda=True) for name in ("one", "two")]
+    made = [
+        build.make(tmp_path / name / "package", wanted, for_lambda=True) for name in ("one", "two")
+    ]
     assert made[0] == made[1]
     assert made[0].size <= build.MAX_BYTES
 
@@ -261,9 +299,11 @@ def test_two_builds_are_the_same_to_the_byte(tmp_path: Path) -> None:
     tops = {path.parts[0] for path in held}
     assert {"functions", "shared", "fastapi", "aioboto3", "pydantic_core"} <= tops
     assert not {"tests", "infra", "bench", "moto", "pytest", "typer", "template.yaml"} & tops
-    assert {path.parts[2] for path in held if path.parts[:2] == ("botocore", "data") and len(path.parts) > 3} <= set(
-        build.SERVICES
-    )
+    assert {
+        path.parts[2]
+        for path in held
+        if path.parts[:2] == ("botocore", "data") and len(path.parts) > 3
+    } <= set(build.SERVICES)
     sources = {path for path in held if path.suffix == ".py"}
     compiled = {path for path in held if path.suffix == ".pyc"}
     tag = "cpython-{}{}".format(*build.VERSION)

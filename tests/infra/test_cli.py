@@ -1,5 +1,6 @@
-"""The command line: every command on an account's hub, on one that runs here, and on one that only lies in a folder;
-what it tells people, what it tells scripts, and the one line with which it fails."""
+"""The command line: every command on an account's hub, on one that runs here, and on one that only
+lies in a folder; what it tells people, what it tells scripts, and the one line with which it fails.
+"""
 
 import email.utils
 import json
@@ -19,13 +20,13 @@ import pytest
 from typer.testing import CliRunner
 
 from infra import stack
-from infra.cli import app, console, hub
+from infra.cli import app, hub, output
 from infra.cli import aws as account
 from infra.embedded_aws import EmbeddedAws
 from infra.journal import Journal
 from tests import builders
 from tests.builders import Record, graph
-from tests.shared.actions import upkeep
+from tests.shared.maintenance import upkeep
 
 ROOT = Path(__file__).parent.parent.parent
 DAY = 24 * 3600
@@ -49,7 +50,9 @@ class Done(NamedTuple):
 
 def pieria(*arguments: str | Path) -> Done:
     """A command, in this process. Only what is no surprise may end it."""
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
+    result = CliRunner().invoke(
+        app, [str(argument) for argument in arguments], catch_exceptions=False
+    )
     return Done(result.exit_code, result.stdout, result.stderr)
 
 
@@ -87,14 +90,16 @@ def song(owner: str) -> str:
 def later(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
     """Let the commands' clock be so far ahead, and stand still."""
     at = time.time() + seconds
-    monkeypatch.setattr(console, "now", lambda: at)
+    monkeypatch.setattr(output, "now", lambda: at)
 
 
-# ── Tokens ──────────────────────────────────────────────────────────────────────────────────────────────────
+# ── Tokens ────────────────────────────────────────────────────────────────────────────────────────
 
 
 def me(token: str) -> builders.Answer:
-    return builders.invoke("tokens", builders.event("GET", "/api/v1/me", headers={"authorization": f"Bearer {token}"}))
+    return builders.invoke(
+        "tokens", builders.event("GET", "/api/v1/me", headers={"authorization": f"Bearer {token}"})
+    )
 
 
 def test_a_token_is_issued_listed_and_revoked(owner: str) -> None:
@@ -126,7 +131,9 @@ def test_a_token_is_alone_on_stdout(owner: str) -> None:
 def test_the_newest_token_is_listed_first(owner: str) -> None:
     ids = [done("token", "issue", "--owner", owner)["token_id"] for _ in range(3)]
     assert [t["token_id"] for t in done("token", "list", "--owner", owner)["tokens"]] == ids[::-1]
-    assert told("token", "revoke", ids[0], "--owner", owner).startswith(f"revoked: {ids[0]} of {owner}; ")
+    assert told("token", "revoke", ids[0], "--owner", owner).startswith(
+        f"revoked: {ids[0]} of {owner}; "
+    )
 
 
 def test_a_token_that_was_never_written_down_can_be_revoked(owner: str) -> None:
@@ -146,12 +153,21 @@ def test_tokens_are_for_those_who_can_be_users(owner: str) -> None:
     assert done("token", "issue", "--owner", owner.upper())["handle"] == owner
 
 
-# ── Repositories ────────────────────────────────────────────────────────────────────────────────────────────
+# ── Repositories ──────────────────────────────────────────────────────────────────────────────────
 
 
 def test_a_repository_is_created_shown_listed_and_deleted(owner: str) -> None:
     name = f"{owner}/song"
-    created = done("repo", "create", name, "--private", "--description", "a [red]song\x1b[2J", "--domain", "midi")
+    created = done(
+        "repo",
+        "create",
+        name,
+        "--private",
+        "--description",
+        "a [red]song\x1b[2J",
+        "--domain",
+        "midi",
+    )
     assert created["visibility"] == "private" and created["default_branch"] == "main"
     assert told("repo", "create", f"{owner}/more") == f"created: {owner}/more, public\n"
     shown = done("repo", "show", name)
@@ -166,7 +182,9 @@ def test_a_repository_is_created_shown_listed_and_deleted(owner: str) -> None:
 
 def test_a_repository_that_cannot_be_is_refused(owner: str) -> None:
     done("repo", "create", f"{owner}/song")
-    assert f"the repository {owner}/song already exists" in refused("repo", "create", f"{owner}/song")
+    assert f"the repository {owner}/song already exists" in refused(
+        "repo", "create", f"{owner}/song"
+    )
     assert "owner/slug" in refused("repo", "create", "song")
     assert "is reserved" in refused("repo", "create", "api/song")
     assert "--domain" in refused("repo", "create", f"{owner}/b", "--domain", "No Such")
@@ -178,7 +196,9 @@ def test_a_deletion_is_asked_for(owner: str) -> None:
     done("repo", "create", f"{owner}/song")
     ended = CliRunner().invoke(app, ["repo", "delete", f"{owner}/song"], input="n\n")
     assert ended.exit_code == 2 and "nothing was deleted" in ended.stderr
-    assert pieria("repo", "delete", f"{owner}/song", "--json").err.startswith("pieria: nothing was deleted")
+    assert pieria("repo", "delete", f"{owner}/song", "--json").err.startswith(
+        "pieria: nothing was deleted"
+    )
     ended = CliRunner().invoke(app, ["repo", "delete", f"{owner}/song"], input="y\n")
     assert ended.exit_code == 0 and "deleted" in ended.stdout
     assert "there is no repository" in refused("repo", "delete", f"{owner}/song", "--yes")
@@ -187,7 +207,9 @@ def test_a_deletion_is_asked_for(owner: str) -> None:
 def test_members_come_and_go(song: str, owner: str) -> None:
     bob = f"{owner}-bob"
     assert done("repo", "member", song)["members"] == []
-    assert done("repo", "member", song, bob, "--role", "read")["members"] == [{"handle": bob, "role": "read"}]
+    assert done("repo", "member", song, bob, "--role", "read")["members"] == [
+        {"handle": bob, "role": "read"}
+    ]
     assert builders.call("refs", owner, "song", by=bob).status == 200
     assert bob in told("repo", "member", song)
     assert done("repo", "member", song, bob, "--remove")["members"] == []
@@ -212,7 +234,10 @@ def test_a_forced_push_is_undone(song: str, owner: str) -> None:
     assert done("repo", "restore-branch", song, "main")["commit_id"] == HISTORY[3]
     assert builders.heads(owner, "song", by=owner) == {"main": HISTORY[3]}
     assert OTHER[1] in told("repo", "restore-branch", song, "main", "--to", OTHER[1][:8])
-    assert [move["by"] for move in done("repo", "moves", song, "main")["moves"]][:2] == ["pieria", "pieria"]
+    assert [move["by"] for move in done("repo", "moves", song, "main")["moves"]][:2] == [
+        "pieria",
+        "pieria",
+    ]
 
 
 def test_a_branch_is_deleted_and_brought_back(song: str, owner: str) -> None:
@@ -226,16 +251,20 @@ def test_a_branch_is_deleted_and_brought_back(song: str, owner: str) -> None:
     assert done("repo", "restore-branch", song, "main")["commit_id"] == HISTORY[3]
 
 
-def test_what_a_forced_push_removed_is_expunged(song: str, owner: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_forced_push_removed_is_expunged(
+    song: str, owner: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert "is still reached by branch main" in refused("expunge", song, HISTORY[3])
     assert builders.push(owner, "song", OTHER.bundle(), force=True).status == 200
     assert HISTORY[3] in done("expunge", song, HISTORY[3])["commits"]
     assert "would be deleted" in told("expunge", song, HISTORY[3])
     marked = done("expunge", song, HISTORY[3], "--remove")
     assert (marked["step"], marked["dry_run"]) == ("marked", False)
-    assert "the same command deletes the bytes from" in told("expunge", song, HISTORY[3], "--remove")
+    assert "the same command deletes the bytes from" in told(
+        "expunge", song, HISTORY[3], "--remove"
+    )
     # The bucket has the time of this machine.
-    monkeypatch.setattr(console, "now", lambda: time.time() + 3600)
+    monkeypatch.setattr(output, "now", lambda: time.time() + 3600)
     shown = told("expunge", song, HISTORY[3], "--remove")
     assert "deleted 1 commits" in shown and "create-invalidation" in shown
     assert "nothing is stored" in refused("expunge", song, HISTORY[3])
@@ -248,7 +277,7 @@ def test_what_cannot_be_restored_is_refused(song: str) -> None:
     assert "has no branch 'none'" in refused("repo", "moves", song, "none")
 
 
-# ── Upkeep ──────────────────────────────────────────────────────────────────────────────────────────────────
+# ── Upkeep ────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_fsck_and_rebuild_index(song: str, owner: str) -> None:
@@ -277,7 +306,9 @@ def test_fsck_and_rebuild_index(song: str, owner: str) -> None:
     assert pieria("rebuild-index", song).status == 1
 
 
-def test_a_refused_rebuild_leaves_a_gc_as_it_is(song: str, owner: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refused_rebuild_leaves_a_gc_as_it_is(
+    song: str, owner: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert builders.push(owner, "song", OTHER.bundle(), force=True).status == 200
     later(monkeypatch, 40 * DAY)
     done("gc", song, "--condemn")
@@ -295,7 +326,11 @@ def test_upkeep_of_what_is_not_there_is_refused(command: str, owner: str) -> Non
 def test_a_bar_shows_a_name_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
     ended = pieria("fsck", "[/red]x\x1b[2J/y")
-    assert ended.status == 2 and "[/red]x\N{REPLACEMENT CHARACTER}[2J/y" in ended.err and "Traceback" not in ended.err
+    assert (
+        ended.status == 2
+        and "[/red]x\N{REPLACEMENT CHARACTER}[2J/y" in ended.err
+        and "Traceback" not in ended.err
+    )
 
 
 def test_a_bundle_is_made_ready_for_clones(song: str, owner: str) -> None:
@@ -343,7 +378,10 @@ def test_repack_folds_small_packs(owner: str, monkeypatch: pytest.MonkeyPatch) -
     later(monkeypatch, 2 * DAY)
     counted = done("repo", "repack", song)
     assert counted["dry_run"] and (counted["packs"], counted["into"]) == (8, 1)
-    assert "would have folded 8 packs" in (said := told("repo", "repack", song)) and "`--fold` does it" in said
+    assert (
+        "would have folded 8 packs" in (said := told("repo", "repack", song))
+        and "`--fold` does it" in said
+    )
     assert len(upkeep.Bytes(upkeep.repo(owner).repo_id).keys("packs/")) == 8
     folded = done("repo", "repack", song, "--fold")
     assert folded == counted | {"dry_run": False}
@@ -357,7 +395,9 @@ def test_repack_folds_small_packs(owner: str, monkeypatch: pytest.MonkeyPatch) -
     assert "there is no repository" in refused("repo", "repack", f"{owner}/none")
 
 
-def test_repack_of_what_is_damaged_points_at_fsck(owner: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_repack_of_what_is_damaged_points_at_fsck(
+    owner: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     drawn = builders.chain(8, files=True)
     for number in drawn.commits:
         assert builders.push(owner, "song", drawn.bundle([number])).status == 200
@@ -384,7 +424,9 @@ def own_hub(aws: EmbeddedAws, owner: str, configured: pytest.MonkeyPatch) -> Non
     configured.setenv("PIERIA_COUNTER_TABLE", names["CounterTable"])
 
 
-def test_purge_removes_what_was_deleted(own_hub: None, song: str, owner: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_purge_removes_what_was_deleted(
+    own_hub: None, song: str, owner: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     repo_id = upkeep.repo(owner).repo_id
     done("repo", "delete", song, "--yes")
     assert done("purge")["waiting"] == 1 and "wait: 1;" in told("purge")
@@ -396,7 +438,7 @@ def test_purge_removes_what_was_deleted(own_hub: None, song: str, owner: str, mo
     assert "removed 0 rows" in told("purge", "--remove")
 
 
-# ── What is mistyped ────────────────────────────────────────────────────────────────────────────────────────
+# ── What is mistyped ──────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(
@@ -407,7 +449,10 @@ def test_purge_removes_what_was_deleted(own_hub: None, song: str, owner: str, mo
         ("token issue", "Missing option '--owner'; see `pieria token issue --help`"),
         ("gc", "Missing argument 'OWNER/SLUG'; see `pieria gc --help`"),
         ("token issue --owner bob --days 400", "less than or equal to 365"),
-        ("token issue --owner bob --scope root", "'root' is not one of 'read', 'write', 'admin'; see"),
+        (
+            "token issue --owner bob --scope root",
+            "'root' is not one of 'read', 'write', 'admin'; see",
+        ),
         ("purge --limit x", "a valid integer"),
         ("repo create a/b --privat", "--private"),
         ("fsck a/b --data", "requires an argument"),
@@ -427,7 +472,7 @@ def test_where_nothing_is_said_the_commands_are_shown(line: str) -> None:
     assert ended.status == 2 and "Commands" in ended.out and ended.err == ""
 
 
-# ── Accounts that lack something ────────────────────────────────────────────────────────────────────────────
+# ── Accounts that lack something ──────────────────────────────────────────────────────────────────
 
 
 def states() -> dict[str, str]:
@@ -444,8 +489,16 @@ def test_the_doctor_finds_a_whole_hub_whole() -> None:
 
 LACKING: dict[str, tuple[dict[str, str | None], str, str]] = {
     "no bucket's name": ({"PIERIA_BUCKET": None}, "PIERIA_BUCKET is missing or wrong", "settings"),
-    "no keys": ({"PIERIA_SIGNING_KEYS": "{}"}, "PIERIA_SIGNING_KEYS is missing or wrong", "settings"),
-    "keys that are none": ({"PIERIA_SIGNING_KEYS": "secret"}, "PIERIA_SIGNING_KEYS is missing or wrong", "settings"),
+    "no keys": (
+        {"PIERIA_SIGNING_KEYS": "{}"},
+        "PIERIA_SIGNING_KEYS is missing or wrong",
+        "settings",
+    ),
+    "keys that are none": (
+        {"PIERIA_SIGNING_KEYS": "secret"},
+        "PIERIA_SIGNING_KEYS is missing or wrong",
+        "settings",
+    ),
     "no table": ({"PIERIA_HUB_TABLE": "none"}, "there is no hub table none here", "hub table"),
     "another's table": ({"PIERIA_HUB_TABLE": "counters"}, "counters has the keys pk", "hub table"),
     "no region": ({"AWS_DEFAULT_REGION": None}, "set AWS_DEFAULT_REGION", "region"),
@@ -459,7 +512,9 @@ LACKING: dict[str, tuple[dict[str, str | None], str, str]] = {
 
 
 @pytest.mark.parametrize("case", LACKING)
-def test_what_an_account_lacks_is_named(case: str, monkeypatch: pytest.MonkeyPatch, owner: str) -> None:
+def test_what_an_account_lacks_is_named(
+    case: str, monkeypatch: pytest.MonkeyPatch, owner: str
+) -> None:
     changed, line, piece = LACKING[case]
     for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):
         monkeypatch.setenv(name, os.devnull)
@@ -477,14 +532,26 @@ def test_a_bucket_that_is_not_there_is_found_by_the_doctor(monkeypatch: pytest.M
 
 def test_a_clock_that_is_wrong_is_found() -> None:
     for off, state in ((0, "ok"), (60, "failed"), (-60, "failed")):
-        assert account.clock([email.utils.formatdate(time.time() + off, usegmt=True)]).state == state
-    assert "seconds behind" in account.clock([email.utils.formatdate(time.time() + 60, usegmt=True)]).result
-    assert "seconds ahead of" in account.clock([email.utils.formatdate(time.time() - 60, usegmt=True)]).result
+        assert (
+            account.clock([email.utils.formatdate(time.time() + off, usegmt=True)]).state == state
+        )
+    assert (
+        "seconds behind"
+        in account.clock([email.utils.formatdate(time.time() + 60, usegmt=True)]).result
+    )
+    assert (
+        "seconds ahead of"
+        in account.clock([email.utils.formatdate(time.time() - 60, usegmt=True)]).result
+    )
 
 
-# ── Hubs on this machine ────────────────────────────────────────────────────────────────────────────────────
+# ── Hubs on this machine ──────────────────────────────────────────────────────────────────────────
 
-ELSEWHERE = {"AWS_PROFILE": "work", "AWS_ENDPOINT_URL": "http://127.0.0.1:9", "PIERIA_HUB_TABLE": "elsewhere"}
+ELSEWHERE = {
+    "AWS_PROFILE": "work",
+    "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
+    "PIERIA_HUB_TABLE": "elsewhere",
+}
 
 
 class Running(NamedTuple):
@@ -500,7 +567,9 @@ def running(tmp_path: Path) -> Iterator[Running]:
     """A hub on any free port, ready; it ends with the test."""
     data = tmp_path / "data"
     command = [sys.executable, "-m", "infra.serve", "--port", "0", "--data", str(data)]
-    with subprocess.Popen(command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+    with subprocess.Popen(
+        command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as process:
         try:
             for line in process.stdout or ():
                 if found := re.match(r"HUB READY url=(\S+)", line):
@@ -514,14 +583,20 @@ def running(tmp_path: Path) -> Iterator[Running]:
 def from_a_shell(*arguments: str | Path) -> Done:
     """A command in a process of its own, with an environment that leads elsewhere."""
     command = [sys.executable, "-m", "infra.cli", *map(str, arguments)]
-    ended = subprocess.run(command, cwd=ROOT, env=os.environ | ELSEWHERE, text=True, capture_output=True, timeout=60)
+    ended = subprocess.run(
+        command, cwd=ROOT, env=os.environ | ELSEWHERE, text=True, capture_output=True, timeout=60
+    )
     return Done(ended.returncode, ended.stdout, ended.stderr)
 
 
-def test_a_running_hub_and_one_that_was_killed(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_running_hub_and_one_that_was_killed(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
     note = running.data / "hub.json"
     assert stat.S_IMODE(note.stat().st_mode) == 0o600
-    token = from_a_shell("token", "issue", "--owner", "alice", "--data", running.data, "--json").value["token"]
+    token = from_a_shell(
+        "token", "issue", "--owner", "alice", "--data", running.data, "--json"
+    ).value["token"]
     answer = httpx.get(f"{running.url}/api/v1/me", headers={"Authorization": f"Bearer {token}"})
     assert answer.json()["handle"] == "alice"
     done("repo", "create", "alice/song", "--private", "--data", running.data)
@@ -529,30 +604,52 @@ def test_a_running_hub_and_one_that_was_killed(running: Running, monkeypatch: py
     assert running.url in told("doctor", "--data", running.data)
     pushed = {"bundle": {"commits": [{"commit_id": "first", "message": "one"}]}, "branch": "main"}
     headers = {"Authorization": f"Bearer {token}"}
-    assert httpx.post(f"{running.url}/alice/song/push", json=pushed, headers=headers).status_code == 200
+    assert (
+        httpx.post(f"{running.url}/alice/song/push", json=pushed, headers=headers).status_code
+        == 200
+    )
     assert done("fsck", "alice/song", "--data", running.data)["checked"]["commits"] == 1
 
     running.process.kill()
     running.process.wait()
     assert note.exists(), "nobody could remove it"
-    # Whatever is not said by --data is said by the environment, and otherwise by the folder one stands in.
+    # Whatever is not said by --data is said by the environment, and otherwise by the folder one
+    # stands in.
     monkeypatch.chdir(running.data.parent)
     (running.data).rename(".hub")
     monkeypatch.delenv("PIERIA_HUB_TABLE")
     assert "not running" in told("doctor")
     assert not Path(".hub/hub.json").exists()
-    assert done("repo", "show", "alice/song")["branches"] == [{"branch": "main", "commit_id": "first", "generation": 1}]
+    assert done("repo", "show", "alice/song")["branches"] == [
+        {"branch": "main", "commit_id": "first", "generation": 1}
+    ]
 
 
 def test_a_hub_that_ends_takes_its_note_away(running: Running) -> None:
     running.process.send_signal(signal.SIGTERM)
     assert running.process.wait(10) == 0
-    assert sorted(path.name for path in running.data.iterdir()) == ["journal", "lock", "signing-keys.json"]
+    assert sorted(path.name for path in running.data.iterdir()) == [
+        "journal",
+        "lock",
+        "signing-keys.json",
+    ]
 
 
 def test_serve_starts_a_hub_or_says_why_not(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "infra.cli", "serve", "--port", "0", "--data", str(tmp_path / "data"), "--json"]
-    with subprocess.Popen(command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    command = [
+        sys.executable,
+        "-m",
+        "infra.cli",
+        "serve",
+        "--port",
+        "0",
+        "--data",
+        str(tmp_path / "data"),
+        "--json",
+    ]
+    with subprocess.Popen(
+        command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
         assert process.stdout
         where = json.loads(process.stdout.readline())
         assert httpx.get(f"{where['url']}/health").status_code == 200
@@ -571,13 +668,17 @@ def test_a_folder_without_a_hub_is_named(tmp_path: Path, owner: str) -> None:
     assert ended.status == 1 and check["piece"] == "hub" and "make serve" in check["fix"]
 
 
-def test_a_folder_in_use_is_named(tmp_path: Path, owner: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_in_use_is_named(
+    tmp_path: Path, owner: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(hub, "WAIT_SECONDS", 0.2)
     before = dict(os.environ)
     with Journal(tmp_path):
         for left in ("", "{", '{"pid": 1}'):
             (tmp_path / "hub.json").write_text(left)
-            assert "is in use by another command" in refused("repo", "list", owner, "--data", tmp_path)
+            assert "is in use by another command" in refused(
+                "repo", "list", owner, "--data", tmp_path
+            )
     (tmp_path / "signing-keys.json").write_text("{}")
     assert "signing-keys.json is not" in refused("repo", "list", owner, "--data", tmp_path)
     (tmp_path / "journal").write_bytes(b"something else")

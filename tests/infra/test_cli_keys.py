@@ -145,7 +145,9 @@ def test_without_credentials_it_says_so(name: str, monkeypatch: pytest.MonkeyPat
     assert "AWS_DEFAULT_REGION" in refused("key", "rotate")
 
 
-def test_without_a_network_no_advice_is_to_log_in(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_network_no_advice_is_to_log_in(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{ports.free()}")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     line = refused("key", "list")
@@ -156,7 +158,9 @@ def test_without_a_network_no_advice_is_to_log_in(name: str, monkeypatch: pytest
 
 
 class Containers:
-    """Functions of one hub, each with a keyring of its own, and the tokens that they sign for one another."""
+    """Functions of one hub, each with a keyring of its own, and the tokens that they sign for one
+    another.
+    """
 
     def __init__(self, name: str) -> None:
         self.now, self.random = 1_800_000_000.0, random.Random(6)
@@ -185,7 +189,9 @@ class Containers:
 
 
 def test_a_rotation_under_load_refuses_nobody(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Eight containers, each of which has read the keys at another time; then an old key's tokens are left behind."""
+    """Eight containers, each of which has read the keys at another time; then an old key's tokens
+    are left behind.
+    """
     first = done("key", "rotate")["key_id"]
     hub = Containers(name)
     monkeypatch.setattr(key, "sleep", hub.serve)

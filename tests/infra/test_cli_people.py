@@ -1,4 +1,6 @@
-"""The command line as its users meet it: help, repositories and users of the whole hub, odd terminals, Ctrl-C."""
+"""The command line as its users meet it: help, repositories and users of the whole hub, odd
+terminals, Ctrl-C.
+"""
 
 import json
 import os
@@ -10,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from infra.cli import console
+from infra.cli import output
 from infra.cli.commands import COMMANDS, load
 from infra.version import version
-from shared.actions import purge
+from shared.actions import undelete
 from tests import builders
 from tests.builders import graph
 from tests.infra.test_cli import ROOT, done, pieria, refused, told
@@ -36,7 +38,7 @@ def command_line(*arguments: str, **environment: str) -> subprocess.CompletedPro
     return subprocess.run(command, cwd=ROOT, env=bare, capture_output=True, check=False)
 
 
-# ── Help ────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── Help ──────────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -52,7 +54,9 @@ def test_the_help_imports_no_command():
         "except SystemExit: pass\n"
         "print(sorted({name.partition('.')[0] for name in sys.modules}), file=sys.stderr)"
     )
-    ended = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, check=True)
+    ended = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, check=True
+    )
     heavy = {"boto3", "botocore", "moto", "pydantic", "fastapi", "aiobotocore", "rich"}
     imported = set(ended.stderr.decode().replace("'", "").strip("[]\n").split(", "))
     assert b"rebuild-index" in ended.stdout
@@ -77,7 +81,7 @@ def test_a_shell_can_complete_commands():
     assert command_line(**asked).stdout.split() == [b"repo", b"rebuild-index"]
 
 
-# ── Repositories and users ──────────────────────────────────────────────────────────────────────────────────
+# ── Repositories and users ────────────────────────────────────────────────────────────────────────
 
 
 def test_the_whole_hub_is_listed_without_naming_a_user(owner: str):
@@ -108,7 +112,9 @@ def test_a_handle_may_be_written_in_any_letter_case(song: str, owner: str):
 
 def test_a_member_may_be_written_in_any_letter_case(song: str, owner: str):
     bob = f"{owner}-bob"
-    assert done("repo", "create", f"{bob}/own")["owner"] == bob, "the handle is claimed in this spelling"
+    assert done("repo", "create", f"{bob}/own")["owner"] == bob, (
+        "the handle is claimed in this spelling"
+    )
     members = done("repo", "member", song, bob.upper(), "--role", "read")["members"]
     assert members == [{"handle": bob, "role": "read"}]
     assert done("repo", "member", song, bob.upper(), "--remove")["members"] == []
@@ -116,10 +122,14 @@ def test_a_member_may_be_written_in_any_letter_case(song: str, owner: str):
 
 def test_the_rule_for_names_is_chosen_at_creation_and_changed_later(owner: str) -> None:
     assert done("repo", "create", f"{owner}/song")["portable_names"] == "on"
-    assert done("repo", "create", f"{owner}/old", "--portable-names", "off")["portable_names"] == "off"
+    assert (
+        done("repo", "create", f"{owner}/old", "--portable-names", "off")["portable_names"] == "off"
+    )
     assert "portable_names off" in told("repo", "edit", f"{owner}/song", "--portable-names", "off")
     assert done("repo", "show", f"{owner}/song")["portable_names"] == "off"
-    assert "--portable-names" in refused("repo", "edit", f"{owner}/song", "--portable-names", "maybe")
+    assert "--portable-names" in refused(
+        "repo", "edit", f"{owner}/song", "--portable-names", "maybe"
+    )
 
 
 def test_a_repository_is_edited(song: str, owner: str):
@@ -165,18 +175,22 @@ def test_a_deleted_repository_whose_name_is_in_use_comes_back_under_another(song
     assert done("repo", "show", song)["branches"] == [], "the new repository is as it was"
 
 
-def test_no_repository_comes_back_once_a_purge_may_have_begun(song: str, monkeypatch: pytest.MonkeyPatch):
+def test_no_repository_comes_back_once_a_purge_may_have_begun(
+    song: str, monkeypatch: pytest.MonkeyPatch
+):
     done("repo", "delete", song, "--yes")
-    at = time.time() + purge.KEPT_SECONDS - 60
-    monkeypatch.setattr(console, "now", lambda: at)
+    at = time.time() + undelete.UNDELETE_SECONDS - 60
+    monkeypatch.setattr(output, "now", lambda: at)
     assert "23 hours" in refused("repo", "undelete", song)
 
 
-def test_a_purge_leaves_a_repository_alone_that_came_back(song: str, owner: str, monkeypatch: pytest.MonkeyPatch):
+def test_a_purge_leaves_a_repository_alone_that_came_back(
+    song: str, owner: str, monkeypatch: pytest.MonkeyPatch
+):
     done("repo", "delete", song, "--yes")
     done("repo", "undelete", song)
-    at = time.time() + 2 * purge.KEPT_SECONDS
-    monkeypatch.setattr(console, "now", lambda: at)
+    at = time.time() + 2 * undelete.UNDELETE_SECONDS
+    monkeypatch.setattr(output, "now", lambda: at)
     done("purge", "--remove")
     assert builders.heads(owner, "song", by=owner) == {"main": HISTORY[2]}
 
@@ -187,8 +201,14 @@ def test_all_tokens_of_a_user_are_revoked_at_once(owner: str):
     assert len(revoked["token_ids"]) == 3
     for token in tokens:
         headers = {"authorization": f"Bearer {token}"}
-        assert builders.invoke("tokens", builders.event("GET", "/api/v1/me", headers=headers)).status == 401
-    assert told("token", "revoke", "--all", "--owner", owner) == f"revoked: all 0 valid tokens of {owner}\n"
+        assert (
+            builders.invoke("tokens", builders.event("GET", "/api/v1/me", headers=headers)).status
+            == 401
+        )
+    assert (
+        told("token", "revoke", "--all", "--owner", owner)
+        == f"revoked: all 0 valid tokens of {owner}\n"
+    )
     assert "name one token, or use --all" in refused("token", "revoke", "--owner", owner)
 
 
@@ -198,7 +218,7 @@ def test_a_user_who_is_no_member_cannot_be_removed(song: str, owner: str):
     assert done("repo", "member", song, f"{owner}-bob", "--remove")["members"] == []
 
 
-# ── Terminals ───────────────────────────────────────────────────────────────────────────────────────────────
+# ── Terminals ─────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(
@@ -212,8 +232,14 @@ def test_a_user_who_is_no_member_cannot_be_removed(song: str, owner: str):
     ],
     ids=lambda environment: " ".join(environment.values()),
 )
-def test_an_unusual_terminal_or_locale_causes_no_traceback(environment: dict[str, str], tmp_path: Path):
-    for arguments in (["--help"], ["doctor", "--data", str(tmp_path)], ["fsck", "ä/ö\u2028", "--data", "ü"]):
+def test_an_unusual_terminal_or_locale_causes_no_traceback(
+    environment: dict[str, str], tmp_path: Path
+):
+    for arguments in (
+        ["--help"],
+        ["doctor", "--data", str(tmp_path)],
+        ["fsck", "ä/ö\u2028", "--data", "ü"],
+    ):
         ended = command_line(*arguments, **environment)
         assert b"Traceback" not in ended.stderr, ended.stderr
         assert ended.returncode in (0, 1, 2)
@@ -221,7 +247,9 @@ def test_an_unusual_terminal_or_locale_causes_no_traceback(environment: dict[str
 
 def test_a_locale_without_the_characters_of_a_description_shows_the_rest(song: str):
     done("repo", "edit", song, "--description", "für Élise")
-    hub = {name: value for name, value in os.environ.items() if name.startswith(("AWS_", "PIERIA_"))}
+    hub = {
+        name: value for name, value in os.environ.items() if name.startswith(("AWS_", "PIERIA_"))
+    }
     ended = command_line("repo", "show", song, **hub, PYTHONIOENCODING="ascii")
     assert ended.returncode == 0 and b"f?r ?lise" in ended.stdout, ended.stderr
 
@@ -245,34 +273,36 @@ def test_times_have_a_zone_and_sizes_a_unit(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("TZ", "Asia/Kolkata")
     time.tzset()
     try:
-        assert console.when(1_700_000_000) == "2023-11-15 03:43:20 +0530"
+        assert output.when(1_700_000_000) == "2023-11-15 03:43:20 +0530"
     finally:
         monkeypatch.undo()
         time.tzset()
-    assert [console.size(n) for n in (0, 1023, 1536, 5 << 20, 3 << 30)] == [
+    assert [output.size(n) for n in (0, 1023, 1536, 5 << 20, 3 << 30)] == [
         "0 bytes", "1023 bytes", "1.5 KiB", "5.0 MiB", "3.0 GiB",
     ]  # fmt: skip
 
 
 def test_progress_shows_the_total_and_the_bytes():
-    assert console.progress_text(3, 10, 1536) == "3 of 10, 1.5 KiB"
-    assert console.progress_text(3, None, None) == "3"
+    assert output.progress_text(3, 10, 1536) == "3 of 10, 1.5 KiB"
+    assert output.progress_text(3, None, None) == "3"
 
 
 @pytest.mark.parametrize("command", ["fsck", "rebuild-index", "repo bundle"])
-def test_an_interrupted_command_states_what_it_leaves_behind(song: str, command: str, monkeypatch: pytest.MonkeyPatch):
+def test_an_interrupted_command_states_what_it_leaves_behind(
+    song: str, command: str, monkeypatch: pytest.MonkeyPatch
+):
     def interrupted(work: object) -> None:
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(5)
 
-    monkeypatch.setattr(console, "on_stores", interrupted)
+    monkeypatch.setattr(output, "on_stores", interrupted)
     ended = pieria(*command.split(), song)
     assert ended.status == 2 and ended.out == ""
     assert ended.err.count("\n") == 1 and "was interrupted: " in ended.err
     assert ended.err.rstrip().rpartition("interrupted: ")[2] != ""
 
 
-# ── Keys of a hub on this machine ───────────────────────────────────────────────────────────────────────────
+# ── Keys of a hub on this machine ─────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("command", ["list", "rotate", "retire 2026-01-01 --yes"])

@@ -1,4 +1,5 @@
-"""The container, as far as one can see without it: what it copies is there, it holds no secret, what it starts runs.
+"""The container, as far as one can see without it: what it copies is there, it holds no secret,
+what it starts runs.
 
 `make check` lints the file.
 """
@@ -27,12 +28,18 @@ LINES = re.sub(r"\\\n\s*", "", (ROOT / "Containerfile").read_text()).splitlines(
 
 def said(instruction: str) -> list[str]:
     """What stands after an instruction, wherever it stands."""
-    return [line.removeprefix(f"{instruction} ") for line in LINES if line.startswith(f"{instruction} ")]
+    return [
+        line.removeprefix(f"{instruction} ") for line in LINES if line.startswith(f"{instruction} ")
+    ]
 
 
 def copied() -> list[tuple[list[str], str]]:
     """What comes from here, and where it goes."""
-    return [(parts[:-1], parts[-1]) for line in said("COPY") if not (parts := line.split())[0].startswith("--from")]
+    return [
+        (parts[:-1], parts[-1])
+        for line in said("COPY")
+        if not (parts := line.split())[0].startswith("--from")
+    ]
 
 
 def command(line: str) -> list[str]:
@@ -51,7 +58,12 @@ def inside(tmp_path_factory: pytest.TempPathFactory) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         for source in sources:
             if (ROOT / source).is_dir():
-                shutil.copytree(ROOT / source, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+                shutil.copytree(
+                    ROOT / source,
+                    folder,
+                    dirs_exist_ok=True,
+                    ignore=shutil.ignore_patterns("__pycache__"),
+                )
             else:
                 shutil.copy(ROOT / source, folder)
     return root / workdir.lstrip("/")
@@ -59,8 +71,12 @@ def inside(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @contextmanager
 def started(inside: Path) -> Iterator[dict[str, str]]:
-    """The container's process with the environment of a hub, on a free port; the environment of its health check."""
-    settings = {name: value for name, value in os.environ.items() if name.startswith(("AWS_", "PIERIA_"))}
+    """The container's process with the environment of a hub, on a free port; the environment of its
+    health check.
+    """
+    settings = {
+        name: value for name, value in os.environ.items() if name.startswith(("AWS_", "PIERIA_"))
+    }
     environment = settings | {
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "UVICORN_HOST": "127.0.0.1",
@@ -88,9 +104,18 @@ def test_the_process_serves_the_whole_hub_and_its_health_check_sees_that(aws, in
         url = f"http://127.0.0.1:{environment['UVICORN_PORT']}/{owner}/song"
         # Larger than Lambda takes: that is what it is for.
         sent = [hub.blob(bytes([number]) * 900_000) for number in range(8)]
-        headers = {"authorization": f"Bearer {hub.token(owner)}", "content-type": hub.MSGPACK, "accept": hub.MSGPACK}
-        answer = httpx.post(f"{url}/push/objects", content=msgpack.packb({"objects": sent}), headers=headers)
-        assert (answer.status_code, msgpack.unpackb(answer.content)) == (200, {"stored": 8, "skipped": 0})
+        headers = {
+            "authorization": f"Bearer {hub.token(owner)}",
+            "content-type": hub.MSGPACK,
+            "accept": hub.MSGPACK,
+        }
+        answer = httpx.post(
+            f"{url}/push/objects", content=msgpack.packb({"objects": sent}), headers=headers
+        )
+        assert (answer.status_code, msgpack.unpackb(answer.content)) == (
+            200,
+            {"stored": 8, "skipped": 0},
+        )
         assert "server" not in answer.headers
     assert not is_healthy(environment)
 
@@ -103,7 +128,9 @@ def test_a_client_cannot_state_an_address_for_its_requests(aws, inside, owner, m
             assert time.monotonic() < give_up_at
             time.sleep(0.1)
         url = f"http://127.0.0.1:{environment['UVICORN_PORT']}/{owner}/song/refs"
-        answers = [httpx.get(url, headers={"x-forwarded-for": f"10.0.0.{number}"}) for number in range(6)]
+        answers = [
+            httpx.get(url, headers={"x-forwarded-for": f"10.0.0.{number}"}) for number in range(6)
+        ]
     assert 429 in [answer.status_code for answer in answers]
 
 
@@ -116,7 +143,11 @@ def test_every_server_has_the_limits_of_slow_clients():
 
 
 def test_what_is_copied_is_let_through_by_the_ignore_file_and_nothing_else_is():
-    ignored = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if not line.startswith("#")]
+    ignored = [
+        line
+        for line in (ROOT / ".dockerignore").read_text().splitlines()
+        if not line.startswith("#")
+    ]
     sources = {source.rstrip("/") for found, _ in copied() for source in found}
     assert ignored[0] == "*"
     assert {line[1:] for line in ignored if line.startswith("!")} == sources
@@ -125,7 +156,9 @@ def test_what_is_copied_is_let_through_by_the_ignore_file_and_nothing_else_is():
 
 def test_it_runs_as_a_user_that_is_not_root():
     assert [line.partition(":")[0] for line in said("USER")] == ["10001"]
-    assert LINES.index(f"USER {said('USER')[0]}") > max(LINES.index(f"RUN {line}") for line in said("RUN"))
+    assert LINES.index(f"USER {said('USER')[0]}") > max(
+        LINES.index(f"RUN {line}") for line in said("RUN")
+    )
 
 
 def test_it_has_no_settings_of_ours_and_no_credentials():
@@ -135,6 +168,8 @@ def test_it_has_no_settings_of_ours_and_no_credentials():
 
 def test_every_package_in_it_is_locked_by_its_digest():
     (install,) = [line for line in said("RUN") if "pip install" in line]
-    assert all(option in install for option in ("--require-hashes", "--no-deps", "--only-binary :all:"))
+    assert all(
+        option in install for option in ("--require-hashes", "--no-deps", "--only-binary :all:")
+    )
     images = {line.removesuffix(" AS packages") for line in said("FROM")}
     assert images == {"docker.io/library/python:3.13-slim"}

@@ -39,7 +39,10 @@ def cloud() -> Iterator[str]:
 
 @pytest.fixture(autouse=True)
 def project(cloud: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
-    """A project whose build and SAM CLI write down that they ran. The environment leads to the cloud."""
+    """A project whose build and SAM CLI write down that they ran.
+
+    The environment leads to the cloud.
+    """
     (tmp_path / "Makefile").write_text("build/package.zip:\n\t@echo build >> steps\n")
     tool = tmp_path / ".tools" / "sam"
     (tool / "bin").mkdir(parents=True)
@@ -84,10 +87,12 @@ def has_key(cloud: str, parameter: str) -> bool:
     """Whether the parameter holds signing keys."""
     client: Any = boto3.client("ssm", endpoint_url=cloud, region_name=REGION)
     found = client.get_parameters(Names=[parameter], WithDecryption=True)["Parameters"]
-    return [len(secret) for value in found for secret in json.loads(value["Value"]).values()] == [64]
+    return [len(secret) for value in found for secret in json.loads(value["Value"]).values()] == [
+        64
+    ]
 
 
-# ── Before the build ────────────────────────────────────────────────────────────────────────────────────────
+# ── Before the build ──────────────────────────────────────────────────────────────────────────────
 
 
 def test_a_deployment_without_a_region_names_a_command_that_sets_one(
@@ -118,7 +123,10 @@ def test_a_deployment_without_credentials_says_log_in_before_it_builds(
 
 
 def test_a_deployment_with_an_expired_sso_session_says_log_in(
-    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    project: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
 ) -> None:
     config = tmp_path / "config"
     config.write_text(
@@ -145,12 +153,14 @@ def test_a_deployment_without_a_network_does_not_say_log_in(
     assert steps(project) == []
 
 
-def test_a_samconfig_that_cannot_be_read_is_named(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_samconfig_that_cannot_be_read_is_named(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (project / "samconfig.toml").write_text("stack_name =\n")
     assert "samconfig.toml cannot be read" in refused(capsys)
 
 
-# ── The steps ───────────────────────────────────────────────────────────────────────────────────────────────
+# ── The steps ─────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_the_first_deployment_makes_the_key_under_the_name_that_the_user_gives(
@@ -158,7 +168,8 @@ def test_the_first_deployment_makes_the_key_under_the_name_that_the_user_gives(
 ) -> None:
     monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
     (project / "answers").write_text(
-        f'region = "{REGION}"\nparameter_overrides = "SigningKeysParameter=\\"/second/keys\\" Edge=\\"none\\""\n'
+        f'region = "{REGION}"\nparameter_overrides = "SigningKeysParameter=\\"/second/keys\\"'
+        ' Edge=\\"none\\""\n'
     )
     assert deploy.main() == 0
     assert steps(project) == ["build", "sam build", f"sam deploy --region {REGION} --guided"]
@@ -201,6 +212,8 @@ def test_no_change_is_made_before_the_user_has_agreed() -> None:
 def test_git_ignores_the_answers_which_hold_a_secret() -> None:
     if not (ROOT / ".git").exists():
         pytest.skip("not a checkout")
-    tracked = subprocess.run(["git", "ls-files", "samconfig.toml"], cwd=ROOT, capture_output=True, text=True)
+    tracked = subprocess.run(
+        ["git", "ls-files", "samconfig.toml"], cwd=ROOT, capture_output=True, text=True
+    )
     assert tracked.stdout == ""
     assert subprocess.run(["git", "check-ignore", "-q", "samconfig.toml"], cwd=ROOT).returncode == 0

@@ -1,4 +1,6 @@
-"""The AWS in this process: what moto alone gets wrong, and that nothing acknowledged is ever lost."""
+"""The AWS in this process: what moto alone gets wrong, and that nothing acknowledged is ever
+lost.
+"""
 
 import errno
 import http.client
@@ -51,7 +53,9 @@ class Running:
     bucket: str
 
     def put(self, sort_key: str, **attributes: Any) -> None:
-        self.rows.put_item(TableName=HUB, Item={"pk": {"S": "p"}, "sk": {"S": sort_key}, **attributes})
+        self.rows.put_item(
+            TableName=HUB, Item={"pk": {"S": "p"}, "sk": {"S": sort_key}, **attributes}
+        )
 
     def state(self) -> dict[str, Any]:
         """All rows and all current objects, with what S3 tells about them."""
@@ -73,7 +77,9 @@ class Running:
         """Every version in the bucket, marks of deletion included."""
         listed = self.objects.list_object_versions(Bucket=self.bucket)
         found = [*listed.get("Versions", []), *listed.get("DeleteMarkers", [])]
-        return {(one["Key"], one["VersionId"], one["LastModified"], one["IsLatest"]) for one in found}
+        return {
+            (one["Key"], one["VersionId"], one["LastModified"], one["IsLatest"]) for one in found
+        }
 
 
 def names(bucket: str) -> dict[str, str]:
@@ -95,7 +101,9 @@ def start(journal: Journal | None = None) -> Running:
     s3 = Config(signature_version="s3v4", s3={"addressing_style": "path"})
     return Running(
         aws,
-        boto3.client("dynamodb", endpoint_url=aws.url, config=ONCE.merge(Config(max_pool_connections=12))),
+        boto3.client(
+            "dynamodb", endpoint_url=aws.url, config=ONCE.merge(Config(max_pool_connections=12))
+        ),
         boto3.client("s3", endpoint_url=aws.url, config=ONCE.merge(s3)),
         bucket,
     )
@@ -136,10 +144,13 @@ def refused(call: Callable[[], object]) -> tuple[int, str]:
     """Status and code of a call that must fail."""
     with pytest.raises(ClientError) as failed:
         call()
-    return failed.value.response["ResponseMetadata"]["HTTPStatusCode"], failed.value.response["Error"]["Code"]
+    return (
+        failed.value.response["ResponseMetadata"]["HTTPStatusCode"],
+        failed.value.response["Error"]["Code"],
+    )
 
 
-# ── One at a time ───────────────────────────────────────────────────────────────────────────────────────────
+# ── One at a time ─────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.fixture
@@ -185,7 +196,7 @@ def test_a_counter_counts_every_step(own: Running) -> None:
         assert sorted(map(int, pool.map(step, range(400)))) == list(range(1, 401))
 
 
-# ── DynamoDB ────────────────────────────────────────────────────────────────────────────────────────────────
+# ── DynamoDB ──────────────────────────────────────────────────────────────────────────────────────
 
 VALUES: dict[str, Any] = {
     "b": {"B": bytes(range(256))},
@@ -216,13 +227,19 @@ def test_every_type_comes_back_by_every_read(own: Running) -> None:
 
 def test_a_query_reads_its_partition_in_pages(own: Running) -> None:
     for partition, number in itertools.product("ab", range(30)):
-        own.rows.put_item(TableName=HUB, Item={"pk": {"S": f"query-{partition}"}, "sk": {"S": f"{number:02}"}})
+        own.rows.put_item(
+            TableName=HUB, Item={"pk": {"S": f"query-{partition}"}, "sk": {"S": f"{number:02}"}}
+        )
 
     def query(partition: str, **more: Any) -> list[str]:
         pages = own.rows.get_paginator("query").paginate(
             TableName=HUB,
             KeyConditionExpression="pk = :p AND sk BETWEEN :a AND :z",
-            ExpressionAttributeValues={":p": {"S": partition}, ":a": {"S": "05"}, ":z": {"S": "24"}},
+            ExpressionAttributeValues={
+                ":p": {"S": partition},
+                ":a": {"S": "05"},
+                ":z": {"S": "24"},
+            },
             PaginationConfig={"PageSize": 7},
             **more,
         )
@@ -236,11 +253,16 @@ def test_a_query_reads_its_partition_in_pages(own: Running) -> None:
 
 @pytest.mark.parametrize(("items", "taken"), [(25, True), (26, False)])
 def test_a_batch_writes_25_items_at_most(own: Running, items: int, taken: bool) -> None:
-    writes: Any = [{"PutRequest": {"Item": {"pk": {"S": "batch"}, "sk": {"S": str(i)}}}} for i in range(items)]
+    writes: Any = [
+        {"PutRequest": {"Item": {"pk": {"S": "batch"}, "sk": {"S": str(i)}}}} for i in range(items)
+    ]
     if taken:
         own.rows.batch_write_item(RequestItems={HUB: writes})
     else:
-        assert refused(lambda: own.rows.batch_write_item(RequestItems={HUB: writes})) == (400, "ValidationException")
+        assert refused(lambda: own.rows.batch_write_item(RequestItems={HUB: writes})) == (
+            400,
+            "ValidationException",
+        )
 
 
 def test_a_transaction_writes_all_or_nothing(own: Running) -> None:
@@ -282,7 +304,7 @@ def test_a_batch_reads_100_items_at_most(own: Running) -> None:
     assert refused(call) == (400, "ValidationException")
 
 
-# ── S3 ──────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── S3 ────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def presigned(running: Running, key: str, seconds: int = 60, method: str = "put_object") -> str:
@@ -295,7 +317,9 @@ def presigned(running: Running, key: str, seconds: int = 60, method: str = "put_
 def sent(url: str, body: bytes | None = None) -> tuple[int, bytes]:
     """As urllib sends it, which claims that a body is a form."""
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, body, method="PUT" if body else "GET")) as reply:
+        with urllib.request.urlopen(
+            urllib.request.Request(url, body, method="PUT" if body else "GET")
+        ) as reply:
             return reply.status, reply.read()
     except urllib.error.HTTPError as error:
         with error:
@@ -319,12 +343,17 @@ def test_keys_with_odd_names_are_kept_apart(own: Running) -> None:
     keys = ["odd/a b", "odd/a+b", "odd/a%20b", "odd/é", "odd/a?b", "odd/a&b=c", "odd//c"]
     for key in keys:
         own.objects.put_object(Bucket=own.bucket, Key=key, Body=key.encode())
-    assert [own.objects.get_object(Bucket=own.bucket, Key=key)["Body"].read().decode() for key in keys] == keys
+    assert [
+        own.objects.get_object(Bucket=own.bucket, Key=key)["Body"].read().decode() for key in keys
+    ] == keys
 
 
 def test_ranges_heads_and_preconditions(own: Running) -> None:
     own.objects.put_object(Bucket=own.bucket, Key="r", Body=b"0123456789")
-    assert own.objects.get_object(Bucket=own.bucket, Key="r", Range="bytes=2-4")["Body"].read() == b"234"
+    assert (
+        own.objects.get_object(Bucket=own.bucket, Key="r", Range="bytes=2-4")["Body"].read()
+        == b"234"
+    )
     assert own.objects.head_object(Bucket=own.bucket, Key="r")["ContentLength"] == 10
     put = lambda: own.objects.put_object(Bucket=own.bucket, Key="r", Body=b"", IfNoneMatch="*")  # noqa: E731
     assert refused(put)[0] == 412
@@ -333,15 +362,23 @@ def test_ranges_heads_and_preconditions(own: Running) -> None:
 
 def test_a_body_in_chunks_is_put_together(own: Running) -> None:
     url = presigned(own, "chunks")
-    body = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in (b"one", b"x" * 3000)) + b"0\r\n\r\n"
-    with socket.create_connection(("127.0.0.1", int(url.split(":")[2].split("/")[0]))) as connection:
-        head = f"PUT {url[len(own.aws.url) :]} HTTP/1.1\r\nHost: {own.aws.host}\r\nTransfer-Encoding: chunked\r\n\r\n"
+    body = (
+        b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in (b"one", b"x" * 3000))
+        + b"0\r\n\r\n"
+    )
+    with socket.create_connection(
+        ("127.0.0.1", int(url.split(":")[2].split("/")[0]))
+    ) as connection:
+        head = (
+            f"PUT {url[len(own.aws.url) :]} HTTP/1.1\r\nHost: {own.aws.host}\r\nTransfer-Encoding:"
+            " chunked\r\n\r\n"
+        )
         connection.sendall(head.encode() + body)
         assert connection.recv(100).startswith(b"HTTP/1.1 200")
     assert own.object("chunks")[0] == b"one" + b"x" * 3000
 
 
-# ── Together and apart ──────────────────────────────────────────────────────────────────────────────────────
+# ── Together and apart ────────────────────────────────────────────────────────────────────────────
 
 
 def test_two_in_one_process_hold_different_things(own: Running) -> None:
@@ -378,11 +415,13 @@ def test_moto_talks_to_nobody(own: Running, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(socket.socket, "connect", watched)
     with EmbeddedAws() as aws:
         stack.create(aws.url, {"HubTable": "quiet", "Bucket": "quiet-bytes"})
-        boto3.client("s3", endpoint_url=aws.url, config=ONCE).put_object(Bucket="quiet-bytes", Key="k", Body=b"x")
+        boto3.client("s3", endpoint_url=aws.url, config=ONCE).put_object(
+            Bucket="quiet-bytes", Key="k", Body=b"x"
+        )
     assert strangers == []
 
 
-# ── What lasts ──────────────────────────────────────────────────────────────────────────────────────────────
+# ── What lasts ────────────────────────────────────────────────────────────────────────────────────
 
 
 def fill(running: Running) -> None:
@@ -397,7 +436,10 @@ def fill(running: Running) -> None:
             UpdateExpression="ADD n :one",
             ExpressionAttributeValues={":one": {"N": "1"}},
         )
-    batch: Any = [{"PutRequest": {"Item": {"pk": {"S": "q"}, "sk": {"S": str(number)}}}} for number in range(20)]
+    batch: Any = [
+        {"PutRequest": {"Item": {"pk": {"S": "q"}, "sk": {"S": str(number)}}}}
+        for number in range(20)
+    ]
     running.rows.batch_write_item(RequestItems={HUB: batch})
     put = running.objects.put_object
     put(
@@ -427,7 +469,9 @@ def test_everything_is_there_after_a_restart(restart: Restart) -> None:
         assert restart().state() == state
 
 
-def test_versions_that_were_removed_do_not_come_back(restart: Restart, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_versions_that_were_removed_do_not_come_back(
+    restart: Restart, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first = restart()
     put = first.objects.put_object
     old = put(Bucket=first.bucket, Key="é 1", Body=b"old")["VersionId"]
@@ -459,7 +503,11 @@ def test_no_signature_is_written_down(restart: Restart, tmp_path: Path) -> None:
     with pytest.raises(JournalError, match="in use"):
         Journal(tmp_path / "data")
     kept = (tmp_path / "data" / "journal").read_bytes()
-    assert b"Signature" not in kept and b"Credential" not in kept and b"authorization" not in kept.lower()
+    assert (
+        b"Signature" not in kept
+        and b"Credential" not in kept
+        and b"authorization" not in kept.lower()
+    )
 
 
 def test_only_writes_that_succeeded_are_kept_and_no_counters(restart: Restart) -> None:
@@ -482,12 +530,16 @@ def test_structure_comes_from_the_template_only(restart: Restart) -> None:
         lambda: running.objects.create_bucket(Bucket="another"),
         lambda: running.rows.delete_table(TableName=HUB),
         lambda: running.objects.create_multipart_upload(Bucket=running.bucket, Key="k"),
-        lambda: running.objects.put_object_tagging(Bucket=running.bucket, Key="k", Tagging={"TagSet": []}),
+        lambda: running.objects.put_object_tagging(
+            Bucket=running.bucket, Key="k", Tagging={"TagSet": []}
+        ),
     ):
         assert refused(call) == (501, "NotImplemented")
 
 
-def test_a_long_journal_is_rewritten_from_what_is_there(restart: Restart, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_journal_is_rewritten_from_what_is_there(
+    restart: Restart, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(embedded_aws, "COMPACT_ABOVE", 30)
     first = restart()
     fill(first)
@@ -502,7 +554,9 @@ def test_a_long_journal_is_rewritten_from_what_is_there(restart: Restart, monkey
         assert again.aws._journal.requests == 1 + len(state["objects"])
 
 
-def test_a_row_that_was_written_often_is_restored_once(restart: Restart, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_row_that_was_written_often_is_restored_once(
+    restart: Restart, monkeypatch: pytest.MonkeyPatch
+) -> None:
     running = restart()
     for number in range(100):
         running.put("often", n={"N": str(number)})
@@ -524,7 +578,9 @@ def test_a_row_that_was_written_often_is_restored_once(restart: Restart, monkeyp
     assert again.state() == state
 
 
-def test_a_journal_of_an_earlier_version_holds_updates_as_they_were_asked(restart: Restart, tmp_path: Path) -> None:
+def test_a_journal_of_an_earlier_version_holds_updates_as_they_were_asked(
+    restart: Restart, tmp_path: Path
+) -> None:
     key = {"pk": {"S": "p"}, "sk": {"S": "n"}}
     step = {"UpdateExpression": "ADD n :one", "ExpressionAttributeValues": {":one": {"N": "1"}}}
     with Journal(tmp_path / "data") as journal:
@@ -537,7 +593,10 @@ def test_a_journal_of_an_earlier_version_holds_updates_as_they_were_asked(restar
 def test_what_cannot_be_repeated_is_said_so(restart: Restart, tmp_path: Path) -> None:
     with Journal(tmp_path / "data") as journal:
         journal.append(Request("PUT", "/some-other-bucket/k", {}, b""))
-    with pytest.raises(JournalError, match=r"request 1 of the journal \(PUT /some-other-bucket/k\) cannot be repeated"):
+    with pytest.raises(
+        JournalError,
+        match=r"request 1 of the journal \(PUT /some-other-bucket/k\) cannot be repeated",
+    ):
         restart()
 
 
@@ -559,12 +618,17 @@ def test_a_disk_that_fails_takes_back_what_was_not_acknowledged_and_is_used_agai
     with monkeypatch.context() as disk:
         disk.setattr(os, call, failing)
         assert refused(lambda: running.put("lost")) == (500, "InternalError")
-        assert refused(lambda: running.objects.delete_object(Bucket=running.bucket, Key="twice"))[0] == 500
+        assert (
+            refused(lambda: running.objects.delete_object(Bucket=running.bucket, Key="twice"))[0]
+            == 500
+        )
         assert running.state() == state, "reads go on, and show nothing that was refused"
     assert "Input/output error" in running.aws.trouble() + caplog.text
     running.put("after")
     assert running.aws.trouble() == ""
-    assert len([record for record in caplog.records if record.levelname == "ERROR"]) == 1, "one line for each episode"
+    assert len([record for record in caplog.records if record.levelname == "ERROR"]) == 1, (
+        "one line for each episode"
+    )
     after = running.state()
     assert restart().state() == after and "lost" not in rows_of(restart())
 
@@ -587,7 +651,9 @@ def test_a_full_disk_refuses_a_write_before_it_has_any_effect(
         for _ in range(2):
             assert refused(put_large) == (507, "InsufficientStorage")
         assert rows_of(running) == ["before"] and "large" not in running.state()["objects"]
-        running.rows.put_item(TableName=COUNTERS, Item={"pk": {"S": "counters are not kept, so they are counted"}})
+        running.rows.put_item(
+            TableName=COUNTERS, Item={"pk": {"S": "counters are not kept, so they are counted"}}
+        )
         running.put("small enough for the space that is reserved")
         assert "No space left on device" in running.aws.trouble()
     assert running.aws.trouble() == "", "seen without another write"
@@ -620,7 +686,11 @@ for number in itertools.count():
 def test_what_was_acknowledged_survives_kill_9(restart: Restart, tmp_path: Path) -> None:
     code = CHILD.format(names=names(LASTING), hub=HUB, bucket=LASTING)
     child = subprocess.Popen(
-        [sys.executable, "-c", code, tmp_path / "data"], cwd=ROOT, stdout=subprocess.PIPE, text=True, env=os.environ
+        [sys.executable, "-c", code, tmp_path / "data"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ,
     )
     assert child.stdout is not None
     with child:

@@ -1,4 +1,7 @@
-"""What a request is, decided before moto sees it. What moto then does is in test_embedded_aws.py."""
+"""What a request is, decided before moto sees it.
+
+What moto then does is in test_embedded_aws.py.
+"""
 
 import pytest
 
@@ -15,9 +18,18 @@ def dynamodb(operation: str, body: bytes = b"{}") -> Request:
 
 @pytest.mark.parametrize(
     ("operation", "does"),
-    [(name, Effect.READ) for name in ("GetItem", "BatchGetItem", "Query", "Scan", "DescribeTable", "ListTables")]
-    + [(name, Effect.CONTENTS) for name in ("PutItem", "UpdateItem", "DeleteItem", "BatchWriteItem")]
-    + [(name, Effect.STRUCTURE) for name in ("CreateTable", "DeleteTable", "UpdateTimeToLive", "ImportTable")],
+    [
+        (name, Effect.READ)
+        for name in ("GetItem", "BatchGetItem", "Query", "Scan", "DescribeTable", "ListTables")
+    ]
+    + [
+        (name, Effect.CONTENTS)
+        for name in ("PutItem", "UpdateItem", "DeleteItem", "BatchWriteItem")
+    ]
+    + [
+        (name, Effect.STRUCTURE)
+        for name in ("CreateTable", "DeleteTable", "UpdateTimeToLive", "ImportTable")
+    ],
 )
 def test_what_a_call_of_dynamodb_does(operation: str, does: Effect) -> None:
     assert effect(dynamodb(operation)) is does
@@ -49,7 +61,13 @@ def test_what_a_request_to_s3_does(request_line: str, does: Effect) -> None:
 
 
 def test_only_what_matters_is_carried_out() -> None:
-    headers = SIGNED | {"host": "h", "user-agent": "u", "x-amz-date": "d", "if-match": '"e"', "x-amz-meta-k": "v"}
+    headers = SIGNED | {
+        "host": "h",
+        "user-agent": "u",
+        "x-amz-date": "d",
+        "if-match": '"e"',
+        "x-amz-meta-k": "v",
+    }
     assert admitted(Request("PUT", "/b/k", headers, b"x")) == Request(
         "PUT", "/b/k", {"if-match": '"e"', "x-amz-meta-k": "v"}, b"x"
     )

@@ -1,4 +1,6 @@
-"""The events of `sample_events/`: one for every route, none with a secret, each answered with a success."""
+"""The events of `sample_events/`: one for every route, none with a secret, each answered with a
+success.
+"""
 
 import json
 import re
@@ -20,7 +22,9 @@ PLACEHOLDERS = {"TOKEN", "TOKEN_ID", "REPO_ID"}
 def test_every_route_has_an_event_of_its_function() -> None:
     """HEAD apart, which is requested like GET."""
     known = {(read(path)["routeKey"], invoke.function_of(path.stem)) for path in EVENTS}
-    assert known == {(route.key, endpoint.module) for endpoint in ENDPOINTS for route in endpoint.routes}
+    assert known == {
+        (route.key, endpoint.module) for endpoint in ENDPOINTS for route in endpoint.routes
+    }
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -44,7 +48,9 @@ def test_an_event_is_one_that_the_gateway_could_send(path: Path) -> None:
     parameters = {f"{name}+": value for name, value in event.get("pathParameters", {}).items()}
     parameters |= event.get("pathParameters", {})
     assert re.sub(r"\{([^}]+)\}", lambda found: parameters[found[1]], template) == event["rawPath"]
-    query = "&".join(f"{name}={value}" for name, value in event.get("queryStringParameters", {}).items())
+    query = "&".join(
+        f"{name}={value}" for name, value in event.get("queryStringParameters", {}).items()
+    )
     assert query == event["rawQueryString"]
     assert ("body" in event) == ("content-type" in event["headers"])
     assert int(event["headers"].get("content-length", 0)) == len(event.get("body", ""))
@@ -54,7 +60,9 @@ def test_an_event_is_one_that_the_gateway_could_send(path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", [path.stem for path in EVENTS])
-def test_an_event_is_answered_with_a_success(name: str, aws: EmbeddedAws, configured: pytest.MonkeyPatch) -> None:
+def test_an_event_is_answered_with_a_success(
+    name: str, aws: EmbeddedAws, configured: pytest.MonkeyPatch
+) -> None:
     # Tables of its own: the repository and its owner are the same for every event.
     names = {"HubTable": f"hub-{uuid.uuid4()}", "CounterTable": f"counters-{uuid.uuid4()}"}
     configured.setenv("PIERIA_HUB_TABLE", names["HubTable"])
@@ -71,7 +79,9 @@ def test_a_refusal_is_no_answer(aws: EmbeddedAws) -> None:
         invoke.in_process("repos", {"TOKEN": "nonsense"})
 
 
-def test_what_is_no_function_or_no_event_is_said_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_no_function_or_no_event_is_said_in_one_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     assert invoke.main(["pull", "sample_events/push.json"]) == 2
     said = capsys.readouterr().err
     assert said.startswith("pieria: there is no function pull") and said.count("\n") == 1
@@ -87,5 +97,7 @@ def test_a_reply_is_shown_for_people() -> None:
         }
     )
     assert json.loads(invoke.readable(msgpack)) == {"a": "b"}
-    text = invoke.decoded({"statusCode": 200, "headers": {"content-type": "text/plain"}, "body": "la la"})
+    text = invoke.decoded(
+        {"statusCode": 200, "headers": {"content-type": "text/plain"}, "body": "la la"}
+    )
     assert invoke.readable(text) == "la la"

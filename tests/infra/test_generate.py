@@ -15,7 +15,11 @@ CONSUMER = Endpoint("consumer", (), (grants.READ_ALL,), memory_mb=512, timeout_s
 
 
 def test_every_generated_file_is_current() -> None:
-    stale = [str(path) for path, content in generate.files().items() if (generate.ROOT / path).read_text() != content]
+    stale = [
+        str(path)
+        for path, content in generate.files().items()
+        if (generate.ROOT / path).read_text() != content
+    ]
     assert stale == [], "run `make generate`"
 
 
@@ -28,11 +32,16 @@ def test_a_changed_row_makes_the_files_stale(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(generate, "WIRE", (*WIRE, Endpoint("echo", (route,))))
     monkeypatch.setattr(generate, "ENDPOINTS", (*ENDPOINTS, Endpoint("echo", (route,))))
     made = generate.files()
-    assert "| `GET /{owner}/{slug}/echo?word=` | readers | the same again |\n" in made[Path("docs/api.md")]
+    assert (
+        "| `GET /{owner}/{slug}/echo?word=` | readers | the same again |\n"
+        in made[Path("docs/api.md")]
+    )
     assert '"rawQueryString": "word=la"' in made[Path("sample_events/echo.json")]
 
 
-def test_a_function_without_routes_has_no_integration_and_no_permission_for_the_api(tmp_path: Path) -> None:
+def test_a_function_without_routes_has_no_integration_and_no_permission_for_the_api(
+    tmp_path: Path,
+) -> None:
     file = tmp_path / "template.yaml"
     file.write_text(template.text([*ENDPOINTS, CONSUMER]))
     resources = stack.resources(file)
@@ -61,7 +70,9 @@ def test_no_resource_is_written_twice() -> None:
 @pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda endpoint: endpoint.module)
 def test_a_function_has_one_grant_for_an_action_at_a_place(endpoint: Endpoint) -> None:
     """IAM allows a batch only if one statement covers all of its partitions."""
-    actions = Counter((grant.place, action) for grant in endpoint.grants for action in grant.actions.split())
+    actions = Counter(
+        (grant.place, action) for grant in endpoint.grants for action in grant.actions.split()
+    )
     assert [action for action, count in actions.items() if count > 1] == []
     names = [grant.name for grant in endpoint.grants]
     assert len(names) == len(set(names))
@@ -78,6 +89,10 @@ def test_the_distribution_compares_a_path_with_a_parameter_before_the_paths_that
     home = Route("GET /{owner}", "everyone", "a user")
     made = template.text([*ENDPOINTS, Endpoint("wiki", (home, wiki))])
     patterns = [line.strip() for line in made.splitlines() if "PathPattern" in line]
-    assert patterns.index('- PathPattern: "/*/*/wiki/*"') < patterns.index('- PathPattern: "/*/*/fetch"')
+    assert patterns.index('- PathPattern: "/*/*/wiki/*"') < patterns.index(
+        '- PathPattern: "/*/*/fetch"'
+    )
     assert '- PathPattern: "/*"' not in patterns, "it is the default"
-    assert [row.module for row in ENDPOINTS if row.edge is Edge.STREAM] == ["fetch"], "run.sh serves it"
+    assert [row.module for row in ENDPOINTS if row.edge is Edge.STREAM] == ["fetch"], (
+        "run.sh serves it"
+    )

@@ -1,4 +1,5 @@
-"""What was built, as Lambda runs it: AWS's runtime emulator drives AWS's runtime client drives `build/host`.
+"""What was built, as Lambda runs it: AWS's runtime emulator drives AWS's runtime client drives
+`build/host`.
 
 Run by `make test-cloud`: the emulator comes with the SAM CLI, which is downloaded.
 """
@@ -54,7 +55,9 @@ def test_a_function_starts_in_the_runtime_and_answers(function: str, place: dict
 
 
 def fetched(size: int, place: dict[str, str], **variables: str) -> invoke.Answer:
-    """A clone of a repository with one object of so many bytes, by the fetch that API Gateway asks."""
+    """A clone of a repository with one object of so many bytes, by the fetch that API Gateway
+    asks.
+    """
     stem = builders.blob(os.urandom(size))
     files = builders.snapshot({"stem.wav": stem["object_id"]})
     commit = builders.commit("a stem", snapshot_id=files["snapshot_id"])

@@ -13,7 +13,9 @@ from infra.records import MAGIC, PREFIX_BYTES, Request
 
 REQUESTS = [
     Request("POST", "/", {"x-amz-target": "DynamoDB_20120810.PutItem"}, b'{"TableName":"t"}'),
-    Request("PUT", "/b/k%C3%A9?x-id=PutObject", {"content-type": "text/plain"}, bytes(range(256)) * 3),
+    Request(
+        "PUT", "/b/k%C3%A9?x-id=PutObject", {"content-type": "text/plain"}, bytes(range(256)) * 3
+    ),
     Request("DELETE", "/b/k", {}, b""),
 ]
 
@@ -102,7 +104,9 @@ def test_a_changed_byte_in_the_last_prefix_is_an_error(folder: Path) -> None:
 
 
 def dropped(folder: Path, caplog: pytest.LogCaptureFixture) -> tuple[str, bytes] | None:
-    """The line about the dropped end of the journal at its next start, and the bytes that were kept."""
+    """The line about the dropped end of the journal at its next start, and the bytes that were
+    kept.
+    """
     caplog.clear()
     Journal(folder).close()
     files = list(folder.glob("journal.dropped-*"))
@@ -115,7 +119,9 @@ def dropped(folder: Path, caplog: pytest.LogCaptureFixture) -> tuple[str, bytes]
     return caplog.messages[0], content
 
 
-def test_an_unfinished_record_is_told_from_a_damaged_one(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_unfinished_record_is_told_from_a_damaged_one(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     ends = write(folder, *REQUESTS)
     path = folder / "journal"
     whole = path.read_bytes()
@@ -128,7 +134,10 @@ def test_an_unfinished_record_is_told_from_a_damaged_one(folder: Path, caplog: p
             if whole[start:size].strip(b"\0"):
                 assert found is not None
                 line, kept = found
-                assert f"{path}: the last record, at byte {start}, is unfinished" in line, (size, len(reserved))
+                assert f"{path}: the last record, at byte {start}, is unfinished" in line, (
+                    size,
+                    len(reserved),
+                )
                 assert kept.rstrip(b"\0") == whole[start:size].rstrip(b"\0")
             else:
                 assert found is None, "the record begins with zeros: nothing was written"
@@ -165,7 +174,9 @@ def test_what_was_dropped_twice_at_one_place_is_kept_twice(folder: Path) -> None
         with (folder / "journal").open("ab") as file:
             file.write(b"half a record")
         Journal(folder).close()
-    assert [path.read_bytes() for path in folder.glob(f"journal.dropped-{ends[-1]}*")] == [b"half a record"] * 2
+    assert [path.read_bytes() for path in folder.glob(f"journal.dropped-{ends[-1]}*")] == [
+        b"half a record"
+    ] * 2
 
 
 def test_a_folder_of_another_user_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,7 +186,9 @@ def test_a_folder_of_another_user_is_refused(folder: Path, monkeypatch: pytest.M
         Journal(folder)
 
 
-def test_after_a_rewind_no_earlier_position_counts_as_written(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_after_a_rewind_no_earlier_position_counts_as_written(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def failing(_: int) -> None:
         raise OSError(5, "Input/output error")
 
@@ -225,7 +238,9 @@ def test_only_the_owner_may_read(folder: Path) -> None:
     write(folder, *REQUESTS)
     with Journal(folder) as journal:
         journal.rewrite(REQUESTS)
-    assert {path.name: stat.S_IMODE(path.stat().st_mode) for path in [folder, *folder.iterdir()]} == {
+    assert {
+        path.name: stat.S_IMODE(path.stat().st_mode) for path in [folder, *folder.iterdir()]
+    } == {
         "data": 0o700,
         "journal": 0o600,
         "lock": 0o600,
@@ -252,16 +267,24 @@ def test_a_rewrite_that_fails_leaves_the_old_journal(folder: Path) -> None:
     assert read(folder) == REQUESTS
 
 
-def test_after_a_failed_write_nothing_more_is_taken(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_after_a_failed_write_nothing_more_is_taken(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(*_: object) -> int:
         raise OSError(28, "No space left on device")
 
     with Journal(folder) as journal:
         journal.append(REQUESTS[0])
-        with monkeypatch.context() as disk, pytest.raises(JournalError, match="wait for free disk space"):
+        with (
+            monkeypatch.context() as disk,
+            pytest.raises(JournalError, match="wait for free disk space"),
+        ):
             disk.setattr(os, "write", full)
             journal.append(REQUESTS[1])
-        for attempt in (lambda: journal.append(REQUESTS[2]), lambda: journal.sync(journal.position)):
+        for attempt in (
+            lambda: journal.append(REQUESTS[2]),
+            lambda: journal.sync(journal.position),
+        ):
             with pytest.raises(JournalError, match="wait for free disk space"):
                 attempt()
     assert read(folder) == REQUESTS[:1]

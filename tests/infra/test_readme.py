@@ -1,4 +1,5 @@
-"""The lines that a new user copies from the documents, run as they are printed: in bash, beside a hub.
+"""The lines that a new user copies from the documents, run as they are printed: in bash, beside a
+hub.
 
 Only the port differs, and a script stands in for the Muse client, which is not on PyPI.
 """
@@ -83,9 +84,13 @@ def checkout(port: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pa
         path.write_text(text)
         path.chmod(0o755)
     command = [sys.executable, "-m", "infra.serve", "--port", str(port)]
-    with subprocess.Popen(command, cwd=folder, env=environment(folder), stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, cwd=folder, env=environment(folder), stdout=subprocess.PIPE, text=True
+    ) as process:
         try:
-            assert process.stdout and any("HUB READY" in line for line in iter(process.stdout.readline, ""))
+            assert process.stdout and any(
+                "HUB READY" in line for line in iter(process.stdout.readline, "")
+            )
             yield folder
         finally:
             process.terminate()
@@ -93,7 +98,11 @@ def checkout(port: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pa
 
 def environment(checkout: Path) -> dict[str, str]:
     """The environment of a new user."""
-    theirs = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "PIERIA_", "MUSE_"))}
+    theirs = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("AWS_", "PIERIA_", "MUSE_"))
+    }
     return theirs | {"HOME": str(checkout.parent), "PYTHONPATH": str(ROOT)}
 
 
@@ -108,7 +117,11 @@ def run(text: str, checkout: Path, port: int, *, skipped: tuple[str, ...] = ()) 
     assert len(blocks(text)) - len(kept) == len(skipped)
     script = "set -e\nPATH=$HOME/.local/bin:$PATH\n" + "".join(kept).replace(":8000", f":{port}")
     done = subprocess.run(
-        ["bash", "-c", script], cwd=checkout, env=environment(checkout), capture_output=True, text=True
+        ["bash", "-c", script],
+        cwd=checkout,
+        env=environment(checkout),
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     assert "code" not in re.findall(r'"(\w+)":', done.stdout), done.stdout  # a refusal
@@ -126,22 +139,37 @@ def test_the_first_push_of_the_readme_ends_in_a_clone(checkout: Path, port: int)
 def test_the_tour_of_the_operator_works_after_the_first_push(checkout: Path, port: int) -> None:
     said = run(OPERATE, checkout, port)
     text = "\n".join(said)
-    assert [line for line in said if '"remote_head"' in line][-1].endswith('"remote_head":"take-2"}')
+    assert [line for line in said if '"remote_head"' in line][-1].endswith(
+        '"remote_head":"take-2"}'
+    )
     assert "restored: main is at take-1" in text
     assert "alice/demo is whole: 1 commit" in text
     assert "deleted: alice/demo" in text
 
 
-def test_the_variables_of_sam_local_are_those_that_the_template_takes_from_the_stack(tmp_path: Path) -> None:
+def test_the_variables_of_sam_local_are_those_that_the_template_takes_from_the_stack(
+    tmp_path: Path,
+) -> None:
     text = (ROOT / "infra" / "README.md").read_text()
-    (block,) = [found for found in re.findall(r"^```\n(.*?)^```$", text, re.M | re.S) if "sam local" in found]
+    (block,) = [
+        found
+        for found in re.findall(r"^```\n(.*?)^```$", text, re.M | re.S)
+        if "sam local" in found
+    ]
     stubs = "pieria() { echo a-token; }\nsam() { :; }\n"
     variables = stack.document()["Globals"]["Function"]["Environment"]["Variables"]
-    resources = {name for name, value in variables.items() if isinstance(value, dict) and "Ref" in value}
+    resources = {
+        name for name, value in variables.items() if isinstance(value, dict) and "Ref" in value
+    }
     taken = {name for name in resources if name.endswith(("TABLE", "BUCKET", "PARAMETER"))}
     (tmp_path / "build").mkdir()
     (tmp_path / "events").symlink_to(ROOT / "events")
     given = {name: f"of-{name}" for name in taken}
-    subprocess.run(["bash", "-euc", stubs + block], cwd=tmp_path, env=os.environ | given, check=True)
+    subprocess.run(
+        ["bash", "-euc", stubs + block], cwd=tmp_path, env=os.environ | given, check=True
+    )
     assert json.loads((tmp_path / "build/variables.json").read_text()) == {"Parameters": given}
-    assert "Bearer a-token" in json.loads((tmp_path / "build/event.json").read_text())["headers"].values()
+    assert (
+        "Bearer a-token"
+        in json.loads((tmp_path / "build/event.json").read_text())["headers"].values()
+    )

@@ -1,4 +1,6 @@
-"""The hub on a laptop: it starts or says in one line why not, ends in order, and forgets nothing."""
+"""The hub on a laptop: it starts or says in one line why not, ends in order, and forgets
+nothing.
+"""
 
 import ast
 import json
@@ -48,11 +50,15 @@ class Hub(NamedTuple):
     printed: list[str]
 
     def post(self, path: str, value: object) -> httpx.Response:
-        return httpx.post(self.url + path, json=value, headers={"Authorization": f"Bearer {self.token}"})
+        return httpx.post(
+            self.url + path, json=value, headers={"Authorization": f"Bearer {self.token}"}
+        )
 
     def tokens(self) -> list[dict[str, Any]]:
         """What the owner's list of tokens says."""
-        reply = httpx.get(f"{self.url}/api/v1/tokens", headers={"Authorization": f"Bearer {self.token}"})
+        reply = httpx.get(
+            f"{self.url}/api/v1/tokens", headers={"Authorization": f"Bearer {self.token}"}
+        )
         found: list[dict[str, Any]] = reply.json()["tokens"]
         return found
 
@@ -71,7 +77,10 @@ class Hub(NamedTuple):
         return found
 
     def stopped(self, by: signal.Signals) -> int:
-        """The exit status after this signal. Nothing more is printed, and only the log of requests on stderr."""
+        """The exit status after this signal.
+
+        Nothing more is printed, and only the log of requests on stderr.
+        """
         self.process.send_signal(by)
         out, err = self.process.communicate(timeout=10)
         assert out == ""
@@ -84,7 +93,12 @@ def hub(data: Path) -> Iterator[Hub]:
     """Start a hub on any free port, wait until it is ready, and see to it that it ends."""
     command = [sys.executable, "-m", "infra.serve", "--port", "0", "--data", str(data)]
     with subprocess.Popen(
-        command, cwd=ROOT, env=os.environ | SOMEBODYS, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        command,
+        cwd=ROOT,
+        env=os.environ | SOMEBODYS,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     ) as process:
         try:
             printed = []
@@ -126,7 +140,9 @@ def test_a_number_that_is_no_port_is_named(capsys: pytest.CaptureFixture[str]) -
     assert "70000 is not a port" in refusal(capsys, "--port", "70000")
 
 
-def test_a_folder_that_cannot_be_made_is_named(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_made_is_named(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     (tmp_path / "file").write_text("")
     data = str(tmp_path / "file" / "data")
     line = refusal(capsys, "--port", "0", "--data", data)
@@ -135,16 +151,22 @@ def test_a_folder_that_cannot_be_made_is_named(capsys: pytest.CaptureFixture[str
 
 def test_a_folder_in_use_is_named(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     with Journal(tmp_path):
-        assert f"{tmp_path} is in use by another hub" in refusal(capsys, "--port", "0", "--data", str(tmp_path))
+        assert f"{tmp_path} is in use by another hub" in refusal(
+            capsys, "--port", "0", "--data", str(tmp_path)
+        )
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", "{", '{"k": 1}', '{"k": "short"}'])
-def test_damaged_keys_are_named(capsys: pytest.CaptureFixture[str], tmp_path: Path, text: str) -> None:
+def test_damaged_keys_are_named(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, text: str
+) -> None:
     (tmp_path / "signing-keys.json").write_text(text)
     assert "signing-keys.json" in refusal(capsys, "--port", "0", "--data", str(tmp_path))
 
 
-def test_an_old_python_is_told_so(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_old_python_is_told_so(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sys, "version_info", (3, 10, 14, "final", 0))
     assert "Python 3.11 or newer is needed, this is 3.10" in refusal(capsys, "--port", "0")
 
@@ -178,7 +200,9 @@ def test_it_says_what_to_type_and_ends_in_order(tmp_path: Path) -> None:
             "snapshots": [{"snapshot_id": "s-1", "manifest": {"100%25.txt": "o-1"}}],
             "objects": [{"object_id": "o-1", "content": "all"}],
         }
-        assert running.post("/me/song/push", {"branch": "main", "bundle": pushed}).status_code == 200
+        assert (
+            running.post("/me/song/push", {"branch": "main", "bundle": pushed}).status_code == 200
+        )
         assert httpx.get(f"{running.url}/me/song/raw/main/100%2525.txt").text == "all"
         claims = jwt.decode(running.token, options={"verify_signature": False})
         assert claims["sub"] == "me" and claims["scope"] == "admin"
@@ -196,10 +220,15 @@ def test_a_push_survives_kill_9(tmp_path: Path) -> None:
     with hub(tmp_path / "data") as running:
         assert httpx.get(f"{running.url}/me/song/refs").json()["branch_heads"] == {"main": "first"}
         again = running._replace(token=token)
-        assert again.post("/me/song/push", pushed).status_code == 200, "a token outlives the process too"
+        assert again.post("/me/song/push", pushed).status_code == 200, (
+            "a token outlives the process too"
+        )
         [listed] = running.tokens()
         claims = jwt.decode(running.token, options={"verify_signature": False})
-        assert (listed["token_id"], listed["expires_at"]) == (claims["jti"], claims["exp"]), "one row, prolonged"
+        assert (listed["token_id"], listed["expires_at"]) == (
+            claims["jti"],
+            claims["exp"],
+        ), "one row, prolonged"
         assert running.stopped(signal.SIGTERM) == 0
 
 
@@ -220,7 +249,7 @@ def test_a_token_that_was_revoked_is_not_printed_again(tmp_path: Path) -> None:
         assert running.stopped(signal.SIGTERM) == 0
 
 
-# ── Who may come in ─────────────────────────────────────────────────────────────────────────────────────────
+# ── Who may come in ───────────────────────────────────────────────────────────────────────────────
 
 
 def modes(folder: Path) -> dict[str, int]:
@@ -249,7 +278,9 @@ def test_only_the_owner_may_read_what_a_running_hub_writes(tmp_path: Path) -> No
         os.umask(usual)
 
 
-def test_a_shared_folder_with_other_files_is_left_as_it_is(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_a_shared_folder_with_other_files_is_left_as_it_is(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     data = tmp_path / "shared"
     data.mkdir()
     data.chmod(0o1777)
@@ -275,26 +306,48 @@ def test_it_answers_under_its_own_names_only(tmp_path: Path) -> None:
     """A name that a web page has pointed to this machine is not its own."""
     with hub(tmp_path / "data") as running:
         port = running.url.rpartition(":")[2]
-        for host in (f"127.0.0.1:{port}", f"localhost:{port}", f"LOCALHOST:{port}", f"[::1]:{port}"):
-            assert httpx.get(f"{running.url}/health", headers={"host": host}).status_code == 200, host
-        for host in ("evil.example", f"evil.example:{port}", "127.0.0.1", "127.0.0.1:1", f"127.0.0.1.evil:{port}", ""):
+        for host in (
+            f"127.0.0.1:{port}",
+            f"localhost:{port}",
+            f"LOCALHOST:{port}",
+            f"[::1]:{port}",
+        ):
+            assert httpx.get(f"{running.url}/health", headers={"host": host}).status_code == 200, (
+                host
+            )
+        for host in (
+            "evil.example",
+            f"evil.example:{port}",
+            "127.0.0.1",
+            "127.0.0.1:1",
+            f"127.0.0.1.evil:{port}",
+            "",
+        ):
             for path in ("/health", "/me/song/refs"):
                 reply = httpx.get(running.url + path, headers={"host": host})
                 assert (reply.status_code, reply.json()["code"]) == (403, "forbidden"), host
                 assert running.url in reply.json()["message"] and len(reply.content) < 400
-        reply = httpx.post(f"{running.url}/me/song/push", headers={"host": "evil"}, content=bytes(10_000_000))
+        reply = httpx.post(
+            f"{running.url}/me/song/push", headers={"host": "evil"}, content=bytes(10_000_000)
+        )
         assert reply.status_code == 403, "the refusal of a large body arrives"
 
 
 def test_replies_do_not_wait_for_the_acknowledgement_of_the_client() -> None:
-    """Without TCP_NODELAY most replies wait for a delayed ACK, 40 ms on Linux. Some do not, so time shows little."""
-    with serve._listening("127.0.0.1", 0) as listener, socket.create_connection(listener.getsockname()):
+    """Without TCP_NODELAY most replies wait for a delayed ACK, 40 ms on Linux.
+
+    Some do not, so time shows little.
+    """
+    with (
+        serve._listening("127.0.0.1", 0) as listener,
+        socket.create_connection(listener.getsockname()),
+    ):
         connection, _ = listener.accept()
         with connection:
             assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
-# ── When the disk is full ───────────────────────────────────────────────────────────────────────────────────
+# ── When the disk is full ─────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="needs prlimit, which only Linux has")
@@ -317,7 +370,9 @@ def test_a_full_disk_stops_pushes_until_there_is_space_and_nothing_else(tmp_path
         running.process.send_signal(signal.SIGKILL)
         _, log = running.process.communicate(timeout=10)
         lines = [line for line in log.splitlines() if line.startswith("pieria: ")]
-        assert len(lines) == 2 and "File too large" in lines[0] and "can be written again" in lines[1]
+        assert (
+            len(lines) == 2 and "File too large" in lines[0] and "can be written again" in lines[1]
+        )
     with hub(tmp_path / "data") as running:
         assert running.head() == "c-2"
         assert httpx.get(f"{running.url}/me/song/raw/main/song.txt").text == "y" * full
@@ -338,15 +393,24 @@ def test_a_damaged_last_record_is_reported_and_kept(tmp_path: Path) -> None:
     [line] = [line for line in log.splitlines() if line.startswith("pieria: ")]
     [kept] = data.glob("journal.dropped-*")
     start = int(kept.name.rpartition("-")[2])
-    assert str(data / "journal") in line and f"byte {start}" in line and str(kept) in line and "damaged" in line
+    assert (
+        str(data / "journal") in line
+        and f"byte {start}" in line
+        and str(kept) in line
+        and "damaged" in line
+    )
     assert kept.read_bytes() == bytes(damaged[start:])
     assert stat.S_IMODE(kept.stat().st_mode) == 0o600
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
-@pytest.mark.parametrize("folder", [".hub", "it's here", 'a "b"  c', "é ünï", "$(id) `id` $HOME;x", "-data", "a#b\\c"])
+@pytest.mark.parametrize(
+    "folder", [".hub", "it's here", 'a "b"  c', "é ünï", "$(id) `id` $HOME;x", "-data", "a#b\\c"]
+)
 def test_make_serve_takes_a_folder_of_any_name(tmp_path: Path, folder: str) -> None:
-    """In a copy, without the rule that installs packages, and with a command that shows its arguments."""
+    """In a copy, without the rule that installs packages, and with a command that shows its
+    arguments.
+    """
     rule = re.compile(r"^packages:.*\n(\t.*\n)+", re.MULTILINE)
     (tmp_path / "Makefile").write_text(rule.sub("packages:\n", (ROOT / "Makefile").read_text()))
     shown = tmp_path / "python"

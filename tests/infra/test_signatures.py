@@ -1,4 +1,6 @@
-"""The embedded AWS over plain HTTP: only requests that its access key has signed, for its own name, are carried out."""
+"""The embedded AWS over plain HTTP: only requests that its access key has signed, for its own name,
+are carried out.
+"""
 
 import http.client
 import json
@@ -44,18 +46,24 @@ def own() -> Iterator[EmbeddedAws]:
 def client(own: EmbeddedAws) -> Any:
     """An S3 client with the right key."""
     return boto3.client(
-        "s3", endpoint_url=own.url, config=Config(signature_version="s3v4", s3={"addressing_style": "path"})
+        "s3",
+        endpoint_url=own.url,
+        config=Config(signature_version="s3v4", s3={"addressing_style": "path"}),
     )
 
 
-def presigned(own: EmbeddedAws, key: str = "private", method: str = "get_object", seconds: int = 60) -> str:
+def presigned(
+    own: EmbeddedAws, key: str = "private", method: str = "get_object", seconds: int = 60
+) -> str:
     """Path and query of a presigned URL."""
     parameters = {"Bucket": BUCKET, "Key": key}
     url: str = client(own).generate_presigned_url(method, Params=parameters, ExpiresIn=seconds)
     return url.removeprefix(own.url)
 
 
-def send(own: EmbeddedAws, method: str, target: str, headers: dict[str, str], body: bytes = b"") -> Answer:
+def send(
+    own: EmbeddedAws, method: str, target: str, headers: dict[str, str], body: bytes = b""
+) -> Answer:
     """The answer to exactly this request; `Host` is right unless it is given."""
     connection = http.client.HTTPConnection(own.host, timeout=10)
     connection.putrequest(method, target, skip_host=True, skip_accept_encoding=True)
@@ -63,7 +71,9 @@ def send(own: EmbeddedAws, method: str, target: str, headers: dict[str, str], bo
         connection.putheader(name, value)
     connection.endheaders(body)
     reply = connection.getresponse()
-    answer = Answer(reply.status, {name.lower(): value for name, value in reply.getheaders()}, reply.read())
+    answer = Answer(
+        reply.status, {name.lower(): value for name, value in reply.getheaders()}, reply.read()
+    )
     connection.close()
     return answer
 
@@ -108,7 +118,10 @@ def test_a_signed_request_is_carried_out(own: EmbeddedAws) -> None:
     "authorization",
     [
         None,
-        "AWS4-HMAC-SHA256 Credential=a/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=00",
+        (
+            "AWS4-HMAC-SHA256 Credential=a/20260101/us-east-1/s3/aws4_request, SignedHeaders=host,"
+            " Signature=00"
+        ),
         "AWS4-HMAC-SHA256 ",
         "Bearer x",
     ],
@@ -120,7 +133,9 @@ def test_a_request_without_a_true_signature_is_refused(
     assert refused(send(own, "GET", target, headers), "")
 
 
-@pytest.mark.parametrize("query", ["X-Amz-Signature=s", "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Signature=s"])
+@pytest.mark.parametrize(
+    "query", ["X-Amz-Signature=s", "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Signature=s"]
+)
 def test_any_signature_in_the_query_is_not_enough(own: EmbeddedAws, query: str) -> None:
     assert refused(send(own, "GET", f"/{BUCKET}/private?{query}", {}), "")
     assert refused(send(own, "POST", f"/{BUCKET}?delete&{query}", {}, b"<Delete/>"), "")
@@ -129,9 +144,13 @@ def test_any_signature_in_the_query_is_not_enough(own: EmbeddedAws, query: str) 
 def test_another_key_is_refused_also_with_the_right_name(own: EmbeddedAws) -> None:
     target = f"/{BUCKET}/private"
     other = signatures.AccessKey("other", own.key.secret)
-    assert refused(send(own, "GET", target, signed(own, "GET", target, key=other)), "InvalidAccessKeyId")
+    assert refused(
+        send(own, "GET", target, signed(own, "GET", target, key=other)), "InvalidAccessKeyId"
+    )
     other = signatures.AccessKey(own.key.id, "guessed")
-    assert refused(send(own, "GET", target, signed(own, "GET", target, key=other)), "SignatureDoesNotMatch")
+    assert refused(
+        send(own, "GET", target, signed(own, "GET", target, key=other)), "SignatureDoesNotMatch"
+    )
 
 
 @pytest.mark.parametrize("changed", ["method", "key", "expiry", "signature"])
@@ -149,14 +168,21 @@ def test_a_presigned_url_is_good_for_what_was_signed_only(own: EmbeddedAws, chan
     assert refused(send(own, method, target, {}), "SignatureDoesNotMatch")
 
 
-def test_the_bearer_of_an_upload_url_cannot_ask_for_something_else_by_headers(own: EmbeddedAws) -> None:
+def test_the_bearer_of_an_upload_url_cannot_ask_for_something_else_by_headers(
+    own: EmbeddedAws,
+) -> None:
     target = presigned(own, "uploads/x", "put_object")
     copy = {"x-amz-copy-source": f"/{BUCKET}/private"}
     assert refused(send(own, "PUT", target, copy), "not signed")
     scan = {"X-Amz-Target": "DynamoDB_20120810.Scan"}
     asked = json.dumps({"TableName": NAMES["HubTable"]}).encode()
     assert refused(send(own, "PUT", target, scan, asked), "not signed")
-    assert send(own, "PUT", target, {"Content-Type": "application/x-www-form-urlencoded"}, b"a=b").status == 200
+    assert (
+        send(
+            own, "PUT", target, {"Content-Type": "application/x-www-form-urlencoded"}, b"a=b"
+        ).status
+        == 200
+    )
 
 
 def test_a_signature_for_one_service_is_not_good_for_another(own: EmbeddedAws) -> None:
@@ -172,13 +198,17 @@ def test_a_body_that_was_changed_on_the_way_is_refused(own: EmbeddedAws) -> None
     target = f"/{BUCKET}/changed"
     headers = signed(own, "PUT", target, b"the body")
     assert refused(send(own, "PUT", target, headers, b"another!"), "XAmzContentSHA256Mismatch")
-    asked, other = (json.dumps({"TableName": name}).encode() for name in ("signed-rows", "signed-rowz"))
+    asked, other = (
+        json.dumps({"TableName": name}).encode() for name in ("signed-rows", "signed-rowz")
+    )
     extra = {"X-Amz-Target": "DynamoDB_20120810.Scan"}
     headers = signed(own, "POST", "/", asked, service="dynamodb", extra=extra)
     assert refused(send(own, "POST", "/", headers, other), "SignatureDoesNotMatch")
 
 
-@pytest.mark.parametrize(("seconds_ago", "good"), [(50, True), (70, False), (-600, True), (-1000, False)])
+@pytest.mark.parametrize(
+    ("seconds_ago", "good"), [(50, True), (70, False), (-600, True), (-1000, False)]
+)
 def test_a_presigned_url_is_good_from_its_date_until_it_expires(
     own: EmbeddedAws, monkeypatch: pytest.MonkeyPatch, seconds_ago: int, good: bool
 ) -> None:
@@ -193,7 +223,9 @@ def test_an_expiry_that_is_none_is_refused(own: EmbeddedAws, seconds: str) -> No
     assert refused(send(own, "GET", target, {}), "AuthorizationQueryParametersError")
 
 
-@pytest.mark.parametrize(("seconds_ago", "good"), [(800, True), (1000, False), (-800, True), (-1000, False)])
+@pytest.mark.parametrize(
+    ("seconds_ago", "good"), [(800, True), (1000, False), (-800, True), (-1000, False)]
+)
 def test_a_signed_request_is_good_for_a_quarter_of_an_hour(
     own: EmbeddedAws, monkeypatch: pytest.MonkeyPatch, seconds_ago: int, good: bool
 ) -> None:
@@ -203,16 +235,22 @@ def test_a_signed_request_is_good_for_a_quarter_of_an_hour(
     assert answer.body == SECRET if good else refused(answer, "RequestTimeTooSkewed")
 
 
-@pytest.mark.parametrize("host", ["evil.example", "evil.example:{port}", "localhost:{port}", "127.0.0.1", ""])
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:{port}", "localhost:{port}", "127.0.0.1", ""]
+)
 def test_a_foreign_host_is_refused_also_if_it_was_signed(own: EmbeddedAws, host: str) -> None:
     target = f"/{BUCKET}/private"
     named = {"Host": host.format(port=urlsplit(own.url).port)}
-    assert refused(send(own, "GET", target, signed(own, "GET", target, extra=named) | named), "AccessDenied")
+    assert refused(
+        send(own, "GET", target, signed(own, "GET", target, extra=named) | named), "AccessDenied"
+    )
 
 
 @pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://{host}"])
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "DELETE", "PUT", "OPTIONS"])
-def test_a_web_page_is_refused_and_no_answer_has_a_cors_header(own: EmbeddedAws, origin: str, method: str) -> None:
+def test_a_web_page_is_refused_and_no_answer_has_a_cors_header(
+    own: EmbeddedAws, origin: str, method: str
+) -> None:
     origin = origin.format(host=own.host)
     headers = signed(own, method, f"/{BUCKET}/private") | {
         "Origin": origin,
@@ -225,7 +263,11 @@ def test_a_web_page_is_refused_and_no_answer_has_a_cors_header(own: EmbeddedAws,
 
 
 def test_no_answer_to_a_signed_request_has_a_cors_header(own: EmbeddedAws) -> None:
-    for method, target in (("GET", f"/{BUCKET}/private"), ("GET", f"/{BUCKET}"), ("GET", f"/{BUCKET}/absent")):
+    for method, target in (
+        ("GET", f"/{BUCKET}/private"),
+        ("GET", f"/{BUCKET}"),
+        ("GET", f"/{BUCKET}/absent"),
+    ):
         answer = send(own, method, target, signed(own, method, target))
         assert not any(name.startswith("access-control-") for name in answer.headers)
 
@@ -244,5 +286,9 @@ def test_a_request_whose_signature_covers_its_body_may_have_16_mib(own: Embedded
 
 def test_a_target_that_two_parsers_read_differently_is_refused(own: EmbeddedAws) -> None:
     path, _, query = presigned(own).partition("?")
-    for target in (f"{path}?{query}#/other", f"{path}#?{query}", f"http://{own.host}{path}?{query}"):
+    for target in (
+        f"{path}?{query}#/other",
+        f"{path}#?{query}",
+        f"http://{own.host}{path}?{query}",
+    ):
         assert refused(send(own, "GET", target, {}), "InvalidURI")

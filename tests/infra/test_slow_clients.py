@@ -1,4 +1,6 @@
-"""Clients that are slow, or send much at once: over real sockets, to the server that `make serve` starts."""
+"""Clients that are slow, or send much at once: over real sockets, to the server that `make serve`
+starts.
+"""
 
 import asyncio
 import json
@@ -30,7 +32,9 @@ def port(configured: pytest.MonkeyPatch) -> Iterator[int]:
     configured.setattr(connection, "HEAD_SECONDS", 1)
     configured.setattr(settings, "EXPANDED_BYTES", LARGEST)
     listener = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(app, http=connection.Connection, lifespan="off", log_config=None, proxy_headers=False)
+    config = uvicorn.Config(
+        app, http=connection.Connection, lifespan="off", log_config=None, proxy_headers=False
+    )
     server = uvicorn.Server(config)
 
     async def serve() -> None:
@@ -44,11 +48,15 @@ def port(configured: pytest.MonkeyPatch) -> Iterator[int]:
     yield listener.getsockname()[1]
     server.should_exit = True
     thread.join()
-    assert not app._in_flight._bytes and not app._in_flight._total_bytes, "all that was counted was given back"
+    assert not app._in_flight._bytes and not app._in_flight._total_bytes, (
+        "all that was counted was given back"
+    )
 
 
 BEGUN = b"\xc6\x7f\xff\xff\xff"
-"""The beginning of a body in which nothing is wrong so far: bytes are announced, and the limit is not reached."""
+"""The beginning of a body in which nothing is wrong so far: bytes are announced, and the limit is
+not reached.
+"""
 
 
 def connected(port: int) -> socket.socket:
@@ -81,7 +89,9 @@ def head(owner: str, length: int) -> bytes:
     return "\r\n".join([*lines, "", ""]).encode()
 
 
-@pytest.mark.parametrize("sent", [b"GET /health HTTP/1.1\r\nHost: 127", b"G", b"GET /health HTTP/1.1\r\nX: y\r\n"])
+@pytest.mark.parametrize(
+    "sent", [b"GET /health HTTP/1.1\r\nHost: 127", b"G", b"GET /health HTTP/1.1\r\nX: y\r\n"]
+)
 def test_half_sent_headers_are_refused_in_time(port: int, sent: bytes) -> None:
     with connected(port) as sock:
         begun = time.monotonic()
@@ -116,7 +126,9 @@ def test_what_is_no_http_is_refused_in_json(port: int) -> None:
 
 
 @pytest.mark.parametrize("trickles", [False, True])
-def test_a_body_that_stops_or_trickles_is_refused_in_time(port: int, owner: str, trickles: bool) -> None:
+def test_a_body_that_stops_or_trickles_is_refused_in_time(
+    port: int, owner: str, trickles: bool
+) -> None:
     with connected(port) as sock:
         begun = time.monotonic()
         sock.sendall(head(owner, 1000) + BEGUN)
@@ -130,13 +142,18 @@ def test_a_body_that_stops_or_trickles_is_refused_in_time(port: int, owner: str,
 
 def test_the_body_of_a_refused_request_is_not_waited_for_either(port: int) -> None:
     with connected(port) as sock:
-        sock.sendall(b"POST /nobody/song/push HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000\r\n\r\nbegun")
+        sock.sendall(
+            b"POST /nobody/song/push HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length:"
+            b" 1000\r\n\r\nbegun"
+        )
         assert refusal(rest(sock))[0] == 401
 
 
 def test_a_slow_body_that_keeps_coming_is_taken(port: int, owner: str) -> None:
     """1.5 s in pieces, with a window of 1 s."""
-    body = msgpack.packb({"branch": "main", "bundle": {"commits": [{"commit_id": "c", "message": "m" * 20_000}]}})
+    body = msgpack.packb(
+        {"branch": "main", "bundle": {"commits": [{"commit_id": "c", "message": "m" * 20_000}]}}
+    )
     pieces = [body[start : start + 1500] for start in range(0, len(body), 1500)]
     with connected(port) as sock:
         sock.sendall(head(owner, len(body)))
@@ -170,16 +187,27 @@ def test_unfinished_bodies_of_one_address_take_a_bounded_memory(
             unfinished(stack, port, owner)
         in_flight_reaches(bodies.BODIES_PER_ADDRESS * (LARGEST - 1))
         url = f"http://127.0.0.1:{port}/{owner}/song/push"
-        headers = {"Authorization": f"Bearer {builders.token(owner)}", "Content-Type": builders.MSGPACK}
-        answer = httpx.post(url, content=BEGUN + bytes(LARGEST - len(BEGUN)), headers=headers, timeout=10)
+        headers = {
+            "Authorization": f"Bearer {builders.token(owner)}",
+            "Content-Type": builders.MSGPACK,
+        }
+        answer = httpx.post(
+            url, content=BEGUN + bytes(LARGEST - len(BEGUN)), headers=headers, timeout=10
+        )
         assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
-        assert "Retry-After" in answer.headers and "address" in answer.json()["message"] and len(answer.content) < 400
+        assert (
+            "Retry-After" in answer.headers
+            and "address" in answer.json()["message"]
+            and len(answer.content) < 400
+        )
         assert httpx.get(f"http://127.0.0.1:{port}/health").status_code == 200
     give_up_at = time.monotonic() + 10
     while app._in_flight._total_bytes:
         assert time.monotonic() < give_up_at, "what broke off is given back"
         time.sleep(0.01)
-    body = msgpack.packb({"branch": "main", "bundle": {"commits": [{"commit_id": "c", "message": "m"}]}})
+    body = msgpack.packb(
+        {"branch": "main", "bundle": {"commits": [{"commit_id": "c", "message": "m"}]}}
+    )
     assert httpx.post(url, content=body, headers=headers, timeout=10).status_code == 200
 
 

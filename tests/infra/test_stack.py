@@ -29,7 +29,9 @@ def test_tables_equal_the_template(url: str, table: str) -> None:
     assert made["AttributeDefinitions"] == wanted["AttributeDefinitions"]
     assert made["BillingModeSummary"]["BillingMode"] == wanted["BillingMode"]
     expiry = dynamodb.describe_time_to_live(TableName=NAMES[table])["TimeToLiveDescription"]
-    assert expiry.get("AttributeName") == wanted.get("TimeToLiveSpecification", {}).get("AttributeName")
+    assert expiry.get("AttributeName") == wanted.get("TimeToLiveSpecification", {}).get(
+        "AttributeName"
+    )
     assert (expiry["TimeToLiveStatus"] == "ENABLED") is ("TimeToLiveSpecification" in wanted)
 
 

@@ -1,4 +1,7 @@
-"""Environments from locks: what is installed, when, and what a user reads if that fails. No network is used."""
+"""Environments from locks: what is installed, when, and what a user reads if that fails.
+
+No network is used.
+"""
 
 import hashlib
 import http.server
@@ -29,7 +32,10 @@ def index(tmp_path: Path) -> Iterator[Path]:
             if (folder / name).is_file():
                 content, kind = (folder / name).read_bytes(), "application/zip"
             else:
-                links = [f'<a href="/{path.name}">{path.name}</a>' for path in folder.glob(f"{name}-*.whl")]
+                links = [
+                    f'<a href="/{path.name}">{path.name}</a>'
+                    for path in folder.glob(f"{name}-*.whl")
+                ]
                 content, kind = "".join(links).encode(), "text/html"
             self.send_response(200)
             self.send_header("Content-Type", kind)
@@ -42,7 +48,9 @@ def index(tmp_path: Path) -> Iterator[Path]:
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    (tmp_path / "pip.conf").write_text(f"[global]\nindex-url = http://127.0.0.1:{server.server_port}\n")
+    (tmp_path / "pip.conf").write_text(
+        f"[global]\nindex-url = http://127.0.0.1:{server.server_port}\n"
+    )
     yield folder
     server.shutdown()
     server.server_close()
@@ -50,7 +58,10 @@ def index(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture(autouse=True)
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project without `.venv` whose package index is set for pip only, and is down. uv is the real one."""
+    """A project without `.venv` whose package index is set for pip only, and is down.
+
+    uv is the real one.
+    """
     tools.environment("uv")
     (tmp_path / "pip.conf").write_text(f"[global]\nindex-url = http://127.0.0.1:{ports.free()}\n")
     for name in ("PIP_INDEX_URL", "UV_INDEX_URL", "UV_DEFAULT_INDEX"):
@@ -69,8 +80,12 @@ def publish(index: Path, name: str, version: str) -> str:
     wheel = index / f"{name}-{version}-py3-none-any.whl"
     with zipfile.ZipFile(wheel, "w") as packed:
         packed.writestr(f"{name}.py", f"VERSION = {version!r}\n")
-        packed.writestr(f"{metadata}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
-        packed.writestr(f"{metadata}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        packed.writestr(
+            f"{metadata}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+        )
+        packed.writestr(
+            f"{metadata}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
         packed.writestr(f"{metadata}/RECORD", "")
     return f"{name}=={version} --hash=sha256:{hashlib.sha256(wheel.read_bytes()).hexdigest()}\n"
 
@@ -84,7 +99,9 @@ def lock(project: Path, name: str, *lines: str) -> Path:
 def installed(project: Path) -> list[str]:
     """The modules in `.venv`."""
     return sorted(
-        path.stem for path in (project / ".venv").glob("lib/python3*/site-packages/*.py") if path.stem[0] != "_"
+        path.stem
+        for path in (project / ".venv").glob("lib/python3*/site-packages/*.py")
+        if path.stem[0] != "_"
     )
 
 
@@ -151,10 +168,12 @@ def test_without_a_network_the_last_line_is_one_with_a_next_step(project: Path) 
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
-    assert re.fullmatch(r"pieria: serve\.lock could not be installed.*network.*", done.stderr.splitlines()[-1])
+    assert re.fullmatch(
+        r"pieria: serve\.lock could not be installed.*network.*", done.stderr.splitlines()[-1]
+    )
 
 
-# ── The Makefile ────────────────────────────────────────────────────────────────────────────────────────────
+# ── The Makefile ──────────────────────────────────────────────────────────────────────────────────
 
 
 def make(*arguments: str) -> str:

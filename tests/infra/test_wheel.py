@@ -1,4 +1,6 @@
-"""pieria as a user installs it: the wheel, in a virtual environment that holds nothing else of this checkout."""
+"""pieria as a user installs it: the wheel, in a virtual environment that holds nothing else of this
+checkout.
+"""
 
 import os
 import re
@@ -17,7 +19,15 @@ import pytest
 from infra import tools
 
 ROOT = Path(__file__).parent.parent.parent
-SOURCES = ("functions", "shared", "infra", "pyproject.toml", "template.yaml", "README.md", "LICENSE")
+SOURCES = (
+    "functions",
+    "shared",
+    "infra",
+    "pyproject.toml",
+    "template.yaml",
+    "README.md",
+    "LICENSE",
+)
 BUILD = "from setuptools import build_meta; print(build_meta.build_wheel('dist'))"
 
 
@@ -27,7 +37,12 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source = tmp_path_factory.mktemp("source")
     for name in SOURCES:
         if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, source / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(
+                ROOT / name,
+                source / name,
+                symlinks=True,
+                ignore=shutil.ignore_patterns("__pycache__"),
+            )
         else:
             shutil.copy(ROOT / name, source)
     subprocess.run([sys.executable, "-c", BUILD], cwd=source, check=True, capture_output=True)
@@ -37,7 +52,16 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("installed") / "venv"
     venv.create(folder, symlinks=True)
     python = folder / "bin" / "python"
-    wanted = ("pip", "install", "--quiet", "--offline", "--no-deps", "--python", python, source.parent / wheel.name)
+    wanted = (
+        "pip",
+        "install",
+        "--quiet",
+        "--offline",
+        "--no-deps",
+        "--python",
+        python,
+        source.parent / wheel.name,
+    )
     assert tools.uv(*wanted).returncode == 0
     (packages,) = folder.glob("lib/python3*/site-packages")
     (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
@@ -46,7 +70,11 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def environment() -> dict[str, str]:
     """An environment that does not lead to this checkout."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "AWS_", "PIERIA_"))}
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("PYTHON", "AWS_", "PIERIA_"))
+    }
 
 
 @contextmanager
@@ -54,7 +82,12 @@ def served(installed: Path, folder: Path) -> Iterator[subprocess.Popen[str]]:
     """`pieria serve` in an empty folder."""
     command = [str(installed / "bin" / "pieria"), "serve", "--port", "0", "--data", "hub"]
     with subprocess.Popen(
-        command, cwd=folder, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command,
+        cwd=folder,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     ) as process:
         try:
             yield process
@@ -75,7 +108,9 @@ def test_an_installed_pieria_serves_a_hub(installed: Path, tmp_path: Path) -> No
     assert (tmp_path / "hub" / "journal").is_file()
 
 
-def test_an_installation_without_the_template_does_not_blame_the_data(installed: Path, tmp_path: Path) -> None:
+def test_an_installation_without_the_template_does_not_blame_the_data(
+    installed: Path, tmp_path: Path
+) -> None:
     (template,) = installed.glob("lib/python3*/site-packages/infra/template.yaml")
     kept = template.rename(template.with_suffix(".kept"))
     try:

@@ -1,11 +1,12 @@
-"""Requests that nobody sends by accident, by their number: the same seed and number make the same request again.
+"""Requests that nobody sends by accident, by their number: the same seed and number make the same
+request again.
 
     python -m tests.proof.hostile 1000000            so many, of seed 1; ends with 1 if one of them was answered badly
     python -m tests.proof.hostile 1 --first 4711     one again, and what it was answered
 
-A good request (of a story, or of the recorded session of the stock client) is bent in one to three ways: its values,
-its bytes, its encoding, its headers, its URL. Half of the pushes are sealed again, all ids true, so that what is wrong
-with them is met further inside.
+A good request (of a story, or of the recorded session of the stock client) is bent in one to three
+ways: its values, its bytes, its encoding, its headers, its URL. Half of the pushes are sealed
+again, all ids true, so that what is wrong with them is met further inside.
 """
 
 import argparse
@@ -34,7 +35,7 @@ from mangum import Mangum
 from shared import ids
 from tests import builders
 from tests.builders import ACCEPT, MSGPACK, Answer
-from tests.proof.door import Hub, token
+from tests.proof.asgi_client import Hub, token
 from tests.proof.memory import Cloud
 from tests.proof.stories import STORIES, findings, ids_of, prepare
 
@@ -58,8 +59,34 @@ TEXTS = [
     "OWNER#me", "'", '"', "<script>", "{}", "null", "None", "NaN", "__proto__", "constructor", "1e999", "０", "main/x",
     "0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59", "2026-01-01", "not a time", "-0", "v1.0.0", "\U000e0001",
 ]  # fmt: skip
-NUMBERS = [0, -1, 1, 2**31, 2**32 - 1, 2**53, 2**63 - 1, 2**64 - 1, -(2**63), 10**6, 1.5, 1e308, -0.0]
-ODD: list[Any] = [None, True, False, [], {}, b"", b"\xff\xfe", [[]], [None], {"": ""}, {"a": {"a": {}}}]
+NUMBERS = [
+    0,
+    -1,
+    1,
+    2**31,
+    2**32 - 1,
+    2**53,
+    2**63 - 1,
+    2**64 - 1,
+    -(2**63),
+    10**6,
+    1.5,
+    1e308,
+    -0.0,
+]
+ODD: list[Any] = [
+    None,
+    True,
+    False,
+    [],
+    {},
+    b"",
+    b"\xff\xfe",
+    [[]],
+    [None],
+    {"": ""},
+    {"a": {"a": {}}},
+]
 BYTES = [
     b"", b"\xc1", b"\xdd\xff\xff\xff\xff", b"\xdf\xff\xff\xff\xff", b"\xdb\xff\xff\xff\xff", b"\xc6\xff\xff\xff\xff",
     b"\xc9\xff\xff\xff\xff\x01", b"\x91" * 5000, b"\x81\xa1a" * 5000, b"\xdc\xff\xff" * 3000,
@@ -143,22 +170,28 @@ def good_requests(hub: Hub) -> list[Sent]:
     for story in STORIES:
         method, path = story.route.split(" ")
         where = {name: quote(value, safe="/") for name, value in story.where.items()}
-        sent = Sent(method, path.format(**where), story.query.format(**ids_of(hub)), story.headers_for(hub))
+        sent = Sent(
+            method, path.format(**where), story.query.format(**ids_of(hub)), story.headers_for(hub)
+        )
         if story.message is not None:
             sent.message = story.message
             sent.headers.setdefault("content-type", MSGPACK)
         found.append(sent)
     with SESSION.open("rb") as file:
         for exchange in msgpack.Unpacker(file, raw=False):
-            headers = {k: v for k, v in exchange["headers"].items() if k in ("accept", "content-type")}
+            headers = {
+                k: v for k, v in exchange["headers"].items() if k in ("accept", "content-type")
+            }
             if len(exchange["body"] or b"") < 20_000:
-                found.append(Sent(exchange["method"], exchange["path"], "", headers, exchange["body"] or b""))
+                found.append(
+                    Sent(exchange["method"], exchange["path"], "", headers, exchange["body"] or b"")
+                )
                 if headers.get("content-type") == MSGPACK:
                     found[-1].message = msgpack.unpackb(exchange["body"], raw=False)
     return found
 
 
-# ── Ways to bend one ────────────────────────────────────────────────────────────────────────────────────────
+# ── Ways to bend one ──────────────────────────────────────────────────────────────────────────────
 
 
 def bad_value(chance: random.Random) -> Any:
@@ -176,18 +209,20 @@ def bad_value(chance: random.Random) -> Any:
             value = [value] if chance.random() < 0.5 else {"a": value}
         return value
     if kind < 0.97:
-        return [chance.choice(TEXTS)[:500]] * chance.choice([2, 300, 3000])  # more does not come through a door
+        return [chance.choice(TEXTS)[:500]] * chance.choice(
+            [2, 300, 3000]
+        )  # more does not come through a door
     return {str(n): chance.choice(TEXTS)[:500] for n in range(chance.choice([2, 300, 3000]))}
 
 
-def places(value: Any, found: list[tuple[Any, Any]], depth: int = 0) -> None:
+def addresses(value: Any, found: list[tuple[Any, Any]], depth: int = 0) -> None:
     """Every container with every key in it."""
     if depth > 8:
         return
     for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
         found.append((value, key))
         if isinstance(inner, dict | list):
-            places(inner, found, depth + 1)
+            addresses(inner, found, depth + 1)
 
 
 def bend_value(sent: Sent, chance: random.Random) -> None:
@@ -197,7 +232,7 @@ def bend_value(sent: Sent, chance: random.Random) -> None:
     sent.message = copy.deepcopy(sent.message)
     for _ in range(chance.choice([1, 1, 2, 5])):
         found: list[tuple[Any, Any]] = []
-        places(sent.message, found)
+        addresses(sent.message, found)
         if not found:
             return
         container, key = chance.choice(found)
@@ -225,7 +260,11 @@ def bend_history(sent: Sent, chance: random.Random) -> None:
     """Commits that are their own parents, each other's, of three parents, of none."""
     bundle = sent.message.get("bundle") if isinstance(sent.message, dict) else None
     commits = bundle.get("commits") if isinstance(bundle, dict) else None
-    if not isinstance(commits, list) or not commits or not all(isinstance(c, dict) for c in commits):
+    if (
+        not isinstance(commits, list)
+        or not commits
+        or not all(isinstance(c, dict) for c in commits)
+    ):
         return
     sent.message = copy.deepcopy(sent.message)
     commits = sent.message["bundle"]["commits"]
@@ -234,7 +273,10 @@ def bend_history(sent: Sent, chance: random.Random) -> None:
         case 0:
             one["parent_commit_id"] = one.get("commit_id")
         case 1:
-            one["parent_commit_id"], other["parent_commit_id"] = other.get("commit_id"), one.get("commit_id")
+            one["parent_commit_id"], other["parent_commit_id"] = (
+                other.get("commit_id"),
+                one.get("commit_id"),
+            )
         case 2:
             one["parent2_commit_id"] = one.get("parent_commit_id")
         case 3:
@@ -261,13 +303,17 @@ def bend_paths(sent: Sent, chance: random.Random) -> None:
     bundle = sent.message.get("bundle")
     snapshots = bundle.get("snapshots") if isinstance(bundle, dict) else None
     if not snapshots or chance.random() < 0.3:
-        sent.message["branch"] = chance.choice(TEXTS) if chance.random() < 0.7 else spoilt("verse/two", chance)
+        sent.message["branch"] = (
+            chance.choice(TEXTS) if chance.random() < 0.7 else spoilt("verse/two", chance)
+        )
         return
     chosen = chance.choice(snapshots) if isinstance(snapshots, list) else None
     manifest = chosen.get("manifest") if isinstance(chosen, dict) else None
     if isinstance(manifest, dict) and manifest:
         content = next(iter(manifest.values()))
-        manifest[chance.choice(TEXTS) if chance.random() < 0.7 else spoilt("a/b.txt", chance)] = content
+        manifest[chance.choice(TEXTS) if chance.random() < 0.7 else spoilt("a/b.txt", chance)] = (
+            content
+        )
 
 
 def seal(sent: Sent, chance: random.Random) -> None:
@@ -281,12 +327,16 @@ def seal(sent: Sent, chance: random.Random) -> None:
             new[item["object_id"]] = item["object_id"] = ids.object_id(item["content"])
         for snapshot in bundle.get("snapshots", ()):
             snapshot["manifest"] = {path: new.get(i, i) for path, i in snapshot["manifest"].items()}
-            new[snapshot["snapshot_id"]] = snapshot["snapshot_id"] = ids.snapshot_id(snapshot["manifest"])
+            new[snapshot["snapshot_id"]] = snapshot["snapshot_id"] = ids.snapshot_id(
+                snapshot["manifest"]
+            )
         for commit in bundle.get("commits", ()):
             for key in ("parent_commit_id", "parent2_commit_id", "snapshot_id"):
                 commit[key] = new.get(commit.get(key), commit.get(key))
             parents = [p for p in (commit["parent_commit_id"], commit["parent2_commit_id"]) if p]
-            true = ids.commit_id(parents, commit["snapshot_id"], commit["message"], commit["committed_at"])
+            true = ids.commit_id(
+                parents, commit["snapshot_id"], commit["message"], commit["committed_at"]
+            )
             new[commit["commit_id"]] = commit["commit_id"] = true
     except (TypeError, KeyError, AttributeError, UnicodeEncodeError):
         return
@@ -326,7 +376,9 @@ def bend_encoding(sent: Sent, chance: random.Random) -> None:
     """The same as JSON, or said to be."""
     if sent.message is not None and chance.random() < 0.7:
         try:
-            sent.body = json.dumps(sent.message, default=lambda data: data.decode("latin-1")).encode()
+            sent.body = json.dumps(
+                sent.message, default=lambda data: data.decode("latin-1")
+            ).encode()
         except (TypeError, ValueError, RecursionError):
             return
         sent.message = None
@@ -345,16 +397,23 @@ def bend_url(sent: Sent, chance: random.Random) -> None:
     kind = chance.randrange(4)
     parts = sent.path.split("/")
     if kind == 0:
-        parts[chance.randrange(1, len(parts))] = quote(chance.choice(TEXTS), safe=chance.choice(["", "/%", "/"]))
+        parts[chance.randrange(1, len(parts))] = quote(
+            chance.choice(TEXTS), safe=chance.choice(["", "/%", "/"])
+        )
     elif kind == 1:
-        parts.insert(chance.randrange(1, len(parts) + 1), chance.choice(["", ".", "..", "%2e%2e", "%2F", "%00", "%ff"]))
+        parts.insert(
+            chance.randrange(1, len(parts) + 1),
+            chance.choice(["", ".", "..", "%2e%2e", "%2F", "%00", "%ff"]),
+        )
     elif kind == 2:
         parts[-1] = spoilt(parts[-1], chance)
     else:
         sent.query = "&".join(part for part in (sent.query, bad_query(chance)) if part)
     sent.path = "/".join(parts)
     if chance.random() < 0.1:
-        sent.method = chance.choice(["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "TRACE", "get", "X"])
+        sent.method = chance.choice(
+            ["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "TRACE", "get", "X"]
+        )
 
 
 def bad_query(chance: random.Random) -> str:
@@ -373,11 +432,22 @@ def request(good: list[Sent], seed: int, number: int) -> Sent:
     """The request of this number."""
     chance = random.Random(seed * 1_000_003 + number)
     like = chance.choice(good)
-    sent = Sent(like.method, like.path, like.query, {"accept": ACCEPT, **like.headers}, like.body, like.message)
+    sent = Sent(
+        like.method,
+        like.path,
+        like.query,
+        {"accept": ACCEPT, **like.headers},
+        like.body,
+        like.message,
+    )
     who = chance.random()
     if who < 0.95:
         sent.headers["authorization"] = f"Bearer {token('me' if who < 0.9 else 'them')}"
-    ways = [way for way in WAYS if like.message is not None or way in (bend_headers, bend_url, bend_bytes)]
+    ways = [
+        way
+        for way in WAYS
+        if like.message is not None or way in (bend_headers, bend_url, bend_bytes)
+    ]
     for way in chance.choices(ways, k=chance.choice([1, 1, 2, 3])):
         way(sent, chance)
     if chance.random() < 0.5:
@@ -386,11 +456,14 @@ def request(good: list[Sent], seed: int, number: int) -> Sent:
     return sent
 
 
-# ── Sending them ────────────────────────────────────────────────────────────────────────────────────────────
+# ── Sending them ──────────────────────────────────────────────────────────────────────────────────
 
 
 def peak_bytes() -> int:
-    """The most memory that this process has had at once. `ru_maxrss` includes the process that started this one."""
+    """The most memory that this process has had at once.
+
+    `ru_maxrss` includes the process that started this one.
+    """
     status = Path("/proc/self/status")
     if not status.exists():
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -415,7 +488,9 @@ def wrong(method: str, answer: Answer, cpu_seconds: float) -> str:
         told = json.loads(text)
     except ValueError:
         return "a refusal that is not JSON"
-    if set(told) != {"message", "detail", "code"} or not all(isinstance(v, str) and v for v in told.values()):
+    if set(told) != {"message", "detail", "code"} or not all(
+        isinstance(v, str) and v for v in told.values()
+    ):
         return "a refusal of another shape"
     return ""
 
@@ -449,7 +524,8 @@ def play(count: int, seed: int, first: int = 0, *, is_told: bool = False) -> int
             reached_aws += hub.cloud.calls > calls + 2  # the look-up and the count come first
             if problem:
                 bad.append(
-                    f"{number}: {problem}; {sent.method} {sent.path[:80]} {sent.query[:80]}: {sent.body[:120]!r}"
+                    f"{number}: {problem}; {sent.method} {sent.path[:80]} {sent.query[:80]}:"
+                    f" {sent.body[:120]!r}"
                 )
             if is_told:
                 print(sent, answer, sep="\n")
@@ -457,9 +533,9 @@ def play(count: int, seed: int, first: int = 0, *, is_told: bool = False) -> int
     if memory > MEMORY_BYTES:
         bad.append(f"{memory} bytes of memory")
     print(
-        f"{count} requests of seed {seed} in {seconds:.0f} s ({count / seconds:.0f}/s), {reached_aws} beyond the door;"
-        f" slowest {slowest[0]:.2f} s of CPU (number {slowest[1]}); {memory // 2**20} MiB;"
-        f" {dict(sorted(statuses.items()))}; {len(bad)} bad",
+        f"{count} requests of seed {seed} in {seconds:.0f} s ({count / seconds:.0f}/s),"
+        f" {reached_aws} beyond the door; slowest {slowest[0]:.2f} s of CPU (number {slowest[1]});"
+        f" {memory // 2**20} MiB; {dict(sorted(statuses.items()))}; {len(bad)} bad",
         *bad[:20],
         sep="\n",
     )
@@ -468,7 +544,9 @@ def play(count: int, seed: int, first: int = 0, *, is_told: bool = False) -> int
 
 def event(sent: Sent) -> Any:
     """The event of a function. A header that says how long the body is may lie."""
-    made = builders.event(sent.method, sent.path, sent.body, query=sent.query, source_ip="203.0.113.9")
+    made = builders.event(
+        sent.method, sent.path, sent.body, query=sent.query, source_ip="203.0.113.9"
+    )
     made["headers"] |= sent.headers
     return made
 

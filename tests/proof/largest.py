@@ -1,4 +1,5 @@
-"""The largest requests that a door lets through, by name; and what they take, one after the other in one process.
+"""The largest requests that a door lets through, by name; and what they take, one after the other
+in one process.
 
 python -m tests.proof.largest        ends with 1 if they took more memory than a function has
 """
@@ -12,7 +13,7 @@ from typing import Any
 import msgpack
 
 from tests.builders import MSGPACK, Answer
-from tests.proof.door import Hub, answered, token
+from tests.proof.asgi_client import Hub, answered, token
 from tests.proof.hostile import MEMORY_BYTES, alone, peak_bytes, wrong
 from tests.proof.memory import Cloud
 from tests.proof.stories import SONG, WIRE
@@ -32,7 +33,10 @@ def a_manifest(path: Callable[[int], str], count: int) -> Any:
 
 def commits(count: int, **more: Any) -> Any:
     return a_push(
-        commits=[{"commit_id": f"c{n}", "parent_commit_id": f"c{n - 1}" if n else None, **more} for n in range(count)]
+        commits=[
+            {"commit_id": f"c{n}", "parent_commit_id": f"c{n - 1}" if n else None, **more}
+            for n in range(count)
+        ]
     )
 
 
@@ -64,7 +68,10 @@ RAW: dict[str, tuple[str, bytes]] = {
     "a map said to have 2^32 - 1 entries": ("fetch", b"\x81\xa4want\xdf\xff\xff\xff\xff"),
     "a text said to have 4 GiB": ("fetch", b"\x81\xa4want\xdb\xff\xff\xff\xff"),
     "nothing, four million times": ("fetch", b"\x81\xa4want\xdd\x00\x40\x00\x00" + b"\xc0" * 2**22),
-    "empty maps, half a million": ("fetch", b"\x81\xa4want\xdd\x00\x07\xa0\x00" + b"\x80" * 0x7A000),
+    "empty maps, half a million": (
+        "fetch",
+        b"\x81\xa4want\xdd\x00\x07\xa0\x00" + b"\x80" * 0x7A000,
+    ),
     "empty maps, four million": ("fetch", b"\x81\xa4want\xdd\x00\x40\x00\x00" + b"\x80" * 2**22),
     "lists in lists": ("fetch", b"\x91" * 4_000_000),
     "maps in maps": ("push", b"\x81\xa1a" * 1_000_000),
@@ -92,7 +99,9 @@ def every() -> dict[str, tuple[str, Callable[[], bytes], str]]:
     return found
 
 
-def sent(hub: Hub, route: str, where: Any, body: bytes, headers: dict[str, str] | None = None) -> Answer:
+def sent(
+    hub: Hub, route: str, where: Any, body: bytes, headers: dict[str, str] | None = None
+) -> Answer:
     """A body as it is, by the owner."""
     method, path = route.split(" ")
     given = {"content-type": MSGPACK, "authorization": f"Bearer {token('me')}", **(headers or {})}
@@ -100,7 +109,9 @@ def sent(hub: Hub, route: str, where: Any, body: bytes, headers: dict[str, str] 
 
 
 def send(hub: Hub, name: str) -> tuple[float, str]:
-    """Send one of them. Returns the seconds of CPU that it took, and what is wrong with the answer, if anything."""
+    """Send one of them. Returns the seconds of CPU that it took, and what is wrong with the answer,
+    if anything.
+    """
     suffix, made, media = every()[name]
     body = made()
     assert len(body) <= LAMBDA_BYTES

@@ -1,4 +1,6 @@
-"""Whatever a test of this suite makes the hub write down is searched for secrets; what is found fails the test."""
+"""Whatever a test of this suite makes the hub write down is searched for secrets; what is found
+fails the test.
+"""
 
 import re
 from typing import Any
@@ -17,7 +19,10 @@ def found_in(text: str) -> list[str]:
 
 
 def judge(report: Any) -> None:
-    """Fail a test whose log or standard error holds a secret. What a command prints for its user is his."""
+    """Fail a test whose log or standard error holds a secret.
+
+    What a command prints for its user is his.
+    """
     for name, text in report.sections:
         if ("stderr" in name or "log" in name) and (leaked := found_in(text)):
             report.outcome = "failed"

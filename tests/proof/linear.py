@@ -1,7 +1,8 @@
-"""Whether what many were told of one branch could have happened one after another (after Wing and Gong, 1993).
+"""Whether what many were told of one branch could have happened one after another (after Wing and
+Gong, 1993).
 
-Each operation takes effect at one moment between its beginning and its answer; one that was never answered, at some
-moment after its beginning, or never.
+Each operation takes effect at one moment between its beginning and its answer; one that was never
+answered, at some moment after its beginning, or never.
 """
 
 import math
@@ -16,7 +17,8 @@ LeadsTo = Callable[[str, str], bool]
 class Op:
     """What was asked of a branch: to `push` or `force` a head, `delete` it, `read` it.
 
-    `outcome`: `done`; of a push `refused`, with the head `seen` in its way; of a deletion `absent`; else unknown.
+    `outcome`: `done`; of a push `refused`, with the head `seen` in its way; of a deletion `absent`;
+    else unknown.
     """
 
     kind: str
@@ -28,12 +30,19 @@ class Op:
     seen: str | None = None
 
     def after(self, value: str | None, leads_to: LeadsTo) -> tuple[bool, str | None]:
-        """Whether this can happen to a branch that is there (None: absent), and where the branch is then."""
+        """Whether this can happen to a branch that is there (None: absent), and where the branch is
+        then.
+        """
         match self.kind, self.outcome:
             case "read", _:
                 return self.seen == value, value
             case "push", "refused":
-                return value is not None and value == self.seen and not leads_to(value, self.head or ""), value
+                return (
+                    value is not None
+                    and value == self.seen
+                    and not leads_to(value, self.head or ""),
+                    value,
+                )
             case "push", _:
                 return value is None or leads_to(value, self.head or ""), self.head
             case "delete", "absent":

@@ -1,12 +1,14 @@
-"""DynamoDB and S3 in memory, below the real aiobotocore clients: what AWS documents, and what it leaves open.
+"""DynamoDB and S3 in memory, below the real aiobotocore clients: what AWS documents, and what it
+leaves open.
 
     cloud = Cloud()
     with cloud.serving():            every aiobotocore client of this process talks to it
         saved = cloud.save(); ...; cloud.load(saved)
 
-Writes of one item are atomic and in one order; a batch is many writes, which others may come between; a read that
-does not ask for consistency may see what was there before. Requests that AWS refuses are refused: batches too large
-or with a key twice, items above 400 KB, conditions that cannot be read.
+Writes of one item are atomic and in one order; a batch is many writes, which others may come
+between; a read that does not ask for consistency may see what was there before. Requests that AWS
+refuses are refused: batches too large or with a key twice, items above 400 KB, conditions that
+cannot be read.
 """
 
 import asyncio
@@ -29,8 +31,9 @@ Item = Mapping[str, Any]
 Key = tuple[str, ...]
 ITEM_BYTES = 400 * 1024
 LAG_SECONDS = 15 * 60
-"""How far a replica is behind at most. AWS says that it is usually less than a second, and gives no bound; what an
-old row names lies there for an hour more at least."""
+"""How far a replica is behind at most. AWS says that it is usually less than a second, and gives no
+bound; what an old row names lies there for an hour more at least.
+"""
 
 
 class Version(NamedTuple):
@@ -71,7 +74,11 @@ class Body:
 
 def refused(code: str, operation: str, status: int = 400, **more: Any) -> ClientError:
     """An error as botocore raises it."""
-    response: Any = {"Error": {"Code": code, "Message": code}, "ResponseMetadata": {"HTTPStatusCode": status}, **more}
+    response: Any = {
+        "Error": {"Code": code, "Message": code},
+        "ResponseMetadata": {"HTTPStatusCode": status},
+        **more,
+    }
     return ClientError(response, operation)
 
 
@@ -86,10 +93,15 @@ class Cloud:
         self.random = random.Random(seed)
         self.clock = clock
         self.gate: Callable[[str], Awaitable[None]] = _at_once
-        """Passed before each effect, by its name: `dynamodb.PutItem`. A batch of writes passes once a row."""
+        """Passed before each effect, by its name: `dynamodb.PutItem`.
+
+        A batch of writes passes once a row.
+        """
         self.page_bytes, self.page_keys = 1024 * 1024, 1000
         self.leaves = 0.0
-        """How likely each row of a batch is left unprocessed, and a transaction finds another in its way."""
+        """How likely each row of a batch is left unprocessed, and a transaction finds another in
+        its way.
+        """
         self.lags = 0.0
         """How likely an eventually consistent read sees a row as it was before its last change."""
         self.tables: dict[str, dict[str, dict[str, Item]]] = {}
@@ -101,13 +113,18 @@ class Cloud:
 
     def save(self) -> Any:
         """All there is, for `load`."""
-        tables = {name: {pk: dict(rows) for pk, rows in table.items()} for name, table in self.tables.items()}
+        tables = {
+            name: {pk: dict(rows) for pk, rows in table.items()}
+            for name, table in self.tables.items()
+        }
         return tables, {key: list(versions) for key, versions in self.objects.items()}
 
     def load(self, saved: Any) -> None:
         """Be as it was then."""
         tables, objects = saved
-        self.tables = {name: {pk: dict(rows) for pk, rows in table.items()} for name, table in tables.items()}
+        self.tables = {
+            name: {pk: dict(rows) for pk, rows in table.items()} for name, table in tables.items()
+        }
         self.objects = {key: list(versions) for key, versions in objects.items()}
         self.before = {}
 
@@ -137,7 +154,7 @@ class Cloud:
         reply = handle(**parameters)
         return await reply if asyncio.iscoroutine(reply) else reply
 
-    # ── DynamoDB ────────────────────────────────────────────────────────────────────────────────────────────
+    # ── DynamoDB ──────────────────────────────────────────────────────────────────────────────────
 
     def row(self, table: str, key: Key) -> Item | None:
         """A row as it lies."""
@@ -161,7 +178,9 @@ class Cloud:
                 return before
         return self.row(table, key)
 
-    def _dynamodb_GetItem(self, TableName: str, Key: Any, ConsistentRead: bool = False, **options: Any) -> Any:
+    def _dynamodb_GetItem(
+        self, TableName: str, Key: Any, ConsistentRead: bool = False, **options: Any
+    ) -> Any:
         _only(options, "GetItem")
         item = self._seen(TableName, _key(Key), ConsistentRead)
         return {"Item": item} if item else {}
@@ -188,7 +207,10 @@ class Cloud:
         _only(options, "BatchWriteItem")
         reply: Any = {"UnprocessedItems": {}}
         for table, requests in RequestItems.items():
-            keys = [_key(r["PutRequest"]["Item"] if "PutRequest" in r else r["DeleteRequest"]["Key"]) for r in requests]
+            keys = [
+                _key(r["PutRequest"]["Item"] if "PutRequest" in r else r["DeleteRequest"]["Key"])
+                for r in requests
+            ]
             if not 1 <= len(keys) <= 25 or len(set(keys)) < len(keys):
                 raise refused("ValidationException", "BatchWriteItem")
             for request, key in zip(requests, keys, strict=True):
@@ -225,7 +247,9 @@ class Cloud:
         self._set(TableName, key, None, "DeleteItem")
         return {"Attributes": old} if old and returned == "ALL_OLD" else {}
 
-    def _dynamodb_UpdateItem(self, TableName: str, Key: Any, UpdateExpression: str, **options: Any) -> Any:
+    def _dynamodb_UpdateItem(
+        self, TableName: str, Key: Any, UpdateExpression: str, **options: Any
+    ) -> Any:
         key, returned = _key(Key), options.pop("ReturnValues", "NONE")
         names, values = _given(options)
         old = self._check(TableName, key, options, "UpdateItem")
@@ -233,7 +257,11 @@ class Cloud:
         new = _updated({**Key, **(old or {})}, UpdateExpression, names, values)
         self._set(TableName, key, new, "UpdateItem")
         if returned == "UPDATED_NEW":
-            return {"Attributes": {name: new[name] for name in new if new[name] != (old or {}).get(name)}}
+            return {
+                "Attributes": {
+                    name: new[name] for name in new if new[name] != (old or {}).get(name)
+                }
+            }
         return {"Attributes": new} if returned == "ALL_NEW" else {}
 
     def _dynamodb_TransactWriteItems(self, TransactItems: Any, **options: Any) -> Any:
@@ -254,13 +282,17 @@ class Cloud:
                 if kind != "ConditionCheck":
                     writes.append((table, _key(raw), item))
             except ClientError as error:
-                reasons.append({"Code": "ConditionalCheckFailed", "Item": error.response.get("Item")})
+                reasons.append(
+                    {"Code": "ConditionalCheckFailed", "Item": error.response.get("Item")}
+                )
         if len({write[:2] for write in writes}) < len(writes):
             raise refused("ValidationException", "TransactWriteItems")
         if self.random.random() < self.leaves:
             self.random.choice(reasons)["Code"] = "TransactionConflict"
         if any(reason["Code"] != "None" for reason in reasons):
-            raise refused("TransactionCanceledException", "TransactWriteItems", CancellationReasons=reasons)
+            raise refused(
+                "TransactionCanceledException", "TransactWriteItems", CancellationReasons=reasons
+            )
         for table, key, item in writes:
             self._set(table, key, item, "TransactWriteItems")
         return {}
@@ -281,7 +313,11 @@ class Cloud:
         pk = values[re.findall(r"pk = (:\w+)", KeyConditionExpression)[0]]["S"]
         partition = self.tables.get(TableName, {}).get(pk, {})
         if not ConsistentRead:  # then also what has just gone may be there
-            past = {key[1]: row for (table, key), (_, row) in self.before.items() if (table, key[0]) == (TableName, pk)}
+            past = {
+                key[1]: row
+                for (table, key), (_, row) in self.before.items()
+                if (table, key[0]) == (TableName, pk)
+            }
             partition = {**{sk: row for sk, row in past.items() if row}, **partition}
         _key({"pk": {"S": pk}})
         start = ExclusiveStartKey and _key(ExclusiveStartKey)[1]
@@ -302,13 +338,13 @@ class Cloud:
             items += [item] if item else []
         return {"Items": items, "Count": len(items)}
 
-    # ── S3 ──────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── S3 ────────────────────────────────────────────────────────────────────────────────────────
 
     def upload(self, url: str, data: bytes) -> None:
         """PUT to a presigned URL."""
         self.put(urllib.parse.unquote(urllib.parse.urlsplit(url).path).split("/", 2)[2], data)
 
-    def place(self, key: str, data: bytes) -> None:
+    def address(self, key: str, data: bytes) -> None:
         """Write an object as a client does that has a URL for this key."""
         self.put(key, data)
 
@@ -325,14 +361,20 @@ class Cloud:
                 return version
         raise refused("NoSuchVersion" if number and versions else "NoSuchKey", operation, 404)
 
-    def _s3_PutObject(self, Bucket: str, Key: str, Body: bytes, IfNoneMatch: str = "", **options: Any) -> Any:
-        _only(options, "PutObject", "ContentType", "ChecksumAlgorithm", "ChecksumSHA256", "Metadata")
+    def _s3_PutObject(
+        self, Bucket: str, Key: str, Body: bytes, IfNoneMatch: str = "", **options: Any
+    ) -> Any:
+        _only(
+            options, "PutObject", "ContentType", "ChecksumAlgorithm", "ChecksumSHA256", "Metadata"
+        )
         if IfNoneMatch and self.objects.get(Key):
             raise refused("PreconditionFailed", "PutObject", 412)
         version = self.put(Key, Body)
         return {"ETag": version.etag, "VersionId": version.number}
 
-    def _s3_GetObject(self, Bucket: str, Key: str, Range: str = "", VersionId: Any = None, **options: Any) -> Any:
+    def _s3_GetObject(
+        self, Bucket: str, Key: str, Range: str = "", VersionId: Any = None, **options: Any
+    ) -> Any:
         found = self._object(Key, VersionId, "GetObject")
         if options.pop("IfMatch", found.etag) != found.etag:
             raise refused("PreconditionFailed", "GetObject", 412)
@@ -358,19 +400,32 @@ class Cloud:
         copied = self.put(Key, source.data)
         return {"CopyObjectResult": {"ETag": copied.etag}, "VersionId": copied.number}
 
-    def _s3_ListObjectsV2(self, Bucket: str, Prefix: str = "", ContinuationToken: str = "", **options: Any) -> Any:
+    def _s3_ListObjectsV2(
+        self, Bucket: str, Prefix: str = "", ContinuationToken: str = "", **options: Any
+    ) -> Any:
         after = ContinuationToken or options.pop("StartAfter", "")
         _only(options, "ListObjectsV2", "MaxKeys", "Delimiter")
-        keys = sorted(key for key, found in self.objects.items() if found and key.startswith(Prefix) and key > after)
+        keys = sorted(
+            key
+            for key, found in self.objects.items()
+            if found and key.startswith(Prefix) and key > after
+        )
         most = min(options.get("MaxKeys", 1000), self.page_keys)
         shown = [(key, self.objects[key][-1]) for key in keys[:most]]
         reply: Any = {"IsTruncated": len(keys) > most, "KeyCount": len(shown)}
         if shown:
-            reply["Contents"] = [{"Key": key, "Size": len(one.data), **_described(one)} for key, one in shown]
+            reply["Contents"] = [
+                {"Key": key, "Size": len(one.data), **_described(one)} for key, one in shown
+            ]
         return reply | ({"NextContinuationToken": keys[most - 1]} if len(keys) > most else {})
 
     def _s3_ListObjectVersions(
-        self, Bucket: str, Prefix: str = "", KeyMarker: str = "", VersionIdMarker: str = "", **options: Any
+        self,
+        Bucket: str,
+        Prefix: str = "",
+        KeyMarker: str = "",
+        VersionIdMarker: str = "",
+        **options: Any,
     ) -> Any:
         _only(options, "ListObjectVersions", "MaxKeys")
         # Of one key the newest comes first.
@@ -379,12 +434,15 @@ class Cloud:
             for key, versions in sorted(self.objects.items())
             if key.startswith(Prefix)
             for one in reversed(versions)
-            if key > KeyMarker or (key == KeyMarker and VersionIdMarker and one.number < VersionIdMarker)
+            if key > KeyMarker
+            or (key == KeyMarker and VersionIdMarker and one.number < VersionIdMarker)
         ]
         shown = found[: self.page_keys]
         reply: Any = {"IsTruncated": len(found) > len(shown)}
         if shown:
-            reply["Versions"] = [{"Key": key, "Size": len(one.data), **_described(one)} for key, one in shown]
+            reply["Versions"] = [
+                {"Key": key, "Size": len(one.data), **_described(one)} for key, one in shown
+            ]
         if reply["IsTruncated"]:
             reply |= {"NextKeyMarker": shown[-1][0], "NextVersionIdMarker": shown[-1][1].number}
         return reply
@@ -406,8 +464,14 @@ def _described(version: Version) -> Any:
 
 def _only(options: Mapping[str, Any], operation: str, *known: str) -> None:
     """What is not emulated is not passed over in silence."""
-    if unknown := options.keys() - {*known, "ExpressionAttributeNames", "ExpressionAttributeValues"}:
-        raise NotImplementedError(f"{operation} with {sorted(unknown)}: teach tests/proof/memory.py")
+    if unknown := options.keys() - {
+        *known,
+        "ExpressionAttributeNames",
+        "ExpressionAttributeValues",
+    }:
+        raise NotImplementedError(
+            f"{operation} with {sorted(unknown)}: teach tests/proof/memory.py"
+        )
 
 
 def _key(item: Mapping[str, Any]) -> Key:
@@ -426,7 +490,7 @@ def _value_size(typed: Mapping[str, Any]) -> int:
     return sum(map(_value_size, value)) if kind == "L" else len(value)
 
 
-# ── Expressions ─────────────────────────────────────────────────────────────────────────────────────────────
+# ── Expressions ───────────────────────────────────────────────────────────────────────────────────
 
 Names = Mapping[str, str]
 Test = Callable[[Item, Names, Mapping[str, Any]], Any]
@@ -438,7 +502,9 @@ def _given(options: dict[str, Any]) -> tuple[Names, Mapping[str, Any]]:
 
 
 def _plain(typed: Any) -> Any:
-    """A typed value as one that compares, with its type: values of different types are never alike."""
+    """A typed value as one that compares, with its type: values of different types are never
+    alike.
+    """
     if typed is None:
         return None
     ((kind, value),) = typed.items()
@@ -537,7 +603,9 @@ def _expect(words: list[str], word: str) -> None:
         raise ValueError(f"{word} expected before {words}")
 
 
-def _updated(item: dict[str, Any], expression: str, names: Names, values: Mapping[str, Any]) -> Item:
+def _updated(
+    item: dict[str, Any], expression: str, names: Names, values: Mapping[str, Any]
+) -> Item:
     """The item after SET, REMOVE and ADD."""
     new = dict(item)
     parts = re.split(r"\b(SET|REMOVE|ADD)\b", expression)
@@ -551,7 +619,11 @@ def _updated(item: dict[str, Any], expression: str, names: Names, values: Mappin
                 case "REMOVE", []:
                     new.pop(name, None)
                 case "ADD", [word]:
-                    new[name] = {"N": str(Decimal(item.get(name, {"N": "0"})["N"]) + Decimal(values[word]["N"]))}
+                    new[name] = {
+                        "N": str(
+                            Decimal(item.get(name, {"N": "0"})["N"]) + Decimal(values[word]["N"])
+                        )
+                    }
                 case _:
                     raise ValueError(expression)
     return new

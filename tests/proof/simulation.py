@@ -1,10 +1,11 @@
-"""A repository and all who work on it at once, by a seed: every call of everybody waits for its turn.
+"""A repository and all who work on it at once, by a seed: every call of everybody waits for its
+turn.
 
     python -m tests.proof.simulation 1000000 --first 0        so many seeds; ends with 1 if one of them failed
     python -m tests.proof.simulation 1 --first 4711           one again, told turn by turn
 
-The same seed is the same each time, and in every process in which sets have the same order: PYTHONHASHSEED=0, as
-`make test` and `make nightly` have it, and the commands above.
+The same seed is the same each time, and in every process in which sets have the same order:
+PYTHONHASHSEED=0, as `make test` and `make nightly` have it, and the commands above.
 
 Clients push, force, upload, fetch, negotiate, delete and restore branches, and repeat what failed; gc and repack come
 by, and bundles are made; hours and weeks pass; any of them dies between any two calls, or within a batch. Batches are
@@ -31,15 +32,16 @@ from typing import Any, TypeVar
 import pytest
 
 from shared import ids
-from shared.actions import bundles, gc, push, repack, rewrite, uploads
+from shared.actions import push, uploads
 from shared.errors import Unavailable
+from shared.maintenance import gc, prebuilt_clones, repack, rewrite
 from shared.metadata import commits, index, table
 from shared.model import Repo
 from shared.stores import Stores, stores
 from tests import builders
 from tests.builders import Answer, Record, blob
 from tests.faults import Crash
-from tests.proof.door import Hub
+from tests.proof.asgi_client import Hub
 from tests.proof.hostile import alone
 from tests.proof.linear import Op, is_one_after_another
 from tests.proof.memory import Cloud
@@ -51,7 +53,9 @@ T = TypeVar("T")
 REPO = {"owner": "me", "slug": "song"}
 BRANCHES = ["main", "side", "deep/er", "deep"]
 ACTS = [4, 6, 8, 10, 14, 20]
-"""How much happens under a seed: many short ones find more than a few long ones, but some things take long."""
+"""How much happens under a seed: many short ones find more than a few long ones, but some things
+take long.
+"""
 LIFE_SECONDS = 890
 """No request lives longer: what jumps further kills it."""
 DAY = 86_400
@@ -75,7 +79,9 @@ LIMITS: list[tuple[Any, str, list[int]]] = [
     (repack, "GROUP_BYTES", [1000]),
     (rewrite, "TOGETHER", [1, 4]),
 ]
-"""What is large enough in life that little comes near it; under a seed each is as it is, or one of these."""
+"""What is large enough in life that little comes near it; under a seed each is as it is, or one of
+these.
+"""
 
 
 @dataclass
@@ -121,9 +127,12 @@ class World:
         cloud.lags = 0.5
         cloud.page_bytes = self.random.choice([1, 600, 5000, 1024 * 1024])
         cloud.page_keys = self.random.choice([1, 3, 1000])
-        self.objects = {record["object_id"]: record["content"] for record in map(blob, (b"a", b"bb", b"", b"d" * 90))}
+        self.objects = {
+            record["object_id"]: record["content"]
+            for record in map(blob, (b"a", b"bb", b"", b"d" * 90))
+        }
 
-    # ── Turns ───────────────────────────────────────────────────────────────────────────────────────────────
+    # ── Turns ─────────────────────────────────────────────────────────────────────────────────────
 
     async def gate(self, what: str, patience: int = 0) -> None:
         """Wait for a turn, or for one after so many. Raises Crash in the name of the dead."""
@@ -199,7 +208,7 @@ class World:
             del self.tasks[task]
             task.result()
 
-    # ── What clients do ─────────────────────────────────────────────────────────────────────────────────────
+    # ── What clients do ───────────────────────────────────────────────────────────────────────────
 
     async def ask(self, route: str, message: Any = None, where: Any = REPO, **more: Any) -> Answer:
         """A request. Nothing that is asked here may be answered with an error of the hub's own."""
@@ -213,7 +222,11 @@ class World:
         while stack:
             if (one := stack.pop()) not in found:
                 found.add(one)
-                stack += [p for key in ("parent_commit_id", "parent2_commit_id") if (p := self.commits[one][key])]
+                stack += [
+                    p
+                    for key in ("parent_commit_id", "parent2_commit_id")
+                    if (p := self.commits[one][key])
+                ]
         return found
 
     def leads_to(self, old: str, new: str) -> bool:
@@ -258,7 +271,9 @@ class World:
             op.seen = re.findall(r"is at ([0-9a-f]{64}),", answer.value["message"])[0]
             self.told(op, "refused")
         elif answer.status == 422:
-            assert answer.code == "branch_clash" or (answer.code == "missing_reference" and may_lack), answer
+            assert answer.code == "branch_clash" or (
+                answer.code == "missing_reference" and may_lack
+            ), answer
             self.ops.remove(op)
 
     def some_push(self) -> Coroutine[Any, Any, None]:
@@ -267,8 +282,12 @@ class World:
         stored, known = sorted(self.accepted), sorted(self.commits)
         if stored and chance() < 0.9:
             known = stored
-        near = [op.head for op in self.ops if op.branch == branch and op.outcome == "done" and op.head]
-        parents = [near[-1]] if near and chance() < 0.7 else [self.random.choice(known)] if known else []
+        near = [
+            op.head for op in self.ops if op.branch == branch and op.outcome == "done" and op.head
+        ]
+        parents = (
+            [near[-1]] if near and chance() < 0.7 else [self.random.choice(known)] if known else []
+        )
         if known and chance() < 0.2:
             parents = sorted({*parents, self.random.choice(known)})
         force, lean = chance() < 0.25, chance() < 0.2
@@ -284,17 +303,23 @@ class World:
                     sent.append(self.new_commit(sent[-1:]))
             head = sent[-1]
         if self.has_gc and chance() < 0.6:
-            sent = sorted(self.reach([head]))  # as a client that has been told that something is missing
+            sent = sorted(
+                self.reach([head])
+            )  # as a client that has been told that something is missing
         outside = {p for i in sent for p in self.reach([i])} - set(sent)
         may_lack = lean or self.has_gc or not outside <= self.accepted
-        message = push_message({**self.bundle(sent, lean=lean), "branch_heads": {branch: head}}, branch, force=force)
+        message = push_message(
+            {**self.bundle(sent, lean=lean), "branch_heads": {branch: head}}, branch, force=force
+        )
         return self.push(branch, message, head, may_lack=may_lack)
 
     async def again(self) -> None:
         """What was not acknowledged, once more."""
         if self.failed:
             branch, message = self.failed.pop(self.random.choice([*self.failed]))
-            await self.push(branch, message, message["bundle"]["branch_heads"][branch], may_lack=True)
+            await self.push(
+                branch, message, message["bundle"]["branch_heads"][branch], may_lack=True
+            )
 
     async def upload(self) -> None:
         """Objects ahead of the push that names them; what is acknowledged is there."""
@@ -341,7 +366,10 @@ class World:
             assert commits == wanted - self.reach(have)
         assert snapshots == {self.commits[i]["snapshot_id"] for i in commits}
         manifests = [set(self.snapshots[i]["manifest"].values()) for i in snapshots]
-        of_have = [set(self.snapshots[self.commits[i]["snapshot_id"]]["manifest"].values()) for i in self.reach(have)]
+        of_have = [
+            set(self.snapshots[self.commits[i]["snapshot_id"]]["manifest"].values())
+            for i in self.reach(have)
+        ]
         needed = set[str]().union(*manifests)
         assert needed - set[str]().union(*of_have) <= objects <= needed
         for item in answer.value["objects"]:
@@ -364,7 +392,9 @@ class World:
         """A branch goes."""
         branch = self.random.choice(self.branches[1:] or ["main"])
         op = self.ask_for("delete", branch, None)
-        answer = await self.ask(f"DELETE {API}/branches", query=f"branch={branch.replace('/', '%2F')}&leave_empty=true")
+        answer = await self.ask(
+            f"DELETE {API}/branches", query=f"branch={branch.replace('/', '%2F')}&leave_empty=true"
+        )
         self.done[f"delete {answer.status}"] += 1
         if answer.status == 404:
             self.told(op, "absent")
@@ -391,19 +421,25 @@ class World:
     async def clean(self) -> None:
         """gc, whatever step is due."""
         self.has_gc = True
-        if report := await self.keep(lambda opened, repo: gc.run(opened, repo, self.hub.now, dry_run=False)):
+        if report := await self.keep(
+            lambda opened, repo: gc.run(opened, repo, self.hub.now, dry_run=False)
+        ):
             self.done[f"gc {report.step}"] += 1
 
     async def fold(self) -> None:
         """A repack: of small packs fewer. Mostly by somebody who comes by now and then."""
         if self.random.random() < 0.7:
             self.pass_time(2 * DAY)
-        if report := await self.keep(lambda opened, repo: repack.repack(opened, repo, self.hub.now, dry_run=False)):
+        if report := await self.keep(
+            lambda opened, repo: repack.repack(opened, repo, self.hub.now, dry_run=False)
+        ):
             self.done["packs folded"] += report.packs
 
     async def bundle_up(self) -> None:
         """What a clone will get is made ready."""
-        if report := await self.keep(lambda opened, repo: bundles.make(opened, repo, self.hub.now)):
+        if report := await self.keep(
+            lambda opened, repo: prebuilt_clones.make(opened, repo, self.hub.now)
+        ):
             self.done["bundle made" if report.is_new else "bundle kept"] += 1
 
     async def keep(self, work: Callable[[Stores, Repo], Awaitable[T]]) -> T | None:
@@ -433,7 +469,7 @@ class World:
         """It was answered."""
         op.outcome, op.returned = outcome, self.tick()
 
-    # ── A life ──────────────────────────────────────────────────────────────────────────────────────────────
+    # ── A life ────────────────────────────────────────────────────────────────────────────────────
 
     async def play(self, acts: int) -> None:
         """From nothing to the last check."""

@@ -1,7 +1,8 @@
-"""One request to every route of the hub, to be disturbed; and what anybody can see of the world it is made in.
+"""One request to every route of the hub, to be disturbed; and what anybody can see of the world it
+is made in.
 
-The world: `me` has `song` (branches `main`, forced once, and `side`, a release, tags, a member, a large object, an
-upload in quarantine) and `other`; `us` has nothing.
+The world: `me` has `song` (branches `main`, forced once, and `side`, a release, tags, a member, a
+large object, an upload in quarantine) and `other`; `us` has nothing.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,12 +12,12 @@ from typing import Any
 import msgpack
 
 from shared import ids, references, settings
-from shared.actions import fsck
+from shared.maintenance import fsck
 from shared.references import Reference
 from shared.stores import stores
 from tests import builders
 from tests.builders import MSGPACK, Answer, Record, blob
-from tests.proof.door import Hub, shown
+from tests.proof.asgi_client import Hub, shown
 
 WIRE = "/{owner}/{slug}"
 API = "/api/v1/repos/{owner}/{slug}"
@@ -26,15 +27,33 @@ NEW = {"owner": "me", "slug": "new"}
 #     1 ── 2 ── 3        main was at 3 and is at 5 by force; side is at 3; 6 … are to be pushed
 #     └─── 4 ── 5
 HISTORY = builders.graph(
-    "1; 2:1; 3:2; 4:1; 5:4; 6:5; 7:5; 8:6,7; 9:4; 10:5; " + "; ".join(f"{n}:{n - 1}" for n in range(11, 31)),
+    "1; 2:1; 3:2; 4:1; 5:4; 6:5; 7:5; 8:6,7; 9:4; 10:5; "
+    + "; ".join(f"{n}:{n - 1}" for n in range(11, 31)),
     salt="of the stories",
 )
 LARGE = b"drone" * (1024 * 1024 // 5 + 1)
 UPLOADED = b"uploaded " * 4
 CHUNK = [b"kick", b"snare", b"hat", LARGE]
-CONTENTS = {**HISTORY.objects, **{ids.object_id(content): content for content in [*CHUNK, UPLOADED]}}
-RELEASE = {"release_id": "first", "tag": "v1.0.0", "commit_id": HISTORY[1], "created_at": "2026-01-01T00:00:00+00:00"}
-VOLATILE = {"repo_id", "created_at", "token", "token_id", "issued_at", "expires_at", "revoked_at", "at"}
+CONTENTS = {
+    **HISTORY.objects,
+    **{ids.object_id(content): content for content in [*CHUNK, UPLOADED]},
+}
+RELEASE = {
+    "release_id": "first",
+    "tag": "v1.0.0",
+    "commit_id": HISTORY[1],
+    "created_at": "2026-01-01T00:00:00+00:00",
+}
+VOLATILE = {
+    "repo_id",
+    "created_at",
+    "token",
+    "token_id",
+    "issued_at",
+    "expires_at",
+    "revoked_at",
+    "at",
+}
 """What is new each time."""
 
 
@@ -65,7 +84,8 @@ STAGED = {
 
 @dataclass(frozen=True)
 class Story:
-    """A request. `again` is what it may be answered as well, when it comes a second time and was done the first.
+    """A request. `again` is what it may be answered as well, when it comes a second time and was
+    done the first.
 
     Of what is named in `loose` a part may be done; `of_chance`: its reply is never the same twice.
     """
@@ -112,7 +132,9 @@ def ids_of(hub: Hub) -> Mapping[str, str]:
 def reference(repo_id: str, route: str) -> str:
     """A reference to the body of STAGED for this route, which `prepare` has uploaded."""
     body = msgpack.packb(STAGED[route])
-    stated = Reference(repo_id=repo_id, sub="me", route=route, size=len(body), name=staged_name(route), exp=2**40)
+    stated = Reference(
+        repo_id=repo_id, sub="me", route=route, size=len(body), name=staged_name(route), exp=2**40
+    )
     return references.sign(settings.load().signing_keys, stated)
 
 
@@ -221,13 +243,15 @@ STORIES = [
 ]  # fmt: skip
 
 
-# ── The world ───────────────────────────────────────────────────────────────────────────────────────────────
+# ── The world ─────────────────────────────────────────────────────────────────────────────────────
 
 
 def prepare(hub: Hub) -> Any:
     """The world before each story, saved."""
 
-    def good(route: str, message: Any = None, where: Mapping[str, str] = SONG, **more: Any) -> Answer:
+    def good(
+        route: str, message: Any = None, where: Mapping[str, str] = SONG, **more: Any
+    ) -> Answer:
         answer = hub.call(route, where, message, by="me", **more)
         assert answer.status < 300, (route, answer.body)
         return answer
@@ -242,10 +266,14 @@ def prepare(hub: Hub) -> Any:
     good(f"POST {WIRE}/tags", {"tags": [tag(1), tag(2)]})
     good(f"PUT {API}/members/{{handle}}", {"role": "read"}, {**SONG, "handle": "them"})
     good("POST /api/v1/tokens", {"scope": "read"}, {})
-    urls = good(f"POST {WIRE}/presign", {"object_ids": [ids.object_id(UPLOADED)]}).value["presigned"]
+    urls = good(f"POST {WIRE}/presign", {"object_ids": [ids.object_id(UPLOADED)]}).value[
+        "presigned"
+    ]
     hub.upload(urls[ids.object_id(UPLOADED)], UPLOADED)
     for route, message in STAGED.items():
-        hub.cloud.place(f"uploads/{ids_of(hub)['repo_id']}/staged/{staged_name(route)}", msgpack.packb(message))
+        hub.cloud.address(
+            f"uploads/{ids_of(hub)['repo_id']}/staged/{staged_name(route)}", msgpack.packb(message)
+        )
     return hub.cloud.save()
 
 
@@ -286,7 +314,9 @@ def view(hub: Hub, slugs: tuple[str, ...] = ("song", "other", "new")) -> View:
         seen[f"clone of {slug}"] = clone(hub, slug, heads["branch_heads"])
         # Of one that is gone they tell where it was.
         for branch in {*heads["branch_heads"], *(["side"] if slug == "song" else [])}:
-            seen[f"moves of {branch} in {slug}"] = asked(f"GET {API}/moves", where, query=f"branch={branch}")
+            seen[f"moves of {branch} in {slug}"] = asked(
+                f"GET {API}/moves", where, query=f"branch={branch}"
+            )
         if slug == "song":
             seen["tags"] = asked(f"GET {WIRE}/tags", where)
             seen["releases"] = asked(f"GET {WIRE}/releases", where)
@@ -296,7 +326,9 @@ def view(hub: Hub, slugs: tuple[str, ...] = ("song", "other", "new")) -> View:
 
 def clone(hub: Hub, slug: str, heads: Mapping[str, str]) -> Any:
     """What a clone of all branches gets: exactly what they reach, and true to the last byte."""
-    answer = hub.call(f"POST {WIRE}/fetch", {"owner": "me", "slug": slug}, {"want": [*heads.values()]}, by="me")
+    answer = hub.call(
+        f"POST {WIRE}/fetch", {"owner": "me", "slug": slug}, {"want": [*heads.values()]}, by="me"
+    )
     assert answer.status == 200, answer
     commits, snapshots, objects = builders.fetched_ids(answer)
     records = {c["commit_id"]: c for c in answer.value["commits"]}
@@ -329,17 +361,25 @@ def findings(hub: Hub, slugs: tuple[str, ...] = ("song", "other", "new")) -> lis
 
 
 def assert_known_objects_can_be_used(hub: Hub, slug: str) -> None:
-    """A commit on all objects that are said to be here is taken without them, and cloned with their true bytes."""
+    """A commit on all objects that are said to be here is taken without them, and cloned with their
+    true bytes.
+    """
     where, saved = {"owner": "me", "slug": slug}, hub.cloud.save()
-    asked = hub.call(f"POST {WIRE}/filter-objects", where, {"object_ids": sorted(CONTENTS)}, by="me")
+    asked = hub.call(
+        f"POST {WIRE}/filter-objects", where, {"object_ids": sorted(CONTENTS)}, by="me"
+    )
     known = CONTENTS.keys() - set(asked.value["missing"])
-    snapshot = builders.snapshot({f"{n}.wav": object_id for n, object_id in enumerate(sorted(known))})
+    snapshot = builders.snapshot(
+        {f"{n}.wav": object_id for n, object_id in enumerate(sorted(known))}
+    )
     commit = builders.commit("probe", [], snapshot["snapshot_id"])
     bundle = {"commits": [commit], "snapshots": [snapshot], "objects": []}
     pushed = hub.call(f"POST {WIRE}/push", where, push(bundle, "probe"), by="me")
     assert pushed.status == 200, pushed
     fetched = hub.call(f"POST {WIRE}/fetch", where, {"want": [commit["commit_id"]]}, by="me")
-    assert {o["object_id"]: o["content"] for o in fetched.value["objects"]} == {i: CONTENTS[i] for i in known}
+    assert {o["object_id"]: o["content"] for o in fetched.value["objects"]} == {
+        i: CONTENTS[i] for i in known
+    }
     hub.cloud.load(saved)
 
 

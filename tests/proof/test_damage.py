@@ -1,4 +1,6 @@
-"""Whatever single thing is lost or spoilt behind the hub's back: no fetch is answered with less, and fsck says so."""
+"""Whatever single thing is lost or spoilt behind the hub's back: no fetch is answered with less,
+and fsck says so.
+"""
 
 from collections.abc import Iterator
 from typing import Any
@@ -7,9 +9,19 @@ import pytest
 
 from shared import ids
 from tests.builders import Answer, fetched_ids
-from tests.proof.door import Hub
+from tests.proof.asgi_client import Hub
 from tests.proof.memory import Cloud, Version
-from tests.proof.stories import CONTENTS, HISTORY, LARGE, SONG, WIRE, commit_with, findings, prepare, push
+from tests.proof.stories import (
+    CONTENTS,
+    HISTORY,
+    LARGE,
+    SONG,
+    WIRE,
+    commit_with,
+    findings,
+    prepare,
+    push,
+)
 
 HEADS = [HISTORY[5], HISTORY[3]]
 
@@ -85,8 +97,13 @@ def test_an_object_of_a_file_that_is_cut_short_is_sent_whole_or_not_at_all(
     contents = [content for content in {*CONTENTS.values(), LARGE[:-1]} if len(content) > 1]
     urls = {f"GET {WIRE}/objects/{ids.object_id(content)}": content for content in contents}
     damaged = 0
-    # Two bytes behind the beginning of a pack the first object is short, and the others are out of range.
-    cuts = [(key, length) for key, stored in hub.cloud.objects.items() for length in (10, len(stored[-1].data) // 2)]
+    # Two bytes behind the beginning of a pack the first object is short, and the others are out of
+    # range.
+    cuts = [
+        (key, length)
+        for key, stored in hub.cloud.objects.items()
+        for length in (10, len(stored[-1].data) // 2)
+    ]
     for key, length in cuts:
         hub.cloud.load(world)
         last = hub.cloud.objects[key][-1]
@@ -102,12 +119,19 @@ def test_an_object_of_a_file_that_is_cut_short_is_sent_whole_or_not_at_all(
     assert damaged >= 3
 
 
-def test_a_file_whose_object_has_lost_its_row_is_damaged_and_not_absent(hub: Hub, world: Any) -> None:
+def test_a_file_whose_object_has_lost_its_row_is_damaged_and_not_absent(
+    hub: Hub, world: Any
+) -> None:
     hub.cloud.load(world)
     path, object_id = next(iter(HISTORY.snapshots[5]["manifest"].items()))
     url = f"GET {WIRE}/raw/main/{path}"
     assert hub.call(url, SONG, by="me").body == CONTENTS[object_id]
-    rows = [(pk, sk) for pk, partition in hub.cloud.tables["hub"].items() for sk in partition if object_id in pk + sk]
+    rows = [
+        (pk, sk)
+        for pk, partition in hub.cloud.tables["hub"].items()
+        for sk in partition
+        if object_id in pk + sk
+    ]
     for pk, sk in rows:
         del hub.cloud.tables["hub"][pk][sk]
     hub.restart()

@@ -1,4 +1,6 @@
-"""expunge beside pushes, and cut short after any of its calls: what was leaked is gone, and nothing else is."""
+"""expunge beside pushes, and cut short after any of its calls: what was leaked is gone, and nothing
+else is.
+"""
 
 import asyncio
 import zlib
@@ -9,16 +11,16 @@ import msgpack
 import pytest
 
 from shared import codec
-from shared.actions import bundles, expunge, fsck, gc, rebuild, turn
-from shared.actions.expunge import WAIT_SECONDS, Expunged
-from shared.actions.gc import Step
 from shared.errors import Unavailable, Unprocessable
-from shared.model import Node, Place, Repo
+from shared.maintenance import expunge, fsck, gc, lease, prebuilt_clones, rebuild
+from shared.maintenance.expunge import WAIT_SECONDS, Expunged
+from shared.maintenance.gc import Step
+from shared.model import CommitAddress, Node, Repo
 from shared.stores import Stores, stores
 from tests import builders
 from tests.builders import Answer, Record, blob, commit, snapshot
 from tests.faults import Crash, Fault, fault, recorded
-from tests.proof.door import Hub
+from tests.proof.asgi_client import Hub
 from tests.proof.memory import Cloud
 from tests.proof.stories import API, WIRE
 from tests.proof.stories import push as push_message
@@ -33,7 +35,11 @@ def files(message: str, contents: dict[str, bytes], *parents: str) -> Record:
     """A commit of these files, as a bundle."""
     blobs = [blob(content) for content in contents.values()]
     record = snapshot({path: one["object_id"] for path, one in zip(contents, blobs, strict=True)})
-    return {"commits": [commit(message, parents, record["snapshot_id"])], "snapshots": [record], "objects": blobs}
+    return {
+        "commits": [commit(message, parents, record["snapshot_id"])],
+        "snapshots": [record],
+        "objects": blobs,
+    }
 
 
 def together(*bundles_: Record) -> Record:
@@ -52,7 +58,9 @@ LEAK = files(f"oops: {WORD}", {"a.txt": b"harmless\n", "env": SECRET, "key.pem":
 LEAKED = LEAK["commits"][0]["commit_id"]
 LATER = files("one more on it", {"a.txt": b"harmless\n", "env": SECRET, "b.txt": b"more\n"}, LEAKED)
 LAST = files(
-    "a third on it", {"a.txt": b"harmless\n", "env": SECRET, "c.txt": b"last\n"}, LATER["commits"][0]["commit_id"]
+    "a third on it",
+    {"a.txt": b"harmless\n", "env": SECRET, "c.txt": b"last\n"},
+    LATER["commits"][0]["commit_id"],
 )
 GOOD = files("without it", {"a.txt": b"harmless\n", "b.txt": b"more\n"}, ROOT)
 FIXED = GOOD["commits"][0]["commit_id"]
@@ -106,12 +114,16 @@ def leaks(hub: Hub) -> set[str]:
     ids = (SECRET_ID, LARGE_ID, LEAKED)
     for pk, rows in hub.cloud.tables["hub"].items():
         if "#MOVES" not in pk:
-            found |= {f"{pk} {sk}" for sk, row in rows.items() if any(i in f"{sk} {row}" for i in ids)}
+            found |= {
+                f"{pk} {sk}" for sk, row in rows.items() if any(i in f"{sk} {row}" for i in ids)
+            }
     return found
 
 
 def assert_whole(hub: Hub, heads: dict[str, str]) -> None:
-    """The branches are these, fsck finds nothing, and a clone is complete and says nothing of the leak."""
+    """The branches are these, fsck finds nothing, and a clone is complete and says nothing of the
+    leak.
+    """
     refs = hub.call(f"GET {WIRE}/refs", SONG).value["branch_heads"]
     assert refs == heads
 
@@ -126,7 +138,9 @@ def assert_whole(hub: Hub, heads: dict[str, str]) -> None:
     assert objects == named
 
 
-@pytest.mark.parametrize("named", [[LEAKED], [SECRET_ID, LARGE_ID, LEAKED]], ids=["the commit", "all of it"])
+@pytest.mark.parametrize(
+    "named", [[LEAKED], [SECRET_ID, LARGE_ID, LEAKED]], ids=["the commit", "all of it"]
+)
 def test_what_was_leaked_is_gone_and_all_else_is_there(hub: Hub, named: list[str]) -> None:
     assert leaks(hub)
     marked = expunged(hub, *named)
@@ -139,20 +153,25 @@ def test_what_was_leaked_is_gone_and_all_else_is_there(hub: Hub, named: list[str
     assert leaks(hub) == set()
     assert_whole(hub, {"main": FIXED})
     for object_id in (SECRET_ID, LARGE_ID):
-        assert hub.call("GET /{owner}/{slug}/objects/{i}", {**SONG, "i": object_id}, by="me").status == 404
+        assert (
+            hub.call("GET /{owner}/{slug}/objects/{i}", {**SONG, "i": object_id}, by="me").status
+            == 404
+        )
 
 
 def test_the_staged_body_of_the_push_is_gone(hub: Hub) -> None:
     body = msgpack.packb(push_message(LEAK))
     asked = hub.call(f"POST {WIRE}/staging", SONG, {"route": "push", "size": len(body)}, by="me")
     hub.upload(asked.value["url"], body)
-    assert any("/staged/" in place for place in leaks(hub))
+    assert any("/staged/" in address for address in leaks(hub))
     expunged(hub, LEAKED)
     wait(hub)
     expunged(hub, LEAKED)
     assert leaks(hub) == set()
     headers = {"pieria-staged-body": asked.value["reference"]}
-    again = hub.call(f"POST {WIRE}/push", SONG, by="me", headers={**headers, "content-type": builders.MSGPACK})
+    again = hub.call(
+        f"POST {WIRE}/push", SONG, by="me", headers={**headers, "content-type": builders.MSGPACK}
+    )
     assert (again.status, again.code) == (400, "staged_body_invalid")
 
 
@@ -182,9 +201,16 @@ def test_before_the_wait_is_over_nothing_is_removed(hub: Hub) -> None:
 @pytest.mark.parametrize("by", ["branch main", "branch old", "a tag or release on"])
 def test_what_is_reached_is_refused_and_what_reaches_it_is_named(hub: Hub, by: str) -> None:
     if by == "branch main":
-        assert hub.call(f"POST {API}/restore", SONG, {"branch": "main", "to": LEAKED}, by="me").status == 200
+        assert (
+            hub.call(f"POST {API}/restore", SONG, {"branch": "main", "to": LEAKED}, by="me").status
+            == 200
+        )
     elif by == "branch old":
-        pushed(hub, {"commits": [], "snapshots": [], "objects": [], "branch_heads": {"old": LEAKED}}, "old")
+        pushed(
+            hub,
+            {"commits": [], "snapshots": [], "objects": [], "branch_heads": {"old": LEAKED}},
+            "old",
+        )
     else:
         tag = {"tag_id": "t1", "tag": "keep", "commit_id": LEAKED}
         assert hub.call(f"POST {WIRE}/tags", SONG, {"tags": [tag]}, by="me").status == 200
@@ -202,7 +228,9 @@ def test_no_restore_goes_there_any_more(hub: Hub) -> None:
     expunged(hub, LEAKED)
     for message in ({"branch": "main"}, {"branch": "main", "to": LEAKED}):
         assert hub.call(f"POST {API}/restore", SONG, message, by="me").status == 422
-    assert hub.call(f"POST {API}/restore", SONG, {"branch": "main", "to": ROOT}, by="me").status in (200, 422)
+    assert hub.call(
+        f"POST {API}/restore", SONG, {"branch": "main", "to": ROOT}, by="me"
+    ).status in (200, 422)
     moves = hub.call(f"GET {API}/moves", SONG, by="me", query="branch=main").value["moves"]
     assert len(moves) >= 3  # they are still told
 
@@ -211,7 +239,7 @@ def test_a_bundle_that_holds_it_is_dropped(hub: Hub) -> None:
     hub.call(f"POST {API}/restore", SONG, {"branch": "main", "to": LEAKED}, by="me")
 
     async def made(opened: Stores, repo: Repo) -> Any:
-        return await bundles.make(opened, repo, hub.now)
+        return await prebuilt_clones.make(opened, repo, hub.now)
 
     assert kept(hub, made).is_new
     pushed(hub, GOOD, force=True)
@@ -264,7 +292,7 @@ async def a_gc(hub: Hub, opened: Stores, repo: Repo) -> None:
 
 
 async def a_repack(hub: Hub, opened: Stores, repo: Repo) -> None:
-    await turn.repacking(opened, repo.repo_id, hub.now())
+    await lease.repacking(opened, repo.repo_id, hub.now())
 
 
 async def a_rebuild(hub: Hub, opened: Stores, repo: Repo) -> None:
@@ -286,21 +314,23 @@ def test_no_other_upkeep_begins_beside_it(hub: Hub, work: Any) -> None:
 
 @pytest.mark.parametrize("work", ["rebuilding", "repacking"])
 def test_it_does_not_begin_beside_other_upkeep(hub: Hub, work: str) -> None:
-    kept(hub, lambda opened, repo: getattr(turn, work)(opened, repo.repo_id, hub.now()))
+    kept(hub, lambda opened, repo: getattr(lease, work)(opened, repo.repo_id, hub.now()))
     with pytest.raises(Unavailable, match="run it to its end, then expunge"):
         expunged(hub, LEAKED)
 
 
 def test_what_a_dying_push_left_on_it_meanwhile_goes_as_well(hub: Hub) -> None:
-    """The push read the commit as known before it was marked, wrote its rows after that, and died before its swap."""
+    """The push read the commit as known before it was marked, wrote its rows after that, and died
+    before its swap.
+    """
     expunged(hub, LEAKED)
-    at = Place("late", 3, "main")
+    at = CommitAddress("late", 3, "main")
 
     async def written(opened: Stores, repo: Repo) -> None:
-        parent = Place(LEAKED, 2, "main")
+        parent = CommitAddress(LEAKED, 2, "main")
         record = zlib.compress(codec.pack_record(commit("late", [LEAKED])))
         await opened.commits.put(repo.repo_id, [Node(at, (parent,), record=record)], int(hub.now()))
-        await opened.index.put_places(repo.repo_id, [at])
+        await opened.index.put_addresses(repo.repo_id, [at])
 
     async def known(opened: Stores, repo: Repo) -> bool:
         found = await opened.index.known(repo.repo_id, commits=["late"], even_condemned=True)
@@ -321,7 +351,10 @@ def test_what_a_dying_push_left_on_it_meanwhile_goes_as_well(hub: Hub) -> None:
 
 @pytest.mark.parametrize("kind", [Fault.DIES_AFTER, Fault.DIES_BEFORE])
 def test_a_push_that_died_just_before_the_removal_leaves_no_bytes(hub: Hub, kind: Fault) -> None:
-    """The push brought the leak back at the end of the wait. Its rows and its branch may be missing."""
+    """The push brought the leak back at the end of the wait.
+
+    Its rows and its branch may be missing.
+    """
     expunged(hub, LEAKED)
     wait(hub)
     saved, began = hub.cloud.save(), hub.loop.now
@@ -361,7 +394,10 @@ def slow(hub: Hub, call: str, seconds: float) -> None:
 
 
 def test_a_push_that_knew_the_commit_before_the_mark_is_waited_for(hub: Hub) -> None:
-    """Such a push may live for another 15 minutes. The operator tries to remove every five minutes."""
+    """Such a push may live for another 15 minutes.
+
+    The operator tries to remove every five minutes.
+    """
     child = push_message(files("a child", {"c.txt": b"child\n"}, LEAKED), "side")
     steps = list[Step]()
 
@@ -374,7 +410,9 @@ def test_a_push_that_knew_the_commit_before_the_mark_is_waited_for(hub: Hub) -> 
         await asyncio.sleep(1)
         for _ in range(4):
             try:
-                steps.append((await expunge.expunge(opened, repo, {LEAKED}, hub.now, dry_run=False)).step)
+                steps.append(
+                    (await expunge.expunge(opened, repo, {LEAKED}, hub.now, dry_run=False)).step
+                )
             except Unprocessable:
                 break
             await asyncio.sleep(5 * 60)
@@ -408,7 +446,9 @@ def test_a_reader_that_saw_an_old_row_finds_the_old_pack(hub: Hub) -> None:
 
 @pytest.mark.parametrize("step", ["mark", "remove"])
 @pytest.mark.parametrize("kind", [Fault.DIES_AFTER, Fault.DIES_BEFORE])
-def test_cut_short_after_any_call_it_goes_on_when_run_again(hub: Hub, step: str, kind: Fault) -> None:
+def test_cut_short_after_any_call_it_goes_on_when_run_again(
+    hub: Hub, step: str, kind: Fault
+) -> None:
     pushed(hub, together(BASE, LEAK, LATER, LAST), "main", force=True)
     pushed(hub, GOOD, force=True)
     if step == "remove":

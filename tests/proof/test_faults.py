@@ -1,8 +1,8 @@
 """Every route × every AWS call it makes × everything that can go wrong with it.
 
-What there is to go wrong is found out by recording the calls of an undisturbed telling, so a new call is covered
-without anybody remembering. After each fault: the answer is right, readers see all or nothing, fsck finds nothing,
-and the same request, sent again, succeeds.
+What there is to go wrong is found out by recording the calls of an undisturbed telling, so a new
+call is covered without anybody remembering. After each fault: the answer is right, readers see all
+or nothing, fsck finds nothing, and the same request, sent again, succeeds.
 
     FAULTS=all python -m pytest tests/proof/test_faults.py       also those of calls that only read, all of them
 """
@@ -20,7 +20,7 @@ from shared.metadata import index
 from tests.authorization import routes
 from tests.builders import Answer
 from tests.faults import DEADLY, UNNOTICED, Fault, fault, recorded
-from tests.proof.door import Hub, shown
+from tests.proof.asgi_client import Hub, shown
 from tests.proof.memory import Cloud
 from tests.proof.stories import (
     API,
@@ -40,9 +40,17 @@ from tests.proof.stories import (
 
 SEED = 20260101
 START = 1_000_000.0
-READS = {"dynamodb.GetItem", "dynamodb.BatchGetItem", "dynamodb.Query", "s3.GetObject", "s3.HeadObject"}
+READS = {
+    "dynamodb.GetItem",
+    "dynamodb.BatchGetItem",
+    "dynamodb.Query",
+    "s3.GetObject",
+    "s3.HeadObject",
+}
 TRIED = 3
-"""Of the faults of a call that only reads, so many are told each time; all of those of a call that writes."""
+"""Of the faults of a call that only reads, so many are told each time; all of those of a call that
+writes.
+"""
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +83,9 @@ def faults(calls: list[str], name: str) -> list[tuple[int, str, Fault]]:
 
 
 @pytest.mark.parametrize("story", STORIES, ids=[story.name.replace(" ", "-") for story in STORIES])
-def test_whatever_goes_wrong_it_is_done_or_not_and_can_be_done_again(story: Story, hub: Hub, world: Any) -> None:
+def test_whatever_goes_wrong_it_is_done_or_not_and_can_be_done_again(
+    story: Story, hub: Hub, world: Any
+) -> None:
     begin(hub, world)
     before = view(hub)
     with recorded() as calls:
@@ -104,7 +114,9 @@ def test_a_branch_that_is_gone_can_be_brought_back_whatever_died(hub: Hub, world
         begin(hub, world)
         told(hub, story, number, kind)
         if "side" not in hub.call(f"GET {WIRE}/refs", SONG, by="me").value["branch_heads"]:
-            answer = hub.call(f"POST {API}/restore", SONG, {"branch": "side", "to": HISTORY[3]}, by="me")
+            answer = hub.call(
+                f"POST {API}/restore", SONG, {"branch": "side", "to": HISTORY[3]}, by="me"
+            )
             assert answer.status == 200, (call, kind, answer)
             gone += 1
     assert gone > 5
@@ -115,7 +127,8 @@ def test_a_branch_that_is_gone_can_be_brought_back_whatever_died(hub: Hub, world
 def test_nothing_leans_on_what_a_dead_push_has_not_written(
     kind: Fault, few: int, hub: Hub, world: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """10 and 11 to a branch, cut off; then 10 to another, and 11, whose row may lie there, to the first.
+    """10 and 11 to a branch, cut off; then 10 to another, and 11, whose row may lie there, to the
+    first.
 
     Or at once 12, if 11 is said to be known: then 10 is as well.
     """
@@ -130,19 +143,37 @@ def test_nothing_leans_on_what_a_dead_push_has_not_written(
         begin(hub, world)
         told(hub, both, number, kind)
         left = hub.cloud.save()
-        known = hub.call(f"POST {WIRE}/negotiate", SONG, {"want": [], "have": [HISTORY[10], HISTORY[11]]}, by="me")
+        known = hub.call(
+            f"POST {WIRE}/negotiate",
+            SONG,
+            {"want": [], "have": [HISTORY[10], HISTORY[11]]},
+            by="me",
+        )
         assert known.value["ack"] != [HISTORY[11]], (number, call)
         if HISTORY[11] in known.value["ack"]:
-            assert hub.call(f"POST {WIRE}/push", SONG, push(HISTORY.bundle([12]), "line"), by="me").status == 200
+            assert (
+                hub.call(
+                    f"POST {WIRE}/push", SONG, push(HISTORY.bundle([12]), "line"), by="me"
+                ).status
+                == 200
+            )
             assert findings(hub) == [], (number, call)
         hub.cloud.load(left)
         for last, branch in ((10, "main"), (11, "line")):
-            answer = hub.call(f"POST {WIRE}/push", SONG, push(HISTORY.bundle([last]), branch), by="me")
+            answer = hub.call(
+                f"POST {WIRE}/push", SONG, push(HISTORY.bundle([last]), branch), by="me"
+            )
             assert answer.status == 200, (number, call, answer)
         assert view(hub)["refs of song"]["line"] == HISTORY[11], (number, call)
         assert findings(hub) == [], (number, call)
-        for message in ({"want": [HISTORY[11]], "have": [HISTORY[5]]}, {"want": [HISTORY[11]], "have": [HISTORY[10]]}):
-            assert hub.call(f"POST {WIRE}/fetch", SONG, message, by="me").status == 200, (number, call)
+        for message in (
+            {"want": [HISTORY[11]], "have": [HISTORY[5]]},
+            {"want": [HISTORY[11]], "have": [HISTORY[10]]},
+        ):
+            assert hub.call(f"POST {WIRE}/fetch", SONG, message, by="me").status == 200, (
+                number,
+                call,
+            )
         assert hub.call(f"GET {API}/commits", SONG, query="ref=line").status == 200
 
 
@@ -160,7 +191,8 @@ def told(hub: Hub, story: Story, number: int, kind: Fault) -> Answer | None:
         try:
             answer = story.tell(hub)
         except BaseException as error:
-            # Once an answer has begun, all that is left is to hang up: whoever asked counts the bytes.
+            # Once an answer has begun, all that is left is to hang up: whoever asked counts the
+            # bytes.
             if not strike.is_dead and not (kind is Fault.TORN and isinstance(error, Unavailable)):
                 raise
     assert strike.call, "the fault did not strike: the calls are not the same each time"
@@ -176,12 +208,21 @@ def lasting(saved: Any) -> Any:
 
 
 def disturbed(
-    hub: Hub, story: Story, number: int, kind: Fault, world: Any, before: View, after: View, expected: Any
+    hub: Hub,
+    story: Story,
+    number: int,
+    kind: Fault,
+    world: Any,
+    before: View,
+    after: View,
+    expected: Any,
 ) -> None:
     """The story with one call going wrong, and all that must be true then."""
     answer = told(hub, story, number, kind)
     if answer is not None:
-        assert answer.status in ((story.status,) if kind in UNNOTICED else (story.status, 503)), answer
+        assert answer.status in ((story.status,) if kind in UNNOTICED else (story.status, 503)), (
+            answer
+        )
         if answer.status == 503:
             assert int(answer.headers["retry-after"]) > 0
             assert answer.code == "unavailable"
@@ -189,7 +230,9 @@ def disturbed(
             assert settled(shown(answer)) == expected
 
     if lasting(hub.cloud.save()) == lasting(world):
-        assert before == after or answer is None or answer.status >= 300, "acknowledged, and not there"
+        assert before == after or answer is None or answer.status >= 300, (
+            "acknowledged, and not there"
+        )
         if answer is not None and answer.status == 503:
             assert story.tell(hub).status == story.status, "and not only once"
         return  # as if nothing had been asked
@@ -210,10 +253,16 @@ def disturbed(
 
 def assert_one_of(story: Story, seen: View, before: View, after: View) -> bool:
     """Whether it is done: all that can be seen is as before or as after, and never a mixture."""
-    fixed = [topic for topic in seen.keys() | before.keys() | after.keys() if topic not in story.loose]
+    fixed = [
+        topic for topic in seen.keys() | before.keys() | after.keys() if topic not in story.loose
+    ]
     for wanted, is_done in ((after, True), (before, False)):
         if all(seen.get(topic) == wanted.get(topic) for topic in fixed):
             return is_done
     raise AssertionError(
-        {t: (seen.get(t), before.get(t), after.get(t)) for t in fixed if seen.get(t) not in (before.get(t),)}
+        {
+            t: (seen.get(t), before.get(t), after.get(t))
+            for t in fixed
+            if seen.get(t) not in (before.get(t),)
+        }
     )

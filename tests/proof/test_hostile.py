@@ -1,6 +1,8 @@
-"""Hostile requests: so many of them here, a million in `make nightly`; and the largest that a door lets through.
+"""Hostile requests: so many of them here, a million in `make nightly`; and the largest that a door
+lets through.
 
-Of those sent here about one in three comes as far as a call beyond the look-up of who asks for what.
+Of those sent here about one in three comes as far as a call beyond the look-up of who asks for
+what.
 """
 
 import json
@@ -25,7 +27,7 @@ from shared import codec
 from shared.errors import TooLarge
 from tests import builders
 from tests.builders import Answer
-from tests.proof.door import Hub
+from tests.proof.asgi_client import Hub
 from tests.proof.hostile import NUMBERS, ODD, TEXTS, WAYS, Sent, bend_value, request, wrong
 from tests.proof.largest import D, every, send, sent
 from tests.proof.memory import Cloud
@@ -41,10 +43,19 @@ CPU_SECONDS = 4.0
 @pytest.mark.parametrize("seed", SEEDS)
 def test_whatever_is_sent_is_answered_well(seed: int) -> None:
     """In a process of its own, whose memory and CPU are only these requests'."""
-    command = [sys.executable, "-m", "tests.proof.hostile", str(REQUESTS // len(SEEDS)), "--seed", str(seed)]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.proof.hostile",
+        str(REQUESTS // len(SEEDS)),
+        "--seed",
+        str(seed),
+    ]
     run = subprocess.run(command, capture_output=True, text=True, timeout=6 * 3600, check=False)
     assert run.returncode == 0, run.stdout + run.stderr
-    counts = {int(status): int(count) for status, count in re.findall(r"(\d{3}): (\d+)", run.stdout)}
+    counts = {
+        int(status): int(count) for status, count in re.findall(r"(\d{3}): (\d+)", run.stdout)
+    }
     assert {200, 400, 401, 404, 409, 413, 415, 422} <= counts.keys(), "too tame to show anything"
 
 
@@ -60,12 +71,15 @@ def test_a_request_is_made_again_by_its_number(hub: Hub, monkeypatch: pytest.Mon
 @pytest.mark.parametrize("way", [way for way in WAYS if way is not bend_value])
 def test_what_has_been_bent_can_be_bent_again(way: Callable[[Sent, random.Random], None]) -> None:
     """Or a night of requests ends with the first that cannot be."""
-    for place in ("branch", "bundle", "commits", "snapshots", "objects"):
+    for address in ("branch", "bundle", "commits", "snapshots", "objects"):
         for value in [*ODD, *NUMBERS, *TEXTS]:
             for seed in range(10):
-                bundle: dict[str, Any] = {"commits": [{"commit_id": D}], "snapshots": [{"manifest": {"a": D}}]}
+                bundle: dict[str, Any] = {
+                    "commits": [{"commit_id": D}],
+                    "snapshots": [{"manifest": {"a": D}}],
+                }
                 message = {"branch": "main", "bundle": bundle}
-                (message if place in message else bundle)[place] = value
+                (message if address in message else bundle)[address] = value
                 way(Sent("POST", "/me/song/push", message=message), random.Random(seed))
 
 
@@ -77,7 +91,11 @@ def test_what_has_been_bent_can_be_bent_again(way: Callable[[Sent, random.Random
         (Answer(404, {}, b"gone"), 0, "message is not"),
         (Answer(404, {}, b'{"message": "x", "detail": "x"}'), 0, "another shape"),
         (Answer(404, {}, b'{"message": "x", "detail": "x", "code": ""}'), 0, "another shape"),
-        (Answer(404, {}, b'{"message": "' + b"x" * 400 + b'", "detail": "x", "code": "c"}'), 0, "message is not"),
+        (
+            Answer(404, {}, b'{"message": "' + b"x" * 400 + b'", "detail": "x", "code": "c"}'),
+            0,
+            "message is not",
+        ),
         (Answer(404, {}, b'{"message": "x", "detail": "x", "code": "c"}'), 0, ""),
         (Answer(200, {}, b"\xff"), 0, ""),
     ],
@@ -87,7 +105,7 @@ def test_a_bad_answer_is_seen(answer: Answer, cpu_seconds: float, problem: str) 
     assert problem in found and bool(problem) == bool(found)
 
 
-# ── Any value at all, in every place that takes one ─────────────────────────────────────────────────────────
+# ── Any value at all, in every place that takes one ───────────────────────────────────────────────
 
 
 @pytest.fixture(scope="module")
@@ -101,10 +119,12 @@ leaves = st.one_of(
     st.text(max_size=20), st.sampled_from(TEXTS),
 )  # fmt: skip
 KEYS = (
-    "commits snapshots objects branch_heads commit_id snapshot_id object_id manifest content parent_commit_id want have"
+    "commits snapshots objects branch_heads commit_id snapshot_id object_id manifest content"
+    " parent_commit_id want have"
 )
 keys = st.one_of(
-    st.sampled_from([*KEYS.split(), "bundle", "branch", "force", "tags", "tag", "changelog"]), st.text(max_size=5)
+    st.sampled_from([*KEYS.split(), "bundle", "branch", "force", "tags", "tag", "changelog"]),
+    st.text(max_size=5),
 )
 values = st.recursive(
     leaves,
@@ -126,7 +146,7 @@ def test_any_value_is_taken_or_refused(hub: Hub, story: Any, value: Any, as_json
     assert not wrong("POST", sent(hub, story.route, story.where, body, headers), 0)
 
 
-# ── The largest ─────────────────────────────────────────────────────────────────────────────────────────────
+# ── The largest ───────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("name", every())
@@ -137,13 +157,17 @@ def test_the_largest_messages_take_a_moment(name: str, hub: Hub) -> None:
 
 
 def test_the_largest_messages_fit_into_the_smallest_function() -> None:
-    """In a process of their own, all of them: what one leaves behind is not there for the next to step over."""
+    """In a process of their own, all of them: what one leaves behind is not there for the next to
+    step over.
+    """
     command = [sys.executable, "-m", "tests.proof.largest"]
     run = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert run.returncode == 0, run.stdout + run.stderr
 
 
-def test_a_text_of_too_many_lists_is_refused_before_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_text_of_too_many_lists_is_refused_before_it_is_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def never(*_: Any, **__: Any) -> Any:
         raise AssertionError("half a million lists are being made")
 
@@ -155,7 +179,7 @@ def test_a_text_of_too_many_lists_is_refused_before_it_is_read(monkeypatch: pyte
             decoder.end()
 
 
-# ── Cursors that nobody was given ───────────────────────────────────────────────────────────────────────────
+# ── Cursors that nobody was given ─────────────────────────────────────────────────────────────────
 
 
 def a_cursor(*lines: str) -> str:

@@ -1,4 +1,6 @@
-"""Every route of the hub, driven with the largest contents that the hub accepts: its reply fits through Lambda."""
+"""Every route of the hub, driven with the largest contents that the hub accepts: its reply fits
+through Lambda.
+"""
 
 import asyncio
 import json
@@ -45,13 +47,21 @@ LINE = _line()
 HEAD = LINE[-1]["commit_id"]
 HUGE = commit("huge", structured_delta={"data": '"\\' * 1_100_000})
 LONG_IDS = [f"{number:05}".ljust(128, "x") for number in range(35_000)]
-RELEASE: Record = {"commit_id": HEAD, "title": "all", "body": "\\" * 2_000_000, "tag": "v1", "release_id": "r1"}
+RELEASE: Record = {
+    "commit_id": HEAD,
+    "title": "all",
+    "body": "\\" * 2_000_000,
+    "tag": "v1",
+    "release_id": "r1",
+}
 TAG: Record = {"tag_id": "t", "commit_id": HEAD, "tag": '"' * 500}
 
 
 @dataclass(frozen=True)
 class Asked:
-    """A request. `where` fills the path; `statuses` may be a refusal that says what to do instead."""
+    """A request. `where` fills the path; `statuses` may be a refusal that says what to do
+    instead.
+    """
 
     body: Any = None
     query: str = ""
@@ -127,14 +137,22 @@ async def many_rows() -> None:
         plain = {name: value for name, value in row.items() if name not in ("pk", "sk")}
         rows.extend((to, {**plain, **more}) for to in copies)
 
-    await copy(keys.ref(repo.repo_id, "main"), [keys.ref(repo.repo_id, name) for name in names_of_branches()])
+    await copy(
+        keys.ref(repo.repo_id, "main"),
+        [keys.ref(repo.repo_id, name) for name in names_of_branches()],
+    )
     for number in range(100):
         slug = f"copy-{number:02}"
         description = CONTROL * 1_000
-        await copy(keys.repo(OWNER, "song"), [keys.repo(OWNER, slug)], slug=slug, description=description)
+        await copy(
+            keys.repo(OWNER, "song"), [keys.repo(OWNER, slug)], slug=slug, description=description
+        )
         rows.append((keys.listed(OWNER, "public", slug), {"repo_id": repo.repo_id}))
         rows.append(
-            (keys.member(OWNER, "song", f"{number:02}".ljust(64, "m")), {"role": "read", "roster": repo.roster})
+            (
+                keys.member(OWNER, "song", f"{number:02}".ljust(64, "m")),
+                {"role": "read", "roster": repo.members_generation},
+            )
         )
     await table.put(rows)
 
@@ -148,14 +166,25 @@ def invoke(route: str, asked: Asked, accept: str) -> bytes:
     """The reply of the route's handler, as it leaves Lambda."""
     method, path = route.split(" ")
     where = {"owner": OWNER, "slug": "song", **asked.where}
-    headers = {"authorization": f"Bearer {builders.token(OWNER)}", "accept": accept, "content-type": MSGPACK}
+    headers = {
+        "authorization": f"Bearer {builders.token(OWNER)}",
+        "accept": accept,
+        "content-type": MSGPACK,
+    }
     body = b"" if asked.body is None else msgpack.packb(asked.body)
-    event = builders.event(method, path.format(**where), body, headers, query=asked.query.format(**where))
+    event = builders.event(
+        method, path.format(**where), body, headers, query=asked.query.format(**where)
+    )
     return api.handler_reply(routes()[route], event)
 
 
-def push(commits: list[Record], branch: str, snapshots: list[Record] = [], objects: list[Record] = []) -> None:  # noqa: B006
-    bundle = {"commits": commits, "snapshots": snapshots, "objects": objects}
+def push(
+    commits: list[Record],
+    branch: str,
+    snapshots: list[Record] | None = None,
+    objects: list[Record] | None = None,
+) -> None:
+    bundle = {"commits": commits, "snapshots": snapshots or [], "objects": objects or []}
     good("POST", "/push", {"bundle": bundle, "branch": branch})
 
 
@@ -169,7 +198,9 @@ def repo_id(aws: Any) -> Iterator[str]:
         settings.load.cache_clear()
         on_text = snapshot({"all.txt": ids.object_id(TEXT)})
         push([commit("text", [], on_text["snapshot_id"])], "text", [on_text], [builders.blob(TEXT)])
-        push(LINE, "main", [snapshot(dict.fromkeys(DEEP, ids.object_id(b"")))], [builders.blob(b"")])
+        push(
+            LINE, "main", [snapshot(dict.fromkeys(DEEP, ids.object_id(b"")))], [builders.blob(b"")]
+        )
         push([HUGE], "huge")
         push(LINE[:1], "gone")
         for number in range(3):
@@ -196,13 +227,20 @@ def test_every_route_is_driven() -> None:
 def test_the_largest_reply_fits_through_lambda(repo_id: str, route: str) -> None:
     asked = REQUESTS[route]
     where = {**asked.where, "repo_id": repo_id}
-    for accept in ("application/json", MSGPACK) if route.startswith(("GET", "POST /{")) else ("application/json",):
+    for accept in (
+        ("application/json", MSGPACK)
+        if route.startswith(("GET", "POST /{"))
+        else ("application/json",)
+    ):
         reply = invoke(route, Asked(asked.body, asked.query, where), accept)
         answer = api.answer_of(reply)
         assert len(reply) < LAMBDA_REPLY_BYTES
         assert answer.status in asked.statuses, (accept, answer.status, answer.body[:300])
         if answer.status == 413:
-            assert "Accept: application/x-msgpack" in answer.value["message"] or "pull" in answer.value["message"]
+            assert (
+                "Accept: application/x-msgpack" in answer.value["message"]
+                or "pull" in answer.value["message"]
+            )
 
 
 def listed(route: str, name: str, of: Callable[[Any], str]) -> list[str]:
@@ -225,7 +263,9 @@ def test_lists_that_are_cut_go_on_to_the_end(repo_id: str) -> None:
     assert listed(f"GET {API}/commits/{{commit_id}}/files", "files", str) == sorted(DEEP)
     tags = listed(f"GET {WIRE}/tags", "tags", lambda tag: str(tag["tag_id"]))
     assert [tag_id for tag_id in tags if tag_id.startswith("t")][-1] == "t0999"
-    assert {"v01", "v02"} <= set(listed(f"GET {WIRE}/releases", "releases", lambda release: str(release["tag"])))
+    assert {"v01", "v02"} <= set(
+        listed(f"GET {WIRE}/releases", "releases", lambda release: str(release["tag"]))
+    )
 
 
 def test_a_push_beside_many_branches_is_answered_with_its_own(repo_id: str) -> None:

@@ -1,5 +1,6 @@
-"""The AWS in memory answers as moto does: every call that any story makes is sent to both, and both answers are held
-against each other. What only AWS's documentation promises, and moto does not do, is told below.
+"""The AWS in memory answers as moto does: every call that any story makes is sent to both, and both
+answers are held against each other. What only AWS's documentation promises, and moto does not do,
+is told below.
 """
 
 import asyncio
@@ -15,10 +16,10 @@ from aiobotocore.client import AioBaseClient
 from botocore.exceptions import ClientError
 
 from infra import stack
-from shared.actions import gc, purge
+from shared.maintenance import gc, purge
 from shared.stores import stores
 from tests.conftest import NAMES
-from tests.proof.door import Hub, VirtualLoop
+from tests.proof.asgi_client import Hub, VirtualLoop
 from tests.proof.memory import LAG_SECONDS, Body, Cloud
 from tests.proof.stories import STORIES, findings, prepare, view
 
@@ -41,9 +42,9 @@ class Twins(Cloud):
         urlopen(Request(url, data=data, method="PUT"), timeout=10).close()
         super().upload(url, data)
 
-    def place(self, key: str, data: bytes) -> None:
+    def address(self, key: str, data: bytes) -> None:
         boto3.client("s3").put_object(Bucket=os.environ["PIERIA_BUCKET"], Key=key, Body=data)
-        super().place(key, data)
+        super().address(key, data)
 
     @contextmanager
     def serving(self) -> Iterator[None]:
@@ -53,7 +54,9 @@ class Twins(Cloud):
         async def make_api_call(client: Any, operation: str, parameters: Any) -> Any:
             service = client.meta.service_model.service_name
             given = self.in_our_words(parameters)  # before botocore puts things in their place
-            async with turn:  # calls that are under way at once come to both clouds in the same order
+            async with (
+                turn
+            ):  # calls that are under way at once come to both clouds in the same order
                 theirs = await outcome(original(client, operation, parameters))
                 ours = await outcome(self.call(service, operation, given))
             self.calls += 1
@@ -128,11 +131,17 @@ def repr_of(item: Any) -> str:
     return repr(sorted(item.items()))
 
 
-def test_every_story_gets_the_same_answers_of_both(aws: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_story_gets_the_same_answers_of_both(
+    aws: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # Tables of their own: what other tests have written is not in memory.
     names = {name: f"twin-{name.lower()}" for name in NAMES}
     stack.create(aws.url, names)
-    for variable, name in (("HUB_TABLE", "HubTable"), ("COUNTER_TABLE", "CounterTable"), ("BUCKET", "Bucket")):
+    for variable, name in (
+        ("HUB_TABLE", "HubTable"),
+        ("COUNTER_TABLE", "CounterTable"),
+        ("BUCKET", "Bucket"),
+    ):
         monkeypatch.setenv(f"PIERIA_{variable}", names[name])
     cloud = Twins()
     with Hub(cloud, seed=7, loop=VirtualLoop(is_real=True)) as hub:
@@ -150,16 +159,22 @@ def test_every_story_gets_the_same_answers_of_both(aws: Any, monkeypatch: pytest
     assert cloud.calls > 500
 
 
-# ── What AWS leaves open ────────────────────────────────────────────────────────────────────────────────────
+# ── What AWS leaves open ──────────────────────────────────────────────────────────────────────────
 
 OLD, NEW = ({"pk": {"S": "p"}, "sk": {"S": "a"}, "n": {"N": n}} for n in "12")
 KEY = {"pk": {"S": "p"}, "sk": {"S": "a"}}
-QUERY: Any = {"TableName": "t", "KeyConditionExpression": "pk = :pk", "ExpressionAttributeValues": {":pk": {"S": "p"}}}
+QUERY: Any = {
+    "TableName": "t",
+    "KeyConditionExpression": "pk = :pk",
+    "ExpressionAttributeValues": {":pk": {"S": "p"}},
+}
 
 
 @pytest.fixture
 def late() -> Cloud:
-    """A cloud whose eventually consistent reads are as late as they may be; the row was changed a moment ago."""
+    """A cloud whose eventually consistent reads are as late as they may be; the row was changed a
+    moment ago.
+    """
     cloud = Cloud()
     cloud.lags = 1.0
     for item in (OLD, NEW):
@@ -206,5 +221,7 @@ def test_what_is_left_of_a_batch_is_named_and_not_done() -> None:
     cloud = Cloud()
     cloud.leaves = 1.0
     put = {"PutRequest": {"Item": OLD}}
-    assert asyncio.run(cloud._dynamodb_BatchWriteItem({"t": [put]})) == {"UnprocessedItems": {"t": [put]}}
+    assert asyncio.run(cloud._dynamodb_BatchWriteItem({"t": [put]})) == {
+        "UnprocessedItems": {"t": [put]}
+    }
     assert cloud.row("t", ("p", "a")) is None

@@ -1,4 +1,6 @@
-"""The moves of a branch: in pages, whatever the clocks say, and at a price that does not grow with their number."""
+"""The moves of a branch: in pages, whatever the clocks say, and at a price that does not grow with
+their number.
+"""
 
 import itertools
 import json
@@ -11,11 +13,11 @@ import pytest
 
 from shared import cursors
 from shared.actions.moves import planned
-from shared.model import Move, Place, Ref
+from shared.model import CommitAddress, Move, Ref
 from shared.stores import Stores, stores
-from shared.tasks import all_of
+from shared.tasks import gather_all
 from tests.builders import Answer, History, graph
-from tests.proof.door import Hub
+from tests.proof.asgi_client import Hub
 from tests.proof.memory import Cloud
 from tests.proof.stories import API, WIRE, push
 
@@ -38,7 +40,9 @@ def pushed(hub: Hub, history: History, numbers: list[int], branch: str = "main")
 
 def page(hub: Hub, cursor: str = "", *, branch: str = "main", limit: int = 100) -> Answer:
     query = f"branch={branch}&limit={limit}" + (f"&cursor={cursor}" if cursor else "")
-    answer = hub.call(f"GET {API}/moves", SONG, by="me", query=query, headers={"accept": "application/json"})
+    answer = hub.call(
+        f"GET {API}/moves", SONG, by="me", query=query, headers={"accept": "application/json"}
+    )
     assert answer.status == 200, answer.body
     return answer
 
@@ -61,20 +65,25 @@ def restore(hub: Hub, branch: str = "main", **more: Any) -> Answer:
 
 async def announced(opened: Stores, repo_id: str, moves: list[Move]) -> None:
     for start in range(0, len(moves), 500):
-        await all_of(opened.refs.announce(repo_id, move) for move in moves[start : start + 500])
+        await gather_all(opened.refs.log_move(repo_id, move) for move in moves[start : start + 500])
 
 
 async def moved_often(now: float, count: int, lost: int) -> None:
-    """The branch `main` went back and forth so often; of each move, so many more announcements came to nothing."""
+    """The branch `main` went back and forth so often; of each move, so many more announcements came
+    to nothing.
+    """
     opened = await stores()
     repo = await opened.repos.get("me", "song")
     assert repo
     first = current = (await opened.refs.all(repo.repo_id))["main"]
-    places = [Place(HISTORY[n], 2, "main") for n in (2, 3)]
+    addresses = [CommitAddress(HISTORY[n], 2, "main") for n in (2, 3)]
     moves: list[Move] = []
     for number in range(count):
-        after = places[number % 2]
-        tries = [planned("main", current, ("", 0), after, forced=True, by="me", now=now) for _ in range(lost + 1)]
+        after = addresses[number % 2]
+        tries = [
+            planned("main", current, ("", 0), after, forced=True, by="me", now=now)
+            for _ in range(lost + 1)
+        ]
         moves += tries
         current = Ref("main", after, None, tries[lost // 2].step, tries[lost // 2].at)
     await announced(opened, repo.repo_id, moves)
@@ -114,7 +123,9 @@ def test_what_was_announced_and_never_made_is_in_no_page(hub: Hub) -> None:
 
 @pytest.mark.parametrize("back_seconds", [3600, 20 * 24 * 3600])
 def test_a_clock_that_is_set_back_hides_no_move(hub: Hub, back_seconds: int) -> None:
-    """Before, between and after: forced pushes, a deletion, a creation and a restore by a clock that runs behind."""
+    """Before, between and after: forced pushes, a deletion, a creation and a restore by a clock
+    that runs behind.
+    """
     hub.loop.now += 40 * 24 * 3600
     pushed(hub, HISTORY, [1, 2], "side")
     pushed(hub, HISTORY, [1, 3], "side")
@@ -122,7 +133,12 @@ def test_a_clock_that_is_set_back_hides_no_move(hub: Hub, back_seconds: int) -> 
     hub.loop.now -= back_seconds
     pushed(hub, HISTORY, [1, 4], "side")
     assert hub.call(f"DELETE {API}/branches", SONG, by="me", query="branch=side").status == 204
-    one_life = [(HISTORY[4], None), (HISTORY[3], HISTORY[4]), (HISTORY[2], HISTORY[3]), (None, HISTORY[2])]
+    one_life = [
+        (HISTORY[4], None),
+        (HISTORY[3], HISTORY[4]),
+        (HISTORY[2], HISTORY[3]),
+        (None, HISTORY[2]),
+    ]
     assert heads(hub, branch="side") == one_life
     pushed(hub, HISTORY, [1, 5], "side")
     another: Heads = [(None, HISTORY[5]), *one_life]
@@ -135,8 +151,12 @@ def test_a_clock_that_is_set_back_hides_no_move(hub: Hub, back_seconds: int) -> 
     assert times == sorted(times, reverse=True)
 
 
-def test_a_deletion_that_was_announced_late_does_not_stand_for_the_one_that_was_made(hub: Hub) -> None:
-    """It was planned while the branch was at 2, and written down when the branch had gone from 3."""
+def test_a_deletion_that_was_announced_late_does_not_stand_for_the_one_that_was_made(
+    hub: Hub,
+) -> None:
+    """It was planned while the branch was at 2, and written down when the branch had gone from
+    3.
+    """
     pushed(hub, HISTORY, [1])
     pushed(hub, HISTORY, [1, 2], "side")
 
@@ -154,7 +174,7 @@ def test_a_deletion_that_was_announced_late_does_not_stand_for_the_one_that_was_
     late = planned("side", seen, last, None, forced=True, by="me", now=hub.now())
     assert hub.call(f"DELETE {API}/branches", SONG, by="me", query="branch=side").status == 204
     for unique in ("00000000", "ffffffff"):
-        hub.run(opened.refs.announce(repo_id, replace(late, step=late.step[:-8] + unique)))
+        hub.run(opened.refs.log_move(repo_id, replace(late, step=late.step[:-8] + unique)))
     assert heads(hub, branch="side")[0] == (HISTORY[3], None)
     assert restore(hub, "side").value["commit_id"] == HISTORY[3]
 
@@ -167,7 +187,7 @@ def test_moves_that_gc_has_removed_end_the_list(hub: Hub) -> None:
         opened = await stores()
         repo = await opened.repos.get("me", "song")
         assert repo
-        await opened.census.remove_moves(repo.repo_id, int(hub.now() * 1000) + 1)
+        await opened.scans.remove_moves(repo.repo_id, int(hub.now() * 1000) + 1)
 
     hub.run(removed())
     assert heads(hub) == []
@@ -178,10 +198,18 @@ def test_moves_that_gc_has_removed_end_the_list(hub: Hub) -> None:
 
 
 @pytest.mark.parametrize(
-    "cursor", ["!", cursors.encode("none"), cursors.encode("000000000001#000000000000#0000000G"), cursors.encode(7)]
+    "cursor",
+    [
+        "!",
+        cursors.encode("none"),
+        cursors.encode("000000000001#000000000000#0000000G"),
+        cursors.encode(7),
+    ],
 )
 def test_what_is_no_cursor_of_the_list_is_refused(hub: Hub, cursor: str) -> None:
     pushed(hub, HISTORY, [1, 2])
     query = f"branch=main&cursor={cursor}"
-    answer = hub.call(f"GET {API}/moves", SONG, by="me", query=query, headers={"accept": "application/json"})
+    answer = hub.call(
+        f"GET {API}/moves", SONG, by="me", query=query, headers={"accept": "application/json"}
+    )
     assert (answer.status, json.loads(answer.body)["code"]) == (422, "invalid")

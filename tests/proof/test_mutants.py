@@ -1,4 +1,6 @@
-"""The bugs of `make mutants` can still be planted: who moves the code that they stand in moves them along."""
+"""The bugs of `make mutants` can still be planted: who moves the code that they stand in moves them
+along.
+"""
 
 import ast
 from typing import Any
@@ -11,7 +13,9 @@ from tests.mutants import BUGS, ROOT, Bug, planted
 @pytest.mark.parametrize("one", BUGS, ids=[one.what for one in BUGS])
 def test_a_bug_can_be_planted_and_is_looked_for(one: Bug) -> None:
     text = planted((ROOT / one.file).read_text(), one)
-    assert text is not None, f"{one.file} does not hold, or holds twice, what the bug changes: quote it anew"
+    assert text is not None, (
+        f"{one.file} does not hold, or holds twice, what the bug changes: quote it anew"
+    )
     ast.parse(text)
     assert one.tests and all((ROOT / test.partition("::")[0]).exists() for test in one.tests)
 

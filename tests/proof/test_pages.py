@@ -1,16 +1,28 @@
-"""However short the pages of DynamoDB and S3 are, and however much of a batch they leave undone, every answer is the
-same, and what is cleaned up is clean."""
+"""However short the pages of DynamoDB and S3 are, and however much of a batch they leave undone,
+every answer is the same, and what is cleaned up is clean.
+"""
 
 from typing import Any
 
 import pytest
 
 from shared import ids
-from shared.actions import gc, purge
+from shared.maintenance import gc, purge
 from shared.stores import stores
-from tests.proof.door import Hub, shown
+from tests.proof.asgi_client import Hub, shown
 from tests.proof.memory import Cloud
-from tests.proof.stories import API, HISTORY, SONG, STORIES, WIRE, findings, prepare, push, settled, view
+from tests.proof.stories import (
+    API,
+    HISTORY,
+    SONG,
+    STORIES,
+    WIRE,
+    findings,
+    prepare,
+    push,
+    settled,
+    view,
+)
 
 READS = [story for story in STORIES if story.is_read]
 
@@ -34,10 +46,14 @@ def hub(aws: Any) -> Any:
 
 
 def test_every_read_is_answered_the_same(hub: Hub) -> None:
-    expected = [(story.name, story.tell(hub).status, settled(shown(story.tell(hub)))) for story in READS]
+    expected = [
+        (story.name, story.tell(hub).status, settled(shown(story.tell(hub)))) for story in READS
+    ]
     seen = view(hub)
     short(hub)
-    assert [(story.name, story.tell(hub).status, settled(shown(story.tell(hub)))) for story in READS] == expected
+    assert [
+        (story.name, story.tell(hub).status, settled(shown(story.tell(hub)))) for story in READS
+    ] == expected
     assert view(hub) == seen
     assert findings(hub) == []
 
@@ -68,7 +84,9 @@ def test_uploads_on_several_pages_of_the_quarantine_are_all_found(hub: Hub) -> N
 
 
 def left_after_cleaning(hub: Hub, pages: Any) -> tuple[list[str], list[str]]:
-    """Rows and objects that are left when a branch is long gone, and a repository is deleted, and all was cleaned."""
+    """Rows and objects that are left when a branch is long gone, and a repository is deleted, and
+    all was cleaned.
+    """
 
     async def clean() -> None:
         opened = await stores()
@@ -87,14 +105,19 @@ def left_after_cleaning(hub: Hub, pages: Any) -> tuple[list[str], list[str]]:
     assert hub.call(f"DELETE {API}/branches", SONG, by="me", query="branch=gone").status == 204
     assert hub.call(f"DELETE {API}/branches", SONG, by="me", query="branch=side").status == 204
     assert hub.call(f"DELETE {API}", {"owner": "me", "slug": "other"}, by="me").status == 204
-    assert hub.call(f"POST {WIRE}/push", SONG, push(HISTORY.bundle([9]), force=True), by="me").status == 200
+    assert (
+        hub.call(f"POST {WIRE}/push", SONG, push(HISTORY.bundle([9]), force=True), by="me").status
+        == 200
+    )
     hub.loop.now += 40 * 24 * 3600
     hub.run(clean())
     long(hub)
     assert findings(hub) == []
     rows = [f"{pk} {sk}" for pk, partition in hub.cloud.tables["hub"].items() for sk in partition]
     # Stamps and keys of moves are new each time; how many there are is not.
-    return sorted(row for row in rows if "MOVES" not in row), sorted(k for k, v in hub.cloud.objects.items() if v)
+    return sorted(row for row in rows if "MOVES" not in row), sorted(
+        k for k, v in hub.cloud.objects.items() if v
+    )
 
 
 def test_gc_and_purge_leave_the_same(hub: Hub) -> None:

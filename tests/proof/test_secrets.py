@@ -1,7 +1,8 @@
-"""No token, key or content in any log line, trace, or refusal; whoever compares them takes as long either way.
+"""No token, key or content in any log line, trace, or refusal; whoever compares them takes as long
+either way.
 
-Every story is told with each of its calls failing, at the level that logs most, with words in every secret place that
-occur nowhere else. The rest of the suite is watched by `tests/proof/leaks`.
+Every story is told with each of its calls failing, at the level that logs most, with words in every
+secret place that occur nowhere else. The rest of the suite is watched by `tests/proof/leaks`.
 """
 
 import hmac
@@ -18,7 +19,7 @@ from tests import builders
 from tests.builders import blob, call
 from tests.faults import Fault, fault, recorded
 from tests.proof import leaks
-from tests.proof.door import Hub, token
+from tests.proof.asgi_client import Hub, token
 from tests.proof.memory import Cloud
 from tests.proof.stories import SONG, STORIES, WIRE, prepare, push
 
@@ -80,10 +81,14 @@ def test_whatever_fails_no_secret_is_written_down(
 def test_what_is_pushed_and_asked_is_not_written_down_either(
     hub: Hub, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The same words as content, as a message, a path, a branch, a query and a header; and then the hub breaks."""
+    """The same words as content, as a message, a path, a branch, a query and a header; and then the
+    hub breaks.
+    """
     content = blob(f"{CANARY} content".encode())
     snapshot = builders.snapshot({f"{CANARY}.txt": content["object_id"]})
-    commit = builders.commit(f"{CANARY} message", [], snapshot["snapshot_id"], author=f"{CANARY} author")
+    commit = builders.commit(
+        f"{CANARY} message", [], snapshot["snapshot_id"], author=f"{CANARY} author"
+    )
     bundle = {"commits": [commit], "snapshots": [snapshot], "objects": [content]}
     message, headers = push(bundle, f"{CANARY}-branch"), {"cookie": CANARY, "user-agent": CANARY}
 
@@ -109,10 +114,16 @@ def test_what_is_pushed_and_asked_is_not_written_down_either(
     assert CANARY not in written
 
 
-@pytest.mark.parametrize("header", ["Bearer {}", "Bearer {}x", "bearer {} {}", "Basic {}", "Token {}"])
-def test_a_refused_token_is_not_repeated(header: str, hub: Hub, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    "header", ["Bearer {}", "Bearer {}x", "bearer {} {}", "Basic {}", "Token {}"]
+)
+def test_a_refused_token_is_not_repeated(
+    header: str, hub: Hub, capsys: pytest.CaptureFixture[str]
+) -> None:
     spoilt = token("me")[:-3]
-    answer = hub.call(f"GET {WIRE}/refs", SONG, headers={"authorization": header.replace("{}", spoilt)})
+    answer = hub.call(
+        f"GET {WIRE}/refs", SONG, headers={"authorization": header.replace("{}", spoilt)}
+    )
     assert answer.status in (401, 404)
     assert spoilt[-20:] not in answer.body.decode() + str(answer.headers) + capsys.readouterr().err
 
@@ -120,7 +131,12 @@ def test_a_refused_token_is_not_repeated(header: str, hub: Hub, capsys: pytest.C
 def test_settings_that_are_wrong_do_not_show_the_keys(
     configured: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    for wrong in (f'{{"a": "{CANARY}"}}', f"{CANARY} no JSON", f'["{CANARY}"]', f'{{"a": ["{CANARY}"]}}'):
+    for wrong in (
+        f'{{"a": "{CANARY}"}}',
+        f"{CANARY} no JSON",
+        f'["{CANARY}"]',
+        f'{{"a": ["{CANARY}"]}}',
+    ):
         configured.setenv("PIERIA_SIGNING_KEYS", wrong)
         settings.load.cache_clear()
         with pytest.raises(ValueError) as failure:
@@ -168,7 +184,9 @@ def test_the_watch_knows_a_secret_when_it_sees_one(text: str) -> None:
     assert report.outcome == "failed"
 
 
-def test_the_watch_is_not_alarmed_by_what_the_hub_says(capsys: pytest.CaptureFixture[str], owner: str) -> None:
+def test_the_watch_is_not_alarmed_by_what_the_hub_says(
+    capsys: pytest.CaptureFixture[str], owner: str
+) -> None:
     log.at("INFO").info("request", request_id="r", status=200)
     assert call("refs", owner, "song", headers={"authorization": "Bearer x"}).status == 401
     assert leaks.found_in(capsys.readouterr().err) == []

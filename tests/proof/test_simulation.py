@@ -25,7 +25,10 @@ def test_whatever_happens_in_whatever_order_nothing_is_lost(first: int, aws: Any
     for seed in range(first, min(first + CHUNK, FIRST + SEEDS)):
         done += run(seed)
     # Schedules in which nothing happens show nothing.
-    happen = "push 200, push 409, fetch 200, deaths, gc swept, delete 204, restore 200, packs folded, bundle made"
+    happen = (
+        "push 200, push 409, fetch 200, deaths, gc swept, delete 204, restore 200, packs folded,"
+        " bundle made"
+    )
     for what in happen.split(", "):
         assert done[what], f"no seed has a {what}: {done}"
 
@@ -35,7 +38,9 @@ def test_a_seed_is_the_same_each_time_turn_by_turn() -> None:
 
     def told(seed: int) -> list[str]:
         command = [sys.executable, "-m", "tests.proof.simulation", "1", "--first", str(seed)]
-        output = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+        output = subprocess.run(
+            command, capture_output=True, text=True, timeout=60, check=True
+        ).stdout
         return output.splitlines()[:-1]  # the last says how long it took
 
     first = told(11)
@@ -43,7 +48,7 @@ def test_a_seed_is_the_same_each_time_turn_by_turn() -> None:
     assert told(11) == first != told(12)
 
 
-# ── The judge of histories ──────────────────────────────────────────────────────────────────────────────────
+# ── The judge of histories ────────────────────────────────────────────────────────────────────────
 
 #     1 ── 2 ── 3        and x, beside them
 
@@ -77,7 +82,14 @@ def crashed(kind: str, began: int, head: str | None = None) -> Op:
         ([op("push", 0, 1, "1"), op("push", 2, 3, "x", outcome="refused", seen="1")], True),
         ([op("push", 0, 1, "1"), op("push", 2, 3, "2", outcome="refused", seen="1")], False),
         ([op("push", 0, 1, "1"), op("push", 2, 3, "x", outcome="refused", seen="2")], False),
-        ([op("push", 0, 1, "1"), op("push", 2, 9, "2"), op("push", 3, 8, "x", outcome="refused", seen="2")], True),
+        (
+            [
+                op("push", 0, 1, "1"),
+                op("push", 2, 9, "2"),
+                op("push", 3, 8, "x", outcome="refused", seen="2"),
+            ],
+            True,
+        ),
         ([crashed("push", 0, "1"), op("read", 2, 3, seen=None), op("read", 4, 5, seen="1")], True),
         ([crashed("push", 0, "1"), op("read", 2, 3, seen="1"), op("read", 4, 5, seen=None)], False),
         ([crashed("push", 4, "1"), op("read", 2, 3, seen="1")], False),

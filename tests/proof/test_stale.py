@@ -1,4 +1,6 @@
-"""Where a read may be stale, for half the price, every read is: nothing that was acknowledged is missed by anybody."""
+"""Where a read may be stale, for half the price, every read is: nothing that was acknowledged is
+missed by anybody.
+"""
 
 from collections.abc import Iterator
 from typing import Any
@@ -6,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.builders import Record, blob, fetched_ids
-from tests.proof.door import Hub
+from tests.proof.asgi_client import Hub
 from tests.proof.memory import Cloud
 from tests.proof.stories import HISTORY, SONG, WIRE, commit_with, push
 
@@ -35,9 +37,14 @@ def test_a_fetch_sees_what_was_pushed_a_moment_ago(hub: Hub) -> None:
 def test_a_filter_may_miss_the_last_moment_but_nothing_is_built_on_it(hub: Hub) -> None:
     pushed(hub, HISTORY.bundle([1]))
     fresh = blob(b"sent ahead")
-    assert hub.call(f"POST {WIRE}/push/objects", SONG, {"objects": [fresh]}, by="me").value["stored"] == 1
+    assert (
+        hub.call(f"POST {WIRE}/push/objects", SONG, {"objects": [fresh]}, by="me").value["stored"]
+        == 1
+    )
     asked = {"object_ids": [fresh["object_id"]]}
-    assert hub.call(f"POST {WIRE}/filter-objects", SONG, asked, by="me").value == {"missing": asked["object_ids"]}
+    assert hub.call(f"POST {WIRE}/filter-objects", SONG, asked, by="me").value == {
+        "missing": asked["object_ids"]
+    }
     again = hub.call(f"POST {WIRE}/push/objects", SONG, {"objects": [fresh]}, by="me")
     assert again.value == {"stored": 0, "skipped": 1}
     pushed(hub, commit_with(1, {"b.txt": b"sent ahead"}, "second"))

@@ -1,4 +1,6 @@
-"""What the tests of the core share: the same examples in every run, and one set of stores for all of them."""
+"""What the tests of the core share: the same examples in every run, and one set of stores for all
+of them.
+"""
 
 import uuid
 from collections.abc import AsyncIterator

@@ -38,7 +38,15 @@ def signed(claims: Any, *, secret: str = NEW, hash_name: str = "sha256", **heade
 
 def claims(**changes: Any) -> dict[str, Any]:
     """Those of a good token, but for the changes."""
-    good = {"type": "access", "sub": "ada", "aud": "pieria", "scope": "write", "iat": ISSUED, "exp": ENDS, "jti": "1"}
+    good = {
+        "type": "access",
+        "sub": "ada",
+        "aud": "pieria",
+        "scope": "write",
+        "iat": ISSUED,
+        "exp": ENDS,
+        "jti": "1",
+    }
     return good | changes
 
 
@@ -46,17 +54,22 @@ def bearer(token: str) -> Identity | None:
     return auth.identify(KEYS, f"Bearer {token}")
 
 
-# ── Good tokens ─────────────────────────────────────────────────────────────────────────────────────────────
+# ── Good tokens ───────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("scope", Role)
 def test_an_issued_token_names_its_owner(scope):
-    token = auth.issue(KEYS, Identity("ada", scope, "1"), lifetime_seconds=LIFETIME_SECONDS, now=ISSUED)
+    token = auth.issue(
+        KEYS, Identity("ada", scope, "1"), lifetime_seconds=LIFETIME_SECONDS, now=ISSUED
+    )
     assert bearer(token) == Identity("ada", scope, "1")
 
 
 def test_the_newest_key_signs_and_no_two_tokens_are_alike():
-    first, second = (auth.issue(KEYS, Identity("ada", Role.WRITE, i), lifetime_seconds=60, now=ISSUED) for i in "12")
+    first, second = (
+        auth.issue(KEYS, Identity("ada", Role.WRITE, i), lifetime_seconds=60, now=ISSUED)
+        for i in "12"
+    )
     assert jwt.get_unverified_header(first) == {"alg": "HS256", "typ": "JWT", "kid": "new"}
     assert first != second
 
@@ -76,7 +89,8 @@ def test_the_scheme_is_read_whatever_its_case_and_the_spaces_around(header):
 
 
 @pytest.mark.parametrize(
-    "header", [None, "", " ", "Basic YTpi", "Token abc", "Bearerabc", "Digest username=x", "Negotiate"]
+    "header",
+    [None, "", " ", "Basic YTpi", "Token abc", "Bearerabc", "Digest username=x", "Negotiate"],
 )
 def test_another_scheme_or_none_is_nobody(header):
     assert auth.identify(KEYS, header) is None
@@ -107,21 +121,27 @@ def test_a_token_may_be_limited_to_one_repository_and_say_who_bears_it() -> None
 
 
 @pytest.mark.parametrize("ahead_seconds", [CLOCK_SECONDS + 1, 120, 86_400])
-def test_a_token_from_a_clock_that_is_ahead_is_refused_with_the_difference_in_seconds(ahead_seconds: int) -> None:
+def test_a_token_from_a_clock_that_is_ahead_is_refused_with_the_difference_in_seconds(
+    ahead_seconds: int,
+) -> None:
     now = int(time.time())
-    token = auth.issue(KEYS, Identity("ada", Role.WRITE, "1"), lifetime_seconds=60, now=now + ahead_seconds + 1)
+    token = auth.issue(
+        KEYS, Identity("ada", Role.WRITE, "1"), lifetime_seconds=60, now=now + ahead_seconds + 1
+    )
     with pytest.raises(Unauthorized, match="clock") as refused:
         bearer(token)
     stated = {int(number) for number in re.findall(r"(\d+) seconds", refused.value.message)}
     assert stated <= {ahead_seconds, ahead_seconds + 1} and stated, "the test may take a second"
 
 
-# ── Bad tokens ──────────────────────────────────────────────────────────────────────────────────────────────
+# ── Bad tokens ────────────────────────────────────────────────────────────────────────────────────
 
 without = {name: {k: v for k, v in claims().items() if k != name} for name in claims()}
 HEADER, PAYLOAD, SIGNATURE = signed(claims()).split(".")
 NO_ALGORITHM = encoded(b'{"alg": "none", "kid": "new"}')
-PUBLIC_KEY = "-----BEGIN PUBLIC KEY-----\nMFwwDQYJKoZIhvcNAQEBBQADSwAwSAJBAK==\n-----END PUBLIC KEY-----"
+PUBLIC_KEY = (
+    "-----BEGIN PUBLIC KEY-----\nMFwwDQYJKoZIhvcNAQEBBQADSwAwSAJBAK==\n-----END PUBLIC KEY-----"
+)
 
 BAD = [
     *(pytest.param(signed(rest), id=f"without {name}") for name, rest in without.items()),
@@ -232,7 +252,12 @@ def test_an_expired_token_is_told_so():
 def test_every_other_fault_reads_alike():
     """Whoever tries tokens learns nothing from the difference."""
     told = set()
-    for token in (signed(claims(), kid="unknown"), signed(claims(), secret=OLD), signed(claims(aud="x")), "a.b.c"):
+    for token in (
+        signed(claims(), kid="unknown"),
+        signed(claims(), secret=OLD),
+        signed(claims(aud="x")),
+        "a.b.c",
+    ):
         with pytest.raises(Unauthorized) as refused:
             bearer(token)
         told.add(refused.value.message)
@@ -252,7 +277,12 @@ def test_an_empty_secret_is_no_key_to_sign_with():
 
 @given(st.text(max_size=60))
 def test_any_header_is_somebody_nobody_or_refused(header):
-    for value in (header, f"Bearer {header}", f"Bearer {HEADER}.{header}", f"Bearer {HEADER}.{PAYLOAD}.{header}"):
+    for value in (
+        header,
+        f"Bearer {header}",
+        f"Bearer {HEADER}.{header}",
+        f"Bearer {HEADER}.{PAYLOAD}.{header}",
+    ):
         try:
             assert auth.identify(KEYS, value) is None
         except ApiError as refused:
@@ -260,6 +290,8 @@ def test_any_header_is_somebody_nobody_or_refused(header):
 
 
 def test_a_hash_of_the_right_length_is_no_signature():
-    forged = f"{HEADER}.{PAYLOAD}.{encoded(hashlib.sha256(f'{HEADER}.{PAYLOAD}'.encode()).digest())}"
+    forged = (
+        f"{HEADER}.{PAYLOAD}.{encoded(hashlib.sha256(f'{HEADER}.{PAYLOAD}'.encode()).digest())}"
+    )
     with pytest.raises(Unauthorized):
         bearer(forged)

@@ -29,7 +29,9 @@ scalars = st.one_of(
 def values(leaves: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     return st.recursive(
         leaves,
-        lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(texts, inner, max_size=4)),
+        lambda inner: st.one_of(
+            st.lists(inner, max_size=4), st.dictionaries(texts, inner, max_size=4)
+        ),
         max_leaves=12,
     )
 
@@ -46,8 +48,12 @@ def nested(levels: int) -> Any:
 
 
 def decode(body: bytes, content_type: str) -> Any:
-    """The value in a body that arrives in one piece; the same, or the same refusal, if it arrives in many."""
-    outcomes = [_outcome(body, content_type, size) for size in (max(len(body), 1), max(len(body) // 7, 1))]
+    """The value in a body that arrives in one piece; the same, or the same refusal, if it arrives
+    in many.
+    """
+    outcomes = [
+        _outcome(body, content_type, size) for size in (max(len(body), 1), max(len(body) // 7, 1))
+    ]
     assert repr(outcomes[0]) == repr(outcomes[1])
     if isinstance(outcomes[0], ApiError):
         raise outcomes[0]
@@ -64,7 +70,7 @@ def _outcome(body: bytes, content_type: str, piece_bytes: int) -> Any:
         return refused
 
 
-# ── Round trips ─────────────────────────────────────────────────────────────────────────────────────────────
+# ── Round trips ───────────────────────────────────────────────────────────────────────────────────
 
 
 @given(values(st.one_of(scalars, st.binary(max_size=8))))
@@ -92,7 +98,9 @@ def test_a_record_comes_back_with_its_keys_in_order(record):
 )
 def test_lists_put_together_from_packed_elements_are_as_if_packed_whole(lists, rest):
     rest = {key: value for key, value in rest.items() if key not in lists}
-    packed = {key: [msgpack.packb(element) for element in elements] for key, elements in lists.items()}
+    packed = {
+        key: [msgpack.packb(element) for element in elements] for key, elements in lists.items()
+    }
     assert codec.pack_map_of_lists(packed, rest) == msgpack.packb({**rest, **lists})
 
 
@@ -119,7 +127,7 @@ def test_bytes_in_a_json_reply_are_base64():
     assert codec.encode({"content": b"\x00\xff"}, as_msgpack=False) == b'{"content":"AP8="}'
 
 
-# ── Formats ─────────────────────────────────────────────────────────────────────────────────────────────────
+# ── Formats ───────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(
@@ -137,14 +145,23 @@ def test_a_body_is_msgpack_by_its_content_type(content_type):
     assert decode(b"\x81\xa1a\x01", content_type) == {"a": 1}
 
 
-@pytest.mark.parametrize("content_type", [JSON, "application/json; charset=utf-8", "APPLICATION/JSON"])
+@pytest.mark.parametrize(
+    "content_type", [JSON, "application/json; charset=utf-8", "APPLICATION/JSON"]
+)
 def test_a_body_is_json_by_its_content_type(content_type):
     assert decode(b'{"a": 1}', content_type) == {"a": 1}
 
 
 @pytest.mark.parametrize(
     "content_type",
-    ["", "text/plain", "application/x-www-form-urlencoded", "application/octet-stream", "json", "application/jsonl"],
+    [
+        "",
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "application/octet-stream",
+        "json",
+        "application/jsonl",
+    ],
 )
 def test_a_body_of_another_content_type_is_not_read(content_type):
     with pytest.raises(UnsupportedMedia, match=MSGPACK):
@@ -166,7 +183,7 @@ def test_a_reply_is_msgpack_for_whoever_names_it(accept, expected):
     assert codec.accepts_msgpack(accept) is expected
 
 
-# ── Hostile bodies ──────────────────────────────────────────────────────────────────────────────────────────
+# ── Hostile bodies ────────────────────────────────────────────────────────────────────────────────
 
 
 def decoded_or_refused(body: bytes, content_type: str) -> None:
@@ -188,7 +205,11 @@ def test_any_bytes_are_decoded_or_refused(body, content_type):
 
 
 @settings(max_examples=300)
-@given(values(st.one_of(scalars, st.binary(max_size=4))), st.integers(0, 2**32), st.sampled_from([MSGPACK, JSON]))
+@given(
+    values(st.one_of(scalars, st.binary(max_size=4))),
+    st.integers(0, 2**32),
+    st.sampled_from([MSGPACK, JSON]),
+)
 def test_a_mutilated_body_is_decoded_or_refused(value, seed, content_type):
     body = bytearray(codec.encode({"a": value, "b": [value]}, as_msgpack=content_type == MSGPACK))
     dice = random.Random(seed)
@@ -213,7 +234,9 @@ def test_a_mutilated_body_is_decoded_or_refused(value, seed, content_type):
         pytest.param(b"\xc9\xff\xff\xff\xff\x05", id="an extension of four billion, not sent"),
         pytest.param(b"\x92" * 60_000, id="pairs in pairs, 60,000 deep"),
         pytest.param(b"\x81\xa1a" * 60_000 + b"\xc0", id="maps in maps, 60,000 deep"),
-        pytest.param(b"\xdd\x00\x0f\x00\x00" * 900 + b"\xc0" * 2**20, id="wide arrays in wide arrays"),
+        pytest.param(
+            b"\xdd\x00\x0f\x00\x00" * 900 + b"\xc0" * 2**20, id="wide arrays in wide arrays"
+        ),
         pytest.param(b"\xd4\x05\x00", id="an extension type"),
         pytest.param(b"\xd6\xff\x00\x00\x00\x01", id="a timestamp"),
         pytest.param(b"\xc7\x0c\xff" + b"\xff" * 12, id="a timestamp out of range"),
@@ -236,7 +259,9 @@ def test_hostile_msgpack_is_malformed(body):
         decode(body, MSGPACK)
 
 
-@pytest.mark.parametrize("body", [b"\x81\xc4\x01a\x02", b"\x91\x81\xc4\x01\xff\x02"], ids=["outside", "inside"])
+@pytest.mark.parametrize(
+    "body", [b"\x81\xc4\x01a\x02", b"\x91\x81\xc4\x01\xff\x02"], ids=["outside", "inside"]
+)
 def test_a_map_key_of_bytes_is_malformed(body):
     """JSON has no word for it: a record that held one could never be fetched as JSON."""
     with pytest.raises(MalformedBody):
@@ -315,7 +340,9 @@ def test_a_json_body_has_a_size():
         decode(body + b" ", JSON)
 
 
-@pytest.mark.parametrize(("body", "media"), [(b'{"a": 1, "a": 2}', JSON), (b"\x82\xa1a\x01\xa1a\x02", MSGPACK)])
+@pytest.mark.parametrize(
+    ("body", "media"), [(b'{"a": 1, "a": 2}', JSON), (b"\x82\xa1a\x01\xa1a\x02", MSGPACK)]
+)
 def test_of_a_key_given_twice_the_last_value_counts(body, media):
     assert decode(body, media) == {"a": 2}
 
@@ -327,13 +354,17 @@ def test_the_extreme_numbers_are_kept(number):
 
 
 def test_a_complaint_quotes_nothing_that_was_sent():
-    for body, media in ((b"\xc1 hunter2", MSGPACK), (b'{"hunter2" 1}', JSON), (b"\xa9\xffhunter2!", MSGPACK)):
+    for body, media in (
+        (b"\xc1 hunter2", MSGPACK),
+        (b'{"hunter2" 1}', JSON),
+        (b"\xa9\xffhunter2!", MSGPACK),
+    ):
         with pytest.raises(MalformedBody) as refused:
             decode(body, media)
         assert "hunter2" not in refused.value.message
 
 
-# ── Parts of values ─────────────────────────────────────────────────────────────────────────────────────────
+# ── Parts of values ───────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(
@@ -362,7 +393,9 @@ def test_bytes_are_found_anywhere_in_a_value(value, expected):
         ({"content": None}, None),
     ],
 )
-@pytest.mark.parametrize("place", [lambda item: {"objects": [item]}, lambda item: {"bundle": {"objects": [item]}}])
+@pytest.mark.parametrize(
+    "place", [lambda item: {"objects": [item]}, lambda item: {"bundle": {"objects": [item]}}]
+)
 def test_the_content_of_a_json_object_is_base64_where_it_says_so_else_text(item, content, place):
     sent = place({"object_id": "o", **item})
     expected = place({"object_id": "o", **item, "content": content})
@@ -387,9 +420,16 @@ def test_any_content_survives_json(content):
     "record",
     [
         pytest.param(
-            {"commit_id": "c", "structured_delta": {"ops": [{"object_id": "o", "content": "text"}]}}, id="deep"
+            {
+                "commit_id": "c",
+                "structured_delta": {"ops": [{"object_id": "o", "content": "text"}]},
+            },
+            id="deep",
         ),
-        pytest.param({"commit_id": "c", "object_id": "o", "content": "AP8=", "encoding": "base64"}, id="at its top"),
+        pytest.param(
+            {"commit_id": "c", "object_id": "o", "content": "AP8=", "encoding": "base64"},
+            id="at its top",
+        ),
     ],
 )
 def test_a_record_that_speaks_of_objects_is_left_as_it_came(record):

@@ -1,4 +1,6 @@
-"""Content codings: negotiation, and streams that are whole, damaged, cut off or larger than they seem."""
+"""Content codings: negotiation, and streams that are whole, damaged, cut off or larger than they
+seem.
+"""
 
 import gzip
 import random
@@ -18,7 +20,11 @@ NOISE = random.Random(7).randbytes(900_000)
 def expanded(coding: Coding, stream: bytes, step: int = 65_536) -> bytes:
     """The bytes of a stream that arrives in pieces of `step` bytes."""
     expander = Expander(coding)
-    pieces = [piece for start in range(0, len(stream), step) for piece in expander.expand(stream[start : start + step])]
+    pieces = [
+        piece
+        for start in range(0, len(stream), step)
+        for piece in expander.expand(stream[start : start + step])
+    ]
     expander.end()
     assert all(0 < len(piece) <= codings.PIECE_BYTES for piece in pieces)
     return b"".join(pieces)
@@ -49,7 +55,9 @@ def compressed(coding: Coding, data: bytes) -> bytes:
         (",;,", None),
     ],
 )
-def test_a_reply_has_the_coding_that_the_request_prefers(header: str, coding: Coding | None) -> None:
+def test_a_reply_has_the_coding_that_the_request_prefers(
+    header: str, coding: Coding | None
+) -> None:
     assert codings.accepted(header) is coding
 
 
@@ -83,7 +91,14 @@ def test_a_stream_that_is_cut_off_or_damaged_is_refused(coding: Coding) -> None:
     stream = compressed(coding, TEXT + NOISE)
     damaged = bytearray(stream)
     damaged[len(stream) // 2] ^= 0x10
-    for bad in (b"", stream[:-1], stream[: len(stream) // 2], bytes(damaged), stream + b"x", b"not compressed at all"):
+    for bad in (
+        b"",
+        stream[:-1],
+        stream[: len(stream) // 2],
+        bytes(damaged),
+        stream + b"x",
+        b"not compressed at all",
+    ):
         with pytest.raises(MalformedBody):
             expanded(coding, bad)
 
@@ -103,7 +118,9 @@ def test_a_zstd_stream_with_a_larger_window_is_refused() -> None:
 @pytest.mark.parametrize("coding", Coding)
 def test_a_small_body_that_expands_to_much_is_expanded_in_pieces(coding: Coding) -> None:
     compressor = codings.compressor(coding)
-    stream = b"".join(compressor.compress(bytes(1_000_000)) for _ in range(200)) + compressor.flush()
+    stream = (
+        b"".join(compressor.compress(bytes(1_000_000)) for _ in range(200)) + compressor.flush()
+    )
     assert len(stream) < 300_000
     tracemalloc.start()
     size = sum(len(piece) for piece in Expander(coding).expand(stream))

@@ -8,7 +8,7 @@ import pytest
 from shared import errors
 from shared.errors import ApiError
 from shared.objects.store import FalseUpload
-from shared.texts import MESSAGE_CHARACTERS, some
+from shared.texts import MESSAGE_CHARACTERS, summarize
 
 LONG = "x" * 10_000
 IDS = [f"{n:064x}" for n in range(50_000)]
@@ -87,7 +87,10 @@ def test_whatever_is_named_the_message_fits(found, make):
 
 def test_a_message_is_cut_where_it_is_too_long_and_says_so():
     assert errors.NotFound("y" * MESSAGE_CHARACTERS).message == "y" * MESSAGE_CHARACTERS
-    assert errors.NotFound("y" * (MESSAGE_CHARACTERS + 1)).message == "y" * (MESSAGE_CHARACTERS - 1) + "…"
+    assert (
+        errors.NotFound("y" * (MESSAGE_CHARACTERS + 1)).message
+        == "y" * (MESSAGE_CHARACTERS - 1) + "…"
+    )
 
 
 @pytest.mark.parametrize(
@@ -127,5 +130,5 @@ def test_a_repository_that_is_not_there_has_one_text():
     ],
 )
 def test_some_of_many(ids, expected):
-    assert some(ids) == expected
-    assert some(iter(ids)) == expected
+    assert summarize(ids) == expected
+    assert summarize(iter(ids)) == expected

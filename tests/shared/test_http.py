@@ -1,4 +1,6 @@
-"""The outermost layer, driven with raw ASGI messages: an answer whatever happens, and one line in the log."""
+"""The outermost layer, driven with raw ASGI messages: an answer whatever happens, and one line in
+the log.
+"""
 
 import asyncio
 import json
@@ -14,7 +16,7 @@ from starlette.responses import StreamingResponse
 from starlette.types import Message
 
 from functions import endpoints
-from shared import edge, errors, http, lambdas, names, routing, settings, wire
+from shared import errors, http, lambdas, middleware, names, routing, settings, wire
 from shared.codec import JSON, MSGPACK
 from shared.errors import ApiError, RateLimited, TooLarge, Unavailable
 from shared.http import Access
@@ -80,12 +82,12 @@ async def post_objects(request: Request) -> Response:
 
 @router.get("/{owner}/{slug}/read")
 async def get_read(access: Annotated[Access, Depends(http.may_read("read"))]) -> Response:
-    return Response(f"{access.repo.slug} by {access.by or 'anybody'}, {access.repo.is_born}")
+    return Response(f"{access.repo.slug} by {access.by or 'anybody'}, {access.repo.exists}")
 
 
 @router.get("/{owner}/{slug}/write")
 async def get_write(access: Annotated[Access, Depends(http.may_write("push"))]) -> Response:
-    return Response(f"{access.repo.slug} by {access.by}, {access.repo.is_born}")
+    return Response(f"{access.repo.slug} by {access.by}, {access.repo.exists}")
 
 
 def all_paths() -> routing.Paths:
@@ -120,7 +122,9 @@ async def ask(
     leaves: bool = False,
     scope: Mapping[str, Any] | None = None,
 ) -> Exchange:
-    """One request, its body in pieces; the client `leaves` after them instead of ending the body."""
+    """One request, its body in pieces; the client `leaves` after them instead of ending the
+    body.
+    """
     exchange = Exchange()
     sent = list(pieces)
     left = list(enumerate(sent, 1))
@@ -154,7 +158,9 @@ async def ask(
             "raw_path": path.encode(),
             "root_path": "",
             "query_string": QUERY.encode(),
-            "headers": [(name.lower().encode(), value.encode()) for name, value in (headers or {}).items()],
+            "headers": [
+                (name.lower().encode(), value.encode()) for name, value in (headers or {}).items()
+            ],
             "client": ("203.0.113.9", 1234),
             "server": ("hub.example", 443),
             **(scope or {}),
@@ -224,7 +230,10 @@ async def test_the_whole_message_is_among_the_400_characters_that_a_client_shows
     answer = await ask("GET", "/failure")
     assert error.message in answer.body.decode()[:400]
     assert answer.status == error.status
-    assert answer.headers.items() >= {name.lower(): value for name, value in error.headers.items()}.items()
+    assert (
+        answer.headers.items()
+        >= {name.lower(): value for name, value in error.headers.items()}.items()
+    )
 
 
 @on_the_shared_loop
@@ -257,10 +266,18 @@ async def test_a_path_of_many_slashes_is_not_tried_again_for_each():
     [
         pytest.param("/fine", "GET, HEAD, OPTIONS", id="of this app only"),
         pytest.param("/fetch", "OPTIONS, POST", id="without GET"),
-        pytest.param("/ada/song/releases", "GET, HEAD, OPTIONS, POST", id="of two methods, in another function"),
-        pytest.param("/ada/song/releases/", "GET, HEAD, OPTIONS, POST", id="with a slash at its end"),
+        pytest.param(
+            "/ada/song/releases",
+            "GET, HEAD, OPTIONS, POST",
+            id="of two methods, in another function",
+        ),
+        pytest.param(
+            "/ada/song/releases/", "GET, HEAD, OPTIONS, POST", id="with a slash at its end"
+        ),
         pytest.param("/ada/song/raw/main/a/b", "GET, HEAD, OPTIONS", id="of any depth"),
-        pytest.param("/api/v1/repos/ada/song", "DELETE, GET, HEAD, OPTIONS, PATCH", id="of the API"),
+        pytest.param(
+            "/api/v1/repos/ada/song", "DELETE, GET, HEAD, OPTIONS, PATCH", id="of the API"
+        ),
     ],
 )
 async def test_a_refused_method_is_answered_with_those_that_the_path_has(path, methods):
@@ -283,7 +300,9 @@ async def test_what_another_function_serves_is_not_found_here_and_the_slash_is_n
 
 
 @on_the_shared_loop
-@pytest.mark.parametrize("path", ["/fine", "/health/", "/nothing", "/fetch", "/bug", "/ada/song/read"])
+@pytest.mark.parametrize(
+    "path", ["/fine", "/health/", "/nothing", "/fetch", "/bug", "/ada/song/read"]
+)
 async def test_HEAD_is_GET_without_the_body(path):
     head, get = await ask("HEAD", path), await ask("GET", path)
     assert (head.status, head.body) == (get.status, b"")
@@ -312,8 +331,12 @@ async def test_pages_of_other_sites_may_read_what_anybody_may():
 
 @on_the_shared_loop
 async def test_pages_of_other_sites_may_not_read_what_a_token_opened_nor_write():
-    written = await ask("POST", "/fetch", [WANT], {"Origin": "https://site.example", "Content-Type": MSGPACK})
-    opened = await ask("GET", "/fine", headers={"Origin": "https://site.example", "Authorization": "Bearer x"})
+    written = await ask(
+        "POST", "/fetch", [WANT], {"Origin": "https://site.example", "Content-Type": MSGPACK}
+    )
+    opened = await ask(
+        "GET", "/fine", headers={"Origin": "https://site.example", "Authorization": "Bearer x"}
+    )
     refused = await ask("GET", "/nothing", headers={"Origin": "https://site.example"})
     for answer, status in ((written, 200), (opened, 200), (refused, 404)):
         assert answer.status == status
@@ -321,7 +344,9 @@ async def test_pages_of_other_sites_may_not_read_what_a_token_opened_nor_write()
 
 
 @on_the_shared_loop
-async def test_a_browser_that_asks_before_it_reads_is_answered_without_a_look_at_the_repository(monkeypatch):
+async def test_a_browser_that_asks_before_it_reads_is_answered_without_a_look_at_the_repository(
+    monkeypatch,
+):
     async def stores() -> Stores:
         raise AssertionError("a preflight needs no AWS call")
 
@@ -334,7 +359,9 @@ async def test_a_browser_that_asks_before_it_reads_is_answered_without_a_look_at
     assert raw.headers["access-control-allow-methods"] == "GET, HEAD"
     assert "range" in raw.headers["access-control-allow-headers"].lower()
     assert "authorization" not in raw.headers["access-control-allow-headers"].lower()
-    push = await ask("OPTIONS", "/ada/song/push", headers=asked | {"Access-Control-Request-Method": "POST"})
+    push = await ask(
+        "OPTIONS", "/ada/song/push", headers=asked | {"Access-Control-Request-Method": "POST"}
+    )
     assert push.status == 204
     assert not [name for name in push.headers if name.startswith("access-control")]
 
@@ -364,7 +391,9 @@ async def test_a_bug_is_logged_once_with_its_traceback(capsys):
 
 
 @on_the_shared_loop
-async def test_a_bug_in_the_middle_of_an_answer_is_logged_and_raised_for_the_server_to_hang_up(capsys):
+async def test_a_bug_in_the_middle_of_an_answer_is_logged_and_raised_for_the_server_to_hang_up(
+    capsys,
+):
     with pytest.raises(KeyError):
         await ask("GET", "/late-bug", scope={"asgi": {"spec_version": "2.4"}})
     (line,) = logged(capsys)
@@ -408,7 +437,10 @@ async def test_the_line_names_the_route_and_not_the_url(configured, capsys):
 
 @on_the_shared_loop
 async def test_each_answer_carries_an_id_of_its_own():
-    found = [(await ask("GET", path)).headers["x-request-id"] for path in ("/fine", "/fine", "/nothing", "/bug")]
+    found = [
+        (await ask("GET", path)).headers["x-request-id"]
+        for path in ("/fine", "/fine", "/nothing", "/bug")
+    ]
     assert len(set(found)) == 4
     assert all(len(request_id) == 36 for request_id in found)
 
@@ -416,7 +448,9 @@ async def test_each_answer_carries_an_id_of_its_own():
 @on_the_shared_loop
 async def test_the_platforms_id_is_the_id_and_a_clients_is_not():
     event = {"requestContext": {"requestId": "of-the-platform"}}
-    answer = await ask("GET", "/fine", headers={"x-request-id": "of-the-client"}, scope={"aws.event": event})
+    answer = await ask(
+        "GET", "/fine", headers={"x-request-id": "of-the-client"}, scope={"aws.event": event}
+    )
     assert answer.headers["x-request-id"] == "of-the-platform"
     answer = await ask("GET", "/fine", headers={"x-request-id": "of-the-client"})
     assert answer.headers["x-request-id"] != "of-the-client"
@@ -426,7 +460,10 @@ async def test_the_platforms_id_is_the_id_and_a_clients_is_not():
 
 WANT = msgpack.packb({"want": ["a"]})
 LONG = [b"\xc5\xff\xff" + b"x" * 27, *[b"x" * 30] * 9]
-"""Parts of a body of 65,535 bytes. It is decoded as it comes, and nothing is wrong with it so far."""
+"""Parts of a body of 65,535 bytes.
+
+It is decoded as it comes, and nothing is wrong with it so far.
+"""
 
 
 @on_the_shared_loop
@@ -448,7 +485,9 @@ async def test_a_body_too_large_is_read_to_its_end_before_it_is_refused(pieces, 
 
 
 @on_the_shared_loop
-@pytest.mark.parametrize("path", ["/nothing", "/fine", "/ada/song/write"], ids=["404", "405", "401"])
+@pytest.mark.parametrize(
+    "path", ["/nothing", "/fine", "/ada/song/write"], ids=["404", "405", "401"]
+)
 async def test_a_body_nobody_looked_at_is_read_to_its_end_as_well(path):
     answer = await ask("GET" if "song" in path else "POST", path, [b"x" * 99] * 5)
     assert answer.status in (401, 404, 405)
@@ -457,7 +496,7 @@ async def test_a_body_nobody_looked_at_is_read_to_its_end_as_well(path):
 
 @on_the_shared_loop
 async def test_no_more_is_read_in_vain_than_the_limit(monkeypatch):
-    monkeypatch.setattr(edge, "DRAIN_BYTES", 250)
+    monkeypatch.setattr(middleware, "DRAIN_BYTES", 250)
     answer = await ask("POST", "/nothing", [b"x" * 100] * 50)
     assert answer.status == 404
     assert answer.order.count("receive") == 3
@@ -466,7 +505,9 @@ async def test_no_more_is_read_in_vain_than_the_limit(monkeypatch):
 @on_the_shared_loop
 @pytest.mark.parametrize("path", ["/nothing", "/fetch"], ids=["refused", "being read"])
 async def test_a_client_that_leaves_is_not_waited_for(path):
-    answer = await asyncio.wait_for(ask("POST", path, LONG[:2], {"Content-Type": MSGPACK}, leaves=True), 5)
+    answer = await asyncio.wait_for(
+        ask("POST", path, LONG[:2], {"Content-Type": MSGPACK}, leaves=True), 5
+    )
     assert answer.status >= 400
     assert answer.order.count("receive") == 3
 
@@ -474,7 +515,9 @@ async def test_a_client_that_leaves_is_not_waited_for(path):
 @on_the_shared_loop
 async def test_a_body_as_large_as_allowed_is_taken():
     body = msgpack.packb({"want": ["a" * 91]})
-    answer = await ask("POST", "/fetch", [body[:50], body[50:]], {"Content-Type": MSGPACK, "Content-Length": "100"})
+    answer = await ask(
+        "POST", "/fetch", [body[:50], body[50:]], {"Content-Type": MSGPACK, "Content-Length": "100"}
+    )
     assert (len(body), answer.status) == (100, 200)
 
 
@@ -484,14 +527,28 @@ async def test_a_body_as_large_as_allowed_is_taken():
     [
         pytest.param(WANT, {"Content-Type": MSGPACK}, 200, None, id="msgpack"),
         pytest.param(b'{"want": ["a"]}', {"Content-Type": JSON}, 200, None, id="JSON"),
-        pytest.param(WANT, {"Content-Type": MSGPACK, "Content-Encoding": "identity"}, 200, None, id="not compressed"),
         pytest.param(
-            WANT, {"Content-Type": MSGPACK, "Content-Encoding": "br"}, 415, "unsupported_media_type", id="brotli"
+            WANT,
+            {"Content-Type": MSGPACK, "Content-Encoding": "identity"},
+            200,
+            None,
+            id="not compressed",
+        ),
+        pytest.param(
+            WANT,
+            {"Content-Type": MSGPACK, "Content-Encoding": "br"},
+            415,
+            "unsupported_media_type",
+            id="brotli",
         ),
         pytest.param(WANT, {}, 415, "unsupported_media_type", id="no Content-Type"),
-        pytest.param(WANT, {"Content-Type": "text/plain"}, 415, "unsupported_media_type", id="text"),
+        pytest.param(
+            WANT, {"Content-Type": "text/plain"}, 415, "unsupported_media_type", id="text"
+        ),
         pytest.param(b"", {"Content-Type": MSGPACK}, 400, "malformed_body", id="nothing"),
-        pytest.param(WANT, {"Content-Type": JSON}, 400, "malformed_body", id="msgpack, said to be JSON"),
+        pytest.param(
+            WANT, {"Content-Type": JSON}, 400, "malformed_body", id="msgpack, said to be JSON"
+        ),
         pytest.param(b"\x90", {"Content-Type": MSGPACK}, 400, "malformed_body", id="a list"),
         pytest.param(b"null", {"Content-Type": JSON}, 400, "malformed_body", id="null"),
         pytest.param(b'{"want": "a"}', {"Content-Type": JSON}, 422, "invalid", id="another shape"),
@@ -506,9 +563,14 @@ async def test_a_body_is_read_in_the_format_it_is_said_to_have(body, headers, st
 @on_the_shared_loop
 async def test_objects_in_json_are_base64_or_text():
     sent = {
-        "objects": [{"object_id": "a", "content": "AP8=", "encoding": "base64"}, {"object_id": "b", "content": "ä"}]
+        "objects": [
+            {"object_id": "a", "content": "AP8=", "encoding": "base64"},
+            {"object_id": "b", "content": "ä"},
+        ]
     }
-    answer = await ask("POST", "/objects", [json.dumps(sent).encode()], {"Content-Type": JSON, "Accept": MSGPACK})
+    answer = await ask(
+        "POST", "/objects", [json.dumps(sent).encode()], {"Content-Type": JSON, "Accept": MSGPACK}
+    )
     assert answer.status == 200, answer.body
     assert msgpack.unpackb(answer.body) == {"contents": [b"\x00\xff", "ä".encode()]}
 
@@ -557,7 +619,7 @@ async def prepared(opened: Stores, owner: str) -> None:
     """The repositories of the table."""
     for slug in ("public", "private", "deleted"):
         visibility = Visibility.PRIVATE if slug == "private" else Visibility.PUBLIC
-        await opened.repos.born(Repo(owner, slug, visibility=visibility), 1)
+        await opened.repos.create_if_absent(Repo(owner, slug, visibility=visibility), 1)
     await opened.repos.table.update(keys.repo(owner, "deleted"), {"deleted_at": 1})
 
 
@@ -565,14 +627,18 @@ def as_who(who: str, owner: str) -> dict[str, str]:
     scope = WHO[who]
     if scope is None:
         return {}
-    return {"Authorization": f"Bearer {hub.token('stranger' if who == 'stranger' else owner, scope=scope)}"}
+    return {
+        "Authorization": f"Bearer {hub.token('stranger' if who == 'stranger' else owner, scope=scope)}"
+    }
 
 
 @on_the_shared_loop
 @pytest.mark.parametrize(("slug", "what"), MAY, ids=lambda value: value)
 async def test_who_may_do_what(opened, owner, slug, what):
     await prepared(opened, owner)
-    answers = [await ask("GET", f"/{owner}/{slug}/{what}", headers=as_who(who, owner)) for who in WHO]
+    answers = [
+        await ask("GET", f"/{owner}/{slug}/{what}", headers=as_who(who, owner)) for who in WHO
+    ]
     assert tuple(answer.status for answer in answers) == MAY[slug, what]
 
 
@@ -581,7 +647,8 @@ async def test_private_deleted_and_absent_are_told_in_the_same_words(opened, own
     await prepared(opened, owner)
     for headers in ({}, as_who("stranger", owner)):
         answers = [
-            await ask("GET", f"/{owner}/{slug}/read", headers=headers) for slug in ("private", "deleted", "absent")
+            await ask("GET", f"/{owner}/{slug}/read", headers=headers)
+            for slug in ("private", "deleted", "absent")
         ]
         assert len({(answer.status, answer.body) for answer in answers}) == 1
         assert {name for answer in answers for name in answer.headers} == set(answers[0].headers)
@@ -595,13 +662,16 @@ async def test_a_bad_token_is_refused_where_none_is_needed(opened, owner):
 
 
 @on_the_shared_loop
-async def test_a_subject_is_an_owner_or_an_address_and_never_what_a_header_claims(opened, owner, configured):
+async def test_a_subject_is_an_owner_or_an_address_and_never_what_a_header_claims(
+    opened, owner, configured
+):
     configured.setenv("PIERIA_LIMIT_READ", "1")
     await prepared(opened, owner)
     url = f"/{owner}/public/read"
     here = {"client": (f"{owner}.example", 1)}
     statuses = [
-        (await ask("GET", url, headers={"X-Forwarded-For": f"198.51.100.{n}"}, scope=here)).status for n in range(3)
+        (await ask("GET", url, headers={"X-Forwarded-For": f"198.51.100.{n}"}, scope=here)).status
+        for n in range(3)
     ]
     assert statuses.count(429) >= 1
     assert (await ask("GET", url, headers=as_who("owner", owner), scope=here)).status == 200
@@ -609,11 +679,13 @@ async def test_a_subject_is_an_owner_or_an_address_and_never_what_a_header_claim
 
 
 @on_the_shared_loop
-async def test_an_app_that_fails_before_it_answers_is_answered_as_a_bug(opened, monkeypatch) -> None:
+async def test_an_app_that_fails_before_it_answers_is_answered_as_a_bug(
+    opened, monkeypatch
+) -> None:
     async def failing(scope: Any, receive: Any, send: Any) -> None:
         raise RuntimeError("nobody has answered")
 
-    monkeypatch.setitem(globals(), "app", edge.Edge(failing))
+    monkeypatch.setitem(globals(), "app", middleware.RequestMiddleware(failing))
     answer = await ask("POST", "/fine", [b"x" * 30] * 3)
     assert (answer.status, answer.json["code"]) == (500, "internal")
     assert answer.headers["x-request-id"] in answer.json["message"]
@@ -644,8 +716,12 @@ async def test_anybody_may_ask_whether_we_are_there(configured):
 
 
 @on_the_shared_loop
-@pytest.mark.parametrize("path", ["/healthz", "/health/", "/health/refs", "/healthy/song/read", "/HEALTH"])
-async def test_only_the_very_path_of_the_health_check_needs_no_secret(configured, path: str) -> None:
+@pytest.mark.parametrize(
+    "path", ["/healthz", "/health/", "/health/refs", "/healthy/song/read", "/HEALTH"]
+)
+async def test_only_the_very_path_of_the_health_check_needs_no_secret(
+    configured, path: str
+) -> None:
     configured.setenv("PIERIA_ORIGIN_SECRET", SECRET)
     answer = await ask("GET", path)
     assert (answer.status, answer.json["code"]) == (403, "forbidden")
@@ -676,7 +752,14 @@ async def test_the_proxy_is_believed_whose_address_it_is_and_nobody_else(opened,
     async def statuses(*viewers: str, **headers: str) -> list[int]:
         url, here = f"/{owner}/public/read", {"client": (f"{owner}.proxy", 1)}
         return [
-            (await ask("GET", url, headers={"X-Pieria-Viewer": f"{owner}.{viewer}"} | headers, scope=here)).status
+            (
+                await ask(
+                    "GET",
+                    url,
+                    headers={"X-Pieria-Viewer": f"{owner}.{viewer}"} | headers,
+                    scope=here,
+                )
+            ).status
             for viewer in viewers
         ]
 
@@ -699,7 +782,9 @@ async def test_a_hub_that_cannot_read_its_settings_says_so_and_lets_nobody_in(co
 
 
 def test_a_loop_that_somebody_else_ended_does_not_stop_the_handler():
-    """`asyncio.run` leaves a thread without a current loop; the handler brings its own and keeps it."""
+    """`asyncio.run` leaves a thread without a current loop; the handler brings its own and keeps
+    it.
+    """
     handler = lambdas.handler_of(app)
     replies: list[Any] = []
 

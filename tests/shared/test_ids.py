@@ -12,7 +12,10 @@ MIDNIGHT = "2026-01-01T00:00:00+00:00"
 
 @pytest.mark.parametrize(
     ("content", "expected"),
-    [(b"", EMPTY), (b"hello\n", "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03")],
+    [
+        (b"", EMPTY),
+        (b"hello\n", "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03"),
+    ],
 )
 def test_an_object_is_named_by_its_bytes_alone(content, expected):
     assert ids.object_id(content) == expected
@@ -39,7 +42,11 @@ def test_a_snapshot_is_named_by_its_sorted_manifest(manifest, expected):
     ("parents", "message", "committed_at", "expected"),
     [
         pytest.param(
-            [], "init", MIDNIGHT, "88b6b0e96c41948be24f0865061722cd960511bf8d6113c1be2ef62dab9c4d17", id="root"
+            [],
+            "init",
+            MIDNIGHT,
+            "88b6b0e96c41948be24f0865061722cd960511bf8d6113c1be2ef62dab9c4d17",
+            id="root",
         ),
         pytest.param(
             [A],
@@ -49,7 +56,11 @@ def test_a_snapshot_is_named_by_its_sorted_manifest(manifest, expected):
             id="one parent, two lines, microseconds",
         ),
         pytest.param(
-            [A, B], "", MIDNIGHT, "2e3a2edc1f2e49c2585f8c05ea43fd56168bc075f3c2cf75d2bfbe7081c8a170", id="merge"
+            [A, B],
+            "",
+            MIDNIGHT,
+            "2e3a2edc1f2e49c2585f8c05ea43fd56168bc075f3c2cf75d2bfbe7081c8a170",
+            id="merge",
         ),
         pytest.param(
             [B, A],
@@ -67,7 +78,9 @@ def test_a_snapshot_is_named_by_its_sorted_manifest(manifest, expected):
         ),
     ],
 )
-def test_a_commit_is_named_by_parents_snapshot_message_and_time(parents, message, committed_at, expected):
+def test_a_commit_is_named_by_parents_snapshot_message_and_time(
+    parents, message, committed_at, expected
+):
     assert ids.commit_id(parents, S, message, committed_at) == expected
 
 

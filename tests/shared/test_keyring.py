@@ -1,4 +1,5 @@
-"""Signing keys that lie in a parameter: read once, renewed for a rotation, and kept through an outage of their store.
+"""Signing keys that lie in a parameter: read once, renewed for a rotation, and kept through an
+outage of their store.
 
 Some through the handlers, on a real parameter; the table of times on a keyring alone.
 """
@@ -18,7 +19,7 @@ import pytest
 from bench.meter import Meter
 from shared import auth, http, stores
 from shared.errors import Unavailable
-from shared.keyring import FRESH_SECONDS, KEPT_SECONDS, PAUSE_SECONDS, Keyring
+from shared.keyring import FRESH_SECONDS, PAUSE_SECONDS, STALE_KEYS_SECONDS, Keyring
 from shared.model import Identity, Role
 from tests import builders
 from tests.builders import Answer, Clock, call
@@ -27,7 +28,7 @@ OLD, NEW = {"old": "o" * 40}, {"new": "n" * 40}
 START = 1_800_000_000.0
 
 
-# ── A parameter, through the handlers ───────────────────────────────────────────────────────────────────────
+# ── A parameter, through the handlers ─────────────────────────────────────────────────────────────
 
 
 class Parameter:
@@ -64,11 +65,17 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 def bearer(keys: dict[str, str], owner: str) -> dict[str, str]:
     """A header with a token signed with the last of these keys."""
     identity = Identity(owner, Role.ADMIN, str(uuid.uuid4()))
-    return {"authorization": f"Bearer {auth.issue(keys, identity, lifetime_seconds=9999, now=int(time.time()))}"}
+    return {
+        "authorization": (
+            f"Bearer {auth.issue(keys, identity, lifetime_seconds=9999, now=int(time.time()))}"
+        )
+    }
 
 
 def asked(owner: str, keys: dict[str, str] | None) -> tuple[Answer, int]:
-    """The answer to a look at a repository that is not there, and how often the parameter was read for it."""
+    """The answer to a look at a repository that is not there, and how often the parameter was read
+    for it.
+    """
     with Meter() as meter:
         answer = call("refs", owner, "song", headers=bearer(keys, owner) if keys else None)
     return answer, meter.by_operation()["ssm.GetParameter"]
@@ -95,7 +102,9 @@ def test_first_requests_at_once_share_one_reading(parameter, owner):
     async def read() -> list[Any]:
         opened = await stores.stores()
         try:
-            return await asyncio.gather(*(opened.keyring.verifying("old", START) for _ in range(20)))
+            return await asyncio.gather(
+                *(opened.keyring.verifying("old", START) for _ in range(20))
+            )
         finally:
             await stores.close()
 
@@ -105,12 +114,18 @@ def test_first_requests_at_once_share_one_reading(parameter, owner):
 
 
 @pytest.mark.parametrize("broken", ["", "{}", '{"old": "short"}', "[]", '{"old": "' + "o" * 40])
-def test_a_parameter_that_holds_no_keys_is_our_trouble_and_no_secret(parameter, owner, capfd, broken):
+def test_a_parameter_that_holds_no_keys_is_our_trouble_and_no_secret(
+    parameter, owner, capfd, broken
+):
     if broken:
         parameter.put(broken)
     for _ in range(2):
         answer, readings = asked(owner, OLD)
-        assert (answer.status, answer.code, readings) == (503, "unavailable", 1), "the next request reads again"
+        assert (answer.status, answer.code, readings) == (
+            503,
+            "unavailable",
+            1,
+        ), "the next request reads again"
     log = capfd.readouterr().err
     assert parameter.name in log and ("ParameterNotFound" if not broken else "ValueError") in log
     assert "short" not in log and "oooo" not in log
@@ -144,11 +159,13 @@ def test_tokens_of_no_key_of_ours_read_it_once_in_ten_seconds(parameter, owner, 
 @pytest.mark.parametrize("token", ["", "x", "a.b.c", "e30.e30.e30", "x" * 5000])
 def test_what_is_no_token_reads_nothing(parameter, owner, token):
     with Meter() as meter:
-        assert call("refs", owner, "song", headers={"authorization": f"Bearer {token}"}).status == 401
+        assert (
+            call("refs", owner, "song", headers={"authorization": f"Bearer {token}"}).status == 401
+        )
     assert meter.calls == 0
 
 
-# ── The table of times ──────────────────────────────────────────────────────────────────────────────────────
+# ── The table of times ────────────────────────────────────────────────────────────────────────────
 
 
 class Store:
@@ -183,11 +200,11 @@ def test_keys_outlive_an_outage_but_not_for_ever():
         assert store.readings == 3
         for second in range(2):
             with pytest.raises(Unavailable):
-                await ring.verifying("old", START + KEPT_SECONDS + second)
+                await ring.verifying("old", START + STALE_KEYS_SECONDS + second)
         assert store.readings == 5, "with no keys to go on with, each request asks"
         assert len(told) == 2, "of the other failures, callers know"
         store.state = "up"
-        assert await ring.verifying("old", START + KEPT_SECONDS + 2) == NEW
+        assert await ring.verifying("old", START + STALE_KEYS_SECONDS + 2) == NEW
 
     asyncio.run(story())
 
@@ -242,7 +259,9 @@ def test_what_is_signed_is_signed_with_keys_of_this_moment():
     asyncio.run(story())
 
 
-def test_a_known_key_is_read_again_after_five_minutes_and_a_reading_that_succeeds_is_no_failure() -> None:
+def test_a_known_key_is_read_again_after_five_minutes_and_a_reading_that_succeeds_is_no_failure() -> (
+    None
+):
     readings: list[float] = []
     failures: list[Unavailable] = []
 
@@ -253,7 +272,14 @@ def test_a_known_key_is_read_again_after_five_minutes_and_a_reading_that_succeed
     async def story() -> list[int]:
         keyring = Keyring(read, failures.append)
         after = []
-        for seconds in (0, PAUSE_SECONDS, FRESH_SECONDS - 1, FRESH_SECONDS, 2 * FRESH_SECONDS - 1, 2 * FRESH_SECONDS):
+        for seconds in (
+            0,
+            PAUSE_SECONDS,
+            FRESH_SECONDS - 1,
+            FRESH_SECONDS,
+            2 * FRESH_SECONDS - 1,
+            2 * FRESH_SECONDS,
+        ):
             assert await keyring.verifying("old", START + seconds) == OLD
             after.append(len(readings))
         return after

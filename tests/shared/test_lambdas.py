@@ -1,4 +1,6 @@
-"""A Lambda function and the events that it is invoked with: those of an HTTP API, and foreign ones."""
+"""A Lambda function and the events that it is invoked with: those of an HTTP API, and foreign
+ones.
+"""
 
 import base64
 import json
@@ -14,11 +16,15 @@ GOOD = builders.event("GET", "/health")
 
 
 def changed(event: dict[str, Any], place: str, value: Any) -> dict[str, Any]:
-    """The event with another value at a place like `requestContext.domainName`; without it if the value is `...`."""
+    """The event with another value at a place like `requestContext.domainName`; without it if the
+    value is `...`.
+    """
     name, _, rest = place.partition(".")
     if rest:
         return {**event, name: changed(event[name], rest, value)}
-    return {key: found for key, found in event.items() if key != name} | ({} if value is ... else {name: value})
+    return {key: found for key, found in event.items() if key != name} | (
+        {} if value is ... else {name: value}
+    )
 
 
 REST = {
@@ -28,12 +34,18 @@ REST = {
     "headers": {"Host": "hub.example"},
     "multiValueHeaders": {"Host": ["hub.example"]},
     "queryStringParameters": None,
-    "requestContext": {"resourcePath": "/health", "httpMethod": "GET", "identity": {"sourceIp": "203.0.113.1"}},
+    "requestContext": {
+        "resourcePath": "/health",
+        "httpMethod": "GET",
+        "identity": {"sourceIp": "203.0.113.1"},
+    },
     "body": None,
     "isBase64Encoded": False,
 }
 ALB = {
-    "requestContext": {"elb": {"targetGroupArn": "arn:aws:elasticloadbalancing:eu-west-1:1:targetgroup/x/1"}},
+    "requestContext": {
+        "elb": {"targetGroupArn": "arn:aws:elasticloadbalancing:eu-west-1:1:targetgroup/x/1"}
+    },
     "httpMethod": "GET",
     "path": "/health",
     "queryStringParameters": {},
@@ -76,7 +88,9 @@ FOREIGN = {
 
 
 @pytest.mark.parametrize("name", FOREIGN)
-def test_a_foreign_event_is_refused_and_logged_in_one_line(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_foreign_event_is_refused_and_logged_in_one_line(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     reply = handler(FOREIGN[name], None)
     assert json.loads(json.dumps(reply)) == reply
     assert reply.keys() == {"statusCode", "headers", "body", "isBase64Encoded"}
@@ -84,13 +98,17 @@ def test_a_foreign_event_is_refused_and_logged_in_one_line(name: str, capsys: py
     assert reply["headers"] == {"content-type": "application/json"}
     told = json.loads(reply["body"])
     assert told.keys() == {"message", "detail", "code"} and told["code"] == "bad_request"
-    assert "payload format 2.0" in told["message"] and len(reply["body"]) < 400 + len(told["detail"])
+    assert "payload format 2.0" in told["message"] and len(reply["body"]) < 400 + len(
+        told["detail"]
+    )
     (line,) = map(json.loads, capsys.readouterr().err.splitlines())
     assert (line["event"], line["level"]) == ("foreign event", "warning")
     assert "payload format 2.0" in line["expected"] and line["difference"] in told["message"]
 
 
-def test_nothing_of_a_foreign_event_is_logged_or_answered(capsys: pytest.CaptureFixture[str]) -> None:
+def test_nothing_of_a_foreign_event_is_logged_or_answered(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     secret = "secret-of-somebody"
     event = changed(GOOD, "headers", {"authorization": [secret]}) | {"body": secret, secret: secret}
     assert secret not in json.dumps(handler(event, None)) + capsys.readouterr().err
@@ -113,7 +131,9 @@ def test_an_event_of_an_HTTP_API_is_a_request(event: dict[str, Any]) -> None:
 
 def test_a_body_of_text_and_one_in_base64_are_the_same_request() -> None:
     body = json.dumps({"want": ["häh"]})
-    event = builders.event("POST", "/nobody/song/fetch", headers={"content-type": "application/json"})
+    event = builders.event(
+        "POST", "/nobody/song/fetch", headers={"content-type": "application/json"}
+    )
     sent = [
         event | {"body": body, "isBase64Encoded": False},
         event | {"body": base64.b64encode(body.encode()).decode(), "isBase64Encoded": True},

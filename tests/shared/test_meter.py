@@ -1,5 +1,6 @@
-"""What the running request costs is counted at its calls, and agrees with the meter of `bench`, which looks at the
-rows around each write."""
+"""What the running request costs is counted at its calls, and agrees with the meter of `bench`,
+which looks at the rows around each write.
+"""
 
 import asyncio
 import time
@@ -11,7 +12,7 @@ from bench.meter import Meter as Exact
 from shared import ids, meter, prices
 from shared.meter import Meter
 from shared.objects.bucket import Bucket
-from shared.tasks import all_of
+from shared.tasks import gather_all
 from tests import builders as hub
 from tests.template.recorder import Recorder
 from tests.template.stories import STORIES
@@ -54,12 +55,19 @@ def test_each_route_is_metered_as_the_exact_meter_weighs_it(story, owner, begun,
     assert 0.97 * expected - prices.WRITE_UNIT <= counted <= 1.001 * expected, (counted, expected)
 
 
-def test_a_redirect_to_a_large_object_counts_the_bytes_that_its_url_serves(owner, begun, monkeypatch):
+def test_a_redirect_to_a_large_object_counts_the_bytes_that_its_url_serves(
+    owner, begun, monkeypatch
+):
     monkeypatch.setattr(Bucket, "is_aws", property(lambda bucket: True))
     content = b"w" * 5_000_000
-    assert hub.call("push_objects", owner, "song", {"objects": [hub.blob(content)]}, by=owner).status == 200
+    assert (
+        hub.call("push_objects", owner, "song", {"objects": [hub.blob(content)]}, by=owner).status
+        == 200
+    )
     path = f"/{owner}/song/objects/{ids.object_id(content)}"
-    answer = hub.invoke("objects", hub.event("GET", path, headers={"authorization": f"Bearer {hub.token(owner)}"}))
+    answer = hub.invoke(
+        "objects", hub.event("GET", path, headers={"authorization": f"Bearer {hub.token(owner)}"})
+    )
     assert answer.status == 307
     assert begun[-1].urls == prices.S3_GET + len(content) * prices.DATA_OUT_BYTE
     assert begun[-2].urls == 0
@@ -70,7 +78,9 @@ def test_the_reply_of_a_clone_counts_its_bytes_and_its_time(owner, begun, config
     history = hub.graph("1; 2:1")
     history.objects |= {ids.object_id(content): content for content in [b"x" * 700_000]}
     bundle = history.bundle()
-    bundle["objects"] = [{"object_id": i, "content": content} for i, content in history.objects.items()]
+    bundle["objects"] = [
+        {"object_id": i, "content": content} for i, content in history.objects.items()
+    ]
     manifest = {"x": ids.object_id(b"x" * 700_000)}
     record = hub.snapshot(manifest)
     bundle["snapshots"].append(record)
@@ -89,7 +99,7 @@ def test_the_reply_of_a_clone_counts_its_bytes_and_its_time(owner, begun, config
 async def test_tasks_add_to_the_meter_of_the_request_that_started_them():
     async def request(picodollars: int) -> Meter:
         started = meter.begin()
-        await all_of(_adding(picodollars) for _ in range(3))
+        await gather_all(_adding(picodollars) for _ in range(3))
         return started
 
     async def _adding(picodollars: int) -> None:
@@ -102,7 +112,14 @@ async def test_tasks_add_to_the_meter_of_the_request_that_started_them():
 def test_the_price_of_a_request_is_the_same_in_both_meters():
     """`bench` has the same prices in dollars, by service."""
     bill = bench_prices.request(
-        memory_mb=1769, seconds=0.25, read_units=0, write_units=0, s3_puts=0, s3_gets=0, bytes_in=10**6, bytes_out=10**6
+        memory_mb=1769,
+        seconds=0.25,
+        read_units=0,
+        write_units=0,
+        s3_puts=0,
+        s3_gets=0,
+        bytes_in=10**6,
+        bytes_out=10**6,
     )
     whole = bill.without_data_out + bill.data_out
     assert prices.request(1769, 0.25, 10**6, 10**6) == pytest.approx(whole * prices.DOLLAR, abs=1)

@@ -14,7 +14,7 @@ from shared.errors import BranchClash, InvalidName, TooLarge
 A = "a" * 64
 FACE = "\U0001f600"  # one character, four bytes
 
-# ── Ids ─────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── Ids ───────────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("value", [A, "0123456789abcdef" * 4], ids=["all alike", "every digit"])
@@ -82,12 +82,14 @@ def test_a_handle_or_slug_is_let_in(value):
     assert names.is_repo_name(value)
 
 
-@pytest.mark.parametrize("value", ["", ".", "..", ".a", "-a", "_a", "a/b", "a b", "é", "x" * 65, "a\n", "a#b", "a%2f"])
+@pytest.mark.parametrize(
+    "value", ["", ".", "..", ".a", "-a", "_a", "a/b", "a b", "é", "x" * 65, "a\n", "a#b", "a%2f"]
+)
 def test_no_other_handle_or_slug_is(value):
     assert not names.is_repo_name(value)
 
 
-# ── Branches ────────────────────────────────────────────────────────────────────────────────────────────────
+# ── Branches ──────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(
@@ -196,7 +198,9 @@ def test_branches_side_by_side_do_not_clash(name, existing):
 def test_a_branch_name_that_is_too_long_in_lower_case_is_refused():
     part = "\u1f80" * 85  # 3 bytes for each character; in lower case, 5 bytes
     name = names.check_branch(f"{part}/{part}/{part[:83]}")
-    with pytest.raises(InvalidName, match=f"is longer than {names.BRANCH_BYTES} bytes in lower case"):
+    with pytest.raises(
+        InvalidName, match=f"is longer than {names.BRANCH_BYTES} bytes in lower case"
+    ):
         names.check_no_branch_clash(name, ["main"])
 
 
@@ -213,7 +217,7 @@ def test_folders_of_a_name(name, expected):
     assert names.folders(name) == expected
 
 
-# ── Paths ───────────────────────────────────────────────────────────────────────────────────────────────────
+# ── Paths ─────────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(
@@ -355,11 +359,15 @@ pieces = st.sampled_from(
         "ſ",
     ]
 )
-paths = st.one_of(st.lists(pieces, min_size=1, max_size=6).map("".join), st.text(min_size=1, max_size=12))
+paths = st.one_of(
+    st.lists(pieces, min_size=1, max_size=6).map("".join), st.text(min_size=1, max_size=12)
+)
 
 
 def as_windows(part: str) -> str:
-    """Trailing dots and spaces are dropped, and what follows a colon is a stream of the same file."""
+    """Trailing dots and spaces are dropped, and what follows a colon is a stream of the same
+    file.
+    """
     return part.partition(":")[0].rstrip(". ")
 
 
@@ -379,8 +387,19 @@ def test_an_accepted_path_stays_inside_its_folder_and_out_of_private_ones(path):
     joined = posixpath.normpath(posixpath.join("/clone", path))
     assert joined == f"/clone/{path}"
     for part in path.split("/"):
-        for seen in (part, as_windows(part), as_hfs(part), as_windows(as_hfs(part)), as_hfs(as_windows(part))):
-            assert not {seen.casefold(), seen.lower(), seen.upper().lower()} & {".git", ".muse", "git~1", "muse~1"}
+        for seen in (
+            part,
+            as_windows(part),
+            as_hfs(part),
+            as_windows(as_hfs(part)),
+            as_hfs(as_windows(part)),
+        ):
+            assert not {seen.casefold(), seen.lower(), seen.upper().lower()} & {
+                ".git",
+                ".muse",
+                "git~1",
+                "muse~1",
+            }
 
 
 @given(st.one_of(paths, st.lists(pieces, max_size=9).map("".join)))

@@ -1,4 +1,6 @@
-"""Packs: what goes in comes out, from as few reads as are sensible, and a damaged one is never believed."""
+"""Packs: what goes in comes out, from as few reads as are sensible, and a damaged one is never
+believed.
+"""
 
 from hashlib import sha256
 
@@ -10,18 +12,24 @@ from hypothesis import strategies as st
 from shared import packs
 from shared.errors import Damaged
 from shared.model import Kind, Location
-from shared.packs import GAP, MAGIC, RANGE, WINDOW, Span
+from shared.packs import GAP_BYTES, MAGIC, RANGE_BYTES, WINDOW_BYTES, Span
 
-ENTRIES = [(Kind.OBJECT, "one", b"first"), (Kind.SNAPSHOT, "one", b""), (Kind.COMMIT, "two", b"\x00third\xff")]
+ENTRIES = [
+    (Kind.OBJECT, "one", b"first"),
+    (Kind.SNAPSHOT, "one", b""),
+    (Kind.COMMIT, "two", b"\x00third\xff"),
+]
 
 entries = st.lists(
-    st.tuples(st.sampled_from(Kind), st.text("ab1", min_size=1, max_size=4), st.binary(max_size=40)),
+    st.tuples(
+        st.sampled_from(Kind), st.text("ab1", min_size=1, max_size=4), st.binary(max_size=40)
+    ),
     max_size=12,
     unique_by=lambda entry: entry[:2],
 )
 
 
-# ── Whole packs ─────────────────────────────────────────────────────────────────────────────────────────────
+# ── Whole packs ───────────────────────────────────────────────────────────────────────────────────
 
 
 @given(entries)
@@ -38,7 +46,9 @@ def test_every_entry_lies_where_the_pack_says(chosen):
 def test_a_pack_is_laid_out_as_its_page_says():
     pack = packs.build(ENTRIES)
     index = msgpack.packb([["O", "one", 8, 5], ["S", "one", 13, 0], ["C", "two", 13, 7]])
-    assert pack.data == MAGIC + b"first\x00third\xff" + index + len(index).to_bytes(8, "big") + MAGIC
+    assert (
+        pack.data == MAGIC + b"first\x00third\xff" + index + len(index).to_bytes(8, "big") + MAGIC
+    )
 
 
 def test_a_pack_is_named_by_its_bytes():
@@ -53,7 +63,7 @@ def test_a_location_survives_its_text():
         assert Location.parse(str(at)) == at
 
 
-# ── Damage ──────────────────────────────────────────────────────────────────────────────────────────────────
+# ── Damage ────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_no_part_of_a_pack_is_taken_for_a_whole_one():
@@ -84,7 +94,9 @@ def test_a_flipped_byte_is_damage_or_points_into_the_pack(chosen, where, flip):
         found = packs.read_index(pack.name, bytes(data))
     except Damaged:
         return
-    assert all(len(MAGIC) <= at.offset <= at.offset + at.length < len(data) for at in found.values())
+    assert all(
+        len(MAGIC) <= at.offset <= at.offset + at.length < len(data) for at in found.values()
+    )
 
 
 @settings(max_examples=200)
@@ -123,7 +135,7 @@ def test_an_index_that_lies_is_damage(index):
         packs.read_index("a", MAGIC + b"entries" + packed + len(packed).to_bytes(8, "big") + MAGIC)
 
 
-# ── Plans ───────────────────────────────────────────────────────────────────────────────────────────────────
+# ── Plans ─────────────────────────────────────────────────────────────────────────────────────────
 
 
 def at(offset: int, length: int, pack: str = "p") -> Location:
@@ -137,13 +149,35 @@ def at(offset: int, length: int, pack: str = "p") -> Location:
         pytest.param([at(8, 5)], [(8, 13)], id="one"),
         pytest.param([at(13, 5), at(8, 5)], [(8, 18)], id="neighbours, given backwards"),
         pytest.param([at(8, 5), at(8, 5)], [(8, 13)], id="the same twice"),
-        pytest.param([at(0, 1), at(1 + GAP, 1)], [(0, GAP + 2)], id="as far apart as is read for nothing"),
-        pytest.param([at(0, 1), at(2 + GAP, 1)], [(0, 1), (GAP + 2, GAP + 3)], id="one byte farther"),
+        pytest.param(
+            [at(0, 1), at(1 + GAP_BYTES, 1)],
+            [(0, GAP_BYTES + 2)],
+            id="as far apart as is read for nothing",
+        ),
+        pytest.param(
+            [at(0, 1), at(2 + GAP_BYTES, 1)],
+            [(0, 1), (GAP_BYTES + 2, GAP_BYTES + 3)],
+            id="one byte farther",
+        ),
         pytest.param([at(0, 5), at(5, 5, "q")], [(0, 5), (5, 10)], id="in two packs"),
-        pytest.param([at(0, RANGE - 1), at(RANGE - 1, 1)], [(0, RANGE)], id="a range, filled"),
-        pytest.param([at(0, RANGE), at(RANGE, 1)], [(0, RANGE), (RANGE, RANGE + 1)], id="a byte more than a range"),
-        pytest.param([at(0, 3 * RANGE)], [(0, 3 * RANGE)], id="one entry larger than a range"),
-        pytest.param([at(0, 1), at(1, RANGE)], [(0, 1), (1, RANGE + 1)], id="a small one before a large one"),
+        pytest.param(
+            [at(0, RANGE_BYTES - 1), at(RANGE_BYTES - 1, 1)],
+            [(0, RANGE_BYTES)],
+            id="a range, filled",
+        ),
+        pytest.param(
+            [at(0, RANGE_BYTES), at(RANGE_BYTES, 1)],
+            [(0, RANGE_BYTES), (RANGE_BYTES, RANGE_BYTES + 1)],
+            id="a byte more than a range",
+        ),
+        pytest.param(
+            [at(0, 3 * RANGE_BYTES)], [(0, 3 * RANGE_BYTES)], id="one entry larger than a range"
+        ),
+        pytest.param(
+            [at(0, 1), at(1, RANGE_BYTES)],
+            [(0, 1), (1, RANGE_BYTES + 1)],
+            id="a small one before a large one",
+        ),
         pytest.param([at(0, 9), at(2, 3), at(9, 1)], [(0, 10)], id="one inside another"),
     ],
 )
@@ -151,8 +185,10 @@ def test_neighbours_are_read_at_once(locations, expected):
     assert [(span.start, span.stop) for span in packs.plan(locations)] == expected
 
 
-small, large = st.integers(0, 3), st.integers(0, 2 * RANGE)
-located = st.builds(Location, st.sampled_from("pq"), st.one_of(small, large), st.one_of(small, large))
+small, large = st.integers(0, 3), st.integers(0, 2 * RANGE_BYTES)
+located = st.builds(
+    Location, st.sampled_from("pq"), st.one_of(small, large), st.one_of(small, large)
+)
 
 
 @settings(max_examples=200)
@@ -166,16 +202,22 @@ def test_a_plan_covers_each_location_once_in_ranges_of_bounded_size(locations):
         assert span.start == min(location.offset for location in span.locations)
         assert span.stop == max(location.offset + location.length for location in span.locations)
         assert {location.pack for location in span.locations} == {span.pack}
-        assert span.stop - span.start <= RANGE or len(span.locations) == 1
+        assert span.stop - span.start <= RANGE_BYTES or len(span.locations) == 1
 
 
 @given(entries, st.integers(0, 2**12 - 1))
 def test_what_is_cut_from_its_spans_is_what_was_put_in(chosen, bits):
     """Any choice of entries, read range by range."""
     pack = packs.build(chosen)
-    wanted = {pack.locations[kind, entry_id]: data for n, (kind, entry_id, data) in enumerate(chosen) if bits >> n & 1}
+    wanted = {
+        pack.locations[kind, entry_id]: data
+        for n, (kind, entry_id, data) in enumerate(chosen)
+        if bits >> n & 1
+    }
     read = {
-        location: data for span in packs.plan(wanted) for location, data in span.cut(pack.data[span.start : span.stop])
+        location: data
+        for span in packs.plan(wanted)
+        for location, data in span.cut(pack.data[span.start : span.stop])
     }
     assert read == wanted
 
@@ -187,7 +229,7 @@ def test_a_range_that_came_short_or_long_is_damage(data):
         list(span.cut(data))
 
 
-# ── Windows ─────────────────────────────────────────────────────────────────────────────────────────────────
+# ── Windows ───────────────────────────────────────────────────────────────────────────────────────
 
 
 def span(size: int) -> Span:
@@ -199,11 +241,15 @@ def span(size: int) -> Span:
     [
         pytest.param([], [], id="nothing"),
         pytest.param([1], [1], id="one"),
-        pytest.param([WINDOW + 1], [1], id="one larger than a window"),
-        pytest.param([RANGE, WINDOW - RANGE], [2], id="a window, filled"),
-        pytest.param([RANGE, WINDOW - RANGE, 1], [2, 1], id="a byte more"),
-        pytest.param([1, WINDOW, 1], [1, 1, 1], id="a large one between small ones"),
-        pytest.param([1] * (WINDOW // GAP + 1), [WINDOW // GAP, 1], id="many small ones, each as large as a gap"),
+        pytest.param([WINDOW_BYTES + 1], [1], id="one larger than a window"),
+        pytest.param([RANGE_BYTES, WINDOW_BYTES - RANGE_BYTES], [2], id="a window, filled"),
+        pytest.param([RANGE_BYTES, WINDOW_BYTES - RANGE_BYTES, 1], [2, 1], id="a byte more"),
+        pytest.param([1, WINDOW_BYTES, 1], [1, 1, 1], id="a large one between small ones"),
+        pytest.param(
+            [1] * (WINDOW_BYTES // GAP_BYTES + 1),
+            [WINDOW_BYTES // GAP_BYTES, 1],
+            id="many small ones, each as large as a gap",
+        ),
     ],
 )
 def test_what_is_read_at_once_is_a_window(sizes, expected):
@@ -218,8 +264,15 @@ def test_what_is_read_at_once_is_a_window(sizes, expected):
     [
         (0, []),
         (1, [(0, 1)]),
-        (RANGE, [(0, RANGE)]),
-        (2 * RANGE + 1, [(0, RANGE), (RANGE, 2 * RANGE), (2 * RANGE, 2 * RANGE + 1)]),
+        (RANGE_BYTES, [(0, RANGE_BYTES)]),
+        (
+            2 * RANGE_BYTES + 1,
+            [
+                (0, RANGE_BYTES),
+                (RANGE_BYTES, 2 * RANGE_BYTES),
+                (2 * RANGE_BYTES, 2 * RANGE_BYTES + 1),
+            ],
+        ),
     ],
 )
 def test_a_loose_object_is_read_in_ranges(length, expected):

@@ -23,7 +23,13 @@ def test_short_and_equal_records_come_back(record: bytes) -> None:
 
 def test_another_base_or_a_damaged_patch_is_refused() -> None:
     frame = patches.patch(RECORD, BASE)
-    others = [(frame, BASE[::-1]), (frame[:-1], BASE), (frame + frame, BASE), (b"", BASE), (b"no frame", BASE)]
+    others = [
+        (frame, BASE[::-1]),
+        (frame[:-1], BASE),
+        (frame + frame, BASE),
+        (b"", BASE),
+        (b"no frame", BASE),
+    ]
     damaged = bytearray(patches.patch(random.Random(5).randbytes(9_000), BASE))
     damaged[5_000] ^= 1
     for bad, base in [*others, (bytes(damaged), BASE)]:

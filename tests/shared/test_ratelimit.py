@@ -10,7 +10,7 @@ import pytest
 from shared import ratelimit, settings
 from shared.errors import RateLimited
 from shared.metadata import keys
-from shared.metadata.counters import Counters
+from shared.metadata.expiring import Counters
 from shared.metadata.table import Table
 from shared.ratelimit import WINDOW_SECONDS, Hit, Limit
 from shared.stores import Stores
@@ -35,7 +35,9 @@ def subject() -> str:
     return f"user:limited{next(_subjects)}"
 
 
-async def hits(counters: Counters, subject: str, count: int, now: float, allowance: Limit = THREE) -> None:
+async def hits(
+    counters: Counters, subject: str, count: int, now: float, allowance: Limit = THREE
+) -> None:
     for _ in range(count):
         await ratelimit.hit(counters, allowance, subject, now)
 
@@ -47,7 +49,9 @@ async def test_as_many_as_allowed_and_not_one_more(counters, subject):
             await hits(counters, subject, 1, MINUTE)
 
 
-@pytest.mark.parametrize(("passed", "left"), [(0, 60), (0.9, 60), (1, 59), (30, 30), (59, 1), (59.999, 1)])
+@pytest.mark.parametrize(
+    ("passed", "left"), [(0, 60), (0.9, 60), (1, 59), (30, 30), (59, 1), (59.999, 1)]
+)
 async def test_who_is_refused_is_told_when_the_minute_ends(counters, subject, passed, left):
     await hits(counters, subject, 3, MINUTE)
     with pytest.raises(RateLimited) as refused:
@@ -83,7 +87,9 @@ async def test_a_count_expires_when_its_window_is_over(counters, subject):
     assert MINUTE + 60 <= int(str(row["expires_at"])) <= MINUTE + 180
 
 
-async def test_a_counter_that_does_not_answer_lets_the_request_through_and_states_no_allowance(subject):
+async def test_a_counter_that_does_not_answer_lets_the_request_through_and_states_no_allowance(
+    subject,
+):
     client: Any = Failing(client_error("ProvisionedThroughputExceededException"))
     for _ in range(5):
         assert await ratelimit.hit(Counters(Table(client, "t")), THREE, subject, MINUTE) == Hit()
@@ -92,7 +98,11 @@ async def test_a_counter_that_does_not_answer_lets_the_request_through_and_state
 async def test_a_counted_request_states_what_is_left_until_the_minute_ends(counters, subject):
     for left in ("2", "1", "0"):
         counted = await ratelimit.hit(counters, THREE, subject, MINUTE + 20)
-        assert counted.left == {"RateLimit-Limit": "3", "RateLimit-Remaining": left, "RateLimit-Reset": "40"}
+        assert counted.left == {
+            "RateLimit-Limit": "3",
+            "RateLimit-Remaining": left,
+            "RateLimit-Reset": "40",
+        }
 
 
 @pytest.mark.parametrize("limit_class", ["push", "fetch", "read", "upload"])

@@ -56,7 +56,11 @@ def test_a_token_is_no_reference_and_a_reference_is_no_token() -> None:
     ids=str,
 )
 def test_claims_that_the_hub_does_not_write_are_refused(change: dict[str, object]) -> None:
-    claims = {name: value for name, value in {**REFERENCE.model_dump(), **change}.items() if value is not None}
+    claims = {
+        name: value
+        for name, value in {**REFERENCE.model_dump(), **change}.items()
+        if value is not None
+    }
     text = jwt.encode(claims, KEYS["new"], algorithm=auth.ALGORITHM, headers={"kid": "new"})
     with pytest.raises(StagedBodyInvalid):
         references.verify(KEYS, text, NOW)

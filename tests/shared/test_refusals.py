@@ -1,4 +1,6 @@
-"""A request of the wrong shape is refused in the hub's words, all invalid fields at once, each with its remedy."""
+"""A request of the wrong shape is refused in the hub's words, all invalid fields at once, each with
+its remedy.
+"""
 
 import json
 from typing import Any
@@ -20,7 +22,10 @@ def refused(shape: type[BaseModel], value: Any) -> ApiError:
 LISTS: dict[str, tuple[type[BaseModel], Any]] = {
     "object_ids": (wire.FilterObjects, {"object_ids": ["x"] * (wire.FILTER_IDS + 1)}),
     "sizes": (wire.Presign, {"sizes": {str(n): 1 for n in range(wire.PRESIGN_IDS + 1)}}),
-    "objects": (wire.PushObjects, {"objects": [{"object_id": "x", "content": b""}] * (wire.OBJECTS + 1)}),
+    "objects": (
+        wire.PushObjects,
+        {"objects": [{"object_id": "x", "content": b""}] * (wire.OBJECTS + 1)},
+    ),
     "commits": (wire.Push, {"branch": "b", "bundle": {"commits": [{}] * (wire.COMMITS + 1)}}),
     "snapshots": (wire.Push, {"branch": "b", "bundle": {"snapshots": [{}] * (wire.SNAPSHOTS + 1)}}),
     "manifest": (
@@ -32,7 +37,12 @@ LISTS: dict[str, tuple[type[BaseModel], Any]] = {
     "bases": (wire.Fetch, {"bases": {str(number): "0" * 64 for number in range(wire.BASES + 1)}}),
     "changelog": (
         wire.ReleaseRecord,
-        {"release_id": "r", "tag": "t", "commit_id": "c", "changelog": [{}] * (wire.CHANGELOG_ENTRIES + 1)},
+        {
+            "release_id": "r",
+            "tag": "t",
+            "commit_id": "c",
+            "changelog": [{}] * (wire.CHANGELOG_ENTRIES + 1),
+        },
     ),
     "tags": (wire.PostTags, {"tags": [{}] * (wire.TAGS + 1)}),
 }
@@ -47,12 +57,17 @@ def test_a_list_over_its_limit_is_refused_with_the_limit_and_the_remedy(field: s
 
 
 def test_every_list_with_a_limit_has_a_remedy() -> None:
-    shapes = [shape for shape in vars(wire).values() if isinstance(shape, type) and issubclass(shape, BaseModel)]
+    shapes = [
+        shape
+        for shape in vars(wire).values()
+        if isinstance(shape, type) and issubclass(shape, BaseModel)
+    ]
     limited = {
         name
         for shape in shapes
         for name, field in shape.model_fields.items()
-        if any(hasattr(rule, "max_length") for rule in field.metadata) and field.annotation is not str
+        if any(hasattr(rule, "max_length") for rule in field.metadata)
+        and field.annotation is not str
     }
     assert limited == refusals.REMEDIES.keys()
 
@@ -61,10 +76,22 @@ def test_every_list_with_a_limit_has_a_remedy() -> None:
     ("shape", "value", "words"),
     [
         (wire.Push, {}, ["at bundle: is missing", "at branch: is missing"]),
-        (wire.Presign, {"direction": "get", "ttl_seconds": 5}, ["must be one of 'put'", "must be at least 30"]),
+        (
+            wire.Presign,
+            {"direction": "get", "ttl_seconds": 5},
+            ["must be one of 'put'", "must be at least 30"],
+        ),
         (wire.Presign, {"object_ids": "x"}, ["at object_ids: must be a list"]),
-        (wire.PushObjects, {"objects": [{"object_id": 5, "content": 5}]}, ["must be text", "must be bytes"]),
-        (wire.Push, {"bundle": [], "branch": None, "force": 1}, ["must be a map", "must be text", "true or false"]),
+        (
+            wire.PushObjects,
+            {"objects": [{"object_id": 5, "content": 5}]},
+            ["must be text", "must be bytes"],
+        ),
+        (
+            wire.Push,
+            {"bundle": [], "branch": None, "force": 1},
+            ["must be a map", "must be text", "true or false"],
+        ),
         (api.RepoChange, {"descripton": "x"}, ["at descripton: is not known here"]),
         (api.RepoChange, {"description": "x" * 5000}, ["must have at most 1000 characters"]),
         (api.NewRepo, {}, ["send either a slug or a name"]),

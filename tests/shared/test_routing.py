@@ -1,4 +1,6 @@
-"""The table of endpoints has the paths of the routers, so that `health` can state the methods of any path."""
+"""The table of endpoints has the paths of the routers, so that `health` can state the methods of
+any path.
+"""
 
 import pytest
 from fastapi.routing import APIRoute
@@ -11,7 +13,12 @@ from tests import builders
 
 def routes() -> list[APIRoute]:
     """Every route of every function."""
-    return [route for router in functions.routers() for route in router.routes if isinstance(route, APIRoute)]
+    return [
+        route
+        for router in functions.routers()
+        for route in router.routes
+        if isinstance(route, APIRoute)
+    ]
 
 
 def test_the_table_has_the_paths_and_methods_of_all_functions() -> None:
@@ -32,7 +39,9 @@ def test_the_function_for_all_other_requests_knows_the_methods_of_each_path(path
     url = path.replace(":path", "").format_map({name: "x" for name in FIELDS})
     methods = routing.allowed(endpoints.paths()[path])
     for sent in (url, f"{url}/"):
-        refused = builders.invoke("health", builders.event("PUT" if "PUT" not in methods else "PATCH", sent))
+        refused = builders.invoke(
+            "health", builders.event("PUT" if "PUT" not in methods else "PATCH", sent)
+        )
         assert (refused.status, refused.code) == (405, "method_not_allowed")
         assert refused.headers["allow"] == ", ".join(methods)
         preflight = builders.invoke("health", builders.event("OPTIONS", sent))
@@ -40,10 +49,22 @@ def test_the_function_for_all_other_requests_knows_the_methods_of_each_path(path
         assert ("access-control-allow-origin" in preflight.headers) == ("GET" in methods)
 
 
-FIELDS = ("owner", "slug", "object_id", "ref_and_path", "tag", "tag_id", "token_id", "handle", "commit_id")
+FIELDS = (
+    "owner",
+    "slug",
+    "object_id",
+    "ref_and_path",
+    "tag",
+    "tag_id",
+    "token_id",
+    "handle",
+    "commit_id",
+)
 
 
-@pytest.mark.parametrize("path", ["/", "/nothing", "/me/song", "/me/song/nothing", "/me/song/refs/1", "/me//refs", "*"])
+@pytest.mark.parametrize(
+    "path", ["/", "/nothing", "/me/song", "/me/song/nothing", "/me/song/refs/1", "/me//refs", "*"]
+)
 def test_a_path_that_the_hub_does_not_have_is_not_found_with_any_method(path: str) -> None:
     for method in ("GET", "POST", "OPTIONS"):
         answer = builders.invoke("health", builders.event(method, path))

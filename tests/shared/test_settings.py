@@ -25,10 +25,23 @@ def test_defaults(configured):
     for name in ("PUSH_TO_CREATE", "LOG_LEVEL", *costs):
         configured.delenv(f"PIERIA_{name}", raising=False)
     loaded = settings.load()
-    assert (loaded.hub_table, loaded.counter_table, loaded.bucket) == ("hub", "counters", "pieria-bytes")
+    assert (loaded.hub_table, loaded.counter_table, loaded.bucket) == (
+        "hub",
+        "counters",
+        "pieria-bytes",
+    )
     assert list(loaded.signing_keys) == ["old", "new"]
-    assert (loaded.limit_push, loaded.limit_fetch, loaded.limit_read, loaded.limit_upload) == (30, 120, 120, 600)
-    assert (loaded.limit_cost_subject, loaded.limit_cost_owner, loaded.limit_cost_hub) == (2, 10, 50)
+    assert (loaded.limit_push, loaded.limit_fetch, loaded.limit_read, loaded.limit_upload) == (
+        30,
+        120,
+        120,
+        600,
+    )
+    assert (loaded.limit_cost_subject, loaded.limit_cost_owner, loaded.limit_cost_hub) == (
+        2,
+        10,
+        50,
+    )
     assert loaded.memory_mb == 0
     assert loaded.push_to_create is False
     assert loaded.max_body_bytes == 64 * 1024 * 1024
@@ -59,7 +72,9 @@ def test_every_field_has_its_variable(configured):
     }
     assert values.keys() | {"memory_mb"} == Settings.model_fields.keys()
     for name, value in values.items():
-        configured.setenv(f"PIERIA_{name.upper()}", json.dumps(value) if isinstance(value, dict) else str(value))
+        configured.setenv(
+            f"PIERIA_{name.upper()}", json.dumps(value) if isinstance(value, dict) else str(value)
+        )
     configured.setenv("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "1769")
     assert settings.load().model_dump() == {**values, "memory_mb": 1769}
 
@@ -80,7 +95,10 @@ def test_a_missing_variable_is_named(configured, missing):
     configured.delenv(missing)
     told = complaint()
     assert missing.removeprefix("PIERIA_").lower() in told
-    assert "Field required" in told or "set either PIERIA_SIGNING_KEYS or PIERIA_SIGNING_KEYS_PARAMETER" in told
+    assert (
+        "Field required" in told
+        or "set either PIERIA_SIGNING_KEYS or PIERIA_SIGNING_KEYS_PARAMETER" in told
+    )
 
 
 def test_the_keys_may_be_a_parameters_name_instead(configured):

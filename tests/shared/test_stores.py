@@ -1,4 +1,7 @@
-"""The hosts of presigned URLs, with the environment of a function in each Region. No call is made."""
+"""The hosts of presigned URLs, with the environment of a function in each Region.
+
+No call is made.
+"""
 
 import json
 from collections.abc import Callable
@@ -29,7 +32,9 @@ Environment = Callable[..., None]
 
 @pytest.fixture
 def environment(configured: pytest.MonkeyPatch) -> Environment:
-    """Sets the environment of a function that has no endpoint of its own, then the given variables."""
+    """Sets the environment of a function that has no endpoint of its own, then the given
+    variables.
+    """
 
     def change(**variables: str) -> None:
         configured.delenv("AWS_ENDPOINT_URL")
@@ -46,7 +51,9 @@ async def presigned() -> tuple[str, str | None]:
         objects = (await stores.stores()).objects
         upload = await objects.presigned_put("r", OBJECT_ID, 60)
         loose = Location("", 0, 10_000_000)
-        download = await objects.presigned_get("r", OBJECT_ID, loose, 60, "audio/midi", "attachment")
+        download = await objects.presigned_get(
+            "r", OBJECT_ID, loose, 60, "audio/midi", "attachment"
+        )
     finally:
         await stores.close()
     return upload, download
@@ -65,10 +72,14 @@ async def test_a_presigned_url_has_the_regional_host_of_the_bucket(environment, 
 
 
 @pytest.mark.asyncio
-async def test_a_bucket_with_a_dot_is_named_in_the_path_because_the_certificate_covers_one_label(environment):
+async def test_a_bucket_with_a_dot_is_named_in_the_path_because_the_certificate_covers_one_label(
+    environment,
+):
     environment(AWS_DEFAULT_REGION="eu-central-1", PIERIA_BUCKET="pieria.bytes")
     upload, _ = await presigned()
-    assert upload.startswith(f"https://s3.eu-central-1.amazonaws.com/pieria.bytes/uploads/r/{OBJECT_ID}?")
+    assert upload.startswith(
+        f"https://s3.eu-central-1.amazonaws.com/pieria.bytes/uploads/r/{OBJECT_ID}?"
+    )
 
 
 @pytest.mark.asyncio
@@ -81,7 +92,9 @@ async def test_an_emulator_gets_the_bucket_in_the_path(environment, variable):
 
 
 @pytest.mark.asyncio
-async def test_an_emulator_of_the_configuration_file_gets_the_bucket_in_the_path(environment, tmp_path):
+async def test_an_emulator_of_the_configuration_file_gets_the_bucket_in_the_path(
+    environment, tmp_path
+):
     file = tmp_path / "config"
     file.write_text("[default]\nregion = eu-central-1\nendpoint_url = http://localhost:9000\n")
     environment(AWS_CONFIG_FILE=str(file))
@@ -90,5 +103,9 @@ async def test_an_emulator_of_the_configuration_file_gets_the_bucket_in_the_path
 
 
 def test_the_suffixes_are_those_that_botocore_knows():
-    partitions = json.loads((Path(botocore.__file__).parent / "data/partitions.json").read_text())["partitions"]
-    assert set(DNS_SUFFIXES_OF_AWS) == {"." + partition["outputs"]["dnsSuffix"] for partition in partitions}
+    partitions = json.loads((Path(botocore.__file__).parent / "data/partitions.json").read_text())[
+        "partitions"
+    ]
+    assert set(DNS_SUFFIXES_OF_AWS) == {
+        "." + partition["outputs"]["dnsSuffix"] for partition in partitions
+    }

@@ -34,7 +34,9 @@ async def test_a_reply_that_is_shorter_than_promised_is_not_sent(coding: Coding 
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("coding", [None, *Coding])
-async def test_a_streamed_reply_that_is_shorter_than_promised_is_not_ended(coding: Coding | None) -> None:
+async def test_a_streamed_reply_that_is_shorter_than_promised_is_not_ended(
+    coding: Coding | None,
+) -> None:
     reply = await streaming.send(terms(coding, is_buffered=False), Short())
     assert isinstance(reply, Streamed)
     sent: list[bool] = []

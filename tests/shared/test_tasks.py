@@ -1,4 +1,6 @@
-"""Several things at once: results in order, the first failure as itself, and nothing left running."""
+"""Several things at once: results in order, the first failure as itself, and nothing left
+running.
+"""
 
 import asyncio
 import time
@@ -7,7 +9,7 @@ import traceback
 import pytest
 
 from shared.errors import Damaged, NotFound
-from shared.tasks import all_of, pair
+from shared.tasks import gather_all, gather_pair
 
 
 async def after(steps: int, value: object) -> object:
@@ -21,30 +23,30 @@ async def after(steps: int, value: object) -> object:
 
 @pytest.mark.asyncio
 async def test_results_come_in_the_order_asked():
-    assert await all_of([after(3, "a"), after(0, "b"), after(1, "c")]) == ["a", "b", "c"]
+    assert await gather_all([after(3, "a"), after(0, "b"), after(1, "c")]) == ["a", "b", "c"]
 
 
 @pytest.mark.asyncio
 async def test_nothing_at_once_is_nothing():
-    assert await all_of([]) == []
+    assert await gather_all([]) == []
 
 
 @pytest.mark.asyncio
 async def test_a_generator_will_do():
-    assert await all_of(after(0, n) for n in range(3)) == [0, 1, 2]
+    assert await gather_all(after(0, n) for n in range(3)) == [0, 1, 2]
 
 
 @pytest.mark.asyncio
 async def test_they_run_side_by_side():
     meeting = asyncio.Barrier(3)
-    assert len(await asyncio.wait_for(all_of(meeting.wait() for _ in range(3)), 5)) == 3
+    assert len(await asyncio.wait_for(gather_all(meeting.wait() for _ in range(3)), 5)) == 3
 
 
 @pytest.mark.asyncio
 async def test_the_first_failure_is_raised_as_itself():
     failure = NotFound("first")
     with pytest.raises(NotFound) as raised:
-        await all_of([after(5, Damaged("later")), after(1, failure), after(0, "fine")])
+        await gather_all([after(5, Damaged("later")), after(1, failure), after(0, "fine")])
     assert raised.value is failure
     assert "ExceptionGroup" not in "".join(traceback.format_exception(failure))
 
@@ -60,7 +62,7 @@ async def test_a_failure_keeps_its_cause():
             raise Damaged("x") from error
 
     with pytest.raises(Damaged) as raised:
-        await all_of([translated()])
+        await gather_all([translated()])
     assert repr(raised.value.__cause__) == "OSError('from below')"
 
 
@@ -68,7 +70,7 @@ async def test_a_failure_keeps_its_cause():
 async def test_a_failure_within_a_failure_is_bare_as_well():
     failure = NotFound("deep")
     with pytest.raises(NotFound) as raised:
-        await all_of([all_of([pair(after(0, 1), after(1, failure))])])
+        await gather_all([gather_all([gather_pair(after(0, 1), after(1, failure))])])
     assert raised.value is failure
 
 
@@ -85,7 +87,7 @@ async def test_the_others_are_cancelled_and_waited_for():
 
     started = time.perf_counter()
     with pytest.raises(Damaged):
-        await all_of([slow("a"), after(2, Damaged("x")), slow("b")])
+        await gather_all([slow("a"), after(2, Damaged("x")), slow("b")])
     assert sorted(ended) == ["a", "b"]
     assert time.perf_counter() - started < 5
     assert asyncio.all_tasks() == {asyncio.current_task()}
@@ -100,7 +102,7 @@ async def test_a_failure_while_being_cancelled_does_not_hide_the_first():
             raise ValueError("second") from None
 
     with pytest.raises(NotFound, match="first"):
-        await all_of([stubborn(), after(1, NotFound("first"))])
+        await gather_all([stubborn(), after(1, NotFound("first"))])
 
 
 @pytest.mark.asyncio
@@ -113,7 +115,7 @@ async def test_cancelling_the_whole_cancels_each():
         finally:
             ended.append(n)
 
-    whole = asyncio.create_task(all_of(slow(n) for n in range(3)))
+    whole = asyncio.create_task(gather_all(slow(n) for n in range(3)))
     await asyncio.sleep(0.01)
     whole.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -123,6 +125,6 @@ async def test_cancelling_the_whole_cancels_each():
 
 @pytest.mark.asyncio
 async def test_a_pair_is_two_of_different_types():
-    assert await pair(after(1, "a"), after(0, 2)) == ("a", 2)
+    assert await gather_pair(after(1, "a"), after(0, 2)) == ("a", 2)
     with pytest.raises(Damaged):
-        await pair(after(5, "a"), after(0, Damaged("b")))
+        await gather_pair(after(5, "a"), after(0, Damaged("b")))

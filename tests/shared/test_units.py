@@ -19,7 +19,11 @@ from shared import units
         pytest.param({"n": {"N": "-12.5"}}, 1 + 2 + 1 + 1, id="a sign takes a byte"),
         pytest.param({"t": {"BOOL": True}, "u": {"NULL": True}}, 4, id="flags"),
         pytest.param({"l": {"L": []}}, 4, id="an empty list"),
-        pytest.param({"l": {"L": [{"S": "ab"}, {"S": "c"}]}}, 1 + 3 + 3 + 2, id="a list, a byte more for each"),
+        pytest.param(
+            {"l": {"L": [{"S": "ab"}, {"S": "c"}]}},
+            1 + 3 + 3 + 2,
+            id="a list, a byte more for each",
+        ),
         pytest.param({"m": {"M": {"k": {"S": "v"}}}}, 1 + 3 + 1 + 2, id="a map"),
         pytest.param({"s": {"SS": ["a", "bc"]}}, 1 + 3, id="a set"),
     ],

@@ -17,13 +17,21 @@ EMPTY_BUNDLE: dict[str, Any] = {"commits": [], "snapshots": [], "objects": [], "
     ("shape", "value", "expected"),
     [
         (wire.FilterObjects, {}, {"object_ids": []}),
-        (wire.Presign, {}, {"object_ids": [], "direction": "put", "ttl_seconds": 3600, "sizes": {}}),
+        (
+            wire.Presign,
+            {},
+            {"object_ids": [], "direction": "put", "ttl_seconds": 3600, "sizes": {}},
+        ),
         (wire.PushObjects, {}, {"objects": []}),
         (wire.Negotiate, {}, {"want": [], "have": []}),
         (wire.Fetch, {}, {"want": [], "have": [], "bases": {}}),
         (wire.FetchHistory, {}, {"want": [], "have": [], "bases": {}}),
         (wire.FetchObjects, {}, {"object_ids": []}),
-        (wire.Push, {"bundle": {}, "branch": "main"}, {"bundle": EMPTY_BUNDLE, "branch": "main", "force": False}),
+        (
+            wire.Push,
+            {"bundle": {}, "branch": "main"},
+            {"bundle": EMPTY_BUNDLE, "branch": "main", "force": False},
+        ),
     ],
 )
 def test_what_is_left_out_is_empty(shape, value, expected):
@@ -62,23 +70,42 @@ def test_unknown_keys_of_a_record_are_kept():
         pytest.param(wire.Fetch, {"want": None}, "want", id="nothing for a list"),
         pytest.param(wire.Push, {"branch": "main"}, "bundle", id="no bundle"),
         pytest.param(wire.Push, {"bundle": {}}, "branch", id="no branch"),
-        pytest.param(wire.Push, {"bundle": {}, "branch": "m", "force": "true"}, "force", id="a text for a flag"),
-        pytest.param(wire.Push, {"bundle": {}, "branch": "m", "force": 1}, "force", id="a number for a flag"),
+        pytest.param(
+            wire.Push,
+            {"bundle": {}, "branch": "m", "force": "true"},
+            "force",
+            id="a text for a flag",
+        ),
+        pytest.param(
+            wire.Push, {"bundle": {}, "branch": "m", "force": 1}, "force", id="a number for a flag"
+        ),
         pytest.param(wire.Push, {"bundle": [], "branch": "m"}, "bundle", id="a list for a bundle"),
         pytest.param(
-            wire.Push, {"bundle": {"commits": [5]}, "branch": "m"}, "bundle.commits.0", id="a number for a record"
+            wire.Push,
+            {"bundle": {"commits": [5]}, "branch": "m"},
+            "bundle.commits.0",
+            id="a number for a record",
         ),
-        pytest.param(wire.PushObjects, {"objects": [{"object_id": "a"}]}, "objects.0.content", id="no content"),
+        pytest.param(
+            wire.PushObjects,
+            {"objects": [{"object_id": "a"}]},
+            "objects.0.content",
+            id="no content",
+        ),
         pytest.param(
             wire.PushObjects,
             {"objects": [{"object_id": "a", "content": "x"}]},
             "objects.0.content",
             id="text for bytes",
         ),
-        pytest.param(wire.Presign, {"direction": "get"}, "direction", id="a direction that is not offered"),
+        pytest.param(
+            wire.Presign, {"direction": "get"}, "direction", id="a direction that is not offered"
+        ),
         pytest.param(wire.Presign, {"ttl_seconds": 29}, "ttl_seconds", id="too short a life"),
         pytest.param(wire.Presign, {"ttl_seconds": 3601}, "ttl_seconds", id="too long a life"),
-        pytest.param(wire.Presign, {"ttl_seconds": 60.0}, "ttl_seconds", id="a fraction for seconds"),
+        pytest.param(
+            wire.Presign, {"ttl_seconds": 60.0}, "ttl_seconds", id="a fraction for seconds"
+        ),
     ],
 )
 def test_another_shape_is_refused_saying_where(shape, value, where):
@@ -128,11 +155,24 @@ def test_every_number_that_a_caller_sends_has_a_range() -> None:
             for kind in (field, *field.get("anyOf", ())):
                 if kind.get("type") in ("integer", "number"):
                     numbers.append(name)
-                    assert {"minimum", "maximum"} <= kind.keys(), f"{shape.__name__}.{name} has no range"
-    assert {"test_runs", "format_version", "major", "ttl_seconds", "limit", "lifetime_seconds", "exp"} <= {*numbers}
+                    assert {
+                        "minimum",
+                        "maximum",
+                    } <= kind.keys(), f"{shape.__name__}.{name} has no range"
+    assert {
+        "test_runs",
+        "format_version",
+        "major",
+        "ttl_seconds",
+        "limit",
+        "lifetime_seconds",
+        "exp",
+    } <= {*numbers}
 
 
-@pytest.mark.parametrize("count", [-1, wire.LARGEST_COUNT + 1, 2**63, 2**64 - 1, 1.0, True, "1", None])
+@pytest.mark.parametrize(
+    "count", [-1, wire.LARGEST_COUNT + 1, 2**63, 2**64 - 1, 1.0, True, "1", None]
+)
 @pytest.mark.parametrize(
     ("shape", "name"),
     [
@@ -143,7 +183,9 @@ def test_every_number_that_a_caller_sends_has_a_range() -> None:
         (wire.SemVer, "patch"),
     ],
 )
-def test_a_count_of_a_record_that_is_out_of_range_is_refused(shape: type[BaseModel], name: str, count: Any) -> None:
+def test_a_count_of_a_record_that_is_out_of_range_is_refused(
+    shape: type[BaseModel], name: str, count: Any
+) -> None:
     for good in (0, 1, wire.LARGEST_COUNT):
         wire.parse(shape, {"commit_id": "c", name: good})
     with pytest.raises(Unprocessable, match=f"at {name}"):

@@ -1,4 +1,6 @@
-"""The template as CloudFormation: as SAM turns it into, and as it is deployed with certain parameters."""
+"""The template as CloudFormation: as SAM turns it into, and as it is deployed with certain
+parameters.
+"""
 
 import functools
 import importlib
@@ -61,7 +63,9 @@ def expanded() -> Properties:
 
 @functools.cache
 def _deployed(variant: str) -> str:
-    parameters = {name: found.get("Default") for name, found in parsed()["Parameters"].items()} | VARIANTS[variant]
+    parameters = {
+        name: found.get("Default") for name, found in parsed()["Parameters"].items()
+    } | VARIANTS[variant]
     template = expanded()
 
     def holds(condition: Any) -> bool:
@@ -75,7 +79,9 @@ def _deployed(variant: str) -> str:
         if kind == "Fn::And":
             return all(map(holds, parts))
         assert kind == "Fn::Equals", kind
-        first, second = (parameters[part["Ref"]] if isinstance(part, dict) else part for part in parts)
+        first, second = (
+            parameters[part["Ref"]] if isinstance(part, dict) else part for part in parts
+        )
         return bool(first == second)
 
     def chosen(value: Any) -> Any:
@@ -90,16 +96,22 @@ def _deployed(variant: str) -> str:
         kept = {name: chosen(part) for name, part in value.items()}
         return {name: part for name, part in kept.items() if part != {"Ref": "AWS::NoValue"}}
 
-    left = {"Resources": {}, "Outputs": {}} | {name: template[name] for name in ("Metadata", "Parameters", "Rules")}
+    left = {"Resources": {}, "Outputs": {}} | {
+        name: template[name] for name in ("Metadata", "Parameters", "Rules")
+    }
     for section in ("Resources", "Outputs"):
         for name, found in template[section].items():
             if "Condition" not in found or holds(found["Condition"]):
-                left[section][name] = chosen({key: part for key, part in found.items() if key != "Condition"})
+                left[section][name] = chosen(
+                    {key: part for key, part in found.items() if key != "Condition"}
+                )
     return json.dumps(left)
 
 
 def deployed(variant: str = "plain") -> Properties:
-    """What CloudFormation makes with the parameters of a variant: without conditions and their losers."""
+    """What CloudFormation makes with the parameters of a variant: without conditions and their
+    losers.
+    """
     return dict(json.loads(_deployed(variant)))
 
 
@@ -119,7 +131,11 @@ STREAM = "FetchStreamFunction"
 def functions() -> dict[str, str]:
     """Logical id of each function that is a handler, by the module it runs."""
     found = of_type(expanded(), "AWS::Lambda::Function")
-    return {properties["Handler"].split(".")[1]: name for name, properties in found.items() if name != STREAM}
+    return {
+        properties["Handler"].split(".")[1]: name
+        for name, properties in found.items()
+        if name != STREAM
+    }
 
 
 def router(module: str) -> APIRouter:
@@ -129,9 +145,11 @@ def router(module: str) -> APIRouter:
     return found
 
 
-# ── Permissions ─────────────────────────────────────────────────────────────────────────────────────────────
+# ── Permissions ───────────────────────────────────────────────────────────────────────────────────
 
-PARAMETER = "arn:${AWS::Partition}:ssm:${AWS::Region}:${AWS::AccountId}:parameter${SigningKeysParameter}"
+PARAMETER = (
+    "arn:${AWS::Partition}:ssm:${AWS::Region}:${AWS::AccountId}:parameter${SigningKeysParameter}"
+)
 PLACES = {
     '{"Fn::GetAtt": ["HubTable", "Arn"]}': "hub",
     '{"Fn::GetAtt": ["CounterTable", "Arn"]}': "counters",
@@ -141,11 +159,15 @@ PLACES = {
     '{"Fn::GetAtt": ["Bucket", "Arn"]}': "bucket",
     json.dumps({"Fn::Sub": PARAMETER}): "/pieria/signing-keys",
 }
-"""All that a function may be let at: one table, one prefix, the bucket's list of keys, or the signing keys."""
+"""All that a function may be let at: one table, one prefix, the bucket's list of keys, or the
+signing keys.
+"""
 
 
 class Grant(NamedTuple):
-    """One permission, as narrow as it is written: an action, a place (one of PLACES), and which partitions."""
+    """One permission, as narrow as it is written: an action, a place (one of PLACES), and which
+    partitions.
+    """
 
     action: str
     place: str
@@ -153,11 +175,18 @@ class Grant(NamedTuple):
 
     def covers(self, use: Use) -> bool:
         """Whether this lets a function do what it did."""
-        return self.action == use.action and matches(self.place, use.place) and matches(self.partitions, use.partition)
+        return (
+            self.action == use.action
+            and matches(self.place, use.place)
+            and matches(self.partitions, use.partition)
+        )
 
 
 def grants(function: str) -> set[Grant]:
-    """What the policy beside a function lets it do. KeyError for what is no single table, prefix or parameter."""
+    """What the policy beside a function lets it do.
+
+    KeyError for what is no single table, prefix or parameter.
+    """
     role = expanded()["Resources"][f"{function}Role"]["Properties"]
     return {
         grant
@@ -168,13 +197,26 @@ def grants(function: str) -> set[Grant]:
 
 
 def granted(statement: Properties) -> list[Grant]:
-    """The permissions in one statement. Fails for anything that is written in another way than all are."""
-    condition = statement.get("Condition", {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["*"]}})
-    assert statement.keys() <= {"Sid", "Effect", "Action", "Resource", "Condition"} and statement["Effect"] == "Allow"
+    """The permissions in one statement.
+
+    Fails for anything that is written in another way than all are.
+    """
+    condition = statement.get(
+        "Condition", {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["*"]}}
+    )
+    assert (
+        statement.keys() <= {"Sid", "Effect", "Action", "Resource", "Condition"}
+        and statement["Effect"] == "Allow"
+    )
     [(operator, keys)] = condition.items()
-    # With any other operator, a batch would be let through for one key of it, or refused as a whole.
+    # With any other operator, a batch would be let through for one key of it, or refused as a
+    # whole.
     assert operator == "ForAllValues:StringLike" and keys.keys() == {"dynamodb:LeadingKeys"}
-    resources = statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]]
+    resources = (
+        statement["Resource"]
+        if isinstance(statement["Resource"], list)
+        else [statement["Resource"]]
+    )
     return [
         Grant(action, PLACES[json.dumps(resource)], partitions)
         for action in statement["Action"]

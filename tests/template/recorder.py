@@ -1,7 +1,9 @@
-"""What a function asks of AWS, as the permissions that it takes: seen where every client of botocore passes.
+"""What a function asks of AWS, as the permissions that it takes: seen where every client of
+botocore passes.
 
-Every function has a loop of its own, and so clients, keys and memory of its own, as its containers have. A presigned
-URL is no call, but carries the permission of whoever signed it, so its signing counts as one.
+Every function has a loop of its own, and so clients, keys and memory of its own, as its containers
+have. A presigned URL is no call, but carries the permission of whoever signed it, so its signing
+counts as one.
 """
 
 import asyncio
@@ -23,12 +25,19 @@ from tests import builders
 from tests.builders import Answer
 from tests.conftest import NAMES
 
-ROW_WRITES = {"Put": "PutItem", "Update": "UpdateItem", "Delete": "DeleteItem", "ConditionCheck": "ConditionCheckItem"}
+ROW_WRITES = {
+    "Put": "PutItem",
+    "Update": "UpdateItem",
+    "Delete": "DeleteItem",
+    "ConditionCheck": "ConditionCheckItem",
+}
 TABLES = {NAMES["HubTable"]: "hub", NAMES["CounterTable"]: "counters"}
 
 
 class Use(NamedTuple):
-    """One permission that was needed: (`dynamodb:PutItem`, `hub`, the partition) or (`s3:PutObject`, the key)."""
+    """One permission that was needed: (`dynamodb:PutItem`, `hub`, the partition) or
+    (`s3:PutObject`, the key).
+    """
 
     action: str
     place: str
@@ -67,13 +76,20 @@ class Recorder:
             try:
                 return await original(self, operation, parameters)
             except ClientError as error:
-                if operation in ("GetObject", "CopyObject") and error.response["Error"]["Code"] == "NoSuchKey":
+                if (
+                    operation in ("GetObject", "CopyObject")
+                    and error.response["Error"]["Code"] == "NoSuchKey"
+                ):
                     # To whoever may not list the bucket, S3 says 403 of a key that is not there.
                     recorder.use("s3:ListBucket", "bucket")
                 raise
 
-        async def generate_presigned_url(self: Any, request_dict: Any, operation_name: str, **more: Any) -> str:
-            url: str = await presign(self, request_dict=request_dict, operation_name=operation_name, **more)
+        async def generate_presigned_url(
+            self: Any, request_dict: Any, operation_name: str, **more: Any
+        ) -> str:
+            url: str = await presign(
+                self, request_dict=request_dict, operation_name=operation_name, **more
+            )
             recorder.use(f"s3:{operation_name}", urlsplit(url).path.split("/", 2)[2])
             return url
 
@@ -107,9 +123,13 @@ class Recorder:
     def _note(self, operation: str, asked: Mapping[str, Any]) -> None:
         match operation:
             case "GetItem" | "UpdateItem" | "DeleteItem":
-                self.use(f"dynamodb:{operation}", TABLES[asked["TableName"]], asked["Key"]["pk"]["S"])
+                self.use(
+                    f"dynamodb:{operation}", TABLES[asked["TableName"]], asked["Key"]["pk"]["S"]
+                )
             case "PutItem":
-                self.use(f"dynamodb:{operation}", TABLES[asked["TableName"]], asked["Item"]["pk"]["S"])
+                self.use(
+                    f"dynamodb:{operation}", TABLES[asked["TableName"]], asked["Item"]["pk"]["S"]
+                )
             case "Query":
                 pk = asked["ExpressionAttributeValues"][":pk"]["S"]
                 self.use(f"dynamodb:{operation}", TABLES[asked["TableName"]], pk)
@@ -120,13 +140,19 @@ class Recorder:
             case "BatchWriteItem":
                 for table, writes in asked["RequestItems"].items():
                     for write in writes:
-                        self.use(f"dynamodb:{operation}", TABLES[table], write["PutRequest"]["Item"]["pk"]["S"])
+                        self.use(
+                            f"dynamodb:{operation}",
+                            TABLES[table],
+                            write["PutRequest"]["Item"]["pk"]["S"],
+                        )
             case "TransactWriteItems":
                 # A transaction has no permission of its own: it takes those of its parts.
                 for part in asked["TransactItems"]:
                     [(kind, write)] = part.items()
                     key = write.get("Key") or write["Item"]
-                    self.use(f"dynamodb:{ROW_WRITES[kind]}", TABLES[write["TableName"]], key["pk"]["S"])
+                    self.use(
+                        f"dynamodb:{ROW_WRITES[kind]}", TABLES[write["TableName"]], key["pk"]["S"]
+                    )
             case "GetObject":
                 version = "Version" if asked.get("VersionId") else ""
                 self.use(f"s3:GetObject{version}", asked["Key"])
@@ -142,10 +168,17 @@ class Recorder:
             case "GetParameter":
                 self.use("ssm:GetParameter", asked["Name"])
             case _:
-                raise NotImplementedError(f"{operation} is called by {self.function or 'nobody'}: say what it takes")
+                raise NotImplementedError(
+                    f"{operation} is called by {self.function or 'nobody'}: say what it takes"
+                )
 
 
 def matches(pattern: str, text: str) -> bool:
-    """Whether IAM's StringLike, or a resource's pattern, fits: `*` is any text, `?` one character."""
-    parts = (".*" if part == "*" else "." if part == "?" else re.escape(part) for part in re.split(r"([*?])", pattern))
+    """Whether IAM's StringLike, or a resource's pattern, fits: `*` is any text, `?` one
+    character.
+    """
+    parts = (
+        ".*" if part == "*" else "." if part == "?" else re.escape(part)
+        for part in re.split(r"([*?])", pattern)
+    )
     return re.fullmatch("".join(parts), text, re.DOTALL) is not None

@@ -1,4 +1,6 @@
-"""Every route of the hub, used in all the ways that make it ask something else of AWS, what fails included."""
+"""Every route of the hub, used in all the ways that make it ask something else of AWS, what fails
+included.
+"""
 
 import json
 import uuid
@@ -16,10 +18,11 @@ from tests import builders
 from tests.builders import Record, blob, call, chain, commit, fetch, graph, heads, push, snapshot
 from tests.conftest import NAMES
 from tests.functions import api
-from tests.shared.actions import upkeep
+from tests.shared.maintenance import upkeep
 
 Fresh = Callable[[str], None]
-"""Starts a function's container anew: what a warm one remembers would hide what it once had to ask."""
+"""Starts a function's container anew: what a warm one remembers would hide what it once had to ask.
+"""
 
 MIB = 1024 * 1024
 MANY = 1700
@@ -34,9 +37,14 @@ def ok(answer: builders.Answer, *statuses: int) -> builders.Answer:
     return answer
 
 
-def wire(function: str, method: str, path: str, owner: str, message: Any = None, query: str = "") -> builders.Answer:
+def wire(
+    function: str, method: str, path: str, owner: str, message: Any = None, query: str = ""
+) -> builders.Answer:
     """A request of the stock client that has no builder of its own, by the owner."""
-    headers = {"authorization": f"Bearer {builders.token(owner)}", "content-type": "application/json"}
+    headers = {
+        "authorization": f"Bearer {builders.token(owner)}",
+        "content-type": "application/json",
+    }
     body = json.dumps(message).encode() if message is not None else b""
     return builders.invoke(function, builders.event(method, path, body, headers, query=query))
 
@@ -70,7 +78,13 @@ def somebody_faster(owner: str, slug: str) -> Iterator[None]:
     original = client._make_api_call
     row = {"pk": {"S": f"OWNER#{owner}"}, "sk": {"S": f"REPO#{slug}"}}
     repo_id = str(uuid.uuid4())
-    values = {"owner": owner, "slug": slug, "repo_id": repo_id, "visibility": "public", "domain": "code"}
+    values = {
+        "owner": owner,
+        "slug": slug,
+        "repo_id": repo_id,
+        "visibility": "public",
+        "domain": "code",
+    }
     values |= {"default_branch": "main", "description": "", "roster": repo_id, "revision": "1"}
 
     async def make_api_call(self: Any, operation: str, parameters: Any) -> Any:
@@ -79,7 +93,8 @@ def somebody_faster(owner: str, slug: str) -> Iterator[None]:
             numbers = {"created_at": {"N": "1"}, "deleted_at": {"N": "0"}}
             dynamodb = boto3.client("dynamodb")
             dynamodb.put_item(
-                TableName=NAMES["HubTable"], Item=row | numbers | {name: {"S": text} for name, text in values.items()}
+                TableName=NAMES["HubTable"],
+                Item=row | numbers | {name: {"S": text} for name, text in values.items()},
             )
             dynamodb.close()
         return await original(self, operation, parameters)
@@ -91,7 +106,7 @@ def somebody_faster(owner: str, slug: str) -> Iterator[None]:
         client._make_api_call = original
 
 
-# ── Pushing ─────────────────────────────────────────────────────────────────────────────────────────────────
+# ── Pushing ───────────────────────────────────────────────────────────────────────────────────────
 
 
 def a_push_of_little_and_one_of_much(owner: str, fresh: Fresh) -> None:
@@ -122,7 +137,15 @@ def a_push_that_comes_too_late_and_one_that_forces(owner: str, fresh: Fresh) -> 
 def a_push_of_an_upload(owner: str, fresh: Fresh) -> None:
     content = owner.encode() * 10_000
     bundle = on_files("uploaded", {"a.wav": content}, send=False)
-    answer = ok(call("presign", owner, "song", {"object_ids": [ids.object_id(content)], "direction": "put"}, by=owner))
+    answer = ok(
+        call(
+            "presign",
+            owner,
+            "song",
+            {"object_ids": [ids.object_id(content)], "direction": "put"},
+            by=owner,
+        )
+    )
     ok(push(owner, "song", bundle), 422)
     [url] = answer.value["presigned"].values()
     assert httpx.put(url, content=content).status_code == 200
@@ -136,7 +159,10 @@ def a_push_to_a_damaged_repository(owner: str, fresh: Fresh) -> None:
     ok(push(owner, "song", first))
     lose_bytes(owner)
     fresh("push")
-    ok(push(owner, "song", on_files("wider", wide | {"new.txt": b"new"}, head(first), send=False)), 500)
+    ok(
+        push(owner, "song", on_files("wider", wide | {"new.txt": b"new"}, head(first), send=False)),
+        500,
+    )
 
 
 def bodies_that_are_staged(owner: str, fresh: Fresh) -> None:
@@ -146,7 +172,9 @@ def bodies_that_are_staged(owner: str, fresh: Fresh) -> None:
         ("push", {"bundle": bundle, "branch": "main"}),
     ):
         body = msgpack.packb(message)
-        place = ok(call("staging", owner, "song", {"route": route, "size": len(body)}, by=owner)).value
+        place = ok(
+            call("staging", owner, "song", {"route": route, "size": len(body)}, by=owner)
+        ).value
         staged = {"pieria-staged-body": place["reference"]}
         function = route.replace("/", "_")
         ok(call(function, owner, "song", by=owner, headers=staged), 400)
@@ -160,7 +188,9 @@ def first_writes_that_find_a_repository(owner: str, fresh: Fresh) -> None:
         "a": lambda: push(owner, "a", chain(1, salt=owner).bundle()),
         "b": lambda: call("push_objects", owner, "b", {"objects": [blob(b"any")]}, by=owner),
         "d": lambda: call("staging", owner, "d", {"route": "push", "size": 1}, by=owner),
-        "c": lambda: call("presign", owner, "c", {"object_ids": [digest], "direction": "put"}, by=owner),
+        "c": lambda: call(
+            "presign", owner, "c", {"object_ids": [digest], "direction": "put"}, by=owner
+        ),
     }.items():
         with somebody_faster(owner, slug):
             ok(write())
@@ -170,7 +200,16 @@ def objects_ahead_of_a_push(owner: str, fresh: Fresh) -> None:
     objects = [blob(f"{n} {owner}".encode()) for n in range(30)] + [blob(b"l" * (MIB + 1))]
     ok(call("push_objects", owner, "song", {"objects": objects}, by=owner))
     ok(call("push_objects", owner, "song", {"objects": objects}, by=owner))
-    ok(call("push_objects", owner, "song", {"objects": [{"object_id": "0" * 64, "content": b""}]}, by=owner), 422)
+    ok(
+        call(
+            "push_objects",
+            owner,
+            "song",
+            {"objects": [{"object_id": "0" * 64, "content": b""}]},
+            by=owner,
+        ),
+        422,
+    )
     some = [ids.object_id(str(n).encode()) for n in range(MANY)]
     ok(call("filter_objects", owner, "song", {"object_ids": some[:10]}, by=owner))
     ok(call("filter_objects", owner, "song", {"object_ids": some}, by=owner))
@@ -178,7 +217,7 @@ def objects_ahead_of_a_push(owner: str, fresh: Fresh) -> None:
     ok(call("filter_objects", owner, "song", {"object_ids": some}, by=owner))
 
 
-# ── Reading ─────────────────────────────────────────────────────────────────────────────────────────────────
+# ── Reading ───────────────────────────────────────────────────────────────────────────────────────
 
 
 def a_song(owner: str) -> builders.History:
@@ -193,7 +232,15 @@ def a_clone_and_a_pull(owner: str, fresh: Fresh) -> None:
     assert heads(owner, "song", by=owner)["main"] == history[4]
     ok(fetch(owner, "song", [history[4]], by=owner))
     ok(fetch(owner, "song", [history[4]], [history[2]], by=owner))
-    ok(fetch(owner, "song", [history[4]], [ids.object_id(str(n).encode()) for n in range(300)], by=owner))
+    ok(
+        fetch(
+            owner,
+            "song",
+            [history[4]],
+            [ids.object_id(str(n).encode()) for n in range(300)],
+            by=owner,
+        )
+    )
     ok(fetch(owner, "song", ["0" * 64], by=owner), 404)
     for have in ([], [history[2]]):
         ok(call("negotiate", owner, "song", {"want": [history[4]], "have": have}, by=owner))
@@ -210,7 +257,9 @@ def a_clone_in_steps(owner: str, fresh: Fresh) -> None:
     large = on_files("large", {"a.wav": b"a" * (MIB + 1)}, history[4])
     ok(push(owner, "song", large))
     for have in ([], [history[2]], [ids.object_id(str(n).encode()) for n in range(300)]):
-        step = ok(call("fetch_history", owner, "song", {"want": [head(large)], "have": have}, by=owner)).value
+        step = ok(
+            call("fetch_history", owner, "song", {"want": [head(large)], "have": have}, by=owner)
+        ).value
         ok(call("fetch_objects", owner, "song", {"object_ids": list(step["objects"])}, by=owner))
     # A caller who is no member reads an older commit: it is looked for from the branches down.
     ok(call("fetch_history", owner, "song", {"want": [history[1]]}))
@@ -226,7 +275,11 @@ def files_and_objects(owner: str, fresh: Fresh) -> None:
     large = b"a" * (5 * MIB)
     ok(push(owner, "song", on_files("large", {"a.wav": large}, history[4])))
     repo_id = call("refs", owner, "song", by=owner).value["repo_id"]
-    for wanted, statuses in {object_id: (200,), ids.object_id(large): (307,), "0" * 64: (404,)}.items():
+    for wanted, statuses in {
+        object_id: (200,),
+        ids.object_id(large): (307,),
+        "0" * 64: (404,),
+    }.items():
         ok(wire("objects", "GET", f"/{owner}/song/objects/{wanted}", owner), *statuses)
         ok(wire("objects", "GET", f"/o/{wanted}", owner, query=f"repo_id={repo_id}"), *statuses)
     ok(wire("objects", "GET", f"/o/{object_id}", owner, query="repo_id=none"), 404)
@@ -263,12 +316,17 @@ def history_for_people(owner: str, fresh: Fresh) -> None:
     ok(api.call("commits", "GET", f"{at}/commits/{history[4]}/files", by=owner), 500)
 
 
-# ── Releases, tags, branches ────────────────────────────────────────────────────────────────────────────────
+# ── Releases, tags, branches ──────────────────────────────────────────────────────────────────────
 
 
 def releases_come_and_go(owner: str, fresh: Fresh) -> None:
     history = a_song(owner)
-    release: Record = {"tag": "v1/final", "release_id": str(uuid.uuid4()), "commit_id": history[4], "channel": "stable"}
+    release: Record = {
+        "tag": "v1/final",
+        "release_id": str(uuid.uuid4()),
+        "commit_id": history[4],
+        "channel": "stable",
+    }
     release |= {"title": "one", "created_at": "2026-01-01T00:00:00+00:00", "is_draft": False}
     path = f"/{owner}/song/releases"
     ok(wire("releases", "POST", path, owner, release))
@@ -282,7 +340,9 @@ def releases_come_and_go(owner: str, fresh: Fresh) -> None:
 
 def tags_come_and_go(owner: str, fresh: Fresh) -> None:
     history = a_song(owner)
-    tags = [{"tag_id": f"tag-{n}", "commit_id": history[1], "tag": "emotion:joy"} for n in range(20)]
+    tags = [
+        {"tag_id": f"tag-{n}", "commit_id": history[1], "tag": "emotion:joy"} for n in range(20)
+    ]
     path = f"/{owner}/song/tags"
     for some in (tags[:2], tags, tags):
         ok(wire("tags", "POST", path, owner, {"tags": some}))
@@ -303,11 +363,15 @@ def branches_come_and_go(owner: str, fresh: Fresh) -> None:
     ok(push(owner, "song", on_files("next", {"a.txt": b"a"}, history[4])))
     ok(api.call("branches", "POST", f"{at}/restore", {"branch": "main"}, by=owner))
     ok(api.call("branches", "POST", f"{at}/restore", {"branch": "none"}, by=owner), 404)
-    ok(api.call("branches", "POST", f"{at}/restore", {"branch": "main", "to": history[4][:8]}, by=owner))
+    ok(
+        api.call(
+            "branches", "POST", f"{at}/restore", {"branch": "main", "to": history[4][:8]}, by=owner
+        )
+    )
     ok(api.call("branches", "POST", f"{at}/restore", {"branch": "main", "to": "main"}, by=owner))
 
 
-# ── The API ─────────────────────────────────────────────────────────────────────────────────────────────────
+# ── The API ───────────────────────────────────────────────────────────────────────────────────────
 
 
 def repositories_come_and_go(owner: str, fresh: Fresh) -> None:
@@ -336,7 +400,12 @@ def members_come_and_go(owner: str, fresh: Fresh) -> None:
         ok(api.give(owner, "song", bob, role))
     ok(api.call("members", "GET", f"/repos/{owner}/song/members", by=owner))
     ok(api.call("members", "DELETE", f"/repos/{owner}/song/members/{bob}", by=owner))
-    ok(api.call("members", "PUT", f"/repos/{owner}/none/members/{bob}", {"role": "read"}, by=owner), 404)
+    ok(
+        api.call(
+            "members", "PUT", f"/repos/{owner}/none/members/{bob}", {"role": "read"}, by=owner
+        ),
+        404,
+    )
 
 
 def tokens_come_and_go(owner: str, fresh: Fresh) -> None:

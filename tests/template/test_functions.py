@@ -26,9 +26,13 @@ from tests.template.expansion import (
 )
 
 PAYLOAD_BYTES = 6_291_556
-"""The most that Lambda passes in one piece, either way: the whole event, or the whole reply, as JSON."""
+"""The most that Lambda passes in one piece, either way: the whole event, or the whole reply, as
+JSON.
+"""
 ENVELOPE_BYTES = 32 * 1024
-"""What an event has beside its body: up to 10 KiB of headers, some of them twice, and API Gateway's context."""
+"""What an event has beside its body: up to 10 KiB of headers, some of them twice, and API Gateway's
+context.
+"""
 
 LOGGABLE = {
     "$context.requestId",
@@ -58,14 +62,16 @@ def routes(module: str) -> set[str]:
     return {properties["RouteKey"] for properties in found if properties["Target"] in targets}
 
 
-# ── Functions and routes ────────────────────────────────────────────────────────────────────────────────────
+# ── Functions and routes ──────────────────────────────────────────────────────────────────────────
 
 
 def test_every_module_in_functions_is_one_function_and_the_reverse() -> None:
     modules = {path.stem for path in (ROOT / "functions").glob("*.py")}
     assert functions().keys() == modules - build.NO_HANDLERS == {row.module for row in ENDPOINTS}
     for module, name in functions().items():
-        assert expanded()["Resources"][name]["Properties"]["Handler"] == f"functions.{module}.handler"
+        assert (
+            expanded()["Resources"][name]["Properties"]["Handler"] == f"functions.{module}.handler"
+        )
 
 
 @pytest.mark.parametrize("module", [row.module for row in ENDPOINTS if row.routes])
@@ -81,7 +87,11 @@ def test_a_function_can_be_reached_and_may_be_called(module: str) -> None:
 def test_the_routes_of_the_template_are_those_of_the_router(module: str) -> None:
     written = [route for route in router(module).routes if isinstance(route, APIRoute)]
     # `{tag:path}` is FastAPI's word for a parameter with slashes, `{tag+}` the gateway's.
-    keys = {f"{method} {route.path.replace(':path}', '+}')}" for route in written for method in route.methods or ()}
+    keys = {
+        f"{method} {route.path.replace(':path}', '+}')}"
+        for route in written
+        for method in route.methods or ()
+    }
     # The app answers HEAD wherever it answers GET; the gateway has to be told of both.
     keys |= {key.replace("GET ", "HEAD ") for key in keys if key.startswith("GET ")}
     assert routes(module) == keys | ({"$default"} if module == "health" else set())
@@ -91,13 +101,18 @@ def test_what_has_no_route_reaches_a_function_that_may_do_nothing() -> None:
     """Else the gateway answers in its own words, without `Allow`, and no preflight at all."""
     assert [module for module in functions() if "$default" in routes(module)] == ["health"]
     assert "Policies" not in parsed()["Resources"][functions()["health"]]["Properties"]
-    assert "CorsConfiguration" not in of_type(expanded(), "AWS::ApiGatewayV2::Api")["Api"], "it would replace ours"
+    assert "CorsConfiguration" not in of_type(expanded(), "AWS::ApiGatewayV2::Api")["Api"], (
+        "it would replace ours"
+    )
 
 
 def test_route_keys_are_well_formed_and_lead_somewhere() -> None:
     keys = [route["RouteKey"] for route in of_type(expanded(), "AWS::ApiGatewayV2::Route").values()]
     for route_key in keys:
-        well_formed = r"(GET|HEAD|POST|PUT|PATCH|DELETE) (/(\{[a-z_]+\}|[a-z0-9.-]+))+(/\{[a-z_]+\+\})?|\$default"
+        well_formed = (
+            r"(GET|HEAD|POST|PUT|PATCH|DELETE)"
+            r" (/(\{[a-z_]+\}|[a-z0-9.-]+))+(/\{[a-z_]+\+\})?|\$default"
+        )
         assert re.fullmatch(well_formed, route_key), route_key
     reached = [route_key for module in functions() for route_key in routes(module)]
     assert sorted(keys) == sorted(reached), "a route without a function, or two with one key"
@@ -133,23 +148,31 @@ def test_all_functions_run_the_same_python_on_the_same_processor() -> None:
         assert (function["Runtime"], function["Architectures"]) == ("python3.13", ["arm64"])
 
 
-# ── A name of one's own ─────────────────────────────────────────────────────────────────────────────────────
+# ── A name of one's own ───────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_a_domain_leads_to_the_api_unless_something_stands_in_front(variant: str) -> None:
     template = deployed(variant)
     names, mappings = (
-        of_type(template, f"AWS::ApiGatewayV2::{kind}").values() for kind in ("DomainName", "ApiMapping")
+        of_type(template, f"AWS::ApiGatewayV2::{kind}").values()
+        for kind in ("DomainName", "ApiMapping")
     )
     assert len(names) == len(mappings) == (variant == "domain")
     for name in names:
         assert name["DomainName"] == {"Ref": "DomainName"}
         [configuration] = name["DomainNameConfigurations"]
         assert configuration["CertificateArn"] == {"Ref": "CertificateArn"}
-        assert (configuration["EndpointType"], configuration["SecurityPolicy"]) == ("REGIONAL", "TLS_1_2")
+        assert (configuration["EndpointType"], configuration["SecurityPolicy"]) == (
+            "REGIONAL",
+            "TLS_1_2",
+        )
     for mapping in mappings:
-        assert mapping == {"ApiId": {"Ref": "Api"}, "DomainName": {"Ref": "ApiDomain"}, "Stage": {"Ref": "Stage"}}
+        assert mapping == {
+            "ApiId": {"Ref": "Api"},
+            "DomainName": {"Ref": "ApiDomain"},
+            "Stage": {"Ref": "Stage"},
+        }
 
 
 @pytest.mark.parametrize(
@@ -165,10 +188,12 @@ def test_the_outputs_say_where_the_hub_is(variant: str, url: str, target: list[s
     outputs = deployed(variant)["Outputs"]
     assert outputs["Url"]["Value"] == {"Fn::Sub": url}
     assert outputs.get("DnsTarget", {}).get("Value") == ({"Fn::GetAtt": target} if target else None)
-    assert outputs["HubTable"]["Value"] == {"Ref": "HubTable"} and outputs["Bucket"]["Value"] == {"Ref": "Bucket"}
+    assert outputs["HubTable"]["Value"] == {"Ref": "HubTable"} and outputs["Bucket"]["Value"] == {
+        "Ref": "Bucket"
+    }
 
 
-# ── Settings ────────────────────────────────────────────────────────────────────────────────────────────────
+# ── Settings ──────────────────────────────────────────────────────────────────────────────────────
 
 
 def environment(name: str, variant: str = "plain") -> Properties:
@@ -191,12 +216,19 @@ def test_every_variable_is_a_setting_and_every_required_setting_is_there(variant
     if STREAM in deployed(variant)["Resources"]:
         streaming = pieria(environment(STREAM, variant))
         assert streaming.keys() == shared.keys()
-        assert {name for name in shared if streaming[name] != shared[name]} == {"PIERIA_MAX_REPLY_BYTES"}
+        assert {name for name in shared if streaming[name] != shared[name]} == {
+            "PIERIA_MAX_REPLY_BYTES"
+        }
 
 
 def settings(**values: Any) -> Settings:
     """Settings of what every deployment has to say, and of these."""
-    required = {"hub_table": "hub", "counter_table": "counters", "bucket": "bytes", "signing_keys_parameter": "/keys"}
+    required = {
+        "hub_table": "hub",
+        "counter_table": "counters",
+        "bucket": "bytes",
+        "signing_keys_parameter": "/keys",
+    }
     return Settings.model_validate(required | values)
 
 
@@ -218,11 +250,15 @@ def test_what_one_piece_can_hold_is_said_to_those_who_answer_in_one() -> None:
         for limit in ("PIERIA_MAX_BODY_BYTES", "PIERIA_MAX_REPLY_BYTES"):
             size = len(base64.b64encode(bytes(int(variables[limit])))) + ENVELOPE_BYTES
             assert size <= PAYLOAD_BYTES, "Lambda would refuse what the hub has taken"
-            assert size > PAYLOAD_BYTES - 2 * ENVELOPE_BYTES, "the hub would refuse what Lambda takes"
+            assert size > PAYLOAD_BYTES - 2 * ENVELOPE_BYTES, (
+                "the hub would refuse what Lambda takes"
+            )
 
 
 def test_no_secret_is_in_the_template_or_in_the_environment_of_a_plain_hub() -> None:
-    assert environment(functions()["refs"])["PIERIA_SIGNING_KEYS_PARAMETER"] == {"Ref": "SigningKeysParameter"}
+    assert environment(functions()["refs"])["PIERIA_SIGNING_KEYS_PARAMETER"] == {
+        "Ref": "SigningKeysParameter"
+    }
     assert environment(functions()["refs"])["PIERIA_ORIGIN_SECRET"] == ""
     secret = parsed()["Parameters"]["OriginSecret"]
     assert "NoEcho" not in secret and secret["Default"] == ""
@@ -231,13 +267,23 @@ def test_no_secret_is_in_the_template_or_in_the_environment_of_a_plain_hub() -> 
 @pytest.mark.parametrize(
     ("parameter", "good", "bad"),
     [
-        ("SigningKeysParameter", ["/pieria/signing-keys", "/k"], ["", "keys", "/keys/", "/a b", "//k"]),
+        (
+            "SigningKeysParameter",
+            ["/pieria/signing-keys", "/k"],
+            ["", "keys", "/keys/", "/a b", "//k"],
+        ),
         ("OriginSecret", ["", "s" * 32, "a1_-" * 16], ["s" * 31, "s" * 31 + "!", "s" * 31 + "\n"]),
-        ("CertificateArn", ["", "arn:aws:acm:us-east-1:1:certificate/x"], ["certificate", "arn:aws:iam::1:x"]),
+        (
+            "CertificateArn",
+            ["", "arn:aws:acm:us-east-1:1:certificate/x"],
+            ["certificate", "arn:aws:iam::1:x"],
+        ),
         ("AlarmEmail", ["", "ops@hub.example"], ["ops", "@hub.example", "ops@"]),
     ],
 )
-def test_a_parameter_takes_what_fits_and_nothing_else(parameter: str, good: list[str], bad: list[str]) -> None:
+def test_a_parameter_takes_what_fits_and_nothing_else(
+    parameter: str, good: list[str], bad: list[str]
+) -> None:
     pattern = parsed()["Parameters"][parameter]["AllowedPattern"]
     assert [value for value in good if not re.fullmatch(pattern, value)] == []
     assert [value for value in bad if re.fullmatch(pattern, value)] == []
@@ -249,12 +295,15 @@ def test_a_deployment_that_cannot_work_is_refused_before_it_begins() -> None:
     rules = parsed()["Rules"]
     assert rules["EdgeHasItsSecret"]["RuleCondition"] == parsed()["Conditions"]["UseEdge"]
     assert rules["DomainHasItsCertificate"]["RuleCondition"] == parsed()["Conditions"]["UseDomain"]
-    for rule, parameter in {"EdgeHasItsSecret": "OriginSecret", "DomainHasItsCertificate": "CertificateArn"}.items():
+    for rule, parameter in {
+        "EdgeHasItsSecret": "OriginSecret",
+        "DomainHasItsCertificate": "CertificateArn",
+    }.items():
         [assertion] = rules[rule]["Assertions"]
         assert assertion["Assert"] == {"Fn::Not": [{"Fn::Equals": [{"Ref": parameter}, ""]}]}
 
 
-# ── Logs ────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── Logs ──────────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -267,7 +316,10 @@ def test_every_log_ends_and_every_function_has_its_own(variant: str) -> None:
         for function in of_type(deployed(variant), "AWS::Lambda::Function").values()
     ]
     web = of_type(deployed(variant), "AWS::Lambda::WebFunctionRevision").values()
-    used += [found["ServiceConfig"]["TelemetryConfig"]["LoggingConfig"]["LogGroup"]["Ref"] for found in web]
+    used += [
+        found["ServiceConfig"]["TelemetryConfig"]["LoggingConfig"]["LogGroup"]["Ref"]
+        for found in web
+    ]
     assert sorted([*used, "AccessLog"]) == sorted(groups)
 
 

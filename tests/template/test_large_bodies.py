@@ -5,12 +5,18 @@ from pathlib import Path
 
 import pytest
 
-from shared import edge
+from shared import middleware
 from tests.template.expansion import Properties, deployed, of_type, parsed
 from tests.template.recorder import matches
-from tests.template.test_edge import NASTY, all_routes
+from tests.template.test_distribution import NASTY, all_routes
 
-BODIES = {"LargeBodiesFunction", "LargeBodiesRevision", "LargeBodiesEndpoint", "LargeBodiesRole", "LargeBodiesLog"}
+BODIES = {
+    "LargeBodiesFunction",
+    "LargeBodiesRevision",
+    "LargeBodiesEndpoint",
+    "LargeBodiesRole",
+    "LargeBodiesLog",
+}
 NAME = {"Fn::Sub": "${AWS::StackName}-${AWS::Region}"}
 PROGRAM = Path(__file__).parent.parent.parent / "infra" / "web_function" / "index.js"
 
@@ -26,7 +32,9 @@ def distribution(variant: str = "bodies") -> Properties:
 def origin_of(path: str) -> str:
     """The origin of the first behaviour whose pattern fits."""
     config = distribution()
-    found = next((one for one in config["CacheBehaviors"] if matches(one["PathPattern"], path)), None)
+    found = next(
+        (one for one in config["CacheBehaviors"] if matches(one["PathPattern"], path)), None
+    )
     return str((found or config["DefaultCacheBehavior"])["TargetOriginId"])
 
 
@@ -41,8 +49,18 @@ def test_without_it_there_is_none_of_it() -> None:
     ("parameters", "is_accepted"),
     [
         ({"LargeBodies": "none", "Edge": "none", "LargeBodiesProgram": ""}, True),
-        ({"LargeBodies": "web-function", "Edge": "cloudfront", "LargeBodiesProgram": "programs/x.zip"}, True),
-        ({"LargeBodies": "web-function", "Edge": "none", "LargeBodiesProgram": "programs/x.zip"}, False),
+        (
+            {
+                "LargeBodies": "web-function",
+                "Edge": "cloudfront",
+                "LargeBodiesProgram": "programs/x.zip",
+            },
+            True,
+        ),
+        (
+            {"LargeBodies": "web-function", "Edge": "none", "LargeBodiesProgram": "programs/x.zip"},
+            False,
+        ),
         ({"LargeBodies": "web-function", "Edge": "cloudfront", "LargeBodiesProgram": ""}, False),
     ],
 )
@@ -73,11 +91,17 @@ def test_pushes_go_to_the_web_function_and_nothing_else_does() -> None:
 
 
 def test_a_push_passes_as_it_was_sent() -> None:
-    usual = {key: value for key, value in distribution()["DefaultCacheBehavior"].items() if key != "TargetOriginId"}
+    usual = {
+        key: value
+        for key, value in distribution()["DefaultCacheBehavior"].items()
+        if key != "TargetOriginId"
+    }
     pushes = [one for one in distribution()["CacheBehaviors"] if one["TargetOriginId"] == "bodies"]
     assert {one["PathPattern"] for one in pushes} == {"/*/*/push", "/*/*/push/objects"}
     for one in pushes:
-        assert {key: value for key, value in one.items() if key not in ("PathPattern", "TargetOriginId")} == usual
+        assert {
+            key: value for key, value in one.items() if key not in ("PathPattern", "TargetOriginId")
+        } == usual
 
 
 def test_the_origin_is_the_endpoint_and_gets_the_secret_of_the_distribution() -> None:
@@ -85,18 +109,29 @@ def test_the_origin_is_the_endpoint_and_gets_the_secret_of_the_distribution() ->
     assert origin["DomainName"] == {"Fn::GetAtt": ["LargeBodiesEndpoint", "DomainName"]}
     assert origin["CustomOriginConfig"]["OriginProtocolPolicy"] == "https-only"
     [header] = origin["OriginCustomHeaders"]
-    assert header == {"HeaderName": edge.ORIGIN.decode(), "HeaderValue": {"Ref": "OriginSecret"}}
+    assert header == {
+        "HeaderName": middleware.ORIGIN.decode(),
+        "HeaderValue": {"Ref": "OriginSecret"},
+    }
     assert 30 < origin["CustomOriginConfig"]["OriginReadTimeout"] <= 60
     program = PROGRAM.read_text()
-    assert all(f"'{name.decode()}'" in program for name in (edge.ORIGIN, edge.VIEWER)), "it passes them on"
+    assert all(
+        f"'{name.decode()}'" in program for name in (middleware.ORIGIN, middleware.VIEWER)
+    ), "it passes them on"
 
 
 def test_the_revision_runs_the_program_and_knows_the_address_of_the_hub_only() -> None:
     revision, endpoint = resource("LargeBodiesRevision"), resource("LargeBodiesEndpoint")
-    assert resource("LargeBodiesFunction")["FunctionName"] == revision["FunctionName"] == endpoint["FunctionName"]
+    assert (
+        resource("LargeBodiesFunction")["FunctionName"]
+        == revision["FunctionName"]
+        == endpoint["FunctionName"]
+    )
     assert revision["FunctionName"] == NAME, "the name is unique in all Regions of an account"
     assert revision["BuildConfig"] == {
-        "CodeConfig": {"S3Object": {"Bucket": {"Ref": "Bucket"}, "Key": {"Ref": "LargeBodiesProgram"}}},
+        "CodeConfig": {
+            "S3Object": {"Bucket": {"Ref": "Bucket"}, "Key": {"Ref": "LargeBodiesProgram"}}
+        },
         "RuntimeConfig": {"Runtime": "nodejs24.x"},
     }
     assert PROGRAM.name == "index.js", "the runtime starts no other file"
@@ -105,7 +140,9 @@ def test_the_revision_runs_the_program_and_knows_the_address_of_the_hub_only() -
         "HUB_URL": {"Fn::Sub": "https://${Api}.execute-api.${AWS::Region}.${AWS::URLSuffix}"}
     }
     assert service["TimeoutSeconds"] == 600
-    assert endpoint["AuthType"] == "ApplicationManaged", "a signature would replace the token of the caller"
+    assert endpoint["AuthType"] == "ApplicationManaged", (
+        "a signature would replace the token of the caller"
+    )
     assert endpoint["RevisionWeights"] == [
         {"RevisionId": {"Fn::GetAtt": ["LargeBodiesRevision", "RevisionId"]}, "Weight": 100}
     ]
@@ -119,7 +156,9 @@ def test_the_program_may_log_and_nothing_else() -> None:
     [statement] = policy["PolicyDocument"]["Statement"]
     assert statement["Action"] == ["logs:CreateLogStream", "logs:PutLogEvents"]
     assert statement["Resource"] == {"Fn::GetAtt": ["LargeBodiesLog", "Arn"]}
-    assert "LogGroupName" not in resource("LargeBodiesLog"), "named after the stack, which the boundary counts on"
+    assert "LogGroupName" not in resource("LargeBodiesLog"), (
+        "named after the stack, which the boundary counts on"
+    )
 
 
 def test_lambda_may_read_the_program_for_this_function_and_nothing_else_in_the_bucket() -> None:

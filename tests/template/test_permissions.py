@@ -41,12 +41,19 @@ IDLE = {row.module for row in ENDPOINTS if not row.grants}
 READERS = {
     row.module
     for row in ENDPOINTS
-    if row.routes and {route.who for route in row.routes} <= {"readers", "readers with a token", "everyone"}
+    if row.routes
+    and {route.who for route in row.routes} <= {"readers", "readers with a token", "everyone"}
 }
 """Functions without a route that changes a repository."""
 DELETERS = {"branches", "members", "releases", "repos", "tags"}
 """Functions that may delete rows. A repository and a token are marked instead; `repos` deletes how one is listed."""
-WRITES = {"dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:BatchWriteItem", "dynamodb:DeleteItem", "s3:PutObject"}
+WRITES = {
+    "dynamodb:PutItem",
+    "dynamodb:UpdateItem",
+    "dynamodb:BatchWriteItem",
+    "dynamodb:DeleteItem",
+    "s3:PutObject",
+}
 
 each_function = pytest.mark.parametrize("module", sorted(functions()))
 
@@ -61,7 +68,9 @@ def listen() -> Recorder:
     """What each function was asked and needed while every story was told, in an environment like the template's."""
     parameter = PLACES[json.dumps({"Fn::Sub": PARAMETER})]
     ssm = boto3.client("ssm")
-    ssm.put_parameter(Name=parameter, Value=json.dumps(SIGNING_KEYS), Type="SecureString", Overwrite=True)
+    ssm.put_parameter(
+        Name=parameter, Value=json.dumps(SIGNING_KEYS), Type="SecureString", Overwrite=True
+    )
     ssm.close()
     watched = Recorder()
     with pytest.MonkeyPatch.context() as patch:
@@ -84,7 +93,9 @@ def listen() -> Recorder:
 
 def play_samples(watched: Recorder, patch: pytest.MonkeyPatch) -> None:
     """Send every sample event. One that fails, because another one has changed the repository, is sent again."""
-    deletions_last = sorted(generate.events().items(), key=lambda item: item[1]["routeKey"].startswith("DELETE"))
+    deletions_last = sorted(
+        generate.events().items(), key=lambda item: item[1]["routeKey"].startswith("DELETE")
+    )
     place = new_world(watched, patch)
     for name, _ in deletions_last:
         if send_sample(name, place).status >= 300:
@@ -140,12 +151,18 @@ def test_the_function_that_streams_may_do_what_the_one_that_does_not_may() -> No
 def test_the_boundary_is_what_is_granted_to_any_and_their_own_logs() -> None:
     [boundary] = of_type(expanded(), "AWS::IAM::ManagedPolicy").values()
     *statements, logs = boundary["PolicyDocument"]["Statement"]
-    granted = {(g.action, g.place) for name in [*functions().values(), STREAM] for g in grants(name)}
+    granted = {
+        (g.action, g.place) for name in [*functions().values(), STREAM] for g in grants(name)
+    }
     allowed = {
         (action, PLACES[json.dumps(place)])
         for statement in statements
         for action in statement["Action"]
-        for place in (statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]])
+        for place in (
+            statement["Resource"]
+            if isinstance(statement["Resource"], list)
+            else [statement["Resource"]]
+        )
     }
     beyond = [
         (action, place)
@@ -156,13 +173,20 @@ def test_the_boundary_is_what_is_granted_to_any_and_their_own_logs() -> None:
     assert {action for action, _ in allowed} == {action for action, _ in granted}
     assert logs["Action"] == ["logs:CreateLogStream", "logs:PutLogEvents"]
     assert logs["Resource"]["Fn::Sub"].endswith(":log-group:${AWS::StackName}-*")
-    assert all(statement["Effect"] == "Allow" and "Condition" not in statement for statement in [*statements, logs])
+    assert all(
+        statement["Effect"] == "Allow" and "Condition" not in statement
+        for statement in [*statements, logs]
+    )
 
 
 @pytest.mark.parametrize("function", [*sorted(functions().values()), STREAM])
-def test_a_role_has_nothing_from_elsewhere_but_leave_to_log_within_the_boundary(function: str) -> None:
+def test_a_role_has_nothing_from_elsewhere_but_leave_to_log_within_the_boundary(
+    function: str,
+) -> None:
     role = expanded()["Resources"][f"{function}Role"]["Properties"]
-    assert [arn.rpartition("/")[2] for arn in role["ManagedPolicyArns"]] == ["AWSLambdaBasicExecutionRole"]
+    assert [arn.rpartition("/")[2] for arn in role["ManagedPolicyArns"]] == [
+        "AWSLambdaBasicExecutionRole"
+    ]
     assert role["PermissionsBoundary"] == {"Ref": "Boundary"}
     log = expanded()["Resources"][function]["Properties"]["LoggingConfig"]["LogGroup"]["Ref"]
     # CloudFormation names it after the stack, which the boundary counts on.
@@ -179,14 +203,28 @@ ANY_REPO = "REPO#????????-????-????-????-????????????"
     ("pattern", "yes", "no"),
     [
         ("*", ["", "a#b"], []),
-        ("OWNER#*", [keys.repo("me", "song")[0]], [keys.member("me", "song", "bob")[0], keys.token("me", "1")[0]]),
+        (
+            "OWNER#*",
+            [keys.repo("me", "song")[0]],
+            [keys.member("me", "song", "bob")[0], keys.token("me", "1")[0]],
+        ),
         ("TOKENS#*", [keys.token("me", "1")[0], keys.tokens("me")], ["TOKEN#me", keys.owner("me")]),
         (
             ANY_REPO,
             [keys.refs(REPO_ID), keys.name(REPO_ID)[0]],
-            [keys.tags(REPO_ID), keys.moves(REPO_ID), keys.upkeep(REPO_ID), keys.lane(REPO_ID, "main"), "REPO#"],
+            [
+                keys.tags(REPO_ID),
+                keys.moves(REPO_ID),
+                keys.upkeep(REPO_ID),
+                keys.lane(REPO_ID, "main"),
+                "REPO#",
+            ],
         ),
-        (f"{ANY_REPO}#TAGS", [keys.tags(REPO_ID)], [keys.lane(REPO_ID, "x#TAGS"), keys.releases(REPO_ID)]),
+        (
+            f"{ANY_REPO}#TAGS",
+            [keys.tags(REPO_ID)],
+            [keys.lane(REPO_ID, "x#TAGS"), keys.releases(REPO_ID)],
+        ),
         (f"{ANY_REPO}#C?", [f"REPO#{REPO_ID}#C0"], [keys.upkeep(REPO_ID), f"REPO#{REPO_ID}#O0"]),
         ("a.c", ["a.c"], ["abc", "a.cd"]),
     ],
@@ -210,7 +248,11 @@ def test_a_grant_covers_no_other_action_place_or_partition() -> None:
 
 @pytest.mark.parametrize("module", sorted(READERS))
 def test_a_reader_writes_nothing_but_its_count(module: str) -> None:
-    written = {(grant.action, grant.place) for grant in grants(functions()[module]) if grant.action in WRITES}
+    written = {
+        (grant.action, grant.place)
+        for grant in grants(functions()[module])
+        if grant.action in WRITES
+    }
     assert written == (set() if module in IDLE else {("dynamodb:UpdateItem", "counters")})
 
 
@@ -221,7 +263,11 @@ def test_what_touches_nothing_may_do_nothing(module: str) -> None:
 
 def test_every_write_to_the_hub_says_to_which_partitions() -> None:
     for module, name in functions().items():
-        loose = [g for g in grants(name) if g.action in WRITES and g.place == "hub" and g.partitions.startswith("*")]
+        loose = [
+            g
+            for g in grants(name)
+            if g.action in WRITES and g.place == "hub" and g.partitions.startswith("*")
+        ]
         assert loose == [], module
 
 
@@ -251,13 +297,22 @@ def test_few_may_write_to_a_partition(partition: str, writers: set[str]) -> None
 @each_function
 def test_few_delete_and_only_what_is_theirs(module: str) -> None:
     deleting = {grant for grant in grants(functions()[module]) if "Delete" in grant.action}
-    assert {grant.action for grant in deleting} == ({"dynamodb:DeleteItem"} if module in DELETERS else set())
+    assert {grant.action for grant in deleting} == (
+        {"dynamodb:DeleteItem"} if module in DELETERS else set()
+    )
     for grant in deleting:
-        assert grant.partitions.startswith((ANY_REPO, "MEMBERS#", "LISTED#")), "no repository's name, no token"
+        assert grant.partitions.startswith((ANY_REPO, "MEMBERS#", "LISTED#")), (
+            "no repository's name, no token"
+        )
 
 
 STAGED = "uploads/*/staged/*"
-PUTS = {"presign": {"uploads/*"}, "staging": {STAGED}, "push": {"repos/*"}, "push_objects": {"repos/*"}}
+PUTS = {
+    "presign": {"uploads/*"},
+    "staging": {STAGED},
+    "push": {"repos/*"},
+    "push_objects": {"repos/*"},
+}
 """The prefixes that a function may write, by its module. The others write none."""
 
 
@@ -266,16 +321,25 @@ def test_presign_and_staging_write_only_the_quarantine_and_no_other_function_wri
         puts = {grant.place for grant in grants(name) if grant.action == "s3:PutObject"}
         assert puts == PUTS.get(module, set())
     for function in ("PresignFunction", "StagingFunction"):
-        assert {grant.action for grant in grants(function) if grant.action.startswith("s3:")} == {"s3:PutObject"}
+        assert {grant.action for grant in grants(function) if grant.action.startswith("s3:")} == {
+            "s3:PutObject"
+        }
 
 
 def test_push_objects_reads_staged_bodies_and_no_other_bytes() -> None:
-    gets = {grant.place for grant in grants("PushObjectsFunction") if grant.action.startswith("s3:GetObject")}
+    gets = {
+        grant.place
+        for grant in grants("PushObjectsFunction")
+        if grant.action.startswith("s3:GetObject")
+    }
     assert gets == {STAGED}
 
 
 def test_tokens_reads_and_writes_nothing_else_of_the_hub() -> None:
-    assert {g.partitions for g in grants("TokensFunction") if g.place == "hub"} == {"TOKENS#*", "HANDLE#*"}
+    assert {g.partitions for g in grants("TokensFunction") if g.place == "hub"} == {
+        "TOKENS#*",
+        "HANDLE#*",
+    }
 
 
 def test_the_recorder_knows_no_operation_by_chance() -> None:

@@ -1,4 +1,6 @@
-"""The cast: whoever asks, from an address that no other test uses, for repositories that he may or may not see."""
+"""The cast: whoever asks, from an address that no other test uses, for repositories that he may or
+may not see.
+"""
 
 import asyncio
 import itertools
@@ -33,7 +35,10 @@ def address() -> str:
 
 @pytest.fixture(scope="session")
 def estate(aws: EmbeddedAws) -> str:
-    """The owner of `pub`, which anybody may read, `priv`, `gone`, which is deleted, and no `none`. All hold C1."""
+    """The owner of `pub`, which anybody may read, `priv`, `gone`, which is deleted, and no `none`.
+
+    All hold C1.
+    """
     owner = "estate-owner"
     for slug in ("pub", "priv", "gone"):
         pushed(owner, slug, C1)
@@ -55,7 +60,9 @@ CONTAINERS = 8
 
 @pytest.fixture(scope="session")
 def at_once(aws: EmbeddedAws) -> Iterator[Callable[[Sequence[Callable[[], Answer]]], list[Answer]]]:
-    """The answers to up to eight requests that start together, each in a Lambda container that is warm."""
+    """The answers to up to eight requests that start together, each in a Lambda container that is
+    warm.
+    """
 
     def together(requests: Sequence[Callable[[], Answer]]) -> list[Answer]:
         start = threading.Barrier(len(requests))
@@ -74,7 +81,9 @@ def at_once(aws: EmbeddedAws) -> Iterator[Callable[[Sequence[Callable[[], Answer
         loop.close()
 
     everybody = threading.Barrier(CONTAINERS)
-    with ThreadPoolExecutor(CONTAINERS, initializer=call, initargs=("refs", "nobody", "nothing")) as containers:
+    with ThreadPoolExecutor(
+        CONTAINERS, initializer=call, initargs=("refs", "nobody", "nothing")
+    ) as containers:
         yield together
         list(containers.map(retire, range(CONTAINERS)))
 
@@ -83,5 +92,7 @@ def at_once(aws: EmbeddedAws) -> Iterator[Callable[[Sequence[Callable[[], Answer
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """Twenty seconds into the running minute, until a test moves it."""
     standing = Clock(time.time() // 60 * 60 + 20)
-    monkeypatch.setattr(http, "time", SimpleNamespace(time=standing.time, perf_counter=time.perf_counter))
+    monkeypatch.setattr(
+        http, "time", SimpleNamespace(time=standing.time, perf_counter=time.perf_counter)
+    )
     return standing

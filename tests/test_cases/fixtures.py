@@ -1,6 +1,7 @@
 """What the cases are about, and what they say in common.
 
-Four objects, four snapshots, seven commits; a digest names each, so `C2` is both the commit and its id:
+Four objects, four snapshots, seven commits; a digest names each, so `C2` is both the commit and its
+id:
 
     C1 ── C2 ─┐          R (a root of its own, on S1)
      │        M
@@ -100,12 +101,16 @@ def blobs(*object_ids: str) -> list[Record]:
 
 
 def bundle(*commit_ids: str, objects: bool = True) -> Record:
-    """What a push of these commits carries, in this order; its objects inline, so that one call is enough.
+    """What a push of these commits carries, in this order; its objects inline, so that one call is
+    enough.
 
     The records are copies: a test may spoil them.
     """
     commits = [copy.deepcopy(COMMITS[commit_id]) for commit_id in commit_ids]
-    snapshots = [copy.deepcopy(SNAPSHOTS[i]) for i in dict.fromkeys(commit["snapshot_id"] for commit in commits)]
+    snapshots = [
+        copy.deepcopy(SNAPSHOTS[i])
+        for i in dict.fromkeys(commit["snapshot_id"] for commit in commits)
+    ]
     named = dict.fromkeys(i for snapshot in snapshots for i in snapshot["manifest"].values())
     return {"commits": commits, "snapshots": snapshots, "objects": blobs(*named) if objects else []}
 
@@ -150,7 +155,10 @@ def case(number: str, says: str, *values: Any) -> Any:
 
 def texts(number: str, *values: str) -> list[Any]:
     """Rows of a table of texts that speak for themselves."""
-    return [case(number, ascii(v) if len(v) <= 40 else f"{v[:2]!a} and so on, {len(v)} long", v) for v in values]
+    return [
+        case(number, ascii(v) if len(v) <= 40 else f"{v[:2]!a} and so on, {len(v)} long", v)
+        for v in values
+    ]
 
 
 def no_ids(number: str) -> list[Any]:
@@ -167,8 +175,11 @@ def assert_accepted(answer: Answer) -> Record:
     return value
 
 
-def assert_refused(answer: Answer, status: int, code: str | None = None, *, naming: Sequence[str | int] = ()) -> None:
-    """The answer is a refusal of this status and code, in the one form that all have; its reason names these.
+def assert_refused(
+    answer: Answer, status: int, code: str | None = None, *, naming: Sequence[str | int] = ()
+) -> None:
+    """The answer is a refusal of this status and code, in the one form that all have; its reason
+    names these.
 
     The stock client prints the first 400 characters of the body: the whole reason is among them.
     """
@@ -189,7 +200,9 @@ def assert_refused(answer: Answer, status: int, code: str | None = None, *, nami
 
 
 def assert_absent(answer: Answer) -> None:
-    """The answer is, byte for byte, the one that everybody gets for a repository that never existed."""
+    """The answer is, byte for byte, the one that everybody gets for a repository that never
+    existed.
+    """
     assert_refused(answer, 404, "repo_not_found")
     never = _never()
     assert answer.body == never.body
@@ -208,23 +221,33 @@ def _never() -> Answer:
 
 
 def _told(answer: Answer) -> dict[str, str]:
-    return {name: value for name, value in answer.headers.items() if name not in builders.OWN_HEADERS}
+    return {
+        name: value for name, value in answer.headers.items() if name not in builders.OWN_HEADERS
+    }
 
 
 def missing(owner: str, slug: str, *object_ids: str) -> set[str]:
     """Which of these objects the repository says it lacks."""
-    answer = builders.call("filter_objects", owner, slug, {"object_ids": list(object_ids)}, by=owner)
+    answer = builders.call(
+        "filter_objects", owner, slug, {"object_ids": list(object_ids)}, by=owner
+    )
     return set(assert_accepted(answer)["missing"])
 
 
 def upload(owner: str, slug: str, *object_ids: str) -> Record:
     """Sends objects ahead of a push. Returns the reply."""
-    return assert_accepted(builders.call("push_objects", owner, slug, {"objects": blobs(*object_ids)}, by=owner))
+    return assert_accepted(
+        builders.call("push_objects", owner, slug, {"objects": blobs(*object_ids)}, by=owner)
+    )
 
 
-def pushed(owner: str, slug: str, *commit_ids: str, branch: str = "main", force: bool = False) -> Record:
+def pushed(
+    owner: str, slug: str, *commit_ids: str, branch: str = "main", force: bool = False
+) -> Record:
     """Pushes these commits, which must succeed. Returns the reply."""
-    return assert_accepted(builders.push(owner, slug, bundle(*commit_ids), branch=branch, force=force))
+    return assert_accepted(
+        builders.push(owner, slug, bundle(*commit_ids), branch=branch, force=force)
+    )
 
 
 def alter(owner: str, slug: str, **attributes: str | int) -> None:

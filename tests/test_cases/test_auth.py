@@ -35,7 +35,9 @@ FOR_USERS = {"filter_objects"}
 FOR_THE_OWNER = {"presign", "staging", "push_objects", "push"}
 
 GARBAGE = b"\xc1\xff"
-FAR_OFF = 4102444800  # 2100-01-01: a suite may be slow, and these are written down before its first test
+FAR_OFF = (
+    4102444800  # 2100-01-01: a suite may be slow, and these are written down before its first test
+)
 
 
 def endpoints(number: str, *functions: str) -> list[Any]:
@@ -45,11 +47,21 @@ def endpoints(number: str, *functions: str) -> list[Any]:
 
 def encoded(part: Any) -> bytes:
     """A part of a token."""
-    return base64.urlsafe_b64encode(part if isinstance(part, bytes) else json.dumps(part).encode()).rstrip(b"=")
+    return base64.urlsafe_b64encode(
+        part if isinstance(part, bytes) else json.dumps(part).encode()
+    ).rstrip(b"=")
 
 
-def forged(*, header: Record | None = None, secret: str | None = None, digest: str = "sha256", **changes: Any) -> str:
-    """A token made by hand, as the hub makes them apart from what is changed; a claim changed to `...` is left out."""
+def forged(
+    *,
+    header: Record | None = None,
+    secret: str | None = None,
+    digest: str = "sha256",
+    **changes: Any,
+) -> str:
+    """A token made by hand, as the hub makes them apart from what is changed; a claim changed to
+    `...` is left out.
+    """
     now = int(time.time())
     key_id, newest = list(settings.load().signing_keys.items())[-1]
     claims = {
@@ -63,7 +75,8 @@ def forged(*, header: Record | None = None, secret: str | None = None, digest: s
     } | changes
     protected = {"alg": "HS256", "typ": "JWT", "kid": key_id} | (header or {})
     signed = b".".join(
-        encoded({name: value for name, value in part.items() if value is not ...}) for part in (protected, claims)
+        encoded({name: value for name, value in part.items() if value is not ...})
+        for part in (protected, claims)
     )
     signature = hmac.new((secret or newest).encode(), signed, digest).digest()
     return b".".join([signed, encoded(signature) if protected["alg"] != "none" else b""]).decode()
@@ -139,7 +152,9 @@ def test_A02_a_token_made_like_the_hubs_own_is_good(estate):
 def test_a_token_that_is_not_good_is_refused_even_where_none_is_needed(estate, stranger, changes):
     headers = with_token(forged(**changes))
     for function, slug in (("refs", "pub"), ("refs", "priv"), ("push", "pub"), ("push", "none")):
-        assert_refused(call(function, estate, slug, MESSAGES[function], headers=headers), 401, "unauthorized")
+        assert_refused(
+            call(function, estate, slug, MESSAGES[function], headers=headers), 401, "unauthorized"
+        )
     assert heads(estate, "pub", by=stranger) == {"main": C1}
 
 
@@ -162,12 +177,17 @@ def test_what_is_no_token_at_all_is_refused(estate, text):
 def test_A02_a_token_with_one_bit_changed_is_refused(estate):
     head, claims, signature = token(estate).split(".")
     others = json.loads(base64.urlsafe_b64decode(claims + "==")) | {"sub": "somebody-else"}
-    for spoilt in (f"{head}.{encoded(others).decode()}.{signature}", f"{head}.{claims}.A{signature[1:]}B"):
+    for spoilt in (
+        f"{head}.{encoded(others).decode()}.{signature}",
+        f"{head}.{claims}.A{signature[1:]}B",
+    ):
         assert_refused(call("refs", estate, "pub", headers=with_token(spoilt)), 401, "unauthorized")
 
 
 def test_A05_a_token_is_revoked_with_the_key_that_signed_it(configured, estate):
-    signed_with = {kid: with_token(forged(header={"kid": kid}, secret=kid[0] * 32)) for kid in ("old", "new")}
+    signed_with = {
+        kid: with_token(forged(header={"kid": kid}, secret=kid[0] * 32)) for kid in ("old", "new")
+    }
     for headers in signed_with.values():
         assert_accepted(call("refs", estate, "priv", headers=headers))
     configured.setenv("PIERIA_SIGNING_KEYS", json.dumps({"new": "n" * 32}))
@@ -185,11 +205,17 @@ def test_who_may_only_read_is_told_so(estate, stranger, function):
 
 @pytest.mark.parametrize(
     "commits",
-    [case("A06", "a fast-forward", (C2,)), case("A06", "a rewind", (C1,)), case("A06", "a root of its own", (R,))],
+    [
+        case("A06", "a fast-forward", (C2,)),
+        case("A06", "a rewind", (C1,)),
+        case("A06", "a root of its own", (R,)),
+    ],
 )
 def test_another_users_push_is_forbidden_and_never_a_conflict(estate, stranger, commits):
     for branch in ("main", "new"):
-        assert_refused(push(estate, "pub", bundle(*commits), branch=branch, by=stranger), 403, "forbidden")
+        assert_refused(
+            push(estate, "pub", bundle(*commits), branch=branch, by=stranger), 403, "forbidden"
+        )
     assert heads(estate, "pub", by=stranger) == {"main": C1}
 
 
@@ -229,7 +255,9 @@ def test_nobody_creates_a_repository_in_anothers_name(owner, stranger, function)
 def test_a_token_that_may_only_read_does_not_write(estate, function):
     headers = with_token(token(estate, scope=Role.READ))
     for slug in ("pub", "priv"):
-        assert_refused(call(function, estate, slug, MESSAGES[function], headers=headers), 403, "forbidden")
+        assert_refused(
+            call(function, estate, slug, MESSAGES[function], headers=headers), 403, "forbidden"
+        )
         assert heads(estate, slug, by=estate) == {"main": C1}
     assert_absent(call(function, estate, "gone", MESSAGES[function], headers=headers))
 
@@ -258,7 +286,9 @@ def test_A08_of_a_refused_push_nothing_is_kept(owner):
 @pytest.mark.parametrize("function", endpoints("A09", *FOR_USERS, *FOR_THE_OWNER))
 def test_a_body_is_not_looked_at_before_the_token(estate, address, function):
     for slug in ("pub", "priv", "none"):
-        assert_refused(call(function, estate, slug, raw=GARBAGE, source_ip=address), 401, "unauthorized")
+        assert_refused(
+            call(function, estate, slug, raw=GARBAGE, source_ip=address), 401, "unauthorized"
+        )
 
 
 @pytest.mark.parametrize("function", endpoints("A09", *FOR_THE_OWNER))
@@ -277,4 +307,6 @@ def test_a_body_tells_nothing_of_a_hidden_repository(estate, stranger, function)
 def test_A09_garbage_from_nobody_is_absent_where_no_token_is_needed(estate, address):
     for function in sorted(FOR_ANYBODY - {"refs"}):
         assert_absent(call(function, estate, "priv", raw=GARBAGE, source_ip=address))
-        assert_refused(call(function, estate, "pub", raw=GARBAGE, source_ip=address), 400, "malformed_body")
+        assert_refused(
+            call(function, estate, "pub", raw=GARBAGE, source_ip=address), 400, "malformed_body"
+        )

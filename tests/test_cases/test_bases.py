@@ -22,7 +22,9 @@ FILES = 300
 def grown(salt: str, commits: int, files: int = FILES) -> History:
     """A line of commits. Each changes one line of one of many files."""
     history = History()
-    manifest = {f"src/part{n % 17}/module_{n:05}.py": ids.object_id(b"%d" % n) for n in range(files)}
+    manifest = {
+        f"src/part{n % 17}/module_{n:05}.py": ids.object_id(b"%d" % n) for n in range(files)
+    }
     history.objects = {ids.object_id(b"%d" % n): b"%d" % n for n in range(files)}
     for number in range(1, commits + 1):
         changed = blob(b"changed %d " % number + salt.encode())
@@ -30,14 +32,18 @@ def grown(salt: str, commits: int, files: int = FILES) -> History:
         history.objects[changed["object_id"]] = changed["content"]
         history.snapshots[number] = snapshot(manifest)
         parents = [history[number - 1]] if number > 1 else []
-        history.commits[number] = commit(f"{number}", parents, history.snapshots[number]["snapshot_id"])
+        history.commits[number] = commit(
+            f"{number}", parents, history.snapshots[number]["snapshot_id"]
+        )
     return history
 
 
 def pushed(owner: str, history: History) -> None:
     objects = [{"object_id": i, "content": content} for i, content in history.objects.items()]
     for start in range(0, len(objects), 1_000):
-        answer = call("push_objects", owner, "song", {"objects": objects[start : start + 1_000]}, by=owner)
+        answer = call(
+            "push_objects", owner, "song", {"objects": objects[start : start + 1_000]}, by=owner
+        )
         assert answer.status == 200
     assert push(owner, "song", history.bundle(objects=False)).status == 200
 
@@ -56,7 +62,9 @@ def held(owner: str, history: History, number: int) -> dict[str, bytes]:
 
 
 def digests(records: Mapping[str, bytes]) -> dict[str, str]:
-    return {snapshot_id: hashlib.sha256(record).hexdigest() for snapshot_id, record in records.items()}
+    return {
+        snapshot_id: hashlib.sha256(record).hexdigest() for snapshot_id, record in records.items()
+    }
 
 
 def whole(records: list[Record], bases: Mapping[str, bytes]) -> list[Record]:
@@ -80,7 +88,9 @@ def patches(reply: Record) -> list[Record]:
 @pytest.mark.parametrize("route", ROUTES)
 @pytest.mark.parametrize("headers", [{}, {"accept-encoding": "zstd"}], ids=["identity", "zstd"])
 @pytest.mark.parametrize("number", [5, 3, 1])
-def test_the_snapshots_come_as_patches_that_expand_to_the_same_records(owner, history, route, headers, number):
+def test_the_snapshots_come_as_patches_that_expand_to_the_same_records(
+    owner, history, route, headers, number
+):
     bases = held(owner, history, number)
     message = {"want": [history[6]], "have": [history[number]]}
     plain = call(route, owner, "song", message, headers=headers).value
@@ -93,7 +103,9 @@ def test_the_snapshots_come_as_patches_that_expand_to_the_same_records(owner, hi
 @pytest.mark.parametrize("route", ROUTES)
 def test_patches_are_as_long_as_the_changes(owner, history, route):
     bases = digests(held(owner, history, 1))
-    reply = call(route, owner, "song", {"want": [history[6]], "have": [history[1]], "bases": bases}).value
+    reply = call(
+        route, owner, "song", {"want": [history[6]], "have": [history[1]], "bases": bases}
+    ).value
     assert max(len(one["patch"]) for one in patches(reply)) < 400
 
 
@@ -103,7 +115,10 @@ def test_patches_are_as_long_as_the_changes(owner, history, route):
     [
         pytest.param(lambda bases: {}, id="none"),
         pytest.param(lambda bases: dict.fromkeys(bases, "f" * 64), id="another digest"),
-        pytest.param(lambda bases: {f"s{n}": digest for n, digest in enumerate(bases.values())}, id="another id"),
+        pytest.param(
+            lambda bases: {f"s{n}": digest for n, digest in enumerate(bases.values())},
+            id="another id",
+        ),
         pytest.param(lambda bases: {f"s{n}": f"{n:064x}" for n in range(64)}, id="unknown"),
     ],
 )
@@ -117,13 +132,19 @@ def test_what_the_client_does_not_have_is_no_base(owner, history, route, wrong):
 @pytest.mark.parametrize("route", ROUTES)
 def test_a_snapshot_that_is_not_next_to_the_difference_is_no_base(owner, history, route):
     """It is not read for the fetch, and is not read for the patch."""
-    message = {"want": [history[6]], "have": [history[5]], "bases": digests(held(owner, history, 1))}
+    message = {
+        "want": [history[6]],
+        "have": [history[5]],
+        "bases": digests(held(owner, history, 1)),
+    }
     reply = call(route, owner, "song", message).value
     assert patches(reply) == []
 
 
 @pytest.mark.parametrize(
-    ("route", "headers"), [("fetch", {}), ("fetch_history", {"accept-encoding": "zstd"})], ids=["fetch", "history"]
+    ("route", "headers"),
+    [("fetch", {}), ("fetch_history", {"accept-encoding": "zstd"})],
+    ids=["fetch", "history"],
 )
 def test_a_changed_line_among_ten_thousand_files_takes_less_than_8_kB(owner, route, headers):
     history = grown(owner, 2, files=10_000)
@@ -131,10 +152,14 @@ def test_a_changed_line_among_ten_thousand_files_takes_less_than_8_kB(owner, rou
     bases = digests(held(owner, history, 1))
     message = {"want": [history[2]], "have": [history[1]]}
     assert len(call(route, owner, "song", message).body) > 900_000
-    assert len(call(route, owner, "song", {**message, "bases": bases}, headers=headers).body) < 8_000
+    assert (
+        len(call(route, owner, "song", {**message, "bases": bases}, headers=headers).body) < 8_000
+    )
 
 
-def test_patches_of_one_step_start_from_its_base_and_fit(owner, history, configured: pytest.MonkeyPatch):
+def test_patches_of_one_step_start_from_its_base_and_fit(
+    owner, history, configured: pytest.MonkeyPatch
+):
     """Snapshots that do not fit whole do as patches; a step that is cut keeps its first patches."""
     bases = held(owner, history, 1)
     have, received = [history[1]], list[Record]()

@@ -10,7 +10,20 @@ import msgpack
 import pytest
 from backports import zstd
 
-from tests.builders import MSGPACK, Answer, Record, blob, call, event, fetch, fetched_ids, heads, invoke, push, token
+from tests.builders import (
+    MSGPACK,
+    Answer,
+    Record,
+    blob,
+    call,
+    event,
+    fetch,
+    fetched_ids,
+    heads,
+    invoke,
+    push,
+    token,
+)
 from tests.test_cases.fixtures import (
     C1,
     C2,
@@ -51,9 +64,21 @@ PACKED = msgpack.packb(message())
         case("I25", "cut in half", PACKED[: len(PACKED) // 2]),
         case("I25", "a byte too many", PACKED + b"\xc0"),
         case("I25", "twice", PACKED * 2),
-        case("I27", "an array in an array, 9,900 times", msgpack.packb({"x": 1})[:-1] + b"\x91" * 9_900 + b"\xc0"),
-        case("I27", "an array in an array, 200 times", msgpack.packb({"x": 1})[:-1] + b"\x91" * 200 + b"\xc0"),
-        case("I27", "a map in a map, 200 times", msgpack.packb({"x": 1})[:-1] + b"\x81\xa1x" * 200 + b"\xc0"),
+        case(
+            "I27",
+            "an array in an array, 9,900 times",
+            msgpack.packb({"x": 1})[:-1] + b"\x91" * 9_900 + b"\xc0",
+        ),
+        case(
+            "I27",
+            "an array in an array, 200 times",
+            msgpack.packb({"x": 1})[:-1] + b"\x91" * 200 + b"\xc0",
+        ),
+        case(
+            "I27",
+            "a map in a map, 200 times",
+            msgpack.packb({"x": 1})[:-1] + b"\x81\xa1x" * 200 + b"\xc0",
+        ),
         case("I30", "a number for a key", msgpack.packb({1: 2} | message())),
         case("I30", "null for a key", msgpack.packb({None: 2} | message())),
         case("I30", "a text that is not UTF-8", PACKED.replace(b"main", b"ma\xffn")),
@@ -104,9 +129,13 @@ def test_I28_of_two_equal_keys_the_last_wins(owner):
     sent = message()
     sent.pop("branch")
     body = b"\x84" + b"".join(
-        msgpack.packb(part) for pair in [("branch", "first"), *sent.items(), ("branch", "last")] for part in pair
+        msgpack.packb(part)
+        for pair in [("branch", "first"), *sent.items(), ("branch", "last")]
+        for part in pair
     )
-    assert assert_accepted(call("push", owner, "song", by=owner, raw=body))["branch_heads"] == {"last": C1}
+    assert assert_accepted(call("push", owner, "song", by=owner, raw=body))["branch_heads"] == {
+        "last": C1
+    }
 
 
 ODD = {
@@ -118,9 +147,15 @@ ODD = {
 PLACES = {
     "in a key nobody knows": lambda sent, odd: sent.update(later=odd),
     "in force": lambda sent, odd: sent.update(force=odd),
-    "in a commit's metadata": lambda sent, odd: sent["bundle"]["commits"][0]["metadata"].update(section=odd),
-    "deep in a commit": lambda sent, odd: sent["bundle"]["commits"][0].update(structured_delta={"ops": [[odd]]}),
-    "in a manifest": lambda sent, odd: sent["bundle"]["snapshots"][0]["manifest"].update({"a.txt": odd}),
+    "in a commit's metadata": (
+        lambda sent, odd: sent["bundle"]["commits"][0]["metadata"].update(section=odd)
+    ),
+    "deep in a commit": (
+        lambda sent, odd: sent["bundle"]["commits"][0].update(structured_delta={"ops": [[odd]]})
+    ),
+    "in a manifest": (
+        lambda sent, odd: sent["bundle"]["snapshots"][0]["manifest"].update({"a.txt": odd})
+    ),
 }
 
 
@@ -147,7 +182,11 @@ IN_JSON = {"content-type": "application/json"}
         case("I29", "an integer of 65 bits", as_json(message(bundle={}, later=2**64))),
         case("I29", "not a number", as_json(message(bundle={}, later=float("nan")))),
         case("I29", "infinity", as_json(message(bundle={}, later=float("inf")))),
-        case("I29", "a number too large to be finite", b'{"branch": "main", "bundle": {}, "later": 1e999}'),
+        case(
+            "I29",
+            "a number too large to be finite",
+            b'{"branch": "main", "bundle": {}, "later": 1e999}',
+        ),
         case("I30", "half a surrogate pair", as_json(message(bundle={}, later="\ud800"))),
         case("I30", "not UTF-8", b'{"branch": "\xff"}'),
         case("I27", "deep", b'{"later": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"),
@@ -157,7 +196,9 @@ IN_JSON = {"content-type": "application/json"}
     ],
 )
 def test_json_that_cannot_be_kept_is_malformed(owner, body):
-    assert_refused(call("push", owner, "song", by=owner, raw=body, headers=IN_JSON), 400, "malformed_body")
+    assert_refused(
+        call("push", owner, "song", by=owner, raw=body, headers=IN_JSON), 400, "malformed_body"
+    )
 
 
 @pytest.mark.parametrize(
@@ -171,9 +212,21 @@ def test_json_that_cannot_be_kept_is_malformed(owner, body):
         case("I31", "commits that are ids", message(bundle=bundle(C1) | {"commits": [C1]})),
         case("I31", "snapshots null", message(bundle=bundle(C1) | {"snapshots": None})),
         case("I31", "snapshots that are ids", message(bundle=bundle(C1) | {"snapshots": [S1]})),
-        case("I31", "a snapshot without manifest", message(bundle=bundle(C1) | {"snapshots": [{"snapshot_id": S1}]})),
-        case("I31", "a snapshot without id", message(bundle=bundle(C1) | {"snapshots": [{"manifest": {"a.txt": O1}}]})),
-        case("I31", "a commit without id", message(bundle=bundle(C1) | {"commits": [{"message": "one"}]})),
+        case(
+            "I31",
+            "a snapshot without manifest",
+            message(bundle=bundle(C1) | {"snapshots": [{"snapshot_id": S1}]}),
+        ),
+        case(
+            "I31",
+            "a snapshot without id",
+            message(bundle=bundle(C1) | {"snapshots": [{"manifest": {"a.txt": O1}}]}),
+        ),
+        case(
+            "I31",
+            "a commit without id",
+            message(bundle=bundle(C1) | {"commits": [{"message": "one"}]}),
+        ),
         case("I31", "objects null", message(bundle=bundle(C1) | {"objects": None})),
         case("I31", "objects that are ids", message(bundle=bundle(C1) | {"objects": [O1]})),
         case("I31", "no branch", {"bundle": bundle(C1)}),
@@ -190,7 +243,11 @@ def test_a_push_has_its_shape(owner, sent):
 
 
 @pytest.mark.parametrize(
-    "force", [case("I32", repr(force), force) for force in ("yes", "junk", "true", "", 1, 0, 1.0, None, [True], [])]
+    "force",
+    [
+        case("I32", repr(force), force)
+        for force in ("yes", "junk", "true", "", 1, 0, 1.0, None, [True], [])
+    ],
 )
 def test_force_is_true_or_false_and_nothing_that_resembles_it(owner, force):
     pushed(owner, "song", C1, C2)
@@ -245,7 +302,11 @@ def test_a_field_of_a_commit_has_its_type(owner, field, value):
 @pytest.mark.parametrize(
     "fields",
     [
-        case("I34", "in the structured delta", {"structured_delta": {"domain": "midi", "ops": [b"\x00\xff"]}}),
+        case(
+            "I34",
+            "in the structured delta",
+            {"structured_delta": {"domain": "midi", "ops": [b"\x00\xff"]}},
+        ),
         case("I34", "in a key nobody knows", {"later": b"x"}),
     ],
 )
@@ -268,7 +329,9 @@ def test_a_record_holds_no_bytes(owner, fields):
     ),
 )
 def test_a_body_of_another_type_is_not_read(owner, content_type):
-    answer = call("push", owner, "song", by=owner, raw=PACKED, headers={"content-type": content_type})
+    answer = call(
+        "push", owner, "song", by=owner, raw=PACKED, headers={"content-type": content_type}
+    )
     assert_refused(answer, 415, "unsupported_media_type", naming=[MSGPACK])
     assert_nothing_stored(owner)
 
@@ -278,7 +341,9 @@ def test_a_body_of_another_type_is_not_read(owner, content_type):
     texts("I36", MSGPACK, "Application/X-MsgPack; charset=binary", "application/msgpack"),
 )
 def test_a_body_of_this_type_is_read_as_msgpack(owner, content_type):
-    answer = call("push", owner, "song", by=owner, raw=PACKED, headers={"content-type": content_type})
+    answer = call(
+        "push", owner, "song", by=owner, raw=PACKED, headers={"content-type": content_type}
+    )
     assert assert_accepted(answer)["branch_heads"] == {"main": C1}
 
 
@@ -368,11 +433,15 @@ each_coding = pytest.mark.parametrize("coding", ["gzip", "zstd"])
 @each_coding
 def test_a_compressed_body_is_the_same_as_one_that_is_not(owner, coding):
     assert_accepted(sent_as(owner, coding, packed(coding, PACKED)))
-    assert_accepted(sent_as(owner, coding.upper(), packed(coding, PACKED[:40]) + packed(coding, PACKED[40:])))
+    assert_accepted(
+        sent_as(owner, coding.upper(), packed(coding, PACKED[:40]) + packed(coding, PACKED[40:]))
+    )
 
 
 @each_coding
-@pytest.mark.parametrize("function", ["fetch", "negotiate", "filter_objects", "presign", "staging", "push_objects"])
+@pytest.mark.parametrize(
+    "function", ["fetch", "negotiate", "filter_objects", "presign", "staging", "push_objects"]
+)
 def test_every_route_of_the_protocol_reads_compressed_bodies(merged, coding, function):
     plain = call(function, merged, "song", MESSAGES[function], by=merged)
     compressed = call(
@@ -383,12 +452,16 @@ def test_every_route_of_the_protocol_reads_compressed_bodies(merged, coding, fun
         raw=packed(coding, msgpack.packb(MESSAGES[function])),
         headers={"content-encoding": coding},
     )
-    assert (compressed.status, compressed.value.keys()) == (plain.status, plain.value.keys()) and plain.status == 200
+    assert (compressed.status, compressed.value.keys()) == (
+        plain.status,
+        plain.value.keys(),
+    ) and plain.status == 200
 
 
 @each_coding
 @pytest.mark.parametrize(
-    "spoil", [lambda b: b[:-1], lambda b: b[:20], lambda b: b + b"x", lambda b: PACKED, lambda b: b""]
+    "spoil",
+    [lambda b: b[:-1], lambda b: b[:20], lambda b: b + b"x", lambda b: PACKED, lambda b: b""],
 )
 def test_a_compressed_body_that_is_damaged_is_refused(owner, coding, spoil):
     answer = sent_as(owner, coding, spoil(packed(coding, PACKED)))
@@ -397,7 +470,9 @@ def test_a_compressed_body_that_is_damaged_is_refused(owner, coding, spoil):
 
 
 @each_coding
-def test_a_body_that_expands_beyond_the_limit_is_refused_before_all_of_it_is_expanded(owner, coding):
+def test_a_body_that_expands_beyond_the_limit_is_refused_before_all_of_it_is_expanded(
+    owner, coding
+):
     content = msgpack.packb({"objects": [{"object_id": "x", "content": bytes(256 * 2**20)}]})
     body = packed(coding, content)
     del content
@@ -411,19 +486,26 @@ def test_a_body_that_expands_beyond_the_limit_is_refused_before_all_of_it_is_exp
 
 def test_a_body_whose_expansion_has_another_limit_is_refused_with_it(owner):
     ids = [f"{number:064x}" for number in range(400_000)]
-    answer = sent_as(owner, "zstd", packed("zstd", msgpack.packb({"object_ids": ids})), "filter_objects")
+    answer = sent_as(
+        owner, "zstd", packed("zstd", msgpack.packb({"object_ids": ids})), "filter_objects"
+    )
     assert_refused(answer, 413, "too_large", naming=[16 * 2**20])
 
 
 def test_a_window_above_8_mib_is_refused(owner):
-    options: dict[int, int] = {zstd.CompressionParameter.window_log: 27, zstd.CompressionParameter.content_size_flag: 0}
+    options: dict[int, int] = {
+        zstd.CompressionParameter.window_log: 27,
+        zstd.CompressionParameter.content_size_flag: 0,
+    }
     compressor = zstd.ZstdCompressor(options=options)
     body = compressor.compress(PACKED) + compressor.flush()
     assert_refused(sent_as(owner, "zstd", body), 400, "malformed_body", naming=["8 MiB"])
 
 
 def test_I38_a_body_may_be_called_uncompressed(owner):
-    assert_accepted(call("push", owner, "song", by=owner, raw=PACKED, headers={"content-encoding": "identity"}))
+    assert_accepted(
+        call("push", owner, "song", by=owner, raw=PACKED, headers={"content-encoding": "identity"})
+    )
 
 
 def test_a_body_of_a_declared_length_of_thousands_of_digits_is_too_large(owner: str) -> None:

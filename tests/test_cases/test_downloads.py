@@ -1,4 +1,6 @@
-"""Group 13: the bytes of one object, by its id, and of one file, by its path at a branch or a commit."""
+"""Group 13: the bytes of one object, by its id, and of one file, by its path at a branch or a
+commit.
+"""
 
 import asyncio
 import importlib
@@ -12,13 +14,13 @@ import pytest
 from bench.meter import Meter
 from shared import ids, stores
 from shared.actions import downloads
-from shared.content import REPLY_BYTES, TEXT_REPLY_BYTES
+from shared.file_response import REPLY_BYTES, TEXT_REPLY_BYTES
 from shared.model import Location, Repo
 from shared.objects.bucket import Bucket
 from tests import builders
 from tests.builders import Answer, Record, call, push
 from tests.functions import api
-from tests.test_cases.asking import ask, assert_costs
+from tests.test_cases.client import ask, assert_costs
 from tests.test_cases.fixtures import (
     C1,
     C2,
@@ -45,8 +47,9 @@ FOREVER = "max-age=31536000, immutable"
 MINUTE = "max-age=60"
 TEXT = "text/plain; charset=utf-8"
 TEXTS = (
-    "a.txt notes.md run.js run.mjs run.ts run.py a.yml a.yaml a.toml a.log a.diff a.patch a.rs a.go a.c a.h style.css"
-    " page.html PAGE.HTM feed.xhtml score.xml table.csv README LICENSE Makefile src/Dockerfile a.b/c .bashrc"
+    "a.txt notes.md run.js run.mjs run.ts run.py a.yml a.yaml a.toml a.log a.diff a.patch a.rs a.go"
+    " a.c a.h style.css page.html PAGE.HTM feed.xhtml score.xml table.csv README LICENSE Makefile"
+    " src/Dockerfile a.b/c .bashrc"
 ).split()
 
 
@@ -75,7 +78,9 @@ def head(owner: str, rest: str, **how: Any) -> Answer:
 
 def put(owner: str, content: bytes, slug: str = "song") -> str:
     """Uploads one object. Returns its id."""
-    assert_accepted(call("push_objects", owner, slug, {"objects": [builders.blob(content)]}, by=owner))
+    assert_accepted(
+        call("push_objects", owner, slug, {"objects": [builders.blob(content)]}, by=owner)
+    )
     return ids.object_id(content)
 
 
@@ -100,7 +105,7 @@ def song(owner):
     return owner
 
 
-# ── Objects ─────────────────────────────────────────────────────────────────────────────────────────────────
+# ── Objects ───────────────────────────────────────────────────────────────────────────────────────
 
 
 @either_way
@@ -128,7 +133,13 @@ def test_a_large_object_comes_whole(owner, get):
 @either_way
 def test_an_object_of_an_opaque_id_comes_as_it_was_sent(owner, get):
     assert_accepted(
-        call("push_objects", owner, "song", {"objects": [{"object_id": "obj-1", "content": b"x"}]}, by=owner)
+        call(
+            "push_objects",
+            owner,
+            "song",
+            {"objects": [{"object_id": "obj-1", "content": b"x"}]},
+            by=owner,
+        )
     )
     assert_sent(get(owner, "obj-1"), b"x")
 
@@ -169,7 +180,8 @@ def test_D07_an_opaque_id_in_a_second_repository_of_the_name_is_another_object(o
 
 def test_D07_an_opaque_id_whose_bytes_were_stored_again_has_another_tag() -> None:
     first, second = (
-        downloads.Found(cast(Any, None), Repo("me", "song", "r1"), "o-1", Location(pack, 8, 3)) for pack in ("a", "b")
+        downloads.Found(cast(Any, None), Repo("me", "song", "r1"), "o-1", Location(pack, 8, 3))
+        for pack in ("a", "b")
     )
     assert first.tag != second.tag
 
@@ -180,7 +192,9 @@ def test_D07_a_file_is_immutable_only_where_digests_lead_to_it(song: str) -> Non
     assert raw(song, "main/a.txt").headers["cache-control"] == f"public, {MINUTE}"
 
 
-@pytest.mark.parametrize("who", [case("D02", "nobody", {}), case("D02", "another user", {"by": "stranger-of-d02"})])
+@pytest.mark.parametrize(
+    "who", [case("D02", "nobody", {}), case("D02", "another user", {"by": "stranger-of-d02"})]
+)
 def test_private_objects_are_like_absent_ones(estate, who):
     never = {"slug": "none"}
     for object_id in (O1, UNKNOWN):
@@ -188,11 +202,19 @@ def test_private_objects_are_like_absent_ones(estate, who):
             answer = by_name(estate, object_id, slug=slug, **who)
             assert_absent(answer)
             assert "cache-control" not in answer.headers and "etag" not in answer.headers
-        private = ask("objects", "GET", f"/o/{object_id}", query=f"repo_id={repo_id(estate, 'priv')}", **who)
+        private = ask(
+            "objects", "GET", f"/o/{object_id}", query=f"repo_id={repo_id(estate, 'priv')}", **who
+        )
         assert_absent(private)
         assert_absent(by_name(estate, object_id, **never, **who))
-        assert_absent(by_name(estate, object_id, slug="priv", headers={"if-none-match": f'"{object_id}"'}, **who))
-        assert_absent(by_name(estate, object_id, slug="priv", headers={"range": "bytes=99-"}, **who))
+        assert_absent(
+            by_name(
+                estate, object_id, slug="priv", headers={"if-none-match": f'"{object_id}"'}, **who
+            )
+        )
+        assert_absent(
+            by_name(estate, object_id, slug="priv", headers={"range": "bytes=99-"}, **who)
+        )
 
 
 def test_D03_the_owner_reads_what_is_private_and_no_shared_cache_keeps_it(estate):
@@ -226,7 +248,8 @@ def test_an_object_that_is_not_here_is_not_found(song, get):
 
 
 @pytest.mark.parametrize(
-    "object_id", ["..", "%2e%2e", "sha256:x", O1[:-1], O1 + "0", O1.upper(), f"{O1}%0A", "%00", "a" * 2000, "é"]
+    "object_id",
+    ["..", "%2e%2e", "sha256:x", O1[:-1], O1 + "0", O1.upper(), f"{O1}%0A", "%00", "a" * 2000, "é"],
 )
 def test_D05_what_is_no_id_is_not_found(song, object_id):
     for get in (by_name, by_id):
@@ -277,7 +300,9 @@ def test_D06_what_is_no_repository_is_absent(song, query):
     assert_absent(ask("objects", "GET", f"/o/{O1}", query=query, by=song))
 
 
-def test_D06_the_id_of_a_deleted_repository_does_not_lead_to_the_next_one_of_its_name(owner: str) -> None:
+def test_D06_the_id_of_a_deleted_repository_does_not_lead_to_the_next_one_of_its_name(
+    owner: str,
+) -> None:
     pushed(owner, "song", C1)
     first = repo_id(owner)
     assert api.call("repos", "DELETE", f"/repos/{owner}/song", by=owner).status == 204
@@ -291,7 +316,10 @@ def test_D06_the_id_of_a_deleted_repository_does_not_lead_to_the_next_one_of_its
 def test_D06_the_id_of_a_repository_leads_to_it_under_its_present_name(owner: str) -> None:
     pushed(owner, "song", C1)
     first = repo_id(owner)
-    assert api.call("repos", "POST", f"/repos/{owner}/song/rename", {"slug": "tune"}, by=owner).status == 200
+    assert (
+        api.call("repos", "POST", f"/repos/{owner}/song/rename", {"slug": "tune"}, by=owner).status
+        == 200
+    )
     api.create(owner, "song")
     assert_sent(ask("objects", "GET", f"/o/{O1}", query=f"repo_id={first}"), CONTENTS[O1])
     assert_refused(by_id(owner, O1), 404, "object_not_found")
@@ -302,7 +330,13 @@ def test_D06_a_bad_or_revoked_token_is_refused(song, stranger):
     asyncio.get_event_loop().run_until_complete(_revoke(stranger, "revoked"))
     for query in (f"repo_id={repo_id(song)}", "repo_id=none"):
         for token in ("no", revoked):
-            answer = ask("objects", "GET", f"/o/{O1}", query=query, headers={"authorization": f"Bearer {token}"})
+            answer = ask(
+                "objects",
+                "GET",
+                f"/o/{O1}",
+                query=query,
+                headers={"authorization": f"Bearer {token}"},
+            )
             assert_refused(answer, 401, "unauthorized")
 
 
@@ -330,7 +364,9 @@ def test_who_has_an_object_is_not_sent_it(song, get, held):
 def test_D07_what_he_has_not_is_sent(song):
     for held in (f'"{O2}"', O1, '""', ","):
         assert_sent(by_name(song, O1, headers={"if-none-match": held}), CONTENTS[O1])
-    assert_refused(by_name(song, UNKNOWN, headers={"if-none-match": f'"{UNKNOWN}"'}), 404, "object_not_found")
+    assert_refused(
+        by_name(song, UNKNOWN, headers={"if-none-match": f'"{UNKNOWN}"'}), 404, "object_not_found"
+    )
 
 
 # O1 is `hello\n`, six bytes in the middle of a pack.
@@ -355,7 +391,9 @@ def test_D08_a_range_of_a_large_object(owner):
     content = bytes(range(256)) * 8 * 1024
     object_id = put(owner, content)
     assert_sent(
-        by_name(owner, object_id, headers={"range": "bytes=1000000-1000099"}), content[1_000_000:1_000_100], 206
+        by_name(owner, object_id, headers={"range": "bytes=1000000-1000099"}),
+        content[1_000_000:1_000_100],
+        206,
     )
 
 
@@ -373,15 +411,28 @@ def test_D08_an_empty_object_has_no_ranges(owner):
 
 @pytest.mark.parametrize(
     "asked",
-    ["bytes=3-1", "bytes=a-b", "bytes=-", "bytes=0-1,3-4", "lines=0-1", "bytes", "bytes=٣-", "bytes=0-" + "9" * 400],
+    [
+        "bytes=3-1",
+        "bytes=a-b",
+        "bytes=-",
+        "bytes=0-1,3-4",
+        "lines=0-1",
+        "bytes",
+        "bytes=٣-",
+        "bytes=0-" + "9" * 400,
+    ],
 )
 def test_D08_what_is_no_single_range_is_the_whole(song, asked):
-    assert_sent(by_name(song, O1, headers={"range": asked.encode().decode("latin-1")}), CONTENTS[O1])
+    assert_sent(
+        by_name(song, O1, headers={"range": asked.encode().decode("latin-1")}), CONTENTS[O1]
+    )
 
 
 def test_D08_a_range_of_another_version_is_the_whole(song):
     assert by_name(song, O1, headers={"range": "bytes=0-1", "if-range": f'"{O1}"'}).status == 206
-    assert_sent(by_name(song, O1, headers={"range": "bytes=0-1", "if-range": f'"{O2}"'}), CONTENTS[O1])
+    assert_sent(
+        by_name(song, O1, headers={"range": "bytes=0-1", "if-range": f'"{O2}"'}), CONTENTS[O1]
+    )
 
 
 @pytest.fixture
@@ -443,7 +494,7 @@ def test_the_largest_that_is_sent_is_what_lambda_passes(owner, in_aws, path, siz
         assert (reply["statusCode"], len(json.dumps(reply)) <= 6_291_556) == (status, True)
 
 
-# ── Files ───────────────────────────────────────────────────────────────────────────────────────────────────
+# ── Files ─────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_D10_a_file_at_a_branch(song, address):
@@ -614,11 +665,16 @@ def test_D13_before_the_first_push_there_is_no_branch(owner):
         *((name, TEXT, "inline") for name in TEXTS),
     ],
 )
-def test_D14_a_text_is_shown_audio_is_played_and_no_browser_runs_a_file_in_the_hubs_name(owner, path, kind, how):
+def test_D14_a_text_is_shown_audio_is_played_and_no_browser_runs_a_file_in_the_hubs_name(
+    owner, path, kind, how
+):
     assert_accepted(push(owner, "song", on_manifest({path: O1})))
     answer = assert_sent(raw(owner, f"main/{path}"), CONTENTS[O1])
     assert answer.headers["content-type"] == kind
-    assert answer.headers["content-disposition"] == f"{how}; filename*=UTF-8''{path.rpartition('/')[2]}"
+    assert (
+        answer.headers["content-disposition"]
+        == f"{how}; filename*=UTF-8''{path.rpartition('/')[2]}"
+    )
 
 
 # Their names state nothing, so their first bytes decide.
@@ -649,7 +705,9 @@ def test_D14_where_the_name_states_nothing_the_first_bytes_do_for_every_way_to_a
     answers += [raw(owner, f"main/{name}", headers={"range": asked}) for asked in ranges if content]
     assert {answer.status for answer in answers} == {200, 206} if content else {200}
     assert {answer.headers["content-type"] for answer in answers} == {kind}
-    assert {answer.headers["content-disposition"] for answer in answers} == {f"{how}; filename*=UTF-8''{name}"}
+    assert {answer.headers["content-disposition"] for answer in answers} == {
+        f"{how}; filename*=UTF-8''{name}"
+    }
     assert answers[0].body == content
 
 
@@ -662,15 +720,21 @@ def test_D14_a_large_file_without_a_name_is_read_from_s3_with_its_type(owner, in
     with urllib.request.urlopen(answer.headers["location"]) as reply:
         assert reply.headers["content-type"] == "audio/flac"
     asked = head(owner, "main/lead")
-    assert (asked.status, asked.headers["content-length"]) == (200, str(len(content))), "S3 signs GET only"
+    assert (asked.status, asked.headers["content-length"]) == (
+        200,
+        str(len(content)),
+    ), "S3 signs GET only"
 
 
 def test_D14_a_name_of_any_letters_stays_one_header(owner):
     path = 'drums/ø "x"; filename=evil.html'
     assert_accepted(push(owner, "song", on_manifest({path: O1})))
-    answer = assert_sent(raw(owner, "main/drums/%C3%B8%20%22x%22%3B%20filename%3Devil.html"), CONTENTS[O1])
+    answer = assert_sent(
+        raw(owner, "main/drums/%C3%B8%20%22x%22%3B%20filename%3Devil.html"), CONTENTS[O1]
+    )
     assert (
-        answer.headers["content-disposition"] == "inline; filename*=UTF-8''%C3%B8%20%22x%22%3B%20filename%3Devil.html"
+        answer.headers["content-disposition"]
+        == "inline; filename*=UTF-8''%C3%B8%20%22x%22%3B%20filename%3Devil.html"
     )
 
 
@@ -689,7 +753,9 @@ def test_D15_a_file_has_ranges_and_a_tag(song):
 
 def test_D15_a_large_file_is_read_from_s3_with_its_type(owner, in_aws):
     content = b"RIFF" + bytes(5 * 1024 * 1024)
-    sent = on_manifest({"stems/lead.wav": ids.object_id(content)}) | {"objects": [builders.blob(content)]}
+    sent = on_manifest({"stems/lead.wav": ids.object_id(content)}) | {
+        "objects": [builders.blob(content)]
+    }
     assert_accepted(push(owner, "song", sent))
     answer = raw(owner, "main/stems/lead.wav")
     assert answer.status == 307
@@ -699,7 +765,7 @@ def test_D15_a_large_file_is_read_from_s3_with_its_type(owner, in_aws):
         assert reply.read() == content
 
 
-# ── Cost ────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── Cost ──────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_a_download_costs_few_calls(song):
@@ -745,7 +811,9 @@ def test_a_file_whose_name_states_nothing_costs_no_more_unless_a_part_of_it_is_a
 def test_a_stranger_costs_no_more_than_the_look_up(estate, stranger):
     hidden = repo_id(estate, "priv")
     with Meter() as private:
-        assert_absent_quietly(ask("objects", "GET", f"/o/{O1}", query=f"repo_id={hidden}", by=stranger))
+        assert_absent_quietly(
+            ask("objects", "GET", f"/o/{O1}", query=f"repo_id={hidden}", by=stranger)
+        )
     with Meter() as absent:
         assert_absent_quietly(ask("objects", "GET", f"/o/{O1}", query="repo_id=none", by=stranger))
     assert private.by_operation() == absent.by_operation()

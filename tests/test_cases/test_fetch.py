@@ -1,4 +1,6 @@
-"""Group 9: POST fetch. Most of it asks `song` of `merged`, whose main is M: C1, C2 and CX, and their merge."""
+"""Group 9: POST fetch. Most of it asks `song` of `merged`, whose main is M: C1, C2 and CX, and
+their merge.
+"""
 
 import hashlib
 import json
@@ -73,7 +75,9 @@ def test_G01_a_clone_is_whole_and_true(merged, address):
     assert set(reply) == {"commits", "snapshots", "objects", "branch_heads"}
     assert reply["branch_heads"] == {"main": M}
     commits = by_id(reply["commits"], "commit_id")
-    assert {i: c | {"structured_delta": None} for i, c in commits.items()} == {i: COMMITS[i] for i in (C1, C2, CX, M)}
+    assert {i: c | {"structured_delta": None} for i, c in commits.items()} == {
+        i: COMMITS[i] for i in (C1, C2, CX, M)
+    }
     assert by_id(reply["snapshots"], "snapshot_id") == {i: SNAPSHOTS[i] for i in (S1, S2, S3)}
     objects = by_id(reply["objects"], "object_id")
     assert {i: o["content"] for i, o in objects.items()} == {i: CONTENTS[i] for i in (O1, O2, O3)}
@@ -92,22 +96,49 @@ def test_G01_a_clone_is_whole_and_true(merged, address):
         case("G05", "nothing, from something", [], [M], set(), set(), set()),
         case("G08", "from a commit unknown", [C2], [UNKNOWN], {C1, C2}, {S1, S2}, {O1, O2}),
         case("G08", "from a commit known and one unknown", [C2], [UNKNOWN, C1], {C2}, {S2}, {O2}),
-        case("G08", "from what is no commit at all", [C2], ["../x", "", O1, S1, C1], {C2}, {S2}, {O2}),
+        case(
+            "G08", "from what is no commit at all", [C2], ["../x", "", O1, S1, C1], {C2}, {S2}, {O2}
+        ),
         case("G09", "from 1,500 commits unknown", [C2], STRANGERS, {C1, C2}, {S1, S2}, {O1, O2}),
-        case("G09", "from the root and 1,500 unknown", [M], [*STRANGERS, C1], {C2, CX, M}, {S2, S3}, {O2, O3}),
-        case("G09", "from a side and 1,500 unknown", [M], [C2, *STRANGERS, C1], {CX, M}, {S3}, {O3}),
-        case("G09", "from everything and 1,500 unknown", [M], [M, CX, *STRANGERS, C2, C1], set(), set(), set()),
+        case(
+            "G09",
+            "from the root and 1,500 unknown",
+            [M],
+            [*STRANGERS, C1],
+            {C2, CX, M},
+            {S2, S3},
+            {O2, O3},
+        ),
+        case(
+            "G09", "from a side and 1,500 unknown", [M], [C2, *STRANGERS, C1], {CX, M}, {S3}, {O3}
+        ),
+        case(
+            "G09",
+            "from everything and 1,500 unknown",
+            [M],
+            [M, CX, *STRANGERS, C2, C1],
+            set(),
+            set(),
+            set(),
+        ),
         case("G10", "twice", [C2, C2, C2], [C1, C1], {C2}, {S2}, {O2}),
         case("G10", "a commit and its parent", [C2, C1], [], {C1, C2}, {S1, S2}, {O1, O2}),
     ],
 )
-def test_a_fetch_brings_what_is_wanted_and_not_had(merged, stranger, want, have, commits, snapshots, objects):
+def test_a_fetch_brings_what_is_wanted_and_not_had(
+    merged, stranger, want, have, commits, snapshots, objects
+):
     found = fetched_ids(fetch(merged, "song", want, have, by=stranger))
     assert found == (commits, snapshots, objects)
 
 
-def test_beyond_a_limit_the_manifests_of_the_client_are_not_read_and_more_is_sent(merged, stranger, monkeypatch):
-    """The first manifest that does not fit ends the reading. The answer has all that the client lacks."""
+def test_beyond_a_limit_the_manifests_of_the_client_are_not_read_and_more_is_sent(
+    merged, stranger, monkeypatch
+):
+    """The first manifest that does not fit ends the reading.
+
+    The answer has all that the client lacks.
+    """
     monkeypatch.setattr("shared.actions.fetch.BOUNDARY_BYTES", 0)
     commits, snapshots, objects = fetched_ids(fetch(merged, "song", [C2], [C1], by=stranger))
     assert (commits, snapshots, objects) == ({C2}, {S2}, {O1, O2})
@@ -147,7 +178,9 @@ def test_a_wanted_commit_that_is_not_here_is_named_and_nothing_is_sent(merged, s
     unknown = next(i for i in want if i != M)
     answer = fetch(merged, "song", want, by=stranger)
     assert_refused(answer, 404, "commit_not_found", naming=[unknown])
-    assert_refused(fetch(merged, "song", want, [M], by=stranger), 404, "commit_not_found", naming=[unknown])
+    assert_refused(
+        fetch(merged, "song", want, [M], by=stranger), 404, "commit_not_found", naming=[unknown]
+    )
 
 
 @pytest.mark.parametrize("commit_id", no_ids("G11"))
@@ -178,11 +211,19 @@ def test_a_fetch_has_its_shape(merged, stranger, message):
     ],
 )
 def test_a_list_above_its_limit_is_refused_with_the_limit(merged, stranger, message, limit):
-    assert_refused(call("fetch", merged, "song", message, by=stranger), 413, "too_large", naming=[limit])
+    assert_refused(
+        call("fetch", merged, "song", message, by=stranger), 413, "too_large", naming=[limit]
+    )
 
 
 @pytest.mark.parametrize(
-    "have", [case("G13", "none", 0), case("G13", "the root", 1), case("G13", "15", 15), case("G13", "19", 19)]
+    "have",
+    [
+        case("G13", "none", 0),
+        case("G13", "the root", 1),
+        case("G13", "15", 15),
+        case("G13", "19", 19),
+    ],
 )
 def test_of_a_line_of_twenty_the_newer_ones_come(owner, have):
     history = chain(20, files=True)
@@ -209,7 +250,9 @@ def test_G15_the_owner_fetches_from_his_private_repository(estate):
 
 
 def assert_plain(value: Any, path: str = "") -> None:
-    """Maps have texts for keys; bytes are an object's content and nothing else; parents are texts or nil."""
+    """Maps have texts for keys; bytes are an object's content and nothing else; parents are texts
+    or nil.
+    """
     if isinstance(value, dict):
         for key, below in value.items():
             assert type(key) is str, path
@@ -233,7 +276,10 @@ def test_G16_every_value_of_a_reply_has_the_type_that_the_client_expects(merged,
     answer = fetch(merged, "song", [M], by=stranger)
     extensions: list[int] = []
     reply = msgpack.unpackb(
-        answer.body, raw=False, strict_map_key=True, ext_hook=lambda code, data: extensions.append(code)
+        answer.body,
+        raw=False,
+        strict_map_key=True,
+        ext_hook=lambda code, data: extensions.append(code),
     )
     assert len(reply["commits"]) == 4
     assert_plain(reply)
@@ -244,24 +290,37 @@ def test_G16_every_value_of_a_reply_has_the_type_that_the_client_expects(merged,
     "delta",
     [
         case("G17", "no delta", None),
-        case("G17", "a delta", {"domain": "midi", "ops": [{"op": "insert", "at": 1.5}], "summary": ""}),
-        case("G17", "a delta of a megabyte", {"domain": "code", "ops": [{"op": "x" * 1_000}] * 1_000}),
+        case(
+            "G17",
+            "a delta",
+            {"domain": "midi", "ops": [{"op": "insert", "at": 1.5}], "summary": ""},
+        ),
+        case(
+            "G17", "a delta of a megabyte", {"domain": "code", "ops": [{"op": "x" * 1_000}] * 1_000}
+        ),
     ],
 )
 def test_a_record_comes_back_as_it_was_sent_its_delta_apart(owner, delta):
     sent = bundle(C1)
-    sent["commits"][0] |= SEEN_BY_NO_HASH | {"structured_delta": delta, "later": {"keys": [1, None, True, 0.5]}}
+    sent["commits"][0] |= SEEN_BY_NO_HASH | {
+        "structured_delta": delta,
+        "later": {"keys": [1, None, True, 0.5]},
+    }
     assert_accepted(push(owner, "song", sent))
     reply = assert_accepted(fetch(owner, "song", [C1], by=owner))
     (record,) = reply["commits"]
     assert record.pop("structured_delta", None) in (None, delta)
-    assert record == {key: value for key, value in sent["commits"][0].items() if key != "structured_delta"}
+    assert record == {
+        key: value for key, value in sent["commits"][0].items() if key != "structured_delta"
+    }
     assert reply["snapshots"] == sent["snapshots"]
 
 
 def test_G18_a_reader_of_json_gets_contents_in_base64(owner):
     assert_accepted(push(owner, "song", bundle(C1, CE)))
-    answer = call("fetch", owner, "song", {"want": [CE]}, by=owner, headers={"accept": "application/json"})
+    answer = call(
+        "fetch", owner, "song", {"want": [CE]}, by=owner, headers={"accept": "application/json"}
+    )
     assert answer.status == 200
     assert answer.headers["content-type"] == "application/json"
     reply = json.loads(answer.body)
@@ -274,7 +333,9 @@ def test_G18_a_reader_of_json_gets_contents_in_base64(owner):
         assert reply[key] == in_msgpack[key]
 
 
-@pytest.mark.parametrize("slug", [case("G19", "of the same owner", "ours"), case("G19", "of a stranger", "theirs")])
+@pytest.mark.parametrize(
+    "slug", [case("G19", "of the same owner", "ours"), case("G19", "of a stranger", "theirs")]
+)
 def test_a_commit_of_another_repository_is_not_here(owner, stranger, slug):
     whose = owner if slug == "ours" else stranger
     pushed(whose, slug, C1, C2)
@@ -289,7 +350,9 @@ def test_G20_a_snapshot_of_another_repository_cannot_be_named(owner, stranger):
     pushed(stranger, "theirs", R)
     for objects in (False, True):
         stolen = bundle(C1, C2, objects=objects) | {"snapshots": []}
-        assert_refused(push(stranger, "theirs", stolen, branch="stolen"), 422, "missing_reference", naming=[S2])
+        assert_refused(
+            push(stranger, "theirs", stolen, branch="stolen"), 422, "missing_reference", naming=[S2]
+        )
     assert_refused(fetch(stranger, "theirs", [C2], by=stranger), 404, "commit_not_found")
 
 
@@ -297,10 +360,16 @@ def test_G20_opaque_snapshots_of_two_repositories_are_two(owner, stranger):
     """An opaque id proves nothing, so it may be named unseen; it leads nowhere."""
     tree = {"snapshot_id": "snap_1", "manifest": {"secret.txt": O1}}
     head = {"commit_id": "opaque-1", "snapshot_id": "snap_1"}
-    assert_accepted(push(owner, "priv", {"commits": [head], "snapshots": [tree], "objects": blobs(O1)}))
+    assert_accepted(
+        push(owner, "priv", {"commits": [head], "snapshots": [tree], "objects": blobs(O1)})
+    )
     alter(owner, "priv", visibility="private")
     assert_accepted(push(stranger, "theirs", {"commits": [head]}))
-    assert fetched_ids(fetch(stranger, "theirs", ["opaque-1"], by=stranger)) == ({"opaque-1"}, set(), set())
+    assert fetched_ids(fetch(stranger, "theirs", ["opaque-1"], by=stranger)) == (
+        {"opaque-1"},
+        set(),
+        set(),
+    )
 
 
 def test_G21_an_object_of_another_repository_cannot_be_named(owner, stranger):
@@ -321,9 +390,13 @@ def test_G21_an_opaque_snapshot_does_not_lead_to_anothers_object(owner, stranger
     assert_refused(push(stranger, "theirs", sent), 422, "missing_reference", naming=[O1])
 
 
-@pytest.mark.parametrize("accepted", [case("G22", text, text) for text in ("identity", "br", "gzip;q=0")])
+@pytest.mark.parametrize(
+    "accepted", [case("G22", text, text) for text in ("identity", "br", "gzip;q=0")]
+)
 def test_a_reply_is_not_compressed_for_a_client_that_does_not_read_that(merged, stranger, accepted):
-    answer = call("fetch", merged, "song", {"want": [M]}, by=stranger, headers={"accept-encoding": accepted})
+    answer = call(
+        "fetch", merged, "song", {"want": [M]}, by=stranger, headers={"accept-encoding": accepted}
+    )
     assert_accepted(answer)
     assert "content-encoding" not in answer.headers
     assert answer.headers["content-length"] == str(len(answer.body))

@@ -1,4 +1,7 @@
-"""A fetch in steps: the oldest commits first, then the contents of their objects. And replies that are compressed."""
+"""A fetch in steps: the oldest commits first, then the contents of their objects.
+
+And replies that are compressed.
+"""
 
 import gzip
 import random
@@ -95,7 +98,9 @@ def noisy(owner: str) -> History:
         history.objects |= {one["object_id"]: one["content"] for one in objects.values()}
         history.snapshots[number] = snapshot(manifest)
         parents = [history[number - 1]] if number > 1 else []
-        history.commits[number] = commit(f"{number}", parents, history.snapshots[number]["snapshot_id"])
+        history.commits[number] = commit(
+            f"{number}", parents, history.snapshots[number]["snapshot_id"]
+        )
     assert push(owner, "song", history.bundle()).status == 200
     return history
 
@@ -111,12 +116,17 @@ def test_a_step_has_what_a_fetch_has_and_the_sizes_of_its_objects(owner, merged,
     assert {one["commit_id"] for one in step["commits"]} == whole[0]
     assert {one["snapshot_id"] for one in step["snapshots"]} == whole[1]
     assert step["objects"].keys() == whole[2]
-    assert all(len(merged.objects[object_id]) == size for object_id, size in step["objects"].items())
+    assert all(
+        len(merged.objects[object_id]) == size for object_id, size in step["objects"].items()
+    )
 
 
 def test_records_come_back_exactly_as_they_were_pushed(owner, merged):
     [step] = Steps(owner).history([merged[7]])
-    for kind, key, pushed in (("commits", "commit_id", merged.commits), ("snapshots", "snapshot_id", merged.snapshots)):
+    for kind, key, pushed in (
+        ("commits", "commit_id", merged.commits),
+        ("snapshots", "snapshot_id", merged.snapshots),
+    ):
         assert {one[key]: one for one in step[kind]} == {one[key]: one for one in pushed.values()}
 
 
@@ -169,15 +179,21 @@ def test_an_object_is_needed_by_the_first_step_that_names_it(owner, configured):
 def test_the_heads_of_the_received_commits_are_as_good_as_all_of_them(owner, merged, configured):
     allow(configured, 3_000)
     first, *rest = Steps(owner).history([merged[7]])
-    parents = {one[name] for one in first["commits"] for name in ("parent_commit_id", "parent2_commit_id")}
+    parents = {
+        one[name] for one in first["commits"] for name in ("parent_commit_id", "parent2_commit_id")
+    }
     tips = [one["commit_id"] for one in first["commits"] if one["commit_id"] not in parents]
     assert Steps(owner).post("fetch_history", {"want": [merged[7]], "have": tips}) == rest[0]
 
 
 @pytest.mark.parametrize("headers", CODINGS)
-def test_a_commit_that_fits_in_no_reply_is_refused_with_the_way_out(owner, noisy, headers, configured):
+def test_a_commit_that_fits_in_no_reply_is_refused_with_the_way_out(
+    owner, noisy, headers, configured
+):
     allow(configured, 1_000 if not headers else 300)
-    answer = call("fetch_history", owner, "song", {"want": [noisy[12]], "have": [noisy[11]]}, headers=headers)
+    answer = call(
+        "fetch_history", owner, "song", {"want": [noisy[12]], "have": [noisy[11]]}, headers=headers
+    )
     assert (answer.status, answer.code) == (413, "too_large")
     assert "PIERIA_MAX_REPLY_BYTES" in answer.value["message"]
 
@@ -204,9 +220,14 @@ def test_contents_that_do_not_fit_are_left_and_come_with_the_next_request(
     assert len(steps.answers) < 3 * least + 3, "a reply is not much smaller than it may be"
 
 
-def test_more_compressible_contents_fit_in_a_compressed_reply_than_in_a_plain_one(owner, configured):
+def test_more_compressible_contents_fit_in_a_compressed_reply_than_in_a_plain_one(
+    owner, configured
+):
     contents = [b"%d" % number * 20_000 for number in range(40)]
-    assert call("push_objects", owner, "song", {"objects": [*map(blob, contents)]}, by=owner).status == 200
+    assert (
+        call("push_objects", owner, "song", {"objects": [*map(blob, contents)]}, by=owner).status
+        == 200
+    )
     object_ids = [blob(content)["object_id"] for content in contents]
     allow(configured, 100_000)
     plain, compressed = Steps(owner), Steps(owner, ZSTD)
@@ -216,7 +237,9 @@ def test_more_compressible_contents_fit_in_a_compressed_reply_than_in_a_plain_on
 
 
 @pytest.mark.parametrize("headers", CODINGS)
-def test_an_object_that_fits_in_no_reply_is_named_and_the_others_are_sent(owner, noisy, headers, configured):
+def test_an_object_that_fits_in_no_reply_is_named_and_the_others_are_sent(
+    owner, noisy, headers, configured
+):
     large = random.Random(1).randbytes(200_000)
     assert call("push_objects", owner, "song", {"objects": [blob(large)]}, by=owner).status == 200
     allow(configured, 120_000)
@@ -243,7 +266,11 @@ def test_an_object_that_is_not_stored_is_named(owner, merged, unknown):
 def test_ids_that_come_twice_are_sent_once(owner, merged):
     known = next(iter(merged.objects))
     reply = Steps(owner).post("fetch_objects", {"object_ids": [known, known]})
-    assert reply == {"objects": [{"object_id": known, "content": merged.objects[known]}], "left": [], "large": []}
+    assert reply == {
+        "objects": [{"object_id": known, "content": merged.objects[known]}],
+        "left": [],
+        "large": [],
+    }
     assert Steps(owner).post("fetch_objects", {}) == {"objects": [], "left": [], "large": []}
 
 
@@ -256,9 +283,9 @@ def test_a_reader_of_json_gets_the_same(owner, noisy, configured):
     allow(configured, 400_000)
     json_headers = {"accept": "application/json"}
     packed = Steps(owner).history([noisy[12]])
-    assert [one for step in Steps(owner, json_headers).history([noisy[12]]) for one in step["commits"]] == [
-        one for step in packed for one in step["commits"]
-    ]
+    assert [
+        one for step in Steps(owner, json_headers).history([noisy[12]]) for one in step["commits"]
+    ] == [one for step in packed for one in step["commits"]]
     steps = Steps(owner, json_headers)
     left, count = list(noisy.objects), 0
     while left:
@@ -269,13 +296,18 @@ def test_a_reader_of_json_gets_the_same(owner, noisy, configured):
     assert count == len(noisy.objects)
 
 
-# ── A fetch that is compressed ──────────────────────────────────────────────────────────────────────────────────
+# ── A fetch that is compressed ────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("accept", [ACCEPT, "application/json"])
 @pytest.mark.parametrize(
     ("accept_encoding", "coding"),
-    [("zstd, gzip", "zstd"), ("gzip", "gzip"), ("gzip;q=1, zstd;q=0.5", "gzip"), ("br, *;q=0.1", "zstd")],
+    [
+        ("zstd, gzip", "zstd"),
+        ("gzip", "gzip"),
+        ("gzip;q=1, zstd;q=0.5", "gzip"),
+        ("br, *;q=0.1", "zstd"),
+    ],
 )
 def test_a_fetch_is_compressed_as_the_client_asks(owner, merged, accept, accept_encoding, coding):
     headers = {"accept": accept, "accept-encoding": accept_encoding}
@@ -289,9 +321,13 @@ def test_a_fetch_is_compressed_as_the_client_asks(owner, merged, accept, accept_
         assert gzip.decompress(answer.body) == answer.expanded
 
 
-@pytest.mark.parametrize("accept_encoding", ["", "identity", "br", "gzip;q=0, identity", "zstd;q=0, *;q=0"])
+@pytest.mark.parametrize(
+    "accept_encoding", ["", "identity", "br", "gzip;q=0, identity", "zstd;q=0, *;q=0"]
+)
 def test_the_stock_client_gets_its_bytes_as_ever(owner, merged, accept_encoding):
-    answer = call("fetch", owner, "song", {"want": [merged[7]]}, headers={"accept-encoding": accept_encoding})
+    answer = call(
+        "fetch", owner, "song", {"want": [merged[7]]}, headers={"accept-encoding": accept_encoding}
+    )
     assert "content-encoding" not in answer.headers
     assert answer.headers["content-length"] == str(len(answer.body))
     assert msgpack.unpackb(answer.body)["branch_heads"] == {"main": merged[7]}
@@ -313,9 +349,13 @@ def test_on_lambda_the_compressed_bytes_count(owner, configured, coding):
 
 
 @pytest.mark.parametrize("coding", ["zstd", "gzip"])
-def test_a_fetch_that_does_not_fit_compressed_is_refused_with_the_steps(owner, noisy, coding, configured):
+def test_a_fetch_that_does_not_fit_compressed_is_refused_with_the_steps(
+    owner, noisy, coding, configured
+):
     allow(configured, 500_000)
-    answer = call("fetch", owner, "song", {"want": [noisy[12]]}, headers={"accept-encoding": coding})
+    answer = call(
+        "fetch", owner, "song", {"want": [noisy[12]]}, headers={"accept-encoding": coding}
+    )
     assert (answer.status, answer.code) == (413, "too_large")
     assert answer.headers["content-type"] == "application/json"
     assert "fetch/history" in answer.value["message"]
@@ -335,7 +375,9 @@ def versions(owner: str) -> History:
             history.objects[one["object_id"]] = one["content"]
         history.snapshots[number] = snapshot(manifest)
         parents = [history[number - 1]] if number > 1 else []
-        history.commits[number] = commit(f"{number}", parents, history.snapshots[number]["snapshot_id"])
+        history.commits[number] = commit(
+            f"{number}", parents, history.snapshots[number]["snapshot_id"]
+        )
         assert push(owner, "song", history.bundle([number])).status == 200
     return history
 
@@ -348,7 +390,9 @@ def paths_of(history: History, object_ids: Sequence[str]) -> list[str]:
 
 @pytest.mark.parametrize("coding", ["zstd", "gzip"])
 def test_versions_of_a_file_are_neighbours_in_a_compressed_reply(owner, versions, coding):
-    answer = call("fetch", owner, "song", {"want": [versions[6]]}, headers={"accept-encoding": coding})
+    answer = call(
+        "fetch", owner, "song", {"want": [versions[6]]}, headers={"accept-encoding": coding}
+    )
     sent = [one["object_id"] for one in answer.value["objects"]]
     assert paths_of(versions, sent) == sorted(paths_of(versions, sent))
     assert len(sent) == 30

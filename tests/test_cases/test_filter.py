@@ -35,10 +35,14 @@ def test_F01_what_was_not_uploaded_is_missing(owner):
     assert assert_accepted(ask(owner, [O1, O2, O3])) == {"missing": [O3]}
 
 
-@pytest.mark.parametrize("message", [case("F02", "an empty list", {"object_ids": []}), case("F02", "no list", {})])
+@pytest.mark.parametrize(
+    "message", [case("F02", "an empty list", {"object_ids": []}), case("F02", "no list", {})]
+)
 def test_of_nothing_nothing_is_missing(owner, message):
     upload(owner, "song", O1)
-    assert assert_accepted(call("filter_objects", owner, "song", message, by=owner)) == {"missing": []}
+    assert assert_accepted(call("filter_objects", owner, "song", message, by=owner)) == {
+        "missing": []
+    }
 
 
 def test_F02_what_a_push_brought_along_is_not_missing(owner):
@@ -58,7 +62,9 @@ def test_all_of_many_unknown_objects_are_missing(owner, count):
 def test_F04_of_50_000_objects_the_one_that_is_stored_is_found(owner):
     upload(owner, "song", O1)
     asked = unknown(49_999)
-    assert set(assert_accepted(ask(owner, [*asked[:30_000], O1, *asked[30_000:]]))["missing"]) == set(asked)
+    assert set(
+        assert_accepted(ask(owner, [*asked[:30_000], O1, *asked[30_000:]]))["missing"]
+    ) == set(asked)
 
 
 def test_F05_more_ids_than_the_limit_are_refused_with_the_limit(owner):
@@ -76,7 +82,8 @@ def test_what_is_no_id_is_refused_and_not_handed_back_as_missing(owner, object_i
 
 
 @pytest.mark.parametrize(
-    "object_ids", [case("F06", "one id", O1), case("F06", "a map", {O1: True}), case("F06", "null", None)]
+    "object_ids",
+    [case("F06", "one id", O1), case("F06", "a map", {O1: True}), case("F06", "null", None)],
 )
 def test_ids_come_as_a_list(owner, object_ids):
     assert_refused(ask(owner, object_ids), 422, "invalid", naming=["object_ids"])
@@ -105,7 +112,9 @@ def test_F09_who_may_not_read_cannot_test_for_known_content(estate, stranger):
     assert_hidden(estate, "filter_objects", {"object_ids": [O1]}, by=stranger)
 
 
-@pytest.mark.parametrize("slug", [case("F10", slug, slug) for slug in ("pub", "priv", "gone", "none")])
+@pytest.mark.parametrize(
+    "slug", [case("F10", slug, slug) for slug in ("pub", "priv", "gone", "none")]
+)
 def test_without_a_token_nothing_is_said(estate, address, slug):
     answer = call("filter_objects", estate, slug, {"object_ids": [O1]}, source_ip=address)
     assert_refused(answer, 401, "unauthorized")

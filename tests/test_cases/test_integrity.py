@@ -1,4 +1,7 @@
-"""Group 7: POST push, where something is false or would harm whoever clones it. For bodies see `test_bodies`."""
+"""Group 7: POST push, where something is false or would harm whoever clones it.
+
+For bodies see `test_bodies`.
+"""
 
 import hashlib
 from functools import partial
@@ -78,7 +81,10 @@ def test_the_ids_are_those_that_the_reference_client_derives():
 )
 def test_a_commit_is_what_its_id_was_made_of(owner, fields):
     assert_refused(
-        push(owner, "song", spoilt(C1, **fields)), 422, "hash_mismatch", naming=[fields.get("commit_id", C1)]
+        push(owner, "song", spoilt(C1, **fields)),
+        422,
+        "hash_mismatch",
+        naming=[fields.get("commit_id", C1)],
     )
     assert_nothing_stored(owner)
 
@@ -113,7 +119,10 @@ def test_a_commit_with_a_digest_in_it_is_named_by_a_digest(owner, commit_id):
     ],
 )
 def test_a_snapshot_is_what_its_id_was_made_of(owner, manifest):
-    sent = bundle(C1) | {"snapshots": [SNAPSHOTS[S1] | {"manifest": manifest}], "objects": blobs(O1, O2)}
+    sent = bundle(C1) | {
+        "snapshots": [SNAPSHOTS[S1] | {"manifest": manifest}],
+        "objects": blobs(O1, O2),
+    }
     assert_refused(push(owner, "song", sent), 422, "hash_mismatch", naming=[S1])
     assert_nothing_stored(owner)
 
@@ -139,7 +148,9 @@ def test_an_inline_object_is_what_its_id_was_made_of(owner, known):
 )
 @pytest.mark.parametrize("force", [False, True], ids=["unforced", "forced"])
 def test_a_push_that_leans_on_something_unknown_is_told_what(owner, sent, lacking, force):
-    assert_refused(push(owner, "song", sent, force=force), 422, "missing_reference", naming=[lacking])
+    assert_refused(
+        push(owner, "song", sent, force=force), 422, "missing_reference", naming=[lacking]
+    )
     assert heads(owner, "song", by=owner) == {}
 
 
@@ -166,7 +177,12 @@ def test_commits_that_are_each_others_parents_are_refused(owner, one, other):
     assert heads(owner, "song", by=owner) == {}
 
 
-HASHED = {"message": "another", "committed_at": "2026-02-02T00:00:00+00:00", "snapshot_id": S2, "parent_commit_id": C2}
+HASHED = {
+    "message": "another",
+    "committed_at": "2026-02-02T00:00:00+00:00",
+    "snapshot_id": S2,
+    "parent_commit_id": C2,
+}
 
 
 @pytest.mark.parametrize("field", [case("I08", field, field) for field in HASHED])
@@ -188,9 +204,13 @@ def test_a_known_commit_cannot_be_sent_again_as_another(owner, field):
 )
 def test_a_known_opaque_commit_cannot_be_sent_again_as_another(owner, fields):
     first, second = (commit(text) | {"commit_id": text} for text in ("opaque-1", "opaque-2"))
-    assert_accepted(push(owner, "song", {"commits": [first, second | {"parent_commit_id": "opaque-1"}]}))
+    assert_accepted(
+        push(owner, "song", {"commits": [first, second | {"parent_commit_id": "opaque-1"}]})
+    )
     again = second | {"parent_commit_id": "opaque-1"} | fields
-    assert_refused(push(owner, "song", {"commits": [again]}, branch="again"), 422, naming=["opaque-2"])
+    assert_refused(
+        push(owner, "song", {"commits": [again]}, branch="again"), 422, naming=["opaque-2"]
+    )
     assert heads(owner, "song") == {"main": "opaque-2"}
 
 
@@ -201,7 +221,9 @@ def test_I08_one_opaque_id_is_not_two_commits_of_one_push(owner):
 
 def test_I09_the_first_record_of_a_commit_stays(owner):
     pushed(owner, "song", C1)
-    assert_accepted(push(owner, "song", spoilt(C1, author="Eve", metadata={"section": "coda"}, test_runs=7)))
+    assert_accepted(
+        push(owner, "song", spoilt(C1, author="Eve", metadata={"section": "coda"}, test_runs=7))
+    )
     (record,) = assert_accepted(fetch(owner, "song", [C1], by=owner))["commits"]
     assert {key: record[key] for key in ("author", "metadata", "test_runs")} == {
         key: COMMITS[C1][key] for key in ("author", "metadata", "test_runs")
@@ -218,7 +240,9 @@ def test_I09_the_first_record_of_a_commit_stays(owner):
 )
 def test_a_commit_that_holds_a_nul_is_refused_though_its_id_is_true(owner, field, text):
     fields: dict[str, Any] = {"message": "one", field: text}
-    assert_refused(push(owner, "song", on_s1(commit(snapshot_id=S1, **fields))), 422, naming=["NUL"])
+    assert_refused(
+        push(owner, "song", on_s1(commit(snapshot_id=S1, **fields))), 422, naming=["NUL"]
+    )
     assert_nothing_stored(owner)
 
 
@@ -248,7 +272,9 @@ def test_the_parents_of_a_merge_stay_in_their_order(owner, parents):
     pushed(owner, "song", R, branch="other")
     merge = commit("merge", parents, S1)
     assert_accepted(push(owner, "song", truly(merge)))
-    (record,) = assert_accepted(fetch(owner, "song", [merge["commit_id"]], [C1, R], by=owner))["commits"]
+    (record,) = assert_accepted(fetch(owner, "song", [merge["commit_id"]], [C1, R], by=owner))[
+        "commits"
+    ]
     assert [record["parent_commit_id"], record["parent2_commit_id"]] == parents
 
 
@@ -267,8 +293,12 @@ def test_I14_paths_are_hashed_in_the_order_of_their_code_points(owner):
     """UTF-16 puts U+1F600 before U+FFEE, UTF-8 and code points after it."""
     sent = on_manifest({"\uffee": O1, "\U0001f600": O2}) | {"objects": blobs(O1, O2)}
     (astral,) = sent["snapshots"]
-    assert astral["snapshot_id"] == "cd3fb6bb2cbda74bc2704d0e571e4c5683d2830fb8d02aa2c64de86092dc9ac5"
-    record = commit("astral", snapshot_id=astral["snapshot_id"], committed_at="2026-01-01T00:07:00+00:00")
+    assert (
+        astral["snapshot_id"] == "cd3fb6bb2cbda74bc2704d0e571e4c5683d2830fb8d02aa2c64de86092dc9ac5"
+    )
+    record = commit(
+        "astral", snapshot_id=astral["snapshot_id"], committed_at="2026-01-01T00:07:00+00:00"
+    )
     assert record["commit_id"] == "69af2a7941f1acae91988b5b0ca03b63acedfc00e58457b8907bb154706cce7d"
     assert_accepted(push(owner, "song", sent | {"commits": [record]}))
     (stored,) = assert_accepted(fetch(owner, "song", [record["commit_id"]], by=owner))["snapshots"]
@@ -303,7 +333,9 @@ def test_I14_paths_are_hashed_in_the_order_of_their_code_points(owner):
 def test_an_ordinary_path_is_kept(owner, path):
     sent = on_manifest({path: O1})
     assert_accepted(push(owner, "song", sent))
-    (stored,) = assert_accepted(fetch(owner, "song", [sent["commits"][0]["commit_id"]], by=owner))["snapshots"]
+    (stored,) = assert_accepted(fetch(owner, "song", [sent["commits"][0]["commit_id"]], by=owner))[
+        "snapshots"
+    ]
     assert stored["manifest"] == {path: O1}
 
 
@@ -352,7 +384,9 @@ def test_an_ordinary_path_is_kept(owner, path):
     ),
 )
 def test_a_path_that_a_checkout_must_not_write_is_refused(owner, path):
-    assert_refused(push(owner, "song", on_manifest({"fine.txt": O1, path: O1})), 422, "invalid_name")
+    assert_refused(
+        push(owner, "song", on_manifest({"fine.txt": O1, path: O1})), 422, "invalid_name"
+    )
     assert_nothing_stored(owner)
 
 
@@ -371,14 +405,20 @@ def test_a_path_cannot_be_a_file_and_a_folder(owner, paths):
 
 
 def test_I18_names_that_begin_alike_are_no_folders_of_each_other(owner):
-    assert_accepted(push(owner, "song", on_manifest(dict.fromkeys(["r", "r.x", "rx/y", "rxy", "s/r/x"], O1))))
+    assert_accepted(
+        push(owner, "song", on_manifest(dict.fromkeys(["r", "r.x", "rx/y", "rxy", "s/r/x"], O1)))
+    )
 
 
-@pytest.mark.parametrize("entries", [case("I19", f"{entries}", entries) for entries in (0, 10_000, 10_001)])
+@pytest.mark.parametrize(
+    "entries", [case("I19", f"{entries}", entries) for entries in (0, 10_000, 10_001)]
+)
 def test_a_large_manifest_is_taken(owner, entries):
     sent = on_manifest({f"{number}.txt": O1 for number in range(entries)})
     assert_accepted(push(owner, "song", sent))
-    (stored,) = assert_accepted(fetch(owner, "song", [sent["commits"][0]["commit_id"]], by=owner))["snapshots"]
+    (stored,) = assert_accepted(fetch(owner, "song", [sent["commits"][0]["commit_id"]], by=owner))[
+        "snapshots"
+    ]
     assert stored == sent["snapshots"][0]
 
 
@@ -398,7 +438,9 @@ def test_I19_a_manifest_above_the_limit_is_refused_with_the_limit(owner):
     ],
 )
 def test_a_manifest_lists_digests(owner, object_id):
-    assert_refused(push(owner, "song", on_manifest({"a.txt": O1, "b.txt": object_id})), 422, "invalid_name")
+    assert_refused(
+        push(owner, "song", on_manifest({"a.txt": O1, "b.txt": object_id})), 422, "invalid_name"
+    )
     assert_nothing_stored(owner)
 
 
@@ -493,7 +535,12 @@ def test_any_other_branch_is_taken(owner, branch):
 )
 def test_a_branch_cannot_be_a_folder_of_another(owner, existing, branch):
     pushed(owner, "song", C1, branch=existing)
-    assert_refused(push(owner, "song", bundle(C1), branch=branch), 422, "branch_clash", naming=[existing, branch])
+    assert_refused(
+        push(owner, "song", bundle(C1), branch=branch),
+        422,
+        "branch_clash",
+        naming=[existing, branch],
+    )
     assert_refused(push(owner, "song", bundle(C1), branch=branch, force=True), 422, "branch_clash")
     assert heads(owner, "song") == {existing: C1}
 

@@ -1,4 +1,7 @@
-"""Group 14: how often and how much. Where requests are counted, the clock stands still unless a test moves it."""
+"""Group 14: how often and how much.
+
+Where requests are counted, the clock stands still unless a test moves it.
+"""
 
 from collections.abc import Iterator
 
@@ -60,14 +63,20 @@ def song(clock: Clock, owner: str) -> str:
 class TestAllowanceOfTwo:
     """Where the third request of a class in a minute is one too many."""
 
-    @pytest.mark.parametrize(("function", "limit_class"), [case("X01", f, f, c) for f, c in CLASSES.items()])
-    def test_one_request_too_many_is_told_when_to_come_back(self, clock, song, function, limit_class):
+    @pytest.mark.parametrize(
+        ("function", "limit_class"), [case("X01", f, f, c) for f, c in CLASSES.items()]
+    )
+    def test_one_request_too_many_is_told_when_to_come_back(
+        self, clock, song, function, limit_class
+    ):
         twice(function, song, by=song)
         refused = call(function, song, "song", MESSAGES[function], by=song)
         assert_refused(refused, 429, "rate_limited", naming=[2, limit_class])
         assert refused.headers["retry-after"] == "40"
         clock.now += 39
-        assert call(function, song, "song", MESSAGES[function], by=song).headers["retry-after"] == "1"
+        assert (
+            call(function, song, "song", MESSAGES[function], by=song).headers["retry-after"] == "1"
+        )
         clock.now += 1
         twice(function, song, by=song)
 
@@ -78,7 +87,10 @@ class TestAllowanceOfTwo:
             twice(function, song, by=song)
 
     def test_X01_what_is_refused_counts_and_hides_as_much(self, estate, stranger):
-        answers = [call("refs", estate, slug, by=stranger) for slug in ("none", "priv", "pub", "none", "priv", "gone")]
+        answers = [
+            call("refs", estate, slug, by=stranger)
+            for slug in ("none", "priv", "pub", "none", "priv", "gone")
+        ]
         for answer in answers[:2]:
             assert_refused(answer, 404, "repo_not_found")
         for answer in answers[2:]:
@@ -93,7 +105,11 @@ class TestAllowanceOfTwo:
         assert missing(song, "song", new["object_id"], O3) == {new["object_id"], O3}
 
     @pytest.mark.parametrize(
-        "header", [case("X02", name, name) for name in ("x-forwarded-for", "x-real-ip", "forwarded", "client-ip")]
+        "header",
+        [
+            case("X02", name, name)
+            for name in ("x-forwarded-for", "x-real-ip", "forwarded", "client-ip")
+        ],
     )
     def test_an_address_that_a_header_claims_is_no_new_address(self, merged, address, header):
         answers = [
@@ -104,13 +120,20 @@ class TestAllowanceOfTwo:
             assert_accepted(answer)
         assert_refused(answers[2], 429, "rate_limited")
 
-    def test_X03_those_behind_one_address_have_an_allowance_each(self, merged, owner, stranger, address):
+    def test_X03_those_behind_one_address_have_an_allowance_each(
+        self, merged, owner, stranger, address
+    ):
         for who in ({"by": owner}, {"by": stranger}, {}):
             twice("refs", merged, source_ip=address, **who)
-            assert_refused(call("refs", merged, "song", source_ip=address, **who), 429, "rate_limited")
+            assert_refused(
+                call("refs", merged, "song", source_ip=address, **who), 429, "rate_limited"
+            )
 
     def test_X03_one_user_at_three_addresses_has_one_allowance(self, merged, stranger):
-        answers = [call("refs", merged, "song", by=stranger, source_ip=f"192.0.2.{number}") for number in range(3)]
+        answers = [
+            call("refs", merged, "song", by=stranger, source_ip=f"192.0.2.{number}")
+            for number in range(3)
+        ]
         for answer in answers[:2]:
             assert_accepted(answer)
         assert_refused(answers[2], 429, "rate_limited")
@@ -129,11 +152,15 @@ def test_a_clone_that_no_client_could_read_is_refused_whole_and_can_be_had_in_pa
     for half in range(2):
         sent = [blob(bytes([half, number]) * (1_500 * 1_024)) for number in range(11)]
         assert_accepted(call("push_objects", owner, "song", {"objects": sent}, by=owner))
-        tree = on_manifest({f"{number}.bin": o["object_id"] for number, o in enumerate(sent)})["snapshots"][0]
+        tree = on_manifest({f"{number}.bin": o["object_id"] for number, o in enumerate(sent)})[
+            "snapshots"
+        ][0]
         record = commit(f"half {half}", commits[-1:], tree["snapshot_id"])
         assert_accepted(push(owner, "song", {"commits": [record], "snapshots": [tree]}))
         commits.append(record["commit_id"])
     first, second = commits
     assert_refused(fetch(owner, "song", [second], by=owner), 413, "too_large", naming=[64 * 2**20])
-    commits_of_the_rest, _, objects_of_the_rest = fetched_ids(fetch(owner, "song", [second], [first], by=owner))
+    commits_of_the_rest, _, objects_of_the_rest = fetched_ids(
+        fetch(owner, "song", [second], [first], by=owner)
+    )
     assert (commits_of_the_rest, len(objects_of_the_rest)) == ({second}, 11)

@@ -1,4 +1,7 @@
-"""Group 10: POST negotiate. It asks `song` of `merged`: C1, its children C2 and CX, and their merge M."""
+"""Group 10: POST negotiate.
+
+It asks `song` of `merged`: C1, its children C2 and CX, and their merge M.
+"""
 
 import hashlib
 
@@ -38,14 +41,24 @@ def ask(owner, want, have, *, by):
         case("T02", "the root is had", [M], [C1], [C1], C1, True),
         case("T02", "one side is had", [M], [C2], [C2], C2, True),
         case("T03", "nothing new", [M], [M], [M], M, True),
-        case("T03", "nothing new, and the whole line", [M], [C1, C2, CX, M], [C1, C2, CX, M], M, True),
+        case(
+            "T03", "nothing new, and the whole line", [M], [C1, C2, CX, M], [C1, C2, CX, M], M, True
+        ),
         case("T04", "the newest that is had is the base", [M], [C1, C2], [C1, C2], C2, True),
         case("T04", "whatever the order", [M], [C2, C1], [C2, C1], C2, True),
         case("T04", "the client is ahead", [C2], [M], [M], None, False),
         case("T04", "the client is aside", [C2], [CX], [CX], None, False),
         case("T04", "one of two wanted is had", [C2, CX], [C2], [C2], C2, True),
         case("T06", "nothing known", [M], [UNKNOWN], [], None, False),
-        case("T06", "one among 63 unknown", [M], [*STRANGERS[:30], C1, *STRANGERS[30:63]], [C1], C1, True),
+        case(
+            "T06",
+            "one among 63 unknown",
+            [M],
+            [*STRANGERS[:30], C1, *STRANGERS[30:63]],
+            [C1],
+            C1,
+            True,
+        ),
         case("T06", "twice the same", [M], [C1, C1], [C1], C1, True),
         case("T06", "what is no commit", [M], [O1, S1, "../x", ""], [], None, False),
         case("T09", "nine unknown and the wanted one", [M], [*STRANGERS[:9], M], [M], M, True),
@@ -57,7 +70,8 @@ def test_what_is_shared_is_acknowledged(merged, stranger, want, have, ack, commo
 
 
 @pytest.mark.parametrize(
-    "message", [case("T01", "neither key", {}), case("T01", "empty lists", {"want": [], "have": []})]
+    "message",
+    [case("T01", "neither key", {}), case("T01", "empty lists", {"want": [], "have": []})],
 )
 def test_who_asks_nothing_is_ready(merged, stranger, message):
     reply = assert_accepted(call("negotiate", merged, "song", message, by=stranger))

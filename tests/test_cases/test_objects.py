@@ -38,7 +38,10 @@ def send(owner, objects, *, slug="song", by=None):
 
 def contents(owner, head, *, slug="song"):
     """What a clone at this commit finds in the objects."""
-    return {o["object_id"]: o["content"] for o in assert_accepted(fetch(owner, slug, [head], by=owner))["objects"]}
+    return {
+        o["object_id"]: o["content"]
+        for o in assert_accepted(fetch(owner, slug, [head], by=owner))["objects"]
+    }
 
 
 def test_O01_new_objects_are_stored(owner):
@@ -90,7 +93,9 @@ def test_O05_an_empty_object_is_stored_and_comes_back(owner):
     ],
 )
 def test_content_is_bytes(owner, content):
-    assert_refused(send(owner, [{"object_id": O1, "content": content}]), 422, naming=["objects.0.content"])
+    assert_refused(
+        send(owner, [{"object_id": O1, "content": content}]), 422, naming=["objects.0.content"]
+    )
     assert missing(owner, "song", O1) == {O1}
 
 
@@ -108,13 +113,17 @@ def test_objects_have_their_shape(owner, objects):
     assert_refused(send(owner, objects), 422, naming=["objects"])
 
 
-@pytest.mark.parametrize("position", [case("O07", "the bad one first", 0), case("O07", "the bad one last", 1)])
+@pytest.mark.parametrize(
+    "position", [case("O07", "the bad one first", 0), case("O07", "the bad one last", 1)]
+)
 def test_of_a_good_and_a_bad_object_neither_is_stored(owner, position):
     objects = blobs(O2)
     objects.insert(position, {"object_id": O1, "content": b"not hello"})
     assert_refused(send(owner, objects), 422, "hash_mismatch", naming=[O1])
     assert missing(owner, "song", O1, O2) == {O1, O2}
-    assert_refused(push(owner, "song", bundle(C1, objects=False)), 422, "missing_reference", naming=[O1])
+    assert_refused(
+        push(owner, "song", bundle(C1, objects=False)), 422, "missing_reference", naming=[O1]
+    )
 
 
 @pytest.mark.parametrize("object_id", no_ids("O08"))
@@ -154,7 +163,9 @@ def test_O12_a_body_above_the_byte_limit_is_refused_with_the_limit(configured, o
     assert assert_accepted(send(owner, [blob(b"x" * 99_000)])) == {"stored": 1, "skipped": 0}
 
 
-def test_an_object_that_no_stock_client_could_clone_is_refused_before_anything_is_stored(configured, owner):
+def test_an_object_that_no_stock_client_could_clone_is_refused_before_anything_is_stored(
+    configured, owner
+):
     configured.setenv("PIERIA_MAX_OBJECT_BYTES", "1000")
     large, most = blob(b"x" * 1_001), blob(b"x" * 1_000)
     naming = [large["object_id"][:12], 1_001, 1_000, "reset --soft", "PIERIA_MAX_OBJECT_BYTES"]
@@ -186,7 +197,9 @@ def test_O14_without_a_token_nothing_is_stored(estate, address):
 
 
 def test_O15_who_may_only_read_is_told_so(estate, stranger):
-    assert_refused(send(estate, blobs(O3), slug="pub", by=stranger), 403, "forbidden", naming=[estate])
+    assert_refused(
+        send(estate, blobs(O3), slug="pub", by=stranger), 403, "forbidden", naming=[estate]
+    )
     assert missing(estate, "pub", O3) == {O3}
 
 
@@ -194,9 +207,14 @@ def test_O16_who_may_not_even_read_is_told_nothing(estate, stranger):
     assert_hidden(estate, "push_objects", {"objects": blobs(O3)}, by=stranger)
 
 
-@pytest.mark.parametrize("length", [case("O17", f"{length} characters", length) for length in (1, 1_025, 4_096)])
+@pytest.mark.parametrize(
+    "length", [case("O17", f"{length} characters", length) for length in (1, 1_025, 4_096)]
+)
 def test_the_path_of_an_object_is_ignored(owner, length):
-    assert assert_accepted(send(owner, [blob(b"hello\n") | {"path": "p" * length}])) == {"stored": 1, "skipped": 0}
+    assert assert_accepted(send(owner, [blob(b"hello\n") | {"path": "p" * length}])) == {
+        "stored": 1,
+        "skipped": 0,
+    }
 
 
 def test_O18_what_another_repository_holds_is_stored_again(owner, stranger):

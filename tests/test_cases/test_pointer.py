@@ -1,4 +1,7 @@
-"""Group 6: POST push, where the branch may or may not move. Only one commit at a time may win it."""
+"""Group 6: POST push, where the branch may or may not move.
+
+Only one commit at a time may win it.
+"""
 
 import itertools
 import time
@@ -33,7 +36,10 @@ from tests.test_cases.fixtures import (
 
 def roots(count):
     """Pushes of one unrelated root commit each, on S1."""
-    return [truly(commit(f"root {number}", snapshot_id=S1), on=[SNAPSHOTS[S1]]) for number in range(count)]
+    return [
+        truly(commit(f"root {number}", snapshot_id=S1), on=[SNAPSHOTS[S1]])
+        for number in range(count)
+    ]
 
 
 def head_of(sent):
@@ -53,7 +59,9 @@ def head_of(sent):
 def test_a_branch_is_not_rewound_or_moved_aside(owner, stands_at, sent, force):
     pushed(owner, "song", *stands_at)
     answer = push(owner, "song", bundle(*sent), force=force)
-    assert_refused(answer, 409, "non_fast_forward", naming=["non-fast-forward", "main", stands_at[-1]])
+    assert_refused(
+        answer, 409, "non_fast_forward", naming=["non-fast-forward", "main", stands_at[-1]]
+    )
     assert heads(owner, "song") == {"main": stands_at[-1]}
 
 
@@ -66,7 +74,8 @@ def test_N02_a_forced_push_moves_it_aside_and_keeps_what_it_had(owner):
 
 
 @pytest.mark.parametrize(
-    ("sent", "head"), [case("N03", "back to an ancestor", (C1,), C1), case("N03", "to another root", (R,), R)]
+    ("sent", "head"),
+    [case("N03", "back to an ancestor", (C1,), C1), case("N03", "to another root", (R,), R)],
 )
 def test_a_forced_push_moves_the_branch_anywhere(owner, sent, head):
     pushed(owner, "song", C1, C2)
@@ -75,13 +84,19 @@ def test_a_forced_push_moves_the_branch_anywhere(owner, sent, head):
 
 
 def test_a_forced_push_replaces_the_record_of_a_parent_and_keeps_its_children(owner):
-    """The record of the parent differs in its author, and the child does not differ. A clone gets the sent record."""
+    """The record of the parent differs in its author, and the child does not differ.
+
+    A clone gets the sent record.
+    """
     pushed(owner, "song", C1, C2)
     sent = bundle(C1, C2)
     sent["commits"][0]["author"] = "Bob"
     assert_accepted(push(owner, "song", sent, force=True))
     cloned = assert_accepted(fetch(owner, "song", [C2], by=owner))["commits"]
-    assert {record["commit_id"]: record["author"] for record in cloned} == {C1: "Bob", C2: COMMITS[C2]["author"]}
+    assert {record["commit_id"]: record["author"] for record in cloned} == {
+        C1: "Bob",
+        C2: COMMITS[C2]["author"],
+    }
 
 
 def test_a_ladder_of_merges_beside_the_branch_is_refused_in_a_moment(owner):
@@ -101,12 +116,16 @@ def test_a_bundle_with_two_tips_moves_nothing(owner, force):
     assert heads(owner, "song") == {"main": C1}
 
 
-@pytest.mark.parametrize("branch", [case("N06", "an existing branch", "main"), case("N07", "a new branch", "new")])
+@pytest.mark.parametrize(
+    "branch", [case("N06", "an existing branch", "main"), case("N07", "a new branch", "new")]
+)
 @pytest.mark.parametrize("force", [False, True], ids=["unforced", "forced"])
 def test_an_empty_bundle_is_refused(owner, branch, force):
     pushed(owner, "song", C1)
     empty: dict[str, Any] = {"commits": [], "snapshots": [], "objects": []}
-    assert_refused(push(owner, "song", empty, branch=branch, force=force), 422, "invalid", naming=["no commit"])
+    assert_refused(
+        push(owner, "song", empty, branch=branch, force=force), 422, "invalid", naming=["no commit"]
+    )
     assert heads(owner, "song") == {"main": C1}
 
 
@@ -158,14 +177,20 @@ def test_N09_a_fast_forward_may_go_through_a_stored_merge(owner):
     pushed(owner, "song", C1, C2)
     pushed(owner, "song", C1, CX, branch="topic")
     pushed(owner, "song", M, branch="merged")
-    assert pushed(owner, "song", M, branch="topic")["branch_heads"] == {"main": C2, "topic": M, "merged": M}
+    assert pushed(owner, "song", M, branch="topic")["branch_heads"] == {
+        "main": C2,
+        "topic": M,
+        "merged": M,
+    }
 
 
 def test_N10_of_eight_siblings_pushed_at_once_one_wins(owner, at_once):
     pushed(owner, "song", C1)
     sent = [truly(commit(f"sibling {number}", [C1], S1)) for number in range(8)]
     answers = at_once([partial(push, owner, "song", each) for each in sent])
-    won = [(answer, each) for answer, each in zip(answers, sent, strict=True) if answer.status == 200]
+    won = [
+        (answer, each) for answer, each in zip(answers, sent, strict=True) if answer.status == 200
+    ]
     assert len(won) == 1
     ((answer, winner),) = won
     assert answer.value["remote_head"] == head_of(winner)
@@ -184,7 +209,9 @@ def test_N10_the_same_commit_pushed_eight_times_at_once_is_pushed(owner, at_once
 def test_N11_different_branches_pushed_at_once_are_all_there(owner, at_once):
     """Into a repository that the first of them creates."""
     sent = {f"branch-{number}": each for number, each in enumerate(roots(8))}
-    answers = at_once([partial(push, owner, "song", each, branch=branch) for branch, each in sent.items()])
+    answers = at_once(
+        [partial(push, owner, "song", each, branch=branch) for branch, each in sent.items()]
+    )
     for answer, branch in zip(answers, sent, strict=True):
         assert assert_accepted(answer)["branch_heads"][branch] == head_of(sent[branch])
     assert heads(owner, "song") == {branch: head_of(each) for branch, each in sent.items()}
@@ -206,7 +233,9 @@ def test_N12_of_eight_roots_that_create_one_branch_at_once_one_wins(owner, at_on
 def test_N13_of_two_forced_pushes_at_once_one_is_the_head_and_whole(owner, at_once):
     pushed(owner, "song", C1)
     histories = [chain(5, files=True, salt=salt) for salt in ("left", "right")]
-    answers = at_once([partial(push, owner, "song", each.bundle(), force=True) for each in histories])
+    answers = at_once(
+        [partial(push, owner, "song", each.bundle(), force=True) for each in histories]
+    )
     for answer, history in zip(answers, histories, strict=True):
         assert assert_accepted(answer)["remote_head"] == history[5]
     head = heads(owner, "song")["main"]
@@ -220,17 +249,26 @@ def test_N13_of_two_forced_pushes_at_once_one_is_the_head_and_whole(owner, at_on
 def test_N13_a_forced_and_a_plain_push_at_once_do_not_mix(owner, at_once):
     pushed(owner, "song", C1)
     forced, plain = at_once(
-        [partial(push, owner, "song", bundle(R), force=True), partial(push, owner, "song", bundle(C2))]
+        [
+            partial(push, owner, "song", bundle(R), force=True),
+            partial(push, owner, "song", bundle(C2)),
+        ]
     )
     assert assert_accepted(forced)["remote_head"] == R
     if plain.status == 200:
         assert heads(owner, "song") == {"main": R}  # it came first
     else:
         assert_refused(plain, 409, "non_fast_forward", naming=[R])
-    assert fetched_ids(fetch(owner, "song", [*heads(owner, "song").values()], by=owner)) == ({R}, {S1}, {O1})
+    assert fetched_ids(fetch(owner, "song", [*heads(owner, "song").values()], by=owner)) == (
+        {R},
+        {S1},
+        {O1},
+    )
 
 
-@pytest.mark.parametrize("order", list(itertools.permutations(("feature/x", "feature/y", "dev"))), ids="-".join)
+@pytest.mark.parametrize(
+    "order", list(itertools.permutations(("feature/x", "feature/y", "dev"))), ids="-".join
+)
 def test_N14_the_default_branch_is_one_that_can_be_cloned(owner, order):
     for branch in order:
         pushed(owner, "song", C1, branch=branch)

@@ -32,7 +32,13 @@ LARGE_ID = hashlib.sha256(LARGE).hexdigest()
 
 
 def ask(owner, object_ids, *, slug="song", by=None, **more):
-    return call("presign", owner, slug, {"object_ids": object_ids, "direction": "put"} | more, by=by or owner)
+    return call(
+        "presign",
+        owner,
+        slug,
+        {"object_ids": object_ids, "direction": "put"} | more,
+        by=by or owner,
+    )
 
 
 def url_for(owner, object_id):
@@ -42,7 +48,9 @@ def url_for(owner, object_id):
 
 
 def put(url, content):
-    """The status of a PUT as the stock client makes it: no redirect is followed, no header is chosen."""
+    """The status of a PUT as the stock client makes it: no redirect is followed, no header is
+    chosen.
+    """
     place = urllib.parse.urlsplit(url)
     connection = http.client.HTTPConnection(str(place.hostname), place.port, timeout=30)
     try:
@@ -160,12 +168,16 @@ def test_P07_what_is_deleted_takes_nothing_from_its_owner_either(estate):
 )
 def test_a_direction_other_than_put_is_refused(estate, direction):
     for slug in ("pub", "priv"):
-        assert_refused(ask(estate, [O1], slug=slug, by=estate, direction=direction), 422, naming=["direction"])
+        assert_refused(
+            ask(estate, [O1], slug=slug, by=estate, direction=direction), 422, naming=["direction"]
+        )
 
 
 @pytest.mark.parametrize("direction", [case("P09", word, word) for word in ("put", "get")])
 def test_who_may_only_read_gets_no_url(estate, stranger, direction):
-    assert_refused(ask(estate, [O1], slug="pub", by=stranger, direction=direction), 403, "forbidden")
+    assert_refused(
+        ask(estate, [O1], slug="pub", by=stranger, direction=direction), 403, "forbidden"
+    )
 
 
 def test_P09_without_a_token_there_is_no_url(estate, address):
@@ -183,11 +195,17 @@ def test_P09_without_a_token_there_is_no_url(estate, address):
     ],
 )
 def test_a_url_is_good_for_as_long_as_asked(owner, asked, seconds):
-    url = assert_accepted(call("presign", owner, "song", {"object_ids": [O1]} | asked, by=owner))["presigned"][O1]
-    assert urllib.parse.parse_qs(urllib.parse.urlsplit(url).query)["X-Amz-Expires"] == [str(seconds)]
+    url = assert_accepted(call("presign", owner, "song", {"object_ids": [O1]} | asked, by=owner))[
+        "presigned"
+    ][O1]
+    assert urllib.parse.parse_qs(urllib.parse.urlsplit(url).query)["X-Amz-Expires"] == [
+        str(seconds)
+    ]
 
 
-@pytest.mark.parametrize("ttl", [case("P10", repr(ttl), ttl) for ttl in (29, 3_601, 0, -1, 2**63, "300", 300.0, None)])
+@pytest.mark.parametrize(
+    "ttl", [case("P10", repr(ttl), ttl) for ttl in (29, 3_601, 0, -1, 2**63, "300", 300.0, None)]
+)
 def test_no_url_is_good_for_a_time_out_of_range(owner, ttl):
     assert_refused(ask(owner, [O1], ttl_seconds=ttl), 422, naming=["ttl_seconds"])
 
@@ -207,7 +225,7 @@ def test_P11_what_is_stored_already_may_be_put_again(owner):
     assert missing(owner, "song", O3) == set()
 
 
-# ── Sizes, which the stock client does not send ─────────────────────────────────────────────────────────────
+# ── Sizes, which the stock client does not send ───────────────────────────────────────────────────
 
 
 def signed_headers(url: str) -> str:
@@ -225,10 +243,14 @@ def test_a_url_for_a_size_is_signed_for_that_length(owner):
 
 
 CLONABLE = 63 * 2**20
-"""The largest object that fits into a reply of 64 MiB, which the stock client reads, beside its commit."""
+"""The largest object that fits into a reply of 64 MiB, which the stock client reads, beside its
+commit.
+"""
 
 
-@pytest.mark.parametrize(("size", "status"), [(-1, 422), ("70", 422), (CLONABLE, 200), (CLONABLE + 1, 413)])
+@pytest.mark.parametrize(
+    ("size", "status"), [(-1, 422), ("70", 422), (CLONABLE, 200), (CLONABLE + 1, 413)]
+)
 def test_a_size_that_no_push_would_accept_is_refused(owner, size, status):
     message = {"object_ids": [LARGE_ID], "sizes": {LARGE_ID: size}}
     assert call("presign", owner, "song", message, by=owner).status == status
@@ -237,7 +259,12 @@ def test_a_size_that_no_push_would_accept_is_refused(owner, size, status):
 def test_the_refusal_of_a_size_names_object_and_limit_and_no_url_is_given_out(owner):
     message = {"object_ids": [O1, LARGE_ID], "sizes": {LARGE_ID: CLONABLE + 1, O1: 6}}
     answer = call("presign", owner, "song", message, by=owner)
-    assert_refused(answer, 413, "too_large", naming=[LARGE_ID[:12], CLONABLE + 1, CLONABLE, "PIERIA_MAX_OBJECT_BYTES"])
+    assert_refused(
+        answer,
+        413,
+        "too_large",
+        naming=[LARGE_ID[:12], CLONABLE + 1, CLONABLE, "PIERIA_MAX_OBJECT_BYTES"],
+    )
 
 
 def test_a_setting_raises_the_size_that_is_accepted_to_what_one_push_verifies(owner, configured):
@@ -265,7 +292,9 @@ def test_a_url_costs_the_storage_of_its_size_or_of_an_assumed_one(owner, configu
 
     configured.setattr(meter, "begin", watched)
     for sizes in ({}, {LARGE_ID: 10}, {LARGE_ID: 10**9}):
-        assert_accepted(call("presign", owner, "song", {"object_ids": [LARGE_ID], "sizes": sizes}, by=owner))
+        assert_accepted(
+            call("presign", owner, "song", {"object_ids": [LARGE_ID], "sizes": sizes}, by=owner)
+        )
     assumed, small, large = (one.urls for one in meters)
     assert assumed == prices.S3_PUT + prices.storage(16 * 2**20, 3)
     assert small == prices.S3_PUT + prices.storage(10, 3)

@@ -51,7 +51,10 @@ DEFAULTS: dict[str, Any] = {
 
 def cloned(owner, head):
     """The commits of a clone at this head, by id."""
-    return {c["commit_id"]: c for c in assert_accepted(fetch(owner, "song", [head], by=owner))["commits"]}
+    return {
+        c["commit_id"]: c
+        for c in assert_accepted(fetch(owner, "song", [head], by=owner))["commits"]
+    }
 
 
 def test_U01_a_first_push_creates_the_branch(owner):
@@ -99,7 +102,10 @@ def test_U06_history_that_is_stored_already_may_be_sent_again(owner):
 
 def test_U06_a_topic_branch_may_bring_the_history_below_its_fork(owner):
     pushed(owner, "song", C1, C2)
-    assert pushed(owner, "song", CX, C1, branch="topic")["branch_heads"] == {"main": C2, "topic": CX}
+    assert pushed(owner, "song", CX, C1, branch="topic")["branch_heads"] == {
+        "main": C2,
+        "topic": CX,
+    }
 
 
 def test_U07_a_branch_may_start_where_another_stands(owner):
@@ -124,15 +130,22 @@ def test_U08_a_merge_of_two_stored_branches_comes_alone(owner):
 
 def test_U09_objects_may_come_in_the_push_itself(owner):
     hundred = {o["object_id"]: o for o in (blob(b"object %d" % number) for number in range(100))}
-    sent = on_manifest({f"{number}.txt": i for number, i in enumerate(hundred)}) | {"objects": list(hundred.values())}
+    sent = on_manifest({f"{number}.txt": i for number, i in enumerate(hundred)}) | {
+        "objects": list(hundred.values())
+    }
     assert_accepted(push(owner, "song", sent))
     reply = assert_accepted(fetch(owner, "song", [sent["commits"][0]["commit_id"]], by=owner))
     assert len(reply["objects"]) == 100
-    assert {o["object_id"]: o["content"] for o in reply["objects"]} == {i: o["content"] for i, o in hundred.items()}
+    assert {o["object_id"]: o["content"] for o in reply["objects"]} == {
+        i: o["content"] for i, o in hundred.items()
+    }
 
 
 def push_of_many_files(owner, parent, branch):
-    """A commit of a hundred files on a parent. The objects are sent ahead. Returns the objects of a clone."""
+    """A commit of a hundred files on a parent.
+
+    The objects are sent ahead. Returns the objects of a clone.
+    """
     blobs = [blob(b"file %d" % number) for number in range(100)]
     files = snapshot({f"{number}.txt": each["object_id"] for number, each in enumerate(blobs)})
     sent = {"commits": [commit("many files", [parent], files["snapshot_id"])], "snapshots": [files]}
@@ -174,7 +187,9 @@ def test_a_key_that_nobody_knows_is_no_obstacle(owner, spot):
 
 def test_U11_what_a_commit_does_not_say_has_a_default(owner):
     whole = COMMITS[C1]
-    bare = {key: whole[key] for key in ("commit_id", "snapshot_id", "message", "committed_at", "branch")}
+    bare = {
+        key: whole[key] for key in ("commit_id", "snapshot_id", "message", "committed_at", "branch")
+    }
     assert_accepted(push(owner, "song", bundle(C1) | {"commits": [bare]}))
     found = cloned(owner, C1)[C1]
     found.pop("structured_delta")
@@ -230,9 +245,15 @@ def test_a_message_stays_as_it_was(owner, message):
     "fields",
     [
         case("U13", "no author", {"author": ""}),
-        case("U13", "an author who is not the pusher", {"author": "Somebody Else <else@example.org>"}),
+        case(
+            "U13", "an author who is not the pusher", {"author": "Somebody Else <else@example.org>"}
+        ),
         case("U13", "another branch", {"branch": "other"}),
-        case("U13", "the repository id of a laptop", {"repo_id": "11111111-2222-4333-8444-555555555555"}),
+        case(
+            "U13",
+            "the repository id of a laptop",
+            {"repo_id": "11111111-2222-4333-8444-555555555555"},
+        ),
     ],
 )
 def test_what_no_digest_covers_comes_back_unchanged(owner, fields):
@@ -245,5 +266,8 @@ def test_what_no_digest_covers_comes_back_unchanged(owner, fields):
 def test_U14_twenty_pushes_of_one_commit_each(owner):
     history = chain(20, files=True)
     for number in range(1, 21):
-        assert assert_accepted(push(owner, "song", history.bundle([number])))["remote_head"] == history[number]
+        assert (
+            assert_accepted(push(owner, "song", history.bundle([number])))["remote_head"]
+            == history[number]
+        )
     assert set(cloned(owner, history[20])) == {history[number] for number in range(1, 21)}

@@ -1,4 +1,6 @@
-"""Uploads that no push has accepted yet: what a push asks of S3, and what the client has to send again."""
+"""Uploads that no push has accepted yet: what a push asks of S3, and what the client has to send
+again.
+"""
 
 import hashlib
 from collections.abc import Sequence
@@ -26,7 +28,9 @@ def stems(count: int, salt: str) -> dict[str, bytes]:
 
 def presign(owner: str, object_ids: Sequence[str]) -> dict[str, str]:
     urls: dict[str, str] = assert_accepted(
-        call("presign", owner, "song", {"object_ids": list(object_ids), "direction": "put"}, by=owner)
+        call(
+            "presign", owner, "song", {"object_ids": list(object_ids), "direction": "put"}, by=owner
+        )
     )["presigned"]
     return urls
 
@@ -38,15 +42,21 @@ def upload(owner: str, objects: dict[str, bytes]) -> None:
 
 def on_stems(objects: Sequence[str], parents: Sequence[str] = (), message: str = "stems") -> Record:
     """A push of one commit on these objects, none of which is in it."""
-    record = snapshot({f"{number:05}.wav": object_id for number, object_id in enumerate(sorted(objects))})
-    return {"commits": [commit(message, parents, record["snapshot_id"])], "snapshots": [record], "objects": []}
+    record = snapshot(
+        {f"{number:05}.wav": object_id for number, object_id in enumerate(sorted(objects))}
+    )
+    return {
+        "commits": [commit(message, parents, record["snapshot_id"])],
+        "snapshots": [record],
+        "objects": [],
+    }
 
 
 def calls_to_s3(meter: Meter) -> dict[str, int]:
     return {name: count for name, count in meter.by_operation().items() if name.startswith("s3.")}
 
 
-# ── Objects that were never uploaded ────────────────────────────────────────────────────────────────────────
+# ── Objects that were never uploaded ──────────────────────────────────────────────────────────────
 
 
 def test_a_push_of_objects_that_were_never_offered_asks_s3_nothing(owner):
@@ -58,7 +68,9 @@ def test_a_push_of_objects_that_were_never_offered_asks_s3_nothing(owner):
     assert calls_to_s3(meter) == {}
 
 
-def test_a_push_of_many_objects_that_were_never_uploaded_lists_the_quarantine_once_and_reads_nothing(owner):
+def test_a_push_of_many_objects_that_were_never_uploaded_lists_the_quarantine_once_and_reads_nothing(
+    owner,
+):
     upload(owner, stems(1, owner))
     absent = [f"{number:064x}" for number in range(2_000)]
     with Meter() as meter:
@@ -77,7 +89,7 @@ def test_an_upload_that_is_among_many_absent_objects_is_not_read(owner):
     assert calls_to_s3(meter) == {"s3.ListObjectsV2": 1}
 
 
-# ── Nothing is uploaded twice ───────────────────────────────────────────────────────────────────────────────
+# ── Nothing is uploaded twice ─────────────────────────────────────────────────────────────────────
 
 
 def test_a_push_that_loses_a_race_does_not_upload_its_stems_again(owner):
@@ -89,14 +101,17 @@ def test_a_push_that_loses_a_race_does_not_upload_its_stems_again(owner):
     assert missing(owner, "song", *objects) == set()
     sent = on_stems(list(objects), [C2])
     assert_accepted(push(owner, "song", sent))
-    found = assert_accepted(fetch(owner, "song", [sent["commits"][0]["commit_id"]], [C2], by=owner))["objects"]
+    found = assert_accepted(
+        fetch(owner, "song", [sent["commits"][0]["commit_id"]], [C2], by=owner)
+    )["objects"]
     assert {one["object_id"]: one["content"] for one in found} == objects
 
 
 def test_a_push_that_was_rate_limited_does_not_upload_its_stems_again(owner):
     objects = stems(3, owner)
     upload(owner, objects)
-    # A push over the limit is refused before the hub reads it: the hub knows of the uploads from S3 alone.
+    # A push over the limit is refused before the hub reads it: the hub knows of the uploads from S3
+    # alone.
     assert missing(owner, "song", *objects) == set()
 
 
@@ -105,7 +120,9 @@ def test_a_reader_is_not_told_what_is_in_quarantine(owner, stranger):
     objects = stems(1, owner)
     upload(owner, objects)
     asked = {"object_ids": list(objects)}
-    assert assert_accepted(call("filter_objects", owner, "song", asked, by=stranger))["missing"] == list(objects)
+    assert assert_accepted(call("filter_objects", owner, "song", asked, by=stranger))[
+        "missing"
+    ] == list(objects)
 
 
 def test_a_false_upload_is_missing_again_after_the_push_that_found_it(owner):
@@ -123,17 +140,24 @@ def test_a_false_upload_is_missing_again_after_the_push_that_found_it(owner):
 def test_a_renamed_repository_knows_its_uploads(owner):
     objects = stems(1, owner)
     upload(owner, objects)
-    assert api.call("repos", "POST", f"/repos/{owner}/song/rename", {"slug": "hymn"}, by=owner).status == 200
+    assert (
+        api.call("repos", "POST", f"/repos/{owner}/song/rename", {"slug": "hymn"}, by=owner).status
+        == 200
+    )
     assert missing(owner, "hymn", *objects) == set()
 
 
-# ── More than one push verifies ─────────────────────────────────────────────────────────────────────────────
+# ── More than one push verifies ───────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(
-    ("limit", "most"), [("VERIFIED_OBJECTS", 20), ("VERIFIED_BYTES", 3_000)], ids=["objects", "bytes"]
+    ("limit", "most"),
+    [("VERIFIED_OBJECTS", 20), ("VERIFIED_BYTES", 3_000)],
+    ids=["objects", "bytes"],
 )
-def test_each_push_of_many_uploads_verifies_a_part_and_the_next_one_goes_on(owner, monkeypatch, limit, most):
+def test_each_push_of_many_uploads_verifies_a_part_and_the_next_one_goes_on(
+    owner, monkeypatch, limit, most
+):
     monkeypatch.setattr(quarantine, limit, most)
     objects = stems(50, owner)
     upload(owner, objects)
@@ -143,21 +167,29 @@ def test_each_push_of_many_uploads_verifies_a_part_and_the_next_one_goes_on(owne
         assert missing(owner, "song", *objects) == set()
         attempts += 1
     assert 3 <= attempts <= 20
-    found = assert_accepted(fetch(owner, "song", [sent["commits"][0]["commit_id"]], by=owner))["objects"]
+    found = assert_accepted(fetch(owner, "song", [sent["commits"][0]["commit_id"]], by=owner))[
+        "objects"
+    ]
     assert {one["object_id"]: one["content"] for one in found} == objects
 
 
 @pytest.mark.parametrize("others", [0, quarantine.FEW], ids=["read", "listed"])
-def test_an_upload_that_no_stock_client_could_clone_is_refused_with_its_path(owner, configured, others):
+def test_an_upload_that_no_stock_client_could_clone_is_refused_with_its_path(
+    owner, configured, others
+):
     configured.setenv("PIERIA_MAX_OBJECT_BYTES", "1000")
     large = {hashlib.sha256(b"x" * 1_001).hexdigest(): b"x" * 1_001}
     objects = stems(others, owner) | large
     upload(owner, objects)
     sent = on_stems(list(objects))
-    (path,) = (path for path, object_id in sent["snapshots"][0]["manifest"].items() if object_id in large)
+    (path,) = (
+        path for path, object_id in sent["snapshots"][0]["manifest"].items() if object_id in large
+    )
     with Meter() as meter:
         answer = push(owner, "song", sent)
-    assert_refused(answer, 413, "too_large", naming=[path, 1_001, 1_000, sent["commits"][0]["commit_id"]])
+    assert_refused(
+        answer, 413, "too_large", naming=[path, 1_001, 1_000, sent["commits"][0]["commit_id"]]
+    )
     listed = {"s3.ListObjectsV2": 1}
     assert calls_to_s3(meter) == (listed if others else {"s3.GetObject": 1}), "nothing is copied"
     assert builders.heads(owner, "song", by=owner) == {}
@@ -176,7 +208,7 @@ def test_a_setting_lets_larger_uploads_in(owner, configured):
     assert_accepted(push(owner, "song", {"commits": [again]})), "what is stored stays acceptable"
 
 
-# ── More URLs than one reply holds ──────────────────────────────────────────────────────────────────────────
+# ── More URLs than one reply holds ────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("accept", [builders.ACCEPT, "application/json"], ids=["msgpack", "json"])

@@ -35,7 +35,9 @@ def test_R01_a_repository_without_branches_has_no_heads(owner, address):
 
 def test_R02_a_pushed_branch_is_listed_with_its_head(owner, address):
     pushed(owner, "song", C1)
-    assert assert_accepted(call("refs", owner, "song", source_ip=address))["branch_heads"] == {"main": C1}
+    assert assert_accepted(call("refs", owner, "song", source_ip=address))["branch_heads"] == {
+        "main": C1
+    }
 
 
 @pytest.mark.parametrize(
@@ -97,11 +99,16 @@ def test_R08_not_even_the_owner_sees_what_is_deleted(estate):
 
 @pytest.mark.parametrize("slug", [case("R09", "public", "pub"), case("R09", "private", "priv")])
 def test_a_bad_token_is_refused_where_none_is_needed(estate, slug):
-    assert_refused(call("refs", estate, slug, headers={"authorization": "Bearer not-a-token"}), 401, "unauthorized")
+    assert_refused(
+        call("refs", estate, slug, headers={"authorization": "Bearer not-a-token"}),
+        401,
+        "unauthorized",
+    )
 
 
 @pytest.mark.parametrize(
-    "authorization", [case("R10", "Basic", "Basic dXNlcjpwYXNz"), case("R10", "no scheme", "not-a-token")]
+    "authorization",
+    [case("R10", "Basic", "Basic dXNlcjpwYXNz"), case("R10", "no scheme", "not-a-token")],
 )
 def test_what_is_no_bearer_token_is_no_token(estate, address, authorization):
     headers = {"authorization": authorization}
@@ -109,12 +116,18 @@ def test_what_is_no_bearer_token_is_no_token(estate, address, authorization):
     assert_absent(call("refs", estate, "priv", headers=headers, source_ip=address))
 
 
-@pytest.mark.parametrize("scheme", [case("R11", scheme, scheme) for scheme in ("bearer", "BEARER", "Bearer ")])
+@pytest.mark.parametrize(
+    "scheme", [case("R11", scheme, scheme) for scheme in ("bearer", "BEARER", "Bearer ")]
+)
 def test_the_scheme_may_be_written_in_any_case(estate, scheme):
-    assert_accepted(call("refs", estate, "priv", headers={"authorization": f"{scheme} {token(estate)}"}))
+    assert_accepted(
+        call("refs", estate, "priv", headers={"authorization": f"{scheme} {token(estate)}"})
+    )
 
 
-@pytest.mark.parametrize("name", [case("R12", name, name) for name in ("token", "access_token", "authorization")])
+@pytest.mark.parametrize(
+    "name", [case("R12", name, name) for name in ("token", "access_token", "authorization")]
+)
 def test_a_token_in_the_query_is_ignored(estate, address, name):
     asked = event("GET", f"/{estate}/priv/refs", query=f"{name}={token(estate)}", source_ip=address)
     assert_absent(invoke("refs", asked))
@@ -123,7 +136,9 @@ def test_a_token_in_the_query_is_ignored(estate, address, name):
 def test_R13_a_repository_keeps_its_id_and_shares_it_with_none(owner):
     for slug in ("song", "other"):
         pushed(owner, slug, C1)
-    seen = [call("refs", owner, slug, by=owner).value["repo_id"] for slug in ("song", "other", "song")]
+    seen = [
+        call("refs", owner, slug, by=owner).value["repo_id"] for slug in ("song", "other", "song")
+    ]
     pushed(owner, "song", C2)
     seen.append(call("refs", owner, "song", by=owner).value["repo_id"])
     assert seen[0] == seen[2] == seen[3] != seen[1]
@@ -147,7 +162,9 @@ def test_the_default_branch_is_listed_first(owner, default, first):
     reply = assert_accepted(call("refs", owner, "song", by=owner))
     assert reply["default_branch"] == default
     assert next(iter(reply["branch_heads"])) == first
-    assert reply["branch_heads"] == dict.fromkeys(("feature/x", "dev", "main", "trunk", "Zebra"), C1)
+    assert reply["branch_heads"] == dict.fromkeys(
+        ("feature/x", "dev", "main", "trunk", "Zebra"), C1
+    )
 
 
 @pytest.mark.parametrize("accept", ["application/json", MSGPACK])
@@ -156,10 +173,14 @@ def test_refs_that_have_not_changed_are_not_sent_again_and_cost_no_call_more(own
     with Meter() as first:
         answer = call("refs", owner, "song", headers={"accept": accept})
     tag = answer.headers["etag"]
-    assert tag == f'"{hashlib.sha256(answer.body).hexdigest()}"', "strong: over the bytes, so one for each format"
+    assert tag == f'"{hashlib.sha256(answer.body).hexdigest()}"', (
+        "strong: over the bytes, so one for each format"
+    )
     assert (answer.headers["cache-control"], answer.headers["vary"]) == ("no-cache", "Accept")
     with Meter() as again:
-        same = call("refs", owner, "song", headers={"accept": accept, "if-none-match": f'"other", {tag}'})
+        same = call(
+            "refs", owner, "song", headers={"accept": accept, "if-none-match": f'"other", {tag}'}
+        )
     assert (same.status, same.body, same.headers["etag"]) == (304, b"", tag)
     assert again.calls == first.calls
     pushed(owner, "song", C2)
@@ -169,7 +190,10 @@ def test_refs_that_have_not_changed_are_not_sent_again_and_cost_no_call_more(own
 
 def test_the_tag_of_private_refs_is_for_those_who_may_read_them(estate):
     answer = call("refs", estate, "priv", by=estate)
-    assert (answer.headers["cache-control"], answer.headers["vary"]) == ("private, no-cache", "Accept, Authorization")
+    assert (answer.headers["cache-control"], answer.headers["vary"]) == (
+        "private, no-cache",
+        "Accept, Authorization",
+    )
     held = {"if-none-match": answer.headers["etag"]}
     assert call("refs", estate, "priv", by=estate, headers=held).status == 304
     assert_absent(call("refs", estate, "priv", headers=held))
@@ -180,7 +204,10 @@ def test_the_tag_of_private_refs_is_for_those_who_may_read_them(estate):
 )
 def test_who_refuses_msgpack_gets_json(owner, accept):
     pushed(owner, "song", C1)
-    assert call("refs", owner, "song", headers={"accept": accept}).headers["content-type"] == "application/json"
+    assert (
+        call("refs", owner, "song", headers={"accept": accept}).headers["content-type"]
+        == "application/json"
+    )
 
 
 @pytest.mark.parametrize(
@@ -199,7 +226,9 @@ def test_who_refuses_msgpack_gets_json(owner, accept):
 )
 def test_an_unknown_path_is_404_in_json_and_never_a_redirect(estate, method, path):
     for function in ("refs", "push"):
-        asked = event(method, path.format(owner=estate), headers={"accept": f"text/html, {MSGPACK}"})
+        asked = event(
+            method, path.format(owner=estate), headers={"accept": f"text/html, {MSGPACK}"}
+        )
         assert_refused(invoke(function, asked), 404, "not_found")
 
 
@@ -210,7 +239,10 @@ def test_D08_another_method_is_405(estate):
 
 @pytest.mark.parametrize(
     "slug",
-    [case("D08", repr(slug), slug) for slug in ("..", ".hidden", "a b", "a\\b", "s" * 65, "caf\u00e9", "-x")],
+    [
+        case("D08", repr(slug), slug)
+        for slug in ("..", ".hidden", "a b", "a\\b", "s" * 65, "caf\u00e9", "-x")
+    ],
 )
 def test_a_name_that_no_repository_can_have_is_absent(owner, slug):
     assert_absent(call("refs", owner, slug, by=owner))
@@ -219,7 +251,9 @@ def test_a_name_that_no_repository_can_have_is_absent(owner, slug):
 
 def test_the_default_branch_that_is_shown_is_one_that_a_clone_can_open(owner: str) -> None:
     pushed(owner, "song", C1, branch="a/b")
-    assert call("refs", owner, "song", by=owner).value["default_branch"] == "main", "there is none yet"
+    assert call("refs", owner, "song", by=owner).value["default_branch"] == "main", (
+        "there is none yet"
+    )
     pushed(owner, "song", C1, branch="side")
     shown = call("refs", owner, "song", by=owner).value
     assert (shown["default_branch"], next(iter(shown["branch_heads"]))) == ("side", "side")

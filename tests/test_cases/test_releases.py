@@ -14,7 +14,7 @@ from shared.metadata.releases import Release, Releases
 from tests import builders
 from tests.builders import Answer, Record
 from tests.functions.api import cut_after
-from tests.test_cases.asking import ask, assert_costs
+from tests.test_cases.client import ask, assert_costs
 from tests.test_cases.fixtures import (
     C1,
     C2,
@@ -71,8 +71,17 @@ def entry(commit: str, **more: Any) -> Record:
     }
 
 
-def publish(owner: str, record: Any, *, slug: str = "song", by: str | None = None, **how: Any) -> Answer:
-    return ask("releases", "POST", f"/{owner}/{slug}/releases", record, by=by or owner, **{"as_json": True} | how)
+def publish(
+    owner: str, record: Any, *, slug: str = "song", by: str | None = None, **how: Any
+) -> Answer:
+    return ask(
+        "releases",
+        "POST",
+        f"/{owner}/{slug}/releases",
+        record,
+        by=by or owner,
+        **{"as_json": True} | how,
+    )
 
 
 def listing(owner: str, query: str = "", *, slug: str = "song", **how: Any) -> Answer:
@@ -109,7 +118,7 @@ def song(owner):
     return owner
 
 
-# ── Publishing ──────────────────────────────────────────────────────────────────────────────────────────────
+# ── Publishing ────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_L01_a_release_is_created_and_its_id_is_given_back(song):
@@ -179,7 +188,9 @@ def test_L02_a_publication_cut_short_has_happened_or_not_and_again_completes(son
 
 def test_L03_who_may_not_push_may_not_publish(estate, stranger, address):
     for slug in ("pub", "priv", "none"):
-        anonymous = ask("releases", "POST", f"/{estate}/{slug}/releases", release(), source_ip=address)
+        anonymous = ask(
+            "releases", "POST", f"/{estate}/{slug}/releases", release(), source_ip=address
+        )
         assert_refused(anonymous, 401, "unauthorized")
     assert_refused(publish(estate, release(), slug="pub", by=stranger), 403, "forbidden")
     for slug in ("priv", "gone", "none"):
@@ -229,7 +240,9 @@ def test_L04_bytes_are_refused(song):
     assert_refused(publish(song, release(more={"deep": [b"x"]}), as_json=False), 422)
 
 
-@pytest.mark.parametrize("commit", [case("L05", "nowhere", UNKNOWN), case("L05", "in another repository only", C3)])
+@pytest.mark.parametrize(
+    "commit", [case("L05", "nowhere", UNKNOWN), case("L05", "in another repository only", C3)]
+)
 def test_the_commit_has_to_be_in_this_repository(song, commit):
     pushed(song, "other", C1, C2, C3)
     assert_refused(publish(song, release(commit=commit)), 422, "missing_reference", naming=[commit])
@@ -242,12 +255,19 @@ def test_L05_a_release_creates_no_repository(owner):
     assert listed(owner, by=owner) == []
 
 
-# ── Listing ─────────────────────────────────────────────────────────────────────────────────────────────────
+# ── Listing ───────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_L06_a_release_comes_back_as_it_was_sent(song, address):
     record = release(
-        semver={"major": 2, "minor": 3, "patch": 2**31, "pre": "beta.1", "build": "b7", "extra": [1]},
+        semver={
+            "major": 2,
+            "minor": 3,
+            "patch": 2**31,
+            "pre": "beta.1",
+            "build": "b7",
+            "extra": [1],
+        },
         changelog=[entry(C2, reviewed_by=["Bob"]), entry(C1, author="")],
         created_at="2026-01-01T02:00:00+02:00",
         a_field_of_tomorrow={"deep": [None, 1.5, "x"]},
@@ -258,7 +278,12 @@ def test_L06_a_release_comes_back_as_it_was_sent(song, address):
 
 def test_L06_nothing_that_a_client_prints_is_null(song):
     sent = release(
-        semver=None, title=None, gpg_signature=None, snapshot_id=None, is_draft=None, changelog=[{"author": None}]
+        semver=None,
+        title=None,
+        gpg_signature=None,
+        snapshot_id=None,
+        is_draft=None,
+        changelog=[{"author": None}],
     )
     assert_published(publish(song, sent))
     assert_published(publish(song, {"release_id": "few", "tag": "v2.0.0", "commit_id": C1}))
@@ -288,7 +313,11 @@ def test_L06_the_newest_comes_first_whatever_the_time_zone(song):
 def test_L06_a_time_that_is_none_comes_back_and_counts_from_its_arrival(song):
     for tag, created_at in (("a", "yesterday"), ("b", ""), ("c", "0001-01-01T00:00:00+14:00")):
         assert_published(publish(song, release(tag, created_at=created_at)))
-    assert [record["created_at"] for record in listed(song)] == ["", "yesterday", "0001-01-01T00:00:00+14:00"]
+    assert [record["created_at"] for record in listed(song)] == [
+        "",
+        "yesterday",
+        "0001-01-01T00:00:00+14:00",
+    ]
 
 
 def test_L06_private_releases_are_for_readers(estate, stranger, address):
@@ -302,7 +331,9 @@ def test_L06_private_releases_are_for_readers(estate, stranger, address):
 def test_L07_a_list_can_be_read_in_pages(song):
     made = [f"v1.{n}.0" for n in range(7)]
     for n, tag in enumerate(made):
-        assert_published(publish(song, release(tag, created_at=f"2026-01-01T00:00:0{n // 2}+00:00")))
+        assert_published(
+            publish(song, release(tag, created_at=f"2026-01-01T00:00:0{n // 2}+00:00"))
+        )
     seen, cursor, sizes = [], "", []
     while True:
         page = assert_accepted(listing(song, f"limit=3&cursor={cursor}"))
@@ -329,7 +360,9 @@ def test_L07_what_is_retracted_between_two_pages_is_not_missed_by_the_next(song)
 def test_L07_a_page_fits_in_one_reply_of_lambda(song):
     for n in range(4):
         body = "lorem ipsum " * 150_000  # 1.8 MB that compress well
-        assert_published(publish(song, release(f"v{n}.0.0", body=body, created_at=f"2026-01-0{n + 1}")))
+        assert_published(
+            publish(song, release(f"v{n}.0.0", body=body, created_at=f"2026-01-0{n + 1}"))
+        )
     first = listing(song)
     assert len(first.body) < 4_500_000
     assert [record["tag"] for record in first.value["releases"]] == ["v3.0.0", "v2.0.0"]
@@ -354,7 +387,9 @@ def test_L07_a_query_that_means_nothing_is_refused(song, query):
 
 def test_L08_drafts_are_for_those_who_publish(song, stranger, address):
     assert_published(publish(song, release("v1.0.0")))
-    assert_published(publish(song, release("v2.0.0", is_draft=True, created_at="2026-02-01T00:00:00+00:00")))
+    assert_published(
+        publish(song, release("v2.0.0", is_draft=True, created_at="2026-02-01T00:00:00+00:00"))
+    )
     assert tags(song, by=song) == ["v1.0.0"]
     assert tags(song, "include_drafts=1", by=song) == ["v2.0.0", "v1.0.0"]
     assert tags(song, "include_drafts=0", by=song) == ["v1.0.0"]
@@ -364,13 +399,15 @@ def test_L08_drafts_are_for_those_who_publish(song, stranger, address):
 
 def test_L09_a_channel_can_be_chosen(song):
     for n, channel in enumerate(("stable", "beta", "alpha", "nightly", "beta")):
-        assert_published(publish(song, release(f"v{n}.0.0", channel=channel, created_at=f"2026-01-0{n + 1}")))
+        assert_published(
+            publish(song, release(f"v{n}.0.0", channel=channel, created_at=f"2026-01-0{n + 1}"))
+        )
     assert tags(song, "channel=beta") == ["v4.0.0", "v1.0.0"]
     assert tags(song, "channel=stable") == ["v0.0.0"]
     assert_refused(listing(song, "channel=gamma"), 422, naming=["channel"])
 
 
-# ── Limits ──────────────────────────────────────────────────────────────────────────────────────────────────
+# ── Limits ────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_L10_five_hundred_changes_are_taken_and_one_more_is_not(song):
@@ -394,7 +431,7 @@ def test_what_does_not_fit_is_refused_in_words(song, body):
     assert listed(song) == []
 
 
-# ── Retracting ──────────────────────────────────────────────────────────────────────────────────────────────
+# ── Retracting ────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(
@@ -439,7 +476,9 @@ def test_L12_a_retraction_cut_short_has_happened_or_not(song, calls):
 def test_L13_who_may_not_push_may_not_retract(estate, stranger, address):
     pushed(estate, "shop", C1)
     assert_published(publish(estate, release(), slug="shop"))
-    assert_refused(retract(estate, "v1.0.0", slug="shop", by=None, source_ip=address), 401, "unauthorized")
+    assert_refused(
+        retract(estate, "v1.0.0", slug="shop", by=None, source_ip=address), 401, "unauthorized"
+    )
     assert_refused(retract(estate, "v1.0.0", slug="shop", by=stranger), 403, "forbidden")
     for slug in ("priv", "gone", "none"):
         assert_absent(retract(estate, "v1.0.0", slug=slug, by=stranger))
@@ -498,7 +537,7 @@ def test_L15_what_is_neither_json_nor_msgpack_is_refused(song):
     assert_refused(publish(song, release(), headers={"content-type": "text/plain"}), 415)
 
 
-# ── Cost ────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── Cost ──────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_publishing_and_listing_cost_few_calls(song):
@@ -516,7 +555,9 @@ def test_publishing_and_listing_cost_few_calls(song):
 
 @pytest.fixture
 def shop(song):
-    """A repository with 330 releases, of which the oldest is an alpha, every 30th a beta and 2 are drafts."""
+    """A repository with 330 releases, of which the oldest is an alpha, every 30th a beta and 2 are
+    drafts.
+    """
     record = codec.pack_record(release())
     repo_id = builders.call("refs", song, "song").value["repo_id"]
     made = [
@@ -555,7 +596,7 @@ def test_of_many_releases_a_page_costs_what_is_on_it(shop):
 
 
 def test_a_page_does_not_look_for_ever(shop, monkeypatch):
-    monkeypatch.setattr(actions, "READS", 2)
+    monkeypatch.setattr(actions, "MAX_READS", 2)
     assert pages(shop, "channel=alpha&limit=1", 5, 4) == [0, 1]
     assert pages(shop, "channel=nightly&limit=1", 5, 4) == [0, 0]
 

@@ -1,4 +1,6 @@
-"""Request bodies that are uploaded to S3 and referred to: POST staging, and the requests of push and push/objects."""
+"""Request bodies that are uploaded to S3 and referred to: POST staging, and the requests of push
+and push/objects.
+"""
 
 import gzip
 import json
@@ -43,9 +45,13 @@ class Staged:
     reference: str
 
 
-def stage(owner: str, route: str, size: int, *, slug: str = "song", by: str | None = None) -> Staged:
+def stage(
+    owner: str, route: str, size: int, *, slug: str = "song", by: str | None = None
+) -> Staged:
     """A place for a body of this size."""
-    reply = assert_accepted(call("staging", owner, slug, {"route": route, "size": size}, by=by or owner))
+    reply = assert_accepted(
+        call("staging", owner, slug, {"route": route, "size": size}, by=by or owner)
+    )
     assert set(reply) == {"url", "reference", "expires_in_seconds"}
     return Staged(reply["url"], reply["reference"])
 
@@ -58,7 +64,15 @@ def staged(owner: str, route: str, body: bytes | None = None, **how: Any) -> str
     return place.reference
 
 
-def send(owner: str, route: str, reference: str, *, slug: str = "song", by: str | None = None, **more: Any) -> Answer:
+def send(
+    owner: str,
+    route: str,
+    reference: str,
+    *,
+    slug: str = "song",
+    by: str | None = None,
+    **more: Any,
+) -> Answer:
     """The request to the route with a reference instead of its body."""
     headers = {"pieria-staged-body": reference, **more.pop("headers", {})}
     return call(FUNCTIONS[route], owner, slug, by=by or owner, headers=headers, **more)
@@ -66,7 +80,9 @@ def send(owner: str, route: str, reference: str, *, slug: str = "song", by: str 
 
 def put(repo_id: str, name: str, content: bytes) -> None:
     """Put bytes under the key of a staged body, without the URL and its signature."""
-    boto3.client("s3").put_object(Bucket=NAMES["Bucket"], Key=f"uploads/{repo_id}/staged/{name}", Body=content)
+    boto3.client("s3").put_object(
+        Bucket=NAMES["Bucket"], Key=f"uploads/{repo_id}/staged/{name}", Body=content
+    )
 
 
 def stated(reference: str) -> dict[str, Any]:
@@ -80,7 +96,7 @@ def signed(claims: dict[str, Any]) -> str:
     return references.sign(settings.load().signing_keys, Reference.model_validate(claims))
 
 
-# ── What it is for ──────────────────────────────────────────────────────────────────────────────────────────
+# ── What it is for ────────────────────────────────────────────────────────────────────────────────
 
 
 def test_a_staged_push_and_its_staged_objects_are_cloned(owner):
@@ -134,21 +150,29 @@ def test_the_url_is_signed_for_the_announced_length(owner):
         ({"size": 10}, 422),
     ],
 )
-def test_a_place_is_given_for_the_two_routes_and_for_the_sizes_that_are_documented(owner, message, status):
+def test_a_place_is_given_for_the_two_routes_and_for_the_sizes_that_are_documented(
+    owner, message, status
+):
     assert call("staging", owner, "song", message, by=owner).status == status
 
 
-# ── What it leaves behind ───────────────────────────────────────────────────────────────────────────────────
+# ── What it leaves behind ─────────────────────────────────────────────────────────────────────────
 
 
 def stored(owner: str, slug: str) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """All rows and bytes of a repository but its uploads, with `R` for its id and `S` for its name."""
+    """All rows and bytes of a repository but its uploads, with `R` for its id and `S` for its
+    name.
+    """
     repo_id = call("refs", owner, slug, by=owner).value["repo_id"]
     pages = boto3.client("dynamodb").get_paginator("scan").paginate(TableName=NAMES["HubTable"])
     own = [row for page in pages for row in page["Items"] if repo_id in repr(row)]
     rows = {}
     for row in own:
-        text = json.dumps(row, sort_keys=True, default=repr).replace(repo_id, "R").replace(f"#{slug}", "#S")
+        text = (
+            json.dumps(row, sort_keys=True, default=repr)
+            .replace(repo_id, "R")
+            .replace(f"#{slug}", "#S")
+        )
         rows[text.partition('"pk"')[2]] = {**json.loads(text), "slug": "S"}
     bucket = boto3.resource("s3").Bucket(NAMES["Bucket"])
     found = bucket.objects.filter(Prefix=f"repos/{repo_id}/")
@@ -156,19 +180,25 @@ def stored(owner: str, slug: str) -> tuple[dict[str, Any], dict[str, bytes]]:
 
 
 def test_a_staged_push_stores_the_same_rows_and_bytes_as_a_sent_one(owner, clock, monkeypatch):
-    monkeypatch.setattr(secrets, "token_hex", lambda size: "00" * size)  # in the key of a note of a move
+    monkeypatch.setattr(
+        secrets, "token_hex", lambda size: "00" * size
+    )  # in the key of a note of a move
     for slug in ("sent", "stag"):
         api.create(owner, slug)
     assert_accepted(call("push_objects", owner, "sent", raw=BODIES["push/objects"], by=owner))
     assert_accepted(call("push", owner, "sent", raw=BODIES["push"], by=owner))
     for route in ("push/objects", "push"):
         assert_accepted(send(owner, route, staged(owner, route, slug="stag"), slug="stag"))
-    (sent_rows, sent_bytes), (staged_rows, staged_bytes) = stored(owner, "sent"), stored(owner, "stag")
+    (sent_rows, sent_bytes), (staged_rows, staged_bytes) = (
+        stored(owner, "sent"),
+        stored(owner, "stag"),
+    )
     assert len(sent_rows) > 10 and sent_bytes
     assert staged_bytes == sent_bytes
     for rows in (sent_rows, staged_rows):
         for row in rows.values():
-            # Random for each repository: how its members are found, and how a change of the row is noticed.
+            # Random for each repository: how its members are found, and how a change of the row is
+            # noticed.
             row.pop("roster", None), row.pop("revision", None)
     assert sorted(map(repr, staged_rows.values())) == sorted(map(repr, sent_rows.values()))
 
@@ -180,7 +210,9 @@ def test_two_uses_at_the_same_time_have_the_result_of_one(owner, route, at_once)
     for answer in at_once([lambda: send(owner, route, reference)] * 2):
         assert answer.status == 200, answer.body
     if route == "push":
-        cloned = assert_accepted(fetch(owner, "song", [heads(owner, "song", by=owner)["main"]], by=owner))
+        cloned = assert_accepted(
+            fetch(owner, "song", [heads(owner, "song", by=owner)["main"]], by=owner)
+        )
         assert {one["object_id"]: one["content"] for one in cloned["objects"]} == HISTORY.objects
 
 
@@ -206,7 +238,9 @@ def test_a_place_for_a_body_costs_its_upload_and_three_days_of_storage(owner, mo
     monkeypatch.setattr(meter, "begin", watched)
     for size in (10, 64 * 2**20):
         stage(owner, "push", size)
-    assert [one.urls for one in meters] == [prices.S3_PUT + prices.storage(size, 3) for size in (10, 64 * 2**20)]
+    assert [one.urls for one in meters] == [
+        prices.S3_PUT + prices.storage(size, 3) for size in (10, 64 * 2**20)
+    ]
 
 
 def test_no_place_is_given_beyond_the_limit_of_cost(owner, configured):
@@ -219,7 +253,7 @@ def test_no_place_is_given_beyond_the_limit_of_cost(owner, configured):
     assert_refused(answers[-1], 429, "cost_limit")
 
 
-# ── References that are not valid ───────────────────────────────────────────────────────────────────────────
+# ── References that are not valid ─────────────────────────────────────────────────────────────────
 
 
 def forged(owner: str) -> str:
@@ -280,7 +314,11 @@ def shorter_than_signed(owner: str) -> str:
 
 def longer_than_signed(owner: str) -> str:
     place = stage(owner, "push", len(BODIES["push"]))
-    put(stated(place.reference)["repo_id"], stated(place.reference)["name"], BODIES["push"] + b"\xc0")
+    put(
+        stated(place.reference)["repo_id"],
+        stated(place.reference)["name"],
+        BODIES["push"] + b"\xc0",
+    )
     return place.reference
 
 
@@ -346,7 +384,9 @@ INVALID = [
 
 
 @pytest.mark.parametrize("made", INVALID, ids=lambda made: made.__name__)
-def test_a_reference_that_is_not_valid_is_refused_with_the_way_out_and_nothing_is_stored(owner, made):
+def test_a_reference_that_is_not_valid_is_refused_with_the_way_out_and_nothing_is_stored(
+    owner, made
+):
     reference = made(owner)
     with Meter() as meter:
         answer = send(owner, "push", reference)
@@ -390,17 +430,22 @@ def test_a_reference_ends_an_hour_after_it_was_made(owner, clock):
     clock.now += staging.REFERENCE_SECONDS - 1
     assert_accepted(send(owner, "push/objects", reference))
     clock.now += 1
-    assert_refused(send(owner, "push/objects", reference), 400, "staged_body_invalid", naming=["expired"])
+    assert_refused(
+        send(owner, "push/objects", reference), 400, "staged_body_invalid", naming=["expired"]
+    )
 
 
 def test_a_repository_that_was_renamed_keeps_its_references(owner):
     api.create(owner, "song")
     reference = staged(owner, "push")
-    assert api.call("repos", "POST", f"/repos/{owner}/song/rename", {"slug": "hymn"}, by=owner).status == 200
+    assert (
+        api.call("repos", "POST", f"/repos/{owner}/song/rename", {"slug": "hymn"}, by=owner).status
+        == 200
+    )
     assert_accepted(send(owner, "push", reference, slug="hymn"))
 
 
-# ── The checks of the route ─────────────────────────────────────────────────────────────────────────────────
+# ── The checks of the route ───────────────────────────────────────────────────────────────────────
 
 
 @each_route
@@ -431,7 +476,11 @@ def test_the_rate_limit_of_the_route_is_checked_before_the_body_is_read(owner, c
     [
         (b"\xc1", 400, "malformed_body"),
         (msgpack.packb([1]), 400, "malformed_body"),
-        (msgpack.packb({"objects": [{"object_id": "f" * 64, "content": b""}]}), 422, "hash_mismatch"),
+        (
+            msgpack.packb({"objects": [{"object_id": "f" * 64, "content": b""}]}),
+            422,
+            "hash_mismatch",
+        ),
         (msgpack.packb({"objects": [{"object_id": "../x", "content": b""}]}), 422, "invalid_name"),
         (msgpack.packb({"objects": 5}), 422, "invalid"),
     ],
@@ -450,7 +499,7 @@ def test_a_staged_body_of_another_content_type_is_refused(owner):
     assert_accepted(send(owner, "push", reference, headers={"content-type": MSGPACK}))
 
 
-# ── Compressed bodies ───────────────────────────────────────────────────────────────────────────────────────
+# ── Compressed bodies ─────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(("coding", "pack"), [("gzip", gzip.compress), ("zstd", zstd.compress)])
@@ -458,7 +507,9 @@ def test_the_coding_of_a_request_is_that_of_its_staged_body(owner, coding, pack)
     reference = staged(owner, "push", pack(BODIES["push"]))
     other = {"gzip": "zstd", "zstd": "gzip"}[coding]
     assert_refused(send(owner, "push", reference), 400, "malformed_body")
-    assert_refused(send(owner, "push", reference, headers={"content-encoding": other}), 400, "malformed_body")
+    assert_refused(
+        send(owner, "push", reference, headers={"content-encoding": other}), 400, "malformed_body"
+    )
     assert_refused(send(owner, "push", reference, headers={"content-encoding": "br"}), 415)
     assert heads(owner, "song", by=owner) == {}
     assert_accepted(send(owner, "push", reference, headers={"content-encoding": coding}))

@@ -1,4 +1,6 @@
-"""Group 12: tags. A label may be on many commits, a commit may have many; its id is what a tag is."""
+"""Group 12: tags. A label may be on many commits, a commit may have many; its id is what a tag
+is.
+"""
 
 from typing import Any
 
@@ -8,7 +10,7 @@ from bench.meter import Meter
 from shared.errors import Unavailable
 from shared.metadata.tags import Tags
 from tests.builders import Answer, Record
-from tests.test_cases.asking import ask, assert_costs
+from tests.test_cases.client import ask, assert_costs
 from tests.test_cases.fixtures import (
     C1,
     C2,
@@ -68,11 +70,14 @@ def song(owner):
     return owner
 
 
-# ── Storing ─────────────────────────────────────────────────────────────────────────────────────────────────
+# ── Storing ───────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_W01_tags_are_stored_and_come_back_as_they_were_sent(song, address):
-    tags = [tag(1, a_field_of_tomorrow=[None, {"deep": 1}]), tag(2, C2, "♪ ist's freudig? 😀", created_at="whenever")]
+    tags = [
+        tag(1, a_field_of_tomorrow=[None, {"deep": 1}]),
+        tag(2, C2, "♪ ist's freudig? 😀", created_at="whenever"),
+    ]
     assert stored(song, *tags) == 2
     assert listed(song, source_ip=address) == tags
 
@@ -94,8 +99,12 @@ def test_W02_the_same_tags_again_are_no_news(song):
 )
 def test_another_tag_under_a_stored_id_is_refused_whole(song, difference):
     assert stored(song, tag(1)) == 1
-    assert_refused(post(song, tag(2), tag(1, **difference)), 409, "tag_exists", naming=[tag(1)["tag_id"]])
-    assert_refused(post(song, tag(3), tag(3, **difference)), 409, "tag_exists", naming=[tag(3)["tag_id"]])
+    assert_refused(
+        post(song, tag(2), tag(1, **difference)), 409, "tag_exists", naming=[tag(1)["tag_id"]]
+    )
+    assert_refused(
+        post(song, tag(3), tag(3, **difference)), 409, "tag_exists", naming=[tag(3)["tag_id"]]
+    )
     assert listed(song) == [tag(1)]
 
 
@@ -105,7 +114,9 @@ def test_W02_of_eight_tags_of_one_id_one_is_stored(song, at_once):
     assert len(listed(song)) == 1
 
 
-@pytest.mark.parametrize("count", [case("W02", "few, each on its own", 5), case("W02", "many, in batches", 60)])
+@pytest.mark.parametrize(
+    "count", [case("W02", "few, each on its own", 5), case("W02", "many, in batches", 60)]
+)
 def test_tags_whose_answer_was_lost_can_be_sent_again(song, monkeypatch, count):
     tags = [tag(n) for n in range(count)]
     whole = Tags.put_new
@@ -129,7 +140,9 @@ def test_W03_a_label_may_be_on_many_commits_and_a_commit_have_many(song):
 
 def test_W04_who_may_not_push_may_not_tag(estate, stranger, address):
     for slug in ("pub", "priv", "none"):
-        anonymous = ask("tags", "POST", f"/{estate}/{slug}/tags", {"tags": [tag()]}, source_ip=address)
+        anonymous = ask(
+            "tags", "POST", f"/{estate}/{slug}/tags", {"tags": [tag()]}, source_ip=address
+        )
         assert_refused(anonymous, 401, "unauthorized")
     assert_refused(post(estate, tag(), slug="pub", by=stranger), 403, "forbidden")
     for slug in ("priv", "gone", "none"):
@@ -160,7 +173,9 @@ def test_W05_five_hundred_characters_are_a_label(song):
     assert stored(song, tag(1, label="é" * 500)) == 1
 
 
-@pytest.mark.parametrize("tag_id", [case("W05", f"tag id: {says}", value) for says, value in NO_IDS])
+@pytest.mark.parametrize(
+    "tag_id", [case("W05", f"tag id: {says}", value) for says, value in NO_IDS]
+)
 def test_what_is_no_id_is_refused(song, tag_id):
     assert_refused(post(song, tag(1, tag_id=tag_id)), 422)
     assert_refused(post(song, tag(1, commit_id=tag_id)), 422)
@@ -169,7 +184,9 @@ def test_what_is_no_id_is_refused(song, tag_id):
 def test_W06_without_tags_nothing_is_stored(song):
     messages: list[Record] = [{}, {"tags": []}, {"repo_id": "x"}]
     for message in messages:
-        assert assert_accepted(ask("tags", "POST", f"/{song}/song/tags", message, by=song)) == {"stored": 0}
+        assert assert_accepted(ask("tags", "POST", f"/{song}/song/tags", message, by=song)) == {
+            "stored": 0
+        }
 
 
 @pytest.mark.parametrize(
@@ -189,7 +206,9 @@ def test_tags_that_are_none_are_refused(song, tags):
 
 
 def test_W07_json_does_as_well(song):
-    assert post(song, tag(), as_json=True, headers={"accept": "application/json"}).value == {"stored": 1}
+    assert post(song, tag(), as_json=True, headers={"accept": "application/json"}).value == {
+        "stored": 1
+    }
     assert listing(song, headers={"accept": "application/json"}).value == {"tags": [tag()]}
 
 
@@ -197,7 +216,9 @@ def test_W07_bytes_are_refused(song):
     assert_refused(post(song, tag(more={"deep": [b"x"]})), 422)
 
 
-@pytest.mark.parametrize("count", [case("W08", "one too many", 1_001), case("W08", "100,000", 100_000)])
+@pytest.mark.parametrize(
+    "count", [case("W08", "one too many", 1_001), case("W08", "100,000", 100_000)]
+)
 def test_too_many_tags_are_refused_whole(song, count):
     assert_refused(post(song, *(tag(n) for n in range(count))), 413, "too_large")
     assert listed(song) == []
@@ -214,14 +235,16 @@ def test_W08_a_tag_is_small(song):
     assert_refused(post(song, tag(created_at="x" * 5_000)), 413, "too_large")
 
 
-@pytest.mark.parametrize("commit", [case("W09", "nowhere", UNKNOWN), case("W09", "in another repository only", C3)])
+@pytest.mark.parametrize(
+    "commit", [case("W09", "nowhere", UNKNOWN), case("W09", "in another repository only", C3)]
+)
 def test_the_commit_has_to_be_in_this_repository(song, commit):
     pushed(song, "other", C1, C2, C3)
     assert_refused(post(song, tag(1), tag(2, commit)), 422, "missing_reference", naming=[commit])
     assert listed(song) == []
 
 
-# ── Listing ─────────────────────────────────────────────────────────────────────────────────────────────────
+# ── Listing ───────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_W10_a_list_can_be_narrowed(song):
@@ -255,7 +278,9 @@ def test_a_short_filtered_page_finds_the_one_tag_behind_many_others(song):
 
 
 def test_a_page_of_tags_that_grow_in_json_fits_into_one_reply(song):
-    note = "\x01" * 3500  # one byte each in the request, and seven bytes each in the reply of Lambda
+    note = (
+        "\x01" * 3500
+    )  # one byte each in the request, and seven bytes each in the reply of Lambda
     sent = [tag(number, note=note) for number in range(280)]
     assert stored(song, *sent[:140]) == 140
     assert stored(song, *sent[140:]) == 140
@@ -286,7 +311,7 @@ def test_W10_repositories_are_islands(song):
     assert listed(song) == [tag(1)]
 
 
-# ── Deleting ────────────────────────────────────────────────────────────────────────────────────────────────
+# ── Deleting ──────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_W11_a_tag_is_deleted_by_its_id(song):
@@ -306,14 +331,16 @@ def test_W11_who_may_not_push_may_not_delete(estate, stranger, address):
     pushed(estate, "attic", C1)
     assert_accepted(post(estate, tag(), slug="attic"))
     tag_id = tag()["tag_id"]
-    assert_refused(delete(estate, tag_id, slug="attic", by=None, source_ip=address), 401, "unauthorized")
+    assert_refused(
+        delete(estate, tag_id, slug="attic", by=None, source_ip=address), 401, "unauthorized"
+    )
     assert_refused(delete(estate, tag_id, slug="attic", by=stranger), 403, "forbidden")
     for slug in ("priv", "gone", "none"):
         assert_absent(delete(estate, tag_id, slug=slug, by=stranger))
     assert listed(estate, slug="attic", by=estate) == [tag()]
 
 
-# ── Cost ────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── Cost ──────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_tags_cost_few_calls(song):

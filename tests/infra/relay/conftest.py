@@ -41,7 +41,11 @@ class Program:
 
 def environment(home: Path, **variables: str) -> dict[str, str]:
     """An environment without the settings of other tests, and with a home folder of its own."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "PIERIA_"))}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("AWS_", "PIERIA_"))
+    }
     return kept | {"HOME": str(home), **variables}
 
 
@@ -91,7 +95,9 @@ def connect(hub: Program, tmp_path: Path) -> Iterator[Connect]:
     with ExitStack() as closing:
 
         def connected(url: str = hub.url, **variables: str) -> Program:
-            return start(closing, tmp_path, ["infra.cli", "connect", url, "--port", "0"], **variables)
+            return start(
+                closing, tmp_path, ["infra.cli", "connect", url, "--port", "0"], **variables
+            )
 
         yield connected
 
@@ -100,7 +106,11 @@ def connect(hub: Program, tmp_path: Path) -> Iterator[Connect]:
 def relay(hub: Program, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
     """A relay without a token, for all tests."""
     with ExitStack() as closing:
-        yield start(closing, tmp_path_factory.mktemp("relay"), ["infra.cli", "connect", hub.url, "--port", "0"])
+        yield start(
+            closing,
+            tmp_path_factory.mktemp("relay"),
+            ["infra.cli", "connect", hub.url, "--port", "0"],
+        )
 
 
 @pytest.fixture

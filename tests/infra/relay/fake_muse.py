@@ -1,6 +1,8 @@
-"""A stand-in for the stock client's commands that `pieria clone` runs, since that client is not on PyPI.
+"""A stand-in for the stock client's commands that `pieria clone` runs, since that client is not on
+PyPI.
 
-It keeps the layout of the client's store, skips empty objects as the client does, and never rewrites a record.
+It keeps the layout of the client's store, skips empty objects as the client does, and never
+rewrites a record.
 """
 
 import hashlib
@@ -31,10 +33,14 @@ def main(arguments: list[str]) -> None:
         case ["remote", "set-url", "origin", url]:
             Path(".muse/config.toml").write_text(f'url = "{url}"\n')
         case ["tag", "list", "--format", "json"]:
-            print(json.dumps([json.loads(file.read_text()) for file in Path(".muse/tags").glob("*")]))
+            print(
+                json.dumps([json.loads(file.read_text()) for file in Path(".muse/tags").glob("*")])
+            )
         case ["tag", "add", "--", label, commit_id]:
             record = {"tag_id": "x", "tag": label, "commit_id": commit_id}
-            Path(f".muse/tags/{len(list(Path('.muse/tags').iterdir()))}").write_text(json.dumps(record))
+            Path(f".muse/tags/{len(list(Path('.muse/tags').iterdir()))}").write_text(
+                json.dumps(record)
+            )
         case ["reset", "--hard", "--force", commit_id]:
             reset(commit_id)
         case _:
@@ -58,7 +64,10 @@ def clone(url: str, folder: Path) -> None:
 
 
 def unpack(bundle: dict[str, Any]) -> None:
-    """Objects, snapshots, commits. With CUT_COMMIT in the environment, the caller is killed inside a record."""
+    """Objects, snapshots, commits.
+
+    With CUT_COMMIT in the environment, the caller is killed inside a record.
+    """
     objects = [found["content"] for found in bundle.get("objects", ()) if found["content"]]
     for content in objects:
         put_object(content)

@@ -24,7 +24,9 @@ REPOSITORY = "/me/song"
 
 def record(number: int) -> bytes:
     """A snapshot of 3,000 files, which differs from the one before in one file."""
-    manifest = {f"file-{n}": sha256(b"%d" % (n + number * (n == 7))).hexdigest() for n in range(3_000)}
+    manifest = {
+        f"file-{n}": sha256(b"%d" % (n + number * (n == 7))).hexdigest() for n in range(3_000)
+    }
     return codec.pack_record({"snapshot_id": f"files-{number}", "manifest": manifest})
 
 
@@ -33,7 +35,9 @@ def patch(number: int, base: int) -> bytes:
     prefix = zstd.ZstdDict(record(base), is_raw=True).as_prefix
     options: dict[int, int] = {zstd.CompressionParameter.window_log: codings.WINDOW_LOG}
     frame = zstd.compress(record(number), zstd_dict=prefix, options=options)
-    return codec.pack_record({"snapshot_id": f"files-{number}", "base": f"files-{base}", "patch": frame})
+    return codec.pack_record(
+        {"snapshot_id": f"files-{number}", "base": f"files-{base}", "patch": frame}
+    )
 
 
 @pytest.fixture
@@ -79,7 +83,9 @@ def test_a_patch_of_an_earlier_snapshot_of_the_same_reply_is_expanded() -> None:
     ]
 
 
-def test_an_offered_record_is_a_base_even_if_it_was_forgotten_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_offered_record_is_a_base_even_if_it_was_forgotten_meanwhile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(bundles, "RECENT_BYTES", len(record(1)) + 10)
     snapshots = kept(1)
     offer = Offer(snapshots, REPOSITORY)
@@ -107,13 +113,24 @@ def test_a_patch_of_an_unknown_or_another_record_is_a_failure() -> None:
 
 def test_a_bundle_is_read_record_by_record(spooled: Callable[[bytes], Spool]) -> None:
     taken: list[bytes] = []
-    value = {"commits": [{"a": 1}, {"b": "x" * 70_000}], "branch_heads": {"main": "c"}, "objects": []}
+    value = {
+        "commits": [{"a": 1}, {"b": "x" * 70_000}],
+        "branch_heads": {"main": "c"},
+        "objects": [],
+    }
     content = spooled(msgpack.packb(value))
-    assert read_bundle(content, {"commits": taken.append}) == {"branch_heads": {"main": "c"}, "objects": []}
+    assert read_bundle(content, {"commits": taken.append}) == {
+        "branch_heads": {"main": "c"},
+        "objects": [],
+    }
     assert [msgpack.unpackb(packed) for packed in taken] == value["commits"]
 
 
-@pytest.mark.parametrize("data", [b"", b"\x81", b"\xc1", b"\x01", b"\x81\xa7commits\x05", b"\x81\xa7commits\x92\x01"])
-def test_a_reply_that_is_no_bundle_is_a_failure_of_the_hub(spooled: Callable[[bytes], Spool], data: bytes) -> None:
+@pytest.mark.parametrize(
+    "data", [b"", b"\x81", b"\xc1", b"\x01", b"\x81\xa7commits\x05", b"\x81\xa7commits\x92\x01"]
+)
+def test_a_reply_that_is_no_bundle_is_a_failure_of_the_hub(
+    spooled: Callable[[bytes], Spool], data: bytes
+) -> None:
     with pytest.raises(Unavailable, match="not a msgpack bundle"):
         read_bundle(spooled(data), {"commits": lambda _: None})

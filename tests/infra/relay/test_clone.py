@@ -25,7 +25,9 @@ LARGE_BYTES = 40_000_000
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
-def commit(message: str, parent: Record | None, manifest: dict[str, str], branch: str) -> tuple[Record, Record]:
+def commit(
+    message: str, parent: Record | None, manifest: dict[str, str], branch: str
+) -> tuple[Record, Record]:
     """A commit and its snapshot."""
     snapshot_id = ids.snapshot_id(manifest)
     at = "2026-01-01T00:00:00+00:00"
@@ -43,7 +45,9 @@ def commit(message: str, parent: Record | None, manifest: dict[str, str], branch
 
 
 def pushed(hub: Program, relay: Program, repository: str) -> dict[str, bytes]:
-    """The files of the default branch of a new repository: three commits, one more on a branch, and two tags."""
+    """The files of the default branch of a new repository: three commits, one more on a branch, and
+    two tags.
+    """
     texts = {f"text-{number}": b"%d la la la\n" % number * 40 for number in range(1200)}
     noise = {f"noise-{number}": os.urandom(60_000) for number in range(120)}
     others = {"empty": b"", "large": os.urandom(LARGE_BYTES)}
@@ -51,17 +55,28 @@ def pushed(hub: Program, relay: Program, repository: str) -> dict[str, bytes]:
     objects = {sha256(content).hexdigest(): content for content in files.values()}
     names = {path: sha256(content).hexdigest() for path, content in files.items()}
     first, first_files = commit("texts", None, {path: names[path] for path in texts}, "main")
-    second, second_files = commit("noise", first, {path: names[path] for path in texts | noise}, "main")
+    second, second_files = commit(
+        "noise", first, {path: names[path] for path in texts | noise}, "main"
+    )
     third, third_files = commit("all", second, names, "main")
     side, side_files = commit("side", first, {"only": names["text-0"]}, "feature/x")
     main = History((first, second, third), (first_files, second_files, third_files), objects)
     client.push(relay.url + repository, hub.token, main)
     client.push(
-        relay.url + repository, hub.token, History((first, side), (first_files, side_files), objects), "feature/x"
+        relay.url + repository,
+        hub.token,
+        History((first, side), (first_files, side_files), objects),
+        "feature/x",
     )
-    tags = [{"tag_id": f"{repository[4:]}-{n}", "tag": f"-take {n}", "commit_id": third["commit_id"]} for n in (1, 2)]
+    tags = [
+        {"tag_id": f"{repository[4:]}-{n}", "tag": f"-take {n}", "commit_id": third["commit_id"]}
+        for n in (1, 2)
+    ]
     headers = {"Authorization": f"Bearer {hub.token}"}
-    assert httpx.post(f"{hub.url}{repository}/tags", json={"tags": tags}, headers=headers).status_code == 200
+    assert (
+        httpx.post(f"{hub.url}{repository}/tags", json={"tags": tags}, headers=headers).status_code
+        == 200
+    )
     return files
 
 
@@ -71,7 +86,10 @@ def source(hub: Program, relay: Program) -> tuple[str, dict[str, bytes]]:
     files = pushed(hub, relay, "/me/large")
     headers = {"Authorization": f"Bearer {hub.token}"}
     body = {"visibility": "private"}
-    assert httpx.patch(f"{hub.url}/api/v1/repos/me/large", json=body, headers=headers).status_code == 200
+    assert (
+        httpx.patch(f"{hub.url}/api/v1/repos/me/large", json=body, headers=headers).status_code
+        == 200
+    )
     return f"{hub.url}/me/large", files
 
 
@@ -87,7 +105,13 @@ def run(hub: Program, tmp_path: Path) -> Run:
         path = f"{program.parent}{os.pathsep}{os.environ['PATH']}"
         variables = {"PATH": path, "PIERIA_TOKEN": hub.token, **variables}
         command = [sys.executable, "-m", "infra.cli", "clone", *arguments]
-        return subprocess.run(command, cwd=ROOT, env=environment(tmp_path, **variables), capture_output=True, text=True)
+        return subprocess.run(
+            command,
+            cwd=ROOT,
+            env=environment(tmp_path, **variables),
+            capture_output=True,
+            text=True,
+        )
 
     return run
 
@@ -99,7 +123,9 @@ def check(folder: Path, url: str, files: dict[str, bytes]) -> None:
     assert [name for name, content in files.items() if found[name] != content] == []
     store = folder / ".muse"
     heads = {
-        str(file.relative_to(store / "refs/heads")) for file in (store / "refs/heads").rglob("*") if file.is_file()
+        str(file.relative_to(store / "refs/heads"))
+        for file in (store / "refs/heads").rglob("*")
+        if file.is_file()
     }
     assert heads == {"main", "feature/x"}
     assert len(list((store / "commits").iterdir())) == 4
@@ -117,7 +143,9 @@ def test_a_large_private_repository_is_cloned_whole(
     done = run(url, str(tmp_path / "copy"))
     assert done.returncode == 0, done.stderr
     check(tmp_path / "copy", url, files)
-    assert "clone me/large: 48.1 MB, 4 commits" in done.stderr and done.stdout.startswith("Cloned into")
+    assert "clone me/large: 48.1 MB, 4 commits" in done.stderr and done.stdout.startswith(
+        "Cloned into"
+    )
     again = run(url, str(tmp_path / "copy"))
     assert again.returncode == 2 and "is a Muse repository" in again.stderr
 
@@ -129,7 +157,9 @@ def test_a_clone_that_was_killed_in_a_record_goes_on(
     folder = tmp_path / "copy"
     killed = run(url, str(folder), CUT_COMMIT="1")
     assert killed.returncode == -9
-    assert [path.name for path in folder.iterdir()] == [workplace.WORK], "nobody takes it for a working copy"
+    assert [path.name for path in folder.iterdir()] == [workplace.WORK], (
+        "nobody takes it for a working copy"
+    )
     other = run(url.replace("large", "other"), str(folder))
     assert other.returncode == 2 and "has an unfinished clone" in other.stderr
     done = run(url, str(folder))
@@ -164,7 +194,10 @@ def test_what_cannot_be_cloned_is_refused_in_one_line(
         (run(url, new, PIERIA_TOKEN=""), "repository not found"),
         (run(f"{hub.url}/others/nothing", new), "repository not found"),
         (run(hub.url, new), "does not name a repository"),
-        (run(url, new, PATH="/nowhere"), "the Muse client is not on the PATH: install it with `uv tool install"),
+        (
+            run(url, new, PATH="/nowhere"),
+            "the Muse client is not on the PATH: install it with `uv tool install",
+        ),
         (run("http://127.0.0.1:1/me/song", new), "cannot be reached"),
     ]:
         assert done.returncode == 2 and reason in done.stderr and done.stdout == ""

@@ -18,7 +18,9 @@ from tests.infra.relay.conftest import ROOT, Connect, Program, environment
 def refused(home: Path, *arguments: str, **variables: str) -> str:
     """The one line of a relay that does not start."""
     command = [sys.executable, "-m", "infra.cli", "connect", *arguments]
-    done = subprocess.run(command, cwd=ROOT, env=environment(home, **variables), capture_output=True, text=True)
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment(home, **variables), capture_output=True, text=True
+    )
     assert done.returncode == 2 and done.stdout == ""
     assert done.stderr.count("\n") == 1 and done.stderr.startswith("pieria: ")
     return done.stderr
@@ -35,7 +37,9 @@ def test_a_signal_ends_the_relay_without_a_word(connect: Connect, number: signal
 def test_the_relay_prints_the_remote_to_add(hub: Program, tmp_path: Path) -> None:
     port = ports.free()
     command = [sys.executable, "-m", "infra.cli", "connect", hub.url, "--port", str(port)]
-    with subprocess.Popen(command, cwd=ROOT, env=environment(tmp_path), stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, cwd=ROOT, env=environment(tmp_path), stdout=subprocess.PIPE, text=True
+    ) as process:
         assert process.stdout
         lines: list[str] = []
         while not lines or not lines[-1].startswith("RELAY READY"):
@@ -54,7 +58,9 @@ def test_a_port_that_is_in_use_is_named(hub: Program, tmp_path: Path) -> None:
 
 def test_a_hub_that_does_not_answer_is_named(tmp_path: Path) -> None:
     port = ports.free()
-    assert f"127.0.0.1:{port} cannot be reached" in refused(tmp_path, f"http://127.0.0.1:{port}", "--port", "0")
+    assert f"127.0.0.1:{port} cannot be reached" in refused(
+        tmp_path, f"http://127.0.0.1:{port}", "--port", "0"
+    )
 
 
 def test_a_server_that_is_no_hub_is_named(hub: Program, tmp_path: Path) -> None:
@@ -69,7 +75,9 @@ def test_a_server_that_is_no_hub_is_named(hub: Program, tmp_path: Path) -> None:
 
     with HTTPServer(("127.0.0.1", 0), Page) as server:
         Thread(target=server.handle_request).start()
-        assert "is not a hub" in refused(tmp_path, f"http://127.0.0.1:{server.server_port}", "--port", "0")
+        assert "is not a hub" in refused(
+            tmp_path, f"http://127.0.0.1:{server.server_port}", "--port", "0"
+        )
     line = refused(tmp_path, f"{hub.url}/me/song", "--port", "0")
     assert "is not a hub" in line and "without a repository" in line
 
@@ -102,13 +110,21 @@ def test_a_url_that_is_no_hub_is_refused(url: str, reason: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["http://127.0.0.1:8000/", "http://localhost", "http://[::1]:8000", "https://hub.example.org/x"]
+    "url",
+    [
+        "http://127.0.0.1:8000/",
+        "http://localhost",
+        "http://[::1]:8000",
+        "https://hub.example.org/x",
+    ],
 )
 def test_a_hub_on_this_machine_needs_no_tls(url: str) -> None:
     assert hub_address(url).url == url.rstrip("/")
 
 
-def test_a_proxy_of_the_environment_is_used_but_not_for_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_proxy_of_the_environment_is_used_but_not_for_this_machine(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     for name in ("https_proxy", "http_proxy", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example.org:3128")
@@ -122,9 +138,19 @@ def test_a_proxy_of_the_environment_is_used_but_not_for_this_machine(monkeypatch
 def test_a_hub_behind_a_proxy_is_asked_through_it(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as proxy:
         url = f"http://127.0.0.1:{proxy.getsockname()[1]}"
-        command = [sys.executable, "-m", "infra.cli", "connect", "https://hub.example.org", "--port", "0"]
+        command = [
+            sys.executable,
+            "-m",
+            "infra.cli",
+            "connect",
+            "https://hub.example.org",
+            "--port",
+            "0",
+        ]
         variables = environment(tmp_path, https_proxy=url, HTTPS_PROXY=url, no_proxy="")
-        with subprocess.Popen(command, cwd=ROOT, env=variables, stderr=subprocess.PIPE, text=True) as process:
+        with subprocess.Popen(
+            command, cwd=ROOT, env=variables, stderr=subprocess.PIPE, text=True
+        ) as process:
             connection, _ = proxy.accept()
             with connection:
                 assert connection.recv(4096).startswith(b"CONNECT hub.example.org:443 HTTP/1.1\r\n")
@@ -133,6 +159,9 @@ def test_a_hub_behind_a_proxy_is_asked_through_it(tmp_path: Path) -> None:
 
 
 def test_the_url_of_a_repository_names_its_hub() -> None:
-    assert repository_address("https://hub.example.org/me/song/") == (Address("https://hub.example.org"), "/me/song")
+    assert repository_address("https://hub.example.org/me/song/") == (
+        Address("https://hub.example.org"),
+        "/me/song",
+    )
     with pytest.raises(Unable, match="does not name a repository"):
         repository_address("https://hub.example.org/song")

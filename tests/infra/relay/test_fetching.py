@@ -59,7 +59,9 @@ def one_commit(objects: list[bytes]) -> History:
     return History((commit,), ({"snapshot_id": snapshot_id, "manifest": manifest},), by_id)
 
 
-def test_a_clone_that_the_hub_cannot_send_at_once_is_one_reply(hub: Program, relay: Program, repository: str) -> None:
+def test_a_clone_that_the_hub_cannot_send_at_once_is_one_reply(
+    hub: Program, relay: Program, repository: str
+) -> None:
     pushed = one_commit([os.urandom(60_000) for _ in range(902)])
     client.push(relay.url + repository, hub.token, pushed)
     with pytest.raises(client.Refused, match="413"):
@@ -79,7 +81,9 @@ def test_an_object_that_is_larger_than_a_reply_is_read_from_the_storage(
     assert contents(client.clone(relay.url + repository).bundle)[2] == pushed.objects
 
 
-def test_a_pull_gets_what_it_lacks_and_no_more(hub: Program, relay: Program, repository: str) -> None:
+def test_a_pull_gets_what_it_lacks_and_no_more(
+    hub: Program, relay: Program, repository: str
+) -> None:
     long = history.generate(seed=7, commits=60, files=400, objects=1500)
     first = History(long.commits[:20], long.snapshots, long.objects)
     client.push(relay.url + repository, hub.token, first)
@@ -89,8 +93,12 @@ def test_a_pull_gets_what_it_lacks_and_no_more(hub: Program, relay: Program, rep
     commits, _, objects = contents(pulled)
     assert isinstance(commits, dict) and isinstance(objects, dict)
     assert commits.keys() == {commit["commit_id"] for commit in long.commits[20:]}
-    held = {i for commit in first.commits for i in manifest_of(long, commit["snapshot_id"]).values()}
-    needed = {i for commit in long.commits[20:] for i in manifest_of(long, commit["snapshot_id"]).values()}
+    held = {
+        i for commit in first.commits for i in manifest_of(long, commit["snapshot_id"]).values()
+    }
+    needed = {
+        i for commit in long.commits[20:] for i in manifest_of(long, commit["snapshot_id"]).values()
+    }
     assert objects == {object_id: long.objects[object_id] for object_id in needed - held}
     assert sum(map(len, objects.values())) > LAMBDA_BYTES
 
@@ -102,12 +110,16 @@ def manifest_of(pushed: History, snapshot_id: str) -> dict[str, str]:
     return manifest
 
 
-def test_a_whole_history_is_cloned_as_it_was_pushed(hub: Program, relay: Program, repository: str) -> None:
+def test_a_whole_history_is_cloned_as_it_was_pushed(
+    hub: Program, relay: Program, repository: str
+) -> None:
     long = history.generate(seed=8, commits=267, files=400, objects=2400)
     client.push(relay.url + repository, hub.token, long)
     commits, snapshots, objects = contents(client.clone(relay.url + repository).bundle)
     assert isinstance(commits, dict) and isinstance(snapshots, dict)
-    assert objects == long.objects and commits.keys() == {commit["commit_id"] for commit in long.commits}
+    assert objects == long.objects and commits.keys() == {
+        commit["commit_id"] for commit in long.commits
+    }
     assert snapshots == {snapshot["snapshot_id"]: snapshot for snapshot in long.snapshots}
     assert peak_kb(relay) < PEAK_KB
 
@@ -131,7 +143,9 @@ def test_a_refusal_of_the_hub_is_passed_on(hub: Program, relay: Program, reposit
     client.push(relay.url + repository, hub.token, one_commit([b"one"]))
     headers = {"Content-Type": builders.MSGPACK, "Accept": builders.ACCEPT}
     for body, status in [({"want": ["0" * 64], "have": []}, 404), ({"want": 7}, 422), ([], 400)]:
-        reply = httpx.post(f"{relay.url}{repository}/fetch", content=msgpack.packb(body), headers=headers)
+        reply = httpx.post(
+            f"{relay.url}{repository}/fetch", content=msgpack.packb(body), headers=headers
+        )
         assert reply.status_code == status, reply.text
 
 
@@ -147,13 +161,19 @@ def counted(hub: Program) -> Iterator[tuple[str, list[int]]]:
             while data := source.recv(65_536):
                 counts.append(len(data))
                 # The hub answers to its own name and port only.
-                sink.sendall(data.replace(b"Host: 127.0.0.1:%d" % server.server_address[1], b"Host: %s" % name))
+                sink.sendall(
+                    data.replace(
+                        b"Host: 127.0.0.1:%d" % server.server_address[1], b"Host: %s" % name
+                    )
+                )
             sink.shutdown(socket.SHUT_WR)
 
     class Forwarder(socketserver.BaseRequestHandler):
         def handle(self) -> None:
             with socket.create_connection((target.hostname, target.port)) as upstream:
-                threading.Thread(target=pipe, args=(self.request, upstream, []), daemon=True).start()
+                threading.Thread(
+                    target=pipe, args=(self.request, upstream, []), daemon=True
+                ).start()
                 pipe(upstream, self.request, sizes)
 
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Forwarder) as server:
@@ -165,7 +185,9 @@ def counted(hub: Program) -> Iterator[tuple[str, list[int]]]:
             server.shutdown()
 
 
-def test_a_small_change_among_many_files_moves_few_bytes(hub: Program, connect: Connect, repository: str) -> None:
+def test_a_small_change_among_many_files_moves_few_bytes(
+    hub: Program, connect: Connect, repository: str
+) -> None:
     first = one_commit([b"file %d" % number for number in range(2_000)])
     manifest = dict(first.snapshots[0]["manifest"])
     changed = b"one other line"

@@ -51,7 +51,9 @@ def test_a_long_history_is_pushed_in_stretches(hub: Program, small: str, reposit
     assert reply["remote_head"] == LONG.head and reply["branch_heads"] == {"main": LONG.head}
     assert len(moves(hub, repository)) > len(moves_before) + 2
     cloned = client.clone(small + repository).bundle
-    assert {commit["commit_id"] for commit in cloned["commits"]} == {commit["commit_id"] for commit in LONG.commits}
+    assert {commit["commit_id"] for commit in cloned["commits"]} == {
+        commit["commit_id"] for commit in LONG.commits
+    }
     assert {found["object_id"]: found["content"] for found in cloned["objects"]} == LONG.objects
 
 
@@ -62,7 +64,9 @@ def moves(hub: Program, repository: str) -> list[object]:
         return found
 
 
-def test_a_long_history_that_has_diverged_is_a_conflict(hub: Program, small: str, repository: str) -> None:
+def test_a_long_history_that_has_diverged_is_a_conflict(
+    hub: Program, small: str, repository: str
+) -> None:
     other = histories.generate(seed=10, commits=1, files=3, objects=3)
     client.push(small + repository, hub.token, other)
     with pytest.raises(client.Refused) as refused:
@@ -72,7 +76,7 @@ def test_a_long_history_that_has_diverged_is_a_conflict(hub: Program, small: str
     assert reply["branch_heads"] == {"main": LONG.head}
 
 
-# ── Which commits are sent together ─────────────────────────────────────────────────────────────────────────
+# ── Which commits are sent together ───────────────────────────────────────────────────────────────
 
 
 Spooled = Callable[[object], Spool]
@@ -128,8 +132,12 @@ def single(monkeypatch: pytest.MonkeyPatch) -> None:
         ("elsewhere", ["a", "b", "c", "dxy"]),
     ],
 )
-def test_a_stretch_ends_where_the_branch_may_move(spooled: Spooled, head: str, stretches: list[str]) -> None:
-    assert ["".join(sorted(stretch)) for stretch in push(spooled, FORK).stretches(head)] == stretches
+def test_a_stretch_ends_where_the_branch_may_move(
+    spooled: Spooled, head: str, stretches: list[str]
+) -> None:
+    assert [
+        "".join(sorted(stretch)) for stretch in push(spooled, FORK).stretches(head)
+    ] == stretches
 
 
 @pytest.mark.usefixtures("single")
@@ -157,7 +165,9 @@ def test_objects_inside_a_push_are_a_body_of_their_own(spooled: Spooled) -> None
     assert msgpack.unpackb(b"".join(read_push(content).inline_objects())) == {"objects": objects}
 
 
-@pytest.mark.parametrize("body", [b"", b"\xff", b"\x81\xa6bundle\x01", b"\x81\xa6bundle\x81\xa7commits\x91\x01"])
+@pytest.mark.parametrize(
+    "body", [b"", b"\xff", b"\x81\xa6bundle\x01", b"\x81\xa6bundle\x81\xa7commits\x91\x01"]
+)
 def test_a_body_that_is_no_push_is_malformed(spooled: Spooled, body: bytes) -> None:
     with pytest.raises(MalformedBody):
         read_push(spooled(body))

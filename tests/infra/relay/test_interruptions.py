@@ -37,7 +37,16 @@ def started(closing: ExitStack, folder: Path, url: str, port: int) -> Program:
 def fsck(hub: Program, repository: str) -> dict[str, Any]:
     """What `pieria fsck` finds."""
     data = hub.stderr.parent / "data"
-    command = [sys.executable, "-m", "infra.cli", "fsck", repository.strip("/"), "--data", str(data), "--json"]
+    command = [
+        sys.executable,
+        "-m",
+        "infra.cli",
+        "fsck",
+        repository.strip("/"),
+        "--data",
+        str(data),
+        "--json",
+    ]
     done = subprocess.run(command, cwd=ROOT, env=environment(data), capture_output=True, text=True)
     assert done.returncode in (0, 1), done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
@@ -75,12 +84,16 @@ def test_a_push_whose_relay_is_killed_completes_afterwards(hub: Program, tmp_pat
     assert sent < sum(map(len, COMMIT.objects.values())), "what was stored is not sent again"
 
 
-# ── A hub that does not answer as it should ─────────────────────────────────────────────────────────────────
+# ── A hub that does not answer as it should ───────────────────────────────────────────────────────
 
 
 @contextmanager
-def answering(answers: Callable[[int, str], tuple[int, dict[str, str], bytes] | None]) -> Iterator[str]:
-    """The URL of a server. It replies to the requests for a path by a list; None: it closes the connection."""
+def answering(
+    answers: Callable[[int, str], tuple[int, dict[str, str], bytes] | None],
+) -> Iterator[str]:
+    """The URL of a server. It replies to the requests for a path by a list; None: it closes the
+    connection.
+    """
     seen: dict[str, int] = {}
 
     class Handler(BaseHTTPRequestHandler):
@@ -90,7 +103,11 @@ def answering(answers: Callable[[int, str], tuple[int, dict[str, str], bytes] | 
 
         def do_GET(self) -> None:
             seen[self.path] = seen.get(self.path, 0) + 1
-            answer = (200, {}, b'{"status": "ok"}') if self.path == "/health" else answers(seen[self.path], self.path)
+            answer = (
+                (200, {}, b'{"status": "ok"}')
+                if self.path == "/health"
+                else answers(seen[self.path], self.path)
+            )
             if answer is None:
                 self.close_connection = True
                 return
@@ -116,11 +133,15 @@ def answering(answers: Callable[[int, str], tuple[int, dict[str, str], bytes] | 
 OK = (200, {"Content-Type": "application/x-msgpack"}, b"\x80")
 
 
-@pytest.mark.parametrize("refusal", [(429, {"Retry-After": "1"}, b"{}"), (503, {}, b"{}"), (502, {}, b""), None])
+@pytest.mark.parametrize(
+    "refusal", [(429, {"Retry-After": "1"}, b"{}"), (503, {}, b"{}"), (502, {}, b""), None]
+)
 def test_a_request_is_repeated_until_the_hub_answers(connect: Connect, refusal: Any) -> None:
     with answering(lambda number, _: OK if number > 2 else refusal) as url:
         relay = connect(url)
-        assert httpx.post(f"{relay.url}/me/song/push", content=b"\x80", timeout=30).status_code == 200
+        assert (
+            httpx.post(f"{relay.url}/me/song/push", content=b"\x80", timeout=30).status_code == 200
+        )
         assert httpx.get(f"{relay.url}/me/song/refs", timeout=30).status_code == 200
     assert "trying again in" in relay.said()
 
@@ -140,8 +161,12 @@ def test_a_request_that_must_not_be_repeated_is_not(connect: Connect) -> None:
 
 
 def test_a_client_that_waits_hears_from_the_relay(tmp_path: Path) -> None:
-    assert gateway.KEEP_ALIVE_SECONDS < 60 / 2, "the stock client gives up after 60 s without a byte"
-    with answering(lambda number, _: OK if number > 1 else (503, {"Retry-After": "2"}, b"{}")) as url:
+    assert gateway.KEEP_ALIVE_SECONDS < 60 / 2, (
+        "the stock client gives up after 60 s without a byte"
+    )
+    with answering(
+        lambda number, _: OK if number > 1 else (503, {"Retry-After": "2"}, b"{}")
+    ) as url:
         port = ports.free()
         program = (
             "from infra.relay import gateway; gateway.KEEP_ALIVE_SECONDS = 0.3; import sys;"
@@ -149,14 +174,20 @@ def test_a_client_that_waits_hears_from_the_relay(tmp_path: Path) -> None:
             " from infra.cli import app; app(prog_name='pieria')"
         )
         with ExitStack() as closing:
-            process = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, env=environment(tmp_path))
+            process = subprocess.Popen(
+                [sys.executable, "-c", program], cwd=ROOT, env=environment(tmp_path)
+            )
             closing.callback(process.wait)
             closing.callback(process.kill)
             wait_for(port)
             with socket.create_connection(("127.0.0.1", port), timeout=1) as sock:
-                sock.sendall(f"GET /me/song/refs HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode())
+                sock.sendall(
+                    f"GET /me/song/refs HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode()
+                )
                 assert sock.recv(100).startswith(b"HTTP/1.1 100 Continue\r\n\r\n")
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/me/song/refs", timeout=1) as reply:
+            with urllib.request.urlopen(
+                f"http://127.0.0.1:{port}/me/song/refs", timeout=1
+            ) as reply:
                 assert reply.status == 200
 
 
@@ -172,7 +203,8 @@ def wait_for(port: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("date", "seconds"), [("5", 5.0), ("", None), ("soon", None), ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0)]
+    ("date", "seconds"),
+    [("5", 5.0), ("", None), ("soon", None), ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0)],
 )
 def test_retry_after_is_a_number_or_a_date(date: str, seconds: float | None) -> None:
     assert relay_hub._retry_after(date) == seconds

@@ -10,7 +10,18 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent.parent.parent
-HEAVY = {"aioboto3", "boto3", "botocore", "fastapi", "flask", "httpx", "mangum", "moto", "pydantic", "uvicorn"}
+HEAVY = {
+    "aioboto3",
+    "boto3",
+    "botocore",
+    "fastapi",
+    "flask",
+    "httpx",
+    "mangum",
+    "moto",
+    "pydantic",
+    "uvicorn",
+}
 
 
 def run(source: str) -> str:
@@ -30,7 +41,9 @@ def needed(names: set[str]) -> set[str]:
             lines = requires(name) or []
         except PackageNotFoundError:
             continue  # for another Python or another system
-        left |= {re.split(r"[^\w-]", line)[0].lower() for line in lines if "extra ==" not in line} - found
+        left |= {
+            re.split(r"[^\w-]", line)[0].lower() for line in lines if "extra ==" not in line
+        } - found
     return found
 
 
@@ -43,7 +56,10 @@ def test_the_extra_needs_no_package_of_a_hub() -> None:
 
 @pytest.mark.parametrize("command", ["connect", "clone"])
 def test_a_command_of_the_relay_imports_no_package_of_a_hub(command: str) -> None:
-    source = f"import sys, infra.cli.{command}; print(*{{name.partition('.')[0] for name in sys.modules}})"
+    source = (
+        f"import sys, infra.cli.{command}; print(*{{name.partition('.')[0] for name in"
+        " sys.modules})"
+    )
     assert set(run(source).split()) & HEAVY == set()
 
 
@@ -52,10 +68,14 @@ def test_a_command_of_a_hub_names_the_extra_that_it_needs() -> None:
         "import sys; sys.modules['botocore'] = None; sys.argv = ['pieria', 'repo', 'list'];"
         " from infra.cli import app; app(prog_name='pieria')"
     )
-    assert run(source).splitlines() == ["pieria: `pieria repo` needs the package botocore: pip install 'pieria[local]'"]
+    assert run(source).splitlines() == [
+        "pieria: `pieria repo` needs the package botocore: pip install 'pieria[local]'"
+    ]
 
 
 def test_the_bare_package_names_its_extras() -> None:
     source = "import sys; sys.modules['typer'] = None; import infra.cli"
     done = subprocess.run([sys.executable, "-c", source], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 1 and done.stderr.startswith("pieria: install an extra: pip install 'pieria[client]'")
+    assert done.returncode == 1 and done.stderr.startswith(
+        "pieria: install an extra: pip install 'pieria[client]'"
+    )

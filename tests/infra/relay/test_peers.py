@@ -21,7 +21,9 @@ except urllib.error.HTTPError as error:
     print(error.code, error.read().decode())
 """
 
-linux = pytest.mark.skipif(not peers.TABLES[0].exists(), reason="only Linux lists the users of sockets")
+linux = pytest.mark.skipif(
+    not peers.TABLES[0].exists(), reason="only Linux lists the users of sockets"
+)
 root = pytest.mark.skipif(os.getuid() != 0, reason="only root can start a process of another user")
 
 
@@ -30,7 +32,9 @@ def asked(url: str, user: int) -> str:
     interpreter = Path(sys.executable).resolve()
     shared = Path("/usr/bin/python3")
     program = shared if shared.exists() else interpreter
-    done = subprocess.run([program, "-c", ASK, url], user=user, cwd="/", capture_output=True, text=True)
+    done = subprocess.run(
+        [program, "-c", ASK, url], user=user, cwd="/", capture_output=True, text=True
+    )
     return done.stdout + done.stderr
 
 

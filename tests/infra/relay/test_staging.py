@@ -16,17 +16,29 @@ OBJECTS, OBJECT_BYTES = 120, 50_000
 
 def push_body(contents: list[bytes]) -> bytes:
     """The body of a push that has its objects inside."""
-    objects = [{"object_id": sha256(content).hexdigest(), "content": content} for content in contents]
+    objects = [
+        {"object_id": sha256(content).hexdigest(), "content": content} for content in contents
+    ]
     manifest = {f"file-{number}": found["object_id"] for number, found in enumerate(objects)}
     commits = [{"commit_id": "first", "snapshot_id": "files", "message": "one"}]
-    bundle = {"commits": commits, "snapshots": [{"snapshot_id": "files", "manifest": manifest}], "objects": objects}
+    bundle = {
+        "commits": commits,
+        "snapshots": [{"snapshot_id": "files", "manifest": manifest}],
+        "objects": objects,
+    }
     packed: bytes = msgpack.packb({"bundle": bundle, "branch": "main"})
     return packed
 
 
-def send(url: str, hub: Program, body: bytes, content_type: str = builders.MSGPACK) -> httpx.Response:
+def send(
+    url: str, hub: Program, body: bytes, content_type: str = builders.MSGPACK
+) -> httpx.Response:
     """The reply to a POST with the token of the hub."""
-    headers = {"Authorization": f"Bearer {hub.token}", "Content-Type": content_type, "Accept": builders.ACCEPT}
+    headers = {
+        "Authorization": f"Bearer {hub.token}",
+        "Content-Type": content_type,
+        "Accept": builders.ACCEPT,
+    }
     return httpx.post(url, content=body, headers=headers, timeout=120)
 
 
@@ -35,10 +47,15 @@ def sent_bytes(relay: Program) -> str:
     return [line for line in relay.said().splitlines() if "sent as" in line][-1]
 
 
-def test_a_push_that_does_not_compress_is_staged(hub: Program, relay: Program, repository: str) -> None:
+def test_a_push_that_does_not_compress_is_staged(
+    hub: Program, relay: Program, repository: str
+) -> None:
     contents = [os.urandom(OBJECT_BYTES) for _ in range(OBJECTS)]
     body = push_body(contents)
-    assert len(body) > LAMBDA_BYTES and send(f"{hub.url}{repository}/push", hub, body).status_code == 413
+    assert (
+        len(body) > LAMBDA_BYTES
+        and send(f"{hub.url}{repository}/push", hub, body).status_code == 413
+    )
     reply = send(f"{relay.url}{repository}/push", hub, body)
     assert reply.status_code == 200, reply.text
     assert msgpack.unpackb(reply.content)["ok"] is True
@@ -46,7 +63,9 @@ def test_a_push_that_does_not_compress_is_staged(hub: Program, relay: Program, r
     assert sorted(found["content"] for found in cloned) == sorted(contents)
 
 
-def test_a_push_that_compresses_is_not_staged(hub: Program, relay: Program, repository: str) -> None:
+def test_a_push_that_compresses_is_not_staged(
+    hub: Program, relay: Program, repository: str
+) -> None:
     contents = [b"la la la %d\n" % number * 5_000 for number in range(OBJECTS)]
     reply = send(f"{relay.url}{repository}/push", hub, push_body(contents))
     assert reply.status_code == 200
@@ -54,20 +73,26 @@ def test_a_push_that_compresses_is_not_staged(hub: Program, relay: Program, repo
     assert sent_bytes(relay).split("sent as ")[1].split(",")[0].endswith("kB")
 
 
-def test_a_refusal_of_a_staged_push_is_passed_on(hub: Program, relay: Program, repository: str) -> None:
+def test_a_refusal_of_a_staged_push_is_passed_on(
+    hub: Program, relay: Program, repository: str
+) -> None:
     body = push_body([os.urandom(OBJECT_BYTES) for _ in range(OBJECTS)])
     foreign = repository.replace("/me/", "/others/")
     reply = send(f"{relay.url}{foreign}/push", hub, body)
     assert reply.status_code == 404 and reply.json()["code"] == "repo_not_found"
     assert (
         httpx.post(
-            f"{relay.url}{repository}/push", content=body, headers={"Content-Type": builders.MSGPACK}
+            f"{relay.url}{repository}/push",
+            content=body,
+            headers={"Content-Type": builders.MSGPACK},
         ).status_code
         == 401
     )
 
 
-def test_a_whole_history_is_pushed_in_one_body(hub: Program, relay: Program, repository: str) -> None:
+def test_a_whole_history_is_pushed_in_one_body(
+    hub: Program, relay: Program, repository: str
+) -> None:
     long = history.generate(seed=5, commits=250, files=400, objects=700)
     with pytest.raises(client.Refused, match="413"):
         client.push(hub.url + repository, hub.token, long)

@@ -45,9 +45,13 @@ def objects_of(answer: httpx.Response) -> dict[str, bytes]:
     return {one["object_id"]: one["content"] for one in msgpack.unpackb(answer.content)["objects"]}
 
 
-def on_objects(objects: list[Record], message: str, parents: list[str], prefix: str = "") -> dict[str, Any]:
+def on_objects(
+    objects: list[Record], message: str, parents: list[str], prefix: str = ""
+) -> dict[str, Any]:
     """The body of a push of one commit on these objects, which are not in it."""
-    tree = builders.snapshot({f"{prefix}{n:03}.mid": one["object_id"] for n, one in enumerate(objects)})
+    tree = builders.snapshot(
+        {f"{prefix}{n:03}.mid": one["object_id"] for n, one in enumerate(objects)}
+    )
     commit = builders.commit(message, parents, tree["snapshot_id"])
     return {"branch": "main", "bundle": {"commits": [commit], "snapshots": [tree], "objects": []}}
 
@@ -72,9 +76,14 @@ def test_one_commit_that_the_hub_refuses_arrives_by_the_step_of_the_message(
 ) -> None:
     """An older commit first does not help: there is one commit."""
     one = builders.blob(b"x")
-    tree = builders.snapshot({f"{os.urandom(40).hex()}/{n:05}.mid": one["object_id"] for n in range(32_000)})
+    tree = builders.snapshot(
+        {f"{os.urandom(40).hex()}/{n:05}.mid": one["object_id"] for n in range(32_000)}
+    )
     commit = builders.commit("many files", [], tree["snapshot_id"])
-    sent = {"branch": "main", "bundle": {"commits": [commit], "snapshots": [tree], "objects": [one]}}
+    sent = {
+        "branch": "main",
+        "bundle": {"commits": [commit], "snapshots": [tree], "objects": [one]},
+    }
     assert "`pieria connect URL-OF-THE-HUB`" in refusal(client.post(hub, "push", sent))
     assert client.post(relay, "push", sent).status_code == 200
 
@@ -88,18 +97,24 @@ def test_a_clone_that_the_hub_refuses_is_complete_by_the_step_of_the_message(
     assert client.post(relay, "push", sent).status_code == 200
     head = sent["bundle"]["commits"][0]["commit_id"]
     message = refusal(client.post(hub, "fetch", {"want": [head], "have": []}))
-    assert "`pieria clone URL DIRECTORY`" in message and "`pieria connect URL-OF-THE-HUB`" in message
+    assert (
+        "`pieria clone URL DIRECTORY`" in message and "`pieria connect URL-OF-THE-HUB`" in message
+    )
     cloned = objects_of(client.post(relay, "fetch", {"want": [head], "have": []}))
     assert cloned == {one["object_id"]: one["content"] for one in objects}
 
 
-def test_without_the_relay_older_commits_first_help_as_the_messages_say(hub: Program, client: Client) -> None:
+def test_without_the_relay_older_commits_first_help_as_the_messages_say(
+    hub: Program, client: Client
+) -> None:
     halves = [[builders.blob(os.urandom(60_000)) for _ in range(45)] for _ in range(2)]
     older = on_objects(halves[0], "older", [])
     head = older["bundle"]["commits"][0]["commit_id"]
     newer = on_objects(halves[0] + halves[1], "newer", [head])
     whole = [one for half in halves for one in half]
-    message = refusal(client.post(hub, "push", newer | {"bundle": newer["bundle"] | {"objects": whole}}))
+    message = refusal(
+        client.post(hub, "push", newer | {"bundle": newer["bundle"] | {"objects": whole}})
+    )
     assert "without it, push an older commit first" in message
     for body, objects in ((older, halves[0]), (newer, halves[1])):
         branch = "older" if body is older else "main"

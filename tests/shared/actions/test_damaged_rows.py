@@ -1,4 +1,7 @@
-"""A row whose attribute has another type is damage. It is never read as a row without that attribute."""
+"""A row whose attribute has another type is damage.
+
+It is never read as a row without that attribute.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,12 +9,13 @@ from typing import Any
 import pytest
 
 from shared import wire
-from shared.actions import bundles, fetch, rebuild, releases, tags
+from shared.actions import fetch, releases, tags
 from shared.errors import Damaged
+from shared.maintenance import prebuilt_clones, rebuild
 from shared.metadata import keys
 from shared.model import Sees
 from tests.builders import History, graph
-from tests.shared.actions.test_gc_stories import REPO, Story
+from tests.shared.maintenance.test_gc_stories import REPO, Story
 
 DRAWN = graph("1; 2:1; 3:2")
 
@@ -33,7 +37,13 @@ def row_of(story: Story, drawn: History, number: int) -> dict[str, Any]:
 @pytest.mark.asyncio
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("parents", "1#a#main"), ("parents", 5), ("parents", b""), ("parents", ["no place"]), ("record", "text")],
+    [
+        ("parents", "1#a#main"),
+        ("parents", 5),
+        ("parents", b""),
+        ("parents", ["no place"]),
+        ("record", "text"),
+    ],
 )
 @pytest.mark.parametrize("number", [2, 3])
 async def test_a_commit_with_a_damaged_row_is_no_root(number: int, name: str, value: Any) -> None:
@@ -81,7 +91,9 @@ async def test_a_damaged_record_of_a_tag_or_release_is_not_listed_as_an_empty_on
     tag = {"tag_id": "t1", "tag": "x", "commit_id": DRAWN[1]}
     await story.do(tags.store(story.stores, REPO, wire.PostTags(tags=[tag])))
     release = {"release_id": "one", "tag": "v1", "commit_id": DRAWN[1]}
-    await story.do(releases.publish(story.stores, REPO, wire.PostRelease(release), now=story.turns.now))
+    await story.do(
+        releases.publish(story.stores, REPO, wire.PostRelease(release), now=story.turns.now)
+    )
     story.table.partitions[keys.tags("r1")]["t1"]["record"] = "text"
     story.table.partitions[keys.releases("r1")]["TAG#v1"]["record"] = "text"
     lists: list[Callable[[], Any]] = [
@@ -97,13 +109,13 @@ async def test_a_damaged_record_of_a_tag_or_release_is_not_listed_as_an_empty_on
 @pytest.mark.parametrize("name", ["heads", "merged", "stored_digests", "ids_digest"])
 async def test_a_bundle_with_a_damaged_row_is_as_good_as_none(name: str) -> None:
     story = await pushed()
-    assert await story.do(bundles.make(story.stores, REPO, story.turns.clock))
+    assert await story.do(prebuilt_clones.make(story.stores, REPO, story.turns.clock))
     row = story.table.partitions[keys.refs("r1")]["REF-BUNDLE"]
     row[name] = "damaged"
     fetched = await story.do(fetch.fetch(story.stores, REPO, wire.Fetch(want=[DRAWN[3]]), Sees.ALL))
     assert fetched.prepared is None
     assert len((await story.clone(DRAWN[3]))["commits"]) == 3
-    assert await story.do(story.stores.bundles.get("r1")) is None
-    assert await story.do(bundles.make(story.stores, REPO, story.turns.clock))
+    assert await story.do(story.stores.prebuilt_clones.get("r1")) is None
+    assert await story.do(prebuilt_clones.make(story.stores, REPO, story.turns.clock))
     assert row is not story.table.partitions[keys.refs("r1")]["REF-BUNDLE"]
-    assert await story.do(story.stores.bundles.get("r1"))
+    assert await story.do(story.stores.prebuilt_clones.get("r1"))

@@ -1,6 +1,7 @@
 """Two requests, one stopped before a named call of its own while the other runs to its end.
 
-The scheduler is `cloud.Turns`: the same order of calls in every run, so a lost update is found each time or never.
+The scheduler is `cloud.Turns`: the same order of calls in every run, so a lost update is found each
+time or never.
 """
 
 from typing import Any, cast
@@ -14,8 +15,8 @@ from shared.metadata import keys
 from shared.model import Identity, Move, Repo, Role, Visibility
 from shared.stores import Stores
 from tests.builders import graph
-from tests.shared.actions.cloud import FakeTable
-from tests.shared.actions.test_gc_stories import BEFORE_THE_SWAP, REPO, Story
+from tests.fake_cloud import FakeTable
+from tests.shared.maintenance.test_gc_stories import BEFORE_THE_SWAP, REPO, Story
 
 RENAME = "together"
 EVE = Identity("eve", Role.ADMIN, "t1")
@@ -60,25 +61,29 @@ def members() -> Members:
     return Members()
 
 
-# ── Members beside a rename ─────────────────────────────────────────────────────────────────────────────────
+# ── Members beside a rename ───────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.asyncio
-async def test_a_grant_between_the_copy_and_the_rename_is_under_the_new_name(members: Members) -> None:
+async def test_a_grant_between_the_copy_and_the_rename_is_under_the_new_name(
+    members: Members,
+) -> None:
     await members.create()
     renaming = members.story.begin("rename", members.rename())
-    await members.turns.go_on("rename", RENAME)
+    await members.turns.resume("rename", RENAME)
     await members.story.do(members.set_member(Role.WRITE))
     await members.story.ends("rename", renaming)
     assert await members.role("tune") is Role.WRITE
 
 
 @pytest.mark.asyncio
-async def test_a_removal_between_the_copy_and_the_rename_is_under_the_new_name(members: Members) -> None:
+async def test_a_removal_between_the_copy_and_the_rename_is_under_the_new_name(
+    members: Members,
+) -> None:
     await members.create()
     await members.story.do(members.set_member(Role.WRITE))
     renaming = members.story.begin("rename", members.rename())
-    await members.turns.go_on("rename", RENAME)
+    await members.turns.resume("rename", RENAME)
     await members.story.do(members.set_member(None))
     await members.story.ends("rename", renaming)
     assert await members.role("tune") is None
@@ -92,7 +97,7 @@ async def test_a_change_of_members_that_a_rename_has_not_seen_is_not_acknowledge
     await members.create()
     await members.story.do(members.set_member(Role.WRITE))
     changing = members.story.begin("change", members.set_member(role))
-    await members.turns.go_on("change", "MEMBERS#")
+    await members.turns.resume("change", "MEMBERS#")
     await members.story.do(members.rename())
     with pytest.raises(RepoNotFound):
         await members.story.ends("change", changing)
@@ -100,10 +105,12 @@ async def test_a_change_of_members_that_a_rename_has_not_seen_is_not_acknowledge
 
 
 @pytest.mark.asyncio
-async def test_a_grant_under_the_old_name_is_not_acknowledged_when_another_repository_has_it(members: Members) -> None:
+async def test_a_grant_under_the_old_name_is_not_acknowledged_when_another_repository_has_it(
+    members: Members,
+) -> None:
     await members.create()
     granting = members.story.begin("grant", members.set_member(Role.ADMIN))
-    await members.turns.go_on("grant", "MEMBERS#")
+    await members.turns.resume("grant", "MEMBERS#")
     await members.story.do(members.rename())
     await members.create()
     with pytest.raises(RepoNotFound):
@@ -113,12 +120,16 @@ async def test_a_grant_under_the_old_name_is_not_acknowledged_when_another_repos
 
 
 @pytest.mark.asyncio
-async def test_a_grant_that_began_under_an_earlier_roster_of_the_name_is_not_acknowledged(members: Members) -> None:
+async def test_a_grant_that_began_under_an_earlier_roster_of_the_name_is_not_acknowledged(
+    members: Members,
+) -> None:
     await members.create()
     granting = members.story.begin("grant", members.set_member(Role.ADMIN))
-    await members.turns.go_on("grant", "MEMBERS#")
+    await members.turns.resume("grant", "MEMBERS#")
     there = await members.story.do(members.rename())
-    back = await members.story.do(members.stores.repos.rename(there, "song", int(members.turns.now)))
+    back = await members.story.do(
+        members.stores.repos.rename(there, "song", int(members.turns.now))
+    )
     with pytest.raises(RepoNotFound):
         await members.story.ends("grant", granting)
     members.repo = back
@@ -126,7 +137,9 @@ async def test_a_grant_that_began_under_an_earlier_roster_of_the_name_is_not_ack
 
 
 @pytest.mark.asyncio
-async def test_a_rename_does_not_copy_the_members_of_an_earlier_repository_of_the_name(members: Members) -> None:
+async def test_a_rename_does_not_copy_the_members_of_an_earlier_repository_of_the_name(
+    members: Members,
+) -> None:
     first = await members.create()
     await members.story.do(members.set_member(Role.ADMIN))
     await members.story.do(members.stores.repos.delete(first, int(members.turns.now)))
@@ -136,7 +149,9 @@ async def test_a_rename_does_not_copy_the_members_of_an_earlier_repository_of_th
 
 
 @pytest.mark.asyncio
-async def test_a_role_in_an_earlier_repository_of_the_name_is_none_in_the_next_one(members: Members) -> None:
+async def test_a_role_in_an_earlier_repository_of_the_name_is_none_in_the_next_one(
+    members: Members,
+) -> None:
     first = await members.create()
     await members.story.do(members.set_member(Role.ADMIN))
     await members.story.do(members.stores.repos.delete(first, int(members.turns.now)))
@@ -144,13 +159,15 @@ async def test_a_role_in_an_earlier_repository_of_the_name_is_none_in_the_next_o
     assert await members.role("song") is None
 
 
-# ── A change of a repository beside its deletion ────────────────────────────────────────────────────────────
+# ── A change of a repository beside its deletion ──────────────────────────────────────────────────
 
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("next_one", [False, True], ids=["deleted", "created again"])
 @pytest.mark.parametrize("what", ["rename", "change", "delete"])
-async def test_what_a_deletion_overtakes_finds_no_repository(members: Members, what: str, next_one: bool) -> None:
+async def test_what_a_deletion_overtakes_finds_no_repository(
+    members: Members, what: str, next_one: bool
+) -> None:
     first = await members.create()
     repos, now = members.stores.repos, int(members.turns.now)
     work = {
@@ -159,7 +176,7 @@ async def test_what_a_deletion_overtakes_finds_no_repository(members: Members, w
         "delete": repos.delete(first, now),
     }
     chosen = members.story.begin("chosen", work.pop(what))
-    await members.turns.go_on("chosen", RENAME, "update OWNER#ada")
+    await members.turns.resume("chosen", RENAME, "update OWNER#ada")
     for other in work.values():
         other.close()
     await members.story.do(repos.delete(first, now))
@@ -168,49 +185,61 @@ async def test_what_a_deletion_overtakes_finds_no_repository(members: Members, w
     with pytest.raises(RepoNotFound):
         await members.story.ends("chosen", chosen)
     found = await members.story.do(repos.get("ada", "song"))
-    assert (found.repo_id, found.description, found.deleted) == (members.repo.repo_id, "", not next_one)
+    assert (found.repo_id, found.description, found.deleted) == (
+        members.repo.repo_id,
+        "",
+        not next_one,
+    )
     assert await members.story.do(repos.get("ada", "tune")) is None
 
 
 @pytest.mark.asyncio
-async def test_a_push_does_not_build_on_a_repository_that_was_created_and_deleted_under_it(members: Members) -> None:
+async def test_a_push_does_not_build_on_a_repository_that_was_created_and_deleted_under_it(
+    members: Members,
+) -> None:
     repos, now = members.stores.repos, int(members.turns.now)
-    creating = members.story.begin("create", repos.born(Repo("ada", "song"), now))
-    await members.turns.go_on("create", "update OWNER#ada")
+    creating = members.story.begin("create", repos.create_if_absent(Repo("ada", "song"), now))
+    await members.turns.resume("create", "update OWNER#ada")
     await members.create()
-    await members.turns.go_on("create", "get OWNER#ada")
+    await members.turns.resume("create", "get OWNER#ada")
     await members.story.do(repos.delete(members.repo, now))
     with pytest.raises(RepoNotFound):
         await members.story.ends("create", creating)
 
 
 @pytest.mark.asyncio
-async def test_of_two_first_pushes_the_second_builds_on_the_repository_of_the_first(members: Members) -> None:
-    creating = members.story.begin("create", members.stores.repos.born(Repo("ada", "song"), int(members.turns.now)))
-    await members.turns.go_on("create", "update OWNER#ada")
+async def test_of_two_first_pushes_the_second_builds_on_the_repository_of_the_first(
+    members: Members,
+) -> None:
+    creating = members.story.begin(
+        "create", members.stores.repos.create_if_absent(Repo("ada", "song"), int(members.turns.now))
+    )
+    await members.turns.resume("create", "update OWNER#ada")
     first = await members.create()
     assert await members.story.ends("create", creating) == first
 
 
-# ── A removal beside a second grant ─────────────────────────────────────────────────────────────────────────
+# ── A removal beside a second grant ───────────────────────────────────────────────────────────────
 
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("first", ["grant", "removal"])
-async def test_of_a_removal_and_a_grant_at_once_the_later_write_of_the_row_counts(members: Members, first: str) -> None:
+async def test_of_a_removal_and_a_grant_at_once_the_later_write_of_the_row_counts(
+    members: Members, first: str
+) -> None:
     await members.create()
     await members.story.do(members.set_member(Role.READ))
     work = {"grant": members.set_member(Role.WRITE), "removal": members.set_member(None)}
     other = ({*work} - {first}).pop()
     tasks = {who: members.story.begin(who, work[who]) for who in (first, other)}
-    await members.turns.go_on(first, "update OWNER#ada")
-    await members.turns.go_on(other, "update OWNER#ada")
+    await members.turns.resume(first, "update OWNER#ada")
+    await members.turns.resume(other, "update OWNER#ada")
     for who in (first, other):
         await members.story.ends(who, tasks[who])
     assert await members.role("song") is (Role.WRITE if other == "grant" else None)
 
 
-# ── A restore beside a push ─────────────────────────────────────────────────────────────────────────────────
+# ── A restore beside a push ───────────────────────────────────────────────────────────────────────
 
 
 def moves_of(stores: Stores, now: float) -> Any:
@@ -221,7 +250,10 @@ def moves_of(stores: Stores, now: float) -> Any:
 def path_of(history: list[Move]) -> list[tuple[str | None, str | None]]:
     """From where to where, the last move first."""
     return [
-        (move.before.commit_id if move.before else None, move.after.commit_id if move.after else None)
+        (
+            move.before.commit_id if move.before else None,
+            move.after.commit_id if move.after else None,
+        )
         for move in history
     ]
 
@@ -234,24 +266,35 @@ async def test_the_second_move_of_a_push_that_lost_its_race_once_is_logged() -> 
         await story.do(story.push(drawn.bundle([number]), drawn[number]))
     story.wait(1)
     pushing = story.begin("push", story.push(drawn.bundle([3]), drawn[3]))
-    await story.turns.go_on("push", BEFORE_THE_SWAP)
-    await story.do(branches.restore(story.stores, REPO, "main", drawn[1], by="ada", now=story.turns.now))
+    await story.turns.resume("push", BEFORE_THE_SWAP)
+    await story.do(
+        branches.restore(story.stores, REPO, "main", drawn[1], by="ada", now=story.turns.now)
+    )
     await story.ends("push", pushing)
     ref, history, _ = await story.do(moves_of(story.stores, story.turns.now))
     assert ref.head.commit_id == drawn[3]
-    assert path_of(history) == [(drawn[1], drawn[3]), (drawn[2], drawn[1]), (drawn[1], drawn[2]), (None, drawn[1])]
+    assert path_of(history) == [
+        (drawn[1], drawn[3]),
+        (drawn[2], drawn[1]),
+        (drawn[1], drawn[2]),
+        (None, drawn[1]),
+    ]
 
 
 @pytest.mark.asyncio
-async def test_a_push_that_a_restore_overtakes_is_refused_if_its_history_lacks_the_restored_head() -> None:
+async def test_a_push_that_a_restore_overtakes_is_refused_if_its_history_lacks_the_restored_head() -> (
+    None
+):
     story, drawn = Story(), graph("1; 2:1; 3; 4:3")
     await story.do(story.push(drawn.bundle([1, 2]), drawn[2]))
     story.wait(1)
     await story.do(story.push(drawn.bundle([3]), drawn[3], force=True))
     story.wait(1)
     pushing = story.begin("push", story.push(drawn.bundle([4]), drawn[4]))
-    await story.turns.go_on("push", BEFORE_THE_SWAP)
-    await story.do(branches.restore(story.stores, REPO, "main", drawn[2], by="ada", now=story.turns.now))
+    await story.turns.resume("push", BEFORE_THE_SWAP)
+    await story.do(
+        branches.restore(story.stores, REPO, "main", drawn[2], by="ada", now=story.turns.now)
+    )
     with pytest.raises(NotFastForward):
         await story.ends("push", pushing)
     ref, history, _ = await story.do(moves_of(story.stores, story.turns.now))
@@ -269,7 +312,7 @@ async def test_a_restore_that_a_push_overtakes_moves_nothing() -> None:
     restoring = story.begin(
         "restore", branches.restore(story.stores, REPO, "main", None, by="ada", now=story.turns.now)
     )
-    await story.turns.go_on("restore", BEFORE_THE_SWAP)
+    await story.turns.resume("restore", BEFORE_THE_SWAP)
     await story.do(story.push(drawn.bundle([3]), drawn[3]))
     with pytest.raises(BranchMoved) as refused:
         await story.ends("restore", restoring)
@@ -285,9 +328,11 @@ async def test_a_restore_keeps_the_folder_of_its_branch_from_becoming_a_branch()
     await story.do(story.push(drawn.bundle([1]), drawn[1], "takes/one"))
     await story.do(story.delete("takes/one"))
     story.wait(3600)  # the mark of the first push does not count any more
-    restore = branches.restore(story.stores, REPO, "takes/one", drawn[1], by="ada", now=story.turns.now)
+    restore = branches.restore(
+        story.stores, REPO, "takes/one", drawn[1], by="ada", now=story.turns.now
+    )
     restoring = story.begin("restore", restore)
-    await story.turns.go_on("restore", "update REPO#r1 REF#takes/one")
+    await story.turns.resume("restore", "update REPO#r1 REF#takes/one")
     with pytest.raises(BranchClash):
         await story.do(story.push(drawn.bundle([2]), drawn[2], "takes"))
     await story.ends("restore", restoring)
@@ -302,7 +347,11 @@ async def test_a_restored_branch_does_not_come_back_below_another() -> None:
     story.wait(3600)
     await story.do(story.push(drawn.bundle([2]), drawn[2], "takes"))
     with pytest.raises(BranchClash):
-        await story.do(branches.restore(story.stores, REPO, "takes/one", drawn[1], by="ada", now=story.turns.now))
+        await story.do(
+            branches.restore(
+                story.stores, REPO, "takes/one", drawn[1], by="ada", now=story.turns.now
+            )
+        )
     assert set(await story.do(story.stores.refs.all("r1"))) == {"takes"}
 
 
@@ -314,11 +363,13 @@ async def test_a_restored_branch_does_not_take_the_place_of_a_folder_that_is_in_
     await story.do(story.push(drawn.bundle([2]), drawn[2], "takes/one"))
     story.wait(3600)  # the mark of the folder does not count any more, but the branch in it does
     with pytest.raises(BranchClash):
-        await story.do(branches.restore(story.stores, REPO, "takes", drawn[1], by="ada", now=story.turns.now))
+        await story.do(
+            branches.restore(story.stores, REPO, "takes", drawn[1], by="ada", now=story.turns.now)
+        )
     assert set(await story.do(story.stores.refs.all("r1"))) == {"takes/one"}
 
 
-# ── A deletion of a branch beside a push, and a branch that was a folder ────────────────────────────────────
+# ── A deletion of a branch beside a push, and a branch that was a folder ──────────────────────────
 
 
 @pytest.mark.asyncio
@@ -326,7 +377,7 @@ async def test_a_deletion_that_a_push_overtakes_is_refused_with_the_new_head() -
     story, drawn = Story(), graph("1; 2:1")
     await story.do(story.push(drawn.bundle([1]), drawn[1]))
     deleting = story.begin("delete", story.delete("main"))
-    await story.turns.go_on("delete", "remove REPO#r1 REF#main")
+    await story.turns.resume("delete", "remove REPO#r1 REF#main")
     await story.do(story.push(drawn.bundle([2]), drawn[2]))
     with pytest.raises(BranchMoved) as refused:
         await story.ends("delete", deleting)
@@ -339,7 +390,7 @@ async def test_a_deletion_that_another_overtakes_is_done() -> None:
     story, drawn = Story(), graph("1; 2:1")
     await story.do(story.push(drawn.bundle([1]), drawn[1]))
     deleting = story.begin("delete", story.delete("main"))
-    await story.turns.go_on("delete", "remove REPO#r1 REF#main")
+    await story.turns.resume("delete", "remove REPO#r1 REF#main")
     await story.do(story.delete("main"))
     await story.ends("delete", deleting)
     assert await story.do(story.stores.refs.all("r1")) == {}
@@ -350,7 +401,7 @@ async def test_a_deletion_beside_a_new_folder_of_the_name_leaves_its_mark() -> N
     story, drawn = Story(), graph("1; 2:1; 3:1")
     await story.do(story.push(drawn.bundle([1]), drawn[1], "takes"))
     deleting = story.begin("delete", story.delete("takes"))
-    await story.turns.go_on("delete", "remove REPO#r1 REF#takes")
+    await story.turns.resume("delete", "remove REPO#r1 REF#takes")
     await story.do(story.delete("takes"))
     await story.do(story.push(drawn.bundle([2]), drawn[2], "takes/one"))
     await story.ends("delete", deleting)
@@ -368,7 +419,7 @@ async def test_a_race_for_a_branch_whose_name_was_a_folder_is_a_race_and_no_clas
     pushing = story.begin("push", story.push(drawn.bundle([2, 4]), drawn[4], "takes"))
     losing = story.begin("lose", story.push(drawn.bundle([3]), drawn[3], "takes"))
     for who in ("push", "lose"):
-        await story.turns.go_on(who, "update REPO#r1 REF#takes")
+        await story.turns.resume(who, "update REPO#r1 REF#takes")
     await story.do(story.push(drawn.bundle([2]), drawn[2], "takes"))
     await story.ends("push", pushing)
     with pytest.raises(NotFastForward):
@@ -376,7 +427,7 @@ async def test_a_race_for_a_branch_whose_name_was_a_folder_is_a_race_and_no_clas
     assert (await story.do(story.stores.refs.all("r1")))["takes"].head.commit_id == drawn[4]
 
 
-# ── A retraction beside a publication ───────────────────────────────────────────────────────────────────────
+# ── A retraction beside a publication ─────────────────────────────────────────────────────────────
 
 
 async def released() -> tuple[Story, str]:
@@ -393,10 +444,16 @@ def publish(story: Story, commit_id: str, release_id: str) -> Any:
 
 
 async def listed(story: Story) -> list[str]:
-    """The ids of the releases in the list; it shows each release that there is, and no other row is left."""
-    records, _ = await story.do(releases.listed(story.stores, REPO, wire.ListReleases(), with_drafts=True))
+    """The ids of the releases in the list; it shows each release that there is, and no other row is
+    left.
+    """
+    records, _ = await story.do(
+        releases.listed(story.stores, REPO, wire.ListReleases(), with_drafts=True)
+    )
     table: FakeTable = story.table
-    rows = [sort_key.partition("#")[0] for sort_key in table.partitions.get(keys.releases("r1"), {})]
+    rows = [
+        sort_key.partition("#")[0] for sort_key in table.partitions.get(keys.releases("r1"), {})
+    ]
     assert rows.count("TIME") == rows.count("TAG") == len(records)
     return [codec.unpack_record(record)["release_id"] for record in records]
 
@@ -406,7 +463,7 @@ async def test_a_retraction_leaves_alone_what_was_published_after_it_began() -> 
     story, commit_id = await released()
     await story.do(publish(story, commit_id, "one"))
     retracting = story.begin("retract", releases.retract(story.stores, REPO, "v1"))
-    await story.turns.go_on("retract", "remove")
+    await story.turns.resume("retract", "remove")
     await story.do(releases.retract(story.stores, REPO, "v1"))
     story.wait(1)
     await story.do(publish(story, commit_id, "two"))
@@ -419,7 +476,7 @@ async def test_a_publication_that_a_retraction_overtakes_is_in_the_list() -> Non
     story, commit_id = await released()
     await story.do(publish(story, commit_id, "one"))
     publishing = story.begin("publish", publish(story, commit_id, "two"))
-    await story.turns.go_on("publish", "put_new REPO#r1#RELEASES TAG#v1")
+    await story.turns.resume("publish", "put_new REPO#r1#RELEASES TAG#v1")
     await story.do(releases.retract(story.stores, REPO, "v1"))
     await story.ends("publish", publishing)
     assert await listed(story) == ["two"]
@@ -429,7 +486,7 @@ async def test_a_publication_that_a_retraction_overtakes_is_in_the_list() -> Non
 async def test_a_publication_that_another_overtakes_leaves_no_entry_of_its_own() -> None:
     story, commit_id = await released()
     publishing = story.begin("publish", publish(story, commit_id, "one"))
-    await story.turns.go_on("publish", "put_new REPO#r1#RELEASES TAG#v1")
+    await story.turns.resume("publish", "put_new REPO#r1#RELEASES TAG#v1")
     await story.do(publish(story, commit_id, "two"))
     with pytest.raises(ReleaseExists):
         await story.ends("publish", publishing)

@@ -8,20 +8,27 @@ import pytest
 from shared import wire
 from shared.actions import negotiate
 from shared.errors import NotFastForward
-from shared.metadata.counters import REMEMBERED, REMEMBERED_SECONDS
+from shared.metadata.expiring import REMEMBERED, REMEMBERED_SECONDS
 from shared.model import Repo, Sees
 from tests.builders import Record, graph
-from tests.shared.actions.test_gc_stories import LONG, REPO, Story
+from tests.shared.maintenance.test_gc_stories import LONG, REPO, Story
 
 OTHER = Repo("ada", "tune", repo_id="r2")
 
 
 async def ask(
-    story: Story, have: Sequence[str], want: Sequence[str] = (), *, by: str = "ada", repo: Repo = REPO
+    story: Story,
+    have: Sequence[str],
+    want: Sequence[str] = (),
+    *,
+    by: str = "ada",
+    repo: Repo = REPO,
 ) -> Any:
     """The reply to a negotiation."""
     message = wire.Negotiate(want=list(want), have=list(have))
-    return await story.do(negotiate.negotiate(story.stores, repo, message, Sees.ALL, by=by, now=story.turns.now))
+    return await story.do(
+        negotiate.negotiate(story.stores, repo, message, Sees.ALL, by=by, now=story.turns.now)
+    )
 
 
 async def refused(story: Story, bundle: Record, head: str) -> None:
@@ -55,7 +62,10 @@ async def test_a_refused_commit_is_no_base_to_fetch_from() -> None:
 
 @pytest.mark.asyncio
 async def test_only_the_last_refusal_is_remembered_and_only_so_much_of_it() -> None:
-    story, drawn = Story(), graph("1; 2:1; 3:1; " + "; ".join(f"{n}:{n - 1 if n > 10 else 1}" for n in range(10, 60)))
+    story, drawn = (
+        Story(),
+        graph("1; 2:1; 3:1; " + "; ".join(f"{n}:{n - 1 if n > 10 else 1}" for n in range(10, 60))),
+    )
     await story.do(story.push(drawn.bundle([1, 2]), drawn[2]))
     await refused(story, drawn.bundle([3]), drawn[3])
     line = [drawn[n] for n in range(10, 60)]

@@ -4,7 +4,7 @@ import pytest
 
 from shared.errors import BranchClash
 from tests.builders import graph
-from tests.shared.actions.test_gc_stories import Story
+from tests.shared.maintenance.test_gc_stories import Story
 
 
 @pytest.mark.asyncio
@@ -12,9 +12,13 @@ from tests.shared.actions.test_gc_stories import Story
 async def test_a_branch_deleted_under_a_push_does_not_come_back_below_another(force: bool) -> None:
     story, drawn = Story(), graph("1; 2:1; 3:1")
     await story.do(story.push(drawn.bundle([1]), drawn[1], "takes/one"))
-    story.wait(3600)  # what kept its folder from becoming a branch has lapsed: it was there to be seen
-    pushing = story.begin("pushing", story.push(drawn.bundle([2]), drawn[2], "takes/one", force=force))
-    await story.turns.go_on("pushing", "update REPO#r1 REF#takes/one")
+    story.wait(
+        3600
+    )  # what kept its folder from becoming a branch has lapsed: it was there to be seen
+    pushing = story.begin(
+        "pushing", story.push(drawn.bundle([2]), drawn[2], "takes/one", force=force)
+    )
+    await story.turns.resume("pushing", "update REPO#r1 REF#takes/one")
     await story.do(story.delete("takes/one"))
     await story.do(story.push(drawn.bundle([3]), drawn[3], "takes"))
     with pytest.raises(BranchClash):
@@ -27,7 +31,7 @@ async def test_a_branch_deleted_under_a_push_is_made_again() -> None:
     story, drawn = Story(), graph("1; 2:1; 3:1")
     await story.do(story.push(drawn.bundle([1]), drawn[1], "takes/one"))
     pushing = story.begin("pushing", story.push(drawn.bundle([2]), drawn[2], "takes/one"))
-    await story.turns.go_on("pushing", "update REPO#r1 REF#takes/one")
+    await story.turns.resume("pushing", "update REPO#r1 REF#takes/one")
     await story.do(story.delete("takes/one"))
     await story.ends("pushing", pushing)
     story.wait(60)

@@ -1,4 +1,6 @@
-"""filter-objects of a large repository: one manifest answers for nearly all of it, and never wrongly."""
+"""filter-objects of a large repository: one manifest answers for nearly all of it, and never
+wrongly.
+"""
 
 from collections.abc import Mapping
 
@@ -16,11 +18,15 @@ FILES = {f"{n}.mid": f"file {n}".encode() for n in range(MANY_OBJECTS)}
 HELD = {ids.object_id(content): content for content in FILES.values()}
 
 
-def pushed(owner: str, manifest: Mapping[str, str], objects: Mapping[str, bytes], **named: str) -> None:
+def pushed(
+    owner: str, manifest: Mapping[str, str], objects: Mapping[str, bytes], **named: str
+) -> None:
     snapshot = hub.snapshot(manifest) | named
     commit = hub.commit("all of it", [], snapshot["snapshot_id"])
     sent = [{"object_id": i, "content": content} for i, content in objects.items()]
-    answer = hub.push(owner, "song", {"commits": [commit], "snapshots": [snapshot], "objects": sent})
+    answer = hub.push(
+        owner, "song", {"commits": [commit], "snapshots": [snapshot], "objects": sent}
+    )
     assert answer.status == 200, answer.body
 
 
@@ -71,7 +77,9 @@ def test_an_opaque_id_in_a_manifest_is_no_proof_that_it_was_sent(owner: str) -> 
 def test_without_the_manifest_the_answer_is_the_same(large: str) -> None:
     answer = hub.call("refs", large, "song", by=large, headers={"accept": "application/json"})
     s3 = boto3.client("s3")
-    for found in s3.list_objects_v2(Bucket=NAMES["Bucket"], Prefix=f"repos/{answer.value['repo_id']}/")["Contents"]:
+    for found in s3.list_objects_v2(
+        Bucket=NAMES["Bucket"], Prefix=f"repos/{answer.value['repo_id']}/"
+    )["Contents"]:
         s3.delete_object(Bucket=NAMES["Bucket"], Key=found["Key"])
     s3.close()
     new = unknown(2)

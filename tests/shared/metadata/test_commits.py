@@ -10,7 +10,7 @@ from shared.errors import Damaged
 from shared.metadata import keys
 from shared.metadata.commits import Commits
 from shared.metadata.index import CONDITIONAL
-from shared.model import Location, Node, Place
+from shared.model import CommitAddress, Location, Node
 from shared.stores import Stores
 from tests.shared.clients import Watched
 
@@ -22,53 +22,74 @@ def commits(opened: Stores) -> Commits:
     return opened.commits
 
 
-def place(commit_id: str, generation: int, lane: str = "main") -> Place:
-    return Place(commit_id, generation, lane)
+def address(commit_id: str, generation: int, lane: str = "main") -> CommitAddress:
+    return CommitAddress(commit_id, generation, lane)
 
 
 def line(length: int, lane: str = "main") -> list[Node]:
     """Commits of generations 1 … `length`, oldest first."""
-    places = [place(f"c{n}", n, lane) for n in range(1, length + 1)]
-    return [Node(at, (places[n - 1],) if n else ()) for n, at in enumerate(places)]
+    addresses = [address(f"c{n}", n, lane) for n in range(1, length + 1)]
+    return [Node(at, (addresses[n - 1],) if n else ()) for n, at in enumerate(addresses)]
 
 
 @pytest.mark.parametrize(
     "node",
     [
-        pytest.param(Node(place("c", 1), ()), id="a root without anything"),
-        pytest.param(Node(place("a" * 64, 999_999_999_999), (place("p", 5, "dev"),)), id="the greatest generation"),
-        pytest.param(Node(place("c", 3), (place("p", 2), place("q", 1, "x/y#z 1"))), id="a merge from a strange lane"),
-        pytest.param(Node(place("c", 3), (place("p", 2), place("p", 2))), id="the same parent twice"),
-        pytest.param(Node(place("c", 1), (), "s" * 64, Location("p" * 64, 8, 9)), id="with a snapshot"),
-        pytest.param(Node(place("c", 1), (), "s"), id="with a snapshot that is not stored"),
-        pytest.param(Node(place("c", 1), (), record=zlib.compress(b"record")), id="with its record"),
-        pytest.param(Node(place("c", 1), (), record_at=Location("p" * 64, 8, 9)), id="with a record elsewhere"),
+        pytest.param(Node(address("c", 1), ()), id="a root without anything"),
+        pytest.param(
+            Node(address("a" * 64, 999_999_999_999), (address("p", 5, "dev"),)),
+            id="the greatest generation",
+        ),
+        pytest.param(
+            Node(address("c", 3), (address("p", 2), address("q", 1, "x/y#z 1"))),
+            id="a merge from a strange lane",
+        ),
+        pytest.param(
+            Node(address("c", 3), (address("p", 2), address("p", 2))), id="the same parent twice"
+        ),
+        pytest.param(
+            Node(address("c", 1), (), "s" * 64, Location("p" * 64, 8, 9)), id="with a snapshot"
+        ),
+        pytest.param(Node(address("c", 1), (), "s"), id="with a snapshot that is not stored"),
+        pytest.param(
+            Node(address("c", 1), (), record=zlib.compress(b"record")), id="with its record"
+        ),
+        pytest.param(
+            Node(address("c", 1), (), record_at=Location("p" * 64, 8, 9)),
+            id="with a record elsewhere",
+        ),
     ],
 )
 async def test_a_row_comes_back_as_it_went_in(commits, repo_id, node):
     await commits.put(repo_id, [node], 0)
-    assert await commits.get(repo_id, [node.place]) == {node.commit_id: node}
-    assert await commits.lane(repo_id, node.place, 5) == [node]
+    assert await commits.get(repo_id, [node.address]) == {node.commit_id: node}
+    assert await commits.lane(repo_id, node.address, 5) == [node]
 
 
 async def test_a_lane_is_read_from_a_commit_downwards(commits, repo_id):
     nodes = line(12)
     await commits.put(repo_id, nodes, 0)
-    run = await commits.lane(repo_id, nodes[10].place, None)
+    run = await commits.lane(repo_id, nodes[10].address, None)
     assert run == nodes[10::-1]  # generations 11, 10, 9 … : numbers, not texts
 
 
-@pytest.mark.parametrize(("limit", "expected"), [(1, "c7"), (3, "c7 c6 c5"), (100, "c7 c6 c5 c4 c3 c2 c1")])
+@pytest.mark.parametrize(
+    ("limit", "expected"), [(1, "c7"), (3, "c7 c6 c5"), (100, "c7 c6 c5 c4 c3 c2 c1")]
+)
 async def test_a_lane_is_read_as_far_as_asked(commits, repo_id, limit, expected):
     nodes = line(9)
     await commits.put(repo_id, nodes, 0)
-    run = await commits.lane(repo_id, nodes[6].place, limit)
+    run = await commits.lane(repo_id, nodes[6].address, limit)
     assert [node.commit_id for node in run] == expected.split()
 
 
 async def test_commits_of_one_generation_are_in_the_order_of_their_ids(commits, repo_id):
-    await commits.put(repo_id, [Node(place(i, 4), ()) for i in ("b", "d", "a", "c")] + [Node(place("z", 3), ())], 0)
-    run = await commits.lane(repo_id, place("c", 4), None)
+    await commits.put(
+        repo_id,
+        [Node(address(i, 4), ()) for i in ("b", "d", "a", "c")] + [Node(address("z", 3), ())],
+        0,
+    )
+    run = await commits.lane(repo_id, address("c", 4), None)
     assert [node.commit_id for node in run] == ["c", "b", "a", "z"]
 
 
@@ -76,16 +97,16 @@ async def test_lanes_and_repositories_are_apart(commits, repo_id):
     for lane in ("main", "main/x", "main#x"):
         await commits.put(repo_id, line(2, lane), 0)
     await commits.put(f"{repo_id}#LANE", line(2), 0)
-    run = await commits.lane(repo_id, place("c2", 2), None)
-    assert [(node.commit_id, node.place.lane) for node in run] == [("c2", "main"), ("c1", "main")]
+    run = await commits.lane(repo_id, address("c2", 2), None)
+    assert [(node.commit_id, node.address.lane) for node in run] == [("c2", "main"), ("c1", "main")]
 
 
 @pytest.mark.parametrize(
     "start",
     [
-        pytest.param(place("x", 3), id="an id that is not there"),
-        pytest.param(place("c3", 3, "dev"), id="another lane"),
-        pytest.param(place("x", 1, "empty"), id="a lane that is not there"),
+        pytest.param(address("x", 3), id="an id that is not there"),
+        pytest.param(address("c3", 3, "dev"), id="another lane"),
+        pytest.param(address("x", 1, "empty"), id="a lane that is not there"),
     ],
 )
 async def test_a_lane_that_lacks_its_start_is_damaged(commits, repo_id, start):
@@ -93,19 +114,22 @@ async def test_a_lane_that_lacks_its_start_is_damaged(commits, repo_id, start):
     with pytest.raises(Damaged, match=f"commit {start.commit_id} is missing"):
         await commits.lane(repo_id, start, None)
     with pytest.raises(Damaged, match=f"commit {start.commit_id} is missing"):
-        await commits.get(repo_id, [place("c1", 1), start])
+        await commits.get(repo_id, [address("c1", 1), start])
 
 
 async def test_rows_of_many_lanes_are_got_at_once(commits, repo_id):
     for lane in ("main", "dev"):
         await commits.put(
             repo_id,
-            [replace(node, place=replace(node.place, commit_id=f"{lane}{node.commit_id}")) for node in line(3, lane)],
+            [
+                replace(node, address=replace(node.address, commit_id=f"{lane}{node.commit_id}"))
+                for node in line(3, lane)
+            ],
             0,
         )
-    places = [place("mainc1", 1), place("devc3", 3, "dev"), place("devc3", 3, "dev")]
-    found = await commits.get(repo_id, places)
-    assert {node.place for node in found.values()} == set(places)
+    addresses = [address("mainc1", 1), address("devc3", 3, "dev"), address("devc3", 3, "dev")]
+    found = await commits.get(repo_id, addresses)
+    assert {node.address for node in found.values()} == set(addresses)
     assert await commits.get(repo_id, []) == {}
 
 
@@ -114,14 +138,14 @@ async def test_rows_written_again_are_as_they_were(commits, repo_id, count):
     nodes = line(count)
     for _ in range(2):
         await commits.put(repo_id, nodes, 0)
-    assert await commits.lane(repo_id, nodes[-1].place, None) == nodes[::-1]
+    assert await commits.lane(repo_id, nodes[-1].address, None) == nodes[::-1]
 
 
 async def test_the_first_writers_record_stays(commits, repo_id):
-    first, second = (Node(place("c", 1), (), record=record) for record in (b"first", b"second"))
+    first, second = (Node(address("c", 1), (), record=record) for record in (b"first", b"second"))
     await commits.put(repo_id, [first], 0)
     await commits.put(repo_id, [second], 0)
-    assert await commits.get(repo_id, [first.place]) == {"c": first}
+    assert await commits.get(repo_id, [first.address]) == {"c": first}
 
 
 async def test_many_rows_are_few_calls(commits, repo_id):
@@ -131,7 +155,7 @@ async def test_many_rows_are_few_calls(commits, repo_id):
 
 
 async def test_the_key_of_a_row_is_its_lane_and_generation(commits, repo_id):
-    await commits.put(repo_id, [Node(place("c", 7, "dev"), ())], 0)
+    await commits.put(repo_id, [Node(address("c", 7, "dev"), ())], 0)
     row = await commits.table.get((f"REPO#{repo_id}#LANE#dev", "000000000007#c"))
     assert row is not None
-    assert keys.commit(repo_id, place("c", 7, "dev")) == (row["pk"], row["sk"])
+    assert keys.commit(repo_id, address("c", 7, "dev")) == (row["pk"], row["sk"])

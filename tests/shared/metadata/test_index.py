@@ -10,8 +10,8 @@ import pytest
 
 from shared.metadata import keys
 from shared.metadata.index import CONDITIONAL, MANY, Index, Known
-from shared.metadata.table import split
-from shared.model import Kind, Location, Place
+from shared.metadata.table import chunked
+from shared.model import CommitAddress, Kind, Location
 from shared.stores import Stores
 from tests.shared.clients import Watched
 
@@ -46,24 +46,32 @@ async def crowd(index: Index, size: int) -> str:
 async def test_nothing_is_known_of_nothing(index, repo_id):
     watching, client = watched(index)
     assert await watching.known(repo_id) == Known({}, {}, {})
-    assert await watching.known(repo_id, commits=["c"], snapshots=["s"], objects=["o"]) == Known({}, {}, {})
+    assert await watching.known(repo_id, commits=["c"], snapshots=["s"], objects=["o"]) == Known(
+        {}, {}, {}
+    )
     assert client.calls == {"batch_get_item": 1}
 
 
 async def test_what_was_put_is_known(index, repo_id):
-    place = Place("c", 12, "topic/a#b")
-    await index.put_places(repo_id, [place])
-    await index.put_locations(repo_id, {(Kind.SNAPSHOT, "s"): location(1), (Kind.OBJECT, "o"): Location("", 0, 5)})
-    known = await index.known(repo_id, commits=["c", "x", "c"], snapshots=["s", "x"], objects=["o", "x"])
-    assert known == Known({"c": place}, {"s": location(1)}, {"o": Location("", 0, 5)})
+    address = CommitAddress("c", 12, "topic/a#b")
+    await index.put_addresses(repo_id, [address])
+    await index.put_locations(
+        repo_id, {(Kind.SNAPSHOT, "s"): location(1), (Kind.OBJECT, "o"): Location("", 0, 5)}
+    )
+    known = await index.known(
+        repo_id, commits=["c", "x", "c"], snapshots=["s", "x"], objects=["o", "x"]
+    )
+    assert known == Known({"c": address}, {"s": location(1)}, {"o": Location("", 0, 5)})
 
 
 async def test_one_id_may_name_a_thing_of_each_kind(index, repo_id):
-    await index.put_places(repo_id, [Place("x", 1, "main")])
-    await index.put_locations(repo_id, {(Kind.SNAPSHOT, "x"): location(1), (Kind.OBJECT, "x"): location(2)})
+    await index.put_addresses(repo_id, [CommitAddress("x", 1, "main")])
+    await index.put_locations(
+        repo_id, {(Kind.SNAPSHOT, "x"): location(1), (Kind.OBJECT, "x"): location(2)}
+    )
     assert await index.known(repo_id, snapshots=["x"]) == Known({}, {"x": location(1)}, {})
     assert await index.known(repo_id, commits=["x"], objects=["x"]) == Known(
-        {"x": Place("x", 1, "main")}, {}, {"x": location(2)}
+        {"x": CommitAddress("x", 1, "main")}, {}, {"x": location(2)}
     )
 
 
@@ -79,20 +87,22 @@ async def test_ids_are_spread_over_all_partitions():
 
 @pytest.mark.parametrize("count", [CONDITIONAL, CONDITIONAL + 1], ids=["few", "many"])
 async def test_commits_written_again_are_as_they_were(index, repo_id, count):
-    places = [Place(f"c{n}", n + 1, "main") for n in range(count)]
+    addresses = [CommitAddress(f"c{n}", n + 1, "main") for n in range(count)]
     for _ in range(2):
-        await index.put_places(repo_id, places)
+        await index.put_addresses(repo_id, addresses)
     known = await index.known(repo_id, commits=[f"c{n}" for n in range(count)])
-    assert known.commits == {p.commit_id: p for p in places}
+    assert known.commits == {p.commit_id: p for p in addresses}
 
 
 async def test_of_few_commits_the_first_writers_place_stays(index, repo_id):
-    await index.put_places(repo_id, [Place("c", 3, "main")])
-    await index.put_places(repo_id, [Place("c", 3, "dev")])
-    assert (await index.known(repo_id, commits=["c"])).commits == {"c": Place("c", 3, "main")}
+    await index.put_addresses(repo_id, [CommitAddress("c", 3, "main")])
+    await index.put_addresses(repo_id, [CommitAddress("c", 3, "dev")])
+    assert (await index.known(repo_id, commits=["c"])).commits == {
+        "c": CommitAddress("c", 3, "main")
+    }
 
 
-# ── Many ids ────────────────────────────────────────────────────────────────────────────────────────────────
+# ── Many ids ──────────────────────────────────────────────────────────────────────────────────────
 
 
 async def dense(index: Index, made: list[str]) -> str:
@@ -136,23 +146,29 @@ async def test_many_ids_of_a_dense_repository_are_sixteen_queries(index, made):
 
 async def test_ids_of_three_kinds_are_told_apart_when_read_through(index, made):
     repo_id = await dense(index, made)
-    await index.put_locations(repo_id, {(Kind.SNAPSHOT, digest(n)): location(n + 1) for n in range(100)})
-    await index.put_places(repo_id, [Place(digest(n), n + 1, "main") for n in range(50)])
+    await index.put_locations(
+        repo_id, {(Kind.SNAPSHOT, digest(n)): location(n + 1) for n in range(100)}
+    )
+    await index.put_addresses(repo_id, [CommitAddress(digest(n), n + 1, "main") for n in range(50)])
     ids = [digest(n) for n in range(2000)]
     known = await index.known(repo_id, commits=ids, snapshots=ids, objects=ids)
     assert known.objects == {digest(n): location(n) for n in range(2000)}
     assert known.snapshots == {digest(n): location(n + 1) for n in range(100)}
-    assert known.commits == {digest(n): Place(digest(n), n + 1, "main") for n in range(50)}
+    assert known.commits == {digest(n): CommitAddress(digest(n), n + 1, "main") for n in range(50)}
 
 
 async def test_a_partition_too_sparse_to_read_through_is_read_by_key(index, repo_id, monkeypatch):
-    """With a read-ahead of one row for each id, most of what is asked for lies beyond what is read."""
+    """With a read-ahead of one row for each id, most of what is asked for lies beyond what is
+    read.
+    """
     monkeypatch.setattr("shared.metadata.index.READ_AHEAD", 1)
     monkeypatch.setattr("shared.metadata.index.MANY", 16)
     await index.put_locations(repo_id, {(Kind.OBJECT, digest(n)): location(n) for n in range(1000)})
     chosen = random.Random(1).sample(range(1000), 150)
     watching, client = watched(index)
-    known = await watching.known(repo_id, objects=[digest(n) for n in [*chosen, *range(5000, 5100)]])
+    known = await watching.known(
+        repo_id, objects=[digest(n) for n in [*chosen, *range(5000, 5100)]]
+    )
     assert known.objects == {digest(n): location(n) for n in chosen}
     assert client.calls["query"] <= len(keys.SHARDS)
     assert 0 < client.calls["batch_get_item"] <= len(keys.SHARDS)
@@ -163,8 +179,10 @@ async def test_a_read_through_goes_on_where_a_megabyte_ended(index, repo_id, mon
     monkeypatch.setattr("shared.metadata.index.MANY", 16)
     ids = [i for i in (f"o{n:03}" for n in range(600)) if keys.shard(i) == "0"][:24]
     pk = keys.index(repo_id, Kind.OBJECT, "0")
-    for four in split(list(enumerate(ids)), 4):
-        await index.table.put([((pk, i), {"at": str(location(n)), "wide": b"x" * 150_000}) for n, i in four])
+    for four in chunked(list(enumerate(ids)), 4):
+        await index.table.put(
+            [((pk, i), {"at": str(location(n)), "wide": b"x" * 150_000}) for n, i in four]
+        )
     watching, client = watched(index)
     known = await watching.known(repo_id, objects=ids)
     assert known.objects == {i: location(n) for n, i in enumerate(ids)}

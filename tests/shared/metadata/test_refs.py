@@ -1,4 +1,6 @@
-"""Branches: moved from where they were believed to be or not at all, and never beside their own folder."""
+"""Branches: moved from where they were believed to be or not at all, and never beside their own
+folder.
+"""
 
 import asyncio
 import uuid
@@ -9,8 +11,8 @@ import pytest
 
 from shared.errors import BranchClash
 from shared.metadata import keys
-from shared.metadata.refs import MARK_SECONDS, Moved, Refs
-from shared.model import Location, Place, Ref
+from shared.metadata.refs import MARK_SECONDS, RefChanged, Refs
+from shared.model import CommitAddress, Location, Ref
 from shared.stores import Stores
 from tests.shared.clients import Watched
 
@@ -25,7 +27,7 @@ def refs(opened: Stores) -> Refs:
 
 
 def ref(branch: str, head: str, generation: int = 1, at: Location | None = None) -> Ref:
-    return Ref(branch, Place(head, generation, branch), at)
+    return Ref(branch, CommitAddress(head, generation, branch), at)
 
 
 async def create(refs: Refs, repo_id: str, branch: str, head: str = "c1", now: int = NOW) -> Ref:
@@ -34,14 +36,14 @@ async def create(refs: Refs, repo_id: str, branch: str, head: str = "c1", now: i
     return new
 
 
-# ── Reading ─────────────────────────────────────────────────────────────────────────────────────────────────
+# ── Reading ───────────────────────────────────────────────────────────────────────────────────────
 
 
 async def test_every_branch_comes_back_whole_and_sorted(refs, repo_id):
     made = [
-        Ref("main", Place("c" * 64, 12, "topic/a#b"), Location("p" * 64, 8, 0)),
-        Ref("a/b", Place("c2", 1, "main")),
-        Ref("näher", Place("c3", 10**9, "main")),
+        Ref("main", CommitAddress("c" * 64, 12, "topic/a#b"), Location("p" * 64, 8, 0)),
+        Ref("a/b", CommitAddress("c2", 1, "main")),
+        Ref("näher", CommitAddress("c3", 10**9, "main")),
     ]
     for new in made:
         await refs.swap(repo_id, new, None, by="ada", now=NOW)
@@ -57,7 +59,10 @@ async def test_a_repository_without_branches_has_none(refs, repo_id):
 
 async def test_a_thousand_branches_are_one_page(refs, repo_id):
     rows: Any = [
-        (keys.ref(repo_id, f"b{n:04}"), {"head": f"c{n}", "generation": n, "lane": "main", "snapshot_at": ""})
+        (
+            keys.ref(repo_id, f"b{n:04}"),
+            {"head": f"c{n}", "generation": n, "lane": "main", "snapshot_at": ""},
+        )
         for n in range(1000)
     ]
     await refs.table.put(rows)
@@ -74,7 +79,7 @@ async def test_who_moved_it_and_when_is_kept(refs, repo_id):
     assert (row["updated_by"], row["updated_at"]) == ("ada", NOW)
 
 
-# ── Moving ──────────────────────────────────────────────────────────────────────────────────────────────────
+# ── Moving ────────────────────────────────────────────────────────────────────────────────────────
 
 
 async def test_a_branch_moves_from_where_it_was_believed_to_be(refs, repo_id):
@@ -88,7 +93,7 @@ async def test_a_branch_that_moved_stays_and_the_winner_is_named(refs, repo_id):
     first = await create(refs, repo_id, "main")
     winner = ref("main", "c2", 2, Location("p", 0, 1))
     await refs.swap(repo_id, winner, first, by="ada", now=NOW)
-    with pytest.raises(Moved) as moved:
+    with pytest.raises(RefChanged) as moved:
         await refs.swap(repo_id, ref("main", "c3", 2), first, by="bob", now=NOW)
     assert moved.value.current == winner
     assert await refs.all(repo_id) == {"main": winner}
@@ -96,13 +101,13 @@ async def test_a_branch_that_moved_stays_and_the_winner_is_named(refs, repo_id):
 
 async def test_a_branch_that_was_created_meanwhile_is_named(refs, repo_id):
     winner = await create(refs, repo_id, "main", "c1")
-    with pytest.raises(Moved) as moved:
+    with pytest.raises(RefChanged) as moved:
         await refs.swap(repo_id, ref("main", "c2"), None, by="bob", now=NOW)
     assert moved.value.current == winner
 
 
 async def test_a_branch_that_is_gone_is_nowhere(refs, repo_id):
-    with pytest.raises(Moved) as moved:
+    with pytest.raises(RefChanged) as moved:
         await refs.swap(repo_id, ref("main", "c2"), ref("main", "c1"), by="bob", now=NOW)
     assert moved.value.current is None
     assert await refs.all(repo_id) == {}
@@ -122,11 +127,11 @@ async def test_of_many_swaps_from_one_base_one_wins(refs, repo_id):
     outcomes = await asyncio.gather(*swaps, return_exceptions=True)
     winners = [n for n, outcome in enumerate(outcomes) if outcome is None]
     assert len(winners) == 1
-    losers = [outcome for outcome in outcomes if isinstance(outcome, Moved)]
+    losers = [outcome for outcome in outcomes if isinstance(outcome, RefChanged)]
     assert [moved.current for moved in losers] == [ref("main", f"n{winners[0]}", 2)] * 7
 
 
-# ── Folders ─────────────────────────────────────────────────────────────────────────────────────────────────
+# ── Folders ───────────────────────────────────────────────────────────────────────────────────────
 
 
 async def test_the_folders_of_a_branch_are_marked_and_are_no_branches(refs, repo_id):
@@ -174,7 +179,9 @@ async def test_a_mark_counts_as_long_as_its_request_may_live(refs, repo_id, age,
         assert list(await refs.all(repo_id)) == ["a"]
 
 
-async def test_a_mark_of_a_clock_that_was_set_back_blocks_the_name_for_no_longer_than_any_other(refs, repo_id):
+async def test_a_mark_of_a_clock_that_was_set_back_blocks_the_name_for_no_longer_than_any_other(
+    refs, repo_id
+):
     await refs.mark_folders(repo_id, "a/b", NOW + 24 * 3600)
     with pytest.raises(BranchClash):
         await create(refs, repo_id, "a")
@@ -191,10 +198,10 @@ async def test_a_branch_that_went_elsewhere_and_came_back_is_not_where_it_was_se
     await refs.swap(repo_id, second, first, by="ada", now=NOW)
     back = replace(first, step="000000000003#000000000002#00000000")
     await refs.swap(repo_id, back, second, by="ada", now=NOW)
-    with pytest.raises(Moved) as moved:
+    with pytest.raises(RefChanged) as moved:
         await refs.swap(repo_id, ref("main", "c3", 3), first, by="bob", now=NOW)
     assert moved.value.current == back
-    with pytest.raises(Moved):
+    with pytest.raises(RefChanged):
         await refs.remove(repo_id, first)
 
 
@@ -226,7 +233,7 @@ async def test_of_a_branch_and_its_folder_made_at_once_one_stays(refs, repo_id):
     assert len(await refs.all(repo_id)) == 1
 
 
-# ── Letter case ─────────────────────────────────────────────────────────────────────────────────────────────
+# ── Letter case ───────────────────────────────────────────────────────────────────────────────────
 
 ONE_ON_DISK = [
     ("codeOwners", "codeowners"),
@@ -246,7 +253,9 @@ async def make(refs: Refs, repo_id: str, branch: str, now: int = NOW) -> None:
 
 @pytest.mark.parametrize("pair", ONE_ON_DISK, ids=ascii)
 @pytest.mark.parametrize("turn", [1, -1], ids=["first and second", "second and first"])
-async def test_of_two_branches_that_are_one_on_disk_the_second_is_refused(refs, repo_id, pair, turn):
+async def test_of_two_branches_that_are_one_on_disk_the_second_is_refused(
+    refs, repo_id, pair, turn
+):
     first, second = pair[::turn]
     await make(refs, repo_id, first)
     with pytest.raises(BranchClash):
@@ -256,10 +265,14 @@ async def test_of_two_branches_that_are_one_on_disk_the_second_is_refused(refs, 
 
 
 @pytest.mark.parametrize("pair", ONE_ON_DISK, ids=ascii)
-async def test_of_two_branches_that_are_one_on_disk_made_at_once_at_most_one_stays(refs, repo_id, pair):
+async def test_of_two_branches_that_are_one_on_disk_made_at_once_at_most_one_stays(
+    refs, repo_id, pair
+):
     for n in range(6):
         repo = f"{repo_id}-{n}"
-        outcomes = await asyncio.gather(*(make(refs, repo, branch) for branch in pair), return_exceptions=True)
+        outcomes = await asyncio.gather(
+            *(make(refs, repo, branch) for branch in pair), return_exceptions=True
+        )
         refused = [outcome for outcome in outcomes if outcome is not None]
         assert refused and all(isinstance(outcome, BranchClash) for outcome in refused), outcomes
         assert len(await refs.all(repo)) == 2 - len(refused)
@@ -272,7 +285,10 @@ async def test_in_any_order_of_the_two_steps_at_most_one_stays(refs, repo_id, pa
     await refs.mark_folders(repo_id, first, NOW)
     between = await asyncio.gather(make(refs, repo_id, second), return_exceptions=True)
     after = await asyncio.gather(create(refs, repo_id, first), return_exceptions=True)
-    assert isinstance(between[0], BranchClash) or isinstance(after[0], BranchClash), (between, after)
+    assert isinstance(between[0], BranchClash) or isinstance(after[0], BranchClash), (
+        between,
+        after,
+    )
     assert len(await refs.all(repo_id)) == 1
 
 

@@ -22,7 +22,7 @@ def repos(opened: Stores) -> Repos:
 
 
 async def test_a_repository_that_is_not_there_is_none(repos, owner):
-    await repos.born(Repo(owner, "song"), NOW)
+    await repos.create_if_absent(Repo(owner, "song"), NOW)
     assert await repos.get(owner, "other") is None
     assert await repos.get(f"{owner}x", "song") is None
 
@@ -32,34 +32,43 @@ async def test_a_repository_that_is_not_there_is_none(repos, owner):
     [
         pytest.param({}, id="with defaults"),
         pytest.param(
-            {"visibility": Visibility.PRIVATE, "domain": "midi", "default_branch": "trunk", "description": "häh"},
+            {
+                "visibility": Visibility.PRIVATE,
+                "domain": "midi",
+                "default_branch": "trunk",
+                "description": "häh",
+            },
             id="with everything set",
         ),
     ],
 )
 async def test_a_born_repository_is_found_as_it_was_made(repos, owner, changes):
     unborn = replace(Repo(owner, "song"), **changes)
-    assert not unborn.is_born
-    born = await repos.born(unborn, NOW)
-    assert born == replace(unborn, repo_id=born.repo_id, roster=born.repo_id, created_at=NOW)
+    assert not unborn.exists
+    born = await repos.create_if_absent(unborn, NOW)
+    assert born == replace(
+        unborn, repo_id=born.repo_id, members_generation=born.repo_id, created_at=NOW
+    )
     assert str(uuid.UUID(born.repo_id)) == born.repo_id
     assert await repos.get(owner, "song") == born
 
 
 async def test_a_repository_is_not_born_twice(repos, owner):
-    born = await repos.born(Repo(owner, "song"), NOW)
-    assert await repos.born(born, NOW + 1) is born
-    assert await repos.born(Repo(owner, "song", description="later"), NOW + 1) == born
+    born = await repos.create_if_absent(Repo(owner, "song"), NOW)
+    assert await repos.create_if_absent(born, NOW + 1) is born
+    assert await repos.create_if_absent(Repo(owner, "song", description="later"), NOW + 1) == born
 
 
 async def test_of_many_creators_one_wins_and_all_get_the_same(repos, owner):
-    born = await asyncio.gather(*(repos.born(Repo(owner, "song"), NOW) for _ in range(8)))
+    born = await asyncio.gather(
+        *(repos.create_if_absent(Repo(owner, "song"), NOW) for _ in range(8))
+    )
     assert len({repo.repo_id for repo in born}) == 1
     assert await repos.get(owner, "song") == born[0]
 
 
 async def test_a_deleted_repository_is_found_as_deleted_and_its_name_is_free(repos, owner):
-    born = await repos.born(Repo(owner, "song"), NOW)
+    born = await repos.create_if_absent(Repo(owner, "song"), NOW)
     await repos.table.update(keys.repo(owner, "song"), {"deleted_at": NOW})
     assert await repos.get(owner, "song") == replace(born, deleted=True)
     again = await repos.create(Repo(owner, "song"), NOW + 1)
@@ -69,6 +78,6 @@ async def test_a_deleted_repository_is_found_as_deleted_and_its_name_is_free(rep
 
 
 async def test_slugs_of_two_owners_are_apart(repos, owner):
-    mine = await repos.born(Repo(owner, "song"), NOW)
-    yours = await repos.born(Repo(f"{owner}-too", "song"), NOW)
+    mine = await repos.create_if_absent(Repo(owner, "song"), NOW)
+    yours = await repos.create_if_absent(Repo(f"{owner}-too", "song"), NOW)
     assert mine.repo_id != yours.repo_id

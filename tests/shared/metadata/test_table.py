@@ -9,7 +9,18 @@ import pytest_asyncio
 from botocore.exceptions import ConnectTimeoutError, EndpointConnectionError, ReadTimeoutError
 
 from shared.errors import ApiError, Unavailable
-from shared.metadata.table import ATTEMPTS, GET_BATCH, PUT_BATCH, TRANSACTION, Beside, Lost, Row, Table, Update, split
+from shared.metadata.table import (
+    ATTEMPTS,
+    GET_BATCH,
+    PUT_BATCH,
+    TRANSACTION,
+    Beside,
+    ConditionFailed,
+    Row,
+    Table,
+    Update,
+    chunked,
+)
 from shared.stores import Stores
 from tests.shared.clients import Failing, Watched, client_error
 
@@ -30,10 +41,12 @@ def watched(table: Table) -> tuple[Table, Watched]:
 
 def bare(rows: list[Row]) -> list[Row]:
     """Rows without their keys."""
-    return [{name: value for name, value in row.items() if name not in ("pk", "sk")} for row in rows]
+    return [
+        {name: value for name, value in row.items() if name not in ("pk", "sk")} for row in rows
+    ]
 
 
-# ── One row ─────────────────────────────────────────────────────────────────────────────────────────────────
+# ── One row ───────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(
@@ -58,7 +71,12 @@ async def test_a_row_that_is_not_there_is_none(table, repo_id):
 
 async def test_the_first_writer_wins_and_the_second_is_told_what_stands_there(table, repo_id):
     assert await table.put_new((repo_id, "x"), {"by": "first", "only": 1}) is None
-    assert await table.put_new((repo_id, "x"), {"by": "second"}) == {"pk": repo_id, "sk": "x", "by": "first", "only": 1}
+    assert await table.put_new((repo_id, "x"), {"by": "second"}) == {
+        "pk": repo_id,
+        "sk": "x",
+        "by": "first",
+        "only": 1,
+    }
     assert bare([await table.get((repo_id, "x")) or {}]) == [{"by": "first", "only": 1}]
 
 
@@ -69,7 +87,7 @@ async def test_of_many_first_writers_one_is_first(table, repo_id):
     assert {answer["n"] for answer in answers if answer} == {winner}
 
 
-# ── Conditions ──────────────────────────────────────────────────────────────────────────────────────────────
+# ── Conditions ────────────────────────────────────────────────────────────────────────────────────
 
 
 async def test_an_update_sets_what_it_names_and_leaves_the_rest(table, repo_id):
@@ -81,42 +99,51 @@ async def test_an_update_sets_what_it_names_and_leaves_the_rest(table, repo_id):
 async def test_an_update_whose_condition_holds_is_made(table, repo_id):
     await table.update((repo_id, "x"), {"owner": "ada"}, NOBODY)
     condition = "#owner = :before AND (attribute_not_exists(#gone) OR #gone < :long_ago)"
-    await table.update((repo_id, "x"), {"owner": "bob"}, condition, {"before": "ada", "long_ago": 5})
+    await table.update(
+        (repo_id, "x"), {"owner": "bob"}, condition, {"before": "ada", "long_ago": 5}
+    )
     assert bare([await table.get((repo_id, "x")) or {}]) == [{"owner": "bob"}]
 
 
 async def test_a_lost_update_carries_the_row_and_changes_nothing(table, repo_id):
     await table.put_new((repo_id, "x"), {"owner": "ada", "n": 7})
-    with pytest.raises(Lost) as lost:
+    with pytest.raises(ConditionFailed) as lost:
         await table.update((repo_id, "x"), {"owner": "bob"}, NOBODY)
     assert lost.value.row == {"pk": repo_id, "sk": "x", "owner": "ada", "n": 7}
     assert await table.get((repo_id, "x")) == lost.value.row
 
 
-async def test_a_lost_transaction_carries_the_row_and_the_place_of_the_write_that_failed(table, repo_id):
+async def test_a_lost_transaction_carries_the_row_and_the_place_of_the_write_that_failed(
+    table, repo_id
+):
     await table.put_new((repo_id, "x"), {"owner": "ada"})
-    with pytest.raises(Lost) as lost:
+    with pytest.raises(ConditionFailed) as lost:
         await table.update_together(
-            [Update((repo_id, "w"), {"owner": "bob"}), Update((repo_id, "x"), {"owner": "bob"}, NOBODY)]
+            [
+                Update((repo_id, "w"), {"owner": "bob"}),
+                Update((repo_id, "x"), {"owner": "bob"}, NOBODY),
+            ]
         )
-    assert lost.value.place == 1
+    assert lost.value.index == 1
     assert lost.value.row == {"pk": repo_id, "sk": "x", "owner": "ada"}
     assert await table.get((repo_id, "w")) is None
 
 
 async def test_an_update_lost_for_want_of_a_row_carries_none(table, repo_id):
-    with pytest.raises(Lost) as lost:
+    with pytest.raises(ConditionFailed) as lost:
         await table.update((repo_id, "x"), {"owner": "bob"}, "#owner = :before", {"before": "ada"})
     assert lost.value.row is None
     assert await table.get((repo_id, "x")) is None
 
 
 async def test_words_that_are_reserved_may_name_attributes(table, repo_id):
-    await table.update((repo_id, "x"), {"name": "a", "status": 1, "at": "b"}, "attribute_not_exists(#size)")
+    await table.update(
+        (repo_id, "x"), {"name": "a", "status": 1, "at": "b"}, "attribute_not_exists(#size)"
+    )
     assert bare([await table.get((repo_id, "x")) or {}]) == [{"name": "a", "status": 1, "at": "b"}]
 
 
-# ── Many rows ───────────────────────────────────────────────────────────────────────────────────────────────
+# ── Many rows ─────────────────────────────────────────────────────────────────────────────────────
 
 
 async def test_many_keys_are_found_in_few_calls(table, repo_id):
@@ -139,12 +166,16 @@ async def test_many_rows_are_put_in_few_calls(table, repo_id):
     watching, client = watched(table)
     await watching.put([((repo_id, f"{n:04}"), {"n": n}) for n in range(2 * PUT_BATCH + 1)])
     assert client.calls == {"batch_write_item": 3}
-    assert [row["n"] for row in await table.query_all(repo_id, "")] == list(range(2 * PUT_BATCH + 1))
+    assert [row["n"] for row in await table.query_all(repo_id, "")] == list(
+        range(2 * PUT_BATCH + 1)
+    )
 
 
-@pytest.mark.parametrize(("count", "sizes"), [(0, []), (1, [1]), (3, [3]), (4, [3, 1]), (6, [3, 3]), (7, [3, 3, 1])])
+@pytest.mark.parametrize(
+    ("count", "sizes"), [(0, []), (1, [1]), (3, [3]), (4, [3, 1]), (6, [3, 3]), (7, [3, 3, 1])]
+)
 async def test_runs_of_at_most_three(count, sizes):
-    runs = list(split(range(count), 3))
+    runs = list(chunked(range(count), 3))
     assert [len(run) for run in runs] == sizes
     assert [n for run in runs for n in run] == list(range(count))
 
@@ -153,14 +184,19 @@ async def test_of_many_rows_those_that_are_there_stay(table, repo_id):
     count = 2 * TRANSACTION + 1
     there = {3: "first", 150: "gone", 199: "first"}
     await table.put(
-        [((repo_id, f"{n:04}"), {"by": by, **({"left": 1} if by == "gone" else {})}) for n, by in there.items()]
+        [
+            ((repo_id, f"{n:04}"), {"by": by, **({"left": 1} if by == "gone" else {})})
+            for n, by in there.items()
+        ]
     )
     watching, client = watched(table)
     await watching.put_all_new(
         [((repo_id, f"{n:04}"), {"by": "second"}) for n in range(count)], "attribute_exists(#left)"
     )
     rows = await table.query_all(repo_id, "")
-    assert [row["by"] for row in rows] == ["first" if there.get(n) == "first" else "second" for n in range(count)]
+    assert [row["by"] for row in rows] == [
+        "first" if there.get(n) == "first" else "second" for n in range(count)
+    ]
     # One more for each 100 in which some were there.
     assert client.calls == {"transact_write_items": 5}
 
@@ -192,7 +228,9 @@ class Contended:
             return {}
         # The first is there already, the last is being written.
         codes = ["ConditionalCheckFailed", *["None"] * (len(TransactItems) - 2), self.reason]
-        raise client_error("TransactionCanceledException", CancellationReasons=[{"Code": code} for code in codes])
+        raise client_error(
+            "TransactionCanceledException", CancellationReasons=[{"Code": code} for code in codes]
+        )
 
 
 def contended(free_from: int, reason: str = "TransactionConflict") -> tuple[Table, Contended]:
@@ -200,7 +238,9 @@ def contended(free_from: int, reason: str = "TransactionConflict") -> tuple[Tabl
     return Table(client, "t"), client
 
 
-async def test_a_transaction_that_another_was_in_the_way_of_is_tried_again_without_what_is_there(pauses):
+async def test_a_transaction_that_another_was_in_the_way_of_is_tried_again_without_what_is_there(
+    pauses,
+):
     table, client = contended(3)
     await table.put_all_new([(("p", f"{n}"), {}) for n in range(9)])
     assert client.sizes == [9, 8, 7]
@@ -231,7 +271,9 @@ class Busy:
     async def transact_write_items(self, TransactItems: Any) -> Any:
         self.calls += 1
         codes = ["TransactionConflict"] * len(TransactItems)
-        raise client_error("TransactionCanceledException", CancellationReasons=[{"Code": code} for code in codes])
+        raise client_error(
+            "TransactionCanceledException", CancellationReasons=[{"Code": code} for code in codes]
+        )
 
 
 async def test_writes_together_pause_between_the_attempts_and_not_after_the_last_one(pauses):
@@ -245,7 +287,9 @@ async def test_writes_together_pause_between_the_attempts_and_not_after_the_last
 
 
 class Stingy:
-    """A DynamoDB that leaves all but the first of a batch unprocessed, and none from call `generous_from` on."""
+    """A DynamoDB that leaves all but the first of a batch unprocessed, and none from call
+    `generous_from` on.
+    """
 
     def __init__(self, generous_from: int) -> None:
         self.generous_from = generous_from
@@ -317,7 +361,7 @@ async def test_what_stays_unprocessed_is_unavailable_never_left_out(pauses, verb
     assert max(pauses) <= 1.6
 
 
-# ── Partitions ──────────────────────────────────────────────────────────────────────────────────────────────
+# ── Partitions ────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -337,7 +381,12 @@ async def letters(table: Table, repo_id: str) -> str:
         pytest.param({"between": ("0", "a2x")}, "a1 a2", None, id="up to between two"),
         pytest.param({"limit": 2}, "a1 a2", "a2", id="so many"),
         pytest.param({"limit": 2, "after": "a2"}, "a3 b1", "b1", id="so many more"),
-        pytest.param({"between": ("0", "b2"), "newest_first": True, "limit": 2}, "b2 b1", "b1", id="backwards from"),
+        pytest.param(
+            {"between": ("0", "b2"), "newest_first": True, "limit": 2},
+            "b2 b1",
+            "b1",
+            id="backwards from",
+        ),
         pytest.param({"prefix": "c"}, "", None, id="none"),
     ],
 )
@@ -349,7 +398,7 @@ async def test_a_page_of_a_partition(table, letters, options, expected, last):
 
 async def test_a_partition_of_several_megabytes_is_read_page_after_page(table, repo_id):
     keys = [(repo_id, f"{n:02}") for n in range(30)]
-    for six in split(keys, 6):
+    for six in chunked(keys, 6):
         await table.put([(key, {"data": b"x" * 100_000}) for key in six])
     watching, client = watched(table)
     assert [row["sk"] for row in await watching.query_all(repo_id, "")] == [sk for _, sk in keys]
@@ -369,7 +418,9 @@ async def test_every_read_is_consistent(table, letters):
 
 async def test_a_counter_counts_everybody(opened, repo_id):
     counters = opened.counters.table
-    rows = await asyncio.gather(*(counters.add((repo_id,), {"hits": 1}, 4_000_000_000) for _ in range(20)))
+    rows = await asyncio.gather(
+        *(counters.add((repo_id,), {"hits": 1}, 4_000_000_000) for _ in range(20))
+    )
     assert sorted(int(str(row["hits"])) for row in rows) == list(range(1, 21))
     row = await counters.get((repo_id,))
     assert (row["hits"], row["expires_at"]) == (20, 4_000_000_000)
@@ -380,11 +431,16 @@ async def test_rows_of_another_table_come_in_the_same_call(opened, table, repo_i
     await opened.counters.table.add((repo_id,), {"spent": 7}, 4_000_000_000)
     watching, client = watched(table)
     beside = Beside(opened.counters.table, [(repo_id,), (f"{repo_id}-absent",)])
-    assert [row["n"] for row in await watching.find_few([(repo_id, "a"), (repo_id, "absent")], beside)] == [1]
+    assert [
+        row["n"] for row in await watching.find_few([(repo_id, "a"), (repo_id, "absent")], beside)
+    ] == [1]
     assert [row["spent"] for row in beside.rows] == [7]
     assert client.calls == {"batch_get_item": 1}
     asked = client.requests[0]["RequestItems"]
-    assert {name: one["ConsistentRead"] for name, one in asked.items()} == {table.name: True, "counters": False}
+    assert {name: one["ConsistentRead"] for name, one in asked.items()} == {
+        table.name: True,
+        "counters": False,
+    }
 
 
 async def test_rows_of_another_table_are_not_waited_for(pauses):
@@ -401,7 +457,7 @@ async def test_rows_of_another_table_are_not_waited_for(pauses):
     assert (beside.rows, pauses) == ([], [])
 
 
-# ── Failures ────────────────────────────────────────────────────────────────────────────────────────────────
+# ── Failures ──────────────────────────────────────────────────────────────────────────────────────
 
 VERBS = {
     "get": lambda table: table.get(("p", "s")),
@@ -452,4 +508,4 @@ async def test_a_mistake_of_ours_is_not_taken_for_the_stores():
     client: Any = Failing(KeyError("ours"))
     with pytest.raises(KeyError):
         await Table(client, "t").get(("p", "s"))
-    assert not issubclass(Lost, ApiError)
+    assert not issubclass(ConditionFailed, ApiError)

@@ -34,7 +34,9 @@ async def version(bucket: Bucket, key: str) -> Version:
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"x", b"\x00\xff" * 5, b"m" * (CHUNK_BYTES + 1)], ids=["nothing", "a byte", "ten", "more than a MiB"]
+    "data",
+    [b"", b"x", b"\x00\xff" * 5, b"m" * (CHUNK_BYTES + 1)],
+    ids=["nothing", "a byte", "ten", "more than a MiB"],
 )
 async def test_bytes_come_back_as_they_went_in(bucket, repo_id, data):
     await bucket.put(repo_id, data)
@@ -134,13 +136,15 @@ async def test_a_presigned_url_writes_what_anybody_sends(bucket, repo_id):
     assert "X-Amz-SignedHeaders=host&" in url
     async with (
         aiohttp.ClientSession() as web,
-        web.put(url, data=b"uploaded", headers={"Content-Type": "application/x-www-form-urlencoded"}) as reply,
+        web.put(
+            url, data=b"uploaded", headers={"Content-Type": "application/x-www-form-urlencoded"}
+        ) as reply,
     ):
         assert reply.status == 200
     assert await bucket.get(repo_id) == b"uploaded"
 
 
-# ── Failures ────────────────────────────────────────────────────────────────────────────────────────────────
+# ── Failures ──────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(
@@ -155,9 +159,17 @@ async def test_a_presigned_url_writes_what_anybody_sends(bucket, repo_id):
         pytest.param(client_error("AccessDenied", 403), Unavailable, id="access denied"),
         pytest.param(client_error("SlowDown", 503), Unavailable, id="slow down"),
         pytest.param(client_error("InternalError", 500), Unavailable, id="internal error"),
-        pytest.param(client_error("ConditionalRequestConflict", 409), Unavailable, id="two conditional writes at once"),
-        pytest.param(EndpointConnectionError(endpoint_url="http://x"), Unavailable, id="no connection"),
-        pytest.param(ConnectTimeoutError(endpoint_url="http://x"), Unavailable, id="no connection in time"),
+        pytest.param(
+            client_error("ConditionalRequestConflict", 409),
+            Unavailable,
+            id="two conditional writes at once",
+        ),
+        pytest.param(
+            EndpointConnectionError(endpoint_url="http://x"), Unavailable, id="no connection"
+        ),
+        pytest.param(
+            ConnectTimeoutError(endpoint_url="http://x"), Unavailable, id="no connection in time"
+        ),
         pytest.param(aiohttp.ClientPayloadError("cut short"), Unavailable, id="a body cut short"),
         pytest.param(TimeoutError(), Unavailable, id="a time-out while reading"),
         pytest.param(ConnectionResetError(), Unavailable, id="connection reset"),

@@ -1,4 +1,6 @@
-"""The bytes of repositories: what was put is read back whole or missed, and only what is true leaves quarantine."""
+"""The bytes of repositories: what was put is read back whole or missed, and only what is true
+leaves quarantine.
+"""
 
 import asyncio
 import uuid
@@ -15,7 +17,7 @@ from shared.model import Kind, Location, Upload, Version
 from shared.objects.bucket import NoSuchKey, Stored
 from shared.objects.recent import Recent
 from shared.objects.store import ObjectStore
-from shared.packs import GAP, Pack
+from shared.packs import GAP_BYTES, Pack
 from shared.stores import Stores
 from tests.shared.clients import Watched
 
@@ -39,7 +41,7 @@ def pack_of(*contents: bytes) -> Pack:
     return packs.build((Kind.OBJECT, f"o{n}", content) for n, content in enumerate(contents))
 
 
-# ── Packs ───────────────────────────────────────────────────────────────────────────────────────────────────
+# ── Packs ─────────────────────────────────────────────────────────────────────────────────────────
 
 
 async def test_what_was_packed_is_read_back(objects, repo_id):
@@ -63,15 +65,22 @@ async def test_a_pack_of_many_megabytes_is_stored_whole(objects, repo_id):
     pack = pack_of(*(bytes([n]) * 1_000_000 for n in range(10)))
     await objects.put_pack(repo_id, pack)
     read = await objects.read_packed(repo_id, pack.locations.values())
-    assert all(read[pack.locations[Kind.OBJECT, f"o{n}"]] == bytes([n]) * 1_000_000 for n in range(10))
+    assert all(
+        read[pack.locations[Kind.OBJECT, f"o{n}"]] == bytes([n]) * 1_000_000 for n in range(10)
+    )
 
 
-async def test_the_index_of_a_pack_is_read_whole_if_it_is_larger_than_the_first_read(objects, repo_id):
-    pack = pack_of(*[b"x"] * (GAP // 8))
+async def test_the_index_of_a_pack_is_read_whole_if_it_is_larger_than_the_first_read(
+    objects, repo_id
+):
+    pack = pack_of(*[b"x"] * (GAP_BYTES // 8))
     await objects.put_pack(repo_id, pack)
-    assert packs.index_size(pack.data) > GAP
+    assert packs.index_size(pack.data) > GAP_BYTES
     watching, client = watched(objects)
-    assert await watching.read_index(repo_id, Stored(pack.name, "", len(pack.data), 0)) == pack.locations
+    assert (
+        await watching.read_index(repo_id, Stored(pack.name, "", len(pack.data), 0))
+        == pack.locations
+    )
     assert client.calls["get_object"] == 2
 
 
@@ -87,7 +96,7 @@ async def test_a_pack_without_bytes_is_damaged_and_is_not_read(objects, repo_id)
     ("contents", "wanted", "calls"),
     [
         pytest.param([b"x"] * 9, [0, 4, 8], 1, id="near each other"),
-        pytest.param([b"x", b"y" * (GAP + 1), b"z"], [0, 2], 2, id="far apart"),
+        pytest.param([b"x", b"y" * (GAP_BYTES + 1), b"z"], [0, 2], 2, id="far apart"),
         pytest.param([b"x", b"", b"z"], [1], 0, id="nothing to read"),
         pytest.param([b"x"], [], 0, id="nothing wanted"),
     ],
@@ -96,7 +105,9 @@ async def test_neighbours_are_one_request(objects, repo_id, contents, wanted, ca
     pack = pack_of(*contents)
     await objects.put_pack(repo_id, pack)
     watching, client = watched(objects)
-    read = await watching.read_packed(repo_id, [pack.locations[Kind.OBJECT, f"o{n}"] for n in wanted])
+    read = await watching.read_packed(
+        repo_id, [pack.locations[Kind.OBJECT, f"o{n}"] for n in wanted]
+    )
     assert sorted(read.values()) == sorted(contents[n] for n in wanted)
     assert client.calls["get_object"] == calls
 
@@ -123,7 +134,7 @@ async def test_packs_of_another_repository_are_not_there(objects, repo_id):
         await objects.read_packed(str(uuid.uuid4()), pack.locations.values())
 
 
-# ── Loose objects ───────────────────────────────────────────────────────────────────────────────────────────
+# ── Loose objects ─────────────────────────────────────────────────────────────────────────────────
 
 
 async def read_loose(objects: ObjectStore, repo_id: str, object_id: str, at: Location) -> bytes:
@@ -148,7 +159,7 @@ async def test_a_loose_object_that_is_too_short_is_damage(objects, repo_id):
         await read_loose(objects, repo_id, "o", Location("", 0, 6))
 
 
-# ── Reading ahead ───────────────────────────────────────────────────────────────────────────────────────────
+# ── Reading ahead ─────────────────────────────────────────────────────────────────────────────────
 #
 #     five packs, two to a window:    [0 1] [2 3] [4]
 
@@ -171,9 +182,11 @@ class Gate:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def gated(objects: ObjectStore, repo_id: str, monkeypatch: pytest.MonkeyPatch) -> tuple[Gate, Any]:
+async def gated(
+    objects: ObjectStore, repo_id: str, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Gate, Any]:
     """What is counted, and five packs being read through it; the gate is open at first."""
-    monkeypatch.setattr(packs, "WINDOW", 2 * GAP)
+    monkeypatch.setattr(packs, "WINDOW_BYTES", 2 * GAP_BYTES)
     built = [pack_of(b"%d" % number * 10) for number in range(5)]
     for each in built:
         await objects.put_pack(repo_id, each)
@@ -181,7 +194,10 @@ async def gated(objects: ObjectStore, repo_id: str, monkeypatch: pytest.MonkeyPa
     gate.open.set()
     store = ObjectStore(replace(objects.bucket, client=gate))
     order = {pack.name: number for number, pack in enumerate(built)}
-    spans = sorted(packs.plan(at for pack in built for at in pack.locations.values()), key=lambda s: order[s.pack])
+    spans = sorted(
+        packs.plan(at for pack in built for at in pack.locations.values()),
+        key=lambda s: order[s.pack],
+    )
     return gate, await store.read_ahead(repo_id, spans)
 
 
@@ -236,7 +252,9 @@ async def test_a_window_that_cannot_be_read_fails_when_its_turn_comes(objects, r
 
 
 async def test_entries_come_one_by_one_whether_at_hand_or_not(objects, repo_id):
-    pack = packs.build([(Kind.SNAPSHOT, "s", b"manifest"), (Kind.OBJECT, "o", b"content"), (Kind.OBJECT, "e", b"")])
+    pack = packs.build(
+        [(Kind.SNAPSHOT, "s", b"manifest"), (Kind.OBJECT, "o", b"content"), (Kind.OBJECT, "e", b"")]
+    )
     await objects.put_pack(repo_id, pack)
     asked = list(pack.locations.values())
     assert {at: data async for at, data in objects.each_packed(repo_id, asked)} == dict(
@@ -244,7 +262,7 @@ async def test_entries_come_one_by_one_whether_at_hand_or_not(objects, repo_id):
     )
 
 
-# ── Quarantine ──────────────────────────────────────────────────────────────────────────────────────────────
+# ── Quarantine ────────────────────────────────────────────────────────────────────────────────────
 
 
 async def upload(objects: ObjectStore, repo_id: str, object_id: str, content: bytes) -> None:
@@ -265,7 +283,9 @@ async def test_an_upload_url_points_into_quarantine(objects, repo_id):
     assert f"/uploads/{repo_id}/{OBJECT}?" in url
 
 
-@pytest.mark.parametrize("content", [CONTENT, b"", b"z" * 3_000_000], ids=["small", "empty", "of several pieces"])
+@pytest.mark.parametrize(
+    "content", [CONTENT, b"", b"z" * 3_000_000], ids=["small", "empty", "of several pieces"]
+)
 async def test_true_content_leaves_quarantine(objects, repo_id, content):
     object_id = ids.object_id(content)
     await upload(objects, repo_id, object_id, content)
@@ -282,7 +302,9 @@ async def test_what_was_not_uploaded_is_none(objects, repo_id):
     assert await objects.check_upload(repo_id, OBJECT) is None
 
 
-@pytest.mark.parametrize("content", [b"", CONTENT[:-1], CONTENT + b"\n"], ids=["nothing", "cut short", "a byte more"])
+@pytest.mark.parametrize(
+    "content", [b"", CONTENT[:-1], CONTENT + b"\n"], ids=["nothing", "cut short", "a byte more"]
+)
 async def test_false_content_stays_in_quarantine(objects, repo_id, content):
     await upload(objects, repo_id, OBJECT, content)
     with pytest.raises(HashMismatch, match=f"uploaded object {OBJECT} does not match"):
@@ -290,7 +312,9 @@ async def test_false_content_stays_in_quarantine(objects, repo_id, content):
     assert not await is_accepted(objects, repo_id, OBJECT)
 
 
-async def test_of_an_upload_replaced_after_the_check_the_checked_content_is_accepted(objects, repo_id):
+async def test_of_an_upload_replaced_after_the_check_the_checked_content_is_accepted(
+    objects, repo_id
+):
     await upload(objects, repo_id, OBJECT, CONTENT)
     checked = await objects.check_upload(repo_id, OBJECT)
     await upload(objects, repo_id, OBJECT, b"something else")
@@ -298,7 +322,9 @@ async def test_of_an_upload_replaced_after_the_check_the_checked_content_is_acce
     assert await read_loose(objects, repo_id, OBJECT, location) == CONTENT
 
 
-async def test_without_versions_an_upload_replaced_after_the_check_is_not_accepted(objects, repo_id):
+async def test_without_versions_an_upload_replaced_after_the_check_is_not_accepted(
+    objects, repo_id
+):
     await upload(objects, repo_id, OBJECT, CONTENT)
     checked = await objects.check_upload(repo_id, OBJECT)
     assert checked is not None
@@ -348,7 +374,9 @@ TWINS = [
 ]
 
 
-async def test_an_upload_replaced_by_its_twin_of_the_same_entity_tag_leaves_the_true_one(objects, repo_id):
+async def test_an_upload_replaced_by_its_twin_of_the_same_entity_tag_leaves_the_true_one(
+    objects, repo_id
+):
     true, false = TWINS
     assert md5(true).digest() == md5(false).digest()
     object_id = ids.object_id(true)
@@ -359,7 +387,7 @@ async def test_an_upload_replaced_by_its_twin_of_the_same_entity_tag_leaves_the_
     assert await read_loose(objects, repo_id, object_id, location) == true
 
 
-# ── What is kept at hand ────────────────────────────────────────────────────────────────────────────────────
+# ── What is kept at hand ──────────────────────────────────────────────────────────────────────────
 
 
 def at(offset: int, length: int = 4) -> Location:
@@ -401,7 +429,10 @@ async def test_a_snapshot_just_packed_is_read_without_a_request(opened, repo_id)
     snapshot, content = pack.locations.values()
     assert await watching.read_packed(repo_id, [snapshot]) == {snapshot: b"manifest"}
     assert client.calls == {"put_object": 1}
-    assert await watching.read_packed(repo_id, [snapshot, content]) == {snapshot: b"manifest", content: b"content"}
+    assert await watching.read_packed(repo_id, [snapshot, content]) == {
+        snapshot: b"manifest",
+        content: b"content",
+    }
     assert client.calls["get_object"] == 1
     with pytest.raises(Damaged):
         await watching.read_packed(str(uuid.uuid4()), [snapshot])

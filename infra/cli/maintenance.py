@@ -1,0 +1,201 @@
+"""Maintenance of repositories: fsck, rebuild-index, gc, purge."""
+
+from collections import Counter
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import typer
+
+from infra.cli import output
+from infra.cli.output import Data, Json, Name
+from shared.maintenance import fsck as checking
+from shared.maintenance import gc as collecting
+from shared.maintenance import purge as purging
+from shared.maintenance import rebuild as rebuilding
+from shared.maintenance.fsck import Finding
+from shared.maintenance.gc import Report, Step
+from shared.maintenance.lease import stop_gc as stopping_gc
+from shared.maintenance.purge import Purged
+from shared.maintenance.rebuild import Rebuilt
+from shared.progress import OnProgress
+from shared.stores import Stores
+
+
+def fsck(name: Name, json: Json = False, data: Data = None) -> None:
+    """Read everything that the branches reach, and verify it.
+
+    Each id is compared with its content. Changes nothing.
+    Exit status 1 if something is wrong.
+    """
+    checked: Counter[str] = Counter()
+
+    async def work(stores: Stores, bar: OnProgress) -> list[Finding]:
+        repo = await output.require(stores, name)
+
+        def on_progress(
+            what: str, done: int, total: int | None = None, size_bytes: int | None = None
+        ) -> None:
+            checked[what] = done
+            bar(what, done, total, size_bytes)
+
+        return [finding async for finding in checking.fsck(stores, repo, on_progress)]
+
+    found = output.run_long(data, f"checking {name}", work, "nothing was changed")
+    if json:
+        output.document(
+            {"repo": name, "checked": checked, "findings": [asdict(finding) for finding in found]}
+        )
+    elif found:
+        rows = [(finding.kind, finding.id, finding.wrong, finding.fix) for finding in found]
+        output.table(["kind", "id", "fault", "fix"], rows)
+    else:
+        output.say(f"{name} is whole: {_counts(checked)}")
+    raise typer.Exit(1 if found else 0)
+
+
+def rebuild_index(
+    name: Name,
+    stop_gc: Annotated[
+        bool, typer.Option("--stop-gc", help="Stop a gc that is between two of its steps, first.")
+    ] = False,
+    json: Json = False,
+    data: Data = None,
+) -> None:
+    """Write missing rows again, from the packs in the bucket.
+
+    Replaces nothing. Refuses to start while a gc is between two of its steps.
+    Exit status 1 if a damaged pack or an incomplete item was skipped.
+    """
+
+    async def work(stores: Stores, bar: OnProgress) -> Rebuilt:
+        repo = await output.require(stores, name)
+        now = output.now()
+        if stop_gc:
+            await stopping_gc(stores, repo.repo_id, now)
+        return await rebuilding.rebuild(stores, repo, now=now, on_progress=bar)
+
+    left = "the rows that were written stay; run it again to write the rest"
+    done = output.run_long(data, f"rebuilding {name}", work, left)
+    damaged = [(pack, "the pack is damaged") for pack in done.damaged]
+    incomplete = [(item, "a part of it is missing") for item in done.incomplete]
+    unused = [*damaged, *incomplete]
+    if json:
+        output.document({"repo": name, **asdict(done)})
+    else:
+        numbers = {"objects": done.objects, "snapshots": done.snapshots, "commits": done.commits}
+        output.say(f"{name}: rows of {_counts(numbers)} are in place; {done.refs} branches fixed")
+        if unused:
+            output.table(["id", "skipped, since"], unused)
+    raise typer.Exit(1 if unused else 0)
+
+
+def gc(
+    name: Name,
+    condemn: Annotated[
+        bool, typer.Option("--condemn", help="1. Mark the rows that nothing reaches.")
+    ] = False,
+    sweep: Annotated[
+        bool,
+        typer.Option(
+            "--sweep", help="2. An hour later: delete the rows that are still unreachable."
+        ),
+    ] = False,
+    collect: Annotated[
+        bool, typer.Option("--collect", help="3. An hour later: delete the bytes.")
+    ] = False,
+    due: Annotated[bool, typer.Option("--due", help="The step that is due: for a timer.")] = False,
+    json: Json = False,
+    data: Data = None,
+) -> None:
+    """Delete rows and bytes that nothing reaches, in three steps.
+
+    Without an option, nothing is changed: the command counts the effect of the next step.
+    """
+    if condemn + sweep + collect + due > 1:
+        output.fail("one step at a time: use one of --condemn, --sweep, --collect and --due")
+    dry_run = not (condemn or sweep or collect or due)
+    step: Any = (
+        collecting.condemn if condemn else collecting.sweep if sweep else collecting.collect if collect
+        else collecting.run
+    )  # fmt: skip
+
+    async def work(stores: Stores, bar: OnProgress) -> Report:
+        repo = await output.require(stores, name)
+        report: Report = await step(stores, repo, output.now, dry_run=dry_run, on_progress=bar)
+        return report
+
+    left = "the step is not done; all that it deleted was unreachable; run it again"
+    report = output.run_long(data, f"collecting {name}", work, left)
+    if json:
+        output.document({"repo": name, "dry_run": dry_run, **asdict(report)})
+        return
+    for line in _summary(name, report, dry_run):
+        output.say(line)
+
+
+def purge(
+    remove: Annotated[bool, typer.Option("--remove", help="Do it. Otherwise only count.")] = False,
+    limit: Annotated[
+        int, typer.Option(min=1, help="About how many rows and versions to delete in this run.")
+    ] = purging.LIMIT,
+    json: Json = False,
+    data: Data = None,
+) -> None:
+    """Delete the data of repositories that were deleted a day ago or earlier.
+
+    Without `--remove`, nothing is changed. A removal cannot be undone.
+    """
+
+    async def work(stores: Stores, bar: OnProgress) -> Purged:
+        return await purging.purge(
+            stores, now=output.now(), dry_run=not remove, limit=limit, on_progress=bar
+        )
+
+    left = "some rows and bytes may be deleted; run it again to delete the rest"
+    purged = output.run_long(data, "purging", work, left)
+    if json:
+        output.document({"dry_run": not remove, **asdict(purged)})
+    elif remove:
+        removed = _counts({"rows": purged.rows, "object versions": purged.versions})
+        output.say(
+            f"removed {removed}, {output.size(purged.bytes)};"
+            f" repositories done: {purged.done}, waiting: {purged.waiting}"
+        )
+    else:
+        output.say(
+            f"deleted repositories that wait: {purged.waiting}; --remove deletes the data of those"
+            " older than a day"
+        )
+
+
+def _summary(name: str, report: Report, dry_run: bool) -> list[str]:
+    if report.step is None:
+        return [f"{name}: too early; the next step may start at {output.when(report.due_at)}"]
+    would = "would have " if dry_run else ""
+    rows = _counts(report.rows)
+    match report.step:
+        case Step.CONDEMNED:
+            flag = "--condemn"
+            done = f"{would}condemned rows of {rows} ({output.size(report.bytes)})"
+            after = f"`--sweep` from {output.when(report.due_at)}"
+        case Step.SWEPT:
+            flag = "--sweep"
+            done = f"{would}removed rows of {rows}; {would}reprieved {report.reprieved}"
+            after = f"`--collect` from {output.when(report.due_at)}"
+        case _:
+            files = _counts({"packs": report.packs, "large objects": report.loose})
+            flag = "--collect"
+            done = (
+                f"{would}removed {files}, {output.size(report.bytes)}; {report.moves} old moves,"
+                f" {report.marks} marks"
+            )
+            after = "nothing: this gc is done"
+    return [f"{name}: {done}", f"next: {f'`{flag}` does it' if dry_run else after}"]
+
+
+def _counts(numbers: dict[str, int]) -> str:
+    named = (
+        f"{number} {what.removesuffix('s') if number == 1 else what}"
+        for what, number in numbers.items()
+    )
+    return ", ".join(named) or "nothing"

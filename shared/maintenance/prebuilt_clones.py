@@ -1,0 +1,254 @@
+"""A repository's bundle: the answer to a clone, made ready, so that a popular one costs a query and
+few reads.
+
+In S3, under the SHA-256 of the whole:
+
+    commits, snapshots, objects   three runs of packed entries, as in the reply to a fetch; each run is a zstd frame
+    ids                           {"snapshots": […], "objects": […]}: for what has come on top of it (see `fetch`)
+
+One row beside the refs names it (`metadata/bundles`), with a digest of every 8 MiB: nothing is sent
+that was not compared with it. No function writes one, since those that read may not: whoever runs
+the hub has it made, now and then. It is made anew whenever the branches are not where they were:
+that costs less than a clone or two without.
+
+Why it never says too much or too little
+    It holds what the walk gave for its heads, and all of that is immutable. A repository that names objects nobody has
+    sent gets none: they could still come. When gc finds that nothing leads to a head any more, the row goes before
+    anything is condemned: what is pushed again after that is written anew, and never older than a bundle.
+
+A crash between bytes and row leaves bytes that nothing names. They, and those of a bundle that
+another has replaced, are removed by gc, but not by one during which the row was written: a fetch
+may still be reading them.
+
+However late the row is written
+    it is one transaction with the question whether gc is as far as it was before anything was read. So nobody who
+    slept for days can name what gc has found dead, or bytes that it has found unnamed.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from typing import Any
+
+from shared import codec, codings, names, packs
+from shared.actions.fetch import Allowed, gather, prebuilt_ids
+from shared.actions.fetch_response import check_range
+from shared.codings import Coding, Expander
+from shared.errors import Damaged, TooLarge, Unavailable
+from shared.graph import walk
+from shared.graph.dag import Difference
+from shared.metadata.scans import GcState
+from shared.model import CommitAddress, PrebuiltClone, Repo, Run
+from shared.objects.bucket import Stored
+from shared.stores import Stores
+
+RECORDS = (("commits", "commit_id"), ("snapshots", "snapshot_id"))
+MAX_HEADS = 2000
+"""Their places are in the row, which every clone reads, and which may have 400 KB."""
+
+TOO_LATE = "a gc, a rebuild or a repack has come further meanwhile; nothing is lost, run it again"
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """The bundle that a repository has now, and whether it is new; or why it gets none."""
+
+    prebuilt: PrebuiltClone | None
+    is_new: bool = False
+    why_not: str = ""
+
+
+async def make(stores: Stores, repo: Repo, clock: Callable[[], float]) -> Made:
+    """A bundle for the branches as they are. One that is there and whole stays; the same again is
+    harmless.
+
+    Raises Unavailable if a gc has come in between.
+    """
+    since = await stores.scans.progress(repo.repo_id)
+    try:
+        return await _make(stores, repo, clock, since)
+    except Damaged:
+        if since == await stores.scans.progress(repo.repo_id):
+            raise
+        raise Unavailable(TOO_LATE) from None  # what a gc has removed is no damage
+
+
+async def _make(
+    stores: Stores, repo: Repo, clock: Callable[[], float], since: GcState | None
+) -> Made:
+    refs, present = await stores.refs.all_and_prebuilt_clone(repo.repo_id)
+    if not refs:
+        return Made(None, why_not="it has no branches")
+    branches = {ref.head for ref in refs.values()}
+    difference, heads = await _heads(stores, repo, branches)
+    # Without these a clone would still be right, after a walk to where they were merged.
+    merged = tuple(sorted(branches - set(heads), key=_newest_first)[: MAX_HEADS - len(heads)])
+    if len(heads) > MAX_HEADS:
+        return Made(None, why_not=f"it has more than {MAX_HEADS} branches that are not merged")
+    is_current = present is not None and present.is_compressed and set(present.heads) == set(heads)
+    if present and is_current and not await wrong(stores, repo, present):
+        if present.merged != merged:
+            present = replace(present, merged=merged)
+            await _name(stores, repo, present, since)
+        return Made(present)
+    try:
+        fetched = await gather(
+            stores, repo, {}, difference, Allowed(stores.settings.max_reply_bytes)
+        )
+    except TooLarge:
+        return Made(
+            None, why_not="a clone of it is larger than an answer may be (PIERIA_MAX_REPLY_BYTES)"
+        )
+    if fetched.absent:
+        return Made(
+            None, why_not=f"it names objects that nobody has sent, such as {min(fetched.absent)}"
+        )
+    runs = [_Stored(count) for count in fetched.counts]
+    async for number, piece in fetched.ordered_runs():
+        runs[number].add(piece)
+    ids = codec.pack_record(
+        {"snapshots": sorted(fetched.snapshot_ids), "objects": sorted(fetched.objects)}
+    )
+    data = b"".join([*(piece for run in runs for piece in run.end()), ids])
+    commits, snapshots, objects = (run.run for run in runs)
+    stored_size = len(data) - len(ids)
+    del runs
+    name = sha256(data).hexdigest()
+    ranges = packs.plan_prebuilt(name, stored_size, packs.RANGE_BYTES)
+    view = memoryview(data)
+    await stores.objects.put_prebuilt(repo.repo_id, name, data)
+    prebuilt = PrebuiltClone(
+        name=name,
+        heads=tuple(sorted(heads, key=_newest_first)),
+        merged=merged,
+        commits=commits,
+        snapshots=snapshots,
+        objects=objects,
+        range_size=packs.RANGE_BYTES,
+        digests=tuple(sha256(view[span.start : span.stop]).digest() for span in ranges),
+        ids_size=len(ids),
+        ids_digest=sha256(ids).digest(),
+        made_at=int(clock()),
+    )
+    await _name(stores, repo, prebuilt, since)
+    return Made(prebuilt, is_new=True)
+
+
+class _Stored:
+    """A run that is being compressed."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._size = 0
+        self._compressor = codings.compressor(Coding.ZSTD, codings.STORED_ZSTD_LEVEL)
+        self._pieces: list[bytes] = []
+
+    def add(self, piece: bytes | memoryview) -> None:
+        """Compress the next bytes."""
+        self._size += len(piece)
+        self._pieces.append(self._compressor.compress(piece))
+
+    def end(self) -> list[bytes]:
+        """The frame, in pieces. Nothing can be added after this."""
+        self._pieces.append(self._compressor.flush())
+        return self._pieces
+
+    @property
+    def run(self) -> Run:
+        """The compressed bytes, after the end of the stream."""
+        return Run(self._count, self._size, sum(map(len, self._pieces)))
+
+
+async def _name(stores: Stores, repo: Repo, prebuilt: PrebuiltClone, since: GcState | None) -> None:
+    """From here on clones find it. Raises Unavailable if gc has come further."""
+    if not await stores.prebuilt_clones.put(repo.repo_id, prebuilt, since):
+        raise Unavailable(TOO_LATE)
+
+
+async def wrong(stores: Stores, repo: Repo, prebuilt: PrebuiltClone) -> str:
+    """What is wrong with a bundle: its bytes, or that they are not all, and only, what its heads
+    lead to. Empty if nothing is. Raises what `gather` raises.
+    """
+    try:
+        value = await _read(stores, repo, prebuilt)
+        ids = await prebuilt_ids(stores, repo, prebuilt)
+    except Damaged:
+        return "is gone from the bucket, or is not what it was made of"
+    difference, heads = await _heads(stores, repo, set(prebuilt.heads))
+    fetched = await gather(stores, repo, {}, difference, Allowed(stores.settings.max_reply_bytes))
+    commits, snapshots = ([one[key] for one in value[run]] for run, key in RECORDS)
+    objects = {one["object_id"]: one["content"] for one in value["objects"]}
+    if sorted(commits) != sorted(node.commit_id for node in difference.collected) or set(
+        heads
+    ) != set(prebuilt.heads):
+        return "holds other commits than its heads lead to"
+    if not sorted(snapshots) == sorted(fetched.snapshot_ids) == ids["snapshots"]:
+        return "holds other snapshots than its heads lead to"
+    if (
+        not sorted(one["object_id"] for one in value["objects"])
+        == sorted(fetched.objects)
+        == ids["objects"]
+    ):
+        return "holds other objects than its heads lead to"
+    if any(
+        names.is_digest(i) and sha256(content).hexdigest() != i for i, content in objects.items()
+    ):
+        return "holds an object whose bytes do not hash to its id"
+    return ""
+
+
+async def _read(stores: Stores, repo: Repo, prebuilt: PrebuiltClone) -> dict[str, Any]:
+    """What a bundle holds, as a clone would get it. Raises Damaged."""
+    pieces = []
+    for span in packs.plan_prebuilt(prebuilt.name, prebuilt.stored_size, prebuilt.range_size):
+        pieces.append(
+            await stores.objects.read_prebuilt(repo.repo_id, prebuilt.name, span.start, span.stop)
+        )
+        check_range(prebuilt, span, pieces[-1])
+    data, start = b"".join(pieces), 0
+    body = [codec.map_start(len(prebuilt.runs), {})]
+    for name, run in zip(("commits", "snapshots", "objects"), prebuilt.runs, strict=True):
+        stop = start + (run.stored_size or run.size)
+        body.append(codec.list_start(name, run.count))
+        body += (
+            Expander(Coding.ZSTD).expand(data[start:stop])
+            if run.stored_size
+            else [data[start:stop]]
+        )
+        start = stop
+    return codec.unpack_record(b"".join(body))
+
+
+async def drop_dead(stores: Stores, repo_id: str, live: set[str]) -> None:
+    """Name the bundle no more if one of its heads is not among these commits."""
+    prebuilt = await stores.prebuilt_clones.get(repo_id)
+    if prebuilt and not live.issuperset(head.commit_id for head in prebuilt.heads):
+        await stores.prebuilt_clones.remove(repo_id, prebuilt)
+
+
+async def unnamed(
+    stores: Stores, repo_id: str, run_id: str, before: float
+) -> AsyncIterator[Stored]:
+    """Every version of a bundle, written before then, that no fetch has found since the gc of this
+    stamp began.
+    """
+    prebuilt = await stores.prebuilt_clones.get(repo_id)
+    if prebuilt and prebuilt.named_in == run_id:
+        return  # the one before it may have been found until a moment ago
+    async for name, one in stores.objects.prebuilt_versions(repo_id):
+        if (prebuilt is None or name != prebuilt.name) and one.modified < before:
+            yield one
+
+
+async def _heads(
+    stores: Stores, repo: Repo, addresses: set[CommitAddress]
+) -> tuple[Difference, list[CommitAddress]]:
+    """All that these lead to, and those of them that nothing else among them leads to."""
+    difference = Difference(addresses, ())
+    await walk.run(stores.commits, repo.repo_id, difference)
+    parents = {parent.commit_id for node in difference.collected for parent in node.parents}
+    return difference, [address for address in addresses if address.commit_id not in parents]
+
+
+def _newest_first(address: CommitAddress) -> tuple[int, str]:
+    return -address.generation, address.commit_id

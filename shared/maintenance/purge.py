@@ -1,0 +1,131 @@
+"""Purge: delete the bytes and the rows of deleted repositories.
+
+Bytes are deleted first, then rows, and last the row that records the deletion. The list of lanes is
+deleted after the rows of the lanes. A run deletes about `limit` rows and versions at most, and the
+next run continues. No request finds a deleted repository, and a request that found it before has
+ended long ago (`UNDELETE_SECONDS`).
+"""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from shared.actions.undelete import UNDELETE_SECONDS
+from shared.metadata import keys
+from shared.metadata.keys import Key
+from shared.metadata.scans import Scans
+from shared.model import Kind
+from shared.objects.store import REMOVED
+from shared.progress import OnProgress, no_progress
+from shared.stores import Stores
+from shared.tasks import gather_all
+
+LIMIT = 100_000
+AT_ONCE = 32
+
+
+@dataclass(slots=True)
+class Purged:
+    """What a purge deleted. `done`: repositories that are deleted completely. `waiting`:
+    repositories that were deleted too recently, and those that the next run continues with."""
+
+    rows: int = 0
+    versions: int = 0
+    bytes: int = 0
+    done: int = 0
+    waiting: int = 0
+
+    @property
+    def removed(self) -> int:
+        """Rows and versions together, as the limit counts them."""
+        return self.rows + self.versions
+
+
+async def purge(
+    stores: Stores,
+    *,
+    now: float,
+    dry_run: bool = True,
+    kept_seconds: int = UNDELETE_SECONDS,
+    limit: int = LIMIT,
+    on_progress: OnProgress = no_progress,
+) -> Purged:
+    """Delete the rows and bytes of each repository that was deleted at least `kept_seconds` ago.
+
+    At most about `limit` rows and versions together are deleted. With `dry_run` the waiting
+    repositories are only counted. A repository that was undeleted is not touched.
+    """
+    purged = Purged()
+    listed = [found async for found in stores.scans.deleted()]
+    for repo_id, owner, deleted_at in listed:
+        present = await stores.repos.by_id(repo_id)
+        if present and not present.deleted:
+            continue
+        if dry_run or deleted_at > now - kept_seconds or purged.removed >= limit:
+            purged.waiting += 1
+            continue
+        if await _purge(stores, repo_id, owner, purged, limit, on_progress):
+            purged.done += 1
+        else:
+            purged.waiting += 1
+    return purged
+
+
+async def _purge(
+    stores: Stores, repo_id: str, owner: str, purged: Purged, limit: int, on_progress: OnProgress
+) -> bool:
+    """Purge one repository. Returns whether it is deleted completely."""
+    if not await _remove_bytes(stores, repo_id, purged, limit, on_progress):
+        return False
+    async for pk in _partitions(stores.scans, repo_id):
+        batch: list[Key] = []
+        async for key in stores.scans.rows_of(pk):
+            batch.append(key)
+            if len(batch) == AT_ONCE:
+                await _remove_rows(stores.scans, batch, purged)
+                batch = []
+                on_progress("rows", purged.rows)
+                if purged.removed >= limit:
+                    return False
+        await _remove_rows(stores.scans, batch, purged)
+        if purged.removed >= limit:
+            return False
+    purged.rows += await stores.scans.purge_names(owner, repo_id)
+    await stores.scans.forget(repo_id)
+    return True
+
+
+async def _remove_bytes(
+    stores: Stores, repo_id: str, purged: Purged, limit: int, on_progress: OnProgress
+) -> bool:
+    batch = []
+    async for one in stores.objects.everything(repo_id):
+        batch.append(one)
+        if len(batch) == REMOVED or purged.removed + len(batch) >= limit:
+            await stores.objects.remove(batch)
+            purged.versions += len(batch)
+            purged.bytes += sum(found.size for found in batch)
+            batch = []
+            on_progress("versions", purged.versions, size_bytes=purged.bytes)
+            if purged.removed >= limit:
+                return False
+    await stores.objects.remove(batch)
+    purged.versions += len(batch)
+    purged.bytes += sum(found.size for found in batch)
+    return True
+
+
+async def _remove_rows(scans: Scans, batch: list[Key], purged: Purged) -> None:
+    await gather_all(scans.purge(key) for key in batch)
+    purged.rows += len(batch)
+
+
+async def _partitions(scans: Scans, repo_id: str) -> AsyncIterator[str]:
+    """Every partition of a repository: lanes, indexes, moves, releases, tags, the list of lanes,
+    and last the refs."""
+    for lane in await scans.lanes(repo_id):
+        yield keys.lane(repo_id, lane)
+    for kind in (Kind.OBJECT, Kind.SNAPSHOT, Kind.COMMIT):
+        for shard in keys.SHARDS:
+            yield keys.index(repo_id, kind, shard)
+    for pk in (keys.moves, keys.releases, keys.tags, keys.lanes, keys.upkeep, keys.refs):
+        yield pk(repo_id)

@@ -1,0 +1,182 @@
+"""Write packs again without some of their entries, for `expunge`.
+
+The old packs stay until `expunge` deletes them. docs/design/expunge.md has the reasons.
+"""
+
+from collections.abc import AsyncIterator, Iterable, Mapping, Set
+from dataclasses import dataclass
+from hashlib import sha256
+from itertools import chain
+
+from shared import packs
+from shared.errors import Damaged, Unavailable
+from shared.maintenance.gc import OVERTAKEN, Clock
+from shared.maintenance.lease import Lease
+from shared.metadata import keys
+from shared.metadata.scans import TOGETHER, GcState, Pointer
+from shared.metadata.table import chunked
+from shared.model import Kind, Location
+from shared.objects.bucket import Stored
+from shared.progress import OnProgress
+from shared.stores import Stores
+
+Item = tuple[Kind, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """A pack that holds an item.
+
+    `modified` is the time of its youngest version, in epoch seconds.
+    """
+
+    is_present: bool
+    modified: float
+
+
+async def packs_with(
+    stores: Stores, repo_id: str, items: Set[Item], on_progress: OnProgress
+) -> dict[str, Holding]:
+    """The packs that hold one of these items, in any version, by their names."""
+    present = {one.key for one in await stores.objects.packs(repo_id)}
+    versions: dict[str, Stored] = {}
+    async for name, one in stores.objects.pack_versions(repo_id):
+        if one.size and (name not in versions or versions[name].modified < one.modified):
+            versions[name] = one
+    found: dict[str, Holding] = {}
+    for number, (name, one) in enumerate(sorted(versions.items()), 1):
+        stored = Stored(name, "" if name in present else one.version, one.size, one.modified)
+        try:
+            index = await stores.objects.read_index(repo_id, stored)
+        except Damaged:
+            continue  # no reader can read an entry of it, and fsck reports it
+        if not items.isdisjoint(index):
+            found[name] = Holding(name in present, one.modified)
+        on_progress("packs read", number, len(versions))
+    return found
+
+
+async def naming(stores: Stores, repo_id: str, old: Set[str]) -> dict[str, list[Pointer]]:
+    """The pointers into these packs, by pack."""
+    found: dict[str, list[Pointer]] = {name: [] for name in old}
+    for kind in (Kind.OBJECT, Kind.SNAPSHOT):
+        async for pointer in stores.scans.pointers(repo_id, kind):
+            if pointer.at.pack in found:
+                found[pointer.at.pack].append(pointer)
+    for lane in await stores.scans.lanes(repo_id):
+        async for _, pointers in stores.scans.pointers_of_lane(repo_id, lane):
+            for pointer in pointers:
+                if pointer.at.pack in found:
+                    found[pointer.at.pack].append(pointer)
+    async for pointer in stores.scans.pointers_of_refs(repo_id):
+        if pointer.at.pack in found:
+            found[pointer.at.pack].append(pointer)
+    return found
+
+
+async def without(
+    lease: Lease,
+    holding: Mapping[str, Holding],
+    items: Set[Item],
+    clock: Clock,
+    on_progress: OnProgress,
+) -> None:
+    """Write each existing pack again, and point the rows of the remaining entries to the new
+    packs.
+    """
+    named_by = await naming(lease.stores, lease.repo_id, holding.keys())
+    for number, (name, pack) in enumerate(sorted(holding.items()), 1):
+        if pack.is_present:
+            await _rewrite(lease, name, named_by[name], items, clock)
+        on_progress("packs written again", number, len(holding))
+
+
+async def _rewrite(
+    lease: Lease, name: str, pointers: Iterable[Pointer], items: Set[Item], clock: Clock
+) -> None:
+    """Write one pack without these items, and point the rows of its other entries to it.
+
+    The old pack stays.
+    """
+    data = await lease.stores.objects.read_pack(lease.repo_id, name)
+    if sha256(data).hexdigest() != name:
+        raise Damaged(f"pack {name}")
+    index = packs.read_index(name, data)
+    ordered = sorted(index.items(), key=lambda entry: entry[1])
+    kept = [(item, at) for item, at in ordered if item not in items]
+    if not kept:
+        return
+    pack = packs.build(
+        (kind, item_id, data[at.offset : at.offset + at.length]) for (kind, item_id), at in kept
+    )
+    await lease.check()
+    await lease.stores.objects.put_pack(lease.repo_id, pack)
+    new = {at: pack.locations[item] for item, at in kept}
+    moved = [(pointer, new[pointer.at]) for pointer in pointers if pointer.at in new]
+    async for _ in repoint(lease, moved, clock):
+        pass
+
+
+async def repoint(
+    lease: Lease, moved: Iterable[tuple[Pointer, Location]], clock: Clock
+) -> AsyncIterator[int]:
+    """Point rows to the new locations of their bytes. Yields, after each write, the number of rows
+    that it changed.
+
+    Raises Unavailable if another job has started: each write is one transaction with a check of the
+    lease. Rows of branches are changed one by one without it: a transaction would refuse a push at
+    the same moment.
+    """
+    by_row: dict[keys.Key, list[tuple[Pointer, Location]]] = {}
+    of_refs: list[tuple[Pointer, Location]] = []
+    for pointer, at in moved:
+        if pointer.item_id:
+            by_row.setdefault(pointer.key, []).append((pointer, at))
+        else:
+            of_refs.append((pointer, at))
+    for part in chunked(list(by_row.values()), TOGETHER):
+        now = GcState(lease.run_id, lease.step, int(clock()))
+        written = await lease.stores.scans.repoint(lease.repo_id, now, chain.from_iterable(part))
+        if written is None:
+            raise Unavailable(OVERTAKEN)
+        yield written
+    for pointer, at in of_refs:
+        await lease.check()
+        yield int(await lease.stores.scans.repoint_ref(pointer, at))
+
+
+async def is_loose_since(stores: Stores, repo_id: str, object_ids: Set[str], since: float) -> bool:
+    """Whether a version of one of these loose objects was written at this time or later."""
+    found = False
+    async for object_id, one in stores.objects.loose_versions(repo_id):
+        found = found or (object_id in object_ids and one.modified >= since)
+    return found
+
+
+async def versions(
+    stores: Stores, repo_id: str, old: Set[str], loose: Set[str], before: float
+) -> list[Stored]:
+    """Every version that was written before `before` of these packs and loose objects, and of
+    replaced prebuilt clones.
+
+    The result includes all uploads under the ids of the loose objects, and all staged request
+    bodies, of any age: such a body may contain a removed object, and a client can stage it again.
+    """
+    dead = [
+        one
+        async for name, one in stores.objects.pack_versions(repo_id)
+        if name in old and one.modified < before
+    ]
+    dead += [
+        one
+        async for i, one in stores.objects.loose_versions(repo_id)
+        if i in loose and one.modified < before
+    ]
+    for object_id in sorted(loose):
+        dead += await stores.objects.upload_versions(repo_id, object_id)
+    dead += await stores.objects.staged_versions(repo_id)
+    prebuilt = await stores.prebuilt_clones.get(repo_id)
+    async for name, one in stores.objects.prebuilt_versions(repo_id):
+        if (prebuilt is None or name != prebuilt.name) and one.modified < before:
+            dead.append(one)
+    return dead

@@ -1,0 +1,104 @@
+"""Rows that expire: a table of their own, so that read-only functions can count requests.
+
+The row of a minute has `hits` and `spent` (picodollars). The row of a day has only `spent`.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from shared.metadata import keys
+from shared.metadata.table import Beside, Row, Table
+from shared.model import Scope
+
+REMEMBERED = 32
+"""The most commits of a refused push that are stored. Users rarely have more unpushed commits."""
+REMEMBERED_SECONDS = 24 * 3600
+FALSE_UPLOADS = 500
+"""The most false uploads of one push that are stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """Additions are atomic. DynamoDB deletes a row some days after its expiry."""
+
+    table: Table
+
+    async def hit(
+        self, limit_class: str, subject: str, window: int, expires_at: int
+    ) -> tuple[int, int]:
+        """Count one request. Returns the requests and the picodollars of the window so far."""
+        row = await self.table.add(
+            keys.counter(limit_class, subject, window), {"hits": 1}, expires_at
+        )
+        return int(str(row["hits"])), int(str(row.get("spent", 0)))
+
+    async def spend_in_window(
+        self, limit_class: str, subject: str, window: int, picodollars: int, expires_at: int
+    ) -> None:
+        """Add a cost to the row of a window."""
+        await self.table.add(
+            keys.counter(limit_class, subject, window), {"spent": picodollars}, expires_at
+        )
+
+    async def spend(self, scope: Scope, picodollars: int, expires_at: int) -> int:
+        """Add a cost to the row of a scope. Returns the sum of its day."""
+        row = await self.table.add(keys.cost(scope), {"spent": picodollars}, expires_at)
+        return int(str(row["spent"]))
+
+    def beside(self, scopes: Collection[Scope]) -> Beside:
+        """Return the rows of these scopes, for a read together with rows of another table."""
+        return Beside(self.table, [keys.cost(scope) for scope in scopes])
+
+    @staticmethod
+    def spent(beside: Beside, scopes: Collection[Scope]) -> Mapping[Scope, int]:
+        """Return the cost of each scope from the rows that were read; 0 for a scope without a
+        row.
+        """
+        by_key = {str(row["pk"]): int(str(row["spent"])) for row in beside.rows}
+        return {scope: by_key.get(keys.cost(scope)[0], 0) for scope in scopes}
+
+    async def remember_refused(
+        self, repo_id: str, subject: str, commit_ids: Collection[str], now: int
+    ) -> None:
+        """Store the ids of the valid commits of a push that lost a race, replacing earlier ones.
+
+        The stock client pulls next and offers these commits as `have`. It expects that they are
+        acknowledged. Only negotiation reads them.
+        """
+        row: Row = {
+            "commits": list(commit_ids)[:REMEMBERED],
+            "expires_at": now + REMEMBERED_SECONDS,
+        }
+        await self.table.update(keys.refused(repo_id, subject), row)
+
+    async def refused(self, repo_id: str, subject: str, now: int) -> set[str]:
+        """Return the commits of this subject's last refused push, up to a day old."""
+        row = await self.table.get(keys.refused(repo_id, subject))
+        return _texts(row, "commits", now)
+
+    async def remember_false_uploads(
+        self, repo_id: str, subject: str, uploads: Collection[str], now: int
+    ) -> None:
+        """Store the uploads whose content did not match, as `<object id> <entity tag>`.
+
+        `filter-objects` reports them as missing, so that the client uploads them again. They
+        replace those of an earlier push.
+        """
+        row: Row = {
+            "false_uploads": list(uploads)[:FALSE_UPLOADS],
+            "expires_at": now + REMEMBERED_SECONDS,
+        }
+        await self.table.update(keys.refused(repo_id, subject), row)
+
+    async def false_uploads(self, repo_id: str, subject: str, now: int) -> set[str]:
+        """Return the false uploads of this subject's last push, up to a day old."""
+        row = await self.table.get(keys.refused(repo_id, subject))
+        return _texts(row, "false_uploads", now)
+
+
+def _texts(row: Row | None, name: str, now: int) -> set[str]:
+    """Return a list of texts from a row, empty if the row is absent or expired."""
+    if row is None or int(str(row["expires_at"])) <= now:
+        return set()
+    texts = row.get(name)
+    return set(texts) if isinstance(texts, list) else set()

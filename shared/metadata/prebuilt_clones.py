@@ -1,0 +1,119 @@
+"""Prebuilt clones: one row next to the refs, so that a fetch reads it without an additional
+call.
+"""
+
+from contextlib import suppress
+from dataclasses import dataclass
+
+from shared.errors import Damaged
+from shared.metadata import attributes, keys
+from shared.metadata.scans import GcState, as_far_as
+from shared.metadata.table import ConditionFailed, Row, Table, Update
+from shared.model import PrebuiltClone, Run
+
+DIGEST = 32
+_SAME = "#name = :name"
+
+
+@dataclass(frozen=True, slots=True)
+class PrebuiltClones:
+    """The rows of the prebuilt clones."""
+
+    table: Table
+
+    async def get(self, repo_id: str) -> PrebuiltClone | None:
+        """Return the bundle that a clone is answered with, or None."""
+        row = await self.table.get(keys.prebuilt(repo_id))
+        return usable(row) if row else None
+
+    async def put(self, repo_id: str, prebuilt: PrebuiltClone, since: GcState | None) -> bool:
+        """Set the bundle of a repository, replacing another one. Its bytes must already be durable.
+
+        Returns False and writes nothing if gc has advanced beyond `since`. One transaction checks
+        this, so the row is safe even if the call arrives late.
+        """
+        runs = {
+            "commits": prebuilt.commits,
+            "snapshots": prebuilt.snapshots,
+            "objects": prebuilt.objects,
+        }
+        row: Row = {
+            "name": prebuilt.name,
+            "heads": list(map(keys.address_text, prebuilt.heads)),
+            "merged": list(map(keys.address_text, prebuilt.merged)),
+            **{what: run.count for what, run in runs.items()},
+            **{f"{what}_size": run.size for what, run in runs.items()},
+            **{f"{what}_stored": run.stored_size for what, run in runs.items()},
+            "range_size": prebuilt.range_size,
+            **_digests(prebuilt),
+            "ids_size": prebuilt.ids_size,
+            "ids_digest": prebuilt.ids_digest,
+            "made_at": prebuilt.made_at,
+            "named_in": since.run_id if since else "",
+        }
+        try:
+            await self.table.update_together(
+                [as_far_as(repo_id, since), Update(keys.prebuilt(repo_id), row)]
+            )
+        except ConditionFailed:
+            return False
+        return True
+
+    async def remove(self, repo_id: str, prebuilt: PrebuiltClone) -> None:
+        """Delete the row of this bundle, unless another bundle has replaced it."""
+        with suppress(ConditionFailed):
+            await self.table.delete(keys.prebuilt(repo_id), _SAME, {"name": prebuilt.name})
+
+
+def usable(row: Row) -> PrebuiltClone | None:
+    """Return the bundle of a row.
+
+    None for a damaged row: a bundle is a copy that can be rebuilt.
+    """
+    try:
+        return parse(row)
+    except Damaged:
+        return None
+
+
+def parse(row: Row) -> PrebuiltClone:
+    """Return the bundle of a row. Raises Damaged."""
+    what = f"bundle {row['name']!s}"
+    is_compressed = bool(row.get("stored_digests"))
+    digests = attributes.binary(row, "stored_digests" if is_compressed else "digests", what)
+    return PrebuiltClone(
+        name=str(row["name"]),
+        heads=tuple(map(keys.parse_address, attributes.texts(row, "heads", what))),
+        merged=tuple(map(keys.parse_address, attributes.texts(row, "merged", what))),
+        commits=_run(row, "commits", is_compressed=is_compressed),
+        snapshots=_run(row, "snapshots", is_compressed=is_compressed),
+        objects=_run(row, "objects", is_compressed=is_compressed),
+        range_size=_number(row, "range_size"),
+        digests=tuple(digests[start : start + DIGEST] for start in range(0, len(digests), DIGEST)),
+        ids_size=_number(row, "ids_size"),
+        ids_digest=attributes.binary(row, "ids_digest", what),
+        made_at=_number(row, "made_at"),
+        named_in=str(row.get("named_in", "")),
+    )
+
+
+def _digests(prebuilt: PrebuiltClone) -> Row:
+    """The digests, in the attribute of the format.
+
+    An older hub finds none for a compressed bundle, and ignores it.
+    """
+    digests = b"".join(prebuilt.digests)
+    return (
+        {"stored_digests": digests}
+        if prebuilt.is_compressed
+        else {"digests": digests, "stored_digests": b""}
+    )
+
+
+def _run(row: Row, what: str, *, is_compressed: bool) -> Run:
+    stored_size = _number(row, f"{what}_stored") if is_compressed else 0
+    return Run(_number(row, what), _number(row, f"{what}_size"), stored_size)
+
+
+def _number(row: Row, name: str) -> int:
+    return int(str(row[name]))

@@ -1,0 +1,1 @@
+"""The jobs of the operator, against moto and the fake table."""
