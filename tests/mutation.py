@@ -5,7 +5,7 @@
 
 cosmic-ray makes the changes in a copy of the tree and runs the tests. A change that no test notices
 is printed with its diff. It is a gap in the tests, or it changes nothing that a caller can see.
-`tests/mutants.py` then gets the gap as a planted bug. Run by the Python of the tool's own
+`tests/mutants/` then gets the gap as a planted bug. Run by the Python of the tool's own
 environment (`infra/locks/mutation.in`).
 """
 
@@ -28,7 +28,7 @@ from cosmic_ray.operators.boolean_replacer import AddNot
 from cosmic_ray.work_db import use_db
 from cosmic_ray.work_item import TestOutcome, WorkerOutcome, WorkResult
 
-from tests.mutants import COPIED, ROOT
+from tests.mutants.runner import COPIED, ROOT
 
 PYTHON = ROOT / ".venv" / "bin" / "python"
 SLOWER = 4

@@ -1,0 +1,145 @@
+"""Bugs in authorization, in limits and costs, in logs, and in the checks of hostile input."""
+
+from tests.mutants.planting import (
+    always,
+    bug,
+    delete,
+    insert_before,
+    never,
+    replace,
+    reword,
+    without,
+)
+from tests.mutants.suites import (
+    AUTH,
+    AUTHORIZATION,
+    CODEC,
+    COSTS,
+    HTTP,
+    KEYRING,
+    METER,
+    NAMES,
+    VISIBLE,
+)
+
+TOKENS = "tests/functions/test_tokens.py"
+
+CREDENTIALS = [
+    bug("a token may use another algorithm",
+        "shared/auth.py::_claims", replace("[ALGORITHM]", "['HS256', 'HS384', 'HS512']"),
+        by=[AUTH]),
+    bug("a token for another audience is valid",
+        "shared/auth.py", replace("Literal['pieria']", "str"),
+        replace("{'verify_iat': False, 'verify_nbf': False}",
+                "{'verify_iat': False, 'verify_aud': False, 'verify_nbf': False}"),
+        by=[AUTH]),
+    bug("a token is valid for the time that it claims",
+        "shared/auth.py::_is_sound", always("0 < claims.exp - claims.iat <= LIFETIME_SECONDS"),
+        by=[AUTH]),
+    bug("the id of a token may be any text",
+        "shared/auth.py::_is_sound", without("is_repo_name(claims.jti)"),
+        by=[AUTH, "tests/test_cases/test_auth.py"]),
+    bug("a revoked token is valid",
+        "shared/metadata/tokens.py::refuse_revoked", never("'revoked_at' in row"), by=[TOKENS]),
+    bug("a key signs before all functions have read it",
+        "infra/cli/key.py::rotate.known",
+        replace("[*others, (key_id, secret), signing]", "[*others, signing, (key_id, secret)]"),
+        by=["tests/infra/test_cli_keys.py"]),
+    bug("keys that were read are logged as not read",
+        "shared/keyring.py::Keyring._renew", without("self._read_at != now"), by=[KEYRING]),
+    bug("a known key is read every ten seconds",
+        "shared/keyring.py::Keyring.verifying", never("key_id in self._keys"), by=[KEYRING]),
+    bug("a token for every repository is shown with an empty name of a repository",
+        "functions/tokens.py::get_me", replace("own.repo or None", "own.repo"), by=[TOKENS]),
+]  # fmt: skip
+
+RIGHTS = [
+    bug("everyone may read a private repository",
+        "shared/auth.py::role", always("repo.visibility is Visibility.PUBLIC"),
+        by=[AUTHORIZATION]),
+    bug("a stranger may read what a forced push removed",
+        "shared/auth.py::sees", always("_own_role(*___)"), by=[VISIBLE]),
+    bug("a forged cursor leads to what a forced push removed",
+        "shared/cursors.py::unseal", replace("raise invalid()", "return sealed"), by=[VISIBLE]),
+    bug("a draft of a release publishes a commit",
+        "shared/metadata/releases.py::Releases.published_commits",
+        always("not entry.is_draft"), by=[VISIBLE]),
+    bug("a token for one repository is valid for all",
+        "shared/auth.py::_own_role", without("identity.repo not in ___"), by=[AUTHORIZATION]),
+    bug("a token with read scope may write",
+        "shared/auth.py::role", always("identity.scope.allows(own)"), by=[AUTHORIZATION]),
+    bug("a token for one repository shows that another one is absent",
+        "shared/http.py::_access", without("identity.repo in ('', f'{owner}/{slug}')"),
+        by=[TOKENS]),
+    bug("every path that starts like the health check needs no secret",
+        "shared/middleware.py::_is_admitted",
+        replace("scope['path'] == HEALTH", "scope['path'].startswith(HEALTH)"), by=[HTTP]),
+]  # fmt: skip
+
+LIMITS = [
+    bug("a pending cost is never settled",
+        "shared/budget.py::Budget.due", never("self.pending.get(scope, 0) >= QUANTUM"),
+        by=[COSTS]),
+    bug("the cost limit is not enforced",
+        "shared/budget.py::Budget.check", delete("raise self.refusal(*___)"), by=[COSTS]),
+    bug("a URL is given out before its cost is charged",
+        "shared/budget.py::Account.reserve", never("spent > self.budget.limits.get(*___)"),
+        by=[COSTS]),
+    bug("a refused write costs nothing",
+        "shared/meter.py", replace("(_CONDITION, _CANCELLED)", "()"), by=[METER]),
+    bug("the bytes of a reply cost nothing",
+        "shared/prices.py::request", replace("DATA_OUT_BYTE * bytes_out", "0"), by=[METER]),
+    bug("the rate limit allows one request too many",
+        "shared/ratelimit.py::hit",
+        replace("count > allowance.requests", "count > allowance.requests + 1"),
+        by=["tests/shared/test_ratelimit.py"]),
+    bug("the expanded size of a body has no limit",
+        "shared/decoding.py::decoded", never("size > bound.max_bytes"),
+        by=["tests/test_cases/test_bodies.py"]),
+    bug("the expanded bytes of bodies in memory are not counted",
+        "shared/decoding.py::decoded", delete("bound.hold(___)"),
+        by=["tests/infra/test_slow_clients.py"]),
+]  # fmt: skip
+
+REPLIES = [
+    bug("a request that fails before a reply gets no reply",
+        "shared/middleware.py::RequestMiddleware._exchange",
+        never("not answer.status and ___"), by=[HTTP]),
+    bug("a log line contains the query of the request",
+        "shared/middleware.py::RequestMiddleware._exchange",
+        replace("status=answer.status",
+                "status=answer.status, query=str(scope['query_string'])"),
+        by=["tests/proof/test_secrets.py"]),
+]  # fmt: skip
+
+HOSTILE_INPUT = [
+    bug("a path may contain .GIT",
+        "shared/names.py::_check_path",
+        replace("IGNORED_ON_HFS.sub(*___).casefold()", "IGNORED_ON_HFS.sub('', path)"),
+        by=[NAMES]),
+    bug("a path may be a file and a folder",
+        "shared/names.py::check_paths", never("inner.startswith(folder)"), by=[NAMES]),
+    bug("a path may lead to a parent folder",
+        "shared/names.py", reword(r"|/$|//|(?:^|/)\.\.?(?:/|$)", "|/$|//"), by=[NAMES]),
+    bug("an id may end with a line break",
+        "shared/names.py::is_digest",
+        replace("_DIGEST.fullmatch(value)", "re.match('[0-9a-f]{64}$', value)"), by=[NAMES]),
+    bug("a body may nest without limit",
+        "shared/codec.py::inspect",
+        delete("raise MalformedBody(f'the body nests deeper than {NESTING} levels')"),
+        by=[CODEC]),
+    bug("a body may contain numbers that are not finite",
+        "shared/codec.py::inspect", never("not ___ < item < ___"), by=[CODEC]),
+    bug("bytes may follow a complete body",
+        "shared/codec.py::_MsgpackReader.feed", never("self._is_complete and ___ < ___"),
+        by=[CODEC]),
+    bug("the check of paths takes quadratic time",
+        "shared/names.py::check_paths",
+        insert_before("for folder, inner in ___: ___", """
+            for path in seen:
+                if any(folder in seen for folder in folders(path)):
+                    raise InvalidName("a file and also a folder of it")"""),
+        by=["tests/proof/test_hostile.py::test_the_largest_messages_take_a_moment"]),
+]  # fmt: skip
+
+BUGS = [*CREDENTIALS, *RIGHTS, *LIMITS, *REPLIES, *HOSTILE_INPUT]

@@ -1,0 +1,80 @@
+"""Bugs in gc, expunge, repack and prebuilt clones."""
+
+from tests.mutants.planting import bug, delete, move_before, never, replace, without
+from tests.mutants.suites import CLONES, EXPUNGE, GC, GC_STORIES, REPACK
+
+COLLECTION = [
+    bug("gc has no grace period",
+        "shared/maintenance/gc.py", replace("4 * STALE_SECONDS", "0"), by=[GC_STORIES]),
+    bug("gc ignores the logged moves",
+        "shared/maintenance/roots.py::find_roots", delete("roots.update(move.kept)"), by=[GC]),
+    bug("gc deletes a row that was written again",
+        "shared/metadata/scans.py::Scans.remove",
+        replace("self.table.delete(*___)", "self.table.delete(key)"), by=[GC]),
+    bug("gc deletes what an unmarked row references",
+        "shared/maintenance/gc.py::sweep",
+        delete("roots |= {___ for entry in commits if entry.address and entry.run_id != run_id}"),
+        by=[GC]),
+    bug("gc lists young packs before it reads the rows",
+        "shared/maintenance/gc.py::condemn", move_before("young = ___", "commits = ___"),
+        by=[GC_STORIES]),
+    bug("gc deletes bytes that were just written",
+        "shared/maintenance/gc.py::collect",
+        replace("name not in packs and one.modified < old", "name not in packs"), by=[GC]),
+    bug("a prebuilt clone is registered after gc went on",
+        "shared/metadata/prebuilt_clones.py::PrebuiltClones.put",
+        without("as_far_as(repo_id, since)"), by=[CLONES]),
+    bug("gc does not record that it deletes bytes",
+        "shared/maintenance/gc.py::Step", replace("'collecting'", "'swept'"), by=[CLONES]),
+    bug("gc trusts the clock of the process that registered a prebuilt clone",
+        "shared/maintenance/prebuilt_clones.py::unnamed",
+        replace("prebuilt.named_in == run_id", "prebuilt.made_at >= before"), by=[CLONES]),
+]  # fmt: skip
+
+EXPUNGES = [
+    bug("an expunge does not wait",
+        "shared/maintenance/expunge.py", replace("2 * STALE_SECONDS", "0"), by=[EXPUNGE]),
+    bug("an expunge waits for requests, but not for stale readers",
+        "shared/maintenance/expunge.py", replace("2 * STALE_SECONDS", "STALE_SECONDS"),
+        by=[EXPUNGE]),
+    bug("an expunge overlooks a push that came while it waited",
+        "shared/maintenance/expunge.py::_has_news",
+        never("any(has != run_id for _, has in doomed.rows)"), by=[EXPUNGE]),
+    bug("an expunge that was interrupted forgets the commits that reference its objects",
+        "shared/maintenance/expunge.py::_doomed",
+        replace("set(wanted) | (marked_commits - live.commits)", "set(wanted)"), by=[EXPUNGE]),
+    bug("an expunge overlooks the pack of a push without rows",
+        "shared/maintenance/expunge.py::_remove",
+        never("any(pack.modified >= before for pack in holding.values())"), by=[EXPUNGE]),
+    bug("an expunge overlooks the large object of a push without rows",
+        "shared/maintenance/expunge.py::_remove", without("await rewrite.is_loose_since(*___)"),
+        by=[EXPUNGE]),
+    bug("an expunge leaves staged bodies",
+        "shared/maintenance/rewrite.py::versions",
+        delete("dead += await stores.objects.staged_versions(repo_id)"), by=[EXPUNGE]),
+    bug("a branch is restored to an expunged commit",
+        "shared/model.py::Move.kept", without("at.commit_id not in self.expunged"),
+        by=[EXPUNGE]),
+]  # fmt: skip
+
+REPACKS = [
+    bug("a repack goes on writing after it lost its lease",
+        "shared/metadata/scans.py::Scans.repoint",
+        replace("[ours, *rows]", "[Update(ours.key, {'at': turn.at}), *rows]"), by=[REPACK]),
+    bug("a repack overwrites what a push has just written",
+        "shared/metadata/scans.py::_repointed",
+        replace("' AND '.join(___)", "''"),
+        replace("{___: old for attribute, (old, _) in ___}", "{}"), by=[REPACK]),
+    bug("a repack runs beside gc",
+        "shared/maintenance/gc.py::_check_nothing_beside",
+        replace("progress.step in BESIDE",
+                "progress.step in BESIDE.keys() - {Step.REPACKING}"),
+        by=[REPACK]),
+    bug("a repack leaves records that are also stored in rows",
+        "shared/maintenance/repack.py::_combined", replace("used = ___", "used = {}"), by=[REPACK]),
+    bug("a repack puts the later of two records first",
+        "shared/maintenance/repack.py::_plan",
+        replace("held |= await _ambiguous(*___)", "pass"), by=[REPACK]),
+]  # fmt: skip
+
+BUGS = [*COLLECTION, *EXPUNGES, *REPACKS]

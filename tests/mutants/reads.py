@@ -1,0 +1,98 @@
+"""Bugs in fetches and downloads: what a reader gets."""
+
+from tests.mutants.planting import always, bug, delete, never, replace, without
+from tests.mutants.suites import (
+    CLONES,
+    DAG,
+    DAMAGE,
+    DAMAGED_ROWS,
+    DEAD_PUSH,
+    DOWNLOADS,
+    FETCH_STEPS,
+    SIMULATION,
+    VISIBLE,
+)
+
+FETCHES = [
+    bug("a fetch subtracts objects that the client does not have",
+        "shared/graph/dag.py::Difference.boundary", always("self._had[parent.commit_id]"),
+        by=[DAG, SIMULATION]),
+    bug("a fetch sends what the client has",
+        "shared/graph/dag.py::Difference.advance",
+        replace("had or parent.commit_id in self._held", "parent.commit_id in self._held"),
+        by=[DAG]),
+    bug("a walk ends one commit early",
+        "shared/graph/dag.py::Difference.advance",
+        replace("self._wanted_pending and ___",
+                "self._wanted_pending > 1 and (top := self._frontier.top())"), by=[DAG]),
+    bug("a search ends at the first commit of the last generation",
+        "shared/graph/dag.py::Nearest.advance",
+        replace("top.generation < self._floor", "top.generation <= self._floor"), by=[DAG]),
+    bug("a search for commits ends at the first one that it finds",
+        "shared/graph/dag.py::Reachable.advance", replace("not self.missing", "self.found"),
+        by=[VISIBLE]),
+    bug("the row of a commit counts wherever it is stored",
+        "shared/graph/dag.py::_Frontier.__init__",
+        replace("self.rows: ___ = {}", """
+            class ById(dict):
+                def __contains__(self, place): return super().__contains__(place.commit_id)
+                def get(self, place): return super().get(place.commit_id)
+                def update(self, rows): super().update((p.commit_id, n) for p, n in rows.items())
+            self.rows = ById()"""),
+        by=["tests/shared/graph/test_walk.py", DAG]),
+    bug("a parent is read only where its child was stored",
+        "shared/metadata/commits.py::Commits.lane",
+        replace("await self._elsewhere(*___)", "[]"), by=[DEAD_PUSH]),
+    bug("a fetch leaves out an unknown commit",
+        "shared/actions/fetch.py::ask",
+        replace("raise CommitNotFound(___)", "want = [i for i in want if i not in unknown]"),
+        by=["tests/test_cases/test_fetch.py"]),
+    bug("a fetch uses a base whose digest it did not check",
+        "shared/actions/bases.py::Bases.see",
+        replace("self._offered.get(___) == ___", "snapshot_id in self._offered"),
+        by=["tests/test_cases/test_bases.py"]),
+    bug("a step of a fetch sends a child before its parents",
+        "shared/actions/fetch_history.py::fetch_history",
+        replace("difference.collected[::-1]", "difference.collected"), by=[FETCH_STEPS]),
+    bug("a step of a fetch that was cut says that it is complete",
+        "shared/actions/fetch_history.py::Step.smaller", without("is_complete=False"),
+        by=[FETCH_STEPS]),
+    bug("a compressed reply is cut without an error",
+        "shared/streaming.py::_sent", replace("made != whole.size", "made > whole.size"),
+        by=["tests/shared/test_streaming.py"]),
+    bug("the digest of the ids in a prebuilt clone is not checked",
+        "shared/actions/fetch.py::prebuilt_ids", never("___ != prebuilt.ids_digest"), by=[CLONES]),
+    bug("a fetch leaves out a commit whose record is lost",
+        "shared/actions/fetch.py::gather",
+        replace("[node for node in wanted if node.record is None and node.record_at is None]",
+                "[]"),
+        by=[DAMAGED_ROWS]),
+    bug("a fetch leaves out an object that is lost",
+        "shared/actions/fetch.py::gather", delete("raise Damaged(f'object {lost_objects[0]}')"),
+        by=[DAMAGE]),
+    bug("one read covers entries of two packs",
+        "shared/packs.py::plan", without("at.pack == group[0].pack"),
+        by=["tests/shared/test_packs.py"]),
+    bug("a clone starts on a branch that it cannot open",
+        "functions/refs.py::_default", always("'/' not in branch"),
+        by=["tests/test_cases/test_refs.py"]),
+    bug("the list of a reply has no limit",
+        "shared/codec.py::_fitting", never("count and used > PAGE_BYTES"),
+        by=["tests/proof/test_largest_replies.py"]),
+]  # fmt: skip
+
+DOWNLOADED = [
+    bug("a part of an object is read from the start of its pack",
+        "shared/objects/store.py::ObjectStore.read_part",
+        replace("self.bucket.get(*___)", "self.bucket.get(key, start, stop)"), by=[DOWNLOADS]),
+    bug("a part of an object that is too short is sent",
+        "shared/objects/store.py::ObjectStore.read_part", never("len(data) != stop - start"),
+        by=[DAMAGE]),
+    bug("an opaque id is an entity tag",
+        "shared/actions/downloads.py::Found.tag", always("self.is_fixed"), by=[DOWNLOADS]),
+    bug("a file of an opaque snapshot is immutable",
+        "shared/actions/downloads.py::_is_fixed",
+        without("names.is_digest(node.snapshot_id or '')"), by=[DOWNLOADS]),
+]  # fmt: skip
+
+BUGS = [*FETCHES, *DOWNLOADED]
