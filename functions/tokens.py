@@ -23,7 +23,7 @@ router = APIRouter()
 async def post_token(
     request: Request, caller: Annotated[Caller, Depends(http.identified("push"))]
 ) -> Response:
-    """Issue a token to the caller. It allows at most what the caller's own token allows. It is
+    """Issue a token to the caller. It has at most the rights of the caller's own token. It is
     shown only once.
 
     The new token stays valid when the caller's own token is revoked. A limit to one repository is a

@@ -3,7 +3,7 @@
 The Region and the credentials are those of `samconfig.toml`, the environment or the profile, in
 this order. Both are checked before anything is built. Then the package is built and the SAM CLI
 deploys it. The first time, the SAM CLI asks for the template's parameters and saves the answers in
-`samconfig.toml`. It lists the changes, and asks before it makes them. If there is no signing key,
+`samconfig.toml`. It lists the changes, and asks before it makes them. Without a signing key,
 one is made in the SSM parameter that the answers name.
 """
 
@@ -117,7 +117,7 @@ def _deploy(region: str, is_first: bool) -> int:
 
 
 def _make_key(parameter: str) -> int:
-    """Make the signing key if there is none. Returns the exit status. Raises Problem."""
+    """Create the signing key if it is absent. Returns the exit status. Raises Problem."""
     if key.read(parameter).version:
         return 0
     print(f"Making the signing key in the SSM parameter {parameter}", flush=True)

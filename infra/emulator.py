@@ -5,13 +5,13 @@ This module corrects the errors of moto that the hub depends on, so that code wh
 works on AWS:
 
     moto                                                   here
-    loses the body of a PUT that claims to be a form       the claim is dropped (urllib makes it by default)
+    loses the body of a PUT that claims to be a form       the claim is dropped (urllib makes it)
     checks no signature                                    `infra.signatures` checks them
     allows every web page to read every reply (CORS)       sends no such header
     takes 26 items in one BatchWriteItem                   400 above 25
     ignores x-amz-copy-source-if-match                     412 if the entity tag differs
     reads the whole table in every Query                   reads one partition
-    takes 0.6 ms to serialize each row                     copies the row, which is in wire form already
+    takes 0.6 ms to serialize each row                     copies the row, which has the wire form
     keeps every row ever written or read, for inspection   drops a row that is overwritten
 
 A request may use any account and Region: its effect is the same. moto is not atomic under threads,

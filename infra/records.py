@@ -1,8 +1,9 @@
 """The format of the journal's file.
 
-    file    "pieria journal 1\\n", then records, then perhaps zeros: space reserved for the next records
-    record  head length (u32) · body length (u64) · CRC-32 of head and body (u32) · CRC-32 of these 16 bytes (u32)
-            · head: JSON [method, target, headers] · body: bytes as sent
+    file    "pieria journal 1\\n", then records, then zeros: space reserved for more records
+    record  head length (u32) · body length (u64) · CRC-32 of head and body (u32)
+            · CRC-32 of these 16 bytes (u32) · head: JSON [method, target, headers]
+            · body: bytes as sent
 
 Numbers are big-endian. Both checksums are needed: without the second, a damaged length looks like
 an unfinished record.

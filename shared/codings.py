@@ -120,7 +120,7 @@ class Expander:
     def expand(self, data: bytes) -> Iterator[bytes]:
         """Take the next bytes of the stream.
 
-        Yields what they expand to, in pieces of at most PIECE_BYTES.
+        Yields the expanded bytes, in pieces of at most PIECE_BYTES.
         """
         while data or (self._frame and not self._frame.needs_input):
             frame = self._frame or _frame(self._coding)

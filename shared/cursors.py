@@ -48,7 +48,7 @@ def decode(cursor: str) -> Any:
 
 
 def after(last: str | None) -> str | None:
-    """The cursor of the page that begins after `last`; None if there is no such page."""
+    """The cursor of the page that begins after `last`; None after the last page."""
     return None if last is None else encode(last)
 
 

@@ -40,15 +40,15 @@ PATIENCE_SECONDS = 1.0
 class Keyring:
     """The cached keys. `read` reads them or raises Unavailable. Belongs to one event loop.
 
-    A failure that no caller sees, because there are cached keys, is passed to `tell`. Times are
+    A failure that no caller sees, because keys are cached, is passed to `on_failure`. Times are
     epoch seconds. There is at most one read at a time: concurrent requests wait for the same one.
     """
 
     def __init__(
-        self, read: Callable[[], Awaitable[Keys]], tell: Callable[[Unavailable], None]
+        self, read: Callable[[], Awaitable[Keys]], on_failure: Callable[[Unavailable], None]
     ) -> None:
         self._read = read
-        self._tell = tell
+        self._on_failure = on_failure
         self._keys: Keys = {}
         self._read_at = -math.inf
         self._tried_at = -math.inf
@@ -91,4 +91,4 @@ class Keyring:
         finally:
             self._reading = None
         if self._read_at != now and patience:
-            self._tell(self._failure)
+            self._on_failure(self._failure)

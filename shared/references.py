@@ -1,7 +1,7 @@
 """Signed references to staged request bodies.
 
 A reference is a JWT that is signed with the keys of tokens. Its audience and its claims differ from
-those of a token, so a token is no reference, and a reference is no token. It is valid for one user,
+those of a token, so neither is accepted in place of the other. It is valid for one user,
 one route, one repository and one body.
 """
 
@@ -22,7 +22,7 @@ _NOT_VALID = f"Pieria-Staged-Body is not a reference that this hub has signed; {
 
 
 class Reference(BaseModel):
-    """What a reference states.
+    """The claims of a reference.
 
     `name` is the last part of the body's key, `exp` the end in epoch seconds.
     """

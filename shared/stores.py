@@ -147,7 +147,7 @@ async def _open(settings: Settings) -> Stores:
         settings=settings,
         keyring=Keyring(
             read=lambda: _signing_keys(session, settings),
-            tell=lambda failure: log.at(settings.log_level).error(
+            on_failure=lambda failure: log.at(settings.log_level).error(
                 "signing keys not renewed", exc_info=failure
             ),
         ),

@@ -1,10 +1,10 @@
 """Replies to a fetch: negotiated, compressed, and made while they are sent.
 
-    terms = Terms.of(request, max_reply_bytes)    what the caller accepts, and how much can be sent
+    terms = Terms.of(request, max_reply_bytes)    codings that the caller accepts; the limit
     send(terms, whole)                            a reply that is sent whole, or refused
     send_part(terms, part)                        a part of a longer reply, made smaller until it fits
 
-A reader can always tell a whole reply from one that broke off. A reply that is not compressed has a
+A reader can always distinguish a complete reply from an interrupted one. A reply that is not compressed has a
 Content-Length. A compressed one has none, because its length is known at its end. Its end has a
 checksum of the whole. If a reply cannot be read to its end, that end is not sent, and the server
 cuts the connection.
@@ -25,8 +25,7 @@ from shared.codings import Coding, Compressor, Frame
 from shared.errors import TooLarge
 
 PIECE_BYTES = 256 * 1024
-"""How much is handed to the server at once: what a slow reader has yet to take is kept in memory.
-"""
+"""Bytes that are passed to the server at once. Memory holds them until a slow reader takes them."""
 EXPANDED_REPLY_BYTES = 64 * 1024 * 1024
 """The most bytes that a compressed reply of a buffered Lambda function expands to: clients accept
 64 MiB.
@@ -65,7 +64,7 @@ class Part(Whole, Protocol):
     def smaller(self: P, most_bytes: int) -> P:
         """A part with fewer entries, of at most about `most_bytes`.
 
-        Raises TooLarge if there is none.
+        Raises TooLarge if none fits.
         """
 
 

@@ -15,7 +15,7 @@ REPOSITORY_SEGMENTS = 2
 
 
 class Unable(Exception):
-    """The relay cannot do what was asked. The message is one line and names the next step."""
+    """The relay cannot serve the request. The message is one line and names the next step."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Address:
 def hub_address(url: str) -> Address:
     """The address of a hub.
 
-    Raises Unable for a URL that is none, and for http to another machine.
+    Raises Unable for an invalid URL, and for http to another machine.
     """
     try:
         parts = urlsplit(url.strip())
@@ -94,14 +94,14 @@ class Token:
         self._file = file
 
     def read(self) -> str:
-        """The token; empty if there is none. Raises Unable if the named file cannot be read."""
+        """The token, or an empty string. Raises Unable if the named file cannot be read."""
         if self._file:
             return self._of_file(self._file)
         return os.environ.get(TOKEN_VARIABLE, "").strip() or self._of_client()
 
     @property
     def source(self) -> str:
-        """Where the token comes from, for the user; empty if there is none."""
+        """The source of the token, for the user; empty without a token."""
         if not self.read():
             return ""
         if self._file:

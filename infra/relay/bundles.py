@@ -149,7 +149,7 @@ def read_bundle(content: Spool, take: Mapping[str, Callable[[bytes], None]]) -> 
     """Read a msgpack map: each element of the lists in `take` is passed on packed. Returns the
     other keys.
 
-    Raises Unavailable for a reply that is none.
+    Raises Unavailable for a malformed reply.
     """
     unpacker = msgpack.Unpacker(SpoolFile(content), raw=False, strict_map_key=False)
     rest: dict[str, Any] = {}

@@ -16,7 +16,7 @@ SHOWN_CHARACTERS = 300
 
 
 class Client:
-    """The stock client on the PATH. Raises Unable if there is none."""
+    """The stock client on the PATH. Raises Unable if it is not installed."""
 
     def __init__(self) -> None:
         found = shutil.which("muse")

@@ -1,7 +1,9 @@
 """`pieria clone`: a working copy of any size, by the stock client.
 
-    muse clone                     a repository with all branches and without content, from a server of this process
-    muse plumbing unpack-objects   the objects of some commits, then the commits, oldest first, in pieces of 32 MiB
+    muse clone                     a repository with all branches and without content, from a
+                                   server of this process
+    muse plumbing unpack-objects   the objects of some commits, then the commits, oldest first, in
+                                   pieces of 32 MiB
     muse plumbing hash-object      an object that is too large for such a piece, or empty
     muse tag add, remote set-url   the tags of the hub, and its URL
     muse reset --hard              the files
@@ -82,7 +84,7 @@ class _Clone:
         self._place.finish()
 
     async def _begun(self) -> dict[str, str]:
-        """Where the branches were when the clone began. Makes the repository if there is none."""
+        """Where the branches were when the clone began. Creates the repository if it is absent."""
         note = self._place.begun()
         if note is None:
             return await self._begin()

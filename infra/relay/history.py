@@ -43,7 +43,7 @@ class _Commit:
 
 @dataclass
 class Push:
-    """What a client pushes. The records stay in `content`."""
+    """A push of a client. The records stay in `content`."""
 
     content: Spool
     commits: dict[str, _Commit] = field(default_factory=dict)
@@ -59,7 +59,7 @@ class Push:
 
     @property
     def tip(self) -> str:
-        """The newest commit: the one that is no parent of another.
+        """The newest commit: the one without a child.
 
         Empty if there is not exactly one.
         """
@@ -90,7 +90,7 @@ class Push:
         yield codec.list_start("objects", 0)
 
     def stretches(self, head: str) -> list[set[str]]:
-        """The commits of each request. `head`: where the branch is; empty if there is none."""
+        """The commits of each request. `head`: the head of the branch, or empty."""
         line = self._first_parents()
         ends = self._possible_ends(head)
         stretches: list[set[str]] = []
@@ -164,7 +164,7 @@ class Push:
 
 
 def read_push(content: Spool) -> Push:
-    """The push in the msgpack body of a request. Raises MalformedBody for a body that is none."""
+    """The push in the msgpack body of a request. Raises MalformedBody."""
     push = Push(content)
     unpacker = msgpack.Unpacker(SpoolFile(content), raw=False)
     try:

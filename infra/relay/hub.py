@@ -25,7 +25,7 @@ from shared.errors import ApiError, MalformedBody, Unavailable
 ATTEMPTS = 8
 REPEATED_STATUSES = frozenset({429, 502, 503, 504})
 LONGEST_WAIT_SECONDS = 75.0
-"""A rate window of the hub is a minute. A hub that asks for more has a reason to tell the user."""
+"""A rate window of the hub is a minute. If a hub asks for more, the user gets the reason."""
 FIRST_WAIT_SECONDS = 0.5
 LONGEST_BACKOFF_SECONDS = 20.0
 CONNECT_SECONDS = 15.0
@@ -38,7 +38,7 @@ HOP_HEADERS = frozenset(
     "connection content-length host keep-alive proxy-authenticate proxy-authorization"
     " proxy-connection te trailer transfer-encoding upgrade expect".split()
 )
-"""Headers of one connection (RFC 9110, 7.6.1), and those that each request sets anew."""
+"""Headers of one connection (RFC 9110, 7.6.1), and those that each request sets itself."""
 
 Headers = CIMultiDict[str]
 
@@ -292,7 +292,7 @@ def error_code(reply: Reply) -> str:
 
 
 def refusal_text(reply: Reply) -> str:
-    """What the hub says is wrong."""
+    """The `message` of a refusal of the hub."""
     return str(_refusal(reply).get("message", f"the hub answered {reply.status}"))
 
 

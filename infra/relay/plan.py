@@ -1,4 +1,4 @@
-"""What a clone has to fetch: the records of all its commits, and the sizes of the objects, before
+"""The parts that a clone fetches: the records of all its commits, and the sizes of the objects, before
 any content.
 """
 

@@ -1,4 +1,4 @@
-"""What the relay does, on stderr: bars with sizes and remaining time in a terminal, else plain
+"""The progress of the relay, on stderr: bars with sizes and remaining time in a terminal, else plain
 lines.
 """
 
@@ -19,7 +19,7 @@ from rich.progress import (
 )
 
 LINE_SECONDS = 5.0
-"""The pause between two lines about one transfer, where there is no terminal."""
+"""The pause between two lines about one transfer, without a terminal."""
 
 
 class Transfer:
@@ -46,7 +46,7 @@ class Transfer:
 
     @property
     def remaining_seconds(self) -> float | None:
-        """An estimate from the mean speed; None if there is none yet."""
+        """An estimate from the mean speed; None at the start."""
         if not self.done or not self.seconds:
             return None
         return (self.total - self.done) * self.seconds / self.done

@@ -55,7 +55,7 @@ class Body:
         self.coding = coding
         self.raw_size = 0
         self.on_sent: Callable[[int], None] | None = None
-        """Is told of the bytes that are sent for the first time."""
+        """Called with the number of bytes that are sent for the first time."""
         self._reported = 0
         self._prefix = b""
         self._spool = Spool()

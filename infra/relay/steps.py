@@ -1,6 +1,6 @@
 """A fetch in several requests, for a difference that does not fit into one reply of the hub.
 
-    fetch/history   the oldest commits that are lacking, with their snapshots; then the next ones, until all are there
+    fetch/history   the oldest missing commits with their snapshots; repeated until none is missing
     fetch/objects   the contents of their objects, several requests at once
     objects/ID      one object that is too large for those
 

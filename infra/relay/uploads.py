@@ -1,8 +1,10 @@
 """POST push and push/objects: bodies of any size, to a hub that takes 4.69 MB at once.
 
     push/objects   the list of objects is split into slices, which are sent in parallel
-    push           one body, compressed as it arrives; one that is too large for the hub in stretches of history
-    both           a body above DIRECT_BYTES is staged: uploaded to the storage, then named in an empty request
+    push           one body, compressed as it arrives; a body that is too large for the hub is sent
+                   in stretches of history
+    both           a body above DIRECT_BYTES is staged: it is uploaded to the storage, and an empty
+                   request refers to it
 
 The body of the client is taken in at once, into temporary files: the client gives up if sending
 takes 60 s in all.
@@ -131,7 +133,7 @@ class Uploads:
             body.close()
 
     async def _head(self, ask: Ask, branch: str) -> str:
-        """Where a branch of the hub is; empty if there is none."""
+        """The head of a branch of the hub; empty if the branch does not exist."""
         repository, _ = _split(ask.path)
         headers = CIMultiDict(
             (name, ask.headers[name]) for name in ("Authorization",) if name in ask.headers

@@ -2,8 +2,8 @@
 it is.
 
 DIRECTORY/.pieria-clone/repository/.muse   the repository while it is filled
-DIRECTORY/.muse                            the same, moved when it is whole; then the files are written
-.muse/pieria-clone                         what is done, until all is
+DIRECTORY/.muse                            the same, moved when it is complete; the files follow
+.muse/pieria-clone                         the finished steps, until all are finished
 """
 
 import fcntl
@@ -83,7 +83,7 @@ class Workplace:
         return note if isinstance(note, dict) else None
 
     def clear(self) -> None:
-        """Remove what a clone left that was killed before its first note."""
+        """Remove the files of a clone that was killed before its first note."""
         shutil.rmtree(self.work, ignore_errors=True)
         self.work.mkdir()
 

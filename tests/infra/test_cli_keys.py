@@ -164,7 +164,7 @@ class Containers:
 
     def __init__(self, name: str) -> None:
         self.now, self.random = 1_800_000_000.0, random.Random(6)
-        self.keyrings = [Keyring(self.read, tell=lambda failure: None) for _ in range(8)]
+        self.keyrings = [Keyring(self.read, on_failure=lambda failure: None) for _ in range(8)]
         self.name, self.tokens, self.answers = name, list[str](), Counter[str]()
 
     async def read(self) -> Any:
