@@ -69,8 +69,7 @@ class Asked:
     statuses: tuple[int, ...] = (200, 201, 204)
 
 
-REQUESTS: dict[str, Asked] = {
-    f"GET {WIRE}/refs": Asked(),
+_REQUESTS: dict[str, Asked] = {
     f"POST {WIRE}/fetch": Asked({"want": [HEAD]}, statuses=(200, 413)),
     f"POST {WIRE}/fetch/history": Asked({"want": [HEAD]}, statuses=(200, 413)),
     f"POST {WIRE}/fetch/objects": Asked({"object_ids": [ids.object_id(TEXT), ids.object_id(b"")]}),
@@ -84,16 +83,13 @@ REQUESTS: dict[str, Asked] = {
     f"GET {WIRE}/releases": Asked(statuses=(200, 413)),
     f"POST {WIRE}/releases": Asked(RELEASE),
     f"DELETE {WIRE}/releases/{{tag}}": Asked(where={"tag": "v0"}),
-    f"GET {WIRE}/tags": Asked(),
     f"POST {WIRE}/tags": Asked({"tags": [{**TAG, "tag_id": f"u{n}"} for n in range(800)]}),
     f"DELETE {WIRE}/tags/{{tag_id}}": Asked(where={"tag_id": "t0000"}),
     f"GET {WIRE}/objects/{{object_id}}": Asked(where={"object_id": ids.object_id(TEXT)}),
     "GET /o/{object_id}": Asked(query="repo_id={repo_id}", where={"object_id": ids.object_id(TEXT)}),
     f"GET {WIRE}/raw/{{ref_and_path}}": Asked(where={"ref_and_path": "text/all.txt"}),
-    "GET /health": Asked(),
     "POST /api/v1/repos": Asked({"slug": "new", "description": CONTROL * 1_000}),
     "GET /api/v1/users/{owner}/repos": Asked(query="limit=100"),
-    f"GET {API}": Asked(),
     f"PATCH {API}": Asked({"description": CONTROL * 1_000}),
     f"DELETE {API}": Asked(where={"slug": "copy-00"}),
     f"POST {API}/rename": Asked({"slug": "renamed"}, where={"slug": "copy-01"}),
@@ -111,10 +107,9 @@ REQUESTS: dict[str, Asked] = {
     "POST /api/v1/tokens": Asked({"scope": "read"}),
     "GET /api/v1/tokens": Asked(query="limit=100"),
     "DELETE /api/v1/tokens/{token_id}": Asked(where={"token_id": "nothing"}, statuses=(404,)),
-    "GET /api/v1/me": Asked(),
-    "GET /api/v1/openapi.json": Asked(),
-    "GET /openapi.json": Asked(),
 }  # fmt: skip
+"""The requests that are more than the URL of a route."""
+REQUESTS = {route: _REQUESTS.get(route, Asked()) for route in routes()}
 
 
 def names_of_branches() -> Iterator[str]:
@@ -219,8 +214,8 @@ def repo_id(aws: Any) -> Iterator[str]:
     settings.load.cache_clear()
 
 
-def test_every_route_is_driven() -> None:
-    assert REQUESTS.keys() == routes().keys()
+def test_every_request_is_to_a_route() -> None:
+    assert _REQUESTS.keys() <= routes().keys()
 
 
 @pytest.mark.parametrize("route", REQUESTS)
