@@ -45,7 +45,7 @@ def run(bugs: Sequence[Bug]) -> int:
                 test = ""
                 result = f"OUT OF DATE: {error.args[0]}"
             caught_by.append(test)
-            print(f"{one.description:70}  {result}", flush=True)
+            print(f"{one.description:80}  {result}", flush=True)
         unreliable = _failing_without_bug(tree, {test for test in caught_by if "::" in test})
     for test in sorted(unreliable):
         print(f"also fails without a bug: {test}")
