@@ -29,7 +29,7 @@ from bench.stream import Server, serving
 from infra.embedded_aws import EmbeddedAws
 from infra.records import Request
 from shared import codings, packs, settings
-from shared.actions import fetch
+from shared.actions import fetch_plan
 from shared.actions import fetch_response as answers
 from shared.codings import Coding
 from shared.errors import MalformedBody
@@ -265,7 +265,7 @@ def test_however_much_is_read_at_once_the_answer_is_the_same(
 ):
     monkeypatch.setattr(packs, "WINDOW_BYTES", window)
     monkeypatch.setattr(answers, "ORDERED_BYTES", 2 * window)
-    monkeypatch.setattr(fetch, "KEPT_BYTES", kept)
+    monkeypatch.setattr(fetch_plan, "KEPT_MANIFEST_BYTES", kept)
     wanted = {"want": [mixed["commits"][-1]["commit_id"]]}
     reply = hub.call("fetch", OWNER, "mixed", wanted, headers={"accept-encoding": coding})
     assert reply.headers["content-length"] == str(len(reply.body))

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from shared import codec, names, wire
-from shared.actions import fetch
+from shared.actions import fetch_plan
 from shared.actions.bases import Bases
 from shared.codings import Coding
 from shared.errors import Damaged, TooLarge
@@ -127,12 +127,12 @@ async def fetch_history(
 
     Raises CommitNotFound, which names unknown wants; and Damaged if anything is missing.
     """
-    asked = await fetch.ask(stores, repo, request, sees)
-    difference = Difference(asked.want, asked.have, asked.held)
+    resolved = await fetch_plan.resolve(stores, repo, request, sees)
+    difference = Difference(resolved.want, resolved.have, resolved.client_history)
     await walk.run(stores.commits, repo.repo_id, difference)
     oldest_first = difference.collected[::-1]
     nodes = _step(oldest_first, min(most_bytes, STEP_BYTES))
-    boundary = await fetch.boundary_manifests(stores, repo, difference, nodes)
+    boundary = await fetch_plan.boundary_manifests(stores, repo, difference, nodes)
     bases = Bases(request.bases)
     records, had = await _read(stores, repo, nodes, boundary, bases)
     entries, paths = await _entries(stores, repo, nodes, records, had)
@@ -142,7 +142,7 @@ async def fetch_history(
     ]
     ordered = sorted(paths, key=paths.__getitem__)
     return Step(
-        branch_heads=asked.heads,
+        branch_heads=resolved.heads,
         entries=entries,
         order={object_id: position for position, object_id in enumerate(ordered)},
         is_complete=len(nodes) == len(oldest_first),

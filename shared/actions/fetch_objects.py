@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from shared import codec, names, wire
-from shared.actions.fetch_response import FetchResponse, Piece
+from shared.actions.fetch_response import FetchResponse, ObjectList, Piece
 from shared.codings import Coding
 from shared.errors import ObjectNotFound
 from shared.model import Location, Repo
@@ -40,32 +40,19 @@ class Objects:
     async def in_msgpack(self) -> AsyncGenerator[Piece, None]:
         """The reply. Raises Damaged if an object cannot be read, or is not what its id promises."""
         yield self._start()
-        async with aclosing(self._fetched().runs()) as runs:
-            async for _, piece in runs:
+        async with aclosing(self._response().chunks()) as chunks:
+            async for _, piece in chunks:
                 yield piece
 
     async def to_compress(self, coding: Coding) -> AsyncGenerator[Piece, None]:
         """The same, the objects in the order of the request, as far as memory allows."""
         yield self._start()
-        async with aclosing(self._fetched().ordered_runs()) as runs:
-            async for _, piece in runs:
+        async with aclosing(self._response().ordered_chunks()) as chunks:
+            async for _, piece in chunks:
                 yield piece
 
-    def _fetched(self) -> FetchResponse:
-        return FetchResponse(
-            store=self.store,
-            repo_id=self.repo_id,
-            branch_heads={},
-            commits=[],
-            other_commits=[],
-            commits_size=0,
-            large_commits=[],
-            snapshot_ids=[],
-            manifests={},
-            other_manifests=[],
-            objects=self.objects,
-            absent=[],
-        )
+    def _response(self) -> FetchResponse:
+        return FetchResponse(self.store, self.repo_id, objects=ObjectList(self.objects))
 
     def smaller(self, most_bytes: int) -> "Objects":
         """The first objects, fewer than there are, of at most about `most_bytes`.

@@ -1,11 +1,11 @@
-"""The answer to a fetch: how long it is, and its bytes, piece by piece.
+"""The response to a fetch: its exact length, and its bytes, chunk by chunk.
 
-    branch_heads, then three lists, each with what a bundle holds of it before what lies in rows and
-    packs: commits, snapshots, objects
+    branch_heads, then three lists: commits, snapshots, objects. In each list, the entries of the
+    prebuilt clone come first, then those of rows and packs.
 
-An answer may be larger than memory, so it is never whole: two windows of it are
-(`packs.WINDOW_BYTES`; of a bundle and of packs each), and what of its records was kept. Its exact
-length is known before its first byte, from rows alone.
+A response can be larger than memory. Memory holds at most two windows of `packs.WINDOW_BYTES` of
+the prebuilt clone, two of packs, and the records that the plan kept. The exact length follows from
+rows alone, before the first byte is sent.
 """
 
 import zlib
@@ -19,7 +19,7 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import AsyncExitStack, aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
 from typing import TypeVar
@@ -32,278 +32,321 @@ from shared.objects.store import ObjectStore, Prefetch
 from shared.packs import Span
 
 GATHERED_BYTES = 256 * 1024
-"""Small objects are given out many at once: to hand them on one by one takes longer than to hash
-them.
-"""
+"""Small objects are joined to chunks of this size: single ones cost more time than their hash."""
 
 ORDERED_BYTES = 32 * 1024 * 1024
-"""Packed objects that are in memory at once to be put in order. Smaller windows tear versions of a
-file apart: one of 16 MiB makes a compressed clone of 32 MB a third longer.
+"""Packed objects that are in memory at once, to be put in order.
+
+Smaller windows separate the versions of a file. With 16 MiB, a compressed clone of 32 MB is a third
+longer.
 """
+
+LISTS = ("commits", "snapshots", "objects")
+"""The keys of the three lists, in their order."""
 
 Reads = AsyncGenerator[tuple[Span, bytes], None]
 Piece = bytes | memoryview
-Runs = AsyncGenerator[tuple[int, Piece], None]
+Pieces = AsyncGenerator[Piece, None]
 P = TypeVar("P")
 
 
 @dataclass(frozen=True, slots=True)
 class VerifiedPrefix:
-    """A bundle whose first ranges have been read, and are what they should be."""
+    """A prebuilt clone whose first ranges were read and have the right digests."""
 
     prebuilt: PrebuiltClone
     begun: Prefetch
 
 
+@dataclass(frozen=True, slots=True)
+class CommitList:
+    """The commits of a response."""
+
+    records: Sequence[bytes] = ()
+    """Records of rows, in msgpack."""
+    compressed: Sequence[bytes] = ()
+    """More records of rows, as zlib streams."""
+    row_bytes: int = 0
+    """The bytes of `records` and of the expanded `compressed`."""
+    packed: Collection[Location] = ()
+    """Records in packs."""
+
+    @property
+    def count(self) -> int:
+        """The number of commits."""
+        return len(self.records) + len(self.compressed) + len(self.packed)
+
+    @property
+    def size(self) -> int:
+        """The bytes of the entries in msgpack."""
+        return self.row_bytes + sum(at.length for at in self.packed)
+
+    async def pieces(self, reads: Reads, span_count: int) -> Pieces:
+        """The entries. `reads` yields the spans of `packed` next, `span_count` of them."""
+        for record in self.records:
+            yield record
+        for record in self.compressed:
+            yield zlib.decompress(record)
+        async for record in _next_entries(reads, span_count):
+            yield record
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotList:
+    """The snapshots of a response."""
+
+    ids: Collection[str] = ()
+    records: Sequence[bytes] = ()
+    """Packed records that the plan kept, oldest first. Some are patches of the record before."""
+    packed: Collection[Location] = ()
+    """The other records, in packs."""
+
+    @property
+    def count(self) -> int:
+        """The number of snapshots."""
+        return len(self.records) + len(self.packed)
+
+    @property
+    def size(self) -> int:
+        """The bytes of the entries in msgpack."""
+        return sum(map(len, self.records)) + sum(at.length for at in self.packed)
+
+    async def pieces(self, reads: Reads, span_count: int) -> Pieces:
+        """The entries. `reads` yields the spans of `packed` next, `span_count` of them."""
+        for record in self.records:
+            yield record
+        async for record in _next_entries(reads, span_count):
+            yield record
+
+
+@dataclass(frozen=True)
+class ObjectList:
+    """The objects of a response."""
+
+    locations: Mapping[str, Location] = field(default_factory=dict)
+    """By object id, in an order in which similar objects are neighbours."""
+    absent: Collection[str] = ()
+    """Opaque ids in manifests whose objects were never sent."""
+
+    @property
+    def size(self) -> int:
+        """The bytes of the entries in msgpack."""
+        return sum(
+            len(codec.object_start(object_id, min(at.length, 0xFFFF_FFFF))) + at.length
+            for object_id, at in self.locations.items()
+        )
+
+    @cached_property
+    def ids(self) -> Mapping[Location, str]:
+        """The object id of each location."""
+        return {at: object_id for object_id, at in self.locations.items()}
+
+    def packed_spans(self) -> list[Span]:
+        """The reads of all packed objects, in the order in which they are stored."""
+        return packs.plan(at for at in self.locations.values() if at.length and not at.is_loose)
+
+    def loose_spans(self) -> list[Span]:
+        """The reads of all loose objects, in the order of the list."""
+        return [span for object_id in self.locations for span in self._spans_of_loose(object_id)]
+
+    def empty(self) -> Iterator[bytes]:
+        """The entries of the objects without content."""
+        for object_id, at in self.locations.items():
+            if not at.length:
+                yield codec.object_start(object_id, 0)
+
+    async def loose(self, reads: Reads) -> Pieces:
+        """The entries of the loose objects. `reads` yields their spans next.
+
+        Raises Damaged before the last piece of an object whose content has another digest. So the
+        reply is shorter than announced, and cannot be parsed.
+        """
+        for object_id, at in self.locations.items():
+            span_count = len(self._spans_of_loose(object_id))
+            if not span_count:
+                continue
+            yield codec.object_start(object_id, at.length)
+            digest = sha256()
+            for number in range(span_count):
+                _, content = await anext(reads)
+                digest.update(content)
+                if number == span_count - 1:
+                    _check(object_id, digest.hexdigest())
+                yield content
+
+    def _spans_of_loose(self, object_id: str) -> list[Span]:
+        at = self.locations[object_id]
+        return packs.plan_loose(object_id, at) if at.length and at.is_loose else []
+
+
 @dataclass(frozen=True)
 class FetchResponse:
-    """What a fetch sends: where it lies, and how long it is. Nothing of it has been read but what
-    was kept, and the beginning of a bundle.
-    """
+    """The plan of a response. Only its kept records and the first window of `prefix` are read."""
 
     store: ObjectStore
     repo_id: str
-    branch_heads: Mapping[str, str]
-    commits: Sequence[bytes]
-    """The records that lie in rows, as msgpack: those that were kept."""
-    other_commits: Sequence[bytes]
-    """The others, zlib-compressed as they lie."""
-    commits_size: int
-    """The bytes of both when they are not."""
-    large_commits: Collection[Location]
-    snapshot_ids: Collection[str]
-    manifests: Mapping[Location, bytes]
-    """The snapshots' records that were kept, oldest first.
-
-    Some may be patches of the record before.
-    """
-    other_manifests: Collection[Location]
-    objects: Mapping[str, Location]
-    """In an order in which similar ones are neighbours."""
-    absent: Collection[str]
-    """Opaque ids that name objects nobody has sent."""
-    prepared: VerifiedPrefix | None = None
+    branch_heads: Mapping[str, str] = field(default_factory=dict)
+    commits: CommitList = field(default_factory=CommitList)
+    snapshots: SnapshotList = field(default_factory=SnapshotList)
+    objects: ObjectList = field(default_factory=ObjectList)
+    prefix: VerifiedPrefix | None = None
 
     @property
     def counts(self) -> tuple[int, int, int]:
-        """How many commits, snapshots and objects there are, without those of the bundle."""
-        commits = len(self.commits) + len(self.other_commits) + len(self.large_commits)
-        return commits, len(self.manifests) + len(self.other_manifests), len(self.objects)
+        """The lengths of the three lists, without the entries of the prebuilt clone."""
+        return self.commits.count, self.snapshots.count, len(self.objects.locations)
 
     @cached_property
     def size(self) -> int:
-        """The bytes of the answer in msgpack, exactly, if msgpack can say it at all."""
-        lying = [*self.large_commits, *self.other_manifests, *self.objects.values()]
-        kept = self.commits_size + sum(map(len, self.manifests.values()))
-        starts = (
-            len(codec.object_start(i, min(at.length, 0xFFFF_FFFF)))
-            for i, at in self.objects.items()
-        )
-        prebuilt = self.prepared.prebuilt.size if self.prepared else 0
-        return (
-            prebuilt
-            + kept
-            + sum(at.length for at in lying)
-            + sum(starts)
-            + sum(map(len, self._starts()))
-        )
+        """The exact bytes of the response in msgpack."""
+        starts = sum(map(len, self._starts()))
+        prebuilt = self.prefix.prebuilt.size if self.prefix else 0
+        entries = self.commits.size + self.snapshots.size + self.objects.size
+        return starts + prebuilt + entries
 
     async def in_msgpack(self) -> AsyncGenerator[Piece, None]:
-        """The reply, its objects in the order in which they are stored.
+        """The response, its objects in the order in which they are stored.
 
-        Nothing is yielded before the first window has been read: a failure until then can still be
-        answered as one. After that, Damaged and Unavailable mean that the reply has to be broken
-        off.
+        Nothing is yielded before the first window was read, so an earlier failure can still be a
+        refusal. After that, Damaged and Unavailable end the response before its announced length.
         """
-        async with aclosing(self._reply(self.runs())) as pieces:
+        async with aclosing(self._with_starts(self.chunks())) as pieces:
             async for piece in pieces:
                 yield piece
 
     async def to_compress(self, coding: Coding) -> AsyncGenerator[Piece | Frame, None]:
-        """The same reply, its objects in the order of `objects`, as far as memory allows.
+        """The same response, its objects in the order of the list, as far as memory allows.
 
-        A zstd reply has the runs of a compressed bundle as they are stored.
+        A zstd response contains the runs of a compressed prebuilt clone as they are stored.
         """
         is_as_stored = (
-            coding is Coding.ZSTD
-            and self.prepared is not None
-            and self.prepared.prebuilt.is_compressed
+            coding is Coding.ZSTD and self.prefix is not None and self.prefix.prebuilt.is_compressed
         )
-        take = _BundleReader.stored if is_as_stored else _BundleReader.expanded
-        async with aclosing(self._reply(self._runs([], self._in_order, take))) as pieces:
+        take = _PrefixReader.stored if is_as_stored else _PrefixReader.expanded
+        chunks = self._chunks([], self._objects_in_order, take)
+        async with aclosing(self._with_starts(chunks)) as pieces:
             async for piece in pieces:
                 yield piece
 
-    def runs(self) -> Runs:
-        """The entries of the three lists, in their order, each piece with the number of its list.
+    def chunks(self) -> AsyncGenerator[tuple[int, Piece], None]:
+        """The entries of the three lists, each piece with the number of its list. Iterate once."""
+        spans = [*self.objects.packed_spans(), *self.objects.loose_spans()]
+        return self._chunks(spans, self._objects_as_stored, _PrefixReader.expanded)
 
-        Once only.
-        """
-        spans = [*self._packed(), *self._loose(self.objects)]
-        return self._runs(spans, self._as_stored, _BundleReader.expanded)
+    def ordered_chunks(self) -> AsyncGenerator[tuple[int, Piece], None]:
+        """The same, the objects in the order of the list, as far as memory allows."""
+        return self._chunks([], self._objects_in_order, _PrefixReader.expanded)
 
-    def ordered_runs(self) -> Runs:
-        """The same, the objects in the order of `objects`, as far as memory allows."""
-        return self._runs([], self._in_order, _BundleReader.expanded)
-
-    async def _reply(
-        self, runs: AsyncGenerator[tuple[int, P], None]
+    async def _with_starts(
+        self, chunks: AsyncGenerator[tuple[int, P], None]
     ) -> AsyncGenerator[P | bytes, None]:
-        """Stored records are put in as they are, without being unpacked."""
-        starts, begun = self._starts(), 0
-        async with aclosing(runs):
-            async for number, piece in runs:
-                while begun <= number:
-                    yield starts[begun]
-                    begun += 1
+        """The pieces, and before those of each list its start."""
+        starts = self._starts()
+        started = 0
+        async with aclosing(chunks):
+            async for number, piece in chunks:
+                while started <= number:
+                    yield starts[started]
+                    started += 1
                 yield piece
-        for start in starts[begun:]:
+        for start in starts[started:]:
             yield start
 
-    async def _runs(
+    async def _chunks(
         self,
         object_spans: Sequence[Span],
-        objects: Callable[[Reads], AsyncGenerator[Piece, None]],
-        take: "Callable[[_BundleReader, Run], AsyncGenerator[P, None]]",
-    ) -> AsyncGenerator[tuple[int, P | bytes | memoryview], None]:
-        """See `runs`. `objects` yields the entries of objects, for which `object_spans` are read
-        ahead. `take` yields a run of the bundle.
+        objects: Callable[[Reads], Pieces],
+        take: "Callable[[_PrefixReader, Run], AsyncGenerator[P, None]]",
+    ) -> AsyncGenerator[tuple[int, P | Piece], None]:
+        """See `chunks`. `objects` yields the entries of objects, for which `object_spans` are read
+        ahead. `take` yields a run of the prebuilt clone.
         """
-        large = packs.plan(self.large_commits)
-        others = packs.plan(self.other_manifests)
+        commit_spans = packs.plan(self.commits.packed)
+        snapshot_spans = packs.plan(self.snapshots.packed)
+        spans = [*commit_spans, *snapshot_spans, *object_spans]
         async with AsyncExitStack() as closing:
-            ahead = await self.store.read_ahead(self.repo_id, [*large, *others, *object_spans])
+            ahead = await self.store.read_ahead(self.repo_id, spans)
             reads = await closing.enter_async_context(aclosing(ahead))
-            tape = None
-            if self.prepared:
-                ranges = self.store.resume(self.repo_id, self.prepared.begun)
-                tape = _BundleReader(
-                    await closing.enter_async_context(aclosing(ranges)), self.prepared
-                )
+            prefix = None
+            if self.prefix:
+                ranges = self.store.resume(self.repo_id, self.prefix.begun)
+                await closing.enter_async_context(aclosing(ranges))
+                prefix = _PrefixReader(ranges, self.prefix)
+            lists = (
+                self.commits.pieces(reads, len(commit_spans)),
+                self.snapshots.pieces(reads, len(snapshot_spans)),
+                objects(reads),
+            )
+            for number, entries in enumerate(lists):
+                if prefix:
+                    async for part in take(prefix, prefix.prebuilt.runs[number]):
+                        yield number, part
+                async with aclosing(entries):
+                    async for piece in entries:
+                        yield number, piece
 
-            if tape:
-                async for piece in take(tape, tape.prebuilt.commits):
-                    yield 0, piece
-            for record in self.commits:
-                yield 0, record
-            for record in self.other_commits:
-                yield 0, zlib.decompress(record)
-            async for _, record in _entries(reads, len(large)):
-                yield 0, record
-
-            if tape:
-                async for piece in take(tape, tape.prebuilt.snapshots):
-                    yield 1, piece
-            for record in self.manifests.values():
-                yield 1, record
-            async for _, record in _entries(reads, len(others)):
-                yield 1, record
-
-            if tape:
-                async for piece in take(tape, tape.prebuilt.objects):
-                    yield 2, piece
-            for object_id, at in self.objects.items():
-                if not at.length:
-                    yield 2, codec.object_start(object_id, 0)
-            stored = await closing.enter_async_context(aclosing(objects(reads)))
-            async for entry in stored:
-                yield 2, entry
-
-    async def _as_stored(self, reads: Reads) -> AsyncGenerator[Piece, None]:
-        ids = {at: object_id for object_id, at in self.objects.items()}
-        for _ in self._packed():
+    async def _objects_as_stored(self, reads: Reads) -> Pieces:
+        for entry in self.objects.empty():
+            yield entry
+        for _ in self.objects.packed_spans():
             span, data = await anext(reads)
-            entries = ((ids[at], content) for at, content in span.cut(memoryview(data)))
-            for gathered in _objects(entries):
-                yield gathered
-        async for piece in self._loose_objects(reads):
+            for joined in _joined(self._cut(span, data)):
+                yield joined
+        async for piece in self.objects.loose(reads):
             yield piece
 
-    async def _in_order(self, _: Reads) -> AsyncGenerator[Piece, None]:
+    async def _objects_in_order(self, _: Reads) -> Pieces:
         """Packed objects in order within each window, then the loose ones in order."""
-        ids = {at: object_id for object_id, at in self.objects.items()}
-        position = {object_id: position for position, object_id in enumerate(self.objects)}
-        windows = self.store.read_windows(self.repo_id, self._packed(), ORDERED_BYTES)
+        for entry in self.objects.empty():
+            yield entry
+        position = {object_id: number for number, object_id in enumerate(self.objects.locations)}
+        packed = self.objects.packed_spans()
+        windows = self.store.read_windows(self.repo_id, packed, ORDERED_BYTES)
         async with aclosing(windows):
             async for window in windows:
-                entries = [
-                    (ids[at], content)
-                    for span, data in window
-                    for at, content in span.cut(memoryview(data))
-                ]
+                entries: list[tuple[str, Piece]] = []
+                for span, data in window:
+                    entries += self._cut(span, data)
                 entries.sort(key=lambda entry: position[entry[0]])
-                for gathered in _objects(entries):
-                    yield gathered
-                # While the next window is read, this one is no longer in memory.
+                for joined in _joined(entries):
+                    yield joined
+                # The next window is read without this one in memory.
                 entries.clear()
                 window.clear()
-        loose = await self.store.read_ahead(self.repo_id, self._loose(self.objects))
+        loose = await self.store.read_ahead(self.repo_id, self.objects.loose_spans())
         async with aclosing(loose):
-            async for piece in self._loose_objects(loose):
+            async for piece in self.objects.loose(loose):
                 yield piece
 
-    def _packed(self) -> list[Span]:
-        return packs.plan(at for at in self.objects.values() if at.length and not at.is_loose)
+    def _cut(self, span: Span, data: bytes) -> Iterator[tuple[str, Piece]]:
+        for at, content in span.cut(memoryview(data)):
+            yield self.objects.ids[at], content
 
-    def _loose(self, object_ids: Iterable[str]) -> list[Span]:
-        spans: list[Span] = []
-        for object_id in object_ids:
-            at = self.objects[object_id]
-            if at.length and at.is_loose:
-                spans += packs.plan_loose(object_id, at)
-        return spans
-
-    async def _loose_objects(self, reads: Reads) -> AsyncGenerator[Piece, None]:
-        for object_id, at in self.objects.items():
-            parts = len(self._loose([object_id]))
-            if not parts:
-                continue
-            yield codec.object_start(object_id, at.length)
-            digest = sha256()
-            for number in range(parts):
-                _, content = await anext(reads)
-                digest.update(content)
-                if number == parts - 1:
-                    # Without its last part a reply is no msgpack, and shorter than was promised.
-                    _check(object_id, digest.hexdigest())
-                yield content
-
-    def _starts(self) -> tuple[bytes, bytes, bytes]:
-        """What stands before the entries of each list."""
-        counts = self.counts
-        if self.prepared:
-            prebuilt = self.prepared.prebuilt
-            more = prebuilt.commits, prebuilt.snapshots, prebuilt.objects
-            counts = (
-                counts[0] + more[0].count,
-                counts[1] + more[1].count,
-                counts[2] + more[2].count,
-            )
-        keys = ("commits", "snapshots", "objects")
-        commits, snapshots, objects = (
-            codec.list_start(key, count) for key, count in zip(keys, counts, strict=True)
-        )
-        return (
-            codec.map_start(len(keys), {"branch_heads": dict(self.branch_heads)}) + commits,
-            snapshots,
-            objects,
-        )
+    def _starts(self) -> list[bytes]:
+        """The bytes before the entries of each list."""
+        runs = self.prefix.prebuilt.runs if self.prefix else (None, None, None)
+        starts = []
+        for key, count, run in zip(LISTS, self.counts, runs, strict=True):
+            prebuilt = run.count if run else 0
+            starts.append(codec.list_start(key, count + prebuilt))
+        map_start = codec.map_start(len(LISTS), {"branch_heads": dict(self.branch_heads)})
+        return [map_start + starts[0], *starts[1:]]
 
 
-class _BundleReader:
-    """The bytes of a bundle, taken in the order in which they lie.
+class _PrefixReader:
+    """The bytes of a prebuilt clone, in the order in which they are stored.
 
-    Raises Damaged before it gives out a wrong one.
+    Raises Damaged before it yields a wrong byte.
     """
 
-    def __init__(self, reads: Reads, prepared: VerifiedPrefix) -> None:
-        self.prebuilt = prepared.prebuilt
+    def __init__(self, reads: Reads, prefix: VerifiedPrefix) -> None:
+        self.prebuilt = prefix.prebuilt
         self._reads = reads
-        self._checked = len(prepared.begun.window)
+        self._verified = len(prefix.begun.window)
         self._rest = memoryview(b"")
 
-    async def expanded(self, run: Run) -> AsyncGenerator[Piece, None]:
-        """The next run, its entries as a reply has them that is not compressed."""
+    async def expanded(self, run: Run) -> Pieces:
+        """The next run, its entries as in a response that is not compressed."""
         if not run.stored_size:
             async for part in self._take(run.size):
                 yield part
@@ -315,55 +358,59 @@ class _BundleReader:
 
     async def stored(self, run: Run) -> AsyncGenerator[Frame, None]:
         """The next run as it is stored: a zstd frame."""
-        left = run.size
+        expanded_bytes = run.size
         async for part in self._take(run.stored_size):
-            yield Frame(part, left)
-            left = 0
+            yield Frame(part, expanded_bytes)
+            expanded_bytes = 0
 
     async def _take(self, size: int) -> AsyncGenerator[memoryview, None]:
-        """The next bytes."""
         while size:
             if not self._rest:
-                span, data = await anext(self._reads)
-                if self._checked:
-                    self._checked -= 1
-                else:
-                    check_range(self.prebuilt, span, data)
-                self._rest = memoryview(data)
-            part, self._rest = self._rest[:size], self._rest[size:]
+                self._rest = await self._next_range()
+            part = self._rest[:size]
+            self._rest = self._rest[size:]
             size -= len(part)
             yield part
 
+    async def _next_range(self) -> memoryview:
+        span, data = await anext(self._reads)
+        if self._verified:
+            self._verified -= 1
+        else:
+            check_range(self.prebuilt, span, data)
+        return memoryview(data)
+
 
 def check_range(prebuilt: PrebuiltClone, span: Span, data: bytes) -> None:
-    """Raises Damaged if these are not the bytes that the bundle was made of."""
+    """Raises Damaged if a range of a prebuilt clone has another digest."""
     if sha256(data).digest() != prebuilt.digests[span.start // prebuilt.range_size]:
         raise Damaged(f"bundle {prebuilt.name}")
 
 
-async def _entries(reads: Reads, spans: int) -> AsyncGenerator[tuple[Location, bytes], None]:
-    """What lies in the next so many spans of packs."""
-    for _ in range(spans):
+async def _next_entries(reads: Reads, span_count: int) -> AsyncGenerator[bytes, None]:
+    """The entries in the next spans of packs."""
+    for _ in range(span_count):
         span, data = await anext(reads)
-        for entry in span.cut(data):
+        for _, entry in span.cut(data):
             yield entry
 
 
-def _objects(entries: Iterable[tuple[str, Piece]]) -> Iterator[bytes]:
-    """Objects and their ids as they are sent, many of them in each piece.
+def _joined(entries: Iterable[tuple[str, Piece]]) -> Iterator[bytes]:
+    """Objects as entries of a response, many of them in each piece.
 
-    Raises Damaged for wrong bytes.
+    Raises Damaged for content with another digest.
     """
-    gathered: list[Piece] = []
+    pieces: list[Piece] = []
     size = 0
     for object_id, content in entries:
         _check(object_id, sha256(content).hexdigest())
-        gathered += codec.object_start(object_id, len(content)), content
+        pieces += codec.object_start(object_id, len(content)), content
         size += len(content)
         if size >= GATHERED_BYTES:
-            yield b"".join(gathered)
-            gathered, size = [], 0
-    yield b"".join(gathered)
+            yield b"".join(pieces)
+            pieces.clear()
+            size = 0
+    yield b"".join(pieces)
 
 
 def _check(object_id: str, digest: str) -> None:

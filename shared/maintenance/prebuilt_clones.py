@@ -31,7 +31,9 @@ from hashlib import sha256
 from typing import Any
 
 from shared import codec, codings, names, packs
-from shared.actions.fetch import Allowed, gather, prebuilt_ids
+from shared.actions import fetch_plan
+from shared.actions.fetch import prebuilt_ids
+from shared.actions.fetch_plan import Allowed
 from shared.actions.fetch_response import check_range
 from shared.codings import Coding, Expander
 from shared.errors import Damaged, TooLarge, Unavailable
@@ -92,22 +94,23 @@ async def _make(
             await _name(stores, repo, present, since)
         return Made(present)
     try:
-        fetched = await gather(
+        fetched = await fetch_plan.plan(
             stores, repo, {}, difference, Allowed(stores.settings.max_reply_bytes)
         )
     except TooLarge:
         return Made(
             None, why_not="a clone of it is larger than an answer may be (PIERIA_MAX_REPLY_BYTES)"
         )
-    if fetched.absent:
+    if fetched.objects.absent:
         return Made(
-            None, why_not=f"it names objects that nobody has sent, such as {min(fetched.absent)}"
+            None,
+            why_not=f"it names objects that nobody has sent, such as {min(fetched.objects.absent)}",
         )
     runs = [_Stored(count) for count in fetched.counts]
-    async for number, piece in fetched.ordered_runs():
+    async for number, piece in fetched.ordered_chunks():
         runs[number].add(piece)
     ids = codec.pack_record(
-        {"snapshots": sorted(fetched.snapshot_ids), "objects": sorted(fetched.objects)}
+        {"snapshots": sorted(fetched.snapshots.ids), "objects": sorted(fetched.objects.locations)}
     )
     data = b"".join([*(piece for run in runs for piece in run.end()), ids])
     commits, snapshots, objects = (run.run for run in runs)
@@ -175,18 +178,20 @@ async def wrong(stores: Stores, repo: Repo, prebuilt: PrebuiltClone) -> str:
     except Damaged:
         return "is gone from the bucket, or is not what it was made of"
     difference, heads = await _heads(stores, repo, set(prebuilt.heads))
-    fetched = await gather(stores, repo, {}, difference, Allowed(stores.settings.max_reply_bytes))
+    fetched = await fetch_plan.plan(
+        stores, repo, {}, difference, Allowed(stores.settings.max_reply_bytes)
+    )
     commits, snapshots = ([one[key] for one in value[run]] for run, key in RECORDS)
     objects = {one["object_id"]: one["content"] for one in value["objects"]}
     if sorted(commits) != sorted(node.commit_id for node in difference.collected) or set(
         heads
     ) != set(prebuilt.heads):
         return "holds other commits than its heads lead to"
-    if not sorted(snapshots) == sorted(fetched.snapshot_ids) == ids["snapshots"]:
+    if not sorted(snapshots) == sorted(fetched.snapshots.ids) == ids["snapshots"]:
         return "holds other snapshots than its heads lead to"
     if (
         not sorted(one["object_id"] for one in value["objects"])
-        == sorted(fetched.objects)
+        == sorted(fetched.objects.locations)
         == ids["objects"]
     ):
         return "holds other objects than its heads lead to"

@@ -139,7 +139,7 @@ def test_beyond_a_limit_the_manifests_of_the_client_are_not_read_and_more_is_sen
 
     The answer has all that the client lacks.
     """
-    monkeypatch.setattr("shared.actions.fetch.BOUNDARY_BYTES", 0)
+    monkeypatch.setattr("shared.actions.fetch_plan.BOUNDARY_BYTES", 0)
     commits, snapshots, objects = fetched_ids(fetch(merged, "song", [C2], [C1], by=stranger))
     assert (commits, snapshots, objects) == ({C2}, {S2}, {O1, O2})
 
