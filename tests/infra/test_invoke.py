@@ -65,6 +65,7 @@ def fetched(size: int, place: dict[str, str], **variables: str) -> invoke.Answer
     assert builders.push("me", "stems", bundle).status == 200
     asked = event("fetch", place)
     asked["rawPath"] = asked["requestContext"]["http"]["path"] = "/me/stems/fetch"
+    asked["headers"]["accept"] = builders.MSGPACK
     asked["body"] = json.dumps({"want": [commit["commit_id"]], "have": []})
     asked["headers"]["content-length"] = str(len(asked["body"]))
     with invoke.runtime("fetch", **variables) as call:
