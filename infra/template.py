@@ -247,7 +247,7 @@ TargetOriginId: {"api" if edge is Edge.CACHE else edge.value}
 ViewerProtocolPolicy: https-only
 AllowedMethods: [GET, HEAD, OPTIONS, PUT, PATCH, POST, DELETE]
 {_CACHE_POLICIES.get(edge, _NO_CACHE)}
-OriginRequestPolicyId: b689b0a8-53d0-40ab-baf2-68738e2966ac # all that was sent, but Host
+OriginRequestPolicyId: b689b0a8-53d0-40ab-baf2-68738e2966ac # all headers except Host
 FunctionAssociations: [{{EventType: viewer-request, FunctionARN: !GetAtt EdgeViewer.FunctionARN}}]
 """
     if edge is not Edge.BODIES:
