@@ -48,11 +48,15 @@ LAWS = {
     "shared.decoding": ("codec codings errors", ""),
     "shared.connection": ("bodies errors middleware", "h11 uvicorn"),
     "shared.middleware": ("bodies codec errors log meter prices settings", "starlette"),
-    "shared.http": (
-        "auth budget codec conditional decoding errors metadata middleware model names ratelimit"
-        " routing stores tasks wire",
-        "fastapi pydantic starlette",
+    "shared.http.__init__": ("http", ""),
+    "shared.http.app": ("errors http.error_handlers middleware routing", "fastapi starlette"),
+    "shared.http.error_handlers": ("errors middleware", "fastapi starlette"),
+    "shared.http.access": (
+        "auth budget errors middleware model names ratelimit stores tasks",
+        "fastapi",
     ),
+    "shared.http.requests": ("decoding errors middleware wire", "fastapi pydantic"),
+    "shared.http.replies": ("codec conditional model", "fastapi starlette"),
     "shared.staging": ("auth errors http references settings wire", "pydantic starlette"),
     "shared.routing": ("errors middleware", "fastapi starlette"),
     "shared.lambdas": ("errors log middleware settings", "mangum"),
@@ -101,7 +105,7 @@ GATES = {
         "infra.relay.peers",
         "infra.relay.workplace",
     },
-    "time": {"shared.http", "shared.middleware", "infra.relay.progress"},
+    "time": {"shared.http.access", "shared.middleware", "infra.relay.progress"},
 }
 """Where the world outside comes in: the environment and the clock. Below, both are arguments."""
 
@@ -180,7 +184,8 @@ def test_arrows_point_inward() -> None:
         ("functions.refs", "from . import push"),
         ("functions.refs", "from functions.endpoints import ENDPOINTS"),
         ("functions.endpoints", "from shared import http"),
-        ("shared.http", "from shared import actions"),
+        ("shared.http.access", "from shared import actions"),
+        ("shared.http.replies", "from shared import stores"),
         ("shared.actions.push", "from fastapi import Request"),
         ("shared.actions.push", "import time"),
         ("shared.actions.push", "from os import environ"),

@@ -86,7 +86,7 @@ def one_minute(monkeypatch) -> None:
     test.
     """
     now = time.time()
-    monkeypatch.setattr("shared.http.time.time", lambda: now)
+    monkeypatch.setattr("shared.http.access.time.time", lambda: now)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -280,7 +280,7 @@ def minute(monkeypatch) -> dict[str, float]:
     that no token is ever from the future.
     """
     clock = {"now": time.time() // 60 * 60 - 100}
-    monkeypatch.setattr("shared.http.time.time", lambda: clock["now"])
+    monkeypatch.setattr("shared.http.access.time.time", lambda: clock["now"])
     return clock
 
 

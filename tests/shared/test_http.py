@@ -350,7 +350,7 @@ async def test_a_browser_that_asks_before_it_reads_is_answered_without_a_look_at
     async def stores() -> Stores:
         raise AssertionError("a preflight needs no AWS call")
 
-    monkeypatch.setattr(http, "stores", stores)
+    monkeypatch.setattr("shared.http.access.stores", stores)
     asked = {"Origin": "https://site.example", "Access-Control-Request-Method": "GET"}
     readable = await ask("OPTIONS", "/ada/song/read", headers=asked)
     assert readable.status == 204

@@ -1,63 +1,24 @@
-"""HTTP: requests in, replies out, and everything that is the same for every endpoint.
+"""FastAPI dependencies that authorize a request before its body is read."""
 
-create_app      an ASGI app of some routers, with one JSON body for every failure
-may_read        who asks, for which repository, and may he: as a FastAPI dependency, before any body
-may_write       is read
-identified      who asks, where the URL names no repository
-may_read_by_id  the same, by the id that GET refs gives
-body, query     what was sent, in the shape it should have
-reply           values out, in the caller's format
-unless_held     nothing of a reply that the caller has
-"""
-
-import functools
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any, TypeVar, cast
+from typing import Any
 
-from fastapi import APIRouter, FastAPI, Request
-from pydantic import BaseModel
-from starlette.exceptions import HTTPException
-from starlette.responses import Response
+from fastapi import Request
 
-from shared import auth, codec, conditional, decoding, names, routing, wire
+from shared import auth, names
 from shared.budget import Account
-from shared.decoding import Bound
-from shared.errors import (
-    ApiError,
-    Forbidden,
-    HubLimited,
-    Internal,
-    MalformedBody,
-    RepoNotFound,
-    Unauthorized,
-)
-from shared.middleware import COUNTED, HOLD, RequestMiddleware, refusal
-from shared.model import Identity, Repo, Role, Sees, Visibility
+from shared.errors import Forbidden, RepoNotFound, Unauthorized
+from shared.middleware import COUNTED
+from shared.model import Identity, Repo, Role, Sees
 from shared.ratelimit import LimitClass
 from shared.stores import Stores, stores
 from shared.tasks import gather_all, gather_pair
 
-ID_LIST_BYTES = 16 * 1024 * 1024
-"""The most taken where only ids are sent: 100,000 haves are 6.6 MB."""
-
-API_BYTES = 64 * 1024
-"""The most taken by the API for people and tools."""
-
-IN_STEPS = "push an older commit first, as a branch of its own, and few new files in one commit"
-"""The way out of a push that is too large for the relay too.
-
-The stock client sends all that is new at once.
-"""
-BY_RELAY = (
-    "push through the relay, which sends a large push in parts: `pieria connect URL-OF-THE-HUB` prints the remote to"
-    f" add; without it, {IN_STEPS}"
-)
-"""The way out of a push that is too large for one request."""
-
-B = TypeVar("B", bound=BaseModel)
 Found = tuple[Repo | None, Role | None]
+
+
 Dependency = Callable[[Request, str, str], Coroutine[Any, Any, "Access"]]
 
 
@@ -105,26 +66,6 @@ class Caller(Visitor):
         """A token that says this of its bearer, from now on."""
         keys = await self.stores.keyring.signing(self.now)
         return auth.issue(keys, identity, lifetime_seconds=lifetime_seconds, now=int(self.now))
-
-
-def create_app(
-    *routers: APIRouter, paths: Callable[[], routing.Paths] | None = None
-) -> RequestMiddleware:
-    """An app of these routes, without documentation pages and redirects, which the client does not
-    follow.
-
-    `paths` are all that a refusal of another path or method should know. The default: those of the
-    routers.
-    """
-    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
-    for router in routers:
-        app.include_router(router)
-    app.add_exception_handler(ApiError, _answer_failure)
-    known = paths or functools.partial(routing.paths_of, routers)
-    app.add_exception_handler(HTTPException, routing.answer_for(known))
-    app.router.default = routing.without_slash(app.router)
-    app.add_exception_handler(Exception, _answer_bug)
-    return RequestMiddleware(app)
 
 
 def may_read(limit_class: LimitClass, *, token_needed: bool = False) -> Dependency:
@@ -188,130 +129,6 @@ def visiting(limit_class: LimitClass) -> Callable[[Request], Coroutine[Any, Any,
         return await _visitor(request, limit_class, token_needed=False)
 
     return visitor
-
-
-async def body(
-    request: Request,
-    shape: type[B],
-    max_bytes: int = ID_LIST_BYTES,
-    advice: str = "send less at once",
-) -> B:
-    """The request's body in the shape it should have. `max_bytes`: as it is sent, and when it is
-    expanded.
-
-    Raises UnsupportedMedia, MalformedBody, Unprocessable or, with this advice, TooLarge.
-    """
-    return await decoded(request, shape, received(request, max_bytes, advice), max_bytes, advice)
-
-
-async def decoded(
-    request: Request, shape: type[B], pieces: AsyncIterator[bytes], max_bytes: int, advice: str
-) -> B:
-    """The same of a body whose bytes come from elsewhere, with the request's Content-Type and
-    Content-Encoding.
-    """
-    bound = Bound(max_bytes, advice, request.scope[HOLD])
-    headers = request.headers
-    value = await decoding.decoded(
-        pieces, headers.get("content-type", ""), headers.get("content-encoding", ""), bound
-    )
-    if not isinstance(value, dict):
-        raise MalformedBody(f"the body must be a map, not a {type(value).__name__}")
-    return wire.parse(shape, value)
-
-
-async def received(request: Request, max_bytes: int, advice: str) -> AsyncIterator[bytes]:
-    """The request's body as it arrives.
-
-    Raises TooLarge, before the first byte if the body is declared as too large.
-    """
-    too_large = decoding.too_large(max_bytes, advice)
-    declared = request.headers.get("content-length", "")
-    # Of thousands of digits, which Python does not read as a number, the first 19 are enough.
-    if declared.isdecimal() and int(declared[:19]) > max_bytes:
-        raise too_large
-    size = 0
-    async for piece in request.stream():
-        size += len(piece)
-        if size > max_bytes:
-            raise too_large
-        yield piece
-
-
-def rest_of_path(request: Request, parts: int) -> str:
-    """What follows so many parts of the path.
-
-    A `{name:path}` of a route is the same without a newline at its end.
-    """
-    return str(request.scope["path"]).split("/", parts + 1)[-1]
-
-
-def query(request: Request, shape: type[B]) -> B:
-    """The request's query string in the shape it should have. Raises Unprocessable."""
-    return wire.parse(shape, dict(request.query_params), "the query")
-
-
-def reply(request: Request, value: dict[str, Any], status: int = 200) -> Response:
-    """A reply in the caller's format."""
-    return reply_encoded(
-        request,
-        lambda: codec.encode(value, as_msgpack=True),
-        lambda: codec.encode(value, as_msgpack=False),
-        status,
-    )
-
-
-def reply_encoded(
-    request: Request,
-    in_msgpack: Callable[[], bytes],
-    in_json: Callable[[], bytes],
-    status: int = 200,
-) -> Response:
-    """A reply in the format that the caller reads; JSON without an Accept header.
-
-    Raises TooLarge.
-    """
-    as_msgpack = codec.accepts_msgpack(request.headers.get("accept", ""))
-    body = codec.check_reply(in_msgpack() if as_msgpack else in_json(), as_msgpack=as_msgpack)
-    return Response(body, status, media_type=codec.MSGPACK if as_msgpack else codec.JSON)
-
-
-def unless_held(request: Request, reply: Response, cached: dict[str, str]) -> Response:
-    """The reply with a strong entity tag over its bytes; 304 for a client that has it.
-
-    `cached` is who may keep it.
-    """
-    tag = conditional.tag_of(reply.body)
-    headers = {"ETag": tag, **cached}
-    if conditional.is_held(request.headers.get("if-none-match", ""), tag):
-        return Response(status_code=304, headers=headers)
-    reply.headers.update(headers)
-    return reply
-
-
-def revalidated(repo: Repo) -> dict[str, str]:
-    """How a reply about a repository is kept that may change at any time: it is revalidated each
-    time.
-    """
-    if repo.visibility is Visibility.PUBLIC:
-        return {"Cache-Control": "no-cache", "Vary": "Accept"}
-    return {"Cache-Control": "private, no-cache", "Vary": "Accept, Authorization"}
-
-
-def reply_records(
-    request: Request, name: str, records: Sequence[bytes], next_cursor: str | None
-) -> Response:
-    """A page of stored records, which are msgpack, and where the next one begins, if there is
-    one.
-    """
-    rest = {"next_cursor": next_cursor} if next_cursor else {}
-    return reply_encoded(
-        request,
-        lambda: codec.pack_map_of_lists({name: records}, rest),
-        lambda: codec.encode(
-            {name: list(map(codec.unpack_record, records)), **rest}, as_msgpack=False
-        ),
-    )
 
 
 def _may(
@@ -472,14 +289,3 @@ def _subject(request: Request, identity: Identity | None) -> str:
         return f"user:{identity.subject}"
     # API Gateway's own word for the address, through Mangum; behind uvicorn the peer of the socket.
     return f"address:{request.client.host if request.client else 'unknown'}"
-
-
-async def _answer_failure(request: Request, error: Exception) -> Response:
-    failure = cast(ApiError, error)  # the class it is registered for
-    if failure.status >= 500 and not isinstance(failure, HubLimited):
-        request.scope["failure"] = failure  # the log shall say what the answer must not
-    return refusal(failure)
-
-
-async def _answer_bug(request: Request, error: Exception) -> Response:
-    return refusal(Internal(request.scope["request_id"]))
