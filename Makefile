@@ -49,7 +49,7 @@ mutation: dev-packages ## change each condition of the core, and check that a te
 # Not part of the suite: it sends the names of packages to PyPI. Strict: a package that PyPI does not know fails.
 audit: dev-packages ## check the locked packages for known vulnerabilities
 	@"$$($(BIN)/python -m infra.tools audit)/pip-audit" --strict --require-hashes --disable-pip --progress-spinner off \
-		-r requirements.lock -r infra/locks/package.lock
+		-r requirements.lock -r infra/locks/pages.lock
 
 check: dev-packages ## check lint, format, types, the container and the template
 	@$(BIN)/ruff check -q .
@@ -83,9 +83,10 @@ bench-stream: dev-packages ## clone 60 MB from the streaming function, and measu
 	@$(BIN)/python -m bench.stream
 
 # The sources of build/package and build/host.
-SOURCES := infra/build.py infra/locks/package.lock run.sh $(shell find functions shared -name '*.py')
+SOURCES := infra/build.py infra/locks/package.lock infra/locks/pages.lock run.sh \
+	$(shell find functions shared -type f -not -name '*.pyc')
 
-build: ## the package of the Lambda functions, build/package.zip
+build: ## the packages of the Lambda functions, build/package.zip and build/pages.zip
 	@$(FIND_PYTHON) && $(PYTHON) -m infra.build
 
 build/package.zip: $(SOURCES)
@@ -127,6 +128,8 @@ lock: ## update all locks after a change of pyproject.toml or infra/locks/*.in
 			-o infra/locks/serve.lock pyproject.toml && \
 		compile --python-version 3.13 --python-platform aarch64-manylinux2014 --extra aws \
 			-c requirements.lock -o infra/locks/package.lock pyproject.toml && \
+		compile --python-version 3.13 --python-platform aarch64-manylinux2014 --extra aws --extra web \
+			-c requirements.lock -o infra/locks/pages.lock pyproject.toml && \
 		for tool in infra/locks/*.in; do \
 			compile --universal --python-version 3.11 -o "$${tool%.in}.lock" "$$tool" || exit; \
 		done

@@ -12,8 +12,8 @@ from fastapi import APIRouter
 
 
 def routers() -> list[APIRouter]:
-    """The router of every function with routes, by name. Importing them all is slow."""
-    from functions.endpoints import ENDPOINTS  # late: a function does not need it to start
+    """The router of every function of the API, by name. Importing them all is slow."""
+    from functions.endpoints import API, WIRE  # late: a function does not need it to start
 
-    modules = sorted(endpoint.module for endpoint in ENDPOINTS if endpoint.routes)
+    modules = sorted(endpoint.module for endpoint in (*WIRE, *API) if endpoint.routes)
     return [importlib.import_module(f"{__name__}.{module}").router for module in modules]

@@ -265,9 +265,21 @@ API = (
     ), (grant.READ_PARTITIONS, grant.LIST_KEYS, grant.READ_BYTES, *grant.SERVE_CALLERS)),
 )
 """The API for people and tools."""
+
+PAGES = (
+    Endpoint("pages", (
+        Route("GET /", EVERYONE, "what this hub is"),
+        Route("GET /{owner}", EVERYONE, "the repositories of a user", name="Owner"),
+        Route("GET /{owner}/{slug}", READERS, "a repository", name="Repository"),
+        Route("GET /static/{name}", EVERYONE, "the style sheet and the icon", name="Static"),
+        Route("GET /favicon.ico", EVERYONE, "the icon", name="Icon"),
+        Route("GET /robots.txt", EVERYONE, "what a search engine may read", name="Robots"),
+    ), (grant.READ_PARTITIONS, grant.LIST_KEYS, grant.READ_BYTES, *grant.SERVE_CALLERS)),
+)
+"""The web pages. Their package also has what renders them."""
 # fmt: on
 
-ENDPOINTS = (*WIRE, *API)
+ENDPOINTS = (*WIRE, *API, *PAGES)
 
 
 def paths() -> dict[str, set[str]]:

@@ -67,16 +67,9 @@ async def get_repos(
 ) -> Response:
     """The repositories of a user that the caller may read, by name. Empty for an unknown user."""
     page = http.query(request, api.PageQuery)
-    found = (
-        await _visible(visitor, owner, page.after, page.limit + 1)
-        if names.is_repo_name(owner)
-        else []
+    found = await repos.readable(
+        visitor.stores, owner, visitor.identity, visitor.role, page.after, page.limit + 1
     )
-    if not found:
-        spelled = await visitor.stores.handles.spelling(owner)
-        found = (
-            await _visible(visitor, spelled, page.after, page.limit + 1) if spelled != owner else []
-        )
     shown = found[: page.limit]
     last = shown[-1][0].slug if len(found) > page.limit else None
     listing = api.RepositoryPage(
@@ -141,23 +134,6 @@ async def post_rename(request: Request, slug: str, access: AdminByAnyName) -> Re
     if renamed is None:
         raise RepoExists(access.repo.owner, wanted)
     return _reply(request, renamed, access.role)
-
-
-async def _visible(
-    visitor: Visitor, owner: str, after: str | None, limit: int
-) -> list[tuple[Repo, Role]]:
-    """Up to `limit` repositories that the caller may see. Reads until there are `limit`, or no
-    more: neither the length of a page nor its cursor reveals hidden repositories."""
-    found: list[tuple[Repo, Role]] = []
-    while True:
-        wanted = limit - len(found)
-        some, after = await visitor.stores.repos.visible(
-            owner, visitor.identity, after or "", wanted
-        )
-        seen = ((repo, visitor.role(repo, member)) for repo, member in some)
-        found += ((repo, role) for repo, role in seen if role)
-        if after is None or len(found) >= limit:
-            return found[:limit]
 
 
 def _reply(request: Request, repo: Repo, role: Role, status: int = 200) -> Response:

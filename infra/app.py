@@ -3,7 +3,7 @@
 A laptop or a container serves it.
 """
 
-from functions import routers
+from functions import pages, routers
 from shared import http
 
-app = http.create_app(*routers())
+app = http.create_app(*routers(), pages.router)

@@ -1,9 +1,11 @@
-"""The package of the Lambda functions: `python3 -m infra.build` makes `build/package`, one folder
-for all functions.
+"""The packages of the Lambda functions: `python3 -m infra.build` makes `build/package`, one folder
+for all functions except `pages`, and `build/pages` for that one.
 
-It holds `functions/`, `shared/` and their dependencies (`infra/locks/package.lock`), for the Python
-and the processor of `template.yaml`. Modules are compiled, and files that no function reads are
-left out. `build/package.zip` holds the same files. Two builds are equal byte for byte.
+A package holds `functions/`, `shared/` and their dependencies (`infra/locks/package.lock`,
+`infra/locks/pages.lock`), for the Python and the processor of `template.yaml`. Modules are
+compiled, and files that no function reads are left out. `build/package.zip` and `build/pages.zip`
+hold the same files. Two builds are equal byte for byte. Only `build/pages` has what renders web
+pages, so the other functions stay small.
 
 This machine may not be able to run that package. So `build/host` is made in the same way for this
 machine, and every handler is imported from there. With `--host` only `build/host` is made; without
@@ -30,10 +32,12 @@ from infra.tools import Unable
 
 ROOT = Path(__file__).parent.parent
 LOCK = Path(__file__).parent / "locks" / "package.lock"
+PAGES_LOCK = Path(__file__).parent / "locks" / "pages.lock"
 BUILD = ROOT / "build"
 NO_HANDLERS = {"__init__", "endpoints", "grants"}
 """The modules of `functions/` that are not Lambda functions."""
 PACKAGE = BUILD / "package"
+PAGES = BUILD / "pages"
 HOST = BUILD / "host"
 HOST_PYTHON = BUILD / "host-python"
 """A file with the path of the interpreter that `build/host` was made for."""
@@ -46,7 +50,6 @@ it can use wheels for glibc 2.28."""
 TASK_ROOT = "/var/task"
 """The folder in which Lambda unpacks the package. Tracebacks show it."""
 
-MAX_BYTES = 35_000_000
 SECONDS_1970_TO_2000 = 946_684_800
 """The time of every file: the year 2000. A zip cannot store a time before 1980."""
 
@@ -92,6 +95,20 @@ UNUSED = (
 """Files of packages that no function uses."""
 
 
+class Contents(NamedTuple):
+    """What an artefact has: the packages of a lock, our modules except `left_out`, and at most
+    `max_bytes`.
+    """
+
+    lock: Path
+    left_out: tuple[str, ...]
+    max_bytes: int
+
+
+API_ONLY = Contents(LOCK, ("functions/pages.py", "shared/web"), 35_000_000)
+WITH_PAGES = Contents(PAGES_LOCK, (), 50_000_000)
+
+
 class Made(NamedTuple):
     """An artefact: the digest of its tree, and how many bytes its files have."""
 
@@ -120,13 +137,13 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def make_for_lambda(python: Path) -> None:
-    """Make `build/package` and its zip, compiled by this interpreter, which has VERSION. Raises
-    Unable."""
-    made = make(PACKAGE, python, for_lambda=True)
-    packed = pack(PACKAGE, PACKAGE.with_suffix(".zip"))
-    print(
-        f"build/package  sha256 {made.digest}  {_mb(made.size)}, {_mb(packed)} as build/package.zip"
-    )
+    """Make `build/package`, `build/pages` and their zips, compiled by this interpreter, which has
+    VERSION. Raises Unable."""
+    for folder, contents in ((PAGES, WITH_PAGES), (PACKAGE, API_ONLY)):
+        made = make(folder, python, contents, for_lambda=True)
+        packed = pack(folder, folder.with_suffix(".zip"))
+        name = f"build/{folder.name}"
+        print(f"{name:13}  sha256 {made.digest}  {_mb(made.size)}, {_mb(packed)} as {name}.zip")
 
 
 def make_for_host(python: Path | None) -> None:
@@ -139,7 +156,7 @@ def make_for_host(python: Path | None) -> None:
             f"no Python {_dotted(VERSION)} here: build/host is for {_dotted(sys.version_info[:2])}"
         )
         python = Path(sys.executable)
-    made = make(HOST, python, for_lambda=False)
+    made = make(HOST, python, WITH_PAGES, for_lambda=False)
     check(HOST, python)
     HOST_PYTHON.write_text(f"{python}\n")
     print(
@@ -236,31 +253,34 @@ def pack(folder: Path, archive: Path) -> int:
     return archive.stat().st_size
 
 
-def make(folder: Path, python: Path, *, for_lambda: bool) -> Made:
+def make(folder: Path, python: Path, contents: Contents, *, for_lambda: bool) -> Made:
     """Make an artefact in a temporary folder, and rename the folder when it is complete."""
     fresh = folder.with_name(f".{folder.name}-new")
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
-    _install(fresh, python, for_lambda=for_lambda)
+    _install(fresh, python, contents.lock, for_lambda=for_lambda)
     _prune(fresh)
     for name in ("functions", "shared"):
         shutil.copytree(ROOT / name, fresh / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in contents.left_out:
+        left_out = fresh / name
+        shutil.rmtree(left_out) if left_out.is_dir() else left_out.unlink()
     shutil.copy(ROOT / "run.sh", fresh)
     _compile(fresh, python)
     for path in [fresh, *fresh.rglob("*")]:
         path.chmod(0o755 if path.is_dir() or path.suffix == ".sh" else 0o644)
         os.utime(path, (SECONDS_1970_TO_2000, SECONDS_1970_TO_2000))
     made = Made(digest(fresh), sum(path.stat().st_size for path in _files(fresh)))
-    if made.size > MAX_BYTES:
+    if made.size > contents.max_bytes:
         raise Unable(
-            f"the artefact has {_mb(made.size)}, more than {_mb(MAX_BYTES)}: look for new files in {fresh}"
+            f"the artefact has {_mb(made.size)}, more than {_mb(contents.max_bytes)}: look for new files in {fresh}"
         )
     shutil.rmtree(folder, ignore_errors=True)
     fresh.rename(folder)
     return made
 
 
-def _install(folder: Path, python: Path, *, for_lambda: bool) -> None:
+def _install(folder: Path, python: Path, lock: Path, *, for_lambda: bool) -> None:
     """Install the packages of the lock into a folder. Raises Unable."""
     # Copied, not linked: the files are changed later, and those in the cache of uv must stay as
     # they are.
@@ -273,9 +293,9 @@ def _install(folder: Path, python: Path, *, for_lambda: bool) -> None:
     ]
     if for_lambda:
         options += [f"--python-platform={PLATFORM}", f"--python-version={_dotted(VERSION)}"]
-    if tools.uv("pip", "install", "--quiet", f"--target={folder}", *options, "-r", LOCK).returncode:
+    if tools.uv("pip", "install", "--quiet", f"--target={folder}", *options, "-r", lock).returncode:
         raise Unable(
-            f"{LOCK.relative_to(ROOT)} could not be installed, see above: check the network, run it again"
+            f"{lock.relative_to(ROOT)} could not be installed, see above: check the network, run it again"
         )
     (folder / ".lock").unlink(missing_ok=True)  # a file of uv
 

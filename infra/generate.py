@@ -1,7 +1,7 @@
 """Writes the files that follow from the table of endpoints: `make generate`.
 
     template.yaml      the deployment
-    docs/api.md        the lists between the two marks
+    docs/api.md        the lists between the marks
     sample_events/     one event of the HTTP API for each route
 
 A test fails if one of them is not current.
@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from functions.endpoints import API, ENDPOINTS, EVERYONE, WIRE, Endpoint, Route
+from functions.endpoints import API, ENDPOINTS, EVERYONE, PAGES, WIRE, Endpoint, Route
 from infra import template
 
 ROOT = Path(__file__).parent.parent
@@ -27,6 +27,7 @@ _PARAMETERS = {
     "object_id": "verse-1",
     "commit_id": "take-2",
     "ref_and_path": "main/song.txt",
+    "name": "style.css",
     "tag": "v1.0.0",
     "tag_id": "chorus-1",
     "token_id": "${TOKEN_ID}",
@@ -61,7 +62,7 @@ def main() -> None:
 def events() -> dict[str, dict[str, Any]]:
     """The events by name: `push`, and for further routes of a function `fetch-objects`."""
     return {
-        event_name(endpoint, route): _event(route)
+        event_name(endpoint, route): _event(endpoint, route)
         for endpoint in ENDPOINTS
         for route in endpoint.routes
     }
@@ -75,13 +76,13 @@ def event_name(endpoint: Endpoint, route: Route) -> str:
     return "-".join([endpoint.module, *words]).lower()
 
 
-def _event(route: Route) -> dict[str, Any]:
+def _event(endpoint: Endpoint, route: Route) -> dict[str, Any]:
     """Payload format 2.0. No event has a secret: `${TOKEN}` is a placeholder."""
     if route.key == "$default":
         return _preflight()
     method, path = route.key.split(" ")
     names = re.findall(r"\{(\w+)\+?\}", path)
-    headers = {"accept": "application/json"}
+    headers = {"accept": "text/html" if endpoint in PAGES else "application/json"}
     if route.who != EVERYONE:
         headers["authorization"] = "Bearer ${TOKEN}"
     event = _request(route.key, method, _filled(path), headers)
@@ -157,8 +158,10 @@ def _json(value: Mapping[str, Any]) -> str:
 
 
 def with_lists(page: str) -> str:
-    """The page with current lists between its marks `<!-- wire -->` and `<!-- api -->`."""
-    for mark, endpoints in (("wire", WIRE), ("api", API)):
+    """The page with current lists between its marks `<!-- wire -->`, `<!-- api -->`, `<!-- pages
+    -->`.
+    """
+    for mark, endpoints in (("wire", WIRE), ("api", API), ("pages", PAGES)):
         before, _, rest = page.partition(f"<!-- {mark} -->\n")
         _, _, after = rest.partition(f"<!-- end of {mark} -->\n")
         page = f"{before}<!-- {mark} -->\n{_list(endpoints)}<!-- end of {mark} -->\n{after}"

@@ -6,6 +6,7 @@ with each request
 
     X-Pieria-Origin    the secret; a request without it is refused, since clients must use the proxy
     X-Pieria-Viewer    the address of the client of the proxy; trusted only together with the secret
+    X-Pieria-Host      the host that the client asked, likewise
 """
 
 import hmac
@@ -34,6 +35,7 @@ HEALTH = "/health"
 """This path needs no secret. Its reply only shows that the process is running."""
 ORIGIN = b"x-pieria-origin"
 VIEWER = b"x-pieria-viewer"
+HOST = b"x-pieria-host"
 IS_HEAD = "pieria.is_head"
 """Key of a request's scope: whether the client sent HEAD. The app gets GET instead."""
 COUNTED = "pieria.counted"
@@ -114,7 +116,7 @@ class RequestMiddleware:
 def _is_admitted(scope: Scope) -> bool:
     """Whether the request came through the proxy, if there is one.
 
-    Sets the client address from it.
+    Sets the client's address and host from it.
     """
     secret = settings.load().origin_secret
     if not secret or scope["path"] == HEALTH:
@@ -125,6 +127,12 @@ def _is_admitted(scope: Scope) -> bool:
     viewer = headers.get(VIEWER)
     if viewer:
         scope["client"] = viewer[:ADDRESS_BYTES].decode("latin-1"), 0
+    host = headers.get(HOST)
+    if host:
+        scope["headers"] = [
+            *((name, value) for name, value in scope["headers"] if name != b"host"),
+            (b"host", host),
+        ]
     return True
 
 

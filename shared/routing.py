@@ -34,6 +34,25 @@ _CROSS_SITE = {
 }
 """The permissions of web pages of other sites on a path with GET."""
 
+_PAGE = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="robots" content="noindex">
+<title>Not found · pieria</title>
+<link rel="stylesheet" href="/static/style.css">
+<main class="wide hero"><h1>There is nothing here</h1>
+<p>There is no page at this URL. Repositories are at /owner/name. <a href="/">Start</a></p></main>
+"""
+"""The reply to a browser. `health` has none of the packages that render the other pages."""
+_PAGE_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Vary": "Accept",
+}
+
 _SLASH_REMOVED = "pieria.slash_removed"
 
 
@@ -75,7 +94,7 @@ def without_slash(
 
     async def retry(scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"]
-        if scope.get(_SLASH_REMOVED) or not path.endswith("/"):
+        if scope.get(_SLASH_REMOVED) or path == "/" or not path.endswith("/"):
             raise HTTPException(404)
         scope.update({_SLASH_REMOVED: True, "path": path[:-1]})
         await router(scope, receive, send)
@@ -106,6 +125,8 @@ def answer_for(paths: Callable[[], Paths]) -> Callable[[Request, Exception], Awa
         if methods and request.method not in methods:
             message = f"this URL does not support this method; use one of {listed}"
             return refusal(MethodNotAllowed(message, {"Allow": listed}))
+        if not methods and "text/html" in request.headers.get("accept", ""):
+            return Response(_PAGE, 404, _PAGE_HEADERS, "text/html; charset=utf-8")
         # API Gateway sends a request with a trailing slash to another function than one without.
         advice = "remove the slash at its end" if methods else "repositories are at /owner/name"
         return refusal(NotFound(f"there is nothing at this URL; {advice}"))

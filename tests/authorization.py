@@ -26,6 +26,7 @@ from typing import Any
 import msgpack
 
 import functions
+from functions import pages
 from functions.endpoints import ENDPOINTS, Route
 from shared import auth
 from shared.model import Identity, Role
@@ -195,6 +196,10 @@ DELETE /api/v1/tokens/{token_id}   * token_not_found
   any      401   *   *   *   *   * 403 403 403 401 401
 GET /api/v1/me
   any      401 200 200 200 200 200 200 200 200 401 401
+GET /
+  any      200 200 200 200 200 200 200 200 200 401 401
+GET /{owner}
+  any      200 200 200 200 200 200 200 200 200 401 401
 """
 """The expected statuses. First those of all routes for these callers, by the column `who` of the
 table of endpoints; then those of single routes that differ.
@@ -293,7 +298,7 @@ def listed() -> dict[str, set[str]]:
 def routes() -> dict[str, str]:
     """Every route of the hub, as in the table, and the function that serves it."""
     found: dict[str, str] = {}
-    for router in functions.routers():
+    for router in [*functions.routers(), pages.router]:
         for route in router.routes:
             module = getattr(route, "endpoint").__module__  # noqa: B009 (a route of Starlette has none)
             for method in getattr(route, "methods"):  # noqa: B009
@@ -495,7 +500,7 @@ class Stage:
     ) -> Answer:
         """One request to the path of a route, with this method."""
         path = route.split(" ")[1]
-        headers = {"accept": MSGPACK}
+        headers = {"accept": "text/html" if self._functions[route] == "pages" else MSGPACK}
         if token:
             headers["authorization"] = f"Bearer {token}"
         if sent.body is not None:
@@ -528,6 +533,7 @@ class Stage:
             "object_id": OBJECT,
             "commit_id": COMMIT,
             "ref_and_path": "main/1.txt",
+            "name": "style.css",
         }
 
     def play(self, route: str) -> list[Told]:

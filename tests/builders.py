@@ -216,6 +216,8 @@ class Answer:
 
     @property
     def code(self) -> str:
+        if self.headers["content-type"].startswith("text/html"):
+            return self.body.decode().partition('<meta name="error" content="')[2].partition('"')[0]
         return str(self.value["code"])
 
 

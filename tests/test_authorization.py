@@ -61,7 +61,9 @@ def test_everybody_is_answered_as_written(stage: Stage, route: str) -> None:
 def test_what_is_not_to_be_seen_looks_the_same_on_every_route_and_in_every_repository(
     stage: Stage,
 ) -> None:
-    """Private to a stranger, deleted, absent: one body, byte for byte, the hub over."""
+    """Private to a stranger, deleted, absent: one body, byte for byte, the hub over, and one for
+    all pages.
+    """
     told = [
         stage.tell(route, state, "stranger", rule.lines[state]["stranger"])
         for route, rule in RULES.items()
@@ -69,7 +71,13 @@ def test_what_is_not_to_be_seen_looks_the_same_on_every_route_and_in_every_repos
         for state in ("private", "deleted", "absent")
     ]
     assert {one.found for one in told} == {"404"}
-    assert len({authorization.shown(one.answer) for one in told}) == 1
+    for is_page in (False, True):
+        kind = [
+            one
+            for one in told
+            if one.answer.headers["content-type"].startswith("text/html") is is_page
+        ]
+        assert len({authorization.shown(one.answer) for one in kind}) == 1
 
 
 @pytest.mark.parametrize("route", [route for route in RULES if route.startswith("GET ")])

@@ -34,6 +34,11 @@ LAWS = {
     # The table of endpoints.
     "functions.endpoints": ("", "functions.grants"),
     "functions.grants": ("", ""),
+    "functions.pages": ("errors http lambdas web", "fastapi"),
+    "shared.web": (
+        "web actions conditional cursors errors graph http media metadata model names stores",
+        "jinja2 markdown_it markupsafe mido nh3 pygments starlette",
+    ),
     "functions": (
         "actions api cursors errors file_response http lambdas metadata model names staging"
         " streaming views wire",

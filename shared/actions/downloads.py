@@ -1,14 +1,13 @@
 """Find an object, or a file at a branch or a commit. Its bytes are read later."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 
 from shared import names
-from shared.actions import resolve
+from shared.actions import snapshots
+from shared.actions.snapshots import Snapshot
 from shared.errors import Damaged, ObjectNotFound, PathNotFound
-from shared.graph.records import manifest
-from shared.model import Location, Node, Repo, Sees
+from shared.model import Location, Repo, Sees
 from shared.stores import Stores
 
 URL_SECONDS = 300
@@ -86,38 +85,20 @@ async def file(stores: Stores, repo: Repo, ref_and_path: str, sees: Sees) -> Fil
 
     Raises RefNotFound or PathNotFound.
     """
-    name, target = await resolve.longest_prefix(stores, repo, ref_and_path, sees)
-    snapshot_at = target.branch.snapshot_at if target.branch else None
-    is_fixed = False
-    if snapshot_at is None:
-        node = (await stores.commits.get(repo.repo_id, [target.commit]))[target.commit.commit_id]
-        snapshot_at = node.snapshot_at
-        # A short id may later match another commit, or none.
-        is_fixed = names.is_digest(name) and _is_fixed(node)
-    path = ref_and_path[len(name) + 1 :]
-    object_id = (await _manifest(stores, repo, snapshot_at)).get(path)
+    return await file_of(stores, repo, await snapshots.at(stores, repo, ref_and_path, sees))
+
+
+async def file_of(stores: Stores, repo: Repo, snapshot: Snapshot, path: str | None = None) -> File:
+    """A file of a snapshot, by default the one that the request named. Raises PathNotFound."""
+    path = snapshot.path if path is None else path
+    object_id = snapshot.files.get(path)
     if object_id is None:
         raise PathNotFound()
     try:
-        return File(path, is_fixed, await find(stores, repo, object_id))
+        return File(path, snapshot.is_fixed, await find(stores, repo, object_id))
     except ObjectNotFound:
         # An object with an opaque id may never have been sent. A digest was checked when its
         # snapshot was accepted.
         if names.is_digest(object_id):
             raise Damaged(f"object {object_id}") from None
         raise PathNotFound() from None
-
-
-def _is_fixed(node: Node) -> bool:
-    """Whether both ids are digests.
-
-    A snapshot whose id is a digest lists only objects whose ids are digests.
-    """
-    return names.is_digest(node.commit_id) and names.is_digest(node.snapshot_id or "")
-
-
-async def _manifest(stores: Stores, repo: Repo, snapshot_at: Location | None) -> Mapping[str, str]:
-    if snapshot_at is None:
-        return {}
-    records = await stores.objects.read_packed(repo.repo_id, [snapshot_at])
-    return manifest(records[snapshot_at])

@@ -84,6 +84,17 @@ class Bucket:
         host = urlsplit(self.client.meta.endpoint_url).hostname or ""
         return host.endswith(DNS_SUFFIXES_OF_AWS)
 
+    @property
+    def origin(self) -> str:
+        """The origin of presigned URLs, for the policy of a web page; empty unless this is S3
+        itself.
+        """
+        return (
+            f"https://{self.name}.{urlsplit(self.client.meta.endpoint_url).hostname}"
+            if self.is_aws
+            else ""
+        )
+
     async def put(self, key: str, data: bytes) -> None:
         """Write an object. A repeated write of the same bytes is harmless."""
         with translated():

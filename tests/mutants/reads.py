@@ -90,7 +90,7 @@ DOWNLOADED = [
     bug("an opaque id is an entity tag",
         "shared/actions/downloads.py::Found.tag", always("self.is_fixed"), by=[DOWNLOADS]),
     bug("a file of an opaque snapshot is immutable",
-        "shared/actions/downloads.py::_is_fixed",
+        "shared/actions/snapshots.py::_is_fixed",
         without("names.is_digest(node.snapshot_id or '')"), by=[DOWNLOADS]),
 ]  # fmt: skip
 

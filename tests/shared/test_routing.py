@@ -3,26 +3,27 @@ any path.
 """
 
 import pytest
+from fastapi import APIRouter
 from fastapi.routing import APIRoute
 
 import functions
-from functions import endpoints
+from functions import endpoints, pages
 from shared import routing
 from tests import builders
 
 
+def routers() -> list[APIRouter]:
+    """The routers of the API and of the pages."""
+    return [*functions.routers(), pages.router]
+
+
 def routes() -> list[APIRoute]:
     """Every route of every function."""
-    return [
-        route
-        for router in functions.routers()
-        for route in router.routes
-        if isinstance(route, APIRoute)
-    ]
+    return [route for router in routers() for route in router.routes if isinstance(route, APIRoute)]
 
 
 def test_the_table_has_the_paths_and_methods_of_all_functions() -> None:
-    assert endpoints.paths() == routing.paths_of(functions.routers())
+    assert endpoints.paths() == routing.paths_of(routers())
 
 
 def test_all_methods_of_a_path_are_in_one_function() -> None:
@@ -38,7 +39,7 @@ def test_the_function_for_all_other_requests_knows_the_methods_of_each_path(path
     """API Gateway sends `health` every request without a route of its own."""
     url = path.replace(":path", "").format_map({name: "x" for name in FIELDS})
     methods = routing.allowed(endpoints.paths()[path])
-    for sent in (url, f"{url}/"):
+    for sent in dict.fromkeys((url, f"{url.rstrip('/')}/")):
         refused = builders.invoke(
             "health", builders.event("PUT" if "PUT" not in methods else "PATCH", sent)
         )
@@ -59,14 +60,21 @@ FIELDS = (
     "token_id",
     "handle",
     "commit_id",
+    "name",
 )
 
 
-@pytest.mark.parametrize(
-    "path", ["/", "/nothing", "/me/song", "/me/song/nothing", "/me/song/refs/1", "/me//refs", "*"]
-)
+@pytest.mark.parametrize("path", ["/me/song/nothing", "/me/song/refs/1", "/me//refs", "*"])
 def test_a_path_that_the_hub_does_not_have_is_not_found_with_any_method(path: str) -> None:
     for method in ("GET", "POST", "OPTIONS"):
         answer = builders.invoke("health", builders.event(method, path))
         assert (answer.status, answer.code) == (404, "not_found")
         assert "allow" not in answer.headers
+
+
+def test_a_browser_gets_a_page_where_the_hub_has_nothing() -> None:
+    sent = builders.event("GET", "/me/song/nothing", headers={"accept": "text/html,*/*;q=0.8"})
+    answer = builders.invoke("health", sent)
+    assert (answer.status, answer.headers["content-type"]) == (404, "text/html; charset=utf-8")
+    assert answer.headers["content-security-policy"].startswith("default-src 'none'")
+    assert answer.headers["vary"] == "Accept"

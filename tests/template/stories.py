@@ -316,6 +316,21 @@ def history_for_people(owner: str, fresh: Fresh) -> None:
     ok(api.call("commits", "GET", f"{at}/commits/{history[4]}/files", by=owner), 500)
 
 
+def pages_for_people(owner: str, fresh: Fresh) -> None:
+    def ask(path: str, *statuses: int) -> None:
+        sent = builders.event("GET", path, headers={"accept": "text/html"})
+        ok(builders.invoke("pages", sent), *statuses)
+
+    ok(push(owner, "song", on_files("first", {"README.md": b"# A song", "a.py": b"a = 1"})))
+    ok(wire("pages", "GET", f"/{owner}/song", owner))
+    for path in ("/", f"/{owner}", f"/{owner}/song"):
+        ask(path)
+    ask(f"/{owner}/none", 404)
+    lose_bytes(owner)
+    fresh("pages")
+    ask(f"/{owner}/song", 500)
+
+
 # ── Releases, tags, branches ──────────────────────────────────────────────────────────────────────
 
 
@@ -434,6 +449,7 @@ STORIES: list[Callable[[str, Fresh], None]] = [
     a_clone_in_steps,
     files_and_objects,
     history_for_people,
+    pages_for_people,
     releases_come_and_go,
     tags_come_and_go,
     branches_come_and_go,

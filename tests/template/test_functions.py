@@ -111,7 +111,7 @@ def test_route_keys_are_well_formed_and_lead_somewhere() -> None:
     for route_key in keys:
         well_formed = (
             r"(GET|HEAD|POST|PUT|PATCH|DELETE)"
-            r" (/(\{[a-z_]+\}|[a-z0-9.-]+))+(/\{[a-z_]+\+\})?|\$default"
+            r" (/|(/(\{[a-z_]+\}|[a-z0-9.-]+))+(/\{[a-z_]+\+\})?)|\$default"
         )
         assert re.fullmatch(well_formed, route_key), route_key
     reached = [route_key for module in functions() for route_key in routes(module)]

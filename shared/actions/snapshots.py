@@ -1,0 +1,62 @@
+"""The files at a branch or a commit."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from shared import names
+from shared.actions import resolve
+from shared.graph.records import manifest
+from shared.model import CommitAddress, Location, Node, Repo, Sees
+from shared.stores import Stores
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The files of a commit, path to object id, and the name by which the request found them.
+
+    `name` is a branch or the id of a commit; `path` is what follows it in the request. `is_fixed`:
+    every id on the way to a file is a digest, so its content can never change.
+    """
+
+    name: str
+    path: str
+    commit: CommitAddress
+    is_fixed: bool
+    files: Mapping[str, str]
+
+
+async def at(stores: Stores, repo: Repo, ref_and_path: str, sees: Sees) -> Snapshot:
+    """The files at `<branch or commit id>/<path>`. The longest branch name that fits is used.
+
+    Raises RefNotFound.
+    """
+    name, target = await resolve.longest_prefix(stores, repo, ref_and_path, sees)
+    snapshot_at = target.branch.snapshot_at if target.branch else None
+    is_fixed = False
+    if snapshot_at is None:
+        node = (await stores.commits.get(repo.repo_id, [target.commit]))[target.commit.commit_id]
+        snapshot_at = node.snapshot_at
+        # A short id may later match another commit, or none.
+        is_fixed = names.is_digest(name) and _is_fixed(node)
+    path = ref_and_path[len(name) + 1 :]
+    return Snapshot(name, path, target.commit, is_fixed, await files(stores, repo, snapshot_at))
+
+
+async def files(stores: Stores, repo: Repo, snapshot_at: Location | None) -> Mapping[str, str]:
+    """The manifest at this location; empty without one.
+
+    It is remembered: the next file of the same version costs one call less.
+    """
+    if snapshot_at is None:
+        return {}
+    record = (await stores.objects.read_packed(repo.repo_id, [snapshot_at]))[snapshot_at]
+    stores.objects.recent.put(repo.repo_id, snapshot_at, record)
+    return manifest(record)
+
+
+def _is_fixed(node: Node) -> bool:
+    """Whether both ids are digests.
+
+    A snapshot whose id is a digest lists only objects whose ids are digests.
+    """
+    return names.is_digest(node.commit_id) and names.is_digest(node.snapshot_id or "")

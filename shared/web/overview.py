@@ -1,0 +1,117 @@
+"""The pages of the hub itself, of a user, and of a repository."""
+
+from collections.abc import Mapping
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from shared import cursors, names
+from shared.actions import downloads, repos, snapshots
+from shared.actions.snapshots import Snapshot
+from shared.errors import PathNotFound, RepoNotFound
+from shared.http import Access, Visitor
+from shared.model import Ref
+from shared.web import links, markdown, rendering, replies, times, tree
+from shared.web.context import head
+from shared.web.links import Links
+
+REPOS = 50
+"""The repositories on one page of a user."""
+README_BYTES = 100_000
+
+
+async def hub(request: Request, visitor: Visitor) -> Response:
+    """What this hub is, and the way to a repository."""
+    wanted = request.query_params.get("go", "").strip().strip("/")
+    if wanted:
+        parts = wanted.split("/")[:2]
+        if all(map(names.is_repo_name, parts)):
+            return RedirectResponse("/" + "/".join(parts), 303)
+    viewer = visitor.identity.subject if visitor.identity else ""
+    html = rendering.render(
+        "hub.html", viewer=viewer, base_url=replies.base_url(request), wanted=wanted[:200]
+    )
+    return replies.plain(request, html)
+
+
+async def owner(request: Request, handle: str, visitor: Visitor) -> Response:
+    """The repositories of a user that the viewer may read.
+
+    Raises RepoNotFound if there are none.
+    """
+    after = cursors.parse_after(request.query_params.get("cursor", "")) or None
+    found = await repos.readable(
+        visitor.stores, handle, visitor.identity, visitor.role, after, REPOS + 1
+    )
+    viewer = visitor.identity.subject if visitor.identity else ""
+    if not found and viewer != handle:
+        raise RepoNotFound()
+    shown = [repo for repo, _ in found[:REPOS]]
+    cursor = cursors.after(shown[-1].slug) if len(found) > REPOS else None
+    handle = shown[0].owner if shown else handle
+    html = rendering.render(
+        "owner.html",
+        viewer=viewer,
+        base_url=replies.base_url(request),
+        owner=handle,
+        repos=[(repo, Links.of(repo), times.of_seconds(repo.created_at)) for repo in shown],
+        next_url=f"{links.owner(handle)}?cursor={cursor}" if cursor else "",
+    )
+    return replies.plain(request, html)
+
+
+async def repository(request: Request, access: Access) -> Response:
+    """The files at the default branch, the README, and the commands to clone and push."""
+    refs = await access.stores.refs.all(access.repo.repo_id) if access.repo.exists else {}
+    ref = _default(refs, access.repo.default_branch)
+
+    async def make() -> str:
+        if ref is None:
+            return rendering.render("empty.html", **head(request, access, "files"))
+        files = await snapshots.files(access.stores, access.repo, ref.snapshot_at)
+        snapshot = Snapshot(ref.branch, "", ref.head, False, files)
+        return rendering.render(
+            "repository.html",
+            **head(request, access, "files"),
+            ref=ref.branch,
+            commit_id=ref.head.commit_id,
+            moved=times.of_seconds(ref.moved_at / 1000) if ref.moved_at else None,
+            branches=len(refs),
+            files=len(files),
+            entries=tree.entries(files, "")[:ENTRIES],
+            readme=await _readme(access, snapshot),
+        )
+
+    version = [(name, refs[name].head.commit_id) for name in refs]
+    return await replies.page(request, access, [version], make)
+
+
+ENTRIES = 1_000
+"""The entries of a folder that are shown."""
+
+
+def _default(refs: Mapping[str, Ref], chosen: str) -> Ref | None:
+    """The branch to show: the default branch, else the first one by name."""
+    return refs.get(chosen) or next(iter(refs.values()), None)
+
+
+async def _readme(access: Access, snapshot: Snapshot) -> Mapping[str, object] | None:
+    """The text that describes the repository, with its path; None without one."""
+    path = tree.readme(snapshot.files)
+    if path is None:
+        return None
+    try:
+        content = (await downloads.file_of(access.stores, access.repo, snapshot, path)).content
+    except PathNotFound:
+        return None
+    data = await content.read(0, min(content.length, README_BYTES))
+    text = data.decode(errors="replace")
+    is_markdown = tree.is_markdown(path)
+    return {
+        "path": path,
+        "is_cut": content.length > README_BYTES,
+        "html": markdown.rendered(text, Links.of(access.repo), snapshot.name)
+        if is_markdown
+        else None,
+        "text": text,
+    }

@@ -1,0 +1,147 @@
+"""A page as an HTTP reply: security headers, caching, compression.
+
+The entity tag of a page is a hash of what it is made from: the edition of the templates, the
+viewer, the repository's row and the commits that are shown. So a client that has the page gets 304
+before files are read.
+"""
+
+import zlib
+from collections.abc import Awaitable, Callable
+from hashlib import sha256
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from shared import conditional
+from shared.errors import ApiError
+from shared.http import Access
+from shared.model import Repo, Visibility
+from shared.web import rendering
+
+HTML = "text/html; charset=utf-8"
+COMPRESSED_BYTES = 1024
+"""A shorter reply is not compressed."""
+_GZIP_FORMAT = 16 + zlib.MAX_WBITS
+
+POLICY = (
+    "default-src 'none'; style-src 'self'; img-src 'self'{media}; media-src 'self'{media}; form-action 'self';"
+    " base-uri 'none'; frame-ancestors 'none'"
+)
+"""No script at all, and nothing from other hosts.
+
+`{media}`: the bucket, to which `raw` redirects.
+"""
+
+_SECURITY = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+
+def is_wanted(request: Request) -> bool:
+    """Whether the client wants a page: `Accept` has text/html, or neither JSON nor msgpack.
+
+    So programs that make previews of links, which often accept everything, get a page. A client of
+    the API gets the reply of the API.
+    """
+    accepted = request.headers.get("accept", "*/*").lower()
+    return "text/html" in accepted or not any(kind in accepted for kind in ("json", "msgpack"))
+
+
+async def page(
+    request: Request, access: Access, version: list[object], make: Callable[[], Awaitable[str]]
+) -> Response:
+    """The page of a repository that `make` renders, or 304 for a client that has it.
+
+    `version` is what the page shows besides the repository's row and the URL.
+    """
+    repo = access.repo
+    row = [
+        repo.repo_id,
+        repo.owner,
+        repo.slug,
+        repo.visibility.value,
+        repo.description,
+        repo.default_branch,
+    ]
+    made_from = [
+        rendering.edition(),
+        access.by,
+        access.role.value,
+        base_url(request),
+        str(request.url.query),
+    ]
+    tag = (
+        f'W/"{sha256(repr([made_from, row, request.url.path, version]).encode()).hexdigest()[:32]}"'
+    )
+    headers = {"ETag": tag, **_cached(repo)}
+    if conditional.is_held(request.headers.get("if-none-match", ""), tag.removeprefix("W/")):
+        return Response(status_code=304, headers=headers)
+    return _reply(request, await make(), 200, {**headers, **_SECURITY, **_policy(access)})
+
+
+def plain(
+    request: Request, html: str, status: int = 200, headers: dict[str, str] | None = None
+) -> Response:
+    """A page that is not about a repository. It is not cached."""
+    cached = {"Cache-Control": "no-cache", "Vary": "Accept, Accept-Encoding"}
+    return _reply(
+        request, html, status, {**cached, **_SECURITY, **_policy(None), **(headers or {})}
+    )
+
+
+def failure(request: Request, error: ApiError) -> Response:
+    """The page of an error. That of an absent and of a private repository is the same."""
+    html = rendering.render(
+        "error.html", status=error.status, code=error.code, message=error.message
+    )
+    return plain(request, html, error.status, dict(error.headers or {}))
+
+
+def static(request: Request, content: bytes, media_type: str, seconds: int) -> Response:
+    """A file of the hub itself, which a cache may keep for this time."""
+    tag = conditional.tag_of(content)
+    headers = {
+        "ETag": tag,
+        "Cache-Control": f"public, max-age={seconds}",
+        "Vary": "Accept-Encoding",
+        **_SECURITY,
+    }
+    if conditional.is_held(request.headers.get("if-none-match", ""), tag):
+        return Response(status_code=304, headers=headers)
+    headers["Content-Security-Policy"] = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
+    return _compressed(request, Response(content, headers=headers, media_type=media_type))
+
+
+def base_url(request: Request) -> str:
+    """The address of the hub, as the client wrote it."""
+    return f"{request.url.scheme}://{request.url.netloc}"
+
+
+def _cached(repo: Repo) -> dict[str, str]:
+    """A page may change at any time, so it is revalidated each time."""
+    kind = "no-cache" if repo.visibility is Visibility.PUBLIC else "private, no-cache"
+    return {"Cache-Control": kind, "Vary": "Accept, Accept-Encoding, Authorization"}
+
+
+def _policy(access: Access | None) -> dict[str, str]:
+    origin = access.stores.objects.bucket.origin if access else ""
+    return {"Content-Security-Policy": POLICY.format(media=f" {origin}" if origin else "")}
+
+
+def _reply(request: Request, html: str, status: int, headers: dict[str, str]) -> Response:
+    return _compressed(request, Response(html, status, headers, HTML))
+
+
+def _compressed(request: Request, reply: Response) -> Response:
+    if (
+        len(reply.body) < COMPRESSED_BYTES
+        or "gzip" not in request.headers.get("accept-encoding", "").lower()
+    ):
+        return reply
+    packer = zlib.compressobj(6, wbits=_GZIP_FORMAT)
+    body = packer.compress(reply.body) + packer.flush()
+    headers = {name: value for name, value in reply.headers.items() if name != "content-length"}
+    return Response(body, reply.status_code, {**headers, "content-encoding": "gzip"})
