@@ -123,10 +123,10 @@ def clones(hub: Hub, git: real.Git, revision: str, commits: int) -> tuple[int, l
 
 
 async def _prebuilt(slug: str) -> None:
-    from shared import stores
+    from shared import aws_clients
     from shared.maintenance import prebuilt_clones
 
-    opened = await stores.stores()
+    opened = await aws_clients.stores()
     repo = await opened.repos.get(OWNER, slug)
     assert repo
     made = await prebuilt_clones.make(opened, repo, time.time)

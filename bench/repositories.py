@@ -8,7 +8,7 @@ from itertools import chain
 
 from bench.history import Graph, History
 from bench.lambdas import OWNER, Hub
-from shared import codec, packs, stores
+from shared import aws_clients, codec, packs
 from shared.actions.push import INLINE_BYTES
 from shared.actions.uploads import UploadBatch
 from shared.maintenance import prebuilt_clones
@@ -32,8 +32,8 @@ def add_commits(hub: Hub, slug: str, graph: Graph) -> None:
         nodes = list(_nodes(graph))
         addresses = {node.commit_id: node.address for node in nodes}
         for part in chunked(nodes, AT_ONCE):
-            await opened.commits.put(repo.repo_id, part, now)
-            await opened.index.put_addresses(repo.repo_id, [node.address for node in part])
+            await opened.of(repo.repo_id).commits.put(part, now)
+            await opened.of(repo.repo_id).index.put_addresses([node.address for node in part])
         await _point(
             opened,
             repo,
@@ -52,9 +52,9 @@ def add_objects(hub: Hub, slug: str, objects: Mapping[str, bytes]) -> None:
         pack = packs.build(
             (Kind.OBJECT, object_id, content) for object_id, content in objects.items()
         )
-        await opened.objects.put_pack(repo.repo_id, pack)
+        await opened.of(repo.repo_id).objects.put_pack(pack)
         for part in chunked(list(pack.locations.items()), AT_ONCE):
-            await opened.index.put_locations(repo.repo_id, dict(part))
+            await opened.of(repo.repo_id).index.put_locations(dict(part))
 
     hub.run(put)
 
@@ -65,7 +65,7 @@ def add_pushes(hub: Hub, slug: str, pushes: Iterable[History]) -> None:
 
     async def put() -> None:
         opened, repo, now = await _opened(slug)
-        await opened.commits.open_lane(repo.repo_id, "main", now)
+        await opened.of(repo.repo_id).commits.open_lane("main", now)
         nodes: list[Node] = []
         for part in chunked(list(pushes), AT_ONCE // 20):
             parcels: list[UploadBatch] = []
@@ -77,10 +77,10 @@ def add_pushes(hub: Hub, slug: str, pushes: Iterable[History]) -> None:
                 await gather_all(upload_batch.put(opened, repo) for upload_batch in some)
             stored = chain.from_iterable(upload_batch.locations.items() for upload_batch in parcels)
             locations = {item: at for item, at in stored if item[0] is not Kind.COMMIT}
-            await opened.index.put_locations(repo.repo_id, locations)
-            await opened.commits.put(repo.repo_id, nodes[-len(part) :], now)
-            await opened.index.put_addresses(
-                repo.repo_id, [node.address for node in nodes[-len(part) :]]
+            await opened.of(repo.repo_id).index.put_locations(locations)
+            await opened.of(repo.repo_id).commits.put(nodes[-len(part) :], now)
+            await opened.of(repo.repo_id).index.put_addresses(
+                [node.address for node in nodes[-len(part) :]]
             )
         await _point(opened, repo, [Ref("main", nodes[-1].address, nodes[-1].snapshot_at)], now)
 
@@ -104,7 +104,7 @@ def add_branches(hub: Hub, slug: str, branches: int) -> None:
 
     async def put() -> None:
         opened, repo, now = await _opened(slug)
-        main = await opened.refs.get(repo.repo_id, "main")
+        main = await opened.of(repo.repo_id).refs.get("main")
         assert main
         refs = [
             Ref(f"agent-{number:04}", main.head, main.snapshot_at) for number in range(branches)
@@ -128,12 +128,12 @@ def prebuild_clone(hub: Hub, slug: str) -> None:
 async def _point(opened: Stores, repo: Repo, refs: Sequence[Ref], now: int) -> None:
     for part in chunked(refs, SWAPS_AT_ONCE):
         await gather_all(
-            opened.refs.swap(repo.repo_id, ref, None, by=OWNER, now=now) for ref in part
+            opened.of(repo.repo_id).refs.swap(ref, None, by=OWNER, now=now) for ref in part
         )
 
 
 async def _opened(slug: str) -> tuple[Stores, Repo, int]:
-    opened = await stores.stores()
+    opened = await aws_clients.stores()
     now = int(time.time())
     repo = await opened.repos.get(OWNER, slug) or Repo(OWNER, slug)
     return opened, await opened.repos.create_if_absent(repo, now), now

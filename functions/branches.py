@@ -35,8 +35,8 @@ Writer = Annotated[Access, Depends(http.may_write("push"))]
 async def get_branches(request: Request, access: Reader) -> Response:
     """The branches by name, each with its head."""
     page = http.query(request, api.PageQuery)
-    found, has_more = await access.stores.refs.page(
-        access.repo.repo_id, page.limit, page.after or ""
+    found, has_more = await access.stores.of(access.repo.repo_id).refs.page(
+        page.limit, page.after or ""
     )
     listing = views.BranchPage(
         branches=[

@@ -282,13 +282,13 @@ def _run_app(
 
     from infra.app import app
     from infra.local import Local
-    from shared import auth, stores
+    from shared import auth, aws_clients
     from shared.connection import Connection
 
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             now = time.time()
-            opened = await stores.stores()
+            opened = await aws_clients.stores()
             await opened.repos.complete_listing()
             identity = await _identity(now)
             token = auth.issue(keys, identity, lifetime_seconds=TOKEN_SECONDS, now=int(now))
@@ -311,7 +311,7 @@ def _run_app(
         try:
             await Server(config).serve([listener])
         finally:
-            await stores.close()
+            await aws_clients.close()
 
     asyncio.run(serve())
 
@@ -323,9 +323,9 @@ async def _identity(now: float) -> Identity:
     A start extends the token of the start before, unless it has expired or was revoked: so there is
     one row of it.
     """
+    from shared.aws_clients import stores
     from shared.metadata.tokens import Issued, new_id
     from shared.model import Identity, Role
-    from shared.stores import stores
 
     opened = await stores()
     owner = await opened.handles.spelling(OWNER)

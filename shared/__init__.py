@@ -11,7 +11,8 @@
     meter budget                              the cost of a request, and cost limits
     metadata/                                 DynamoDB: the only folder with keys and conditions
     objects/                                  S3: the only folder with buckets
-    stores                                    opens both, once per event loop: the composition root
+    stores                                    the stores of the hub, and those of one repository
+    aws_clients                               opens the stores, once per event loop
     actions/                                  the decisions of requests and of maintenance jobs
     content                                   one object as a reply: entity tag, range, caching
     edge routing http                         requests and replies: the only HTTP outside functions/

@@ -2,7 +2,10 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, NewType
+
+RepoId = NewType("RepoId", str)
+"""The id of a repository. Empty before the first push creates the repository."""
 
 
 class Kind(StrEnum):
@@ -103,7 +106,7 @@ class Repo:
 
     owner: str
     slug: str
-    repo_id: str = ""
+    repo_id: RepoId = RepoId("")
     visibility: Visibility = Visibility.PUBLIC
     domain: str = "code"
     default_branch: str = "main"

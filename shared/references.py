@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from shared import auth
 from shared.errors import StagedBodyInvalid
+from shared.model import RepoId
 
 AUDIENCE: Final = "pieria-staged-body"
 STAGE_AGAIN = (
@@ -30,7 +31,7 @@ class Reference(BaseModel):
     model_config = ConfigDict(defer_build=True, strict=True, extra="forbid", frozen=True)
 
     aud: Literal["pieria-staged-body"] = AUDIENCE
-    repo_id: str
+    repo_id: RepoId
     sub: str
     route: str
     size: Annotated[int, Field(ge=1)]

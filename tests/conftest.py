@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 from botocore.loaders import create_loader
 
-from shared import lambdas, settings, stores
+from shared import aws_clients, lambdas, settings
 from tests.proof import leaks
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def aws() -> Iterator["EmbeddedAws"]:
         stack.create(running.url, NAMES)
         yield running
         lambdas.use_own_loop()
-        asyncio.get_event_loop().run_until_complete(stores.close())
+        asyncio.get_event_loop().run_until_complete(aws_clients.close())
 
 
 @pytest.hookimpl(wrapper=True)

@@ -16,14 +16,8 @@ from hashlib import md5
 from typing import Any
 
 from shared import settings
-from shared.metadata.commits import Commits
 from shared.metadata.expiring import Counters
-from shared.metadata.index import Index
-from shared.metadata.prebuilt_clones import PrebuiltClones
-from shared.metadata.refs import Refs
-from shared.metadata.releases import Releases
 from shared.metadata.repos import Repos
-from shared.metadata.scans import Scans
 from shared.metadata.table import (
     TRANSACTION,
     ConditionFailed,
@@ -33,11 +27,9 @@ from shared.metadata.table import (
     Update,
     chunked,
 )
-from shared.metadata.tags import Tags
 from shared.model import Version
 from shared.objects.bucket import Changed, NoSuchKey, Stored, Stream
 from shared.objects.recent import Recent
-from shared.objects.store import ObjectStore
 from shared.stores import Stores
 
 Key = tuple[str, ...]
@@ -366,17 +358,10 @@ def stores_on(turns: Turns) -> tuple[Stores, FakeTable, FakeBucket]:
     stores = Stores(
         settings=settings.load(),
         repos=Repos(hub),
-        refs=Refs(hub),
-        commits=Commits(hub),
-        index=Index(hub),
-        prebuilt_clones=PrebuiltClones(hub),
-        releases=Releases(hub),
-        tags=Tags(hub),
         counters=Counters(counters),
-        objects=ObjectStore(
-            objects, Recent(0)
-        ),  # as after a cold start: only what is in the bucket can be read
-        scans=Scans(hub),
+        hub=hub,
+        bucket=objects,
+        recent=Recent(0),  # as after a cold start: only the bytes in the bucket can be read
         **others,
     )
     return stores, table, bucket

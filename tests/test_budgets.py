@@ -18,7 +18,7 @@ import pytest
 from bench import history as bench_history
 from bench.meter import Meter
 from infra import stack
-from shared import ids, stores
+from shared import aws_clients, ids
 from shared.metadata import keys
 from tests import builders as hub
 from tests.builders import Answer, History, Record
@@ -138,13 +138,13 @@ def crowd(owner: str, slug: str, branches: int) -> None:
     """
 
     async def put() -> None:
-        opened = await stores.stores()
+        opened = await aws_clients.stores()
         repo = await opened.repos.get(owner, slug)
         assert repo
-        row = await opened.refs.table.get(keys.ref(repo.repo_id, "main"))
+        row = await opened.hub.get(keys.ref(repo.repo_id, "main"))
         assert row
         plain = {name: value for name, value in row.items() if name not in ("pk", "sk")}
-        await opened.refs.table.put(
+        await opened.hub.put(
             [(keys.ref(repo.repo_id, f"agent-{n:04}"), plain) for n in range(branches)]
         )
 

@@ -19,7 +19,7 @@ from starlette.types import Message
 
 from bench.meter import Meter as Exact
 from functions import fetch
-from shared import budget, http, ids, lambdas, meter, prices, settings, stores
+from shared import aws_clients, budget, http, ids, lambdas, meter, prices, settings
 from shared.budget import DAY_SECONDS, HUB_SECONDS, QUANTUM, Account
 from shared.errors import CostLimited
 from shared.metadata import keys
@@ -62,7 +62,7 @@ def limited(configured: pytest.MonkeyPatch, clock: Clock) -> Iterator[Callable[.
         )
 
     yield limit
-    on_the_loop(stores.close)
+    on_the_loop(aws_clients.close)
 
 
 def on_the_loop(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
@@ -99,7 +99,7 @@ def pending(scope: Scope) -> int:
     """What this container has yet to add to the row."""
 
     async def look() -> int:
-        return (await stores.stores()).budget.pending.get(scope, 0)
+        return (await aws_clients.stores()).budget.pending.get(scope, 0)
 
     return on_the_loop(look)
 
@@ -244,7 +244,7 @@ def test_the_limit_of_an_owner_does_not_reveal_a_private_repository(owner, limit
     song(owner)
 
     async def hide() -> None:
-        opened = await stores.stores()
+        opened = await aws_clients.stores()
         repo = await opened.repos.get(owner, "song")
         assert repo
         await opened.repos.table.update(keys.repo(owner, "song"), {"visibility": "private"})
@@ -392,7 +392,7 @@ def test_a_cost_that_cannot_be_settled_fails_no_request_and_stays_pending(
     assert poll(owner, owner).status == 200
 
     async def client() -> Any:
-        return (await stores.stores()).counters.table.client
+        return (await aws_clients.stores()).counters.table.client
 
     monkeypatch.setattr(on_the_loop(client), "update_item", unreachable)
     large = {"objects": [hub.blob(b"%d of %s" % (n, owner.encode())) for n in range(1000)]}
@@ -411,7 +411,7 @@ def test_a_container_remembers_a_bounded_number_of_subjects(owner, limited, monk
         assert poll(owner, f"visitor{number}").status == 200
 
     async def count() -> int:
-        return len((await stores.stores()).budget.pending)
+        return len((await aws_clients.stores()).budget.pending)
 
     assert on_the_loop(count) <= 11
     assert spent(subject_scope("visitor0")) > 0
@@ -477,7 +477,7 @@ def test_urls_that_would_exceed_the_limit_are_not_given_out_however_many_ask_at_
 
     async def ask(number: int) -> Account:
         """A container of its own, which knows nothing of the others but by the rows."""
-        opened = await stores.stores()
+        opened = await aws_clients.stores()
         one = budget.Budget.of(opened.settings, opened.counters)
         account = one.open("upload", f"user:{owner}", MIDNIGHT)
         await account.read()

@@ -57,7 +57,7 @@ LAWS = {
     "shared.http.app": ("errors http.error_handlers middleware routing", "fastapi starlette"),
     "shared.http.error_handlers": ("errors middleware", "fastapi starlette"),
     "shared.http.access": (
-        "auth budget errors middleware model names ratelimit stores tasks",
+        "auth aws_clients budget errors middleware model names ratelimit stores tasks",
         "fastapi",
     ),
     "shared.http.requests": ("decoding errors middleware wire", "fastapi pydantic"),
@@ -76,12 +76,13 @@ LAWS = {
         "codec codings errors patches tasks",
         "aiohttp infra.relay msgpack multidict rich yarl",
     ),
-    "shared.stores": (
-        "budget errors keyring log meter metadata model objects settings",
+    "shared.stores": ("budget keyring metadata model objects settings", ""),
+    "shared.aws_clients": (
+        "budget errors keyring log meter metadata objects settings stores",
         "aioboto3 aiobotocore botocore types_aiobotocore_dynamodb types_aiobotocore_s3",
     ),
     "shared.keyring": ("errors", ""),
-    "shared.references": ("auth errors", "jwt pydantic"),
+    "shared.references": ("auth errors model", "jwt pydantic"),
     "shared.auth": ("errors metadata model names settings", "jwt pydantic"),
     "shared.ratelimit": ("errors metadata.expiring model names settings", ""),
     "shared.metadata": (

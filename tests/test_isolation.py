@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from shared import stores
+from shared import aws_clients
 from shared.metadata import keys
 from tests import builders as hub
 from tests.builders import Answer, History
@@ -76,7 +76,7 @@ def mark(island: Island, **attributes: int | str) -> None:
     """Write into a repository's row what hides or deletes it."""
 
     async def write() -> None:
-        table = (await stores.stores()).repos.table
+        table = (await aws_clients.stores()).repos.table
         await table.update(
             keys.repo(island.owner, island.slug), attributes, "attribute_exists(#repo_id)", {}
         )

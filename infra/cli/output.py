@@ -30,8 +30,7 @@ from rich.text import Text
 from infra.cli import aws, hub
 from infra.cli.cli_error import Problem
 from infra.cli.commands import plain
-from shared import names, settings
-from shared import stores as stores_module
+from shared import aws_clients, names, settings
 from shared.errors import ApiError, Damaged, Unavailable
 from shared.model import Repo
 from shared.progress import OnProgress
@@ -113,9 +112,9 @@ def on_stores(work: Callable[[Stores], Awaitable[T]]) -> T:
 
     async def opened() -> T:
         try:
-            return await work(await stores_module.stores())
+            return await work(await aws_clients.stores())
         finally:
-            await stores_module.close()
+            await aws_clients.close()
 
     configured()
     try:

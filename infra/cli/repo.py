@@ -156,9 +156,9 @@ def show(name: Name, json: Json = False, data: Data = None) -> None:
 
     async def work(stores: Stores) -> tuple[Repo, dict[str, Any]]:
         repo = await output.require(stores, name)
-        refs = await stores.refs.all(repo.repo_id)
+        refs = await stores.of(repo.repo_id).refs.all()
         members = await _members(stores, repo)
-        progress = await stores.scans.progress(repo.repo_id)
+        progress = await stores.of(repo.repo_id).scans.progress()
         return repo, {
             "branches": [_branch(ref) for ref in refs.values()],
             "members": [{"handle": handle, "role": role.value} for handle, role in members],

@@ -22,7 +22,7 @@ async def delete(
     Raises RefNotFound, BranchMoved, or Unprocessable for the only branch and for the default
     branch.
     """
-    refs = await stores.refs.all(repo.repo_id)
+    refs = await stores.of(repo.repo_id).refs.all()
     ref = refs.get(branch)
     if ref is None:
         raise RefNotFound()
@@ -36,11 +36,11 @@ async def delete(
             f"{branch} is the default branch; make another branch the default one, or delete it"
             " last"
         )
-    last = await stores.refs.last_step(repo.repo_id, branch)
+    last = await stores.of(repo.repo_id).refs.last_step(branch)
     move = planned(branch, ref, last, None, forced=True, by=by, now=now)
-    await stores.refs.log_move(repo.repo_id, move)
+    await stores.of(repo.repo_id).refs.log_move(move)
     try:
-        await stores.refs.remove(repo.repo_id, ref)
+        await stores.of(repo.repo_id).refs.remove(ref)
     except RefChanged as moved:
         if moved.current is None:
             return  # another request deleted it
@@ -67,17 +67,17 @@ async def restore(
         return ref
     last = ("", 0)
     if ref is None:
-        refs = await stores.refs.all(repo.repo_id)
+        refs = await stores.of(repo.repo_id).refs.all()
         names.check_room_for_branch(branch, refs)
         names.check_no_branch_clash(branch, refs)
-        await stores.refs.mark_folders(repo.repo_id, branch, int(now))
-        last = await stores.refs.last_step(repo.repo_id, branch)
-    node = (await stores.commits.get(repo.repo_id, [address]))[address.commit_id]
+        await stores.of(repo.repo_id).refs.mark_folders(branch, int(now))
+        last = await stores.of(repo.repo_id).refs.last_step(branch)
+    node = (await stores.of(repo.repo_id).commits.get([address]))[address.commit_id]
     move = planned(branch, ref, last, address, forced=True, by=by, now=now)
     new = Ref(branch, address, node.snapshot_at, move.step, move.at)
-    await stores.refs.log_move(repo.repo_id, move)
+    await stores.of(repo.repo_id).refs.log_move(move)
     try:
-        await stores.refs.swap(repo.repo_id, new, ref, by=by, now=int(now))
+        await stores.of(repo.repo_id).refs.swap(new, ref, by=by, now=int(now))
     except RefChanged as moved:
         raise BranchMoved(branch, moved.current.head.commit_id if moved.current else None) from None
     return new

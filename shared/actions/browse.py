@@ -61,7 +61,7 @@ async def compare(
     targets = await resolve.targets(stores, repo, [base, head], sees)
     base_place = targets[base].commit
     head_place = targets[head].commit
-    nodes = await stores.commits.get(repo.repo_id, {base_place, head_place})
+    nodes = await stores.of(repo.repo_id).commits.get({base_place, head_place})
     base_node = nodes[base_place.commit_id]
     head_node = nodes[head_place.commit_id]
     manifests = await _manifests(stores, repo, [base_node, head_node])
@@ -82,12 +82,12 @@ async def compare(
 
 async def _node(stores: Stores, repo: Repo, name: str, sees: Sees) -> Node:
     address = await resolve.commit(stores, repo, name, sees)
-    return (await stores.commits.get(repo.repo_id, [address]))[address.commit_id]
+    return (await stores.of(repo.repo_id).commits.get([address]))[address.commit_id]
 
 
 async def _entries(stores: Stores, repo: Repo, nodes: Sequence[Node]) -> list[Entry]:
     in_packs = {node.record_at for node in nodes if node.record_at}
-    records = await stores.objects.read_packed(repo.repo_id, in_packs)
+    records = await stores.of(repo.repo_id).objects.read_packed(in_packs)
     return [Entry(node, codec.unpack_record(commit_record(node, records))) for node in nodes]
 
 
@@ -95,7 +95,7 @@ async def _manifests(
     stores: Stores, repo: Repo, nodes: Sequence[Node]
 ) -> dict[str, dict[str, str]]:
     stored = {node.snapshot_at for node in nodes if node.snapshot_at}
-    records = await stores.objects.read_packed(repo.repo_id, stored)
+    records = await stores.of(repo.repo_id).objects.read_packed(stored)
     found: dict[str, dict[str, str]] = {}
     for node in nodes:
         found[node.commit_id] = manifest(records[node.snapshot_at]) if node.snapshot_at else {}

@@ -47,15 +47,15 @@ class Found:
 
     async def read(self, start: int, stop: int) -> bytes:
         """The bytes from `start` up to but not including `stop`."""
-        return await self.stores.objects.read_part(
-            self.repo.repo_id, self.object_id, self.at, start, stop
+        return await self.stores.of(self.repo.repo_id).objects.read_part(
+            self.object_id, self.at, start, stop
         )
 
     async def url(self, media_type: str, disposition: str) -> str | None:
         """A presigned URL to the object, valid for `URL_SECONDS`. None if only the hub can
         read it: an entry of a pack, or a store that is not AWS."""
-        return await self.stores.objects.presigned_get(
-            self.repo.repo_id, self.object_id, self.at, URL_SECONDS, media_type, disposition
+        return await self.stores.of(self.repo.repo_id).objects.presigned_get(
+            self.object_id, self.at, URL_SECONDS, media_type, disposition
         )
 
 
@@ -74,7 +74,7 @@ class File:
 async def find(stores: Stores, repo: Repo, object_id: str) -> Found:
     """The object with this id. Raises ObjectNotFound, also for a text that is not a valid id."""
     if names.is_id(object_id):
-        known = await stores.index.known(repo.repo_id, objects=[object_id], even_condemned=True)
+        known = await stores.of(repo.repo_id).index.known(objects=[object_id], even_condemned=True)
         if object_id in known.objects:
             return Found(stores, repo, object_id, known.objects[object_id])
     raise ObjectNotFound()

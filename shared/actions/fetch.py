@@ -38,7 +38,7 @@ async def fetch(
         if response:
             return response
     difference = Difference(resolved.want, resolved.have, resolved.client_history)
-    await walk.run(stores.commits, repo.repo_id, difference)
+    await walk.run(stores.of(repo.repo_id).commits, difference)
     allowed = Allowed(limit, request.bases)
     return await fetch_plan.plan(stores, repo, resolved.heads, difference, allowed)
 
@@ -47,7 +47,7 @@ async def prebuilt_ids(stores: Stores, repo: Repo, prebuilt: PrebuiltClone) -> d
     """The ids of the `snapshots` and `objects` of a prebuilt clone. Raises Damaged."""
     start = prebuilt.stored_size
     stop = start + prebuilt.ids_size
-    data = await stores.objects.read_prebuilt(repo.repo_id, prebuilt.name, start, stop)
+    data = await stores.of(repo.repo_id).objects.read_prebuilt(prebuilt.name, start, stop)
     if sha256(data).digest() != prebuilt.ids_digest:
         raise Damaged(f"bundle {prebuilt.name}")
     return codec.unpack_record(data)
@@ -61,7 +61,7 @@ async def _on_prebuilt(
     Raises Damaged and TooLarge.
     """
     difference = Difference(resolved.want, (*prebuilt.heads, *prebuilt.merged))
-    await walk.run(stores.commits, repo.repo_id, difference)
+    await walk.run(stores.of(repo.repo_id).commits, difference)
     wanted = {address.commit_id for address in resolved.want}
     for node in difference.collected:
         wanted.update(parent.commit_id for parent in node.parents)
@@ -77,7 +77,7 @@ async def _on_prebuilt(
 async def _base(stores: Stores, repo: Repo, prebuilt: PrebuiltClone, *, needs_ids: bool) -> Base:
     """The verified beginning of a prebuilt clone, and its ids if they are needed. Raises Damaged."""
     spans = packs.plan_prebuilt(prebuilt.name, prebuilt.stored_size, prebuilt.range_size)
-    reading = stores.objects.begin(repo.repo_id, spans)
+    reading = stores.of(repo.repo_id).objects.begin(spans)
     ids: dict[str, list[str]] = {"snapshots": [], "objects": []}
     if needs_ids:
         begun, ids = await gather_pair(reading, prebuilt_ids(stores, repo, prebuilt))

@@ -129,7 +129,7 @@ async def fetch_history(
     """
     resolved = await fetch_plan.resolve(stores, repo, request, sees)
     difference = Difference(resolved.want, resolved.have, resolved.client_history)
-    await walk.run(stores.commits, repo.repo_id, difference)
+    await walk.run(stores.of(repo.repo_id).commits, difference)
     oldest_first = difference.collected[::-1]
     nodes = _step(oldest_first, min(most_bytes, STEP_BYTES))
     boundary = await fetch_plan.boundary_manifests(stores, repo, difference, nodes)
@@ -182,7 +182,7 @@ async def _read(
     had: set[bytes] = set()
     wanted = {at for node in nodes for at in (node.snapshot_at, node.record_at) if at}
     is_boundary = set(boundary)
-    async with aclosing(stores.objects.each_packed(repo.repo_id, wanted | is_boundary)) as found:
+    async with aclosing(stores.of(repo.repo_id).objects.each_packed(wanted | is_boundary)) as found:
         async for at, record in found:
             if at in is_boundary:
                 had.update(codec.unpack_raw(record)[b"manifest"].values())
@@ -217,7 +217,7 @@ async def _entries(
             paths |= files
         brought.append((commit_record(node, records), snapshot, new))
     stored = (
-        await stores.index.known(repo.repo_id, objects=paths.keys(), even_condemned=True)
+        await stores.of(repo.repo_id).index.known(objects=paths.keys(), even_condemned=True)
     ).objects
     lost = [
         object_id for object_id in paths if object_id not in stored and names.is_digest(object_id)

@@ -25,7 +25,6 @@ class Objects:
     """
 
     store: ObjectStore
-    repo_id: str
     objects: Mapping[str, Location]
     left: Sequence[str]
     large: Sequence[str]
@@ -52,7 +51,7 @@ class Objects:
                 yield piece
 
     def _response(self) -> FetchResponse:
-        return FetchResponse(self.store, self.repo_id, objects=ObjectList(self.objects))
+        return FetchResponse(self.store, objects=ObjectList(self.objects))
 
     def smaller(self, most_bytes: int) -> "Objects":
         """The first objects, fewer than there are, of at most about `most_bytes`.
@@ -92,7 +91,7 @@ async def fetch_objects(
         names.check_id(object_id, "object") for object_id in dict.fromkeys(request.object_ids)
     ]
     stored = (
-        await stores.index.known(repo.repo_id, objects=object_ids, even_condemned=True)
+        await stores.of(repo.repo_id).index.known(objects=object_ids, even_condemned=True)
     ).objects
     unknown = [object_id for object_id in object_ids if object_id not in stored]
     if unknown:
@@ -102,7 +101,7 @@ async def fetch_objects(
     most_content = most_bytes - START_BYTES - _ids_size(object_ids)
     sendable = {i: stored[i] for i in object_ids if _entry_size(i, stored[i]) <= most_content}
     large = [object_id for object_id in object_ids if object_id not in sendable]
-    return Objects(stores.objects, repo.repo_id, sendable, [], large)
+    return Objects(stores.of(repo.repo_id).objects, sendable, [], large)
 
 
 def _ids_size(object_ids: Iterable[str]) -> int:

@@ -87,13 +87,13 @@ async def resolve(stores: Stores, repo: Repo, request: wire.Fetch, sees: Sees) -
     # Condemned rows count: a branch may reach them again.
     if want and not have:
         # A clone usually wants heads, whose rows contain the addresses.
-        refs, prebuilt = await stores.refs.all_and_prebuilt_clone(repo.repo_id)
+        refs, prebuilt = await stores.of(repo.repo_id).refs.all_and_prebuilt_clone()
         others = set(want) - {ref.head.commit_id for ref in refs.values()}
-        known = await stores.index.known(repo.repo_id, commits=others, even_condemned=True)
+        known = await stores.of(repo.repo_id).index.known(commits=others, even_condemned=True)
     else:
         refs, known = await gather_pair(
-            stores.refs.all(repo.repo_id),
-            stores.index.known(repo.repo_id, commits=looked_up.union(want), even_condemned=True),
+            stores.of(repo.repo_id).refs.all(),
+            stores.of(repo.repo_id).index.known(commits=looked_up.union(want), even_condemned=True),
         )
     heads = {ref.head.commit_id: ref.head for ref in refs.values()}
     addresses = known.commits | heads
@@ -139,8 +139,7 @@ async def plan(
     await manifests.read(stores, repo, oldest_first, boundary)
     kept = [at for at in oldest_first if at in manifests.kept]
     response = FetchResponse(
-        store=stores.objects,
-        repo_id=repo.repo_id,
+        store=stores.of(repo.repo_id).objects,
         branch_heads=heads,
         commits=commits,
         snapshots=SnapshotList(
@@ -172,7 +171,7 @@ async def boundary_manifests(
         else:
             missing.append(address)
     if missing:
-        rows |= await stores.commits.get(repo.repo_id, missing)
+        rows |= await stores.of(repo.repo_id).commits.get(missing)
     newest_first = sorted(rows.values(), key=lambda node: -node.address.generation)
     manifests = dict.fromkeys(node.snapshot_at for node in newest_first if node.snapshot_at)
     return list(_up_to(BOUNDARY_BYTES, manifests))
@@ -232,7 +231,7 @@ async def _objects(stores: Stores, repo: Repo, object_ids: Sequence[str]) -> Obj
     An opaque id can be absent: its object may never have been sent. The object of a digest was
     verified when its snapshot was accepted.
     """
-    known = await stores.index.known(repo.repo_id, objects=object_ids, even_condemned=True)
+    known = await stores.of(repo.repo_id).index.known(objects=object_ids, even_condemned=True)
     locations = {i: known.objects[i] for i in object_ids if i in known.objects}
     absent = [object_id for object_id in object_ids if object_id not in locations]
     for object_id in absent:
@@ -269,7 +268,7 @@ class _Manifests:
         """Read the manifests to send (`wanted`) and those that the client has (`boundary`)."""
         to_send = set(wanted)
         of_client = set(boundary)
-        found = stores.objects.each_packed(repo.repo_id, to_send | of_client)
+        found = stores.of(repo.repo_id).objects.each_packed(to_send | of_client)
         async with aclosing(found) as records:
             async for at, record in records:
                 manifest = codec.unpack_raw(record)[b"manifest"]

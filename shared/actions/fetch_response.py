@@ -184,7 +184,6 @@ class FetchResponse:
     """The plan of a response. Only its kept records and the first window of `prefix` are read."""
 
     store: ObjectStore
-    repo_id: str
     branch_heads: Mapping[str, str] = field(default_factory=dict)
     commits: CommitList = field(default_factory=CommitList)
     snapshots: SnapshotList = field(default_factory=SnapshotList)
@@ -265,11 +264,11 @@ class FetchResponse:
         snapshot_spans = packs.plan(self.snapshots.packed)
         spans = [*commit_spans, *snapshot_spans, *object_spans]
         async with AsyncExitStack() as closing:
-            ahead = await self.store.read_ahead(self.repo_id, spans)
+            ahead = await self.store.read_ahead(spans)
             reads = await closing.enter_async_context(aclosing(ahead))
             prefix = None
             if self.prefix:
-                ranges = self.store.resume(self.repo_id, self.prefix.begun)
+                ranges = self.store.resume(self.prefix.begun)
                 await closing.enter_async_context(aclosing(ranges))
                 prefix = _PrefixReader(ranges, self.prefix)
             lists = (
@@ -301,7 +300,7 @@ class FetchResponse:
             yield entry
         position = {object_id: number for number, object_id in enumerate(self.objects.locations)}
         packed = self.objects.packed_spans()
-        windows = self.store.read_windows(self.repo_id, packed, ORDERED_BYTES)
+        windows = self.store.read_windows(packed, ORDERED_BYTES)
         async with aclosing(windows):
             async for window in windows:
                 entries: list[tuple[str, Piece]] = []
@@ -313,7 +312,7 @@ class FetchResponse:
                 # The next window is read without this one in memory.
                 entries.clear()
                 window.clear()
-        loose = await self.store.read_ahead(self.repo_id, self.objects.loose_spans())
+        loose = await self.store.read_ahead(self.objects.loose_spans())
         async with aclosing(loose):
             async for piece in self.objects.loose(loose):
                 yield piece

@@ -77,7 +77,7 @@ async def log(
         targets = await resolve.targets(stores, repo, [ref], sees)
         starts = {targets[ref].commit}
     page = _Page(limit, set(starts))
-    async for address, node in ancestors(stores.commits, repo.repo_id, starts, page=limit + 1):
+    async for address, node in ancestors(stores.of(repo.repo_id).commits, starts, page=limit + 1):
         if node is None:
             # The places of a cursor existed when the hub made it. So this cursor is forged.
             raise (
@@ -94,7 +94,7 @@ async def log(
 
 async def _entries(stores: Stores, repo: Repo, nodes: Sequence[Node]) -> list[Entry]:
     to_read = {node.record_at for node in nodes if node.record_at and node.summary is None}
-    records = await stores.objects.read_packed(repo.repo_id, to_read)
+    records = await stores.of(repo.repo_id).objects.read_packed(to_read)
     entries: list[Entry] = []
     for node in nodes:
         if node.summary is not None:

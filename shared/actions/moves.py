@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from shared import cursors
 from shared.metadata.refs import MOVES_KEPT_SECONDS, is_step, next_step
-from shared.model import CommitAddress, Move, Ref, Repo
+from shared.model import CommitAddress, Move, Ref, Repo, RepoId
 from shared.stores import Stores
 
 SPARE_ROWS = 20
@@ -62,7 +62,7 @@ class Chain:
     """
 
     stores: Stores
-    repo_id: str
+    repo_id: RepoId
     branch: str
     oldest: int
     """Epoch milliseconds: the chain ends at a move that is older."""
@@ -73,8 +73,8 @@ class Chain:
     async def follow(self, rows: int | None) -> list[Move]:
         """Read the next moves of the chain by one query of `rows` rows or 1 MB, perhaps none."""
         start = self.wanted or self.below
-        announced, has_more = await self.stores.refs.moves_down(
-            self.repo_id, self.branch, start, rows
+        announced, has_more = await self.stores.of(self.repo_id).refs.moves_down(
+            self.branch, start, rows
         )
         found: list[Move] = []
         for move in announced:
@@ -125,7 +125,7 @@ async def page(
 
 async def begin(stores: Stores, repo: Repo, branch: str, *, now: float) -> tuple[Ref | None, Chain]:
     """Return the ref of a branch, and the chain of its moves from the last one on."""
-    ref = await stores.refs.get(repo.repo_id, branch)
+    ref = await stores.of(repo.repo_id).refs.get(branch)
     oldest = int((now - MOVES_KEPT_SECONDS) * 1000)
     return ref, Chain(stores, repo.repo_id, branch, oldest, ref.step if ref else "")
 

@@ -35,7 +35,7 @@ async def negotiate(
         names.check_id(commit_id, "commit")
     offered = [commit_id for commit_id in dict.fromkeys(request.have) if names.is_id(commit_id)]
     known, refused = await gather_pair(
-        stores.index.known(repo.repo_id, commits={*request.want, *offered}, even_condemned=True),
+        stores.of(repo.repo_id).index.known(commits={*request.want, *offered}, even_condemned=True),
         _refused(stores, repo, by, now),
     )
     unknown = set(request.want) - known.commits.keys()
@@ -50,7 +50,7 @@ async def negotiate(
     if sees is Sees.REACHED:
         wanted, targets = await _visible(stores, repo, wanted, targets)
     nearest = Nearest(wanted.values(), targets)
-    await walk.run(stores.commits, repo.repo_id, nearest, max_rounds=MAX_ROUNDS)
+    await walk.run(stores.of(repo.repo_id).commits, nearest, max_rounds=MAX_ROUNDS)
     base = nearest.found
     return {
         "ack": [i for i in offered if i in targets or i in refused],
@@ -66,7 +66,9 @@ async def _visible(
 
     Raises CommitNotFound for a wanted commit that the caller may not read.
     """
-    heads = {ref.head.commit_id: ref.head for ref in (await stores.refs.all(repo.repo_id)).values()}
+    heads = {
+        ref.head.commit_id: ref.head for ref in (await stores.of(repo.repo_id).refs.all()).values()
+    }
     if not wanted.keys() <= heads.keys():
         seen = await visible.reached(stores, repo, wanted.values(), heads.values())
         hidden = wanted.keys() - seen.keys()
@@ -74,7 +76,7 @@ async def _visible(
             raise CommitNotFound(hidden)
         wanted = seen
     search = Reachable((heads | wanted).values(), targets.values())
-    await walk.run(stores.commits, repo.repo_id, search, max_rounds=MAX_ROUNDS)
+    await walk.run(stores.of(repo.repo_id).commits, search, max_rounds=MAX_ROUNDS)
     return wanted, search.found
 
 

@@ -130,10 +130,10 @@ async def _accept(
     new = Ref(request.branch, address, snapshot_at, move.step, move.at)
     await gather_all(
         [
-            stores.index.put_addresses(
-                repo.repo_id, [n.address for i, n in nodes.items() if i not in held.commits]
+            stores.of(repo.repo_id).index.put_addresses(
+                [n.address for i, n in nodes.items() if i not in held.commits]
             ),
-            *([stores.refs.log_move(repo.repo_id, move)] if move.before != move.after else []),
+            *([stores.of(repo.repo_id).refs.log_move(move)] if move.before != move.after else []),
         ]
     )
     await _swap(stores, repo, bundle, held, new, current, move, now)
@@ -147,16 +147,15 @@ async def _last_step(
 
     Of others the ref row says it.
     """
-    return ("", 0) if current else await stores.refs.last_step(repo.repo_id, branch)
+    return ("", 0) if current else await stores.of(repo.repo_id).refs.last_step(branch)
 
 
 async def _held(stores: Stores, repo: Repo, bundle: PushedBundle, head: str) -> Held:
     """Step 2, all at once."""
     named = _named_objects(bundle)
     refs, known = await gather_pair(
-        stores.refs.all(repo.repo_id),
-        stores.index.known(
-            repo.repo_id,
+        stores.of(repo.repo_id).refs.all(),
+        stores.of(repo.repo_id).index.known(
             commits=bundle.commits.keys() | bundle.outside_parents() | {head},
             snapshots=bundle.snapshots.keys() | bundle.named_snapshots(),
             objects=bundle.objects.keys() | (named if len(named) <= FEW_OBJECTS else set()),
@@ -229,9 +228,9 @@ async def _changed(
     again = [i for i in bundle.commits if i in held.commits and (force or not names.is_digest(i))]
     if not again:
         return set()
-    nodes = await stores.commits.get(repo.repo_id, [held.commits[i] for i in again])
-    large = await stores.objects.read_packed(
-        repo.repo_id, {n.record_at for n in nodes.values() if n.record_at}
+    nodes = await stores.of(repo.repo_id).commits.get([held.commits[i] for i in again])
+    large = await stores.of(repo.repo_id).objects.read_packed(
+        {n.record_at for n in nodes.values() if n.record_at}
     )
     changed: set[str] = set()
     for commit_id in again:  # parents come first
@@ -283,7 +282,7 @@ async def _check_fast_forward(
     # more.
     await gather_all(
         [
-            walk.run(stores.commits, repo.repo_id, search),
+            walk.run(stores.of(repo.repo_id).commits, search),
             _remember(stores, repo, bundle, held, by, now),
         ]
     )
@@ -312,7 +311,7 @@ async def _missing_objects(
     missing = named - bundle.objects.keys() - held.objects.keys()
     if missing and len(_named_objects(bundle)) > FEW_OBJECTS:  # they were too many for step 2
         missing -= await _objects_of_parents(stores, repo, bundle, held)
-        missing -= (await stores.index.known(repo.repo_id, objects=missing)).objects.keys()
+        missing -= (await stores.of(repo.repo_id).index.known(objects=missing)).objects.keys()
     return missing
 
 
@@ -328,11 +327,11 @@ async def _objects_of_parents(
     at_heads = {
         ref.head.commit_id: ref.snapshot_at for ref in held.refs.values() if ref.snapshot_at
     }
-    rows = await stores.commits.get(
-        repo.repo_id, [held.commits[p] for p in parents if p not in at_heads]
+    rows = await stores.of(repo.repo_id).commits.get(
+        [held.commits[p] for p in parents if p not in at_heads]
     )
     manifests = {at for p in parents if (at := at_heads.get(p) or rows[p].snapshot_at)}
-    records = await stores.objects.read_packed(repo.repo_id, manifests)
+    records = await stores.of(repo.repo_id).objects.read_packed(manifests)
     return {object_id for record in records.values() for object_id in manifest(record).values()}
 
 
@@ -368,9 +367,10 @@ async def _write(
     is_new_lane = bool(nodes) and lane not in {ref.head.lane for ref in held.refs.values()}
 
     async def put_bytes() -> None:
-        lanes = [stores.commits.open_lane(repo.repo_id, lane, now)] if is_new_lane else []
-        marks = [] if branch in held.refs else [stores.refs.mark_folders(repo.repo_id, branch, now)]
-        accepted = [stores.objects.accept_upload(repo.repo_id, upload) for upload in uploads]
+        lanes = [stores.of(repo.repo_id).commits.open_lane(lane, now)] if is_new_lane else []
+        refs = stores.of(repo.repo_id).refs
+        marks = [] if branch in held.refs else [refs.mark_folders(branch, now)]
+        accepted = [stores.of(repo.repo_id).objects.accept_upload(upload) for upload in uploads]
         await gather_all([upload_batch.put(stores, repo), *lanes, *marks, *accepted])
 
     async def put_rows() -> None:
@@ -379,14 +379,14 @@ async def _write(
         }
         objects = {key: at for key, at in locations.items() if key[0] is Kind.OBJECT}
         if objects or taken:
-            await stores.index.put_locations(repo.repo_id, objects | taken)
+            await stores.of(repo.repo_id).index.put_locations(objects | taken)
         # A snapshot is known once it has a row: whoever leans on it next does not ask for its
         # objects again.
         known_by_now = {key: at for key, at in locations.items() if key not in objects}
         await gather_all(
             [
-                stores.index.put_locations(repo.repo_id, known_by_now),
-                stores.commits.put(repo.repo_id, nodes.values(), now),
+                stores.of(repo.repo_id).index.put_locations(known_by_now),
+                stores.of(repo.repo_id).commits.put(nodes.values(), now),
             ]
         )
 
@@ -458,7 +458,7 @@ async def _swap(
         if current and current.head == new.head:
             return
         try:
-            await stores.refs.swap(repo.repo_id, new, current, by=move.by, now=int(now))
+            await stores.of(repo.repo_id).refs.swap(new, current, by=move.by, now=int(now))
             return
         except RefChanged as moved:
             current = moved.current
@@ -467,13 +467,13 @@ async def _swap(
                     stores, repo, bundle, held, new.head.commit_id, current, move.by, now
                 )
             if current is None:  # deleted meanwhile: a folder of its name may have become a branch
-                await stores.refs.mark_folders(repo.repo_id, new.branch, int(now))
+                await stores.of(repo.repo_id).refs.mark_folders(new.branch, int(now))
             last = await _last_step(stores, repo, new.branch, current)
             move = planned(
                 new.branch, current, last, new.head, forced=move.forced, by=move.by, now=now
             )
             new = replace(new, step=move.step, moved_at=move.at)
-            await stores.refs.log_move(repo.repo_id, move)
+            await stores.of(repo.repo_id).refs.log_move(move)
     raise Unavailable(
         f"{new.branch} is being pushed to by many at once; nothing is lost, push again"
     )

@@ -60,7 +60,7 @@ async def uploaded(
     if not provable or not may_hold_uploads(repo, now):
         return set()
     (found, _), false = await gather_pair(
-        stores.objects.uploaded(repo.repo_id, provable),
+        stores.of(repo.repo_id).objects.uploaded(provable),
         stores.counters.false_uploads(repo.repo_id, by, int(now)),
     )
     return {object_id for object_id, one in found.items() if f"{object_id} {one.etag}" not in false}
@@ -124,9 +124,9 @@ async def verified(
 
 async def accept(stores: Stores, repo: Repo, uploads: Sequence[Upload]) -> None:
     """Copy verified uploads to their place, and then write the rows that point to them."""
-    await gather_all(stores.objects.accept_upload(repo.repo_id, upload) for upload in uploads)
+    await gather_all(stores.of(repo.repo_id).objects.accept_upload(upload) for upload in uploads)
     rows = {(Kind.OBJECT, upload.object_id): Location("", 0, upload.length) for upload in uploads}
-    await stores.index.put_locations(repo.repo_id, rows)
+    await stores.of(repo.repo_id).index.put_locations(rows)
 
 
 async def _listed(
@@ -137,7 +137,7 @@ async def _listed(
     Raises MissingReference for those that it does not show, and TooLarge for those that no push
     verifies.
     """
-    found, unknown = await stores.objects.uploaded(repo.repo_id, object_ids)
+    found, unknown = await stores.of(repo.repo_id).objects.uploaded(object_ids)
     sizes = {object_id: one.size for object_id, one in found.items()}
     bundles.check_sizes(sizes, stores.settings.max_object_bytes, bundle)
     if absent := set(object_ids) - found.keys() - set(unknown):
@@ -170,8 +170,8 @@ async def _check(
     stores: Stores, repo: Repo, object_id: str, budget: _Budget
 ) -> Upload | FalseUpload | NotAdmitted | None:
     try:
-        return await stores.objects.check_upload(
-            repo.repo_id, object_id, partial(budget.admits, object_id)
+        return await stores.of(repo.repo_id).objects.check_upload(
+            object_id, partial(budget.admits, object_id)
         )
     except (FalseUpload, NotAdmitted) as reason:
         return reason

@@ -70,10 +70,10 @@ async def publish(stores: Stores, repo: Repo, request: wire.PostRelease, *, now:
             f"a release may have {RECORD_BYTES} bytes, and {ROW_BYTES} compressed; shorten its body"
             " or its changelog"
         )
-    known = await stores.index.known(repo.repo_id, commits=[shaped.commit_id])
+    known = await stores.of(repo.repo_id).index.known(commits=[shaped.commit_id])
     if not known.commits:
         raise MissingReference("commit", [shaped.commit_id], "push it first")
-    first = await stores.releases.put_new(repo.repo_id, release)
+    first = await stores.of(repo.repo_id).releases.put_new(release)
     if first and codec.unpack_record(first) != record:
         raise ReleaseExists(shaped.tag)
     return shaped.release_id
@@ -91,8 +91,8 @@ async def listed(
     chosen: list[Entry] = []
     size = 0
     for _ in range(MAX_READS):
-        entries, more = await stores.releases.entries(
-            repo.repo_id, max(request.limit + 1, MIN_ENTRIES), after
+        entries, more = await stores.of(repo.repo_id).releases.entries(
+            max(request.limit + 1, MIN_ENTRIES), after
         )
         for entry in entries:
             if (with_drafts or not entry.is_draft) and request.channel in (None, entry.channel):
@@ -111,7 +111,7 @@ async def _page(
     stores: Stores, repo: Repo, chosen: Sequence[Entry], after: str | None
 ) -> tuple[list[bytes], str | None]:
     """Return the records of these entries that fit into one reply, and the cursor after them."""
-    found = await stores.releases.read(repo.repo_id, chosen)
+    found = await stores.of(repo.repo_id).releases.read(chosen)
     count = codec.fitting_records(record for _, record in found)
     if count < len(found):
         after = found[count - 1][0].place
@@ -120,7 +120,7 @@ async def _page(
 
 async def retract(stores: Stores, repo: Repo, tag: str) -> None:
     """Retract a release. Raises ReleaseNotFound."""
-    if not names.is_release_tag(tag) or not await stores.releases.remove(repo.repo_id, tag):
+    if not names.is_release_tag(tag) or not await stores.of(repo.repo_id).releases.remove(tag):
         raise ReleaseNotFound()
 
 

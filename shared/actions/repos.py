@@ -68,7 +68,10 @@ async def _readable(
 
 async def _check_default_branch(stores: Stores, repo: Repo, branch: str) -> None:
     names.check_default_branch(branch)
-    if await stores.refs.get(repo.repo_id, branch) is None and await stores.refs.all(repo.repo_id):
+    if (
+        await stores.of(repo.repo_id).refs.get(branch) is None
+        and await stores.of(repo.repo_id).refs.all()
+    ):
         name = f"{repo.owner}/{repo.slug}"
         raise Unprocessable(
             f"{name} has no branch {branch}, so it cannot be the default: push it first, or choose"

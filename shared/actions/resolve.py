@@ -40,7 +40,7 @@ async def targets(
         name for name in wanted if name not in ids and 1 <= len(name) <= names.BRANCH_CHARACTERS
     }
     refs, commits = await gather_pair(
-        stores.refs.find(repo.repo_id, branches), _commits(stores, repo, ids, sees)
+        stores.of(repo.repo_id).refs.find(branches), _commits(stores, repo, ids, sees)
     )
     commits |= await _commits(stores, repo, branches - refs.keys(), sees)
     found = {name: Target(address) for name, address in commits.items()}
@@ -58,7 +58,7 @@ async def longest_prefix(stores: Stores, repo: Repo, path: str, sees: Sees) -> t
     prefixes = [
         name for name in (*names.folders(path), path) if len(name) <= names.BRANCH_CHARACTERS
     ]
-    refs = await stores.refs.find(repo.repo_id, prefixes)
+    refs = await stores.of(repo.repo_id).refs.find(prefixes)
     if refs:
         longest = max(refs, key=len)
         return longest, Target(refs[longest].head, refs[longest])
@@ -86,7 +86,7 @@ async def _commits(
     """
     ids = {name for name in wanted if names.is_id(name)}
     # Condemned commits can be read, because a branch may still reach them.
-    known = await stores.index.known(repo.repo_id, commits=ids, even_condemned=True)
+    known = await stores.of(repo.repo_id).index.known(commits=ids, even_condemned=True)
     found = await _seen(stores, repo, known.commits.values(), sees)
     short = [name for name in wanted if name not in found and names.is_short_id(name)]
     matches = await gather_all(_beginning(stores, repo, name, sees) for name in short)
@@ -104,7 +104,7 @@ async def _beginning(
     stores: Stores, repo: Repo, short_id: str, sees: Sees
 ) -> dict[str, CommitAddress]:
     """The commits with this short id that the caller may see, by id."""
-    candidates = await stores.index.commits_beginning(repo.repo_id, short_id, CANDIDATES)
+    candidates = await stores.of(repo.repo_id).index.commits_beginning(short_id, CANDIDATES)
     return await _seen(stores, repo, candidates, sees)
 
 

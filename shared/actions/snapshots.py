@@ -34,7 +34,7 @@ async def at(stores: Stores, repo: Repo, ref_and_path: str, sees: Sees) -> Snaps
     snapshot_at = target.branch.snapshot_at if target.branch else None
     is_fixed = False
     if snapshot_at is None:
-        node = (await stores.commits.get(repo.repo_id, [target.commit]))[target.commit.commit_id]
+        node = (await stores.of(repo.repo_id).commits.get([target.commit]))[target.commit.commit_id]
         snapshot_at = node.snapshot_at
         # A short id may later match another commit, or none.
         is_fixed = names.is_digest(name) and _is_fixed(node)
@@ -49,8 +49,8 @@ async def files(stores: Stores, repo: Repo, snapshot_at: Location | None) -> Map
     """
     if snapshot_at is None:
         return {}
-    record = (await stores.objects.read_packed(repo.repo_id, [snapshot_at]))[snapshot_at]
-    stores.objects.recent.put(repo.repo_id, snapshot_at, record)
+    record = (await stores.of(repo.repo_id).objects.read_packed([snapshot_at]))[snapshot_at]
+    stores.recent.put(repo.repo_id, snapshot_at, record)
     return manifest(record)
 
 

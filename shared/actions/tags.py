@@ -35,15 +35,15 @@ async def store(stores: Stores, repo: Repo, request: wire.PostTags) -> int:
             " tags per request"
         )
     known, found = await gather_pair(
-        stores.index.known(repo.repo_id, commits={tag.commit_id for tag in tags.values()}),
-        stores.tags.find(repo.repo_id, tags),
+        stores.of(repo.repo_id).index.known(commits={tag.commit_id for tag in tags.values()}),
+        stores.of(repo.repo_id).tags.find(tags),
     )
     unknown = {tag.commit_id for tag in tags.values()} - known.commits.keys()
     if unknown:
         raise MissingReference("commit", unknown, "push it first")
     _check_same(tags, found)
     new = {tag_id: tag for tag_id, tag in tags.items() if tag_id not in found}
-    faster = await stores.tags.put_new(repo.repo_id, new)
+    faster = await stores.of(repo.repo_id).tags.put_new(new)
     _check_same(tags, faster)
     return len(new) - len(faster)
 
@@ -61,7 +61,7 @@ async def listed(
     after = cursors.parse_after(request.cursor)
     for _ in range(MAX_PAGES):
         room = request.limit - len(records)
-        tags, has_more = await stores.tags.page(repo.repo_id, None if narrowed else room, after)
+        tags, has_more = await stores.of(repo.repo_id).tags.page(None if narrowed else room, after)
         for address, tag in enumerate(tags):
             if _is_asked_for(tag, request):
                 size += codec.sent_record_bytes(tag.record)
@@ -80,7 +80,7 @@ async def listed(
 
 async def delete(stores: Stores, repo: Repo, tag_id: str) -> None:
     """Delete a tag. Raises TagNotFound."""
-    if not names.is_id(tag_id) or not await stores.tags.remove(repo.repo_id, tag_id):
+    if not names.is_id(tag_id) or not await stores.of(repo.repo_id).tags.remove(tag_id):
         raise TagNotFound()
 
 

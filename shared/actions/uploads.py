@@ -56,10 +56,11 @@ class UploadBatch:
     async def put(self, stores: Stores, repo: Repo) -> None:
         """Make all of it durable. Nothing names it yet."""
         puts = [
-            stores.objects.put_loose(repo.repo_id, i, content) for i, content in self.loose.items()
+            stores.of(repo.repo_id).objects.put_loose(i, content)
+            for i, content in self.loose.items()
         ]
         if self.pack.locations:
-            puts.append(stores.objects.put_pack(repo.repo_id, self.pack))
+            puts.append(stores.of(repo.repo_id).objects.put_pack(self.pack))
         await gather_all(puts)
 
 
@@ -88,8 +89,8 @@ async def _known(stores: Stores, repo: Repo, asked: Sequence[str]) -> set[str]:
     """Those of these objects that the repository holds."""
     # A client asks about every file that it has, and all but a few of them are where they were.
     at_head = await _at_head(stores, repo) if len(asked) > MANY_OBJECTS else set[str]()
-    return at_head | await stores.index.seemed_known(
-        repo.repo_id, [i for i in asked if i not in at_head]
+    return at_head | await stores.of(repo.repo_id).index.seemed_known(
+        [i for i in asked if i not in at_head]
     )
 
 
@@ -97,11 +98,11 @@ async def _at_head(stores: Stores, repo: Repo) -> set[str]:
     """The objects of the default branch's manifest, which are held as long as it stands; none where
     that is a guess.
     """
-    ref = (await stores.refs.find(repo.repo_id, [repo.default_branch])).get(repo.default_branch)
+    ref = (await stores.of(repo.repo_id).refs.find([repo.default_branch])).get(repo.default_branch)
     if ref is None or ref.snapshot_at is None or ref.snapshot_at.length > MANIFEST_BYTES:
         return set()
     with suppress(Damaged, Unavailable):
-        (record,) = (await stores.objects.read_packed(repo.repo_id, [ref.snapshot_at])).values()
+        (record,) = (await stores.of(repo.repo_id).objects.read_packed([ref.snapshot_at])).values()
         # An opaque id may stand there without ever having been sent.
         return {object_id for object_id in manifest(record).values() if names.is_digest(object_id)}
     return set()
@@ -116,7 +117,7 @@ async def accept(
     sent. Raises HashMismatch, InvalidName or TooLarge before anything is stored.
     """
     sent = pushed_bundle.check_objects(request.objects)
-    known = await stores.index.known(repo.repo_id, objects=sent)
+    known = await stores.of(repo.repo_id).index.known(objects=sent)
     new = {
         object_id: content for object_id, content in sent.items() if object_id not in known.objects
     }
@@ -128,7 +129,7 @@ async def accept(
         repo = await stores.repos.create_if_absent(repo, int(now))
         upload_batch = UploadBatch.of(new)
         await upload_batch.put(stores, repo)
-        await stores.index.put_locations(repo.repo_id, upload_batch.locations)
+        await stores.of(repo.repo_id).index.put_locations(upload_batch.locations)
     return {"stored": len(new), "skipped": len(request.objects) - len(new)}
 
 
@@ -161,8 +162,8 @@ async def presign(
 
     async def url_of(object_id: str) -> str:
         size = sizes.get(object_id)
-        return await stores.objects.presigned_put(
-            repo.repo_id, object_id, request.ttl_seconds, size
+        return await stores.of(repo.repo_id).objects.presigned_put(
+            object_id, request.ttl_seconds, size
         )
 
     first = {provable[0]: await url_of(provable[0])}
@@ -170,6 +171,8 @@ async def presign(
     # digests.
     room = codec.REPLY_BYTES - codec.sent_bytes(inline)
     some = provable[1 : max(1, room // (codec.sent_bytes(first) + SIGNED_HEADER_BYTES))]
-    await stores.objects.reserve_uploads(sizes.get(object_id) for object_id in (provable[0], *some))
+    await stores.of(repo.repo_id).objects.reserve_uploads(
+        sizes.get(object_id) for object_id in (provable[0], *some)
+    )
     urls = await gather_all(map(url_of, some))
     return {"presigned": first | dict(zip(some, urls, strict=True)), "inline": inline}

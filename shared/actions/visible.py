@@ -34,20 +34,22 @@ async def reached(
     if not wanted:
         return {}
     if heads is None:
-        heads = [ref.head for ref in (await stores.refs.all(repo.repo_id)).values()]
+        heads = [ref.head for ref in (await stores.of(repo.repo_id).refs.all()).values()]
     search = Reachable(heads, wanted)
-    await walk.run(stores.commits, repo.repo_id, search, max_rounds=MAX_ROUNDS)
+    await walk.run(stores.of(repo.repo_id).commits, search, max_rounds=MAX_ROUNDS)
     if not search.missing:
         return search.found
     further = Reachable(await _labelled(stores, repo), search.missing.values())
-    await walk.run(stores.commits, repo.repo_id, further, max_rounds=MAX_ROUNDS)
+    await walk.run(stores.of(repo.repo_id).commits, further, max_rounds=MAX_ROUNDS)
     return search.found | further.found
 
 
 async def _labelled(stores: Stores, repo: Repo) -> Iterable[CommitAddress]:
     """The places of the commits of tags and published releases."""
     tagged, released = await gather_pair(
-        stores.tags.commits(repo.repo_id), stores.releases.published_commits(repo.repo_id)
+        stores.of(repo.repo_id).tags.commits(), stores.of(repo.repo_id).releases.published_commits()
     )
-    known = await stores.index.known(repo.repo_id, commits=tagged | released, even_condemned=True)
+    known = await stores.of(repo.repo_id).index.known(
+        commits=tagged | released, even_condemned=True
+    )
     return known.commits.values()

@@ -15,7 +15,6 @@ GROWTH = 4
 
 async def ancestors(
     commits: Commits,
-    repo_id: str,
     starts: Iterable[CommitAddress],
     *,
     page: int = PAGE,
@@ -43,7 +42,7 @@ async def ancestors(
                 length = max(1, page // (len(heap) + 1))
             lengths[lane] = min(page, length)
             try:
-                nodes = await commits.lane(repo_id, address, lengths[lane])
+                nodes = await commits.lane(address, lengths[lane])
             except Damaged:
                 yield address, None
                 continue

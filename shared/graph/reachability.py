@@ -7,7 +7,7 @@ from shared.errors import Damaged
 from shared.graph.ancestors import ancestors
 from shared.graph.records import manifest
 from shared.metadata.table import chunked
-from shared.model import CommitAddress, Location
+from shared.model import CommitAddress, Location, RepoId
 from shared.progress import OnProgress, no_progress
 from shared.stores import Stores
 
@@ -30,7 +30,7 @@ class Reached:
 
 async def find_reachable(
     stores: Stores,
-    repo_id: str,
+    repo_id: RepoId,
     roots: Iterable[CommitAddress],
     manifests: Iterable[Location] = (),
     *,
@@ -47,7 +47,7 @@ async def find_reachable(
         fresh: set[str] = set()
         snapshots: set[str] = set()
         async for address, node in ancestors(
-            stores.commits, repo_id, starts, skip=frozenset(reached.addresses)
+            stores.of(repo_id).commits, starts, skip=frozenset(reached.addresses)
         ):
             if node is None:
                 raise Damaged(f"commit {address.commit_id}")
@@ -67,13 +67,13 @@ async def find_reachable(
         starts = set()
         for part in chunked(sorted(fresh | snapshots), LOOKED_UP):
             ids = set(part)
-            known = await stores.index.known(
-                repo_id, commits=ids & fresh, snapshots=ids & snapshots, even_condemned=True
+            known = await stores.of(repo_id).index.known(
+                commits=ids & fresh, snapshots=ids & snapshots, even_condemned=True
             )
             starts |= set(known.commits.values()) - reached.addresses
             manifests |= set(known.snapshots.values())
     for group in chunked(sorted(manifests, key=lambda at: (at.pack, at.offset)), GROUP):
-        for record in (await stores.objects.read_packed(repo_id, group)).values():
+        for record in (await stores.of(repo_id).objects.read_packed(group)).values():
             reached.objects.update(manifest(record).values())
         on_progress("objects that stay", len(reached.objects))
     return reached

@@ -14,7 +14,7 @@ GROWTH = 8
 """The growth of each further page of a lane."""
 
 
-async def run(commits: Commits, repo_id: str, walk: Walk, *, max_rounds: int | None = None) -> bool:
+async def run(commits: Commits, walk: Walk, *, max_rounds: int | None = None) -> bool:
     """Run a walk to its end. Returns False if it needs more than `max_rounds` rounds of reads.
 
     The first page of a lane has the length that the walk guesses. Each further page is `GROWTH`
@@ -34,9 +34,7 @@ async def run(commits: Commits, repo_id: str, walk: Walk, *, max_rounds: int | N
             else:
                 page_hint = walk.page_hint(start)
                 limits[start.lane] = None if page_hint is None else page_hint + SPARE_ROWS
-        runs = await gather_all(
-            commits.lane(repo_id, start, limits[start.lane]) for start in starts
-        )
+        runs = await gather_all(commits.lane(start, limits[start.lane]) for start in starts)
         for start, nodes in zip(starts, runs, strict=True):
             # The first row is that of the place, even if it was found in another lane.
             walk.feed({node.address: node for node in nodes} | {start: nodes[0]})

@@ -8,12 +8,13 @@ from typing import Any
 from fastapi import Request
 
 from shared import auth, names
+from shared.aws_clients import stores
 from shared.budget import Account
 from shared.errors import Forbidden, RepoNotFound, Unauthorized
 from shared.middleware import COUNTED
 from shared.model import Identity, Repo, Role, Sees
 from shared.ratelimit import LimitClass
-from shared.stores import Stores, stores
+from shared.stores import Stores
 from shared.tasks import gather_all, gather_pair
 
 Found = tuple[Repo | None, Role | None]

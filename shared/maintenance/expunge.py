@@ -28,7 +28,7 @@ from shared.metadata import keys
 from shared.metadata.commits import STALE_SECONDS
 from shared.metadata.scans import Entry, GcState
 from shared.metadata.table import chunked
-from shared.model import CommitAddress, Kind, Node, Repo
+from shared.model import CommitAddress, Kind, Node, Repo, RepoId
 from shared.progress import OnProgress, no_progress
 from shared.stores import Stores
 from shared.tasks import gather_all
@@ -104,7 +104,7 @@ async def expunge(
     for item_id in wanted:
         names.check_id(item_id, "commit or object")
     prefix = f"expunge-{sha256(' '.join(sorted(wanted)).encode()).hexdigest()[:16]}"
-    progress = await stores.scans.progress(repo.repo_id)
+    progress = await stores.of(repo.repo_id).scans.progress()
     if progress and progress.step == Step.MARKED and progress.run_id.startswith(prefix):
         if clock() < progress.at + WAIT_SECONDS:
             return Expunged(Step.MARKED, due_at=progress.at + WAIT_SECONDS)
@@ -117,7 +117,7 @@ async def expunge(
 
 async def _mark(
     stores: Stores,
-    repo_id: str,
+    repo_id: RepoId,
     wanted: Set[str],
     prefix: str,
     clock: Clock,
@@ -137,20 +137,22 @@ async def _mark(
     if dry_run:
         return report
     lease = await expunging(stores, repo_id, f"{prefix}-{secrets.token_hex(4)}", clock())
-    prebuilt = await stores.prebuilt_clones.get(repo_id)
+    prebuilt = await stores.of(repo_id).prebuilt_clones.get()
     if prebuilt and not doomed.commits.isdisjoint(head.commit_id for head in prebuilt.heads):
-        await stores.prebuilt_clones.remove(repo_id, prebuilt)
+        await stores.of(repo_id).prebuilt_clones.remove(prebuilt)
     await _in_groups(
-        lease, [key for key, _ in doomed.rows], lambda key: stores.scans.condemn(key, lease.run_id)
+        lease,
+        [key for key, _ in doomed.rows],
+        lambda key: stores.of(repo_id).scans.condemn(key, lease.run_id),
     )
-    for move in await stores.refs.moves(repo_id):
+    for move in await stores.of(repo_id).refs.moves():
         if not doomed.commits.isdisjoint(address.commit_id for address in move.kept):
             await lease.check()
-            await stores.scans.expunge_move(repo_id, move, doomed.commits)
+            await stores.of(repo_id).scans.expunge_move(move, doomed.commits)
     notes = [f"P#{name}" for name in holding] + [
         f"L#{object_id}" for object_id in sorted(doomed.objects)
     ]
-    await _in_groups(lease, notes, lambda note: stores.scans.note(repo_id, note))
+    await _in_groups(lease, notes, lambda note: stores.of(repo_id).scans.note(note))
     await rewrite.without(lease, holding, items, clock, on_progress)
     await lease.release(Step.MARKED, clock() + 1)
     report.due_at = int(clock()) + 1 + WAIT_SECONDS
@@ -159,7 +161,7 @@ async def _mark(
 
 async def _remove(
     stores: Stores,
-    repo_id: str,
+    repo_id: RepoId,
     wanted: Set[str],
     progress: GcState,
     clock: Clock,
@@ -175,12 +177,12 @@ async def _remove(
         await _reprieve(lease, rows, set())
         await _in_groups(
             lease,
-            await stores.scans.notes(repo_id),
-            lambda note: stores.scans.drop_note(repo_id, note),
+            await stores.of(repo_id).scans.notes(),
+            lambda note: stores.of(repo_id).scans.drop_note(note),
         )
         await lease.release(Step.EXPUNGED, clock())
         raise
-    noted = await stores.scans.notes(repo_id)
+    noted = await stores.of(repo_id).scans.notes()
     old = {note[2:] for note in noted if note.startswith("P#")}
     holding = await rewrite.packs_with(stores, repo_id, doomed.items(wanted), on_progress)
     old |= holding.keys()
@@ -197,16 +199,18 @@ async def _remove(
         return await _wait_again(lease, doomed, clock)
     await _reprieve(lease, rows, {key for key, _ in doomed.rows})
     await _in_groups(
-        lease, [key for key, _ in doomed.rows], lambda key: stores.scans.remove(key, lease.run_id)
+        lease,
+        [key for key, _ in doomed.rows],
+        lambda key: stores.of(repo_id).scans.remove(key, lease.run_id),
     )
     report = _report(doomed, Step.EXPUNGED)
     report.packs = len(old)
     dead = await rewrite.versions(stores, repo_id, old, loose, before)
     for part in chunked(dead, 1000):
         await lease.check()
-        await stores.objects.remove(part)
+        await stores.of(repo_id).objects.remove(part)
     report.versions, report.bytes = len(dead), sum(one.size for one in dead)
-    await _in_groups(lease, noted, lambda note: stores.scans.drop_note(repo_id, note))
+    await _in_groups(lease, noted, lambda note: stores.of(repo_id).scans.drop_note(note))
     await lease.release(Step.EXPUNGED, clock())
     return report
 
@@ -223,18 +227,18 @@ async def _wait_again(lease: Lease, doomed: _Doomed, clock: Clock) -> Expunged:
 # ── What has to go ────────────────────────────────────────────────────────────────────────────────
 
 
-async def _rows(stores: Stores, repo_id: str) -> _Rows:
-    index = {kind: [entry async for entry in stores.scans.index(repo_id, kind)] for kind in Kind}
+async def _rows(stores: Stores, repo_id: RepoId) -> _Rows:
+    index = {kind: [entry async for entry in stores.of(repo_id).scans.index(kind)] for kind in Kind}
     lanes = [
         (node, run_id)
-        for lane in await stores.scans.lanes(repo_id)
-        async for node, run_id, _ in stores.scans.lane(repo_id, lane)
+        for lane in await stores.of(repo_id).scans.lanes()
+        async for node, run_id, _ in stores.of(repo_id).scans.lane(lane)
     ]
     return _Rows(index[Kind.COMMIT], index[Kind.SNAPSHOT], index[Kind.OBJECT], lanes)
 
 
 async def _doomed(
-    stores: Stores, repo_id: str, wanted: Set[str], rows: _Rows, prefix: str
+    stores: Stores, repo_id: RepoId, wanted: Set[str], rows: _Rows, prefix: str
 ) -> _Doomed:
     """Raises Unprocessable if a branch, tag or release leads to one of them."""
     roots = await _roots(stores, repo_id)
@@ -274,7 +278,7 @@ async def _doomed(
     return doomed
 
 
-def _keys(repo_id: str, rows: _Rows, doomed: _Doomed) -> list[tuple[keys.Key, str]]:
+def _keys(repo_id: RepoId, rows: _Rows, doomed: _Doomed) -> list[tuple[keys.Key, str]]:
     """The rows of what is doomed and their stamps, from above downwards."""
     found = [
         (keys.by_id(repo_id, Kind.COMMIT, entry.item_id), entry.run_id)
@@ -299,17 +303,19 @@ def _keys(repo_id: str, rows: _Rows, doomed: _Doomed) -> list[tuple[keys.Key, st
     return found
 
 
-async def _roots(stores: Stores, repo_id: str) -> dict[CommitAddress, str]:
+async def _roots(stores: Stores, repo_id: RepoId) -> dict[CommitAddress, str]:
     """What keeps commits, by place, and what it is called."""
-    roots = {ref.head: f"branch {ref.branch}" for ref in (await stores.refs.all(repo_id)).values()}
-    labelled = await stores.scans.named_commits(repo_id)
-    known = await stores.index.known(repo_id, commits=labelled, even_condemned=True)
+    roots = {
+        ref.head: f"branch {ref.branch}" for ref in (await stores.of(repo_id).refs.all()).values()
+    }
+    labelled = await stores.of(repo_id).scans.named_commits()
+    known = await stores.of(repo_id).index.known(commits=labelled, even_condemned=True)
     return {address: f"a tag or release on {i}" for i, address in known.commits.items()} | roots
 
 
 async def _check_unreached(
     stores: Stores,
-    repo_id: str,
+    repo_id: RepoId,
     wanted: Set[str],
     roots: Mapping[CommitAddress, str],
     live: Reached,
@@ -330,7 +336,7 @@ async def _check_unreached(
 
 
 async def _manifests(
-    stores: Stores, repo_id: str, rows: _Rows, live: Reached
+    stores: Stores, repo_id: RepoId, rows: _Rows, live: Reached
 ) -> dict[str, set[str]]:
     """The objects of every snapshot that is stored and not reached."""
     addresses = {
@@ -338,23 +344,23 @@ async def _manifests(
     }
     found: dict[str, set[str]] = {}
     for group in chunked(sorted(addresses), 200):
-        for at, record in (await stores.objects.read_packed(repo_id, group)).items():
+        for at, record in (await stores.of(repo_id).objects.read_packed(group)).items():
             found[addresses[at]] = set(manifest(record).values())
     return found
 
 
 async def _has_news(
-    stores: Stores, repo_id: str, doomed: _Doomed, old: Set[str], run_id: str
+    stores: Stores, repo_id: RepoId, doomed: _Doomed, old: Set[str], run_id: str
 ) -> bool:
     """Whether something was written since the marks that stands on what has to go, or names an old
     pack.
     """
     if any(has != run_id for _, has in doomed.rows):
         return True
-    for move in await stores.refs.moves(repo_id):
+    for move in await stores.of(repo_id).refs.moves():
         if not doomed.commits.isdisjoint(address.commit_id for address in move.kept):
             return True
-    prebuilt = await stores.prebuilt_clones.get(repo_id)
+    prebuilt = await stores.of(repo_id).prebuilt_clones.get()
     if prebuilt and prebuilt.named_in == run_id:
         return True
     gone = {key for key, _ in doomed.rows}
@@ -379,7 +385,7 @@ async def _reprieve(lease: Lease, rows: _Rows, gone: Set[keys.Key]) -> None:
     for key, run_id in (*below, *lanes, *commits):
         if run_id.startswith(prefix) and key not in gone:
             await lease.check()
-            await lease.stores.scans.reprieve(key, run_id)
+            await lease.stores.of(lease.repo_id).scans.reprieve(key, run_id)
 
 
 def _absent(rows: _Rows, doomed: _Doomed, ids: Set[str]) -> set[str]:

@@ -65,7 +65,7 @@ async def fsck(
 ) -> AsyncIterator[Finding]:
     """Every fault in the history of the branches, their snapshots and objects, and the prebuilt
     clone."""
-    refs, prebuilt = await stores.refs.all_and_prebuilt_clone(repo.repo_id)
+    refs, prebuilt = await stores.of(repo.repo_id).refs.all_and_prebuilt_clone()
     seen = _Seen()
     async for finding in _history(stores, repo, refs.values(), seen, on_progress):
         yield finding
@@ -85,7 +85,7 @@ async def _history(
     heads = _by_head(refs)
     group: list[Node] = []
     walked = 0
-    async for address, node in ancestors(stores.commits, repo.repo_id, heads):
+    async for address, node in ancestors(stores.of(repo.repo_id).commits, heads):
         for finding in _ref_findings(heads.get(address, ()), address, node, seen):
             yield finding
         if node is None:
@@ -146,7 +146,7 @@ async def _commits(
 ) -> AsyncIterator[Finding]:
     """Compare rows of commits with the index, with their parents, and with their records."""
     commit_ids = [node.commit_id for node in nodes]
-    known = await stores.index.known(repo.repo_id, commits=commit_ids, even_condemned=True)
+    known = await stores.of(repo.repo_id).index.known(commits=commit_ids, even_condemned=True)
     records: dict[Location, bytes] = {}
     async for at, data in read_each(
         stores, repo, [node.record_at for node in nodes if node.record_at]
@@ -191,7 +191,7 @@ async def _index_is_wrong(
 
 async def _is_there(stores: Stores, repo: Repo, address: CommitAddress) -> bool:
     try:
-        await stores.commits.get(repo.repo_id, [address])
+        await stores.of(repo.repo_id).commits.get([address])
     except Damaged:
         return False
     return True
@@ -236,7 +236,7 @@ async def _snapshots(
     ordered = sorted(seen.snapshots.items(), key=lambda item: (item[1], str(item[0])))
     for group in chunked(ordered, GROUP):
         wanted = {snapshot_id for _, snapshot_id in group}
-        known = await stores.index.known(repo.repo_id, snapshots=wanted, even_condemned=True)
+        known = await stores.of(repo.repo_id).index.known(snapshots=wanted, even_condemned=True)
         rows = known.snapshots
         for snapshot_id in sorted(wanted - rows.keys()):
             yield Finding("snapshot", snapshot_id, "has no row in the index of snapshots", REBUILD)
@@ -272,7 +272,7 @@ async def _objects(
     checked = 0
     size_bytes = 0
     for group in chunked(sorted(seen.objects), 8 * GROUP):
-        known = await stores.index.known(repo.repo_id, objects=group, even_condemned=True)
+        known = await stores.of(repo.repo_id).index.known(objects=group, even_condemned=True)
         rows = known.objects
         packed = {at: object_id for object_id, at in rows.items() if not at.is_loose}
         for object_id in group:
@@ -291,7 +291,7 @@ async def _objects(
         loose = [object_id for object_id, at in rows.items() if at.is_loose]
         for object_id in loose:
             try:
-                digest = await stores.objects.digest(repo.repo_id, object_id)
+                digest = await stores.of(repo.repo_id).objects.digest(object_id)
             except Damaged:
                 yield Finding(
                     "object",
@@ -326,7 +326,7 @@ async def _read_group(
 ) -> AsyncIterator[tuple[Location, bytes | None]]:
     """Read a group at once. If that fails, read each entry by itself, to find the damaged one."""
     try:
-        found = await stores.objects.read_packed(repo.repo_id, group)
+        found = await stores.of(repo.repo_id).objects.read_packed(group)
     except Damaged:
         found = {}
     for at in group:
@@ -334,7 +334,7 @@ async def _read_group(
             yield at, found[at]
             continue
         try:
-            yield at, (await stores.objects.read_packed(repo.repo_id, [at]))[at]
+            yield at, (await stores.of(repo.repo_id).objects.read_packed([at]))[at]
         except Damaged:
             yield at, None
 

@@ -25,7 +25,7 @@ from shared.metadata import keys
 from shared.metadata.commits import STALE_SECONDS
 from shared.metadata.scans import Entry, GcState
 from shared.metadata.table import chunked
-from shared.model import CommitAddress, Kind, Repo
+from shared.model import CommitAddress, Kind, Repo, RepoId
 from shared.objects.bucket import Stored
 from shared.objects.store import REMOVED
 from shared.progress import OnProgress, no_progress
@@ -137,7 +137,7 @@ async def run(
 
     Raises Damaged, before anything is deleted, if the history has a gap: see fsck.
     """
-    progress = await stores.scans.progress(repo.repo_id)
+    progress = await stores.of(repo.repo_id).scans.progress()
     step = condemn
     if progress and progress.step in (Step.CONDEMNED, Step.SWEPT, Step.COLLECTING):
         due_at = progress.at + GRACE_SECONDS
@@ -165,9 +165,9 @@ async def condemn(
     run_id = f"{int(began * 1000):013d}-{secrets.token_hex(4)}"
     await _check_nothing_beside(stores, repo_id, began)
     if not dry_run:
-        await stores.scans.begin(repo_id, GcState(run_id, Step.CONDEMNING, int(began)))
+        await stores.of(repo_id).scans.begin(GcState(run_id, Step.CONDEMNING, int(began)))
     # Listed before the roots are read: a row that a push writes from now on is not in the list.
-    commits = [entry async for entry in stores.scans.index(repo_id, Kind.COMMIT)]
+    commits = [entry async for entry in stores.of(repo_id).scans.index(Kind.COMMIT)]
     lanes = await _lane_rows(stores, repo_id)
     fresh = {row.address for row in lanes if row.written_at >= began - YOUNG_SECONDS}
     roots = await find_roots(stores, repo_id, began)
@@ -199,15 +199,15 @@ async def condemn(
         await _mark(stores, repo_id, run_id, doomed, on_progress)
         ended = int(clock()) + 1  # rounded up: the grace is not shortened by a fraction of a second
         condemned = GcState(run_id, Step.CONDEMNED, ended)
-        if not await stores.scans.advance(repo_id, condemned, Step.CONDEMNING):
+        if not await stores.of(repo_id).scans.advance(condemned, Step.CONDEMNING):
             raise Unavailable(OVERTAKEN)
     report.due_at = int(clock()) + GRACE_SECONDS
     return report
 
 
-async def _check_nothing_beside(stores: Stores, repo_id: str, now: float) -> None:
+async def _check_nothing_beside(stores: Stores, repo_id: RepoId, now: float) -> None:
     """Raises Unavailable if a rebuild, a repack or an expunge is at work, or was interrupted."""
-    progress = await stores.scans.progress(repo_id)
+    progress = await stores.of(repo_id).scans.progress()
     if progress and progress.step in BESIDE and now < progress.at + REBUILD_SECONDS:
         raise Unavailable(
             f"{BESIDE[progress.step]} is at work here, or was interrupted: run it to its end,"
@@ -217,14 +217,14 @@ async def _check_nothing_beside(stores: Stores, repo_id: str, now: float) -> Non
 
 async def _mark(
     stores: Stores,
-    repo_id: str,
+    repo_id: RepoId,
     run_id: str,
     doomed: Mapping[str, list[keys.Key]],
     on_progress: OnProgress,
 ) -> None:
     for what, found in doomed.items():
         for number, part in enumerate(chunked(found, AT_ONCE)):
-            await gather_all(stores.scans.condemn(key, run_id) for key in part)
+            await gather_all(stores.of(repo_id).scans.condemn(key, run_id) for key in part)
             on_progress(f"condemned {what}", number * AT_ONCE + len(part), len(found))
 
 
@@ -244,8 +244,8 @@ async def sweep(
     run_id = await _due(stores, repo_id, Step.CONDEMNED, clock())
     roots = await find_roots(stores, repo_id, clock())
     # A push may build, at this moment, on any row without the mark of this collection.
-    commits = [entry async for entry in stores.scans.index(repo_id, Kind.COMMIT)]
-    snapshots = [entry async for entry in stores.scans.index(repo_id, Kind.SNAPSHOT)]
+    commits = [entry async for entry in stores.of(repo_id).scans.index(Kind.COMMIT)]
+    snapshots = [entry async for entry in stores.of(repo_id).scans.index(Kind.SNAPSHOT)]
     roots |= {entry.address for entry in commits if entry.address and entry.run_id != run_id}
     manifests = [entry.at for entry in snapshots if entry.at and entry.run_id != run_id]
     async with _in_turn(stores, repo_id, run_id, Step.CONDEMNED):
@@ -260,14 +260,14 @@ async def sweep(
     await _unmark(stores, repo_id, run_id, judged.kept)
     report.rows = await _delete_marked(stores, repo_id, run_id, judged.doomed, on_progress)
     swept = GcState(run_id, Step.SWEPT, int(clock()) + 1)
-    await stores.scans.advance(repo_id, swept, Step.CONDEMNED)
+    await stores.of(repo_id).scans.advance(swept, Step.CONDEMNED)
     report.due_at = int(clock()) + GRACE_SECONDS
     return report
 
 
 async def _judge(
     stores: Stores,
-    repo_id: str,
+    repo_id: RepoId,
     run_id: str,
     live: Reached,
     snapshots: Iterable[Entry],
@@ -275,7 +275,7 @@ async def _judge(
 ) -> _Judged:
     """Decide on each row that has a mark. Objects and rows of lanes are read here."""
     judged = _Judged(run_id)
-    async for entry in stores.scans.index(repo_id, Kind.OBJECT):
+    async for entry in stores.of(repo_id).scans.index(Kind.OBJECT):
         key = keys.by_id(repo_id, Kind.OBJECT, entry.item_id)
         judged.add("objects", key, entry.run_id, reached=entry.item_id in live.objects)
     for entry in snapshots:
@@ -291,12 +291,14 @@ async def _judge(
 
 
 async def _unmark(
-    stores: Stores, repo_id: str, run_id: str, kept: Sequence[tuple[keys.Key, str]]
+    stores: Stores, repo_id: RepoId, run_id: str, kept: Sequence[tuple[keys.Key, str]]
 ) -> None:
     """From low to high generations: a commit is never known without its parents."""
     for group in _groups(kept, AT_ONCE):
         await _check_turn(stores, repo_id, run_id, Step.CONDEMNED)
-        if not all(await gather_all(stores.scans.reprieve(key, mark) for key, mark in group)):
+        if not all(
+            await gather_all(stores.of(repo_id).scans.reprieve(key, mark) for key, mark in group)
+        ):
             raise Unavailable(
                 "another gc has deleted a row that this gc would keep; run fsck, then gc again"
             )
@@ -304,7 +306,7 @@ async def _unmark(
 
 async def _delete_marked(
     stores: Stores,
-    repo_id: str,
+    repo_id: RepoId,
     run_id: str,
     doomed: Mapping[str, list[keys.Key]],
     on_progress: OnProgress,
@@ -315,7 +317,9 @@ async def _delete_marked(
         deleted[what] = 0
         for part in chunked(found[::-1], AT_ONCE):
             await _check_turn(stores, repo_id, run_id, Step.CONDEMNED)
-            deleted[what] += sum(await gather_all(stores.scans.remove(key, run_id) for key in part))
+            deleted[what] += sum(
+                await gather_all(stores.of(repo_id).scans.remove(key, run_id) for key in part)
+            )
             on_progress(f"removed {what}", deleted[what], len(found))
     return deleted
 
@@ -340,15 +344,15 @@ async def collect(
         packs, loose = await pointed_to(stores, repo_id, now, on_progress)
     # The row of a prebuilt clone depends on the step, so none is written across this change.
     begun = GcState(run_id, Step.COLLECTING, int(now))
-    if not (dry_run or await stores.scans.advance(repo_id, begun, Step.SWEPT)):
+    if not (dry_run or await stores.of(repo_id).scans.advance(begun, Step.SWEPT)):
         raise Unavailable(OVERTAKEN)
     report = Report(Step.COLLECTED)
     dead: list[Stored] = []
-    async for name, one in stores.objects.pack_versions(repo_id):
+    async for name, one in stores.of(repo_id).objects.pack_versions():
         if name not in packs and one.modified < old:
             dead.append(one)
             report.packs += 1
-    async for object_id, one in stores.objects.loose_versions(repo_id):
+    async for object_id, one in stores.of(repo_id).objects.loose_versions():
         if object_id not in loose and one.modified < old:
             dead.append(one)
             report.loose += 1
@@ -358,23 +362,23 @@ async def collect(
         return report
     for part in chunked(dead, REMOVED):
         await _check_turn(stores, repo_id, run_id, Step.COLLECTING)
-        await stores.objects.remove(part)
+        await stores.of(repo_id).objects.remove(part)
     on_progress("removed versions of packs and objects", len(dead))
-    report.moves = await stores.scans.remove_moves(repo_id, oldest_move_ms(now))
-    report.marks = await stores.scans.remove_marks(repo_id, int(old))
-    for lane in await stores.scans.lanes(repo_id):
-        await stores.scans.close_lane(repo_id, lane, int(old))
+    report.moves = await stores.of(repo_id).scans.remove_moves(oldest_move_ms(now))
+    report.marks = await stores.of(repo_id).scans.remove_marks(int(old))
+    for lane in await stores.of(repo_id).scans.lanes():
+        await stores.of(repo_id).scans.close_lane(lane, int(old))
     collected = GcState(run_id, Step.COLLECTED, int(clock()))
-    await stores.scans.advance(repo_id, collected, Step.COLLECTING)
+    await stores.of(repo_id).scans.advance(collected, Step.COLLECTING)
     return report
 
 
-async def _due(stores: Stores, repo_id: str, step: Step, now: float) -> str:
+async def _due(stores: Stores, repo_id: RepoId, step: Step, now: float) -> str:
     """The id of the collection that ended this step a grace ago.
 
     Raises Unavailable if too early.
     """
-    progress = await stores.scans.progress(repo_id)
+    progress = await stores.of(repo_id).scans.progress()
     if progress is None or progress.step != step:
         raise Unavailable(f"nothing is {step.value} here; run gc from its beginning")
     if now < progress.at + GRACE_SECONDS:
@@ -383,14 +387,14 @@ async def _due(stores: Stores, repo_id: str, step: Step, now: float) -> str:
     return progress.run_id
 
 
-async def _check_turn(stores: Stores, repo_id: str, run_id: str, step: Step) -> None:
+async def _check_turn(stores: Stores, repo_id: RepoId, run_id: str, step: Step) -> None:
     """Raises Unavailable if another job has started, or if this collection is at a later step."""
-    if not await stores.scans.is_at(repo_id, run_id, step):
+    if not await stores.of(repo_id).scans.is_at(run_id, step):
         raise Unavailable(OVERTAKEN)
 
 
 @asynccontextmanager
-async def _in_turn(stores: Stores, repo_id: str, run_id: str, step: Step) -> AsyncIterator[None]:
+async def _in_turn(stores: Stores, repo_id: RepoId, run_id: str, step: Step) -> AsyncIterator[None]:
     """If another collection deleted a row meanwhile, raise Unavailable instead of Damaged."""
     try:
         yield
@@ -399,30 +403,30 @@ async def _in_turn(stores: Stores, repo_id: str, run_id: str, step: Step) -> Asy
         raise
 
 
-async def _lane_rows(stores: Stores, repo_id: str) -> list[_LaneRow]:
+async def _lane_rows(stores: Stores, repo_id: RepoId) -> list[_LaneRow]:
     """Every commit row of every lane."""
     rows: list[_LaneRow] = []
-    for lane in await stores.scans.lanes(repo_id):
-        async for node, run_id, written_at in stores.scans.lane(repo_id, lane):
+    for lane in await stores.of(repo_id).scans.lanes():
+        async for node, run_id, written_at in stores.of(repo_id).scans.lane(lane):
             rows.append(_LaneRow(node.address, run_id, written_at))
     return rows
 
 
 async def _unreached(
-    stores: Stores, repo_id: str, kind: Kind, reached: Container[str]
+    stores: Stores, repo_id: RepoId, kind: Kind, reached: Container[str]
 ) -> list[Entry]:
-    return [e async for e in stores.scans.index(repo_id, kind) if e.item_id not in reached]
+    return [e async for e in stores.of(repo_id).scans.index(kind) if e.item_id not in reached]
 
 
-def _keys(repo_id: str, entries: Iterable[Entry]) -> list[keys.Key]:
+def _keys(repo_id: RepoId, entries: Iterable[Entry]) -> list[keys.Key]:
     return [keys.by_id(repo_id, entry.kind, entry.item_id) for entry in entries]
 
 
-async def _young(stores: Stores, repo_id: str, now: float) -> tuple[set[str], set[str]]:
+async def _young(stores: Stores, repo_id: RepoId, now: float) -> tuple[set[str], set[str]]:
     """The packs and the loose objects that are younger than a day."""
     since = now - YOUNG_SECONDS
-    packs = {one.key for one in await stores.objects.packs(repo_id) if one.modified >= since}
-    loose = {one.key for one in await stores.objects.loose(repo_id) if one.modified >= since}
+    packs = {one.key for one in await stores.of(repo_id).objects.packs() if one.modified >= since}
+    loose = {one.key for one in await stores.of(repo_id).objects.loose() if one.modified >= since}
     return packs, loose
 
 

@@ -22,6 +22,7 @@ from shared.errors import Unavailable
 from shared.maintenance.gc import BESIDE, OVERTAKEN, REBUILD_SECONDS, Step
 from shared.metadata.commits import STALE_SECONDS
 from shared.metadata.scans import GcState
+from shared.model import RepoId
 from shared.stores import Stores
 
 GC_UNDER_WAY = (Step.CONDEMNED, Step.SWEPT, Step.COLLECTING)
@@ -33,43 +34,43 @@ class Lease:
     """A turn of one job: `run_id` is the id of the run, `step` the work that it does."""
 
     stores: Stores
-    repo_id: str
+    repo_id: RepoId
     run_id: str
     step: Step
 
     async def check(self) -> None:
         """Check the turn before a few writes. Raises Unavailable if another job has started."""
-        if not await self.stores.scans.is_at(self.repo_id, self.run_id, self.step):
+        if not await self.stores.of(self.repo_id).scans.is_at(self.run_id, self.step):
             raise Unavailable(OVERTAKEN)
 
     async def release(self, step: Step, now: float) -> None:
         """End the turn: a gc may start again."""
-        await self.stores.scans.advance(
-            self.repo_id, GcState(self.run_id, step, int(now)), self.step
+        await self.stores.of(self.repo_id).scans.advance(
+            GcState(self.run_id, step, int(now)), self.step
         )
 
 
-async def stop_gc(stores: Stores, repo_id: str, now: float) -> int:
+async def stop_gc(stores: Stores, repo_id: RepoId, now: float) -> int:
     """Stop a gc that is between two of its steps. Returns the seconds until a rebuild may start, 0
     if it may now.
 
     The next gc starts from its beginning. For `STALE_SECONDS` a deletion of the stopped one may
     still arrive.
     """
-    progress = await stores.scans.progress(repo_id)
+    progress = await stores.of(repo_id).scans.progress()
     if progress and progress.step in GC_UNDER_WAY:
         stopped = GcState(f"rebuild-{secrets.token_hex(4)}", Step.HALTED, int(now))
-        await stores.scans.begin(repo_id, stopped)
+        await stores.of(repo_id).scans.begin(stopped)
         return STALE_SECONDS
     return _wait_seconds(progress, now)
 
 
-async def rebuilding(stores: Stores, repo_id: str, now: float) -> Lease:
+async def rebuilding(stores: Stores, repo_id: RepoId, now: float) -> Lease:
     """Start the turn of a rebuild.
 
     Raises Unavailable, and changes nothing, while a gc may delete something.
     """
-    progress = await stores.scans.progress(repo_id)
+    progress = await stores.of(repo_id).scans.progress()
     if progress and progress.step in GC_UNDER_WAY:
         raise Unavailable(
             "a gc of this repository is between two of its steps, and nothing was changed: finish"
@@ -82,7 +83,7 @@ async def rebuilding(stores: Stores, repo_id: str, now: float) -> Lease:
             f"a gc was under way here and has been stopped: run this again in {wait} seconds"
         )
     turn = Lease(stores, repo_id, f"rebuild-{secrets.token_hex(4)}", Step.REBUILDING)
-    await stores.scans.begin(repo_id, GcState(turn.run_id, turn.step, int(now)))
+    await stores.of(repo_id).scans.begin(GcState(turn.run_id, turn.step, int(now)))
     return turn
 
 
@@ -97,24 +98,24 @@ def _wait_seconds(progress: GcState | None, now: float) -> int:
     return max(0, progress.at + STALE_SECONDS - int(now))
 
 
-async def repacking(stores: Stores, repo_id: str, now: float) -> Lease:
+async def repacking(stores: Stores, repo_id: RepoId, now: float) -> Lease:
     """Start the turn of a repack. Raises Unavailable during a rebuild or an expunge."""
-    progress = await stores.scans.progress(repo_id)
+    progress = await stores.of(repo_id).scans.progress()
     _check_none_of((Step.HALTED, Step.REBUILDING), progress, now, "repack")
     _check_no_expunge(progress, now)
     turn = Lease(stores, repo_id, f"repack-{secrets.token_hex(4)}", Step.REPACKING)
-    await stores.scans.begin(repo_id, GcState(turn.run_id, turn.step, int(now)))
+    await stores.of(repo_id).scans.begin(GcState(turn.run_id, turn.step, int(now)))
     return turn
 
 
-async def expunging(stores: Stores, repo_id: str, run_id: str, now: float) -> Lease:
+async def expunging(stores: Stores, repo_id: RepoId, run_id: str, now: float) -> Lease:
     """Start the turn of an expunge. It continues with the marks of an earlier expunge.
 
     Raises Unavailable during a rebuild or a repack.
     """
-    progress = await stores.scans.progress(repo_id)
+    progress = await stores.of(repo_id).scans.progress()
     _check_none_of((Step.HALTED, Step.REBUILDING, Step.REPACKING), progress, now, "expunge")
-    await stores.scans.begin(repo_id, GcState(run_id, Step.EXPUNGING, int(now)))
+    await stores.of(repo_id).scans.begin(GcState(run_id, Step.EXPUNGING, int(now)))
     return Lease(stores, repo_id, run_id, Step.EXPUNGING)
 
 

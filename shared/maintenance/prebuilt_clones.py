@@ -40,7 +40,7 @@ from shared.errors import Damaged, TooLarge, Unavailable
 from shared.graph import walk
 from shared.graph.dag import Difference
 from shared.metadata.scans import GcState
-from shared.model import CommitAddress, PrebuiltClone, Repo, Run
+from shared.model import CommitAddress, PrebuiltClone, Repo, RepoId, Run
 from shared.objects.bucket import Stored
 from shared.stores import Stores
 
@@ -66,11 +66,11 @@ async def make(stores: Stores, repo: Repo, clock: Callable[[], float]) -> Made:
 
     Raises Unavailable if a gc has come in between.
     """
-    since = await stores.scans.progress(repo.repo_id)
+    since = await stores.of(repo.repo_id).scans.progress()
     try:
         return await _make(stores, repo, clock, since)
     except Damaged:
-        if since == await stores.scans.progress(repo.repo_id):
+        if since == await stores.of(repo.repo_id).scans.progress():
             raise
         raise Unavailable(TOO_LATE) from None  # what a gc has removed is no damage
 
@@ -78,7 +78,7 @@ async def make(stores: Stores, repo: Repo, clock: Callable[[], float]) -> Made:
 async def _make(
     stores: Stores, repo: Repo, clock: Callable[[], float], since: GcState | None
 ) -> Made:
-    refs, present = await stores.refs.all_and_prebuilt_clone(repo.repo_id)
+    refs, present = await stores.of(repo.repo_id).refs.all_and_prebuilt_clone()
     if not refs:
         return Made(None, why_not="it has no branches")
     branches = {ref.head for ref in refs.values()}
@@ -119,7 +119,7 @@ async def _make(
     name = sha256(data).hexdigest()
     ranges = packs.plan_prebuilt(name, stored_size, packs.RANGE_BYTES)
     view = memoryview(data)
-    await stores.objects.put_prebuilt(repo.repo_id, name, data)
+    await stores.of(repo.repo_id).objects.put_prebuilt(name, data)
     prebuilt = PrebuiltClone(
         name=name,
         heads=tuple(sorted(heads, key=_newest_first)),
@@ -164,7 +164,7 @@ class _Stored:
 
 async def _name(stores: Stores, repo: Repo, prebuilt: PrebuiltClone, since: GcState | None) -> None:
     """From here on clones find it. Raises Unavailable if gc has come further."""
-    if not await stores.prebuilt_clones.put(repo.repo_id, prebuilt, since):
+    if not await stores.of(repo.repo_id).prebuilt_clones.put(prebuilt, since):
         raise Unavailable(TOO_LATE)
 
 
@@ -207,7 +207,9 @@ async def _read(stores: Stores, repo: Repo, prebuilt: PrebuiltClone) -> dict[str
     pieces = []
     for span in packs.plan_prebuilt(prebuilt.name, prebuilt.stored_size, prebuilt.range_size):
         pieces.append(
-            await stores.objects.read_prebuilt(repo.repo_id, prebuilt.name, span.start, span.stop)
+            await stores.of(repo.repo_id).objects.read_prebuilt(
+                prebuilt.name, span.start, span.stop
+            )
         )
         check_range(prebuilt, span, pieces[-1])
     data, start = b"".join(pieces), 0
@@ -224,23 +226,23 @@ async def _read(stores: Stores, repo: Repo, prebuilt: PrebuiltClone) -> dict[str
     return codec.unpack_record(b"".join(body))
 
 
-async def drop_dead(stores: Stores, repo_id: str, live: set[str]) -> None:
+async def drop_dead(stores: Stores, repo_id: RepoId, live: set[str]) -> None:
     """Name the bundle no more if one of its heads is not among these commits."""
-    prebuilt = await stores.prebuilt_clones.get(repo_id)
+    prebuilt = await stores.of(repo_id).prebuilt_clones.get()
     if prebuilt and not live.issuperset(head.commit_id for head in prebuilt.heads):
-        await stores.prebuilt_clones.remove(repo_id, prebuilt)
+        await stores.of(repo_id).prebuilt_clones.remove(prebuilt)
 
 
 async def unnamed(
-    stores: Stores, repo_id: str, run_id: str, before: float
+    stores: Stores, repo_id: RepoId, run_id: str, before: float
 ) -> AsyncIterator[Stored]:
     """Every version of a bundle, written before then, that no fetch has found since the gc of this
     stamp began.
     """
-    prebuilt = await stores.prebuilt_clones.get(repo_id)
+    prebuilt = await stores.of(repo_id).prebuilt_clones.get()
     if prebuilt and prebuilt.named_in == run_id:
         return  # the one before it may have been found until a moment ago
-    async for name, one in stores.objects.prebuilt_versions(repo_id):
+    async for name, one in stores.of(repo_id).objects.prebuilt_versions():
         if (prebuilt is None or name != prebuilt.name) and one.modified < before:
             yield one
 
@@ -250,7 +252,7 @@ async def _heads(
 ) -> tuple[Difference, list[CommitAddress]]:
     """All that these lead to, and those of them that nothing else among them leads to."""
     difference = Difference(addresses, ())
-    await walk.run(stores.commits, repo.repo_id, difference)
+    await walk.run(stores.of(repo.repo_id).commits, difference)
     parents = {parent.commit_id for node in difference.collected for parent in node.parents}
     return difference, [address for address in addresses if address.commit_id not in parents]
 

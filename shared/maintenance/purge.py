@@ -13,7 +13,7 @@ from shared.actions.undelete import UNDELETE_SECONDS
 from shared.metadata import keys
 from shared.metadata.keys import Key
 from shared.metadata.scans import Scans
-from shared.model import Kind
+from shared.model import Kind, RepoId
 from shared.objects.store import REMOVED
 from shared.progress import OnProgress, no_progress
 from shared.stores import Stores
@@ -55,7 +55,7 @@ async def purge(
     repositories are only counted. A repository that was undeleted is not touched.
     """
     purged = Purged()
-    listed = [found async for found in stores.scans.deleted()]
+    listed = [found async for found in stores.repos.all_deleted()]
     for repo_id, owner, deleted_at in listed:
         present = await stores.repos.by_id(repo_id)
         if present and not present.deleted:
@@ -71,44 +71,44 @@ async def purge(
 
 
 async def _purge(
-    stores: Stores, repo_id: str, owner: str, purged: Purged, limit: int, on_progress: OnProgress
+    stores: Stores, repo_id: RepoId, owner: str, purged: Purged, limit: int, on_progress: OnProgress
 ) -> bool:
     """Purge one repository. Returns whether it is deleted completely."""
     if not await _remove_bytes(stores, repo_id, purged, limit, on_progress):
         return False
-    async for pk in _partitions(stores.scans, repo_id):
+    async for pk in _partitions(stores.of(repo_id).scans):
         batch: list[Key] = []
-        async for key in stores.scans.rows_of(pk):
+        async for key in stores.of(repo_id).scans.rows_of(pk):
             batch.append(key)
             if len(batch) == AT_ONCE:
-                await _remove_rows(stores.scans, batch, purged)
+                await _remove_rows(stores.of(repo_id).scans, batch, purged)
                 batch = []
                 on_progress("rows", purged.rows)
                 if purged.removed >= limit:
                     return False
-        await _remove_rows(stores.scans, batch, purged)
+        await _remove_rows(stores.of(repo_id).scans, batch, purged)
         if purged.removed >= limit:
             return False
-    purged.rows += await stores.scans.purge_names(owner, repo_id)
-    await stores.scans.forget(repo_id)
+    purged.rows += await stores.of(repo_id).scans.purge_names(owner)
+    await stores.of(repo_id).scans.forget()
     return True
 
 
 async def _remove_bytes(
-    stores: Stores, repo_id: str, purged: Purged, limit: int, on_progress: OnProgress
+    stores: Stores, repo_id: RepoId, purged: Purged, limit: int, on_progress: OnProgress
 ) -> bool:
     batch = []
-    async for one in stores.objects.everything(repo_id):
+    async for one in stores.of(repo_id).objects.everything():
         batch.append(one)
         if len(batch) == REMOVED or purged.removed + len(batch) >= limit:
-            await stores.objects.remove(batch)
+            await stores.of(repo_id).objects.remove(batch)
             purged.versions += len(batch)
             purged.bytes += sum(found.size for found in batch)
             batch = []
             on_progress("versions", purged.versions, size_bytes=purged.bytes)
             if purged.removed >= limit:
                 return False
-    await stores.objects.remove(batch)
+    await stores.of(repo_id).objects.remove(batch)
     purged.versions += len(batch)
     purged.bytes += sum(found.size for found in batch)
     return True
@@ -119,13 +119,13 @@ async def _remove_rows(scans: Scans, batch: list[Key], purged: Purged) -> None:
     purged.rows += len(batch)
 
 
-async def _partitions(scans: Scans, repo_id: str) -> AsyncIterator[str]:
+async def _partitions(scans: Scans) -> AsyncIterator[str]:
     """Every partition of a repository: lanes, indexes, moves, releases, tags, the list of lanes,
     and last the refs."""
-    for lane in await scans.lanes(repo_id):
-        yield keys.lane(repo_id, lane)
+    for lane in await scans.lanes():
+        yield keys.lane(scans.repo_id, lane)
     for kind in (Kind.OBJECT, Kind.SNAPSHOT, Kind.COMMIT):
         for shard in keys.SHARDS:
-            yield keys.index(repo_id, kind, shard)
+            yield keys.index(scans.repo_id, kind, shard)
     for pk in (keys.moves, keys.releases, keys.tags, keys.lanes, keys.upkeep, keys.refs):
-        yield pk(repo_id)
+        yield pk(scans.repo_id)

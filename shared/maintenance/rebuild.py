@@ -118,14 +118,14 @@ async def rebuild(
     snapshots = {i: at for i, at in found.snapshots.items() if i in found.whole}
     done.snapshots = await _put_locations(lease, Kind.SNAPSHOT, snapshots, on_progress)
     for lane in sorted({address.lane for address in rows}):
-        await stores.commits.open_lane(repo.repo_id, lane, int(now))
+        await stores.of(repo.repo_id).commits.open_lane(lane, int(now))
     await _put_rows(lease, rows, on_progress)
     parents_first = sorted(
         primary.values(), key=lambda address: (address.generation, address.commit_id)
     )
     for part in chunked(parents_first, CONDITIONAL):
         await lease.check()
-        await stores.index.put_addresses(repo.repo_id, part)
+        await stores.of(repo.repo_id).index.put_addresses(part)
     done.commits = len(primary)
     done.refs = await _refresh(stores, repo, rows, generations)
     await lease.release(Step.REBUILT, now)
@@ -135,14 +135,14 @@ async def rebuild(
 async def _found(stores: Stores, repo: Repo, done: Rebuilt, on_progress: OnProgress) -> _Found:
     """Read every pack and list the loose objects. One pack is in memory at a time."""
     found = _Found()
-    for stored in await stores.objects.loose(repo.repo_id):
+    for stored in await stores.of(repo.repo_id).objects.loose():
         found.objects[stored.key] = Location("", 0, stored.size)
-    listed = await stores.objects.packs(repo.repo_id)
+    listed = await stores.of(repo.repo_id).objects.packs()
     size_bytes = 0
     for number, stored in enumerate(listed, 1):
         size_bytes += stored.size
         try:
-            data = await stores.objects.read_pack(repo.repo_id, stored.key)
+            data = await stores.of(repo.repo_id).objects.read_pack(stored.key)
             if sha256(data).hexdigest() != stored.key:
                 raise Damaged(f"pack {stored.key}")
             entries = packs.read_index(stored.key, data)
@@ -207,11 +207,11 @@ async def _wanted_places(
     `present`: the packs that exist. A row that points to another pack is skipped: a crashed push
     may have left it.
     """
-    refs = await stores.refs.all(repo.repo_id)
-    moves = await stores.refs.moves(repo.repo_id)
+    refs = await stores.of(repo.repo_id).refs.all()
+    moves = await stores.of(repo.repo_id).refs.moves()
     addresses = [
         entry.address
-        async for entry in stores.scans.index(repo.repo_id, Kind.COMMIT)
+        async for entry in stores.of(repo.repo_id).scans.index(Kind.COMMIT)
         if entry.address
     ]
     addresses += [ref.head for ref in refs.values()]
@@ -219,11 +219,11 @@ async def _wanted_places(
         addresses += [address for address in (move.after, move.before) if address]
     # Lanes are found by places in them as well, since the list of lanes may be lost.
     waiting = sorted(
-        {address.lane for address in addresses}.union(await stores.scans.lanes(repo.repo_id))
+        {address.lane for address in addresses}.union(await stores.of(repo.repo_id).scans.lanes())
     )
     lanes = set(waiting)
     while waiting:
-        async for node in stores.scans.salvage(repo.repo_id, waiting.pop()):
+        async for node in stores.of(repo.repo_id).scans.salvage(waiting.pop()):
             if {at.pack for at in (node.snapshot_at, node.record_at) if at} <= present:
                 addresses += [node.address, *node.parents]
             fresh = {parent.lane for parent in node.parents} - lanes
@@ -242,7 +242,7 @@ async def _lanes(
 ) -> dict[str, str]:
     """The lane of each commit that has no place yet: the first branch that reaches it, the default
     branch first."""
-    refs = await stores.refs.all(repo.repo_id)
+    refs = await stores.of(repo.repo_id).refs.all()
     lanes: dict[str, str] = {}
     for branch in sorted(refs, key=lambda name: (name != repo.default_branch, name)):
         stack = [refs[branch].head.commit_id]
@@ -306,7 +306,7 @@ async def _put_locations(
     for number, part in enumerate(chunked(sorted(locations), AT_ONCE)):
         await lease.check()
         await gather_all(
-            lease.stores.scans.put_new(lease.repo_id, kind, i, locations[i]) for i in part
+            lease.stores.of(lease.repo_id).scans.put_new(kind, i, locations[i]) for i in part
         )
         what = "objects" if kind is Kind.OBJECT else "snapshots"
         on_progress(what, number * AT_ONCE + len(part), len(locations))
@@ -324,7 +324,7 @@ async def _put_rows(
     written = 0
     ordered = sorted(by_record, key=lambda at: (at.pack, at.offset))
     for group in by_size(ordered, GROUP_BYTES, attrgetter("length")):
-        records = await lease.stores.objects.read_packed(lease.repo_id, group)
+        records = await lease.stores.of(lease.repo_id).objects.read_packed(group)
         nodes: list[Node] = []
         for at in group:
             nodes += [_with_record(node, records[at]) for node in by_record[at]]
@@ -332,7 +332,7 @@ async def _put_rows(
             await lease.check()
             # `now` is 0, so that no existing row counts as left over from a crashed push, and none
             # is replaced.
-            await lease.stores.commits.put(lease.repo_id, part, 0)
+            await lease.stores.of(lease.repo_id).commits.put(part, 0)
         written += len(nodes)
         on_progress("commits", written, sum(map(len, by_record.values())))
 
@@ -354,7 +354,7 @@ async def _refresh(
     Returns how many rows changed.
     """
     changed = 0
-    for ref in (await stores.refs.all(repo.repo_id)).values():
+    for ref in (await stores.of(repo.repo_id).refs.all()).values():
         head = replace(
             ref.head, generation=generations.get(ref.head.commit_id, ref.head.generation)
         )
@@ -362,5 +362,5 @@ async def _refresh(
         if node:
             new = replace(ref, head=head, snapshot_at=node.snapshot_at)
             if new != ref:
-                changed += await stores.scans.refresh(repo.repo_id, ref, new)
+                changed += await stores.of(repo.repo_id).scans.refresh(ref, new)
     return changed

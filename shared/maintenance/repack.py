@@ -25,7 +25,7 @@ from shared.maintenance.lease import Lease, repacking
 from shared.maintenance.rewrite import repoint
 from shared.metadata.scans import Pointer
 from shared.metadata.table import chunked
-from shared.model import CommitAddress, Kind, Location, Repo
+from shared.model import CommitAddress, Kind, Location, Repo, RepoId
 from shared.objects.bucket import Stored
 from shared.packs import Pack
 from shared.progress import OnProgress, no_progress
@@ -132,9 +132,9 @@ async def repack(
     return report
 
 
-async def _was_interrupted(stores: Stores, repo_id: str) -> bool:
+async def _was_interrupted(stores: Stores, repo_id: RepoId) -> bool:
     """Whether an earlier repack did not end its lease, though it may have done all its work."""
-    progress = await stores.scans.progress(repo_id)
+    progress = await stores.of(repo_id).scans.progress()
     return progress is not None and progress.step == Step.REPACKING
 
 
@@ -142,7 +142,7 @@ async def _plan(
     stores: Stores, repo: Repo, now: float, report: Repacked, on_progress: OnProgress
 ) -> tuple[_Rows, list[list[Stored]]]:
     """Decide which packs are combined with each other. Nothing is written."""
-    listed = await stores.objects.packs(repo.repo_id)
+    listed = await stores.of(repo.repo_id).objects.packs()
     small = [one for one in listed if one.size < SMALL_BYTES]
     old = [one for one in small if one.modified < now - YOUNG_SECONDS]
     rows = await _rows(stores, repo.repo_id, {one.key for one in old}, on_progress)
@@ -165,16 +165,16 @@ async def _plan(
     return rows, groups
 
 
-async def _rows(stores: Stores, repo_id: str, old: set[str], on_progress: OnProgress) -> _Rows:
+async def _rows(stores: Stores, repo_id: RepoId, old: set[str], on_progress: OnProgress) -> _Rows:
     """Read every row, and keep the pointers into these packs."""
-    rows = _Rows(old, await stores.scans.lanes(repo_id), on_progress)
+    rows = _Rows(old, await stores.of(repo_id).scans.lanes(), on_progress)
     for kind in (Kind.OBJECT, Kind.SNAPSHOT):
-        async for pointer in stores.scans.pointers(repo_id, kind):
+        async for pointer in stores.of(repo_id).scans.pointers(kind):
             rows.add(pointer)
     for lane in rows.lanes:
-        async for address, pointers in stores.scans.pointers_of_lane(repo_id, lane):
+        async for address, pointers in stores.of(repo_id).scans.pointers_of_lane(lane):
             rows.add_commit(address, pointers)
-    async for pointer in stores.scans.pointers_of_refs(repo_id):
+    async for pointer in stores.of(repo_id).scans.pointers_of_refs():
         rows.add(pointer)
     return rows
 
@@ -231,10 +231,10 @@ async def _locations(
     return found
 
 
-async def _index(stores: Stores, repo_id: str, one: Stored) -> Mapping[Item, Location]:
+async def _index(stores: Stores, repo_id: RepoId, one: Stored) -> Mapping[Item, Location]:
     """The entries of a pack; none for a damaged one, which rebuild-index skips as well."""
     try:
-        return await stores.objects.read_index(repo_id, one)
+        return await stores.of(repo_id).objects.read_index(one)
     except Damaged:
         return {}
 
@@ -254,12 +254,12 @@ async def _combine(
     except Damaged:
         await lease.check()
         # A gc may have run between the plan and the lease: a pack that it deleted is no damage.
-        if not set(group) <= {one.key for one in await stores.objects.packs(lease.repo_id)}:
+        if not set(group) <= {one.key for one in await stores.of(lease.repo_id).objects.packs()}:
             raise Unavailable(TOO_LATE) from None
         raise
     await lease.check()
     # Written even if the same pack exists: gc may be about to delete the existing version.
-    await stores.objects.put_pack(lease.repo_id, pack)
+    await stores.of(lease.repo_id).objects.put_pack(pack)
     changes = [(pointer, pack.locations[item]) for pointer, item in moved]
     async for written in repoint(lease, changes, clock):
         report.rows += written
@@ -267,12 +267,12 @@ async def _combine(
 
 
 async def _combined(
-    stores: Stores, repo_id: str, rows: _Rows, group: Sequence[str]
+    stores: Stores, repo_id: RepoId, rows: _Rows, group: Sequence[str]
 ) -> tuple[Pack, list[tuple[Pointer, Item]]]:
     """The used entries of these packs as one pack, and the item of each pointer. Raises Damaged."""
     contents: list[bytes] = []
     for part in chunked(group, AT_ONCE):
-        contents += await gather_all(stores.objects.read_pack(repo_id, name) for name in part)
+        contents += await gather_all(stores.of(repo_id).objects.read_pack(name) for name in part)
     kept: dict[Item, bytes] = {}
     moved: list[tuple[Pointer, Item]] = []
     for name, data in zip(group, contents, strict=True):

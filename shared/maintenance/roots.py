@@ -5,7 +5,7 @@ from shared import names
 from shared.errors import Damaged
 from shared.graph.reachability import find_reachable
 from shared.metadata.refs import MOVES_KEPT_SECONDS
-from shared.model import CommitAddress, Kind
+from shared.model import CommitAddress, Kind, RepoId
 from shared.progress import OnProgress
 from shared.stores import Stores
 
@@ -18,17 +18,17 @@ def oldest_move_ms(now: float) -> int:
     return int((now - MOVES_KEPT_SECONDS - MORE_SECONDS) * 1000)
 
 
-async def find_roots(stores: Stores, repo_id: str, now: float) -> set[CommitAddress]:
+async def find_roots(stores: Stores, repo_id: RepoId, now: float) -> set[CommitAddress]:
     """The places that keep everything below them. Branches are read first, then moves.
 
     Raises Damaged if a tag or a release points to a commit that is not in the index.
     """
-    roots = {ref.head for ref in (await stores.refs.all(repo_id)).values()}
-    for move in await stores.refs.moves(repo_id):
+    roots = {ref.head for ref in (await stores.of(repo_id).refs.all()).values()}
+    for move in await stores.of(repo_id).refs.moves():
         if move.at >= oldest_move_ms(now):
             roots.update(move.kept)
-    named = await stores.scans.named_commits(repo_id)
-    known = await stores.index.known(repo_id, commits=named, even_condemned=True)
+    named = await stores.of(repo_id).scans.named_commits()
+    known = await stores.of(repo_id).index.known(commits=named, even_condemned=True)
     unknown = set(named) - known.commits.keys()
     if unknown:
         raise Damaged(f"commit {min(unknown)}")
@@ -36,13 +36,13 @@ async def find_roots(stores: Stores, repo_id: str, now: float) -> set[CommitAddr
 
 
 async def pointed_to(
-    stores: Stores, repo_id: str, now: float, on_progress: OnProgress
+    stores: Stores, repo_id: RepoId, now: float, on_progress: OnProgress
 ) -> tuple[set[str], set[str]]:
     """The packs and the loose objects that a row points to.
 
     Raises Damaged if the repository has lost rows.
     """
-    index = stores.scans.index(repo_id, Kind.COMMIT)
+    index = stores.of(repo_id).scans.index(Kind.COMMIT)
     known = {entry.address async for entry in index if entry.address}
     live = await find_reachable(
         stores, repo_id, await find_roots(stores, repo_id, now) | known, on_progress=on_progress
@@ -51,7 +51,7 @@ async def pointed_to(
     loose: set[str] = set()
     for kind, reached in ((Kind.OBJECT, live.objects), (Kind.SNAPSHOT, live.snapshots)):
         missing = {item_id for item_id in reached if names.is_digest(item_id)}
-        async for entry in stores.scans.index(repo_id, kind):
+        async for entry in stores.of(repo_id).scans.index(kind):
             missing.discard(entry.item_id)
             if entry.at and entry.at.is_loose:
                 loose.add(entry.item_id)
@@ -59,6 +59,6 @@ async def pointed_to(
                 packs.add(entry.at.pack)
         if missing:
             raise Damaged(f"{kind.name.lower()} {min(missing)}")
-    refs = (await stores.refs.all(repo_id)).values()
+    refs = (await stores.of(repo_id).refs.all()).values()
     packs |= {ref.snapshot_at.pack for ref in refs if ref.snapshot_at}
     return packs, loose

@@ -17,7 +17,7 @@ from shared.errors import Damaged
 from shared.metadata import attributes, keys
 from shared.metadata.index import CONDITIONAL
 from shared.metadata.table import Row, Table
-from shared.model import CommitAddress, Kind, Location, Node
+from shared.model import CommitAddress, Kind, Location, Node, RepoId
 from shared.tasks import gather_all
 
 STALE_SECONDS = 15 * 60
@@ -31,42 +31,43 @@ _STALE = "#written_at < :long_ago"
 
 @dataclass(frozen=True, slots=True)
 class Commits:
-    """The commit rows of every repository."""
+    """The commit rows of a repository."""
 
     table: Table
+    repo_id: RepoId
 
-    async def lane(self, repo_id: str, start: CommitAddress, limit: int | None) -> list[Node]:
+    async def lane(self, start: CommitAddress, limit: int | None) -> list[Node]:
         """Return a commit and the older ones of its lane, newest first: `limit` rows or 1 MB.
 
         If the commit is not at `start`, it is read at its place in the index. Raises Damaged if it
         is at neither.
         """
-        nodes = await self._run(repo_id, start, limit)
+        nodes = await self._run(start, limit)
         if nodes:
             return nodes
-        for address in await self._elsewhere(repo_id, [start]):
-            nodes = await self._run(repo_id, address, limit)
+        for address in await self._elsewhere([start]):
+            nodes = await self._run(address, limit)
             if nodes:
                 return nodes
         raise Damaged(f"commit {start.commit_id}")
 
-    async def get(self, repo_id: str, addresses: Collection[CommitAddress]) -> dict[str, Node]:
+    async def get(self, addresses: Collection[CommitAddress]) -> dict[str, Node]:
         """Return the commits at these places by id.
 
         A commit that is not at its place is read at its place in the index. Raises Damaged if it is
         at neither.
         """
-        found = await self._at(repo_id, addresses)
+        found = await self._at(addresses)
         missing = [address for address in addresses if address.commit_id not in found]
         if missing:
-            found |= await self._at(repo_id, await self._elsewhere(repo_id, missing))
+            found |= await self._at(await self._elsewhere(missing))
         for address in missing:
             if address.commit_id not in found:
                 raise Damaged(f"commit {address.commit_id}")
         return found
 
-    async def _run(self, repo_id: str, start: CommitAddress, limit: int | None) -> list[Node]:
-        pk, sort_key = keys.commit(repo_id, start)
+    async def _run(self, start: CommitAddress, limit: int | None) -> list[Node]:
+        pk, sort_key = keys.commit(self.repo_id, start)
         page = await self.table.query(pk, between=("0", sort_key), limit=limit, newest_first=True)
         if not page.rows or page.rows[0]["sk"] != sort_key:
             return []
@@ -77,31 +78,29 @@ class Commits:
             nodes += (node_of(start.lane, row) for row in page.rows[1:])
         return nodes
 
-    async def _at(self, repo_id: str, addresses: Collection[CommitAddress]) -> dict[str, Node]:
-        wanted = {keys.commit(repo_id, address): address for address in addresses}
+    async def _at(self, addresses: Collection[CommitAddress]) -> dict[str, Node]:
+        wanted = {keys.commit(self.repo_id, address): address for address in addresses}
         rows = await self.table.find(list(wanted))
         nodes = (node_of(wanted[str(row["pk"]), str(row["sk"])].lane, row) for row in rows)
         return {node.commit_id: node for node in nodes}
 
-    async def _elsewhere(
-        self, repo_id: str, addresses: Collection[CommitAddress]
-    ) -> list[CommitAddress]:
+    async def _elsewhere(self, addresses: Collection[CommitAddress]) -> list[CommitAddress]:
         rows = await self.table.find(
-            [keys.by_id(repo_id, Kind.COMMIT, address.commit_id) for address in addresses]
+            [keys.by_id(self.repo_id, Kind.COMMIT, address.commit_id) for address in addresses]
         )
         return [
             CommitAddress(str(row["sk"]), int(str(row["generation"])), str(row["lane"]))
             for row in rows
         ]
 
-    async def open_lane(self, repo_id: str, lane: str, now: int) -> None:
+    async def open_lane(self, lane: str, now: int) -> None:
         """List a lane before its first row, so that gc finds the rows of unfinished pushes.
 
         A lane stays in the list until it has no rows (see `scans`).
         """
-        await self.table.put([((keys.lanes(repo_id), lane), {"opened_at": now})])
+        await self.table.put([((keys.lanes(self.repo_id), lane), {"opened_at": now})])
 
-    async def put(self, repo_id: str, nodes: Iterable[Node], now: int) -> None:
+    async def put(self, nodes: Iterable[Node], now: int) -> None:
         """Write the rows of commits that are not in the index yet.
 
         Up to `CONDITIONAL` rows are written under the condition that they are new, so that the
@@ -109,7 +108,7 @@ class Commits:
         replaced.
         """
         rows = [
-            (keys.commit(repo_id, node.address), {**_row(node), "written_at": now})
+            (keys.commit(self.repo_id, node.address), {**_row(node), "written_at": now})
             for node in nodes
         ]
         if len(rows) <= CONDITIONAL:

@@ -13,7 +13,7 @@ from itertools import chain
 from shared import names
 from shared.metadata import keys
 from shared.metadata.table import Row, Table
-from shared.model import CommitAddress, Kind, Location
+from shared.model import CommitAddress, Kind, Location, RepoId
 from shared.tasks import gather_all, gather_pair
 
 MANY = len(keys.SHARDS) * 100
@@ -54,13 +54,13 @@ GONE = f"attribute_exists(#{CONDEMNED})"
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """The three indexes of every repository."""
+    """The three indexes of a repository."""
 
     table: Table
+    repo_id: RepoId
 
     async def known(
         self,
-        repo_id: str,
         *,
         commits: Collection[str] = (),
         snapshots: Collection[str] = (),
@@ -77,13 +77,13 @@ class Index:
         asked = {Kind.COMMIT: commits, Kind.SNAPSHOT: snapshots}
         if even_condemned:
             exact, found = await gather_pair(
-                self._rows(repo_id, asked),
-                self._rows(repo_id, {Kind.OBJECT: objects}, maybe_stale=True),
+                self._rows(asked),
+                self._rows({Kind.OBJECT: objects}, maybe_stale=True),
             )
             absent = set(objects) - {str(row["sk"]) for row in found}
-            rows = [*exact, *found, *await self._rows(repo_id, {Kind.OBJECT: absent})]
+            rows = [*exact, *found, *await self._rows({Kind.OBJECT: absent})]
         else:
-            rows = await self._rows(repo_id, {**asked, Kind.OBJECT: objects})
+            rows = await self._rows({**asked, Kind.OBJECT: objects})
         known = Known({}, {}, {})
         for row in rows:
             item_id = str(row["sk"])
@@ -99,7 +99,7 @@ class Index:
                 locations[item_id] = Location.parse(str(row["at"]))
         return known
 
-    async def commits_beginning(self, repo_id: str, prefix: str, limit: int) -> list[CommitAddress]:
+    async def commits_beginning(self, prefix: str, limit: int) -> list[CommitAddress]:
         """Return commits whose ids are digests that begin with `prefix`.
 
         Runs one query of up to `limit` rows for each of the sixteen partitions in parallel. The
@@ -107,34 +107,34 @@ class Index:
         them.
         """
         pages = await gather_all(
-            self.table.query(keys.index(repo_id, Kind.COMMIT, shard), prefix=prefix, limit=limit)
+            self.table.query(
+                keys.index(self.repo_id, Kind.COMMIT, shard), prefix=prefix, limit=limit
+            )
             for shard in keys.SHARDS
         )
         rows = chain.from_iterable(page.rows for page in pages)
         return [_place(row) for row in rows if names.is_digest(str(row["sk"]))]
 
-    async def seemed_known(self, repo_id: str, objects: Collection[str]) -> set[str]:
+    async def seemed_known(self, objects: Collection[str]) -> set[str]:
         """Return which of these objects are known, by eventually consistent reads at half the cost.
 
         The result is only advice for a client. A push must not rely on it.
         """
-        rows = await self._rows(repo_id, {Kind.OBJECT: objects}, maybe_stale=True)
+        rows = await self._rows({Kind.OBJECT: objects}, maybe_stale=True)
         return {str(row["sk"]) for row in rows if CONDEMNED not in row}
 
-    async def put_locations(
-        self, repo_id: str, locations: Mapping[tuple[Kind, str], Location]
-    ) -> None:
+    async def put_locations(self, locations: Mapping[tuple[Kind, str], Location]) -> None:
         """Write the locations of ids. The bytes must already be durable.
 
         The new rows replace condemned ones.
         """
         rows: list[tuple[keys.Key, Row]] = [
-            (keys.by_id(repo_id, kind, item_id), {"at": str(at)})
+            (keys.by_id(self.repo_id, kind, item_id), {"at": str(at)})
             for (kind, item_id), at in locations.items()
         ]
         await self.table.put(rows)
 
-    async def put_addresses(self, repo_id: str, addresses: Collection[CommitAddress]) -> None:
+    async def put_addresses(self, addresses: Collection[CommitAddress]) -> None:
         """Write the places of commits, parents first. Everything that they reach must be stored.
 
         If a push crashes, no commit may be in the index without its parents. Up to `CONDITIONAL`
@@ -143,7 +143,7 @@ class Index:
         """
         rows: list[tuple[keys.Key, Row]] = []
         for address in addresses:
-            key = keys.by_id(repo_id, Kind.COMMIT, address.commit_id)
+            key = keys.by_id(self.repo_id, Kind.COMMIT, address.commit_id)
             rows.append((key, {"lane": address.lane, "generation": address.generation}))
         if len(rows) <= CONDITIONAL:
             for key, row in rows:
@@ -152,17 +152,17 @@ class Index:
             await self.table.put_all_new(rows, GONE)
 
     async def _rows(
-        self, repo_id: str, asked: Mapping[Kind, Collection[str]], *, maybe_stale: bool = False
+        self, asked: Mapping[Kind, Collection[str]], *, maybe_stale: bool = False
     ) -> list[Row]:
         if sum(map(len, asked.values())) < MANY:
             wanted: list[keys.Key] = []
             for kind, ids in asked.items():
-                wanted += [keys.by_id(repo_id, kind, item_id) for item_id in ids]
+                wanted += [keys.by_id(self.repo_id, kind, item_id) for item_id in ids]
             return await self.table.find(wanted, maybe_stale=maybe_stale)
         shards: dict[str, list[str]] = {}
         for kind, ids in asked.items():
             for item_id in ids:
-                shards.setdefault(keys.index(repo_id, kind, keys.shard(item_id)), []).append(
+                shards.setdefault(keys.index(self.repo_id, kind, keys.shard(item_id)), []).append(
                     item_id
                 )
         parts = await gather_all(

@@ -9,7 +9,7 @@ from shared.errors import Damaged
 from shared.metadata import attributes, keys
 from shared.metadata.scans import GcState, as_far_as
 from shared.metadata.table import ConditionFailed, Row, Table, Update
-from shared.model import PrebuiltClone, Run
+from shared.model import PrebuiltClone, RepoId, Run
 
 DIGEST = 32
 _SAME = "#name = :name"
@@ -17,16 +17,17 @@ _SAME = "#name = :name"
 
 @dataclass(frozen=True, slots=True)
 class PrebuiltClones:
-    """The rows of the prebuilt clones."""
+    """The row of the prebuilt clone of a repository."""
 
     table: Table
+    repo_id: RepoId
 
-    async def get(self, repo_id: str) -> PrebuiltClone | None:
+    async def get(self) -> PrebuiltClone | None:
         """Return the bundle that a clone is answered with, or None."""
-        row = await self.table.get(keys.prebuilt(repo_id))
+        row = await self.table.get(keys.prebuilt(self.repo_id))
         return usable(row) if row else None
 
-    async def put(self, repo_id: str, prebuilt: PrebuiltClone, since: GcState | None) -> bool:
+    async def put(self, prebuilt: PrebuiltClone, since: GcState | None) -> bool:
         """Set the bundle of a repository, replacing another one. Its bytes must already be durable.
 
         Returns False and writes nothing if gc has advanced beyond `since`. One transaction checks
@@ -53,16 +54,16 @@ class PrebuiltClones:
         }
         try:
             await self.table.update_together(
-                [as_far_as(repo_id, since), Update(keys.prebuilt(repo_id), row)]
+                [as_far_as(self.repo_id, since), Update(keys.prebuilt(self.repo_id), row)]
             )
         except ConditionFailed:
             return False
         return True
 
-    async def remove(self, repo_id: str, prebuilt: PrebuiltClone) -> None:
+    async def remove(self, prebuilt: PrebuiltClone) -> None:
         """Delete the row of this bundle, unless another bundle has replaced it."""
         with suppress(ConditionFailed):
-            await self.table.delete(keys.prebuilt(repo_id), _SAME, {"name": prebuilt.name})
+            await self.table.delete(keys.prebuilt(self.repo_id), _SAME, {"name": prebuilt.name})
 
 
 def usable(row: Row) -> PrebuiltClone | None:

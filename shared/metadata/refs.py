@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from shared.errors import BranchClash
 from shared.metadata import keys, prebuilt_clones
 from shared.metadata.table import ConditionFailed, Row, Table
-from shared.model import CommitAddress, Location, Move, PrebuiltClone, Ref
+from shared.model import CommitAddress, Location, Move, PrebuiltClone, Ref, RepoId
 from shared.names import fold, folders
 from shared.tasks import gather_all
 
@@ -82,43 +82,46 @@ class RefChanged(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Refs:
-    """The branches of every repository."""
+    """The branches of a repository."""
 
     table: Table
+    repo_id: RepoId
 
-    async def all(self, repo_id: str) -> dict[str, Ref]:
+    async def all(self) -> dict[str, Ref]:
         """Return every branch of a repository by name, sorted."""
-        rows = await self.table.query_all(keys.refs(repo_id), keys.REF)
+        rows = await self.table.query_all(keys.refs(self.repo_id), keys.REF)
         return _by_name(rows)
 
-    async def all_and_prebuilt_clone(
-        self, repo_id: str
-    ) -> tuple[dict[str, Ref], PrebuiltClone | None]:
+    async def all_and_prebuilt_clone(self) -> tuple[dict[str, Ref], PrebuiltClone | None]:
         """Return every branch, as `all` does, and the prebuilt clone, with the same query."""
-        rows = await self.table.query_all(keys.refs(repo_id), keys.REF_OR_PREBUILT)
+        rows = await self.table.query_all(keys.refs(self.repo_id), keys.REF_OR_PREBUILT)
         prepared = next(
-            (prebuilt_clones.usable(row) for row in rows if row["sk"] == keys.prebuilt(repo_id)[1]),
+            (
+                prebuilt_clones.usable(row)
+                for row in rows
+                if row["sk"] == keys.prebuilt(self.repo_id)[1]
+            ),
             None,
         )
         return _by_name(rows), prepared
 
-    async def get(self, repo_id: str, branch: str) -> Ref | None:
+    async def get(self, branch: str) -> Ref | None:
         """Return one branch, or None."""
-        row = await self.table.get(keys.ref(repo_id, branch))
+        row = await self.table.get(keys.ref(self.repo_id, branch))
         return _ref(branch, row) if row and "head" in row else None
 
-    async def find(self, repo_id: str, branches: Collection[str]) -> dict[str, Ref]:
+    async def find(self, branches: Collection[str]) -> dict[str, Ref]:
         """Return those of these branches that exist, by name. One call for every 100."""
-        rows = await self.table.find([keys.ref(repo_id, branch) for branch in branches])
+        rows = await self.table.find([keys.ref(self.repo_id, branch) for branch in branches])
         return _by_name(rows)
 
-    async def page(self, repo_id: str, limit: int, after: str) -> tuple[list[Ref], bool]:
+    async def page(self, limit: int, after: str) -> tuple[list[Ref], bool]:
         """Return up to `limit` branches after the name `after`, and whether there are more."""
         found: list[Ref] = []
-        last: str | None = keys.ref(repo_id, after)[1] if after else None
+        last: str | None = keys.ref(self.repo_id, after)[1] if after else None
         while len(found) <= limit:
             page = await self.table.query(
-                keys.refs(repo_id), prefix=keys.REF, limit=limit + 1, after=last
+                keys.refs(self.repo_id), prefix=keys.REF, limit=limit + 1, after=last
             )
             found += _by_name(page.rows).values()
             last = page.last
@@ -126,7 +129,7 @@ class Refs:
                 break
         return found[:limit], len(found) > limit
 
-    async def log_move(self, repo_id: str, move: Move) -> None:
+    async def log_move(self, move: Move) -> None:
         """Log a move before its swap, so that every move that happens is in the log.
 
         If the swap fails, the announcement stays. The chain of moves does not contain it.
@@ -139,40 +142,40 @@ class Refs:
             "forced": int(move.forced),
             "previous": move.previous,
         }
-        await self.table.put([(keys.move(repo_id, move.branch, move.step), row)])
+        await self.table.put([(keys.move(self.repo_id, move.branch, move.step), row)])
 
-    async def moves(self, repo_id: str, branch: str = "") -> list[Move]:
+    async def moves(self, branch: str = "") -> list[Move]:
         """Return the stored moves of a branch (default: of every branch), oldest first.
 
         They include the announcements of moves that failed.
         """
         rows = await self.table.query_all(
-            keys.moves(repo_id), keys.move(repo_id, branch, "")[1] if branch else ""
+            keys.moves(self.repo_id), keys.move(self.repo_id, branch, "")[1] if branch else ""
         )
         return sorted(map(_move, rows), key=lambda move: (move.at, move.step))
 
     async def moves_down(
-        self, repo_id: str, branch: str, start: str = "", limit: int | None = None
+        self, branch: str, start: str = "", limit: int | None = None
     ) -> tuple[list[Move], bool]:
         """Return announced moves of a branch, the greatest step first, and whether there are more.
 
         Returns up to `limit` moves or 1 MB. They begin with the step `start` if it is given.
         """
-        lowest = keys.move(repo_id, branch, "")[1]
+        lowest = keys.move(self.repo_id, branch, "")[1]
         highest = lowest + (start or ":")  # a colon comes after all digits
         page = await self.table.query(
-            keys.moves(repo_id), between=(lowest, highest), limit=limit, newest_first=True
+            keys.moves(self.repo_id), between=(lowest, highest), limit=limit, newest_first=True
         )
         return list(map(_move, page.rows)), page.last is not None
 
-    async def last_step(self, repo_id: str, branch: str) -> tuple[str, int]:
+    async def last_step(self, branch: str) -> tuple[str, int]:
         """Return the greatest announced step of a branch and its time; ("", 0) if there is none."""
-        moves, _ = await self.moves_down(repo_id, branch, limit=1)
+        moves, _ = await self.moves_down(branch, limit=1)
         return (moves[0].step, moves[0].at) if moves else ("", 0)
 
-    async def remove(self, repo_id: str, expected: Ref) -> None:
+    async def remove(self, expected: Ref) -> None:
         """Delete a branch if it is still at `expected`. Raises Moved with the present ref."""
-        key = keys.ref(repo_id, expected.branch)
+        key = keys.ref(self.repo_id, expected.branch)
         try:
             await self.table.delete(key, _UNCHANGED, _seen(expected))
         except ConditionFailed as lost:
@@ -180,7 +183,7 @@ class Refs:
                 _ref(expected.branch, lost.row) if lost.row and "head" in lost.row else None
             ) from lost
 
-    async def mark_folders(self, repo_id: str, branch: str, now: int) -> None:
+    async def mark_folders(self, branch: str, now: int) -> None:
         """Mark the names that must not become branches next to a new branch.
 
         These are its folders, and its name in another letter case or Unicode form. Raises
@@ -189,17 +192,17 @@ class Refs:
         folded = fold(branch)
         own = [] if folded == branch else [(folded, branch, _CAN_BE_THIS_BRANCH)]
         above = [(folder, "", _CAN_BE_A_FOLDER) for folder in folders(folded)]
-        await gather_all([self._mark(repo_id, branch, *mark, now) for mark in (*own, *above)])
+        await gather_all([self._mark(branch, *mark, now) for mark in (*own, *above)])
 
     async def _mark(
-        self, repo_id: str, branch: str, name: str, marked_for: str, condition: str, now: int
+        self, branch: str, name: str, marked_for: str, condition: str, now: int
     ) -> None:
         """Mark the row of the folded name `name` for the branch `marked_for` (empty: as a
         folder).
         """
         row: Row = {"marked_at": now, "marked_for": marked_for}
         values: Row = {"marked_for": marked_for, "long_ago": now - MARK_SECONDS}
-        key = keys.ref(repo_id, name)
+        key = keys.ref(self.repo_id, name)
         try:
             await self.table.update(key, row, condition, values)
         except ConditionFailed as lost:
@@ -209,9 +212,7 @@ class Refs:
             await self._end_mark_in_time(key, int(str(current.get("marked_at", 0))), now)
             raise BranchClash(branch, str(current.get("marked_for", "")) or f"{name}/…") from lost
 
-    async def swap(
-        self, repo_id: str, new: Ref, expected: Ref | None, *, by: str, now: int
-    ) -> None:
+    async def swap(self, new: Ref, expected: Ref | None, *, by: str, now: int) -> None:
         """Move a branch from `expected` (None: create it) to `new`: the commit point of a push.
 
         Raises Moved with the present ref, unless its head is `new`: then an earlier attempt of this
@@ -227,7 +228,7 @@ class Refs:
             "step": new.step,
             "moved_at": new.moved_at,
         }
-        key = keys.ref(repo_id, new.branch)
+        key = keys.ref(self.repo_id, new.branch)
         try:
             if expected is None:
                 await self.table.update(key, row, _ABSENT, {"long_ago": now - MARK_SECONDS})

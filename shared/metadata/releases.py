@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from shared.errors import Unavailable
 from shared.metadata import attributes, keys
 from shared.metadata.table import ConditionFailed, Row, Table, chunked
+from shared.model import RepoId
 
 ROW_BYTES = 390_000
 """The largest compressed record: DynamoDB accepts items of up to 400 KiB, with names and keys."""
@@ -86,14 +87,15 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Releases:
-    """The releases of every repository."""
+    """The releases of a repository."""
 
     table: Table
+    repo_id: RepoId
 
-    async def put_new(self, repo_id: str, release: Release) -> bytes | None:
+    async def put_new(self, release: Release) -> bytes | None:
         """Publish a release. Returns the packed record of the existing release, or None."""
         place = f"{release.created + _YEAR_ONE:018d}#{release.tag}#{secrets.token_hex(8)}"
-        entry = keys.releases(repo_id), _TIME + place
+        entry = keys.releases(self.repo_id), _TIME + place
         shown: Row = {
             "channel": release.channel,
             "is_draft": int(release.is_draft),
@@ -106,22 +108,20 @@ class Releases:
             "record": release.record,
             "entry": place,
         }
-        first = await self.table.put_new(keys.release(repo_id, release.tag), row)
+        first = await self.table.put_new(keys.release(self.repo_id, release.tag), row)
         # botocore retries a call whose response was lost: the row may be our own.
         if first is None or first["entry"] == place:
             return None
-        await self._forget(repo_id, place)
+        await self._forget(place)
         return _packed(first)
 
-    async def entries(
-        self, repo_id: str, limit: int, after: str | None
-    ) -> tuple[list[Entry], bool]:
+    async def entries(self, limit: int, after: str | None) -> tuple[list[Entry], bool]:
         """Return up to `limit` entries below the place `after`, and whether there are more.
 
         The newest come first. The release of an entry may be retracted, or not published yet.
         """
         page = await self.table.query(
-            keys.releases(repo_id),
+            keys.releases(self.repo_id),
             prefix=_TIME,
             limit=limit,
             newest_first=True,
@@ -129,44 +129,44 @@ class Releases:
         )
         return [_entry(row) for row in page.rows], page.last is not None
 
-    async def read(self, repo_id: str, entries: Sequence[Entry]) -> list[tuple[Entry, bytes]]:
+    async def read(self, entries: Sequence[Entry]) -> list[tuple[Entry, bytes]]:
         """Return the published ones of these entries, in the same order, with their packed
         records.
         """
-        rows = await self.table.find([keys.release(repo_id, entry.tag) for entry in entries])
+        rows = await self.table.find([keys.release(self.repo_id, entry.tag) for entry in entries])
         found = {str(row["entry"]): row for row in rows}
         return [(entry, _packed(found[entry.place])) for entry in entries if entry.place in found]
 
-    async def published_commits(self, repo_id: str) -> set[str]:
+    async def published_commits(self) -> set[str]:
         """Return the commits of the newest `LABELLED` releases, without drafts."""
-        entries, _ = await self.entries(repo_id, LABELLED, None)
+        entries, _ = await self.entries(LABELLED, None)
         published = [entry for entry in entries if not entry.is_draft]
         places = {entry.place for entry in published}
         found: set[str] = set()
         for part in chunked(published, AT_ONCE):
-            rows = await self.table.find([keys.release(repo_id, entry.tag) for entry in part])
+            rows = await self.table.find([keys.release(self.repo_id, entry.tag) for entry in part])
             found |= {str(row["commit_id"]) for row in rows if row["entry"] in places}
         return found
 
-    async def remove(self, repo_id: str, tag: str) -> bool:
+    async def remove(self, tag: str) -> bool:
         """Retract the release of a tag. Returns whether there was one.
 
         A release that is published under the tag after this call has read the row stays.
         """
-        key = keys.release(repo_id, tag)
+        key = keys.release(self.repo_id, tag)
         row = await self.table.get(key)
         if row is None:
             return False
         place = str(row["entry"])
         with suppress(ConditionFailed):
             await self.table.delete(key, _THE_SAME, {"seen": place})
-        await self._forget(repo_id, place)
+        await self._forget(place)
         return True
 
-    async def _forget(self, repo_id: str, place: str) -> None:
+    async def _forget(self, place: str) -> None:
         # The entry has no effect any more, so the request succeeds even if this deletion fails.
         with suppress(Unavailable):
-            await self.table.delete((keys.releases(repo_id), _TIME + place))
+            await self.table.delete((keys.releases(self.repo_id), _TIME + place))
 
 
 def _packed(row: Row) -> bytes:

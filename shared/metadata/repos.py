@@ -11,7 +11,7 @@ members fails.
 """
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -22,7 +22,7 @@ from shared.metadata.keys import Key
 from shared.metadata.listing import Listing
 from shared.metadata.table import GET_BATCH, Beside, ConditionFailed, Row, Table, Update
 from shared.metadata.tokens import refuse_revoked
-from shared.model import Identity, PortableNames, Repo, Role, Visibility
+from shared.model import Identity, PortableNames, Repo, RepoId, Role, Visibility
 from shared.tasks import gather_pair
 
 PRESIGN_NOTE_SECONDS = 3600
@@ -145,7 +145,7 @@ class Repos:
 
         Also claims the handle of its owner. Raises InvalidName or HandleTaken.
         """
-        repo_id = str(uuid.uuid4())
+        repo_id = RepoId(str(uuid.uuid4()))
         new = replace(
             repo,
             repo_id=repo_id,
@@ -281,6 +281,11 @@ class Repos:
             if "visibility" in latest and latest["deleted_at"]:
                 found.append((_repo(latest), int(str(row["deleted_at"]))))
         return sorted(found, key=lambda gather_pair: gather_pair[1])
+
+    async def all_deleted(self) -> AsyncIterator[tuple[RepoId, str, int]]:
+        """Yield (repository id, owner, time of deletion) for each repository to purge."""
+        async for row in self.table.each(keys.DELETED):
+            yield RepoId(str(row["sk"])), str(row["owner"]), int(str(row["deleted_at"]))
 
     async def undelete(self, repo: Repo, slug: str) -> Repo | None:
         """Restore a deleted repository under this name. Returns None if the name is taken.
@@ -426,7 +431,7 @@ def _repo(row: Row) -> Repo:
     return Repo(
         owner=str(row["owner"]),
         slug=str(row["slug"]),
-        repo_id=str(row["repo_id"]),
+        repo_id=RepoId(str(row["repo_id"])),
         visibility=Visibility(str(row["visibility"])),
         domain=str(row["domain"]),
         default_branch=str(row["default_branch"]),

@@ -14,7 +14,7 @@ from shared.metadata.commits import node_of
 from shared.metadata.index import CONDEMNED
 from shared.metadata.keys import Key
 from shared.metadata.table import TRANSACTION, ConditionFailed, Row, Table, Update
-from shared.model import CommitAddress, Kind, Location, Move, Node, Ref
+from shared.model import CommitAddress, Kind, Location, Move, Node, Ref, RepoId
 
 _EXISTS = "attribute_exists(pk)"
 _CONDEMNED_BY_STAMP = f"#{CONDEMNED} = :stamp"
@@ -70,11 +70,12 @@ class Scans:
     """Scans and conditional updates of all rows of a repository."""
 
     table: Table
+    repo_id: RepoId
 
-    async def index(self, repo_id: str, kind: Kind) -> AsyncIterator[Entry]:
+    async def index(self, kind: Kind) -> AsyncIterator[Entry]:
         """Yield every row of one index, partition by partition."""
         for shard in keys.SHARDS:
-            async for row in self.table.each(keys.index(repo_id, kind, shard)):
+            async for row in self.table.each(keys.index(self.repo_id, kind, shard)):
                 item_id = str(row["sk"])
                 run_id = str(row.get(CONDEMNED, ""))
                 if kind is Kind.COMMIT:
@@ -83,25 +84,25 @@ class Scans:
                 else:
                     yield Entry(kind, item_id, None, Location.parse(str(row["at"])), run_id)
 
-    async def lanes(self, repo_id: str) -> list[str]:
+    async def lanes(self) -> list[str]:
         """Return every lane that may hold rows, including lanes of pushes that never finished."""
-        return [str(row["sk"]) async for row in self.table.each(keys.lanes(repo_id))]
+        return [str(row["sk"]) async for row in self.table.each(keys.lanes(self.repo_id))]
 
-    async def lane(self, repo_id: str, lane: str) -> AsyncIterator[tuple[Node, str, int]]:
+    async def lane(self, lane: str) -> AsyncIterator[tuple[Node, str, int]]:
         """Yield (commit, stamp, time of writing) for every row of a lane, oldest first.
 
         Raises Damaged.
         """
-        async for row in self.table.each(keys.lane(repo_id, lane)):
+        async for row in self.table.each(keys.lane(self.repo_id, lane)):
             run_id = str(row.get(CONDEMNED, ""))
             yield node_of(lane, row), run_id, int(str(row.get("written_at", 0)))
 
-    async def salvage(self, repo_id: str, lane: str) -> AsyncIterator[Node]:
+    async def salvage(self, lane: str) -> AsyncIterator[Node]:
         """Yield every readable commit row of a lane, and delete the damaged rows.
 
         Afterwards rebuild writes the deleted rows again.
         """
-        async for row in self.table.each(keys.lane(repo_id, lane)):
+        async for row in self.table.each(keys.lane(self.repo_id, lane)):
             try:
                 node = node_of(lane, row)
             except Damaged:
@@ -109,22 +110,22 @@ class Scans:
             else:
                 yield node
 
-    async def pointers(self, repo_id: str, kind: Kind) -> AsyncIterator[Pointer]:
+    async def pointers(self, kind: Kind) -> AsyncIterator[Pointer]:
         """Yield the location in each row of the index of objects or of snapshots."""
-        async for entry in self.index(repo_id, kind):
+        async for entry in self.index(kind):
             if entry.at:
-                key = keys.by_id(repo_id, kind, entry.item_id)
+                key = keys.by_id(self.repo_id, kind, entry.item_id)
                 yield Pointer(key, "at", kind, entry.item_id, entry.at)
 
     async def pointers_of_lane(
-        self, repo_id: str, lane: str
+        self, lane: str
     ) -> AsyncIterator[tuple[CommitAddress, list[Pointer]]]:
         """Yield every commit of a lane with the locations of its snapshot and its record.
 
         A snapshot or record that is not stored in a pack has no location.
         """
-        async for node, _, _ in self.lane(repo_id, lane):
-            key = keys.commit(repo_id, node.address)
+        async for node, _, _ in self.lane(lane):
+            key = keys.commit(self.repo_id, node.address)
             found: list[Pointer] = []
             if node.snapshot_id and node.snapshot_at:
                 snapshot = Pointer(
@@ -135,17 +136,15 @@ class Scans:
                 found.append(Pointer(key, "record_at", Kind.COMMIT, node.commit_id, node.record_at))
             yield node.address, found
 
-    async def pointers_of_refs(self, repo_id: str) -> AsyncIterator[Pointer]:
+    async def pointers_of_refs(self) -> AsyncIterator[Pointer]:
         """Yield the snapshot location in each branch."""
-        async for row in self.table.each(keys.refs(repo_id), keys.REF):
+        async for row in self.table.each(keys.refs(self.repo_id), keys.REF):
             text = row.get("snapshot_at")
             if text:
                 key = str(row["pk"]), str(row["sk"])
                 yield Pointer(key, "snapshot_at", Kind.SNAPSHOT, "", Location.parse(str(text)))
 
-    async def repoint(
-        self, repo_id: str, turn: GcState, moved: Iterable[tuple[Pointer, Location]]
-    ) -> int | None:
+    async def repoint(self, turn: GcState, moved: Iterable[tuple[Pointer, Location]]) -> int | None:
         """Replace locations in up to `TOGETHER` rows, and extend the turn, in one transaction.
 
         Returns the number of rows written. A row that no longer holds its old location is left
@@ -155,7 +154,7 @@ class Scans:
         by_row: dict[Key, list[tuple[Pointer, Location]]] = {}
         for pointer, at in moved:
             by_row.setdefault(pointer.key, []).append((pointer, at))
-        ours = replace(as_far_as(repo_id, turn), row={"at": turn.at})
+        ours = replace(as_far_as(self.repo_id, turn), row={"at": turn.at})
         rows = [_repointed(key, changes) for key, changes in by_row.items()]
         while True:
             try:
@@ -180,29 +179,29 @@ class Scans:
             return False
         return True
 
-    async def close_lane(self, repo_id: str, lane: str, before: int) -> None:
+    async def close_lane(self, lane: str, before: int) -> None:
         """Remove a lane from the list if it is empty and was opened before the time `before`.
 
         A push that opened the lane before that time no longer runs, so it cannot write a row to it.
         """
-        if (await self.table.query(keys.lane(repo_id, lane), limit=1)).rows:
+        if (await self.table.query(keys.lane(self.repo_id, lane), limit=1)).rows:
             return
         with suppress(ConditionFailed):
-            key = keys.lanes(repo_id), lane
+            key = keys.lanes(self.repo_id), lane
             await self.table.delete(key, _OPENED_BEFORE, {"before": before})
 
-    async def named_commits(self, repo_id: str) -> list[str]:
+    async def named_commits(self) -> list[str]:
         """Return the commits of all tags and releases."""
         found: list[str] = []
-        for pk in (keys.releases(repo_id), keys.tags(repo_id)):
+        for pk in (keys.releases(self.repo_id), keys.tags(self.repo_id)):
             async for row in self.table.each(pk):
                 if "commit_id" in row:
                     found.append(str(row["commit_id"]))
         return found
 
-    async def put_new(self, repo_id: str, kind: Kind, item_id: str, at: Location) -> None:
+    async def put_new(self, kind: Kind, item_id: str, at: Location) -> None:
         """Write the row of an id in its index, unless it has a row, condemned or not."""
-        await self.table.put_new(keys.by_id(repo_id, kind, item_id), {"at": str(at)})
+        await self.table.put_new(keys.by_id(self.repo_id, kind, item_id), {"at": str(at)})
 
     async def condemn(self, key: Key, run_id: str) -> None:
         """Hide a row from pushes. A row that does not exist is not created."""
@@ -233,7 +232,7 @@ class Scans:
             return False
         return True
 
-    async def refresh(self, repo_id: str, ref: Ref, new: Ref) -> bool:
+    async def refresh(self, ref: Ref, new: Ref) -> bool:
         """Correct the place and the snapshot location in a branch without moving its head.
 
         Returns False and changes nothing if the branch is not at `ref` any more.
@@ -246,76 +245,76 @@ class Scans:
         head = ref.head
         values: Row = {"head": head.commit_id, "lane": head.lane, "generation": head.generation}
         try:
-            await self.table.update(keys.ref(repo_id, ref.branch), row, _SAME_REF, values)
+            await self.table.update(keys.ref(self.repo_id, ref.branch), row, _SAME_REF, values)
         except ConditionFailed:
             return False
         return True
 
-    async def remove_moves(self, repo_id: str, before_ms: int) -> int:
+    async def remove_moves(self, before_ms: int) -> int:
         """Delete the moves older than this time. Returns their number."""
         old = [
             str(row["sk"])
-            async for row in self.table.each(keys.moves(repo_id))
+            async for row in self.table.each(keys.moves(self.repo_id))
             if int(str(row.get("at", 0))) < before_ms
         ]
         for sort_key in old:
-            await self.table.delete((keys.moves(repo_id), sort_key))
+            await self.table.delete((keys.moves(self.repo_id), sort_key))
         return len(old)
 
-    async def expunge_move(self, repo_id: str, move: Move, commits: Set[str]) -> None:
+    async def expunge_move(self, move: Move, commits: Set[str]) -> None:
         """Record in a move which of its commits are not stored any more."""
         expunged_now = {address.commit_id for address in move.kept if address.commit_id in commits}
         row: Row = {"expunged": sorted(expunged_now | move.expunged)}
         with suppress(ConditionFailed):
-            await self.table.update(keys.move(repo_id, move.branch, move.step), row, _EXISTS)
+            await self.table.update(keys.move(self.repo_id, move.branch, move.step), row, _EXISTS)
 
-    async def remove_marks(self, repo_id: str, before: int) -> int:
+    async def remove_marks(self, before: int) -> int:
         """Delete the marks of branch names made before `before` (see `refs`). Returns how many."""
         marks = [
             str(row["sk"])
-            async for row in self.table.each(keys.refs(repo_id), keys.REF)
+            async for row in self.table.each(keys.refs(self.repo_id), keys.REF)
             if "head" not in row and int(str(row.get("marked_at", 0))) < before
         ]
         removed = 0
         for sort_key in marks:
             try:
                 await self.table.delete(
-                    (keys.refs(repo_id), sort_key), _SAME_MARK, {"long_ago": before}
+                    (keys.refs(self.repo_id), sort_key), _SAME_MARK, {"long_ago": before}
                 )
                 removed += 1
             except ConditionFailed:
                 continue
         return removed
 
-    async def note(self, repo_id: str, note: str) -> None:
+    async def note(self, note: str) -> None:
         """Store a note about something that a later run of expunge has to remove."""
-        await self.table.put([((keys.upkeep(repo_id), f"{_NOTE}{note}"), {})])
+        await self.table.put([((keys.upkeep(self.repo_id), f"{_NOTE}{note}"), {})])
 
-    async def notes(self, repo_id: str) -> list[str]:
+    async def notes(self) -> list[str]:
         """Return the notes."""
-        rows = self.table.each(keys.upkeep(repo_id), _NOTE)
+        rows = self.table.each(keys.upkeep(self.repo_id), _NOTE)
         return [str(row["sk"]).removeprefix(_NOTE) async for row in rows]
 
-    async def drop_note(self, repo_id: str, note: str) -> None:
+    async def drop_note(self, note: str) -> None:
         """Delete a note."""
-        await self.table.delete((keys.upkeep(repo_id), f"{_NOTE}{note}"))
+        await self.table.delete((keys.upkeep(self.repo_id), f"{_NOTE}{note}"))
 
-    async def progress(self, repo_id: str) -> GcState | None:
+    async def progress(self) -> GcState | None:
         """Return the state of gc, or None if gc never ran here."""
-        row = await self.table.get((keys.upkeep(repo_id), "STATE"))
+        row = await self.table.get((keys.upkeep(self.repo_id), "STATE"))
         return GcState(str(row["stamp"]), str(row["step"]), int(str(row["at"]))) if row else None
 
-    async def is_at(self, repo_id: str, run_id: str, step: str) -> bool:
+    async def is_at(self, run_id: str, step: str) -> bool:
         """Return whether the state is still this run at this step."""
-        progress = await self.progress(repo_id)
+        progress = await self.progress()
         return progress is not None and (progress.run_id, progress.step) == (run_id, step)
 
-    async def begin(self, repo_id: str, progress: GcState) -> None:
+    async def begin(self, progress: GcState) -> None:
         """Start a new run, whatever the state is."""
         row: Row = {"stamp": progress.run_id, "step": progress.step, "at": progress.at}
-        await self.table.put([((keys.upkeep(repo_id), "STATE"), row)])
+        await self.table.put([((keys.upkeep(self.repo_id), "STATE"), row)])
 
-    async def advance(self, repo_id: str, progress: GcState, since: str) -> bool:
+    async def advance(self, progress: GcState, since: str) -> bool:
         """Move the state of a run from the step `since` to the next one.
 
         Returns False if another run has begun or this run is at another step, so that no step is
@@ -324,7 +323,7 @@ class Scans:
         row: Row = {"step": progress.step, "at": progress.at}
         was: Row = {"stamp": progress.run_id, "step": since}
         try:
-            await self.table.update((keys.upkeep(repo_id), "STATE"), row, _AT_STEP, was)
+            await self.table.update((keys.upkeep(self.repo_id), "STATE"), row, _AT_STEP, was)
         except ConditionFailed as lost:
             # botocore retries a call whose response was lost: the row may already hold our values.
             return (
@@ -332,12 +331,7 @@ class Scans:
             )
         return True
 
-    async def deleted(self) -> AsyncIterator[tuple[str, str, int]]:
-        """Yield (repository id, owner, time of deletion) for each repository to purge."""
-        async for row in self.table.each(keys.DELETED):
-            yield str(row["sk"]), str(row["owner"]), int(str(row["deleted_at"]))
-
-    async def purge_names(self, owner: str, repo_id: str) -> int:
+    async def purge_names(self, owner: str) -> int:
         """Delete the members of a deleted repository under each of its names. Returns their number.
 
         The rows of its names are emptied but stay, if no other repository has taken the name. They
@@ -346,24 +340,24 @@ class Scans:
         members = [row async for row in self.table.each(keys.members(owner, "")[0])]
         removed = 0
         for row in members:
-            if keys.repo_of_members_generation(str(row["roster"])) == repo_id:
+            if keys.repo_of_members_generation(str(row["roster"])) == self.repo_id:
                 with suppress(ConditionFailed):
                     key = str(row["pk"]), str(row["sk"])
                     await self.table.delete(key, "#roster = :same", {"same": row["roster"]})
                     removed += 1
         repos = self.table.each(keys.owner(owner), keys.REPO)
-        names = [row async for row in repos if row["repo_id"] == repo_id]
+        names = [row async for row in repos if row["repo_id"] == self.repo_id]
         emptied: Row = {"description": "", "domain": ""}
-        condition_values: Row = {"same": repo_id, "never": 0}
+        condition_values: Row = {"same": self.repo_id, "never": 0}
         for row in names:
             with suppress(ConditionFailed):
                 key = str(row["pk"]), str(row["sk"])
                 await self.table.update(key, emptied, _DELETED, condition_values)
         return removed
 
-    async def forget(self, repo_id: str) -> None:
+    async def forget(self) -> None:
         """Delete the last row of a purged repository: its entry in the list of deleted ones."""
-        await self.table.delete(keys.deleted(repo_id))
+        await self.table.delete(keys.deleted(self.repo_id))
 
     async def purge(self, key: Key) -> None:
         """Delete a row of a deleted repository."""
@@ -375,7 +369,7 @@ class Scans:
             yield str(row["pk"]), str(row["sk"])
 
 
-def as_far_as(repo_id: str, progress: GcState | None) -> Update:
+def as_far_as(repo_id: RepoId, progress: GcState | None) -> Update:
     """Return a condition that holds while the state of gc, rebuild or repack is still this one.
 
     It changes nothing. None stands for a repository in which gc never ran.

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from shared.metadata import attributes, keys
 from shared.metadata.index import CONDITIONAL
 from shared.metadata.table import Row, Table
+from shared.model import RepoId
 from shared.tasks import gather_all
 
 LABELLED_PAGES = 8
@@ -26,23 +27,27 @@ class Tag:
 
 @dataclass(frozen=True, slots=True)
 class Tags:
-    """The tags of every repository."""
+    """The tags of a repository."""
 
     table: Table
+    repo_id: RepoId
 
-    async def find(self, repo_id: str, tag_ids: Collection[str]) -> dict[str, Tag]:
+    async def find(self, tag_ids: Collection[str]) -> dict[str, Tag]:
         """Return those of these tags that exist, by id."""
-        rows = await self.table.find([(keys.tags(repo_id), tag_id) for tag_id in tag_ids])
+        rows = await self.table.find([(keys.tags(self.repo_id), tag_id) for tag_id in tag_ids])
         return {str(row["sk"]): _tag(row) for row in rows}
 
-    async def put_new(self, repo_id: str, tags: Mapping[str, Tag]) -> dict[str, Tag]:
+    async def put_new(self, tags: Mapping[str, Tag]) -> dict[str, Tag]:
         """Store tags that were absent a moment ago. Returns existing tags with the same ids.
 
         Up to `CONDITIONAL` rows are written under the condition that they are new. More rows are
         written in batches: if two requests for one id race, the later tag may then be kept.
         """
         rows: list[tuple[keys.Key, Row]] = [
-            ((keys.tags(repo_id), tag.tag_id), {"commit_id": tag.commit_id, "record": tag.record})
+            (
+                (keys.tags(self.repo_id), tag.tag_id),
+                {"commit_id": tag.commit_id, "record": tag.record},
+            )
             for tag in tags.values()
         ]
         if len(rows) > CONDITIONAL:
@@ -51,26 +56,26 @@ class Tags:
         first = await gather_all(self.table.put_new(key, row) for key, row in rows)
         return {tag_id: _tag(row) for tag_id, row in zip(tags, first, strict=True) if row}
 
-    async def page(self, repo_id: str, limit: int | None, after: str) -> tuple[list[Tag], bool]:
+    async def page(self, limit: int | None, after: str) -> tuple[list[Tag], bool]:
         """Return up to `limit` tags or 1 MB, by id, and whether there are more."""
-        page = await self.table.query(keys.tags(repo_id), limit=limit, after=after or None)
+        page = await self.table.query(keys.tags(self.repo_id), limit=limit, after=after or None)
         return list(map(_tag, page.rows)), page.last is not None
 
-    async def commits(self, repo_id: str) -> set[str]:
+    async def commits(self) -> set[str]:
         """Return the commits of the tags in the first `LABELLED_PAGES` pages."""
         found: set[str] = set()
         after = ""
         for _ in range(LABELLED_PAGES):
-            tags, has_more = await self.page(repo_id, None, after)
+            tags, has_more = await self.page(None, after)
             found |= {tag.commit_id for tag in tags}
             if not has_more:
                 break
             after = tags[-1].tag_id
         return found
 
-    async def remove(self, repo_id: str, tag_id: str) -> bool:
+    async def remove(self, tag_id: str) -> bool:
         """Delete a tag. Returns whether there was one."""
-        key = keys.tags(repo_id), tag_id
+        key = keys.tags(self.repo_id), tag_id
         found = await self.table.get(key)
         if found:
             await self.table.delete(key)

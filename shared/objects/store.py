@@ -12,12 +12,12 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from hashlib import sha256
 
 from shared import meter, packs, prices
 from shared.errors import Damaged, HashMismatch, Unavailable
-from shared.model import Kind, Location, Upload
+from shared.model import Kind, Location, RepoId, Upload
 from shared.objects.bucket import Bucket, Changed, NoSuchKey, Stored, Stream
 from shared.objects.recent import Recent
 from shared.packs import Pack, Span
@@ -61,58 +61,55 @@ class FalseUpload(HashMismatch):
 
 @dataclass(frozen=True, slots=True)
 class ObjectStore:
-    """Where bytes go and come from. Which of them are visible is for the index to say."""
+    """The bytes of a repository. Only the index decides which of them are visible."""
 
     bucket: Bucket
-    recent: Recent = field(default_factory=lambda: Recent(REMEMBERED_BYTES))
+    repo_id: RepoId
+    recent: Recent
 
-    async def put_pack(self, repo_id: str, pack: Pack) -> None:
+    async def put_pack(self, pack: Pack) -> None:
         """Make a pack durable."""
-        await self.bucket.put(_pack_key(repo_id, pack.name), pack.data)
+        await self.bucket.put(_pack_key(self.repo_id, pack.name), pack.data)
         for (kind, _), at in pack.locations.items():
             if kind is Kind.SNAPSHOT:
-                self.recent.put(repo_id, at, pack.data[at.offset : at.offset + at.length])
+                self.recent.put(self.repo_id, at, pack.data[at.offset : at.offset + at.length])
 
-    async def put_loose(self, repo_id: str, object_id: str, content: bytes) -> None:
+    async def put_loose(self, object_id: str, content: bytes) -> None:
         """Make a large object durable under its own key. Always written, never "there already": a
         push that sends it does not know it, so what lies there may be on its way out (see
         `actions/gc`).
         """
-        await self.bucket.put(_loose_key(repo_id, object_id), content)
+        await self.bucket.put(_loose_key(self.repo_id, object_id), content)
 
-    async def read_packed(
-        self, repo_id: str, locations: Collection[Location]
-    ) -> dict[Location, bytes]:
+    async def read_packed(self, locations: Collection[Location]) -> dict[Location, bytes]:
         """The bytes at these places in packs; neighbours are read in one request, all requests at
         once.
 
         Raises Damaged if a pack is gone or too short.
         """
-        found = self.at_hand(repo_id, locations)
+        found = self.at_hand(locations)
         spans = packs.plan(at for at in locations if at not in found)
-        parts = await self._read_all(repo_id, spans)
+        parts = await self._read_all(spans)
         return found | {
             at: data for span, part in zip(spans, parts, strict=True) for at, data in span.cut(part)
         }
 
     async def each_packed(
-        self, repo_id: str, locations: Collection[Location]
+        self, locations: Collection[Location]
     ) -> AsyncGenerator[tuple[Location, bytes], None]:
         """The same one after the other, however many: not more than two windows of them are in
         memory.
         """
-        found = self.at_hand(repo_id, locations)
+        found = self.at_hand(locations)
         for at, data in found.items():
             yield at, data
         spans = packs.plan(at for at in locations if at not in found)
-        async with aclosing(await self.read_ahead(repo_id, spans)) as reads:
+        async with aclosing(await self.read_ahead(spans)) as reads:
             async for span, part in reads:
                 for at, data in span.cut(part):
                     yield at, data
 
-    async def read_ahead(
-        self, repo_id: str, spans: Iterable[Span]
-    ) -> AsyncGenerator[tuple[Span, bytes], None]:
+    async def read_ahead(self, spans: Iterable[Span]) -> AsyncGenerator[tuple[Span, bytes], None]:
         """The bytes of these spans, in order; returns when those of the first window are there.
 
         The second is begun with the first. While those of one window are in use, the next is being
@@ -121,33 +118,30 @@ class ObjectStore:
         """
         windows = packs.windows(spans)
         first, second = next(windows, []), next(windows, [])
-        ahead = self._reading(repo_id, second)
+        ahead = self._reading(second)
         try:
             return self.resume(
-                repo_id,
-                Prefetch(first, await self._read_all(repo_id, first), windows, (second, ahead)),
+                Prefetch(first, await self._read_all(first), windows, (second, ahead))
             )
         except BaseException:
             ahead.cancel()
             raise
 
-    async def begin(self, repo_id: str, spans: Iterable[Span]) -> "Prefetch":
+    async def begin(self, spans: Iterable[Span]) -> "Prefetch":
         """The first window of the same, for whoever has to look at it before he decides to
         `resume`.
         """
         windows = packs.windows(spans)
         first = next(windows, [])
-        return Prefetch(first, await self._read_all(repo_id, first), windows)
+        return Prefetch(first, await self._read_all(first), windows)
 
-    async def resume(
-        self, repo_id: str, begun: "Prefetch"
-    ) -> AsyncGenerator[tuple[Span, bytes], None]:
+    async def resume(self, begun: "Prefetch") -> AsyncGenerator[tuple[Span, bytes], None]:
         """All of what has begun. Once only: what was read is let go of."""
         window, data, windows, ahead = begun.window, begun.data, begun.windows, begun.ahead
         begun.data = []
         while window:
             upcoming = ahead[0] if ahead else next(windows, [])
-            reading = ahead[1] if ahead else self._reading(repo_id, upcoming)
+            reading = ahead[1] if ahead else self._reading(upcoming)
             ahead = None
             try:
                 parts = deque(zip(window, data, strict=True))
@@ -161,7 +155,7 @@ class ObjectStore:
             window = upcoming
 
     async def read_windows(
-        self, repo_id: str, spans: Iterable[Span], window_bytes: int
+        self, spans: Iterable[Span], window_bytes: int
     ) -> AsyncGenerator[list[tuple[Span, bytes]], None]:
         """The bytes of these spans in groups of at most `window_bytes`. A group is read when it is
         asked for.
@@ -173,25 +167,25 @@ class ObjectStore:
             parts: list[tuple[Span, bytes]] = []
             # A read takes twice the memory of its bytes.
             for some in packs.windows(group):
-                parts += zip(some, await self._read_all(repo_id, some), strict=True)
+                parts += zip(some, await self._read_all(some), strict=True)
             yield parts
 
-    def _reading(self, repo_id: str, spans: Iterable[Span]) -> "asyncio.Task[list[bytes]]":
-        reading = asyncio.create_task(self._read_all(repo_id, spans))
+    def _reading(self, spans: Iterable[Span]) -> "asyncio.Task[list[bytes]]":
+        reading = asyncio.create_task(self._read_all(spans))
         # Whoever goes away does not ask how it ended, and then the loop complains.
         reading.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
         return reading
 
-    async def _read_all(self, repo_id: str, spans: Iterable[Span]) -> list[bytes]:
-        return await gather_all([self._read(repo_id, span) for span in spans])
+    async def _read_all(self, spans: Iterable[Span]) -> list[bytes]:
+        return await gather_all([self._read(span) for span in spans])
 
-    def at_hand(self, repo_id: str, locations: Iterable[Location]) -> dict[Location, bytes]:
+    def at_hand(self, locations: Iterable[Location]) -> dict[Location, bytes]:
         """Those of these entries that take no call."""
-        return {at: data for at in locations if (data := self.recent.get(repo_id, at)) is not None}
+        return {
+            at: data for at in locations if (data := self.recent.get(self.repo_id, at)) is not None
+        }
 
-    async def read_part(
-        self, repo_id: str, object_id: str, location: Location, start: int, stop: int
-    ) -> bytes:
+    async def read_part(self, object_id: str, location: Location, start: int, stop: int) -> bytes:
         """An object's bytes from `start` up to but not including `stop`, wherever it lies.
 
         Raises Damaged if they are not all there.
@@ -199,9 +193,9 @@ class ObjectStore:
         if start == stop:
             return b""
         key = (
-            _loose_key(repo_id, object_id)
+            _loose_key(self.repo_id, object_id)
             if location.is_loose
-            else _pack_key(repo_id, location.pack)
+            else _pack_key(self.repo_id, location.pack)
         )
         try:
             data = await self.bucket.get(key, location.offset + start, location.offset + stop)
@@ -213,7 +207,6 @@ class ObjectStore:
 
     async def presigned_get(
         self,
-        repo_id: str,
         object_id: str,
         location: Location,
         ttl_seconds: int,
@@ -227,7 +220,7 @@ class ObjectStore:
             return None
         await meter.reserve_url(prices.S3_GET + prices.DATA_OUT_BYTE * location.length)
         return await self.bucket.presigned_get(
-            _loose_key(repo_id, object_id), ttl_seconds, media_type, disposition
+            _loose_key(self.repo_id, object_id), ttl_seconds, media_type, disposition
         )
 
     @staticmethod
@@ -242,37 +235,35 @@ class ObjectStore:
             sum(prices.S3_PUT + prices.storage(size, QUARANTINE_DAYS) for size in kept)
         )
 
-    async def presigned_put(
-        self, repo_id: str, object_id: str, ttl_seconds: int, size: int | None = None
-    ) -> str:
+    async def presigned_put(self, object_id: str, ttl_seconds: int, size: int | None = None) -> str:
         """A URL to upload an object to, to be verified by a push; with a size, for that number of
         bytes only.
         """
-        return await self.bucket.presigned_put(_upload_key(repo_id, object_id), ttl_seconds, size)
+        return await self.bucket.presigned_put(
+            _upload_key(self.repo_id, object_id), ttl_seconds, size
+        )
 
-    async def presigned_staging(self, repo_id: str, name: str, ttl_seconds: int, size: int) -> str:
+    async def presigned_staging(self, name: str, ttl_seconds: int, size: int) -> str:
         """A URL to upload a request body of this size to.
 
         `name` is new, so that no two bodies have one key.
         """
-        return await self.bucket.presigned_put(_staged_key(repo_id, name), ttl_seconds, size)
+        return await self.bucket.presigned_put(_staged_key(self.repo_id, name), ttl_seconds, size)
 
-    async def staged(self, repo_id: str, name: str) -> Stream | None:
+    async def staged(self, name: str) -> Stream | None:
         """A staged request body; None if nothing was uploaded."""
         try:
-            return await self.bucket.stream(_staged_key(repo_id, name))
+            return await self.bucket.stream(_staged_key(self.repo_id, name))
         except NoSuchKey:
             return None
 
-    async def uploaded(
-        self, repo_id: str, object_ids: Iterable[str]
-    ) -> tuple[dict[str, Stored], list[str]]:
+    async def uploaded(self, object_ids: Iterable[str]) -> tuple[dict[str, Stored], list[str]]:
         """Which of these objects are in quarantine, and which ids were not looked for.
 
         The quarantine is listed from one id to the next, in up to `LISTED_PAGES` calls of 1,000
         keys. Nothing is read.
         """
-        prefix = _upload_key(repo_id, "")
+        prefix = _upload_key(self.repo_id, "")
         found: dict[str, Stored] = {}
         waiting = deque(sorted(object_ids))
         for _ in range(LISTED_PAGES):
@@ -289,7 +280,7 @@ class ObjectStore:
         return found, list(waiting)
 
     async def check_upload(
-        self, repo_id: str, object_id: str, admits: Callable[[int], bool] = lambda length: True
+        self, object_id: str, admits: Callable[[int], bool] = lambda length: True
     ) -> Upload | None:
         """The upload under this id, read and hashed; None if there is none.
 
@@ -298,7 +289,7 @@ class ObjectStore:
         Raises FalseUpload for content that has another digest.
         """
         try:
-            stream = await self.bucket.stream(_upload_key(repo_id, object_id))
+            stream = await self.bucket.stream(_upload_key(self.repo_id, object_id))
         except NoSuchKey:
             return None
         digest = sha256()
@@ -312,7 +303,7 @@ class ObjectStore:
             raise FalseUpload(object_id, digest.hexdigest(), stream.version.etag)
         return Upload(object_id, stream.version, stream.length)
 
-    async def accept_upload(self, repo_id: str, upload: Upload) -> Location:
+    async def accept_upload(self, upload: Upload) -> Location:
         """Copy the version that was checked, and no other, to its place: the upload URL is still
         good.
 
@@ -321,7 +312,9 @@ class ObjectStore:
         object_id = upload.object_id
         try:
             await self.bucket.copy(
-                _upload_key(repo_id, object_id), _loose_key(repo_id, object_id), upload.version
+                _upload_key(self.repo_id, object_id),
+                _loose_key(self.repo_id, object_id),
+                upload.version,
             )
         except (NoSuchKey, Changed):
             raise Unavailable(
@@ -329,20 +322,20 @@ class ObjectStore:
             ) from None
         return Location("", 0, upload.length)
 
-    async def read_pack(self, repo_id: str, name: str) -> bytes:
+    async def read_pack(self, name: str) -> bytes:
         """A whole pack. Raises Damaged if it is gone."""
         try:
-            return await self.bucket.get(_pack_key(repo_id, name))
+            return await self.bucket.get(_pack_key(self.repo_id, name))
         except NoSuchKey:
             raise Damaged(f"pack {name}") from None
 
-    async def read_index(self, repo_id: str, stored: Stored) -> dict[tuple[Kind, str], Location]:
+    async def read_index(self, stored: Stored) -> dict[tuple[Kind, str], Location]:
         """Where each entry of a pack lies, from its end alone. `stored.version` is empty for the
         present version.
 
         Raises Damaged if it is gone, or is no whole pack.
         """
-        key, wanted = _pack_key(repo_id, stored.key), min(stored.size, packs.GAP_BYTES)
+        key, wanted = _pack_key(self.repo_id, stored.key), min(stored.size, packs.GAP_BYTES)
         try:
             end = (
                 await self.bucket.get(key, stored.size - wanted, stored.size, stored.version)
@@ -355,13 +348,13 @@ class ObjectStore:
             raise Damaged(f"pack {stored.key}") from None
         return packs.read_index(stored.key, end, stored.size)
 
-    async def digest(self, repo_id: str, object_id: str) -> str:
+    async def digest(self, object_id: str) -> str:
         """The SHA-256 of a loose object as it lies, whatever its size.
 
         Raises Damaged if it is gone.
         """
         try:
-            stream = await self.bucket.stream(_loose_key(repo_id, object_id))
+            stream = await self.bucket.stream(_loose_key(self.repo_id, object_id))
         except NoSuchKey:
             raise Damaged(f"object {object_id}") from None
         digest = sha256()
@@ -369,56 +362,56 @@ class ObjectStore:
             digest.update(chunk)
         return digest.hexdigest()
 
-    async def packs(self, repo_id: str) -> list[Stored]:
+    async def packs(self) -> list[Stored]:
         """A repository's packs, oldest first; `key` is the pack's name."""
-        prefix = _pack_key(repo_id, "")
+        prefix = _pack_key(self.repo_id, "")
         found = [
             replace(one, key=one.key.removeprefix(prefix)) async for one in self.bucket.list(prefix)
         ]
         return sorted(found, key=lambda one: (one.modified, one.key))
 
-    async def loose(self, repo_id: str) -> list[Stored]:
+    async def loose(self) -> list[Stored]:
         """A repository's loose objects; `key` is the object's id."""
-        prefix = _loose_key(repo_id, "")
+        prefix = _loose_key(self.repo_id, "")
         return [
             replace(one, key=one.key.removeprefix(prefix)) async for one in self.bucket.list(prefix)
         ]
 
-    async def pack_versions(self, repo_id: str) -> AsyncIterator[tuple[str, Stored]]:
+    async def pack_versions(self) -> AsyncIterator[tuple[str, Stored]]:
         """Every version of every pack, each with the pack's name."""
-        async for one in self.bucket.versions(prefix := _pack_key(repo_id, "")):
+        async for one in self.bucket.versions(prefix := _pack_key(self.repo_id, "")):
             yield one.key.removeprefix(prefix), one
 
-    async def loose_versions(self, repo_id: str) -> AsyncIterator[tuple[str, Stored]]:
+    async def loose_versions(self) -> AsyncIterator[tuple[str, Stored]]:
         """Every version of every loose object, each with the object's id."""
-        async for one in self.bucket.versions(prefix := _loose_key(repo_id, "")):
+        async for one in self.bucket.versions(prefix := _loose_key(self.repo_id, "")):
             yield one.key.removeprefix(prefix), one
 
-    async def put_prebuilt(self, repo_id: str, name: str, data: bytes) -> None:
+    async def put_prebuilt(self, name: str, data: bytes) -> None:
         """Make a bundle durable."""
-        await self.bucket.put(_prebuilt_key(repo_id, name), data)
+        await self.bucket.put(_prebuilt_key(self.repo_id, name), data)
 
-    async def read_prebuilt(self, repo_id: str, name: str, start: int, stop: int) -> bytes:
+    async def read_prebuilt(self, name: str, start: int, stop: int) -> bytes:
         """Some bytes of a bundle. Raises Damaged if they are not all there."""
-        return await self._read(repo_id, Span("", start, stop, prebuilt=name))
+        return await self._read(Span("", start, stop, prebuilt=name))
 
-    async def prebuilt_versions(self, repo_id: str) -> AsyncIterator[tuple[str, Stored]]:
+    async def prebuilt_versions(self) -> AsyncIterator[tuple[str, Stored]]:
         """Every version of every bundle, each with the bundle's name."""
-        async for one in self.bucket.versions(prefix := _prebuilt_key(repo_id, "")):
+        async for one in self.bucket.versions(prefix := _prebuilt_key(self.repo_id, "")):
             yield one.key.removeprefix(prefix), one
 
-    async def upload_versions(self, repo_id: str, object_id: str) -> list[Stored]:
+    async def upload_versions(self, object_id: str) -> list[Stored]:
         """Every version that is in quarantine under this id."""
-        key = _upload_key(repo_id, object_id)
+        key = _upload_key(self.repo_id, object_id)
         return [one async for one in self.bucket.versions(key) if one.key == key]
 
-    async def staged_versions(self, repo_id: str) -> list[Stored]:
+    async def staged_versions(self) -> list[Stored]:
         """Every version of every staged request body."""
-        return [one async for one in self.bucket.versions(_staged_key(repo_id, ""))]
+        return [one async for one in self.bucket.versions(_staged_key(self.repo_id, ""))]
 
-    async def everything(self, repo_id: str) -> AsyncIterator[Stored]:
+    async def everything(self) -> AsyncIterator[Stored]:
         """Every version of all that a repository has in S3, its quarantine included."""
-        for prefix in (f"repos/{repo_id}/", _upload_key(repo_id, "")):
+        for prefix in (f"repos/{self.repo_id}/", _upload_key(self.repo_id, "")):
             async for one in self.bucket.versions(prefix):
                 yield one
 
@@ -429,12 +422,12 @@ class ObjectStore:
         ):
             await self.bucket.remove(part)
 
-    async def _read(self, repo_id: str, span: Span) -> bytes:
-        key, name = _pack_key(repo_id, span.pack), f"pack {span.pack}"
+    async def _read(self, span: Span) -> bytes:
+        key, name = _pack_key(self.repo_id, span.pack), f"pack {span.pack}"
         if span.loose:
-            key, name = _loose_key(repo_id, span.loose), f"object {span.loose}"
+            key, name = _loose_key(self.repo_id, span.loose), f"object {span.loose}"
         elif span.prebuilt:
-            key, name = _prebuilt_key(repo_id, span.prebuilt), f"bundle {span.prebuilt}"
+            key, name = _prebuilt_key(self.repo_id, span.prebuilt), f"bundle {span.prebuilt}"
         try:
             data = await self.bucket.get(key, span.start, span.stop)
         except NoSuchKey:

@@ -62,7 +62,7 @@ async def owner(request: Request, handle: str, visitor: Visitor) -> Response:
 
 async def repository(request: Request, access: Access) -> Response:
     """The files at the default branch, the README, and the commands to clone and push."""
-    refs = await access.stores.refs.all(access.repo.repo_id) if access.repo.exists else {}
+    refs = await access.stores.of(access.repo.repo_id).refs.all() if access.repo.exists else {}
     ref = _default(refs, access.repo.default_branch)
 
     async def make() -> str:

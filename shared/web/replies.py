@@ -127,7 +127,7 @@ def _cached(repo: Repo) -> dict[str, str]:
 
 
 def _policy(access: Access | None) -> dict[str, str]:
-    origin = access.stores.objects.bucket.origin if access else ""
+    origin = access.stores.bucket.origin if access else ""
     return {"Content-Security-Policy": POLICY.format(media=f" {origin}" if origin else "")}
 
 

@@ -10,7 +10,7 @@ import pytest
 import uvicorn
 
 from bench import compare, lambdas
-from shared import stores
+from shared import aws_clients
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def url():
 
     async def serve():
         await server.serve()
-        await stores.close()
+        await aws_clients.close()
 
     thread = threading.Thread(target=asyncio.run, args=[serve()])
     thread.start()

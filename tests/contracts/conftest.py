@@ -72,7 +72,7 @@ async def _clients(emulators: Emulators) -> AsyncIterator[Any]:
 
         async def client(service: Any, emulator: str) -> Any:
             if (service, emulator) not in opened:
-                # As shared/stores.py opens them.
+                # As shared/aws_clients.py opens them.
                 config = AioConfig(
                     max_pool_connections=64,
                     retries={"mode": "standard", "total_max_attempts": 4},

@@ -16,7 +16,7 @@ import pytest
 import uvicorn
 
 from infra.app import app
-from shared import bodies, connection, settings, stores
+from shared import aws_clients, bodies, connection, settings
 from shared.errors import Unavailable
 from tests import builders
 
@@ -41,7 +41,7 @@ def port(configured: pytest.MonkeyPatch) -> Iterator[int]:
         try:
             await server.serve([listener])
         finally:
-            await stores.close()
+            await aws_clients.close()
 
     thread = threading.Thread(target=lambda: asyncio.run(serve()))
     thread.start()

@@ -26,7 +26,7 @@ import aioboto3
 import msgpack
 import pytest
 
-from shared import http, settings, stores
+from shared import aws_clients, http, settings
 from tests import builders
 from tests.builders import ACCEPT, MSGPACK, Answer
 from tests.proof.memory import Cloud
@@ -140,7 +140,7 @@ class Hub:
 
     def restart(self) -> None:
         """Forget all that a process keeps."""
-        self.run(stores.close())
+        self.run(aws_clients.close())
 
     def call(
         self, route: str, where: Mapping[str, str], message: Any = None, **more: Any

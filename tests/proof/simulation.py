@@ -33,11 +33,12 @@ import pytest
 
 from shared import ids
 from shared.actions import push, uploads
+from shared.aws_clients import stores
 from shared.errors import Unavailable
 from shared.maintenance import gc, prebuilt_clones, repack, rewrite
 from shared.metadata import commits, index, table
 from shared.model import Repo
-from shared.stores import Stores, stores
+from shared.stores import Stores
 from tests import builders
 from tests.builders import Answer, Record, blob
 from tests.faults import Crash

@@ -12,9 +12,10 @@ from typing import Any
 import msgpack
 
 from shared import ids, references, settings
+from shared.aws_clients import stores
 from shared.maintenance import fsck
+from shared.model import RepoId
 from shared.references import Reference
-from shared.stores import stores
 from tests import builders
 from tests.builders import MSGPACK, Answer, Record, blob
 from tests.proof.asgi_client import Hub, shown
@@ -129,7 +130,7 @@ def ids_of(hub: Hub) -> Mapping[str, str]:
     return {"repo_id": repo_id, **{route: reference(repo_id, route) for route in STAGED}}
 
 
-def reference(repo_id: str, route: str) -> str:
+def reference(repo_id: RepoId, route: str) -> str:
     """A reference to the body of STAGED for this route, which `prepare` has uploaded."""
     body = msgpack.packb(STAGED[route])
     stated = Reference(

@@ -11,12 +11,13 @@ import msgpack
 import pytest
 
 from shared import codec
+from shared.aws_clients import stores
 from shared.errors import Unavailable, Unprocessable
 from shared.maintenance import expunge, fsck, gc, lease, prebuilt_clones, rebuild
 from shared.maintenance.expunge import WAIT_SECONDS, Expunged
 from shared.maintenance.gc import Step
 from shared.model import CommitAddress, Node, Repo
-from shared.stores import Stores, stores
+from shared.stores import Stores
 from tests import builders
 from tests.builders import Answer, Record, blob, commit, snapshot
 from tests.faults import Crash, Fault, fault, recorded
@@ -329,11 +330,13 @@ def test_what_a_dying_push_left_on_it_meanwhile_goes_as_well(hub: Hub) -> None:
     async def written(opened: Stores, repo: Repo) -> None:
         parent = CommitAddress(LEAKED, 2, "main")
         record = zlib.compress(codec.pack_record(commit("late", [LEAKED])))
-        await opened.commits.put(repo.repo_id, [Node(at, (parent,), record=record)], int(hub.now()))
-        await opened.index.put_addresses(repo.repo_id, [at])
+        await opened.of(repo.repo_id).commits.put(
+            [Node(at, (parent,), record=record)], int(hub.now())
+        )
+        await opened.of(repo.repo_id).index.put_addresses([at])
 
     async def known(opened: Stores, repo: Repo) -> bool:
-        found = await opened.index.known(repo.repo_id, commits=["late"], even_condemned=True)
+        found = await opened.of(repo.repo_id).index.known(commits=["late"], even_condemned=True)
         return "late" in found.commits
 
     kept(hub, written)

@@ -12,7 +12,7 @@ from typing import Any
 import msgpack
 import pytest
 
-from shared import ids, names, settings, stores
+from shared import aws_clients, ids, names, settings
 from shared.metadata import keys
 from shared.objects.bucket import Bucket
 from tests import builders
@@ -120,8 +120,8 @@ def names_of_branches() -> Iterator[str]:
 
 async def many_rows() -> None:
     """Branches, repositories and members: their rows, put beside one that a request made."""
-    opened = await stores.stores()
-    table = opened.refs.table
+    opened = await aws_clients.stores()
+    table = opened.hub
     repo = await opened.repos.get(OWNER, "song")
     assert repo
     rows: list[tuple[keys.Key, Any]] = []

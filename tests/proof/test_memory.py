@@ -16,8 +16,8 @@ from aiobotocore.client import AioBaseClient
 from botocore.exceptions import ClientError
 
 from infra import stack
+from shared.aws_clients import stores
 from shared.maintenance import gc, purge
-from shared.stores import stores
 from tests.conftest import NAMES
 from tests.proof.asgi_client import Hub, VirtualLoop
 from tests.proof.memory import LAG_SECONDS, Body, Cloud

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from shared import ids
+from shared.aws_clients import stores
 from shared.maintenance import gc, purge
-from shared.stores import stores
 from tests.proof.asgi_client import Hub, shown
 from tests.proof.memory import Cloud
 from tests.proof.stories import (

@@ -10,7 +10,8 @@ import pytest_asyncio
 from hypothesis import settings
 
 from infra.embedded_aws import EmbeddedAws
-from shared import stores
+from shared import aws_clients
+from shared.model import RepoId
 from shared.stores import Stores
 
 # Derandomized: a failure is a failure for everybody, and no run leaves files behind.
@@ -21,16 +22,16 @@ settings.load_profile("core")
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def _closing(aws: EmbeddedAws) -> AsyncIterator[None]:
     yield
-    await stores.close()
+    await aws_clients.close()
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def opened(_closing: None) -> Stores:
     """The stores of the loop that all tests of the core share."""
-    return await stores.stores()
+    return await aws_clients.stores()
 
 
 @pytest.fixture
-def repo_id() -> str:
+def repo_id() -> RepoId:
     """A repository that no other test uses."""
-    return str(uuid.uuid4())
+    return RepoId(str(uuid.uuid4()))

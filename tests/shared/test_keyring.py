@@ -17,7 +17,7 @@ import boto3
 import pytest
 
 from bench.meter import Meter
-from shared import auth, http, stores
+from shared import auth, aws_clients, http
 from shared.errors import Unavailable
 from shared.keyring import FRESH_SECONDS, PAUSE_SECONDS, STALE_KEYS_SECONDS, Keyring
 from shared.model import Identity, Role
@@ -100,13 +100,13 @@ def test_first_requests_at_once_share_one_reading(parameter, owner):
     parameter.put(OLD)
 
     async def read() -> list[Any]:
-        opened = await stores.stores()
+        opened = await aws_clients.stores()
         try:
             return await asyncio.gather(
                 *(opened.keyring.verifying("old", START) for _ in range(20))
             )
         finally:
-            await stores.close()
+            await aws_clients.close()
 
     with Meter() as meter:
         assert asyncio.run(read()) == [OLD] * 20

@@ -5,12 +5,14 @@ import pytest
 
 from shared import auth, references
 from shared.errors import StagedBodyInvalid, Unauthorized
-from shared.model import Identity, Role
+from shared.model import Identity, RepoId, Role
 from shared.references import Reference
 
 KEYS = {"old": "o" * 40, "new": "n" * 40}
 NOW = 1_800_000_000
-REFERENCE = Reference(repo_id="r1", sub="ada", route="push", size=10, name="a" * 32, exp=NOW + 60)
+REFERENCE = Reference(
+    repo_id=RepoId("r1"), sub="ada", route="push", size=10, name="a" * 32, exp=NOW + 60
+)
 
 
 def test_a_reference_comes_back_as_it_was_signed() -> None:

@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 import botocore
 import pytest
 
-from shared import settings, stores
-from shared.model import Location
+from shared import aws_clients, settings
+from shared.model import Location, RepoId
 from shared.objects.bucket import DNS_SUFFIXES_OF_AWS
 
 OBJECT_ID = "5" * 64
@@ -48,14 +48,12 @@ def environment(configured: pytest.MonkeyPatch) -> Environment:
 async def presigned() -> tuple[str, str | None]:
     """A URL to upload an object, and one to download it (None: the hub sends it itself)."""
     try:
-        objects = (await stores.stores()).objects
-        upload = await objects.presigned_put("r", OBJECT_ID, 60)
+        objects = (await aws_clients.stores()).of(RepoId("r")).objects
+        upload = await objects.presigned_put(OBJECT_ID, 60)
         loose = Location("", 0, 10_000_000)
-        download = await objects.presigned_get(
-            "r", OBJECT_ID, loose, 60, "audio/midi", "attachment"
-        )
+        download = await objects.presigned_get(OBJECT_ID, loose, 60, "audio/midi", "attachment")
     finally:
-        await stores.close()
+        await aws_clients.close()
     return upload, download
 
 

@@ -12,10 +12,10 @@ from typing import Any, cast
 import pytest
 
 from bench.meter import Meter
-from shared import ids, stores
+from shared import aws_clients, ids
 from shared.actions import downloads
 from shared.file_response import REPLY_BYTES, TEXT_REPLY_BYTES
-from shared.model import Location, Repo
+from shared.model import Location, Repo, RepoId
 from shared.objects.bucket import Bucket
 from tests import builders
 from tests.builders import Answer, Record, call, push
@@ -180,7 +180,9 @@ def test_D07_an_opaque_id_in_a_second_repository_of_the_name_is_another_object(o
 
 def test_D07_an_opaque_id_whose_bytes_were_stored_again_has_another_tag() -> None:
     first, second = (
-        downloads.Found(cast(Any, None), Repo("me", "song", "r1"), "o-1", Location(pack, 8, 3))
+        downloads.Found(
+            cast(Any, None), Repo("me", "song", RepoId("r1")), "o-1", Location(pack, 8, 3)
+        )
         for pack in ("a", "b")
     )
     assert first.tag != second.tag
@@ -341,7 +343,7 @@ def test_D06_a_bad_or_revoked_token_is_refused(song, stranger):
 
 
 async def _revoke(handle: str, token_id: str) -> None:
-    await (await stores.stores()).tokens.revoke(handle, token_id, 1)
+    await (await aws_clients.stores()).tokens.revoke(handle, token_id, 1)
 
 
 @either_way

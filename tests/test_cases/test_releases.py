@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from bench.meter import Meter
-from shared import codec, ids, stores
+from shared import aws_clients, codec, ids
 from shared.actions import releases as actions
 from shared.errors import Unavailable
 from shared.metadata.releases import Release, Releases
+from shared.model import RepoId
 from tests import builders
 from tests.builders import Answer, Record
 from tests.functions.api import cut_after
@@ -163,8 +164,8 @@ def test_L02_of_eight_releases_under_one_tag_one_is_published(song, at_once):
 def test_L02_a_release_whose_answer_was_lost_can_be_sent_again(song, monkeypatch):
     whole = Releases.put_new
 
-    async def unheard(self, repo_id, release):
-        await whole(self, repo_id, release)
+    async def unheard(self, release):
+        await whole(self, release)
         raise Unavailable()
 
     with monkeypatch.context() as patched:
@@ -569,9 +570,9 @@ def shop(song):
     return song
 
 
-async def _publish_all(repo_id: str, made: list[Release]) -> None:
-    releases = (await stores.stores()).releases
-    assert set(await asyncio.gather(*(releases.put_new(repo_id, one) for one in made))) == {None}
+async def _publish_all(repo_id: RepoId, made: list[Release]) -> None:
+    releases = (await aws_clients.stores()).of(repo_id).releases
+    assert set(await asyncio.gather(*(releases.put_new(one) for one in made))) == {None}
 
 
 def pages(owner: str, query: str, calls: int, chain: int) -> list[int]:

@@ -121,8 +121,8 @@ def test_tags_whose_answer_was_lost_can_be_sent_again(song, monkeypatch, count):
     tags = [tag(n) for n in range(count)]
     whole = Tags.put_new
 
-    async def cut_short(self, repo_id, tags):
-        await whole(self, repo_id, dict(list(tags.items())[: count // 2]))
+    async def cut_short(self, tags):
+        await whole(self, dict(list(tags.items())[: count // 2]))
         raise Unavailable()
 
     with monkeypatch.context() as patched:

@@ -115,7 +115,7 @@ async def test_a_bundle_with_a_damaged_row_is_as_good_as_none(name: str) -> None
     fetched = await story.do(fetch.fetch(story.stores, REPO, wire.Fetch(want=[DRAWN[3]]), Sees.ALL))
     assert fetched.prefix is None
     assert len((await story.clone(DRAWN[3]))["commits"]) == 3
-    assert await story.do(story.stores.prebuilt_clones.get("r1")) is None
+    assert await story.do(story.stores.of(REPO.repo_id).prebuilt_clones.get()) is None
     assert await story.do(prebuilt_clones.make(story.stores, REPO, story.turns.clock))
     assert row is not story.table.partitions[keys.refs("r1")]["REF-BUNDLE"]
-    assert await story.do(story.stores.prebuilt_clones.get("r1"))
+    assert await story.do(story.stores.of(REPO.repo_id).prebuilt_clones.get())

@@ -336,7 +336,7 @@ async def test_a_restore_keeps_the_folder_of_its_branch_from_becoming_a_branch()
     with pytest.raises(BranchClash):
         await story.do(story.push(drawn.bundle([2]), drawn[2], "takes"))
     await story.ends("restore", restoring)
-    assert set(await story.do(story.stores.refs.all("r1"))) == {"takes/one"}
+    assert set(await story.do(story.stores.of(REPO.repo_id).refs.all())) == {"takes/one"}
 
 
 @pytest.mark.asyncio
@@ -352,7 +352,7 @@ async def test_a_restored_branch_does_not_come_back_below_another() -> None:
                 story.stores, REPO, "takes/one", drawn[1], by="ada", now=story.turns.now
             )
         )
-    assert set(await story.do(story.stores.refs.all("r1"))) == {"takes"}
+    assert set(await story.do(story.stores.of(REPO.repo_id).refs.all())) == {"takes"}
 
 
 @pytest.mark.asyncio
@@ -366,7 +366,7 @@ async def test_a_restored_branch_does_not_take_the_place_of_a_folder_that_is_in_
         await story.do(
             branches.restore(story.stores, REPO, "takes", drawn[1], by="ada", now=story.turns.now)
         )
-    assert set(await story.do(story.stores.refs.all("r1"))) == {"takes/one"}
+    assert set(await story.do(story.stores.of(REPO.repo_id).refs.all())) == {"takes/one"}
 
 
 # ── A deletion of a branch beside a push, and a branch that was a folder ──────────────────────────
@@ -382,7 +382,9 @@ async def test_a_deletion_that_a_push_overtakes_is_refused_with_the_new_head() -
     with pytest.raises(BranchMoved) as refused:
         await story.ends("delete", deleting)
     assert drawn[2] in refused.value.message
-    assert (await story.do(story.stores.refs.all("r1")))["main"].head.commit_id == drawn[2]
+    assert (await story.do(story.stores.of(REPO.repo_id).refs.all()))[
+        "main"
+    ].head.commit_id == drawn[2]
 
 
 @pytest.mark.asyncio
@@ -393,7 +395,7 @@ async def test_a_deletion_that_another_overtakes_is_done() -> None:
     await story.turns.resume("delete", "remove REPO#r1 REF#main")
     await story.do(story.delete("main"))
     await story.ends("delete", deleting)
-    assert await story.do(story.stores.refs.all("r1")) == {}
+    assert await story.do(story.stores.of(REPO.repo_id).refs.all()) == {}
 
 
 @pytest.mark.asyncio
@@ -424,7 +426,9 @@ async def test_a_race_for_a_branch_whose_name_was_a_folder_is_a_race_and_no_clas
     await story.ends("push", pushing)
     with pytest.raises(NotFastForward):
         await story.ends("lose", losing)
-    assert (await story.do(story.stores.refs.all("r1")))["takes"].head.commit_id == drawn[4]
+    assert (await story.do(story.stores.of(REPO.repo_id).refs.all()))[
+        "takes"
+    ].head.commit_id == drawn[4]
 
 
 # ── A retraction beside a publication ─────────────────────────────────────────────────────────────

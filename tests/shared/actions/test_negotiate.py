@@ -9,11 +9,11 @@ from shared import wire
 from shared.actions import negotiate
 from shared.errors import NotFastForward
 from shared.metadata.expiring import REMEMBERED, REMEMBERED_SECONDS
-from shared.model import Repo, Sees
+from shared.model import Repo, RepoId, Sees
 from tests.builders import Record, graph
 from tests.shared.maintenance.test_gc_stories import LONG, REPO, Story
 
-OTHER = Repo("ada", "tune", repo_id="r2")
+OTHER = Repo("ada", "tune", repo_id=RepoId("r2"))
 
 
 async def ask(

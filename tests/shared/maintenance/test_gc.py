@@ -34,7 +34,7 @@ from shared.graph.ancestors import ancestors
 from shared.graph.records import manifest
 from shared.maintenance import fsck, gc, lease, rebuild
 from shared.maintenance.roots import pointed_to
-from shared.model import CommitAddress, Kind, Repo, Sees
+from shared.model import CommitAddress, Kind, Repo, RepoId, Sees
 from tests.builders import Record, blob, commit, snapshot
 from tests.fake_cloud import Turns, holds, stores_on
 
@@ -42,7 +42,7 @@ FIRST = int(os.environ.get("GC_FIRST", "0"))
 SCHEDULES = int(os.environ.get("GC_SCHEDULES", "500"))
 CHUNK = 25
 REQUEST_SECONDS = 890
-REPO = Repo("ada", "song", repo_id="r1", default_branch="none")
+REPO = Repo("ada", "song", repo_id=RepoId("r1"), default_branch="none")
 BRANCHES = ["main", "side", "deep/er"]
 CONTENTS = [b"small 1", b"small 2", b"small 3", b"L" * 60, b"l" * 70]
 REFUSALS = (BranchMoved, MissingReference, NotFastForward, RefNotFound, TagNotFound, Unavailable)
@@ -157,7 +157,7 @@ class World:
         async def work() -> None:
             heads = {
                 branch: ref.head.commit_id
-                for branch, ref in (await self.stores.refs.all("r1")).items()
+                for branch, ref in (await self.stores.of(REPO.repo_id).refs.all()).items()
             }
             # A head that was read has its commit and all below it kept for 30 days.
             found = await fetch.fetch(
@@ -183,7 +183,7 @@ class World:
             return branches.delete(self.stores, REPO, branch, leave_empty=True, by="ada", now=now)
 
         async def restore() -> None:
-            been = {address.commit_id for move in await self.stores.refs.moves("r1", branch)
+            been = {address.commit_id for move in await self.stores.of(REPO.repo_id).refs.moves(branch)
                     for address in (move.before, move.after) if address}  # fmt: skip
             to = self.random.choice([None, *sorted(been)])
             with contextlib.suppress(Unprocessable):  # that was too long ago
@@ -262,10 +262,12 @@ class World:
         ]
         assert not found
         self.acknowledged &= {
-            entry.item_id async for entry in self.stores.scans.index("r1", Kind.COMMIT)
+            entry.item_id async for entry in self.stores.of(REPO.repo_id).scans.index(Kind.COMMIT)
         }
         tagged = (
-            await self.stores.index.known("r1", commits=self.tags.values(), even_condemned=True)
+            await self.stores.of(REPO.repo_id).index.known(
+                commits=self.tags.values(), even_condemned=True
+            )
         ).commits
         addresses = {tagged[commit_id] for commit_id in self.tags.values()}
         for branch in BRANCHES:
@@ -279,30 +281,32 @@ class World:
 
     async def whole(self, starts: Iterable[CommitAddress]) -> None:
         objects: set[str] = set()
-        async for address, node in ancestors(self.stores.commits, "r1", starts):
+        async for address, node in ancestors(self.stores.of(REPO.repo_id).commits, starts):
             assert node, f"{address} is gone"
             assert node.snapshot_at
-            records = await self.stores.objects.read_packed(
-                "r1", {at for at in (node.snapshot_at, node.record_at) if at}
+            records = await self.stores.of(REPO.repo_id).objects.read_packed(
+                {at for at in (node.snapshot_at, node.record_at) if at}
             )
             objects |= set(manifest(records[node.snapshot_at]).values())
-        known = await self.stores.index.known("r1", objects=objects, even_condemned=True)
+        known = await self.stores.of(REPO.repo_id).index.known(objects=objects, even_condemned=True)
         for object_id in objects:
             assert object_id in known.objects, f"object {object_id} is gone"
             at = known.objects[object_id]
             if at.is_loose:
                 assert (
-                    await self.stores.objects.read_part("r1", object_id, at, 0, at.length)
+                    await self.stores.of(REPO.repo_id).objects.read_part(
+                        object_id, at, 0, at.length
+                    )
                     == self.objects[object_id]
                 )
             else:
-                assert (await self.stores.objects.read_packed("r1", [at]))[at] == self.objects[
-                    object_id
-                ]
+                assert (await self.stores.of(REPO.repo_id).objects.read_packed([at]))[
+                    at
+                ] == self.objects[object_id]
 
     async def check_what_may_be_built_on(self) -> None:
         """Every commit that a push would find known, when nobody is at work."""
-        entries = [entry async for entry in self.stores.scans.index("r1", Kind.COMMIT)]
+        entries = [entry async for entry in self.stores.of(REPO.repo_id).scans.index(Kind.COMMIT)]
         await self.whole(entry.address for entry in entries if entry.address and not entry.run_id)
 
     # ── A schedule ────────────────────────────────────────────────────────────────────────────────
@@ -366,7 +370,7 @@ class World:
         }
         assert set(self.tags.values()) <= tagged
         live = {i for head in [*self.heads().values(), *tagged] for i in self.ancestry(head)}
-        known = await self.stores.index.known("r1", commits=live)
+        known = await self.stores.of(REPO.repo_id).index.known(commits=live)
         assert known.commits.keys() >= live & self.acknowledged, (
             "a commit is unknown that something leads to"
         )
@@ -377,14 +381,14 @@ class World:
         left = {row["sk"].split("#")[1] for row in rows if "#LANE#" in row["pk"]}
         assert left == live, "a row of a commit is left in its lane"
         lanes = {row["pk"].split("#LANE#")[1] for row in rows if "#LANE#" in row["pk"]}
-        assert set(await self.stores.scans.lanes("r1")) == lanes, (
+        assert set(await self.stores.of(REPO.repo_id).scans.lanes()) == lanes, (
             "a lane is listed that is empty, or one is not"
         )
-        packs = {one.key for one in await self.stores.objects.packs("r1")}
-        named, loose = await pointed_to(self.stores, "r1", self.turns.now, lambda *_: None)
+        packs = {one.key for one in await self.stores.of(REPO.repo_id).objects.packs()}
+        named, loose = await pointed_to(self.stores, REPO.repo_id, self.turns.now, lambda *_: None)
         assert packs <= named, "a pack is left that nothing names"
-        assert {one.key for one in await self.stores.objects.loose("r1")} <= loose
-        assert not await self.stores.refs.moves("r1")
+        assert {one.key for one in await self.stores.of(REPO.repo_id).objects.loose()} <= loose
+        assert not await self.stores.of(REPO.repo_id).refs.moves()
 
 
 @pytest.mark.parametrize("first", range(FIRST, FIRST + SCHEDULES, CHUNK))

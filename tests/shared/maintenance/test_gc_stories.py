@@ -21,11 +21,11 @@ from shared.maintenance.gc import GRACE_SECONDS, Report, Step
 from shared.metadata import keys
 from shared.metadata.commits import STALE_SECONDS
 from shared.metadata.scans import GcState
-from shared.model import Repo, Sees
+from shared.model import Repo, RepoId, Sees
 from tests.builders import History, Record, blob, commit, graph, snapshot
 from tests.fake_cloud import Turns, stores_on
 
-REPO = Repo("ada", "song", repo_id="r1", default_branch="none", presigned_at=2**40)
+REPO = Repo("ada", "song", repo_id=RepoId("r1"), default_branch="none", presigned_at=2**40)
 """Upload URLs are always given out: `presigned_at` is later than any time in these stories."""
 A_REQUEST = STALE_SECONDS - 10
 A_DAY = 24 * 3600
@@ -82,7 +82,7 @@ class Story:
         )
 
     async def known(self, *commit_ids: str) -> set[str]:
-        found = await self.do(self.stores.index.known("r1", commits=commit_ids))
+        found = await self.do(self.stores.of(REPO.repo_id).index.known(commits=commit_ids))
         return set(found.commits)
 
     async def clone(self, *want: str) -> Any:
@@ -90,7 +90,7 @@ class Story:
 
         Raises Damaged if anything is missing.
         """
-        refs = await self.do(self.stores.refs.all("r1"))
+        refs = await self.do(self.stores.of(REPO.repo_id).refs.all())
         heads = list(want) or [ref.head.commit_id for ref in refs.values()]
         return await self.do(self.receive(wire.Fetch(want=heads)))
 
@@ -711,15 +711,15 @@ async def test_a_gc_that_was_overtaken_takes_no_stamp_of_the_other_away(story: S
 
 @pytest.mark.asyncio
 async def test_a_step_whose_answer_was_lost_is_taken_once(story: Story) -> None:
-    scans, swept = story.stores.scans, GcState("ours", Step.SWEPT, 7)
-    await story.do(scans.begin("r1", GcState("ours", Step.CONDEMNED, 5)))
-    assert await story.do(scans.advance("r1", swept, Step.CONDEMNED))
-    assert await story.do(scans.advance("r1", swept, Step.CONDEMNED)), "sent again"
-    assert not await story.do(scans.advance("r1", replace(swept, at=8), Step.CONDEMNED)), (
+    scans, swept = story.stores.of(REPO.repo_id).scans, GcState("ours", Step.SWEPT, 7)
+    await story.do(scans.begin(GcState("ours", Step.CONDEMNED, 5)))
+    assert await story.do(scans.advance(swept, Step.CONDEMNED))
+    assert await story.do(scans.advance(swept, Step.CONDEMNED)), "sent again"
+    assert not await story.do(scans.advance(replace(swept, at=8), Step.CONDEMNED)), (
         "by somebody else"
     )
-    assert not await story.do(scans.advance("r1", replace(swept, run_id="theirs"), Step.CONDEMNED))
-    assert await story.do(scans.progress("r1")) == swept
+    assert not await story.do(scans.advance(replace(swept, run_id="theirs"), Step.CONDEMNED))
+    assert await story.do(scans.progress()) == swept
 
 
 @pytest.mark.parametrize("steps", [1, 2], ids=["sweep", "collect"])
@@ -846,7 +846,7 @@ async def _dies_with_rows_in_its_lane(story: Story, work: Coroutine[Any, Any, An
 async def test_gc_finds_the_rows_of_a_dead_push(story: Story, dead: Any) -> None:
     drawn = graph("1; 2:1")
     await _dies_with_rows_in_its_lane(story, await dead(story, drawn))
-    refs = await story.do(story.stores.refs.all("r1"))
+    refs = await story.do(story.stores.of(REPO.repo_id).refs.all())
     for branch in refs:
         await story.do(story.delete(branch))
     story.wait(LONG)
@@ -885,16 +885,16 @@ async def test_a_lane_is_listed_before_its_first_row_and_for_as_long_as_it_has_a
     await story.turns.resume("push", "#LANES")
     assert story.rows("#LANE#") == []
     await story.turns.resume("push", "#LANE#")
-    assert await story.do(story.stores.scans.lanes("r1")) == ["main"]
+    assert await story.do(story.stores.of(REPO.repo_id).scans.lanes()) == ["main"]
     # Between the two, a collect finds it empty, and too young to be forgotten.
-    await story.do(story.stores.scans.close_lane("r1", "main", int(story.turns.now)))
+    await story.do(story.stores.of(REPO.repo_id).scans.close_lane("main", int(story.turns.now)))
     await story.ends("push", begun)
     story.wait(LONG)
     await story.whole_gc()
-    assert await story.do(story.stores.scans.lanes("r1")) == ["main"]
+    assert await story.do(story.stores.of(REPO.repo_id).scans.lanes()) == ["main"]
     await story.do(story.push(drawn.bundle([2]), drawn[2]))
     await story.do(story.delete("main"))
     story.wait(LONG)
     await story.whole_gc()
-    assert await story.do(story.stores.scans.lanes("r1")) == []
+    assert await story.do(story.stores.of(REPO.repo_id).scans.lanes()) == []
     assert story.rows("#LANE#") == []

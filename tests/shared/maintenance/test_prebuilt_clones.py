@@ -180,10 +180,12 @@ def stored_as_older_hubs_did(owner: str) -> None:
     asked = repo(owner)
 
     async def work(stores: Stores) -> None:
-        present = await stores.prebuilt_clones.get(asked.repo_id)
+        present = await stores.of(asked.repo_id).prebuilt_clones.get()
         assert present
         name, stored = present.name, present.stored_size
-        data = await stores.objects.read_prebuilt(asked.repo_id, name, 0, stored + present.ids_size)
+        data = await stores.of(asked.repo_id).objects.read_prebuilt(
+            name, 0, stored + present.ids_size
+        )
         entries, start = b"", 0
         for one in present.runs:
             entries += b"".join(
@@ -203,9 +205,9 @@ def stored_as_older_hubs_did(owner: str) -> None:
             objects=objects,
             digests=digests,
         )
-        await stores.objects.put_prebuilt(asked.repo_id, name, old)
-        assert await stores.prebuilt_clones.put(
-            asked.repo_id, plain, await stores.scans.progress(asked.repo_id)
+        await stores.of(asked.repo_id).objects.put_prebuilt(name, old)
+        assert await stores.of(asked.repo_id).prebuilt_clones.put(
+            plain, await stores.of(asked.repo_id).scans.progress()
         )
 
     run(work)
@@ -577,7 +579,10 @@ async def test_no_bundle_is_named_while_gc_removes_its_bytes() -> None:
     with pytest.raises(Unavailable, match="run it again"):
         await story.ends("making", making)
     await story.ends("collect", collect)
-    assert await story.do(story.stores.prebuilt_clones.get("r1")) is None and stored(story) == set()
+    assert (
+        await story.do(story.stores.of(REPO.repo_id).prebuilt_clones.get()) is None
+        and stored(story) == set()
+    )
 
 
 @pytest.mark.asyncio
@@ -649,7 +654,7 @@ async def test_a_bundle_keeps_nothing_alive() -> None:
     assert len(stored(story)) == 1, "a branch can still be set back"
     story.wait(LONG)
     await story.step()
-    assert await story.do(story.stores.prebuilt_clones.get("r1")) is None
+    assert await story.do(story.stores.of(REPO.repo_id).prebuilt_clones.get()) is None
     assert await story.known(history[2]) == set()
     await story.step()
     await story.step()

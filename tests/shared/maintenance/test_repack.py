@@ -21,7 +21,7 @@ import aioboto3
 import pytest
 import pytest_asyncio
 
-from shared import packs, stores, wire
+from shared import aws_clients, packs, wire
 from shared.actions import push, uploads
 from shared.errors import Damaged, Unavailable
 from shared.maintenance import fsck, rebuild, repack, rewrite
@@ -119,7 +119,7 @@ async def old(story: Packed, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[H
 
 @pytest.mark.asyncio
 async def test_many_packs_become_one_and_nothing_else_changes(story: Packed, old: History) -> None:
-    before, refs = await story.clone(), await story.do(story.stores.refs.all("r1"))
+    before, refs = await story.clone(), await story.do(story.stores.of(REPO.repo_id).refs.all())
     assert any("record_at" in row for row in story.rows("#LANE#")) and any(
         "record" in row for row in story.rows("#LANE#")
     )
@@ -129,7 +129,7 @@ async def test_many_packs_become_one_and_nothing_else_changes(story: Packed, old
     [pack] = story.named()
     assert len(story.packs()) == MANY + 1, "the old ones are for gc"
     await story.whole(before)
-    after = await story.do(story.stores.refs.all("r1"))
+    after = await story.do(story.stores.of(REPO.repo_id).refs.all())
     assert {name: ref.head for name, ref in after.items()} == {
         name: ref.head for name, ref in refs.items()
     }
@@ -142,7 +142,7 @@ async def test_what_is_read_together_lies_together_and_by_generation(
 ) -> None:
     await story.do(story.repack())
     [pack] = story.named()
-    data = await story.do(story.stores.objects.read_pack("r1", pack))
+    data = await story.do(story.stores.of(REPO.repo_id).objects.read_pack(pack))
     index = packs.read_index(pack, data)
     order = [item for item, _ in sorted(index.items(), key=lambda entry: entry[1].offset)]
     large = {row["sk"].split("#")[1] for row in story.rows("#LANE#") if "record_at" in row}
@@ -263,7 +263,9 @@ async def test_garbage_beside_what_is_named_stays_behind(story: Packed) -> None:
     before = await story.clone()
     assert (await story.do(story.repack())).packs == FEWEST
     [pack] = story.named()
-    index = packs.read_index(pack, await story.do(story.stores.objects.read_pack("r1", pack)))
+    index = packs.read_index(
+        pack, await story.do(story.stores.of(REPO.repo_id).objects.read_pack(pack))
+    )
     assert {item_id for kind, item_id in index if kind is Kind.COMMIT} == {
         drawn[1] for drawn in pairs
     }
@@ -375,9 +377,9 @@ async def test_a_branch_that_moves_meanwhile_stays_where_it_is(story: Packed, ol
     await story.turns.resume("repack", BEFORE_THE_SWAP)
     new = graph("1", salt="new")
     await story.do(story.push(new.bundle(), new[1], force=True))
-    refs = await story.do(story.stores.refs.all("r1"))
+    refs = await story.do(story.stores.of(REPO.repo_id).refs.all())
     await story.ends("repack", repacking)
-    assert await story.do(story.stores.refs.all("r1")) == refs
+    assert await story.do(story.stores.of(REPO.repo_id).refs.all()) == refs
     await story.clone()
     assert await story.findings() == []
 
@@ -504,7 +506,7 @@ async def test_history_replaced_by_force_stays_replaced(
     story.wait(2 * A_DAY)
     before = {
         branch: await story.clone(ref.head.commit_id)
-        for branch, ref in (await story.do(story.stores.refs.all("r1"))).items()
+        for branch, ref in (await story.do(story.stores.of(REPO.repo_id).refs.all())).items()
     }
     authors = [record["author"] for record in (await story.clone())["commits"]]
     done = await story.do(story.repack())
@@ -517,7 +519,7 @@ async def test_history_replaced_by_force_stays_replaced(
     await story.do(story.rebuild())
     assert story.index_rows() == rows
     assert [record["author"] for record in (await story.clone())["commits"]] == authors
-    for branch, ref in (await story.do(story.stores.refs.all("r1"))).items():
+    for branch, ref in (await story.do(story.stores.of(REPO.repo_id).refs.all())).items():
         assert await story.clone(ref.head.commit_id) == before[branch]
 
 
@@ -624,7 +626,7 @@ async def test_an_object_that_is_not_what_its_id_says_is_not_carried_on(
     """In a pack that is what its own name says."""
     row = story.rows("#O")[0]
     pack = packs.build([(Kind.OBJECT, row["sk"], b"something else")])
-    await story.do(story.stores.objects.put_pack("r1", pack))
+    await story.do(story.stores.of(REPO.repo_id).objects.put_pack(pack))
     row["at"] = str(pack.locations[Kind.OBJECT, row["sk"]])
     story.wait(2 * A_DAY)
     with pytest.raises(Damaged, match=row["sk"]):
@@ -680,9 +682,11 @@ async def test_an_index_larger_than_what_is_read_at_first_is_read_whole(
 ) -> None:
     monkeypatch.setattr(packs, "GAP_BYTES", 100)
     pack = packs.build((Kind.OBJECT, f"o{n}", b"x" * n) for n in range(50))
-    await story.do(story.stores.objects.put_pack("r1", pack))
-    [stored] = await story.do(story.stores.objects.packs("r1"))
-    assert await story.do(story.stores.objects.read_index("r1", stored)) == pack.locations
+    await story.do(story.stores.of(REPO.repo_id).objects.put_pack(pack))
+    [stored] = await story.do(story.stores.of(REPO.repo_id).objects.packs())
+    assert (
+        await story.do(story.stores.of(REPO.repo_id).objects.read_index(stored)) == pack.locations
+    )
 
 
 # ── Cut short ─────────────────────────────────────────────────────────────────────────────────────
@@ -825,7 +829,7 @@ def findings(owner: str) -> list[Any]:
 
 def cloned(owner: str) -> tuple[Any, list[str]]:
     """A clone by a hub that remembers nothing, and its calls."""
-    upkeep.run(lambda _: stores.close())
+    upkeep.run(lambda _: aws_clients.close())
     with recorded() as calls:
         value = upkeep.clone(owner)
     return value, calls
@@ -875,7 +879,7 @@ def test_whatever_happens_to_a_call_that_writes_it_can_be_run_again(
         if not strike.call:
             break
         seen.add(strike.call)
-        upkeep.run(lambda _: stores.close())
+        upkeep.run(lambda _: aws_clients.close())
         assert upkeep.clone(one) == before, strike.call
         repacked(one)
         assert upkeep.clone(one) == before, strike.call

@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 import boto3
 from boto3.dynamodb.conditions import Key
 
-from shared import lambdas
-from shared import stores as stores_module
+from shared import aws_clients, lambdas
 from shared.model import Repo
-from shared.objects.store import ObjectStore
+from shared.objects.recent import Recent
+from shared.objects.store import REMEMBERED_BYTES
 from shared.stores import Stores
 from tests import builders
 from tests.builders import Record
@@ -27,8 +27,8 @@ def run(work: Callable[[Stores], Awaitable[T]]) -> T:
     """
 
     async def opened() -> T:
-        stores = await stores_module.stores()
-        return await work(replace(stores, objects=ObjectStore(stores.objects.bucket)))
+        stores = await aws_clients.stores()
+        return await work(replace(stores, recent=Recent(REMEMBERED_BYTES)))
 
     lambdas.use_own_loop()
     return asyncio.get_event_loop().run_until_complete(opened())

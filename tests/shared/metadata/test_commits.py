@@ -10,7 +10,7 @@ from shared.errors import Damaged
 from shared.metadata import keys
 from shared.metadata.commits import Commits
 from shared.metadata.index import CONDITIONAL
-from shared.model import CommitAddress, Location, Node
+from shared.model import CommitAddress, Location, Node, RepoId
 from shared.stores import Stores
 from tests.shared.clients import Watched
 
@@ -18,8 +18,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 @pytest.fixture
-def commits(opened: Stores) -> Commits:
-    return opened.commits
+def commits(opened: Stores, repo_id: RepoId) -> Commits:
+    return opened.of(repo_id).commits
 
 
 def address(commit_id: str, generation: int, lane: str = "main") -> CommitAddress:
@@ -60,44 +60,42 @@ def line(length: int, lane: str = "main") -> list[Node]:
         ),
     ],
 )
-async def test_a_row_comes_back_as_it_went_in(commits, repo_id, node):
-    await commits.put(repo_id, [node], 0)
-    assert await commits.get(repo_id, [node.address]) == {node.commit_id: node}
-    assert await commits.lane(repo_id, node.address, 5) == [node]
+async def test_a_row_comes_back_as_it_went_in(commits, node):
+    await commits.put([node], 0)
+    assert await commits.get([node.address]) == {node.commit_id: node}
+    assert await commits.lane(node.address, 5) == [node]
 
 
-async def test_a_lane_is_read_from_a_commit_downwards(commits, repo_id):
+async def test_a_lane_is_read_from_a_commit_downwards(commits):
     nodes = line(12)
-    await commits.put(repo_id, nodes, 0)
-    run = await commits.lane(repo_id, nodes[10].address, None)
+    await commits.put(nodes, 0)
+    run = await commits.lane(nodes[10].address, None)
     assert run == nodes[10::-1]  # generations 11, 10, 9 … : numbers, not texts
 
 
 @pytest.mark.parametrize(
     ("limit", "expected"), [(1, "c7"), (3, "c7 c6 c5"), (100, "c7 c6 c5 c4 c3 c2 c1")]
 )
-async def test_a_lane_is_read_as_far_as_asked(commits, repo_id, limit, expected):
+async def test_a_lane_is_read_as_far_as_asked(commits, limit, expected):
     nodes = line(9)
-    await commits.put(repo_id, nodes, 0)
-    run = await commits.lane(repo_id, nodes[6].address, limit)
+    await commits.put(nodes, 0)
+    run = await commits.lane(nodes[6].address, limit)
     assert [node.commit_id for node in run] == expected.split()
 
 
-async def test_commits_of_one_generation_are_in_the_order_of_their_ids(commits, repo_id):
+async def test_commits_of_one_generation_are_in_the_order_of_their_ids(commits):
     await commits.put(
-        repo_id,
-        [Node(address(i, 4), ()) for i in ("b", "d", "a", "c")] + [Node(address("z", 3), ())],
-        0,
+        [Node(address(i, 4), ()) for i in ("b", "d", "a", "c")] + [Node(address("z", 3), ())], 0
     )
-    run = await commits.lane(repo_id, address("c", 4), None)
+    run = await commits.lane(address("c", 4), None)
     assert [node.commit_id for node in run] == ["c", "b", "a", "z"]
 
 
 async def test_lanes_and_repositories_are_apart(commits, repo_id):
     for lane in ("main", "main/x", "main#x"):
-        await commits.put(repo_id, line(2, lane), 0)
-    await commits.put(f"{repo_id}#LANE", line(2), 0)
-    run = await commits.lane(repo_id, address("c2", 2), None)
+        await commits.put(line(2, lane), 0)
+    await replace(commits, repo_id=RepoId(f"{repo_id}#LANE")).put(line(2), 0)
+    run = await commits.lane(address("c2", 2), None)
     assert [(node.commit_id, node.address.lane) for node in run] == [("c2", "main"), ("c1", "main")]
 
 
@@ -109,18 +107,17 @@ async def test_lanes_and_repositories_are_apart(commits, repo_id):
         pytest.param(address("x", 1, "empty"), id="a lane that is not there"),
     ],
 )
-async def test_a_lane_that_lacks_its_start_is_damaged(commits, repo_id, start):
-    await commits.put(repo_id, line(3), 0)
+async def test_a_lane_that_lacks_its_start_is_damaged(commits, start):
+    await commits.put(line(3), 0)
     with pytest.raises(Damaged, match=f"commit {start.commit_id} is missing"):
-        await commits.lane(repo_id, start, None)
+        await commits.lane(start, None)
     with pytest.raises(Damaged, match=f"commit {start.commit_id} is missing"):
-        await commits.get(repo_id, [address("c1", 1), start])
+        await commits.get([address("c1", 1), start])
 
 
-async def test_rows_of_many_lanes_are_got_at_once(commits, repo_id):
+async def test_rows_of_many_lanes_are_got_at_once(commits):
     for lane in ("main", "dev"):
         await commits.put(
-            repo_id,
             [
                 replace(node, address=replace(node.address, commit_id=f"{lane}{node.commit_id}"))
                 for node in line(3, lane)
@@ -128,34 +125,34 @@ async def test_rows_of_many_lanes_are_got_at_once(commits, repo_id):
             0,
         )
     addresses = [address("mainc1", 1), address("devc3", 3, "dev"), address("devc3", 3, "dev")]
-    found = await commits.get(repo_id, addresses)
+    found = await commits.get(addresses)
     assert {node.address for node in found.values()} == set(addresses)
-    assert await commits.get(repo_id, []) == {}
+    assert await commits.get([]) == {}
 
 
 @pytest.mark.parametrize("count", [CONDITIONAL, CONDITIONAL + 1], ids=["few", "many"])
-async def test_rows_written_again_are_as_they_were(commits, repo_id, count):
+async def test_rows_written_again_are_as_they_were(commits, count):
     nodes = line(count)
     for _ in range(2):
-        await commits.put(repo_id, nodes, 0)
-    assert await commits.lane(repo_id, nodes[-1].address, None) == nodes[::-1]
+        await commits.put(nodes, 0)
+    assert await commits.lane(nodes[-1].address, None) == nodes[::-1]
 
 
-async def test_the_first_writers_record_stays(commits, repo_id):
+async def test_the_first_writers_record_stays(commits):
     first, second = (Node(address("c", 1), (), record=record) for record in (b"first", b"second"))
-    await commits.put(repo_id, [first], 0)
-    await commits.put(repo_id, [second], 0)
-    assert await commits.get(repo_id, [first.address]) == {"c": first}
+    await commits.put([first], 0)
+    await commits.put([second], 0)
+    assert await commits.get([first.address]) == {"c": first}
 
 
-async def test_many_rows_are_few_calls(commits, repo_id):
+async def test_many_rows_are_few_calls(commits):
     client: Any = Watched(commits.table.client)
-    await Commits(replace(commits.table, client=client)).put(repo_id, line(60), 0)
+    await replace(commits, table=replace(commits.table, client=client)).put(line(60), 0)
     assert client.calls == {"batch_write_item": 3}
 
 
 async def test_the_key_of_a_row_is_its_lane_and_generation(commits, repo_id):
-    await commits.put(repo_id, [Node(address("c", 7, "dev"), ())], 0)
+    await commits.put([Node(address("c", 7, "dev"), ())], 0)
     row = await commits.table.get((f"REPO#{repo_id}#LANE#dev", "000000000007#c"))
     assert row is not None
     assert keys.commit(repo_id, address("c", 7, "dev")) == (row["pk"], row["sk"])

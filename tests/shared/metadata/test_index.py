@@ -11,7 +11,7 @@ import pytest
 from shared.metadata import keys
 from shared.metadata.index import CONDITIONAL, MANY, Index, Known
 from shared.metadata.table import chunked
-from shared.model import CommitAddress, Kind, Location
+from shared.model import CommitAddress, Kind, Location, RepoId
 from shared.stores import Stores
 from tests.shared.clients import Watched
 
@@ -27,57 +27,52 @@ def location(n: int) -> Location:
 
 
 @pytest.fixture
-def index(opened: Stores) -> Index:
-    return opened.index
+def index(opened: Stores, repo_id: RepoId) -> Index:
+    return opened.of(repo_id).index
 
 
 def watched(index: Index) -> tuple[Index, Watched]:
     client: Any = Watched(index.table.client)
-    return Index(replace(index.table, client=client)), client
+    return replace(index, table=replace(index.table, client=client)), client
 
 
-async def crowd(index: Index, size: int) -> str:
-    """A repository that holds the objects `digest(0)` … `digest(size - 1)`."""
-    repo_id = str(uuid.uuid4())
-    await index.put_locations(repo_id, {(Kind.OBJECT, digest(n)): location(n) for n in range(size)})
-    return repo_id
+async def crowd(index: Index, size: int) -> Index:
+    """A new repository that holds the objects `digest(0)` … `digest(size - 1)`."""
+    new = replace(index, repo_id=RepoId(str(uuid.uuid4())))
+    await new.put_locations({(Kind.OBJECT, digest(n)): location(n) for n in range(size)})
+    return new
 
 
-async def test_nothing_is_known_of_nothing(index, repo_id):
+async def test_nothing_is_known_of_nothing(index):
     watching, client = watched(index)
-    assert await watching.known(repo_id) == Known({}, {}, {})
-    assert await watching.known(repo_id, commits=["c"], snapshots=["s"], objects=["o"]) == Known(
-        {}, {}, {}
-    )
+    assert await watching.known() == Known({}, {}, {})
+    assert await watching.known(commits=["c"], snapshots=["s"], objects=["o"]) == Known({}, {}, {})
     assert client.calls == {"batch_get_item": 1}
 
 
-async def test_what_was_put_is_known(index, repo_id):
+async def test_what_was_put_is_known(index):
     address = CommitAddress("c", 12, "topic/a#b")
-    await index.put_addresses(repo_id, [address])
+    await index.put_addresses([address])
     await index.put_locations(
-        repo_id, {(Kind.SNAPSHOT, "s"): location(1), (Kind.OBJECT, "o"): Location("", 0, 5)}
+        {(Kind.SNAPSHOT, "s"): location(1), (Kind.OBJECT, "o"): Location("", 0, 5)}
     )
-    known = await index.known(
-        repo_id, commits=["c", "x", "c"], snapshots=["s", "x"], objects=["o", "x"]
-    )
+    known = await index.known(commits=["c", "x", "c"], snapshots=["s", "x"], objects=["o", "x"])
     assert known == Known({"c": address}, {"s": location(1)}, {"o": Location("", 0, 5)})
 
 
-async def test_one_id_may_name_a_thing_of_each_kind(index, repo_id):
-    await index.put_addresses(repo_id, [CommitAddress("x", 1, "main")])
-    await index.put_locations(
-        repo_id, {(Kind.SNAPSHOT, "x"): location(1), (Kind.OBJECT, "x"): location(2)}
-    )
-    assert await index.known(repo_id, snapshots=["x"]) == Known({}, {"x": location(1)}, {})
-    assert await index.known(repo_id, commits=["x"], objects=["x"]) == Known(
+async def test_one_id_may_name_a_thing_of_each_kind(index):
+    await index.put_addresses([CommitAddress("x", 1, "main")])
+    await index.put_locations({(Kind.SNAPSHOT, "x"): location(1), (Kind.OBJECT, "x"): location(2)})
+    assert await index.known(snapshots=["x"]) == Known({}, {"x": location(1)}, {})
+    assert await index.known(commits=["x"], objects=["x"]) == Known(
         {"x": CommitAddress("x", 1, "main")}, {}, {"x": location(2)}
     )
 
 
-async def test_repositories_are_islands(index, repo_id):
-    await index.put_locations(repo_id, {(Kind.OBJECT, "o"): location(1)})
-    assert await index.known(str(uuid.uuid4()), objects=["o"]) == Known({}, {}, {})
+async def test_repositories_are_islands(index):
+    await index.put_locations({(Kind.OBJECT, "o"): location(1)})
+    another = replace(index, repo_id=RepoId(str(uuid.uuid4())))
+    assert await another.known(objects=["o"]) == Known({}, {}, {})
 
 
 async def test_ids_are_spread_over_all_partitions():
@@ -86,26 +81,24 @@ async def test_ids_are_spread_over_all_partitions():
 
 
 @pytest.mark.parametrize("count", [CONDITIONAL, CONDITIONAL + 1], ids=["few", "many"])
-async def test_commits_written_again_are_as_they_were(index, repo_id, count):
+async def test_commits_written_again_are_as_they_were(index, count):
     addresses = [CommitAddress(f"c{n}", n + 1, "main") for n in range(count)]
     for _ in range(2):
-        await index.put_addresses(repo_id, addresses)
-    known = await index.known(repo_id, commits=[f"c{n}" for n in range(count)])
+        await index.put_addresses(addresses)
+    known = await index.known(commits=[f"c{n}" for n in range(count)])
     assert known.commits == {p.commit_id: p for p in addresses}
 
 
-async def test_of_few_commits_the_first_writers_place_stays(index, repo_id):
-    await index.put_addresses(repo_id, [CommitAddress("c", 3, "main")])
-    await index.put_addresses(repo_id, [CommitAddress("c", 3, "dev")])
-    assert (await index.known(repo_id, commits=["c"])).commits == {
-        "c": CommitAddress("c", 3, "main")
-    }
+async def test_of_few_commits_the_first_writers_place_stays(index):
+    await index.put_addresses([CommitAddress("c", 3, "main")])
+    await index.put_addresses([CommitAddress("c", 3, "dev")])
+    assert (await index.known(commits=["c"])).commits == {"c": CommitAddress("c", 3, "main")}
 
 
 # ── Many ids ──────────────────────────────────────────────────────────────────────────────────────
 
 
-async def dense(index: Index, made: list[str]) -> str:
+async def dense(index: Index, made: list[Index]) -> Index:
     """A repository of 2,500 objects, made by the first test that needs it: that takes a second."""
     if not made:
         made.append(await crowd(index, 2500))
@@ -113,7 +106,7 @@ async def dense(index: Index, made: list[str]) -> str:
 
 
 @pytest.fixture(scope="module")
-def made() -> list[str]:
+def made() -> list[Index]:
     return []
 
 
@@ -128,47 +121,43 @@ def made() -> list[str]:
     ],
 )
 async def test_by_key_or_read_through_the_answer_is_the_same(index, made, asked, unknown):
-    repo_id = await dense(index, made)
+    index = await dense(index, made)
     chosen = random.Random(asked).sample(range(2500), asked)
     object_ids = [digest(n) for n in chosen] + [digest(n) for n in range(10**6, 10**6 + unknown)]
-    known = await index.known(repo_id, objects=object_ids)
+    known = await index.known(objects=object_ids)
     assert known == Known({}, {}, {digest(n): location(n) for n in chosen})
 
 
 async def test_many_ids_of_a_dense_repository_are_sixteen_queries(index, made):
-    repo_id = await dense(index, made)
+    index = await dense(index, made)
     watching, client = watched(index)
-    known = await watching.known(repo_id, objects=[digest(n) for n in range(2400)])
+    known = await watching.known(objects=[digest(n) for n in range(2400)])
     assert len(known.objects) == 2400
     assert client.calls["query"] <= len(keys.SHARDS) + 3
     assert client.calls["batch_get_item"] <= 3
 
 
 async def test_ids_of_three_kinds_are_told_apart_when_read_through(index, made):
-    repo_id = await dense(index, made)
-    await index.put_locations(
-        repo_id, {(Kind.SNAPSHOT, digest(n)): location(n + 1) for n in range(100)}
-    )
-    await index.put_addresses(repo_id, [CommitAddress(digest(n), n + 1, "main") for n in range(50)])
+    index = await dense(index, made)
+    await index.put_locations({(Kind.SNAPSHOT, digest(n)): location(n + 1) for n in range(100)})
+    await index.put_addresses([CommitAddress(digest(n), n + 1, "main") for n in range(50)])
     ids = [digest(n) for n in range(2000)]
-    known = await index.known(repo_id, commits=ids, snapshots=ids, objects=ids)
+    known = await index.known(commits=ids, snapshots=ids, objects=ids)
     assert known.objects == {digest(n): location(n) for n in range(2000)}
     assert known.snapshots == {digest(n): location(n + 1) for n in range(100)}
     assert known.commits == {digest(n): CommitAddress(digest(n), n + 1, "main") for n in range(50)}
 
 
-async def test_a_partition_too_sparse_to_read_through_is_read_by_key(index, repo_id, monkeypatch):
+async def test_a_partition_too_sparse_to_read_through_is_read_by_key(index, monkeypatch):
     """With a read-ahead of one row for each id, most of what is asked for lies beyond what is
     read.
     """
     monkeypatch.setattr("shared.metadata.index.READ_AHEAD", 1)
     monkeypatch.setattr("shared.metadata.index.MANY", 16)
-    await index.put_locations(repo_id, {(Kind.OBJECT, digest(n)): location(n) for n in range(1000)})
+    await index.put_locations({(Kind.OBJECT, digest(n)): location(n) for n in range(1000)})
     chosen = random.Random(1).sample(range(1000), 150)
     watching, client = watched(index)
-    known = await watching.known(
-        repo_id, objects=[digest(n) for n in [*chosen, *range(5000, 5100)]]
-    )
+    known = await watching.known(objects=[digest(n) for n in [*chosen, *range(5000, 5100)]])
     assert known.objects == {digest(n): location(n) for n in chosen}
     assert client.calls["query"] <= len(keys.SHARDS)
     assert 0 < client.calls["batch_get_item"] <= len(keys.SHARDS)
@@ -184,7 +173,7 @@ async def test_a_read_through_goes_on_where_a_megabyte_ended(index, repo_id, mon
             [((pk, i), {"at": str(location(n)), "wide": b"x" * 150_000}) for n, i in four]
         )
     watching, client = watched(index)
-    known = await watching.known(repo_id, objects=ids)
+    known = await watching.known(objects=ids)
     assert known.objects == {i: location(n) for n, i in enumerate(ids)}
     assert client.calls["query"] >= 4
     assert client.calls["batch_get_item"] == 0

@@ -16,7 +16,7 @@ ROW: Row = {"text": "S", "number": 7, "bytes": b"\x00\xff SGk=", "list": ["a", "
 
 
 async def test_a_row_reads_the_same_with_botocores_own_parser(opened: Stores, repo_id: str) -> None:
-    ours = opened.index.table
+    ours = opened.hub
     await ours.put([((repo_id, "a"), ROW), ((repo_id, "b"), {"only": "b"})])
     async with aioboto3.Session().client("dynamodb") as client:
         stock: Table = replace(ours, client=client)
@@ -43,11 +43,11 @@ async def test_a_clone_does_not_pay_for_botocores_look_at_every_type(
         looked_at.append(shape.name)
         return original(parser, shape, value)
 
-    await opened.index.table.put(
+    await opened.hub.put(
         [((repo_id, str(n)), {"text": "a", "number": 1, "bytes": b"b"}) for n in range(20)]
     )
     monkeypatch.setattr(stock, "_handle_structure", watched)
-    assert len((await opened.index.table.query(repo_id)).rows) == 20
-    assert len(await opened.index.table.find([(repo_id, str(n)) for n in range(30)])) == 20
-    assert await opened.index.table.get((repo_id, "7"))
+    assert len((await opened.hub.query(repo_id)).rows) == 20
+    assert len(await opened.hub.find([(repo_id, str(n)) for n in range(30)])) == 20
+    assert await opened.hub.get((repo_id, "7"))
     assert looked_at == ["QueryOutput", "BatchGetItemOutput", "GetItemOutput"]

@@ -31,7 +31,7 @@ NOBODY = "attribute_not_exists(#owner)"
 
 @pytest.fixture
 def table(opened: Stores) -> Table:
-    return opened.index.table
+    return opened.hub
 
 
 def watched(table: Table) -> tuple[Table, Watched]:

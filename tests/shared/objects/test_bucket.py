@@ -22,7 +22,7 @@ NEVER = Version('"never"', "")
 
 @pytest.fixture
 def bucket(opened: Stores) -> Bucket:
-    return opened.objects.bucket
+    return opened.bucket
 
 
 async def version(bucket: Bucket, key: str) -> Version:

@@ -13,10 +13,10 @@ import pytest_asyncio
 
 from shared import ids, packs
 from shared.errors import Damaged, HashMismatch, Unavailable
-from shared.model import Kind, Location, Upload, Version
+from shared.model import Kind, Location, RepoId, Upload, Version
 from shared.objects.bucket import NoSuchKey, Stored
 from shared.objects.recent import Recent
-from shared.objects.store import ObjectStore
+from shared.objects.store import REMEMBERED_BYTES, ObjectStore
 from shared.packs import GAP_BYTES, Pack
 from shared.stores import Stores
 from tests.shared.clients import Watched
@@ -28,13 +28,24 @@ OBJECT = ids.object_id(CONTENT)
 
 
 @pytest.fixture
-def objects(opened: Stores) -> ObjectStore:
-    return opened.objects
+def objects(opened: Stores, repo_id: RepoId) -> ObjectStore:
+    return opened.of(repo_id).objects
+
+
+def cold(objects: ObjectStore, client: Any) -> ObjectStore:
+    """The same store over this client, without entries in memory."""
+    bucket = replace(objects.bucket, client=client)
+    return replace(objects, bucket=bucket, recent=Recent(REMEMBERED_BYTES))
+
+
+def another(objects: ObjectStore) -> ObjectStore:
+    """The store of a new repository."""
+    return replace(objects, repo_id=RepoId(str(uuid.uuid4())))
 
 
 def watched(objects: ObjectStore) -> tuple[ObjectStore, Watched]:
     client: Any = Watched(objects.bucket.client)
-    return ObjectStore(replace(objects.bucket, client=client)), client
+    return cold(objects, client), client
 
 
 def pack_of(*contents: bytes) -> Pack:
@@ -44,51 +55,46 @@ def pack_of(*contents: bytes) -> Pack:
 # ── Packs ─────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_what_was_packed_is_read_back(objects, repo_id):
+async def test_what_was_packed_is_read_back(objects):
     pack, other = pack_of(b"one", b"", b"three"), pack_of(b"four")
     for each in (pack, other, pack):
-        await objects.put_pack(repo_id, each)
+        await objects.put_pack(each)
     locations = [*pack.locations.values(), *other.locations.values()]
-    read = await objects.read_packed(repo_id, locations)
+    read = await objects.read_packed(locations)
     assert [read[at] for at in locations] == [b"one", b"", b"three", b"four"]
 
 
 async def test_a_stored_pack_can_be_read_without_any_row(objects, repo_id):
     pack = pack_of(b"one", b"two")
-    await objects.put_pack(repo_id, pack)
+    await objects.put_pack(pack)
     data = await objects.bucket.get(f"repos/{repo_id}/packs/{pack.name}")
     assert sha256(data).hexdigest() == pack.name
     assert packs.read_index(pack.name, data) == pack.locations
 
 
-async def test_a_pack_of_many_megabytes_is_stored_whole(objects, repo_id):
+async def test_a_pack_of_many_megabytes_is_stored_whole(objects):
     pack = pack_of(*(bytes([n]) * 1_000_000 for n in range(10)))
-    await objects.put_pack(repo_id, pack)
-    read = await objects.read_packed(repo_id, pack.locations.values())
+    await objects.put_pack(pack)
+    read = await objects.read_packed(pack.locations.values())
     assert all(
         read[pack.locations[Kind.OBJECT, f"o{n}"]] == bytes([n]) * 1_000_000 for n in range(10)
     )
 
 
-async def test_the_index_of_a_pack_is_read_whole_if_it_is_larger_than_the_first_read(
-    objects, repo_id
-):
+async def test_the_index_of_a_pack_is_read_whole_if_it_is_larger_than_the_first_read(objects):
     pack = pack_of(*[b"x"] * (GAP_BYTES // 8))
-    await objects.put_pack(repo_id, pack)
+    await objects.put_pack(pack)
     assert packs.index_size(pack.data) > GAP_BYTES
     watching, client = watched(objects)
-    assert (
-        await watching.read_index(repo_id, Stored(pack.name, "", len(pack.data), 0))
-        == pack.locations
-    )
+    assert await watching.read_index(Stored(pack.name, "", len(pack.data), 0)) == pack.locations
     assert client.calls["get_object"] == 2
 
 
-async def test_a_pack_without_bytes_is_damaged_and_is_not_read(objects, repo_id):
-    await objects.put_pack(repo_id, Pack("empty", b"", {}))
+async def test_a_pack_without_bytes_is_damaged_and_is_not_read(objects):
+    await objects.put_pack(Pack("empty", b"", {}))
     watching, client = watched(objects)
     with pytest.raises(Damaged, match="index of pack empty"):
-        await watching.read_index(repo_id, Stored("empty", "", 0, 0))
+        await watching.read_index(Stored("empty", "", 0, 0))
     assert client.calls["get_object"] == 0
 
 
@@ -101,62 +107,60 @@ async def test_a_pack_without_bytes_is_damaged_and_is_not_read(objects, repo_id)
         pytest.param([b"x"], [], 0, id="nothing wanted"),
     ],
 )
-async def test_neighbours_are_one_request(objects, repo_id, contents, wanted, calls):
+async def test_neighbours_are_one_request(objects, contents, wanted, calls):
     pack = pack_of(*contents)
-    await objects.put_pack(repo_id, pack)
+    await objects.put_pack(pack)
     watching, client = watched(objects)
-    read = await watching.read_packed(
-        repo_id, [pack.locations[Kind.OBJECT, f"o{n}"] for n in wanted]
-    )
+    read = await watching.read_packed([pack.locations[Kind.OBJECT, f"o{n}"] for n in wanted])
     assert sorted(read.values()) == sorted(contents[n] for n in wanted)
     assert client.calls["get_object"] == calls
 
 
-async def test_a_pack_that_is_gone_is_damage(objects, repo_id):
+async def test_a_pack_that_is_gone_is_damage(objects):
     pack = pack_of(b"one")
     with pytest.raises(Damaged, match=f"pack {pack.name} is missing"):
-        await objects.read_packed(repo_id, pack.locations.values())
+        await objects.read_packed(pack.locations.values())
 
 
 @pytest.mark.parametrize("size", [12, 10, 8, 7, 0], ids=lambda size: f"{size} bytes left")
-async def test_a_pack_that_is_too_short_is_damage(objects, repo_id, size):
+async def test_a_pack_that_is_too_short_is_damage(objects, size):
     """Wherever it was cut: in the middle of what is wanted, at its beginning, or before."""
     pack = pack_of(b"12345")
-    await objects.put_pack(repo_id, replace(pack, data=pack.data[:size]))
+    await objects.put_pack(replace(pack, data=pack.data[:size]))
     with pytest.raises(Damaged):
-        await objects.read_packed(repo_id, pack.locations.values())
+        await objects.read_packed(pack.locations.values())
 
 
-async def test_packs_of_another_repository_are_not_there(objects, repo_id):
+async def test_packs_of_another_repository_are_not_there(objects):
     pack = pack_of(b"one")
-    await objects.put_pack(repo_id, pack)
+    await objects.put_pack(pack)
     with pytest.raises(Damaged):
-        await objects.read_packed(str(uuid.uuid4()), pack.locations.values())
+        await another(objects).read_packed(pack.locations.values())
 
 
 # ── Loose objects ─────────────────────────────────────────────────────────────────────────────────
 
 
-async def read_loose(objects: ObjectStore, repo_id: str, object_id: str, at: Location) -> bytes:
+async def read_loose(objects: ObjectStore, object_id: str, at: Location) -> bytes:
     """A whole one, range by range."""
     spans = packs.plan_loose(object_id, at)
-    return b"".join([data async for _, data in await objects.read_ahead(repo_id, spans)])
+    return b"".join([data async for _, data in await objects.read_ahead(spans)])
 
 
-async def test_a_loose_object_is_read_back(objects, repo_id):
-    await objects.put_loose(repo_id, "o", b"first")
-    assert await read_loose(objects, repo_id, "o", Location("", 0, 5)) == b"first"
+async def test_a_loose_object_is_read_back(objects):
+    await objects.put_loose("o", b"first")
+    assert await read_loose(objects, "o", Location("", 0, 5)) == b"first"
 
 
-async def test_a_loose_object_that_is_gone_is_damage(objects, repo_id):
+async def test_a_loose_object_that_is_gone_is_damage(objects):
     with pytest.raises(Damaged, match=f"object {OBJECT} is missing"):
-        await read_loose(objects, repo_id, OBJECT, Location("", 0, 5))
+        await read_loose(objects, OBJECT, Location("", 0, 5))
 
 
-async def test_a_loose_object_that_is_too_short_is_damage(objects, repo_id):
-    await objects.put_loose(repo_id, "o", b"12345")
+async def test_a_loose_object_that_is_too_short_is_damage(objects):
+    await objects.put_loose("o", b"12345")
     with pytest.raises(Damaged, match="a part of object o"):
-        await read_loose(objects, repo_id, "o", Location("", 0, 6))
+        await read_loose(objects, "o", Location("", 0, 6))
 
 
 # ── Reading ahead ─────────────────────────────────────────────────────────────────────────────────
@@ -182,23 +186,21 @@ class Gate:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def gated(
-    objects: ObjectStore, repo_id: str, monkeypatch: pytest.MonkeyPatch
-) -> tuple[Gate, Any]:
+async def gated(objects: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> tuple[Gate, Any]:
     """What is counted, and five packs being read through it; the gate is open at first."""
     monkeypatch.setattr(packs, "WINDOW_BYTES", 2 * GAP_BYTES)
     built = [pack_of(b"%d" % number * 10) for number in range(5)]
     for each in built:
-        await objects.put_pack(repo_id, each)
+        await objects.put_pack(each)
     gate: Any = Gate(objects.bucket.client)
     gate.open.set()
-    store = ObjectStore(replace(objects.bucket, client=gate))
+    store = cold(objects, gate)
     order = {pack.name: number for number, pack in enumerate(built)}
     spans = sorted(
         packs.plan(at for pack in built for at in pack.locations.values()),
         key=lambda s: order[s.pack],
     )
-    return gate, await store.read_ahead(repo_id, spans)
+    return gate, await store.read_ahead(spans)
 
 
 async def idle() -> None:
@@ -238,26 +240,26 @@ async def test_who_stops_reading_ends_what_is_under_way(gated):
     assert (gate.begun, gate.ended) == (5, 5)
 
 
-async def test_a_window_that_cannot_be_read_fails_when_its_turn_comes(objects, repo_id, gated):
+async def test_a_window_that_cannot_be_read_fails_when_its_turn_comes(objects, gated):
     _, reads = gated
     name = [span.pack async for span, _ in reads][-1]
     good, gone = pack_of(b"good"), Location("gone", 0, 1)
-    await objects.put_pack(repo_id, good)
+    await objects.put_pack(good)
     spans = packs.plan([*good.locations.values()]) * 2 + packs.plan([gone])
-    reads = await objects.read_ahead(repo_id, spans)
+    reads = await objects.read_ahead(spans)
     assert [(await anext(reads))[1] for _ in range(2)] == [b"good", b"good"]
     with pytest.raises(Damaged, match="pack gone"):
         await anext(reads)
     assert name != "gone"
 
 
-async def test_entries_come_one_by_one_whether_at_hand_or_not(objects, repo_id):
+async def test_entries_come_one_by_one_whether_at_hand_or_not(objects):
     pack = packs.build(
         [(Kind.SNAPSHOT, "s", b"manifest"), (Kind.OBJECT, "o", b"content"), (Kind.OBJECT, "e", b"")]
     )
-    await objects.put_pack(repo_id, pack)
+    await objects.put_pack(pack)
     asked = list(pack.locations.values())
-    assert {at: data async for at, data in objects.each_packed(repo_id, asked)} == dict(
+    assert {at: data async for at, data in objects.each_packed(asked)} == dict(
         zip(asked, [b"manifest", b"content", b""], strict=True)
     )
 
@@ -265,96 +267,92 @@ async def test_entries_come_one_by_one_whether_at_hand_or_not(objects, repo_id):
 # ── Quarantine ────────────────────────────────────────────────────────────────────────────────────
 
 
-async def upload(objects: ObjectStore, repo_id: str, object_id: str, content: bytes) -> None:
+async def upload(objects: ObjectStore, object_id: str, content: bytes) -> None:
     """What a client does with the URL it was given, once or again."""
-    await objects.bucket.put(f"uploads/{repo_id}/{object_id}", content)
+    await objects.bucket.put(f"uploads/{objects.repo_id}/{object_id}", content)
 
 
-async def is_accepted(objects: ObjectStore, repo_id: str, object_id: str) -> bool:
+async def is_accepted(objects: ObjectStore, object_id: str) -> bool:
     try:
-        await objects.bucket.get(f"repos/{repo_id}/objects/{object_id}")
+        await objects.bucket.get(f"repos/{objects.repo_id}/objects/{object_id}")
     except NoSuchKey:
         return False
     return True
 
 
 async def test_an_upload_url_points_into_quarantine(objects, repo_id):
-    url = await objects.presigned_put(repo_id, OBJECT, 60)
+    url = await objects.presigned_put(OBJECT, 60)
     assert f"/uploads/{repo_id}/{OBJECT}?" in url
 
 
 @pytest.mark.parametrize(
     "content", [CONTENT, b"", b"z" * 3_000_000], ids=["small", "empty", "of several pieces"]
 )
-async def test_true_content_leaves_quarantine(objects, repo_id, content):
+async def test_true_content_leaves_quarantine(objects, content):
     object_id = ids.object_id(content)
-    await upload(objects, repo_id, object_id, content)
-    checked = await objects.check_upload(repo_id, object_id)
+    await upload(objects, object_id, content)
+    checked = await objects.check_upload(object_id)
     assert checked is not None
-    assert not await is_accepted(objects, repo_id, object_id)
-    location = await objects.accept_upload(repo_id, checked)
+    assert not await is_accepted(objects, object_id)
+    location = await objects.accept_upload(checked)
     assert location == Location("", 0, len(content))
-    assert await read_loose(objects, repo_id, object_id, location) == content
+    assert await read_loose(objects, object_id, location) == content
 
 
-async def test_what_was_not_uploaded_is_none(objects, repo_id):
-    await upload(objects, str(uuid.uuid4()), OBJECT, CONTENT)
-    assert await objects.check_upload(repo_id, OBJECT) is None
+async def test_what_was_not_uploaded_is_none(objects):
+    await upload(another(objects), OBJECT, CONTENT)
+    assert await objects.check_upload(OBJECT) is None
 
 
 @pytest.mark.parametrize(
     "content", [b"", CONTENT[:-1], CONTENT + b"\n"], ids=["nothing", "cut short", "a byte more"]
 )
-async def test_false_content_stays_in_quarantine(objects, repo_id, content):
-    await upload(objects, repo_id, OBJECT, content)
+async def test_false_content_stays_in_quarantine(objects, content):
+    await upload(objects, OBJECT, content)
     with pytest.raises(HashMismatch, match=f"uploaded object {OBJECT} does not match"):
-        await objects.check_upload(repo_id, OBJECT)
-    assert not await is_accepted(objects, repo_id, OBJECT)
+        await objects.check_upload(OBJECT)
+    assert not await is_accepted(objects, OBJECT)
 
 
-async def test_of_an_upload_replaced_after_the_check_the_checked_content_is_accepted(
-    objects, repo_id
-):
-    await upload(objects, repo_id, OBJECT, CONTENT)
-    checked = await objects.check_upload(repo_id, OBJECT)
-    await upload(objects, repo_id, OBJECT, b"something else")
-    location = await objects.accept_upload(repo_id, checked)
-    assert await read_loose(objects, repo_id, OBJECT, location) == CONTENT
+async def test_of_an_upload_replaced_after_the_check_the_checked_content_is_accepted(objects):
+    await upload(objects, OBJECT, CONTENT)
+    checked = await objects.check_upload(OBJECT)
+    await upload(objects, OBJECT, b"something else")
+    location = await objects.accept_upload(checked)
+    assert await read_loose(objects, OBJECT, location) == CONTENT
 
 
-async def test_without_versions_an_upload_replaced_after_the_check_is_not_accepted(
-    objects, repo_id
-):
-    await upload(objects, repo_id, OBJECT, CONTENT)
-    checked = await objects.check_upload(repo_id, OBJECT)
+async def test_without_versions_an_upload_replaced_after_the_check_is_not_accepted(objects):
+    await upload(objects, OBJECT, CONTENT)
+    checked = await objects.check_upload(OBJECT)
     assert checked is not None
-    await upload(objects, repo_id, OBJECT, b"something else")
+    await upload(objects, OBJECT, b"something else")
     unversioned = replace(checked, version=replace(checked.version, version_id=""))
     with pytest.raises(Unavailable, match="uploaded again while it was checked"):
-        await objects.accept_upload(repo_id, unversioned)
-    assert not await is_accepted(objects, repo_id, OBJECT)
+        await objects.accept_upload(unversioned)
+    assert not await is_accepted(objects, OBJECT)
 
 
-async def test_an_upload_that_went_away_after_the_check_is_not_accepted(objects, repo_id):
+async def test_an_upload_that_went_away_after_the_check_is_not_accepted(objects):
     with pytest.raises(Unavailable):
-        await objects.accept_upload(repo_id, Upload(OBJECT, Version('"e"', ""), len(CONTENT)))
-    assert not await is_accepted(objects, repo_id, OBJECT)
+        await objects.accept_upload(Upload(OBJECT, Version('"e"', ""), len(CONTENT)))
+    assert not await is_accepted(objects, OBJECT)
 
 
-async def test_the_same_content_uploaded_again_is_accepted(objects, repo_id):
-    await upload(objects, repo_id, OBJECT, CONTENT)
-    checked = await objects.check_upload(repo_id, OBJECT)
-    await upload(objects, repo_id, OBJECT, CONTENT)
+async def test_the_same_content_uploaded_again_is_accepted(objects):
+    await upload(objects, OBJECT, CONTENT)
+    checked = await objects.check_upload(OBJECT)
+    await upload(objects, OBJECT, CONTENT)
     for _ in range(2):
-        await objects.accept_upload(repo_id, checked)
-    assert await is_accepted(objects, repo_id, OBJECT)
+        await objects.accept_upload(checked)
+    assert await is_accepted(objects, OBJECT)
 
 
-async def test_an_upload_after_acceptance_touches_nothing(objects, repo_id):
-    await upload(objects, repo_id, OBJECT, CONTENT)
-    location = await objects.accept_upload(repo_id, await objects.check_upload(repo_id, OBJECT))
-    await upload(objects, repo_id, OBJECT, b"something else")
-    assert await read_loose(objects, repo_id, OBJECT, location) == CONTENT
+async def test_an_upload_after_acceptance_touches_nothing(objects):
+    await upload(objects, OBJECT, CONTENT)
+    location = await objects.accept_upload(await objects.check_upload(OBJECT))
+    await upload(objects, OBJECT, b"something else")
+    assert await read_loose(objects, OBJECT, location) == CONTENT
 
 
 # Two blocks of one MD5, published by Wang, Feng, Lai and Yu in 2004: an entity tag is an MD5.
@@ -374,17 +372,15 @@ TWINS = [
 ]
 
 
-async def test_an_upload_replaced_by_its_twin_of_the_same_entity_tag_leaves_the_true_one(
-    objects, repo_id
-):
+async def test_an_upload_replaced_by_its_twin_of_the_same_entity_tag_leaves_the_true_one(objects):
     true, false = TWINS
     assert md5(true).digest() == md5(false).digest()
     object_id = ids.object_id(true)
-    await upload(objects, repo_id, object_id, true)
-    checked = await objects.check_upload(repo_id, object_id)
-    await upload(objects, repo_id, object_id, false)
-    location = await objects.accept_upload(repo_id, checked)
-    assert await read_loose(objects, repo_id, object_id, location) == true
+    await upload(objects, object_id, true)
+    checked = await objects.check_upload(object_id)
+    await upload(objects, object_id, false)
+    location = await objects.accept_upload(checked)
+    assert await read_loose(objects, object_id, location) == true
 
 
 # ── What is kept at hand ──────────────────────────────────────────────────────────────────────────
@@ -421,18 +417,17 @@ async def test_an_entry_put_again_takes_room_once():
     assert [recent.get("r", at(offset)) for offset in (0, 4)] == [data, data]
 
 
-async def test_a_snapshot_just_packed_is_read_without_a_request(opened, repo_id):
-    client: Any = Watched(opened.objects.bucket.client)
-    watching = ObjectStore(replace(opened.objects.bucket, client=client))
+async def test_a_snapshot_just_packed_is_read_without_a_request(objects):
+    watching, client = watched(objects)
     pack = packs.build([(Kind.SNAPSHOT, "s", b"manifest"), (Kind.OBJECT, "o", b"content")])
-    await watching.put_pack(repo_id, pack)
+    await watching.put_pack(pack)
     snapshot, content = pack.locations.values()
-    assert await watching.read_packed(repo_id, [snapshot]) == {snapshot: b"manifest"}
+    assert await watching.read_packed([snapshot]) == {snapshot: b"manifest"}
     assert client.calls == {"put_object": 1}
-    assert await watching.read_packed(repo_id, [snapshot, content]) == {
+    assert await watching.read_packed([snapshot, content]) == {
         snapshot: b"manifest",
         content: b"content",
     }
     assert client.calls["get_object"] == 1
     with pytest.raises(Damaged):
-        await watching.read_packed(str(uuid.uuid4()), [snapshot])
+        await another(watching).read_packed([snapshot])
