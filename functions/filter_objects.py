@@ -14,7 +14,7 @@ router = APIRouter()
 
 @router.post("/{owner}/{slug}/filter-objects")
 async def post_filter_objects(
-    request: Request, access: Annotated[Access, Depends(http.may_read("upload", token_needed=True))]
+    request: Request, access: Annotated[Access, Depends(http.may_read_with_token("upload"))]
 ) -> Response:
     """`missing`: the ids of `object_ids` that the client still has to send."""
     message = await http.body(request, wire.FilterObjects)

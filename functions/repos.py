@@ -13,7 +13,7 @@ from shared.model import Repo, Role
 router = APIRouter()
 Reader = Annotated[Access, Depends(http.may_read("read"))]
 Admin = Annotated[Access, Depends(http.may_admin("push"))]
-AdminByAnyName = Annotated[Access, Depends(http.may_admin("push", even_renamed=True))]
+AdminByAnyName = Annotated[Access, Depends(http.may_admin_by_any_name("push"))]
 
 
 @router.post(

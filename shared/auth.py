@@ -73,15 +73,16 @@ def issue(keys: Mapping[str, str], identity: Identity, *, lifetime_seconds: int,
     return jwt.encode(claims, secret, algorithm=ALGORITHM, headers={"kid": key_id})
 
 
-def key_id(authorization: str | None) -> str:
-    """The key id in the header of a bearer token; empty without a token or a key id.
+def bearer_token(authorization: str | None) -> str | None:
+    """The text after `Bearer` in an Authorization header, perhaps empty.
 
-    Not verified.
+    None without a header, or for another scheme.
     """
-    return named_key(_bearer(authorization) or "")
+    scheme, _, token = (authorization or "").strip().partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else None
 
 
-def named_key(text: str) -> str:
+def key_id(text: str) -> str:
     """The key id in the header of a token; empty without one. Not verified."""
     if len(text) > TOKEN_CHARACTERS:
         return ""
@@ -92,14 +93,8 @@ def named_key(text: str) -> str:
     return named if isinstance(named, str) else ""
 
 
-def identify(keys: Mapping[str, str], authorization: str | None) -> Identity | None:
-    """Verify an Authorization header. Returns None without one, or for a scheme other than Bearer.
-
-    Raises Unauthorized for an invalid bearer token, even if the endpoint does not need a token.
-    """
-    token = _bearer(authorization)
-    if token is None:
-        return None
+def identify(keys: Mapping[str, str], token: str) -> Identity:
+    """Verify a token. Raises Unauthorized if it is not valid."""
     if not token or len(token) > TOKEN_CHARACTERS:
         raise Unauthorized("the Authorization header has no token; log in again with a new token")
     try:
@@ -150,18 +145,12 @@ def _own_role(repo: Repo, identity: Identity | None, member: Role | None) -> Rol
     return Role.ADMIN if identity.subject == repo.owner else member
 
 
-def _bearer(authorization: str | None) -> str | None:
-    """The text after `Bearer`, perhaps empty. None without a header, or for another scheme."""
-    scheme, _, token = (authorization or "").strip().partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else None
-
-
 def _claims(keys: Mapping[str, str], token: str) -> _Claims:
     """Verify the signature, the audience and the expiry of a token. Returns its claims.
 
     The caller has to check `iat`. Raises InvalidTokenError, ValueError or TypeError.
     """
-    secret = keys.get(named_key(token))
+    secret = keys.get(key_id(token))
     if secret is None:
         raise jwt.InvalidTokenError
     claims = jwt.decode(

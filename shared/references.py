@@ -52,7 +52,7 @@ def verify(keys: Mapping[str, str], text: str, now: float) -> Reference:
 
     Raises StagedBodyInvalid for every other text, and after its end.
     """
-    secret = keys.get(auth.named_key(text))
+    secret = keys.get(auth.key_id(text))
     if secret is None:
         raise StagedBodyInvalid(_NOT_VALID)
     try:

@@ -111,7 +111,7 @@ async def _staged(
 
 async def _reference(access: Access, text: str, route: wire.StagedRoute) -> Reference:
     """The reference, if it is valid for this request. Raises StagedBodyInvalid."""
-    key_id = auth.named_key(text)
+    key_id = auth.key_id(text)
     keys = await access.stores.keyring.verifying(key_id, access.now) if key_id else {}
     reference = references.verify(keys, text, access.now)
     if (reference.repo_id, reference.sub, reference.route) != (

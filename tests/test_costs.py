@@ -43,7 +43,7 @@ POLL = 3_000_000
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """Six hours before midnight, UTC."""
     clock = Clock(MIDNIGHT + DAY_SECONDS - 6 * 3600)
-    monkeypatch.setattr(http, "time", clock)
+    monkeypatch.setattr(http.access, "time", clock)
     return clock
 
 

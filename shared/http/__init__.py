@@ -3,20 +3,21 @@
 app             `create_app`: an ASGI app of routers
 error_handlers  the reply to an exception
 access          FastAPI dependencies: the caller may read, write or administer the repository
+                (the rules are in shared/authorization.py)
 requests        the body, the query and the path of a request
 replies         values as JSON or msgpack, entity tags, cache headers
 
 The names below are the interface for functions/.
 """
 
+from shared.authorization import Access, Caller, Visitor
 from shared.http.access import (
-    Access,
-    Caller,
-    Visitor,
     identified,
     may_admin,
+    may_admin_by_any_name,
     may_read,
     may_read_by_id,
+    may_read_with_token,
     may_write,
     visiting,
 )
@@ -47,8 +48,10 @@ __all__ = [
     "decoded",
     "identified",
     "may_admin",
+    "may_admin_by_any_name",
     "may_read",
     "may_read_by_id",
+    "may_read_with_token",
     "may_write",
     "query",
     "received",

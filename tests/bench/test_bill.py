@@ -63,7 +63,7 @@ def test_no_subject_exceeds_the_limit_of_a_day_by_more_than_one_request(
     number, shape, configured, meters, monkeypatch
 ):
     clock = Clock(MIDNIGHT + 2 * number * DAY_SECONDS)
-    monkeypatch.setattr(http, "time", clock)
+    monkeypatch.setattr(http.access, "time", clock)
     with Hub(slug=f"day{number}") as hub:
         *before, last = shape.scene(hub)
         for one in before:

@@ -69,7 +69,7 @@ RIGHTS = [
     bug("a token with read scope may write",
         "shared/auth.py::role", always("identity.scope.allows(own)"), by=[AUTHORIZATION]),
     bug("a token for one repository shows that another one is absent",
-        "shared/http/access.py::_access", without("identity.repo in ('', f'{owner}/{slug}')"),
+        "shared/authorization.py::_LookUp.to_create", never("limited_to not in ___"),
         by=[TOKENS]),
     bug("every path that starts like the health check needs no secret",
         "shared/middleware.py::_is_admitted",

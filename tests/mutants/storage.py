@@ -82,7 +82,7 @@ REPOSITORIES = [
         "shared/metadata/repos.py::Repos.by_id",
         always("repo and repo.repo_id == repo_id"), by=["tests/functions/test_repos.py"]),
     bug("the id of a deleted repository leads to the next repository of its name",
-        "shared/http/access.py::_look_up_by_id", always("repo and repo.repo_id == repo_id"),
+        "shared/authorization.py::_LookUp.by_id", always("repo and repo.repo_id == repo_id"),
         by=[DOWNLOADS]),
     bug("the removal of a release deletes what was published after it began",
         "shared/metadata/releases.py::Releases.remove",

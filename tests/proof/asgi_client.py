@@ -115,7 +115,7 @@ class Hub:
         settings.load.cache_clear()
         self._stack.callback(settings.load.cache_clear)
         patch.setattr(aioboto3, "Session", _Session)
-        patch.setattr(http, "time", SimpleNamespace(time=self.now))
+        patch.setattr(http.access, "time", SimpleNamespace(time=self.now))
         chance = self.chance = random.Random(self.seed)
         patch.setattr(secrets, "token_hex", lambda size=16: chance.randbytes(size).hex())
         patch.setattr(uuid, "uuid4", lambda: uuid.UUID(int=chance.getrandbits(128), version=4))

@@ -17,8 +17,9 @@ import boto3
 import pytest
 
 from bench.meter import Meter
-from shared import auth, aws_clients, http
+from shared import auth, aws_clients
 from shared.errors import Unavailable
+from shared.http import access
 from shared.keyring import FRESH_SECONDS, PAUSE_SECONDS, STALE_KEYS_SECONDS, Keyring
 from shared.model import Identity, Role
 from tests import builders
@@ -58,7 +59,7 @@ def parameter(configured: pytest.MonkeyPatch) -> Iterator[Parameter]:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     standing = Clock(time.time())
-    monkeypatch.setattr(http, "time", SimpleNamespace(time=standing.time))
+    monkeypatch.setattr(access, "time", SimpleNamespace(time=standing.time))
     return standing
 
 
@@ -93,7 +94,7 @@ def test_what_the_hub_signs_can_be_read_from_the_parameter(parameter, owner):
     parameter.put(OLD | NEW)
     path, headers = "/api/v1/tokens", bearer(OLD, owner) | {"content-type": "application/json"}
     answer = builders.invoke("tokens", builders.event("POST", path, b'{"scope": "read"}', headers))
-    assert auth.key_id(f"Bearer {answer.value['token']}") == "new"
+    assert auth.key_id(answer.value["token"]) == "new"
 
 
 def test_first_requests_at_once_share_one_reading(parameter, owner):

@@ -93,6 +93,6 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """Twenty seconds into the running minute, until a test moves it."""
     standing = Clock(time.time() // 60 * 60 + 20)
     monkeypatch.setattr(
-        http, "time", SimpleNamespace(time=standing.time, perf_counter=time.perf_counter)
+        http.access, "time", SimpleNamespace(time=standing.time, perf_counter=time.perf_counter)
     )
     return standing
