@@ -129,7 +129,7 @@ async def _prebuilt(slug: str) -> None:
     opened = await aws_clients.stores()
     repo = await opened.repos.get(OWNER, slug)
     assert repo
-    made = await prebuilt_clones.make(opened, repo, time.time)
+    made = await prebuilt_clones.make(opened.of(repo), time.time)
     if made.why_not:
         raise RuntimeError(f"no prebuilt clone: {made.why_not}")
 

@@ -15,7 +15,7 @@ from shared.maintenance import prebuilt_clones
 from shared.maintenance import repack as repacking
 from shared.metadata.table import chunked
 from shared.model import CommitAddress, Kind, Node, Ref, Repo
-from shared.stores import Stores
+from shared.stores import RepoStores
 from shared.tasks import gather_all
 
 AT_ONCE = 2_000
@@ -28,15 +28,14 @@ def add_commits(hub: Hub, slug: str, graph: Graph) -> None:
     """Create a repository with these commits and branches."""
 
     async def put() -> None:
-        opened, repo, now = await _opened(slug)
+        repository, now = await _opened(slug)
         nodes = list(_nodes(graph))
         addresses = {node.commit_id: node.address for node in nodes}
         for part in chunked(nodes, AT_ONCE):
-            await opened.of(repo.repo_id).commits.put(part, now)
-            await opened.of(repo.repo_id).index.put_addresses([node.address for node in part])
+            await repository.commits.put(part, now)
+            await repository.index.put_addresses([node.address for node in part])
         await _point(
-            opened,
-            repo,
+            repository,
             [Ref(branch, addresses[head]) for branch, head in graph.heads.items()],
             now,
         )
@@ -48,13 +47,13 @@ def add_objects(hub: Hub, slug: str, objects: Mapping[str, bytes]) -> None:
     """Store these objects in one pack, with their rows."""
 
     async def put() -> None:
-        opened, repo, _ = await _opened(slug)
+        repository, _ = await _opened(slug)
         pack = packs.build(
             (Kind.OBJECT, object_id, content) for object_id, content in objects.items()
         )
-        await opened.of(repo.repo_id).objects.put_pack(pack)
+        await repository.objects.put_pack(pack)
         for part in chunked(list(pack.locations.items()), AT_ONCE):
-            await opened.of(repo.repo_id).index.put_locations(dict(part))
+            await repository.index.put_locations(dict(part))
 
     hub.run(put)
 
@@ -64,8 +63,8 @@ def add_pushes(hub: Hub, slug: str, pushes: Iterable[History]) -> None:
     the snapshot and the commit in another one."""
 
     async def put() -> None:
-        opened, repo, now = await _opened(slug)
-        await opened.of(repo.repo_id).commits.open_lane("main", now)
+        repository, now = await _opened(slug)
+        await repository.commits.open_lane("main", now)
         nodes: list[Node] = []
         for part in chunked(list(pushes), AT_ONCE // 20):
             parcels: list[UploadBatch] = []
@@ -74,15 +73,13 @@ def add_pushes(hub: Hub, slug: str, pushes: Iterable[History]) -> None:
                 parcels += [UploadBatch.of(pushed.objects), records]
                 nodes.append(_node(pushed, records, nodes[-1].address if nodes else None))
             for some in chunked(parcels, SWAPS_AT_ONCE):
-                await gather_all(upload_batch.put(opened, repo) for upload_batch in some)
+                await gather_all(upload_batch.put(repository) for upload_batch in some)
             stored = chain.from_iterable(upload_batch.locations.items() for upload_batch in parcels)
             locations = {item: at for item, at in stored if item[0] is not Kind.COMMIT}
-            await opened.of(repo.repo_id).index.put_locations(locations)
-            await opened.of(repo.repo_id).commits.put(nodes[-len(part) :], now)
-            await opened.of(repo.repo_id).index.put_addresses(
-                [node.address for node in nodes[-len(part) :]]
-            )
-        await _point(opened, repo, [Ref("main", nodes[-1].address, nodes[-1].snapshot_at)], now)
+            await repository.index.put_locations(locations)
+            await repository.commits.put(nodes[-len(part) :], now)
+            await repository.index.put_addresses([node.address for node in nodes[-len(part) :]])
+        await _point(repository, [Ref("main", nodes[-1].address, nodes[-1].snapshot_at)], now)
 
     hub.run(put)
 
@@ -91,9 +88,9 @@ def repack(hub: Hub, slug: str) -> None:
     """Run `pieria repo repack --fold`, two days later."""
 
     async def work() -> None:
-        opened, repo, now = await _opened(slug)
+        repository, now = await _opened(slug)
         assert (
-            await repacking.repack(opened, repo, lambda: now + LATER_SECONDS, dry_run=False)
+            await repacking.repack(repository, lambda: now + LATER_SECONDS, dry_run=False)
         ).packs
 
     hub.run(work)
@@ -103,13 +100,13 @@ def add_branches(hub: Hub, slug: str, branches: int) -> None:
     """Add branches that point to the head of `main`."""
 
     async def put() -> None:
-        opened, repo, now = await _opened(slug)
-        main = await opened.of(repo.repo_id).refs.get("main")
+        repository, now = await _opened(slug)
+        main = await repository.refs.get("main")
         assert main
         refs = [
             Ref(f"agent-{number:04}", main.head, main.snapshot_at) for number in range(branches)
         ]
-        await _point(opened, repo, refs, now)
+        await _point(repository, refs, now)
 
     hub.run(put)
 
@@ -118,25 +115,23 @@ def prebuild_clone(hub: Hub, slug: str) -> None:
     """Prebuild the clone, as `pieria repo bundle` does."""
 
     async def put() -> None:
-        opened, repo, _ = await _opened(slug)
-        made = await prebuilt_clones.make(opened, repo, time.time)
+        repository, _ = await _opened(slug)
+        made = await prebuilt_clones.make(repository, time.time)
         assert made.prebuilt
 
     hub.run(put)
 
 
-async def _point(opened: Stores, repo: Repo, refs: Sequence[Ref], now: int) -> None:
+async def _point(repository: RepoStores, refs: Sequence[Ref], now: int) -> None:
     for part in chunked(refs, SWAPS_AT_ONCE):
-        await gather_all(
-            opened.of(repo.repo_id).refs.swap(ref, None, by=OWNER, now=now) for ref in part
-        )
+        await gather_all(repository.refs.swap(ref, None, by=OWNER, now=now) for ref in part)
 
 
-async def _opened(slug: str) -> tuple[Stores, Repo, int]:
+async def _opened(slug: str) -> tuple[RepoStores, int]:
     opened = await aws_clients.stores()
     now = int(time.time())
     repo = await opened.repos.get(OWNER, slug) or Repo(OWNER, slug)
-    return opened, await opened.repos.create_if_absent(repo, now), now
+    return opened.of(await opened.repos.create_if_absent(repo, now)), now
 
 
 def _records(pushed: History) -> UploadBatch:

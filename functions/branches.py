@@ -35,9 +35,7 @@ Writer = Annotated[Access, Depends(http.may_write("push"))]
 async def get_branches(request: Request, access: Reader) -> Response:
     """The branches by name, each with its head."""
     page = http.query(request, api.PageQuery)
-    found, has_more = await access.stores.of(access.repo.repo_id).refs.page(
-        page.limit, page.after or ""
-    )
+    found, has_more = await access.repository.refs.page(page.limit, page.after or "")
     listing = views.BranchPage(
         branches=[
             views.Branch(
@@ -63,8 +61,7 @@ async def delete_branch(request: Request, access: Writer) -> Response:
     """
     query = http.query(request, views.DeleteBranchQuery)
     await branches.delete(
-        access.stores,
-        access.repo,
+        access.repository,
         query.branch,
         leave_empty=query.leave_empty,
         by=access.by,
@@ -96,7 +93,7 @@ async def get_moves(request: Request, access: Reader) -> Response:
         )
     query = http.query(request, views.MovesQuery)
     ref, found, last = await moves.page(
-        access.stores, access.repo, query.branch, query.after or "", query.limit, now=access.now
+        access.repository, query.branch, query.after or "", query.limit, now=access.now
     )
     if ref is None and not found:
         raise RefNotFound()
@@ -133,7 +130,7 @@ async def post_restore(request: Request, access: Writer) -> Response:
     is itself a move."""
     message = await http.body(request, views.Restore, http.API_BYTES)
     ref = await branches.restore(
-        access.stores, access.repo, message.branch, message.to, by=access.by, now=access.now
+        access.repository, message.branch, message.to, by=access.by, now=access.now
     )
     shown = views.Branch(
         branch=ref.branch, commit_id=ref.head.commit_id, generation=ref.head.generation

@@ -40,9 +40,7 @@ async def get_commits(request: Request, access: Reader) -> Response:
     query = http.query(request, views.LogQuery)
     ref = query.ref or access.repo.default_branch
     begin = await _opened(access, query.cursor)
-    entries, after = await history.log(
-        access.stores, access.repo, ref, begin, query.limit, access.sees
-    )
+    entries, after = await history.log(access.repository, ref, begin, query.limit, access.sees)
     cursor = await _sealed(access, after)
     log = views.Log(
         commits=[
@@ -77,7 +75,7 @@ async def get_commit(request: Request, commit_id: str, access: Reader) -> Respon
 
     Named by its id, by the first 7 or more digits of it, or by a branch.
     """
-    entry = await browse.commit(access.stores, access.repo, commit_id, access.sees)
+    entry = await browse.commit(access.repository, commit_id, access.sees)
     shown = views.Commit(
         commit_id=entry.node.commit_id,
         generation=entry.node.address.generation,
@@ -102,7 +100,7 @@ async def get_files(request: Request, commit_id: str, access: Reader) -> Respons
     """The files of a commit by path, each with the id of its content."""
     query = http.query(request, views.FilesQuery)
     node, found, last = await browse.files(
-        access.stores, access.repo, commit_id, query.after or "", query.limit, access.sees
+        access.repository, commit_id, query.after or "", query.limit, access.sees
     )
     page = views.Files(
         commit_id=node.commit_id,
@@ -129,8 +127,7 @@ async def get_compare(request: Request, access: Reader) -> Response:
     """The files that were added, removed or modified between two branches or commits."""
     query = http.query(request, views.CompareQuery)
     found = await browse.compare(
-        access.stores,
-        access.repo,
+        access.repository,
         query.base,
         query.head,
         query.after or "",

@@ -30,7 +30,7 @@ async def post_fetch(
     """`commits`, `snapshots`, `objects` and all `branch_heads`."""
     message = await http.body(request, wire.Fetch)
     terms = _terms(request, access)
-    fetched = await fetch.fetch(access.stores, access.repo, message, access.sees, terms.most_bytes)
+    fetched = await fetch.fetch(access.repository, message, access.sees, terms.most_bytes)
     return await streaming.send(terms, fetched)
 
 
@@ -43,7 +43,7 @@ async def post_fetch_history(
     """
     message = await http.body(request, wire.FetchHistory)
     terms = _terms(request, access)
-    step = await fetch_history(access.stores, access.repo, message, access.sees, terms.most_bytes)
+    step = await fetch_history(access.repository, message, access.sees, terms.most_bytes)
     return await streaming.send_part(terms, step)
 
 
@@ -55,7 +55,7 @@ async def post_fetch_objects(
     """`objects`, and the ids that are `left` or too `large` for a reply."""
     message = await http.body(request, wire.FetchObjects, http.API_BYTES * 4)
     terms = _terms(request, access)
-    objects = await fetch_objects(access.stores, access.repo, message, terms.most_bytes)
+    objects = await fetch_objects(access.repository, message, terms.most_bytes)
     return await streaming.send_part(terms, objects)
 
 

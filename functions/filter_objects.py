@@ -19,9 +19,7 @@ async def post_filter_objects(
     """`missing`: the ids of `object_ids` that the client still has to send."""
     message = await http.body(request, wire.FilterObjects)
     uploader = access.by if access.role.allows(Role.WRITE) else ""
-    missing = await uploads.missing(
-        access.stores, access.repo, message, uploader=uploader, now=access.now
-    )
+    missing = await uploads.missing(access.repository, message, uploader=uploader, now=access.now)
     return http.reply(request, {"missing": missing})
 
 

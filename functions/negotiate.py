@@ -18,9 +18,7 @@ async def post_negotiate(request: Request, access: Reader) -> Response:
     message = await http.body(request, wire.Negotiate)
     return http.reply(
         request,
-        await negotiate(
-            access.stores, access.repo, message, access.sees, by=access.by, now=access.now
-        ),
+        await negotiate(access.repository, message, access.sees, by=access.by, now=access.now),
     )
 
 

@@ -32,7 +32,7 @@ async def get_object(
 
 
 async def _send(request: Request, object_id: str, access: Access) -> Response:
-    found = await downloads.find(access.stores, access.repo, object_id)
+    found = await downloads.find(access.repository, object_id)
     return await file_response.send(
         request, found, file_response.caching(access.repo, is_fixed=found.is_fixed)
     )

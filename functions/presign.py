@@ -20,9 +20,7 @@ async def post_presign(
     """`presigned`: object id → URL to PUT its bytes to; `inline`: ids to send with `push/objects`
     instead."""
     message = await http.body(request, wire.Presign)
-    return http.reply(
-        request, await uploads.presign(access.stores, access.repo, message, now=access.now)
-    )
+    return http.reply(request, await uploads.presign(access.repository, message, now=access.now))
 
 
 app = http.create_app(router)

@@ -16,9 +16,7 @@ Writer = Annotated[Access, Depends(http.may_write("push"))]
 async def post_push(request: Request, access: Writer) -> Response:
     """`ok`, `message`, all `branch_heads`, and `remote_head`, the head of the branch now."""
     message = await staging.body(request, access, "push", wire.Push)
-    return http.reply(
-        request, await push(access.stores, access.repo, message, by=access.by, now=access.now)
-    )
+    return http.reply(request, await push(access.repository, message, by=access.by, now=access.now))
 
 
 app = http.create_app(router)

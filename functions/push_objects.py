@@ -16,9 +16,7 @@ Writer = Annotated[Access, Depends(http.may_write("upload"))]
 async def post_push_objects(request: Request, access: Writer) -> Response:
     """`stored` and `skipped`: numbers of objects, whose sum is the number of objects sent."""
     message = await staging.body(request, access, "push/objects", wire.PushObjects)
-    return http.reply(
-        request, await uploads.accept(access.stores, access.repo, message, now=access.now)
-    )
+    return http.reply(request, await uploads.accept(access.repository, message, now=access.now))
 
 
 app = http.create_app(router)

@@ -18,9 +18,7 @@ async def get_raw(request: Request, access: Reader) -> Response:
 
     Branch names may contain slashes, so the longest branch name that fits is used.
     """
-    file = await downloads.file(
-        access.stores, access.repo, http.rest_of_path(request, 3), access.sees
-    )
+    file = await downloads.file(access.repository, http.rest_of_path(request, 3), access.sees)
     cached = file_response.caching(access.repo, is_fixed=file.is_fixed)
     return await file_response.send(request, file.content, cached, file.path)
 

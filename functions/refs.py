@@ -15,7 +15,7 @@ Reader = Annotated[Access, Depends(http.may_read("read"))]
 @router.get("/{owner}/{slug}/refs")
 async def get_refs(request: Request, access: Reader) -> Response:
     """The heads, in the order in which the stock client falls back to them."""
-    refs = await access.stores.of(access.repo.repo_id).refs.all()
+    refs = await access.repository.refs.all()
     heads = {branch: ref.head.commit_id for branch, ref in refs.items()}
     default = _default(access.repo.default_branch, heads)
     # The stock client uses the first branch if the default branch is missing, and cannot clone a

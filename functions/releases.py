@@ -20,7 +20,7 @@ Writer = Annotated[Access, Depends(http.may_write("push"))]
 async def post_release(request: Request, access: Writer) -> Response:
     """`release_id`, as in the request."""
     message = await http.body(request, wire.PostRelease, RELEASE_BYTES)
-    release_id = await releases.publish(access.stores, access.repo, message, now=access.now)
+    release_id = await releases.publish(access.repository, message, now=access.now)
     return http.reply(request, {"release_id": release_id}, 201)
 
 
@@ -29,9 +29,7 @@ async def get_releases(request: Request, access: Reader) -> Response:
     """`releases`, newest first, and `next_cursor` if there are more. Drafts need the role write."""
     asked = http.query(request, wire.ListReleases)
     with_drafts = asked.include_drafts and access.role.allows(Role.WRITE)
-    records, cursor = await releases.listed(
-        access.stores, access.repo, asked, with_drafts=with_drafts
-    )
+    records, cursor = await releases.listed(access.repository, asked, with_drafts=with_drafts)
     return http.reply_records(request, "releases", records, cursor)
 
 
@@ -39,7 +37,7 @@ async def get_releases(request: Request, access: Reader) -> Response:
 async def delete_release(request: Request, access: Writer) -> Response:
     """`retracted`: the tag of the release, which may be used again."""
     tag = http.rest_of_path(request, 3)
-    await releases.retract(access.stores, access.repo, tag)
+    await releases.retract(access.repository, tag)
     return http.reply(request, {"retracted": tag})
 
 

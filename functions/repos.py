@@ -101,7 +101,7 @@ async def patch_repo(request: Request, access: Admin) -> Response:
     portable."""
     message = await http.body(request, api.RepoChange, http.API_BYTES)
     changes = message.model_dump(mode="json", exclude_none=True)
-    repo = await repos.change(access.stores, access.repo, changes)
+    repo = await repos.change(access.repository, changes)
     return _reply(request, repo, access.role)
 
 

@@ -17,23 +17,21 @@ Writer = Annotated[Access, Depends(http.may_write("upload"))]
 async def post_tags(request: Request, access: Writer) -> Response:
     """`stored`: the number of new tags."""
     message = await http.body(request, wire.PostTags)
-    return http.reply(request, {"stored": await tags.store(access.stores, access.repo, message)})
+    return http.reply(request, {"stored": await tags.store(access.repository, message)})
 
 
 @router.get("/{owner}/{slug}/tags")
 async def get_tags(request: Request, access: Reader) -> Response:
     """`tags`, filtered by commit or by label if the query has one, and `next_cursor` if there may
     be more."""
-    records, cursor = await tags.listed(
-        access.stores, access.repo, http.query(request, wire.ListTags)
-    )
+    records, cursor = await tags.listed(access.repository, http.query(request, wire.ListTags))
     return http.reply_records(request, "tags", records, cursor)
 
 
 @router.delete("/{owner}/{slug}/tags/{tag_id}")
 async def delete_tag(request: Request, tag_id: str, access: Writer) -> Response:
     """`deleted`: the id of the tag."""
-    await tags.delete(access.stores, access.repo, tag_id)
+    await tags.delete(access.repository, tag_id)
     return http.reply(request, {"deleted": tag_id})
 
 

@@ -19,7 +19,7 @@ from shared.budget import Account
 from shared.errors import Forbidden, RepoNotFound, Unauthorized
 from shared.model import Identity, Repo, Role, Sees
 from shared.ratelimit import LimitClass
-from shared.stores import Stores
+from shared.stores import RepoStores, Stores
 from shared.tasks import gather_all, gather_pair
 
 Found = tuple[Repo | None, Role | None]
@@ -90,6 +90,11 @@ class Access:
     role: Role
     now: float
     sees: Sees
+
+    @property
+    def repository(self) -> RepoStores:
+        """The repository and its stores."""
+        return self.stores.of(self.repo)
 
     @property
     def by(self) -> str:

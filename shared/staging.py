@@ -47,11 +47,11 @@ async def stage(access: Access, asked: wire.Stage) -> dict[str, Any]:
             f" {http.IN_STEPS}"
         )
     opened, now = access.stores, int(access.now)
-    repo = await opened.repos.create_if_absent(access.repo, now)
-    await opened.of(repo.repo_id).objects.reserve_uploads([asked.size])
+    repository = opened.of(await opened.repos.create_if_absent(access.repo, now))
+    await repository.objects.reserve_uploads([asked.size])
     name = secrets.token_hex(16)
     reference = Reference(
-        repo_id=repo.repo_id,
+        repo_id=repository.repo_id,
         sub=access.by,
         route=asked.route,
         size=asked.size,
@@ -59,7 +59,7 @@ async def stage(access: Access, asked: wire.Stage) -> dict[str, Any]:
         exp=now + REFERENCE_SECONDS,
     )
     keys = await opened.keyring.signing(access.now)
-    url = await opened.of(repo.repo_id).objects.presigned_staging(name, URL_SECONDS, asked.size)
+    url = await repository.objects.presigned_staging(name, URL_SECONDS, asked.size)
     return {
         "url": url,
         "reference": references.sign(keys, reference),
@@ -95,7 +95,7 @@ async def _staged(
                 "this request has a body, and a reference to a staged one: send one of the two"
             )
     reference = await _reference(access, text, route)
-    stream = await access.stores.of(reference.repo_id).objects.staged(reference.name)
+    stream = await access.repository.objects.staged(reference.name)
     if stream is None:
         raise StagedBodyInvalid(
             f"the staged body was not uploaded, or has been deleted; {STAGE_AGAIN}"

@@ -16,7 +16,7 @@ from shared.metadata.scans import Scans
 from shared.metadata.table import Table
 from shared.metadata.tags import Tags
 from shared.metadata.tokens import Tokens
-from shared.model import RepoId
+from shared.model import Repo, RepoId
 from shared.objects.bucket import Bucket
 from shared.objects.recent import Recent
 from shared.objects.store import ObjectStore
@@ -25,9 +25,11 @@ from shared.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class RepoStores:
-    """The stores of one repository. Each holds its id, so no call needs it."""
+    """A repository and its stores. Each store holds the id, so no call needs it."""
 
-    repo_id: RepoId
+    stores: "Stores"
+    """The stores of the whole hub."""
+    repo: Repo
     refs: Refs
     prebuilt_clones: PrebuiltClones
     commits: Commits
@@ -36,6 +38,11 @@ class RepoStores:
     tags: Tags
     objects: ObjectStore
     scans: Scans
+
+    @property
+    def repo_id(self) -> RepoId:
+        """The id of the repository."""
+        return self.repo.repo_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +60,12 @@ class Stores:
     bucket: Bucket
     recent: Recent
 
-    def of(self, repo_id: RepoId) -> RepoStores:
+    def of(self, repo: Repo) -> RepoStores:
         """Return the stores of a repository. This makes no call."""
+        repo_id = repo.repo_id
         return RepoStores(
-            repo_id=repo_id,
+            stores=self,
+            repo=repo,
             refs=Refs(self.hub, repo_id),
             prebuilt_clones=PrebuiltClones(self.hub, repo_id),
             commits=Commits(self.hub, repo_id),

@@ -32,7 +32,7 @@ def expunge(
     async def work(stores: Stores, bar: OnProgress) -> Expunged:
         repo = await output.require(stores, name)
         return await expunging.expunge(
-            stores, repo, set(ids), output.now, dry_run=not remove, on_progress=bar
+            stores.of(repo), set(ids), output.now, dry_run=not remove, on_progress=bar
         )
 
     left = "some rows and bytes may be deleted; run it again to delete the rest"

@@ -38,7 +38,7 @@ def fsck(name: Name, json: Json = False, data: Data = None) -> None:
             checked[what] = done
             bar(what, done, total, size_bytes)
 
-        return [finding async for finding in checking.fsck(stores, repo, on_progress)]
+        return [finding async for finding in checking.fsck(stores.of(repo), on_progress)]
 
     found = output.run_long(data, f"checking {name}", work, "nothing was changed")
     if json:
@@ -71,8 +71,8 @@ def rebuild_index(
         repo = await output.require(stores, name)
         now = output.now()
         if stop_gc:
-            await stopping_gc(stores, repo.repo_id, now)
-        return await rebuilding.rebuild(stores, repo, now=now, on_progress=bar)
+            await stopping_gc(stores.of(repo), now)
+        return await rebuilding.rebuild(stores.of(repo), now=now, on_progress=bar)
 
     left = "the rows that were written stay; run it again to write the rest"
     done = output.run_long(data, f"rebuilding {name}", work, left)
@@ -121,7 +121,7 @@ def gc(
 
     async def work(stores: Stores, bar: OnProgress) -> Report:
         repo = await output.require(stores, name)
-        report: Report = await step(stores, repo, output.now, dry_run=dry_run, on_progress=bar)
+        report: Report = await step(stores.of(repo), output.now, dry_run=dry_run, on_progress=bar)
         return report
 
     left = "the step is not done; all that it deleted was unreachable; run it again"

@@ -156,9 +156,9 @@ def show(name: Name, json: Json = False, data: Data = None) -> None:
 
     async def work(stores: Stores) -> tuple[Repo, dict[str, Any]]:
         repo = await output.require(stores, name)
-        refs = await stores.of(repo.repo_id).refs.all()
+        refs = await stores.of(repo).refs.all()
         members = await _members(stores, repo)
-        progress = await stores.of(repo.repo_id).scans.progress()
+        progress = await stores.of(repo).scans.progress()
         return repo, {
             "branches": [_branch(ref) for ref in refs.values()],
             "members": [{"handle": handle, "role": role.value} for handle, role in members],
@@ -222,7 +222,7 @@ def moves(
         made: list[Move] = []
         cursor: str | None = ""
         while cursor is not None:
-            ref, page, cursor = await moving.page(stores, repo, branch, cursor, PAGE, now=now)
+            ref, page, cursor = await moving.page(stores.of(repo), branch, cursor, PAGE, now=now)
             made += page
         if ref is None and not made:
             raise Problem(
@@ -268,7 +268,7 @@ def restore_branch(
 
     async def work(stores: Stores) -> Ref:
         repo = await output.require(stores, name)
-        return await branches.restore(stores, repo, branch, to, by=OPERATOR, now=now)
+        return await branches.restore(stores.of(repo), branch, to, by=OPERATOR, now=now)
 
     ref = output.run(data, work)
     if json:
@@ -295,7 +295,9 @@ def delete_branch(
 
     async def work(stores: Stores) -> None:
         repo = await output.require(stores, name)
-        await branches.delete(stores, repo, branch, leave_empty=leave_empty, by=OPERATOR, now=now)
+        await branches.delete(
+            stores.of(repo), branch, leave_empty=leave_empty, by=OPERATOR, now=now
+        )
 
     output.run(data, work)
     if json:
@@ -312,7 +314,7 @@ def bundle(name: Name, json: Json = False, data: Data = None) -> None:
     """
 
     async def work(stores: Stores, bar: OnProgress) -> Made:
-        return await prebuilt_clones.make(stores, await output.require(stores, name), output.now)
+        return await prebuilt_clones.make(stores.of(await output.require(stores, name)), output.now)
 
     left = "the clones are served as before; run it again"
     made = output.run_long(data, f"bundling {name}", work, left)
@@ -347,7 +349,9 @@ def repack(
 
     async def work(stores: Stores, bar: OnProgress) -> Repacked:
         repo = await output.require(stores, name)
-        return await repacking.repack(stores, repo, output.now, dry_run=not fold, on_progress=bar)
+        return await repacking.repack(
+            stores.of(repo), output.now, dry_run=not fold, on_progress=bar
+        )
 
     left = "every pack is still readable; run it again to continue"
     done = output.run_long(data, f"repacking {name}", work, left)

@@ -49,7 +49,7 @@ def edit(
     async def work(stores: Stores) -> Repo:
         repo = await output.require(stores, name)
         output.check_options(api.RepoChange, changes)
-        return await repos.change(stores, repo, changes)
+        return await repos.change(stores.of(repo), changes)
 
     repo = output.run(data, work)
     if json:

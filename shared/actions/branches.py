@@ -10,19 +10,19 @@ from shared.actions import resolve
 from shared.actions.moves import PAGE_QUERIES, SPARE_ROWS, Chain, been_at, begin, planned
 from shared.errors import BranchMoved, RefNotFound, Unprocessable
 from shared.metadata.refs import RefChanged
-from shared.model import CommitAddress, Move, Ref, Repo, Sees
-from shared.stores import Stores
+from shared.model import CommitAddress, Move, Ref, Sees
+from shared.stores import RepoStores
 
 
 async def delete(
-    stores: Stores, repo: Repo, branch: str, *, leave_empty: bool, by: str, now: float
+    repository: RepoStores, branch: str, *, leave_empty: bool, by: str, now: float
 ) -> None:
     """Delete a branch. `leave_empty` allows it for the only branch of the repository.
 
     Raises RefNotFound, BranchMoved, or Unprocessable for the only branch and for the default
     branch.
     """
-    refs = await stores.of(repo.repo_id).refs.all()
+    refs = await repository.refs.all()
     ref = refs.get(branch)
     if ref is None:
         raise RefNotFound()
@@ -31,16 +31,16 @@ async def delete(
             f"{branch[:80]} is the only branch, and without it the repository is empty; if you want"
             " that, send leave_empty=true (pieria: --leave-empty)"
         )
-    if branch == repo.default_branch and len(refs) > 1:
+    if branch == repository.repo.default_branch and len(refs) > 1:
         raise Unprocessable(
             f"{branch} is the default branch; make another branch the default one, or delete it"
             " last"
         )
-    last = await stores.of(repo.repo_id).refs.last_step(branch)
+    last = await repository.refs.last_step(branch)
     move = planned(branch, ref, last, None, forced=True, by=by, now=now)
-    await stores.of(repo.repo_id).refs.log_move(move)
+    await repository.refs.log_move(move)
     try:
-        await stores.of(repo.repo_id).refs.remove(ref)
+        await repository.refs.remove(ref)
     except RefChanged as moved:
         if moved.current is None:
             return  # another request deleted it
@@ -48,7 +48,7 @@ async def delete(
 
 
 async def restore(
-    stores: Stores, repo: Repo, branch: str, to: str | None, *, by: str, now: float
+    repository: RepoStores, branch: str, to: str | None, *, by: str, now: float
 ) -> Ref:
     """Restore a branch to one of its earlier heads, or create it again there. Returns the new ref.
 
@@ -58,26 +58,26 @@ async def restore(
     branch conflicts with it, or TooLarge for too many branches.
     """
     names.check_branch(branch)
-    ref, chain = await begin(stores, repo, branch, now=now)
+    ref, chain = await begin(repository, branch, now=now)
     if to:
-        address = await _been_at(branch, ref, chain, await _commit_id(stores, repo, to))
+        address = await _been_at(branch, ref, chain, await _commit_id(repository, to))
     else:
         address = await _before_last_move(branch, ref, chain)
     if ref and ref.head.commit_id == address.commit_id:
         return ref
     last = ("", 0)
     if ref is None:
-        refs = await stores.of(repo.repo_id).refs.all()
+        refs = await repository.refs.all()
         names.check_room_for_branch(branch, refs)
         names.check_no_branch_clash(branch, refs)
-        await stores.of(repo.repo_id).refs.mark_folders(branch, int(now))
-        last = await stores.of(repo.repo_id).refs.last_step(branch)
-    node = (await stores.of(repo.repo_id).commits.get([address]))[address.commit_id]
+        await repository.refs.mark_folders(branch, int(now))
+        last = await repository.refs.last_step(branch)
+    node = (await repository.commits.get([address]))[address.commit_id]
     move = planned(branch, ref, last, address, forced=True, by=by, now=now)
     new = Ref(branch, address, node.snapshot_at, move.step, move.at)
-    await stores.of(repo.repo_id).refs.log_move(move)
+    await repository.refs.log_move(move)
     try:
-        await stores.of(repo.repo_id).refs.swap(new, ref, by=by, now=int(now))
+        await repository.refs.swap(new, ref, by=by, now=int(now))
     except RefChanged as moved:
         raise BranchMoved(branch, moved.current.head.commit_id if moved.current else None) from None
     return new
@@ -102,12 +102,12 @@ async def _before_last_move(branch: str, ref: Ref | None, chain: Chain) -> Commi
     return moves[0].before
 
 
-async def _commit_id(stores: Stores, repo: Repo, name: str) -> str:
+async def _commit_id(repository: RepoStores, name: str) -> str:
     """The id of the commit that a name refers to, or else the name itself."""
     if names.is_digest(name):
         return name  # a full id needs no look-up
     try:
-        return (await resolve.targets(stores, repo, [name], Sees.ALL))[name].commit.commit_id
+        return (await resolve.targets(repository, [name], Sees.ALL))[name].commit.commit_id
     except RefNotFound:
         return name
 

@@ -8,8 +8,8 @@ from typing import Any
 from shared import codec
 from shared.actions import resolve
 from shared.graph.records import commit_record, manifest
-from shared.model import Node, Repo, Sees
-from shared.stores import Stores
+from shared.model import Node, Sees
+from shared.stores import RepoStores
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,39 +32,39 @@ class Changes:
     last: str | None
 
 
-async def commit(stores: Stores, repo: Repo, name: str, sees: Sees) -> Entry:
+async def commit(repository: RepoStores, name: str, sees: Sees) -> Entry:
     """Return one commit. Raises CommitNotFound, and TooLarge if it does not fit into a reply."""
-    node = await _node(stores, repo, name, sees)
+    node = await _node(repository, name, sees)
     if node.record_at and codec.sent_msgpack_bytes(node.record_at.length) > codec.REPLY_BYTES:
         raise codec.too_large_to_send(node.record_at.length)
-    (entry,) = await _entries(stores, repo, [node])
+    (entry,) = await _entries(repository, [node])
     return entry
 
 
 async def files(
-    stores: Stores, repo: Repo, name: str, after: str, limit: int, sees: Sees
+    repository: RepoStores, name: str, after: str, limit: int, sees: Sees
 ) -> tuple[Node, dict[str, str], str | None]:
     """Return a page of a commit's files, and its last path if more follow.
 
     Raises CommitNotFound.
     """
-    node = await _node(stores, repo, name, sees)
-    found = (await _manifests(stores, repo, [node]))[node.commit_id]
+    node = await _node(repository, name, sees)
+    found = (await _manifests(repository, [node]))[node.commit_id]
     paths, last = _page({path: [found[path]] for path in found}, after, limit)
     return node, {path: found[path] for path in paths}, last
 
 
 async def compare(
-    stores: Stores, repo: Repo, base: str, head: str, after: str, limit: int, sees: Sees
+    repository: RepoStores, base: str, head: str, after: str, limit: int, sees: Sees
 ) -> Changes:
     """Compare the files of two branches or commits. Raises RefNotFound."""
-    targets = await resolve.targets(stores, repo, [base, head], sees)
+    targets = await resolve.targets(repository, [base, head], sees)
     base_place = targets[base].commit
     head_place = targets[head].commit
-    nodes = await stores.of(repo.repo_id).commits.get({base_place, head_place})
+    nodes = await repository.commits.get({base_place, head_place})
     base_node = nodes[base_place.commit_id]
     head_node = nodes[head_place.commit_id]
-    manifests = await _manifests(stores, repo, [base_node, head_node])
+    manifests = await _manifests(repository, [base_node, head_node])
     old = manifests[base_node.commit_id]
     new = manifests[head_node.commit_id]
     all_paths = old.keys() | new.keys()
@@ -80,22 +80,20 @@ async def compare(
     )
 
 
-async def _node(stores: Stores, repo: Repo, name: str, sees: Sees) -> Node:
-    address = await resolve.commit(stores, repo, name, sees)
-    return (await stores.of(repo.repo_id).commits.get([address]))[address.commit_id]
+async def _node(repository: RepoStores, name: str, sees: Sees) -> Node:
+    address = await resolve.commit(repository, name, sees)
+    return (await repository.commits.get([address]))[address.commit_id]
 
 
-async def _entries(stores: Stores, repo: Repo, nodes: Sequence[Node]) -> list[Entry]:
+async def _entries(repository: RepoStores, nodes: Sequence[Node]) -> list[Entry]:
     in_packs = {node.record_at for node in nodes if node.record_at}
-    records = await stores.of(repo.repo_id).objects.read_packed(in_packs)
+    records = await repository.objects.read_packed(in_packs)
     return [Entry(node, codec.unpack_record(commit_record(node, records))) for node in nodes]
 
 
-async def _manifests(
-    stores: Stores, repo: Repo, nodes: Sequence[Node]
-) -> dict[str, dict[str, str]]:
+async def _manifests(repository: RepoStores, nodes: Sequence[Node]) -> dict[str, dict[str, str]]:
     stored = {node.snapshot_at for node in nodes if node.snapshot_at}
-    records = await stores.of(repo.repo_id).objects.read_packed(stored)
+    records = await repository.objects.read_packed(stored)
     found: dict[str, dict[str, str]] = {}
     for node in nodes:
         found[node.commit_id] = manifest(records[node.snapshot_at]) if node.snapshot_at else {}

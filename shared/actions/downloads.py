@@ -7,8 +7,8 @@ from shared import names
 from shared.actions import snapshots
 from shared.actions.snapshots import Snapshot
 from shared.errors import Damaged, ObjectNotFound, PathNotFound
-from shared.model import Location, Repo, Sees
-from shared.stores import Stores
+from shared.model import Location, Sees
+from shared.stores import RepoStores
 
 URL_SECONDS = 300
 """Lifetime of a presigned URL to S3. Clients follow the redirect at once; a URL works for everyone
@@ -19,8 +19,7 @@ who has it."""
 class Found:
     """An object of a repository and its location. None of its bytes have been read."""
 
-    stores: Stores
-    repo: Repo
+    repository: RepoStores
     object_id: str
     at: Location
 
@@ -43,18 +42,16 @@ class Found:
         """
         if self.is_fixed:
             return self.object_id
-        return sha256(f"{self.repo.repo_id}#{self.object_id}#{self.at}".encode()).hexdigest()
+        return sha256(f"{self.repository.repo_id}#{self.object_id}#{self.at}".encode()).hexdigest()
 
     async def read(self, start: int, stop: int) -> bytes:
         """The bytes from `start` up to but not including `stop`."""
-        return await self.stores.of(self.repo.repo_id).objects.read_part(
-            self.object_id, self.at, start, stop
-        )
+        return await self.repository.objects.read_part(self.object_id, self.at, start, stop)
 
     async def url(self, media_type: str, disposition: str) -> str | None:
         """A presigned URL to the object, valid for `URL_SECONDS`. None if only the hub can
         read it: an entry of a pack, or a store that is not AWS."""
-        return await self.stores.of(self.repo.repo_id).objects.presigned_get(
+        return await self.repository.objects.presigned_get(
             self.object_id, self.at, URL_SECONDS, media_type, disposition
         )
 
@@ -71,31 +68,31 @@ class File:
     content: Found
 
 
-async def find(stores: Stores, repo: Repo, object_id: str) -> Found:
+async def find(repository: RepoStores, object_id: str) -> Found:
     """The object with this id. Raises ObjectNotFound, also for a text that is not a valid id."""
     if names.is_id(object_id):
-        known = await stores.of(repo.repo_id).index.known(objects=[object_id], even_condemned=True)
+        known = await repository.index.known(objects=[object_id], even_condemned=True)
         if object_id in known.objects:
-            return Found(stores, repo, object_id, known.objects[object_id])
+            return Found(repository, object_id, known.objects[object_id])
     raise ObjectNotFound()
 
 
-async def file(stores: Stores, repo: Repo, ref_and_path: str, sees: Sees) -> File:
+async def file(repository: RepoStores, ref_and_path: str, sees: Sees) -> File:
     """The file at `<branch or commit id>/<path>`. The longest branch name that fits is used.
 
     Raises RefNotFound or PathNotFound.
     """
-    return await file_of(stores, repo, await snapshots.at(stores, repo, ref_and_path, sees))
+    return await file_of(repository, await snapshots.at(repository, ref_and_path, sees))
 
 
-async def file_of(stores: Stores, repo: Repo, snapshot: Snapshot, path: str | None = None) -> File:
+async def file_of(repository: RepoStores, snapshot: Snapshot, path: str | None = None) -> File:
     """A file of a snapshot, by default the one that the request named. Raises PathNotFound."""
     path = snapshot.path if path is None else path
     object_id = snapshot.files.get(path)
     if object_id is None:
         raise PathNotFound()
     try:
-        return File(path, snapshot.is_fixed, await find(stores, repo, object_id))
+        return File(path, snapshot.is_fixed, await find(repository, object_id))
     except ObjectNotFound:
         # An object with an opaque id may never have been sent. A digest was checked when its
         # snapshot was accepted.

@@ -15,72 +15,70 @@ from shared.actions.fetch_response import FetchResponse, VerifiedPrefix, check_r
 from shared.errors import Damaged
 from shared.graph import walk
 from shared.graph.dag import Difference
-from shared.model import PrebuiltClone, Repo, Sees
-from shared.stores import Stores
+from shared.model import PrebuiltClone, Sees
+from shared.stores import RepoStores
 from shared.tasks import gather_pair
 
 
 async def fetch(
-    stores: Stores, repo: Repo, request: wire.Fetch, sees: Sees, most_bytes: int | None = None
+    repository: RepoStores, request: wire.Fetch, sees: Sees, most_bytes: int | None = None
 ) -> FetchResponse:
     """The whole difference. Unknown haves are ignored.
 
     `most_bytes` is the limit of the response in msgpack; by default that of the settings. Raises
     CommitNotFound with the unknown wants, TooLarge before any content is read, and Damaged.
     """
-    limit = most_bytes or stores.settings.max_reply_bytes
-    resolved = await fetch_plan.resolve(stores, repo, request, sees)
+    limit = most_bytes or repository.stores.settings.max_reply_bytes
+    resolved = await fetch_plan.resolve(repository, request, sees)
     if resolved.prebuilt:
         try:
-            response = await _on_prebuilt(stores, repo, resolved, resolved.prebuilt, limit)
+            response = await _on_prebuilt(repository, resolved, resolved.prebuilt, limit)
         except Damaged:
             response = None
         if response:
             return response
     difference = Difference(resolved.want, resolved.have, resolved.client_history)
-    await walk.run(stores.of(repo.repo_id).commits, difference)
+    await walk.run(repository.commits, difference)
     allowed = Allowed(limit, request.bases)
-    return await fetch_plan.plan(stores, repo, resolved.heads, difference, allowed)
+    return await fetch_plan.plan(repository, resolved.heads, difference, allowed)
 
 
-async def prebuilt_ids(stores: Stores, repo: Repo, prebuilt: PrebuiltClone) -> dict[str, list[str]]:
+async def prebuilt_ids(repository: RepoStores, prebuilt: PrebuiltClone) -> dict[str, list[str]]:
     """The ids of the `snapshots` and `objects` of a prebuilt clone. Raises Damaged."""
     start = prebuilt.stored_size
     stop = start + prebuilt.ids_size
-    data = await stores.of(repo.repo_id).objects.read_prebuilt(prebuilt.name, start, stop)
+    data = await repository.objects.read_prebuilt(prebuilt.name, start, stop)
     if sha256(data).digest() != prebuilt.ids_digest:
         raise Damaged(f"bundle {prebuilt.name}")
     return codec.unpack_record(data)
 
 
 async def _on_prebuilt(
-    stores: Stores, repo: Repo, resolved: ResolvedFetch, prebuilt: PrebuiltClone, most_bytes: int
+    repository: RepoStores, resolved: ResolvedFetch, prebuilt: PrebuiltClone, most_bytes: int
 ) -> FetchResponse | None:
     """The response that begins with a prebuilt clone; None if the request does not want all of it.
 
     Raises Damaged and TooLarge.
     """
     difference = Difference(resolved.want, (*prebuilt.heads, *prebuilt.merged))
-    await walk.run(stores.of(repo.repo_id).commits, difference)
+    await walk.run(repository.commits, difference)
     wanted = {address.commit_id for address in resolved.want}
     for node in difference.collected:
         wanted.update(parent.commit_id for parent in node.parents)
     if not wanted.issuperset(head.commit_id for head in prebuilt.heads):
         return None
     fetch_plan.check_size(prebuilt.size, most_bytes)
-    base = await _base(stores, repo, prebuilt, needs_ids=bool(difference.collected))
-    return await fetch_plan.plan(
-        stores, repo, resolved.heads, difference, Allowed(most_bytes), base
-    )
+    base = await _base(repository, prebuilt, needs_ids=bool(difference.collected))
+    return await fetch_plan.plan(repository, resolved.heads, difference, Allowed(most_bytes), base)
 
 
-async def _base(stores: Stores, repo: Repo, prebuilt: PrebuiltClone, *, needs_ids: bool) -> Base:
+async def _base(repository: RepoStores, prebuilt: PrebuiltClone, *, needs_ids: bool) -> Base:
     """The verified beginning of a prebuilt clone, and its ids if they are needed. Raises Damaged."""
     spans = packs.plan_prebuilt(prebuilt.name, prebuilt.stored_size, prebuilt.range_size)
-    reading = stores.of(repo.repo_id).objects.begin(spans)
+    reading = repository.objects.begin(spans)
     ids: dict[str, list[str]] = {"snapshots": [], "objects": []}
     if needs_ids:
-        begun, ids = await gather_pair(reading, prebuilt_ids(stores, repo, prebuilt))
+        begun, ids = await gather_pair(reading, prebuilt_ids(repository, prebuilt))
     else:
         begun = await reading
     for span, data in zip(begun.window, begun.data, strict=True):

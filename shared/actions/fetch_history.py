@@ -22,8 +22,8 @@ from shared.errors import Damaged, TooLarge
 from shared.graph import walk
 from shared.graph.dag import Difference
 from shared.graph.records import commit_record
-from shared.model import Location, Node, Repo, Sees
-from shared.stores import Stores
+from shared.model import Location, Node, Sees
+from shared.stores import RepoStores
 
 STEP_BYTES = 16 * 1024 * 1024
 """The commits and manifests of one step, which are in memory together.
@@ -120,22 +120,22 @@ class Step:
 
 
 async def fetch_history(
-    stores: Stores, repo: Repo, request: wire.FetchHistory, sees: Sees, most_bytes: int
+    repository: RepoStores, request: wire.FetchHistory, sees: Sees, most_bytes: int
 ) -> Step:
     """The next step of a fetch, of about `most_bytes` of msgpack at most. Unknown haves are
     ignored.
 
     Raises CommitNotFound, which names unknown wants; and Damaged if anything is missing.
     """
-    resolved = await fetch_plan.resolve(stores, repo, request, sees)
+    resolved = await fetch_plan.resolve(repository, request, sees)
     difference = Difference(resolved.want, resolved.have, resolved.client_history)
-    await walk.run(stores.of(repo.repo_id).commits, difference)
+    await walk.run(repository.commits, difference)
     oldest_first = difference.collected[::-1]
     nodes = _step(oldest_first, min(most_bytes, STEP_BYTES))
-    boundary = await fetch_plan.boundary_manifests(stores, repo, difference, nodes)
+    boundary = await fetch_plan.boundary_manifests(repository, difference, nodes)
     bases = Bases(request.bases)
-    records, had = await _read(stores, repo, nodes, boundary, bases)
-    entries, paths = await _entries(stores, repo, nodes, records, had)
+    records, had = await _read(repository, nodes, boundary, bases)
+    entries, paths = await _entries(repository, nodes, records, had)
     snapshots = bases.patched(entry.snapshot for entry in entries if entry.snapshot)
     entries = [
         replace(entry, snapshot=next(snapshots)) if entry.snapshot else entry for entry in entries
@@ -175,14 +175,14 @@ def _commit_size(node: Node) -> int:
 
 
 async def _read(
-    stores: Stores, repo: Repo, nodes: Sequence[Node], boundary: Collection[Location], bases: Bases
+    repository: RepoStores, nodes: Sequence[Node], boundary: Collection[Location], bases: Bases
 ) -> tuple[Mapping[Location, bytes], set[bytes]]:
     """The packed records of these commits, and the ids of the objects that the client has."""
     records: dict[Location, bytes] = {}
     had: set[bytes] = set()
     wanted = {at for node in nodes for at in (node.snapshot_at, node.record_at) if at}
     is_boundary = set(boundary)
-    async with aclosing(stores.of(repo.repo_id).objects.each_packed(wanted | is_boundary)) as found:
+    async with aclosing(repository.objects.each_packed(wanted | is_boundary)) as found:
         async for at, record in found:
             if at in is_boundary:
                 had.update(codec.unpack_raw(record)[b"manifest"].values())
@@ -193,8 +193,7 @@ async def _read(
 
 
 async def _entries(
-    stores: Stores,
-    repo: Repo,
+    repository: RepoStores,
     nodes: Sequence[Node],
     records: Mapping[Location, bytes],
     had: set[bytes],
@@ -216,9 +215,7 @@ async def _entries(
             new = list(files)
             paths |= files
         brought.append((commit_record(node, records), snapshot, new))
-    stored = (
-        await stores.of(repo.repo_id).index.known(objects=paths.keys(), even_condemned=True)
-    ).objects
+    stored = (await repository.index.known(objects=paths.keys(), even_condemned=True)).objects
     lost = [
         object_id for object_id in paths if object_id not in stored and names.is_digest(object_id)
     ]

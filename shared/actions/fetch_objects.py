@@ -9,9 +9,9 @@ from shared import codec, names, wire
 from shared.actions.fetch_response import FetchResponse, ObjectList, Piece
 from shared.codings import Coding
 from shared.errors import ObjectNotFound
-from shared.model import Location, Repo
+from shared.model import Location
 from shared.objects.store import ObjectStore
-from shared.stores import Stores
+from shared.stores import RepoStores
 from shared.texts import summarize
 
 START_BYTES = 100
@@ -80,7 +80,7 @@ class Objects:
 
 
 async def fetch_objects(
-    stores: Stores, repo: Repo, request: wire.FetchObjects, most_bytes: int
+    repository: RepoStores, request: wire.FetchObjects, most_bytes: int
 ) -> Objects:
     """All objects of these ids, in this order. One that has more than about `most_bytes` of msgpack
     is large.
@@ -90,9 +90,7 @@ async def fetch_objects(
     object_ids = [
         names.check_id(object_id, "object") for object_id in dict.fromkeys(request.object_ids)
     ]
-    stored = (
-        await stores.of(repo.repo_id).index.known(objects=object_ids, even_condemned=True)
-    ).objects
+    stored = (await repository.index.known(objects=object_ids, even_condemned=True)).objects
     unknown = [object_id for object_id in object_ids if object_id not in stored]
     if unknown:
         raise ObjectNotFound(
@@ -101,7 +99,7 @@ async def fetch_objects(
     most_content = most_bytes - START_BYTES - _ids_size(object_ids)
     sendable = {i: stored[i] for i in object_ids if _entry_size(i, stored[i]) <= most_content}
     large = [object_id for object_id in object_ids if object_id not in sendable]
-    return Objects(stores.of(repo.repo_id).objects, sendable, [], large)
+    return Objects(repository.objects, sendable, [], large)
 
 
 def _ids_size(object_ids: Iterable[str]) -> int:

@@ -25,8 +25,8 @@ from shared.actions.fetch_response import (
 )
 from shared.errors import CommitNotFound, Damaged, TooLarge
 from shared.graph.dag import Difference
-from shared.model import CommitAddress, Location, Node, PrebuiltClone, Repo, Sees
-from shared.stores import Stores
+from shared.model import CommitAddress, Location, Node, PrebuiltClone, Sees
+from shared.stores import RepoStores
 from shared.tasks import gather_pair
 
 LOOKED_UP_HAVES = 200
@@ -78,7 +78,7 @@ class Base:
     objects: Collection[bytes]
 
 
-async def resolve(stores: Stores, repo: Repo, request: wire.Fetch, sees: Sees) -> ResolvedFetch:
+async def resolve(repository: RepoStores, request: wire.Fetch, sees: Sees) -> ResolvedFetch:
     """The addresses of the ids in a request. Raises CommitNotFound with the unknown wants."""
     want = [names.check_id(commit_id, "commit") for commit_id in dict.fromkeys(request.want)]
     have = {commit_id for commit_id in request.have if names.is_id(commit_id)}
@@ -87,20 +87,20 @@ async def resolve(stores: Stores, repo: Repo, request: wire.Fetch, sees: Sees) -
     # Condemned rows count: a branch may reach them again.
     if want and not have:
         # A clone usually wants heads, whose rows contain the addresses.
-        refs, prebuilt = await stores.of(repo.repo_id).refs.all_and_prebuilt_clone()
+        refs, prebuilt = await repository.refs.all_and_prebuilt_clone()
         others = set(want) - {ref.head.commit_id for ref in refs.values()}
-        known = await stores.of(repo.repo_id).index.known(commits=others, even_condemned=True)
+        known = await repository.index.known(commits=others, even_condemned=True)
     else:
         refs, known = await gather_pair(
-            stores.of(repo.repo_id).refs.all(),
-            stores.of(repo.repo_id).index.known(commits=looked_up.union(want), even_condemned=True),
+            repository.refs.all(),
+            repository.index.known(commits=looked_up.union(want), even_condemned=True),
         )
     heads = {ref.head.commit_id: ref.head for ref in refs.values()}
     addresses = known.commits | heads
     wanted = {commit_id: addresses[commit_id] for commit_id in want if commit_id in addresses}
     if sees is Sees.REACHED and not wanted.keys() <= heads.keys():
         # A client may have read the refs before a branch moved.
-        wanted = await visible.reached(stores, repo, wanted.values(), heads.values())
+        wanted = await visible.reached(repository, wanted.values(), heads.values())
     unknown = [commit_id for commit_id in want if commit_id not in wanted]
     if unknown:
         raise CommitNotFound(unknown)
@@ -114,8 +114,7 @@ async def resolve(stores: Stores, repo: Repo, request: wire.Fetch, sees: Sees) -
 
 
 async def plan(
-    stores: Stores,
-    repo: Repo,
+    repository: RepoStores,
     heads: Mapping[str, str],
     difference: Difference,
     allowed: Allowed,
@@ -133,13 +132,13 @@ async def plan(
     manifest_bytes = sum(at.length for at in oldest_first)
     commits = _commits(wanted, most_bytes, prebuilt_bytes + manifest_bytes)
 
-    boundary = [] if base else await boundary_manifests(stores, repo, difference, wanted)
+    boundary = [] if base else await boundary_manifests(repository, difference, wanted)
     bases = Bases(allowed.bases)
     manifests = _Manifests(bases, set(base.objects if base else ()))
-    await manifests.read(stores, repo, oldest_first, boundary)
+    await manifests.read(repository, oldest_first, boundary)
     kept = [at for at in oldest_first if at in manifests.kept]
     response = FetchResponse(
-        store=stores.of(repo.repo_id).objects,
+        store=repository.objects,
         branch_heads=heads,
         commits=commits,
         snapshots=SnapshotList(
@@ -147,7 +146,7 @@ async def plan(
             records=list(bases.patched(manifests.kept[at] for at in kept)),
             packed=[at for at in snapshots.values() if at not in manifests.kept],
         ),
-        objects=await _objects(stores, repo, manifests.new_objects()),
+        objects=await _objects(repository, manifests.new_objects()),
         prefix=base.prefix if base else None,
     )
     check_size(response.size, most_bytes)
@@ -155,7 +154,7 @@ async def plan(
 
 
 async def boundary_manifests(
-    stores: Stores, repo: Repo, difference: Difference, nodes: Iterable[Node]
+    repository: RepoStores, difference: Difference, nodes: Iterable[Node]
 ) -> list[Location]:
     """The manifests of the parents of these collected commits that the client has, newest first.
 
@@ -171,7 +170,7 @@ async def boundary_manifests(
         else:
             missing.append(address)
     if missing:
-        rows |= await stores.of(repo.repo_id).commits.get(missing)
+        rows |= await repository.commits.get(missing)
     newest_first = sorted(rows.values(), key=lambda node: -node.address.generation)
     manifests = dict.fromkeys(node.snapshot_at for node in newest_first if node.snapshot_at)
     return list(_up_to(BOUNDARY_BYTES, manifests))
@@ -225,13 +224,13 @@ def _commits(nodes: Sequence[Node], most_bytes: int, other_bytes: int) -> Commit
     return CommitList(records, compressed[len(records) :], row_bytes, packed)
 
 
-async def _objects(stores: Stores, repo: Repo, object_ids: Sequence[str]) -> ObjectList:
+async def _objects(repository: RepoStores, object_ids: Sequence[str]) -> ObjectList:
     """The locations of these objects. Raises Damaged if one is missing.
 
     An opaque id can be absent: its object may never have been sent. The object of a digest was
     verified when its snapshot was accepted.
     """
-    known = await stores.of(repo.repo_id).index.known(objects=object_ids, even_condemned=True)
+    known = await repository.index.known(objects=object_ids, even_condemned=True)
     locations = {i: known.objects[i] for i in object_ids if i in known.objects}
     absent = [object_id for object_id in object_ids if object_id not in locations]
     for object_id in absent:
@@ -260,15 +259,14 @@ class _Manifests:
 
     async def read(
         self,
-        stores: Stores,
-        repo: Repo,
+        repository: RepoStores,
         wanted: Collection[Location],
         boundary: Collection[Location],
     ) -> None:
         """Read the manifests to send (`wanted`) and those that the client has (`boundary`)."""
         to_send = set(wanted)
         of_client = set(boundary)
-        found = stores.of(repo.repo_id).objects.each_packed(to_send | of_client)
+        found = repository.objects.each_packed(to_send | of_client)
         async with aclosing(found) as records:
             async for at, record in records:
                 manifest = codec.unpack_raw(record)[b"manifest"]

@@ -15,8 +15,8 @@ from shared.actions import resolve
 from shared.errors import Damaged, TooLarge
 from shared.graph.ancestors import ancestors
 from shared.graph.records import commit_record, summary
-from shared.model import CommitAddress, Node, Repo, Sees
-from shared.stores import Stores
+from shared.model import CommitAddress, Node, Sees
+from shared.stores import RepoStores
 
 RECORD_BYTES = 8 * 1024 * 1024
 """The most bytes of records that one page reads from S3. Only rows of older hubs need such reads.
@@ -62,7 +62,7 @@ class _Page:
 
 
 async def log(
-    stores: Stores, repo: Repo, ref: str, cursor: str, limit: int, sees: Sees
+    repository: RepoStores, ref: str, cursor: str, limit: int, sees: Sees
 ) -> tuple[list[Entry], str | None]:
     """Return a page of the history of a branch or commit, and the cursor of the next page.
 
@@ -74,10 +74,10 @@ async def log(
     if cursor:
         starts = _parse(cursor)
     else:
-        targets = await resolve.targets(stores, repo, [ref], sees)
+        targets = await resolve.targets(repository, [ref], sees)
         starts = {targets[ref].commit}
     page = _Page(limit, set(starts))
-    async for address, node in ancestors(stores.of(repo.repo_id).commits, starts, page=limit + 1):
+    async for address, node in ancestors(repository.commits, starts, page=limit + 1):
         if node is None:
             # The places of a cursor existed when the hub made it. So this cursor is forged.
             raise (
@@ -88,13 +88,13 @@ async def log(
         if not page.takes(node):
             break
         page.add(address, node)
-    entries = await _entries(stores, repo, page.nodes)
+    entries = await _entries(repository, page.nodes)
     return entries, _cursor(page.pending, page.nodes[-1].commit_id) if page.pending else None
 
 
-async def _entries(stores: Stores, repo: Repo, nodes: Sequence[Node]) -> list[Entry]:
+async def _entries(repository: RepoStores, nodes: Sequence[Node]) -> list[Entry]:
     to_read = {node.record_at for node in nodes if node.record_at and node.summary is None}
-    records = await stores.of(repo.repo_id).objects.read_packed(to_read)
+    records = await repository.objects.read_packed(to_read)
     entries: list[Entry] = []
     for node in nodes:
         if node.summary is not None:

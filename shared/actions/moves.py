@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from shared import cursors
 from shared.metadata.refs import MOVES_KEPT_SECONDS, is_step, next_step
-from shared.model import CommitAddress, Move, Ref, Repo, RepoId
-from shared.stores import Stores
+from shared.model import CommitAddress, Move, Ref
+from shared.stores import RepoStores
 
 SPARE_ROWS = 20
 """Rows that are read in addition to the wanted moves, for announced moves that did not take effect.
@@ -61,8 +61,7 @@ class Chain:
     `below`.
     """
 
-    stores: Stores
-    repo_id: RepoId
+    repository: RepoStores
     branch: str
     oldest: int
     """Epoch milliseconds: the chain ends at a move that is older."""
@@ -73,9 +72,7 @@ class Chain:
     async def follow(self, rows: int | None) -> list[Move]:
         """Read the next moves of the chain by one query of `rows` rows or 1 MB, perhaps none."""
         start = self.wanted or self.below
-        announced, has_more = await self.stores.of(self.repo_id).refs.moves_down(
-            self.branch, start, rows
-        )
+        announced, has_more = await self.repository.refs.moves_down(self.branch, start, rows)
         found: list[Move] = []
         for move in announced:
             if self.wanted and move.step < self.wanted:
@@ -99,7 +96,7 @@ class Chain:
 
 
 async def page(
-    stores: Stores, repo: Repo, branch: str, cursor: str, limit: int, *, now: float
+    repository: RepoStores, branch: str, cursor: str, limit: int, *, now: float
 ) -> tuple[Ref | None, list[Move], str | None]:
     """Return the ref of a branch, up to `limit` of its moves within 30 days, and the next cursor.
 
@@ -108,7 +105,7 @@ async def page(
     """
     if cursor and not is_step(cursor):
         raise cursors.invalid()
-    ref, chain = await begin(stores, repo, branch, now=now)
+    ref, chain = await begin(repository, branch, now=now)
     if cursor:
         chain.wanted = cursor
     found: list[Move] = []
@@ -123,11 +120,11 @@ async def page(
     return ref, shown, shown[-1].step if shown and has_more else None
 
 
-async def begin(stores: Stores, repo: Repo, branch: str, *, now: float) -> tuple[Ref | None, Chain]:
+async def begin(repository: RepoStores, branch: str, *, now: float) -> tuple[Ref | None, Chain]:
     """Return the ref of a branch, and the chain of its moves from the last one on."""
-    ref = await stores.of(repo.repo_id).refs.get(branch)
+    ref = await repository.refs.get(branch)
     oldest = int((now - MOVES_KEPT_SECONDS) * 1000)
-    return ref, Chain(stores, repo.repo_id, branch, oldest, ref.step if ref else "")
+    return ref, Chain(repository, branch, oldest, ref.step if ref else "")
 
 
 async def been_at(chain: Chain, commit_id: str) -> tuple[CommitAddress | None, int]:

@@ -7,8 +7,8 @@ from shared.actions import visible
 from shared.errors import CommitNotFound, Unavailable
 from shared.graph import walk
 from shared.graph.dag import Nearest, Reachable
-from shared.model import CommitAddress, Repo, Sees
-from shared.stores import Stores
+from shared.model import CommitAddress, Sees
+from shared.stores import RepoStores
 from shared.tasks import gather_pair
 
 MAX_ROUNDS = 3
@@ -19,7 +19,7 @@ The client then offers more of its commits, or all of them. The fetch is exact i
 
 
 async def negotiate(
-    stores: Stores, repo: Repo, request: wire.Negotiate, sees: Sees, *, by: str, now: float
+    repository: RepoStores, request: wire.Negotiate, sees: Sees, *, by: str, now: float
 ) -> dict[str, Any]:
     """Return the reply to a negotiation.
 
@@ -35,8 +35,8 @@ async def negotiate(
         names.check_id(commit_id, "commit")
     offered = [commit_id for commit_id in dict.fromkeys(request.have) if names.is_id(commit_id)]
     known, refused = await gather_pair(
-        stores.of(repo.repo_id).index.known(commits={*request.want, *offered}, even_condemned=True),
-        _refused(stores, repo, by, now),
+        repository.index.known(commits={*request.want, *offered}, even_condemned=True),
+        _refused(repository, by, now),
     )
     unknown = set(request.want) - known.commits.keys()
     if unknown:
@@ -48,9 +48,9 @@ async def negotiate(
     }
     wanted = {i: known.commits[i] for i in request.want}
     if sees is Sees.REACHED:
-        wanted, targets = await _visible(stores, repo, wanted, targets)
+        wanted, targets = await _visible(repository, wanted, targets)
     nearest = Nearest(wanted.values(), targets)
-    await walk.run(stores.of(repo.repo_id).commits, nearest, max_rounds=MAX_ROUNDS)
+    await walk.run(repository.commits, nearest, max_rounds=MAX_ROUNDS)
     base = nearest.found
     return {
         "ack": [i for i in offered if i in targets or i in refused],
@@ -60,28 +60,30 @@ async def negotiate(
 
 
 async def _visible(
-    stores: Stores, repo: Repo, wanted: dict[str, CommitAddress], targets: dict[str, CommitAddress]
+    repository: RepoStores, wanted: dict[str, CommitAddress], targets: dict[str, CommitAddress]
 ) -> tuple[dict[str, CommitAddress], dict[str, CommitAddress]]:
     """Return the wanted commits, and the offered ones that are reachable within `MAX_ROUNDS`.
 
     Raises CommitNotFound for a wanted commit that the caller may not read.
     """
-    heads = {
-        ref.head.commit_id: ref.head for ref in (await stores.of(repo.repo_id).refs.all()).values()
-    }
+    heads = {ref.head.commit_id: ref.head for ref in (await repository.refs.all()).values()}
     if not wanted.keys() <= heads.keys():
-        seen = await visible.reached(stores, repo, wanted.values(), heads.values())
+        seen = await visible.reached(repository, wanted.values(), heads.values())
         hidden = wanted.keys() - seen.keys()
         if hidden:
             raise CommitNotFound(hidden)
         wanted = seen
     search = Reachable((heads | wanted).values(), targets.values())
-    await walk.run(stores.of(repo.repo_id).commits, search, max_rounds=MAX_ROUNDS)
+    await walk.run(repository.commits, search, max_rounds=MAX_ROUNDS)
     return wanted, search.found
 
 
-async def _refused(stores: Stores, repo: Repo, by: str, now: float) -> set[str]:
+async def _refused(repository: RepoStores, by: str, now: float) -> set[str]:
     try:
-        return await stores.counters.refused(repo.repo_id, by, int(now)) if by else set()
+        return (
+            await repository.stores.counters.refused(repository.repo_id, by, int(now))
+            if by
+            else set()
+        )
     except Unavailable:
         return set()  # these commits are optional, so a failure to read them does not matter

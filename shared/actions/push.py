@@ -35,7 +35,7 @@ from shared.graph.records import commit_record, manifest, packed_summary
 from shared.metadata.refs import RefChanged
 from shared.model import CommitAddress, Kind, Location, Move, Node, PortableNames, Ref, Repo, Upload
 from shared.pushed_bundle import NewCommit, PushedBundle
-from shared.stores import Stores
+from shared.stores import RepoStores
 from shared.tasks import gather_all, gather_pair
 
 INLINE_BYTES = 4096
@@ -73,7 +73,7 @@ class Held:
 
 
 async def push(
-    stores: Stores, repo: Repo, request: wire.Push, *, by: str, now: float
+    repository: RepoStores, request: wire.Push, *, by: str, now: float
 ) -> dict[str, Any]:
     """Store a bundle and move the branch to its head. Returns the reply.
 
@@ -85,9 +85,9 @@ async def push(
     """
     bundle = bundles.check(request)
     head = bundle.head(request)
-    held = await _held(stores, repo, bundle, head)
-    warning = _check_portable(repo, request.branch, bundle, held)
-    new = await _accept(stores, repo, request, bundle, head, held, by=by, now=now)
+    held = await _held(repository, bundle, head)
+    warning = _check_portable(repository.repo, request.branch, bundle, held)
+    new = await _accept(repository, request, bundle, head, held, by=by, now=now)
     heads = {new.branch: head}
     if len(held.refs) <= REPLY_BRANCHES:
         heads = {name: ref.head.commit_id for name, ref in held.refs.items()} | heads
@@ -96,8 +96,7 @@ async def push(
 
 
 async def _accept(
-    stores: Stores,
-    repo: Repo,
+    repository: RepoStores,
     request: wire.Push,
     bundle: PushedBundle,
     head: str,
@@ -112,17 +111,19 @@ async def _accept(
     names.check_no_branch_clash(request.branch, held.refs)
     _check_connected(bundle, head, held)
     new_sizes = {i: len(content) for i, content in bundle.objects.items() if i not in held.objects}
-    bundles.check_sizes(new_sizes, stores.settings.max_object_bytes, bundle)
-    changed = await _changed(stores, repo, bundle, held, force=request.force)
+    bundles.check_sizes(new_sizes, repository.stores.settings.max_object_bytes, bundle)
+    changed = await _changed(repository, bundle, held, force=request.force)
     if not request.force:
-        await _check_fast_forward(stores, repo, bundle, held, head, current, by, now)
-    missing = await _missing_objects(stores, repo, bundle, held)
-    uploads = await quarantine.verified(stores, repo, bundle, missing, by=by, now=now)
+        await _check_fast_forward(repository, bundle, held, head, current, by, now)
+    missing = await _missing_objects(repository, bundle, held)
+    uploads = await quarantine.verified(repository, bundle, missing, by=by, now=now)
 
-    repo = await stores.repos.create_if_absent(repo, int(now))
+    repository = repository.stores.of(
+        await repository.stores.repos.create_if_absent(repository.repo, int(now))
+    )
     nodes, last = await gather_pair(
-        _write(stores, repo, request.branch, bundle, held, changed, uploads, int(now)),
-        _last_step(stores, repo, request.branch, current),
+        _write(repository, request.branch, bundle, held, changed, uploads, int(now)),
+        _last_step(repository, request.branch, current),
     )
     node = nodes.get(head)
     address, snapshot_at = (node.address, node.snapshot_at) if node else (held.commits[head], None)
@@ -130,32 +131,30 @@ async def _accept(
     new = Ref(request.branch, address, snapshot_at, move.step, move.at)
     await gather_all(
         [
-            stores.of(repo.repo_id).index.put_addresses(
+            repository.index.put_addresses(
                 [n.address for i, n in nodes.items() if i not in held.commits]
             ),
-            *([stores.of(repo.repo_id).refs.log_move(move)] if move.before != move.after else []),
+            *([repository.refs.log_move(move)] if move.before != move.after else []),
         ]
     )
-    await _swap(stores, repo, bundle, held, new, current, move, now)
+    await _swap(repository, bundle, held, new, current, move, now)
     return new
 
 
-async def _last_step(
-    stores: Stores, repo: Repo, branch: str, current: Ref | None
-) -> tuple[str, int]:
+async def _last_step(repository: RepoStores, branch: str, current: Ref | None) -> tuple[str, int]:
     """The greatest step of a branch that is created, which may have existed before.
 
     Of others the ref row says it.
     """
-    return ("", 0) if current else await stores.of(repo.repo_id).refs.last_step(branch)
+    return ("", 0) if current else await repository.refs.last_step(branch)
 
 
-async def _held(stores: Stores, repo: Repo, bundle: PushedBundle, head: str) -> Held:
+async def _held(repository: RepoStores, bundle: PushedBundle, head: str) -> Held:
     """Step 2, all at once."""
     named = _named_objects(bundle)
     refs, known = await gather_pair(
-        stores.of(repo.repo_id).refs.all(),
-        stores.of(repo.repo_id).index.known(
+        repository.refs.all(),
+        repository.index.known(
             commits=bundle.commits.keys() | bundle.outside_parents() | {head},
             snapshots=bundle.snapshots.keys() | bundle.named_snapshots(),
             objects=bundle.objects.keys() | (named if len(named) <= FEW_OBJECTS else set()),
@@ -215,7 +214,7 @@ def _check_connected(bundle: PushedBundle, head: str, held: Held) -> None:
 
 
 async def _changed(
-    stores: Stores, repo: Repo, bundle: PushedBundle, held: Held, *, force: bool
+    repository: RepoStores, bundle: PushedBundle, held: Held, *, force: bool
 ) -> set[str]:
     """Commits that are stored already but get a row of their own again, in this push's lane.
 
@@ -228,8 +227,8 @@ async def _changed(
     again = [i for i in bundle.commits if i in held.commits and (force or not names.is_digest(i))]
     if not again:
         return set()
-    nodes = await stores.of(repo.repo_id).commits.get([held.commits[i] for i in again])
-    large = await stores.of(repo.repo_id).objects.read_packed(
+    nodes = await repository.commits.get([held.commits[i] for i in again])
+    large = await repository.objects.read_packed(
         {n.record_at for n in nodes.values() if n.record_at}
     )
     changed: set[str] = set()
@@ -249,8 +248,7 @@ async def _changed(
 
 
 async def _check_fast_forward(
-    stores: Stores,
-    repo: Repo,
+    repository: RepoStores,
     bundle: PushedBundle,
     held: Held,
     head: str,
@@ -282,8 +280,8 @@ async def _check_fast_forward(
     # more.
     await gather_all(
         [
-            walk.run(stores.of(repo.repo_id).commits, search),
-            _remember(stores, repo, bundle, held, by, now),
+            walk.run(repository.commits, search),
+            _remember(repository, bundle, held, by, now),
         ]
     )
     if search.found is None:
@@ -291,7 +289,7 @@ async def _check_fast_forward(
 
 
 async def _remember(
-    stores: Stores, repo: Repo, bundle: PushedBundle, held: Held, by: str, now: float
+    repository: RepoStores, bundle: PushedBundle, held: Held, by: str, now: float
 ) -> None:
     """So that the pull which follows a refusal finds its commits acknowledged.
 
@@ -300,24 +298,20 @@ async def _remember(
     new = [i for i in bundle.commits if i not in held.commits and names.is_digest(i)]
     if new:
         with contextlib.suppress(Unavailable):
-            await stores.counters.remember_refused(repo.repo_id, by, new, int(now))
+            await repository.stores.counters.remember_refused(repository.repo_id, by, new, int(now))
 
 
-async def _missing_objects(
-    stores: Stores, repo: Repo, bundle: PushedBundle, held: Held
-) -> set[str]:
+async def _missing_objects(repository: RepoStores, bundle: PushedBundle, held: Held) -> set[str]:
     """The objects of new manifests that are neither in the push nor in the repository."""
     named = _named_objects(bundle, held.snapshots.keys())
     missing = named - bundle.objects.keys() - held.objects.keys()
     if missing and len(_named_objects(bundle)) > FEW_OBJECTS:  # they were too many for step 2
-        missing -= await _objects_of_parents(stores, repo, bundle, held)
-        missing -= (await stores.of(repo.repo_id).index.known(objects=missing)).objects.keys()
+        missing -= await _objects_of_parents(repository, bundle, held)
+        missing -= (await repository.index.known(objects=missing)).objects.keys()
     return missing
 
 
-async def _objects_of_parents(
-    stores: Stores, repo: Repo, bundle: PushedBundle, held: Held
-) -> set[str]:
+async def _objects_of_parents(repository: RepoStores, bundle: PushedBundle, held: Held) -> set[str]:
     """The objects of the stored commits that the new ones stand on: what is listed there needs no
     proof.
     """
@@ -327,17 +321,14 @@ async def _objects_of_parents(
     at_heads = {
         ref.head.commit_id: ref.snapshot_at for ref in held.refs.values() if ref.snapshot_at
     }
-    rows = await stores.of(repo.repo_id).commits.get(
-        [held.commits[p] for p in parents if p not in at_heads]
-    )
+    rows = await repository.commits.get([held.commits[p] for p in parents if p not in at_heads])
     manifests = {at for p in parents if (at := at_heads.get(p) or rows[p].snapshot_at)}
-    records = await stores.of(repo.repo_id).objects.read_packed(manifests)
+    records = await repository.objects.read_packed(manifests)
     return {object_id for record in records.values() for object_id in manifest(record).values()}
 
 
 async def _write(
-    stores: Stores,
-    repo: Repo,
+    repository: RepoStores,
     branch: str,
     bundle: PushedBundle,
     held: Held,
@@ -367,11 +358,11 @@ async def _write(
     is_new_lane = bool(nodes) and lane not in {ref.head.lane for ref in held.refs.values()}
 
     async def put_bytes() -> None:
-        lanes = [stores.of(repo.repo_id).commits.open_lane(lane, now)] if is_new_lane else []
-        refs = stores.of(repo.repo_id).refs
+        lanes = [repository.commits.open_lane(lane, now)] if is_new_lane else []
+        refs = repository.refs
         marks = [] if branch in held.refs else [refs.mark_folders(branch, now)]
-        accepted = [stores.of(repo.repo_id).objects.accept_upload(upload) for upload in uploads]
-        await gather_all([upload_batch.put(stores, repo), *lanes, *marks, *accepted])
+        accepted = [repository.objects.accept_upload(upload) for upload in uploads]
+        await gather_all([upload_batch.put(repository), *lanes, *marks, *accepted])
 
     async def put_rows() -> None:
         taken = {
@@ -379,14 +370,14 @@ async def _write(
         }
         objects = {key: at for key, at in locations.items() if key[0] is Kind.OBJECT}
         if objects or taken:
-            await stores.of(repo.repo_id).index.put_locations(objects | taken)
+            await repository.index.put_locations(objects | taken)
         # A snapshot is known once it has a row: whoever leans on it next does not ask for its
         # objects again.
         known_by_now = {key: at for key, at in locations.items() if key not in objects}
         await gather_all(
             [
-                stores.of(repo.repo_id).index.put_locations(known_by_now),
-                stores.of(repo.repo_id).commits.put(nodes.values(), now),
+                repository.index.put_locations(known_by_now),
+                repository.commits.put(nodes.values(), now),
             ]
         )
 
@@ -440,8 +431,7 @@ def _snapshot_at(
 
 
 async def _swap(
-    stores: Stores,
-    repo: Repo,
+    repository: RepoStores,
     bundle: PushedBundle,
     held: Held,
     new: Ref,
@@ -458,22 +448,22 @@ async def _swap(
         if current and current.head == new.head:
             return
         try:
-            await stores.of(repo.repo_id).refs.swap(new, current, by=move.by, now=int(now))
+            await repository.refs.swap(new, current, by=move.by, now=int(now))
             return
         except RefChanged as moved:
             current = moved.current
             if not move.forced:
                 await _check_fast_forward(
-                    stores, repo, bundle, held, new.head.commit_id, current, move.by, now
+                    repository, bundle, held, new.head.commit_id, current, move.by, now
                 )
             if current is None:  # deleted meanwhile: a folder of its name may have become a branch
-                await stores.of(repo.repo_id).refs.mark_folders(new.branch, int(now))
-            last = await _last_step(stores, repo, new.branch, current)
+                await repository.refs.mark_folders(new.branch, int(now))
+            last = await _last_step(repository, new.branch, current)
             move = planned(
                 new.branch, current, last, new.head, forced=move.forced, by=move.by, now=now
             )
             new = replace(new, step=move.step, moved_at=move.at)
-            await stores.of(repo.repo_id).refs.log_move(move)
+            await repository.refs.log_move(move)
     raise Unavailable(
         f"{new.branch} is being pushed to by many at once; nothing is lost, push again"
     )

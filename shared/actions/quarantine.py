@@ -20,7 +20,7 @@ from shared.metadata.table import chunked
 from shared.model import Kind, Location, Repo, Upload
 from shared.objects.store import FalseUpload, NotAdmitted
 from shared.pushed_bundle import PushedBundle
-from shared.stores import Stores
+from shared.stores import RepoStores
 from shared.tasks import gather_all, gather_pair
 
 QUARANTINE_SECONDS = 3 * 24 * 3600
@@ -49,7 +49,7 @@ def may_hold_uploads(repo: Repo, now: float) -> bool:
 
 
 async def uploaded(
-    stores: Stores, repo: Repo, object_ids: Collection[str], *, by: str, now: float
+    repository: RepoStores, object_ids: Collection[str], *, by: str, now: float
 ) -> set[str]:
     """Those of these objects that are in quarantine, except for uploads that a push of this user
     found to be false.
@@ -57,11 +57,11 @@ async def uploaded(
     They are not verified: the push does that.
     """
     provable = [object_id for object_id in object_ids if names.is_digest(object_id)]
-    if not provable or not may_hold_uploads(repo, now):
+    if not provable or not may_hold_uploads(repository.repo, now):
         return set()
     (found, _), false = await gather_pair(
-        stores.of(repo.repo_id).objects.uploaded(provable),
-        stores.counters.false_uploads(repo.repo_id, by, int(now)),
+        repository.objects.uploaded(provable),
+        repository.stores.counters.false_uploads(repository.repo_id, by, int(now)),
     )
     return {object_id for object_id, one in found.items() if f"{object_id} {one.etag}" not in false}
 
@@ -87,8 +87,7 @@ class _Budget:
 
 
 async def verified(
-    stores: Stores,
-    repo: Repo,
+    repository: RepoStores,
     bundle: PushedBundle,
     object_ids: Collection[str],
     *,
@@ -102,62 +101,64 @@ async def verified(
     """
     if not object_ids:
         return []
-    if not may_hold_uploads(repo, now):
+    if not may_hold_uploads(repository.repo, now):
         raise MissingReference("object", object_ids, WAY_OUT)
     waiting = sorted(object_ids)
     if len(waiting) > FEW:
-        waiting = await _listed(stores, repo, bundle, waiting)
+        waiting = await _listed(repository, bundle, waiting)
     found: list[Upload] = []
-    most_bytes = stores.settings.max_object_bytes
+    most_bytes = repository.stores.settings.max_object_bytes
     budget = _Budget(most_bytes)
     for group in chunked(waiting[:VERIFIED_OBJECTS], VERIFIED_AT_ONCE):
-        verified_now = await _verify(stores, repo, group, budget, by, int(now))
+        verified_now = await _verify(repository, group, budget, by, int(now))
         bundles.check_sizes(budget.large, most_bytes, bundle)
         found += verified_now
         if len(verified_now) < len(group):
             break
     if left := len(object_ids) - len(found):
-        await accept(stores, repo, found)
+        await accept(repository, found)
         raise UploadsPending(len(found), left)
     return found
 
 
-async def accept(stores: Stores, repo: Repo, uploads: Sequence[Upload]) -> None:
+async def accept(repository: RepoStores, uploads: Sequence[Upload]) -> None:
     """Copy verified uploads to their place, and then write the rows that point to them."""
-    await gather_all(stores.of(repo.repo_id).objects.accept_upload(upload) for upload in uploads)
+    await gather_all(repository.objects.accept_upload(upload) for upload in uploads)
     rows = {(Kind.OBJECT, upload.object_id): Location("", 0, upload.length) for upload in uploads}
-    await stores.of(repo.repo_id).index.put_locations(rows)
+    await repository.index.put_locations(rows)
 
 
 async def _listed(
-    stores: Stores, repo: Repo, bundle: PushedBundle, object_ids: Sequence[str]
+    repository: RepoStores, bundle: PushedBundle, object_ids: Sequence[str]
 ) -> list[str]:
     """Those of these objects that the list shows.
 
     Raises MissingReference for those that it does not show, and TooLarge for those that no push
     verifies.
     """
-    found, unknown = await stores.of(repo.repo_id).objects.uploaded(object_ids)
+    found, unknown = await repository.objects.uploaded(object_ids)
     sizes = {object_id: one.size for object_id, one in found.items()}
-    bundles.check_sizes(sizes, stores.settings.max_object_bytes, bundle)
+    bundles.check_sizes(sizes, repository.stores.settings.max_object_bytes, bundle)
     if absent := set(object_ids) - found.keys() - set(unknown):
         raise MissingReference("object", absent, WAY_OUT)
     return list(found)
 
 
 async def _verify(
-    stores: Stores, repo: Repo, object_ids: Sequence[str], budget: _Budget, by: str, now: int
+    repository: RepoStores, object_ids: Sequence[str], budget: _Budget, by: str, now: int
 ) -> list[Upload]:
     """Read and hash these uploads at once, as far as the budget admits.
 
     Raises MissingReference or FalseUpload.
     """
-    checked = await gather_all(_check(stores, repo, object_id, budget) for object_id in object_ids)
+    checked = await gather_all(_check(repository, object_id, budget) for object_id in object_ids)
     if false := [one for one in checked if isinstance(one, FalseUpload)]:
         # The refusal is what matters: the note only spares the client a push that cannot succeed.
         with suppress(Unavailable):
             uploads = [f"{one.object_id} {one.etag}" for one in false]
-            await stores.counters.remember_false_uploads(repo.repo_id, by, uploads, now)
+            await repository.stores.counters.remember_false_uploads(
+                repository.repo_id, by, uploads, now
+            )
         raise false[0]
     if absent := {
         object_id for object_id, one in zip(object_ids, checked, strict=True) if one is None
@@ -167,11 +168,9 @@ async def _verify(
 
 
 async def _check(
-    stores: Stores, repo: Repo, object_id: str, budget: _Budget
+    repository: RepoStores, object_id: str, budget: _Budget
 ) -> Upload | FalseUpload | NotAdmitted | None:
     try:
-        return await stores.of(repo.repo_id).objects.check_upload(
-            object_id, partial(budget.admits, object_id)
-        )
+        return await repository.objects.check_upload(object_id, partial(budget.admits, object_id))
     except (FalseUpload, NotAdmitted) as reason:
         return reason

@@ -13,8 +13,7 @@ from pydantic import BaseModel
 from shared import codec, cursors, names, wire
 from shared.errors import MissingReference, ReleaseExists, ReleaseNotFound, TooLarge, Unprocessable
 from shared.metadata.releases import ROW_BYTES, Entry, Release
-from shared.model import Repo
-from shared.stores import Stores
+from shared.stores import RepoStores
 
 RECORD_BYTES = 2 * 1024 * 1024
 """The largest record before compression, so that two of the largest fit into one reply."""
@@ -43,7 +42,7 @@ _SEMVER = _defaults(wire.SemVer)
 _ENTRY = _defaults(wire.ChangelogEntry)
 
 
-async def publish(stores: Stores, repo: Repo, request: wire.PostRelease, *, now: float) -> str:
+async def publish(repository: RepoStores, request: wire.PostRelease, *, now: float) -> str:
     """Publish a release of a stored commit. Returns its id. A repeated request changes nothing.
 
     Raises Unprocessable, InvalidName or TooLarge for a record that no list could return,
@@ -70,17 +69,17 @@ async def publish(stores: Stores, repo: Repo, request: wire.PostRelease, *, now:
             f"a release may have {RECORD_BYTES} bytes, and {ROW_BYTES} compressed; shorten its body"
             " or its changelog"
         )
-    known = await stores.of(repo.repo_id).index.known(commits=[shaped.commit_id])
+    known = await repository.index.known(commits=[shaped.commit_id])
     if not known.commits:
         raise MissingReference("commit", [shaped.commit_id], "push it first")
-    first = await stores.of(repo.repo_id).releases.put_new(release)
+    first = await repository.releases.put_new(release)
     if first and codec.unpack_record(first) != record:
         raise ReleaseExists(shaped.tag)
     return shaped.release_id
 
 
 async def listed(
-    stores: Stores, repo: Repo, request: wire.ListReleases, *, with_drafts: bool
+    repository: RepoStores, request: wire.ListReleases, *, with_drafts: bool
 ) -> tuple[list[bytes], str | None]:
     """Return the packed records of a page, newest first, and the cursor of the next page.
 
@@ -91,36 +90,36 @@ async def listed(
     chosen: list[Entry] = []
     size = 0
     for _ in range(MAX_READS):
-        entries, more = await stores.of(repo.repo_id).releases.entries(
+        entries, more = await repository.releases.entries(
             max(request.limit + 1, MIN_ENTRIES), after
         )
         for entry in entries:
             if (with_drafts or not entry.is_draft) and request.channel in (None, entry.channel):
                 size += entry.size
                 if chosen and (len(chosen) == request.limit or size > PAGE_BYTES):
-                    return await _page(stores, repo, chosen, after)
+                    return await _page(repository, chosen, after)
                 chosen.append(entry)
             after = entry.place
         if not more:
             after = None
             break
-    return await _page(stores, repo, chosen, after)
+    return await _page(repository, chosen, after)
 
 
 async def _page(
-    stores: Stores, repo: Repo, chosen: Sequence[Entry], after: str | None
+    repository: RepoStores, chosen: Sequence[Entry], after: str | None
 ) -> tuple[list[bytes], str | None]:
     """Return the records of these entries that fit into one reply, and the cursor after them."""
-    found = await stores.of(repo.repo_id).releases.read(chosen)
+    found = await repository.releases.read(chosen)
     count = codec.fitting_records(record for _, record in found)
     if count < len(found):
         after = found[count - 1][0].place
     return [record for _, record in found[:count]], cursors.after(after)
 
 
-async def retract(stores: Stores, repo: Repo, tag: str) -> None:
+async def retract(repository: RepoStores, tag: str) -> None:
     """Retract a release. Raises ReleaseNotFound."""
-    if not names.is_release_tag(tag) or not await stores.of(repo.repo_id).releases.remove(tag):
+    if not names.is_release_tag(tag) or not await repository.releases.remove(tag):
         raise ReleaseNotFound()
 
 

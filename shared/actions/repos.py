@@ -5,10 +5,10 @@ from collections.abc import Callable, Mapping
 from shared import names
 from shared.errors import Unprocessable
 from shared.model import Identity, Repo, Role
-from shared.stores import Stores
+from shared.stores import RepoStores, Stores
 
 
-async def change(stores: Stores, repo: Repo, changes: Mapping[str, str]) -> Repo:
+async def change(repository: RepoStores, changes: Mapping[str, str]) -> Repo:
     """Set these attributes, by name, and return the repository with them.
 
     A new default branch must exist. A repository without branches takes any valid name, since its
@@ -16,8 +16,12 @@ async def change(stores: Stores, repo: Repo, changes: Mapping[str, str]) -> Repo
     RepoNotFound for a repository that was deleted meanwhile.
     """
     if "default_branch" in changes:
-        await _check_default_branch(stores, repo, changes["default_branch"])
-    return await stores.repos.change(repo, changes) if changes else repo
+        await _check_default_branch(repository, changes["default_branch"])
+    return (
+        await repository.stores.repos.change(repository.repo, changes)
+        if changes
+        else repository.repo
+    )
 
 
 RoleOf = Callable[[Repo, Role | None], Role | None]
@@ -66,13 +70,10 @@ async def _readable(
             return found[:limit]
 
 
-async def _check_default_branch(stores: Stores, repo: Repo, branch: str) -> None:
+async def _check_default_branch(repository: RepoStores, branch: str) -> None:
     names.check_default_branch(branch)
-    if (
-        await stores.of(repo.repo_id).refs.get(branch) is None
-        and await stores.of(repo.repo_id).refs.all()
-    ):
-        name = f"{repo.owner}/{repo.slug}"
+    if await repository.refs.get(branch) is None and await repository.refs.all():
+        name = f"{repository.repo.owner}/{repository.repo.slug}"
         raise Unprocessable(
             f"{name} has no branch {branch}, so it cannot be the default: push it first, or choose"
             f" a branch that exists (GET branches and `pieria repo show {name}` list them)"

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from shared import names
 from shared.actions import visible
 from shared.errors import AmbiguousCommit, CommitNotFound, RefNotFound
-from shared.model import CommitAddress, Ref, Repo, Sees
-from shared.stores import Stores
+from shared.model import CommitAddress, Ref, Sees
+from shared.stores import RepoStores
 from shared.tasks import gather_all, gather_pair
 from shared.texts import summarize
 
@@ -31,18 +31,16 @@ class Target:
     branch: Ref | None = None
 
 
-async def targets(
-    stores: Stores, repo: Repo, wanted: Collection[str], sees: Sees
-) -> dict[str, Target]:
+async def targets(repository: RepoStores, wanted: Collection[str], sees: Sees) -> dict[str, Target]:
     """Resolve names to commits. Raises RefNotFound or AmbiguousCommit."""
     ids = {name for name in wanted if names.is_digest(name)}
     branches = {
         name for name in wanted if name not in ids and 1 <= len(name) <= names.BRANCH_CHARACTERS
     }
     refs, commits = await gather_pair(
-        stores.of(repo.repo_id).refs.find(branches), _commits(stores, repo, ids, sees)
+        repository.refs.find(branches), _commits(repository, ids, sees)
     )
-    commits |= await _commits(stores, repo, branches - refs.keys(), sees)
+    commits |= await _commits(repository, branches - refs.keys(), sees)
     found = {name: Target(address) for name, address in commits.items()}
     found |= {name: Target(ref.head, ref) for name, ref in refs.items()}
     if any(name not in found for name in wanted):
@@ -50,34 +48,34 @@ async def targets(
     return found
 
 
-async def longest_prefix(stores: Stores, repo: Repo, path: str, sees: Sees) -> tuple[str, Target]:
+async def longest_prefix(repository: RepoStores, path: str, sees: Sees) -> tuple[str, Target]:
     """Resolve the longest name with which a path begins, in whole parts. Raises RefNotFound."""
     first = path.partition("/")[0]
     if names.is_digest(first):
-        return first, (await targets(stores, repo, [first], sees))[first]
+        return first, (await targets(repository, [first], sees))[first]
     prefixes = [
         name for name in (*names.folders(path), path) if len(name) <= names.BRANCH_CHARACTERS
     ]
-    refs = await stores.of(repo.repo_id).refs.find(prefixes)
+    refs = await repository.refs.find(prefixes)
     if refs:
         longest = max(refs, key=len)
         return longest, Target(refs[longest].head, refs[longest])
-    commits = await _commits(stores, repo, {first}, sees)
+    commits = await _commits(repository, {first}, sees)
     if first not in commits:
         raise RefNotFound()
     return first, Target(commits[first])
 
 
-async def commit(stores: Stores, repo: Repo, name: str, sees: Sees) -> CommitAddress:
+async def commit(repository: RepoStores, name: str, sees: Sees) -> CommitAddress:
     """Resolve the name in a request that expects an id of a commit. Raises CommitNotFound."""
     try:
-        return (await targets(stores, repo, [name], sees))[name].commit
+        return (await targets(repository, [name], sees))[name].commit
     except RefNotFound:
         raise CommitNotFound([name[:80]]) from None
 
 
 async def _commits(
-    stores: Stores, repo: Repo, wanted: Collection[str], sees: Sees
+    repository: RepoStores, wanted: Collection[str], sees: Sees
 ) -> dict[str, CommitAddress]:
     """Return the places of the commits with these full or short ids, by the id as given.
 
@@ -86,10 +84,10 @@ async def _commits(
     """
     ids = {name for name in wanted if names.is_id(name)}
     # Condemned commits can be read, because a branch may still reach them.
-    known = await stores.of(repo.repo_id).index.known(commits=ids, even_condemned=True)
-    found = await _seen(stores, repo, known.commits.values(), sees)
+    known = await repository.index.known(commits=ids, even_condemned=True)
+    found = await _seen(repository, known.commits.values(), sees)
     short = [name for name in wanted if name not in found and names.is_short_id(name)]
-    matches = await gather_all(_beginning(stores, repo, name, sees) for name in short)
+    matches = await gather_all(_beginning(repository, name, sees) for name in short)
     for name, seen in zip(short, matches, strict=True):
         if len(seen) > 1:
             raise AmbiguousCommit(
@@ -100,18 +98,16 @@ async def _commits(
     return found
 
 
-async def _beginning(
-    stores: Stores, repo: Repo, short_id: str, sees: Sees
-) -> dict[str, CommitAddress]:
+async def _beginning(repository: RepoStores, short_id: str, sees: Sees) -> dict[str, CommitAddress]:
     """The commits with this short id that the caller may see, by id."""
-    candidates = await stores.of(repo.repo_id).index.commits_beginning(short_id, CANDIDATES)
-    return await _seen(stores, repo, candidates, sees)
+    candidates = await repository.index.commits_beginning(short_id, CANDIDATES)
+    return await _seen(repository, candidates, sees)
 
 
 async def _seen(
-    stores: Stores, repo: Repo, addresses: Collection[CommitAddress], sees: Sees
+    repository: RepoStores, addresses: Collection[CommitAddress], sees: Sees
 ) -> dict[str, CommitAddress]:
     """The commits among these that the caller may see, by id."""
     if sees is Sees.ALL:
         return {address.commit_id: address for address in addresses}
-    return await visible.reached(stores, repo, addresses)
+    return await visible.reached(repository, addresses)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from shared import names
 from shared.actions import resolve
 from shared.graph.records import manifest
-from shared.model import CommitAddress, Location, Node, Repo, Sees
-from shared.stores import Stores
+from shared.model import CommitAddress, Location, Node, Sees
+from shared.stores import RepoStores
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,32 +25,32 @@ class Snapshot:
     files: Mapping[str, str]
 
 
-async def at(stores: Stores, repo: Repo, ref_and_path: str, sees: Sees) -> Snapshot:
+async def at(repository: RepoStores, ref_and_path: str, sees: Sees) -> Snapshot:
     """The files at `<branch or commit id>/<path>`. The longest branch name that fits is used.
 
     Raises RefNotFound.
     """
-    name, target = await resolve.longest_prefix(stores, repo, ref_and_path, sees)
+    name, target = await resolve.longest_prefix(repository, ref_and_path, sees)
     snapshot_at = target.branch.snapshot_at if target.branch else None
     is_fixed = False
     if snapshot_at is None:
-        node = (await stores.of(repo.repo_id).commits.get([target.commit]))[target.commit.commit_id]
+        node = (await repository.commits.get([target.commit]))[target.commit.commit_id]
         snapshot_at = node.snapshot_at
         # A short id may later match another commit, or none.
         is_fixed = names.is_digest(name) and _is_fixed(node)
     path = ref_and_path[len(name) + 1 :]
-    return Snapshot(name, path, target.commit, is_fixed, await files(stores, repo, snapshot_at))
+    return Snapshot(name, path, target.commit, is_fixed, await files(repository, snapshot_at))
 
 
-async def files(stores: Stores, repo: Repo, snapshot_at: Location | None) -> Mapping[str, str]:
+async def files(repository: RepoStores, snapshot_at: Location | None) -> Mapping[str, str]:
     """The manifest at this location; empty without one.
 
     It is remembered: the next file of the same version costs one call less.
     """
     if snapshot_at is None:
         return {}
-    record = (await stores.of(repo.repo_id).objects.read_packed([snapshot_at]))[snapshot_at]
-    stores.recent.put(repo.repo_id, snapshot_at, record)
+    record = (await repository.objects.read_packed([snapshot_at]))[snapshot_at]
+    repository.stores.recent.put(repository.repo_id, snapshot_at, record)
     return manifest(record)
 
 

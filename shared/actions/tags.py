@@ -6,8 +6,7 @@ from typing import Any
 from shared import codec, cursors, names, wire
 from shared.errors import MissingReference, TagExists, TagNotFound, TooLarge, Unprocessable
 from shared.metadata.tags import Tag
-from shared.model import Repo
-from shared.stores import Stores
+from shared.stores import RepoStores
 from shared.tasks import gather_pair
 
 RECORD_BYTES = 4096
@@ -21,7 +20,7 @@ MAX_PAGES = 4
 """The most pages of rows that one filtered list reads. Its cursor continues after them."""
 
 
-async def store(stores: Stores, repo: Repo, request: wire.PostTags) -> int:
+async def store(repository: RepoStores, request: wire.PostTags) -> int:
     """Store tags on stored commits. Returns the number of new tags.
 
     Raises InvalidName, Unprocessable, TooLarge, MissingReference or TagExists before it stores a
@@ -35,22 +34,20 @@ async def store(stores: Stores, repo: Repo, request: wire.PostTags) -> int:
             " tags per request"
         )
     known, found = await gather_pair(
-        stores.of(repo.repo_id).index.known(commits={tag.commit_id for tag in tags.values()}),
-        stores.of(repo.repo_id).tags.find(tags),
+        repository.index.known(commits={tag.commit_id for tag in tags.values()}),
+        repository.tags.find(tags),
     )
     unknown = {tag.commit_id for tag in tags.values()} - known.commits.keys()
     if unknown:
         raise MissingReference("commit", unknown, "push it first")
     _check_same(tags, found)
     new = {tag_id: tag for tag_id, tag in tags.items() if tag_id not in found}
-    faster = await stores.of(repo.repo_id).tags.put_new(new)
+    faster = await repository.tags.put_new(new)
     _check_same(tags, faster)
     return len(new) - len(faster)
 
 
-async def listed(
-    stores: Stores, repo: Repo, request: wire.ListTags
-) -> tuple[list[bytes], str | None]:
+async def listed(repository: RepoStores, request: wire.ListTags) -> tuple[list[bytes], str | None]:
     """Return the packed records of a page of tags by id, and the cursor of the next page, if any.
 
     A filtered list reads a bounded number of rows, so a page may be short although there are more.
@@ -61,7 +58,7 @@ async def listed(
     after = cursors.parse_after(request.cursor)
     for _ in range(MAX_PAGES):
         room = request.limit - len(records)
-        tags, has_more = await stores.of(repo.repo_id).tags.page(None if narrowed else room, after)
+        tags, has_more = await repository.tags.page(None if narrowed else room, after)
         for address, tag in enumerate(tags):
             if _is_asked_for(tag, request):
                 size += codec.sent_record_bytes(tag.record)
@@ -78,9 +75,9 @@ async def listed(
     return records, cursors.after(after)
 
 
-async def delete(stores: Stores, repo: Repo, tag_id: str) -> None:
+async def delete(repository: RepoStores, tag_id: str) -> None:
     """Delete a tag. Raises TagNotFound."""
-    if not names.is_id(tag_id) or not await stores.of(repo.repo_id).tags.remove(tag_id):
+    if not names.is_id(tag_id) or not await repository.tags.remove(tag_id):
         raise TagNotFound()
 
 

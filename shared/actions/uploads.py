@@ -9,10 +9,10 @@ from shared import codec, names, packs, pushed_bundle, wire
 from shared.actions import quarantine
 from shared.errors import Damaged, Unavailable
 from shared.graph.records import manifest
-from shared.model import Kind, Location, Repo
+from shared.model import Kind, Location
 from shared.objects.store import LOOSE_BYTES
 from shared.packs import Pack
-from shared.stores import Stores
+from shared.stores import RepoStores
 from shared.tasks import gather_all
 
 MANY_OBJECTS = 500
@@ -53,19 +53,16 @@ class UploadBatch:
         }
         return cls(pack, loose, {**pack.locations, **addresses})
 
-    async def put(self, stores: Stores, repo: Repo) -> None:
+    async def put(self, repository: RepoStores) -> None:
         """Make all of it durable. Nothing names it yet."""
-        puts = [
-            stores.of(repo.repo_id).objects.put_loose(i, content)
-            for i, content in self.loose.items()
-        ]
+        puts = [repository.objects.put_loose(i, content) for i, content in self.loose.items()]
         if self.pack.locations:
-            puts.append(stores.of(repo.repo_id).objects.put_pack(self.pack))
+            puts.append(repository.objects.put_pack(self.pack))
         await gather_all(puts)
 
 
 async def missing(
-    stores: Stores, repo: Repo, request: wire.FilterObjects, *, uploader: str, now: float
+    repository: RepoStores, request: wire.FilterObjects, *, uploader: str, now: float
 ) -> list[str]:
     """Those of the given objects that the client has to send, in the order asked. Raises
     InvalidName.
@@ -77,39 +74,39 @@ async def missing(
     asked = list(
         dict.fromkeys(names.check_id(object_id, "object") for object_id in request.object_ids)
     )
-    if not repo.exists:
+    if not repository.repo.exists:
         return asked
-    known = _known(stores, repo, asked)
-    uploaded = [quarantine.uploaded(stores, repo, asked, by=uploader, now=now)] if uploader else []
+    known = _known(repository, asked)
+    uploaded = [quarantine.uploaded(repository, asked, by=uploader, now=now)] if uploader else []
     present = set[str]().union(*await gather_all([known, *uploaded]))
     return [object_id for object_id in asked if object_id not in present]
 
 
-async def _known(stores: Stores, repo: Repo, asked: Sequence[str]) -> set[str]:
+async def _known(repository: RepoStores, asked: Sequence[str]) -> set[str]:
     """Those of these objects that the repository holds."""
     # A client asks about every file that it has, and all but a few of them are where they were.
-    at_head = await _at_head(stores, repo) if len(asked) > MANY_OBJECTS else set[str]()
-    return at_head | await stores.of(repo.repo_id).index.seemed_known(
-        [i for i in asked if i not in at_head]
-    )
+    at_head = await _at_head(repository) if len(asked) > MANY_OBJECTS else set[str]()
+    return at_head | await repository.index.seemed_known([i for i in asked if i not in at_head])
 
 
-async def _at_head(stores: Stores, repo: Repo) -> set[str]:
+async def _at_head(repository: RepoStores) -> set[str]:
     """The objects of the default branch's manifest, which are held as long as it stands; none where
     that is a guess.
     """
-    ref = (await stores.of(repo.repo_id).refs.find([repo.default_branch])).get(repo.default_branch)
+    ref = (await repository.refs.find([repository.repo.default_branch])).get(
+        repository.repo.default_branch
+    )
     if ref is None or ref.snapshot_at is None or ref.snapshot_at.length > MANIFEST_BYTES:
         return set()
     with suppress(Damaged, Unavailable):
-        (record,) = (await stores.of(repo.repo_id).objects.read_packed([ref.snapshot_at])).values()
+        (record,) = (await repository.objects.read_packed([ref.snapshot_at])).values()
         # An opaque id may stand there without ever having been sent.
         return {object_id for object_id in manifest(record).values() if names.is_digest(object_id)}
     return set()
 
 
 async def accept(
-    stores: Stores, repo: Repo, request: wire.PushObjects, *, now: float
+    repository: RepoStores, request: wire.PushObjects, *, now: float
 ) -> dict[str, int]:
     """Store a batch of objects: bytes first, then the rows that name them.
 
@@ -117,25 +114,25 @@ async def accept(
     sent. Raises HashMismatch, InvalidName or TooLarge before anything is stored.
     """
     sent = pushed_bundle.check_objects(request.objects)
-    known = await stores.of(repo.repo_id).index.known(objects=sent)
+    known = await repository.index.known(objects=sent)
     new = {
         object_id: content for object_id, content in sent.items() if object_id not in known.objects
     }
     pushed_bundle.check_sizes(
         {object_id: len(content) for object_id, content in new.items()},
-        stores.settings.max_object_bytes,
+        repository.stores.settings.max_object_bytes,
     )
     if new:
-        repo = await stores.repos.create_if_absent(repo, int(now))
+        repository = repository.stores.of(
+            await repository.stores.repos.create_if_absent(repository.repo, int(now))
+        )
         upload_batch = UploadBatch.of(new)
-        await upload_batch.put(stores, repo)
-        await stores.of(repo.repo_id).index.put_locations(upload_batch.locations)
+        await upload_batch.put(repository)
+        await repository.index.put_locations(upload_batch.locations)
     return {"stored": len(new), "skipped": len(request.objects) - len(new)}
 
 
-async def presign(
-    stores: Stores, repo: Repo, request: wire.Presign, *, now: float
-) -> dict[str, Any]:
+async def presign(repository: RepoStores, request: wire.Presign, *, now: float) -> dict[str, Any]:
     """`presigned`: upload URLs for objects whose id is a digest. `inline`: the others, to send with
     `push/objects`.
 
@@ -150,28 +147,31 @@ async def presign(
     sizes = {
         object_id: request.sizes[object_id] for object_id in asked if object_id in request.sizes
     }
-    pushed_bundle.check_sizes(sizes, stores.settings.max_object_bytes)
+    pushed_bundle.check_sizes(sizes, repository.stores.settings.max_object_bytes)
     provable = [object_id for object_id in asked if names.is_digest(object_id)]
     inline = [object_id for object_id in asked if not names.is_digest(object_id)]
     if not provable:
         return {"presigned": {}, "inline": inline}
-    repo = await stores.repos.create_if_absent(
-        replace(repo, presigned_at=int(now)) if not repo.exists else repo, int(now)
+    repository = repository.stores.of(
+        await repository.stores.repos.create_if_absent(
+            replace(repository.repo, presigned_at=int(now))
+            if not repository.repo.exists
+            else repository.repo,
+            int(now),
+        )
     )
-    await stores.repos.note_presign(repo, int(now))
+    await repository.stores.repos.note_presign(repository.repo, int(now))
 
     async def url_of(object_id: str) -> str:
         size = sizes.get(object_id)
-        return await stores.of(repo.repo_id).objects.presigned_put(
-            object_id, request.ttl_seconds, size
-        )
+        return await repository.objects.presigned_put(object_id, request.ttl_seconds, size)
 
     first = {provable[0]: await url_of(provable[0])}
     # The URLs of one repository are equally long, but for the header that a size adds: all ids are
     # digests.
     room = codec.REPLY_BYTES - codec.sent_bytes(inline)
     some = provable[1 : max(1, room // (codec.sent_bytes(first) + SIGNED_HEADER_BYTES))]
-    await stores.of(repo.repo_id).objects.reserve_uploads(
+    await repository.objects.reserve_uploads(
         sizes.get(object_id) for object_id in (provable[0], *some)
     )
     urls = await gather_all(map(url_of, some))

@@ -13,8 +13,8 @@ from collections.abc import Collection, Iterable
 
 from shared.graph import walk
 from shared.graph.dag import Reachable
-from shared.model import CommitAddress, Repo
-from shared.stores import Stores
+from shared.model import CommitAddress
+from shared.stores import RepoStores
 from shared.tasks import gather_pair
 
 MAX_ROUNDS = 32
@@ -22,8 +22,7 @@ MAX_ROUNDS = 32
 
 
 async def reached(
-    stores: Stores,
-    repo: Repo,
+    repository: RepoStores,
     wanted: Collection[CommitAddress],
     heads: Iterable[CommitAddress] | None = None,
 ) -> dict[str, CommitAddress]:
@@ -34,22 +33,20 @@ async def reached(
     if not wanted:
         return {}
     if heads is None:
-        heads = [ref.head for ref in (await stores.of(repo.repo_id).refs.all()).values()]
+        heads = [ref.head for ref in (await repository.refs.all()).values()]
     search = Reachable(heads, wanted)
-    await walk.run(stores.of(repo.repo_id).commits, search, max_rounds=MAX_ROUNDS)
+    await walk.run(repository.commits, search, max_rounds=MAX_ROUNDS)
     if not search.missing:
         return search.found
-    further = Reachable(await _labelled(stores, repo), search.missing.values())
-    await walk.run(stores.of(repo.repo_id).commits, further, max_rounds=MAX_ROUNDS)
+    further = Reachable(await _labelled(repository), search.missing.values())
+    await walk.run(repository.commits, further, max_rounds=MAX_ROUNDS)
     return search.found | further.found
 
 
-async def _labelled(stores: Stores, repo: Repo) -> Iterable[CommitAddress]:
+async def _labelled(repository: RepoStores) -> Iterable[CommitAddress]:
     """The places of the commits of tags and published releases."""
     tagged, released = await gather_pair(
-        stores.of(repo.repo_id).tags.commits(), stores.of(repo.repo_id).releases.published_commits()
+        repository.tags.commits(), repository.releases.published_commits()
     )
-    known = await stores.of(repo.repo_id).index.known(
-        commits=tagged | released, even_condemned=True
-    )
+    known = await repository.index.known(commits=tagged | released, even_condemned=True)
     return known.commits.values()

@@ -7,9 +7,9 @@ from shared.errors import Damaged
 from shared.graph.ancestors import ancestors
 from shared.graph.records import manifest
 from shared.metadata.table import chunked
-from shared.model import CommitAddress, Location, RepoId
+from shared.model import CommitAddress, Location
 from shared.progress import OnProgress, no_progress
-from shared.stores import Stores
+from shared.stores import RepoStores
 
 LOOKED_UP = 3200
 """Ids of one look-up in the indexes."""
@@ -29,8 +29,7 @@ class Reached:
 
 
 async def find_reachable(
-    stores: Stores,
-    repo_id: RepoId,
+    repository: RepoStores,
     roots: Iterable[CommitAddress],
     manifests: Iterable[Location] = (),
     *,
@@ -47,7 +46,7 @@ async def find_reachable(
         fresh: set[str] = set()
         snapshots: set[str] = set()
         async for address, node in ancestors(
-            stores.of(repo_id).commits, starts, skip=frozenset(reached.addresses)
+            repository.commits, starts, skip=frozenset(reached.addresses)
         ):
             if node is None:
                 raise Damaged(f"commit {address.commit_id}")
@@ -67,13 +66,13 @@ async def find_reachable(
         starts = set()
         for part in chunked(sorted(fresh | snapshots), LOOKED_UP):
             ids = set(part)
-            known = await stores.of(repo_id).index.known(
+            known = await repository.index.known(
                 commits=ids & fresh, snapshots=ids & snapshots, even_condemned=True
             )
             starts |= set(known.commits.values()) - reached.addresses
             manifests |= set(known.snapshots.values())
     for group in chunked(sorted(manifests, key=lambda at: (at.pack, at.offset)), GROUP):
-        for record in (await stores.of(repo_id).objects.read_packed(group)).values():
+        for record in (await repository.objects.read_packed(group)).values():
             reached.objects.update(manifest(record).values())
         on_progress("objects that stay", len(reached.objects))
     return reached

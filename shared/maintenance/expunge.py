@@ -28,9 +28,9 @@ from shared.metadata import keys
 from shared.metadata.commits import STALE_SECONDS
 from shared.metadata.scans import Entry, GcState
 from shared.metadata.table import chunked
-from shared.model import CommitAddress, Kind, Node, Repo, RepoId
+from shared.model import CommitAddress, Kind, Node, RepoId
 from shared.progress import OnProgress, no_progress
-from shared.stores import Stores
+from shared.stores import RepoStores
 from shared.tasks import gather_all
 
 WAIT_SECONDS = 2 * STALE_SECONDS
@@ -88,8 +88,7 @@ class _Doomed:
 
 
 async def expunge(
-    stores: Stores,
-    repo: Repo,
+    repository: RepoStores,
     wanted: Set[str],
     clock: Clock,
     *,
@@ -104,20 +103,17 @@ async def expunge(
     for item_id in wanted:
         names.check_id(item_id, "commit or object")
     prefix = f"expunge-{sha256(' '.join(sorted(wanted)).encode()).hexdigest()[:16]}"
-    progress = await stores.of(repo.repo_id).scans.progress()
+    progress = await repository.scans.progress()
     if progress and progress.step == Step.MARKED and progress.run_id.startswith(prefix):
         if clock() < progress.at + WAIT_SECONDS:
             return Expunged(Step.MARKED, due_at=progress.at + WAIT_SECONDS)
         if not dry_run:
-            return await _remove(stores, repo.repo_id, wanted, progress, clock, on_progress)
-    return await _mark(
-        stores, repo.repo_id, wanted, prefix, clock, dry_run=dry_run, on_progress=on_progress
-    )
+            return await _remove(repository, wanted, progress, clock, on_progress)
+    return await _mark(repository, wanted, prefix, clock, dry_run=dry_run, on_progress=on_progress)
 
 
 async def _mark(
-    stores: Stores,
-    repo_id: RepoId,
+    repository: RepoStores,
     wanted: Set[str],
     prefix: str,
     clock: Clock,
@@ -125,9 +121,9 @@ async def _mark(
     dry_run: bool,
     on_progress: OnProgress,
 ) -> Expunged:
-    doomed = await _doomed(stores, repo_id, wanted, await _rows(stores, repo_id), prefix)
+    doomed = await _doomed(repository, wanted, await _rows(repository), prefix)
     items = doomed.items(wanted)
-    holding = await rewrite.packs_with(stores, repo_id, items, on_progress)
+    holding = await rewrite.packs_with(repository, items, on_progress)
     if not doomed.rows and not holding:
         raise Unprocessable(
             f"nothing is stored here under {', '.join(sorted(wanted))[:200]}: check the ids"
@@ -136,23 +132,23 @@ async def _mark(
     report.packs = len(holding)
     if dry_run:
         return report
-    lease = await expunging(stores, repo_id, f"{prefix}-{secrets.token_hex(4)}", clock())
-    prebuilt = await stores.of(repo_id).prebuilt_clones.get()
+    lease = await expunging(repository, f"{prefix}-{secrets.token_hex(4)}", clock())
+    prebuilt = await repository.prebuilt_clones.get()
     if prebuilt and not doomed.commits.isdisjoint(head.commit_id for head in prebuilt.heads):
-        await stores.of(repo_id).prebuilt_clones.remove(prebuilt)
+        await repository.prebuilt_clones.remove(prebuilt)
     await _in_groups(
         lease,
         [key for key, _ in doomed.rows],
-        lambda key: stores.of(repo_id).scans.condemn(key, lease.run_id),
+        lambda key: repository.scans.condemn(key, lease.run_id),
     )
-    for move in await stores.of(repo_id).refs.moves():
+    for move in await repository.refs.moves():
         if not doomed.commits.isdisjoint(address.commit_id for address in move.kept):
             await lease.check()
-            await stores.of(repo_id).scans.expunge_move(move, doomed.commits)
+            await repository.scans.expunge_move(move, doomed.commits)
     notes = [f"P#{name}" for name in holding] + [
         f"L#{object_id}" for object_id in sorted(doomed.objects)
     ]
-    await _in_groups(lease, notes, lambda note: stores.of(repo_id).scans.note(note))
+    await _in_groups(lease, notes, lambda note: repository.scans.note(note))
     await rewrite.without(lease, holding, items, clock, on_progress)
     await lease.release(Step.MARKED, clock() + 1)
     report.due_at = int(clock()) + 1 + WAIT_SECONDS
@@ -160,57 +156,56 @@ async def _mark(
 
 
 async def _remove(
-    stores: Stores,
-    repo_id: RepoId,
+    repository: RepoStores,
     wanted: Set[str],
     progress: GcState,
     clock: Clock,
     on_progress: OnProgress,
 ) -> Expunged:
-    lease = Lease(stores, repo_id, progress.run_id, Step.MARKED)
+    lease = Lease(repository, progress.run_id, Step.MARKED)
     prefix = progress.run_id.rpartition("-")[0]
     before = clock() - WAIT_SECONDS
-    rows = await _rows(stores, repo_id)
+    rows = await _rows(repository)
     try:
-        doomed = await _doomed(stores, repo_id, wanted, rows, prefix)
+        doomed = await _doomed(repository, wanted, rows, prefix)
     except Unprocessable:
         await _reprieve(lease, rows, set())
         await _in_groups(
             lease,
-            await stores.of(repo_id).scans.notes(),
-            lambda note: stores.of(repo_id).scans.drop_note(note),
+            await repository.scans.notes(),
+            lambda note: repository.scans.drop_note(note),
         )
         await lease.release(Step.EXPUNGED, clock())
         raise
-    noted = await stores.of(repo_id).scans.notes()
+    noted = await repository.scans.notes()
     old = {note[2:] for note in noted if note.startswith("P#")}
-    holding = await rewrite.packs_with(stores, repo_id, doomed.items(wanted), on_progress)
+    holding = await rewrite.packs_with(repository, doomed.items(wanted), on_progress)
     old |= holding.keys()
-    if await _has_news(stores, repo_id, doomed, old, progress.run_id):
+    if await _has_news(repository, doomed, old, progress.run_id):
         report = await _mark(
-            stores, repo_id, wanted, prefix, clock, dry_run=False, on_progress=on_progress
+            repository, wanted, prefix, clock, dry_run=False, on_progress=on_progress
         )
         report.again = True
         return report
     loose = {note[2:] for note in noted if note.startswith("L#")} | doomed.objects | set(wanted)
     loose &= _absent(rows, doomed, loose)
     is_packed_since = any(pack.modified >= before for pack in holding.values())
-    if is_packed_since or await rewrite.is_loose_since(stores, repo_id, loose, before):
+    if is_packed_since or await rewrite.is_loose_since(repository, loose, before):
         return await _wait_again(lease, doomed, clock)
     await _reprieve(lease, rows, {key for key, _ in doomed.rows})
     await _in_groups(
         lease,
         [key for key, _ in doomed.rows],
-        lambda key: stores.of(repo_id).scans.remove(key, lease.run_id),
+        lambda key: repository.scans.remove(key, lease.run_id),
     )
     report = _report(doomed, Step.EXPUNGED)
     report.packs = len(old)
-    dead = await rewrite.versions(stores, repo_id, old, loose, before)
+    dead = await rewrite.versions(repository, old, loose, before)
     for part in chunked(dead, 1000):
         await lease.check()
-        await stores.of(repo_id).objects.remove(part)
+        await repository.objects.remove(part)
     report.versions, report.bytes = len(dead), sum(one.size for one in dead)
-    await _in_groups(lease, noted, lambda note: stores.of(repo_id).scans.drop_note(note))
+    await _in_groups(lease, noted, lambda note: repository.scans.drop_note(note))
     await lease.release(Step.EXPUNGED, clock())
     return report
 
@@ -227,24 +222,22 @@ async def _wait_again(lease: Lease, doomed: _Doomed, clock: Clock) -> Expunged:
 # ── What has to go ────────────────────────────────────────────────────────────────────────────────
 
 
-async def _rows(stores: Stores, repo_id: RepoId) -> _Rows:
-    index = {kind: [entry async for entry in stores.of(repo_id).scans.index(kind)] for kind in Kind}
+async def _rows(repository: RepoStores) -> _Rows:
+    index = {kind: [entry async for entry in repository.scans.index(kind)] for kind in Kind}
     lanes = [
         (node, run_id)
-        for lane in await stores.of(repo_id).scans.lanes()
-        async for node, run_id, _ in stores.of(repo_id).scans.lane(lane)
+        for lane in await repository.scans.lanes()
+        async for node, run_id, _ in repository.scans.lane(lane)
     ]
     return _Rows(index[Kind.COMMIT], index[Kind.SNAPSHOT], index[Kind.OBJECT], lanes)
 
 
-async def _doomed(
-    stores: Stores, repo_id: RepoId, wanted: Set[str], rows: _Rows, prefix: str
-) -> _Doomed:
+async def _doomed(repository: RepoStores, wanted: Set[str], rows: _Rows, prefix: str) -> _Doomed:
     """Raises Unprocessable if a branch, tag or release leads to one of them."""
-    roots = await _roots(stores, repo_id)
-    live = await find_reachable(stores, repo_id, roots)
-    await _check_unreached(stores, repo_id, wanted, roots, live)
-    manifests = await _manifests(stores, repo_id, rows, live)
+    roots = await _roots(repository)
+    live = await find_reachable(repository, roots)
+    await _check_unreached(repository, wanted, roots, live)
+    manifests = await _manifests(repository, rows, live)
     snapshots = {
         i for i, objects in manifests.items() if i in wanted or not objects.isdisjoint(wanted)
     }
@@ -274,7 +267,7 @@ async def _doomed(
     stored = {entry.item_id for entry in rows.objects}
     objects = ((named - staying) | wanted) & stored - live.objects
     doomed = _Doomed(commits, snapshots, objects, (named & staying & stored) - live.objects)
-    doomed.rows = _keys(repo_id, rows, doomed)
+    doomed.rows = _keys(repository.repo_id, rows, doomed)
     return doomed
 
 
@@ -303,19 +296,16 @@ def _keys(repo_id: RepoId, rows: _Rows, doomed: _Doomed) -> list[tuple[keys.Key,
     return found
 
 
-async def _roots(stores: Stores, repo_id: RepoId) -> dict[CommitAddress, str]:
+async def _roots(repository: RepoStores) -> dict[CommitAddress, str]:
     """What keeps commits, by place, and what it is called."""
-    roots = {
-        ref.head: f"branch {ref.branch}" for ref in (await stores.of(repo_id).refs.all()).values()
-    }
-    labelled = await stores.of(repo_id).scans.named_commits()
-    known = await stores.of(repo_id).index.known(commits=labelled, even_condemned=True)
+    roots = {ref.head: f"branch {ref.branch}" for ref in (await repository.refs.all()).values()}
+    labelled = await repository.scans.named_commits()
+    known = await repository.index.known(commits=labelled, even_condemned=True)
     return {address: f"a tag or release on {i}" for i, address in known.commits.items()} | roots
 
 
 async def _check_unreached(
-    stores: Stores,
-    repo_id: RepoId,
+    repository: RepoStores,
     wanted: Set[str],
     roots: Mapping[CommitAddress, str],
     live: Reached,
@@ -325,7 +315,7 @@ async def _check_unreached(
         return
     one, by = min(reached), list[str]()
     for address, name in roots.items():
-        below = await find_reachable(stores, repo_id, [address])
+        below = await find_reachable(repository, [address])
         if one in below.commits | below.snapshots | below.objects:
             by.append(name)
         if len(by) == 3:
@@ -335,36 +325,32 @@ async def _check_unreached(
     )
 
 
-async def _manifests(
-    stores: Stores, repo_id: RepoId, rows: _Rows, live: Reached
-) -> dict[str, set[str]]:
+async def _manifests(repository: RepoStores, rows: _Rows, live: Reached) -> dict[str, set[str]]:
     """The objects of every snapshot that is stored and not reached."""
     addresses = {
         e.at: e.item_id for e in rows.snapshots if e.at and e.item_id not in live.snapshots
     }
     found: dict[str, set[str]] = {}
     for group in chunked(sorted(addresses), 200):
-        for at, record in (await stores.of(repo_id).objects.read_packed(group)).items():
+        for at, record in (await repository.objects.read_packed(group)).items():
             found[addresses[at]] = set(manifest(record).values())
     return found
 
 
-async def _has_news(
-    stores: Stores, repo_id: RepoId, doomed: _Doomed, old: Set[str], run_id: str
-) -> bool:
+async def _has_news(repository: RepoStores, doomed: _Doomed, old: Set[str], run_id: str) -> bool:
     """Whether something was written since the marks that stands on what has to go, or names an old
     pack.
     """
     if any(has != run_id for _, has in doomed.rows):
         return True
-    for move in await stores.of(repo_id).refs.moves():
+    for move in await repository.refs.moves():
         if not doomed.commits.isdisjoint(address.commit_id for address in move.kept):
             return True
-    prebuilt = await stores.of(repo_id).prebuilt_clones.get()
+    prebuilt = await repository.prebuilt_clones.get()
     if prebuilt and prebuilt.named_in == run_id:
         return True
     gone = {key for key, _ in doomed.rows}
-    named_by = await rewrite.naming(stores, repo_id, old)
+    named_by = await rewrite.naming(repository, old)
     return any(pointer.key not in gone for pointer in chain.from_iterable(named_by.values()))
 
 
@@ -372,7 +358,7 @@ async def _reprieve(lease: Lease, rows: _Rows, gone: Set[keys.Key]) -> None:
     """Take the stamps of this expunge from every row that does not have to go, from below
     upwards.
     """
-    repo_id, prefix = lease.repo_id, lease.run_id.rpartition("-")[0]
+    repo_id, prefix = lease.repository.repo_id, lease.run_id.rpartition("-")[0]
     below = [
         (keys.by_id(repo_id, entry.kind, entry.item_id), entry.run_id)
         for entry in (*rows.objects, *rows.snapshots)
@@ -385,7 +371,7 @@ async def _reprieve(lease: Lease, rows: _Rows, gone: Set[keys.Key]) -> None:
     for key, run_id in (*below, *lanes, *commits):
         if run_id.startswith(prefix) and key not in gone:
             await lease.check()
-            await lease.stores.of(lease.repo_id).scans.reprieve(key, run_id)
+            await lease.repository.scans.reprieve(key, run_id)
 
 
 def _absent(rows: _Rows, doomed: _Doomed, ids: Set[str]) -> set[str]:

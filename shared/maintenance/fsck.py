@@ -18,9 +18,9 @@ from shared.graph.ancestors import ancestors
 from shared.graph.records import commit_record, manifest
 from shared.maintenance import prebuilt_clones
 from shared.metadata.table import chunked
-from shared.model import CommitAddress, Location, Node, PrebuiltClone, Ref, Repo
+from shared.model import CommitAddress, Location, Node, PrebuiltClone, Ref
 from shared.progress import OnProgress, no_progress
-from shared.stores import Stores
+from shared.stores import RepoStores
 
 T = TypeVar("T")
 
@@ -61,31 +61,31 @@ class _Seen:
 
 
 async def fsck(
-    stores: Stores, repo: Repo, on_progress: OnProgress = no_progress
+    repository: RepoStores, on_progress: OnProgress = no_progress
 ) -> AsyncIterator[Finding]:
     """Every fault in the history of the branches, their snapshots and objects, and the prebuilt
     clone."""
-    refs, prebuilt = await stores.of(repo.repo_id).refs.all_and_prebuilt_clone()
+    refs, prebuilt = await repository.refs.all_and_prebuilt_clone()
     seen = _Seen()
-    async for finding in _history(stores, repo, refs.values(), seen, on_progress):
+    async for finding in _history(repository, refs.values(), seen, on_progress):
         yield finding
-    async for finding in _snapshots(stores, repo, seen, on_progress):
+    async for finding in _snapshots(repository, seen, on_progress):
         yield finding
-    async for finding in _objects(stores, repo, seen, on_progress):
+    async for finding in _objects(repository, seen, on_progress):
         yield finding
-    wrong = await _prebuilt_is_wrong(stores, repo, prebuilt) if prebuilt else ""
+    wrong = await _prebuilt_is_wrong(repository, prebuilt) if prebuilt else ""
     if prebuilt and wrong:
         yield Finding("bundle", prebuilt.name, wrong, PREBUILD_AGAIN)
 
 
 async def _history(
-    stores: Stores, repo: Repo, refs: Iterable[Ref], seen: _Seen, on_progress: OnProgress
+    repository: RepoStores, refs: Iterable[Ref], seen: _Seen, on_progress: OnProgress
 ) -> AsyncIterator[Finding]:
     """Walk from the heads to the roots. Check the branches and the commits."""
     heads = _by_head(refs)
     group: list[Node] = []
     walked = 0
-    async for address, node in ancestors(stores.of(repo.repo_id).commits, heads):
+    async for address, node in ancestors(repository.commits, heads):
         for finding in _ref_findings(heads.get(address, ()), address, node, seen):
             yield finding
         if node is None:
@@ -98,10 +98,10 @@ async def _history(
         if len(group) == GROUP:
             walked += len(group)
             on_progress("commits", walked)
-            async for finding in _commits(stores, repo, group, seen):
+            async for finding in _commits(repository, group, seen):
                 yield finding
             group = []
-    async for finding in _commits(stores, repo, group, seen):
+    async for finding in _commits(repository, group, seen):
         yield finding
     on_progress("commits", walked + len(group))
 
@@ -134,28 +134,28 @@ def _ref_findings(
             seen.snapshots[ref.snapshot_at] = node.snapshot_id
 
 
-async def _prebuilt_is_wrong(stores: Stores, repo: Repo, prebuilt: PrebuiltClone) -> str:
+async def _prebuilt_is_wrong(repository: RepoStores, prebuilt: PrebuiltClone) -> str:
     try:
-        return await prebuilt_clones.wrong(stores, repo, prebuilt)
+        return await prebuilt_clones.wrong(repository, prebuilt)
     except (Damaged, TooLarge) as error:
         return f"cannot be compared with the history of its heads: {error.message}"
 
 
 async def _commits(
-    stores: Stores, repo: Repo, nodes: Sequence[Node], seen: _Seen
+    repository: RepoStores, nodes: Sequence[Node], seen: _Seen
 ) -> AsyncIterator[Finding]:
     """Compare rows of commits with the index, with their parents, and with their records."""
     commit_ids = [node.commit_id for node in nodes]
-    known = await stores.of(repo.repo_id).index.known(commits=commit_ids, even_condemned=True)
+    known = await repository.index.known(commits=commit_ids, even_condemned=True)
     records: dict[Location, bytes] = {}
     async for at, data in read_each(
-        stores, repo, [node.record_at for node in nodes if node.record_at]
+        repository, [node.record_at for node in nodes if node.record_at]
     ):
         if data is not None:
             records[at] = data
     for node in nodes:
         commit_id = node.commit_id
-        wrong = await _index_is_wrong(stores, repo, node, known.commits.get(commit_id))
+        wrong = await _index_is_wrong(repository, node, known.commits.get(commit_id))
         if wrong:
             yield Finding("commit", commit_id, wrong, REBUILD)
         if node.address.generation != 1 + max(
@@ -176,22 +176,20 @@ async def _commits(
             yield Finding("commit", commit_id, wrong, REBUILD)
 
 
-async def _index_is_wrong(
-    stores: Stores, repo: Repo, node: Node, address: CommitAddress | None
-) -> str:
+async def _index_is_wrong(repository: RepoStores, node: Node, address: CommitAddress | None) -> str:
     """The fault of a commit's row in the index, which has this place; empty if there is none."""
     if address is None:
         return "has no row in the index of commits"
     if address.generation != node.address.generation:
         return "has another generation in the index than in its lane"
-    if address != node.address and not await _is_there(stores, repo, address):
+    if address != node.address and not await _is_there(repository, address):
         return f"has no row in lane {address.lane}, to which the index points"
     return ""
 
 
-async def _is_there(stores: Stores, repo: Repo, address: CommitAddress) -> bool:
+async def _is_there(repository: RepoStores, address: CommitAddress) -> bool:
     try:
-        await stores.of(repo.repo_id).commits.get([address])
+        await repository.commits.get([address])
     except Damaged:
         return False
     return True
@@ -229,20 +227,20 @@ def _record_is_wrong(node: Node, records: Mapping[Location, bytes]) -> str:
 
 
 async def _snapshots(
-    stores: Stores, repo: Repo, seen: _Seen, on_progress: OnProgress
+    repository: RepoStores, seen: _Seen, on_progress: OnProgress
 ) -> AsyncIterator[Finding]:
     """Check the rows of snapshots, and compare their manifests with their ids."""
     checked = 0
     ordered = sorted(seen.snapshots.items(), key=lambda item: (item[1], str(item[0])))
     for group in chunked(ordered, GROUP):
         wanted = {snapshot_id for _, snapshot_id in group}
-        known = await stores.of(repo.repo_id).index.known(snapshots=wanted, even_condemned=True)
+        known = await repository.index.known(snapshots=wanted, even_condemned=True)
         rows = known.snapshots
         for snapshot_id in sorted(wanted - rows.keys()):
             yield Finding("snapshot", snapshot_id, "has no row in the index of snapshots", REBUILD)
         # The row and the commit may point to different packs, if the snapshot was sent twice.
         addresses = dict(group) | {at: snapshot_id for snapshot_id, at in rows.items()}
-        async for at, data in read_each(stores, repo, addresses):
+        async for at, data in read_each(repository, addresses):
             snapshot_id = addresses[at]
             if data is None:
                 yield Finding(
@@ -266,19 +264,19 @@ async def _snapshots(
 
 
 async def _objects(
-    stores: Stores, repo: Repo, seen: _Seen, on_progress: OnProgress
+    repository: RepoStores, seen: _Seen, on_progress: OnProgress
 ) -> AsyncIterator[Finding]:
     """Check the rows of objects, and compare their bytes with their ids."""
     checked = 0
     size_bytes = 0
     for group in chunked(sorted(seen.objects), 8 * GROUP):
-        known = await stores.of(repo.repo_id).index.known(objects=group, even_condemned=True)
+        known = await repository.index.known(objects=group, even_condemned=True)
         rows = known.objects
         packed = {at: object_id for object_id, at in rows.items() if not at.is_loose}
         for object_id in group:
             if object_id not in rows and names.is_digest(object_id):
                 yield Finding("object", object_id, "has no row in the index of objects", REBUILD)
-        async for at, data in read_each(stores, repo, packed):
+        async for at, data in read_each(repository, packed):
             object_id = packed[at]
             if data is None:
                 yield Finding(
@@ -291,7 +289,7 @@ async def _objects(
         loose = [object_id for object_id, at in rows.items() if at.is_loose]
         for object_id in loose:
             try:
-                digest = await stores.of(repo.repo_id).objects.digest(object_id)
+                digest = await repository.objects.digest(object_id)
             except Damaged:
                 yield Finding(
                     "object",
@@ -308,7 +306,7 @@ async def _objects(
 
 
 async def read_each(
-    stores: Stores, repo: Repo, wanted: Iterable[Location]
+    repository: RepoStores, wanted: Iterable[Location]
 ) -> AsyncIterator[tuple[Location, bytes | None]]:
     """The bytes at each location, or None if they cannot be read. Pack by pack, at most
     `GROUP_BYTES` at a time."""
@@ -317,16 +315,16 @@ async def read_each(
         for group in chunked(
             run, GROUP
         ):  # a request for each pack: every entry may be in another one
-            async for found in _read_group(stores, repo, group):
+            async for found in _read_group(repository, group):
                 yield found
 
 
 async def _read_group(
-    stores: Stores, repo: Repo, group: Sequence[Location]
+    repository: RepoStores, group: Sequence[Location]
 ) -> AsyncIterator[tuple[Location, bytes | None]]:
     """Read a group at once. If that fails, read each entry by itself, to find the damaged one."""
     try:
-        found = await stores.of(repo.repo_id).objects.read_packed(group)
+        found = await repository.objects.read_packed(group)
     except Damaged:
         found = {}
     for at in group:
@@ -334,7 +332,7 @@ async def _read_group(
             yield at, found[at]
             continue
         try:
-            yield at, (await stores.of(repo.repo_id).objects.read_packed([at]))[at]
+            yield at, (await repository.objects.read_packed([at]))[at]
         except Damaged:
             yield at, None
 

@@ -25,11 +25,11 @@ from shared.metadata import keys
 from shared.metadata.commits import STALE_SECONDS
 from shared.metadata.scans import Entry, GcState
 from shared.metadata.table import chunked
-from shared.model import CommitAddress, Kind, Repo, RepoId
+from shared.model import CommitAddress, Kind, RepoId
 from shared.objects.bucket import Stored
 from shared.objects.store import REMOVED
 from shared.progress import OnProgress, no_progress
-from shared.stores import Stores
+from shared.stores import RepoStores
 from shared.tasks import gather_all
 
 GRACE_SECONDS = 4 * STALE_SECONDS
@@ -126,8 +126,7 @@ class _Judged:
 
 
 async def run(
-    stores: Stores,
-    repo: Repo,
+    repository: RepoStores,
     clock: Clock,
     *,
     dry_run: bool = True,
@@ -137,7 +136,7 @@ async def run(
 
     Raises Damaged, before anything is deleted, if the history has a gap: see fsck.
     """
-    progress = await stores.of(repo.repo_id).scans.progress()
+    progress = await repository.scans.progress()
     step = condemn
     if progress and progress.step in (Step.CONDEMNED, Step.SWEPT, Step.COLLECTING):
         due_at = progress.at + GRACE_SECONDS
@@ -145,12 +144,11 @@ async def run(
             return Report(None, due_at=due_at)
         # A collect starts once. If it was interrupted, the next collection deletes the rest.
         step = {Step.CONDEMNED: sweep, Step.SWEPT: collect}.get(Step(progress.step), condemn)
-    return await step(stores, repo, clock, dry_run=dry_run, on_progress=on_progress)
+    return await step(repository, clock, dry_run=dry_run, on_progress=on_progress)
 
 
 async def condemn(
-    stores: Stores,
-    repo: Repo,
+    repository: RepoStores,
     clock: Clock,
     *,
     dry_run: bool = True,
@@ -160,54 +158,55 @@ async def condemn(
 
     Raises Unavailable beside a rebuild, a repack or an expunge.
     """
-    repo_id = repo.repo_id
     began = clock()
     run_id = f"{int(began * 1000):013d}-{secrets.token_hex(4)}"
-    await _check_nothing_beside(stores, repo_id, began)
+    await _check_nothing_beside(repository, began)
     if not dry_run:
-        await stores.of(repo_id).scans.begin(GcState(run_id, Step.CONDEMNING, int(began)))
+        await repository.scans.begin(GcState(run_id, Step.CONDEMNING, int(began)))
     # Listed before the roots are read: a row that a push writes from now on is not in the list.
-    commits = [entry async for entry in stores.of(repo_id).scans.index(Kind.COMMIT)]
-    lanes = await _lane_rows(stores, repo_id)
+    commits = [entry async for entry in repository.scans.index(Kind.COMMIT)]
+    lanes = await _lane_rows(repository)
     fresh = {row.address for row in lanes if row.written_at >= began - YOUNG_SECONDS}
-    roots = await find_roots(stores, repo_id, began)
+    roots = await find_roots(repository, began)
     roots |= {entry.address for entry in commits if entry.address in fresh}
-    live = await find_reachable(stores, repo_id, roots, on_progress=on_progress)
+    live = await find_reachable(repository, roots, on_progress=on_progress)
 
-    snapshots = await _unreached(stores, repo_id, Kind.SNAPSHOT, live.snapshots)
-    objects = await _unreached(stores, repo_id, Kind.OBJECT, live.objects)
+    snapshots = await _unreached(repository, Kind.SNAPSHOT, live.snapshots)
+    objects = await _unreached(repository, Kind.OBJECT, live.objects)
     # Listed after the rows are read: a push writes bytes before the rows that point to them.
-    young = await _young(stores, repo_id, began)
+    young = await _young(repository, began)
     snapshots = [entry for entry in snapshots if not _is_young(entry, young)]
     objects = [entry for entry in objects if not _is_young(entry, young)]
     dead_commits = [entry for entry in commits if entry.item_id not in live.commits]
     kept_places = live.addresses | fresh
     doomed = {
         # From high to low generations: a row is marked before the rows that it references.
-        "commits": _keys(repo_id, sorted(dead_commits, key=_generation, reverse=True)),
+        "commits": _keys(repository.repo_id, sorted(dead_commits, key=_generation, reverse=True)),
         "lanes": [
-            keys.commit(repo_id, row.address) for row in lanes if row.address not in kept_places
+            keys.commit(repository.repo_id, row.address)
+            for row in lanes
+            if row.address not in kept_places
         ],
-        "snapshots": _keys(repo_id, snapshots),
-        "objects": _keys(repo_id, objects),
+        "snapshots": _keys(repository.repo_id, snapshots),
+        "objects": _keys(repository.repo_id, objects),
     }
     report = Report(Step.CONDEMNED)
     report.bytes = sum(entry.at.length for entry in (*snapshots, *objects) if entry.at)
     report.rows = {what: len(found) for what, found in doomed.items()}
     if not dry_run:
-        await prebuilt_clones.drop_dead(stores, repo_id, live.commits)
-        await _mark(stores, repo_id, run_id, doomed, on_progress)
+        await prebuilt_clones.drop_dead(repository, live.commits)
+        await _mark(repository, run_id, doomed, on_progress)
         ended = int(clock()) + 1  # rounded up: the grace is not shortened by a fraction of a second
         condemned = GcState(run_id, Step.CONDEMNED, ended)
-        if not await stores.of(repo_id).scans.advance(condemned, Step.CONDEMNING):
+        if not await repository.scans.advance(condemned, Step.CONDEMNING):
             raise Unavailable(OVERTAKEN)
     report.due_at = int(clock()) + GRACE_SECONDS
     return report
 
 
-async def _check_nothing_beside(stores: Stores, repo_id: RepoId, now: float) -> None:
+async def _check_nothing_beside(repository: RepoStores, now: float) -> None:
     """Raises Unavailable if a rebuild, a repack or an expunge is at work, or was interrupted."""
-    progress = await stores.of(repo_id).scans.progress()
+    progress = await repository.scans.progress()
     if progress and progress.step in BESIDE and now < progress.at + REBUILD_SECONDS:
         raise Unavailable(
             f"{BESIDE[progress.step]} is at work here, or was interrupted: run it to its end,"
@@ -216,21 +215,19 @@ async def _check_nothing_beside(stores: Stores, repo_id: RepoId, now: float) -> 
 
 
 async def _mark(
-    stores: Stores,
-    repo_id: RepoId,
+    repository: RepoStores,
     run_id: str,
     doomed: Mapping[str, list[keys.Key]],
     on_progress: OnProgress,
 ) -> None:
     for what, found in doomed.items():
         for number, part in enumerate(chunked(found, AT_ONCE)):
-            await gather_all(stores.of(repo_id).scans.condemn(key, run_id) for key in part)
+            await gather_all(repository.scans.condemn(key, run_id) for key in part)
             on_progress(f"condemned {what}", number * AT_ONCE + len(part), len(found))
 
 
 async def sweep(
-    stores: Stores,
-    repo: Repo,
+    repository: RepoStores,
     clock: Clock,
     *,
     dry_run: bool = True,
@@ -240,34 +237,32 @@ async def sweep(
 
     Raises Unavailable if the grace is not over, or if another maintenance job has started.
     """
-    repo_id = repo.repo_id
-    run_id = await _due(stores, repo_id, Step.CONDEMNED, clock())
-    roots = await find_roots(stores, repo_id, clock())
+    run_id = await _due(repository, Step.CONDEMNED, clock())
+    roots = await find_roots(repository, clock())
     # A push may build, at this moment, on any row without the mark of this collection.
-    commits = [entry async for entry in stores.of(repo_id).scans.index(Kind.COMMIT)]
-    snapshots = [entry async for entry in stores.of(repo_id).scans.index(Kind.SNAPSHOT)]
+    commits = [entry async for entry in repository.scans.index(Kind.COMMIT)]
+    snapshots = [entry async for entry in repository.scans.index(Kind.SNAPSHOT)]
     roots |= {entry.address for entry in commits if entry.address and entry.run_id != run_id}
     manifests = [entry.at for entry in snapshots if entry.at and entry.run_id != run_id]
-    async with _in_turn(stores, repo_id, run_id, Step.CONDEMNED):
-        live = await find_reachable(stores, repo_id, roots, manifests, on_progress=on_progress)
+    async with _in_turn(repository, run_id, Step.CONDEMNED):
+        live = await find_reachable(repository, roots, manifests, on_progress=on_progress)
 
-    judged = await _judge(stores, repo_id, run_id, live, snapshots, commits)
+    judged = await _judge(repository, run_id, live, snapshots, commits)
     report = Report(Step.SWEPT)
     report.reprieved = len(judged.kept)
     report.rows = {what: len(found) for what, found in judged.doomed.items()}
     if dry_run:
         return report
-    await _unmark(stores, repo_id, run_id, judged.kept)
-    report.rows = await _delete_marked(stores, repo_id, run_id, judged.doomed, on_progress)
+    await _unmark(repository, run_id, judged.kept)
+    report.rows = await _delete_marked(repository, run_id, judged.doomed, on_progress)
     swept = GcState(run_id, Step.SWEPT, int(clock()) + 1)
-    await stores.of(repo_id).scans.advance(swept, Step.CONDEMNED)
+    await repository.scans.advance(swept, Step.CONDEMNED)
     report.due_at = int(clock()) + GRACE_SECONDS
     return report
 
 
 async def _judge(
-    stores: Stores,
-    repo_id: RepoId,
+    repository: RepoStores,
     run_id: str,
     live: Reached,
     snapshots: Iterable[Entry],
@@ -275,38 +270,35 @@ async def _judge(
 ) -> _Judged:
     """Decide on each row that has a mark. Objects and rows of lanes are read here."""
     judged = _Judged(run_id)
-    async for entry in stores.of(repo_id).scans.index(Kind.OBJECT):
-        key = keys.by_id(repo_id, Kind.OBJECT, entry.item_id)
+    async for entry in repository.scans.index(Kind.OBJECT):
+        key = keys.by_id(repository.repo_id, Kind.OBJECT, entry.item_id)
         judged.add("objects", key, entry.run_id, reached=entry.item_id in live.objects)
     for entry in snapshots:
-        key = keys.by_id(repo_id, Kind.SNAPSHOT, entry.item_id)
+        key = keys.by_id(repository.repo_id, Kind.SNAPSHOT, entry.item_id)
         judged.add("snapshots", key, entry.run_id, reached=entry.item_id in live.snapshots)
-    for row in await _lane_rows(stores, repo_id):
-        key = keys.commit(repo_id, row.address)
+    for row in await _lane_rows(repository):
+        key = keys.commit(repository.repo_id, row.address)
         judged.add("lanes", key, row.run_id, reached=row.address in live.addresses)
     for entry in sorted(commits, key=_generation):
-        key = keys.by_id(repo_id, Kind.COMMIT, entry.item_id)
+        key = keys.by_id(repository.repo_id, Kind.COMMIT, entry.item_id)
         judged.add("commits", key, entry.run_id, reached=entry.item_id in live.commits)
     return judged
 
 
 async def _unmark(
-    stores: Stores, repo_id: RepoId, run_id: str, kept: Sequence[tuple[keys.Key, str]]
+    repository: RepoStores, run_id: str, kept: Sequence[tuple[keys.Key, str]]
 ) -> None:
     """From low to high generations: a commit is never known without its parents."""
     for group in _groups(kept, AT_ONCE):
-        await _check_turn(stores, repo_id, run_id, Step.CONDEMNED)
-        if not all(
-            await gather_all(stores.of(repo_id).scans.reprieve(key, mark) for key, mark in group)
-        ):
+        await _check_turn(repository, run_id, Step.CONDEMNED)
+        if not all(await gather_all(repository.scans.reprieve(key, mark) for key, mark in group)):
             raise Unavailable(
                 "another gc has deleted a row that this gc would keep; run fsck, then gc again"
             )
 
 
 async def _delete_marked(
-    stores: Stores,
-    repo_id: RepoId,
+    repository: RepoStores,
     run_id: str,
     doomed: Mapping[str, list[keys.Key]],
     on_progress: OnProgress,
@@ -316,17 +308,16 @@ async def _delete_marked(
     for what, found in doomed.items():
         deleted[what] = 0
         for part in chunked(found[::-1], AT_ONCE):
-            await _check_turn(stores, repo_id, run_id, Step.CONDEMNED)
+            await _check_turn(repository, run_id, Step.CONDEMNED)
             deleted[what] += sum(
-                await gather_all(stores.of(repo_id).scans.remove(key, run_id) for key in part)
+                await gather_all(repository.scans.remove(key, run_id) for key in part)
             )
             on_progress(f"removed {what}", deleted[what], len(found))
     return deleted
 
 
 async def collect(
-    stores: Stores,
-    repo: Repo,
+    repository: RepoStores,
     clock: Clock,
     *,
     dry_run: bool = True,
@@ -336,49 +327,48 @@ async def collect(
 
     Raises Unavailable if the grace is not over, Damaged if the repository has lost rows.
     """
-    repo_id = repo.repo_id
-    run_id = await _due(stores, repo_id, Step.SWEPT, clock())
+    run_id = await _due(repository, Step.SWEPT, clock())
     now = clock()
     old = now - GRACE_SECONDS
-    async with _in_turn(stores, repo_id, run_id, Step.SWEPT):
-        packs, loose = await pointed_to(stores, repo_id, now, on_progress)
+    async with _in_turn(repository, run_id, Step.SWEPT):
+        packs, loose = await pointed_to(repository, now, on_progress)
     # The row of a prebuilt clone depends on the step, so none is written across this change.
     begun = GcState(run_id, Step.COLLECTING, int(now))
-    if not (dry_run or await stores.of(repo_id).scans.advance(begun, Step.SWEPT)):
+    if not (dry_run or await repository.scans.advance(begun, Step.SWEPT)):
         raise Unavailable(OVERTAKEN)
     report = Report(Step.COLLECTED)
     dead: list[Stored] = []
-    async for name, one in stores.of(repo_id).objects.pack_versions():
+    async for name, one in repository.objects.pack_versions():
         if name not in packs and one.modified < old:
             dead.append(one)
             report.packs += 1
-    async for object_id, one in stores.of(repo_id).objects.loose_versions():
+    async for object_id, one in repository.objects.loose_versions():
         if object_id not in loose and one.modified < old:
             dead.append(one)
             report.loose += 1
-    dead += [one async for one in prebuilt_clones.unnamed(stores, repo_id, run_id, old)]
+    dead += [one async for one in prebuilt_clones.unnamed(repository, run_id, old)]
     report.bytes = sum(one.size for one in dead)
     if dry_run:
         return report
     for part in chunked(dead, REMOVED):
-        await _check_turn(stores, repo_id, run_id, Step.COLLECTING)
-        await stores.of(repo_id).objects.remove(part)
+        await _check_turn(repository, run_id, Step.COLLECTING)
+        await repository.objects.remove(part)
     on_progress("removed versions of packs and objects", len(dead))
-    report.moves = await stores.of(repo_id).scans.remove_moves(oldest_move_ms(now))
-    report.marks = await stores.of(repo_id).scans.remove_marks(int(old))
-    for lane in await stores.of(repo_id).scans.lanes():
-        await stores.of(repo_id).scans.close_lane(lane, int(old))
+    report.moves = await repository.scans.remove_moves(oldest_move_ms(now))
+    report.marks = await repository.scans.remove_marks(int(old))
+    for lane in await repository.scans.lanes():
+        await repository.scans.close_lane(lane, int(old))
     collected = GcState(run_id, Step.COLLECTED, int(clock()))
-    await stores.of(repo_id).scans.advance(collected, Step.COLLECTING)
+    await repository.scans.advance(collected, Step.COLLECTING)
     return report
 
 
-async def _due(stores: Stores, repo_id: RepoId, step: Step, now: float) -> str:
+async def _due(repository: RepoStores, step: Step, now: float) -> str:
     """The id of the collection that ended this step a grace ago.
 
     Raises Unavailable if too early.
     """
-    progress = await stores.of(repo_id).scans.progress()
+    progress = await repository.scans.progress()
     if progress is None or progress.step != step:
         raise Unavailable(f"nothing is {step.value} here; run gc from its beginning")
     if now < progress.at + GRACE_SECONDS:
@@ -387,46 +377,44 @@ async def _due(stores: Stores, repo_id: RepoId, step: Step, now: float) -> str:
     return progress.run_id
 
 
-async def _check_turn(stores: Stores, repo_id: RepoId, run_id: str, step: Step) -> None:
+async def _check_turn(repository: RepoStores, run_id: str, step: Step) -> None:
     """Raises Unavailable if another job has started, or if this collection is at a later step."""
-    if not await stores.of(repo_id).scans.is_at(run_id, step):
+    if not await repository.scans.is_at(run_id, step):
         raise Unavailable(OVERTAKEN)
 
 
 @asynccontextmanager
-async def _in_turn(stores: Stores, repo_id: RepoId, run_id: str, step: Step) -> AsyncIterator[None]:
+async def _in_turn(repository: RepoStores, run_id: str, step: Step) -> AsyncIterator[None]:
     """If another collection deleted a row meanwhile, raise Unavailable instead of Damaged."""
     try:
         yield
     except Damaged:
-        await _check_turn(stores, repo_id, run_id, step)
+        await _check_turn(repository, run_id, step)
         raise
 
 
-async def _lane_rows(stores: Stores, repo_id: RepoId) -> list[_LaneRow]:
+async def _lane_rows(repository: RepoStores) -> list[_LaneRow]:
     """Every commit row of every lane."""
     rows: list[_LaneRow] = []
-    for lane in await stores.of(repo_id).scans.lanes():
-        async for node, run_id, written_at in stores.of(repo_id).scans.lane(lane):
+    for lane in await repository.scans.lanes():
+        async for node, run_id, written_at in repository.scans.lane(lane):
             rows.append(_LaneRow(node.address, run_id, written_at))
     return rows
 
 
-async def _unreached(
-    stores: Stores, repo_id: RepoId, kind: Kind, reached: Container[str]
-) -> list[Entry]:
-    return [e async for e in stores.of(repo_id).scans.index(kind) if e.item_id not in reached]
+async def _unreached(repository: RepoStores, kind: Kind, reached: Container[str]) -> list[Entry]:
+    return [e async for e in repository.scans.index(kind) if e.item_id not in reached]
 
 
 def _keys(repo_id: RepoId, entries: Iterable[Entry]) -> list[keys.Key]:
     return [keys.by_id(repo_id, entry.kind, entry.item_id) for entry in entries]
 
 
-async def _young(stores: Stores, repo_id: RepoId, now: float) -> tuple[set[str], set[str]]:
+async def _young(repository: RepoStores, now: float) -> tuple[set[str], set[str]]:
     """The packs and the loose objects that are younger than a day."""
     since = now - YOUNG_SECONDS
-    packs = {one.key for one in await stores.of(repo_id).objects.packs() if one.modified >= since}
-    loose = {one.key for one in await stores.of(repo_id).objects.loose() if one.modified >= since}
+    packs = {one.key for one in await repository.objects.packs() if one.modified >= since}
+    loose = {one.key for one in await repository.objects.loose() if one.modified >= since}
     return packs, loose
 
 

@@ -22,8 +22,7 @@ from shared.errors import Unavailable
 from shared.maintenance.gc import BESIDE, OVERTAKEN, REBUILD_SECONDS, Step
 from shared.metadata.commits import STALE_SECONDS
 from shared.metadata.scans import GcState
-from shared.model import RepoId
-from shared.stores import Stores
+from shared.stores import RepoStores
 
 GC_UNDER_WAY = (Step.CONDEMNED, Step.SWEPT, Step.COLLECTING)
 """The steps after which a gc may still delete something."""
@@ -33,44 +32,41 @@ GC_UNDER_WAY = (Step.CONDEMNED, Step.SWEPT, Step.COLLECTING)
 class Lease:
     """A turn of one job: `run_id` is the id of the run, `step` the work that it does."""
 
-    stores: Stores
-    repo_id: RepoId
+    repository: RepoStores
     run_id: str
     step: Step
 
     async def check(self) -> None:
         """Check the turn before a few writes. Raises Unavailable if another job has started."""
-        if not await self.stores.of(self.repo_id).scans.is_at(self.run_id, self.step):
+        if not await self.repository.scans.is_at(self.run_id, self.step):
             raise Unavailable(OVERTAKEN)
 
     async def release(self, step: Step, now: float) -> None:
         """End the turn: a gc may start again."""
-        await self.stores.of(self.repo_id).scans.advance(
-            GcState(self.run_id, step, int(now)), self.step
-        )
+        await self.repository.scans.advance(GcState(self.run_id, step, int(now)), self.step)
 
 
-async def stop_gc(stores: Stores, repo_id: RepoId, now: float) -> int:
+async def stop_gc(repository: RepoStores, now: float) -> int:
     """Stop a gc that is between two of its steps. Returns the seconds until a rebuild may start, 0
     if it may now.
 
     The next gc starts from its beginning. For `STALE_SECONDS` a deletion of the stopped one may
     still arrive.
     """
-    progress = await stores.of(repo_id).scans.progress()
+    progress = await repository.scans.progress()
     if progress and progress.step in GC_UNDER_WAY:
         stopped = GcState(f"rebuild-{secrets.token_hex(4)}", Step.HALTED, int(now))
-        await stores.of(repo_id).scans.begin(stopped)
+        await repository.scans.begin(stopped)
         return STALE_SECONDS
     return _wait_seconds(progress, now)
 
 
-async def rebuilding(stores: Stores, repo_id: RepoId, now: float) -> Lease:
+async def rebuilding(repository: RepoStores, now: float) -> Lease:
     """Start the turn of a rebuild.
 
     Raises Unavailable, and changes nothing, while a gc may delete something.
     """
-    progress = await stores.of(repo_id).scans.progress()
+    progress = await repository.scans.progress()
     if progress and progress.step in GC_UNDER_WAY:
         raise Unavailable(
             "a gc of this repository is between two of its steps, and nothing was changed: finish"
@@ -82,8 +78,8 @@ async def rebuilding(stores: Stores, repo_id: RepoId, now: float) -> Lease:
         raise Unavailable(
             f"a gc was under way here and has been stopped: run this again in {wait} seconds"
         )
-    turn = Lease(stores, repo_id, f"rebuild-{secrets.token_hex(4)}", Step.REBUILDING)
-    await stores.of(repo_id).scans.begin(GcState(turn.run_id, turn.step, int(now)))
+    turn = Lease(repository, f"rebuild-{secrets.token_hex(4)}", Step.REBUILDING)
+    await repository.scans.begin(GcState(turn.run_id, turn.step, int(now)))
     return turn
 
 
@@ -98,25 +94,25 @@ def _wait_seconds(progress: GcState | None, now: float) -> int:
     return max(0, progress.at + STALE_SECONDS - int(now))
 
 
-async def repacking(stores: Stores, repo_id: RepoId, now: float) -> Lease:
+async def repacking(repository: RepoStores, now: float) -> Lease:
     """Start the turn of a repack. Raises Unavailable during a rebuild or an expunge."""
-    progress = await stores.of(repo_id).scans.progress()
+    progress = await repository.scans.progress()
     _check_none_of((Step.HALTED, Step.REBUILDING), progress, now, "repack")
     _check_no_expunge(progress, now)
-    turn = Lease(stores, repo_id, f"repack-{secrets.token_hex(4)}", Step.REPACKING)
-    await stores.of(repo_id).scans.begin(GcState(turn.run_id, turn.step, int(now)))
+    turn = Lease(repository, f"repack-{secrets.token_hex(4)}", Step.REPACKING)
+    await repository.scans.begin(GcState(turn.run_id, turn.step, int(now)))
     return turn
 
 
-async def expunging(stores: Stores, repo_id: RepoId, run_id: str, now: float) -> Lease:
+async def expunging(repository: RepoStores, run_id: str, now: float) -> Lease:
     """Start the turn of an expunge. It continues with the marks of an earlier expunge.
 
     Raises Unavailable during a rebuild or a repack.
     """
-    progress = await stores.of(repo_id).scans.progress()
+    progress = await repository.scans.progress()
     _check_none_of((Step.HALTED, Step.REBUILDING, Step.REPACKING), progress, now, "expunge")
-    await stores.of(repo_id).scans.begin(GcState(run_id, Step.EXPUNGING, int(now)))
-    return Lease(stores, repo_id, run_id, Step.EXPUNGING)
+    await repository.scans.begin(GcState(run_id, Step.EXPUNGING, int(now)))
+    return Lease(repository, run_id, Step.EXPUNGING)
 
 
 def _check_none_of(

@@ -40,9 +40,9 @@ from shared.errors import Damaged, TooLarge, Unavailable
 from shared.graph import walk
 from shared.graph.dag import Difference
 from shared.metadata.scans import GcState
-from shared.model import CommitAddress, PrebuiltClone, Repo, RepoId, Run
+from shared.model import CommitAddress, PrebuiltClone, Run
 from shared.objects.bucket import Stored
-from shared.stores import Stores
+from shared.stores import RepoStores
 
 RECORDS = (("commits", "commit_id"), ("snapshots", "snapshot_id"))
 MAX_HEADS = 2000
@@ -60,42 +60,40 @@ class Made:
     why_not: str = ""
 
 
-async def make(stores: Stores, repo: Repo, clock: Callable[[], float]) -> Made:
+async def make(repository: RepoStores, clock: Callable[[], float]) -> Made:
     """A bundle for the branches as they are. One that is there and whole stays; the same again is
     harmless.
 
     Raises Unavailable if a gc has come in between.
     """
-    since = await stores.of(repo.repo_id).scans.progress()
+    since = await repository.scans.progress()
     try:
-        return await _make(stores, repo, clock, since)
+        return await _make(repository, clock, since)
     except Damaged:
-        if since == await stores.of(repo.repo_id).scans.progress():
+        if since == await repository.scans.progress():
             raise
         raise Unavailable(TOO_LATE) from None  # what a gc has removed is no damage
 
 
-async def _make(
-    stores: Stores, repo: Repo, clock: Callable[[], float], since: GcState | None
-) -> Made:
-    refs, present = await stores.of(repo.repo_id).refs.all_and_prebuilt_clone()
+async def _make(repository: RepoStores, clock: Callable[[], float], since: GcState | None) -> Made:
+    refs, present = await repository.refs.all_and_prebuilt_clone()
     if not refs:
         return Made(None, why_not="it has no branches")
     branches = {ref.head for ref in refs.values()}
-    difference, heads = await _heads(stores, repo, branches)
+    difference, heads = await _heads(repository, branches)
     # Without these a clone would still be right, after a walk to where they were merged.
     merged = tuple(sorted(branches - set(heads), key=_newest_first)[: MAX_HEADS - len(heads)])
     if len(heads) > MAX_HEADS:
         return Made(None, why_not=f"it has more than {MAX_HEADS} branches that are not merged")
     is_current = present is not None and present.is_compressed and set(present.heads) == set(heads)
-    if present and is_current and not await wrong(stores, repo, present):
+    if present and is_current and not await wrong(repository, present):
         if present.merged != merged:
             present = replace(present, merged=merged)
-            await _name(stores, repo, present, since)
+            await _name(repository, present, since)
         return Made(present)
     try:
         fetched = await fetch_plan.plan(
-            stores, repo, {}, difference, Allowed(stores.settings.max_reply_bytes)
+            repository, {}, difference, Allowed(repository.stores.settings.max_reply_bytes)
         )
     except TooLarge:
         return Made(
@@ -119,7 +117,7 @@ async def _make(
     name = sha256(data).hexdigest()
     ranges = packs.plan_prebuilt(name, stored_size, packs.RANGE_BYTES)
     view = memoryview(data)
-    await stores.of(repo.repo_id).objects.put_prebuilt(name, data)
+    await repository.objects.put_prebuilt(name, data)
     prebuilt = PrebuiltClone(
         name=name,
         heads=tuple(sorted(heads, key=_newest_first)),
@@ -133,7 +131,7 @@ async def _make(
         ids_digest=sha256(ids).digest(),
         made_at=int(clock()),
     )
-    await _name(stores, repo, prebuilt, since)
+    await _name(repository, prebuilt, since)
     return Made(prebuilt, is_new=True)
 
 
@@ -162,24 +160,24 @@ class _Stored:
         return Run(self._count, self._size, sum(map(len, self._pieces)))
 
 
-async def _name(stores: Stores, repo: Repo, prebuilt: PrebuiltClone, since: GcState | None) -> None:
+async def _name(repository: RepoStores, prebuilt: PrebuiltClone, since: GcState | None) -> None:
     """From here on clones find it. Raises Unavailable if gc has come further."""
-    if not await stores.of(repo.repo_id).prebuilt_clones.put(prebuilt, since):
+    if not await repository.prebuilt_clones.put(prebuilt, since):
         raise Unavailable(TOO_LATE)
 
 
-async def wrong(stores: Stores, repo: Repo, prebuilt: PrebuiltClone) -> str:
+async def wrong(repository: RepoStores, prebuilt: PrebuiltClone) -> str:
     """What is wrong with a bundle: its bytes, or that they are not all, and only, what its heads
     lead to. Empty if nothing is. Raises what `gather` raises.
     """
     try:
-        value = await _read(stores, repo, prebuilt)
-        ids = await prebuilt_ids(stores, repo, prebuilt)
+        value = await _read(repository, prebuilt)
+        ids = await prebuilt_ids(repository, prebuilt)
     except Damaged:
         return "is gone from the bucket, or is not what it was made of"
-    difference, heads = await _heads(stores, repo, set(prebuilt.heads))
+    difference, heads = await _heads(repository, set(prebuilt.heads))
     fetched = await fetch_plan.plan(
-        stores, repo, {}, difference, Allowed(stores.settings.max_reply_bytes)
+        repository, {}, difference, Allowed(repository.stores.settings.max_reply_bytes)
     )
     commits, snapshots = ([one[key] for one in value[run]] for run, key in RECORDS)
     objects = {one["object_id"]: one["content"] for one in value["objects"]}
@@ -202,15 +200,11 @@ async def wrong(stores: Stores, repo: Repo, prebuilt: PrebuiltClone) -> str:
     return ""
 
 
-async def _read(stores: Stores, repo: Repo, prebuilt: PrebuiltClone) -> dict[str, Any]:
+async def _read(repository: RepoStores, prebuilt: PrebuiltClone) -> dict[str, Any]:
     """What a bundle holds, as a clone would get it. Raises Damaged."""
     pieces = []
     for span in packs.plan_prebuilt(prebuilt.name, prebuilt.stored_size, prebuilt.range_size):
-        pieces.append(
-            await stores.of(repo.repo_id).objects.read_prebuilt(
-                prebuilt.name, span.start, span.stop
-            )
-        )
+        pieces.append(await repository.objects.read_prebuilt(prebuilt.name, span.start, span.stop))
         check_range(prebuilt, span, pieces[-1])
     data, start = b"".join(pieces), 0
     body = [codec.map_start(len(prebuilt.runs), {})]
@@ -226,33 +220,31 @@ async def _read(stores: Stores, repo: Repo, prebuilt: PrebuiltClone) -> dict[str
     return codec.unpack_record(b"".join(body))
 
 
-async def drop_dead(stores: Stores, repo_id: RepoId, live: set[str]) -> None:
+async def drop_dead(repository: RepoStores, live: set[str]) -> None:
     """Name the bundle no more if one of its heads is not among these commits."""
-    prebuilt = await stores.of(repo_id).prebuilt_clones.get()
+    prebuilt = await repository.prebuilt_clones.get()
     if prebuilt and not live.issuperset(head.commit_id for head in prebuilt.heads):
-        await stores.of(repo_id).prebuilt_clones.remove(prebuilt)
+        await repository.prebuilt_clones.remove(prebuilt)
 
 
-async def unnamed(
-    stores: Stores, repo_id: RepoId, run_id: str, before: float
-) -> AsyncIterator[Stored]:
+async def unnamed(repository: RepoStores, run_id: str, before: float) -> AsyncIterator[Stored]:
     """Every version of a bundle, written before then, that no fetch has found since the gc of this
     stamp began.
     """
-    prebuilt = await stores.of(repo_id).prebuilt_clones.get()
+    prebuilt = await repository.prebuilt_clones.get()
     if prebuilt and prebuilt.named_in == run_id:
         return  # the one before it may have been found until a moment ago
-    async for name, one in stores.of(repo_id).objects.prebuilt_versions():
+    async for name, one in repository.objects.prebuilt_versions():
         if (prebuilt is None or name != prebuilt.name) and one.modified < before:
             yield one
 
 
 async def _heads(
-    stores: Stores, repo: Repo, addresses: set[CommitAddress]
+    repository: RepoStores, addresses: set[CommitAddress]
 ) -> tuple[Difference, list[CommitAddress]]:
     """All that these lead to, and those of them that nothing else among them leads to."""
     difference = Difference(addresses, ())
-    await walk.run(stores.of(repo.repo_id).commits, difference)
+    await walk.run(repository.commits, difference)
     parents = {parent.commit_id for node in difference.collected for parent in node.parents}
     return difference, [address for address in addresses if address.commit_id not in parents]
 

@@ -13,10 +13,10 @@ from shared.actions.undelete import UNDELETE_SECONDS
 from shared.metadata import keys
 from shared.metadata.keys import Key
 from shared.metadata.scans import Scans
-from shared.model import Kind, RepoId
+from shared.model import Kind
 from shared.objects.store import REMOVED
 from shared.progress import OnProgress, no_progress
-from shared.stores import Stores
+from shared.stores import RepoStores, Stores
 from shared.tasks import gather_all
 
 LIMIT = 100_000
@@ -56,14 +56,14 @@ async def purge(
     """
     purged = Purged()
     listed = [found async for found in stores.repos.all_deleted()]
-    for repo_id, owner, deleted_at in listed:
-        present = await stores.repos.by_id(repo_id)
+    for repo, deleted_at in listed:
+        present = await stores.repos.by_id(repo.repo_id)
         if present and not present.deleted:
             continue
         if dry_run or deleted_at > now - kept_seconds or purged.removed >= limit:
             purged.waiting += 1
             continue
-        if await _purge(stores, repo_id, owner, purged, limit, on_progress):
+        if await _purge(stores.of(repo), purged, limit, on_progress):
             purged.done += 1
         else:
             purged.waiting += 1
@@ -71,44 +71,44 @@ async def purge(
 
 
 async def _purge(
-    stores: Stores, repo_id: RepoId, owner: str, purged: Purged, limit: int, on_progress: OnProgress
+    repository: RepoStores, purged: Purged, limit: int, on_progress: OnProgress
 ) -> bool:
     """Purge one repository. Returns whether it is deleted completely."""
-    if not await _remove_bytes(stores, repo_id, purged, limit, on_progress):
+    if not await _remove_bytes(repository, purged, limit, on_progress):
         return False
-    async for pk in _partitions(stores.of(repo_id).scans):
+    async for pk in _partitions(repository.scans):
         batch: list[Key] = []
-        async for key in stores.of(repo_id).scans.rows_of(pk):
+        async for key in repository.scans.rows_of(pk):
             batch.append(key)
             if len(batch) == AT_ONCE:
-                await _remove_rows(stores.of(repo_id).scans, batch, purged)
+                await _remove_rows(repository.scans, batch, purged)
                 batch = []
                 on_progress("rows", purged.rows)
                 if purged.removed >= limit:
                     return False
-        await _remove_rows(stores.of(repo_id).scans, batch, purged)
+        await _remove_rows(repository.scans, batch, purged)
         if purged.removed >= limit:
             return False
-    purged.rows += await stores.of(repo_id).scans.purge_names(owner)
-    await stores.of(repo_id).scans.forget()
+    purged.rows += await repository.scans.purge_names(repository.repo.owner)
+    await repository.scans.forget()
     return True
 
 
 async def _remove_bytes(
-    stores: Stores, repo_id: RepoId, purged: Purged, limit: int, on_progress: OnProgress
+    repository: RepoStores, purged: Purged, limit: int, on_progress: OnProgress
 ) -> bool:
     batch = []
-    async for one in stores.of(repo_id).objects.everything():
+    async for one in repository.objects.everything():
         batch.append(one)
         if len(batch) == REMOVED or purged.removed + len(batch) >= limit:
-            await stores.of(repo_id).objects.remove(batch)
+            await repository.objects.remove(batch)
             purged.versions += len(batch)
             purged.bytes += sum(found.size for found in batch)
             batch = []
             on_progress("versions", purged.versions, size_bytes=purged.bytes)
             if purged.removed >= limit:
                 return False
-    await stores.of(repo_id).objects.remove(batch)
+    await repository.objects.remove(batch)
     purged.versions += len(batch)
     purged.bytes += sum(found.size for found in batch)
     return True

@@ -27,9 +27,9 @@ from shared.maintenance.gc import Step
 from shared.maintenance.lease import Lease, rebuilding
 from shared.metadata.index import CONDITIONAL
 from shared.metadata.table import chunked
-from shared.model import CommitAddress, Kind, Location, Node, Repo
+from shared.model import CommitAddress, Kind, Location, Node
 from shared.progress import OnProgress, no_progress
-from shared.stores import Stores
+from shared.stores import RepoStores
 from shared.tasks import gather_all
 
 AT_ONCE = 32
@@ -100,49 +100,49 @@ class _Found:
 
 
 async def rebuild(
-    stores: Stores, repo: Repo, *, now: float, on_progress: OnProgress = no_progress
+    repository: RepoStores, *, now: float, on_progress: OnProgress = no_progress
 ) -> Rebuilt:
     """Write every row that is missing. It may be stopped and run again at any time.
 
     Raises Unavailable, and changes nothing, while a gc may be at work: `lease.stop_gc` stops it.
     """
-    lease = await rebuilding(stores, repo.repo_id, now)
+    lease = await rebuilding(repository, now)
     done = Rebuilt()
-    found = await _found(stores, repo, done, on_progress)
+    found = await _found(repository, done, on_progress)
     generations = _generations(found, done)
-    wanted = await _wanted_places(stores, repo, generations, found.packs)
-    lanes = await _lanes(stores, repo, found, generations)
+    wanted = await _wanted_places(repository, generations, found.packs)
+    lanes = await _lanes(repository, found, generations)
     rows, primary = _rows(found, generations, wanted, lanes)
 
     done.objects = await _put_locations(lease, Kind.OBJECT, found.objects, on_progress)
     snapshots = {i: at for i, at in found.snapshots.items() if i in found.whole}
     done.snapshots = await _put_locations(lease, Kind.SNAPSHOT, snapshots, on_progress)
     for lane in sorted({address.lane for address in rows}):
-        await stores.of(repo.repo_id).commits.open_lane(lane, int(now))
+        await repository.commits.open_lane(lane, int(now))
     await _put_rows(lease, rows, on_progress)
     parents_first = sorted(
         primary.values(), key=lambda address: (address.generation, address.commit_id)
     )
     for part in chunked(parents_first, CONDITIONAL):
         await lease.check()
-        await stores.of(repo.repo_id).index.put_addresses(part)
+        await repository.index.put_addresses(part)
     done.commits = len(primary)
-    done.refs = await _refresh(stores, repo, rows, generations)
+    done.refs = await _refresh(repository, rows, generations)
     await lease.release(Step.REBUILT, now)
     return done
 
 
-async def _found(stores: Stores, repo: Repo, done: Rebuilt, on_progress: OnProgress) -> _Found:
+async def _found(repository: RepoStores, done: Rebuilt, on_progress: OnProgress) -> _Found:
     """Read every pack and list the loose objects. One pack is in memory at a time."""
     found = _Found()
-    for stored in await stores.of(repo.repo_id).objects.loose():
+    for stored in await repository.objects.loose():
         found.objects[stored.key] = Location("", 0, stored.size)
-    listed = await stores.of(repo.repo_id).objects.packs()
+    listed = await repository.objects.packs()
     size_bytes = 0
     for number, stored in enumerate(listed, 1):
         size_bytes += stored.size
         try:
-            data = await stores.of(repo.repo_id).objects.read_pack(stored.key)
+            data = await repository.objects.read_pack(stored.key)
             if sha256(data).hexdigest() != stored.key:
                 raise Damaged(f"pack {stored.key}")
             entries = packs.read_index(stored.key, data)
@@ -199,7 +199,7 @@ def _is_incomplete(found: _Found, record: _Record, failed: Set[str]) -> bool:
 
 
 async def _wanted_places(
-    stores: Stores, repo: Repo, generations: Mapping[str, int], present: Set[str]
+    repository: RepoStores, generations: Mapping[str, int], present: Set[str]
 ) -> dict[str, list[CommitAddress]]:
     """The places at which readers look for each commit, that of the index first, with the right
     generation.
@@ -207,23 +207,19 @@ async def _wanted_places(
     `present`: the packs that exist. A row that points to another pack is skipped: a crashed push
     may have left it.
     """
-    refs = await stores.of(repo.repo_id).refs.all()
-    moves = await stores.of(repo.repo_id).refs.moves()
+    refs = await repository.refs.all()
+    moves = await repository.refs.moves()
     addresses = [
-        entry.address
-        async for entry in stores.of(repo.repo_id).scans.index(Kind.COMMIT)
-        if entry.address
+        entry.address async for entry in repository.scans.index(Kind.COMMIT) if entry.address
     ]
     addresses += [ref.head for ref in refs.values()]
     for move in reversed(moves):
         addresses += [address for address in (move.after, move.before) if address]
     # Lanes are found by places in them as well, since the list of lanes may be lost.
-    waiting = sorted(
-        {address.lane for address in addresses}.union(await stores.of(repo.repo_id).scans.lanes())
-    )
+    waiting = sorted({address.lane for address in addresses}.union(await repository.scans.lanes()))
     lanes = set(waiting)
     while waiting:
-        async for node in stores.of(repo.repo_id).scans.salvage(waiting.pop()):
+        async for node in repository.scans.salvage(waiting.pop()):
             if {at.pack for at in (node.snapshot_at, node.record_at) if at} <= present:
                 addresses += [node.address, *node.parents]
             fresh = {parent.lane for parent in node.parents} - lanes
@@ -238,13 +234,13 @@ async def _wanted_places(
 
 
 async def _lanes(
-    stores: Stores, repo: Repo, found: _Found, generations: Mapping[str, int]
+    repository: RepoStores, found: _Found, generations: Mapping[str, int]
 ) -> dict[str, str]:
     """The lane of each commit that has no place yet: the first branch that reaches it, the default
     branch first."""
-    refs = await stores.of(repo.repo_id).refs.all()
+    refs = await repository.refs.all()
     lanes: dict[str, str] = {}
-    for branch in sorted(refs, key=lambda name: (name != repo.default_branch, name)):
+    for branch in sorted(refs, key=lambda name: (name != repository.repo.default_branch, name)):
         stack = [refs[branch].head.commit_id]
         while stack:
             commit_id = stack.pop()
@@ -305,9 +301,7 @@ async def _put_locations(
 ) -> int:
     for number, part in enumerate(chunked(sorted(locations), AT_ONCE)):
         await lease.check()
-        await gather_all(
-            lease.stores.of(lease.repo_id).scans.put_new(kind, i, locations[i]) for i in part
-        )
+        await gather_all(lease.repository.scans.put_new(kind, i, locations[i]) for i in part)
         what = "objects" if kind is Kind.OBJECT else "snapshots"
         on_progress(what, number * AT_ONCE + len(part), len(locations))
     return len(locations)
@@ -324,7 +318,7 @@ async def _put_rows(
     written = 0
     ordered = sorted(by_record, key=lambda at: (at.pack, at.offset))
     for group in by_size(ordered, GROUP_BYTES, attrgetter("length")):
-        records = await lease.stores.of(lease.repo_id).objects.read_packed(group)
+        records = await lease.repository.objects.read_packed(group)
         nodes: list[Node] = []
         for at in group:
             nodes += [_with_record(node, records[at]) for node in by_record[at]]
@@ -332,7 +326,7 @@ async def _put_rows(
             await lease.check()
             # `now` is 0, so that no existing row counts as left over from a crashed push, and none
             # is replaced.
-            await lease.stores.of(lease.repo_id).commits.put(part, 0)
+            await lease.repository.commits.put(part, 0)
         written += len(nodes)
         on_progress("commits", written, sum(map(len, by_record.values())))
 
@@ -346,7 +340,7 @@ def _with_record(node: Node, record: bytes) -> Node:
 
 
 async def _refresh(
-    stores: Stores, repo: Repo, rows: Mapping[CommitAddress, Node], generations: Mapping[str, int]
+    repository: RepoStores, rows: Mapping[CommitAddress, Node], generations: Mapping[str, int]
 ) -> int:
     """Correct the generation and the location of the snapshot in the rows of branches. No branch
     moves.
@@ -354,7 +348,7 @@ async def _refresh(
     Returns how many rows changed.
     """
     changed = 0
-    for ref in (await stores.of(repo.repo_id).refs.all()).values():
+    for ref in (await repository.refs.all()).values():
         head = replace(
             ref.head, generation=generations.get(ref.head.commit_id, ref.head.generation)
         )
@@ -362,5 +356,5 @@ async def _refresh(
         if node:
             new = replace(ref, head=head, snapshot_at=node.snapshot_at)
             if new != ref:
-                changed += await stores.of(repo.repo_id).scans.refresh(ref, new)
+                changed += await repository.scans.refresh(ref, new)
     return changed

@@ -25,11 +25,11 @@ from shared.maintenance.lease import Lease, repacking
 from shared.maintenance.rewrite import repoint
 from shared.metadata.scans import Pointer
 from shared.metadata.table import chunked
-from shared.model import CommitAddress, Kind, Location, Repo, RepoId
+from shared.model import CommitAddress, Kind, Location
 from shared.objects.bucket import Stored
 from shared.packs import Pack
 from shared.progress import OnProgress, no_progress
-from shared.stores import Stores
+from shared.stores import RepoStores
 from shared.tasks import gather_all
 
 SMALL_BYTES = 5 * 1024 * 1024
@@ -99,8 +99,7 @@ class _Rows:
 
 
 async def repack(
-    stores: Stores,
-    repo: Repo,
+    repository: RepoStores,
     clock: Clock,
     *,
     dry_run: bool = True,
@@ -111,9 +110,8 @@ async def repack(
     Raises Damaged before damaged data is copied, and Unavailable beside a rebuild or after another
     job has started.
     """
-    repo_id = repo.repo_id
     report = Repacked()
-    rows, groups = await _plan(stores, repo, clock(), report, on_progress)
+    rows, groups = await _plan(repository, clock(), report, on_progress)
     report.into = len(groups)
     combined = list(chain.from_iterable(groups))
     report.packs = len(combined)
@@ -122,8 +120,8 @@ async def repack(
     report.rows = len({pointer.key for pointer in moving})
     if dry_run:
         return report
-    if groups or await _was_interrupted(stores, repo_id):
-        lease = await repacking(stores, repo_id, clock())
+    if groups or await _was_interrupted(repository):
+        lease = await repacking(repository, clock())
         report.rows = 0
         for number, group in enumerate(groups, 1):
             await _combine(lease, clock, rows, [one.key for one in group], report, on_progress)
@@ -132,25 +130,25 @@ async def repack(
     return report
 
 
-async def _was_interrupted(stores: Stores, repo_id: RepoId) -> bool:
+async def _was_interrupted(repository: RepoStores) -> bool:
     """Whether an earlier repack did not end its lease, though it may have done all its work."""
-    progress = await stores.of(repo_id).scans.progress()
+    progress = await repository.scans.progress()
     return progress is not None and progress.step == Step.REPACKING
 
 
 async def _plan(
-    stores: Stores, repo: Repo, now: float, report: Repacked, on_progress: OnProgress
+    repository: RepoStores, now: float, report: Repacked, on_progress: OnProgress
 ) -> tuple[_Rows, list[list[Stored]]]:
     """Decide which packs are combined with each other. Nothing is written."""
-    listed = await stores.of(repo.repo_id).objects.packs()
+    listed = await repository.objects.packs()
     small = [one for one in listed if one.size < SMALL_BYTES]
     old = [one for one in small if one.modified < now - YOUNG_SECONDS]
-    rows = await _rows(stores, repo.repo_id, {one.key for one in old}, on_progress)
+    rows = await _rows(repository, {one.key for one in old}, on_progress)
     used = [one for one in old if one.key in rows.pointers]
     # A lane `<branch>~<pack>` is named by its pack: rebuild-index needs that pack unchanged.
     held = {lane.rpartition("~")[2] for lane in rows.lanes}
     if len(used) >= FEWEST:
-        held |= await _ambiguous(stores, repo, listed, {one.key for one in used}, rows, on_progress)
+        held |= await _ambiguous(repository, listed, {one.key for one in used}, rows, on_progress)
     free = [one for one in used if one.key not in held]
     groups = [
         group for group in by_size(free, GROUP_BYTES, attrgetter("size")) if len(group) >= FEWEST
@@ -165,33 +163,32 @@ async def _plan(
     return rows, groups
 
 
-async def _rows(stores: Stores, repo_id: RepoId, old: set[str], on_progress: OnProgress) -> _Rows:
+async def _rows(repository: RepoStores, old: set[str], on_progress: OnProgress) -> _Rows:
     """Read every row, and keep the pointers into these packs."""
-    rows = _Rows(old, await stores.of(repo_id).scans.lanes(), on_progress)
+    rows = _Rows(old, await repository.scans.lanes(), on_progress)
     for kind in (Kind.OBJECT, Kind.SNAPSHOT):
-        async for pointer in stores.of(repo_id).scans.pointers(kind):
+        async for pointer in repository.scans.pointers(kind):
             rows.add(pointer)
     for lane in rows.lanes:
-        async for address, pointers in stores.of(repo_id).scans.pointers_of_lane(lane):
+        async for address, pointers in repository.scans.pointers_of_lane(lane):
             rows.add_commit(address, pointers)
-    async for pointer in stores.of(repo_id).scans.pointers_of_refs():
+    async for pointer in repository.scans.pointers_of_refs():
         rows.add(pointer)
     return rows
 
 
 async def _ambiguous(
-    stores: Stores,
-    repo: Repo,
+    repository: RepoStores,
     listed: Sequence[Stored],
     used: set[str],
     rows: _Rows,
     on_progress: OnProgress,
 ) -> set[str]:
     """The used packs with an item that has other bytes in another pack, under the same id."""
-    stored = await _locations(stores, repo, listed, _undigested(used, rows), rows, on_progress)
+    stored = await _locations(repository, listed, _undigested(used, rows), rows, on_progress)
     doubtful = [at for at in stored.values() if len(at) > 1 and any(one.pack in used for one in at)]
     digests: dict[Location, bytes] = {}
-    async for location, data in read_each(stores, repo, set(chain.from_iterable(doubtful))):
+    async for location, data in read_each(repository, set(chain.from_iterable(doubtful))):
         digests[location] = b"" if data is None else sha256(data).digest()
     ambiguous: set[str] = set()
     for locations in doubtful:
@@ -212,8 +209,7 @@ def _undigested(used: set[str], rows: _Rows) -> set[Item]:
 
 
 async def _locations(
-    stores: Stores,
-    repo: Repo,
+    repository: RepoStores,
     listed: Sequence[Stored],
     wanted: set[Item],
     rows: _Rows,
@@ -222,7 +218,7 @@ async def _locations(
     """Every location of these items, and of every commit that has a row, in all packs."""
     found: dict[Item, list[Location]] = {}
     for number, part in enumerate(chunked(listed, AT_ONCE)):
-        for index in await gather_all(_index(stores, repo.repo_id, one) for one in part):
+        for index in await gather_all(_index(repository, one) for one in part):
             for item, at in index.items():
                 kind, item_id = item
                 if item in wanted or (kind is Kind.COMMIT and item_id in rows.commits):
@@ -231,10 +227,10 @@ async def _locations(
     return found
 
 
-async def _index(stores: Stores, repo_id: RepoId, one: Stored) -> Mapping[Item, Location]:
+async def _index(repository: RepoStores, one: Stored) -> Mapping[Item, Location]:
     """The entries of a pack; none for a damaged one, which rebuild-index skips as well."""
     try:
-        return await stores.of(repo_id).objects.read_index(one)
+        return await repository.objects.read_index(one)
     except Damaged:
         return {}
 
@@ -248,18 +244,18 @@ async def _combine(
     on_progress: OnProgress,
 ) -> None:
     """Write one new pack, and then change the rows that point to its entries."""
-    stores = lease.stores
+    repository = lease.repository
     try:
-        pack, moved = await _combined(stores, lease.repo_id, rows, group)
+        pack, moved = await _combined(repository, rows, group)
     except Damaged:
         await lease.check()
         # A gc may have run between the plan and the lease: a pack that it deleted is no damage.
-        if not set(group) <= {one.key for one in await stores.of(lease.repo_id).objects.packs()}:
+        if not set(group) <= {one.key for one in await repository.objects.packs()}:
             raise Unavailable(TOO_LATE) from None
         raise
     await lease.check()
     # Written even if the same pack exists: gc may be about to delete the existing version.
-    await stores.of(lease.repo_id).objects.put_pack(pack)
+    await repository.objects.put_pack(pack)
     changes = [(pointer, pack.locations[item]) for pointer, item in moved]
     async for written in repoint(lease, changes, clock):
         report.rows += written
@@ -267,12 +263,12 @@ async def _combine(
 
 
 async def _combined(
-    stores: Stores, repo_id: RepoId, rows: _Rows, group: Sequence[str]
+    repository: RepoStores, rows: _Rows, group: Sequence[str]
 ) -> tuple[Pack, list[tuple[Pointer, Item]]]:
     """The used entries of these packs as one pack, and the item of each pointer. Raises Damaged."""
     contents: list[bytes] = []
     for part in chunked(group, AT_ONCE):
-        contents += await gather_all(stores.of(repo_id).objects.read_pack(name) for name in part)
+        contents += await gather_all(repository.objects.read_pack(name) for name in part)
     kept: dict[Item, bytes] = {}
     moved: list[tuple[Pointer, Item]] = []
     for name, data in zip(group, contents, strict=True):

@@ -15,10 +15,10 @@ from shared.maintenance.lease import Lease
 from shared.metadata import keys
 from shared.metadata.scans import TOGETHER, GcState, Pointer
 from shared.metadata.table import chunked
-from shared.model import Kind, Location, RepoId
+from shared.model import Kind, Location
 from shared.objects.bucket import Stored
 from shared.progress import OnProgress
-from shared.stores import Stores
+from shared.stores import RepoStores
 
 Item = tuple[Kind, str]
 
@@ -35,19 +35,19 @@ class Holding:
 
 
 async def packs_with(
-    stores: Stores, repo_id: RepoId, items: Set[Item], on_progress: OnProgress
+    repository: RepoStores, items: Set[Item], on_progress: OnProgress
 ) -> dict[str, Holding]:
     """The packs that hold one of these items, in any version, by their names."""
-    present = {one.key for one in await stores.of(repo_id).objects.packs()}
+    present = {one.key for one in await repository.objects.packs()}
     versions: dict[str, Stored] = {}
-    async for name, one in stores.of(repo_id).objects.pack_versions():
+    async for name, one in repository.objects.pack_versions():
         if one.size and (name not in versions or versions[name].modified < one.modified):
             versions[name] = one
     found: dict[str, Holding] = {}
     for number, (name, one) in enumerate(sorted(versions.items()), 1):
         stored = Stored(name, "" if name in present else one.version, one.size, one.modified)
         try:
-            index = await stores.of(repo_id).objects.read_index(stored)
+            index = await repository.objects.read_index(stored)
         except Damaged:
             continue  # no reader can read an entry of it, and fsck reports it
         if not items.isdisjoint(index):
@@ -56,19 +56,19 @@ async def packs_with(
     return found
 
 
-async def naming(stores: Stores, repo_id: RepoId, old: Set[str]) -> dict[str, list[Pointer]]:
+async def naming(repository: RepoStores, old: Set[str]) -> dict[str, list[Pointer]]:
     """The pointers into these packs, by pack."""
     found: dict[str, list[Pointer]] = {name: [] for name in old}
     for kind in (Kind.OBJECT, Kind.SNAPSHOT):
-        async for pointer in stores.of(repo_id).scans.pointers(kind):
+        async for pointer in repository.scans.pointers(kind):
             if pointer.at.pack in found:
                 found[pointer.at.pack].append(pointer)
-    for lane in await stores.of(repo_id).scans.lanes():
-        async for _, pointers in stores.of(repo_id).scans.pointers_of_lane(lane):
+    for lane in await repository.scans.lanes():
+        async for _, pointers in repository.scans.pointers_of_lane(lane):
             for pointer in pointers:
                 if pointer.at.pack in found:
                     found[pointer.at.pack].append(pointer)
-    async for pointer in stores.of(repo_id).scans.pointers_of_refs():
+    async for pointer in repository.scans.pointers_of_refs():
         if pointer.at.pack in found:
             found[pointer.at.pack].append(pointer)
     return found
@@ -84,7 +84,7 @@ async def without(
     """Write each existing pack again, and point the rows of the remaining entries to the new
     packs.
     """
-    named_by = await naming(lease.stores, lease.repo_id, holding.keys())
+    named_by = await naming(lease.repository, holding.keys())
     for number, (name, pack) in enumerate(sorted(holding.items()), 1):
         if pack.is_present:
             await _rewrite(lease, name, named_by[name], items, clock)
@@ -98,7 +98,7 @@ async def _rewrite(
 
     The old pack stays.
     """
-    data = await lease.stores.of(lease.repo_id).objects.read_pack(name)
+    data = await lease.repository.objects.read_pack(name)
     if sha256(data).hexdigest() != name:
         raise Damaged(f"pack {name}")
     index = packs.read_index(name, data)
@@ -110,7 +110,7 @@ async def _rewrite(
         (kind, item_id, data[at.offset : at.offset + at.length]) for (kind, item_id), at in kept
     )
     await lease.check()
-    await lease.stores.of(lease.repo_id).objects.put_pack(pack)
+    await lease.repository.objects.put_pack(pack)
     new = {at: pack.locations[item] for item, at in kept}
     moved = [(pointer, new[pointer.at]) for pointer in pointers if pointer.at in new]
     async for _ in repoint(lease, moved, clock):
@@ -136,27 +136,25 @@ async def repoint(
             of_refs.append((pointer, at))
     for part in chunked(list(by_row.values()), TOGETHER):
         now = GcState(lease.run_id, lease.step, int(clock()))
-        written = await lease.stores.of(lease.repo_id).scans.repoint(now, chain.from_iterable(part))
+        written = await lease.repository.scans.repoint(now, chain.from_iterable(part))
         if written is None:
             raise Unavailable(OVERTAKEN)
         yield written
     for pointer, at in of_refs:
         await lease.check()
-        yield int(await lease.stores.of(lease.repo_id).scans.repoint_ref(pointer, at))
+        yield int(await lease.repository.scans.repoint_ref(pointer, at))
 
 
-async def is_loose_since(
-    stores: Stores, repo_id: RepoId, object_ids: Set[str], since: float
-) -> bool:
+async def is_loose_since(repository: RepoStores, object_ids: Set[str], since: float) -> bool:
     """Whether a version of one of these loose objects was written at this time or later."""
     found = False
-    async for object_id, one in stores.of(repo_id).objects.loose_versions():
+    async for object_id, one in repository.objects.loose_versions():
         found = found or (object_id in object_ids and one.modified >= since)
     return found
 
 
 async def versions(
-    stores: Stores, repo_id: RepoId, old: Set[str], loose: Set[str], before: float
+    repository: RepoStores, old: Set[str], loose: Set[str], before: float
 ) -> list[Stored]:
     """Every version that was written before `before` of these packs and loose objects, and of
     replaced prebuilt clones.
@@ -166,19 +164,19 @@ async def versions(
     """
     dead = [
         one
-        async for name, one in stores.of(repo_id).objects.pack_versions()
+        async for name, one in repository.objects.pack_versions()
         if name in old and one.modified < before
     ]
     dead += [
         one
-        async for i, one in stores.of(repo_id).objects.loose_versions()
+        async for i, one in repository.objects.loose_versions()
         if i in loose and one.modified < before
     ]
     for object_id in sorted(loose):
-        dead += await stores.of(repo_id).objects.upload_versions(object_id)
-    dead += await stores.of(repo_id).objects.staged_versions()
-    prebuilt = await stores.of(repo_id).prebuilt_clones.get()
-    async for name, one in stores.of(repo_id).objects.prebuilt_versions():
+        dead += await repository.objects.upload_versions(object_id)
+    dead += await repository.objects.staged_versions()
+    prebuilt = await repository.prebuilt_clones.get()
+    async for name, one in repository.objects.prebuilt_versions():
         if (prebuilt is None or name != prebuilt.name) and one.modified < before:
             dead.append(one)
     return dead

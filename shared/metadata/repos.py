@@ -282,10 +282,14 @@ class Repos:
                 found.append((_repo(latest), int(str(row["deleted_at"]))))
         return sorted(found, key=lambda gather_pair: gather_pair[1])
 
-    async def all_deleted(self) -> AsyncIterator[tuple[RepoId, str, int]]:
-        """Yield (repository id, owner, time of deletion) for each repository to purge."""
+    async def all_deleted(self) -> AsyncIterator[tuple[Repo, int]]:
+        """Yield each repository to purge with the time of its deletion. Of its attributes, only
+        the id and the name are read.
+        """
         async for row in self.table.each(keys.DELETED):
-            yield RepoId(str(row["sk"])), str(row["owner"]), int(str(row["deleted_at"]))
+            repo_id = RepoId(str(row["sk"]))
+            repo = Repo(str(row["owner"]), str(row["slug"]), repo_id, deleted=True)
+            yield repo, int(str(row["deleted_at"]))
 
     async def undelete(self, repo: Repo, slug: str) -> Repo | None:
         """Restore a deleted repository under this name. Returns None if the name is taken.

@@ -62,13 +62,13 @@ async def owner(request: Request, handle: str, visitor: Visitor) -> Response:
 
 async def repository(request: Request, access: Access) -> Response:
     """The files at the default branch, the README, and the commands to clone and push."""
-    refs = await access.stores.of(access.repo.repo_id).refs.all() if access.repo.exists else {}
+    refs = await access.repository.refs.all() if access.repo.exists else {}
     ref = _default(refs, access.repo.default_branch)
 
     async def make() -> str:
         if ref is None:
             return rendering.render("empty.html", **head(request, access, "files"))
-        files = await snapshots.files(access.stores, access.repo, ref.snapshot_at)
+        files = await snapshots.files(access.repository, ref.snapshot_at)
         snapshot = Snapshot(ref.branch, "", ref.head, False, files)
         return rendering.render(
             "repository.html",
@@ -101,7 +101,7 @@ async def _readme(access: Access, snapshot: Snapshot) -> Mapping[str, object] | 
     if path is None:
         return None
     try:
-        content = (await downloads.file_of(access.stores, access.repo, snapshot, path)).content
+        content = (await downloads.file_of(access.repository, snapshot, path)).content
     except PathNotFound:
         return None
     data = await content.read(0, min(content.length, README_BYTES))

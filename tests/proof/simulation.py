@@ -423,7 +423,7 @@ class World:
         """gc, whatever step is due."""
         self.has_gc = True
         if report := await self.keep(
-            lambda opened, repo: gc.run(opened, repo, self.hub.now, dry_run=False)
+            lambda opened, repo: gc.run(opened.of(repo), self.hub.now, dry_run=False)
         ):
             self.done[f"gc {report.step}"] += 1
 
@@ -432,14 +432,14 @@ class World:
         if self.random.random() < 0.7:
             self.pass_time(2 * DAY)
         if report := await self.keep(
-            lambda opened, repo: repack.repack(opened, repo, self.hub.now, dry_run=False)
+            lambda opened, repo: repack.repack(opened.of(repo), self.hub.now, dry_run=False)
         ):
             self.done["packs folded"] += report.packs
 
     async def bundle_up(self) -> None:
         """What a clone will get is made ready."""
         if report := await self.keep(
-            lambda opened, repo: prebuilt_clones.make(opened, repo, self.hub.now)
+            lambda opened, repo: prebuilt_clones.make(opened.of(repo), self.hub.now)
         ):
             self.done["bundle made" if report.is_new else "bundle kept"] += 1
 

@@ -355,7 +355,7 @@ def findings(hub: Hub, slugs: tuple[str, ...] = ("song", "other", "new")) -> lis
         for slug in slugs:
             repo = await opened.repos.get("me", slug)
             if repo and not repo.deleted:
-                found += [f"{slug}: {finding}" async for finding in fsck.fsck(opened, repo)]
+                found += [f"{slug}: {finding}" async for finding in fsck.fsck(opened.of(repo))]
         return found
 
     return hub.run(check())

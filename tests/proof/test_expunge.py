@@ -86,7 +86,7 @@ def pushed(hub: Hub, bundle: Record, branch: str = "main", *, force: bool = Fals
 
 def expunged(hub: Hub, *ids: str, dry_run: bool = False) -> Expunged:
     async def work(opened: Stores, repo: Repo) -> Expunged:
-        return await expunge.expunge(opened, repo, set(ids), hub.now, dry_run=dry_run)
+        return await expunge.expunge(opened.of(repo), set(ids), hub.now, dry_run=dry_run)
 
     report: Expunged = kept(hub, work)
     return report
@@ -129,7 +129,7 @@ def assert_whole(hub: Hub, heads: dict[str, str]) -> None:
     assert refs == heads
 
     async def check(opened: Stores, repo: Repo) -> list[Any]:
-        return [finding async for finding in fsck.fsck(opened, repo)]
+        return [finding async for finding in fsck.fsck(opened.of(repo))]
 
     assert kept(hub, check) == []
     answer = hub.call(f"POST {WIRE}/fetch", SONG, {"want": sorted(set(heads.values()))})
@@ -240,7 +240,7 @@ def test_a_bundle_that_holds_it_is_dropped(hub: Hub) -> None:
     hub.call(f"POST {API}/restore", SONG, {"branch": "main", "to": LEAKED}, by="me")
 
     async def made(opened: Stores, repo: Repo) -> Any:
-        return await prebuilt_clones.make(opened, repo, hub.now)
+        return await prebuilt_clones.make(opened.of(repo), hub.now)
 
     assert kept(hub, made).is_new
     pushed(hub, GOOD, force=True)
@@ -289,15 +289,15 @@ def test_a_push_on_it_without_it_is_refused(hub: Hub) -> None:
 
 
 async def a_gc(hub: Hub, opened: Stores, repo: Repo) -> None:
-    await gc.run(opened, repo, hub.now, dry_run=False)
+    await gc.run(opened.of(repo), hub.now, dry_run=False)
 
 
 async def a_repack(hub: Hub, opened: Stores, repo: Repo) -> None:
-    await lease.repacking(opened, repo.repo_id, hub.now())
+    await lease.repacking(opened.of(repo), hub.now())
 
 
 async def a_rebuild(hub: Hub, opened: Stores, repo: Repo) -> None:
-    await rebuild.rebuild(opened, repo, now=hub.now())
+    await rebuild.rebuild(opened.of(repo), now=hub.now())
 
 
 @pytest.mark.parametrize("work", [a_gc, a_repack, a_rebuild])
@@ -315,7 +315,7 @@ def test_no_other_upkeep_begins_beside_it(hub: Hub, work: Any) -> None:
 
 @pytest.mark.parametrize("work", ["rebuilding", "repacking"])
 def test_it_does_not_begin_beside_other_upkeep(hub: Hub, work: str) -> None:
-    kept(hub, lambda opened, repo: getattr(lease, work)(opened, repo.repo_id, hub.now()))
+    kept(hub, lambda opened, repo: getattr(lease, work)(opened.of(repo), hub.now()))
     with pytest.raises(Unavailable, match="run it to its end, then expunge"):
         expunged(hub, LEAKED)
 
@@ -330,13 +330,11 @@ def test_what_a_dying_push_left_on_it_meanwhile_goes_as_well(hub: Hub) -> None:
     async def written(opened: Stores, repo: Repo) -> None:
         parent = CommitAddress(LEAKED, 2, "main")
         record = zlib.compress(codec.pack_record(commit("late", [LEAKED])))
-        await opened.of(repo.repo_id).commits.put(
-            [Node(at, (parent,), record=record)], int(hub.now())
-        )
-        await opened.of(repo.repo_id).index.put_addresses([at])
+        await opened.of(repo).commits.put([Node(at, (parent,), record=record)], int(hub.now()))
+        await opened.of(repo).index.put_addresses([at])
 
     async def known(opened: Stores, repo: Repo) -> bool:
-        found = await opened.of(repo.repo_id).index.known(commits=["late"], even_condemned=True)
+        found = await opened.of(repo).index.known(commits=["late"], even_condemned=True)
         return "late" in found.commits
 
     kept(hub, written)
@@ -414,7 +412,7 @@ def test_a_push_that_knew_the_commit_before_the_mark_is_waited_for(hub: Hub) -> 
         for _ in range(4):
             try:
                 steps.append(
-                    (await expunge.expunge(opened, repo, {LEAKED}, hub.now, dry_run=False)).step
+                    (await expunge.expunge(opened.of(repo), {LEAKED}, hub.now, dry_run=False)).step
                 )
             except Unprocessable:
                 break
@@ -441,7 +439,7 @@ def test_a_reader_that_saw_an_old_row_finds_the_old_pack(hub: Hub) -> None:
         where = {**SONG, "i": more}
         reading = asyncio.create_task(hub.ask("GET /{owner}/{slug}/objects/{i}", where, by="me"))
         await asyncio.sleep(13 * 60)
-        step = (await expunge.expunge(opened, repo, {LEAKED}, hub.now, dry_run=False)).step
+        step = (await expunge.expunge(opened.of(repo), {LEAKED}, hub.now, dry_run=False)).step
         return (await reading).status, step
 
     assert hub.run(story()) == (200, Step.MARKED)

@@ -14,8 +14,8 @@ import pytest
 from shared import cursors
 from shared.actions.moves import planned
 from shared.aws_clients import stores
-from shared.model import CommitAddress, Move, Ref, RepoId
-from shared.stores import Stores
+from shared.model import CommitAddress, Move, Ref
+from shared.stores import RepoStores
 from shared.tasks import gather_all
 from tests.builders import Answer, History, graph
 from tests.proof.asgi_client import Hub
@@ -64,11 +64,9 @@ def restore(hub: Hub, branch: str = "main", **more: Any) -> Answer:
     return hub.call(f"POST {API}/restore", SONG, {"branch": branch, **more}, by="me")
 
 
-async def announced(opened: Stores, repo_id: RepoId, moves: list[Move]) -> None:
+async def announced(repository: RepoStores, moves: list[Move]) -> None:
     for start in range(0, len(moves), 500):
-        await gather_all(
-            opened.of(repo_id).refs.log_move(move) for move in moves[start : start + 500]
-        )
+        await gather_all(repository.refs.log_move(move) for move in moves[start : start + 500])
 
 
 async def moved_often(now: float, count: int, lost: int) -> None:
@@ -78,7 +76,7 @@ async def moved_often(now: float, count: int, lost: int) -> None:
     opened = await stores()
     repo = await opened.repos.get("me", "song")
     assert repo
-    first = current = (await opened.of(repo.repo_id).refs.all())["main"]
+    first = current = (await opened.of(repo).refs.all())["main"]
     addresses = [CommitAddress(HISTORY[n], 2, "main") for n in (2, 3)]
     moves: list[Move] = []
     for number in range(count):
@@ -89,8 +87,8 @@ async def moved_often(now: float, count: int, lost: int) -> None:
         ]
         moves += tries
         current = Ref("main", after, None, tries[lost // 2].step, tries[lost // 2].at)
-    await announced(opened, repo.repo_id, moves)
-    await opened.of(repo.repo_id).refs.swap(current, first, by="me", now=int(now))
+    await announced(opened.of(repo), moves)
+    await opened.of(repo).refs.swap(current, first, by="me", now=int(now))
 
 
 def test_ten_thousand_moves_come_in_pages_of_few_calls_and_little_work(hub: Hub) -> None:
@@ -163,21 +161,21 @@ def test_a_deletion_that_was_announced_late_does_not_stand_for_the_one_that_was_
     pushed(hub, HISTORY, [1])
     pushed(hub, HISTORY, [1, 2], "side")
 
-    async def side() -> tuple[Stores, RepoId, Ref]:
+    async def side() -> tuple[RepoStores, Ref]:
         opened = await stores()
         repo = await opened.repos.get("me", "song")
         assert repo
-        found = await opened.of(repo.repo_id).refs.get("side")
+        found = await opened.of(repo).refs.get("side")
         assert found
-        return opened, repo.repo_id, found
+        return opened.of(repo), found
 
-    opened, repo_id, seen = hub.run(side())
+    repository, seen = hub.run(side())
     pushed(hub, HISTORY, [1, 3], "side")
-    last = hub.run(opened.of(repo_id).refs.last_step("side"))
+    last = hub.run(repository.refs.last_step("side"))
     late = planned("side", seen, last, None, forced=True, by="me", now=hub.now())
     assert hub.call(f"DELETE {API}/branches", SONG, by="me", query="branch=side").status == 204
     for unique in ("00000000", "ffffffff"):
-        hub.run(opened.of(repo_id).refs.log_move(replace(late, step=late.step[:-8] + unique)))
+        hub.run(repository.refs.log_move(replace(late, step=late.step[:-8] + unique)))
     assert heads(hub, branch="side")[0] == (HISTORY[3], None)
     assert restore(hub, "side").value["commit_id"] == HISTORY[3]
 
@@ -190,7 +188,7 @@ def test_moves_that_gc_has_removed_end_the_list(hub: Hub) -> None:
         opened = await stores()
         repo = await opened.repos.get("me", "song")
         assert repo
-        await opened.of(repo.repo_id).scans.remove_moves(int(hub.now() * 1000) + 1)
+        await opened.of(repo).scans.remove_moves(int(hub.now() * 1000) + 1)
 
     hub.run(removed())
     assert heads(hub) == []

@@ -93,7 +93,7 @@ def left_after_cleaning(hub: Hub, pages: Any) -> tuple[list[str], list[str]]:
         repo = await opened.repos.get("me", "song")
         assert repo
         for _ in range(5):
-            await gc.run(opened, repo, hub.now, dry_run=False)
+            await gc.run(opened.of(repo), hub.now, dry_run=False)
             hub.loop.now += gc.GRACE_SECONDS + 5
         await purge.purge(opened, now=hub.now(), dry_run=False)
 

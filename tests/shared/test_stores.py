@@ -12,7 +12,7 @@ import botocore
 import pytest
 
 from shared import aws_clients, settings
-from shared.model import Location, RepoId
+from shared.model import Location, Repo, RepoId
 from shared.objects.bucket import DNS_SUFFIXES_OF_AWS
 
 OBJECT_ID = "5" * 64
@@ -48,7 +48,7 @@ def environment(configured: pytest.MonkeyPatch) -> Environment:
 async def presigned() -> tuple[str, str | None]:
     """A URL to upload an object, and one to download it (None: the hub sends it itself)."""
     try:
-        objects = (await aws_clients.stores()).of(RepoId("r")).objects
+        objects = (await aws_clients.stores()).of(Repo("ada", "song", RepoId("r"))).objects
         upload = await objects.presigned_put(OBJECT_ID, 60)
         loose = Location("", 0, 10_000_000)
         download = await objects.presigned_get(OBJECT_ID, loose, 60, "audio/midi", "attachment")

@@ -7,6 +7,7 @@ import importlib
 import json
 import urllib.request
 from functools import partial
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -15,7 +16,7 @@ from bench.meter import Meter
 from shared import aws_clients, ids
 from shared.actions import downloads
 from shared.file_response import REPLY_BYTES, TEXT_REPLY_BYTES
-from shared.model import Location, Repo, RepoId
+from shared.model import Location
 from shared.objects.bucket import Bucket
 from tests import builders
 from tests.builders import Answer, Record, call, push
@@ -180,9 +181,7 @@ def test_D07_an_opaque_id_in_a_second_repository_of_the_name_is_another_object(o
 
 def test_D07_an_opaque_id_whose_bytes_were_stored_again_has_another_tag() -> None:
     first, second = (
-        downloads.Found(
-            cast(Any, None), Repo("me", "song", RepoId("r1")), "o-1", Location(pack, 8, 3)
-        )
+        downloads.Found(cast(Any, SimpleNamespace(repo_id="r1")), "o-1", Location(pack, 8, 3))
         for pack in ("a", "b")
     )
     assert first.tag != second.tag

@@ -11,7 +11,6 @@ from shared import aws_clients, codec, ids
 from shared.actions import releases as actions
 from shared.errors import Unavailable
 from shared.metadata.releases import Release, Releases
-from shared.model import RepoId
 from tests import builders
 from tests.builders import Answer, Record
 from tests.functions.api import cut_after
@@ -560,18 +559,20 @@ def shop(song):
     drafts.
     """
     record = codec.pack_record(release())
-    repo_id = builders.call("refs", song, "song").value["repo_id"]
     made = [
         Release.of(f"v{n}", f"id {n}", C1, n // 2, "alpha" if n == 0 else "beta" if n % 30 == 0 else "stable",
                    n in (100, 200), record)
         for n in range(330)
     ]  # fmt: skip
-    asyncio.get_event_loop().run_until_complete(_publish_all(repo_id, made))
+    asyncio.get_event_loop().run_until_complete(_publish_all(song, made))
     return song
 
 
-async def _publish_all(repo_id: RepoId, made: list[Release]) -> None:
-    releases = (await aws_clients.stores()).of(repo_id).releases
+async def _publish_all(owner: str, made: list[Release]) -> None:
+    stores = await aws_clients.stores()
+    repo = await stores.repos.get(owner, "song")
+    assert repo
+    releases = stores.of(repo).releases
     assert set(await asyncio.gather(*(releases.put_new(one) for one in made))) == {None}
 
 

@@ -79,7 +79,7 @@ async def test_a_rebuild_writes_a_damaged_row_again() -> None:
     story = await pushed()
     whole = dict(row_of(story, DRAWN, 2))
     row_of(story, DRAWN, 2)["parents"] = "damaged"
-    await story.do(rebuild.rebuild(story.stores, REPO, now=story.turns.now))
+    await story.do(rebuild.rebuild(story.stores.of(REPO), now=story.turns.now))
     assert row_of(story, DRAWN, 2)["parents"] == whole["parents"]
     assert await story.findings() == []
     assert len((await story.clone(DRAWN[3]))["commits"]) == 3
@@ -89,16 +89,16 @@ async def test_a_rebuild_writes_a_damaged_row_again() -> None:
 async def test_a_damaged_record_of_a_tag_or_release_is_not_listed_as_an_empty_one() -> None:
     story = await pushed()
     tag = {"tag_id": "t1", "tag": "x", "commit_id": DRAWN[1]}
-    await story.do(tags.store(story.stores, REPO, wire.PostTags(tags=[tag])))
+    await story.do(tags.store(story.stores.of(REPO), wire.PostTags(tags=[tag])))
     release = {"release_id": "one", "tag": "v1", "commit_id": DRAWN[1]}
     await story.do(
-        releases.publish(story.stores, REPO, wire.PostRelease(release), now=story.turns.now)
+        releases.publish(story.stores.of(REPO), wire.PostRelease(release), now=story.turns.now)
     )
     story.table.partitions[keys.tags("r1")]["t1"]["record"] = "text"
     story.table.partitions[keys.releases("r1")]["TAG#v1"]["record"] = "text"
     lists: list[Callable[[], Any]] = [
-        lambda: tags.listed(story.stores, REPO, wire.ListTags()),
-        lambda: releases.listed(story.stores, REPO, wire.ListReleases(), with_drafts=True),
+        lambda: tags.listed(story.stores.of(REPO), wire.ListTags()),
+        lambda: releases.listed(story.stores.of(REPO), wire.ListReleases(), with_drafts=True),
     ]
     for listed in lists:
         with pytest.raises(Damaged):
@@ -109,13 +109,15 @@ async def test_a_damaged_record_of_a_tag_or_release_is_not_listed_as_an_empty_on
 @pytest.mark.parametrize("name", ["heads", "merged", "stored_digests", "ids_digest"])
 async def test_a_bundle_with_a_damaged_row_is_as_good_as_none(name: str) -> None:
     story = await pushed()
-    assert await story.do(prebuilt_clones.make(story.stores, REPO, story.turns.clock))
+    assert await story.do(prebuilt_clones.make(story.stores.of(REPO), story.turns.clock))
     row = story.table.partitions[keys.refs("r1")]["REF-BUNDLE"]
     row[name] = "damaged"
-    fetched = await story.do(fetch.fetch(story.stores, REPO, wire.Fetch(want=[DRAWN[3]]), Sees.ALL))
+    fetched = await story.do(
+        fetch.fetch(story.stores.of(REPO), wire.Fetch(want=[DRAWN[3]]), Sees.ALL)
+    )
     assert fetched.prefix is None
     assert len((await story.clone(DRAWN[3]))["commits"]) == 3
-    assert await story.do(story.stores.of(REPO.repo_id).prebuilt_clones.get()) is None
-    assert await story.do(prebuilt_clones.make(story.stores, REPO, story.turns.clock))
+    assert await story.do(story.stores.of(REPO).prebuilt_clones.get()) is None
+    assert await story.do(prebuilt_clones.make(story.stores.of(REPO), story.turns.clock))
     assert row is not story.table.partitions[keys.refs("r1")]["REF-BUNDLE"]
-    assert await story.do(story.stores.of(REPO.repo_id).prebuilt_clones.get())
+    assert await story.do(story.stores.of(REPO).prebuilt_clones.get())

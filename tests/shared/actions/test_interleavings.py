@@ -244,7 +244,7 @@ async def test_of_a_removal_and_a_grant_at_once_the_later_write_of_the_row_count
 
 def moves_of(stores: Stores, now: float) -> Any:
     """The moves of main, as `GET moves` lists them."""
-    return moves.page(stores, REPO, "main", "", 100, now=now)
+    return moves.page(stores.of(REPO), "main", "", 100, now=now)
 
 
 def path_of(history: list[Move]) -> list[tuple[str | None, str | None]]:
@@ -268,7 +268,7 @@ async def test_the_second_move_of_a_push_that_lost_its_race_once_is_logged() -> 
     pushing = story.begin("push", story.push(drawn.bundle([3]), drawn[3]))
     await story.turns.resume("push", BEFORE_THE_SWAP)
     await story.do(
-        branches.restore(story.stores, REPO, "main", drawn[1], by="ada", now=story.turns.now)
+        branches.restore(story.stores.of(REPO), "main", drawn[1], by="ada", now=story.turns.now)
     )
     await story.ends("push", pushing)
     ref, history, _ = await story.do(moves_of(story.stores, story.turns.now))
@@ -293,7 +293,7 @@ async def test_a_push_that_a_restore_overtakes_is_refused_if_its_history_lacks_t
     pushing = story.begin("push", story.push(drawn.bundle([4]), drawn[4]))
     await story.turns.resume("push", BEFORE_THE_SWAP)
     await story.do(
-        branches.restore(story.stores, REPO, "main", drawn[2], by="ada", now=story.turns.now)
+        branches.restore(story.stores.of(REPO), "main", drawn[2], by="ada", now=story.turns.now)
     )
     with pytest.raises(NotFastForward):
         await story.ends("push", pushing)
@@ -310,7 +310,8 @@ async def test_a_restore_that_a_push_overtakes_moves_nothing() -> None:
         await story.do(story.push(drawn.bundle([number]), drawn[number]))
     story.wait(1)
     restoring = story.begin(
-        "restore", branches.restore(story.stores, REPO, "main", None, by="ada", now=story.turns.now)
+        "restore",
+        branches.restore(story.stores.of(REPO), "main", None, by="ada", now=story.turns.now),
     )
     await story.turns.resume("restore", BEFORE_THE_SWAP)
     await story.do(story.push(drawn.bundle([3]), drawn[3]))
@@ -329,14 +330,14 @@ async def test_a_restore_keeps_the_folder_of_its_branch_from_becoming_a_branch()
     await story.do(story.delete("takes/one"))
     story.wait(3600)  # the mark of the first push does not count any more
     restore = branches.restore(
-        story.stores, REPO, "takes/one", drawn[1], by="ada", now=story.turns.now
+        story.stores.of(REPO), "takes/one", drawn[1], by="ada", now=story.turns.now
     )
     restoring = story.begin("restore", restore)
     await story.turns.resume("restore", "update REPO#r1 REF#takes/one")
     with pytest.raises(BranchClash):
         await story.do(story.push(drawn.bundle([2]), drawn[2], "takes"))
     await story.ends("restore", restoring)
-    assert set(await story.do(story.stores.of(REPO.repo_id).refs.all())) == {"takes/one"}
+    assert set(await story.do(story.stores.of(REPO).refs.all())) == {"takes/one"}
 
 
 @pytest.mark.asyncio
@@ -349,10 +350,10 @@ async def test_a_restored_branch_does_not_come_back_below_another() -> None:
     with pytest.raises(BranchClash):
         await story.do(
             branches.restore(
-                story.stores, REPO, "takes/one", drawn[1], by="ada", now=story.turns.now
+                story.stores.of(REPO), "takes/one", drawn[1], by="ada", now=story.turns.now
             )
         )
-    assert set(await story.do(story.stores.of(REPO.repo_id).refs.all())) == {"takes"}
+    assert set(await story.do(story.stores.of(REPO).refs.all())) == {"takes"}
 
 
 @pytest.mark.asyncio
@@ -364,9 +365,11 @@ async def test_a_restored_branch_does_not_take_the_place_of_a_folder_that_is_in_
     story.wait(3600)  # the mark of the folder does not count any more, but the branch in it does
     with pytest.raises(BranchClash):
         await story.do(
-            branches.restore(story.stores, REPO, "takes", drawn[1], by="ada", now=story.turns.now)
+            branches.restore(
+                story.stores.of(REPO), "takes", drawn[1], by="ada", now=story.turns.now
+            )
         )
-    assert set(await story.do(story.stores.of(REPO.repo_id).refs.all())) == {"takes/one"}
+    assert set(await story.do(story.stores.of(REPO).refs.all())) == {"takes/one"}
 
 
 # ── A deletion of a branch beside a push, and a branch that was a folder ──────────────────────────
@@ -382,9 +385,7 @@ async def test_a_deletion_that_a_push_overtakes_is_refused_with_the_new_head() -
     with pytest.raises(BranchMoved) as refused:
         await story.ends("delete", deleting)
     assert drawn[2] in refused.value.message
-    assert (await story.do(story.stores.of(REPO.repo_id).refs.all()))[
-        "main"
-    ].head.commit_id == drawn[2]
+    assert (await story.do(story.stores.of(REPO).refs.all()))["main"].head.commit_id == drawn[2]
 
 
 @pytest.mark.asyncio
@@ -395,7 +396,7 @@ async def test_a_deletion_that_another_overtakes_is_done() -> None:
     await story.turns.resume("delete", "remove REPO#r1 REF#main")
     await story.do(story.delete("main"))
     await story.ends("delete", deleting)
-    assert await story.do(story.stores.of(REPO.repo_id).refs.all()) == {}
+    assert await story.do(story.stores.of(REPO).refs.all()) == {}
 
 
 @pytest.mark.asyncio
@@ -426,9 +427,7 @@ async def test_a_race_for_a_branch_whose_name_was_a_folder_is_a_race_and_no_clas
     await story.ends("push", pushing)
     with pytest.raises(NotFastForward):
         await story.ends("lose", losing)
-    assert (await story.do(story.stores.of(REPO.repo_id).refs.all()))[
-        "takes"
-    ].head.commit_id == drawn[4]
+    assert (await story.do(story.stores.of(REPO).refs.all()))["takes"].head.commit_id == drawn[4]
 
 
 # ── A retraction beside a publication ─────────────────────────────────────────────────────────────
@@ -444,7 +443,7 @@ async def released() -> tuple[Story, str]:
 def publish(story: Story, commit_id: str, release_id: str) -> Any:
     """Publish `v1`."""
     record = {"release_id": release_id, "tag": "v1", "commit_id": commit_id}
-    return releases.publish(story.stores, REPO, wire.PostRelease(record), now=story.turns.now)
+    return releases.publish(story.stores.of(REPO), wire.PostRelease(record), now=story.turns.now)
 
 
 async def listed(story: Story) -> list[str]:
@@ -452,7 +451,7 @@ async def listed(story: Story) -> list[str]:
     left.
     """
     records, _ = await story.do(
-        releases.listed(story.stores, REPO, wire.ListReleases(), with_drafts=True)
+        releases.listed(story.stores.of(REPO), wire.ListReleases(), with_drafts=True)
     )
     table: FakeTable = story.table
     rows = [
@@ -466,9 +465,9 @@ async def listed(story: Story) -> list[str]:
 async def test_a_retraction_leaves_alone_what_was_published_after_it_began() -> None:
     story, commit_id = await released()
     await story.do(publish(story, commit_id, "one"))
-    retracting = story.begin("retract", releases.retract(story.stores, REPO, "v1"))
+    retracting = story.begin("retract", releases.retract(story.stores.of(REPO), "v1"))
     await story.turns.resume("retract", "remove")
-    await story.do(releases.retract(story.stores, REPO, "v1"))
+    await story.do(releases.retract(story.stores.of(REPO), "v1"))
     story.wait(1)
     await story.do(publish(story, commit_id, "two"))
     await story.ends("retract", retracting)
@@ -481,7 +480,7 @@ async def test_a_publication_that_a_retraction_overtakes_is_in_the_list() -> Non
     await story.do(publish(story, commit_id, "one"))
     publishing = story.begin("publish", publish(story, commit_id, "two"))
     await story.turns.resume("publish", "put_new REPO#r1#RELEASES TAG#v1")
-    await story.do(releases.retract(story.stores, REPO, "v1"))
+    await story.do(releases.retract(story.stores.of(REPO), "v1"))
     await story.ends("publish", publishing)
     assert await listed(story) == ["two"]
 

@@ -27,7 +27,7 @@ async def ask(
     """The reply to a negotiation."""
     message = wire.Negotiate(want=list(want), have=list(have))
     return await story.do(
-        negotiate.negotiate(story.stores, repo, message, Sees.ALL, by=by, now=story.turns.now)
+        negotiate.negotiate(story.stores.of(repo), message, Sees.ALL, by=by, now=story.turns.now)
     )
 
 

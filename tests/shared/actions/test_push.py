@@ -23,7 +23,7 @@ async def test_a_branch_deleted_under_a_push_does_not_come_back_below_another(fo
     await story.do(story.push(drawn.bundle([3]), drawn[3], "takes"))
     with pytest.raises(BranchClash):
         await story.ends("pushing", pushing)
-    assert set(await story.do(story.stores.of(REPO.repo_id).refs.all())) == {"takes"}
+    assert set(await story.do(story.stores.of(REPO).refs.all())) == {"takes"}
 
 
 @pytest.mark.asyncio
@@ -37,6 +37,6 @@ async def test_a_branch_deleted_under_a_push_is_made_again() -> None:
     story.wait(60)
     with pytest.raises(BranchClash):
         await story.do(story.push(drawn.bundle([3]), drawn[3], "takes"))
-    assert (await story.do(story.stores.of(REPO.repo_id).refs.all()))[
-        "takes/one"
-    ].head.commit_id == drawn[2]
+    assert (await story.do(story.stores.of(REPO).refs.all()))["takes/one"].head.commit_id == drawn[
+        2
+    ]

@@ -11,7 +11,7 @@ from shared.errors import Damaged
 from shared.graph import walk
 from shared.graph.dag import Difference, Nearest
 from shared.metadata.commits import Commits
-from shared.model import CommitAddress, Location, Node, RepoId
+from shared.model import CommitAddress, Location, Node, Repo, RepoId
 from shared.stores import Stores
 from tests.shared.clients import Watched
 from tests.shared.graph.test_dag import Dag, best, line
@@ -23,7 +23,7 @@ LENGTH = 300
 
 @pytest.fixture
 def commits(opened: Stores, repo_id: RepoId) -> Commits:
-    return opened.of(repo_id).commits
+    return opened.of(Repo("ada", "song", repo_id)).commits
 
 
 def watched(commits: Commits) -> tuple[Commits, Watched]:

@@ -22,7 +22,7 @@ def findings(owner: str) -> list[Finding]:
     found = repo(owner)
 
     async def check(stores: Stores) -> list[Finding]:
-        return [finding async for finding in action.fsck(stores, found)]
+        return [finding async for finding in action.fsck(stores.of(found))]
 
     return run(check)
 

@@ -125,7 +125,7 @@ class World:
             "force": force,
         }
         request = wire.parse(wire.Push, message)
-        await push.push(self.stores, REPO, request, by="ada", now=self.turns.clock())
+        await push.push(self.stores.of(REPO), request, by="ada", now=self.turns.clock())
         self.acknowledged |= {str(record["commit_id"]) for record in bundle["commits"]}
 
     def some_push(self) -> Coroutine[Any, Any, None]:
@@ -157,11 +157,11 @@ class World:
         async def work() -> None:
             heads = {
                 branch: ref.head.commit_id
-                for branch, ref in (await self.stores.of(REPO.repo_id).refs.all()).items()
+                for branch, ref in (await self.stores.of(REPO).refs.all()).items()
             }
             # A head that was read has its commit and all below it kept for 30 days.
             found = await fetch.fetch(
-                self.stores, REPO, wire.Fetch(want=list(heads.values())), Sees.ALL
+                self.stores.of(REPO), wire.Fetch(want=list(heads.values())), Sees.ALL
             )
             assert sum([len(piece) async for piece in found.in_msgpack()]) == found.size
 
@@ -174,20 +174,22 @@ class World:
             if self.random.random() < 0.4
         ]
         return uploads.accept(
-            self.stores, REPO, wire.PushObjects(objects=sent), now=self.turns.clock()
+            self.stores.of(REPO), wire.PushObjects(objects=sent), now=self.turns.clock()
         )
 
     def some_move(self) -> Coroutine[Any, Any, Any]:
         branch, now = self.random.choice(BRANCHES), self.turns.clock()
         if self.random.random() < 0.5:
-            return branches.delete(self.stores, REPO, branch, leave_empty=True, by="ada", now=now)
+            return branches.delete(
+                self.stores.of(REPO), branch, leave_empty=True, by="ada", now=now
+            )
 
         async def restore() -> None:
-            been = {address.commit_id for move in await self.stores.of(REPO.repo_id).refs.moves(branch)
+            been = {address.commit_id for move in await self.stores.of(REPO).refs.moves(branch)
                     for address in (move.before, move.after) if address}  # fmt: skip
             to = self.random.choice([None, *sorted(been)])
             with contextlib.suppress(Unprocessable):  # that was too long ago
-                await branches.restore(self.stores, REPO, branch, to, by="ada", now=now)
+                await branches.restore(self.stores.of(REPO), branch, to, by="ada", now=now)
 
         return restore()
 
@@ -195,7 +197,7 @@ class World:
         if self.tags and self.random.random() < 0.3:
             tag_id = self.random.choice(sorted(self.tags))
             del self.tags[tag_id]
-            await tags.delete(self.stores, REPO, tag_id)
+            await tags.delete(self.stores.of(REPO), tag_id)
         elif self.commits:
             self.number += 1
             tag = {
@@ -203,13 +205,13 @@ class World:
                 "tag": "best",
                 "commit_id": self.random.choice(sorted(self.commits)),
             }
-            await tags.store(self.stores, REPO, wire.PostTags(tags=[tag]))
+            await tags.store(self.stores.of(REPO), wire.PostTags(tags=[tag]))
             self.tags[tag["tag_id"]] = tag["commit_id"]
 
     async def some_rebuild(self) -> Any:
         """As an operator does it: stop the gc, and rebuild once that is allowed."""
-        await lease.stop_gc(self.stores, REPO.repo_id, self.turns.clock())
-        return await rebuild.rebuild(self.stores, REPO, now=self.turns.clock())
+        await lease.stop_gc(self.stores.of(REPO), self.turns.clock())
+        return await rebuild.rebuild(self.stores.of(REPO), now=self.turns.clock())
 
     async def guarded(self, work: Coroutine[Any, Any, Any]) -> None:
         with contextlib.suppress(*REFUSALS):
@@ -224,7 +226,7 @@ class World:
 
     async def keep_clean(self) -> None:
         try:
-            report = await gc.run(self.stores, REPO, self.turns.clock, dry_run=False)
+            report = await gc.run(self.stores.of(REPO), self.turns.clock, dry_run=False)
         except Unavailable:
             return
         self.swept += sum(report.rows.values()) if report.step is gc.Step.SWEPT else 0
@@ -257,21 +259,19 @@ class World:
         # parent.
         found = [
             f
-            async for f in fsck.fsck(self.stores, REPO)
+            async for f in fsck.fsck(self.stores.of(REPO))
             if "index" not in f.wrong or f.id in self.acknowledged
         ]
         assert not found
         self.acknowledged &= {
-            entry.item_id async for entry in self.stores.of(REPO.repo_id).scans.index(Kind.COMMIT)
+            entry.item_id async for entry in self.stores.of(REPO).scans.index(Kind.COMMIT)
         }
         tagged = (
-            await self.stores.of(REPO.repo_id).index.known(
-                commits=self.tags.values(), even_condemned=True
-            )
+            await self.stores.of(REPO).index.known(commits=self.tags.values(), even_condemned=True)
         ).commits
         addresses = {tagged[commit_id] for commit_id in self.tags.values()}
         for branch in BRANCHES:
-            _, chain = await moves.begin(self.stores, REPO, branch, now=self.turns.now)
+            _, chain = await moves.begin(self.stores.of(REPO), branch, now=self.turns.now)
             while not chain.is_over:
                 made = await chain.follow(None)
                 addresses |= {
@@ -281,32 +281,30 @@ class World:
 
     async def whole(self, starts: Iterable[CommitAddress]) -> None:
         objects: set[str] = set()
-        async for address, node in ancestors(self.stores.of(REPO.repo_id).commits, starts):
+        async for address, node in ancestors(self.stores.of(REPO).commits, starts):
             assert node, f"{address} is gone"
             assert node.snapshot_at
-            records = await self.stores.of(REPO.repo_id).objects.read_packed(
+            records = await self.stores.of(REPO).objects.read_packed(
                 {at for at in (node.snapshot_at, node.record_at) if at}
             )
             objects |= set(manifest(records[node.snapshot_at]).values())
-        known = await self.stores.of(REPO.repo_id).index.known(objects=objects, even_condemned=True)
+        known = await self.stores.of(REPO).index.known(objects=objects, even_condemned=True)
         for object_id in objects:
             assert object_id in known.objects, f"object {object_id} is gone"
             at = known.objects[object_id]
             if at.is_loose:
                 assert (
-                    await self.stores.of(REPO.repo_id).objects.read_part(
-                        object_id, at, 0, at.length
-                    )
+                    await self.stores.of(REPO).objects.read_part(object_id, at, 0, at.length)
                     == self.objects[object_id]
                 )
             else:
-                assert (await self.stores.of(REPO.repo_id).objects.read_packed([at]))[
-                    at
-                ] == self.objects[object_id]
+                assert (await self.stores.of(REPO).objects.read_packed([at]))[at] == self.objects[
+                    object_id
+                ]
 
     async def check_what_may_be_built_on(self) -> None:
         """Every commit that a push would find known, when nobody is at work."""
-        entries = [entry async for entry in self.stores.of(REPO.repo_id).scans.index(Kind.COMMIT)]
+        entries = [entry async for entry in self.stores.of(REPO).scans.index(Kind.COMMIT)]
         await self.whole(entry.address for entry in entries if entry.address and not entry.run_id)
 
     # ── A schedule ────────────────────────────────────────────────────────────────────────────────
@@ -370,7 +368,7 @@ class World:
         }
         assert set(self.tags.values()) <= tagged
         live = {i for head in [*self.heads().values(), *tagged] for i in self.ancestry(head)}
-        known = await self.stores.of(REPO.repo_id).index.known(commits=live)
+        known = await self.stores.of(REPO).index.known(commits=live)
         assert known.commits.keys() >= live & self.acknowledged, (
             "a commit is unknown that something leads to"
         )
@@ -381,14 +379,14 @@ class World:
         left = {row["sk"].split("#")[1] for row in rows if "#LANE#" in row["pk"]}
         assert left == live, "a row of a commit is left in its lane"
         lanes = {row["pk"].split("#LANE#")[1] for row in rows if "#LANE#" in row["pk"]}
-        assert set(await self.stores.of(REPO.repo_id).scans.lanes()) == lanes, (
+        assert set(await self.stores.of(REPO).scans.lanes()) == lanes, (
             "a lane is listed that is empty, or one is not"
         )
-        packs = {one.key for one in await self.stores.of(REPO.repo_id).objects.packs()}
-        named, loose = await pointed_to(self.stores, REPO.repo_id, self.turns.now, lambda *_: None)
+        packs = {one.key for one in await self.stores.of(REPO).objects.packs()}
+        named, loose = await pointed_to(self.stores.of(REPO), self.turns.now, lambda *_: None)
         assert packs <= named, "a pack is left that nothing names"
-        assert {one.key for one in await self.stores.of(REPO.repo_id).objects.loose()} <= loose
-        assert not await self.stores.of(REPO.repo_id).refs.moves()
+        assert {one.key for one in await self.stores.of(REPO).objects.loose()} <= loose
+        assert not await self.stores.of(REPO).refs.moves()
 
 
 @pytest.mark.parametrize("first", range(FIRST, FIRST + SCHEDULES, CHUNK))

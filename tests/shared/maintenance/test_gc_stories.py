@@ -73,16 +73,16 @@ class Story:
             "force": force,
         }
         return push.push(
-            self.stores, REPO, wire.parse(wire.Push, message), by="ada", now=self.turns.now
+            self.stores.of(REPO), wire.parse(wire.Push, message), by="ada", now=self.turns.now
         )
 
     def delete(self, branch: str) -> Coroutine[Any, Any, Any]:
         return branches.delete(
-            self.stores, REPO, branch, leave_empty=True, by="ada", now=self.turns.now
+            self.stores.of(REPO), branch, leave_empty=True, by="ada", now=self.turns.now
         )
 
     async def known(self, *commit_ids: str) -> set[str]:
-        found = await self.do(self.stores.of(REPO.repo_id).index.known(commits=commit_ids))
+        found = await self.do(self.stores.of(REPO).index.known(commits=commit_ids))
         return set(found.commits)
 
     async def clone(self, *want: str) -> Any:
@@ -90,18 +90,18 @@ class Story:
 
         Raises Damaged if anything is missing.
         """
-        refs = await self.do(self.stores.of(REPO.repo_id).refs.all())
+        refs = await self.do(self.stores.of(REPO).refs.all())
         heads = list(want) or [ref.head.commit_id for ref in refs.values()]
         return await self.do(self.receive(wire.Fetch(want=heads)))
 
     async def receive(self, request: wire.Fetch) -> dict[str, Any]:
         """The whole answer to a fetch, read to its end."""
-        fetched = await fetch.fetch(self.stores, REPO, request, Sees.ALL)
+        fetched = await fetch.fetch(self.stores.of(REPO), request, Sees.ALL)
         return codec.unpack_record(b"".join([piece async for piece in fetched.in_msgpack()]))
 
     async def findings(self) -> list[Any]:
         async def check() -> list[Any]:
-            return [finding async for finding in fsck.fsck(self.stores, REPO)]
+            return [finding async for finding in fsck.fsck(self.stores.of(REPO))]
 
         found: list[Any] = await self.do(check())
         return found
@@ -110,7 +110,7 @@ class Story:
 
     def gc(self) -> Coroutine[Any, Any, Report]:
         """The step that is due."""
-        return gc.run(self.stores, REPO, self.turns.clock, dry_run=False)
+        return gc.run(self.stores.of(REPO), self.turns.clock, dry_run=False)
 
     async def step(self) -> Report:
         """The step that is due after a grace."""
@@ -230,17 +230,19 @@ async def test_an_object_that_is_condemned_is_asked_for_again(story: Story) -> N
     await forgotten(story, drawn, [1])
     asked = wire.FilterObjects(object_ids=[object_id])
     assert (
-        await story.do(uploads.missing(story.stores, REPO, asked, uploader="", now=story.turns.now))
+        await story.do(
+            uploads.missing(story.stores.of(REPO), asked, uploader="", now=story.turns.now)
+        )
         == []
     )
     await story.do(story.gc())
     assert await story.do(
-        uploads.missing(story.stores, REPO, asked, uploader="", now=story.turns.now)
+        uploads.missing(story.stores.of(REPO), asked, uploader="", now=story.turns.now)
     ) == [object_id]
     sent = wire.PushObjects(
         objects=[wire.WireObject(object_id=object_id, content=drawn.objects[object_id])]
     )
-    assert (await story.do(uploads.accept(story.stores, REPO, sent, now=story.turns.now)))[
+    assert (await story.do(uploads.accept(story.stores.of(REPO), sent, now=story.turns.now)))[
         "stored"
     ] == 1
     await story.step()
@@ -259,7 +261,9 @@ async def test_an_object_that_was_said_to_be_there_and_is_gone_is_never_taken_fo
     await forgotten(story, drawn, [1])
     asked = wire.FilterObjects(object_ids=list(drawn.objects))
     assert (
-        await story.do(uploads.missing(story.stores, REPO, asked, uploader="", now=story.turns.now))
+        await story.do(
+            uploads.missing(story.stores.of(REPO), asked, uploader="", now=story.turns.now)
+        )
         == []
     )
     await story.whole_gc()
@@ -298,7 +302,7 @@ async def test_an_upload_beside_a_condemn_is_as_young_as_any(story: Story) -> No
     await story.turns.resume("gc", "query REPO#r1#S")
     late = blob(b"late")
     sent = wire.parse(wire.PushObjects, {"objects": [late]})
-    await story.do(uploads.accept(story.stores, REPO, sent, now=story.turns.now))
+    await story.do(uploads.accept(story.stores.of(REPO), sent, now=story.turns.now))
     assert (await story.ends("gc", condemn)).rows["objects"] == 0
     for _ in range(2):
         await story.step()
@@ -446,7 +450,7 @@ async def test_a_manifest_that_only_its_branch_names_stays(story: Story) -> None
     sent = wire.PushObjects(
         objects=[wire.WireObject(object_id=i, content=c) for i, c in drawn.objects.items()]
     )
-    await story.do(uploads.accept(story.stores, REPO, sent, now=story.turns.now))
+    await story.do(uploads.accept(story.stores.of(REPO), sent, now=story.turns.now))
     more = {**drawn.bundle(), "objects": [*drawn.bundle()["objects"], blob(b"and this")]}
     slow = story.begin("slow", story.push(more, drawn[1]))
     await story.turns.resume("slow", "put REPO#r1#S")
@@ -531,7 +535,7 @@ async def test_bytes_that_a_push_has_found_are_not_removed_when_they_are_written
         "push", story.push({"commits": [made], "snapshots": [], "objects": []}, made["commit_id"])
     )
     await story.turns.resume("push", "put_object")
-    await story.do(gc.condemn(story.stores, REPO, story.turns.clock, dry_run=False))
+    await story.do(gc.condemn(story.stores.of(REPO), story.turns.clock, dry_run=False))
     again = {**old.bundle(), "objects": [*old.bundle()["objects"], *new.bundle()["objects"]]}
     await story.do(story.push(again, old[1], "again"))
     with pytest.raises(Unavailable):
@@ -559,7 +563,7 @@ async def test_bytes_of_a_push_in_flight_stay(story: Story) -> None:
 async def test_a_repository_that_has_lost_its_rows_keeps_its_bytes(story: Story, part: str) -> None:
     drawn = graph("1; 2:1")
     await story.do(story.push(drawn.bundle(), drawn[2]))
-    await story.do(tags.store(story.stores, REPO, a_tag(drawn[1])))
+    await story.do(tags.store(story.stores.of(REPO), a_tag(drawn[1])))
     story.wait(LONG)
     await story.step()
     await story.step()
@@ -572,15 +576,15 @@ async def test_a_repository_that_has_lost_its_rows_keeps_its_bytes(story: Story,
         await story.step()
     assert story.packs() == packs
     with pytest.raises(Unavailable, match="--stop-gc"):
-        await story.do(rebuild.rebuild(story.stores, REPO, now=story.turns.now))
-    await story.do(lease.stop_gc(story.stores, REPO.repo_id, story.turns.now))
+        await story.do(rebuild.rebuild(story.stores.of(REPO), now=story.turns.now))
+    await story.do(lease.stop_gc(story.stores.of(REPO), story.turns.now))
     story.wait(STALE_SECONDS)
-    await story.do(rebuild.rebuild(story.stores, REPO, now=story.turns.now))
+    await story.do(rebuild.rebuild(story.stores.of(REPO), now=story.turns.now))
     await story.whole_gc()
     assert await story.clone() == before
     assert await story.findings() == []
     await story.do(story.delete("main"))
-    await story.do(tags.delete(story.stores, REPO, "t1"))
+    await story.do(tags.delete(story.stores.of(REPO), "t1"))
     story.wait(LONG)
     await story.whole_gc()
     assert {row["pk"] for row in story.rows("")} == {"REPO#r1#GC"}
@@ -590,7 +594,7 @@ async def test_a_repository_that_has_lost_its_rows_keeps_its_bytes(story: Story,
 async def test_a_tag_whose_commit_is_not_to_be_found_ends_the_gc(story: Story) -> None:
     drawn = graph("1")
     await story.do(story.push(drawn.bundle(), drawn[1]))
-    await story.do(tags.store(story.stores, REPO, a_tag(drawn[1])))
+    await story.do(tags.store(story.stores.of(REPO), a_tag(drawn[1])))
     await story.do(story.delete("main"))
     story.wait(LONG)
     story.lose("#C")
@@ -612,7 +616,9 @@ async def test_what_a_branch_was_at_can_be_restored_for_30_days_and_no_longer(st
     for _ in range(6):
         await story.whole_gc()
     story.wait(27 * A_DAY)
-    restored = branches.restore(story.stores, REPO, "main", drawn[2], by="ada", now=story.turns.now)
+    restored = branches.restore(
+        story.stores.of(REPO), "main", drawn[2], by="ada", now=story.turns.now
+    )
     sweep = story.begin("gc", story.gc())
     await story.turns.resume("gc", "query REPO#r1#S")
     await story.do(restored)
@@ -629,7 +635,7 @@ async def test_what_a_branch_was_at_can_be_restored_for_30_days_and_no_longer(st
 async def test_a_tag_keeps_its_commit_until_it_is_deleted(story: Story) -> None:
     drawn = graph("1; 2:1; 3:2")
     await story.do(story.push(drawn.bundle(), drawn[3], "dev"))
-    await story.do(tags.store(story.stores, REPO, a_tag(drawn[2])))
+    await story.do(tags.store(story.stores.of(REPO), a_tag(drawn[2])))
     before = await story.clone(drawn[2])
     await story.do(story.delete("dev"))
     story.wait(LONG)
@@ -637,7 +643,7 @@ async def test_a_tag_keeps_its_commit_until_it_is_deleted(story: Story) -> None:
     assert await story.known(*(drawn[n] for n in (1, 2, 3))) == {drawn[1], drawn[2]}
     after = await story.clone(drawn[2])
     assert {**after, "branch_heads": {}} == {**before, "branch_heads": {}}
-    await story.do(tags.delete(story.stores, REPO, "t1"))
+    await story.do(tags.delete(story.stores.of(REPO), "t1"))
     await story.whole_gc()
     assert await story.known(drawn[1], drawn[2]) == set()
 
@@ -653,14 +659,14 @@ async def test_a_release_keeps_its_commit_until_it_is_retracted(story: Story) ->
         "created_at": "2026-01-01T00:00:00+00:00",
     }
     await story.do(
-        releases.publish(story.stores, REPO, wire.PostRelease(record), now=story.turns.now)
+        releases.publish(story.stores.of(REPO), wire.PostRelease(record), now=story.turns.now)
     )
     await story.do(story.delete("dev"))
     story.wait(LONG)
     await story.whole_gc()
     assert await story.known(*(drawn[n] for n in (1, 2, 3))) == {drawn[1], drawn[2]}
     await story.clone(drawn[2])
-    await story.do(releases.retract(story.stores, REPO, "v1.0"))
+    await story.do(releases.retract(story.stores.of(REPO), "v1.0"))
     await story.whole_gc()
     assert await story.known(drawn[1], drawn[2]) == set()
 
@@ -685,7 +691,7 @@ async def test_a_sweep_that_slept_for_a_month_removes_only_what_bears_its_own_st
     await forgotten(story, drawn, [1], "again")
     found_it = story.begin("push", story.push(drawn.bundle([2]), drawn[2]))
     await story.turns.resume("push", "put_object")
-    await story.do(gc.condemn(story.stores, REPO, story.turns.clock, dry_run=False))
+    await story.do(gc.condemn(story.stores.of(REPO), story.turns.clock, dry_run=False))
     with pytest.raises(Unavailable):
         await story.ends("sweep", asleep)
     await story.ends("push", found_it)
@@ -703,7 +709,7 @@ async def test_a_gc_that_was_overtaken_takes_no_stamp_of_the_other_away(story: S
     story.wait(LONG)
     sweep = story.begin("sweep", story.gc())
     await story.turns.resume("sweep", "query REPO#r1#O")
-    await story.do(gc.condemn(story.stores, REPO, story.turns.clock, dry_run=False))
+    await story.do(gc.condemn(story.stores.of(REPO), story.turns.clock, dry_run=False))
     with pytest.raises(Unavailable):
         await story.ends("sweep", sweep)
     assert (await story.step()).rows == {"commits": 1, "lanes": 1, "snapshots": 1, "objects": 1}
@@ -711,7 +717,7 @@ async def test_a_gc_that_was_overtaken_takes_no_stamp_of_the_other_away(story: S
 
 @pytest.mark.asyncio
 async def test_a_step_whose_answer_was_lost_is_taken_once(story: Story) -> None:
-    scans, swept = story.stores.of(REPO.repo_id).scans, GcState("ours", Step.SWEPT, 7)
+    scans, swept = story.stores.of(REPO).scans, GcState("ours", Step.SWEPT, 7)
     await story.do(scans.begin(GcState("ours", Step.CONDEMNED, 5)))
     assert await story.do(scans.advance(swept, Step.CONDEMNED))
     assert await story.do(scans.advance(swept, Step.CONDEMNED)), "sent again"
@@ -735,7 +741,7 @@ async def test_what_another_gc_has_removed_is_not_taken_for_damage(
     story.wait(LONG)
     asleep = story.begin("gc", story.gc())
     await story.turns.resume("gc", "query REPO#r1#LANE#")
-    await story.do(gc.condemn(story.stores, REPO, story.turns.clock, dry_run=False))
+    await story.do(gc.condemn(story.stores.of(REPO), story.turns.clock, dry_run=False))
     await story.step()
     with pytest.raises(Unavailable):
         await story.ends("gc", asleep)
@@ -756,9 +762,9 @@ async def test_a_rebuild_waits_for_a_gc_and_no_gc_begins_beside_it(
     removing = story.begin("gc", story.gc())
     await story.turns.resume("gc", "remove" if steps == 1 else "delete_object")
     objects = len(story.rows("#O"))
-    await story.do(lease.stop_gc(story.stores, REPO.repo_id, story.turns.now))
+    await story.do(lease.stop_gc(story.stores.of(REPO), story.turns.now))
     with pytest.raises(Unavailable, match=f"again in {STALE_SECONDS} seconds"):
-        await story.do(rebuild.rebuild(story.stores, REPO, now=story.turns.now))
+        await story.do(rebuild.rebuild(story.stores.of(REPO), now=story.turns.now))
     with pytest.raises(Unavailable) if steps == 1 else contextlib.nullcontext():
         await story.ends("gc", removing)
     assert len(story.rows("#O")) == objects, (
@@ -767,7 +773,7 @@ async def test_a_rebuild_waits_for_a_gc_and_no_gc_begins_beside_it(
     with pytest.raises(Unavailable, match="rebuild-index is at work"):
         await story.do(story.gc())
     story.wait(STALE_SECONDS)
-    await story.do(rebuild.rebuild(story.stores, REPO, now=story.turns.now))
+    await story.do(rebuild.rebuild(story.stores.of(REPO), now=story.turns.now))
     for commit_id in await story.known(drawn[1], drawn[2]):
         await story.clone(commit_id)
     assert (await story.do(story.gc())).step is Step.CONDEMNED
@@ -781,7 +787,7 @@ async def test_a_refused_rebuild_leaves_the_gc_as_it_is(story: Story) -> None:
     await story.step()
     story.wait(GRACE_SECONDS + 5)
     with pytest.raises(Unavailable, match="--stop-gc"):
-        await story.do(rebuild.rebuild(story.stores, REPO, now=story.turns.now))
+        await story.do(rebuild.rebuild(story.stores.of(REPO), now=story.turns.now))
     assert (await story.do(story.gc())).step is Step.SWEPT, "the gc goes on with its next step"
 
 
@@ -789,7 +795,7 @@ async def test_a_refused_rebuild_leaves_the_gc_as_it_is(story: Story) -> None:
 async def test_a_rebuild_ends_if_a_gc_has_begun_all_the_same(story: Story) -> None:
     drawn = graph("1; 2:1")
     await story.do(story.push(drawn.bundle(), drawn[2]))
-    asleep = story.begin("rebuild", rebuild.rebuild(story.stores, REPO, now=story.turns.now))
+    asleep = story.begin("rebuild", rebuild.rebuild(story.stores.of(REPO), now=story.turns.now))
     await story.turns.resume("rebuild", "list")
     story.wait(gc.REBUILD_SECONDS)
     await story.do(story.gc())
@@ -846,7 +852,7 @@ async def _dies_with_rows_in_its_lane(story: Story, work: Coroutine[Any, Any, An
 async def test_gc_finds_the_rows_of_a_dead_push(story: Story, dead: Any) -> None:
     drawn = graph("1; 2:1")
     await _dies_with_rows_in_its_lane(story, await dead(story, drawn))
-    refs = await story.do(story.stores.of(REPO.repo_id).refs.all())
+    refs = await story.do(story.stores.of(REPO).refs.all())
     for branch in refs:
         await story.do(story.delete(branch))
     story.wait(LONG)
@@ -862,7 +868,7 @@ async def test_purge_finds_the_rows_of_a_dead_push(story: Story, dead: Any) -> N
     drawn = graph("1; 2:1")
     await _dies_with_rows_in_its_lane(story, await dead(story, drawn))
     (
-        await story.do(tags.store(story.stores, REPO, a_tag(drawn[1])))
+        await story.do(tags.store(story.stores.of(REPO), a_tag(drawn[1])))
         if await story.known(drawn[1])
         else None
     )
@@ -885,16 +891,16 @@ async def test_a_lane_is_listed_before_its_first_row_and_for_as_long_as_it_has_a
     await story.turns.resume("push", "#LANES")
     assert story.rows("#LANE#") == []
     await story.turns.resume("push", "#LANE#")
-    assert await story.do(story.stores.of(REPO.repo_id).scans.lanes()) == ["main"]
+    assert await story.do(story.stores.of(REPO).scans.lanes()) == ["main"]
     # Between the two, a collect finds it empty, and too young to be forgotten.
-    await story.do(story.stores.of(REPO.repo_id).scans.close_lane("main", int(story.turns.now)))
+    await story.do(story.stores.of(REPO).scans.close_lane("main", int(story.turns.now)))
     await story.ends("push", begun)
     story.wait(LONG)
     await story.whole_gc()
-    assert await story.do(story.stores.of(REPO.repo_id).scans.lanes()) == ["main"]
+    assert await story.do(story.stores.of(REPO).scans.lanes()) == ["main"]
     await story.do(story.push(drawn.bundle([2]), drawn[2]))
     await story.do(story.delete("main"))
     story.wait(LONG)
     await story.whole_gc()
-    assert await story.do(story.stores.of(REPO.repo_id).scans.lanes()) == []
+    assert await story.do(story.stores.of(REPO).scans.lanes()) == []
     assert story.rows("#LANE#") == []

@@ -35,7 +35,7 @@ DRAWING = "1; 2:1; 3:2; 4:2; 5:3,4; 6:5; 7:6"
 def made(owner: str, slug: str = "song") -> Made:
     """As whoever runs the hub has it made."""
     found = repo(owner, slug)
-    return run(lambda stores: prebuilt_clones.make(stores, found, time.time))
+    return run(lambda stores: prebuilt_clones.make(stores.of(found), time.time))
 
 
 def cloned(owner: str, *want: str, slug: str = "song", **how: Any) -> tuple[Record, Meter]:
@@ -180,12 +180,10 @@ def stored_as_older_hubs_did(owner: str) -> None:
     asked = repo(owner)
 
     async def work(stores: Stores) -> None:
-        present = await stores.of(asked.repo_id).prebuilt_clones.get()
+        present = await stores.of(asked).prebuilt_clones.get()
         assert present
         name, stored = present.name, present.stored_size
-        data = await stores.of(asked.repo_id).objects.read_prebuilt(
-            name, 0, stored + present.ids_size
-        )
+        data = await stores.of(asked).objects.read_prebuilt(name, 0, stored + present.ids_size)
         entries, start = b"", 0
         for one in present.runs:
             entries += b"".join(
@@ -205,9 +203,9 @@ def stored_as_older_hubs_did(owner: str) -> None:
             objects=objects,
             digests=digests,
         )
-        await stores.of(asked.repo_id).objects.put_prebuilt(name, old)
-        assert await stores.of(asked.repo_id).prebuilt_clones.put(
-            plain, await stores.of(asked.repo_id).scans.progress()
+        await stores.of(asked).objects.put_prebuilt(name, old)
+        assert await stores.of(asked).prebuilt_clones.put(
+            plain, await stores.of(asked).scans.progress()
         )
 
     run(work)
@@ -267,7 +265,7 @@ def test_a_forced_push_takes_from_the_answer_what_it_took_from_the_branch(
     found_at = repo(owner)
     run(
         lambda stores: branches.delete(
-            stores, found_at, "kinds", leave_empty=True, by=owner, now=time.time()
+            stores.of(found_at), "kinds", leave_empty=True, by=owner, now=time.time()
         )
     )
     found, _ = cloned(owner)
@@ -370,7 +368,7 @@ def findings(owner: str) -> list[fsck.Finding]:
     found = repo(owner)
 
     async def work(stores: Stores) -> list[fsck.Finding]:
-        return [finding async for finding in fsck.fsck(stores, found)]
+        return [finding async for finding in fsck.fsck(stores.of(found))]
 
     return run(work)
 
@@ -406,7 +404,7 @@ def test_damage_in_the_middle_breaks_the_answer_off(
     asked, cut = repo(owner), wire.Fetch(want=list(hub.heads(owner, "song", by=owner).values()))
 
     async def work(stores: Stores) -> tuple[bytes, int]:
-        found = await fetch.fetch(stores, asked, cut, Sees.ALL)
+        found = await fetch.fetch(stores.of(asked), cut, Sees.ALL)
         sent = b""
         with pytest.raises(Damaged):
             async for piece in found.in_msgpack():
@@ -469,7 +467,7 @@ def test_what_cannot_be_cloned_is_not_bundled(owner: str, drawn: History) -> Non
         tight = replace(
             stores, settings=stores.settings.model_copy(update={"max_reply_bytes": 1000})
         )
-        return await prebuilt_clones.make(tight, found, time.time)
+        return await prebuilt_clones.make(tight.of(found), time.time)
 
     assert "larger" in run(work).why_not
     run(lambda stores: stores.repos.create(Repo(owner, "empty"), int(time.time())))
@@ -489,7 +487,7 @@ def test_nothing_is_left_of_it_when_the_repository_goes(owner: str, drawn: Histo
 
 async def bundled(story: Story) -> str:
     """Its name."""
-    done: Made = await story.do(prebuilt_clones.make(story.stores, REPO, story.turns.clock))
+    done: Made = await story.do(prebuilt_clones.make(story.stores.of(REPO), story.turns.clock))
     assert done.prebuilt
     return done.prebuilt.name
 
@@ -527,7 +525,7 @@ async def test_gc_keeps_the_bundle_and_removes_those_before_it_after_a_grace() -
 
 async def about_to_name(story: Story) -> asyncio.Task[Made]:
     """Somebody who has written the bytes of a bundle, and falls asleep."""
-    making = story.begin("making", prebuilt_clones.make(story.stores, REPO, story.turns.clock))
+    making = story.begin("making", prebuilt_clones.make(story.stores.of(REPO), story.turns.clock))
     await story.turns.resume("making", "together")
     return making
 
@@ -554,7 +552,7 @@ async def test_who_slept_while_gc_took_a_step_names_nothing(steps: int) -> None:
 async def test_what_gc_has_removed_while_it_was_read_is_no_damage(is_gc: bool) -> None:
     story, history = Story(), graph("1; 2:1; 3:1")
     await story.do(story.push(history.bundle([1, 2]), history[2]))
-    making = story.begin("making", prebuilt_clones.make(story.stores, REPO, story.turns.clock))
+    making = story.begin("making", prebuilt_clones.make(story.stores.of(REPO), story.turns.clock))
     await story.turns.resume("making", "get_object")
     await story.do(story.push(history.bundle([3]), history[3], force=True))
     if is_gc:
@@ -580,7 +578,7 @@ async def test_no_bundle_is_named_while_gc_removes_its_bytes() -> None:
         await story.ends("making", making)
     await story.ends("collect", collect)
     assert (
-        await story.do(story.stores.of(REPO.repo_id).prebuilt_clones.get()) is None
+        await story.do(story.stores.of(REPO).prebuilt_clones.get()) is None
         and stored(story) == set()
     )
 
@@ -621,7 +619,9 @@ async def test_a_bundle_that_was_named_late_leaves_the_one_before_it_to_its_read
     await story.step()
     making = await about_to_name(story)
     story.wait(gc.GRACE_SECONDS + 5)
-    begun = await story.do(fetch.fetch(story.stores, REPO, wire.Fetch(want=[history[1]]), Sees.ALL))
+    begun = await story.do(
+        fetch.fetch(story.stores.of(REPO), wire.Fetch(want=[history[1]]), Sees.ALL)
+    )
     assert (await story.ends("making", making)).is_new
     assert (await story.do(story.gc())).step == gc.Step.COLLECTED
     assert first in stored(story)
@@ -633,7 +633,9 @@ async def test_a_fetch_that_has_begun_ends_though_the_bundle_is_replaced() -> No
     story, history = Story(), graph("1; 2:1")
     await story.do(story.push(history.bundle([1]), history[1]))
     first = await bundled(story)
-    begun = await story.do(fetch.fetch(story.stores, REPO, wire.Fetch(want=[history[1]]), Sees.ALL))
+    begun = await story.do(
+        fetch.fetch(story.stores.of(REPO), wire.Fetch(want=[history[1]]), Sees.ALL)
+    )
     await story.do(story.push(history.bundle([2]), history[2]))
     assert await bundled(story) != first
     await story.tidy(STALE_SECONDS)
@@ -654,7 +656,7 @@ async def test_a_bundle_keeps_nothing_alive() -> None:
     assert len(stored(story)) == 1, "a branch can still be set back"
     story.wait(LONG)
     await story.step()
-    assert await story.do(story.stores.of(REPO.repo_id).prebuilt_clones.get()) is None
+    assert await story.do(story.stores.of(REPO).prebuilt_clones.get()) is None
     assert await story.known(history[2]) == set()
     await story.step()
     await story.step()

@@ -28,14 +28,14 @@ NOW = 1_800_000_000.0
 
 def rebuilt(owner: str) -> Rebuilt:
     found = repo(owner)
-    return run(lambda stores: rebuild.rebuild(stores, found, now=NOW))
+    return run(lambda stores: rebuild.rebuild(stores.of(found), now=NOW))
 
 
 def findings(owner: str) -> list[Any]:
     found = repo(owner)
 
     async def check(stores: Stores) -> list[Any]:
-        return [finding async for finding in fsck.fsck(stores, found)]
+        return [finding async for finding in fsck.fsck(stores.of(found))]
 
     return run(check)
 

@@ -54,10 +54,10 @@ class Packed(Story):
     """A repository of many small packs."""
 
     def repack(self, *, dry_run: bool = False) -> Coroutine[Any, Any, Repacked]:
-        return repack.repack(self.stores, REPO, self.turns.clock, dry_run=dry_run)
+        return repack.repack(self.stores.of(REPO), self.turns.clock, dry_run=dry_run)
 
     def rebuild(self) -> Coroutine[Any, Any, Any]:
-        return rebuild.rebuild(self.stores, REPO, now=self.turns.now)
+        return rebuild.rebuild(self.stores.of(REPO), now=self.turns.now)
 
     async def clone(self, *want: str) -> Any:
         """In an order that does not depend on where things lie."""
@@ -119,7 +119,7 @@ async def old(story: Packed, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[H
 
 @pytest.mark.asyncio
 async def test_many_packs_become_one_and_nothing_else_changes(story: Packed, old: History) -> None:
-    before, refs = await story.clone(), await story.do(story.stores.of(REPO.repo_id).refs.all())
+    before, refs = await story.clone(), await story.do(story.stores.of(REPO).refs.all())
     assert any("record_at" in row for row in story.rows("#LANE#")) and any(
         "record" in row for row in story.rows("#LANE#")
     )
@@ -129,7 +129,7 @@ async def test_many_packs_become_one_and_nothing_else_changes(story: Packed, old
     [pack] = story.named()
     assert len(story.packs()) == MANY + 1, "the old ones are for gc"
     await story.whole(before)
-    after = await story.do(story.stores.of(REPO.repo_id).refs.all())
+    after = await story.do(story.stores.of(REPO).refs.all())
     assert {name: ref.head for name, ref in after.items()} == {
         name: ref.head for name, ref in refs.items()
     }
@@ -142,7 +142,7 @@ async def test_what_is_read_together_lies_together_and_by_generation(
 ) -> None:
     await story.do(story.repack())
     [pack] = story.named()
-    data = await story.do(story.stores.of(REPO.repo_id).objects.read_pack(pack))
+    data = await story.do(story.stores.of(REPO).objects.read_pack(pack))
     index = packs.read_index(pack, data)
     order = [item for item, _ in sorted(index.items(), key=lambda entry: entry[1].offset)]
     large = {row["sk"].split("#")[1] for row in story.rows("#LANE#") if "record_at" in row}
@@ -218,7 +218,7 @@ async def test_what_is_large_young_unnamed_or_too_little_is_left(
     await story.dies(dead)
     large = [blob(os.urandom(4000))]
     sent = wire.PushObjects(objects=[wire.WireObject(**large[0])])
-    await story.do(uploads.accept(story.stores, REPO, sent, now=story.turns.now))
+    await story.do(uploads.accept(story.stores.of(REPO), sent, now=story.turns.now))
     monkeypatch.setattr(repack, "SMALL_BYTES", 3000)
     story.wait(2 * A_DAY)
     await story.push_one_by_one(drawn, range(4, 7))
@@ -263,9 +263,7 @@ async def test_garbage_beside_what_is_named_stays_behind(story: Packed) -> None:
     before = await story.clone()
     assert (await story.do(story.repack())).packs == FEWEST
     [pack] = story.named()
-    index = packs.read_index(
-        pack, await story.do(story.stores.of(REPO.repo_id).objects.read_pack(pack))
-    )
+    index = packs.read_index(pack, await story.do(story.stores.of(REPO).objects.read_pack(pack)))
     assert {item_id for kind, item_id in index if kind is Kind.COMMIT} == {
         drawn[1] for drawn in pairs
     }
@@ -359,7 +357,7 @@ async def test_a_row_that_was_written_meanwhile_is_left_alone(story: Packed, old
     sent = wire.PushObjects(
         objects=[wire.WireObject(**blob(content)), wire.WireObject(**blob(b"and this"))]
     )
-    await story.do(uploads.accept(story.stores, REPO, sent, now=story.turns.now))
+    await story.do(uploads.accept(story.stores.of(REPO), sent, now=story.turns.now))
     rows = {row["sk"]: row["at"] for row in story.rows("#O")}
     done = await story.ends("repack", repacking)
     after = {row["sk"]: row["at"] for row in story.rows("#O")}
@@ -377,9 +375,9 @@ async def test_a_branch_that_moves_meanwhile_stays_where_it_is(story: Packed, ol
     await story.turns.resume("repack", BEFORE_THE_SWAP)
     new = graph("1", salt="new")
     await story.do(story.push(new.bundle(), new[1], force=True))
-    refs = await story.do(story.stores.of(REPO.repo_id).refs.all())
+    refs = await story.do(story.stores.of(REPO).refs.all())
     await story.ends("repack", repacking)
-    assert await story.do(story.stores.of(REPO.repo_id).refs.all()) == refs
+    assert await story.do(story.stores.of(REPO).refs.all()) == refs
     await story.clone()
     assert await story.findings() == []
 
@@ -506,7 +504,7 @@ async def test_history_replaced_by_force_stays_replaced(
     story.wait(2 * A_DAY)
     before = {
         branch: await story.clone(ref.head.commit_id)
-        for branch, ref in (await story.do(story.stores.of(REPO.repo_id).refs.all())).items()
+        for branch, ref in (await story.do(story.stores.of(REPO).refs.all())).items()
     }
     authors = [record["author"] for record in (await story.clone())["commits"]]
     done = await story.do(story.repack())
@@ -519,7 +517,7 @@ async def test_history_replaced_by_force_stays_replaced(
     await story.do(story.rebuild())
     assert story.index_rows() == rows
     assert [record["author"] for record in (await story.clone())["commits"]] == authors
-    for branch, ref in (await story.do(story.stores.of(REPO.repo_id).refs.all())).items():
+    for branch, ref in (await story.do(story.stores.of(REPO).refs.all())).items():
         assert await story.clone(ref.head.commit_id) == before[branch]
 
 
@@ -626,7 +624,7 @@ async def test_an_object_that_is_not_what_its_id_says_is_not_carried_on(
     """In a pack that is what its own name says."""
     row = story.rows("#O")[0]
     pack = packs.build([(Kind.OBJECT, row["sk"], b"something else")])
-    await story.do(story.stores.of(REPO.repo_id).objects.put_pack(pack))
+    await story.do(story.stores.of(REPO).objects.put_pack(pack))
     row["at"] = str(pack.locations[Kind.OBJECT, row["sk"]])
     story.wait(2 * A_DAY)
     with pytest.raises(Damaged, match=row["sk"]):
@@ -682,11 +680,9 @@ async def test_an_index_larger_than_what_is_read_at_first_is_read_whole(
 ) -> None:
     monkeypatch.setattr(packs, "GAP_BYTES", 100)
     pack = packs.build((Kind.OBJECT, f"o{n}", b"x" * n) for n in range(50))
-    await story.do(story.stores.of(REPO.repo_id).objects.put_pack(pack))
-    [stored] = await story.do(story.stores.of(REPO.repo_id).objects.packs())
-    assert (
-        await story.do(story.stores.of(REPO.repo_id).objects.read_index(stored)) == pack.locations
-    )
+    await story.do(story.stores.of(REPO).objects.put_pack(pack))
+    [stored] = await story.do(story.stores.of(REPO).objects.packs())
+    assert await story.do(story.stores.of(REPO).objects.read_index(stored)) == pack.locations
 
 
 # ── Cut short ─────────────────────────────────────────────────────────────────────────────────────
@@ -751,7 +747,7 @@ class World(test_gc.World):
             return
         with contextlib.suppress(Unavailable):
             self.folded += (
-                await repack.repack(self.stores, test_gc.REPO, self.turns.clock, dry_run=False)
+                await repack.repack(self.stores.of(test_gc.REPO), self.turns.clock, dry_run=False)
             ).packs
 
     folded = 0
@@ -797,7 +793,7 @@ def later() -> float:
 
 def repacked(owner: str, *, dry_run: bool = False) -> Repacked:
     found = upkeep.repo(owner)
-    return upkeep.run(lambda stores: repack.repack(stores, found, later, dry_run=dry_run))
+    return upkeep.run(lambda stores: repack.repack(stores.of(found), later, dry_run=dry_run))
 
 
 def pushed(owner: str, count: int) -> Any:
@@ -822,7 +818,7 @@ def findings(owner: str) -> list[Any]:
     found = upkeep.repo(owner)
 
     async def check(stores: Stores) -> list[Any]:
-        return [finding async for finding in fsck.fsck(stores, found)]
+        return [finding async for finding in fsck.fsck(stores.of(found))]
 
     return upkeep.run(check)
 
@@ -854,7 +850,7 @@ def test_a_dry_run_only_reads(owner: str) -> None:
     pushed(owner, MANY)
     found = upkeep.repo(owner)
     with recorded() as calls:
-        assert upkeep.run(lambda stores: repack.repack(stores, found, later)).packs == MANY
+        assert upkeep.run(lambda stores: repack.repack(stores.of(found), later)).packs == MANY
     assert set(calls) == {"s3.ListObjectsV2", "s3.GetObject", "dynamodb.Query"}
 
 

@@ -10,7 +10,7 @@ from shared.errors import Damaged
 from shared.metadata import keys
 from shared.metadata.commits import Commits
 from shared.metadata.index import CONDITIONAL
-from shared.model import CommitAddress, Location, Node, RepoId
+from shared.model import CommitAddress, Location, Node, Repo, RepoId
 from shared.stores import Stores
 from tests.shared.clients import Watched
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 @pytest.fixture
 def commits(opened: Stores, repo_id: RepoId) -> Commits:
-    return opened.of(repo_id).commits
+    return opened.of(Repo("ada", "song", repo_id)).commits
 
 
 def address(commit_id: str, generation: int, lane: str = "main") -> CommitAddress:

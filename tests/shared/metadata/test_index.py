@@ -11,7 +11,7 @@ import pytest
 from shared.metadata import keys
 from shared.metadata.index import CONDITIONAL, MANY, Index, Known
 from shared.metadata.table import chunked
-from shared.model import CommitAddress, Kind, Location, RepoId
+from shared.model import CommitAddress, Kind, Location, Repo, RepoId
 from shared.stores import Stores
 from tests.shared.clients import Watched
 
@@ -28,7 +28,7 @@ def location(n: int) -> Location:
 
 @pytest.fixture
 def index(opened: Stores, repo_id: RepoId) -> Index:
-    return opened.of(repo_id).index
+    return opened.of(Repo("ada", "song", repo_id)).index
 
 
 def watched(index: Index) -> tuple[Index, Watched]:

@@ -12,7 +12,7 @@ import pytest
 from shared.errors import BranchClash
 from shared.metadata import keys
 from shared.metadata.refs import MARK_SECONDS, RefChanged, Refs
-from shared.model import CommitAddress, Location, Ref, RepoId
+from shared.model import CommitAddress, Location, Ref, Repo, RepoId
 from shared.stores import Stores
 from tests.shared.clients import Watched
 
@@ -23,7 +23,7 @@ NOW = 1_800_000_000
 
 @pytest.fixture
 def refs(opened: Stores, repo_id: RepoId) -> Refs:
-    return opened.of(repo_id).refs
+    return opened.of(Repo("ada", "song", repo_id)).refs
 
 
 def ref(branch: str, head: str, generation: int = 1, at: Location | None = None) -> Ref:

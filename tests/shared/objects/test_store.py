@@ -13,7 +13,7 @@ import pytest_asyncio
 
 from shared import ids, packs
 from shared.errors import Damaged, HashMismatch, Unavailable
-from shared.model import Kind, Location, RepoId, Upload, Version
+from shared.model import Kind, Location, Repo, RepoId, Upload, Version
 from shared.objects.bucket import NoSuchKey, Stored
 from shared.objects.recent import Recent
 from shared.objects.store import REMEMBERED_BYTES, ObjectStore
@@ -29,7 +29,7 @@ OBJECT = ids.object_id(CONTENT)
 
 @pytest.fixture
 def objects(opened: Stores, repo_id: RepoId) -> ObjectStore:
-    return opened.of(repo_id).objects
+    return opened.of(Repo("ada", "song", repo_id)).objects
 
 
 def cold(objects: ObjectStore, client: Any) -> ObjectStore:
