@@ -9,7 +9,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from shared import api, cursors, http, lambdas, views
+from shared import cursors, http, lambdas
 from shared.actions import branches, moves
 from shared.errors import (
     AmbiguousCommit,
@@ -22,6 +22,17 @@ from shared.errors import (
 )
 from shared.http import Access
 from shared.model import CommitAddress, Sees
+from shared.protocol.branches import (
+    Branch,
+    BranchMove,
+    BranchMoves,
+    BranchPage,
+    DeleteBranchQuery,
+    MovesQuery,
+    Restore,
+)
+from shared.protocol.operation import documented
+from shared.protocol.pages import PageQuery
 
 router = APIRouter()
 Reader = Annotated[Access, Depends(http.may_read("read"))]
@@ -30,17 +41,15 @@ Writer = Annotated[Access, Depends(http.may_write("push"))]
 
 @router.get(
     "/api/v1/repos/{owner}/{slug}/branches",
-    **api.documented(RepoNotFound, asks=api.PageQuery, gives=views.BranchPage, identity="welcome"),
+    **documented(RepoNotFound, asks=PageQuery, gives=BranchPage, identity="welcome"),
 )
 async def get_branches(request: Request, access: Reader) -> Response:
     """The branches by name, each with its head."""
-    page = http.query(request, api.PageQuery)
+    page = http.query(request, PageQuery)
     found, has_more = await access.repository.refs.page(page.limit, page.after or "")
-    listing = views.BranchPage(
+    listing = BranchPage(
         branches=[
-            views.Branch(
-                branch=ref.branch, commit_id=ref.head.commit_id, generation=ref.head.generation
-            )
+            Branch(branch=ref.branch, commit_id=ref.head.commit_id, generation=ref.head.generation)
             for ref in found
         ],
         next_cursor=cursors.after(found[-1].branch if has_more else None),
@@ -50,8 +59,8 @@ async def get_branches(request: Request, access: Reader) -> Response:
 
 @router.delete(
     "/api/v1/repos/{owner}/{slug}/branches",
-    **api.documented(
-        Forbidden, RepoNotFound, RefNotFound, BranchMoved, asks=views.DeleteBranchQuery, status=204
+    **documented(
+        Forbidden, RepoNotFound, RefNotFound, BranchMoved, asks=DeleteBranchQuery, status=204
     ),
 )
 async def delete_branch(request: Request, access: Writer) -> Response:
@@ -59,7 +68,7 @@ async def delete_branch(request: Request, access: Writer) -> Response:
 
     It can be restored for 30 days. To delete the only branch, send `leave_empty=true`.
     """
-    query = http.query(request, views.DeleteBranchQuery)
+    query = http.query(request, DeleteBranchQuery)
     await branches.delete(
         access.repository,
         query.branch,
@@ -72,12 +81,12 @@ async def delete_branch(request: Request, access: Writer) -> Response:
 
 @router.get(
     "/api/v1/repos/{owner}/{slug}/moves",
-    **api.documented(
+    **documented(
         Forbidden,
         RepoNotFound,
         RefNotFound,
-        asks=views.MovesQuery,
-        gives=views.BranchMoves,
+        asks=MovesQuery,
+        gives=BranchMoves,
         identity="welcome",
     ),
 )
@@ -91,14 +100,14 @@ async def get_moves(request: Request, access: Reader) -> Response:
             "the moves of a branch are shown to the owner and the members of"
             f" {access.repo.owner}/{access.repo.slug} only; log in as one of them"
         )
-    query = http.query(request, views.MovesQuery)
+    query = http.query(request, MovesQuery)
     ref, found, last = await moves.page(
         access.repository, query.branch, query.after or "", query.limit, now=access.now
     )
     if ref is None and not found:
         raise RefNotFound()
     shown = [
-        views.BranchMove(
+        BranchMove(
             at=move.at / 1000,
             by=move.by,
             before=_id(move.before),
@@ -107,13 +116,13 @@ async def get_moves(request: Request, access: Reader) -> Response:
         )
         for move in found
     ]
-    page = views.BranchMoves(branch=query.branch, moves=shown, next_cursor=cursors.after(last))
+    page = BranchMoves(branch=query.branch, moves=shown, next_cursor=cursors.after(last))
     return http.reply(request, page.model_dump(mode="json"))
 
 
 @router.post(
     "/api/v1/repos/{owner}/{slug}/restore",
-    **api.documented(
+    **documented(
         Forbidden,
         RepoNotFound,
         RefNotFound,
@@ -121,20 +130,18 @@ async def get_moves(request: Request, access: Reader) -> Response:
         BranchMoved,
         BranchClash,
         InvalidName,
-        takes=views.Restore,
-        gives=views.Branch,
+        takes=Restore,
+        gives=Branch,
     ),
 )
 async def post_restore(request: Request, access: Writer) -> Response:
     """Set a branch to a commit that it pointed to before. Undoes a forced push or a deletion, and
     is itself a move."""
-    message = await http.body(request, views.Restore, http.API_BYTES)
+    message = await http.body(request, Restore, http.API_BYTES)
     ref = await branches.restore(
         access.repository, message.branch, message.to, by=access.by, now=access.now
     )
-    shown = views.Branch(
-        branch=ref.branch, commit_id=ref.head.commit_id, generation=ref.head.generation
-    )
+    shown = Branch(branch=ref.branch, commit_id=ref.head.commit_id, generation=ref.head.generation)
     return http.reply(request, shown.model_dump(mode="json"))
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from shared import api, cursors, http, lambdas, views
+from shared import cursors, http, lambdas
 from shared.actions import browse, history
 from shared.errors import (
     AmbiguousCommit,
@@ -17,6 +17,17 @@ from shared.errors import (
 )
 from shared.http import Access
 from shared.model import Sees
+from shared.protocol.history import (
+    Commit,
+    CompareQuery,
+    Comparison,
+    Files,
+    FilesQuery,
+    Log,
+    LogEntry,
+    LogQuery,
+)
+from shared.protocol.operation import documented
 
 router = APIRouter()
 
@@ -25,26 +36,26 @@ Reader = Annotated[Access, Depends(http.may_read("read"))]
 
 @router.get(
     "/api/v1/repos/{owner}/{slug}/commits",
-    **api.documented(
+    **documented(
         RepoNotFound,
         RefNotFound,
         AmbiguousCommit,
         Damaged,
-        asks=views.LogQuery,
-        gives=views.Log,
+        asks=LogQuery,
+        gives=Log,
         identity="welcome",
     ),
 )
 async def get_commits(request: Request, access: Reader) -> Response:
     """The history of a branch or a commit, newest first. The default is the default branch."""
-    query = http.query(request, views.LogQuery)
+    query = http.query(request, LogQuery)
     ref = query.ref or access.repo.default_branch
     begin = await _opened(access, query.cursor)
     entries, after = await history.log(access.repository, ref, begin, query.limit, access.sees)
     cursor = await _sealed(access, after)
-    log = views.Log(
+    log = Log(
         commits=[
-            views.LogEntry(
+            LogEntry(
                 commit_id=entry.node.commit_id,
                 generation=entry.node.address.generation,
                 parents=[parent.commit_id for parent in entry.node.parents],
@@ -60,13 +71,13 @@ async def get_commits(request: Request, access: Reader) -> Response:
 
 @router.get(
     "/api/v1/repos/{owner}/{slug}/commits/{commit_id}",
-    **api.documented(
+    **documented(
         RepoNotFound,
         CommitNotFound,
         AmbiguousCommit,
         Damaged,
         TooLarge,
-        gives=views.Commit,
+        gives=Commit,
         identity="welcome",
     ),
 )
@@ -76,7 +87,7 @@ async def get_commit(request: Request, commit_id: str, access: Reader) -> Respon
     Named by its id, by the first 7 or more digits of it, or by a branch.
     """
     entry = await browse.commit(access.repository, commit_id, access.sees)
-    shown = views.Commit(
+    shown = Commit(
         commit_id=entry.node.commit_id,
         generation=entry.node.address.generation,
         record=dict(entry.record),
@@ -86,23 +97,23 @@ async def get_commit(request: Request, commit_id: str, access: Reader) -> Respon
 
 @router.get(
     "/api/v1/repos/{owner}/{slug}/commits/{commit_id}/files",
-    **api.documented(
+    **documented(
         RepoNotFound,
         CommitNotFound,
         AmbiguousCommit,
         Damaged,
-        asks=views.FilesQuery,
-        gives=views.Files,
+        asks=FilesQuery,
+        gives=Files,
         identity="welcome",
     ),
 )
 async def get_files(request: Request, commit_id: str, access: Reader) -> Response:
     """The files of a commit by path, each with the id of its content."""
-    query = http.query(request, views.FilesQuery)
+    query = http.query(request, FilesQuery)
     node, found, last = await browse.files(
         access.repository, commit_id, query.after or "", query.limit, access.sees
     )
-    page = views.Files(
+    page = Files(
         commit_id=node.commit_id,
         snapshot_id=node.snapshot_id,
         files=found,
@@ -113,19 +124,19 @@ async def get_files(request: Request, commit_id: str, access: Reader) -> Respons
 
 @router.get(
     "/api/v1/repos/{owner}/{slug}/compare",
-    **api.documented(
+    **documented(
         RepoNotFound,
         RefNotFound,
         AmbiguousCommit,
         Damaged,
-        asks=views.CompareQuery,
-        gives=views.Comparison,
+        asks=CompareQuery,
+        gives=Comparison,
         identity="welcome",
     ),
 )
 async def get_compare(request: Request, access: Reader) -> Response:
     """The files that were added, removed or modified between two branches or commits."""
-    query = http.query(request, views.CompareQuery)
+    query = http.query(request, CompareQuery)
     found = await browse.compare(
         access.repository,
         query.base,
@@ -134,7 +145,7 @@ async def get_compare(request: Request, access: Reader) -> Response:
         query.limit,
         access.sees,
     )
-    shown = views.Comparison(
+    shown = Comparison(
         base=found.base,
         head=found.head,
         added=dict(found.added),

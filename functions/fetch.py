@@ -13,11 +13,12 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from shared import http, lambdas, streaming, wire
+from shared import http, lambdas, streaming
 from shared.actions import fetch
 from shared.actions.fetch_history import fetch_history
 from shared.actions.fetch_objects import fetch_objects
 from shared.http import Access
+from shared.protocol.fetch import Fetch, FetchHistory, FetchObjects
 from shared.streaming import Terms
 
 router = APIRouter()
@@ -28,7 +29,7 @@ async def post_fetch(
     request: Request, access: Annotated[Access, Depends(http.may_read("fetch"))]
 ) -> Response:
     """`commits`, `snapshots`, `objects` and all `branch_heads`."""
-    message = await http.body(request, wire.Fetch)
+    message = await http.body(request, Fetch)
     terms = _terms(request, access)
     fetched = await fetch.fetch(access.repository, message, access.sees, terms.most_bytes)
     return await streaming.send(terms, fetched)
@@ -41,7 +42,7 @@ async def post_fetch_history(
     """`commits`, `snapshots`, `objects` (sizes by id), all `branch_heads`, and whether it
     `is_complete`.
     """
-    message = await http.body(request, wire.FetchHistory)
+    message = await http.body(request, FetchHistory)
     terms = _terms(request, access)
     step = await fetch_history(access.repository, message, access.sees, terms.most_bytes)
     return await streaming.send_part(terms, step)
@@ -53,7 +54,7 @@ async def post_fetch_objects(
     request: Request, access: Annotated[Access, Depends(http.may_read("upload"))]
 ) -> Response:
     """`objects`, and the ids that are `left` or too `large` for a reply."""
-    message = await http.body(request, wire.FetchObjects, http.API_BYTES * 4)
+    message = await http.body(request, FetchObjects, http.API_BYTES * 4)
     terms = _terms(request, access)
     objects = await fetch_objects(access.repository, message, terms.most_bytes)
     return await streaming.send_part(terms, objects)

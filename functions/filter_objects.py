@@ -4,10 +4,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from shared import http, lambdas, wire
+from shared import http, lambdas
 from shared.actions import uploads
 from shared.http import Access
 from shared.model import Role
+from shared.protocol.push import FilterObjects
 
 router = APIRouter()
 
@@ -17,7 +18,7 @@ async def post_filter_objects(
     request: Request, access: Annotated[Access, Depends(http.may_read_with_token("upload"))]
 ) -> Response:
     """`missing`: the ids of `object_ids` that the client still has to send."""
-    message = await http.body(request, wire.FilterObjects)
+    message = await http.body(request, FilterObjects)
     uploader = access.by if access.role.allows(Role.WRITE) else ""
     missing = await uploads.missing(access.repository, message, uploader=uploader, now=access.now)
     return http.reply(request, {"missing": missing})

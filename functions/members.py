@@ -5,9 +5,12 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from shared import api, cursors, http, lambdas, names
+from shared import cursors, http, lambdas, names
 from shared.errors import Forbidden, InvalidName, MemberNotFound, RepoNotFound, Unprocessable
 from shared.http import Access
+from shared.protocol.members import Member, MemberPage, MemberRole
+from shared.protocol.operation import documented
+from shared.protocol.pages import PageQuery
 
 router = APIRouter()
 
@@ -16,18 +19,18 @@ MayAdmin = Annotated[Access, Depends(http.may_admin("push"))]
 
 @router.get(
     "/api/v1/repos/{owner}/{slug}/members",
-    **api.documented(Forbidden, RepoNotFound, asks=api.PageQuery, gives=api.MemberPage),
+    **documented(Forbidden, RepoNotFound, asks=PageQuery, gives=MemberPage),
 )
 async def get_members(
     request: Request, access: Annotated[Access, Depends(http.may_admin("read"))]
 ) -> Response:
     """The members by handle. The owner is not a member."""
-    page = http.query(request, api.PageQuery)
+    page = http.query(request, PageQuery)
     found = await access.stores.repos.members(access.repo, page.limit + 1, page.after)
     shown = found[: page.limit]
     last = shown[-1][0] if len(found) > page.limit else None
-    listing = api.MemberPage(
-        members=[api.Member(handle=handle, role=role) for handle, role in shown],
+    listing = MemberPage(
+        members=[Member(handle=handle, role=role) for handle, role in shown],
         next_cursor=cursors.after(last),
     )
     return http.reply(request, listing.model_dump(mode="json"))
@@ -35,22 +38,20 @@ async def get_members(
 
 @router.put(
     "/api/v1/repos/{owner}/{slug}/members/{handle}",
-    **api.documented(Forbidden, RepoNotFound, InvalidName, takes=api.MemberRole, gives=api.Member),
+    **documented(Forbidden, RepoNotFound, InvalidName, takes=MemberRole, gives=Member),
 )
 async def put_member(request: Request, handle: str, access: MayAdmin) -> Response:
     """Give a user a role. It replaces the role that the user has."""
-    message = await http.body(request, api.MemberRole, http.API_BYTES)
+    message = await http.body(request, MemberRole, http.API_BYTES)
     _check_not_owner(access, names.check_handle(handle))
     handle = await access.stores.handles.spelling(handle)
     await access.stores.repos.set_member(access.repo, handle, message.role)
-    return http.reply(request, api.Member(handle=handle, role=message.role).model_dump(mode="json"))
+    return http.reply(request, Member(handle=handle, role=message.role).model_dump(mode="json"))
 
 
 @router.delete(
     "/api/v1/repos/{owner}/{slug}/members/{handle}",
-    **api.documented(
-        Forbidden, RepoNotFound, MemberNotFound, InvalidName, Unprocessable, status=204
-    ),
+    **documented(Forbidden, RepoNotFound, MemberNotFound, InvalidName, Unprocessable, status=204),
 )
 async def delete_member(handle: str, access: MayAdmin) -> Response:
     """Remove a member. The user has no role from the next request on."""

@@ -4,9 +4,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from shared import http, lambdas, wire
+from shared import http, lambdas
 from shared.actions.negotiate import negotiate
 from shared.http import Access
+from shared.protocol.fetch import Negotiate
 
 router = APIRouter()
 Reader = Annotated[Access, Depends(http.may_read("read"))]
@@ -15,7 +16,7 @@ Reader = Annotated[Access, Depends(http.may_read("read"))]
 @router.post("/{owner}/{slug}/negotiate")
 async def post_negotiate(request: Request, access: Reader) -> Response:
     """`ack`, `common_base` and `ready`."""
-    message = await http.body(request, wire.Negotiate)
+    message = await http.body(request, Negotiate)
     return http.reply(
         request,
         await negotiate(access.repository, message, access.sees, by=access.by, now=access.now),

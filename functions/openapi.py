@@ -10,14 +10,16 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from functions import routers
-from shared import api, http, lambdas
+from shared import http, lambdas
+from shared.protocol.hub import Document
+from shared.protocol.operation import documented, success
 
 router = APIRouter()
 
 
-_DOCUMENTED = api.documented(
+_DOCUMENTED = documented(
     replies={
-        "200": api.success(api.Document),
+        "200": success(Document),
         "304": {"description": "The caller has it, by If-None-Match."},
     },
     identity="ignored",

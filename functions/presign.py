@@ -6,9 +6,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from shared import http, lambdas, wire
+from shared import http, lambdas
 from shared.actions import uploads
 from shared.http import Access
+from shared.protocol.push import Presign
 
 router = APIRouter()
 
@@ -19,7 +20,7 @@ async def post_presign(
 ) -> Response:
     """`presigned`: object id → URL to PUT its bytes to; `inline`: ids to send with `push/objects`
     instead."""
-    message = await http.body(request, wire.Presign)
+    message = await http.body(request, Presign)
     return http.reply(request, await uploads.presign(access.repository, message, now=access.now))
 
 

@@ -4,9 +4,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from shared import http, lambdas, staging, wire
+from shared import http, lambdas, staging
 from shared.actions.push import push
 from shared.http import Access
+from shared.protocol.push import Push
 
 router = APIRouter()
 Writer = Annotated[Access, Depends(http.may_write("push"))]
@@ -15,7 +16,7 @@ Writer = Annotated[Access, Depends(http.may_write("push"))]
 @router.post("/{owner}/{slug}/push")
 async def post_push(request: Request, access: Writer) -> Response:
     """`ok`, `message`, all `branch_heads`, and `remote_head`, the head of the branch now."""
-    message = await staging.body(request, access, "push", wire.Push)
+    message = await staging.body(request, access, "push", Push)
     return http.reply(request, await push(access.repository, message, by=access.by, now=access.now))
 
 

@@ -4,9 +4,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from shared import http, lambdas, staging, wire
+from shared import http, lambdas, staging
 from shared.actions import uploads
 from shared.http import Access
+from shared.protocol.push import PushObjects
 
 router = APIRouter()
 Writer = Annotated[Access, Depends(http.may_write("upload"))]
@@ -15,7 +16,7 @@ Writer = Annotated[Access, Depends(http.may_write("upload"))]
 @router.post("/{owner}/{slug}/push/objects")
 async def post_push_objects(request: Request, access: Writer) -> Response:
     """`stored` and `skipped`: numbers of objects, whose sum is the number of objects sent."""
-    message = await staging.body(request, access, "push/objects", wire.PushObjects)
+    message = await staging.body(request, access, "push/objects", PushObjects)
     return http.reply(request, await uploads.accept(access.repository, message, now=access.now))
 
 

@@ -4,10 +4,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from shared import http, lambdas, wire
+from shared import http, lambdas
 from shared.actions import releases
 from shared.http import Access
 from shared.model import Role
+from shared.protocol.releases import ListReleases, PostRelease
 
 RELEASE_BYTES = 4 * 1024 * 1024
 
@@ -19,7 +20,7 @@ Writer = Annotated[Access, Depends(http.may_write("push"))]
 @router.post("/{owner}/{slug}/releases")
 async def post_release(request: Request, access: Writer) -> Response:
     """`release_id`, as in the request."""
-    message = await http.body(request, wire.PostRelease, RELEASE_BYTES)
+    message = await http.body(request, PostRelease, RELEASE_BYTES)
     release_id = await releases.publish(access.repository, message, now=access.now)
     return http.reply(request, {"release_id": release_id}, 201)
 
@@ -27,7 +28,7 @@ async def post_release(request: Request, access: Writer) -> Response:
 @router.get("/{owner}/{slug}/releases")
 async def get_releases(request: Request, access: Reader) -> Response:
     """`releases`, newest first, and `next_cursor` if there are more. Drafts need the role write."""
-    asked = http.query(request, wire.ListReleases)
+    asked = http.query(request, ListReleases)
     with_drafts = asked.include_drafts and access.role.allows(Role.WRITE)
     records, cursor = await releases.listed(access.repository, asked, with_drafts=with_drafts)
     return http.reply_records(request, "releases", records, cursor)

@@ -4,11 +4,14 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from shared import api, cursors, http, lambdas, names
+from shared import cursors, http, lambdas, names
 from shared.actions import repos
 from shared.errors import Forbidden, HandleTaken, InvalidName, RepoExists, RepoNotFound
 from shared.http import Access, Caller, Visitor
 from shared.model import Repo, Role
+from shared.protocol.operation import documented
+from shared.protocol.pages import PageQuery
+from shared.protocol.repositories import NewRepo, Rename, RepoChange, Repository, RepositoryPage
 
 router = APIRouter()
 Reader = Annotated[Access, Depends(http.may_read("read"))]
@@ -18,13 +21,13 @@ AdminByAnyName = Annotated[Access, Depends(http.may_admin_by_any_name("push"))]
 
 @router.post(
     "/api/v1/repos",
-    **api.documented(
+    **documented(
         Forbidden,
         RepoExists,
         HandleTaken,
         InvalidName,
-        takes=api.NewRepo,
-        gives=api.Repository,
+        takes=NewRepo,
+        gives=Repository,
         status=201,
     ),
 )
@@ -32,7 +35,7 @@ async def post_repo(
     request: Request, caller: Annotated[Caller, Depends(http.identified("push"))]
 ) -> Response:
     """Create a repository of the caller."""
-    message = await http.body(request, api.NewRepo, http.API_BYTES)
+    message = await http.body(request, NewRepo, http.API_BYTES)
     wanted = Repo(
         owner=names.check_handle(caller.identity.subject),
         slug=(
@@ -60,20 +63,20 @@ async def post_repo(
 
 @router.get(
     "/api/v1/users/{owner}/repos",
-    **api.documented(asks=api.PageQuery, gives=api.RepositoryPage, identity="welcome"),
+    **documented(asks=PageQuery, gives=RepositoryPage, identity="welcome"),
 )
 async def get_repos(
     request: Request, owner: str, visitor: Annotated[Visitor, Depends(http.visiting("read"))]
 ) -> Response:
     """The repositories of a user that the caller may read, by name. Empty for an unknown user."""
-    page = http.query(request, api.PageQuery)
+    page = http.query(request, PageQuery)
     found = await repos.readable(
         visitor.stores, owner, visitor.identity, visitor.role, page.after, page.limit + 1
     )
     shown = found[: page.limit]
     last = shown[-1][0].slug if len(found) > page.limit else None
-    listing = api.RepositoryPage(
-        repos=[api.Repository.of(repo, role) for repo, role in shown],
+    listing = RepositoryPage(
+        repos=[Repository.of(repo, role) for repo, role in shown],
         next_cursor=cursors.after(last),
     )
     return http.reply(request, listing.model_dump(mode="json"))
@@ -81,7 +84,7 @@ async def get_repos(
 
 @router.get(
     "/api/v1/repos/{owner}/{slug}",
-    **api.documented(RepoNotFound, gives=api.Repository, identity="welcome"),
+    **documented(RepoNotFound, gives=Repository, identity="welcome"),
 )
 async def get_repo(request: Request, access: Reader) -> Response:
     """One repository."""
@@ -92,22 +95,18 @@ async def get_repo(request: Request, access: Reader) -> Response:
 
 @router.patch(
     "/api/v1/repos/{owner}/{slug}",
-    **api.documented(
-        Forbidden, RepoNotFound, InvalidName, takes=api.RepoChange, gives=api.Repository
-    ),
+    **documented(Forbidden, RepoNotFound, InvalidName, takes=RepoChange, gives=Repository),
 )
 async def patch_repo(request: Request, access: Admin) -> Response:
     """Change the visibility, the description, the default branch, or whether names must be
     portable."""
-    message = await http.body(request, api.RepoChange, http.API_BYTES)
+    message = await http.body(request, RepoChange, http.API_BYTES)
     changes = message.model_dump(mode="json", exclude_none=True)
     repo = await repos.change(access.repository, changes)
     return _reply(request, repo, access.role)
 
 
-@router.delete(
-    "/api/v1/repos/{owner}/{slug}", **api.documented(Forbidden, RepoNotFound, status=204)
-)
+@router.delete("/api/v1/repos/{owner}/{slug}", **documented(Forbidden, RepoNotFound, status=204))
 async def delete_repo(access: Admin) -> Response:
     """Delete a repository. It is not found any more, and its name is free."""
     await access.stores.repos.delete(access.repo, int(access.now))
@@ -116,16 +115,14 @@ async def delete_repo(access: Admin) -> Response:
 
 @router.post(
     "/api/v1/repos/{owner}/{slug}/rename",
-    **api.documented(
-        Forbidden, RepoNotFound, RepoExists, InvalidName, takes=api.Rename, gives=api.Repository
-    ),
+    **documented(Forbidden, RepoNotFound, RepoExists, InvalidName, takes=Rename, gives=Repository),
 )
 async def post_rename(request: Request, slug: str, access: AdminByAnyName) -> Response:
     """Give a repository another name in its URL. The old name is free, and is not forwarded.
 
     A token that is limited to the old name does not allow access to the new one: issue another one.
     """
-    wanted = names.check_slug((await http.body(request, api.Rename, http.API_BYTES)).slug)
+    wanted = names.check_slug((await http.body(request, Rename, http.API_BYTES)).slug)
     if wanted == access.repo.slug:
         return _reply(request, access.repo, access.role)  # also for a retry after a lost reply
     if slug != access.repo.slug:
@@ -137,7 +134,7 @@ async def post_rename(request: Request, slug: str, access: AdminByAnyName) -> Re
 
 
 def _reply(request: Request, repo: Repo, role: Role, status: int = 200) -> Response:
-    shown: dict[str, Any] = api.Repository.of(repo, role).model_dump(mode="json")
+    shown: dict[str, Any] = Repository.of(repo, role).model_dump(mode="json")
     return http.reply(request, shown, status)
 
 

@@ -5,8 +5,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from shared import http, lambdas, staging, wire
+from shared import http, lambdas, staging
 from shared.http import Access
+from shared.protocol.push import Stage
 
 router = APIRouter()
 
@@ -16,7 +17,7 @@ async def post_staging(
     request: Request, access: Annotated[Access, Depends(http.may_write("upload"))]
 ) -> Response:
     """`url` to PUT the body to, and a `reference` to send instead of the body."""
-    message = await http.body(request, wire.Stage)
+    message = await http.body(request, Stage)
     return http.reply(request, await staging.stage(access, message))
 
 

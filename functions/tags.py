@@ -4,9 +4,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from shared import http, lambdas, wire
+from shared import http, lambdas
 from shared.actions import tags
 from shared.http import Access
+from shared.protocol.tags import ListTags, PostTags
 
 router = APIRouter()
 Reader = Annotated[Access, Depends(http.may_read("read"))]
@@ -16,7 +17,7 @@ Writer = Annotated[Access, Depends(http.may_write("upload"))]
 @router.post("/{owner}/{slug}/tags")
 async def post_tags(request: Request, access: Writer) -> Response:
     """`stored`: the number of new tags."""
-    message = await http.body(request, wire.PostTags)
+    message = await http.body(request, PostTags)
     return http.reply(request, {"stored": await tags.store(access.repository, message)})
 
 
@@ -24,7 +25,7 @@ async def post_tags(request: Request, access: Writer) -> Response:
 async def get_tags(request: Request, access: Reader) -> Response:
     """`tags`, filtered by commit or by label if the query has one, and `next_cursor` if there may
     be more."""
-    records, cursor = await tags.listed(access.repository, http.query(request, wire.ListTags))
+    records, cursor = await tags.listed(access.repository, http.query(request, ListTags))
     return http.reply_records(request, "tags", records, cursor)
 
 

@@ -5,19 +5,22 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from shared import api, cursors, http, lambdas, names
+from shared import cursors, http, lambdas, names
 from shared.errors import Forbidden, HandleTaken, InvalidName, TokenNotFound
 from shared.http import Caller
 from shared.metadata.tokens import Issued, new_id
 from shared.model import Identity, Role
+from shared.protocol.operation import documented
+from shared.protocol.pages import PageQuery
+from shared.protocol.tokens import IssuedToken, Me, NewToken, Token, TokenPage
 
 router = APIRouter()
 
 
 @router.post(
     "/api/v1/tokens",
-    **api.documented(
-        Forbidden, HandleTaken, InvalidName, takes=api.NewToken, gives=api.IssuedToken, status=201
+    **documented(
+        Forbidden, HandleTaken, InvalidName, takes=NewToken, gives=IssuedToken, status=201
     ),
 )
 async def post_token(
@@ -29,7 +32,7 @@ async def post_token(
     The new token stays valid when the caller's own token is revoked. A limit to one repository is a
     limit to its name: it does not follow a rename.
     """
-    message = await http.body(request, api.NewToken, http.API_BYTES)
+    message = await http.body(request, NewToken, http.API_BYTES)
     own = caller.identity
     if not own.scope.allows(Role.ADMIN):
         raise Forbidden(
@@ -59,11 +62,11 @@ async def post_token(
     # Stored before it is returned, so that every issued token is in the list.
     await caller.stores.tokens.put(issued)
     token = await caller.sign(issued.identity, message.lifetime_seconds)
-    shown = api.IssuedToken(handle=own.subject, token=token, **api.Token.of(issued).model_dump())
+    shown = IssuedToken(handle=own.subject, token=token, **Token.of(issued).model_dump())
     return http.reply(request, shown.model_dump(mode="json"), 201)
 
 
-@router.get("/api/v1/tokens", **api.documented(Forbidden, asks=api.PageQuery, gives=api.TokenPage))
+@router.get("/api/v1/tokens", **documented(Forbidden, asks=PageQuery, gives=TokenPage))
 async def get_tokens(
     request: Request, caller: Annotated[Caller, Depends(http.identified("read"))]
 ) -> Response:
@@ -71,18 +74,18 @@ async def get_tokens(
     that expired within a week."""
     if caller.identity.repo:
         raise Forbidden(f"this token is limited to {caller.identity.repo}: it cannot list tokens")
-    page = http.query(request, api.PageQuery)
+    page = http.query(request, PageQuery)
     found = await caller.stores.tokens.listed(caller.identity.subject, page.limit + 1, page.after)
     shown = found[: page.limit]
     last = shown[-1].identity.token_id if len(found) > page.limit else None
-    listing = api.TokenPage(
-        tokens=[api.Token.of(issued) for issued in shown], next_cursor=cursors.after(last)
+    listing = TokenPage(
+        tokens=[Token.of(issued) for issued in shown], next_cursor=cursors.after(last)
     )
     return http.reply(request, listing.model_dump(mode="json"))
 
 
 @router.delete(
-    "/api/v1/tokens/{token_id}", **api.documented(Forbidden, InvalidName, TokenNotFound, status=204)
+    "/api/v1/tokens/{token_id}", **documented(Forbidden, InvalidName, TokenNotFound, status=204)
 )
 async def delete_token(
     token_id: str, caller: Annotated[Caller, Depends(http.identified("push"))]
@@ -104,13 +107,13 @@ async def delete_token(
     return Response(status_code=204)
 
 
-@router.get("/api/v1/me", **api.documented(gives=api.Me))
+@router.get("/api/v1/me", **documented(gives=Me))
 async def get_me(
     request: Request, caller: Annotated[Caller, Depends(http.identified("read"))]
 ) -> Response:
     """The owner of the token, and what it allows."""
     own = caller.identity
-    shown = api.Me(
+    shown = Me(
         handle=own.subject,
         token_id=own.token_id,
         scope=own.scope,

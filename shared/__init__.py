@@ -2,8 +2,10 @@
 
     errors texts                              the tree of errors; messages of bounded length
     conditional media                         entity tags; media types of files                  (pure)
-    ids names model wire codec                ids, rules for names, data types, wire formats     (pure)
-    bundle dag packs                          verification of pushes, graph walks, packs         (pure)
+    ids names model codec                     ids, rules for names, data types, JSON and msgpack (pure)
+    packs                                     the format of packs                                (pure)
+    protocol/                                 the requests and replies of the wire and the API
+    pushed_bundle                             the verification of a push
     codings                                   bodies and replies in gzip and zstd                (pure)
     progress                                  progress reports of long jobs                      (pure)
     prices units                              the units and prices of AWS                        (pure)
@@ -17,7 +19,7 @@
     content                                   one object as a reply: entity tag, range, caching
     edge routing http                         requests and replies: the only HTTP outside functions/
     lambdas                                   the apps as Lambda functions
-    api views manual                          the models of the API, and its OpenAPI document
+    openapi                                   the OpenAPI document
 
 Imports point inward: functions → http, actions → metadata, objects → the pure modules → errors.
 `shared` never imports `functions` or `infra`. A test checks this.

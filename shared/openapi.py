@@ -1,21 +1,23 @@
 """The hub's OpenAPI document, from its routers.
 
-Routes of the API describe themselves with `api.documented`. Routes of the wire protocol are
+Routes of the API describe themselves with `operation.documented`. Routes of the wire protocol are
 described here, so that their functions need not import the models. A route without a description
 gets generic responses.
 """
 
+import importlib
+import pkgutil
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Literal
+from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
-from pydantic import BaseModel
-from pydantic.json_schema import JsonSchemaMode, models_json_schema
+from pydantic import BaseModel, TypeAdapter
+from pydantic.json_schema import JsonSchemaMode
+from typing_extensions import is_typeddict
 
-from shared import api, views, wire
-from shared.api import Told
+from shared import protocol
 from shared.errors import (
     AmbiguousCommit,
     BranchClash,
@@ -40,6 +42,39 @@ from shared.errors import (
     TagNotFound,
     UploadsPending,
 )
+from shared.protocol import operation
+from shared.protocol.fetch import (
+    Fetch,
+    Fetched,
+    FetchedObjects,
+    FetchHistory,
+    FetchObjects,
+    HistoryStep,
+    Negotiate,
+    Negotiated,
+)
+from shared.protocol.hub import Health
+from shared.protocol.push import (
+    FilterObjects,
+    MissingObjects,
+    Presign,
+    Presigned,
+    Push,
+    Pushed,
+    PushObjects,
+    Stage,
+    Staged,
+    StoredObjects,
+)
+from shared.protocol.refs import Refs
+from shared.protocol.releases import (
+    ListReleases,
+    PostRelease,
+    PublishedRelease,
+    ReleasePage,
+    RetractedRelease,
+)
+from shared.protocol.tags import DeletedTag, ListTags, PostTags, StoredTags, TagPage
 
 ABOUT = """A pay-per-request hub for the Muse version control system.
 
@@ -50,137 +85,12 @@ msgpack (`application/x-msgpack`), by Content-Type and Accept; errors are always
 METHODS = {"get", "put", "post", "delete", "patch"}
 
 
-class Health(Told):
-    """The process is running."""
-
-    status: Literal["ok"]
-
-
-class Refs(Told):
-    """The branches of a repository, name to commit."""
-
-    repo_id: str
-    domain: str
-    default_branch: str
-    branch_heads: dict[str, str]
-
-
-class Missing(Told):
-    """Ids of objects that the hub does not have."""
-
-    missing: list[str]
-
-
-class Presigned(Told):
-    """URLs for PUT by object id; and ids of objects to send with `push/objects` instead."""
-
-    presigned: dict[str, str]
-    inline: list[str]
-
-
-class Staged(Told):
-    """A URL for the PUT of a request body, and the reference to send instead of the body."""
-
-    url: str
-    reference: str
-    expires_in_seconds: int
-
-
-class Stored(Told):
-    """The numbers of objects that were stored and that were stored before."""
-
-    stored: int
-    skipped: int
-
-
-class Pushed(Told):
-    """The branches after a push."""
-
-    ok: bool
-    message: str
-    branch_heads: dict[str, str]
-    remote_head: str
-
-
-class Negotiated(Told):
-    """The common commits, and whether they suffice for a fetch."""
-
-    ack: list[str]
-    common_base: str | None
-    ready: bool
-
-
-class Fetched(Told):
-    """Commits, snapshots and objects. In JSON, `encoding` is base64 for binary content."""
-
-    commits: list[dict[str, Any]]
-    snapshots: list[dict[str, Any]]
-    objects: list[dict[str, Any]]
-    branch_heads: dict[str, str]
-
-
-class HistoryStep(Told):
-    """The oldest commits that the client does not have, their snapshots, and object sizes by id."""
-
-    commits: list[dict[str, Any]]
-    snapshots: list[dict[str, Any]]
-    objects: dict[str, int]
-    branch_heads: dict[str, str]
-    is_complete: bool
-
-
-class FetchedObjects(Told):
-    """Objects as in a fetch; ids to request again; and ids of objects to read with GET objects."""
-
-    objects: list[dict[str, Any]]
-    left: list[str]
-    large: list[str]
-
-
-class Published(Told):
-    """The release, by its id."""
-
-    release_id: str
-
-
-class Releases(Told):
-    """Releases, newest first."""
-
-    releases: list[dict[str, Any]]
-    next_cursor: str = ""
-
-
-class Retracted(Told):
-    """The tag of the retracted release, which may be used again."""
-
-    retracted: str
-
-
-class StoredTags(Told):
-    """The number of new tags."""
-
-    stored: int
-
-
-class Tags(Told):
-    """Tags."""
-
-    tags: list[dict[str, Any]]
-    next_cursor: str = ""
-
-
-class DeletedTag(Told):
-    """The id of the deleted tag."""
-
-    deleted: str
-
-
 _NOT_MODIFIED = {"description": "The client already has this content (If-None-Match)."}
 
 
-def _cacheable(gives: type[BaseModel]) -> dict[str, Any]:
+def _cacheable(gives: type[Any]) -> dict[str, Any]:
     """The responses of a route that has an entity tag."""
-    return {"200": api.success(gives), "304": _NOT_MODIFIED}
+    return {"200": operation.success(gives), "304": _NOT_MODIFIED}
 
 
 _FILE: dict[str, Any] = {"*/*": {"schema": {"type": "string", "format": "binary"}}}
@@ -194,64 +104,64 @@ _FILES: dict[str, Any] = {
 }
 
 WIRE: Mapping[str, dict[str, Any]] = {
-    "get_health": api.documented(gives=Health, identity="ignored"),
-    "get_refs": api.documented(RepoNotFound, replies=_cacheable(Refs), identity="welcome"),
-    "post_fetch": api.documented(
+    "get_health": operation.documented(gives=Health, identity="ignored"),
+    "get_refs": operation.documented(RepoNotFound, replies=_cacheable(Refs), identity="welcome"),
+    "post_fetch": operation.documented(
         RepoNotFound,
         CommitNotFound,
         InvalidName,
         Damaged,
-        takes=wire.Fetch,
+        takes=Fetch,
         gives=Fetched,
         identity="welcome",
     ),
-    "post_fetch_history": api.documented(
+    "post_fetch_history": operation.documented(
         RepoNotFound,
         CommitNotFound,
         InvalidName,
         Damaged,
-        takes=wire.FetchHistory,
+        takes=FetchHistory,
         gives=HistoryStep,
         identity="welcome",
     ),
-    "post_fetch_objects": api.documented(
+    "post_fetch_objects": operation.documented(
         RepoNotFound,
         ObjectNotFound,
         InvalidName,
         Damaged,
-        takes=wire.FetchObjects,
+        takes=FetchObjects,
         gives=FetchedObjects,
         identity="welcome",
     ),
-    "post_negotiate": api.documented(
+    "post_negotiate": operation.documented(
         RepoNotFound,
         CommitNotFound,
         InvalidName,
         Damaged,
-        takes=wire.Negotiate,
+        takes=Negotiate,
         gives=Negotiated,
         identity="welcome",
     ),
-    "post_filter_objects": api.documented(
-        RepoNotFound, InvalidName, takes=wire.FilterObjects, gives=Missing
+    "post_filter_objects": operation.documented(
+        RepoNotFound, InvalidName, takes=FilterObjects, gives=MissingObjects
     ),
-    "post_presign": api.documented(
-        Forbidden, RepoNotFound, HandleTaken, InvalidName, takes=wire.Presign, gives=Presigned
+    "post_presign": operation.documented(
+        Forbidden, RepoNotFound, HandleTaken, InvalidName, takes=Presign, gives=Presigned
     ),
-    "post_staging": api.documented(
-        Forbidden, RepoNotFound, HandleTaken, takes=wire.Stage, gives=Staged
+    "post_staging": operation.documented(
+        Forbidden, RepoNotFound, HandleTaken, takes=Stage, gives=Staged
     ),
-    "post_push_objects": api.documented(
+    "post_push_objects": operation.documented(
         Forbidden,
         RepoNotFound,
         HandleTaken,
         HashMismatch,
         InvalidName,
         StagedBodyInvalid,
-        takes=wire.PushObjects,
-        gives=Stored,
+        takes=PushObjects,
+        gives=StoredObjects,
     ),
-    "post_push": api.documented(
+    "post_push": operation.documented(
         Forbidden,
         StagedBodyInvalid,
         RepoNotFound,
@@ -264,35 +174,39 @@ WIRE: Mapping[str, dict[str, Any]] = {
         NotPortable,
         UploadsPending,
         Damaged,
-        takes=wire.Push,
+        takes=Push,
         gives=Pushed,
     ),
-    "post_release": api.documented(
+    "post_release": operation.documented(
         Forbidden,
         RepoNotFound,
         ReleaseExists,
         InvalidName,
         MissingReference,
-        takes=wire.PostRelease,
-        gives=Published,
+        takes=PostRelease,
+        gives=PublishedRelease,
         status=201,
     ),
-    "get_releases": api.documented(
-        RepoNotFound, asks=wire.ListReleases, gives=Releases, identity="welcome"
+    "get_releases": operation.documented(
+        RepoNotFound, asks=ListReleases, gives=ReleasePage, identity="welcome"
     ),
-    "delete_release": api.documented(Forbidden, RepoNotFound, ReleaseNotFound, gives=Retracted),
-    "post_tags": api.documented(
+    "delete_release": operation.documented(
+        Forbidden, RepoNotFound, ReleaseNotFound, gives=RetractedRelease
+    ),
+    "post_tags": operation.documented(
         Forbidden,
         RepoNotFound,
         TagExists,
         InvalidName,
         MissingReference,
-        takes=wire.PostTags,
+        takes=PostTags,
         gives=StoredTags,
     ),
-    "get_tags": api.documented(RepoNotFound, asks=wire.ListTags, gives=Tags, identity="welcome"),
-    "delete_tag": api.documented(Forbidden, RepoNotFound, TagNotFound, gives=DeletedTag),
-    "get_object": api.documented(
+    "get_tags": operation.documented(
+        RepoNotFound, asks=ListTags, gives=TagPage, identity="welcome"
+    ),
+    "delete_tag": operation.documented(Forbidden, RepoNotFound, TagNotFound, gives=DeletedTag),
+    "get_object": operation.documented(
         RepoNotFound,
         ObjectNotFound,
         RangeNotSatisfiable,
@@ -300,7 +214,7 @@ WIRE: Mapping[str, dict[str, Any]] = {
         replies=_FILES,
         identity="welcome",
     ),
-    "get_object_by_repo_id": api.documented(
+    "get_object_by_repo_id": operation.documented(
         RepoNotFound,
         ObjectNotFound,
         RangeNotSatisfiable,
@@ -308,7 +222,7 @@ WIRE: Mapping[str, dict[str, Any]] = {
         replies=_FILES,
         identity="welcome",
     ),
-    "get_raw": api.documented(
+    "get_raw": operation.documented(
         RepoNotFound,
         RefNotFound,
         PathNotFound,
@@ -333,32 +247,32 @@ def document(routers: Iterable[APIRouter]) -> dict[str, Any]:
     parts["securitySchemes"] = {
         "token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
     }
-    for path, operation in _operations(made):
-        described = WIRE.get(operation["operationId"])
+    for path, made_operation in _operations(made):
+        described = WIRE.get(made_operation["operationId"])
         if described:
-            operation |= described["openapi_extra"]
-        _complete(path, operation)
+            made_operation |= described["openapi_extra"]
+        _complete(path, made_operation)
     return made
 
 
-def _complete(path: str, operation: dict[str, Any]) -> None:
+def _complete(path: str, described: dict[str, Any]) -> None:
     """Add parameters that FastAPI does not know, and replace its own description of errors by
     ours.
     """
-    parameters = operation.setdefault("parameters", [])
+    parameters = described.setdefault("parameters", [])
     for name in set(re.findall(r"{(\w+)}", path)) - {parameter["name"] for parameter in parameters}:
         parameters.append(
             {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
         )
-    query = operation.pop(api.QUERY, None)
+    query = described.pop(operation.QUERY, None)
     if query:
-        parameters.extend(_parameters(_models()[query]))
-    responses = operation["responses"]
+        parameters.extend(_parameters(models()[query]))
+    responses = described["responses"]
     if "HTTPValidationError" in str(responses.get("422")):
         del responses["422"]
-    if "security" not in operation:  # a route without a description
-        operation["security"] = api.SECURITY["welcome"]
-        responses["default"] = api.refusal("Any code of docs/errors.md.")
+    if "security" not in described:  # a route without a description
+        described["security"] = operation.SECURITY["welcome"]
+        responses["default"] = operation.refusal("Any code of docs/errors.md.")
 
 
 def _operations(made: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -373,20 +287,25 @@ def _parameters(model: type[BaseModel]) -> Iterator[dict[str, Any]]:
         yield {"name": name, "in": "query", "required": name in required, "schema": field}
 
 
-def _models() -> dict[str, type[BaseModel]]:
-    """All models that a description can refer to, by name."""
-    found = {**vars(wire), **vars(api), **vars(views), **globals()}
+def models() -> dict[str, Any]:
+    """All requests and replies, by name."""
+    modules = [
+        importlib.import_module(f"{protocol.__name__}.{found.name}")
+        for found in pkgutil.iter_modules(protocol.__path__)
+    ]
     return {
-        name: thing
-        for name, thing in found.items()
-        if isinstance(thing, type) and issubclass(thing, BaseModel) and thing.model_fields
+        name: model
+        for module in modules
+        for name, model in vars(module).items()
+        if getattr(model, "__module__", "") == module.__name__
+        and (is_typeddict(model) or (isinstance(model, type) and issubclass(model, BaseModel)))
     }
 
 
 def _schemas() -> dict[str, Any]:
-    models: list[tuple[type[BaseModel], JsonSchemaMode]] = [
-        (model, "validation") for model in _models().values()
+    inputs: list[tuple[str, JsonSchemaMode, Any]] = [
+        (name, "validation", TypeAdapter(model)) for name, model in models().items()
     ]
-    _, schema = models_json_schema(models, ref_template="#/components/schemas/{model}")
+    _, schema = TypeAdapter.json_schemas(inputs, ref_template="#/components/schemas/{model}")
     definitions: dict[str, Any] = schema["$defs"]
     return definitions

@@ -10,8 +10,10 @@ from typing import Any
 
 from shared import codec, ids, names
 from shared.errors import HashMismatch, InvalidName, TooLarge, Unprocessable
+from shared.protocol.base import parse
+from shared.protocol.push import Push
+from shared.protocol.records import COMMIT_DEFAULTS, CommitRecord, ObjectRecord, SnapshotRecord
 from shared.texts import cut, summarize
-from shared.wire import COMMIT_DEFAULTS, CommitRecord, Push, SnapshotRecord, WireObject, parse
 
 SHOWN_DIGITS = 12
 """Ids in messages are cut to this length, which the stock client accepts. Two whole ids would not
@@ -170,7 +172,7 @@ def check_sizes(
     raise TooLarge(f"{shown} has {sizes[object_id]} bytes, {limit}. {way_out}; {raised}")
 
 
-def check_objects(objects: Iterable[WireObject]) -> dict[str, bytes]:
+def check_objects(objects: Iterable[ObjectRecord]) -> dict[str, bytes]:
     """Return objects by id. A digest is verified. Of equal opaque ids, the first stays."""
     checked: dict[str, bytes] = {}
     for item in objects:

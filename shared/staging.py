@@ -19,9 +19,10 @@ from typing import Any, TypeVar
 from pydantic import BaseModel
 from starlette.requests import Request
 
-from shared import auth, http, references, wire
+from shared import auth, http, references
 from shared.errors import MalformedBody, StagedBodyInvalid, TooLarge
 from shared.http import Access
+from shared.protocol.push import Stage, StagedRoute
 from shared.references import STAGE_AGAIN, Reference
 from shared.settings import EXPANDED_BYTES
 
@@ -36,7 +37,7 @@ wait for a limit.
 B = TypeVar("B", bound=BaseModel)
 
 
-async def stage(access: Access, asked: wire.Stage) -> dict[str, Any]:
+async def stage(access: Access, asked: Stage) -> dict[str, Any]:
     """`url` to PUT exactly the announced bytes to, and the `reference` to them.
 
     Raises TooLarge and CostLimited.
@@ -67,7 +68,7 @@ async def stage(access: Access, asked: wire.Stage) -> dict[str, Any]:
     }
 
 
-async def body(request: Request, access: Access, route: wire.StagedRoute, shape: type[B]) -> B:
+async def body(request: Request, access: Access, route: StagedRoute, shape: type[B]) -> B:
     """The body of a request to this route in the shape it should have, sent with the request or
     staged before.
 
@@ -83,7 +84,7 @@ async def body(request: Request, access: Access, route: wire.StagedRoute, shape:
 
 
 async def _staged(
-    request: Request, access: Access, text: str, route: wire.StagedRoute
+    request: Request, access: Access, text: str, route: StagedRoute
 ) -> AsyncIterator[bytes]:
     """The bytes of a staged body.
 
@@ -109,7 +110,7 @@ async def _staged(
             yield chunk
 
 
-async def _reference(access: Access, text: str, route: wire.StagedRoute) -> Reference:
+async def _reference(access: Access, text: str, route: StagedRoute) -> Reference:
     """The reference, if it is valid for this request. Raises StagedBodyInvalid."""
     key_id = auth.key_id(text)
     keys = await access.stores.keyring.verifying(key_id, access.now) if key_id else {}

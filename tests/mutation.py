@@ -58,7 +58,7 @@ TESTS = {
     "ratelimit": [f"{SHARED}/test_ratelimit.py", f"{CASES}/test_limits.py"],
     "names": [f"{SHARED}/test_names.py"],
     "bundle": [f"{SHARED}/test_bundle.py", f"{CASES}/test_integrity.py"],
-    "wire": [f"{SHARED}/test_wire.py", f"{CASES}/test_bodies.py"],
+    "protocol/base": [f"{SHARED}/protocol/test_requests.py", f"{CASES}/test_bodies.py"],
     "packs": [f"{SHARED}/test_packs.py"],
     "dag": [f"{SHARED}/graph/test_dag.py"],
     "content": [f"{CASES}/test_downloads.py"],

@@ -21,15 +21,15 @@ MAX_LINES = 490
 
 PURE = (
     "codec codings conditional cursors ids media model names packs patches portable prices progress"
-    " pushed_bundle refusals tasks units wire"
+    " refusals tasks units"
 )
 PURE_PACKAGES = "backports compression msgpack pydantic"
-DOMAIN = f"errors metadata objects stores texts {PURE}"
+DOMAIN = f"errors metadata objects pushed_bundle stores texts {PURE}"
 
 LAWS = {
     # The module, and all below it: the modules of shared/ and the packages that it may import.
     "functions.health": ("http lambdas routing", "fastapi functions.endpoints"),
-    "functions.openapi": ("api http lambdas openapi", "fastapi functions"),
+    "functions.openapi": ("protocol http lambdas openapi", "fastapi functions"),
     "functions.__init__": ("", "fastapi functions.endpoints"),
     # The table of endpoints.
     "functions.endpoints": ("", "functions.grants"),
@@ -40,13 +40,19 @@ LAWS = {
         "jinja2 markdown_it markupsafe mido nh3 pygments starlette",
     ),
     "functions": (
-        "actions api cursors errors file_response http lambdas metadata model names staging"
-        " streaming views wire",
+        "actions cursors errors file_response http lambdas metadata model names staging"
+        " protocol streaming",
         "fastapi",
     ),
-    "shared.api": ("auth codec cursors errors metadata.tokens model wire", "pydantic"),
-    "shared.views": ("api cursors names", "pydantic"),
-    "shared.openapi": ("api errors views wire", "fastapi pydantic"),
+    "shared.pushed_bundle": (f"errors protocol texts {PURE}", PURE_PACKAGES),
+    "shared.protocol.__init__": ("", ""),
+    "shared.protocol.operation": ("codec errors protocol.hub", ""),
+    "shared.protocol.tokens": ("auth metadata.tokens model protocol", "pydantic"),
+    "shared.protocol": (
+        "cursors errors model names protocol refusals",
+        "pydantic typing_extensions",
+    ),
+    "shared.openapi": ("errors protocol", "fastapi pydantic typing_extensions"),
     "shared.meter": ("prices units", ""),
     "shared.budget": ("errors log meter metadata model prices ratelimit settings tasks", ""),
     "shared.bodies": ("errors", "starlette"),
@@ -61,14 +67,14 @@ LAWS = {
         "auth authorization aws_clients middleware model ratelimit",
         "fastapi",
     ),
-    "shared.http.requests": ("decoding errors middleware wire", "fastapi pydantic"),
+    "shared.http.requests": ("decoding errors middleware protocol.base", "fastapi pydantic"),
     "shared.http.replies": ("codec conditional model", "fastapi starlette"),
-    "shared.staging": ("auth errors http references settings wire", "pydantic starlette"),
+    "shared.staging": ("auth errors http protocol references settings", "pydantic starlette"),
     "shared.routing": ("errors middleware", "fastapi starlette"),
     "shared.lambdas": ("errors log middleware settings", "mangum"),
     "shared.file_response": ("conditional errors media middleware model", "starlette"),
     "shared.streaming": ("codec codings errors", "starlette"),
-    "shared.actions": (f"actions graph {DOMAIN}", "pydantic"),
+    "shared.actions": (f"actions graph protocol {DOMAIN}", "pydantic"),
     "shared.maintenance": (f"actions graph maintenance {DOMAIN}", "pydantic"),
     "shared.graph.dag": ("errors model", ""),
     "shared.graph": (f"graph {DOMAIN}", ""),
@@ -210,7 +216,7 @@ def test_arrows_point_inward() -> None:
         ("shared.stores", "import infra"),
         ("shared.nowhere", ""),
         ("infra.relay.hub", "import boto3"),
-        ("infra.relay.hub", "from shared import wire"),
+        ("infra.relay.hub", "from shared import protocol"),
         ("infra.relay.hub", "from infra import serve"),
     ],
 )
@@ -223,7 +229,7 @@ def test_a_breach_is_seen(module: str, line: str) -> None:
     [
         (
             "functions.refs",
-            "from fastapi import APIRouter\nfrom shared import errors\nimport shared.wire",
+            "from fastapi import APIRouter\nfrom shared import errors\nimport shared.protocol",
         ),
         (
             "shared.actions.push",

@@ -10,24 +10,25 @@ from typing import Any
 import pytest
 
 import functions
-from shared import wire
+from shared.protocol import limits
+from shared.protocol.records import COMMIT_DEFAULTS, CommitRecord
 from tests.builders import fetch, heads, push
 
 PAGE = (Path(__file__).parent.parent / "docs" / "protocol.md").read_text()
 
 LIMITS = {
-    "objects in one request": wire.OBJECTS,
-    "commits in one push": wire.COMMITS,
-    "snapshots in one push": wire.SNAPSHOTS,
-    "files in one manifest": wire.MANIFEST_ENTRIES,
-    "ids in one `filter-objects`": wire.FILTER_IDS,
-    "ids in one `presign`": wire.PRESIGN_IDS,
-    "ids in `want` of one fetch": wire.WANTS,
-    "ids in `have` of one fetch": wire.HAVES,
-    "`bases` of one fetch": wire.BASES,
-    "ids in `want` or `have` of one `negotiate`": wire.NEGOTIATE_IDS,
-    "tags in one request": wire.TAGS,
-    "changelog entries in one release": wire.CHANGELOG_ENTRIES,
+    "objects in one request": limits.OBJECTS,
+    "commits in one push": limits.COMMITS,
+    "snapshots in one push": limits.SNAPSHOTS,
+    "files in one manifest": limits.MANIFEST_ENTRIES,
+    "ids in one `filter-objects`": limits.FILTER_IDS,
+    "ids in one `presign`": limits.PRESIGN_IDS,
+    "ids in `want` of one fetch": limits.WANTS,
+    "ids in `have` of one fetch": limits.HAVES,
+    "`bases` of one fetch": limits.BASES,
+    "ids in `want` or `have` of one `negotiate`": limits.NEGOTIATE_IDS,
+    "tags in one request": limits.TAGS,
+    "changelog entries in one release": limits.CHANGELOG_ENTRIES,
 }
 
 
@@ -64,9 +65,9 @@ def test_a_stored_commit_has_the_fields_and_defaults_of_the_table():
     table = PAGE[PAGE.index("**Commit.**") : PAGE.index("**Snapshot.**")]
     rows = re.findall(r"^\| (`[a-z0-9_`, ]+) \| [^|]+ \| ([^|]+) \|$", table, re.MULTILINE)
     stated = {name: default for names, default in rows for name in re.findall(r"`(\w+)`", names)}
-    stated = {name: stated[name] for name in wire.CommitRecord.model_fields}
-    defaults = {name: stated[name].strip("`") for name in wire.COMMIT_DEFAULTS}
-    assert {name: json.loads(text) for name, text in defaults.items()} == dict(wire.COMMIT_DEFAULTS)
+    stated = {name: stated[name] for name in CommitRecord.model_fields}
+    defaults = {name: stated[name].strip("`") for name in COMMIT_DEFAULTS}
+    assert {name: json.loads(text) for name, text in defaults.items()} == dict(COMMIT_DEFAULTS)
 
 
 @pytest.mark.parametrize("limit", LIMITS)

@@ -11,7 +11,7 @@ from infra.cli.cli_error import Problem
 from infra.cli.commands import plain
 from infra.cli.output import Data, Json, Name
 from infra.cli.repo_changes import PORTABLE_NAMES, document
-from shared import api, names
+from shared import names
 from shared.actions import branches
 from shared.actions import moves as moving
 from shared.errors import RepoExists
@@ -21,6 +21,7 @@ from shared.maintenance.prebuilt_clones import Made
 from shared.maintenance.repack import Repacked
 from shared.model import CommitAddress, Move, PortableNames, Ref, Repo, Role, Visibility
 from shared.progress import OnProgress
+from shared.protocol.repositories import NewRepo
 from shared.stores import Stores
 
 PAGE = 100
@@ -59,9 +60,9 @@ def create(
     async def work(stores: Stores) -> Repo:
         given, slug = output.full_name(name)
         owner = await stores.handles.spelling(given)
-        asked = api.NewRepo.model_validate(
+        asked = NewRepo.model_validate(
             output.check_options(
-                api.NewRepo,
+                NewRepo,
                 {
                     "slug": slug,
                     "domain": domain,

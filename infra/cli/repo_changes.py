@@ -7,11 +7,12 @@ import typer
 from infra.cli import output
 from infra.cli.cli_error import Problem
 from infra.cli.output import Data, Json, Name
-from shared import api, names
+from shared import names
 from shared.actions import repos
 from shared.actions.undelete import undelete as undeleting
 from shared.errors import RepoExists, RepoNotFound
 from shared.model import PortableNames, Repo, Role, Visibility
+from shared.protocol.repositories import RepoChange, Repository
 from shared.stores import Stores
 
 PORTABLE_NAMES = (
@@ -48,7 +49,7 @@ def edit(
 
     async def work(stores: Stores) -> Repo:
         repo = await output.require(stores, name)
-        output.check_options(api.RepoChange, changes)
+        output.check_options(RepoChange, changes)
         return await repos.change(stores.of(repo), changes)
 
     repo = output.run(data, work)
@@ -121,4 +122,4 @@ def undelete(
 
 def document(repo: Repo) -> dict[str, Any]:
     """A repository as the API returns it, without the role of a caller."""
-    return api.Repository.of(repo, Role.ADMIN).model_dump(mode="json", exclude={"role"})
+    return Repository.of(repo, Role.ADMIN).model_dump(mode="json", exclude={"role"})

@@ -7,9 +7,10 @@ import typer
 from infra.cli import output
 from infra.cli.cli_error import Problem
 from infra.cli.output import Data, Json
-from shared import api, auth, names
+from shared import auth, names
 from shared.metadata.tokens import Issued, new_id
 from shared.model import Bearer, Identity, Role
+from shared.protocol.tokens import IssuedToken, Token
 from shared.stores import Stores
 
 DAY = 24 * 3600
@@ -52,7 +53,7 @@ def issue(
     issued, token = output.run(data, work)
     if json:
         handle = issued.identity.subject
-        shown = api.IssuedToken(handle=handle, token=token, **api.Token.of(issued).model_dump())
+        shown = IssuedToken(handle=handle, token=token, **Token.of(issued).model_dump())
         output.document(shown.model_dump(mode="json"))
         return
     identity = issued.identity
@@ -79,7 +80,7 @@ def list_(owner: Owner, json: Json = False, data: Data = None) -> None:
 
     handle, found = output.run(data, work)
     if json:
-        tokens = [api.Token.of(issued).model_dump(mode="json") for issued in found]
+        tokens = [Token.of(issued).model_dump(mode="json") for issued in found]
         output.document({"handle": handle, "tokens": tokens})
         return
     rows = [

@@ -8,7 +8,7 @@ collected, since no head is an ancestor of another. A prebuilt clone that cannot
 
 from hashlib import sha256
 
-from shared import codec, packs, wire
+from shared import codec, packs
 from shared.actions import fetch_plan
 from shared.actions.fetch_plan import Allowed, Base, ResolvedFetch
 from shared.actions.fetch_response import FetchResponse, VerifiedPrefix, check_range
@@ -16,12 +16,13 @@ from shared.errors import Damaged
 from shared.graph import walk
 from shared.graph.dag import Difference
 from shared.model import PrebuiltClone, Sees
+from shared.protocol.fetch import Fetch
 from shared.stores import RepoStores
 from shared.tasks import gather_pair
 
 
 async def fetch(
-    repository: RepoStores, request: wire.Fetch, sees: Sees, most_bytes: int | None = None
+    repository: RepoStores, request: Fetch, sees: Sees, most_bytes: int | None = None
 ) -> FetchResponse:
     """The whole difference. Unknown haves are ignored.
 

@@ -14,7 +14,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from shared import codec, names, wire
+from shared import codec, names
 from shared.actions import fetch_plan
 from shared.actions.bases import Bases
 from shared.codings import Coding
@@ -23,6 +23,7 @@ from shared.graph import walk
 from shared.graph.dag import Difference
 from shared.graph.records import commit_record
 from shared.model import Location, Node, Sees
+from shared.protocol.fetch import FetchHistory
 from shared.stores import RepoStores
 
 STEP_BYTES = 16 * 1024 * 1024
@@ -120,7 +121,7 @@ class Step:
 
 
 async def fetch_history(
-    repository: RepoStores, request: wire.FetchHistory, sees: Sees, most_bytes: int
+    repository: RepoStores, request: FetchHistory, sees: Sees, most_bytes: int
 ) -> Step:
     """The next step of a fetch, of about `most_bytes` of msgpack at most. Unknown haves are
     ignored.

@@ -5,12 +5,13 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from shared import codec, names, wire
+from shared import codec, names
 from shared.actions.fetch_response import FetchResponse, ObjectList, Piece
 from shared.codings import Coding
 from shared.errors import ObjectNotFound
 from shared.model import Location
 from shared.objects.store import ObjectStore
+from shared.protocol.fetch import FetchObjects
 from shared.stores import RepoStores
 from shared.texts import summarize
 
@@ -79,9 +80,7 @@ class Objects:
         return codec.map_start(1, rest) + codec.list_start("objects", len(self.objects))
 
 
-async def fetch_objects(
-    repository: RepoStores, request: wire.FetchObjects, most_bytes: int
-) -> Objects:
+async def fetch_objects(repository: RepoStores, request: FetchObjects, most_bytes: int) -> Objects:
     """All objects of these ids, in this order. One that has more than about `most_bytes` of msgpack
     is large.
 

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
-from shared import codec, names, wire
+from shared import codec, names
 from shared.actions import visible
 from shared.actions.bases import Bases
 from shared.actions.fetch_response import (
@@ -26,6 +26,7 @@ from shared.actions.fetch_response import (
 from shared.errors import CommitNotFound, Damaged, TooLarge
 from shared.graph.dag import Difference
 from shared.model import CommitAddress, Location, Node, PrebuiltClone, Sees
+from shared.protocol.fetch import Fetch
 from shared.stores import RepoStores
 from shared.tasks import gather_pair
 
@@ -78,7 +79,7 @@ class Base:
     objects: Collection[bytes]
 
 
-async def resolve(repository: RepoStores, request: wire.Fetch, sees: Sees) -> ResolvedFetch:
+async def resolve(repository: RepoStores, request: Fetch, sees: Sees) -> ResolvedFetch:
     """The addresses of the ids in a request. Raises CommitNotFound with the unknown wants."""
     want = [names.check_id(commit_id, "commit") for commit_id in dict.fromkeys(request.want)]
     have = {commit_id for commit_id in request.have if names.is_id(commit_id)}

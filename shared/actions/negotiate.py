@@ -2,12 +2,13 @@
 
 from typing import Any
 
-from shared import names, wire
+from shared import names
 from shared.actions import visible
 from shared.errors import CommitNotFound, Unavailable
 from shared.graph import walk
 from shared.graph.dag import Nearest, Reachable
 from shared.model import CommitAddress, Sees
+from shared.protocol.fetch import Negotiate
 from shared.stores import RepoStores
 from shared.tasks import gather_pair
 
@@ -19,7 +20,7 @@ The client then offers more of its commits, or all of them. The fetch is exact i
 
 
 async def negotiate(
-    repository: RepoStores, request: wire.Negotiate, sees: Sees, *, by: str, now: float
+    repository: RepoStores, request: Negotiate, sees: Sees, *, by: str, now: float
 ) -> dict[str, Any]:
     """Return the reply to a negotiation.
 

@@ -23,7 +23,7 @@ from collections.abc import Mapping, Set
 from dataclasses import dataclass, replace
 from typing import Any
 
-from shared import codec, names, portable, wire
+from shared import codec, names, portable
 from shared import pushed_bundle as bundles
 from shared.actions import quarantine
 from shared.actions.moves import planned
@@ -34,6 +34,7 @@ from shared.graph.dag import Nearest
 from shared.graph.records import commit_record, manifest, packed_summary
 from shared.metadata.refs import RefChanged
 from shared.model import CommitAddress, Kind, Location, Move, Node, PortableNames, Ref, Repo, Upload
+from shared.protocol.push import Push
 from shared.pushed_bundle import NewCommit, PushedBundle
 from shared.stores import RepoStores
 from shared.tasks import gather_all, gather_pair
@@ -72,9 +73,7 @@ class Held:
     objects: dict[str, Location]
 
 
-async def push(
-    repository: RepoStores, request: wire.Push, *, by: str, now: float
-) -> dict[str, Any]:
+async def push(repository: RepoStores, request: Push, *, by: str, now: float) -> dict[str, Any]:
     """Store a bundle and move the branch to its head. Returns the reply.
 
     Raises InvalidName, HashMismatch, MissingReference, BranchClash, NotPortable, TooLarge or
@@ -97,7 +96,7 @@ async def push(
 
 async def _accept(
     repository: RepoStores,
-    request: wire.Push,
+    request: Push,
     bundle: PushedBundle,
     head: str,
     held: Held,

@@ -10,9 +10,12 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from shared import codec, cursors, names, wire
+from shared import codec, cursors, names
 from shared.errors import MissingReference, ReleaseExists, ReleaseNotFound, TooLarge, Unprocessable
 from shared.metadata.releases import ROW_BYTES, Entry, Release
+from shared.protocol.base import parse
+from shared.protocol.records import ChangelogEntry, ReleaseRecord, SemVer
+from shared.protocol.releases import ListReleases, PostRelease
 from shared.stores import RepoStores
 
 RECORD_BYTES = 2 * 1024 * 1024
@@ -37,19 +40,19 @@ def _defaults(model: type[BaseModel]) -> dict[str, Any]:
     return defaults
 
 
-_RELEASE = _defaults(wire.ReleaseRecord)
-_SEMVER = _defaults(wire.SemVer)
-_ENTRY = _defaults(wire.ChangelogEntry)
+_RELEASE = _defaults(ReleaseRecord)
+_SEMVER = _defaults(SemVer)
+_ENTRY = _defaults(ChangelogEntry)
 
 
-async def publish(repository: RepoStores, request: wire.PostRelease, *, now: float) -> str:
+async def publish(repository: RepoStores, request: PostRelease, *, now: float) -> str:
     """Publish a release of a stored commit. Returns its id. A repeated request changes nothing.
 
     Raises Unprocessable, InvalidName or TooLarge for a record that no list could return,
     MissingReference for an unknown commit, and ReleaseExists if the tag has another release.
     """
     record = _complete(request.root)
-    shaped = wire.parse(wire.ReleaseRecord, record, "the release")
+    shaped = parse(ReleaseRecord, record, "the release")
     names.check_release_tag(shaped.tag)
     names.check_id(shaped.commit_id, "commit")
     if codec.holds_bytes(record):
@@ -79,7 +82,7 @@ async def publish(repository: RepoStores, request: wire.PostRelease, *, now: flo
 
 
 async def listed(
-    repository: RepoStores, request: wire.ListReleases, *, with_drafts: bool
+    repository: RepoStores, request: ListReleases, *, with_drafts: bool
 ) -> tuple[list[bytes], str | None]:
     """Return the packed records of a page, newest first, and the cursor of the next page.
 

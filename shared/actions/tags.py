@@ -3,9 +3,12 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from shared import codec, cursors, names, wire
+from shared import codec, cursors, names
 from shared.errors import MissingReference, TagExists, TagNotFound, TooLarge, Unprocessable
 from shared.metadata.tags import Tag
+from shared.protocol.base import parse
+from shared.protocol.records import TagRecord
+from shared.protocol.tags import ListTags, PostTags
 from shared.stores import RepoStores
 from shared.tasks import gather_pair
 
@@ -20,7 +23,7 @@ MAX_PAGES = 4
 """The most pages of rows that one filtered list reads. Its cursor continues after them."""
 
 
-async def store(repository: RepoStores, request: wire.PostTags) -> int:
+async def store(repository: RepoStores, request: PostTags) -> int:
     """Store tags on stored commits. Returns the number of new tags.
 
     Raises InvalidName, Unprocessable, TooLarge, MissingReference or TagExists before it stores a
@@ -47,7 +50,7 @@ async def store(repository: RepoStores, request: wire.PostTags) -> int:
     return len(new) - len(faster)
 
 
-async def listed(repository: RepoStores, request: wire.ListTags) -> tuple[list[bytes], str | None]:
+async def listed(repository: RepoStores, request: ListTags) -> tuple[list[bytes], str | None]:
     """Return the packed records of a page of tags by id, and the cursor of the next page, if any.
 
     A filtered list reads a bounded number of rows, so a page may be short although there are more.
@@ -84,7 +87,7 @@ async def delete(repository: RepoStores, tag_id: str) -> None:
 def _tag(raw: Mapping[str, Any]) -> Tag:
     nulls = {key: "" for key in ("repo_id", "created_at") if raw.get(key) is None}
     record = {**raw, **nulls}
-    shaped = wire.parse(wire.TagRecord, record, "a tag")
+    shaped = parse(TagRecord, record, "a tag")
     names.check_id(shaped.tag_id, "tag")
     names.check_id(shaped.commit_id, "commit")
     names.check_label(shaped.tag)
@@ -110,7 +113,7 @@ def _check_same(tags: Mapping[str, Tag], stored: Mapping[str, Tag]) -> None:
             raise TagExists(tag_id)
 
 
-def _is_asked_for(tag: Tag, request: wire.ListTags) -> bool:
+def _is_asked_for(tag: Tag, request: ListTags) -> bool:
     if request.commit_id not in ("", tag.commit_id):
         return False
     return not request.label or codec.unpack_record(tag.record)["tag"] == request.label

@@ -5,13 +5,14 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
-from shared import codec, names, packs, pushed_bundle, wire
+from shared import codec, names, packs, pushed_bundle
 from shared.actions import quarantine
 from shared.errors import Damaged, Unavailable
 from shared.graph.records import manifest
 from shared.model import Kind, Location
 from shared.objects.store import LOOSE_BYTES
 from shared.packs import Pack
+from shared.protocol.push import FilterObjects, Presign, PushObjects
 from shared.stores import RepoStores
 from shared.tasks import gather_all
 
@@ -62,7 +63,7 @@ class UploadBatch:
 
 
 async def missing(
-    repository: RepoStores, request: wire.FilterObjects, *, uploader: str, now: float
+    repository: RepoStores, request: FilterObjects, *, uploader: str, now: float
 ) -> list[str]:
     """Those of the given objects that the client has to send, in the order asked. Raises
     InvalidName.
@@ -105,9 +106,7 @@ async def _at_head(repository: RepoStores) -> set[str]:
     return set()
 
 
-async def accept(
-    repository: RepoStores, request: wire.PushObjects, *, now: float
-) -> dict[str, int]:
+async def accept(repository: RepoStores, request: PushObjects, *, now: float) -> dict[str, int]:
     """Store a batch of objects: bytes first, then the rows that name them.
 
     Returns `stored` and `skipped` (already here, or twice in the batch), which add up to what was
@@ -132,7 +131,7 @@ async def accept(
     return {"stored": len(new), "skipped": len(request.objects) - len(new)}
 
 
-async def presign(repository: RepoStores, request: wire.Presign, *, now: float) -> dict[str, Any]:
+async def presign(repository: RepoStores, request: Presign, *, now: float) -> dict[str, Any]:
     """`presigned`: upload URLs for objects whose id is a digest. `inline`: the others, to send with
     `push/objects`.
 

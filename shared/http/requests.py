@@ -6,10 +6,11 @@ from typing import TypeVar
 from fastapi import Request
 from pydantic import BaseModel
 
-from shared import decoding, wire
+from shared import decoding
 from shared.decoding import Bound
 from shared.errors import MalformedBody
 from shared.middleware import HOLD
+from shared.protocol.base import parse
 
 ID_LIST_BYTES = 16 * 1024 * 1024
 """The largest body that has only ids: 100,000 haves are 6.6 MB."""
@@ -60,7 +61,7 @@ async def decoded(
     )
     if not isinstance(value, dict):
         raise MalformedBody(f"the body must be a map, not a {type(value).__name__}")
-    return wire.parse(shape, value)
+    return parse(shape, value)
 
 
 async def received(request: Request, max_bytes: int, advice: str) -> AsyncIterator[bytes]:
@@ -91,4 +92,4 @@ def rest_of_path(request: Request, parts: int) -> str:
 
 def query(request: Request, shape: type[B]) -> B:
     """The request's query string as a value of `shape`. Raises Unprocessable."""
-    return wire.parse(shape, dict(request.query_params), "the query")
+    return parse(shape, dict(request.query_params), "the query")

@@ -16,12 +16,14 @@ from starlette.responses import StreamingResponse
 from starlette.types import Message
 
 from functions import endpoints
-from shared import errors, http, lambdas, middleware, names, routing, settings, wire
+from shared import errors, http, lambdas, middleware, names, routing, settings
 from shared.codec import JSON, MSGPACK
 from shared.errors import ApiError, RateLimited, TooLarge, Unavailable
 from shared.http import Access
 from shared.metadata import keys
 from shared.model import Repo, Role, Visibility
+from shared.protocol.fetch import Fetch
+from shared.protocol.push import PushObjects
 from shared.stores import Stores
 from tests import builders as hub
 
@@ -70,13 +72,13 @@ async def get_failure() -> Response:
 
 @router.post("/fetch")
 async def post_fetch(request: Request) -> Response:
-    message = await http.body(request, wire.Fetch, max_bytes=100)
+    message = await http.body(request, Fetch, max_bytes=100)
     return http.reply(request, {"want": message.want})
 
 
 @router.post("/objects")
 async def post_objects(request: Request) -> Response:
-    message = await http.body(request, wire.PushObjects)
+    message = await http.body(request, PushObjects)
     return http.reply(request, {"contents": [item.content for item in message.objects]})
 
 

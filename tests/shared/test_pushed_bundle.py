@@ -7,10 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared import ids, pushed_bundle, wire
+from shared import ids, pushed_bundle
 from shared.errors import ApiError, HashMismatch, InvalidName, Unprocessable
+from shared.protocol.base import parse
+from shared.protocol.push import Push
+from shared.protocol.records import COMMIT_DEFAULTS
 from shared.pushed_bundle import PushedBundle
-from shared.wire import COMMIT_DEFAULTS
 from tests.builders import Record, blob, chain, commit, graph, snapshot
 
 A, B = "a" * 64, "b" * 64
@@ -23,14 +25,14 @@ def push(
     *,
     branch: str = "main",
     heads: dict[str, str] | None = None,
-) -> wire.Push:
+) -> Push:
     sent = {
         "commits": commits or [],
         "snapshots": snapshots or [],
         "objects": objects or [],
         "branch_heads": heads or {},
     }
-    return wire.parse(wire.Push, {"bundle": sent, "branch": branch})
+    return parse(Push, {"bundle": sent, "branch": branch})
 
 
 def check(*args: Any, **options: Any) -> PushedBundle:

@@ -8,43 +8,52 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from shared import api, refusals, views, wire
+from shared import openapi, refusals
 from shared.errors import ApiError, TooLarge, Unprocessable
+from shared.protocol import limits
+from shared.protocol.base import parse
+from shared.protocol.branches import DeleteBranchQuery
+from shared.protocol.fetch import Fetch
+from shared.protocol.pages import PageQuery
+from shared.protocol.push import FilterObjects, Presign, Push, PushObjects
+from shared.protocol.records import ReleaseRecord, SnapshotRecord
+from shared.protocol.repositories import NewRepo, RepoChange
+from shared.protocol.tags import PostTags
 from shared.texts import MESSAGE_CHARACTERS
 
 
 def refused(shape: type[BaseModel], value: Any) -> ApiError:
     with pytest.raises(ApiError) as caught:
-        wire.parse(shape, value)
+        parse(shape, value)
     return caught.value
 
 
 LISTS: dict[str, tuple[type[BaseModel], Any]] = {
-    "object_ids": (wire.FilterObjects, {"object_ids": ["x"] * (wire.FILTER_IDS + 1)}),
-    "sizes": (wire.Presign, {"sizes": {str(n): 1 for n in range(wire.PRESIGN_IDS + 1)}}),
+    "object_ids": (FilterObjects, {"object_ids": ["x"] * (limits.FILTER_IDS + 1)}),
+    "sizes": (Presign, {"sizes": {str(n): 1 for n in range(limits.PRESIGN_IDS + 1)}}),
     "objects": (
-        wire.PushObjects,
-        {"objects": [{"object_id": "x", "content": b""}] * (wire.OBJECTS + 1)},
+        PushObjects,
+        {"objects": [{"object_id": "x", "content": b""}] * (limits.OBJECTS + 1)},
     ),
-    "commits": (wire.Push, {"branch": "b", "bundle": {"commits": [{}] * (wire.COMMITS + 1)}}),
-    "snapshots": (wire.Push, {"branch": "b", "bundle": {"snapshots": [{}] * (wire.SNAPSHOTS + 1)}}),
+    "commits": (Push, {"branch": "b", "bundle": {"commits": [{}] * (limits.COMMITS + 1)}}),
+    "snapshots": (Push, {"branch": "b", "bundle": {"snapshots": [{}] * (limits.SNAPSHOTS + 1)}}),
     "manifest": (
-        wire.SnapshotRecord,
-        {"snapshot_id": "s", "manifest": {str(n): "x" for n in range(wire.MANIFEST_ENTRIES + 1)}},
+        SnapshotRecord,
+        {"snapshot_id": "s", "manifest": {str(n): "x" for n in range(limits.MANIFEST_ENTRIES + 1)}},
     ),
-    "want": (wire.Fetch, {"want": ["x"] * (wire.WANTS + 1)}),
-    "have": (wire.Fetch, {"have": ["x"] * (wire.HAVES + 1)}),
-    "bases": (wire.Fetch, {"bases": {str(number): "0" * 64 for number in range(wire.BASES + 1)}}),
+    "want": (Fetch, {"want": ["x"] * (limits.WANTS + 1)}),
+    "have": (Fetch, {"have": ["x"] * (limits.HAVES + 1)}),
+    "bases": (Fetch, {"bases": {str(number): "0" * 64 for number in range(limits.BASES + 1)}}),
     "changelog": (
-        wire.ReleaseRecord,
+        ReleaseRecord,
         {
             "release_id": "r",
             "tag": "t",
             "commit_id": "c",
-            "changelog": [{}] * (wire.CHANGELOG_ENTRIES + 1),
+            "changelog": [{}] * (limits.CHANGELOG_ENTRIES + 1),
         },
     ),
-    "tags": (wire.PostTags, {"tags": [{}] * (wire.TAGS + 1)}),
+    "tags": (PostTags, {"tags": [{}] * (limits.TAGS + 1)}),
 }
 
 
@@ -58,9 +67,9 @@ def test_a_list_over_its_limit_is_refused_with_the_limit_and_the_remedy(field: s
 
 def test_every_list_with_a_limit_has_a_remedy() -> None:
     shapes = [
-        shape
-        for shape in vars(wire).values()
-        if isinstance(shape, type) and issubclass(shape, BaseModel)
+        model
+        for model in openapi.models().values()
+        if isinstance(model, type) and issubclass(model, BaseModel)
     ]
     limited = {
         name
@@ -75,28 +84,28 @@ def test_every_list_with_a_limit_has_a_remedy() -> None:
 @pytest.mark.parametrize(
     ("shape", "value", "words"),
     [
-        (wire.Push, {}, ["at bundle: is missing", "at branch: is missing"]),
+        (Push, {}, ["at bundle: is missing", "at branch: is missing"]),
         (
-            wire.Presign,
+            Presign,
             {"direction": "get", "ttl_seconds": 5},
             ["must be one of 'put'", "must be at least 30"],
         ),
-        (wire.Presign, {"object_ids": "x"}, ["at object_ids: must be a list"]),
+        (Presign, {"object_ids": "x"}, ["at object_ids: must be a list"]),
         (
-            wire.PushObjects,
+            PushObjects,
             {"objects": [{"object_id": 5, "content": 5}]},
             ["must be text", "must be bytes"],
         ),
         (
-            wire.Push,
+            Push,
             {"bundle": [], "branch": None, "force": 1},
             ["must be a map", "must be text", "true or false"],
         ),
-        (api.RepoChange, {"descripton": "x"}, ["at descripton: is not known here"]),
-        (api.RepoChange, {"description": "x" * 5000}, ["must have at most 1000 characters"]),
-        (api.NewRepo, {}, ["send either a slug or a name"]),
-        (api.PageQuery, {"limit": "many"}, ["at limit: must be a whole number"]),
-        (views.BranchQuery, {"branch": ""}, ["must have at least 1 characters"]),
+        (RepoChange, {"descripton": "x"}, ["at descripton: is not known here"]),
+        (RepoChange, {"description": "x" * 5000}, ["must have at most 1000 characters"]),
+        (NewRepo, {}, ["send either a slug or a name"]),
+        (PageQuery, {"limit": "many"}, ["at limit: must be a whole number"]),
+        (DeleteBranchQuery, {"branch": ""}, ["must have at least 1 characters"]),
     ],
     ids=str,
 )
@@ -112,6 +121,6 @@ def test_all_invalid_fields_are_named_in_the_words_of_the_hub(
 
 
 def test_many_invalid_fields_are_counted() -> None:
-    error = refused(wire.FilterObjects, {"object_ids": list(range(1000))})
+    error = refused(FilterObjects, {"object_ids": list(range(1000))})
     assert "and 99" in error.message and error.message.endswith("more")
     assert len(json.dumps(error.message)) - 2 <= MESSAGE_CHARACTERS

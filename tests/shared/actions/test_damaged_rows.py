@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 
-from shared import wire
 from shared.actions import fetch, releases, tags
 from shared.errors import Damaged
 from shared.maintenance import prebuilt_clones, rebuild
 from shared.metadata import keys
 from shared.model import Sees
+from shared.protocol.fetch import Fetch
+from shared.protocol.releases import ListReleases, PostRelease
+from shared.protocol.tags import ListTags, PostTags
 from tests.builders import History, graph
 from tests.shared.maintenance.test_gc_stories import REPO, Story
 
@@ -51,7 +53,7 @@ async def test_a_commit_with_a_damaged_row_is_no_root(number: int, name: str, va
     row_of(story, DRAWN, number)[name] = value
     for asked in ({"want": [DRAWN[3]]}, {"want": [DRAWN[3]], "have": ["f" * 64]}):
         with pytest.raises(Damaged, match=DRAWN[number]):
-            await story.do(story.receive(wire.Fetch.model_validate(asked)))
+            await story.do(story.receive(Fetch.model_validate(asked)))
     with pytest.raises(Damaged, match=DRAWN[number]):
         await story.do(story.gc())
     assert await story.findings()
@@ -63,14 +65,14 @@ async def test_a_commit_whose_row_has_lost_its_record_is_never_left_out(number: 
     story = await pushed()
     del row_of(story, DRAWN, number)["record"]
     with pytest.raises(Damaged, match=f"record of commit {DRAWN[number]}"):
-        await story.do(story.receive(wire.Fetch(want=[DRAWN[3]])))
+        await story.do(story.receive(Fetch(want=[DRAWN[3]])))
 
 
 @pytest.mark.asyncio
 async def test_a_damaged_row_below_what_is_asked_for_is_no_error() -> None:
     story = await pushed()
     row_of(story, DRAWN, 1)["parents"] = "damaged"
-    got = await story.do(story.receive(wire.Fetch(want=[DRAWN[3]], have=[DRAWN[2]])))
+    got = await story.do(story.receive(Fetch(want=[DRAWN[3]], have=[DRAWN[2]])))
     assert [commit["commit_id"] for commit in got["commits"]] == [DRAWN[3]]
 
 
@@ -89,16 +91,16 @@ async def test_a_rebuild_writes_a_damaged_row_again() -> None:
 async def test_a_damaged_record_of_a_tag_or_release_is_not_listed_as_an_empty_one() -> None:
     story = await pushed()
     tag = {"tag_id": "t1", "tag": "x", "commit_id": DRAWN[1]}
-    await story.do(tags.store(story.stores.of(REPO), wire.PostTags(tags=[tag])))
+    await story.do(tags.store(story.stores.of(REPO), PostTags(tags=[tag])))
     release = {"release_id": "one", "tag": "v1", "commit_id": DRAWN[1]}
     await story.do(
-        releases.publish(story.stores.of(REPO), wire.PostRelease(release), now=story.turns.now)
+        releases.publish(story.stores.of(REPO), PostRelease(release), now=story.turns.now)
     )
     story.table.partitions[keys.tags("r1")]["t1"]["record"] = "text"
     story.table.partitions[keys.releases("r1")]["TAG#v1"]["record"] = "text"
     lists: list[Callable[[], Any]] = [
-        lambda: tags.listed(story.stores.of(REPO), wire.ListTags()),
-        lambda: releases.listed(story.stores.of(REPO), wire.ListReleases(), with_drafts=True),
+        lambda: tags.listed(story.stores.of(REPO), ListTags()),
+        lambda: releases.listed(story.stores.of(REPO), ListReleases(), with_drafts=True),
     ]
     for listed in lists:
         with pytest.raises(Damaged):
@@ -112,9 +114,7 @@ async def test_a_bundle_with_a_damaged_row_is_as_good_as_none(name: str) -> None
     assert await story.do(prebuilt_clones.make(story.stores.of(REPO), story.turns.clock))
     row = story.table.partitions[keys.refs("r1")]["REF-BUNDLE"]
     row[name] = "damaged"
-    fetched = await story.do(
-        fetch.fetch(story.stores.of(REPO), wire.Fetch(want=[DRAWN[3]]), Sees.ALL)
-    )
+    fetched = await story.do(fetch.fetch(story.stores.of(REPO), Fetch(want=[DRAWN[3]]), Sees.ALL))
     assert fetched.prefix is None
     assert len((await story.clone(DRAWN[3]))["commits"]) == 3
     assert await story.do(story.stores.of(REPO).prebuilt_clones.get()) is None

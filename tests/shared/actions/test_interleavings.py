@@ -8,11 +8,12 @@ from typing import Any, cast
 
 import pytest
 
-from shared import codec, wire
+from shared import codec
 from shared.actions import branches, moves, releases
 from shared.errors import BranchClash, BranchMoved, NotFastForward, ReleaseExists, RepoNotFound
 from shared.metadata import keys
 from shared.model import Identity, Move, Repo, Role, Visibility
+from shared.protocol.releases import ListReleases, PostRelease
 from shared.stores import Stores
 from tests.builders import graph
 from tests.fake_cloud import FakeTable
@@ -443,7 +444,7 @@ async def released() -> tuple[Story, str]:
 def publish(story: Story, commit_id: str, release_id: str) -> Any:
     """Publish `v1`."""
     record = {"release_id": release_id, "tag": "v1", "commit_id": commit_id}
-    return releases.publish(story.stores.of(REPO), wire.PostRelease(record), now=story.turns.now)
+    return releases.publish(story.stores.of(REPO), PostRelease(record), now=story.turns.now)
 
 
 async def listed(story: Story) -> list[str]:
@@ -451,7 +452,7 @@ async def listed(story: Story) -> list[str]:
     left.
     """
     records, _ = await story.do(
-        releases.listed(story.stores.of(REPO), wire.ListReleases(), with_drafts=True)
+        releases.listed(story.stores.of(REPO), ListReleases(), with_drafts=True)
     )
     table: FakeTable = story.table
     rows = [

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from shared import wire
 from shared.actions import negotiate
 from shared.errors import NotFastForward
 from shared.metadata.expiring import REMEMBERED, REMEMBERED_SECONDS
 from shared.model import Repo, RepoId, Sees
+from shared.protocol.fetch import Negotiate
 from tests.builders import Record, graph
 from tests.shared.maintenance.test_gc_stories import LONG, REPO, Story
 
@@ -25,7 +25,7 @@ async def ask(
     repo: Repo = REPO,
 ) -> Any:
     """The reply to a negotiation."""
-    message = wire.Negotiate(want=list(want), have=list(have))
+    message = Negotiate(want=list(want), have=list(have))
     return await story.do(
         negotiate.negotiate(story.stores.of(repo), message, Sees.ALL, by=by, now=story.turns.now)
     )

@@ -19,7 +19,6 @@ from typing import Any
 
 import pytest
 
-from shared import wire
 from shared.actions import branches, fetch, moves, push, tags, uploads
 from shared.errors import (
     BranchMoved,
@@ -35,6 +34,11 @@ from shared.graph.records import manifest
 from shared.maintenance import fsck, gc, lease, rebuild
 from shared.maintenance.roots import pointed_to
 from shared.model import CommitAddress, Kind, Repo, RepoId, Sees
+from shared.protocol.base import parse
+from shared.protocol.fetch import Fetch
+from shared.protocol.push import Push, PushObjects
+from shared.protocol.records import ObjectRecord
+from shared.protocol.tags import PostTags
 from tests.builders import Record, blob, commit, snapshot
 from tests.fake_cloud import Turns, holds, stores_on
 
@@ -124,7 +128,7 @@ class World:
             "branch": branch,
             "force": force,
         }
-        request = wire.parse(wire.Push, message)
+        request = parse(Push, message)
         await push.push(self.stores.of(REPO), request, by="ada", now=self.turns.clock())
         self.acknowledged |= {str(record["commit_id"]) for record in bundle["commits"]}
 
@@ -161,7 +165,7 @@ class World:
             }
             # A head that was read has its commit and all below it kept for 30 days.
             found = await fetch.fetch(
-                self.stores.of(REPO), wire.Fetch(want=list(heads.values())), Sees.ALL
+                self.stores.of(REPO), Fetch(want=list(heads.values())), Sees.ALL
             )
             assert sum([len(piece) async for piece in found.in_msgpack()]) == found.size
 
@@ -169,12 +173,12 @@ class World:
 
     def some_upload(self) -> Coroutine[Any, Any, Any]:
         sent = [
-            wire.WireObject(object_id=i, content=c)
+            ObjectRecord(object_id=i, content=c)
             for i, c in self.objects.items()
             if self.random.random() < 0.4
         ]
         return uploads.accept(
-            self.stores.of(REPO), wire.PushObjects(objects=sent), now=self.turns.clock()
+            self.stores.of(REPO), PushObjects(objects=sent), now=self.turns.clock()
         )
 
     def some_move(self) -> Coroutine[Any, Any, Any]:
@@ -205,7 +209,7 @@ class World:
                 "tag": "best",
                 "commit_id": self.random.choice(sorted(self.commits)),
             }
-            await tags.store(self.stores.of(REPO), wire.PostTags(tags=[tag]))
+            await tags.store(self.stores.of(REPO), PostTags(tags=[tag]))
             self.tags[tag["tag_id"]] = tag["commit_id"]
 
     async def some_rebuild(self) -> Any:

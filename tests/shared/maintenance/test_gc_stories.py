@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from shared import codec, wire
+from shared import codec
 from shared.actions import branches, fetch, push, releases, tags, uploads
 from shared.errors import Damaged, MissingReference, Unavailable
 from shared.maintenance import fsck, gc, lease, purge, rebuild
@@ -22,6 +22,12 @@ from shared.metadata import keys
 from shared.metadata.commits import STALE_SECONDS
 from shared.metadata.scans import GcState
 from shared.model import Repo, RepoId, Sees
+from shared.protocol.base import parse
+from shared.protocol.fetch import Fetch
+from shared.protocol.push import FilterObjects, Push, PushObjects
+from shared.protocol.records import ObjectRecord
+from shared.protocol.releases import PostRelease
+from shared.protocol.tags import PostTags
 from tests.builders import History, Record, blob, commit, graph, snapshot
 from tests.fake_cloud import Turns, stores_on
 
@@ -72,9 +78,7 @@ class Story:
             "branch": branch,
             "force": force,
         }
-        return push.push(
-            self.stores.of(REPO), wire.parse(wire.Push, message), by="ada", now=self.turns.now
-        )
+        return push.push(self.stores.of(REPO), parse(Push, message), by="ada", now=self.turns.now)
 
     def delete(self, branch: str) -> Coroutine[Any, Any, Any]:
         return branches.delete(
@@ -92,9 +96,9 @@ class Story:
         """
         refs = await self.do(self.stores.of(REPO).refs.all())
         heads = list(want) or [ref.head.commit_id for ref in refs.values()]
-        return await self.do(self.receive(wire.Fetch(want=heads)))
+        return await self.do(self.receive(Fetch(want=heads)))
 
-    async def receive(self, request: wire.Fetch) -> dict[str, Any]:
+    async def receive(self, request: Fetch) -> dict[str, Any]:
         """The whole answer to a fetch, read to its end."""
         fetched = await fetch.fetch(self.stores.of(REPO), request, Sees.ALL)
         return codec.unpack_record(b"".join([piece async for piece in fetched.in_msgpack()]))
@@ -228,7 +232,7 @@ async def test_an_object_that_is_condemned_is_asked_for_again(story: Story) -> N
     drawn = graph("1")
     (object_id,) = drawn.objects
     await forgotten(story, drawn, [1])
-    asked = wire.FilterObjects(object_ids=[object_id])
+    asked = FilterObjects(object_ids=[object_id])
     assert (
         await story.do(
             uploads.missing(story.stores.of(REPO), asked, uploader="", now=story.turns.now)
@@ -239,8 +243,8 @@ async def test_an_object_that_is_condemned_is_asked_for_again(story: Story) -> N
     assert await story.do(
         uploads.missing(story.stores.of(REPO), asked, uploader="", now=story.turns.now)
     ) == [object_id]
-    sent = wire.PushObjects(
-        objects=[wire.WireObject(object_id=object_id, content=drawn.objects[object_id])]
+    sent = PushObjects(
+        objects=[ObjectRecord(object_id=object_id, content=drawn.objects[object_id])]
     )
     assert (await story.do(uploads.accept(story.stores.of(REPO), sent, now=story.turns.now)))[
         "stored"
@@ -259,7 +263,7 @@ async def test_an_object_that_was_said_to_be_there_and_is_gone_is_never_taken_fo
 ) -> None:
     drawn = graph("1")
     await forgotten(story, drawn, [1])
-    asked = wire.FilterObjects(object_ids=list(drawn.objects))
+    asked = FilterObjects(object_ids=list(drawn.objects))
     assert (
         await story.do(
             uploads.missing(story.stores.of(REPO), asked, uploader="", now=story.turns.now)
@@ -301,7 +305,7 @@ async def test_an_upload_beside_a_condemn_is_as_young_as_any(story: Story) -> No
     condemn = story.begin("gc", story.gc())
     await story.turns.resume("gc", "query REPO#r1#S")
     late = blob(b"late")
-    sent = wire.parse(wire.PushObjects, {"objects": [late]})
+    sent = parse(PushObjects, {"objects": [late]})
     await story.do(uploads.accept(story.stores.of(REPO), sent, now=story.turns.now))
     assert (await story.ends("gc", condemn)).rows["objects"] == 0
     for _ in range(2):
@@ -447,8 +451,8 @@ async def test_a_manifest_that_only_its_branch_names_stays(story: Story) -> None
     One writes the rows that count, the other makes the branch.
     """
     drawn = graph("1")
-    sent = wire.PushObjects(
-        objects=[wire.WireObject(object_id=i, content=c) for i, c in drawn.objects.items()]
+    sent = PushObjects(
+        objects=[ObjectRecord(object_id=i, content=c) for i, c in drawn.objects.items()]
     )
     await story.do(uploads.accept(story.stores.of(REPO), sent, now=story.turns.now))
     more = {**drawn.bundle(), "objects": [*drawn.bundle()["objects"], blob(b"and this")]}
@@ -510,7 +514,7 @@ async def test_what_a_snapshot_leads_to_by_the_index_stays(story: Story) -> None
         story.push({"commits": [made], "snapshots": [], "objects": []}, made["commit_id"])
     )
     # It stands on what the index says, its parent on what its row says.
-    fetched = await story.do(story.receive(wire.Fetch(want=[made["commit_id"]], have=[head])))
+    fetched = await story.do(story.receive(Fetch(want=[made["commit_id"]], have=[head])))
     assert [entry["content"] for entry in fetched["objects"]] == [b"two"]
 
 
@@ -659,7 +663,7 @@ async def test_a_release_keeps_its_commit_until_it_is_retracted(story: Story) ->
         "created_at": "2026-01-01T00:00:00+00:00",
     }
     await story.do(
-        releases.publish(story.stores.of(REPO), wire.PostRelease(record), now=story.turns.now)
+        releases.publish(story.stores.of(REPO), PostRelease(record), now=story.turns.now)
     )
     await story.do(story.delete("dev"))
     story.wait(LONG)
@@ -671,8 +675,8 @@ async def test_a_release_keeps_its_commit_until_it_is_retracted(story: Story) ->
     assert await story.known(drawn[1], drawn[2]) == set()
 
 
-def a_tag(commit_id: str) -> wire.PostTags:
-    return wire.PostTags(tags=[{"tag_id": "t1", "tag": "best", "commit_id": commit_id}])
+def a_tag(commit_id: str) -> PostTags:
+    return PostTags(tags=[{"tag_id": "t1", "tag": "best", "commit_id": commit_id}])
 
 
 # ── Two at once ───────────────────────────────────────────────────────────────────────────────────

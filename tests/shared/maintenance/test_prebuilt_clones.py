@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from bench.meter import Meter
-from shared import codec, codings, packs, wire
+from shared import codec, codings, packs
 from shared.actions import branches, fetch
 from shared.actions.undelete import UNDELETE_SECONDS
 from shared.codings import Coding
@@ -23,6 +23,7 @@ from shared.maintenance import fsck, gc, prebuilt_clones, purge
 from shared.maintenance.prebuilt_clones import Made
 from shared.metadata.commits import STALE_SECONDS
 from shared.model import Repo, Sees, Visibility
+from shared.protocol.fetch import Fetch
 from shared.stores import Stores
 from tests import builders as hub
 from tests.builders import Answer, History, Record, blob, graph
@@ -401,7 +402,7 @@ def test_damage_in_the_middle_breaks_the_answer_off(
     right = stored.get(key)
     stored.put(key, right[:1_000_000] + b"!" + right[1_000_001:])
 
-    asked, cut = repo(owner), wire.Fetch(want=list(hub.heads(owner, "song", by=owner).values()))
+    asked, cut = repo(owner), Fetch(want=list(hub.heads(owner, "song", by=owner).values()))
 
     async def work(stores: Stores) -> tuple[bytes, int]:
         found = await fetch.fetch(stores.of(asked), cut, Sees.ALL)
@@ -619,9 +620,7 @@ async def test_a_bundle_that_was_named_late_leaves_the_one_before_it_to_its_read
     await story.step()
     making = await about_to_name(story)
     story.wait(gc.GRACE_SECONDS + 5)
-    begun = await story.do(
-        fetch.fetch(story.stores.of(REPO), wire.Fetch(want=[history[1]]), Sees.ALL)
-    )
+    begun = await story.do(fetch.fetch(story.stores.of(REPO), Fetch(want=[history[1]]), Sees.ALL))
     assert (await story.ends("making", making)).is_new
     assert (await story.do(story.gc())).step == gc.Step.COLLECTED
     assert first in stored(story)
@@ -633,9 +632,7 @@ async def test_a_fetch_that_has_begun_ends_though_the_bundle_is_replaced() -> No
     story, history = Story(), graph("1; 2:1")
     await story.do(story.push(history.bundle([1]), history[1]))
     first = await bundled(story)
-    begun = await story.do(
-        fetch.fetch(story.stores.of(REPO), wire.Fetch(want=[history[1]]), Sees.ALL)
-    )
+    begun = await story.do(fetch.fetch(story.stores.of(REPO), Fetch(want=[history[1]]), Sees.ALL))
     await story.do(story.push(history.bundle([2]), history[2]))
     assert await bundled(story) != first
     await story.tidy(STALE_SECONDS)

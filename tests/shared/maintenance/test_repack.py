@@ -21,7 +21,7 @@ import aioboto3
 import pytest
 import pytest_asyncio
 
-from shared import aws_clients, packs, wire
+from shared import aws_clients, packs
 from shared.actions import push, uploads
 from shared.errors import Damaged, Unavailable
 from shared.maintenance import fsck, rebuild, repack, rewrite
@@ -29,6 +29,9 @@ from shared.maintenance.gc import GRACE_SECONDS, REBUILD_SECONDS, Step
 from shared.maintenance.repack import FEWEST, Repacked
 from shared.metadata.commits import STALE_SECONDS
 from shared.model import Kind, Location
+from shared.protocol.fetch import Fetch
+from shared.protocol.push import PushObjects
+from shared.protocol.records import ObjectRecord
 from shared.stores import Stores
 from tests import builders
 from tests.builders import History, Record, blob, chain, commit, graph
@@ -217,7 +220,7 @@ async def test_what_is_large_young_unnamed_or_too_little_is_left(
     await story.turns.resume("dead", "put REPO#r1#O")
     await story.dies(dead)
     large = [blob(os.urandom(4000))]
-    sent = wire.PushObjects(objects=[wire.WireObject(**large[0])])
+    sent = PushObjects(objects=[ObjectRecord(**large[0])])
     await story.do(uploads.accept(story.stores.of(REPO), sent, now=story.turns.now))
     monkeypatch.setattr(repack, "SMALL_BYTES", 3000)
     story.wait(2 * A_DAY)
@@ -291,7 +294,7 @@ async def test_few_packs_are_read_at_once(
 
 @pytest.mark.asyncio
 async def test_a_fetch_that_began_before_reads_on(story: Packed, old: History) -> None:
-    fetching = story.begin("fetch", story.receive(wire.Fetch(want=[old[MANY]])))
+    fetching = story.begin("fetch", story.receive(Fetch(want=[old[MANY]])))
     await story.turns.resume("fetch", "get_object")
     await story.do(story.repack())
     await story.tidy(A_REQUEST)
@@ -354,9 +357,7 @@ async def test_a_row_that_was_written_meanwhile_is_left_alone(story: Packed, old
     repacking = story.begin("repack", story.repack())
     await story.turns.resume("repack", "together")
     [content] = forgot.objects.values()
-    sent = wire.PushObjects(
-        objects=[wire.WireObject(**blob(content)), wire.WireObject(**blob(b"and this"))]
-    )
+    sent = PushObjects(objects=[ObjectRecord(**blob(content)), ObjectRecord(**blob(b"and this"))])
     await story.do(uploads.accept(story.stores.of(REPO), sent, now=story.turns.now))
     rows = {row["sk"]: row["at"] for row in story.rows("#O")}
     done = await story.ends("repack", repacking)

@@ -1,0 +1,123 @@
+"""The records that clients push and fetch.
+
+Unknown fields of a record are kept unchanged. Absent fields get the defaults of these models.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from shared.protocol import limits
+
+Record = dict[str, Any]
+Count = Annotated[int, Field(ge=0, le=limits.LARGEST_COUNT)]
+Channel = Literal["stable", "beta", "alpha", "nightly"]
+
+
+class RecordModel(BaseModel):
+    """The base of all records."""
+
+    model_config = ConfigDict(defer_build=True, strict=True, extra="ignore", frozen=True)
+
+
+class CommitRecord(RecordModel):
+    """The known fields of a commit."""
+
+    commit_id: str
+    repo_id: str = ""
+    branch: str = ""
+    snapshot_id: str | None = None
+    message: str = ""
+    committed_at: str = ""
+    parent_commit_id: str | None = None
+    parent2_commit_id: str | None = None
+    author: str = ""
+    metadata: dict[str, str] = {}
+    structured_delta: dict[str, Any] | None = None
+    sem_ver_bump: str = "none"
+    breaking_changes: list[str] = []
+    agent_id: str = ""
+    model_id: str = ""
+    toolchain_id: str = ""
+    prompt_hash: str = ""
+    signature: str = ""
+    signer_key_id: str = ""
+    format_version: Count = 1
+    reviewed_by: list[str] = []
+    test_runs: Count = 0
+
+
+COMMIT_DEFAULTS: Mapping[str, Any] = {
+    name: field.default
+    for name, field in CommitRecord.model_fields.items()
+    if not field.is_required()
+}
+
+
+class SnapshotRecord(RecordModel):
+    """The known fields of a snapshot. The manifest maps each path to an object id."""
+
+    snapshot_id: str
+    manifest: Annotated[dict[str, str], Field(max_length=limits.MANIFEST_ENTRIES)]
+    created_at: str = ""
+
+
+class ObjectRecord(RecordModel):
+    """An object with its bytes."""
+
+    object_id: str
+    content: bytes
+
+
+class SemVer(RecordModel):
+    """The five parts of a version."""
+
+    major: Count = 0
+    minor: Count = 0
+    patch: Count = 0
+    pre: str = ""
+    build: str = ""
+
+
+class ChangelogEntry(RecordModel):
+    """A commit in the changelog of a release."""
+
+    commit_id: str = ""
+    message: str = ""
+    sem_ver_bump: str = "none"
+    breaking_changes: list[str] = []
+    author: str = ""
+    committed_at: str = ""
+    agent_id: str = ""
+    model_id: str = ""
+
+
+class ReleaseRecord(RecordModel):
+    """The known fields of a release. A null field gets its default, too."""
+
+    release_id: Annotated[str, Field(min_length=1, max_length=128)]
+    tag: str
+    commit_id: str
+    repo_id: str = ""
+    semver: SemVer = SemVer()
+    channel: Channel = "stable"
+    snapshot_id: str = ""
+    title: str = ""
+    body: str = ""
+    changelog: Annotated[list[ChangelogEntry], Field(max_length=limits.CHANGELOG_ENTRIES)] = []
+    agent_id: str = ""
+    model_id: str = ""
+    is_draft: bool = False
+    gpg_signature: str = ""
+    created_at: str = ""
+
+
+class TagRecord(RecordModel):
+    """The known fields of a tag: a label on a commit."""
+
+    tag_id: str
+    commit_id: str
+    tag: str
+    repo_id: str = ""
+    created_at: str = ""
