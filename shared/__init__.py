@@ -11,10 +11,11 @@
     prices units                              the units and prices of AWS                        (pure)
     settings keyring auth ratelimit tasks     configuration, tokens, rate limits, parallel calls
     meter budget                              the cost of a request, and cost limits
-    metadata/                                 DynamoDB: the only folder with keys and conditions
-    objects/                                  S3: the only folder with buckets
+    metadata/                                 rows: the only folder with keys and conditions
+    objects/                                  bytes: the only folder with keys of objects
+    engines/                                  storage: DynamoDB and S3, or SQLite and files
     stores                                    the stores of the hub, and those of one repository
-    aws_clients                               opens the stores, once per event loop
+    aws_clients                               selects the engine; opens the stores per event loop
     actions/                                  the decisions of requests and of maintenance jobs
     content                                   one object as a reply: entity tag, range, caching
     edge routing http                         requests and replies: the only HTTP outside functions/

@@ -52,6 +52,8 @@ class Settings(BaseModel):
     bucket: str
     signing_keys: Keys = Field(default={})
     signing_keys_parameter: str = Field(default="", validate_default=True)
+    data: str = ""
+    """The folder of a hub on one machine. Empty: the hub uses DynamoDB and S3."""
     push_to_create: bool = False
     """Whether the first write of an owner to an absent repository creates it (public)."""
 

@@ -8,7 +8,6 @@ write of its own, a query is a page of a partition, a version of an object is ne
 import asyncio
 import itertools
 import random
-import re
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Coroutine, Sequence
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, field, replace
@@ -16,6 +15,7 @@ from hashlib import md5
 from typing import Any
 
 from shared import settings
+from shared.metadata.conditions import NO_ROW, Condition, Exists, either, every, holds
 from shared.metadata.expiring import Counters
 from shared.metadata.repos import Repos
 from shared.metadata.table import (
@@ -111,40 +111,6 @@ class Turns:
             self.free = False
 
 
-_OPERAND = r"(#\w+|:\w+|pk)"
-_TERM = re.compile(
-    rf"attribute_(not_)?exists\({_OPERAND}\)|{_OPERAND} (=|<|>) {_OPERAND}|AND|OR|\(|\)|\s+"
-)
-
-
-def holds(condition: str, row: dict[str, Any] | None, values: dict[str, Any]) -> bool:
-    """Whether a condition, as it is sent to DynamoDB, holds for a row.
-
-    A missing attribute compares with nothing.
-    """
-
-    def value(operand: str) -> Any:
-        return values[operand[1:]] if operand[0] == ":" else (row or {}).get(operand.lstrip("#"))
-
-    python, end = [], 0
-    for term in _TERM.finditer(condition):
-        assert term.start() == end, condition[end:]
-        end = term.end()
-        negated, tested, left, operator, right = term.groups()
-        if tested:
-            python.append(str((value(tested) is not None) is not bool(negated)))
-        elif operator:
-            a, b = value(left), value(right)
-            both = a is not None and b is not None
-            python.append(
-                str(both and (a == b if operator == "=" else a < b if operator == "<" else a > b))
-            )
-        else:
-            python.append(term.group().lower())
-    assert end == len(condition), condition[end:]
-    return bool(eval("".join(python) or "True", {"__builtins__": {}}))
-
-
 @dataclass
 class FakeTable:
     turns: Turns
@@ -157,9 +123,9 @@ class FakeTable:
         sort_key = key[1] if len(key) > 1 else ""
         self.partitions.setdefault(key[0], {})[sort_key] = {**row, "pk": key[0], "sk": sort_key}
 
-    def _check(self, key: Key, condition: str, values: Any) -> dict[str, Any] | None:
+    def _check(self, key: Key, condition: Condition | None) -> dict[str, Any] | None:
         row = self._row(key)
-        if condition and not holds(condition, row, values or {}):
+        if condition and not holds(condition, row):
             raise ConditionFailed(dict(row) if row else None)
         return row
 
@@ -186,26 +152,27 @@ class FakeTable:
         await self.turns.turn("put", *key)
         self._set(key, dict(row))
 
-    async def put_new(self, key: Key, row: Any, stale: str = "", values: Any = None) -> Any:
+    async def put_new(self, key: Key, row: Any, stale: Condition | None = None) -> Any:
         await self.turns.turn("put_new", *key)
-        condition = f"attribute_not_exists(pk) OR {stale}" if stale else "attribute_not_exists(pk)"
         try:
-            self._check(key, condition, values)
+            self._check(key, either(NO_ROW, stale) if stale else NO_ROW)
         except ConditionFailed as lost:
             return lost.row
         self._set(key, dict(row))
         return None
 
-    async def put_all_new(self, rows: Sequence[tuple[Key, Any]], stale: str = "") -> None:
+    async def put_all_new(
+        self, rows: Sequence[tuple[Key, Any]], stale: Condition | None = None
+    ) -> None:
         for part in chunked(rows, TRANSACTION):
             await self.turns.turn("put_all_new", *(part for key, _ in part for part in key))
             for key, row in part:
-                if (there := self._row(key)) is None or (stale and holds(stale, there, {})):
+                if (there := self._row(key)) is None or (stale and holds(stale, there)):
                     self._set(key, dict(row))
 
-    async def update(self, key: Key, row: Any, condition: str = "", values: Any = None) -> None:
+    async def update(self, key: Key, row: Any, condition: Condition | None = None) -> None:
         await self.turns.turn("update", *key)
-        self._set(key, {**(self._check(key, condition, values) or {}), **row})
+        self._set(key, {**(self._check(key, condition) or {}), **row})
 
     async def update_together(self, updates: Sequence[Update | Removal]) -> None:
         await self.turns.turn("together", *(part for update in updates for part in update.key))
@@ -215,7 +182,7 @@ class FakeTable:
                 found.append(None)
                 continue
             try:
-                found.append(self._check(update.key, update.condition, update.values))
+                found.append(self._check(update.key, update.condition))
             except ConditionFailed as lost:
                 raise ConditionFailed(lost.row, address) from None
         for update, row in zip(updates, found, strict=True):
@@ -224,16 +191,14 @@ class FakeTable:
             elif update.row:
                 self._set(update.key, {**(row or {}), **update.row})
 
-    async def remove_attribute(
-        self, key: Key, attribute: str, condition: str, values: Any = None
-    ) -> None:
+    async def remove_attribute(self, key: Key, attribute: str, condition: Condition) -> None:
         await self.turns.turn("drop", *key)
-        row = self._check(key, f"{condition} AND attribute_exists(#{attribute})", values) or {}
+        row = self._check(key, every(condition, Exists(attribute))) or {}
         self._set(key, {name: value for name, value in row.items() if name != attribute})
 
-    async def delete(self, key: Key, condition: str = "", values: Any = None) -> None:
+    async def delete(self, key: Key, condition: Condition | None = None) -> None:
         await self.turns.turn("remove", *key)
-        self._check(key, condition, values)
+        self._check(key, condition)
         self.partitions.get(key[0], {}).pop(key[1], None)
 
     async def add(self, key: Key, expires_at: int) -> int:

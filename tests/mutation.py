@@ -69,7 +69,7 @@ TESTS = {
         "tests/proof/test_damage.py",
         "tests/proof/test_pages.py",
     ],
-    "metadata/table": [f"{METADATA}/test_table.py"],
+    "engines/dynamodb": [f"{METADATA}/test_table.py"],
     "metadata/refs": [
         f"{METADATA}/test_refs.py",
         f"{ACTIONS}/test_push.py",

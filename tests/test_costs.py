@@ -21,6 +21,7 @@ from bench.meter import Meter as Exact
 from functions import fetch
 from shared import aws_clients, budget, http, ids, lambdas, meter, prices, settings
 from shared.budget import DAY_SECONDS, HUB_SECONDS, QUANTUM, Account
+from shared.engines.dynamodb import DynamoTable
 from shared.errors import CostLimited
 from shared.metadata import keys
 from shared.meter import Meter
@@ -392,7 +393,9 @@ def test_a_cost_that_cannot_be_settled_fails_no_request_and_stays_pending(
     assert poll(owner, owner).status == 200
 
     async def client() -> Any:
-        return (await aws_clients.stores()).counters.table.client
+        table = (await aws_clients.stores()).counters.table
+        assert isinstance(table, DynamoTable)
+        return table.client
 
     monkeypatch.setattr(on_the_loop(client), "update_item", unreachable)
     large = {"objects": [hub.blob(b"%d of %s" % (n, owner.encode())) for n in range(1000)]}

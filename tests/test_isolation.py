@@ -15,6 +15,7 @@ import pytest
 
 from shared import aws_clients
 from shared.metadata import keys
+from shared.metadata.conditions import Exists
 from tests import builders as hub
 from tests.builders import Answer, History
 
@@ -77,9 +78,7 @@ def mark(island: Island, **attributes: int | str) -> None:
 
     async def write() -> None:
         table = (await aws_clients.stores()).repos.table
-        await table.update(
-            keys.repo(island.owner, island.slug), attributes, "attribute_exists(#repo_id)", {}
-        )
+        await table.update(keys.repo(island.owner, island.slug), attributes, Exists("repo_id"))
 
     asyncio.get_event_loop().run_until_complete(write())
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from shared.errors import Damaged
 from shared.metadata import attributes, keys
+from shared.metadata.conditions import Less
 from shared.metadata.index import CONDITIONAL
 from shared.metadata.table import Row, Table
 from shared.model import CommitAddress, Kind, Location, Node, RepoId
@@ -26,7 +27,6 @@ STALE_SECONDS = 15 * 60
 Afterwards gc may delete the bytes that the row points to. An expunge also condemns younger rows,
 but deletes them `WAIT_SECONDS` later, when all of them are older than this.
 """
-_STALE = "#written_at < :long_ago"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +112,8 @@ class Commits:
             for node in nodes
         ]
         if len(rows) <= CONDITIONAL:
-            long_ago: Row = {"long_ago": now - STALE_SECONDS}
-            await gather_all(self.table.put_new(key, row, _STALE, long_ago) for key, row in rows)
+            stale = Less("written_at", now - STALE_SECONDS)
+            await gather_all(self.table.put_new(key, row, stale) for key, row in rows)
         else:
             await self.table.put(rows)
 

@@ -12,6 +12,7 @@ from itertools import chain
 
 from shared import names
 from shared.metadata import keys
+from shared.metadata.conditions import Exists
 from shared.metadata.table import Row, Table
 from shared.model import CommitAddress, Kind, Location, RepoId
 from shared.tasks import gather_all, gather_pair
@@ -49,7 +50,7 @@ CONDEMNED = "condemned_at"
 
 A push treats such a row as absent.
 """
-GONE = f"attribute_exists(#{CONDEMNED})"
+GONE = Exists(CONDEMNED)
 
 
 @dataclass(frozen=True, slots=True)

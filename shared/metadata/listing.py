@@ -14,12 +14,12 @@ from dataclasses import dataclass, replace
 
 from shared.errors import Unavailable
 from shared.metadata import keys
+from shared.metadata.conditions import Equals
 from shared.metadata.keys import Key
 from shared.metadata.table import ConditionFailed, Removal, Row, Table, Update
 from shared.model import Identity, Repo, Visibility
 from shared.tasks import gather_all
 
-_SAME = "#repo_id = :same"
 _COMPLETE: Key = ("LISTED", "COMPLETE")
 """The row that is written when the lists of an older hub have been completed."""
 
@@ -51,7 +51,7 @@ class Listing:
         row.
         """
         with suppress(ConditionFailed, Unavailable):  # a candidate too many does no harm
-            await self.table.delete(_key(repo), _SAME, {"same": repo.repo_id})
+            await self.table.delete(_key(repo), Equals("repo_id", repo.repo_id))
 
     async def complete(self) -> None:
         """Write the rows that an older hub did not write. Reads the whole table, once."""

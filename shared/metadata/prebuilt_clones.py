@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from shared.errors import Damaged
 from shared.metadata import attributes, keys
+from shared.metadata.conditions import Equals
 from shared.metadata.scans import GcState, as_far_as
 from shared.metadata.table import ConditionFailed, Row, Table, Update
 from shared.model import PrebuiltClone, RepoId, Run
 
 DIGEST = 32
-_SAME = "#name = :name"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class PrebuiltClones:
     async def remove(self, prebuilt: PrebuiltClone) -> None:
         """Delete the row of this bundle, unless another bundle has replaced it."""
         with suppress(ConditionFailed):
-            await self.table.delete(keys.prebuilt(self.repo_id), _SAME, {"name": prebuilt.name})
+            await self.table.delete(keys.prebuilt(self.repo_id), Equals("name", prebuilt.name))
 
 
 def usable(row: Row) -> PrebuiltClone | None:

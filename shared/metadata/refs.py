@@ -24,6 +24,7 @@ from dataclasses import dataclass
 
 from shared.errors import BranchClash
 from shared.metadata import keys, prebuilt_clones
+from shared.metadata.conditions import Absent, Condition, Equals, Less, either, every
 from shared.metadata.table import ConditionFailed, Row, Table
 from shared.model import CommitAddress, Location, Move, PrebuiltClone, Ref, RepoId
 from shared.names import fold, folders
@@ -33,21 +34,6 @@ MOVES_KEPT_SECONDS = 30 * 24 * 3600
 """A move of a branch can be read and undone for this time."""
 MARK_SECONDS = 15 * 60
 """The longest time that Lambda lets a request run."""
-
-_ABSENT = (
-    "attribute_not_exists(#head) AND ( attribute_not_exists(#marked_at) OR #marked_at < :long_ago )"
-)
-_UNCHANGED = "#head = :expected AND ( attribute_not_exists(#step) OR #step = :step )"
-"""The head alone is not enough: the branch may have moved to another commit and back."""
-_CAN_BE_A_FOLDER = (
-    "attribute_not_exists(#head) AND ( attribute_not_exists(#marked_for) OR #marked_for ="
-    " :marked_for OR #marked_at < :long_ago )"
-)
-_CAN_BE_THIS_BRANCH = (
-    "attribute_not_exists(#head) AND ( attribute_not_exists(#marked_at) OR #marked_for ="
-    " :marked_for OR #marked_at < :long_ago )"
-)
-_SAME_MARK = "attribute_not_exists(#head) AND #marked_at = :seen"
 
 
 _STEP = re.compile(r"\d{12}#\d{12}#[0-9a-f]{8}")
@@ -177,7 +163,7 @@ class Refs:
         """Delete a branch if it is still at `expected`. Raises Moved with the present ref."""
         key = keys.ref(self.repo_id, expected.branch)
         try:
-            await self.table.delete(key, _UNCHANGED, _seen(expected))
+            await self.table.delete(key, _is_at(expected))
         except ConditionFailed as lost:
             raise RefChanged(
                 _ref(expected.branch, lost.row) if lost.row and "head" in lost.row else None
@@ -190,21 +176,24 @@ class Refs:
         BranchClash if one of them is a branch, or another push is creating it.
         """
         folded = fold(branch)
-        own = [] if folded == branch else [(folded, branch, _CAN_BE_THIS_BRANCH)]
-        above = [(folder, "", _CAN_BE_A_FOLDER) for folder in folders(folded)]
+        own = [] if folded == branch else [(folded, branch, Absent("marked_at"))]
+        above = [(folder, "", Absent("marked_for")) for folder in folders(folded)]
         await gather_all([self._mark(branch, *mark, now) for mark in (*own, *above)])
 
     async def _mark(
-        self, branch: str, name: str, marked_for: str, condition: str, now: int
+        self, branch: str, name: str, marked_for: str, is_unmarked: Condition, now: int
     ) -> None:
-        """Mark the row of the folded name `name` for the branch `marked_for` (empty: as a
-        folder).
+        """Mark the row of the folded name `name` for the branch `marked_for` (empty: as a folder).
+
+        The row must not be a branch. It must be unmarked, or have the same mark or an old one.
         """
         row: Row = {"marked_at": now, "marked_for": marked_for}
-        values: Row = {"marked_for": marked_for, "long_ago": now - MARK_SECONDS}
+        is_same = Equals("marked_for", marked_for)
+        is_old = Less("marked_at", now - MARK_SECONDS)
+        can_mark = every(Absent("head"), either(is_unmarked, is_same, is_old))
         key = keys.ref(self.repo_id, name)
         try:
-            await self.table.update(key, row, condition, values)
+            await self.table.update(key, row, can_mark)
         except ConditionFailed as lost:
             current = lost.row or {}
             if "head" in current:
@@ -231,9 +220,10 @@ class Refs:
         key = keys.ref(self.repo_id, new.branch)
         try:
             if expected is None:
-                await self.table.update(key, row, _ABSENT, {"long_ago": now - MARK_SECONDS})
+                is_free = either(Absent("marked_at"), Less("marked_at", now - MARK_SECONDS))
+                await self.table.update(key, row, every(Absent("head"), is_free))
             else:
-                await self.table.update(key, row, _UNCHANGED, _seen(expected))
+                await self.table.update(key, row, _is_at(expected))
         except ConditionFailed as lost:
             current = _ref(new.branch, lost.row) if lost.row and "head" in lost.row else None
             if current is None and lost.row and "marked_at" in lost.row:
@@ -251,12 +241,17 @@ class Refs:
         if marked_at > now:
             with suppress(ConditionFailed):
                 row: Row = {"marked_at": now}
-                await self.table.update(key, row, _SAME_MARK, {"seen": marked_at})
+                is_same = every(Absent("head"), Equals("marked_at", marked_at))
+                await self.table.update(key, row, is_same)
 
 
-def _seen(ref: Ref) -> Row:
-    """The values of `_UNCHANGED` for a branch that is still at `ref`."""
-    return {"expected": ref.head.commit_id, "step": ref.step}
+def _is_at(ref: Ref) -> Condition:
+    """The condition that a branch is still at `ref`.
+
+    The head alone is not enough: the branch may have moved to another commit and back.
+    """
+    has_step = either(Absent("step"), Equals("step", ref.step))
+    return every(Equals("head", ref.head.commit_id), has_step)
 
 
 def _move(row: Row) -> Move:

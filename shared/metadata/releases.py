@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from shared.errors import Unavailable
 from shared.metadata import attributes, keys
+from shared.metadata.conditions import Absent, Equals, either
 from shared.metadata.table import ConditionFailed, Row, Table, chunked
 from shared.model import RepoId
 
@@ -31,7 +32,6 @@ _YEAR_ONE = 62_135_683_200_000_000
 
 They are added to times, so that the text of an earlier time sorts first.
 """
-_THE_SAME = "attribute_not_exists(#entry) OR #entry = :seen"
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +159,7 @@ class Releases:
             return False
         place = str(row["entry"])
         with suppress(ConditionFailed):
-            await self.table.delete(key, _THE_SAME, {"seen": place})
+            await self.table.delete(key, either(Absent("entry"), Equals("entry", place)))
         await self._forget(place)
         return True
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 
 from shared.errors import RepoNotFound, Unavailable
 from shared.metadata import keys, listing
+from shared.metadata.conditions import Absent, Condition, Equals, Greater, either, every
 from shared.metadata.handles import Handles
 from shared.metadata.keys import Key
 from shared.metadata.listing import Listing
@@ -30,8 +31,7 @@ PRESIGN_NOTE_SECONDS = 3600
 RENAMES = 4
 """Attempts of a rename if the repository changes concurrently. Then the caller has to retry."""
 
-_FREE = "attribute_not_exists(#repo_id) OR #deleted_at > :never"
-_LIVE = "#repo_id = :same AND #deleted_at = :never"
+_FREE = either(Absent("repo_id"), Greater("deleted_at", 0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +161,7 @@ class Repos:
             ),
         )
         try:
-            await self.table.update(keys.repo(new.owner, new.slug), _row(new), _FREE, {"never": 0})
+            await self.table.update(keys.repo(new.owner, new.slug), _row(new), _FREE)
         except ConditionFailed as lost:
             # botocore retries a call whose response was lost: the row may be our own.
             return new if lost.row and lost.row.get("repo_id") == repo_id else None
@@ -173,15 +173,15 @@ class Repos:
         Raises RepoNotFound if the name does not belong to the repository any more.
         """
         key = keys.repo(repo.owner, repo.slug)
-        live: Row = {"same": repo.repo_id, "never": 0}
+        live = _is_live(repo)
         try:
             if "visibility" in changes:
                 moved = listing.moved(repo, Visibility(changes["visibility"]))
                 await self.table.update_together(
-                    [Update(key, {**changes, **_revision()}, _LIVE, live), *moved]
+                    [Update(key, {**changes, **_revision()}, live), *moved]
                 )
             else:
-                await self.table.update(key, {**changes, **_revision()}, _LIVE, live)
+                await self.table.update(key, {**changes, **_revision()}, live)
         except ConditionFailed:
             raise RepoNotFound() from None
         return _repo({**_row(repo), **changes})
@@ -195,9 +195,7 @@ class Repos:
             return
         key = keys.repo(repo.owner, repo.slug)
         try:
-            await self.table.update(
-                key, {"presigned_at": now}, _LIVE, {"same": repo.repo_id, "never": 0}
-            )
+            await self.table.update(key, {"presigned_at": now}, _is_live(repo))
         except ConditionFailed:
             raise RepoNotFound() from None
 
@@ -223,17 +221,16 @@ class Repos:
                 members_generation=keys.members_generation(old.repo_id, str(uuid.uuid4())),
             )
             await self._copy_members(old, new)
-            seen: Row = {"same": repo.repo_id, "never": 0, "seen": row["revision"]}
+            is_unchanged = every(_is_live(repo), Equals("revision", row["revision"]))
             try:
                 await self.table.update_together(
                     [
                         Update(
                             keys.repo(old.owner, old.slug),
                             {"deleted_at": now, **_revision()},
-                            f"{_LIVE} AND #revision = :seen",
-                            seen,
+                            is_unchanged,
                         ),
-                        Update(keys.repo(new.owner, new.slug), _row(new), _FREE, {"never": 0}),
+                        Update(keys.repo(new.owner, new.slug), _row(new), _FREE),
                         Update(keys.name(new.repo_id), {"owner": new.owner, "slug": new.slug}),
                         *listing.moved(new, new.visibility),
                     ]
@@ -255,8 +252,7 @@ class Repos:
                     Update(
                         keys.repo(repo.owner, repo.slug),
                         {"deleted_at": now, **_revision()},
-                        _LIVE,
-                        {"same": repo.repo_id, "never": 0},
+                        _is_live(repo),
                     ),
                     Update(keys.deleted(repo.repo_id), {**_row(repo), "deleted_at": now}),
                 ]
@@ -306,7 +302,7 @@ class Repos:
         try:
             await self.table.update_together(
                 [
-                    Update(keys.repo(new.owner, slug), _row(new), _FREE, {"never": 0}),
+                    Update(keys.repo(new.owner, slug), _row(new), _FREE),
                     Update(keys.name(new.repo_id), {"owner": new.owner, "slug": slug}),
                     *listing.moved(new, new.visibility),
                 ]
@@ -359,7 +355,7 @@ class Repos:
     async def _remove_member_row(self, repo: Repo, key: Key) -> None:
         # A row of another roster belongs to a later repository of the same name.
         with suppress(ConditionFailed):
-            await self.table.delete(key, "#roster = :roster", {"roster": repo.members_generation})
+            await self.table.delete(key, Equals("roster", repo.members_generation))
 
     async def _note_members_changed(self, repo: Repo) -> None:
         # Written last: a concurrent rename that missed the member row then fails and starts over.
@@ -367,8 +363,7 @@ class Repos:
             await self.table.update(
                 keys.repo(repo.owner, repo.slug),
                 _revision(),
-                f"{_LIVE} AND #roster = :roster",
-                {"same": repo.repo_id, "never": 0, "roster": repo.members_generation},
+                every(_is_live(repo), Equals("roster", repo.members_generation)),
             )
         except ConditionFailed:
             raise RepoNotFound() from None
@@ -406,6 +401,11 @@ def _role(repo: Repo, member: Row | None) -> Role | None:
         if member and member["roster"] == repo.members_generation
         else None
     )
+
+
+def _is_live(repo: Repo) -> Condition:
+    """The condition that the name belongs to this repository, which is not deleted."""
+    return every(Equals("repo_id", repo.repo_id), Equals("deleted_at", 0))
 
 
 def _revision() -> Row:

@@ -11,18 +11,11 @@ from dataclasses import dataclass, replace
 from shared.errors import Damaged
 from shared.metadata import keys
 from shared.metadata.commits import node_of
+from shared.metadata.conditions import NO_ROW, ROW_EXISTS, Absent, Equals, Greater, Less, every
 from shared.metadata.index import CONDEMNED
 from shared.metadata.keys import Key
 from shared.metadata.table import TRANSACTION, ConditionFailed, Row, Table, Update
 from shared.model import CommitAddress, Kind, Location, Move, Node, Ref, RepoId
-
-_EXISTS = "attribute_exists(pk)"
-_CONDEMNED_BY_STAMP = f"#{CONDEMNED} = :stamp"
-_SAME_MARK = "attribute_not_exists(#head) AND #marked_at < :long_ago"
-_SAME_REF = "#head = :head AND #lane = :lane AND #generation = :generation"
-_DELETED = "#repo_id = :same AND #deleted_at > :never"
-_OPENED_BEFORE = "#opened_at < :before"
-_AT_STEP = "#stamp = :stamp AND #step = :step"
 
 _NOTE = "EXPUNGE#"
 
@@ -174,7 +167,7 @@ class Scans:
         """
         update = _repointed(pointer.key, [(pointer, at)])
         try:
-            await self.table.update(update.key, update.row, update.condition, update.values)
+            await self.table.update(update.key, update.row, update.condition)
         except ConditionFailed:
             return False
         return True
@@ -188,7 +181,7 @@ class Scans:
             return
         with suppress(ConditionFailed):
             key = keys.lanes(self.repo_id), lane
-            await self.table.delete(key, _OPENED_BEFORE, {"before": before})
+            await self.table.delete(key, Less("opened_at", before))
 
     async def named_commits(self) -> list[str]:
         """Return the commits of all tags and releases."""
@@ -206,7 +199,7 @@ class Scans:
     async def condemn(self, key: Key, run_id: str) -> None:
         """Hide a row from pushes. A row that does not exist is not created."""
         with suppress(ConditionFailed):
-            await self.table.update(key, {CONDEMNED: run_id}, _EXISTS)
+            await self.table.update(key, {CONDEMNED: run_id}, ROW_EXISTS)
 
     async def reprieve(self, key: Key, run_id: str) -> bool:
         """Undo `condemn` if the row still has this stamp.
@@ -214,9 +207,7 @@ class Scans:
         Returns False if the row does not exist.
         """
         try:
-            await self.table.remove_attribute(
-                key, CONDEMNED, _CONDEMNED_BY_STAMP, {"stamp": run_id}
-            )
+            await self.table.remove_attribute(key, CONDEMNED, Equals(CONDEMNED, run_id))
         except ConditionFailed as lost:
             return lost.row is not None
         return True
@@ -227,7 +218,7 @@ class Scans:
         Returns False if it does not exist or has been written again.
         """
         try:
-            await self.table.delete(key, _CONDEMNED_BY_STAMP, {"stamp": run_id})
+            await self.table.delete(key, Equals(CONDEMNED, run_id))
         except ConditionFailed:
             return False
         return True
@@ -243,9 +234,13 @@ class Scans:
             "snapshot_at": str(new.snapshot_at or ""),
         }
         head = ref.head
-        values: Row = {"head": head.commit_id, "lane": head.lane, "generation": head.generation}
+        is_same = every(
+            Equals("head", head.commit_id),
+            Equals("lane", head.lane),
+            Equals("generation", head.generation),
+        )
         try:
-            await self.table.update(keys.ref(self.repo_id, ref.branch), row, _SAME_REF, values)
+            await self.table.update(keys.ref(self.repo_id, ref.branch), row, is_same)
         except ConditionFailed:
             return False
         return True
@@ -266,7 +261,9 @@ class Scans:
         expunged_now = {address.commit_id for address in move.kept if address.commit_id in commits}
         row: Row = {"expunged": sorted(expunged_now | move.expunged)}
         with suppress(ConditionFailed):
-            await self.table.update(keys.move(self.repo_id, move.branch, move.step), row, _EXISTS)
+            await self.table.update(
+                keys.move(self.repo_id, move.branch, move.step), row, ROW_EXISTS
+            )
 
     async def remove_marks(self, before: int) -> int:
         """Delete the marks of branch names made before `before` (see `refs`). Returns how many."""
@@ -278,9 +275,8 @@ class Scans:
         removed = 0
         for sort_key in marks:
             try:
-                await self.table.delete(
-                    (keys.refs(self.repo_id), sort_key), _SAME_MARK, {"long_ago": before}
-                )
+                is_old = every(Absent("head"), Less("marked_at", before))
+                await self.table.delete((keys.refs(self.repo_id), sort_key), is_old)
                 removed += 1
             except ConditionFailed:
                 continue
@@ -321,9 +317,9 @@ class Scans:
         done twice.
         """
         row: Row = {"step": progress.step, "at": progress.at}
-        was: Row = {"stamp": progress.run_id, "step": since}
+        was = every(Equals("stamp", progress.run_id), Equals("step", since))
         try:
-            await self.table.update((keys.upkeep(self.repo_id), "STATE"), row, _AT_STEP, was)
+            await self.table.update((keys.upkeep(self.repo_id), "STATE"), row, was)
         except ConditionFailed as lost:
             # botocore retries a call whose response was lost: the row may already hold our values.
             return (
@@ -343,16 +339,16 @@ class Scans:
             if keys.repo_of_members_generation(str(row["roster"])) == self.repo_id:
                 with suppress(ConditionFailed):
                     key = str(row["pk"]), str(row["sk"])
-                    await self.table.delete(key, "#roster = :same", {"same": row["roster"]})
+                    await self.table.delete(key, Equals("roster", row["roster"]))
                     removed += 1
         repos = self.table.each(keys.owner(owner), keys.REPO)
         names = [row async for row in repos if row["repo_id"] == self.repo_id]
         emptied: Row = {"description": "", "domain": ""}
-        condition_values: Row = {"same": self.repo_id, "never": 0}
+        is_deleted = every(Equals("repo_id", self.repo_id), Greater("deleted_at", 0))
         for row in names:
             with suppress(ConditionFailed):
                 key = str(row["pk"]), str(row["sk"])
-                await self.table.update(key, emptied, _DELETED, condition_values)
+                await self.table.update(key, emptied, is_deleted)
         return removed
 
     async def forget(self) -> None:
@@ -376,8 +372,9 @@ def as_far_as(repo_id: RepoId, progress: GcState | None) -> Update:
     """
     key = keys.upkeep(repo_id), "STATE"
     if progress is None:
-        return Update(key, {}, "attribute_not_exists(pk)")
-    return Update(key, {}, _AT_STEP, {"stamp": progress.run_id, "step": progress.step})
+        return Update(key, {}, NO_ROW)
+    is_same = every(Equals("stamp", progress.run_id), Equals("step", progress.step))
+    return Update(key, {}, is_same)
 
 
 def _repointed(key: Key, moved: Iterable[tuple[Pointer, Location]]) -> Update:
@@ -386,6 +383,5 @@ def _repointed(key: Key, moved: Iterable[tuple[Pointer, Location]]) -> Update:
     return Update(
         key,
         {attribute: new for attribute, (_, new) in changes.items()},
-        " AND ".join(f"#{attribute} = :old_{attribute}" for attribute in changes),
-        {f"old_{attribute}": old for attribute, (old, _) in changes.items()},
+        every(*(Equals(attribute, old) for attribute, (old, _) in changes.items())),
     )

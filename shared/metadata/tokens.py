@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from shared.errors import Unauthorized, Unavailable
 from shared.metadata import keys
+from shared.metadata.conditions import Absent, Exists, Greater, every
 from shared.metadata.table import GET_BATCH, PUT_BATCH, Beside, ConditionFailed, Row, Table
 from shared.model import Bearer, Identity, Role
 from shared.tasks import gather_pair
@@ -18,8 +19,6 @@ EXPIRED_KEPT_SECONDS = 7 * DAY_SECONDS
 """The shortest time that an expired token stays listed."""
 UNKNOWN_SECONDS = 400 * DAY_SECONDS
 """The revocation of an unrecorded token is kept for this time, longer than any token is valid."""
-
-_GOOD = "#expires_at > :now AND attribute_not_exists(#revoked_at)"
 
 
 def new_id(now: float) -> str:
@@ -64,7 +63,8 @@ class Tokens:
         who = issued.identity
         with suppress(ConditionFailed):
             row: Row = {"expires_at": issued.expires_at}
-            await self.table.update(keys.token(who.subject, who.token_id), row, _GOOD, {"now": now})
+            is_valid = every(Greater("expires_at", now), Absent("revoked_at"))
+            await self.table.update(keys.token(who.subject, who.token_id), row, is_valid)
             return True
         return False
 
@@ -112,7 +112,7 @@ class Tokens:
         """
         key = keys.token(handle, token_id)
         try:
-            await self.table.update(key, {"revoked_at": now}, "attribute_exists(#scope)")
+            await self.table.update(key, {"revoked_at": now}, Exists("scope"))
         except ConditionFailed:
             await self.table.update(key, {"revoked_at": now})
             return False

@@ -1,5 +1,7 @@
 """A table and a bucket of each emulator, and the holes that are known in it."""
 
+import socket
+import threading
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, ExitStack
@@ -9,11 +11,21 @@ from typing import TYPE_CHECKING, Any
 import aioboto3
 import pytest
 import pytest_asyncio
+import uvicorn
 from aiobotocore.config import AioConfig
+from starlette.responses import PlainTextResponse
 
 from infra import stack
 from infra.cloud import servers
 from infra.embedded_aws import EmbeddedAws
+from infra.signed_objects import SignedObjects
+from shared.engines import files, sqlite
+from shared.engines.database import Database
+from shared.engines.dynamodb import DynamoTable
+from shared.engines.files import FileBucket
+from shared.engines.s3 import S3Bucket
+from shared.engines.signed_urls import SignedUrls
+from shared.engines.sqlite import SqliteTable
 from shared.metadata.table import Table
 from shared.objects.bucket import Bucket
 
@@ -87,20 +99,72 @@ async def _clients(emulators: Emulators) -> AsyncIterator[Any]:
         yield client
 
 
+@pytest.fixture(scope="session")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Database]]:
+    """The database file of the SQLite engine, and its folder."""
+    folder = tmp_path_factory.mktemp("sqlite")
+    opened = Database(folder / "hub.sqlite", sqlite.SCHEMA + files.SCHEMA, sqlite.sweep)
+    yield folder, opened
+    opened.close()
+
+
+@pytest.fixture(scope="session")
+def signed_urls(database: tuple[Path, Database]) -> Iterator[SignedUrls]:
+    """The URLs of a server that has the folder."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        urls = SignedUrls(b"s" * 32, lambda: f"http://127.0.0.1:{listener.getsockname()[1]}")
+        app = SignedObjects(PlainTextResponse("", 404), FileBucket(*database, urls), urls)
+        server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        yield urls
+        server.should_exit = True
+        thread.join()
+
+
+@pytest_asyncio.fixture(loop_scope="session", params=["sqlite", *ROWS])
+async def table(
+    request: pytest.FixtureRequest, database: tuple[Path, Database], _clients: Any
+) -> Table:
+    """The hub table of each engine, and of each emulator of DynamoDB."""
+    _expect_holes(request)
+    if request.param == "sqlite":
+        return SqliteTable(database[1])
+    client: DynamoDBClient = await _clients("dynamodb", request.param)
+    return DynamoTable(client, NAMES["HubTable"])
+
+
 @pytest_asyncio.fixture(loop_scope="session", params=ROWS)
-async def table(request: pytest.FixtureRequest, _clients: Any) -> Table:
-    """The hub table of one emulator."""
+async def dynamo(request: pytest.FixtureRequest, _clients: Any) -> DynamoTable:
+    """The hub table of each emulator, for tests of the calls themselves."""
     _expect_holes(request)
     client: DynamoDBClient = await _clients("dynamodb", request.param)
-    return Table(client, NAMES["HubTable"])
+    return DynamoTable(client, NAMES["HubTable"])
+
+
+@pytest_asyncio.fixture(loop_scope="session", params=["files", *BYTES])
+async def bucket(
+    request: pytest.FixtureRequest,
+    database: tuple[Path, Database],
+    signed_urls: SignedUrls,
+    _clients: Any,
+) -> Bucket:
+    """The bucket of each engine, and of each emulator of S3."""
+    _expect_holes(request)
+    if request.param == "files":
+        found = FileBucket(*database, signed_urls)
+        found.recover()
+        return found
+    client: S3Client = await _clients("s3", request.param)
+    return S3Bucket(client, NAMES["Bucket"])
 
 
 @pytest_asyncio.fixture(loop_scope="session", params=BYTES)
-async def bucket(request: pytest.FixtureRequest, _clients: Any) -> Bucket:
-    """The bucket of one emulator."""
+async def s3(request: pytest.FixtureRequest, _clients: Any) -> S3Bucket:
+    """The bucket of each emulator, for tests of the calls themselves."""
     _expect_holes(request)
     client: S3Client = await _clients("s3", request.param)
-    return Bucket(client, NAMES["Bucket"])
+    return S3Bucket(client, NAMES["Bucket"])
 
 
 def _expect_holes(request: pytest.FixtureRequest) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import hashlib
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +11,7 @@ import httpx
 import pytest
 from botocore.exceptions import ClientError
 
+from shared.engines.s3 import S3Bucket
 from shared.model import Version
 from shared.objects.bucket import Bucket, Changed, NoSuchKey, Stored
 from tests.contracts.test_rows import hole
@@ -139,12 +141,12 @@ class InPagesOfTwo:
         return list_two
 
 
-async def test_listings_go_on_page_after_page(bucket: Bucket, pk: str) -> None:
+async def test_listings_go_on_page_after_page(s3: S3Bucket, pk: str) -> None:
     names = [f"{pk}/{name}" for name in ("1", "1/1", "2 ä+", "3", "4")]
     for name in [*names, names[1], names[1]]:
-        await bucket.put(name, b"")
-    client: Any = InPagesOfTwo(bucket.client)
-    paged = replace(bucket, client=client)
+        await s3.put(name, b"")
+    client: Any = InPagesOfTwo(s3.client)
+    paged = replace(s3, client=client)
     assert [stored.key async for stored in paged.list(pk)] == names
     assert client.pages == 3
     versions = [stored async for stored in paged.versions(pk)]
@@ -154,15 +156,15 @@ async def test_listings_go_on_page_after_page(bucket: Bucket, pk: str) -> None:
 
 
 async def test_every_version_is_listed_and_those_that_are_named_are_removed(
-    bucket: Bucket, pk: str
+    s3: S3Bucket, pk: str
 ) -> None:
     for content in (b"1", b"22"):
-        await bucket.put(f"{pk}/a", content)
-    await bucket.put(f"{pk}/b", b"333")
-    await bucket.client.delete_object(Bucket=bucket.name, Key=f"{pk}/b")
+        await s3.put(f"{pk}/a", content)
+    await s3.put(f"{pk}/b", b"333")
+    await s3.client.delete_object(Bucket=s3.name, Key=f"{pk}/b")
 
     async def listed() -> list[Stored]:
-        return [found async for found in bucket.versions(f"{pk}/")]
+        return [found async for found in s3.versions(f"{pk}/")]
 
     found = await listed()
     assert sorted((stored.key, stored.size) for stored in found) == [
@@ -171,14 +173,14 @@ async def test_every_version_is_listed_and_those_that_are_named_are_removed(
         (f"{pk}/b", 0),
         (f"{pk}/b", 3),
     ]
-    assert await absent(bucket, f"{pk}/b")
-    await bucket.remove([stored for stored in found if stored.size in (0, 2)])
+    assert await absent(s3, f"{pk}/b")
+    await s3.remove([stored for stored in found if stored.size in (0, 2)])
     assert sorted((stored.key, stored.size) for stored in await listed()) == [
         (f"{pk}/a", 1),
         (f"{pk}/b", 3),
     ]
-    assert await bucket.get(f"{pk}/a") == b"1"
-    assert await bucket.get(f"{pk}/b") == b"333"
+    assert await s3.get(f"{pk}/a") == b"1"
+    assert await s3.get(f"{pk}/b") == b"333"
 
 
 # ── Conditions and checks on the way in ───────────────────────────────────────────────────────────
@@ -191,24 +193,24 @@ async def refused(call: Any) -> int:
     return refusal.value.response["ResponseMetadata"]["HTTPStatusCode"]
 
 
-async def test_a_key_is_written_once_if_that_is_the_condition(bucket: Bucket, pk: str) -> None:
+async def test_a_key_is_written_once_if_that_is_the_condition(s3: S3Bucket, pk: str) -> None:
     def put(body: bytes) -> Any:
-        return bucket.client.put_object(Bucket=bucket.name, Key=pk, Body=body, IfNoneMatch="*")
+        return s3.client.put_object(Bucket=s3.name, Key=pk, Body=body, IfNoneMatch="*")
 
     bodies = [f"{n}".encode() for n in range(20)]
     ends = await asyncio.gather(*map(put, bodies), return_exceptions=True)
     (winner,) = [
         body for body, end in zip(bodies, ends, strict=True) if not isinstance(end, BaseException)
     ]
-    assert await bucket.get(pk) == winner
+    assert await s3.get(pk) == winner
     assert await refused(put(b"later")) == 412
-    assert await bucket.get(pk) == winner
+    assert await s3.get(pk) == winner
 
 
 @pytest.mark.parametrize("digest", ["ChecksumSHA256", "ContentMD5"])
 @UNHASHED
 async def test_bytes_that_are_not_those_announced_are_refused(
-    bucket: Bucket, pk: str, digest: str
+    s3: S3Bucket, pk: str, digest: str
 ) -> None:
     announced = {
         "ChecksumSHA256": sha256(b"announced"),
@@ -217,11 +219,8 @@ async def test_bytes_that_are_not_those_announced_are_refused(
         ),
     }
     named: Any = {digest: announced[digest]}
-    assert (
-        await refused(bucket.client.put_object(Bucket=bucket.name, Key=pk, Body=b"sent", **named))
-        == 400
-    )
-    assert await absent(bucket, pk)
+    assert await refused(s3.client.put_object(Bucket=s3.name, Key=pk, Body=b"sent", **named)) == 400
+    assert await absent(s3, pk)
 
 
 # ── Presigned URLs ────────────────────────────────────────────────────────────────────────────────
@@ -280,7 +279,7 @@ async def test_a_presigned_url_is_good_for_nothing_else(
     method, changed = {
         "another key": ("PUT", url.replace(pk, f"{pk}x")),
         "another method": ("DELETE", url),
-        "a longer time": ("PUT", url.replace("X-Amz-Expires=60", "X-Amz-Expires=600")),
+        "a longer time": ("PUT", re.sub(r"(?i)(expires=\d+)", r"\g<1>0", url)),
         "another signature": ("PUT", url[:-1] + ("0" if url[-1] != "0" else "1")),
     }[abuse]
     assert changed != url or method != "PUT"
@@ -305,15 +304,15 @@ async def test_a_presigned_url_is_good_for_nothing_else(
     ],
 )
 async def test_a_presigned_checksum_lets_these_bytes_in_and_no_others(
-    bucket: Bucket, pk: str, sent: bytes, headers: dict[str, str], expected: int
+    s3: S3Bucket, pk: str, sent: bytes, headers: dict[str, str], expected: int
 ) -> None:
     """What a client that sends headers of our choice could be held to; the stock client sends
     none.
     """
-    url = await bucket.client.generate_presigned_url(
+    url = await s3.client.generate_presigned_url(
         "put_object",
-        Params={"Bucket": bucket.name, "Key": pk, "ChecksumSHA256": sha256(b"wanted")},
+        Params={"Bucket": s3.name, "Key": pk, "ChecksumSHA256": sha256(b"wanted")},
         ExpiresIn=60,
     )
     assert await status("PUT", url, sent, **headers) == expected
-    assert await absent(bucket, pk) == (expected != 200)
+    assert await absent(s3, pk) == (expected != 200)

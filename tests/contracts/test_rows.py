@@ -12,7 +12,9 @@ from botocore.exceptions import ClientError
 
 from infra import stack
 from infra.cloud import servers
+from shared.engines.dynamodb import DynamoTable
 from shared.errors import Unavailable
+from shared.metadata.conditions import NO_ROW, Absent, Equals, Exists
 from shared.metadata.table import GET_BATCH, PUT_BATCH, ConditionFailed, Row, Table, Update
 from tests.shared.clients import Watched
 
@@ -38,6 +40,7 @@ async def outcomes(rivals: Sequence[Awaitable[Any]]) -> tuple[list[int], list[Co
 
 
 def watched(table: Table) -> tuple[Table, Watched]:
+    assert isinstance(table, DynamoTable)
     client: Any = Watched(table.client)
     return replace(table, client=client), client
 
@@ -70,7 +73,7 @@ async def test_of_rivals_who_saw_the_same_head_one_moves_it(table: Table, pk: st
     await table.put_new(key, {"at": 0})
     for seen in range(ROUNDS):
         moves = [
-            table.update(key, {"at": seen + 1, "by": rival}, "#at = :seen", {"seen": seen})
+            table.update(key, {"at": seen + 1, "by": rival}, Equals("at", seen))
             for rival in range(RIVALS)
         ]
         won, lost = await outcomes(moves)
@@ -82,9 +85,7 @@ async def test_of_rivals_who_remove_a_row_one_does(table: Table, pk: str) -> Non
     for number in range(ROUNDS):
         key = (pk, f"{number}")
         await table.put_new(key, {"n": number})
-        won, lost = await outcomes(
-            [table.delete(key, "#n = :n", {"n": number}) for _ in range(RIVALS)]
-        )
+        won, lost = await outcomes([table.delete(key, Equals("n", number)) for _ in range(RIVALS)])
         assert (len(won), len(lost)) == (1, RIVALS - 1)
         assert await table.get(key) is None
 
@@ -92,7 +93,7 @@ async def test_of_rivals_who_remove_a_row_one_does(table: Table, pk: str) -> Non
 async def test_of_rivals_who_take_an_attribute_one_does(table: Table, pk: str) -> None:
     await table.put_new((pk, "x"), {"n": 1, "marked": 1})
     won, lost = await outcomes(
-        [table.remove_attribute((pk, "x"), "marked", "#n = :n", {"n": 1}) for _ in range(RIVALS)]
+        [table.remove_attribute((pk, "x"), "marked", Equals("n", 1)) for _ in range(RIVALS)]
     )
     assert (len(won), len(lost)) == (1, RIVALS - 1)
     assert await table.get((pk, "x")) == {"pk": pk, "sk": "x", "n": 1}
@@ -124,11 +125,9 @@ async def test_a_lost_condition_names_the_row_that_stands_there(
 ) -> None:
     await table.put_new((pk, "x"), {"owner": "ada", "n": 7, "marked": 1})
     calls = {
-        "update": lambda: table.update((pk, "x"), {"n": 8}, "#owner = :owner", {"owner": "bob"}),
-        "remove": lambda: table.delete((pk, "x"), "#owner = :owner", {"owner": "bob"}),
-        "drop": lambda: table.remove_attribute(
-            (pk, "x"), "marked", "#owner = :owner", {"owner": "bob"}
-        ),
+        "update": lambda: table.update((pk, "x"), {"n": 8}, Equals("owner", "bob")),
+        "remove": lambda: table.delete((pk, "x"), Equals("owner", "bob")),
+        "drop": lambda: table.remove_attribute((pk, "x"), "marked", Equals("owner", "bob")),
     }
     with pytest.raises(ConditionFailed) as lost:
         await calls[verb]()
@@ -140,7 +139,7 @@ async def test_a_condition_lost_for_want_of_a_row_names_none_and_makes_none(
     table: Table, pk: str
 ) -> None:
     with pytest.raises(ConditionFailed) as lost:
-        await table.update((pk, "x"), {"n": 8}, "#owner = :owner", {"owner": "bob"})
+        await table.update((pk, "x"), {"n": 8}, Equals("owner", "bob"))
     assert lost.value.row is None
     assert await table.get((pk, "x")) is None
 
@@ -151,8 +150,8 @@ async def test_a_condition_lost_for_want_of_a_row_names_none_and_makes_none(
 @hole("dynalite", "has no transactions")
 async def test_updates_together_are_all_made(table: Table, pk: str) -> None:
     await table.put([((pk, "a"), {"n": 1}), ((pk, "b"), {"n": 1})])
-    same = [Update((pk, sk), {"n": 2}, "#n = :one", {"one": 1}) for sk in ("a", "b")]
-    await table.update_together([*same, Update((pk, "c"), {"n": 2}, "attribute_not_exists(#n)")])
+    same = [Update((pk, sk), {"n": 2}, Equals("n", 1)) for sk in ("a", "b")]
+    await table.update_together([*same, Update((pk, "c"), {"n": 2}, Absent("n"))])
     assert [row["n"] for row in await table.query_all(pk, "")] == [2, 2, 2]
 
 
@@ -165,9 +164,9 @@ async def test_updates_together_of_which_one_is_lost_change_nothing_and_say_whic
     with pytest.raises(ConditionFailed) as lost:
         await table.update_together(
             [
-                Update((pk, "a"), {"n": 2}, "#n = :one", {"one": 1}),
-                Update((pk, "new"), {"n": 2}, "attribute_not_exists(#n)"),
-                Update((pk, "b"), {"n": 2}, "#n = :one", {"one": 1}),
+                Update((pk, "a"), {"n": 2}, Equals("n", 1)),
+                Update((pk, "new"), {"n": 2}, Absent("n")),
+                Update((pk, "b"), {"n": 2}, Equals("n", 1)),
             ]
         )
     assert lost.value.index == 2
@@ -182,12 +181,10 @@ async def test_a_row_is_only_asked_for_its_condition_and_stays(
 ) -> None:
     """Also where there is none: none is made."""
     await table.put([((pk, "a"), {"n": 1})])
-    condition, values = (
-        ("#n = :asked", {"asked": asked}) if asked else ("attribute_not_exists(pk)", {})
-    )
+    condition = Equals("n", asked) if asked else NO_ROW
     updates = [
-        Update((pk, "none"), {}, "attribute_not_exists(pk)"),
-        Update((pk, "a"), {}, condition, values),
+        Update((pk, "none"), {}, NO_ROW),
+        Update((pk, "a"), {}, condition),
         Update((pk, "b"), {"n": 2}),
     ]
     if lost:
@@ -206,7 +203,7 @@ async def test_a_row_is_only_asked_for_its_condition_and_stays(
 async def test_of_many_rows_put_at_once_those_that_are_there_stay(table: Table, pk: str) -> None:
     await table.put([((pk, "000"), {"by": "first"}), ((pk, "002"), {"by": "first", "left": 1})])
     await table.put_all_new(
-        [((pk, f"{n:03}"), {"by": "second"}) for n in range(120)], "attribute_exists(#left)"
+        [((pk, f"{n:03}"), {"by": "second"}) for n in range(120)], Exists("left")
     )
     assert [row["by"] for row in await table.query_all(pk, "")] == ["first", *["second"] * 119]
 
@@ -220,7 +217,7 @@ async def test_of_rivals_with_two_rows_each_one_leaves_both_and_the_rest_none(
     """
     claims = [
         [
-            Update((pk, "prize"), {"by": rival}, "attribute_not_exists(#by)"),
+            Update((pk, "prize"), {"by": rival}, Absent("by")),
             Update((pk, f"side {rival}"), {"by": rival}),
         ]
         for rival in range(RIVALS)
@@ -240,15 +237,15 @@ async def test_of_rivals_with_two_rows_each_one_leaves_both_and_the_rest_none(
 # ── Batches ───────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_the_largest_batches_are_taken(table: Table, pk: str) -> None:
+async def test_the_largest_batches_are_taken(dynamo: DynamoTable, pk: str) -> None:
     keys = [(pk, f"{n:03}") for n in range(GET_BATCH)]
-    watching, client = watched(table)
+    watching, client = watched(dynamo)
     await watching.put([(key, {"n": n}) for n, key in enumerate(keys)])
     assert sorted(int(str(row["n"])) for row in await watching.find(keys)) == list(range(GET_BATCH))
     assert client.calls == {"batch_write_item": GET_BATCH // PUT_BATCH, "batch_get_item": 1}
 
 
-async def find_large(table: Table, pk: str, count: int) -> int:
+async def find_large(table: DynamoTable, pk: str, count: int) -> int:
     """How many calls it takes to find so many rows of 380 kB by their keys."""
     keys = [(pk, f"{n:02}") for n in range(count)]
     await asyncio.gather(*(table.put_new(key, {"data": b"x" * 380_000}) for key in keys))
@@ -263,16 +260,16 @@ async def find_large(table: Table, pk: str, count: int) -> int:
 @hole("ministack", "has no limit")
 @hole("dynalite", "stops after 1 MB, so that 19 need more calls than we make")
 async def test_a_batch_of_more_than_16_megabytes_comes_in_several_replies(
-    table: Table, pk: str
+    dynamo: DynamoTable, pk: str
 ) -> None:
-    assert await find_large(table, pk, 50) > 1
+    assert await find_large(dynamo, pk, 50) > 1
 
 
 async def test_a_batch_of_several_megabytes_comes_in_one_or_more_replies(
-    table: Table, pk: str
+    dynamo: DynamoTable, pk: str
 ) -> None:
     """In seven from dynalite: the way of a real UnprocessedKeys from the wire into `find`."""
-    assert await find_large(table, pk, 20) >= 1
+    assert await find_large(dynamo, pk, 20) >= 1
 
 
 @pytest.mark.parametrize(
@@ -282,24 +279,26 @@ async def test_a_batch_of_several_megabytes_comes_in_one_or_more_replies(
         pytest.param(0, PUT_BATCH + 1, id="26 rows"),
     ],
 )
-async def test_a_larger_batch_is_refused(table: Table, pk: str, gets: int, puts: int) -> None:
+async def test_a_larger_batch_is_refused(
+    dynamo: DynamoTable, pk: str, gets: int, puts: int
+) -> None:
     keys = [{"pk": {"S": pk}, "sk": {"S": f"{n:03}"}} for n in range(gets or puts)]
     requests: Any = {
-        table.name: {"Keys": keys} if gets else [{"PutRequest": {"Item": key}} for key in keys]
+        dynamo.name: {"Keys": keys} if gets else [{"PutRequest": {"Item": key}} for key in keys]
     }
-    call = table.client.batch_get_item if gets else table.client.batch_write_item
+    call = dynamo.client.batch_get_item if gets else dynamo.client.batch_write_item
     assert await refused(call(RequestItems=requests)) == "ValidationException"
-    assert await table.query_all(pk, "") == []
+    assert await dynamo.query_all(pk, "") == []
 
 
 @pytest.mark.parametrize("verb", ["get", "put"])
-async def test_one_key_twice_in_a_batch_is_refused(table: Table, pk: str, verb: str) -> None:
+async def test_one_key_twice_in_a_batch_is_refused(dynamo: DynamoTable, pk: str, verb: str) -> None:
     key = {"pk": {"S": pk}, "sk": {"S": "x"}}
     if verb == "get":
-        call = table.client.batch_get_item(RequestItems={table.name: {"Keys": [key, key]}})
+        call = dynamo.client.batch_get_item(RequestItems={dynamo.name: {"Keys": [key, key]}})
     else:
         put: Any = {"PutRequest": {"Item": key}}
-        call = table.client.batch_write_item(RequestItems={table.name: [put, put]})  # type: ignore[assignment]
+        call = dynamo.client.batch_write_item(RequestItems={dynamo.name: [put, put]})  # type: ignore[assignment]
     assert await refused(call) == "ValidationException"
 
 
@@ -470,13 +469,13 @@ An emulator that takes them would let a mistake of ours pass.
 
 @pytest.mark.parametrize("mistake", MISTAKES)
 async def test_a_mistake_in_an_expression_is_refused(
-    table: Table, pk: str, mistake: dict[str, Any]
+    dynamo: DynamoTable, pk: str, mistake: dict[str, Any]
 ) -> None:
     values: dict[str, Any] = {"ExpressionAttributeValues": {":one": {"N": "1"}}}
     key: Any = {"pk": {"S": pk}, "sk": {"S": "x"}}
-    call = table.client.update_item(TableName=table.name, Key=key, **(values | mistake))
+    call = dynamo.client.update_item(TableName=dynamo.name, Key=key, **(values | mistake))
     assert await refused(call) == "ValidationException"
-    assert await table.get((pk, "x")) is None
+    assert await dynamo.get((pk, "x")) is None
 
 
 # ── A crash ───────────────────────────────────────────────────────────────────────────────────────
@@ -495,9 +494,10 @@ async def test_rows_outlive_the_death_of_dynalite(tmp_path: Path, pk: str) -> No
     with servers.dynalite(tmp_path) as url:
         stack.create(url, {"HubTable": "rows"})
         async with aioboto3.Session().client("dynamodb", endpoint_url=url) as client:
-            await asyncio.gather(*(Table(client, "rows").put_new(key, {}) for key in keys))
+            await asyncio.gather(*(DynamoTable(client, "rows").put_new(key, {}) for key in keys))
     with servers.dynalite(tmp_path) as url:  # the first was ended by SIGKILL
         async with aioboto3.Session().client("dynamodb", endpoint_url=url) as client:
             assert [
-                (row["pk"], row["sk"]) for row in await Table(client, "rows").query_all(pk, "")
+                (row["pk"], row["sk"])
+                for row in await DynamoTable(client, "rows").query_all(pk, "")
             ] == keys

@@ -8,7 +8,6 @@ from tests.mutants.planting import (
     move_before,
     never,
     replace,
-    reword,
     without,
 )
 from tests.mutants.suites import (
@@ -81,18 +80,15 @@ ORDER = [
 
 POINTERS = [
     bug("a branch moves whatever its head is",
-        "shared/metadata/refs.py",
-        reword("#head = :expected AND", "attribute_exists(#head) OR #head = :expected AND"),
+        "shared/metadata/refs.py::_is_at",
+        replace("every(*___)", "Absent('none')"),
         by=[REFS, SIMULATION]),
     bug("a push creates a branch that exists",
-        "shared/metadata/refs.py",
-        replace("_ABSENT = ___",
-                "_ABSENT = 'attribute_not_exists(#none) AND ( attribute_not_exists(#marked_at)"
-                " OR #marked_at < :long_ago )'"),
+        "shared/metadata/refs.py::Refs.swap",
+        replace("every(Absent('head'), is_free)", "is_free"),
         by=[REFS, SIMULATION]),
     bug("a repository is created over another",
-        "shared/metadata/repos.py",
-        reword("attribute_not_exists(#repo_id) OR", "attribute_not_exists(#none) OR"),
+        "shared/metadata/repos.py", replace("Absent('repo_id')", "Absent('none')"),
         by=["tests/functions/test_repos.py", RACES]),
     bug("a push is not checked for fast-forward",
         "shared/actions/push.py::_check_fast_forward", never("search.found is None"),
@@ -217,7 +213,7 @@ UPLOADS = [
         "shared/objects/store.py::ObjectStore.check_upload",
         never("digest.hexdigest() != object_id"), by=[PRESIGN]),
     bug("the newest version of an upload is copied, not the one that was checked",
-        "shared/objects/bucket.py::Bucket.copy",
+        "shared/engines/s3.py::S3Bucket.copy",
         replace("if version.version_id: ___", "pass"), without("CopySourceIfMatch=___"),
         by=[PRESIGN, "tests/shared/objects/test_store.py"]),
     bug("the id of an object is not checked",
@@ -234,8 +230,8 @@ UPLOADS = [
         "shared/ids.py::commit_id", replace("sorted(parents)", "parents"),
         by=["tests/shared/test_ids.py"]),
     bug("the second writer of a row wins",
-        "shared/metadata/table.py::Table.put_new",
-        replace("_only_if(*___)", "_only_if('', {}, {})"), by=[TABLE]),
+        "shared/engines/dynamodb.py::DynamoTable.put_new",
+        replace("_free(stale)", "None"), by=[TABLE]),
 ]  # fmt: skip
 
 BUGS = [*ORDER, *POINTERS, *REFERENCES, *STAGED_BODIES, *UPLOADS]

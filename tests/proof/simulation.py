@@ -34,9 +34,10 @@ import pytest
 from shared import ids
 from shared.actions import push, uploads
 from shared.aws_clients import stores
+from shared.engines import dynamodb
 from shared.errors import Unavailable
 from shared.maintenance import gc, prebuilt_clones, repack, rewrite
-from shared.metadata import commits, index, table
+from shared.metadata import commits, index
 from shared.model import Repo
 from shared.stores import Stores
 from tests import builders
@@ -74,7 +75,7 @@ LIMITS: list[tuple[Any, str, list[int]]] = [
     (uploads, "LOOSE_BYTES", [50]),
     (index, "CONDITIONAL", [1]),
     (commits, "CONDITIONAL", [1]),
-    (table, "TRANSACTION", [1, 3]),
+    (dynamodb, "TRANSACTION", [1, 3]),
     (repack, "FEWEST", [2, 2, 2]),
     (repack, "YOUNG_SECONDS", [900, 900]),
     (repack, "GROUP_BYTES", [1000]),

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from shared import ratelimit, settings
+from shared.engines.dynamodb import DynamoTable
 from shared.errors import RateLimited
 from shared.metadata import keys
 from shared.metadata.expiring import Counters
-from shared.metadata.table import Table
 from shared.ratelimit import WINDOW_SECONDS, Hit, Limit
 from shared.stores import Stores
 from tests.shared.clients import Failing, client_error
@@ -92,7 +92,9 @@ async def test_a_counter_that_does_not_answer_lets_the_request_through_and_state
 ):
     client: Any = Failing(client_error("ProvisionedThroughputExceededException"))
     for _ in range(5):
-        assert await ratelimit.hit(Counters(Table(client, "t")), THREE, subject, MINUTE) == Hit()
+        assert (
+            await ratelimit.hit(Counters(DynamoTable(client, "t")), THREE, subject, MINUTE) == Hit()
+        )
 
 
 async def test_a_counted_request_states_what_is_left_until_the_minute_ends(counters, subject):

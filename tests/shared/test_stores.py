@@ -12,8 +12,8 @@ import botocore
 import pytest
 
 from shared import aws_clients, settings
+from shared.engines.s3 import DNS_SUFFIXES_OF_AWS
 from shared.model import Location, Repo, RepoId
-from shared.objects.bucket import DNS_SUFFIXES_OF_AWS
 
 OBJECT_ID = "5" * 64
 REGIONAL_HOSTS = {

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from shared.engines.dynamodb import DynamoTable
 from shared.errors import Damaged
 from shared.graph import walk
 from shared.graph.dag import Difference, Nearest
@@ -27,6 +28,7 @@ def commits(opened: Stores, repo_id: RepoId) -> Commits:
 
 
 def watched(commits: Commits) -> tuple[Commits, Watched]:
+    assert isinstance(commits.table, DynamoTable)
     client: Any = Watched(commits.table.client)
     return replace(commits, table=replace(commits.table, client=client)), client
 

@@ -40,7 +40,7 @@ from shared.protocol.push import Push, PushObjects
 from shared.protocol.records import ObjectRecord
 from shared.protocol.tags import PostTags
 from tests.builders import Record, blob, commit, snapshot
-from tests.fake_cloud import Turns, holds, stores_on
+from tests.fake_cloud import Turns, stores_on
 
 FIRST = int(os.environ.get("GC_FIRST", "0"))
 SCHEDULES = int(os.environ.get("GC_SCHEDULES", "500"))
@@ -414,20 +414,3 @@ def test_nothing_that_is_reached_is_ever_removed(
 
         swept += asyncio.run(schedule())
     assert swept or SCHEDULES < CHUNK, "schedules in which nothing is removed show nothing"
-
-
-@pytest.mark.parametrize(
-    ("condition", "row", "expected"),
-    [
-        ("attribute_not_exists(pk)", None, True),
-        ("attribute_not_exists(pk)", {"pk": "x"}, False),
-        ("attribute_exists(#a) AND #a = :v", {"a": 1}, True),
-        ("#a < :v", {}, False),
-        ("attribute_not_exists(#a) AND ( attribute_not_exists(#b) OR #b < :v )", {"b": 0}, True),
-        ("attribute_not_exists(pk) OR attribute_exists(#c) OR #b < :v", {"pk": "x", "b": 2}, False),
-    ],
-)
-def test_the_table_in_memory_judges_conditions(
-    condition: str, row: Record | None, expected: bool
-) -> None:
-    assert holds(condition, row, {"v": 1}) is expected

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from shared.engines.dynamodb import DynamoTable
 from shared.metadata import keys
 from shared.metadata.index import CONDITIONAL, MANY, Index, Known
 from shared.metadata.table import chunked
@@ -32,6 +33,7 @@ def index(opened: Stores, repo_id: RepoId) -> Index:
 
 
 def watched(index: Index) -> tuple[Index, Watched]:
+    assert isinstance(index.table, DynamoTable)
     client: Any = Watched(index.table.client)
     return replace(index, table=replace(index.table, client=client)), client
 

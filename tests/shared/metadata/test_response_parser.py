@@ -7,7 +7,9 @@ import aioboto3
 import pytest
 from aiobotocore.parsers import AioJSONParser
 
-from shared.metadata.table import ConditionFailed, Row, Table
+from shared.engines.dynamodb import DynamoTable
+from shared.metadata.conditions import Equals
+from shared.metadata.table import ConditionFailed, Row
 from shared.stores import Stores
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -17,9 +19,10 @@ ROW: Row = {"text": "S", "number": 7, "bytes": b"\x00\xff SGk=", "list": ["a", "
 
 async def test_a_row_reads_the_same_with_botocores_own_parser(opened: Stores, repo_id: str) -> None:
     ours = opened.hub
+    assert isinstance(ours, DynamoTable)
     await ours.put([((repo_id, "a"), ROW), ((repo_id, "b"), {"only": "b"})])
     async with aioboto3.Session().client("dynamodb") as client:
-        stock: Table = replace(ours, client=client)
+        stock: DynamoTable = replace(ours, client=client)
         for table in (ours, stock):
             assert (await table.get((repo_id, "a"))) == {"pk": repo_id, "sk": "a", **ROW}
             assert len(await table.find([(repo_id, "a"), (repo_id, "b"), (repo_id, "c")])) == 2
@@ -27,7 +30,7 @@ async def test_a_row_reads_the_same_with_botocores_own_parser(opened: Stores, re
             assert (page.rows, page.last) == ([{"pk": repo_id, "sk": "a", **ROW}], "a")
             assert await table.put_new((repo_id, "a"), {}) == page.rows[0]
             with pytest.raises(ConditionFailed) as lost:
-                await table.update((repo_id, "a"), {"text": "T"}, "#number = :other", {"other": 8})
+                await table.update((repo_id, "a"), {"text": "T"}, Equals("number", 8))
             assert lost.value.row == page.rows[0]
 
 

@@ -8,9 +8,10 @@ import pytest
 import pytest_asyncio
 from botocore.exceptions import ConnectTimeoutError, EndpointConnectionError, ReadTimeoutError
 
+from shared.engines.dynamodb import ATTEMPTS, DynamoTable
 from shared.errors import ApiError, Unavailable
+from shared.metadata.conditions import Absent, Equals, Exists, Less, either, every
 from shared.metadata.table import (
-    ATTEMPTS,
     GET_BATCH,
     PUT_BATCH,
     TRANSACTION,
@@ -26,7 +27,7 @@ from tests.shared.clients import Failing, Watched, client_error
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-NOBODY = "attribute_not_exists(#owner)"
+NOBODY = Absent("owner")
 
 
 @pytest.fixture
@@ -35,6 +36,7 @@ def table(opened: Stores) -> Table:
 
 
 def watched(table: Table) -> tuple[Table, Watched]:
+    assert isinstance(table, DynamoTable)
     client: Any = Watched(table.client)
     return replace(table, client=client), client
 
@@ -98,10 +100,8 @@ async def test_an_update_sets_what_it_names_and_leaves_the_rest(table, repo_id):
 
 async def test_an_update_whose_condition_holds_is_made(table, repo_id):
     await table.update((repo_id, "x"), {"owner": "ada"}, NOBODY)
-    condition = "#owner = :before AND (attribute_not_exists(#gone) OR #gone < :long_ago)"
-    await table.update(
-        (repo_id, "x"), {"owner": "bob"}, condition, {"before": "ada", "long_ago": 5}
-    )
+    condition = every(Equals("owner", "ada"), either(Absent("gone"), Less("gone", 5)))
+    await table.update((repo_id, "x"), {"owner": "bob"}, condition)
     assert bare([await table.get((repo_id, "x")) or {}]) == [{"owner": "bob"}]
 
 
@@ -131,15 +131,13 @@ async def test_a_lost_transaction_carries_the_row_and_the_place_of_the_write_tha
 
 async def test_an_update_lost_for_want_of_a_row_carries_none(table, repo_id):
     with pytest.raises(ConditionFailed) as lost:
-        await table.update((repo_id, "x"), {"owner": "bob"}, "#owner = :before", {"before": "ada"})
+        await table.update((repo_id, "x"), {"owner": "bob"}, Equals("owner", "ada"))
     assert lost.value.row is None
     assert await table.get((repo_id, "x")) is None
 
 
 async def test_words_that_are_reserved_may_name_attributes(table, repo_id):
-    await table.update(
-        (repo_id, "x"), {"name": "a", "status": 1, "at": "b"}, "attribute_not_exists(#size)"
-    )
+    await table.update((repo_id, "x"), {"name": "a", "status": 1, "at": "b"}, Absent("size"))
     assert bare([await table.get((repo_id, "x")) or {}]) == [{"name": "a", "status": 1, "at": "b"}]
 
 
@@ -191,7 +189,7 @@ async def test_of_many_rows_those_that_are_there_stay(table, repo_id):
     )
     watching, client = watched(table)
     await watching.put_all_new(
-        [((repo_id, f"{n:04}"), {"by": "second"}) for n in range(count)], "attribute_exists(#left)"
+        [((repo_id, f"{n:04}"), {"by": "second"}) for n in range(count)], Exists("left")
     )
     rows = await table.query_all(repo_id, "")
     assert [row["by"] for row in rows] == [
@@ -235,7 +233,7 @@ class Contended:
 
 def contended(free_from: int, reason: str = "TransactionConflict") -> tuple[Table, Contended]:
     client: Any = Contended(free_from, reason)
-    return Table(client, "t"), client
+    return DynamoTable(client, "t"), client
 
 
 async def test_a_transaction_that_another_was_in_the_way_of_is_tried_again_without_what_is_there(
@@ -281,7 +279,7 @@ async def test_writes_together_pause_between_the_attempts_and_not_after_the_last
     client: Any = busy
     updates = [Update(("p", f"{n}"), {"n": n}) for n in range(2)]
     with pytest.raises(Unavailable):
-        await Table(client, "t").update_together(updates)
+        await DynamoTable(client, "t").update_together(updates)
     assert busy.calls == ATTEMPTS
     assert len(pauses) == ATTEMPTS - 1
 
@@ -324,13 +322,13 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     async def sleep(seconds: float) -> None:
         waited.append(seconds)
 
-    monkeypatch.setattr("shared.metadata.table.asyncio.sleep", sleep)
+    monkeypatch.setattr("shared.engines.dynamodb.asyncio.sleep", sleep)
     return waited
 
 
 def stingy(generous_from: int) -> tuple[Table, Stingy]:
     client: Any = Stingy(generous_from)
-    return Table(client, "t"), client
+    return DynamoTable(client, "t"), client
 
 
 async def test_keys_left_unprocessed_are_asked_again(pauses):
@@ -452,8 +450,10 @@ async def test_rows_of_another_table_are_not_waited_for(pauses):
             return {"Responses": {"t": rows}, "UnprocessedKeys": {"other": RequestItems["other"]}}
 
     client: Any = Throttled()
-    beside = Beside(Table(client, "other"), [("x",)])
-    assert [row["n"] for row in await Table(client, "t").find_few([("p", "a")], beside)] == [1]
+    beside = Beside(DynamoTable(client, "other"), [("x",)])
+    assert [row["n"] for row in await DynamoTable(client, "t").find_few([("p", "a")], beside)] == [
+        1
+    ]
     assert (beside.rows, pauses) == ([], [])
 
 
@@ -492,7 +492,7 @@ FAILURES = [
 async def test_whatever_goes_wrong_is_unavailable(verb, error):
     client: Any = Failing(error)
     with pytest.raises(Unavailable) as raised:
-        await VERBS[verb](Table(client, "t"))
+        await VERBS[verb](DynamoTable(client, "t"))
     assert "from AWS" not in raised.value.message
 
 
@@ -500,12 +500,12 @@ async def test_what_went_wrong_is_kept_as_the_cause():
     error = client_error("AccessDeniedException")
     client: Any = Failing(error)
     with pytest.raises(Unavailable) as raised:
-        await Table(client, "t").get(("p", "s"))
+        await DynamoTable(client, "t").get(("p", "s"))
     assert raised.value.__cause__ is error
 
 
 async def test_a_mistake_of_ours_is_not_taken_for_the_stores():
     client: Any = Failing(KeyError("ours"))
     with pytest.raises(KeyError):
-        await Table(client, "t").get(("p", "s"))
+        await DynamoTable(client, "t").get(("p", "s"))
     assert not issubclass(ConditionFailed, ApiError)

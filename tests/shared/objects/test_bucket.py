@@ -8,9 +8,10 @@ import pytest
 from aiobotocore.response import StreamingBody
 from botocore.exceptions import ConnectTimeoutError, EndpointConnectionError
 
+from shared.engines.s3 import S3Bucket, translated
 from shared.errors import Unavailable
 from shared.model import Version
-from shared.objects.bucket import CHUNK_BYTES, Bucket, Changed, NoSuchKey, translated
+from shared.objects.bucket import CHUNK_BYTES, Bucket, Changed, NoSuchKey
 from shared.stores import Stores
 from tests.shared.clients import Failing, client_error
 
@@ -194,7 +195,7 @@ VERBS = {
 async def test_no_verb_lets_an_error_of_s3_through(verb):
     client: Any = Failing(client_error("SlowDown", 503))
     with pytest.raises(Unavailable):
-        await VERBS[verb](Bucket(client, "b"))
+        await VERBS[verb](S3Bucket(client, "b"))
 
 
 class BreaksOff:
@@ -225,6 +226,6 @@ class BreaksOff:
 
 async def test_a_stream_that_breaks_off_is_unavailable_never_short():
     client: Any = BreaksOff()
-    chunks = (await Bucket(client, "b").stream("k")).chunks
+    chunks = (await S3Bucket(client, "b").stream("k")).chunks
     with pytest.raises(Unavailable):
         [chunk async for chunk in chunks]

@@ -12,6 +12,7 @@ import pytest
 import pytest_asyncio
 
 from shared import ids, packs
+from shared.engines.s3 import S3Bucket
 from shared.errors import Damaged, HashMismatch, Unavailable
 from shared.model import Kind, Location, Repo, RepoId, Upload, Version
 from shared.objects.bucket import NoSuchKey, Stored
@@ -34,6 +35,7 @@ def objects(opened: Stores, repo_id: RepoId) -> ObjectStore:
 
 def cold(objects: ObjectStore, client: Any) -> ObjectStore:
     """The same store over this client, without entries in memory."""
+    assert isinstance(objects.bucket, S3Bucket)
     bucket = replace(objects.bucket, client=client)
     return replace(objects, bucket=bucket, recent=Recent(REMEMBERED_BYTES))
 
@@ -44,6 +46,7 @@ def another(objects: ObjectStore) -> ObjectStore:
 
 
 def watched(objects: ObjectStore) -> tuple[ObjectStore, Watched]:
+    assert isinstance(objects.bucket, S3Bucket)
     client: Any = Watched(objects.bucket.client)
     return cold(objects, client), client
 
@@ -192,6 +195,7 @@ async def gated(objects: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> tuple[
     built = [pack_of(b"%d" % number * 10) for number in range(5)]
     for each in built:
         await objects.put_pack(each)
+    assert isinstance(objects.bucket, S3Bucket)
     gate: Any = Gate(objects.bucket.client)
     gate.open.set()
     store = cold(objects, gate)

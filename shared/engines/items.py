@@ -3,11 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from shared.metadata.conditions import Row, Value
 from shared.metadata.keys import Key
-
-Value = str | int | bytes | list[str]
-Row = Mapping[str, Value]
-"""The attributes of a row, keys included. Numbers are integers."""
 
 
 def key(parts: Key) -> Any:

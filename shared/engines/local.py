@@ -1,0 +1,102 @@
+"""Opens the stores on SQLite and a folder of files, for a hub on one machine.
+
+    <folder>/hub.sqlite    the rows, and the list of the objects
+    <folder>/objects/      the objects
+
+Every event loop of the process shares one open database.
+"""
+
+import hashlib
+import threading
+from contextlib import AsyncExitStack
+from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import Path
+
+from shared.budget import Budget
+from shared.engines import files, sqlite
+from shared.engines.database import Database, MemoryDatabase
+from shared.engines.files import FileBucket
+from shared.engines.signed_urls import SignedUrls
+from shared.engines.sqlite import SqliteTable
+from shared.keyring import Keyring, Keys
+from shared.metadata.expiring import Counters
+from shared.metadata.handles import Handles
+from shared.metadata.repos import Repos
+from shared.metadata.tokens import Tokens
+from shared.objects.recent import Recent
+from shared.objects.store import REMEMBERED_BYTES
+from shared.settings import Settings
+from shared.stores import Stores
+
+FILE = "hub.sqlite"
+
+address: ContextVar[str] = ContextVar("address", default="")
+"""The URL at which the client of the running request reaches the hub."""
+
+
+@dataclass(slots=True)
+class Engine:
+    """The open database and folder of this process, and the number of their users."""
+
+    database: Database
+    bucket: FileBucket
+    counters: SqliteTable
+    users: int = 0
+
+
+_engines: dict[Path, Engine] = {}
+_opening = threading.Lock()
+
+
+def open_stores(settings: Settings, closer: AsyncExitStack) -> Stores:
+    """Open the stores on the folder `settings.data`. `closer` closes them."""
+    folder = Path(settings.data).resolve()
+    engine = acquire(folder, settings.signing_keys)
+    closer.callback(release, folder)
+
+    async def read_keys() -> Keys:
+        return settings.signing_keys
+
+    hub = SqliteTable(engine.database)
+    counters = Counters(engine.counters)
+    return Stores(
+        settings=settings,
+        keyring=Keyring(read=read_keys, on_failure=lambda failure: None),
+        repos=Repos(hub),
+        tokens=Tokens(hub),
+        handles=Handles(hub),
+        counters=counters,
+        budget=Budget.of(settings, counters),
+        hub=hub,
+        bucket=engine.bucket,
+        recent=Recent(REMEMBERED_BYTES),
+    )
+
+
+def acquire(folder: Path, signing_keys: Keys) -> Engine:
+    """Open the engine on a folder, or share the open one. `release` ends the use."""
+    with _opening:
+        engine = _engines.get(folder)
+        if engine is None:
+            engine = _engines[folder] = _open(folder, signing_keys)
+        engine.users += 1
+        return engine
+
+
+def release(folder: Path) -> None:
+    """End a use of the engine on a folder. The last one closes it."""
+    with _opening:
+        engine = _engines[folder]
+        engine.users -= 1
+        if not engine.users:
+            engine.database.close()
+            del _engines[folder]
+
+
+def _open(folder: Path, signing_keys: Keys) -> Engine:
+    database = Database(folder / FILE, sqlite.SCHEMA + files.SCHEMA, sqlite.sweep)
+    secret = hashlib.sha256(f"presigned {list(signing_keys.values())[-1:]}".encode()).digest()
+    bucket = FileBucket(folder, database, SignedUrls(secret, address.get))
+    counters = SqliteTable(MemoryDatabase(sqlite.SCHEMA, sqlite.sweep))
+    return Engine(database, bucket, counters)
