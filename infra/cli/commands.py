@@ -42,10 +42,10 @@ COMMANDS = {
     "user": Entry("user", "app", "Users: the handles of a hub."),
     "token": Entry("token", "app", "Tokens, with which users log in."),
     "key": Entry("key", "app", "Signing keys, with which a hub signs its tokens."),
-    "fsck": Entry("upkeep", "fsck", "Read everything that the branches reach, and verify it."),
-    "gc": Entry("upkeep", "gc", "Delete rows and bytes that nothing reaches, in three steps."),
+    "fsck": Entry("maintenance", "fsck", "Read everything that the branches reach, and verify it."),
+    "gc": Entry("maintenance", "gc", "Delete rows and bytes that nothing reaches, in three steps."),
     "rebuild-index": Entry(
-        "upkeep", "rebuild_index", "Write missing rows again, from the packs in the bucket."
+        "maintenance", "rebuild_index", "Write missing rows again, from the packs in the bucket."
     ),
     "expunge": Entry(
         "expunge",
@@ -53,7 +53,9 @@ COMMANDS = {
         "Delete commits and objects that no branch, tag or release reaches, at once.",
     ),
     "purge": Entry(
-        "upkeep", "purge", "Delete the data of repositories that were deleted a day ago or earlier."
+        "maintenance",
+        "purge",
+        "Delete the data of repositories that were deleted a day ago or earlier.",
     ),
 }
 
