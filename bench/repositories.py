@@ -9,7 +9,7 @@ from itertools import chain
 from bench.history import Graph, History
 from bench.lambdas import OWNER, Hub
 from shared import aws_clients, codec, packs
-from shared.actions.push import INLINE_BYTES
+from shared.actions.push_plan import INLINE_BYTES
 from shared.actions.uploads import UploadBatch
 from shared.maintenance import prebuilt_clones
 from shared.maintenance import repack as repacking

@@ -19,7 +19,7 @@ from operator import attrgetter
 from typing import Any
 
 from shared import codec, names, packs
-from shared.actions.push import INLINE_BYTES
+from shared.actions.push_plan import INLINE_BYTES
 from shared.errors import Damaged
 from shared.graph.records import packed_summary
 from shared.maintenance.fsck import GROUP_BYTES, by_size

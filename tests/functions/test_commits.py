@@ -233,7 +233,7 @@ def test_a_log_reads_large_records_of_an_older_hub_a_few_at_a_time(
             commit(f"{number}", parents, structured_delta={"data": os.urandom(6000).hex()})
         )
     with monkeypatch.context() as patched:
-        patched.setattr("shared.actions.push.packed_summary", lambda record: None)
+        patched.setattr("shared.actions.push_plan.packed_summary", lambda record: None)
         assert (
             push(owner, "song", {"commits": commits, "snapshots": [], "objects": []}).status == 200
         )

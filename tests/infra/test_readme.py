@@ -163,7 +163,7 @@ def test_the_variables_of_sam_local_are_those_that_the_template_takes_from_the_s
     }
     taken = {name for name in resources if name.endswith(("TABLE", "BUCKET", "PARAMETER"))}
     (tmp_path / "build").mkdir()
-    (tmp_path / "events").symlink_to(ROOT / "events")
+    (tmp_path / "sample_events").symlink_to(ROOT / "sample_events")
     given = {name: f"of-{name}" for name in taken}
     subprocess.run(
         ["bash", "-euc", stubs + block], cwd=tmp_path, env=os.environ | given, check=True

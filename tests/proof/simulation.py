@@ -32,7 +32,7 @@ from typing import Any, TypeVar
 import pytest
 
 from shared import ids
-from shared.actions import push, uploads
+from shared.actions import push_checks, push_plan, uploads
 from shared.aws_clients import stores
 from shared.engines import dynamodb
 from shared.errors import Unavailable
@@ -70,8 +70,8 @@ KEEPERS = {"gc", "repack", "bundle", "keeper"}
 JUMPS = [1, 60, 850, 3700, 3700, 3700, 2 * DAY, 10 * DAY, 40 * DAY]
 
 LIMITS: list[tuple[Any, str, list[int]]] = [
-    (push, "INLINE_BYTES", [10]),
-    (push, "FEW_OBJECTS", [1]),
+    (push_plan, "INLINE_BYTES", [10]),
+    (push_checks, "FEW_OBJECTS", [1]),
     (uploads, "LOOSE_BYTES", [50]),
     (index, "CONDITIONAL", [1]),
     (commits, "CONDITIONAL", [1]),

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from shared.actions import branches, fetch, moves, push, tags, uploads
+from shared.actions import branches, fetch, moves, push, push_plan, tags, uploads
 from shared.errors import (
     BranchMoved,
     MissingReference,
@@ -398,7 +398,7 @@ def test_nothing_that_is_reached_is_ever_removed(
     first: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(uploads, "LOOSE_BYTES", 50)
-    monkeypatch.setattr(push, "INLINE_BYTES", 550)
+    monkeypatch.setattr(push_plan, "INLINE_BYTES", 550)
     monkeypatch.setattr(rebuild, "INLINE_BYTES", 550)
     swept = 0
     for seed in range(first, min(first + CHUNK, FIRST + SCHEDULES)):

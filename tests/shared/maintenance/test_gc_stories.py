@@ -14,7 +14,7 @@ import pytest
 import pytest_asyncio
 
 from shared import codec
-from shared.actions import branches, fetch, push, releases, tags, uploads
+from shared.actions import branches, fetch, push, push_plan, releases, tags, uploads
 from shared.errors import Damaged, MissingReference, Unavailable
 from shared.maintenance import fsck, gc, lease, purge, rebuild
 from shared.maintenance.gc import GRACE_SECONDS, Report, Step
@@ -430,7 +430,7 @@ async def test_a_record_that_no_index_names_stays(
     """Of a commit in a pack of its own, its snapshot being there already: only its row says where
     it is.
     """
-    monkeypatch.setattr(push, "INLINE_BYTES", 10)
+    monkeypatch.setattr(push_plan, "INLINE_BYTES", 10)
     drawn = graph("1")
     await story.do(story.push(drawn.bundle(), drawn[1]))
     made = commit("the same again", [drawn[1]], drawn.snapshots[1]["snapshot_id"])

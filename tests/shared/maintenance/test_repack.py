@@ -22,7 +22,7 @@ import pytest
 import pytest_asyncio
 
 from shared import aws_clients, packs
-from shared.actions import push, uploads
+from shared.actions import push_plan, uploads
 from shared.errors import Damaged, Unavailable
 from shared.maintenance import fsck, rebuild, repack, rewrite
 from shared.maintenance.gc import GRACE_SECONDS, REBUILD_SECONDS, Step
@@ -106,7 +106,7 @@ async def story() -> AsyncIterator[Packed]:
 @pytest_asyncio.fixture
 async def old(story: Packed, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[History]:
     """Many commits, each pushed by itself; every third record is too large for its row."""
-    monkeypatch.setattr(push, "INLINE_BYTES", 700)
+    monkeypatch.setattr(push_plan, "INLINE_BYTES", 700)
     monkeypatch.setattr(rebuild, "INLINE_BYTES", 700)
     drawn = graph("; ".join(f"{n}:{n - 1}" if n > 1 else "1" for n in range(1, MANY + 1)))
     for number in range(1, MANY + 1):
@@ -492,7 +492,7 @@ async def test_history_replaced_by_force_stays_replaced(
     story: Packed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A rebuild must not take one record for the other."""
-    monkeypatch.setattr(push, "INLINE_BYTES", 10)
+    monkeypatch.setattr(push_plan, "INLINE_BYTES", 10)
     monkeypatch.setattr(rebuild, "INLINE_BYTES", 10)
     drawn = chain(MANY, files=True)
     await story.push_one_by_one(drawn)
@@ -763,7 +763,7 @@ def test_nobody_misses_anything_whatever_comes_between(
     first: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(uploads, "LOOSE_BYTES", 50)
-    monkeypatch.setattr(push, "INLINE_BYTES", 550)
+    monkeypatch.setattr(push_plan, "INLINE_BYTES", 550)
     monkeypatch.setattr(rebuild, "INLINE_BYTES", 550)
     monkeypatch.setattr(repack, "FEWEST", 2)
     monkeypatch.setattr(repack, "GROUP_BYTES", 4000)
