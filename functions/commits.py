@@ -5,7 +5,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from shared import cursors, http, lambdas
+from shared import cursors, http, lambdas, log_cursors
 from shared.actions import browse, history
 from shared.errors import (
     AmbiguousCommit,
@@ -16,7 +16,6 @@ from shared.errors import (
     TooLarge,
 )
 from shared.http import Access
-from shared.model import Sees
 from shared.protocol.history import (
     Commit,
     CompareQuery,
@@ -50,9 +49,9 @@ async def get_commits(request: Request, access: Reader) -> Response:
     """The history of a branch or a commit, newest first. The default is the default branch."""
     query = http.query(request, LogQuery)
     ref = query.ref or access.repo.default_branch
-    begin = await _opened(access, query.cursor)
+    begin = await log_cursors.opened(access, query.cursor)
     entries, after = await history.log(access.repository, ref, begin, query.limit, access.sees)
-    cursor = await _sealed(access, after)
+    cursor = await log_cursors.sealed(access, after)
     log = Log(
         commits=[
             LogEntry(
@@ -154,34 +153,6 @@ async def get_compare(request: Request, access: Reader) -> Response:
         next_cursor=cursors.after(found.last),
     )
     return http.reply(request, shown.model_dump(mode="json"))
-
-
-async def _sealed(access: Access, cursor: str | None) -> str | None:
-    """The cursor of a log for this caller. It is sealed for a caller who does not see all commits:
-    such a caller must not be able to make a cursor."""
-    if cursor is None or access.sees is Sees.ALL:
-        return cursor
-    keys = await access.stores.keyring.signing(access.now)
-    return cursors.seal(keys, _list_of(access, 0), cursor)
-
-
-async def _opened(access: Access, cursor: str) -> str:
-    """The cursor inside a sealed one of today or yesterday.
-
-    Raises Unprocessable if it is neither.
-    """
-    if not cursor or access.sees is Sees.ALL:
-        return cursor
-    keys = await access.stores.keyring.signing(access.now)
-    return cursors.unseal(keys, [_list_of(access, 0), _list_of(access, 1)], cursor)
-
-
-def _list_of(access: Access, days_ago: int) -> str:
-    """The name of this repository's log on a day.
-
-    Cursors expire, since a forced push may hide commits.
-    """
-    return f"log {access.repo.repo_id} {int(access.now // 86400) - days_ago}"
 
 
 app = http.create_app(router)

@@ -12,7 +12,7 @@ from fastapi.routing import APIRoute
 from shared import http, lambdas
 from shared.errors import ApiError, HubLimited, NotFound
 from shared.http import Access, Visitor
-from shared.web import overview, replies, resources
+from shared.web import files, history, labels, overview, replies, resources
 
 NOTHING = "there is nothing at this URL; repositories are at /owner/name"
 
@@ -76,6 +76,54 @@ async def get_owner(request: Request, owner: str, visitor: Viewer) -> Response:
 async def get_repository(request: Request, access: Reader) -> Response:
     """A repository."""
     return await overview.repository(request, access)
+
+
+@router.get("/{owner}/{slug}/tree/{ref_and_folder:path}")
+async def get_tree(request: Request, access: Reader) -> Response:
+    """A folder."""
+    return await files.folder(request, access, http.rest_of_path(request, 3))
+
+
+@router.get("/{owner}/{slug}/blob/{ref_and_path:path}")
+async def get_blob(request: Request, access: Reader) -> Response:
+    """A file."""
+    return await files.blob(request, access, http.rest_of_path(request, 3))
+
+
+@router.get("/{owner}/{slug}/commits/{ref:path}")
+async def get_log(request: Request, access: Reader) -> Response:
+    """The history of a branch or a commit."""
+    return await history.log(request, access, http.rest_of_path(request, 3))
+
+
+@router.get("/{owner}/{slug}/commit/{commit_id}")
+async def get_commit(request: Request, commit_id: str, access: Reader) -> Response:
+    """A commit, and what it changed."""
+    return await history.commit(request, access, commit_id)
+
+
+@router.get("/{owner}/{slug}/compare/{base_and_head:path}")
+async def get_comparison(request: Request, access: Reader) -> Response:
+    """What differs between two branches or commits."""
+    return await history.compare(request, access, http.rest_of_path(request, 3))
+
+
+@router.get("/{owner}/{slug}/branches")
+async def get_branches(request: Request, access: Reader) -> Response:
+    """The branches."""
+    return await labels.branches(request, access)
+
+
+@router.get("/{owner}/{slug}/release")
+async def get_releases(request: Request, access: Reader) -> Response:
+    """The releases."""
+    return await labels.all_releases(request, access)
+
+
+@router.get("/{owner}/{slug}/release/{tag:path}")
+async def get_release(request: Request, access: Reader) -> Response:
+    """A release."""
+    return await labels.release(request, access, http.rest_of_path(request, 3))
 
 
 app = http.create_app(router)

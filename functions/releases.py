@@ -28,6 +28,9 @@ async def post_release(request: Request, access: Writer) -> Response:
 @router.get("/{owner}/{slug}/releases")
 async def get_releases(request: Request, access: Reader) -> Response:
     """`releases`, newest first, and `next_cursor` if there are more. Drafts need the role write."""
+    if "text/html" in request.headers.get("accept", ""):
+        page = f"/{access.repo.owner}/{access.repo.slug}/release"
+        return Response(status_code=303, headers={"Location": page, "Vary": "Accept"})
     asked = http.query(request, ListReleases)
     with_drafts = asked.include_drafts and access.role.allows(Role.WRITE)
     records, cursor = await releases.listed(access.repository, asked, with_drafts=with_drafts)

@@ -196,6 +196,36 @@ DELETE /api/v1/tokens/{token_id}   * token_not_found
   any      401   *   *   *   *   * 403 403 403 401 401
 GET /api/v1/me
   any      401 200 200 200 200 200 200 200 200 401 401
+GET /{owner}/{slug}/tree/{ref_and_folder}   * ref_not_found
+  public   200 200 200 200 200 200 200 200 200 401 401
+  private  404 404 200 200 200 200 200 200 404 401 401
+  deleted  404 404 404 404 404 404 404 404 404 401 401
+  absent   404 404 404 404 404   *   *   * 404 401 401
+  renamed  404 404 404 404 404 404 404 404 404 401 401
+GET /{owner}/{slug}/blob/{ref_and_path}   * ref_not_found
+  public   200 200 200 200 200 200 200 200 200 401 401
+  private  404 404 200 200 200 200 200 200 404 401 401
+  deleted  404 404 404 404 404 404 404 404 404 401 401
+  absent   404 404 404 404 404   *   *   * 404 401 401
+  renamed  404 404 404 404 404 404 404 404 404 401 401
+GET /{owner}/{slug}/commit/{commit_id}   * commit_not_found
+  public   200 200 200 200 200 200 200 200 200 401 401
+  private  404 404 200 200 200 200 200 200 404 401 401
+  deleted  404 404 404 404 404 404 404 404 404 401 401
+  absent   404 404 404 404 404   *   *   * 404 401 401
+  renamed  404 404 404 404 404 404 404 404 404 401 401
+GET /{owner}/{slug}/compare/{base_and_head}   * ref_not_found
+  public   200 200 200 200 200 200 200 200 200 401 401
+  private  404 404 200 200 200 200 200 200 404 401 401
+  deleted  404 404 404 404 404 404 404 404 404 401 401
+  absent   404 404 404 404 404   *   *   * 404 401 401
+  renamed  404 404 404 404 404 404 404 404 404 401 401
+GET /{owner}/{slug}/release/{tag}   * release_not_found
+  public     *   *   *   *   *   *   *   *   * 401 401
+  private  404 404   *   *   *   *   *   * 404 401 401
+  deleted  404 404 404 404 404 404 404 404 404 401 401
+  absent   404 404 404 404 404   *   *   * 404 401 401
+  renamed  404 404 404 404 404 404 404 404 404 401 401
 GET /
   any      200 200 200 200 200 200 200 200 200 401 401
 GET /{owner}
@@ -534,6 +564,9 @@ class Stage:
             "commit_id": COMMIT,
             "ref_and_path": "main/1.txt",
             "name": "style.css",
+            "ref": "main",
+            "ref_and_folder": "main",
+            "base_and_head": "main...main",
         }
 
     def play(self, route: str) -> list[Told]:

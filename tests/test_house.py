@@ -36,11 +36,12 @@ LAWS = {
     "functions.grants": ("", ""),
     "functions.pages": ("errors http lambdas web", "fastapi"),
     "shared.web": (
-        "web actions conditional cursors errors graph http media metadata model names stores",
+        "web actions codec conditional cursors errors graph http log_cursors media metadata model"
+        " names protocol stores",
         "jinja2 markdown_it markupsafe mido nh3 pygments starlette",
     ),
     "functions": (
-        "actions cursors errors file_response http lambdas metadata model names staging"
+        "actions cursors errors file_response http lambdas log_cursors metadata model names staging"
         " protocol streaming",
         "fastapi",
     ),
@@ -70,6 +71,7 @@ LAWS = {
     "shared.http.requests": ("decoding errors middleware protocol.base", "fastapi pydantic"),
     "shared.http.replies": ("codec conditional model", "fastapi starlette"),
     "shared.staging": ("auth errors http protocol references settings", "pydantic starlette"),
+    "shared.log_cursors": ("cursors http model", ""),
     "shared.routing": ("errors middleware", "fastapi starlette"),
     "shared.lambdas": ("errors log middleware settings", "mangum"),
     "shared.file_response": ("conditional errors media middleware model", "starlette"),

@@ -21,6 +21,19 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
+class Pair:
+    """The files before and after, path to object id. They are equal where nothing changed."""
+
+    old: Mapping[str, str]
+    new: Mapping[str, str]
+
+    def paths(self) -> list[str]:
+        """The paths that differ, sorted."""
+        both = self.old.keys() | self.new.keys()
+        return sorted(path for path in both if self.old.get(path) != self.new.get(path))
+
+
+@dataclass(frozen=True, slots=True)
 class Changes:
     """A page of the differences between two manifests. `last`: its last path if more follow."""
 
@@ -58,17 +71,9 @@ async def compare(
     repository: RepoStores, base: str, head: str, after: str, limit: int, sees: Sees
 ) -> Changes:
     """Compare the files of two branches or commits. Raises RefNotFound."""
-    targets = await resolve.targets(repository, [base, head], sees)
-    base_place = targets[base].commit
-    head_place = targets[head].commit
-    nodes = await repository.commits.get({base_place, head_place})
-    base_node = nodes[base_place.commit_id]
-    head_node = nodes[head_place.commit_id]
-    manifests = await _manifests(repository, [base_node, head_node])
-    old = manifests[base_node.commit_id]
-    new = manifests[head_node.commit_id]
-    all_paths = old.keys() | new.keys()
-    differing = {p: [old.get(p), new.get(p)] for p in all_paths if old.get(p) != new.get(p)}
+    base_node, head_node, files = await pair(repository, base, head, sees)
+    old, new = files.old, files.new
+    differing = {path: [old.get(path), new.get(path)] for path in files.paths()}
     paths, last = _page(differing, after, limit)
     return Changes(
         base_node.commit_id,
@@ -78,6 +83,25 @@ async def compare(
         modified={p: (old[p], new[p]) for p in paths if p in old and p in new},
         last=last,
     )
+
+
+async def introduced(repository: RepoStores, node: Node) -> Pair:
+    """The files of the first parent of a commit, and of the commit."""
+    parents = await repository.commits.get(node.parents[:1]) if node.parents else {}
+    nodes = [*parents.values(), node]
+    manifests = await _manifests(repository, nodes)
+    old = manifests[nodes[0].commit_id] if parents else {}
+    return Pair(old, manifests[node.commit_id])
+
+
+async def pair(repository: RepoStores, base: str, head: str, sees: Sees) -> tuple[Node, Node, Pair]:
+    """Two branches or commits, and the files of both. Raises RefNotFound."""
+    targets = await resolve.targets(repository, [base, head], sees)
+    places = [targets[base].commit, targets[head].commit]
+    nodes = await repository.commits.get(set(places))
+    old, new = (nodes[place.commit_id] for place in places)
+    manifests = await _manifests(repository, [old, new])
+    return old, new, Pair(manifests[old.commit_id], manifests[new.commit_id])
 
 
 async def _node(repository: RepoStores, name: str, sees: Sees) -> Node:

@@ -137,6 +137,11 @@ class Releases:
         found = {str(row["entry"]): row for row in rows}
         return [(entry, _packed(found[entry.place])) for entry in entries if entry.place in found]
 
+    async def one(self, tag: str) -> bytes | None:
+        """Return the packed record of the release of a tag, or None."""
+        rows = await self.table.find([keys.release(self.repo_id, tag)])
+        return _packed(rows[0]) if rows else None
+
     async def published_commits(self) -> set[str]:
         """Return the commits of the newest `LABELLED` releases, without drafts."""
         entries, _ = await self.entries(LABELLED, None)

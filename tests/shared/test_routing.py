@@ -61,6 +61,9 @@ FIELDS = (
     "handle",
     "commit_id",
     "name",
+    "ref",
+    "ref_and_folder",
+    "base_and_head",
 )
 
 

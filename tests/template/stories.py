@@ -321,10 +321,16 @@ def pages_for_people(owner: str, fresh: Fresh) -> None:
         sent = builders.event("GET", path, headers={"accept": "text/html"})
         ok(builders.invoke("pages", sent), *statuses)
 
-    ok(push(owner, "song", on_files("first", {"README.md": b"# A song", "a.py": b"a = 1"})))
+    first = on_files("first", {"README.md": b"# A song", "a.py": b"a = 1"})
+    ok(push(owner, "song", first))
     ok(wire("pages", "GET", f"/{owner}/song", owner))
     for path in ("/", f"/{owner}", f"/{owner}/song"):
         ask(path)
+    for path in ("tree/main", "blob/main/a.py", "commits/main", "compare/main...main", "branches"):
+        ask(f"/{owner}/song/{path}")
+    ask(f"/{owner}/song/commit/{head(first)}")
+    ask(f"/{owner}/song/release")
+    ask(f"/{owner}/song/release/none", 404)
     ask(f"/{owner}/none", 404)
     lose_bytes(owner)
     fresh("pages")

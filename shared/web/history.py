@@ -1,0 +1,193 @@
+"""The pages of a history: the log, one commit, and a comparison."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from shared import log_cursors, media
+from shared.actions import browse, contents, history
+from shared.actions.browse import Pair
+from shared.errors import RefNotFound
+from shared.http import Access
+from shared.web import changes, delta, piano_roll, rendering, replies, times
+from shared.web.context import head
+from shared.web.visible import first_line
+
+COMMITS = 50
+FILES = 30
+"""The most changed files on one page of a difference."""
+FILE_BYTES = 200_000
+DIFF_BYTES = 2_000_000
+"""The most bytes that are read for one page of a difference."""
+PAGE_ROWS = 1_200
+"""The most lines of all files on one page of a difference."""
+MESSAGE_CHARACTERS = 20_000
+
+
+async def log(request: Request, access: Access, ref: str) -> Response:
+    """The commits of a branch or commit, newest first. Raises RefNotFound."""
+    cursor = await log_cursors.opened(access, request.query_params.get("cursor", ""))
+    try:
+        entries, following = await history.log(access.repository, ref, cursor, COMMITS, access.sees)
+    except RefNotFound:
+        if ref != access.repo.default_branch:
+            raise
+        entries, following = [], None
+    next_cursor = await log_cursors.sealed(access, following)
+
+    async def make() -> str:
+        if not entries:
+            return rendering.render("empty.html", **head(request, access, "commits"))
+        return rendering.render(
+            "commits.html",
+            **head(request, access, "commits"),
+            ref=ref,
+            commits=[_entry(entry) for entry in entries],
+            next_cursor=next_cursor,
+        )
+
+    return await replies.page(request, access, [[e.node.commit_id for e in entries]], make)
+
+
+def _entry(entry: history.Entry) -> dict[str, Any]:
+    return {
+        "id": entry.node.commit_id,
+        "title": first_line(entry.summary["message"], 120) or "(no message)",
+        "author": first_line(entry.summary["author"], 80),
+        "time": times.of_text(entry.summary["committed_at"]),
+        "is_merge": len(entry.node.parents) > 1,
+    }
+
+
+async def commit(request: Request, access: Access, name: str) -> Response:
+    """One commit and what it changed. Raises CommitNotFound."""
+    found = await browse.commit(access.repository, name, access.sees)
+
+    async def make() -> str:
+        files = await browse.introduced(access.repository, found.node)
+        record = found.record
+        title, _, rest = _text(record, "message").strip().partition("\n")
+        return rendering.render(
+            "commit.html",
+            **head(request, access, "commits"),
+            commit_id=found.node.commit_id,
+            title=first_line(title, 300) or "(no message)",
+            message=rest.strip()[:MESSAGE_CHARACTERS],
+            author=first_line(_text(record, "author"), 200),
+            agent={
+                label: first_line(_text(record, name), 200)
+                for name, label in _AGENT.items()
+                if _text(record, name)
+            },
+            time=times.of_text(_text(record, "committed_at")),
+            parents=[parent.commit_id for parent in found.node.parents],
+            bump=_text(record, "sem_ver_bump"),
+            delta=delta.items(record),
+            **await _difference(request, access, files),
+        )
+
+    return await replies.page(request, access, [found.node.commit_id], make)
+
+
+_AGENT = {"agent_id": "agent", "model_id": "model", "toolchain_id": "tool"}
+
+
+async def compare(request: Request, access: Access, base_and_head: str) -> Response:
+    """What differs between two branches or commits: `base...head`. Raises RefNotFound."""
+    base, separator, name = base_and_head.partition("...")
+    if not separator or not base or not name:
+        raise RefNotFound()
+    old, new, files = await browse.pair(access.repository, base, name, access.sees)
+
+    async def make() -> str:
+        return rendering.render(
+            "compare.html",
+            **head(request, access, "branches"),
+            base=base,
+            other=name,
+            commit_id=new.commit_id,
+            base_id=old.commit_id,
+            **await _difference(request, access, files),
+        )
+
+    return await replies.page(request, access, [old.commit_id, new.commit_id], make)
+
+
+async def _difference(request: Request, access: Access, files: Pair) -> dict[str, Any]:
+    """One page of the changed files, each with its rows."""
+    paths = files.paths()
+    after = request.query_params.get("after", "")
+    following = [path for path in paths if path > after] if after else paths
+    shown = following[:FILES]
+    texts = [path for path in shown if _is_text(path) or _is_midi(path)]
+    wanted = (side.get(path) for path in texts for side in (files.old, files.new))
+    read = await contents.small(
+        access.repository, (one for one in wanted if one), FILE_BYTES, DIFF_BYTES
+    )
+    rows_left = PAGE_ROWS
+    found = []
+    for path in shown:
+        file = _file(path, files, read)
+        rows = file["rows"] or []
+        file["rows"] = rows[:rows_left]
+        file["is_cut"] = len(rows) > rows_left or len(rows) == changes.ROWS
+        rows_left -= len(file["rows"])
+        found.append(file)
+    return {
+        "files": found,
+        "changed": len(paths),
+        "next_after": shown[-1] if len(following) > len(shown) else "",
+        "counts": _counts(files, paths),
+    }
+
+
+def _counts(files: Pair, paths: list[str]) -> Mapping[str, int]:
+    added = sum(1 for path in paths if path not in files.old)
+    removed = sum(1 for path in paths if path not in files.new)
+    return {"added": added, "removed": removed, "changed": len(paths) - added - removed}
+
+
+def _file(path: str, files: Pair, read: Mapping[str, bytes]) -> dict[str, Any]:
+    old, new = files.old.get(path), files.new.get(path)
+    kind = "added" if old is None else "removed" if new is None else "changed"
+    before = _decoded(read.get(old) if old else b"")
+    after = _decoded(read.get(new) if new else b"")
+    rows = None
+    if before is not None and after is not None and _is_text(path):
+        rows = changes.of_texts(before, after)
+    file = {"path": path, "kind": kind, "rows": rows, "is_text": rows is not None}
+    return {**file, **_roll(path, read.get(old or ""), read.get(new or ""))}
+
+
+def _roll(path: str, old: bytes | None, new: bytes | None) -> dict[str, Any]:
+    """The notes of both versions of a MIDI file; of one, if the other is absent or damaged."""
+    before = piano_roll.parsed(old) if old and _is_midi(path) else None
+    after = piano_roll.parsed(new) if new and _is_midi(path) else None
+    song = after or before
+    if song is None:
+        return {"roll": None, "legend": None}
+    other = before if after else None
+    return {"roll": piano_roll.roll(song, other), "legend": piano_roll.legend(song, other)}
+
+
+def _is_midi(path: str) -> bool:
+    return media.type_of(path) == "audio/midi"
+
+
+def _decoded(data: bytes | None) -> str | None:
+    """A text; None if it was not read or is no text."""
+    if data is None or media.sniffed(data[: media.SNIFF_BYTES]) != media.TEXT:
+        return None
+    return data.decode(errors="replace")
+
+
+def _is_text(path: str) -> bool:
+    """Whether a file may be a text, by its name."""
+    return media.type_of(path) in (None, media.TEXT, "application/json")
+
+
+def _text(record: Mapping[str, Any], name: str) -> str:
+    value = record.get(name)
+    return value if isinstance(value, str) else ""
