@@ -280,6 +280,7 @@ PAGES = (
         Route("GET /{owner}/{slug}/compare/{base_and_head+}", READERS,
               "what differs between two branches or commits", name="Compare"),
         Route("GET /{owner}/{slug}/branches", READERS, "the branches", name="Branches"),
+        Route("GET /{owner}/{slug}/graph", READERS, "the graph of all branches", name="Graph"),
         Route("GET /{owner}/{slug}/release", READERS, "the releases", name="Releases"),
         Route("GET /{owner}/{slug}/release/{tag+}", READERS, "a release", name="Release"),
         Route("GET /static/{name}", EVERYONE, "the style sheet and the icon", name="Static"),

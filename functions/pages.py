@@ -114,6 +114,12 @@ async def get_branches(request: Request, access: Reader) -> Response:
     return await labels.branches(request, access)
 
 
+@router.get("/{owner}/{slug}/graph")
+async def get_graph(request: Request, access: Reader) -> Response:
+    """The graph of all branches."""
+    return await history.graph(request, access)
+
+
 @router.get("/{owner}/{slug}/release")
 async def get_releases(request: Request, access: Reader) -> Response:
     """The releases."""

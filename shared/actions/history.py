@@ -76,13 +76,27 @@ async def log(
     else:
         targets = await resolve.targets(repository, [ref], sees)
         starts = {targets[ref].commit}
+    return await _page_from(repository, starts, bool(cursor), limit)
+
+
+async def of_all_branches(
+    repository: RepoStores, heads: Iterable[CommitAddress], cursor: str, limit: int
+) -> tuple[list[Entry], str | None]:
+    """Return a page of the history of all branches, as `log` does. `heads` is not empty."""
+    starts = _parse(cursor) if cursor else set(heads)
+    return await _page_from(repository, starts, bool(cursor), limit)
+
+
+async def _page_from(
+    repository: RepoStores, starts: set[CommitAddress], is_forgeable: bool, limit: int
+) -> tuple[list[Entry], str | None]:
     page = _Page(limit, set(starts))
     async for address, node in ancestors(repository.commits, starts, page=limit + 1):
         if node is None:
             # The places of a cursor existed when the hub made it. So this cursor is forged.
             raise (
                 cursors.invalid()
-                if cursor and address in starts
+                if is_forgeable and address in starts
                 else Damaged(f"commit {address.commit_id}")
             )
         if not page.takes(node):

@@ -11,11 +11,13 @@ from shared.actions import browse, contents, history
 from shared.actions.browse import Pair
 from shared.errors import RefNotFound
 from shared.http import Access
-from shared.web import changes, delta, piano_roll, rendering, replies, times
+from shared.web import changes, delta, lanes, piano_roll, rendering, replies, times
 from shared.web.context import head
 from shared.web.visible import first_line
 
 COMMITS = 50
+HEADS = 3
+"""The most branches that are named beside one commit."""
 FILES = 30
 """The most changed files on one page of a difference."""
 FILE_BYTES = 200_000
@@ -49,6 +51,51 @@ async def log(request: Request, access: Access, ref: str) -> Response:
         )
 
     return await replies.page(request, access, [[e.node.commit_id for e in entries]], make)
+
+
+async def graph(request: Request, access: Access) -> Response:
+    """The commits of all branches with the lines between them, newest first."""
+    refs = await access.repository.refs.all() if access.repo.exists else {}
+    cursor = await log_cursors.opened(access, request.query_params.get("cursor", ""))
+    places = [ref.head for ref in refs.values()]
+    entries: list[history.Entry] = []
+    following = None
+    if refs:
+        entries, following = await history.of_all_branches(
+            access.repository, places, cursor, COMMITS
+        )
+    next_cursor = await log_cursors.sealed(access, following)
+
+    async def make() -> str:
+        if not entries:
+            return rendering.render("empty.html", **head(request, access, "graph"))
+        linked = [
+            (entry.node.commit_id, [parent.commit_id for parent in entry.node.parents])
+            for entry in entries
+        ]
+        rows = list(lanes.rows(linked))
+        heads: dict[str, list[str]] = {}
+        for name, ref in refs.items():
+            heads.setdefault(ref.head.commit_id, []).append(name)
+        width = _widest(rows)
+        return rendering.render(
+            "graph.html",
+            **head(request, access, "graph"),
+            commits=[
+                (_entry(entry), lanes.drawn(row, width))
+                for entry, row in zip(entries, rows, strict=True)
+            ],
+            heads={commit_id: names[:HEADS] for commit_id, names in heads.items()},
+            next_cursor=next_cursor,
+        )
+
+    version = [[ref.branch, ref.head.commit_id] for ref in refs.values()]
+    return await replies.page(request, access, [version], make)
+
+
+def _widest(rows: list[lanes.Row]) -> int:
+    """The most lanes beside one of these rows."""
+    return min(max(max(len(row.above), len(row.below), 1) for row in rows), lanes.LANES)
 
 
 def _entry(entry: history.Entry) -> dict[str, Any]:

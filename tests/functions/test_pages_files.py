@@ -6,6 +6,7 @@ from urllib.parse import quote
 
 import pytest
 
+from shared.web import lanes
 from tests import builders
 from tests.builders import event, graph, invoke, push, token
 from tests.faults import recorded
@@ -185,6 +186,35 @@ def test_a_log_has_pages_without_gaps(owner: str) -> None:
     assert list(dict.fromkeys(seen)) == [history[number] for number in range(120, 0, -1)]
 
 
+def test_a_graph_shows_merges_and_all_branches(owner: str) -> None:
+    history = graph("1; 2:1; 3:1; 4:2,3; 5:1", salt=owner)
+    assert push(owner, "song", history.bundle([1, 2, 3, 4])).status == 200
+    assert push(owner, "song", history.bundle([5]), branch="side/one").status == 200
+    page = checked(get(f"/{owner}/song/graph"))
+    linked = [link.rpartition("/")[2] for link in page.links() if "/commit/" in link]
+    assert set(linked) == {history[number] for number in range(1, 6)} and linked[0] == history[4]
+    assert f"/{owner}/song/tree/side/one" in page.links()
+    assert len(page.all("circle")) == 5 + 1, "one for each commit, and the mark of the hub"
+    assert {one["class"] for one in page.all("path") if "class" in one} == {"l1", "l2"}
+
+
+def test_a_graph_has_pages_without_gaps(owner: str) -> None:
+    history = builders.chain(60, salt=owner)
+    assert push(owner, "song", history.bundle()).status == 200
+    page = checked(get(f"/{owner}/song/graph"))
+    [following] = [link for link in page.links() if "cursor=" in link]
+    rest = checked(get(f"/{owner}/song/graph", query=following.partition("?")[2]))
+    links = [link.rpartition("/")[2] for link in page.links() + rest.links() if "/commit/" in link]
+    assert list(dict.fromkeys(links)) == [history[number] for number in range(60, 0, -1)]
+
+
+def test_a_graph_of_very_many_branches_is_drawn_in_part() -> None:
+    commits = [(f"{number}", [f"parent of {number}"]) for number in range(40)]
+    rows = list(lanes.rows(commits))
+    assert [row.lane for row in rows] == list(range(40))
+    assert all("circle" not in lanes.drawn(row, 12) for row in rows[12:40])
+
+
 def test_branches_are_listed_and_compared(owner: str) -> None:
     first = pushed(owner, FILES)
     pushed(owner, {**FILES, "strings.txt": b"s"}, "strings", first, branch="strings/one")
@@ -264,6 +294,7 @@ def pages_of(owner: str, commit_id: str, path: str) -> list[str]:
         f"{base}/commit/{commit_id}",
         f"{base}/compare/main...main",
         f"{base}/branches",
+        f"{base}/graph",
         f"{base}/release",
         f"{base}/release/v1.0.0",
         f"/{owner}",
@@ -299,6 +330,7 @@ COLD = {
     "/{owner}/song/release": 4,
     "/{owner}/song/release/v1.0.0": 3,
     "/{owner}/song/commits/main": 4,
+    "/{owner}/song/graph": 4,
     "/{owner}/song/commit/{commit}": 11,
     "/{owner}/song/compare/main...main": 5,
 }

@@ -326,7 +326,14 @@ def pages_for_people(owner: str, fresh: Fresh) -> None:
     ok(wire("pages", "GET", f"/{owner}/song", owner))
     for path in ("/", f"/{owner}", f"/{owner}/song"):
         ask(path)
-    for path in ("tree/main", "blob/main/a.py", "commits/main", "compare/main...main", "branches"):
+    for path in (
+        "tree/main",
+        "blob/main/a.py",
+        "commits/main",
+        "compare/main...main",
+        "branches",
+        "graph",
+    ):
         ask(f"/{owner}/song/{path}")
     ask(f"/{owner}/song/commit/{head(first)}")
     ask(f"/{owner}/song/release")
