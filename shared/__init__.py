@@ -1,27 +1,31 @@
 """The core of the hub: everything between an HTTP request and a stored byte.
 
-    errors texts                              the tree of errors; messages of bounded length
-    conditional media                         entity tags; media types of files                  (pure)
-    ids names model codec                     ids, rules for names, data types, JSON and msgpack (pure)
-    packs                                     the format of packs                                (pure)
-    protocol/                                 the requests and replies of the wire and the API
-    pushed_bundle                             the verification of a push
-    codings                                   bodies and replies in gzip and zstd                (pure)
-    progress                                  progress reports of long jobs                      (pure)
-    prices units                              the units and prices of AWS                        (pure)
-    settings keyring auth ratelimit tasks     configuration, tokens, rate limits, parallel calls
-    meter budget                              the cost of a request, and cost limits
-    metadata/                                 rows: the only folder with keys and conditions
-    objects/                                  bytes: the only folder with keys of objects
-    engines/                                  storage: DynamoDB and S3, or SQLite and files
-    stores                                    the stores of the hub, and those of one repository
-    aws_clients                               selects the engine; opens the stores per event loop
-    actions/                                  the decisions of requests and of maintenance jobs
-    content                                   one object as a reply: entity tag, range, caching
-    edge routing http                         requests and replies: the only HTTP outside functions/
-    lambdas                                   the apps as Lambda functions
-    openapi                                   the OpenAPI document
+    http/         the app of a function: access, request bodies, replies, error handlers
+    protocol/     the requests and replies of the wire protocol and of the API
+    web/          the pages of the hub for browsers
+    actions/      one module for each request: its rules, and the order of its writes
+    maintenance/  the operator's jobs: gc, fsck, rebuild, repack, purge, expunge, prebuilt clones
+    graph/        walks over the commit graph, and their driver
+    metadata/     rows: the only folder with keys and conditions of rows
+    objects/      bytes: the only folder with keys of objects
+    engines/      storage: DynamoDB and S3, or SQLite and files
 
-Imports point inward: functions → http, actions → metadata, objects → the pure modules → errors.
-`shared` never imports `functions` or `infra`. A test checks this.
+    middleware routing connection bodies      the ASGI app around every function
+    lambdas                                   the app as a Lambda function
+    openapi                                   the OpenAPI document
+    streaming decoding codings staging        large bodies: replies in pieces, compression, S3
+    file_response media conditional           an object as a file: media type, range, entity tag
+    authorization auth keyring references     rights, tokens, signing keys, signed references
+    ratelimit budget meter prices units       limits of requests and of cost
+    stores                                    the stores of the hub, and of one repository
+    aws_clients                               selects the engine, opens the stores per event loop
+    settings log                              the environment; log lines
+    pushed_bundle packs patches               verification of a push; formats of packs, of patches
+    codec cursors log_cursors                 JSON and msgpack; positions in lists
+    model ids names portable                  data types, ids, rules for names
+    errors refusals texts                     the tree of errors, and the texts of refusals
+    tasks progress                            parallel calls, progress reports
+
+Imports point inward: functions → http → actions → metadata, objects → model → errors. `shared`
+never imports `functions` or `infra`. tests/test_house.py has the law of each module.
 """
