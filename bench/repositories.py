@@ -9,8 +9,8 @@ from itertools import chain
 from bench.history import Graph, History
 from bench.lambdas import OWNER, Hub
 from shared import aws_clients, codec, packs
-from shared.actions.push_plan import INLINE_BYTES
 from shared.actions.uploads import UploadBatch
+from shared.limits import Limits
 from shared.maintenance import prebuilt_clones
 from shared.maintenance import repack as repacking
 from shared.metadata.table import chunked
@@ -18,6 +18,7 @@ from shared.model import CommitAddress, Kind, Node, Ref, Repo
 from shared.stores import RepoStores
 from shared.tasks import gather_all
 
+LIMITS = Limits()
 AT_ONCE = 2_000
 SWAPS_AT_ONCE = 32
 LATER_SECONDS = 2 * 24 * 3600
@@ -70,7 +71,7 @@ def add_pushes(hub: Hub, slug: str, pushes: Iterable[History]) -> None:
             parcels: list[UploadBatch] = []
             for pushed in part:
                 records = _records(pushed)
-                parcels += [UploadBatch.of(pushed.objects), records]
+                parcels += [UploadBatch.of(LIMITS, pushed.objects), records]
                 nodes.append(_node(pushed, records, nodes[-1].address if nodes else None))
             for some in chunked(parcels, SWAPS_AT_ONCE):
                 await gather_all(upload_batch.put(repository) for upload_batch in some)
@@ -138,6 +139,7 @@ def _records(pushed: History) -> UploadBatch:
     [commit] = pushed.commits
     [snapshot] = pushed.snapshots
     return UploadBatch.of(
+        LIMITS,
         {},
         [
             (Kind.SNAPSHOT, snapshot["snapshot_id"], codec.pack_record(snapshot)),
@@ -152,7 +154,7 @@ def _node(pushed: History, records: UploadBatch, parent: CommitAddress | None) -
     commit_id = commit["commit_id"]
     snapshot_id = snapshot["snapshot_id"]
     compressed = zlib.compress(codec.pack_record(commit))
-    inline = len(compressed) <= INLINE_BYTES
+    inline = len(compressed) <= LIMITS.inline_record_bytes
     return Node(
         CommitAddress(commit_id, parent.generation + 1 if parent else 1, "main"),
         (parent,) if parent else (),

@@ -6,11 +6,16 @@ loop. A Lambda container has one loop, so it opens connections only once.
 
 import asyncio
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from weakref import WeakKeyDictionary
 
 from shared import settings as settings_module
+from shared.limits import Limits
 from shared.settings import Settings
 from shared.stores import Stores
+
+LIMITS = Limits()
+"""The limits of the stores that are opened."""
 
 _opened: WeakKeyDictionary[asyncio.AbstractEventLoop, Stores] = WeakKeyDictionary()
 _closers: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncExitStack] = WeakKeyDictionary()
@@ -24,7 +29,8 @@ async def stores() -> Stores:
     if found is None or found.settings is not settings:
         await close()
         closer = AsyncExitStack()
-        found = _opened[loop] = await _open(settings, closer)
+        opened = await _open(settings, closer)
+        found = _opened[loop] = replace(opened, limits=LIMITS)
         _closers[loop] = closer
     return found
 

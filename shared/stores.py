@@ -1,9 +1,10 @@
-"""The stores of the hub, and of one repository. `shared/aws` opens them."""
+"""The stores of the hub, and of one repository. `shared/aws_clients` opens them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from shared.budget import Budget
 from shared.keyring import Keyring
+from shared.limits import Limits
 from shared.metadata.commits import Commits
 from shared.metadata.expiring import Counters
 from shared.metadata.handles import Handles
@@ -59,6 +60,7 @@ class Stores:
     hub: Table
     bucket: Bucket
     recent: Recent
+    limits: Limits = field(default_factory=Limits)
 
     def of(self, repo: Repo) -> RepoStores:
         """Return the stores of a repository. This makes no call."""
@@ -68,10 +70,10 @@ class Stores:
             repo=repo,
             refs=Refs(self.hub, repo_id),
             prebuilt_clones=PrebuiltClones(self.hub, repo_id),
-            commits=Commits(self.hub, repo_id),
-            index=Index(self.hub, repo_id),
+            commits=Commits(self.hub, repo_id, self.limits),
+            index=Index(self.hub, repo_id, self.limits),
             releases=Releases(self.hub, repo_id),
-            tags=Tags(self.hub, repo_id),
+            tags=Tags(self.hub, repo_id, self.limits),
             objects=ObjectStore(self.bucket, repo_id, self.recent),
             scans=Scans(self.hub, repo_id),
         )

@@ -15,6 +15,7 @@ from hashlib import md5
 from typing import Any
 
 from shared import settings
+from shared.limits import Limits
 from shared.metadata.conditions import NO_ROW, Condition, Exists, either, every, holds
 from shared.metadata.expiring import Counters
 from shared.metadata.repos import Repos
@@ -309,7 +310,10 @@ class FakeBucket:
             ]
 
 
-def stores_on(turns: Turns) -> tuple[Stores, FakeTable, FakeBucket]:
+USUAL = Limits()
+
+
+def stores_on(turns: Turns, limits: Limits = USUAL) -> tuple[Stores, FakeTable, FakeBucket]:
     """The stores of the service over a table and a bucket in memory."""
     table, bucket = FakeTable(turns), FakeBucket(turns)
     hub: Any = table
@@ -322,6 +326,7 @@ def stores_on(turns: Turns) -> tuple[Stores, FakeTable, FakeBucket]:
     objects: Any = bucket
     stores = Stores(
         settings=settings.load(),
+        limits=limits,
         repos=Repos(hub),
         counters=Counters(counters),
         hub=hub,

@@ -20,7 +20,7 @@ MAX_LINES = 490
 # ── Arrows ────────────────────────────────────────────────────────────────────────────────────────
 
 PURE = (
-    "codec codings conditional cursors ids media model names packs patches portable prices progress"
+    "codec codings conditional cursors ids limits media model names packs patches portable prices progress"
     " refusals tasks units"
 )
 PURE_PACKAGES = "backports compression msgpack pydantic"
@@ -85,8 +85,8 @@ LAWS = {
         "codec codings errors patches tasks",
         "aiohttp infra.relay msgpack multidict rich yarl",
     ),
-    "shared.stores": ("budget keyring metadata model objects settings", ""),
-    "shared.aws_clients": ("engines settings stores", ""),
+    "shared.stores": ("budget keyring limits metadata model objects settings", ""),
+    "shared.aws_clients": ("limits engines settings stores", ""),
     "shared.engines": (
         "budget engines errors keyring log meter metadata model objects settings stores tasks",
         "aioboto3 aiobotocore aiohttp botocore msgpack types_aiobotocore_dynamodb"
@@ -97,7 +97,7 @@ LAWS = {
     "shared.auth": ("errors metadata model names settings", "jwt pydantic"),
     "shared.ratelimit": ("errors metadata.expiring model names settings", ""),
     "shared.metadata": (
-        "metadata codec errors ids model names packs tasks",
+        "limits metadata codec errors ids model names packs tasks",
         "",
     ),
     "shared.objects": (

@@ -15,6 +15,7 @@ from shared import names
 from shared.actions import branches
 from shared.actions import moves as moving
 from shared.errors import RepoExists
+from shared.limits import Limits
 from shared.maintenance import prebuilt_clones
 from shared.maintenance import repack as repacking
 from shared.maintenance.prebuilt_clones import Made
@@ -29,7 +30,7 @@ OPERATOR = "pieria"
 """The user in the moves of branches that the operator made. The handle is reserved."""
 
 WHY_LEFT = {
-    "large": f"of {repacking.SMALL_BYTES >> 20} MiB or more",
+    "large": f"of {Limits().small_pack_bytes >> 20} MiB or more",
     "young": "younger than a day",
     "unnamed": "that no row points to (gc deletes them)",
     "ambiguous": "with an item that has other bytes in another pack",

@@ -59,7 +59,9 @@ async def push(repository: RepoStores, request: Push, *, by: str, now: float) ->
 
 async def _existing(repository: RepoStores, bundle: PushedBundle, head: str) -> Existing:
     """Step 2, in one step of calls."""
-    named = push_checks.looked_up_at_first(push_checks.objects_of(bundle))
+    named = push_checks.looked_up_at_first(
+        push_checks.objects_of(bundle), repository.stores.limits.few_objects
+    )
     refs, known = await gather_pair(
         repository.refs.all(),
         repository.index.known(
@@ -91,7 +93,14 @@ async def _accept(repository: RepoStores, pushed: Pushed) -> None:
 
     repo = await repository.stores.repos.create_if_absent(repository.repo, int(pushed.now))
     repository = repository.stores.of(repo)
-    plan = push_plan.plan_writes(pushed.branch, pushed.bundle, existing, changed, uploads)
+    plan = push_plan.plan_writes(
+        pushed.branch,
+        pushed.bundle,
+        existing,
+        changed,
+        uploads,
+        repository.stores.limits,
+    )
     _, last = await gather_pair(
         push_plan.execute(plan, repository, int(pushed.now)),
         _last_step(repository, pushed.branch, current),

@@ -16,11 +16,6 @@ from shared.pushed_bundle import PushedBundle
 from shared.stores import RepoStores
 from shared.tasks import gather_all
 
-FEW_OBJECTS = 90
-"""The objects of manifests are looked up together with the refs, if there are at most this many.
-
-For more, the manifest of a parent is cheaper. It takes two steps more.
-"""
 HASHED_FIELDS = ("snapshot_id", "message", "committed_at", "parent_commit_id", "parent2_commit_id")
 FORGET_THE_REMOTES = (
     "your client takes what it last saw on any remote as stored on every remote;"
@@ -161,7 +156,8 @@ async def missing_objects(repository: RepoStores, pushed: Pushed) -> set[str]:
     existing = pushed.existing
     named = objects_of(bundle, existing.snapshots.keys())
     missing = named - bundle.objects.keys() - existing.objects.keys()
-    if missing and not looked_up_at_first(objects_of(bundle)):
+    few = repository.stores.limits.few_objects
+    if missing and not looked_up_at_first(objects_of(bundle), few):
         missing -= await _objects_of_parents(repository, pushed)
         known = await repository.index.known(objects=missing)
         missing -= known.objects.keys()
@@ -177,9 +173,9 @@ def objects_of(bundle: PushedBundle, without: Set[str] = frozenset()) -> set[str
     return found
 
 
-def looked_up_at_first(object_ids: Set[str]) -> Set[str]:
-    """These objects, if they are few enough to be looked up together with the refs; else none."""
-    return object_ids if len(object_ids) <= FEW_OBJECTS else frozenset()
+def looked_up_at_first(object_ids: Set[str], few: int) -> Set[str]:
+    """These objects, if there are at most `few`, to be looked up together with the refs; else none."""
+    return object_ids if len(object_ids) <= few else frozenset()
 
 
 def _reached_in_bundle(pushed: Pushed, target: str) -> tuple[set[str], list[str]]:

@@ -17,15 +17,11 @@ from typing import Any
 from shared import codec
 from shared.actions.uploads import UploadBatch
 from shared.graph.records import packed_summary
+from shared.limits import Limits
 from shared.model import CommitAddress, Kind, Location, Node, Ref, Upload
 from shared.pushed_bundle import NewCommit, PushedBundle
 from shared.stores import RepoStores
 from shared.tasks import gather_all
-
-INLINE_BYTES = 4096
-"""A compressed commit record of at most this size is stored in its row, which a page of history
-reads. Each kilobyte of a row costs a write unit, so a larger record is stored in the pack.
-"""
 
 Item = tuple[Kind, str]
 
@@ -110,6 +106,7 @@ def plan_writes(
     existing: Existing,
     changed: Set[str],
     uploads: Sequence[Upload],
+    limits: Limits,
 ) -> WritePlan:
     """Plan the writes of a push. `changed`: the stored commits that get a second row."""
     objects = {i: data for i, data in bundle.objects.items() if i not in existing.objects}
@@ -126,10 +123,10 @@ def plan_writes(
     # Small records are in their rows, and in the pack as well: so S3 alone can rebuild all rows
     # but the refs.
     packed += [(Kind.COMMIT, commit_id, record) for commit_id, record in records.items()]
-    batch = UploadBatch.of(objects, packed)
+    batch = UploadBatch.of(limits, objects, packed)
     # Second rows need a lane of their own. Its name comes from the content: a retry has the same.
     lane = f"{branch}~{batch.pack.name}" if changed else branch
-    nodes = _nodes(lane, bundle, existing, records, batch.locations)
+    nodes = _nodes(lane, bundle, existing, records, batch.locations, limits)
     lanes = {ref.head.lane for ref in existing.refs.values()}
     return WritePlan(
         branch=branch,
@@ -163,6 +160,7 @@ def _nodes(
     existing: Existing,
     records: Mapping[str, bytes],
     stored: Mapping[Item, Location],
+    limits: Limits,
 ) -> dict[str, Node]:
     """The rows of these commits, parents before children, each with its generation."""
     addresses = dict(existing.commits)
@@ -174,7 +172,7 @@ def _nodes(
         address = CommitAddress(commit_id, generation, lane)
         addresses[commit_id] = address
         compressed = zlib.compress(record)
-        is_inline = len(compressed) <= INLINE_BYTES
+        is_inline = len(compressed) <= limits.inline_record_bytes
         nodes[commit_id] = Node(
             address=address,
             parents=parents,

@@ -9,8 +9,8 @@ from shared import codec, names, packs, pushed_bundle
 from shared.actions import quarantine
 from shared.errors import Damaged, Unavailable
 from shared.graph.records import manifest
+from shared.limits import Limits
 from shared.model import Kind, Location
-from shared.objects.store import LOOSE_BYTES
 from shared.packs import Pack
 from shared.protocol.push import FilterObjects, Presign, PushObjects
 from shared.stores import RepoStores
@@ -39,15 +39,20 @@ class UploadBatch:
 
     @classmethod
     def of(
-        cls, objects: Mapping[str, bytes], records: Sequence[tuple[Kind, str, bytes]] = ()
+        cls,
+        limits: Limits,
+        objects: Mapping[str, bytes],
+        records: Sequence[tuple[Kind, str, bytes]] = (),
     ) -> "UploadBatch":
         """A parcel of objects, and of records that go into the pack whatever their size."""
         small = [
             (Kind.OBJECT, i, content)
             for i, content in objects.items()
-            if len(content) <= LOOSE_BYTES
+            if len(content) <= limits.loose_object_bytes
         ]
-        loose = {i: content for i, content in objects.items() if len(content) > LOOSE_BYTES}
+        loose = {
+            i: content for i, content in objects.items() if len(content) > limits.loose_object_bytes
+        }
         pack = packs.build([*small, *records])
         addresses = {
             (Kind.OBJECT, i): Location("", 0, len(content)) for i, content in loose.items()
@@ -125,7 +130,7 @@ async def accept(repository: RepoStores, request: PushObjects, *, now: float) ->
         repository = repository.stores.of(
             await repository.stores.repos.create_if_absent(repository.repo, int(now))
         )
-        upload_batch = UploadBatch.of(new)
+        upload_batch = UploadBatch.of(repository.stores.limits, new)
         await upload_batch.put(repository)
         await repository.index.put_locations(upload_batch.locations)
     return {"stored": len(new), "skipped": len(request.objects) - len(new)}

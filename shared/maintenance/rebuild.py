@@ -19,13 +19,12 @@ from operator import attrgetter
 from typing import Any
 
 from shared import codec, names, packs
-from shared.actions.push_plan import INLINE_BYTES
 from shared.errors import Damaged
 from shared.graph.records import packed_summary
+from shared.limits import Limits
 from shared.maintenance.fsck import GROUP_BYTES, by_size
 from shared.maintenance.gc import Step
 from shared.maintenance.lease import Lease, rebuilding
-from shared.metadata.index import CONDITIONAL
 from shared.metadata.table import chunked
 from shared.model import CommitAddress, Kind, Location, Node
 from shared.progress import OnProgress, no_progress
@@ -123,7 +122,7 @@ async def rebuild(
     parents_first = sorted(
         primary.values(), key=lambda address: (address.generation, address.commit_id)
     )
-    for part in chunked(parents_first, CONDITIONAL):
+    for part in chunked(parents_first, repository.stores.limits.conditional_rows):
         await lease.check()
         await repository.index.put_addresses(part)
     done.commits = len(primary)
@@ -311,6 +310,7 @@ async def _put_rows(
     lease: Lease, rows: Mapping[CommitAddress, Node], on_progress: OnProgress
 ) -> None:
     """Write rows with their records. At most `GROUP_BYTES` of records are read at a time."""
+    limits = lease.repository.stores.limits
     by_record: dict[Location, list[Node]] = {}
     for node in rows.values():
         if node.record_at:
@@ -321,8 +321,8 @@ async def _put_rows(
         records = await lease.repository.objects.read_packed(group)
         nodes: list[Node] = []
         for at in group:
-            nodes += [_with_record(node, records[at]) for node in by_record[at]]
-        for part in chunked(nodes, CONDITIONAL):
+            nodes += [_with_record(node, records[at], limits) for node in by_record[at]]
+        for part in chunked(nodes, limits.conditional_rows):
             await lease.check()
             # `now` is 0, so that no existing row counts as left over from a crashed push, and none
             # is replaced.
@@ -331,10 +331,10 @@ async def _put_rows(
         on_progress("commits", written, sum(map(len, by_record.values())))
 
 
-def _with_record(node: Node, record: bytes) -> Node:
+def _with_record(node: Node, record: bytes, limits: Limits) -> Node:
     """The row with its record, or with a summary if the record is too large for a row."""
     compressed = zlib.compress(record)
-    if len(compressed) <= INLINE_BYTES:
+    if len(compressed) <= limits.inline_record_bytes:
         return replace(node, record=compressed, record_at=None)
     return replace(node, summary=packed_summary(codec.unpack_record(record)))
 

@@ -4,10 +4,10 @@
     ends of all packs   → which of them may be combined
     a group of packs    → read and verified; one new pack with every entry that a row points to; then the rows change
 
-A pack is combined if it is smaller than `SMALL_BYTES`, older than a day, and used by a row; oldest
-first, `FEWEST` packs or more at a time, up to `GROUP_BYTES` together. S3 could copy parts of 5 MiB
+A pack is combined if it is smaller than `small_pack_bytes`, older than a day, and used by a row; oldest
+first, `combined_packs` packs or more at a time, up to `combined_pack_bytes` together. S3 could copy parts of 5 MiB
 or more without the hub, but such a pack needs only one read already. docs/design/repack.md has the
-invariants. In memory are the places that rows point to, and a few times `GROUP_BYTES`.
+invariants. In memory are the places that rows point to, and a few times `combined_pack_bytes`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,7 +20,7 @@ from shared import ids, names, packs
 from shared.errors import Damaged, Unavailable
 from shared.graph.records import manifest
 from shared.maintenance.fsck import by_size, read_each
-from shared.maintenance.gc import AT_ONCE, YOUNG_SECONDS, Clock, Step
+from shared.maintenance.gc import Clock, Step
 from shared.maintenance.lease import Lease, repacking
 from shared.maintenance.rewrite import repoint
 from shared.metadata.scans import Pointer
@@ -32,17 +32,6 @@ from shared.progress import OnProgress, no_progress
 from shared.stores import RepoStores
 from shared.tasks import gather_all
 
-SMALL_BYTES = 5 * 1024 * 1024
-GROUP_BYTES = 16 * 1024 * 1024
-"""As much as the window of a fetch (`packs.WINDOW_BYTES`).
-
-A fetch reads a larger pack in several requests anyway.
-"""
-FEWEST = 8
-"""Combining fewer packs is not worth the changes of their rows.
-
-A new pack is combined again only with 7 others.
-"""
 TOO_LATE = "a gc has deleted a pack that was to be combined; nothing is lost, run it again"
 
 Item = tuple[Kind, str]
@@ -140,19 +129,19 @@ async def _plan(
     repository: RepoStores, now: float, report: Repacked, on_progress: OnProgress
 ) -> tuple[_Rows, list[list[Stored]]]:
     """Decide which packs are combined with each other. Nothing is written."""
+    limits = repository.stores.limits
     listed = await repository.objects.packs()
-    small = [one for one in listed if one.size < SMALL_BYTES]
-    old = [one for one in small if one.modified < now - YOUNG_SECONDS]
+    small = [one for one in listed if one.size < limits.small_pack_bytes]
+    old = [one for one in small if one.modified < now - limits.small_pack_seconds]
     rows = await _rows(repository, {one.key for one in old}, on_progress)
     used = [one for one in old if one.key in rows.pointers]
     # A lane `<branch>~<pack>` is named by its pack: rebuild-index needs that pack unchanged.
     held = {lane.rpartition("~")[2] for lane in rows.lanes}
-    if len(used) >= FEWEST:
+    if len(used) >= limits.combined_packs:
         held |= await _ambiguous(repository, listed, {one.key for one in used}, rows, on_progress)
     free = [one for one in used if one.key not in held]
-    groups = [
-        group for group in by_size(free, GROUP_BYTES, attrgetter("size")) if len(group) >= FEWEST
-    ]
+    by_time = by_size(free, limits.combined_pack_bytes, attrgetter("size"))
+    groups = [group for group in by_time if len(group) >= limits.combined_packs]
     report.left = {
         "large": len(listed) - len(small),
         "young": len(small) - len(old),
@@ -217,13 +206,14 @@ async def _locations(
 ) -> dict[Item, list[Location]]:
     """Every location of these items, and of every commit that has a row, in all packs."""
     found: dict[Item, list[Location]] = {}
-    for number, part in enumerate(chunked(listed, AT_ONCE)):
+    at_once = repository.stores.limits.packs_at_once
+    for number, part in enumerate(chunked(listed, at_once)):
         for index in await gather_all(_index(repository, one) for one in part):
             for item, at in index.items():
                 kind, item_id = item
                 if item in wanted or (kind is Kind.COMMIT and item_id in rows.commits):
                     found.setdefault(item, []).append(at)
-        on_progress("packs read", number * AT_ONCE + len(part), len(listed))
+        on_progress("packs read", number * at_once + len(part), len(listed))
     return found
 
 
@@ -267,7 +257,7 @@ async def _combined(
 ) -> tuple[Pack, list[tuple[Pointer, Item]]]:
     """The used entries of these packs as one pack, and the item of each pointer. Raises Damaged."""
     contents: list[bytes] = []
-    for part in chunked(group, AT_ONCE):
+    for part in chunked(group, repository.stores.limits.packs_at_once):
         contents += await gather_all(repository.objects.read_pack(name) for name in part)
     kept: dict[Item, bytes] = {}
     moved: list[tuple[Pointer, Item]] = []

@@ -13,7 +13,7 @@ from shared.errors import Damaged, Unavailable
 from shared.maintenance.gc import OVERTAKEN, Clock
 from shared.maintenance.lease import Lease
 from shared.metadata import keys
-from shared.metadata.scans import TOGETHER, GcState, Pointer
+from shared.metadata.scans import GcState, Pointer
 from shared.metadata.table import chunked
 from shared.model import Kind, Location
 from shared.objects.bucket import Stored
@@ -134,7 +134,8 @@ async def repoint(
             by_row.setdefault(pointer.key, []).append((pointer, at))
         else:
             of_refs.append((pointer, at))
-    for part in chunked(list(by_row.values()), TOGETHER):
+    most_rows = lease.repository.stores.limits.repointed_rows
+    for part in chunked(list(by_row.values()), most_rows):
         now = GcState(lease.run_id, lease.step, int(clock()))
         written = await lease.repository.scans.repoint(now, chain.from_iterable(part))
         if written is None:

@@ -14,9 +14,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from shared.errors import Damaged
+from shared.limits import Limits
 from shared.metadata import attributes, keys
 from shared.metadata.conditions import Less
-from shared.metadata.index import CONDITIONAL
 from shared.metadata.table import Row, Table
 from shared.model import CommitAddress, Kind, Location, Node, RepoId
 from shared.tasks import gather_all
@@ -35,6 +35,7 @@ class Commits:
 
     table: Table
     repo_id: RepoId
+    limits: Limits
 
     async def lane(self, start: CommitAddress, limit: int | None) -> list[Node]:
         """Return a commit and the older ones of its lane, newest first: `limit` rows or 1 MB.
@@ -103,7 +104,7 @@ class Commits:
     async def put(self, nodes: Iterable[Node], now: int) -> None:
         """Write the rows of commits that are not in the index yet.
 
-        Up to `CONDITIONAL` rows are written under the condition that they are new, so that the
+        Up to `conditional_rows` rows are written under the condition that they are new, so that the
         record of the first push stays. A row older than `STALE_SECONDS`, of an unfinished push, is
         replaced.
         """
@@ -111,7 +112,7 @@ class Commits:
             (keys.commit(self.repo_id, node.address), {**_row(node), "written_at": now})
             for node in nodes
         ]
-        if len(rows) <= CONDITIONAL:
+        if len(rows) <= self.limits.conditional_rows:
             stale = Less("written_at", now - STALE_SECONDS)
             await gather_all(self.table.put_new(key, row, stale) for key, row in rows)
         else:

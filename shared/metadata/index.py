@@ -11,27 +11,12 @@ from dataclasses import dataclass, field
 from itertools import chain
 
 from shared import names
+from shared.limits import Limits
 from shared.metadata import keys
 from shared.metadata.conditions import Exists
 from shared.metadata.table import Row, Table
 from shared.model import CommitAddress, Kind, Location, RepoId
 from shared.tasks import gather_all, gather_pair
-
-MANY = len(keys.SHARDS) * 100
-"""From this number of ids on, sixteen queries are fewer calls than batches of 100 keys."""
-READ_AHEAD = 8
-"""A range query gives up after this number of rows for each requested id.
-
-A queried row of about 170 bytes costs 1/24 of a row read by key. A wrong guess therefore costs at
-most a third more, and a right one saves nearly the whole cost.
-"""
-CONDITIONAL = 8
-"""Up to this number of commits, each row is written by itself, under the condition that it is new.
-
-Above it, rows in lanes are written in batches without a condition. If two pushes of the same
-commits race, the row may then keep the unhashed fields of the later push. It never holds another
-commit.
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +44,7 @@ class Index:
 
     table: Table
     repo_id: RepoId
+    limits: Limits
 
     async def known(
         self,
@@ -138,15 +124,15 @@ class Index:
     async def put_addresses(self, addresses: Collection[CommitAddress]) -> None:
         """Write the places of commits, parents first. Everything that they reach must be stored.
 
-        If a push crashes, no commit may be in the index without its parents. Up to `CONDITIONAL`
-        rows are therefore written one after the other. More rows are written in transactions of
+        If a push crashes, no commit may be in the index without its parents. Up to
+        `conditional_rows` rows are therefore written one after the other. More rows are written in transactions of
         100, which are fewer calls at twice the cost.
         """
         rows: list[tuple[keys.Key, Row]] = []
         for address in addresses:
             key = keys.by_id(self.repo_id, Kind.COMMIT, address.commit_id)
             rows.append((key, {"lane": address.lane, "generation": address.generation}))
-        if len(rows) <= CONDITIONAL:
+        if len(rows) <= self.limits.conditional_rows:
             for key, row in rows:
                 await self.table.put_new(key, row, GONE)
         else:
@@ -155,7 +141,7 @@ class Index:
     async def _rows(
         self, asked: Mapping[Kind, Collection[str]], *, maybe_stale: bool = False
     ) -> list[Row]:
-        if sum(map(len, asked.values())) < MANY:
+        if sum(map(len, asked.values())) < self.limits.many_ids:
             wanted: list[keys.Key] = []
             for kind, ids in asked.items():
                 wanted += [keys.by_id(self.repo_id, kind, item_id) for item_id in ids]
@@ -172,7 +158,7 @@ class Index:
         return list(chain.from_iterable(parts))
 
     async def _partition(self, pk: str, ids: Sequence[str], maybe_stale: bool) -> list[Row]:
-        if len(ids) < MANY / len(keys.SHARDS):
+        if len(ids) < self.limits.many_ids / len(keys.SHARDS):
             return await self.table.find(
                 [(pk, item_id) for item_id in ids], maybe_stale=maybe_stale
             )
@@ -187,11 +173,12 @@ class Index:
         ids = sorted(item_ids)
         rows: list[Row] = []
         last: str | None = None
-        while len(rows) < READ_AHEAD * len(ids):  # DynamoDB also ends a page at 1 MB
+        most_rows = self.limits.read_ahead_rows * len(ids)
+        while len(rows) < most_rows:  # DynamoDB also ends a page at 1 MB
             page = await self.table.query(
                 pk,
                 between=(ids[0], ids[-1]),
-                limit=READ_AHEAD * len(ids) - len(rows),
+                limit=most_rows - len(rows),
                 after=last,
                 maybe_stale=maybe_stale,
             )

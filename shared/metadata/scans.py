@@ -14,13 +14,10 @@ from shared.metadata.commits import node_of
 from shared.metadata.conditions import NO_ROW, ROW_EXISTS, Absent, Equals, Greater, Less, every
 from shared.metadata.index import CONDEMNED
 from shared.metadata.keys import Key
-from shared.metadata.table import TRANSACTION, ConditionFailed, Row, Table, Update
+from shared.metadata.table import ConditionFailed, Row, Table, Update
 from shared.model import CommitAddress, Kind, Location, Move, Node, Ref, RepoId
 
 _NOTE = "EXPUNGE#"
-
-TOGETHER = TRANSACTION - 1
-"""Rows that one transaction can write in addition to the row of the turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +135,7 @@ class Scans:
                 yield Pointer(key, "snapshot_at", Kind.SNAPSHOT, "", Location.parse(str(text)))
 
     async def repoint(self, turn: GcState, moved: Iterable[tuple[Pointer, Location]]) -> int | None:
-        """Replace locations in up to `TOGETHER` rows, and extend the turn, in one transaction.
+        """Replace locations in up to `Limits.repointed_rows` rows, and extend the turn, in one transaction.
 
         Returns the number of rows written. A row that no longer holds its old location is left
         unchanged. Returns None and writes nothing if the turn is over, even if the call arrives

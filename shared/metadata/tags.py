@@ -6,8 +6,8 @@ One row per tag id. Commits and labels are in a many-to-many relation.
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
+from shared.limits import Limits
 from shared.metadata import attributes, keys
-from shared.metadata.index import CONDITIONAL
 from shared.metadata.table import Row, Table
 from shared.model import RepoId
 from shared.tasks import gather_all
@@ -31,6 +31,7 @@ class Tags:
 
     table: Table
     repo_id: RepoId
+    limits: Limits
 
     async def find(self, tag_ids: Collection[str]) -> dict[str, Tag]:
         """Return those of these tags that exist, by id."""
@@ -40,7 +41,7 @@ class Tags:
     async def put_new(self, tags: Mapping[str, Tag]) -> dict[str, Tag]:
         """Store tags that were absent a moment ago. Returns existing tags with the same ids.
 
-        Up to `CONDITIONAL` rows are written under the condition that they are new. More rows are
+        Up to `conditional_rows` rows are written under the condition that they are new. More rows are
         written in batches: if two requests for one id race, the later tag may then be kept.
         """
         rows: list[tuple[keys.Key, Row]] = [
@@ -50,7 +51,7 @@ class Tags:
             )
             for tag in tags.values()
         ]
-        if len(rows) > CONDITIONAL:
+        if len(rows) > self.limits.conditional_rows:
             await self.table.put(rows)
             return {}
         first = await gather_all(self.table.put_new(key, row) for key, row in rows)

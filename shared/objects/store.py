@@ -27,10 +27,6 @@ REMEMBERED_BYTES = 16 * 1024 * 1024
 """How much of what was packed lately is kept at hand: a push is checked against the manifest of the
 one before, which in a warm container it often wrote itself.
 """
-LOOSE_BYTES = 1_000_000
-"""Above this an object is stored under its own key: a pack that held it would be read for little
-else, and a reader cannot be sent to a pack (see `content.TEXT_REPLY_BYTES`).
-"""
 
 LISTED_PAGES = 4
 """The most LIST calls that one look into the quarantine makes."""

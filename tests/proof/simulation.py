@@ -31,13 +31,13 @@ from typing import Any, TypeVar
 
 import pytest
 
-from shared import ids
-from shared.actions import push_checks, push_plan, uploads
+from shared import aws_clients, ids
 from shared.aws_clients import stores
 from shared.engines import dynamodb
 from shared.errors import Unavailable
-from shared.maintenance import gc, prebuilt_clones, repack, rewrite
-from shared.metadata import commits, index
+from shared.limits import Limits
+from shared.maintenance import gc, prebuilt_clones, repack
+from shared.metadata.table import TRANSACTION
 from shared.model import Repo
 from shared.stores import Stores
 from tests import builders
@@ -69,21 +69,19 @@ KEEPERS = {"gc", "repack", "bundle", "keeper"}
 """They have all the time in the world."""
 JUMPS = [1, 60, 850, 3700, 3700, 3700, 2 * DAY, 10 * DAY, 40 * DAY]
 
-LIMITS: list[tuple[Any, str, list[int]]] = [
-    (push_plan, "INLINE_BYTES", [10]),
-    (push_checks, "FEW_OBJECTS", [1]),
-    (uploads, "LOOSE_BYTES", [50]),
-    (index, "CONDITIONAL", [1]),
-    (commits, "CONDITIONAL", [1]),
-    (dynamodb, "TRANSACTION", [1, 3]),
-    (repack, "FEWEST", [2, 2, 2]),
-    (repack, "YOUNG_SECONDS", [900, 900]),
-    (repack, "GROUP_BYTES", [1000]),
-    (rewrite, "TOGETHER", [1, 4]),
-]
-"""What is large enough in life that little comes near it; under a seed each is as it is, or one of
-these.
-"""
+LIMITS = {
+    "inline_record_bytes": [10],
+    "few_objects": [1],
+    "loose_object_bytes": [50],
+    "conditional_rows": [1],
+    "combined_packs": [2, 2, 2],
+    "small_pack_seconds": [900, 900],
+    "combined_pack_bytes": [1000],
+    "repointed_rows": [1, 4],
+}
+"""Smaller values of `Limits`. A seed uses the usual value or one of these."""
+TRANSACTIONS = [1, 3]
+"""Smaller values of `dynamodb.TRANSACTION`, in the same way."""
 
 
 @dataclass
@@ -529,8 +527,14 @@ def run(seed: int, *, is_told: bool = False) -> Counter[str]:
         Hub(Cloud(seed), seed, epoch=math.floor(time.time() / DAY) * DAY) as hub,
     ):
         world = World(hub, is_told)
-        for module, name, others in LIMITS:
-            patch.setattr(module, name, world.random.choice([getattr(module, name), *others]))
+
+        def chosen(name: str, others: list[int]) -> int:
+            usual: int = getattr(Limits(), name)
+            return world.random.choice([usual, *others])
+
+        limits = {name: chosen(name, others) for name, others in LIMITS.items()}
+        patch.setattr(aws_clients, "LIMITS", Limits(**limits))
+        patch.setattr(dynamodb, "TRANSACTION", world.random.choice([TRANSACTION, *TRANSACTIONS]))
         hub.loop.when_idle = world.let_one_go
         hub.cloud.gate = world.gate
         try:

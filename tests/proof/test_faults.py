@@ -15,8 +15,9 @@ from typing import Any
 
 import pytest
 
+from shared import aws_clients
 from shared.errors import Unavailable
-from shared.metadata import index
+from shared.limits import Limits
 from tests.authorization import routes
 from tests.builders import Answer
 from tests.faults import DEADLY, UNNOTICED, Fault, fault, recorded
@@ -122,7 +123,7 @@ def test_a_branch_that_is_gone_can_be_brought_back_whatever_died(hub: Hub, world
     assert gone > 5
 
 
-@pytest.mark.parametrize("few", [index.CONDITIONAL, 1], ids=["few", "more"])
+@pytest.mark.parametrize("few", [Limits().conditional_rows, 1], ids=["few", "more"])
 @pytest.mark.parametrize("kind", DEADLY)
 def test_nothing_leans_on_what_a_dead_push_has_not_written(
     kind: Fault, few: int, hub: Hub, world: Any, monkeypatch: pytest.MonkeyPatch
@@ -132,7 +133,7 @@ def test_nothing_leans_on_what_a_dead_push_has_not_written(
 
     Or at once 12, if 11 is said to be known: then 10 is as well.
     """
-    monkeypatch.setattr(index, "CONDITIONAL", few)
+    monkeypatch.setattr(aws_clients, "LIMITS", Limits(conditional_rows=few))
     both = Story("both", f"POST {WIRE}/push", message=push(HISTORY.bundle([10, 11]), "line"))
     begin(hub, world)
     with recorded() as calls:

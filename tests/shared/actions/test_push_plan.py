@@ -2,6 +2,7 @@
 
 from shared import pushed_bundle
 from shared.actions.push_plan import Existing, Write, WritePlan, plan_writes
+from shared.limits import Limits
 from shared.model import CommitAddress, Ref, Upload, Version
 from shared.protocol.push import Push
 from tests.builders import graph
@@ -13,7 +14,7 @@ BRANCH = {"main": Ref("main", CommitAddress("0" * 64, 1, "main"), None, "", 0)}
 
 def planned(existing: Existing = NOTHING, uploads: tuple[Upload, ...] = ()) -> WritePlan:
     request = Push.model_validate({"bundle": DRAWN.bundle(), "branch": "main", "force": False})
-    return plan_writes("main", pushed_bundle.check(request), existing, set(), uploads)
+    return plan_writes("main", pushed_bundle.check(request), existing, set(), uploads, Limits())
 
 
 def test_bytes_are_written_before_rows_and_objects_before_their_snapshots() -> None:

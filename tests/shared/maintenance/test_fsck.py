@@ -8,14 +8,14 @@ import zlib
 import msgpack
 import pytest
 
+from shared.limits import Limits
 from shared.maintenance import fsck as action
 from shared.maintenance.fsck import Finding
-from shared.objects.store import LOOSE_BYTES
 from shared.stores import Stores
 from tests.builders import History, blob, commit, graph, push, snapshot
 from tests.shared.maintenance.upkeep import Bytes, change_row, remove_row, repo, rows, run
 
-LARGE = os.urandom(LOOSE_BYTES + 1)
+LARGE = os.urandom(Limits().loose_object_bytes + 1)
 
 
 def findings(owner: str) -> list[Finding]:

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from shared.actions import branches, fetch, moves, push, push_plan, tags, uploads
+from shared.actions import branches, fetch, moves, push, tags, uploads
 from shared.errors import (
     BranchMoved,
     MissingReference,
@@ -31,6 +31,7 @@ from shared.errors import (
 )
 from shared.graph.ancestors import ancestors
 from shared.graph.records import manifest
+from shared.limits import Limits
 from shared.maintenance import fsck, gc, lease, rebuild
 from shared.maintenance.roots import pointed_to
 from shared.model import CommitAddress, Kind, Repo, RepoId, Sees
@@ -57,10 +58,12 @@ JUMPS = [1, 30, 400, 800, *[4 * 900 + 5] * 4, 90_000, 16 * 86_400, 40 * 86_400]
 class World:
     """A repository, the clients that work on it, and who cleans up behind them."""
 
+    limits = Limits(loose_object_bytes=50, inline_record_bytes=550)
+
     def __init__(self, seed: int) -> None:
         self.turns = Turns(seed)
         self.random = self.turns.random
-        self.stores, self.table, self.bucket = stores_on(self.turns)
+        self.stores, self.table, self.bucket = stores_on(self.turns, self.limits)
         self.requests: dict[asyncio.Task[Any], float] = {}
         self.keepers: set[asyncio.Task[Any]] = set()
         self.commits: dict[str, Record] = {}
@@ -394,12 +397,7 @@ class World:
 
 
 @pytest.mark.parametrize("first", range(FIRST, FIRST + SCHEDULES, CHUNK))
-def test_nothing_that_is_reached_is_ever_removed(
-    first: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(uploads, "LOOSE_BYTES", 50)
-    monkeypatch.setattr(push_plan, "INLINE_BYTES", 550)
-    monkeypatch.setattr(rebuild, "INLINE_BYTES", 550)
+def test_nothing_that_is_reached_is_ever_removed(first: int) -> None:
     swept = 0
     for seed in range(first, min(first + CHUNK, FIRST + SCHEDULES)):
 

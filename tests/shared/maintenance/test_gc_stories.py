@@ -14,7 +14,7 @@ import pytest
 import pytest_asyncio
 
 from shared import codec
-from shared.actions import branches, fetch, push, push_plan, releases, tags, uploads
+from shared.actions import branches, fetch, push, releases, tags, uploads
 from shared.errors import Damaged, MissingReference, Unavailable
 from shared.maintenance import fsck, gc, lease, purge, rebuild
 from shared.maintenance.gc import GRACE_SECONDS, Report, Step
@@ -47,6 +47,10 @@ class Story:
     def __init__(self) -> None:
         self.turns = Turns(0)
         self.stores, self.table, self.bucket = stores_on(self.turns)
+
+    def limit(self, **limits: int) -> None:
+        """From now on, requests and jobs have these limits."""
+        self.stores = replace(self.stores, limits=replace(self.stores.limits, **limits))
 
     def wait(self, seconds: float) -> None:
         self.turns.now += seconds
@@ -278,10 +282,8 @@ async def test_an_object_that_was_said_to_be_there_and_is_gone_is_never_taken_fo
 
 
 @pytest.mark.asyncio
-async def test_an_upload_of_what_is_condemned_stays(
-    story: Story, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(uploads, "LOOSE_BYTES", 4)
+async def test_an_upload_of_what_is_condemned_stays(story: Story) -> None:
+    story.limit(loose_object_bytes=4)
     drawn = graph("1")
     ((object_id, content),) = drawn.objects.items()
     await forgotten(story, drawn, [1])
@@ -424,13 +426,11 @@ async def test_what_a_condemn_that_was_cut_short_has_stamped_is_reprieved_by_the
 
 
 @pytest.mark.asyncio
-async def test_a_record_that_no_index_names_stays(
-    story: Story, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_record_that_no_index_names_stays(story: Story) -> None:
     """Of a commit in a pack of its own, its snapshot being there already: only its row says where
     it is.
     """
-    monkeypatch.setattr(push_plan, "INLINE_BYTES", 10)
+    story.limit(inline_record_bytes=10)
     drawn = graph("1")
     await story.do(story.push(drawn.bundle(), drawn[1]))
     made = commit("the same again", [drawn[1]], drawn.snapshots[1]["snapshot_id"])

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from shared.limits import Limits
 from shared.maintenance import fsck, rebuild
 from shared.maintenance.rebuild import Rebuilt
-from shared.objects.store import LOOSE_BYTES
 from shared.stores import Stores
 from tests.builders import History, blob, call, commit, graph, heads, push, snapshot
 from tests.shared.maintenance.upkeep import (
@@ -54,7 +54,7 @@ def history(owner: str) -> History:
     assert push(owner, "song", drawn.bundle([1, 2])).status == 200
     assert push(owner, "song", drawn.bundle([1, 3]), branch="side/line").status == 200
     assert push(owner, "song", drawn.bundle([4])).status == 200
-    large = blob(os.urandom(LOOSE_BYTES + 1))
+    large = blob(os.urandom(Limits().loose_object_bytes + 1))
     on_it = snapshot({"stem.wav": large["object_id"]})
     big = commit(
         "big", [drawn[4]], on_it["snapshot_id"], structured_delta={"data": os.urandom(6000).hex()}

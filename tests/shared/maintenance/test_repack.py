@@ -15,6 +15,7 @@ import itertools
 import os
 import time
 from collections.abc import AsyncIterator, Coroutine
+from dataclasses import replace
 from typing import Any
 
 import aioboto3
@@ -22,11 +23,12 @@ import pytest
 import pytest_asyncio
 
 from shared import aws_clients, packs
-from shared.actions import push_plan, uploads
+from shared.actions import uploads
 from shared.errors import Damaged, Unavailable
-from shared.maintenance import fsck, rebuild, repack, rewrite
+from shared.limits import Limits
+from shared.maintenance import fsck, rebuild, repack
 from shared.maintenance.gc import GRACE_SECONDS, REBUILD_SECONDS, Step
-from shared.maintenance.repack import FEWEST, Repacked
+from shared.maintenance.repack import Repacked
 from shared.metadata.commits import STALE_SECONDS
 from shared.model import Kind, Location
 from shared.protocol.fetch import Fetch
@@ -50,6 +52,7 @@ from tests.test_crashes import shared_session
 
 FIRST = int(os.environ.get("REPACK_FIRST", "0"))
 SCHEDULES = int(os.environ.get("REPACK_SCHEDULES", "200"))
+FEWEST = Limits().combined_packs
 MANY = FEWEST + 1
 
 
@@ -104,10 +107,9 @@ async def story() -> AsyncIterator[Packed]:
 
 
 @pytest_asyncio.fixture
-async def old(story: Packed, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[History]:
+async def old(story: Packed) -> AsyncIterator[History]:
     """Many commits, each pushed by itself; every third record is too large for its row."""
-    monkeypatch.setattr(push_plan, "INLINE_BYTES", 700)
-    monkeypatch.setattr(rebuild, "INLINE_BYTES", 700)
+    story.limit(inline_record_bytes=700)
     drawn = graph("; ".join(f"{n}:{n - 1}" if n > 1 else "1" for n in range(1, MANY + 1)))
     for number in range(1, MANY + 1):
         delta = {"data": os.urandom(700).hex()} if number % 3 == 0 else None
@@ -193,12 +195,9 @@ async def test_what_was_folded_is_folded_again_with_what_has_come_since(
 
 
 @pytest.mark.asyncio
-async def test_a_pack_gets_no_larger_than_a_group(
-    story: Packed, old: History, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_pack_gets_no_larger_than_a_group(story: Packed, old: History) -> None:
     sizes = [found[-1][0].size for key, found in story.bucket.keys.items()]
-    monkeypatch.setattr(repack, "GROUP_BYTES", sum(sizes) // 2)
-    monkeypatch.setattr(repack, "FEWEST", 2)
+    story.limit(combined_pack_bytes=sum(sizes) // 2, combined_packs=2)
     before = await story.clone()
     done = await story.do(story.repack())
     assert done.into > 1 and len(story.named()) == done.into + done.left["few"]
@@ -206,9 +205,7 @@ async def test_a_pack_gets_no_larger_than_a_group(
 
 
 @pytest.mark.asyncio
-async def test_what_is_large_young_unnamed_or_too_little_is_left(
-    story: Packed, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_what_is_large_young_unnamed_or_too_little_is_left(story: Packed) -> None:
     drawn = chain(12, files=True)
     await story.push_one_by_one(drawn, range(1, 4))
     forgot = graph("1", salt="forgotten")
@@ -222,7 +219,7 @@ async def test_what_is_large_young_unnamed_or_too_little_is_left(
     large = [blob(os.urandom(4000))]
     sent = PushObjects(objects=[ObjectRecord(**large[0])])
     await story.do(uploads.accept(story.stores.of(REPO), sent, now=story.turns.now))
-    monkeypatch.setattr(repack, "SMALL_BYTES", 3000)
+    story.limit(small_pack_bytes=3000)
     story.wait(2 * A_DAY)
     await story.push_one_by_one(drawn, range(4, 7))
     done = await story.do(story.repack())
@@ -275,10 +272,8 @@ async def test_garbage_beside_what_is_named_stays_behind(story: Packed) -> None:
 
 
 @pytest.mark.asyncio
-async def test_few_packs_are_read_at_once(
-    story: Packed, old: History, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(repack, "AT_ONCE", 3)
+async def test_few_packs_are_read_at_once(story: Packed, old: History) -> None:
+    story.limit(packs_at_once=3)
     repacking = story.begin("repack", story.repack())
     await story.turns.settle()
     seen = set[int]()
@@ -341,9 +336,8 @@ async def test_a_push_writes_down_where_it_found_a_snapshot_before(
     before = await story.clone()
     assert await story.findings() == []
     story.wait(2 * A_DAY)
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(repack, "FEWEST", 2)
-        await story.do(story.repack())
+    story.limit(combined_packs=2)
+    await story.do(story.repack())
     assert len(story.named()) == 1
     await story.whole(before)
 
@@ -388,9 +382,9 @@ async def test_a_branch_that_moves_meanwhile_stays_where_it_is(story: Packed, ol
 
 @pytest.mark.asyncio
 async def test_no_gc_begins_beside_it_until_a_day_after_it_was_last_heard_of(
-    story: Packed, old: History, monkeypatch: pytest.MonkeyPatch
+    story: Packed, old: History
 ) -> None:
-    monkeypatch.setattr(rewrite, "TOGETHER", 5)
+    story.limit(repointed_rows=5)
     repacking = story.begin("repack", story.repack())
     await story.turns.resume("repack", "together")
     story.wait(REBUILD_SECONDS - 60)
@@ -488,12 +482,9 @@ async def test_a_rebuild_finds_the_same_rows_after_it(story: Packed, old: Histor
 
 
 @pytest.mark.asyncio
-async def test_history_replaced_by_force_stays_replaced(
-    story: Packed, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_history_replaced_by_force_stays_replaced(story: Packed) -> None:
     """A rebuild must not take one record for the other."""
-    monkeypatch.setattr(push_plan, "INLINE_BYTES", 10)
-    monkeypatch.setattr(rebuild, "INLINE_BYTES", 10)
+    story.limit(inline_record_bytes=10)
     drawn = chain(MANY, files=True)
     await story.push_one_by_one(drawn)
     replaced = drawn.bundle([1, 2])
@@ -689,15 +680,13 @@ async def test_an_index_larger_than_what_is_read_at_first_is_read_whole(
 # ── Cut short ─────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_cut_short_before_any_call_it_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(repack, "FEWEST", 2)
-    monkeypatch.setattr("shared.metadata.scans.TOGETHER", 4)
-    monkeypatch.setattr(rewrite, "TOGETHER", 4)
+def test_cut_short_before_any_call_it_goes_on() -> None:
     drawn = chain(4, files=True)
 
     async def on_progress(calls: int) -> bool:
         """Whether it came to its end within so many calls."""
         story = Packed()
+        story.limit(combined_packs=2, repointed_rows=4)
         await story.push_one_by_one(drawn)
         story.wait(2 * A_DAY)
         before = await story.clone()
@@ -752,6 +741,13 @@ class World(test_gc.World):
             ).packs
 
     folded = 0
+    limits = replace(
+        test_gc.World.limits,
+        combined_packs=2,
+        combined_pack_bytes=4000,
+        small_pack_seconds=300,
+        repointed_rows=5,
+    )
 
     async def clean_up(self) -> None:
         self.random.random = lambda: 0.1  # type: ignore[method-assign]
@@ -759,16 +755,7 @@ class World(test_gc.World):
 
 
 @pytest.mark.parametrize("first", range(FIRST, FIRST + SCHEDULES, test_gc.CHUNK))
-def test_nobody_misses_anything_whatever_comes_between(
-    first: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(uploads, "LOOSE_BYTES", 50)
-    monkeypatch.setattr(push_plan, "INLINE_BYTES", 550)
-    monkeypatch.setattr(rebuild, "INLINE_BYTES", 550)
-    monkeypatch.setattr(repack, "FEWEST", 2)
-    monkeypatch.setattr(repack, "GROUP_BYTES", 4000)
-    monkeypatch.setattr(repack, "YOUNG_SECONDS", 300)
-    monkeypatch.setattr(rewrite, "TOGETHER", 5)
+def test_nobody_misses_anything_whatever_comes_between(first: int) -> None:
     folded = 0
     for seed in range(first, min(first + test_gc.CHUNK, FIRST + SCHEDULES)):
 
@@ -860,8 +847,8 @@ def test_whatever_happens_to_a_call_that_writes_it_can_be_run_again(
     owner: str, kind: Fault, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(aioboto3, "Session", shared_session)  # restarts are quicker
-    monkeypatch.setattr(repack, "FEWEST", 2)
-    monkeypatch.setattr(rewrite, "TOGETHER", 4)
+    small = Limits(combined_packs=2, repointed_rows=4)
+    monkeypatch.setattr(aws_clients, "LIMITS", small)
     seen = set[str]()
     for number in itertools.count(1):
         one = f"{owner}-{number}"

@@ -28,7 +28,9 @@ def run(work: Callable[[Stores], Awaitable[T]]) -> T:
 
     async def opened() -> T:
         stores = await aws_clients.stores()
-        return await work(replace(stores, recent=Recent(REMEMBERED_BYTES)))
+        return await work(
+            replace(stores, recent=Recent(REMEMBERED_BYTES), limits=aws_clients.LIMITS)
+        )
 
     lambdas.use_own_loop()
     return asyncio.get_event_loop().run_until_complete(opened())

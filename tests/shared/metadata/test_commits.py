@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from shared.errors import Damaged
+from shared.limits import Limits
 from shared.metadata import keys
 from shared.metadata.commits import Commits
-from shared.metadata.index import CONDITIONAL
 from shared.model import CommitAddress, Location, Node, Repo, RepoId
 from shared.stores import Stores
 from tests.shared.clients import Watched
@@ -130,7 +130,9 @@ async def test_rows_of_many_lanes_are_got_at_once(commits):
     assert await commits.get([]) == {}
 
 
-@pytest.mark.parametrize("count", [CONDITIONAL, CONDITIONAL + 1], ids=["few", "many"])
+@pytest.mark.parametrize(
+    "count", [Limits().conditional_rows, Limits().conditional_rows + 1], ids=["few", "many"]
+)
 async def test_rows_written_again_are_as_they_were(commits, count):
     nodes = line(count)
     for _ in range(2):

@@ -9,14 +9,18 @@ from typing import Any
 import pytest
 
 from shared.engines.dynamodb import DynamoTable
+from shared.limits import Limits
 from shared.metadata import keys
-from shared.metadata.index import CONDITIONAL, MANY, Index, Known
+from shared.metadata.index import Index, Known
 from shared.metadata.table import chunked
 from shared.model import CommitAddress, Kind, Location, Repo, RepoId
 from shared.stores import Stores
 from tests.shared.clients import Watched
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+CONDITIONAL = Limits().conditional_rows
+MANY = Limits().many_ids
 
 
 def digest(n: int) -> str:
@@ -150,12 +154,11 @@ async def test_ids_of_three_kinds_are_told_apart_when_read_through(index, made):
     assert known.commits == {digest(n): CommitAddress(digest(n), n + 1, "main") for n in range(50)}
 
 
-async def test_a_partition_too_sparse_to_read_through_is_read_by_key(index, monkeypatch):
+async def test_a_partition_too_sparse_to_read_through_is_read_by_key(index):
     """With a read-ahead of one row for each id, most of what is asked for lies beyond what is
     read.
     """
-    monkeypatch.setattr("shared.metadata.index.READ_AHEAD", 1)
-    monkeypatch.setattr("shared.metadata.index.MANY", 16)
+    index = replace(index, limits=Limits(read_ahead_rows=1, many_ids=16))
     await index.put_locations({(Kind.OBJECT, digest(n)): location(n) for n in range(1000)})
     chosen = random.Random(1).sample(range(1000), 150)
     watching, client = watched(index)
@@ -165,9 +168,9 @@ async def test_a_partition_too_sparse_to_read_through_is_read_by_key(index, monk
     assert 0 < client.calls["batch_get_item"] <= len(keys.SHARDS)
 
 
-async def test_a_read_through_goes_on_where_a_megabyte_ended(index, repo_id, monkeypatch):
+async def test_a_read_through_goes_on_where_a_megabyte_ended(index, repo_id):
     """Rows as wide as rows may be, so that a page holds a handful of them."""
-    monkeypatch.setattr("shared.metadata.index.MANY", 16)
+    index = replace(index, limits=Limits(many_ids=16))
     ids = [i for i in (f"o{n:03}" for n in range(600)) if keys.shard(i) == "0"][:24]
     pk = keys.index(repo_id, Kind.OBJECT, "0")
     for four in chunked(list(enumerate(ids)), 4):
