@@ -11,7 +11,7 @@ from typing import Any
 from moto.core.common_models import BaseModel
 from moto.core.serialize import BaseJSONSerializer
 from moto.dynamodb.models import DynamoDBBackend
-from moto.dynamodb.models.dynamo_type import DynamoType
+from moto.dynamodb.models.dynamo_type import DynamoType, Item
 from moto.dynamodb.models.table import Table
 from moto.s3.models import FakeKey
 
@@ -21,6 +21,7 @@ def patch_moto() -> None:
     """Patch moto, once for the whole process."""
     _forget_instances()
     _query_one_partition()
+    _scan_from_start_key()
     _copy_attribute_values()
     _copy_rows_of_transactions()
 
@@ -59,6 +60,43 @@ def _query_one_partition() -> None:
             table.items = everything
 
     _replace(Table, "query", of_one_partition)
+
+
+def _scan_from_start_key() -> None:
+    """moto sorts the whole table for each page of a scan, by keys that are slow to compare.
+
+    Let it see the rows after the start key, sorted by plain strings.
+    """
+    scan = Table.scan
+
+    @functools.wraps(scan)
+    def from_start_key(
+        table: Table, filters: Any, limit: int, start: Any, *args: Any, **options: Any
+    ) -> Any:
+        if {table.hash_key_type, table.range_key_type} != {"S"}:
+            return scan(table, filters, limit, start, *args, **options)
+        vars(table)["all_items"] = functools.partial(_rows_after, table, start)
+        try:
+            return scan(table, filters, limit, start, *args, **options)
+        finally:
+            del vars(table)["all_items"]
+
+    _replace(Table, "scan", from_start_key)
+
+
+def _rows_after(table: Table, start: dict[str, Any] | None) -> list[Item]:
+    """The rows of a table whose keys are strings, in their order, without those up to `start`."""
+    partitions = {partition.value: rows for partition, rows in table.items.items()}
+    first_partition, first_sort_key = "", ""
+    if start:
+        first_partition = start[table.hash_key_attr]["S"]
+        first_sort_key = start[str(table.range_key_attr)]["S"]
+    found = []
+    for name in sorted(name for name in partitions if name >= first_partition):
+        after = first_sort_key if name == first_partition else ""
+        rows = {sort_key.value: row for sort_key, row in partitions[name].items()}
+        found += [rows[sort_key] for sort_key in sorted(rows) if sort_key > after]
+    return found
 
 
 def _copy_attribute_values() -> None:

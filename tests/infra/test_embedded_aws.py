@@ -702,3 +702,14 @@ def test_what_was_acknowledged_survives_kill_9(restart: Restart, tmp_path: Path)
     assert {str(number) for number in acknowledged} <= rows
     for number in acknowledged:
         assert running.object(str(number))[0] == str(number).encode() * 1000
+
+
+def test_a_scan_in_pages_returns_each_row_once_and_in_order(own: Running) -> None:
+    keys = [(f"partition{n % 3}", f"row{n:02}") for n in range(20)]
+    for partition, sort_key in keys:
+        own.rows.put_item(TableName=HUB, Item={"pk": {"S": partition}, "sk": {"S": sort_key}})
+    pages = own.rows.get_paginator("scan").paginate(TableName=HUB, PaginationConfig={"PageSize": 7})
+    rows = itertools.chain.from_iterable(page["Items"] for page in pages)
+    found = [(row["pk"]["S"], row["sk"]["S"]) for row in rows]
+    # Other tests write rows into the same table.
+    assert [key for key in found if key in keys] == sorted(keys)
