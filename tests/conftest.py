@@ -4,6 +4,7 @@ of its own is all the isolation a test needs.
 
 import asyncio
 import functools
+import gc
 import itertools
 import json
 import os
@@ -19,7 +20,7 @@ from tests.proof import leaks
 if TYPE_CHECKING:
     from infra.embedded_aws import EmbeddedAws
 
-pytest_plugins = ["bench.plugin", "pytester"]
+pytest_plugins = ["bench.plugin", "tests.fast", "pytester"]
 
 NAMES = {"HubTable": "hub", "CounterTable": "counters", "Bucket": "pieria-bytes"}
 
@@ -37,10 +38,14 @@ def aws() -> Iterator["EmbeddedAws"]:
     from infra import stack
     from infra.embedded_aws import EmbeddedAws
 
+    # A full collection visits the modules and all rows of moto, and frees next to nothing.
+    gc.set_threshold(50_000, 20, 100)
     with EmbeddedAws() as running, pytest.MonkeyPatch.context() as patched:
         # Each thread and each command opens clients of its own; the models that botocore reads for
         # them are the same.
         patched.setattr("botocore.session.create_loader", functools.cache(create_loader))
+        # Each client would read the certificates of all authorities, which takes 20 ms.
+        patched.setattr("aiobotocore.httpsession.get_cert_path", _certificates)
         os.environ.update(
             AWS_ENDPOINT_URL=running.url,
             AWS_DEFAULT_REGION="us-east-1",
@@ -59,6 +64,11 @@ def aws() -> Iterator["EmbeddedAws"]:
         yield running
         lambdas.use_own_loop()
         asyncio.get_event_loop().run_until_complete(aws_clients.close())
+
+
+def _certificates(verify: bool | str) -> str | None:
+    """The file of certificates that a client trusts: none by default, only one that is named."""
+    return verify if isinstance(verify, str) else None
 
 
 @pytest.hookimpl(wrapper=True)
