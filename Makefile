@@ -12,9 +12,9 @@ MODULES :=
 BIN := .venv/bin
 
 # With a fixed hash seed, a schedule by seed is the same in every process.
-test nightly: export PYTHONHASHSEED = 0
+test test-fast nightly: export PYTHONHASHSEED = 0
 
-.PHONY: help packages dev-packages serve test nightly mutants mutation audit test-cloud check generate bench bench-check bench-baseline \
+.PHONY: help packages dev-packages serve test test-fast nightly mutants mutation audit test-cloud check generate bench bench-check bench-baseline \
 	bench-bill bench-bytes bench-load bench-stream bench-cold build build-host deploy invoke lock clean
 
 help: ## this list
@@ -27,7 +27,10 @@ serve: packages ## run the whole hub on this machine: PORT=8000 DATA=.hub
 	@exec $(BIN)/python -m infra.serve --port="$$PORT" --data="$$DATA"
 
 test: dev-packages ## run all tests, on every core
-	@$(BIN)/python -m pytest -n auto
+	@$(BIN)/python -m pytest -n auto --dist worksteal
+
+test-fast: dev-packages ## run the tests that take 30 seconds together, after every change
+	@$(BIN)/python -m pytest --fast -n auto
 
 test-cloud: dev-packages build-host ## deploy the built artefact into a cloud on this machine; installs it on first use
 	@$(BIN)/python -m pytest -m cloud

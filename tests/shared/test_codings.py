@@ -115,6 +115,7 @@ def test_a_zstd_stream_with_a_larger_window_is_refused() -> None:
                 expanded(Coding.ZSTD, stream)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("coding", Coding)
 def test_a_small_body_that_expands_to_much_is_expanded_in_pieces(coding: Coding) -> None:
     compressor = codings.compressor(coding)

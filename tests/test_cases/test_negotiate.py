@@ -142,6 +142,7 @@ def test_T08_with_another_users_token_private_is_absent(estate, stranger):
     assert_hidden(estate, "negotiate", {"want": [C1], "have": [C1]}, by=stranger)
 
 
+@pytest.mark.slow
 def test_T09_a_base_far_below_is_found_or_another_round_is_asked_for(owner):
     """Either answer is right; a base that is no ancestor, or `ready` without one, is not."""
     history = chain(300)

@@ -263,6 +263,7 @@ def test_what_no_digest_covers_comes_back_unchanged(owner, fields):
     assert {key: cloned(owner, C1)[C1][key] for key in fields} == fields
 
 
+@pytest.mark.slow
 def test_U14_twenty_pushes_of_one_commit_each(owner):
     history = chain(20, files=True)
     for number in range(1, 21):
