@@ -2,8 +2,8 @@
 of all functions.
 
 A function parses the request, calls an action or a store, and replies. It may import `shared.http`,
-the actions and `shared.metadata`; it never imports boto or another function. Only `openapi` uses
-all functions, through `routers`.
+the actions and `shared.metadata`; it never imports boto or another function. `infra` uses all
+functions, through `routers`.
 """
 
 import importlib

@@ -31,7 +31,7 @@ from shared.protocol.branches import (
     MovesQuery,
     Restore,
 )
-from shared.protocol.operation import documented
+from shared.protocol.operation import operation
 from shared.protocol.pages import PageQuery
 
 router = APIRouter()
@@ -41,7 +41,8 @@ Writer = Annotated[Access, Depends(http.may_write("push"))]
 
 @router.get(
     "/api/v1/repos/{owner}/{slug}/branches",
-    **documented(RepoNotFound, asks=PageQuery, gives=BranchPage, identity="welcome"),
+    response_model=BranchPage,
+    openapi_extra=operation(RepoNotFound, query=PageQuery, auth="optional"),
 )
 async def get_branches(request: Request, access: Reader) -> Response:
     """The branches by name, each with its head."""
@@ -59,8 +60,9 @@ async def get_branches(request: Request, access: Reader) -> Response:
 
 @router.delete(
     "/api/v1/repos/{owner}/{slug}/branches",
-    **documented(
-        Forbidden, RepoNotFound, RefNotFound, BranchMoved, asks=DeleteBranchQuery, status=204
+    status_code=204,
+    openapi_extra=operation(
+        Forbidden, RepoNotFound, RefNotFound, BranchMoved, query=DeleteBranchQuery
     ),
 )
 async def delete_branch(request: Request, access: Writer) -> Response:
@@ -81,13 +83,9 @@ async def delete_branch(request: Request, access: Writer) -> Response:
 
 @router.get(
     "/api/v1/repos/{owner}/{slug}/moves",
-    **documented(
-        Forbidden,
-        RepoNotFound,
-        RefNotFound,
-        asks=MovesQuery,
-        gives=BranchMoves,
-        identity="welcome",
+    response_model=BranchMoves,
+    openapi_extra=operation(
+        Forbidden, RepoNotFound, RefNotFound, query=MovesQuery, auth="optional"
     ),
 )
 async def get_moves(request: Request, access: Reader) -> Response:
@@ -122,7 +120,8 @@ async def get_moves(request: Request, access: Reader) -> Response:
 
 @router.post(
     "/api/v1/repos/{owner}/{slug}/restore",
-    **documented(
+    response_model=Branch,
+    openapi_extra=operation(
         Forbidden,
         RepoNotFound,
         RefNotFound,
@@ -130,8 +129,7 @@ async def get_moves(request: Request, access: Reader) -> Response:
         BranchMoved,
         BranchClash,
         InvalidName,
-        takes=Restore,
-        gives=Branch,
+        body=Restore,
     ),
 )
 async def post_restore(request: Request, access: Writer) -> Response:

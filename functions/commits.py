@@ -26,7 +26,7 @@ from shared.protocol.history import (
     LogEntry,
     LogQuery,
 )
-from shared.protocol.operation import documented
+from shared.protocol.operation import operation
 
 router = APIRouter()
 
@@ -35,14 +35,9 @@ Reader = Annotated[Access, Depends(http.may_read("read"))]
 
 @router.get(
     "/api/v1/repos/{owner}/{slug}/commits",
-    **documented(
-        RepoNotFound,
-        RefNotFound,
-        AmbiguousCommit,
-        Damaged,
-        asks=LogQuery,
-        gives=Log,
-        identity="welcome",
+    response_model=Log,
+    openapi_extra=operation(
+        RepoNotFound, RefNotFound, AmbiguousCommit, Damaged, query=LogQuery, auth="optional"
     ),
 )
 async def get_commits(request: Request, access: Reader) -> Response:
@@ -70,14 +65,9 @@ async def get_commits(request: Request, access: Reader) -> Response:
 
 @router.get(
     "/api/v1/repos/{owner}/{slug}/commits/{commit_id}",
-    **documented(
-        RepoNotFound,
-        CommitNotFound,
-        AmbiguousCommit,
-        Damaged,
-        TooLarge,
-        gives=Commit,
-        identity="welcome",
+    response_model=Commit,
+    openapi_extra=operation(
+        RepoNotFound, CommitNotFound, AmbiguousCommit, Damaged, TooLarge, auth="optional"
     ),
 )
 async def get_commit(request: Request, commit_id: str, access: Reader) -> Response:
@@ -96,14 +86,9 @@ async def get_commit(request: Request, commit_id: str, access: Reader) -> Respon
 
 @router.get(
     "/api/v1/repos/{owner}/{slug}/commits/{commit_id}/files",
-    **documented(
-        RepoNotFound,
-        CommitNotFound,
-        AmbiguousCommit,
-        Damaged,
-        asks=FilesQuery,
-        gives=Files,
-        identity="welcome",
+    response_model=Files,
+    openapi_extra=operation(
+        RepoNotFound, CommitNotFound, AmbiguousCommit, Damaged, query=FilesQuery, auth="optional"
     ),
 )
 async def get_files(request: Request, commit_id: str, access: Reader) -> Response:
@@ -123,14 +108,9 @@ async def get_files(request: Request, commit_id: str, access: Reader) -> Respons
 
 @router.get(
     "/api/v1/repos/{owner}/{slug}/compare",
-    **documented(
-        RepoNotFound,
-        RefNotFound,
-        AmbiguousCommit,
-        Damaged,
-        asks=CompareQuery,
-        gives=Comparison,
-        identity="welcome",
+    response_model=Comparison,
+    openapi_extra=operation(
+        RepoNotFound, RefNotFound, AmbiguousCommit, Damaged, query=CompareQuery, auth="optional"
     ),
 )
 async def get_compare(request: Request, access: Reader) -> Response:

@@ -17,14 +17,30 @@ from shared import http, lambdas, streaming
 from shared.actions import fetch
 from shared.actions.fetch_history import fetch_history
 from shared.actions.fetch_objects import fetch_objects
+from shared.errors import CommitNotFound, Damaged, InvalidName, ObjectNotFound, RepoNotFound
 from shared.http import Access
-from shared.protocol.fetch import Fetch, FetchHistory, FetchObjects
+from shared.protocol.fetch import (
+    Fetch,
+    Fetched,
+    FetchedObjects,
+    FetchHistory,
+    FetchObjects,
+    HistoryStep,
+)
+from shared.protocol.hub import Health
+from shared.protocol.operation import operation
 from shared.streaming import Terms
 
 router = APIRouter()
 
 
-@router.post("/{owner}/{slug}/fetch")
+@router.post(
+    "/{owner}/{slug}/fetch",
+    response_model=Fetched,
+    openapi_extra=operation(
+        RepoNotFound, CommitNotFound, InvalidName, Damaged, body=Fetch, auth="optional"
+    ),
+)
 async def post_fetch(
     request: Request, access: Annotated[Access, Depends(http.may_read("fetch"))]
 ) -> Response:
@@ -35,7 +51,13 @@ async def post_fetch(
     return await streaming.send(terms, fetched)
 
 
-@router.post("/{owner}/{slug}/fetch/history")
+@router.post(
+    "/{owner}/{slug}/fetch/history",
+    response_model=HistoryStep,
+    openapi_extra=operation(
+        RepoNotFound, CommitNotFound, InvalidName, Damaged, body=FetchHistory, auth="optional"
+    ),
+)
 async def post_fetch_history(
     request: Request, access: Annotated[Access, Depends(http.may_read("fetch"))]
 ) -> Response:
@@ -49,7 +71,13 @@ async def post_fetch_history(
 
 
 # Class `upload`, as for the download of one object: a clone of 150 MB asks some forty times.
-@router.post("/{owner}/{slug}/fetch/objects")
+@router.post(
+    "/{owner}/{slug}/fetch/objects",
+    response_model=FetchedObjects,
+    openapi_extra=operation(
+        RepoNotFound, ObjectNotFound, InvalidName, Damaged, body=FetchObjects, auth="optional"
+    ),
+)
 async def post_fetch_objects(
     request: Request, access: Annotated[Access, Depends(http.may_read("upload"))]
 ) -> Response:
@@ -68,7 +96,11 @@ door = APIRouter()
 """What only whoever starts `run.sh` asks for."""
 
 
-@door.get("/health")
+@door.get(
+    "/health",
+    response_model=Health,
+    openapi_extra=operation(auth="none"),
+)
 async def get_health(request: Request) -> Response:
     """As GET /health of the hub: the process listens."""
     return http.reply(request, {"status": "ok"})

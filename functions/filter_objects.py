@@ -6,14 +6,20 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from shared import http, lambdas
 from shared.actions import uploads
+from shared.errors import InvalidName, RepoNotFound
 from shared.http import Access
 from shared.model import Role
-from shared.protocol.push import FilterObjects
+from shared.protocol.operation import operation
+from shared.protocol.push import FilterObjects, MissingObjects
 
 router = APIRouter()
 
 
-@router.post("/{owner}/{slug}/filter-objects")
+@router.post(
+    "/{owner}/{slug}/filter-objects",
+    response_model=MissingObjects,
+    openapi_extra=operation(RepoNotFound, InvalidName, body=FilterObjects),
+)
 async def post_filter_objects(
     request: Request, access: Annotated[Access, Depends(http.may_read_with_token("upload"))]
 ) -> Response:

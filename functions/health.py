@@ -6,11 +6,17 @@ It also replies to every request without a route.
 from fastapi import APIRouter, Request, Response
 
 from shared import http, lambdas, routing
+from shared.protocol.hub import Health
+from shared.protocol.operation import operation
 
 router = APIRouter()
 
 
-@router.get("/health")
+@router.get(
+    "/health",
+    response_model=Health,
+    openapi_extra=operation(auth="none"),
+)
 async def get_health(request: Request) -> Response:
     """Always `{"status": "ok"}`."""
     return http.reply(request, {"status": "ok"})

@@ -9,7 +9,7 @@ from shared import cursors, http, lambdas, names
 from shared.errors import Forbidden, InvalidName, MemberNotFound, RepoNotFound, Unprocessable
 from shared.http import Access
 from shared.protocol.members import Member, MemberPage, MemberRole
-from shared.protocol.operation import documented
+from shared.protocol.operation import operation
 from shared.protocol.pages import PageQuery
 
 router = APIRouter()
@@ -19,7 +19,8 @@ MayAdmin = Annotated[Access, Depends(http.may_admin("push"))]
 
 @router.get(
     "/api/v1/repos/{owner}/{slug}/members",
-    **documented(Forbidden, RepoNotFound, asks=PageQuery, gives=MemberPage),
+    response_model=MemberPage,
+    openapi_extra=operation(Forbidden, RepoNotFound, query=PageQuery),
 )
 async def get_members(
     request: Request, access: Annotated[Access, Depends(http.may_admin("read"))]
@@ -38,7 +39,8 @@ async def get_members(
 
 @router.put(
     "/api/v1/repos/{owner}/{slug}/members/{handle}",
-    **documented(Forbidden, RepoNotFound, InvalidName, takes=MemberRole, gives=Member),
+    response_model=Member,
+    openapi_extra=operation(Forbidden, RepoNotFound, InvalidName, body=MemberRole),
 )
 async def put_member(request: Request, handle: str, access: MayAdmin) -> Response:
     """Give a user a role. It replaces the role that the user has."""
@@ -51,7 +53,8 @@ async def put_member(request: Request, handle: str, access: MayAdmin) -> Respons
 
 @router.delete(
     "/api/v1/repos/{owner}/{slug}/members/{handle}",
-    **documented(Forbidden, RepoNotFound, MemberNotFound, InvalidName, Unprocessable, status=204),
+    status_code=204,
+    openapi_extra=operation(Forbidden, RepoNotFound, MemberNotFound, InvalidName, Unprocessable),
 )
 async def delete_member(handle: str, access: MayAdmin) -> Response:
     """Remove a member. The user has no role from the next request on."""

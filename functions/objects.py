@@ -8,12 +8,22 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from shared import file_response, http, lambdas
 from shared.actions import downloads
+from shared.errors import Damaged, ObjectNotFound, RangeNotSatisfiable, RepoNotFound
 from shared.http import Access
+from shared.protocol.operation import operation
+from shared.protocol.responses import FILES
 
 router = APIRouter()
 
 
-@router.get("/o/{object_id}")
+@router.get(
+    "/o/{object_id}",
+    response_class=Response,
+    responses=FILES,
+    openapi_extra=operation(
+        RepoNotFound, ObjectNotFound, RangeNotSatisfiable, Damaged, auth="optional"
+    ),
+)
 async def get_object_by_repo_id(
     request: Request,
     object_id: str,
@@ -23,7 +33,14 @@ async def get_object_by_repo_id(
     return await _send(request, object_id, access)
 
 
-@router.get("/{owner}/{slug}/objects/{object_id}")
+@router.get(
+    "/{owner}/{slug}/objects/{object_id}",
+    response_class=Response,
+    responses=FILES,
+    openapi_extra=operation(
+        RepoNotFound, ObjectNotFound, RangeNotSatisfiable, Damaged, auth="optional"
+    ),
+)
 async def get_object(
     request: Request, object_id: str, access: Annotated[Access, Depends(http.may_read("upload"))]
 ) -> Response:

@@ -8,13 +8,19 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from shared import http, lambdas
 from shared.actions import uploads
+from shared.errors import Forbidden, HandleTaken, InvalidName, RepoNotFound
 from shared.http import Access
-from shared.protocol.push import Presign
+from shared.protocol.operation import operation
+from shared.protocol.push import Presign, Presigned
 
 router = APIRouter()
 
 
-@router.post("/{owner}/{slug}/presign")
+@router.post(
+    "/{owner}/{slug}/presign",
+    response_model=Presigned,
+    openapi_extra=operation(Forbidden, RepoNotFound, HandleTaken, InvalidName, body=Presign),
+)
 async def post_presign(
     request: Request, access: Annotated[Access, Depends(http.may_write("upload"))]
 ) -> Response:

@@ -6,14 +6,35 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from shared import http, lambdas, staging
 from shared.actions import uploads
+from shared.errors import (
+    Forbidden,
+    HandleTaken,
+    HashMismatch,
+    InvalidName,
+    RepoNotFound,
+    StagedBodyInvalid,
+)
 from shared.http import Access
-from shared.protocol.push import PushObjects
+from shared.protocol.operation import operation
+from shared.protocol.push import PushObjects, StoredObjects
 
 router = APIRouter()
 Writer = Annotated[Access, Depends(http.may_write("upload"))]
 
 
-@router.post("/{owner}/{slug}/push/objects")
+@router.post(
+    "/{owner}/{slug}/push/objects",
+    response_model=StoredObjects,
+    openapi_extra=operation(
+        Forbidden,
+        RepoNotFound,
+        HandleTaken,
+        HashMismatch,
+        InvalidName,
+        StagedBodyInvalid,
+        body=PushObjects,
+    ),
+)
 async def post_push_objects(request: Request, access: Writer) -> Response:
     """`stored` and `skipped`: numbers of objects, whose sum is the number of objects sent."""
     message = await staging.body(request, access, "push/objects", PushObjects)

@@ -6,13 +6,36 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from shared import file_response, http, lambdas
 from shared.actions import downloads
+from shared.errors import (
+    AmbiguousCommit,
+    Damaged,
+    PathNotFound,
+    RangeNotSatisfiable,
+    RefNotFound,
+    RepoNotFound,
+)
 from shared.http import Access
+from shared.protocol.operation import operation
+from shared.protocol.responses import FILES
 
 router = APIRouter()
 Reader = Annotated[Access, Depends(http.may_read("upload"))]
 
 
-@router.get("/{owner}/{slug}/raw/{ref_and_path:path}")
+@router.get(
+    "/{owner}/{slug}/raw/{ref_and_path:path}",
+    response_class=Response,
+    responses=FILES,
+    openapi_extra=operation(
+        RepoNotFound,
+        RefNotFound,
+        PathNotFound,
+        AmbiguousCommit,
+        RangeNotSatisfiable,
+        Damaged,
+        auth="optional",
+    ),
+)
 async def get_raw(request: Request, access: Reader) -> Response:
     """The bytes of the file.
 

@@ -6,13 +6,22 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request, Response
 
 from shared import http, lambdas
+from shared.errors import RepoNotFound
 from shared.http import Access
+from shared.protocol.operation import operation
+from shared.protocol.refs import Refs
+from shared.protocol.responses import NOT_MODIFIED
 
 router = APIRouter()
 Reader = Annotated[Access, Depends(http.may_read("read"))]
 
 
-@router.get("/{owner}/{slug}/refs")
+@router.get(
+    "/{owner}/{slug}/refs",
+    response_model=Refs,
+    responses=NOT_MODIFIED,
+    openapi_extra=operation(RepoNotFound, auth="optional"),
+)
 async def get_refs(request: Request, access: Reader) -> Response:
     """The heads, in the order in which the stock client falls back to them."""
     refs = await access.repository.refs.all()

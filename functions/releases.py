@@ -6,9 +6,25 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from shared import http, lambdas
 from shared.actions import releases
+from shared.errors import (
+    Forbidden,
+    InvalidName,
+    MissingReference,
+    ReleaseExists,
+    ReleaseNotFound,
+    RepoNotFound,
+)
 from shared.http import Access
 from shared.model import Role
-from shared.protocol.releases import ListReleases, PostRelease
+from shared.protocol.operation import operation
+from shared.protocol.records import ReleaseRecord
+from shared.protocol.releases import (
+    ListReleases,
+    PostRelease,
+    PublishedRelease,
+    ReleasePage,
+    RetractedRelease,
+)
 
 RELEASE_BYTES = 4 * 1024 * 1024
 
@@ -17,7 +33,19 @@ Reader = Annotated[Access, Depends(http.may_read("read"))]
 Writer = Annotated[Access, Depends(http.may_write("push"))]
 
 
-@router.post("/{owner}/{slug}/releases")
+@router.post(
+    "/{owner}/{slug}/releases",
+    status_code=201,
+    response_model=PublishedRelease,
+    openapi_extra=operation(
+        Forbidden,
+        RepoNotFound,
+        ReleaseExists,
+        InvalidName,
+        MissingReference,
+        body=ReleaseRecord,
+    ),
+)
 async def post_release(request: Request, access: Writer) -> Response:
     """`release_id`, as in the request."""
     message = await http.body(request, PostRelease, RELEASE_BYTES)
@@ -25,7 +53,11 @@ async def post_release(request: Request, access: Writer) -> Response:
     return http.reply(request, {"release_id": release_id}, 201)
 
 
-@router.get("/{owner}/{slug}/releases")
+@router.get(
+    "/{owner}/{slug}/releases",
+    response_model=ReleasePage,
+    openapi_extra=operation(RepoNotFound, query=ListReleases, auth="optional"),
+)
 async def get_releases(request: Request, access: Reader) -> Response:
     """`releases`, newest first, and `next_cursor` if there are more. Drafts need the role write."""
     if "text/html" in request.headers.get("accept", ""):
@@ -37,7 +69,11 @@ async def get_releases(request: Request, access: Reader) -> Response:
     return http.reply_records(request, "releases", records, cursor)
 
 
-@router.delete("/{owner}/{slug}/releases/{tag:path}")
+@router.delete(
+    "/{owner}/{slug}/releases/{tag:path}",
+    response_model=RetractedRelease,
+    openapi_extra=operation(Forbidden, RepoNotFound, ReleaseNotFound),
+)
 async def delete_release(request: Request, access: Writer) -> Response:
     """`retracted`: the tag of the release, which may be used again."""
     tag = http.rest_of_path(request, 3)

@@ -9,7 +9,7 @@ from shared.actions import repos
 from shared.errors import Forbidden, HandleTaken, InvalidName, RepoExists, RepoNotFound
 from shared.http import Access, Caller, Visitor
 from shared.model import Repo, Role
-from shared.protocol.operation import documented
+from shared.protocol.operation import operation
 from shared.protocol.pages import PageQuery
 from shared.protocol.repositories import NewRepo, Rename, RepoChange, Repository, RepositoryPage
 
@@ -21,15 +21,9 @@ AdminByAnyName = Annotated[Access, Depends(http.may_admin_by_any_name("push"))]
 
 @router.post(
     "/api/v1/repos",
-    **documented(
-        Forbidden,
-        RepoExists,
-        HandleTaken,
-        InvalidName,
-        takes=NewRepo,
-        gives=Repository,
-        status=201,
-    ),
+    status_code=201,
+    response_model=Repository,
+    openapi_extra=operation(Forbidden, RepoExists, HandleTaken, InvalidName, body=NewRepo),
 )
 async def post_repo(
     request: Request, caller: Annotated[Caller, Depends(http.identified("push"))]
@@ -63,7 +57,8 @@ async def post_repo(
 
 @router.get(
     "/api/v1/users/{owner}/repos",
-    **documented(asks=PageQuery, gives=RepositoryPage, identity="welcome"),
+    response_model=RepositoryPage,
+    openapi_extra=operation(query=PageQuery, auth="optional"),
 )
 async def get_repos(
     request: Request, owner: str, visitor: Annotated[Visitor, Depends(http.visiting("read"))]
@@ -84,7 +79,8 @@ async def get_repos(
 
 @router.get(
     "/api/v1/repos/{owner}/{slug}",
-    **documented(RepoNotFound, gives=Repository, identity="welcome"),
+    response_model=Repository,
+    openapi_extra=operation(RepoNotFound, auth="optional"),
 )
 async def get_repo(request: Request, access: Reader) -> Response:
     """One repository."""
@@ -95,7 +91,8 @@ async def get_repo(request: Request, access: Reader) -> Response:
 
 @router.patch(
     "/api/v1/repos/{owner}/{slug}",
-    **documented(Forbidden, RepoNotFound, InvalidName, takes=RepoChange, gives=Repository),
+    response_model=Repository,
+    openapi_extra=operation(Forbidden, RepoNotFound, InvalidName, body=RepoChange),
 )
 async def patch_repo(request: Request, access: Admin) -> Response:
     """Change the visibility, the description, the default branch, or whether names must be
@@ -106,7 +103,11 @@ async def patch_repo(request: Request, access: Admin) -> Response:
     return _reply(request, repo, access.role)
 
 
-@router.delete("/api/v1/repos/{owner}/{slug}", **documented(Forbidden, RepoNotFound, status=204))
+@router.delete(
+    "/api/v1/repos/{owner}/{slug}",
+    status_code=204,
+    openapi_extra=operation(Forbidden, RepoNotFound),
+)
 async def delete_repo(access: Admin) -> Response:
     """Delete a repository. It is not found any more, and its name is free."""
     await access.stores.repos.delete(access.repo, int(access.now))
@@ -115,7 +116,8 @@ async def delete_repo(access: Admin) -> Response:
 
 @router.post(
     "/api/v1/repos/{owner}/{slug}/rename",
-    **documented(Forbidden, RepoNotFound, RepoExists, InvalidName, takes=Rename, gives=Repository),
+    response_model=Repository,
+    openapi_extra=operation(Forbidden, RepoNotFound, RepoExists, InvalidName, body=Rename),
 )
 async def post_rename(request: Request, slug: str, access: AdminByAnyName) -> Response:
     """Give a repository another name in its URL. The old name is free, and is not forwarded.

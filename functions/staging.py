@@ -6,13 +6,19 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request, Response
 
 from shared import http, lambdas, staging
+from shared.errors import Forbidden, HandleTaken, RepoNotFound
 from shared.http import Access
-from shared.protocol.push import Stage
+from shared.protocol.operation import operation
+from shared.protocol.push import Stage, Staged
 
 router = APIRouter()
 
 
-@router.post("/{owner}/{slug}/staging")
+@router.post(
+    "/{owner}/{slug}/staging",
+    response_model=Staged,
+    openapi_extra=operation(Forbidden, RepoNotFound, HandleTaken, body=Stage),
+)
 async def post_staging(
     request: Request, access: Annotated[Access, Depends(http.may_write("upload"))]
 ) -> Response:

@@ -10,7 +10,7 @@ from shared.errors import Forbidden, HandleTaken, InvalidName, TokenNotFound
 from shared.http import Caller
 from shared.metadata.tokens import Issued, new_id
 from shared.model import Identity, Role
-from shared.protocol.operation import documented
+from shared.protocol.operation import operation
 from shared.protocol.pages import PageQuery
 from shared.protocol.tokens import IssuedToken, Me, NewToken, Token, TokenPage
 
@@ -19,9 +19,9 @@ router = APIRouter()
 
 @router.post(
     "/api/v1/tokens",
-    **documented(
-        Forbidden, HandleTaken, InvalidName, takes=NewToken, gives=IssuedToken, status=201
-    ),
+    status_code=201,
+    response_model=IssuedToken,
+    openapi_extra=operation(Forbidden, HandleTaken, InvalidName, body=NewToken),
 )
 async def post_token(
     request: Request, caller: Annotated[Caller, Depends(http.identified("push"))]
@@ -66,7 +66,11 @@ async def post_token(
     return http.reply(request, shown.model_dump(mode="json"), 201)
 
 
-@router.get("/api/v1/tokens", **documented(Forbidden, asks=PageQuery, gives=TokenPage))
+@router.get(
+    "/api/v1/tokens",
+    response_model=TokenPage,
+    openapi_extra=operation(Forbidden, query=PageQuery),
+)
 async def get_tokens(
     request: Request, caller: Annotated[Caller, Depends(http.identified("read"))]
 ) -> Response:
@@ -85,7 +89,9 @@ async def get_tokens(
 
 
 @router.delete(
-    "/api/v1/tokens/{token_id}", **documented(Forbidden, InvalidName, TokenNotFound, status=204)
+    "/api/v1/tokens/{token_id}",
+    status_code=204,
+    openapi_extra=operation(Forbidden, InvalidName, TokenNotFound),
 )
 async def delete_token(
     token_id: str, caller: Annotated[Caller, Depends(http.identified("push"))]
@@ -107,7 +113,11 @@ async def delete_token(
     return Response(status_code=204)
 
 
-@router.get("/api/v1/me", **documented(gives=Me))
+@router.get(
+    "/api/v1/me",
+    response_model=Me,
+    openapi_extra=operation(),
+)
 async def get_me(
     request: Request, caller: Annotated[Caller, Depends(http.identified("read"))]
 ) -> Response:

@@ -4,6 +4,10 @@
     docs/api.md        the lists between the marks
     sample_events/     one event of the HTTP API for each route
 
+and from the routes of all functions:
+
+    functions/openapi.json     the OpenAPI document
+
 A test fails if one of them is not current.
 """
 
@@ -14,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from functions.endpoints import API, ENDPOINTS, EVERYONE, PAGES, WIRE, Endpoint, Route
-from infra import template
+from infra import openapi, template
 
 ROOT = Path(__file__).parent.parent
 EVENTS = ROOT / "sample_events"
@@ -44,6 +48,7 @@ def files() -> dict[Path, str]:
     return {
         Path("template.yaml"): template.text(),
         API_PAGE: with_lists(page),
+        Path("functions/openapi.json"): openapi.text(),
         **{Path(EVENTS.name, f"{name}.json"): _json(event) for name, event in events().items()},
     }
 

@@ -12,7 +12,6 @@
 
     middleware routing connection bodies      the ASGI app around every function
     lambdas                                   the app as a Lambda function
-    openapi                                   the OpenAPI document
     streaming decoding codings staging        large bodies: replies in pieces, compression, S3
     file_response media conditional           an object as a file: media type, range, entity tag
     authorization auth keyring references     rights, tokens, signing keys, signed references

@@ -404,7 +404,7 @@ def documented() -> dict[str, dict[str, int]]:
         f"{method.upper()} {path}": {
             code: int(status)
             for status, response in operation["responses"].items()
-            if status == "default" or int(status) >= 400
+            if status.isdecimal() and int(status) >= 400
             for code in re.findall(r"`(\w+)`", response["description"])
         }
         for path, item in answer.value["paths"].items()

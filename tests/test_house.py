@@ -28,8 +28,8 @@ DOMAIN = f"errors metadata objects pushed_bundle stores texts {PURE}"
 
 LAWS = {
     # The module, and all below it: the modules of shared/ and the packages that it may import.
-    "functions.health": ("http lambdas routing", "fastapi functions.endpoints"),
-    "functions.openapi": ("protocol http lambdas openapi", "fastapi functions"),
+    "functions.health": ("http lambdas protocol routing", "fastapi functions.endpoints"),
+    "functions.openapi": ("http lambdas protocol", "fastapi"),
     "functions.__init__": ("", "fastapi functions.endpoints"),
     # The table of endpoints.
     "functions.endpoints": ("", "functions.grants"),
@@ -47,13 +47,12 @@ LAWS = {
     ),
     "shared.pushed_bundle": (f"errors protocol texts {PURE}", PURE_PACKAGES),
     "shared.protocol.__init__": ("", ""),
-    "shared.protocol.operation": ("codec errors protocol.hub", ""),
+    "shared.protocol.operation": ("codec errors protocol.hub", "pydantic"),
     "shared.protocol.tokens": ("auth metadata.tokens model protocol", "pydantic"),
     "shared.protocol": (
         "cursors errors model names protocol refusals",
         "pydantic typing_extensions",
     ),
-    "shared.openapi": ("errors protocol", "fastapi pydantic typing_extensions"),
     "shared.meter": ("prices units", ""),
     "shared.budget": ("errors log meter metadata model prices ratelimit settings tasks", ""),
     "shared.bodies": ("errors", "starlette"),

@@ -35,8 +35,8 @@ def _defaults(model: type[BaseModel]) -> dict[str, Any]:
     defaults: dict[str, Any] = {}
     for name, field in model.model_fields.items():
         if not field.is_required():
-            is_model = isinstance(field.default, BaseModel)
-            defaults[name] = field.default.model_dump() if is_model else field.default
+            default = field.get_default(call_default_factory=True)
+            defaults[name] = default.model_dump() if isinstance(default, BaseModel) else default
     return defaults
 
 

@@ -8,7 +8,7 @@
     repositories members tokens branches history     the API
     pages           the pages of lists
     hub             health, errors, the OpenAPI document
-    operation       the description of a route
+    operation responses     the description of a route for the OpenAPI document
 
 The handlers and the OpenAPI document use the same classes. A request and a reply of the API are
 pydantic models. Pydantic builds a model at its first use, so that a function starts faster. A reply

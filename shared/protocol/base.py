@@ -5,10 +5,19 @@ Models are strict: a text is a text, a flag is `true` or `false`, and every numb
 
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError, with_config
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    ValidationError,
+    WithJsonSchema,
+    with_config,
+)
 from typing_extensions import TypedDict
 
 from shared.refusals import refusal
+
+MODEL = "x-model"
+"""The key with the name of a model in a schema."""
 
 
 class WireRequest(BaseModel):
@@ -41,6 +50,15 @@ class ResponseModel(BaseModel):
 @with_config(ConfigDict(defer_build=True, extra="forbid"))
 class WireReply(TypedDict):
     """The base of all replies of the wire protocol."""
+
+
+def schema_of(model: type[BaseModel]) -> WithJsonSchema:
+    """The annotation of a plain map that has the schema of a model in the OpenAPI document.
+
+    The hub verifies such a map later, or returns it as it was stored. The generator of the document
+    replaces the key.
+    """
+    return WithJsonSchema({MODEL: model.__name__})
 
 
 M = TypeVar("M", bound=BaseModel)

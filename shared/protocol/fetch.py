@@ -6,7 +6,7 @@ from pydantic import Field
 
 from shared.protocol import limits
 from shared.protocol.base import WireReply, WireRequest
-from shared.protocol.records import Record
+from shared.protocol.records import Commit, SentObject, Snapshot, SnapshotPatch
 
 Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
@@ -41,9 +41,9 @@ class Fetch(WireRequest):
 class Fetched(WireReply):
     """Commits, snapshots and objects. In JSON, `encoding` is base64 for binary content."""
 
-    commits: list[Record]
-    snapshots: list[Record]
-    objects: list[Record]
+    commits: list[Commit]
+    snapshots: list[Snapshot | SnapshotPatch]
+    objects: list[SentObject]
     branch_heads: dict[str, str]
 
 
@@ -54,8 +54,8 @@ class FetchHistory(Fetch):
 class HistoryStep(WireReply):
     """The oldest commits that the client does not have, their snapshots, and object sizes by id."""
 
-    commits: list[Record]
-    snapshots: list[Record]
+    commits: list[Commit]
+    snapshots: list[Snapshot | SnapshotPatch]
     objects: dict[str, int]
     branch_heads: dict[str, str]
     is_complete: bool
@@ -70,6 +70,6 @@ class FetchObjects(WireRequest):
 class FetchedObjects(WireReply):
     """Objects as in a fetch; ids to request again; and ids of objects to read with GET objects."""
 
-    objects: list[Record]
+    objects: list[SentObject]
     left: list[str]
     large: list[str]

@@ -5,10 +5,10 @@ from typing import Annotated
 from pydantic import Field
 
 from shared import cursors, names
-from shared.protocol.base import QueryModel, ResponseModel
+from shared.protocol.base import QueryModel, ResponseModel, schema_of
 from shared.protocol.fields import NAME_CHARACTERS, BranchName
 from shared.protocol.pages import PAGE, Cursor, PageQuery
-from shared.protocol.records import Record
+from shared.protocol.records import CommitRecord, Record
 
 FILES = 1000
 """The longest page of paths; a path may have 4 KiB."""
@@ -68,7 +68,7 @@ class Commit(ResponseModel):
 
     commit_id: str
     generation: int
-    record: Record
+    record: Annotated[Record, schema_of(CommitRecord)]
 
 
 class Files(ResponseModel):

@@ -7,6 +7,8 @@ of the document builds the schemas.
 from collections.abc import Iterable
 from typing import Any, Literal
 
+from pydantic import BaseModel
+
 from shared import codec
 from shared.errors import (
     ApiError,
@@ -32,69 +34,57 @@ _ANY_TOKEN: tuple[type[ApiError], ...] = (
 )
 _ANY_BODY: tuple[type[ApiError], ...] = (MalformedBody, TooLarge, UnsupportedMedia, Unprocessable)
 SECURITY: dict[str, Any] = {
-    "needed": [{"token": []}],
-    "welcome": [{}, {"token": []}],
-    "ignored": [],
+    "required": [{"token": []}],
+    "optional": [{}, {"token": []}],
+    "none": [],
 }
 """The OpenAPI security of a route. An empty requirement stands for a request without a token."""
 
 QUERY = "x-query"
-"""The key with the model of a route's query. `manual` replaces it by the parameters."""
+"""The key with the name of a query's model. The generator replaces it by the parameters."""
 
 
-def documented(
-    *fails: type[ApiError],
-    takes: type[Any] | None = None,
-    asks: type[Any] | None = None,
-    gives: type[Any] | None = None,
-    status: int = 200,
-    replies: dict[str, Any] | None = None,
-    identity: Literal["needed", "welcome", "ignored"] = "needed",
+def operation(
+    *errors: type[ApiError],
+    body: type[BaseModel] | None = None,
+    query: type[BaseModel] | None = None,
+    auth: Literal["required", "optional", "none"] = "required",
 ) -> dict[str, Any]:
-    """The arguments of a route's decorator that describe the route in the OpenAPI document.
+    """The `openapi_extra` of a route: what FastAPI cannot see in the signature of the function.
 
-    `takes`, `asks` and `gives` are the models of the body, the query and the response. `fails` has
-    the errors of the route in addition to those of its token, query and body. Without `gives`, a
-    success has no body. `replies` replaces all responses that are not errors.
+    `errors` are the errors of the route in addition to those of its token, query and body.
     """
-    failures = [*fails, Internal, *(() if identity == "ignored" else _ANY_TOKEN)]
-    failures += _ANY_BODY if takes else (Unprocessable,) if asks else ()
-    operation: dict[str, Any] = {
-        "responses": {
-            **(replies or {str(status): success(gives)}),
-            **_refusals(failures),
-        },
-        "security": SECURITY[identity],
-    }
-    if takes:
-        operation["requestBody"] = {"required": True, **_content(takes.__name__)}
-    if asks:
-        operation[QUERY] = asks.__name__
-    return {"status_code": status, "openapi_extra": operation}
+    all_errors = [*errors, Internal, *(() if auth == "none" else _ANY_TOKEN)]
+    if body:
+        all_errors += _ANY_BODY
+    elif query:
+        all_errors.append(Unprocessable)
+    described: dict[str, Any] = {"responses": _refusals(all_errors), "security": SECURITY[auth]}
+    if auth == "none":
+        described["responses"]["4XX"] = _refusal("A server or a proxy cannot read the request.")
+    if body:
+        schema = {"schema": {"$ref": f"#/components/schemas/{body.__name__}"}}
+        described["requestBody"] = {
+            "description": f"In JSON, or with the same shape as {codec.MSGPACK}.",
+            "required": True,
+            "content": {codec.JSON: schema},
+        }
+    if query:
+        described[QUERY] = query.__name__
+    return described
 
 
-def success(gives: type[Any] | None) -> dict[str, Any]:
-    """A success in the OpenAPI document, with a body of this model or without one."""
-    return {"description": "Done.", **(_content(gives.__name__) if gives else {})}
-
-
-def _content(name: str) -> dict[str, Any]:
-    schema = {"schema": {"$ref": f"#/components/schemas/{name}"}}
-    return {"content": {codec.JSON: schema, codec.MSGPACK: schema}}
-
-
-def _refusals(failures: Iterable[type[ApiError]]) -> dict[str, Any]:
+def _refusals(errors: Iterable[type[ApiError]]) -> dict[str, Any]:
     """The errors by status, each with its possible codes."""
     codes: dict[int, set[str]] = {}
-    for failure in failures:
-        codes.setdefault(failure.status, set()).add(failure.code)
+    for error in errors:
+        codes.setdefault(error.status, set()).add(error.code)
     return {
-        str(status): refusal(", ".join(f"`{code}`" for code in sorted(codes[status])))
+        str(status): _refusal(", ".join(f"`{code}`" for code in sorted(codes[status])))
         for status in sorted(codes)
     }
 
 
-def refusal(what: str) -> dict[str, Any]:
-    """An error in the OpenAPI document."""
+def _refusal(description: str) -> dict[str, Any]:
     schema = {"$ref": f"#/components/schemas/{Error.__name__}"}
-    return {"description": what, "content": {codec.JSON: {"schema": schema}}}
+    return {"description": description, "content": {codec.JSON: {"schema": schema}}}

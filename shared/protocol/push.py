@@ -6,7 +6,7 @@ from pydantic import Field
 
 from shared.protocol import limits
 from shared.protocol.base import WireReply, WireRequest
-from shared.protocol.records import ObjectRecord, Record
+from shared.protocol.records import Commit, ObjectRecord, Snapshot
 
 
 class FilterObjects(WireRequest):
@@ -78,8 +78,8 @@ class StoredObjects(WireReply):
 class WireBundle(WireRequest):
     """The data of a push. `pushed_bundle.check` verifies the records."""
 
-    commits: Annotated[list[Record], Field(max_length=limits.COMMITS)] = []
-    snapshots: Annotated[list[Record], Field(max_length=limits.SNAPSHOTS)] = []
+    commits: Annotated[list[Commit], Field(max_length=limits.COMMITS)] = []
+    snapshots: Annotated[list[Snapshot], Field(max_length=limits.SNAPSHOTS)] = []
     objects: Annotated[list[ObjectRecord], Field(max_length=limits.OBJECTS)] = []
     branch_heads: dict[str, str] = {}
 

@@ -4,11 +4,13 @@ Unknown fields of a record are kept unchanged. Absent fields get the defaults of
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NotRequired
 
 from pydantic import BaseModel, ConfigDict, Field
+from typing_extensions import TypedDict
 
 from shared.protocol import limits
+from shared.protocol.base import schema_of
 
 Record = dict[str, Any]
 Count = Annotated[int, Field(ge=0, le=limits.LARGEST_COUNT)]
@@ -70,6 +72,22 @@ class ObjectRecord(RecordModel):
     content: bytes
 
 
+class SentObject(TypedDict):
+    """An object in a reply. In JSON, `content` is base64 and `encoding` says so."""
+
+    object_id: str
+    content: bytes
+    encoding: NotRequired[Literal["base64"]]
+
+
+class SnapshotPatch(TypedDict):
+    """A snapshot as a patch of the snapshot `base`, for a fetch with `bases`."""
+
+    snapshot_id: str
+    base: str
+    patch: bytes
+
+
 class SemVer(RecordModel):
     """The five parts of a version."""
 
@@ -100,7 +118,7 @@ class ReleaseRecord(RecordModel):
     tag: str
     commit_id: str
     repo_id: str = ""
-    semver: SemVer = SemVer()
+    semver: SemVer = Field(default_factory=SemVer)
     channel: Channel = "stable"
     snapshot_id: str = ""
     title: str = ""
@@ -121,3 +139,10 @@ class TagRecord(RecordModel):
     tag: str
     repo_id: str = ""
     created_at: str = ""
+
+
+# Records as the hub accepts and returns them: maps whose unknown fields are kept.
+Commit = Annotated[Record, schema_of(CommitRecord)]
+Snapshot = Annotated[Record, schema_of(SnapshotRecord)]
+Release = Annotated[Record, schema_of(ReleaseRecord)]
+Tag = Annotated[Record, schema_of(TagRecord)]

@@ -6,10 +6,10 @@ from pydantic import ConfigDict, RootModel
 
 from shared.protocol.base import WireReply
 from shared.protocol.pages import WirePageQuery
-from shared.protocol.records import Channel, Record
+from shared.protocol.records import Channel, Release
 
 
-class PostRelease(RootModel[Record]):
+class PostRelease(RootModel[Release]):
     """A release to publish. The whole body is its record."""
 
     model_config = ConfigDict(defer_build=True, strict=True, frozen=True)
@@ -31,7 +31,7 @@ class ListReleases(WirePageQuery):
 class ReleasePage(WireReply):
     """Releases, newest first. The last page has no cursor."""
 
-    releases: list[Record]
+    releases: list[Release]
     next_cursor: NotRequired[str]
 
 

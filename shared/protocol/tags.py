@@ -7,13 +7,13 @@ from pydantic import Field
 from shared.protocol import limits
 from shared.protocol.base import WireReply, WireRequest
 from shared.protocol.pages import WirePageQuery
-from shared.protocol.records import Record
+from shared.protocol.records import Tag
 
 
 class PostTags(WireRequest):
     """Tags to store on stored commits."""
 
-    tags: Annotated[list[Record], Field(max_length=limits.TAGS)] = []
+    tags: Annotated[list[Tag], Field(max_length=limits.TAGS)] = []
 
 
 class StoredTags(WireReply):
@@ -32,7 +32,7 @@ class ListTags(WirePageQuery):
 class TagPage(WireReply):
     """Tags by id. The last page has no cursor."""
 
-    tags: list[Record]
+    tags: list[Tag]
     next_cursor: NotRequired[str]
 
 

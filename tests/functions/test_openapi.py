@@ -107,7 +107,7 @@ def test_every_operation_says_what_it_does_and_how_it_fails() -> None:
     for name, operation in operations().items():
         assert operation.get("description"), name
         for status, response in operation["responses"].items():
-            if status == "default" or int(status) >= 400:
+            if status[0] in "45":
                 assert response["content"] == {
                     "application/json": {"schema": {"$ref": "#/components/schemas/Error"}}
                 }, (name, status)
@@ -126,7 +126,8 @@ def test_every_operation_of_the_api_has_shapes_of_its_own() -> None:
         ]
         for body in bodies:
             assert "$ref" in body["content"]["application/json"]["schema"], name
-            assert body["content"].keys() == {"application/json", "application/x-msgpack"}, name
+            if body is not operation.get("requestBody"):
+                assert body["content"].keys() == {"application/json", "application/x-msgpack"}, name
         assert "default" not in operation["responses"], f"{name} does not tell of itself"
 
 
@@ -149,7 +150,7 @@ def test_every_code_in_it_is_one_of_ours_with_its_status() -> None:
     }
     for name, operation in operations().items():
         for status, response in operation["responses"].items():
-            if status != "default" and int(status) >= 400:
+            if status[0] in "45":
                 for code in re.findall(r"`([a-z_]+)`", response["description"]):
                     assert (status, code) in ours, (name, status, code)
 
@@ -162,7 +163,7 @@ def test_no_handle_can_stand_where_a_url_of_the_hub_begins() -> None:
 
 def test_no_other_function_pays_for_it() -> None:
     """In a process of its own, as Lambda has it."""
-    code = "import sys, functions.repos; sys.exit(sum(m in sys.modules for m in ('shared.openapi', 'functions.push')))"
+    code = "import sys, functions.repos; sys.exit(sum(m in sys.modules for m in ('infra.openapi', 'functions.push')))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -26,7 +26,6 @@ LATE = [
     "botocore.session",
     "aiohttp",
     "s3transfer",
-    "shared.openapi",
 ]
 LATE += ["functions.endpoints"]
 """What takes long to import, and only some requests need."""

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from shared import openapi, refusals
+from infra import openapi
+from shared import refusals
 from shared.errors import ApiError, TooLarge, Unprocessable
 from shared.protocol import limits
 from shared.protocol.base import parse

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from shared import auth, openapi
+from infra import openapi
+from shared import auth
 from shared.errors import TooLarge, Unprocessable
 from shared.protocol import limits
 from shared.protocol.base import ResponseModel, parse
