@@ -72,10 +72,10 @@ class Journal:
     """
 
     def __init__(self, folder: Path) -> None:
-        _make_private(folder)
+        make_private(folder)
         self._path = folder / "journal"
         with ExitStack() as undo:
-            self._lock = _locked(folder / "lock")
+            self._lock = locked(folder / "lock")
             undo.callback(os.close, self._lock)
             self._fd = _opened(self._path)
             undo.callback(os.close, self._fd)
@@ -268,7 +268,7 @@ class Journal:
         return kind(trouble)
 
 
-def _make_private(folder: Path) -> None:
+def make_private(folder: Path) -> None:
     """Make the folder, or remove other users' access to it if it is empty or has a journal.
 
     Raises JournalError for a folder of another user, and for one that is shared and holds other
@@ -288,7 +288,8 @@ def _make_private(folder: Path) -> None:
     folder.chmod(0o700)
 
 
-def _locked(path: Path) -> int:
+def locked(path: Path) -> int:
+    """Open and lock a file. Raises JournalInUse if another process has the lock."""
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

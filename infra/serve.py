@@ -20,13 +20,15 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
     from infra.embedded_aws import EmbeddedAws
     from shared.model import Identity
 
@@ -94,6 +96,13 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
         "--data", type=Path, default=Path(".hub"), help="folder for all data (default: %(default)s)"
     )
     parser.add_argument(
+        "--engine",
+        choices=["moto", "sqlite"],
+        default="moto",
+        help="moto: an emulated AWS with a journal; sqlite: a database file and a folder of"
+        " objects (default: %(default)s)",
+    )
+    parser.add_argument(
         "--json", action="store_true", help="print the address and the token as one JSON document"
     )
     return parser.parse_args(arguments)
@@ -128,8 +137,20 @@ def _listening(host: str, port: int) -> socket.socket:
 
 
 def _serve(listener: socket.socket, options: argparse.Namespace) -> None:
+    if options.engine == "sqlite":
+        from infra import sqlite_hub
+
+        with sqlite_hub.opened(options.data) as (engine, keys):
+            app = sqlite_hub.app_on(engine)
+            _run_app(listener, app, engine.database.probe, keys, options)
+        return
+    if (options.data / "hub.sqlite").exists():
+        raise Unable(f"{options.data} is a hub of the SQLite engine: add --engine sqlite")
     with opened(options.data) as (aws, keys), _noted(options.data, _url(listener), aws.url):
-        _run_app(listener, aws, keys, options)
+        # Late: the settings are read once, and must find the environment above.
+        from infra.app import app
+
+        _run_app(listener, app, aws.trouble, keys, options)
 
 
 @contextmanager
@@ -275,12 +296,15 @@ def set_environment(aws_url: str, keys: Mapping[str, str]) -> None:
 
 
 def _run_app(
-    listener: socket.socket, aws: EmbeddedAws, keys: Mapping[str, str], options: argparse.Namespace
+    listener: socket.socket,
+    app: ASGIApp,
+    trouble: Callable[[], str],
+    keys: Mapping[str, str],
+    options: argparse.Namespace,
 ) -> None:
     # Late: the settings are read once, and must find the environment above.
     import uvicorn
 
-    from infra.app import app
     from infra.local import Local
     from shared import auth, aws_clients
     from shared.connection import Connection
@@ -296,7 +320,7 @@ def _run_app(
             _announce(_url(listener), identity.subject, token, options.data, options.json)
 
     config = uvicorn.Config(
-        Local(app, options.host, aws.trouble),
+        Local(app, options.host, trouble),
         loop="asyncio",
         http=Connection,
         lifespan="off",

@@ -9,6 +9,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from shared.engines import local
 from shared.engines.files import FileBucket
 from shared.engines.signed_urls import PATH, Grant, Refused, SignedUrls
 from shared.errors import Unavailable
@@ -32,6 +33,9 @@ class SignedObjects:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request for an object, or pass the request on."""
+        if scope["type"] == "http":
+            host = dict(scope["headers"]).get(b"host", b"").decode("latin-1")
+            local.address.set(f"http://{host}")
         if scope["type"] != "http" or not scope["path"].startswith(PATH):
             await self._app(scope, receive, send)
             return

@@ -126,10 +126,20 @@ class Hub:
 
 
 @contextmanager
-def served(data: Path) -> Iterator[Hub]:
+def served(data: Path, engine: str = "moto") -> Iterator[Hub]:
     """A hub on a free port, ready. It is killed like a crash would kill it."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "infra.serve", "--port", "0", "--data", str(data)],
+        [
+            sys.executable,
+            "-m",
+            "infra.serve",
+            "--engine",
+            engine,
+            "--port",
+            "0",
+            "--data",
+            str(data),
+        ],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
@@ -147,7 +157,8 @@ def served(data: Path) -> Iterator[Hub]:
         process.communicate()
 
 
-def test_the_session_over_http_and_again_after_a_crash(tmp_path: Path) -> None:
+@pytest.mark.parametrize("engine", ["moto", "sqlite"])
+def test_the_session_over_http_and_again_after_a_crash(tmp_path: Path, engine: str) -> None:
     def everything(client: httpx.Client) -> Any:
         headers = {"accept": builders.ACCEPT, "content-type": builders.MSGPACK}
         refs = msgpack.unpackb(client.get("/me/song/refs", headers=headers).content)
@@ -156,10 +167,10 @@ def test_the_session_over_http_and_again_after_a_crash(tmp_path: Path) -> None:
             "fetch", client.post("/me/song/fetch", content=want, headers=headers).content
         )
 
-    with served(tmp_path) as hub, httpx.Client(base_url=hub.url, timeout=30) as client:
+    with served(tmp_path, engine) as hub, httpx.Client(base_url=hub.url, timeout=30) as client:
         assert differences(sender(client), hub.token) == []
         before = everything(client)
-    with served(tmp_path) as hub, httpx.Client(base_url=hub.url, timeout=30) as client:
+    with served(tmp_path, engine) as hub, httpx.Client(base_url=hub.url, timeout=30) as client:
         assert everything(client) == before
 
 

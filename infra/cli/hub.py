@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from infra import serve
+from infra import serve, sqlite_hub
 from infra.cli.cli_error import Problem
 from shared import settings
 
@@ -71,6 +71,14 @@ def opened(data: Path | None) -> Iterator[Hub]:
 
 @contextmanager
 def _local(folder: Path) -> Iterator[Hub]:
+    if sqlite_hub.is_hub(folder):
+        # Several processes may have the database open.
+        try:
+            sqlite_hub.set_environment(folder, serve.signing_keys(folder))
+        except serve.Unable as problem:
+            raise Problem(str(problem)) from None
+        yield Hub(folder)
+        return
     if not (folder / "journal").is_file():
         raise Problem(
             f"there is no hub in {folder}: start one with `make serve`, name its folder with"

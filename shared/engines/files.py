@@ -55,7 +55,7 @@ class FileBucket(Bucket):
         self._objects = folder / "objects"
         self._incoming = folder / "incoming"
         self._database = database
-        self._urls = urls
+        self.urls = urls
 
     @property
     def is_aws(self) -> bool:
@@ -202,13 +202,13 @@ class FileBucket(Bucket):
 
     async def presigned_put(self, key: str, ttl_seconds: int, size: int | None = None) -> str:
         """Make a URL that allows its holder to write this key for this time."""
-        return self._urls.put(key, ttl_seconds, size)
+        return self.urls.put(key, ttl_seconds, size)
 
     async def presigned_get(
         self, key: str, ttl_seconds: int, media_type: str, disposition: str
     ) -> str:
         """Make a URL that allows its holder to read this key for this time."""
-        return self._urls.get(key, ttl_seconds, media_type, disposition)
+        return self.urls.get(key, ttl_seconds, media_type, disposition)
 
     def path_of(self, key: str) -> Path:
         """Return the file of the current version. Raises NoSuchKey."""

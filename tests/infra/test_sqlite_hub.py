@@ -1,0 +1,203 @@
+"""A hub on SQLite and files: crashes, a full disk, two processes, and no package of AWS."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from shared.engines import files, sqlite
+from shared.engines.database import Database
+from shared.engines.files import FileBucket
+from shared.engines.signed_urls import SignedUrls
+from shared.engines.sqlite import SqliteTable
+from shared.errors import Unavailable
+from tests.infra.test_serve import refusal
+
+ROOT = Path(__file__).parent.parent.parent
+URLS = SignedUrls(b"s" * 32, lambda: "http://hub")
+
+
+@dataclass
+class Hub:
+    """A running hub."""
+
+    process: subprocess.Popen[str]
+    url: str
+    token: str
+
+    def push(self, slug: str, number: int) -> httpx.Response:
+        """Push one commit to the branch `main` of a repository."""
+        pushed = {
+            "commits": [{"commit_id": f"c-{number}", "snapshot_id": f"s-{number}"}],
+            "snapshots": [{"snapshot_id": f"s-{number}", "manifest": {"a.txt": f"o-{number}"}}],
+            "objects": [{"object_id": f"o-{number}", "content": "x"}],
+        }
+        return httpx.post(
+            f"{self.url}/me/{slug}/push",
+            headers={"Authorization": f"Bearer {self.token}"},
+            json={"branch": "main", "bundle": pushed, "force": True},
+        )
+
+    def head(self, slug: str) -> str:
+        """Return the commit of the branch `main`."""
+        found: str = httpx.get(f"{self.url}/me/{slug}/refs").json()["branch_heads"]["main"]
+        return found
+
+
+@contextmanager
+def hub(data: Path) -> Iterator[Hub]:
+    command = [sys.executable, "-m", "infra.serve", "--engine", "sqlite", "--port", "0"]
+    environment = os.environ | {"PIERIA_LIMIT_PUSH": "100000"}
+    with subprocess.Popen(
+        [*command, "--data", str(data), "--json"],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        try:
+            assert process.stdout is not None
+            ready = json.loads(process.stdout.readline())
+            yield Hub(process, ready["url"], ready["token"])
+        finally:
+            process.kill()
+
+
+def test_acknowledged_pushes_survive_kill_9_and_a_log_with_a_torn_end(tmp_path: Path) -> None:
+    acknowledged: dict[str, int] = {}
+
+    def push_until_it_dies(running: Hub, slug: str) -> None:
+        for number in range(10_000):
+            try:
+                if running.push(slug, number).status_code != 200:
+                    return
+            except httpx.HTTPError:
+                return
+            acknowledged[slug] = number
+
+    with hub(tmp_path / "data") as running:
+        threads = [
+            threading.Thread(target=push_until_it_dies, args=(running, f"song-{n}"))
+            for n in range(4)
+        ]
+        for thread in threads:
+            thread.start()
+        time.sleep(2)
+        running.process.send_signal(signal.SIGKILL)
+        for thread in threads:
+            thread.join()
+    log = tmp_path / "data" / "hub.sqlite-wal"
+    with log.open("ab") as end:  # a block that was being written
+        end.write(b"\x07" * 5_000)
+    with hub(tmp_path / "data") as running:
+        assert len(acknowledged) == 4
+        for slug, number in acknowledged.items():
+            # The last push may have been stored without its reply.
+            assert int(re.sub("c-", "", running.head(slug))) in (number, number + 1)
+        assert running.push("song-0", 20_000).status_code == 200
+        assert list((tmp_path / "data" / "incoming").iterdir()) == []
+
+
+def test_a_second_hub_on_the_folder_is_refused_and_a_command_works_meanwhile(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = tmp_path / "data"
+    with hub(data) as running:
+        assert running.push("song", 1).status_code == 200
+        line = refusal(capsys, "--engine", "sqlite", "--port", "0", "--data", str(data))
+        assert "is in use by another hub" in line
+        listed = subprocess.run(
+            [sys.executable, "-m", "infra.cli", "repo", "list", "--data", str(data)],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert listed.returncode == 0 and "song" in listed.stdout, listed.stderr
+
+
+def test_a_hub_of_the_other_engine_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "journal").write_text("")
+    tmp_path.chmod(0o700)
+    line = refusal(capsys, "--engine", "sqlite", "--port", "0", "--data", str(tmp_path))
+    assert "--engine moto" in line
+
+
+def test_serving_imports_no_package_of_aws(tmp_path: Path) -> None:
+    command = [sys.executable, "-X", "importtime", "-m", "infra.serve", "--engine", "sqlite"]
+    with (
+        (tmp_path / "imports").open("w") as imports,
+        subprocess.Popen(
+            [*command, "--port", "0", "--data", str(tmp_path / "data"), "--json"],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=imports,
+            text=True,
+        ) as process,
+    ):
+        assert process.stdout is not None and process.stdout.readline()
+        process.kill()
+    imported = set(re.findall(r"\| +(\w+)", (tmp_path / "imports").read_text()))
+    assert "uvicorn" in imported
+    assert not imported & {"moto", "boto3", "botocore", "aiobotocore", "aioboto3", "flask"}
+
+
+@pytest.mark.asyncio
+async def test_with_a_full_disk_reads_go_on_and_writes_resume(tmp_path: Path) -> None:
+    database = Database(tmp_path / "hub.sqlite", sqlite.SCHEMA + files.SCHEMA)
+    table = SqliteTable(database)
+    await table.put_new(("p", "before"), {"n": 1})
+
+    def allow(pages: int) -> None:
+        database.submit(lambda rows: rows.execute(f"PRAGMA max_page_count={pages}")).result()
+
+    allow(20)
+    with pytest.raises(Unavailable):
+        await table.put([(("p", f"{n}"), {"data": b"x" * 50_000}) for n in range(20)])
+    assert "could not be written" in database.trouble
+    assert [row["sk"] for row in await table.query_all("p", "")] == ["before"]
+    allow(100_000)
+    await table.put([(("p", f"{n}"), {"data": b"x" * 50_000}) for n in range(20)])
+    assert database.probe() == ""
+    assert len(await table.query_all("p", "")) == 21
+    database.close()
+
+
+@pytest.mark.asyncio
+async def test_a_crash_between_a_file_and_its_row_leaves_no_file(tmp_path: Path) -> None:
+    database = Database(tmp_path / "hub.sqlite", sqlite.SCHEMA + files.SCHEMA)
+    bucket = FileBucket(tmp_path, database, URLS)
+    bucket.recover()
+    await bucket.put("k", b"stored")
+    [stored] = [path for path in (tmp_path / "objects").rglob("*") if path.is_file()]
+    stored.rename(tmp_path / "incoming" / stored.name)  # before the move
+    (tmp_path / "incoming" / "0").write_bytes(b"torn")  # before the row
+    assert await bucket.get("k") == b"stored"
+    bucket.recover()
+    assert await bucket.get("k") == b"stored"
+    assert list((tmp_path / "incoming").iterdir()) == []
+    database.close()
+
+
+@pytest.mark.asyncio
+async def test_expired_rows_are_deleted(tmp_path: Path) -> None:
+    database = Database(tmp_path / "hub.sqlite", sqlite.SCHEMA)
+    table = SqliteTable(database)
+    await table.put([(("p", "old"), {"expires_at": 1}), (("p", "new"), {"expires_at": 2**40})])
+    assert await database.write(sqlite.sweep) == 1
+    assert [row["sk"] for row in await table.query_all("p", "")] == ["new"]
+    database.close()
