@@ -22,7 +22,7 @@ from shared.errors import (
 )
 from shared.http import Access
 from shared.protocol.operation import operation
-from shared.protocol.push import Push, Pushed
+from shared.protocol.push import Push, PushReply
 
 router = APIRouter()
 Writer = Annotated[Access, Depends(http.may_write("push"))]
@@ -30,7 +30,7 @@ Writer = Annotated[Access, Depends(http.may_write("push"))]
 
 @router.post(
     "/{owner}/{slug}/push",
-    response_model=Pushed,
+    response_model=PushReply,
     openapi_extra=operation(
         Forbidden,
         StagedBodyInvalid,

@@ -14,7 +14,7 @@ uploads.
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from pydantic import BaseModel
 from starlette.requests import Request
@@ -22,7 +22,7 @@ from starlette.requests import Request
 from shared import auth, http, references
 from shared.errors import MalformedBody, StagedBodyInvalid, TooLarge
 from shared.http import Access
-from shared.protocol.push import Stage, StagedRoute
+from shared.protocol.push import Stage, Staged, StagedRoute
 from shared.references import STAGE_AGAIN, Reference
 from shared.settings import EXPANDED_BYTES
 
@@ -37,7 +37,7 @@ wait for a limit.
 B = TypeVar("B", bound=BaseModel)
 
 
-async def stage(access: Access, asked: Stage) -> dict[str, Any]:
+async def stage(access: Access, asked: Stage) -> Staged:
     """`url` to PUT exactly the announced bytes to, and the `reference` to them.
 
     Raises TooLarge and CostLimited.

@@ -1,14 +1,12 @@
 """Negotiation: find the commits that the client and the hub have in common."""
 
-from typing import Any
-
 from shared import names
 from shared.actions import visible
 from shared.errors import CommitNotFound, Unavailable
 from shared.graph import walk
 from shared.graph.dag import Nearest, Reachable
 from shared.model import CommitAddress, Sees
-from shared.protocol.fetch import Negotiate
+from shared.protocol.fetch import Negotiate, Negotiated
 from shared.stores import RepoStores
 from shared.tasks import gather_pair
 
@@ -21,7 +19,7 @@ The client then offers more of its commits, or all of them. The fetch is exact i
 
 async def negotiate(
     repository: RepoStores, request: Negotiate, sees: Sees, *, by: str, now: float
-) -> dict[str, Any]:
+) -> Negotiated:
     """Return the reply to a negotiation.
 
     `ack` has the offered commits that the hub knows, in their order. `common_base` is the one of

@@ -14,7 +14,6 @@ has the invariants.
 """
 
 from dataclasses import replace
-from typing import Any
 
 from shared import names
 from shared import pushed_bundle as bundles
@@ -25,7 +24,7 @@ from shared.actions.push_plan import Existing, WritePlan
 from shared.errors import Unavailable
 from shared.metadata.refs import RefChanged
 from shared.model import Move, Ref
-from shared.protocol.push import Push
+from shared.protocol.push import Push, PushReply
 from shared.pushed_bundle import PushedBundle
 from shared.stores import RepoStores
 from shared.tasks import gather_all, gather_pair
@@ -36,7 +35,7 @@ SWAPS = 4
 """The number of swaps that are tried while other pushes move the ref."""
 
 
-async def push(repository: RepoStores, request: Push, *, by: str, now: float) -> dict[str, Any]:
+async def push(repository: RepoStores, request: Push, *, by: str, now: float) -> PushReply:
     """Store a bundle and move the branch to its head. Returns the reply.
 
     Nothing is written before all checks, except for uploads that UploadsPending reports as stored.

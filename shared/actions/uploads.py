@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any
 
 from shared import codec, names, packs, pushed_bundle
 from shared.actions import quarantine
@@ -12,7 +11,7 @@ from shared.graph.records import manifest
 from shared.limits import Limits
 from shared.model import Kind, Location
 from shared.packs import Pack
-from shared.protocol.push import FilterObjects, Presign, PushObjects
+from shared.protocol.push import FilterObjects, Presign, Presigned, PushObjects, StoredObjects
 from shared.stores import RepoStores
 from shared.tasks import gather_all
 
@@ -111,7 +110,7 @@ async def _at_head(repository: RepoStores) -> set[str]:
     return set()
 
 
-async def accept(repository: RepoStores, request: PushObjects, *, now: float) -> dict[str, int]:
+async def accept(repository: RepoStores, request: PushObjects, *, now: float) -> StoredObjects:
     """Store a batch of objects: bytes first, then the rows that name them.
 
     Returns `stored` and `skipped` (already here, or twice in the batch), which add up to what was
@@ -136,7 +135,7 @@ async def accept(repository: RepoStores, request: PushObjects, *, now: float) ->
     return {"stored": len(new), "skipped": len(request.objects) - len(new)}
 
 
-async def presign(repository: RepoStores, request: Presign, *, now: float) -> dict[str, Any]:
+async def presign(repository: RepoStores, request: Presign, *, now: float) -> Presigned:
     """`presigned`: upload URLs for objects whose id is a digest. `inline`: the others, to send with
     `push/objects`.
 

@@ -1,6 +1,6 @@
 """Write a value as a reply: in JSON or msgpack, with an entity tag and cache headers."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from fastapi import Request
@@ -10,7 +10,7 @@ from shared import codec, conditional
 from shared.model import Repo, Visibility
 
 
-def reply(request: Request, value: dict[str, Any], status: int = 200) -> Response:
+def reply(request: Request, value: Mapping[str, Any], status: int = 200) -> Response:
     """A reply in the caller's format."""
     return reply_encoded(
         request,

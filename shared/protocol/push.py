@@ -92,7 +92,7 @@ class Push(WireRequest):
     force: bool = False
 
 
-class Pushed(WireReply):
+class PushReply(WireReply):
     """The branches after a push. `remote_head` is the new head of the pushed branch."""
 
     ok: bool
