@@ -240,7 +240,7 @@ def test_a_query_reads_its_partition_in_pages(own: Running) -> None:
                 ":a": {"S": "05"},
                 ":z": {"S": "24"},
             },
-            PaginationConfig={"PageSize": 7},
+            PaginationConfig={"PageSize": 4},
             **more,
         )
         return [item["sk"]["S"] for page in pages for item in page["Items"]]
@@ -708,7 +708,7 @@ def test_a_scan_in_pages_returns_each_row_once_and_in_order(own: Running) -> Non
     keys = [(f"partition{n % 3}", f"row{n:02}") for n in range(20)]
     for partition, sort_key in keys:
         own.rows.put_item(TableName=HUB, Item={"pk": {"S": partition}, "sk": {"S": sort_key}})
-    pages = own.rows.get_paginator("scan").paginate(TableName=HUB, PaginationConfig={"PageSize": 7})
+    pages = own.rows.get_paginator("scan").paginate(TableName=HUB, PaginationConfig={"PageSize": 4})
     rows = itertools.chain.from_iterable(page["Items"] for page in pages)
     found = [(row["pk"]["S"], row["sk"]["S"]) for row in rows]
     # Other tests write rows into the same table.
