@@ -5,7 +5,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from shared import cursors, http, lambdas, names
+from shared import cursors, http, lambdas
+from shared.actions import members
 from shared.errors import Forbidden, InvalidName, MemberNotFound, RepoNotFound, Unprocessable
 from shared.http import Access
 from shared.protocol.members import Member, MemberPage, MemberRole
@@ -45,9 +46,7 @@ async def get_members(
 async def put_member(request: Request, handle: str, access: MayAdmin) -> Response:
     """Give a user a role. It replaces the role that the user has."""
     message = await http.body(request, MemberRole, http.API_BYTES)
-    _check_not_owner(access, names.check_handle(handle))
-    handle = await access.stores.handles.spelling(handle)
-    await access.stores.repos.set_member(access.repo, handle, message.role)
+    handle = await members.set_role(access.repository, handle, message.role)
     return http.reply(request, Member(handle=handle, role=message.role).model_dump(mode="json"))
 
 
@@ -58,19 +57,8 @@ async def put_member(request: Request, handle: str, access: MayAdmin) -> Respons
 )
 async def delete_member(handle: str, access: MayAdmin) -> Response:
     """Remove a member. The user has no role from the next request on."""
-    _check_not_owner(access, names.check_handle(handle))
-    handle = await access.stores.handles.spelling(handle)
-    if not await access.stores.repos.remove_member(access.repo, handle):
-        raise MemberNotFound()
+    await members.remove(access.repository, handle)
     return Response(status_code=204)
-
-
-def _check_not_owner(access: Access, handle: str) -> None:
-    if handle.casefold() == access.repo.owner.casefold():
-        raise Unprocessable(
-            f"{access.repo.owner} owns this repository: the owner is not a member, and cannot be"
-            " removed"
-        )
 
 
 app = http.create_app(router)

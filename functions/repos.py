@@ -30,28 +30,18 @@ async def post_repo(
 ) -> Response:
     """Create a repository of the caller."""
     message = await http.body(request, NewRepo, http.API_BYTES)
+    slug = message.slug if message.slug is not None else names.slug_of(message.name or "")
     wanted = Repo(
-        owner=names.check_handle(caller.identity.subject),
-        slug=(
-            names.check_slug(message.slug)
-            if message.slug is not None
-            else names.slug_of(message.name or "")
-        ),
+        owner=caller.identity.subject,
+        slug=slug,
         visibility=message.visibility,
         domain=message.domain,
-        default_branch=names.check_default_branch(message.default_branch),
+        default_branch=message.default_branch,
         description=message.description,
         portable_names=message.portable_names,
     )
-    role = caller.role(wanted, None)
-    if role is None or not role.allows(Role.WRITE):
-        raise Forbidden(
-            f"this token does not let you create {wanted.owner}/{wanted.slug}; use one of scope"
-            " write"
-        )
-    repo = await caller.stores.repos.create(wanted, int(caller.now))
-    if repo is None:
-        raise RepoExists(wanted.owner, wanted.slug)
+    would_have = caller.role(wanted, None)
+    repo, role = await repos.create(caller.stores, wanted, would_have, int(caller.now))
     return _reply(request, repo, role, 201)
 
 
@@ -124,14 +114,8 @@ async def post_rename(request: Request, slug: str, access: AdminByAnyName) -> Re
 
     A token that is limited to the old name does not allow access to the new one: issue another one.
     """
-    wanted = names.check_slug((await http.body(request, Rename, http.API_BYTES)).slug)
-    if wanted == access.repo.slug:
-        return _reply(request, access.repo, access.role)  # also for a retry after a lost reply
-    if slug != access.repo.slug:
-        raise RepoNotFound()
-    renamed = await access.stores.repos.rename(access.repo, wanted, int(access.now))
-    if renamed is None:
-        raise RepoExists(access.repo.owner, wanted)
+    wanted = await http.body(request, Rename, http.API_BYTES)
+    renamed = await repos.rename(access.repository, slug, wanted.slug, int(access.now))
     return _reply(request, renamed, access.role)
 
 

@@ -5,11 +5,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from shared import cursors, http, lambdas, names
+from shared import cursors, http, lambdas
+from shared.actions import tokens
+from shared.actions.tokens import Rights
 from shared.errors import Forbidden, HandleTaken, InvalidName, TokenNotFound
 from shared.http import Caller
-from shared.metadata.tokens import Issued, new_id
-from shared.model import Identity, Role
 from shared.protocol.operation import operation
 from shared.protocol.pages import PageQuery
 from shared.protocol.tokens import IssuedToken, Me, NewToken, Token, TokenPage
@@ -34,34 +34,10 @@ async def post_token(
     """
     message = await http.body(request, NewToken, http.API_BYTES)
     own = caller.identity
-    if not own.scope.allows(Role.ADMIN):
-        raise Forbidden(
-            "only a token of scope admin can issue tokens, and this one has scope"
-            f" {own.scope.value}"
-        )
-    if own.repo and message.repo != own.repo:
-        raise Forbidden(
-            f'this token is limited to {own.repo}, so a new one must be, too: send "repo":'
-            f' "{own.repo}"'
-        )
-    if message.repo is not None:
-        _check_full_name(message.repo)
-    now = int(caller.now)
-    issued = Issued(
-        Identity(
-            own.subject,
-            message.scope,
-            new_id(caller.now),
-            message.repo or "",
-            message.bearer or own.bearer,
-        ),
-        issued_at=now,
-        expires_at=now + message.lifetime_seconds,
+    rights = Rights(message.scope, message.repo, message.bearer)
+    issued, token = await tokens.issue_for(
+        caller.stores, own, rights, message.lifetime_seconds, caller.now
     )
-    await caller.stores.handles.claim(own.subject)
-    # Stored before it is returned, so that every issued token is in the list.
-    await caller.stores.tokens.put(issued)
-    token = await caller.sign(issued.identity, message.lifetime_seconds)
     shown = IssuedToken(handle=own.subject, token=token, **Token.of(issued).model_dump())
     return http.reply(request, shown.model_dump(mode="json"), 201)
 
@@ -76,10 +52,8 @@ async def get_tokens(
 ) -> Response:
     """The caller's tokens, newest first, without the secret. Includes revoked tokens, and those
     that expired within a week."""
-    if caller.identity.repo:
-        raise Forbidden(f"this token is limited to {caller.identity.repo}: it cannot list tokens")
     page = http.query(request, PageQuery)
-    found = await caller.stores.tokens.listed(caller.identity.subject, page.limit + 1, page.after)
+    found = await tokens.listed(caller.stores, caller.identity, page.limit + 1, page.after)
     shown = found[: page.limit]
     last = shown[-1].identity.token_id if len(found) > page.limit else None
     listing = TokenPage(
@@ -102,14 +76,7 @@ async def delete_token(
     Tokens that were issued with it stay valid. If it was stolen, list and revoke the tokens that
     were issued since.
     """
-    own = caller.identity
-    if token_id != own.token_id and (own.repo or not own.scope.allows(Role.ADMIN)):
-        raise Forbidden("this needs a token of scope admin that is not limited to one repository")
-    if token_id != own.token_id and not names.is_repo_name(token_id):
-        raise InvalidName("this is not the id of a token: GET /api/v1/tokens lists them")
-    was_recorded = await caller.stores.tokens.revoke(own.subject, token_id, int(caller.now))
-    if not was_recorded and token_id != own.token_id:
-        raise TokenNotFound()
+    await tokens.revoke(caller.stores, caller.identity, token_id, int(caller.now))
     return Response(status_code=204)
 
 
@@ -131,14 +98,6 @@ async def get_me(
         bearer=own.bearer,
     )
     return http.reply(request, shown.model_dump(mode="json"))
-
-
-def _check_full_name(repo: str) -> None:
-    owner, _, slug = repo.partition("/")
-    if not (names.is_repo_name(owner) and names.is_repo_name(slug)):
-        raise InvalidName(
-            "send the full name of the repository, owner/slug, to limit a token to it"
-        )
 
 
 app = http.create_app(router)

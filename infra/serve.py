@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
     from infra.embedded_aws import EmbeddedAws
-    from shared.model import Identity
 
 PYTHON = (3, 11)
 OWNER = "me"
@@ -140,17 +139,17 @@ def _serve(listener: socket.socket, options: argparse.Namespace) -> None:
     if options.engine == "sqlite":
         from infra import sqlite_hub
 
-        with sqlite_hub.opened(options.data) as (engine, keys):
+        with sqlite_hub.opened(options.data) as (engine, _):
             app = sqlite_hub.app_on(engine)
-            _run_app(listener, app, engine.database.probe, keys, options)
+            _run_app(listener, app, engine.database.probe, options)
         return
     if (options.data / "hub.sqlite").exists():
         raise Unable(f"{options.data} is a hub of the SQLite engine: add --engine sqlite")
-    with opened(options.data) as (aws, keys), _noted(options.data, _url(listener), aws.url):
+    with opened(options.data) as (aws, _), _noted(options.data, _url(listener), aws.url):
         # Late: the settings are read once, and must find the environment above.
         from infra.app import app
 
-        _run_app(listener, app, aws.trouble, keys, options)
+        _run_app(listener, app, aws.trouble, options)
 
 
 @contextmanager
@@ -299,14 +298,13 @@ def _run_app(
     listener: socket.socket,
     app: ASGIApp,
     trouble: Callable[[], str],
-    keys: Mapping[str, str],
     options: argparse.Namespace,
 ) -> None:
     # Late: the settings are read once, and must find the environment above.
     import uvicorn
 
     from infra.local import Local
-    from shared import auth, aws_clients
+    from shared import aws_clients
     from shared.connection import Connection
 
     class Server(uvicorn.Server):
@@ -314,10 +312,9 @@ def _run_app(
             now = time.time()
             opened = await aws_clients.stores()
             await opened.repos.complete_listing()
-            identity = await _identity(now)
-            token = auth.issue(keys, identity, lifetime_seconds=TOKEN_SECONDS, now=int(now))
+            owner, token = await _token(now)
             await super().startup(sockets)
-            _announce(_url(listener), identity.subject, token, options.data, options.json)
+            _announce(_url(listener), owner, token, options.data, options.json)
 
     config = uvicorn.Config(
         Local(app, options.host, trouble),
@@ -340,28 +337,28 @@ def _run_app(
     asyncio.run(serve())
 
 
-async def _identity(now: float) -> Identity:
-    """The user and the id of the printed token. It is a token like any other: it can be listed and
+async def _token(now: float) -> tuple[str, str]:
+    """The user of the printed token, and the token. Like any other token, it is listed and can be
     revoked.
 
-    A start extends the token of the start before, unless it has expired or was revoked: so there is
-    one row of it.
+    A start extends the token of the start before, unless it has expired or was revoked, so that
+    there is one row of it.
     """
+    from shared.actions import tokens
     from shared.aws_clients import stores
-    from shared.metadata.tokens import Issued, new_id
+    from shared.metadata.tokens import new_id
     from shared.model import Identity, Role
 
     opened = await stores()
     owner = await opened.handles.spelling(OWNER)
-    await opened.handles.claim(owner)
     until = int(now) + TOKEN_SECONDS
     for issued in await opened.tokens.all(owner):
         if issued.identity.token_id.endswith(MARK):
             if await opened.tokens.prolong(replace(issued, expires_at=until), int(now)):
-                return issued.identity
-    issued = Issued(Identity(owner, Role.ADMIN, new_id(now) + MARK), int(now), until)
-    await opened.tokens.put(issued)
-    return issued.identity
+                return owner, await tokens.sign(opened, issued.identity, TOKEN_SECONDS, now)
+    identity = Identity(owner, Role.ADMIN, new_id(now) + MARK)
+    _, token = await tokens.issue(opened, identity, TOKEN_SECONDS, now)
+    return owner, token
 
 
 def _url(listener: socket.socket) -> str:

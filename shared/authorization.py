@@ -124,11 +124,6 @@ class Caller(Visitor):
 
     identity: Identity
 
-    async def sign(self, identity: Identity, lifetime_seconds: int) -> str:
-        """Sign a token for this identity that is valid from now on."""
-        keys = await self.stores.keyring.signing(self.now)
-        return auth.issue(keys, identity, lifetime_seconds=lifetime_seconds, now=int(self.now))
-
 
 async def authorize(
     stores: Stores, credentials: Credentials, target: Target, needed: Role, allowance: Allowance

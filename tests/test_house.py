@@ -75,6 +75,7 @@ LAWS = {
     "shared.lambdas": ("errors log middleware settings", "mangum"),
     "shared.file_response": ("conditional errors media middleware model", "starlette"),
     "shared.streaming": ("codec codings errors", "starlette"),
+    "shared.actions.tokens": (f"auth {DOMAIN}", ""),
     "shared.actions": (f"actions graph protocol {DOMAIN}", "pydantic"),
     "shared.maintenance": (f"actions graph maintenance {DOMAIN}", "pydantic"),
     "shared.graph.dag": ("errors model", ""),

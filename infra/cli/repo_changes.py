@@ -7,9 +7,7 @@ import typer
 from infra.cli import output
 from infra.cli.cli_error import Problem
 from infra.cli.output import Data, Json, Name
-from shared import names
 from shared.actions import repos
-from shared.actions.undelete import undelete as undeleting
 from shared.errors import RepoExists, RepoNotFound
 from shared.model import PortableNames, Repo, Role, Visibility
 from shared.protocol.repositories import RepoChange, Repository
@@ -74,13 +72,7 @@ def rename(
 
     async def work(stores: Stores) -> Repo:
         repo = await output.require(stores, name)
-        wanted = names.check_slug(slug)
-        if wanted == repo.slug:
-            return repo
-        renamed = await stores.repos.rename(repo, wanted, now)
-        if renamed is None:
-            raise RepoExists(repo.owner, wanted)
-        return renamed
+        return await repos.rename(stores.of(repo), repo.slug, slug, now)
 
     repo = output.run(data, work)
     if json:
@@ -102,7 +94,7 @@ def undelete(
     async def work(stores: Stores) -> Repo:
         owner, slug = output.full_name(name)
         try:
-            return await undeleting(stores, owner, slug, new_slug or slug, output.now())
+            return await repos.undelete(stores, owner, slug, new_slug or slug, output.now())
         except RepoNotFound:
             raise Problem(
                 f"no repository {name} was deleted within 23 hours:"

@@ -8,6 +8,7 @@ from infra.cli import output
 from infra.cli.cli_error import Problem
 from infra.cli.output import Data, Json
 from shared import auth, names
+from shared.actions import tokens
 from shared.metadata.tokens import Issued, new_id
 from shared.model import Bearer, Identity, Role
 from shared.protocol.tokens import IssuedToken, Token
@@ -43,12 +44,7 @@ def issue(
         handle = await stores.handles.spelling(names.check_handle(owner))
         limited_to = await _spelled(stores, repo) if repo else ""
         identity = Identity(handle, scope, new_id(now), limited_to, bearer)
-        issued = Issued(identity, int(now), int(now) + days * DAY)
-        await stores.handles.claim(handle)
-        # Stored before it is returned, so that every issued token is in the list.
-        await stores.tokens.put(issued)
-        keys = await stores.keyring.signing(now)
-        return issued, auth.issue(keys, issued.identity, lifetime_seconds=days * DAY, now=int(now))
+        return await tokens.issue(stores, identity, days * DAY, now)
 
     issued, token = output.run(data, work)
     if json:
@@ -80,8 +76,8 @@ def list_(owner: Owner, json: Json = False, data: Data = None) -> None:
 
     handle, found = output.run(data, work)
     if json:
-        tokens = [Token.of(issued).model_dump(mode="json") for issued in found]
-        output.document({"handle": handle, "tokens": tokens})
+        shown = [Token.of(issued).model_dump(mode="json") for issued in found]
+        output.document({"handle": handle, "tokens": shown})
         return
     rows = [
         (i.identity.token_id, i.identity.scope, i.identity.repo or "all", i.identity.bearer,

@@ -1,11 +1,38 @@
-"""Change the attributes of a repository, and list the repositories of an owner."""
+"""Create, change, rename, delete and restore repositories, and list those of an owner."""
 
 from collections.abc import Callable, Mapping
 
 from shared import names
-from shared.errors import Unprocessable
+from shared.errors import Forbidden, RepoExists, RepoNotFound, Unavailable, Unprocessable
+from shared.metadata.table import ConditionFailed
 from shared.model import Identity, Repo, Role
 from shared.stores import RepoStores, Stores
+
+RENAME_ATTEMPTS = 4
+"""Attempts of a rename if the repository changes concurrently. Then the caller has to retry."""
+UNDELETE_SECONDS = 24 * 3600
+"""A purge deletes a repository this long after its deletion: much longer than any request takes."""
+MARGIN_SECONDS = 3600
+"""The clocks of two machines never differ by more."""
+
+
+async def create(stores: Stores, wanted: Repo, role: Role | None, now: int) -> tuple[Repo, Role]:
+    """Create a repository for a caller who would have this role in it. Returns both.
+
+    Also claims the handle of its owner. Raises InvalidName, Forbidden, HandleTaken or RepoExists.
+    """
+    names.check_handle(wanted.owner)
+    names.check_slug(wanted.slug)
+    names.check_default_branch(wanted.default_branch)
+    if role is None or not role.allows(Role.WRITE):
+        raise Forbidden(
+            f"this token does not let you create {wanted.owner}/{wanted.slug}; use one of scope"
+            " write"
+        )
+    repo = await stores.repos.create(wanted, now)
+    if repo is None:
+        raise RepoExists(wanted.owner, wanted.slug)
+    return repo, role
 
 
 async def change(repository: RepoStores, changes: Mapping[str, str]) -> Repo:
@@ -22,6 +49,48 @@ async def change(repository: RepoStores, changes: Mapping[str, str]) -> Repo:
         if changes
         else repository.repo
     )
+
+
+async def rename(repository: RepoStores, known_as: str, slug: str, now: int) -> Repo:
+    """Rename a repository of an owner, with its members. The old name is free then.
+
+    `known_as` is the name that the caller has used for it. A name from before a rename is valid
+    only to repeat that rename, whose reply may have been lost.
+    Raises InvalidName, RepoNotFound or RepoExists; Unavailable if the repository keeps changing.
+    """
+    repo = repository.repo
+    names.check_slug(slug)
+    if slug == repo.slug:
+        return repo
+    if known_as != repo.slug:
+        raise RepoNotFound()
+    for _ in range(RENAME_ATTEMPTS):
+        try:
+            renamed = await repository.stores.repos.rename(repo, slug, now)
+        except ConditionFailed:
+            continue
+        if renamed is None:
+            raise RepoExists(repo.owner, slug)
+        return renamed
+    raise Unavailable("other requests keep changing the repository; nothing is lost, try again")
+
+
+async def undelete(stores: Stores, owner: str, slug: str, new_slug: str, now: float) -> Repo:
+    """Restore the repository `owner/slug` that was deleted last, as `owner/new_slug`.
+
+    It has its branches and members. Raises RepoNotFound if none was deleted within the time,
+    RepoExists if the new name is taken, InvalidName.
+    """
+    names.check_slug(new_slug)
+    oldest = now - UNDELETE_SECONDS + MARGIN_SECONDS
+    deleted = await stores.repos.deleted(owner)
+    candidates = [repo for repo, deleted_at in deleted if repo.slug == slug and deleted_at > oldest]
+    if not candidates:
+        raise RepoNotFound()
+    restored = await stores.repos.undelete(candidates[-1], new_slug)
+    if restored is None:
+        raise RepoExists(owner, new_slug)
+    return restored
 
 
 RoleOf = Callable[[Repo, Role | None], Role | None]

@@ -9,7 +9,7 @@ ended long ago (`UNDELETE_SECONDS`).
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from shared.actions.undelete import UNDELETE_SECONDS
+from shared.actions.repos import UNDELETE_SECONDS
 from shared.metadata import keys
 from shared.metadata.keys import Key
 from shared.metadata.scans import Scans

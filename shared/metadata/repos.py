@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from shared.errors import RepoNotFound, Unavailable
+from shared.errors import RepoNotFound
 from shared.metadata import keys, listing
 from shared.metadata.conditions import Absent, Condition, Equals, Greater, either, every
 from shared.metadata.handles import Handles
@@ -28,8 +28,6 @@ from shared.tasks import gather_pair
 
 PRESIGN_NOTE_SECONDS = 3600
 """`presigned_at` is written at most once in this time."""
-RENAMES = 4
-"""Attempts of a rename if the repository changes concurrently. Then the caller has to retry."""
 
 _FREE = either(Absent("repo_id"), Greater("deleted_at", 0))
 
@@ -203,43 +201,39 @@ class Repos:
         """Rename a repository of an owner, with its members. Returns None if the name is taken.
 
         One transaction at the end replaces the old name by the new one. A crash before it changes
-        nothing. Raises RepoNotFound if the name does not belong to the repository any more.
+        nothing. Raises RepoNotFound if the name does not belong to the repository any more, and
+        ConditionFailed if the repository or its members changed concurrently.
         """
-        for _ in range(RENAMES):
-            row, taken = await gather_pair(
-                self.table.get(keys.repo(repo.owner, repo.slug)),
-                self.table.get(keys.repo(repo.owner, slug)),
-            )
-            if row is None or row["repo_id"] != repo.repo_id or row["deleted_at"]:
-                raise RepoNotFound()
-            if taken and not taken["deleted_at"]:
-                return None
-            old = _repo(row)
-            new = replace(
-                old,
-                slug=slug,
-                members_generation=keys.members_generation(old.repo_id, str(uuid.uuid4())),
-            )
-            await self._copy_members(old, new)
-            is_unchanged = every(_is_live(repo), Equals("revision", row["revision"]))
-            try:
-                await self.table.update_together(
-                    [
-                        Update(
-                            keys.repo(old.owner, old.slug),
-                            {"deleted_at": now, **_revision()},
-                            is_unchanged,
-                        ),
-                        Update(keys.repo(new.owner, new.slug), _row(new), _FREE),
-                        Update(keys.name(new.repo_id), {"owner": new.owner, "slug": new.slug}),
-                        *listing.moved(new, new.visibility),
-                    ]
-                )
-            except ConditionFailed:
-                continue
-            await Listing(self.table).remove(old)
-            return new
-        raise Unavailable("other requests keep changing the repository; nothing is lost, try again")
+        row, taken = await gather_pair(
+            self.table.get(keys.repo(repo.owner, repo.slug)),
+            self.table.get(keys.repo(repo.owner, slug)),
+        )
+        if row is None or row["repo_id"] != repo.repo_id or row["deleted_at"]:
+            raise RepoNotFound()
+        if taken and not taken["deleted_at"]:
+            return None
+        old = _repo(row)
+        new = replace(
+            old,
+            slug=slug,
+            members_generation=keys.members_generation(old.repo_id, str(uuid.uuid4())),
+        )
+        await self._copy_members(old, new)
+        is_unchanged = every(_is_live(repo), Equals("revision", row["revision"]))
+        await self.table.update_together(
+            [
+                Update(
+                    keys.repo(old.owner, old.slug),
+                    {"deleted_at": now, **_revision()},
+                    is_unchanged,
+                ),
+                Update(keys.repo(new.owner, new.slug), _row(new), _FREE),
+                Update(keys.name(new.repo_id), {"owner": new.owner, "slug": new.slug}),
+                *listing.moved(new, new.visibility),
+            ]
+        )
+        await Listing(self.table).remove(old)
+        return new
 
     async def delete(self, repo: Repo, now: int) -> None:
         """Hide a repository and free its name. A later purge deletes its rows and bytes.

@@ -15,7 +15,7 @@ import pytest
 from infra.cli import output
 from infra.cli.commands import COMMANDS, load
 from infra.version import version
-from shared.actions import undelete
+from shared.actions.repos import UNDELETE_SECONDS
 from tests import builders
 from tests.builders import graph
 from tests.infra.test_cli import ROOT, done, pieria, refused, told
@@ -179,7 +179,7 @@ def test_no_repository_comes_back_once_a_purge_may_have_begun(
     song: str, monkeypatch: pytest.MonkeyPatch
 ):
     done("repo", "delete", song, "--yes")
-    at = time.time() + undelete.UNDELETE_SECONDS - 60
+    at = time.time() + UNDELETE_SECONDS - 60
     monkeypatch.setattr(output, "now", lambda: at)
     assert "23 hours" in refused("repo", "undelete", song)
 
@@ -189,7 +189,7 @@ def test_a_purge_leaves_a_repository_alone_that_came_back(
 ):
     done("repo", "delete", song, "--yes")
     done("repo", "undelete", song)
-    at = time.time() + 2 * undelete.UNDELETE_SECONDS
+    at = time.time() + 2 * UNDELETE_SECONDS
     monkeypatch.setattr(output, "now", lambda: at)
     done("purge", "--remove")
     assert builders.heads(owner, "song", by=owner) == {"main": HISTORY[2]}

@@ -10,6 +10,7 @@ import pytest
 
 from shared import codec
 from shared.actions import branches, moves, releases
+from shared.actions import repos as repositories
 from shared.errors import BranchClash, BranchMoved, NotFastForward, ReleaseExists, RepoNotFound
 from shared.metadata import keys
 from shared.model import Identity, Move, Repo, Role, Visibility
@@ -47,7 +48,9 @@ class Members:
 
     def rename(self) -> Any:
         """`ada/song` becomes `ada/tune`."""
-        return self.stores.repos.rename(self.repo, "tune", int(self.turns.now))
+        return repositories.rename(
+            self.stores.of(self.repo), self.repo.slug, "tune", int(self.turns.now)
+        )
 
     async def role(self, slug: str) -> Role | None:
         """The role of eve in the repository of this name, as a request of hers finds it."""
@@ -129,7 +132,7 @@ async def test_a_grant_that_began_under_an_earlier_roster_of_the_name_is_not_ack
     await members.turns.resume("grant", "MEMBERS#")
     there = await members.story.do(members.rename())
     back = await members.story.do(
-        members.stores.repos.rename(there, "song", int(members.turns.now))
+        repositories.rename(members.stores.of(there), "tune", "song", int(members.turns.now))
     )
     with pytest.raises(RepoNotFound):
         await members.story.ends("grant", granting)

@@ -16,7 +16,7 @@ import pytest
 from bench.meter import Meter
 from shared import codec, codings, packs
 from shared.actions import branches, fetch
-from shared.actions.undelete import UNDELETE_SECONDS
+from shared.actions.repos import UNDELETE_SECONDS
 from shared.codings import Coding
 from shared.errors import Damaged, Unavailable
 from shared.maintenance import fsck, gc, prebuilt_clones, purge

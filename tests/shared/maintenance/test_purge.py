@@ -9,7 +9,7 @@ import httpx
 import pytest
 from boto3.dynamodb.conditions import Key
 
-from shared.actions.undelete import UNDELETE_SECONDS
+from shared.actions.repos import UNDELETE_SECONDS
 from shared.maintenance.purge import Purged, purge
 from shared.metadata import keys
 from shared.model import Repo, Role
