@@ -22,11 +22,11 @@ from functions import fetch
 from shared import aws_clients, budget, http, ids, lambdas, meter, prices, settings
 from shared.budget import DAY_SECONDS, HUB_SECONDS, QUANTUM, Account
 from shared.engines.dynamodb import DynamoTable
+from shared.engines.s3 import S3Bucket
 from shared.errors import CostLimited
 from shared.metadata import keys
 from shared.meter import Meter
 from shared.model import Scope
-from shared.objects.bucket import Bucket
 from tests import builders as hub
 from tests.builders import Answer, Clock
 from tests.conftest import NAMES
@@ -501,7 +501,7 @@ def test_urls_that_would_exceed_the_limit_are_not_given_out_however_many_ask_at_
 
 
 def test_a_redirect_that_would_exceed_the_limit_is_refused(owner, limited, clock, monkeypatch):
-    monkeypatch.setattr(Bucket, "is_aws", property(lambda bucket: True))
+    monkeypatch.setattr(S3Bucket, "is_aws", property(lambda bucket: True))
     content = owner.encode() * 600_000
     assert (
         hub.call("push_objects", owner, "song", {"objects": [hub.blob(content)]}, by=owner).status

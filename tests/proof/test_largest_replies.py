@@ -13,8 +13,8 @@ import msgpack
 import pytest
 
 from shared import aws_clients, ids, names, settings
+from shared.engines.s3 import S3Bucket
 from shared.metadata import keys
-from shared.objects.bucket import Bucket
 from tests import builders
 from tests.authorization import routes
 from tests.builders import MSGPACK, Record, commit, snapshot
@@ -189,7 +189,7 @@ def repo_id(aws: Any) -> Iterator[str]:
     with pytest.MonkeyPatch.context() as patch:
         for limit in ("PUSH", "FETCH", "READ", "UPLOAD"):
             patch.setenv(f"PIERIA_LIMIT_{limit}", "1000000")
-        patch.setattr(Bucket, "is_aws", property(lambda bucket: True))
+        patch.setattr(S3Bucket, "is_aws", property(lambda bucket: True))
         settings.load.cache_clear()
         on_text = snapshot({"all.txt": ids.object_id(TEXT)})
         push([commit("text", [], on_text["snapshot_id"])], "text", [on_text], [builders.blob(TEXT)])

@@ -10,8 +10,8 @@ import pytest
 from bench import prices as bench_prices
 from bench.meter import Meter as Exact
 from shared import ids, meter, prices
+from shared.engines.s3 import S3Bucket
 from shared.meter import Meter
-from shared.objects.bucket import Bucket
 from shared.tasks import gather_all
 from tests import builders as hub
 from tests.template.recorder import Recorder
@@ -46,7 +46,7 @@ def begun(monkeypatch: pytest.MonkeyPatch) -> list[Meter]:
 
 @pytest.mark.parametrize("story", STORIES[:-1], ids=lambda story: story.__name__)
 def test_each_route_is_metered_as_the_exact_meter_weighs_it(story, owner, begun, monkeypatch):
-    monkeypatch.setattr(Bucket, "is_aws", property(lambda bucket: True))
+    monkeypatch.setattr(S3Bucket, "is_aws", property(lambda bucket: True))
     containers = Recorder()
     with Exact(weigh=True) as weighed, containers.watching():
         story(owner, containers.fresh)
@@ -58,7 +58,7 @@ def test_each_route_is_metered_as_the_exact_meter_weighs_it(story, owner, begun,
 def test_a_redirect_to_a_large_object_counts_the_bytes_that_its_url_serves(
     owner, begun, monkeypatch
 ):
-    monkeypatch.setattr(Bucket, "is_aws", property(lambda bucket: True))
+    monkeypatch.setattr(S3Bucket, "is_aws", property(lambda bucket: True))
     content = b"w" * 5_000_000
     assert (
         hub.call("push_objects", owner, "song", {"objects": [hub.blob(content)]}, by=owner).status

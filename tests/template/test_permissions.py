@@ -15,9 +15,9 @@ from fastapi.routing import APIRoute
 from functions.endpoints import ENDPOINTS
 from infra import generate, invoke, stack
 from shared import auth, settings
+from shared.engines.s3 import S3Bucket
 from shared.metadata import keys
 from shared.model import Identity, Role
-from shared.objects.bucket import Bucket
 from tests import builders
 from tests.template import recorder
 from tests.template.expansion import (
@@ -81,7 +81,7 @@ def listen() -> Recorder:
         for scope in ("SUBJECT", "OWNER", "HUB"):
             patch.setenv(f"PIERIA_LIMIT_COST_{scope}", "1000")
         patch.setattr(builders, "token", token)
-        patch.setattr(Bucket, "is_aws", property(lambda bucket: True))
+        patch.setattr(S3Bucket, "is_aws", property(lambda bucket: True))
         settings.load.cache_clear()
         with watched.watching():
             for number, story in enumerate(STORIES):

@@ -15,9 +15,9 @@ import pytest
 from bench.meter import Meter
 from shared import aws_clients, ids
 from shared.actions import downloads
+from shared.engines.s3 import S3Bucket
 from shared.file_response import REPLY_BYTES, TEXT_REPLY_BYTES
 from shared.model import Location
-from shared.objects.bucket import Bucket
 from tests import builders
 from tests.builders import Answer, Record, call, push
 from tests.functions import api
@@ -439,7 +439,7 @@ def test_D08_a_range_of_another_version_is_the_whole(song):
 @pytest.fixture
 def in_aws(monkeypatch):
     """A store that whoever asks can reach."""
-    monkeypatch.setattr(Bucket, "is_aws", property(lambda bucket: True))
+    monkeypatch.setattr(S3Bucket, "is_aws", property(lambda bucket: True))
 
 
 def test_D09_what_is_too_large_for_lambda_is_read_from_s3(owner, in_aws):
