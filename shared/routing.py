@@ -102,6 +102,11 @@ def without_slash(
     return retry
 
 
+def _names_api_format(accepted: str) -> bool:
+    """Whether an Accept header names JSON or msgpack: then the client gets the reply of the API."""
+    return "json" in accepted or "msgpack" in accepted
+
+
 def answer_for(paths: Callable[[], Paths]) -> Callable[[Request, Exception], Awaitable[Response]]:
     """The handler of requests without a route. It asks for the paths at the first such request."""
 
@@ -125,7 +130,8 @@ def answer_for(paths: Callable[[], Paths]) -> Callable[[Request, Exception], Awa
         if methods and request.method not in methods:
             message = f"this URL does not support this method; use one of {listed}"
             return refusal(MethodNotAllowed(message, {"Allow": listed}))
-        if not methods and "text/html" in request.headers.get("accept", ""):
+        accepted = request.headers.get("accept", "").lower()
+        if not methods and "text/html" in accepted and not _names_api_format(accepted):
             return Response(_PAGE, 404, _PAGE_HEADERS, "text/html; charset=utf-8")
         # API Gateway sends a request with a trailing slash to another function than one without.
         advice = "remove the slash at its end" if methods else "repositories are at /owner/name"

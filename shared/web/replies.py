@@ -41,13 +41,13 @@ _SECURITY = {
 
 
 def is_wanted(request: Request) -> bool:
-    """Whether the client wants a page: `Accept` has text/html, or neither JSON nor msgpack.
+    """Whether the client wants a page: `Accept` names neither JSON nor msgpack.
 
     So programs that make previews of links, which often accept everything, get a page. A client of
     the API gets the reply of the API.
     """
     accepted = request.headers.get("accept", "*/*").lower()
-    return "text/html" in accepted or not any(kind in accepted for kind in ("json", "msgpack"))
+    return "json" not in accepted and "msgpack" not in accepted
 
 
 async def page(

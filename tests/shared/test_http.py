@@ -267,7 +267,7 @@ async def test_a_path_of_many_slashes_is_not_tried_again_for_each():
     ("path", "methods"),
     [
         pytest.param("/fine", "GET, HEAD, OPTIONS", id="of this app only"),
-        pytest.param("/fetch", "OPTIONS, POST", id="without GET"),
+        pytest.param("/ada/song/push", "OPTIONS, POST", id="without GET"),
         pytest.param(
             "/ada/song/releases",
             "GET, HEAD, OPTIONS, POST",
@@ -499,7 +499,7 @@ async def test_a_body_nobody_looked_at_is_read_to_its_end_as_well(path):
 @on_the_shared_loop
 async def test_no_more_is_read_in_vain_than_the_limit(monkeypatch):
     monkeypatch.setattr(middleware, "DRAIN_BYTES", 250)
-    answer = await ask("POST", "/nothing", [b"x" * 100] * 50)
+    answer = await ask("POST", "/ada/song/nothing", [b"x" * 100] * 50)
     assert answer.status == 404
     assert answer.order.count("receive") == 3
 
