@@ -151,6 +151,11 @@ def _story(name: str, route: str, **more: Any) -> Story:
     return Story(name, route, **more)
 
 
+def _page(name: str, route: str, **more: Any) -> Story:
+    """A request of a browser."""
+    return _story(name, route, headers={"accept": "text/html"}, **more)
+
+
 def _file(number: int) -> dict[str, str]:
     return {**SONG, "commit_id": HISTORY[number]}
 
@@ -241,6 +246,22 @@ STORIES = [
     _story("health", "GET /health", by=None),
     _story("the document", "GET /api/v1/openapi.json", by=None),
     _story("the document, at the root", "GET /openapi.json", by=None),
+    _page("the page of the hub", "GET /", where={}),
+    _page("the page of a user", "GET /{owner}"),
+    _page("the page of a repository", f"GET {WIRE}"),
+    _page("the page of a folder", f"GET {WIRE}/tree/{{ref_and_folder}}", where={**SONG, "ref_and_folder": "main"}),
+    _page("the page of a file", f"GET {WIRE}/blob/{{ref_and_path}}", where={**SONG, "ref_and_path": "main/1.txt"}),
+    _page("the page of a log", f"GET {WIRE}/commits/{{ref}}", where={**SONG, "ref": "main"}),
+    _page("the page of a commit", f"GET {WIRE}/commit/{{commit_id}}", where=_file(5)),
+    _page("the page of a comparison", f"GET {WIRE}/compare/{{base_and_head}}",
+          where={**SONG, "base_and_head": "main...side"}),
+    _page("the page of branches", f"GET {WIRE}/branches"),
+    _page("the page of the graph", f"GET {WIRE}/graph"),
+    _page("the page of releases", f"GET {WIRE}/release"),
+    _page("the page of a release", f"GET {WIRE}/release/{{tag}}", where={**SONG, "tag": "v1.0.0"}),
+    _page("the style sheet", "GET /static/{name}", where={"name": "style.css"}),
+    _page("the icon", "GET /favicon.ico", where={}),
+    _page("the robots", "GET /robots.txt", where={}),
 ]  # fmt: skip
 
 
