@@ -5,6 +5,7 @@
 
 PORT := 8000
 DATA := .hub
+ENGINE := moto
 FN := health
 EVENT = sample_events/$(FN).json
 MODULES :=
@@ -23,8 +24,10 @@ help: ## this list
 # Passed by the environment, so that the shell does not interpret any character of DATA.
 serve: export PORT := $(value PORT)
 serve: export DATA := $(value DATA)
-serve: packages ## run the whole hub on this machine: PORT=8000 DATA=.hub
-	@exec $(BIN)/python -m infra.serve --port="$$PORT" --data="$$DATA"
+serve: export ENGINE := $(value ENGINE)
+serve: packages ## run the whole hub on this machine: PORT=8000 DATA=.hub ENGINE=moto
+	@exec $(BIN)/python -m infra.serve --port="$$PORT" --data="$$DATA" \
+		--engine="$$ENGINE"
 
 test: dev-packages ## run all tests, on every core
 	@$(BIN)/python -m pytest -n auto --dist worksteal

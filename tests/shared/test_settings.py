@@ -69,6 +69,7 @@ def test_every_field_has_its_variable(configured):
         "max_object_bytes": 7,
         "origin_secret": "o" * 32,
         "log_level": "DEBUG",
+        "data": "d",
     }
     assert values.keys() | {"memory_mb"} == Settings.model_fields.keys()
     for name, value in values.items():
