@@ -93,7 +93,7 @@ def _terms(request: Request, access: Access) -> Terms:
 
 
 door = APIRouter()
-"""What only whoever starts `run.sh` asks for."""
+"""Routes for the process that starts `run.sh`."""
 
 
 @door.get(

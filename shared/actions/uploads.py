@@ -1,4 +1,4 @@
-"""What the hub lacks, taking it in, and places to put what is too large to send along."""
+"""Objects outside a push: which ones are missing, their upload, and URLs for large ones."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -16,20 +16,21 @@ from shared.stores import RepoStores
 from shared.tasks import gather_all
 
 MANY_OBJECTS = 500
-"""From more ids on than these, one manifest is read first: two steps more, and a row for each file
-less.
+"""Above this many ids, the manifest of the default branch is read first.
+
+That takes two more steps, and no index read for the files found there.
 """
 SIGNED_HEADER_BYTES = 2 * len("content-length%3B")
-"""What a signed length adds to a URL in a reply, at most: base64 takes less than twice as much."""
+"""The most bytes that a signed length adds to a URL in a reply: base64 less than doubles it."""
 MANIFEST_BYTES = 8 * 1024 * 1024
-"""No larger one is: it has some 80,000 files."""
+"""Larger manifests (about 80,000 files) are skipped."""
 
 
 @dataclass(frozen=True, slots=True)
 class UploadBatch:
-    """Bytes on their way to S3: the small things in one pack, each large object by itself.
+    """Bytes to store in S3: one pack with the small items, and each large object by itself.
 
-    Where everything will lie is known before anything is written.
+    All locations are known before the first write.
     """
 
     pack: Pack
@@ -43,7 +44,7 @@ class UploadBatch:
         objects: Mapping[str, bytes],
         records: Sequence[tuple[Kind, str, bytes]] = (),
     ) -> "UploadBatch":
-        """A parcel of objects, and of records that go into the pack whatever their size."""
+        """A batch of objects, and of records, which are packed at any size."""
         small = [
             (Kind.OBJECT, i, content)
             for i, content in objects.items()
@@ -113,8 +114,8 @@ async def _at_head(repository: RepoStores) -> set[str]:
 async def accept(repository: RepoStores, request: PushObjects, *, now: float) -> StoredObjects:
     """Store a batch of objects: bytes first, then the rows that name them.
 
-    Returns `stored` and `skipped` (already here, or twice in the batch), which add up to what was
-    sent. Raises HashMismatch, InvalidName or TooLarge before anything is stored.
+    Returns `stored` and `skipped` (already here, or twice in the batch), whose sum is the number of
+    sent objects. Raises HashMismatch, InvalidName or TooLarge before anything is stored.
     """
     sent = pushed_bundle.check_objects(request.objects)
     known = await repository.index.known(objects=sent)

@@ -40,7 +40,7 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class Expunged:
-    """What was done, or with a dry run would be. `step`: MARKED if the removal follows at `due_at`
+    """The result, or with a dry run the plan. `step`: MARKED if the removal follows at `due_at`
     (epoch seconds), EXPUNGED if all is done. `shared`: objects that other unreachable commits lead
     to as well, and that stay.
     """
@@ -79,7 +79,7 @@ class _Doomed:
     rows: list[tuple[keys.Key, str]] = field(default_factory=list)
 
     def items(self, wanted: Iterable[str]) -> set[rewrite.Item]:
-        """What its bytes are in packs."""
+        """The entries of packs that have its bytes."""
         found = {(kind, item_id) for item_id in wanted for kind in Kind}
         found |= {(Kind.COMMIT, i) for i in self.commits} | {
             (Kind.SNAPSHOT, i) for i in self.snapshots
@@ -219,7 +219,7 @@ async def _wait_again(lease: Lease, doomed: _Doomed, clock: Clock) -> Expunged:
     return report
 
 
-# ── What has to go ────────────────────────────────────────────────────────────────────────────────
+# ── The selection ─────────────────────────────────────────────────────────────────────────────────
 
 
 async def _rows(repository: RepoStores) -> _Rows:
@@ -252,8 +252,8 @@ async def _doomed(repository: RepoStores, wanted: Set[str], rows: _Rows, prefix:
         if node.snapshot_id in snapshots or not commits.isdisjoint(stands_on):
             commits.add(node.commit_id)
     commits &= {node.commit_id for node in nodes} | {entry.item_id for entry in rows.commits}
-    # What only these lead to. An earlier run may have removed the rows that told so: then the stamp
-    # tells it.
+    # Snapshots that only these commits have. An earlier run may have deleted the rows of the
+    # commits: then the run id in the row identifies them.
     marked = {
         entry.item_id
         for entry in (*rows.snapshots, *rows.objects)
@@ -272,7 +272,7 @@ async def _doomed(repository: RepoStores, wanted: Set[str], rows: _Rows, prefix:
 
 
 def _keys(repo_id: RepoId, rows: _Rows, doomed: _Doomed) -> list[tuple[keys.Key, str]]:
-    """The rows of what is doomed and their stamps, from above downwards."""
+    """The keys of the rows to delete and their run ids: commits, then snapshots, then objects."""
     found = [
         (keys.by_id(repo_id, Kind.COMMIT, entry.item_id), entry.run_id)
         for entry in sorted(
@@ -297,7 +297,7 @@ def _keys(repo_id: RepoId, rows: _Rows, doomed: _Doomed) -> list[tuple[keys.Key,
 
 
 async def _roots(repository: RepoStores) -> dict[CommitAddress, str]:
-    """What keeps commits, by place, and what it is called."""
+    """The address of each commit that a branch, tag or release keeps, and its name."""
     roots = {ref.head: f"branch {ref.branch}" for ref in (await repository.refs.all()).values()}
     labelled = await repository.scans.named_commits()
     known = await repository.index.known(commits=labelled, even_condemned=True)

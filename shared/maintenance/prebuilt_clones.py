@@ -1,28 +1,27 @@
-"""A repository's bundle: the answer to a clone, made ready, so that a popular one costs a query and
-few reads.
+"""The prebuilt clone of a repository: the reply to a clone, prepared in S3.
 
-In S3, under the SHA-256 of the whole:
+A clone of a popular repository then costs one query and few reads. The object in S3 has the SHA-256
+of its bytes as its name:
 
-    commits, snapshots, objects   three runs of packed entries, as in the reply to a fetch; each run is a zstd frame
-    ids                           {"snapshots": […], "objects": […]}: for what has come on top of it (see `fetch`)
+    commits, snapshots, objects   three runs of packed entries, as in the reply to a fetch; each run
+                                  is a zstd frame
+    ids                           {"snapshots": […], "objects": […]}: a fetch needs them if it sends
+                                  newer entries as well
 
-One row beside the refs names it (`metadata/bundles`), with a digest of every 8 MiB: nothing is sent
-that was not compared with it. No function writes one, since those that read may not: whoever runs
-the hub has it made, now and then. It is made anew whenever the branches are not where they were:
-that costs less than a clone or two without.
+One row next to the refs points to it (`metadata/prebuilt_clones`). The row has a digest for every
+8 MiB: a fetch sends only bytes that it compared. The operator runs this job from time to time,
+since functions that read may not write. A new prebuilt clone costs less than two clones without it.
 
-Why it never says too much or too little
-    It holds what the walk gave for its heads, and all of that is immutable. A repository that names objects nobody has
-    sent gets none: they could still come. When gc finds that nothing leads to a head any more, the row goes before
-    anything is condemned: what is pushed again after that is written anew, and never older than a bundle.
+The content is right at any time: it is the result of a walk from its heads, and all of that is
+immutable. A repository whose manifests contain objects that were never sent gets none, since these
+objects may still come. If gc finds that a head is unreachable, it deletes the row before it
+condemns anything.
 
-A crash between bytes and row leaves bytes that nothing names. They, and those of a bundle that
-another has replaced, are removed by gc, but not by one during which the row was written: a fetch
-may still be reading them.
+A crash between bytes and row leaves bytes without a row. gc deletes these, and replaced prebuilt
+clones, but not during the collection in which the row was written: a fetch may still read them.
 
-However late the row is written
-    it is one transaction with the question whether gc is as far as it was before anything was read. So nobody who
-    slept for days can name what gc has found dead, or bytes that it has found unnamed.
+A stalled run can never point to deleted data: the row is written in one transaction with a check
+that gc has not advanced since the run began. docs/design/prebuilt-clones.md has the invariants.
 """
 
 from collections.abc import AsyncIterator, Callable
@@ -46,14 +45,14 @@ from shared.stores import RepoStores
 
 RECORDS = (("commits", "commit_id"), ("snapshots", "snapshot_id"))
 MAX_HEADS = 2000
-"""Their places are in the row, which every clone reads, and which may have 400 KB."""
+"""The row contains their addresses. Every clone reads it, and DynamoDB limits it to 400 KB."""
 
 TOO_LATE = "a gc, a rebuild or a repack has come further meanwhile; nothing is lost, run it again"
 
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """The bundle that a repository has now, and whether it is new; or why it gets none."""
+    """The present prebuilt clone of a repository, and whether it is new; or why it has none."""
 
     prebuilt: PrebuiltClone | None
     is_new: bool = False
@@ -61,10 +60,9 @@ class Made:
 
 
 async def make(repository: RepoStores, clock: Callable[[], float]) -> Made:
-    """A bundle for the branches as they are. One that is there and whole stays; the same again is
-    harmless.
+    """Make a prebuilt clone of the present branches, or keep a valid one. Idempotent.
 
-    Raises Unavailable if a gc has come in between.
+    Raises Unavailable if a gc advanced meanwhile.
     """
     since = await repository.scans.progress()
     try:
@@ -72,7 +70,7 @@ async def make(repository: RepoStores, clock: Callable[[], float]) -> Made:
     except Damaged:
         if since == await repository.scans.progress():
             raise
-        raise Unavailable(TOO_LATE) from None  # what a gc has removed is no damage
+        raise Unavailable(TOO_LATE) from None  # gc deleted the data: it is not damaged
 
 
 async def _make(repository: RepoStores, clock: Callable[[], float], since: GcState | None) -> Made:
@@ -81,7 +79,7 @@ async def _make(repository: RepoStores, clock: Callable[[], float], since: GcSta
         return Made(None, why_not="it has no branches")
     branches = {ref.head for ref in refs.values()}
     difference, heads = await _heads(repository, branches)
-    # Without these a clone would still be right, after a walk to where they were merged.
+    # A clone is right without these, but its walk is longer.
     merged = tuple(sorted(branches - set(heads), key=_newest_first)[: MAX_HEADS - len(heads)])
     if len(heads) > MAX_HEADS:
         return Made(None, why_not=f"it has more than {MAX_HEADS} branches that are not merged")
@@ -161,14 +159,16 @@ class _Stored:
 
 
 async def _name(repository: RepoStores, prebuilt: PrebuiltClone, since: GcState | None) -> None:
-    """From here on clones find it. Raises Unavailable if gc has come further."""
+    """Write the row, so that clones use it. Raises Unavailable if gc advanced."""
     if not await repository.prebuilt_clones.put(prebuilt, since):
         raise Unavailable(TOO_LATE)
 
 
 async def wrong(repository: RepoStores, prebuilt: PrebuiltClone) -> str:
-    """What is wrong with a bundle: its bytes, or that they are not all, and only, what its heads
-    lead to. Empty if nothing is. Raises what `gather` raises.
+    """The fault of a prebuilt clone; empty if it is valid.
+
+    Its bytes must have their digests, and contain exactly the entries that its heads reach. Raises
+    the errors of `fetch_plan.plan`.
     """
     try:
         value = await _read(repository, prebuilt)
@@ -201,7 +201,7 @@ async def wrong(repository: RepoStores, prebuilt: PrebuiltClone) -> str:
 
 
 async def _read(repository: RepoStores, prebuilt: PrebuiltClone) -> dict[str, Any]:
-    """What a bundle holds, as a clone would get it. Raises Damaged."""
+    """The entries of a prebuilt clone, as a clone gets them. Raises Damaged."""
     pieces = []
     for span in packs.plan_prebuilt(prebuilt.name, prebuilt.stored_size, prebuilt.range_size):
         pieces.append(await repository.objects.read_prebuilt(prebuilt.name, span.start, span.stop))
@@ -221,19 +221,20 @@ async def _read(repository: RepoStores, prebuilt: PrebuiltClone) -> dict[str, An
 
 
 async def drop_dead(repository: RepoStores, live: set[str]) -> None:
-    """Name the bundle no more if one of its heads is not among these commits."""
+    """Delete the row if one of its heads is not among these commits."""
     prebuilt = await repository.prebuilt_clones.get()
     if prebuilt and not live.issuperset(head.commit_id for head in prebuilt.heads):
         await repository.prebuilt_clones.remove(prebuilt)
 
 
 async def unnamed(repository: RepoStores, run_id: str, before: float) -> AsyncIterator[Stored]:
-    """Every version of a bundle, written before then, that no fetch has found since the gc of this
-    stamp began.
+    """Versions of prebuilt clones that no fetch has used since the gc `run_id` began.
+
+    Only versions that were written before `before` (epoch seconds).
     """
     prebuilt = await repository.prebuilt_clones.get()
     if prebuilt and prebuilt.named_in == run_id:
-        return  # the one before it may have been found until a moment ago
+        return  # a fetch may still read the replaced one
     async for name, one in repository.objects.prebuilt_versions():
         if (prebuilt is None or name != prebuilt.name) and one.modified < before:
             yield one
@@ -242,7 +243,7 @@ async def unnamed(repository: RepoStores, run_id: str, before: float) -> AsyncIt
 async def _heads(
     repository: RepoStores, addresses: set[CommitAddress]
 ) -> tuple[Difference, list[CommitAddress]]:
-    """All that these lead to, and those of them that nothing else among them leads to."""
+    """The commits that these addresses reach, and those addresses that no other one reaches."""
     difference = Difference(addresses, ())
     await walk.run(repository.commits, difference)
     parents = {parent.commit_id for node in difference.collected for parent in node.parents}

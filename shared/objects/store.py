@@ -24,24 +24,24 @@ from shared.packs import Pack, Span
 from shared.tasks import gather_all
 
 REMEMBERED_BYTES = 16 * 1024 * 1024
-"""How much of what was packed lately is kept at hand: a push is checked against the manifest of the
-one before, which in a warm container it often wrote itself.
+"""The size of the cache of recent manifests. A push is checked against the manifest before it,
+which the same container has often written.
 """
 
 LISTED_PAGES = 4
-"""The most LIST calls that one look into the quarantine makes."""
+"""The most LIST calls for one search of the quarantine."""
 QUARANTINE_DAYS = 3
-"""The most days that an upload is kept that no push names: the bucket's lifecycle, rounded up to
-midnight twice.
+"""An upload that no push accepts is deleted after at most this many days: the lifecycle of the
+bucket counts one day, and rounds up to midnight twice.
 """
 UNSIZED_BYTES = 16 * 1024 * 1024
-"""What an upload is taken to have whose size the client has not sent."""
+"""The size that is charged for an upload whose size is unknown."""
 REMOVED = 1000
-"""Versions removed in one call: the most that S3 takes."""
+"""Versions that one call deletes: the limit of S3."""
 
 
 class NotAdmitted(Exception):
-    """An upload that is there and was not read."""
+    """An upload exists, but was not admitted, so it was not read."""
 
 
 class FalseUpload(HashMismatch):
@@ -71,15 +71,15 @@ class ObjectStore:
                 self.recent.put(self.repo_id, at, pack.data[at.offset : at.offset + at.length])
 
     async def put_loose(self, object_id: str, content: bytes) -> None:
-        """Make a large object durable under its own key. Always written, never "there already": a
-        push that sends it does not know it, so what lies there may be on its way out (see
-        `actions/gc`).
+        """Store a large object under its own key, even if the key exists.
+
+        The index does not have the object, so gc may be about to delete the existing version.
         """
         await self.bucket.put(_loose_key(self.repo_id, object_id), content)
 
     async def read_packed(self, locations: Collection[Location]) -> dict[Location, bytes]:
-        """The bytes at these places in packs; neighbours are read in one request, all requests at
-        once.
+        """The bytes at these locations of packs. Neighbours take one request; requests run in
+        parallel.
 
         Raises Damaged if a pack is gone or too short.
         """
@@ -93,9 +93,7 @@ class ObjectStore:
     async def each_packed(
         self, locations: Collection[Location]
     ) -> AsyncGenerator[tuple[Location, bytes], None]:
-        """The same one after the other, however many: not more than two windows of them are in
-        memory.
-        """
+        """Yield the same for any number of locations, with at most two windows in memory."""
         found = self.at_hand(locations)
         for at, data in found.items():
             yield at, data
@@ -106,11 +104,11 @@ class ObjectStore:
                     yield at, data
 
     async def read_ahead(self, spans: Iterable[Span]) -> AsyncGenerator[tuple[Span, bytes], None]:
-        """The bytes of these spans, in order; returns when those of the first window are there.
+        """Read the first window of these spans, and return an iterator over all spans in order.
 
-        The second is begun with the first. While those of one window are in use, the next is being
-        read, and no more than that: who takes them slowly holds up the reading, and who closes it
-        ends the reading. Raises Damaged if something is gone or too short.
+        While the caller uses a window, only the next one is read. So a slow caller delays the
+        reads, and closing the iterator ends them. Raises Damaged if an object is absent or too
+        short.
         """
         windows = packs.windows(spans)
         first, second = next(windows, []), next(windows, [])
@@ -124,15 +122,13 @@ class ObjectStore:
             raise
 
     async def begin(self, spans: Iterable[Span]) -> "Prefetch":
-        """The first window of the same, for whoever has to look at it before he decides to
-        `resume`.
-        """
+        """Read the first window only. The caller checks it, and then calls `resume`."""
         windows = packs.windows(spans)
         first = next(windows, [])
         return Prefetch(first, await self._read_all(first), windows)
 
     async def resume(self, begun: "Prefetch") -> AsyncGenerator[tuple[Span, bytes], None]:
-        """All of what has begun. Once only: what was read is let go of."""
+        """Yield all spans of a prefetch. Iterate once: data is released as it is yielded."""
         window, data, windows, ahead = begun.window, begun.data, begun.windows, begun.ahead
         begun.data = []
         while window:
@@ -153,11 +149,10 @@ class ObjectStore:
     async def read_windows(
         self, spans: Iterable[Span], window_bytes: int
     ) -> AsyncGenerator[list[tuple[Span, bytes]], None]:
-        """The bytes of these spans in groups of at most `window_bytes`. A group is read when it is
-        asked for.
+        """Yield the bytes of these spans in groups of at most `window_bytes`, each read on demand.
 
-        The caller clears each group before it asks for the next, so that only one is in memory.
-        Raises Damaged if something is gone or too short.
+        The caller clears a group before it takes the next, so only one is in memory. Raises Damaged
+        if an object is absent or too short.
         """
         for group in packs.windows(spans, window_bytes):
             parts: list[tuple[Span, bytes]] = []
@@ -176,15 +171,15 @@ class ObjectStore:
         return await gather_all([self._read(span) for span in spans])
 
     def at_hand(self, locations: Iterable[Location]) -> dict[Location, bytes]:
-        """Those of these entries that take no call."""
+        """The cached ones of these entries."""
         return {
             at: data for at in locations if (data := self.recent.get(self.repo_id, at)) is not None
         }
 
     async def read_part(self, object_id: str, location: Location, start: int, stop: int) -> bytes:
-        """An object's bytes from `start` up to but not including `stop`, wherever it lies.
+        """The bytes of an object from `start` to `stop` (exclusive).
 
-        Raises Damaged if they are not all there.
+        Raises Damaged if some are missing.
         """
         if start == stop:
             return b""
@@ -209,9 +204,7 @@ class ObjectStore:
         media_type: str,
         disposition: str,
     ) -> str | None:
-        """Where to read a whole object without us; None for one that lies in a pack, or in a store
-        of our own.
-        """
+        """A URL of S3 for a whole object; None if it is in a pack, or the bucket is not in AWS."""
         if not location.is_loose or not self.bucket.is_aws:
             return None
         await meter.reserve_url(prices.S3_GET + prices.DATA_OUT_BYTE * location.length)
@@ -278,9 +271,9 @@ class ObjectStore:
     async def check_upload(
         self, object_id: str, admits: Callable[[int], bool] = lambda length: True
     ) -> Upload | None:
-        """The upload under this id, read and hashed; None if there is none.
+        """The upload under this id, read and hashed; None if it does not exist.
 
-        `admits` is given its length in bytes before it is read; on False, NotAdmitted is raised.
+        `admits` gets its length in bytes before the read. If it returns False, raises NotAdmitted.
 
         Raises FalseUpload for content that has another digest.
         """
@@ -326,10 +319,10 @@ class ObjectStore:
             raise Damaged(f"pack {name}") from None
 
     async def read_index(self, stored: Stored) -> dict[tuple[Kind, str], Location]:
-        """Where each entry of a pack lies, from its end alone. `stored.version` is empty for the
-        present version.
+        """The location of each entry of a pack, read from its end alone.
 
-        Raises Damaged if it is gone, or is no whole pack.
+        An empty `stored.version` is the present version. Raises Damaged if the pack is absent or
+        incomplete.
         """
         key, wanted = _pack_key(self.repo_id, stored.key), min(stored.size, packs.GAP_BYTES)
         try:
@@ -345,9 +338,9 @@ class ObjectStore:
         return packs.read_index(stored.key, end, stored.size)
 
     async def digest(self, object_id: str) -> str:
-        """The SHA-256 of a loose object as it lies, whatever its size.
+        """The SHA-256 of a loose object of any size.
 
-        Raises Damaged if it is gone.
+        Raises Damaged if it is absent.
         """
         try:
             stream = await self.bucket.stream(_loose_key(self.repo_id, object_id))
