@@ -11,6 +11,7 @@ import itertools
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self, cast
@@ -86,10 +87,9 @@ def push(
     """
     with Wire(base, token, transport) as wire:
         heads: dict[str, str] = {}
-        try:
+        # The client treats an absent repository and an unreachable hub alike, and continues.
+        with suppress(Refused):
             heads = dict(wire.get("/refs").get("branch_heads", {}))
-        except Refused:
-            pass  # the client does not distinguish an absent repository from an unreachable hub, and continues
         if heads.get(branch) == history.head:
             return Pushed({}, wire.exchanges)
         commits = _new_commits(history, set(heads.values()))

@@ -353,9 +353,9 @@ async def _token(now: float) -> tuple[str, str]:
     owner = await opened.handles.spelling(OWNER)
     until = int(now) + TOKEN_SECONDS
     for issued in await opened.tokens.all(owner):
-        if issued.identity.token_id.endswith(MARK):
-            if await opened.tokens.prolong(replace(issued, expires_at=until), int(now)):
-                return owner, await tokens.sign(opened, issued.identity, TOKEN_SECONDS, now)
+        is_ours = issued.identity.token_id.endswith(MARK)
+        if is_ours and await opened.tokens.prolong(replace(issued, expires_at=until), int(now)):
+            return owner, await tokens.sign(opened, issued.identity, TOKEN_SECONDS, now)
     identity = Identity(owner, Role.ADMIN, new_id(now) + MARK)
     _, token = await tokens.issue(opened, identity, TOKEN_SECONDS, now)
     return owner, token

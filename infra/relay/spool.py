@@ -16,7 +16,7 @@ class Spool:
     """Bytes in memory, or in an unlinked temporary file. `size` is their number."""
 
     def __init__(self) -> None:
-        self._file = tempfile.SpooledTemporaryFile(MEMORY_BYTES)
+        self._file = tempfile.SpooledTemporaryFile(MEMORY_BYTES)  # noqa: SIM115 (closed by `close`)
         self.size = 0
 
     def write(self, data: bytes | memoryview) -> None:

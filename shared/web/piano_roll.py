@@ -7,6 +7,7 @@ import io
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from html import escape
+from typing import Any
 
 import mido
 from markupsafe import Markup
@@ -67,37 +68,45 @@ def _song(file: mido.MidiFile) -> Song | None:
     per_beat = file.ticks_per_beat or 480
     notes: list[Note] = []
     tracks: list[str] = []
-    tempo, signature = 120.0, 4.0
+    tempo = 120.0
+    beats_of_bar = 4.0
     left = MESSAGES
     for track in file.tracks:
-        found: list[Note] = []
-        held: dict[tuple[int, int], int] = {}
-        ticks = 0
-        for message in track[:left]:
-            ticks += message.time
+        messages = track[:left]
+        for message in messages:
             if message.type == "set_tempo" and message.tempo:
                 tempo = mido.tempo2bpm(message.tempo)
             elif message.type == "time_signature":
-                signature = 4 * message.numerator / message.denominator
-            elif message.type in ("note_on", "note_off"):
-                key = (message.channel, message.note)
-                if key in held:
-                    start = held.pop(key)
-                    length = max(ticks - start, 1) / per_beat
-                    found.append(Note(start / per_beat, message.note, length, len(tracks)))
-                if message.type == "note_on" and message.velocity:
-                    held[key] = ticks
-        left -= len(track)
+                beats_of_bar = 4 * message.numerator / message.denominator
+        found = list(_notes(messages, per_beat, len(tracks)))
         if found:
             notes += found
             tracks.append(visible(track.name.strip())[:60] or f"Track {len(tracks) + 1}")
+        left -= len(track)
         if left <= 0:
             break
     if not notes:
         return None
     notes.sort()
     is_cut = len(notes) > NOTES or left <= 0
-    return Song(notes[:NOTES], tracks, tempo, max(signature, 0.5), is_cut)
+    return Song(notes[:NOTES], tracks, tempo, max(beats_of_bar, 0.5), is_cut)
+
+
+def _notes(messages: Iterable[Any], per_beat: int, track: int) -> Iterator[Note]:
+    """The notes of a track. A note ends with its next message, of the same channel and pitch."""
+    held: dict[tuple[int, int], int] = {}
+    ticks = 0
+    for message in messages:
+        ticks += message.time
+        if message.type not in ("note_on", "note_off"):
+            continue
+        key = (message.channel, message.note)
+        if key in held:
+            start = held.pop(key)
+            length = max(ticks - start, 1) / per_beat
+            yield Note(start / per_beat, message.note, length, track)
+        if message.type == "note_on" and message.velocity:
+            held[key] = ticks
 
 
 def roll(song: Song, before: Song | None = None) -> Markup:

@@ -132,7 +132,7 @@ def test_the_documentation_states_the_most_that_the_hub_can_cost():
     )
     assert limit == settings.Settings.model_fields["limit_cost_hub"].default
     door_settings = stack.resources()["Stage"].properties["DefaultRouteSettings"]
-    assert bill.IN_FLIGHT == door_settings["ThrottlingBurstLimit"]
+    assert door_settings["ThrottlingBurstLimit"] == bill.IN_FLIGHT
     unseen = bill.IN_FLIGHT + HUB_SECONDS * door_settings["ThrottlingRateLimit"]
     # A URL is charged before it is given out.
     largest = max(each for name, each, _, _ in stated() if not name.startswith("presign"))

@@ -176,16 +176,18 @@ def test_a_page_of_another_origin_reads_and_changes_nothing(
         }
     )
     forms = [f"{bucket}?delete&{signature}", f"{running.url}/me/song/push"]
-    with page(requests, forms, deletion) as (url, found):
-        with subprocess.Popen(
+    with (
+        page(requests, forms, deletion) as (url, found),
+        subprocess.Popen(
             browser(tmp_path / "profile", "--remote-debugging-port=0", url),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-        ) as process:
-            try:
-                report = found.get(timeout=PATIENCE_SECONDS)
-            finally:
-                process.terminate()
+        ) as process,
+    ):
+        try:
+            report = found.get(timeout=PATIENCE_SECONDS)
+        finally:
+            process.terminate()
     assert [one["name"] for one in report] == [one["name"] for one in requests] + [
         f"form {action}" for action in forms
     ]
