@@ -4,7 +4,9 @@ The folder contains `hub.sqlite`, `objects`, `lock` and `signing-keys.json`. One
 serve it. The commands of the operator may open it meanwhile, since SQLite orders their writes.
 """
 
+import asyncio
 import os
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +17,10 @@ from infra import serve
 from infra.journal import JournalError, JournalInUse, locked, make_private
 from shared.engines import local
 from shared.engines.local import Engine
+
+QUARANTINE = "uploads/"
+QUARANTINE_SECONDS = 24 * 3600
+"""An older upload that no push accepted is deleted at the next start, as the lifecycle of S3 does."""
 
 
 def is_hub(folder: Path) -> bool:
@@ -51,6 +57,7 @@ def opened(folder: Path) -> Iterator[tuple[Engine, Mapping[str, str]]]:
         engine = local.acquire(place, keys)
         try:
             engine.bucket.recover()
+            asyncio.run(engine.bucket.expire(QUARANTINE, time.time() - QUARANTINE_SECONDS))
             yield engine, keys
         finally:
             local.release(place)

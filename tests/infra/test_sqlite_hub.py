@@ -1,5 +1,6 @@
 """A hub on SQLite and files: crashes, a full disk, two processes, and no package of AWS."""
 
+import asyncio
 import json
 import os
 import re
@@ -12,10 +13,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from unittest import mock
 
 import httpx
 import pytest
 
+from infra import sqlite_hub
 from shared.engines import files, sqlite
 from shared.engines.database import Database
 from shared.engines.files import FileBucket
@@ -201,3 +204,24 @@ async def test_expired_rows_are_deleted(tmp_path: Path) -> None:
     assert await database.write(sqlite.sweep) == 1
     assert [row["sk"] for row in await table.query_all("p", "")] == ["new"]
     database.close()
+
+
+def test_an_upload_that_no_push_accepted_is_deleted_at_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def keys() -> set[str]:
+        """Open the folder, add an upload and an object, and return the keys that were there."""
+        with mock.patch.dict(os.environ), sqlite_hub.opened(tmp_path / "data") as (engine, _):
+
+            async def work() -> set[str]:
+                found = {one.key async for one in engine.bucket.versions("")}
+                await engine.bucket.put("uploads/r/a", b"a")
+                await engine.bucket.put("repos/r/b", b"b")
+                return found
+
+            return asyncio.run(work())
+
+    assert keys() == set()
+    assert keys() == {"uploads/r/a", "repos/r/b"}
+    monkeypatch.setattr(sqlite_hub, "QUARANTINE_SECONDS", -10)
+    assert keys() == {"repos/r/b"}
