@@ -112,12 +112,17 @@ async def _shown(
 
 
 def _text(text: str, path: str, start: int) -> dict[str, Any]:
-    """One page of the lines of a text, from the line with this index."""
+    """One page of the lines of a text, from the line with this index.
+
+    A line that is longer than a page is not shown: its page would exceed the limit of a reply.
+    """
     count = len(visible(text).removesuffix("\n").split("\n")) if text else 0
     lines = highlight.of_file(text, path)[start : start + LINES] if text else []
     sizes = accumulate(len(line.striptags()) for line in lines)
     fitting = sum(1 for size in sizes if size <= PAGE_CHARACTERS)
-    lines = lines[: max(fitting, 1)]
+    if lines and not fitting:
+        return {"kind": "large"}
+    lines = lines[:fitting]
     stop = start + len(lines)
     return {
         "kind": "text",

@@ -479,6 +479,8 @@ def wrong(method: str, answer: Answer, cpu_seconds: float) -> str:
         return f"took {cpu_seconds:.1f} s"
     if method == "HEAD":
         return "a reply to HEAD with a body" if answer.body else ""
+    if answer.headers.get("content-type", "").startswith("text/html"):
+        return wrong_page(answer)
     if answer.status < 400:
         return ""
     text = answer.body.decode()
@@ -492,6 +494,15 @@ def wrong(method: str, answer: Answer, cpu_seconds: float) -> str:
         isinstance(v, str) and v for v in told.values()
     ):
         return "a refusal of another shape"
+    return ""
+
+
+def wrong_page(answer: Answer) -> str:
+    """The fault of a page; empty if it can run no script."""
+    if not answer.headers.get("content-security-policy", "").startswith("default-src 'none'"):
+        return "a page that may load anything"
+    if b"<script" in answer.body.lower():
+        return "a page with a script"
     return ""
 
 

@@ -109,7 +109,22 @@ _REQUESTS: dict[str, Asked] = {
     "DELETE /api/v1/tokens/{token_id}": Asked(where={"token_id": "nothing"}, statuses=(404,)),
 }  # fmt: skip
 """The requests that are more than the URL of a route."""
-REQUESTS = {route: _REQUESTS.get(route, Asked()) for route in routes()}
+_PAGES = {
+    "GET /static/{name}": {"name": "style.css"},
+    f"GET {WIRE}/tree/{{ref_and_folder}}": {"ref_and_folder": HEAD},
+    f"GET {WIRE}/blob/{{ref_and_path}}": {"ref_and_path": "text/all.txt"},
+    f"GET {WIRE}/commits/{{ref}}": {"ref": "main"},
+    f"GET {WIRE}/commit/{{commit_id}}": {"commit_id": HUGE["commit_id"]},
+    f"GET {WIRE}/compare/{{base_and_head}}": {"base_and_head": f"text...{HEAD}"},
+    f"GET {WIRE}/release/{{tag}}": {"tag": "v01"},
+}
+"""The rest of the URLs of pages."""
+PAGES = {
+    route: Asked(where=_PAGES.get(route, {}))
+    for route, function in routes().items()
+    if function == "pages"
+}
+REQUESTS = {route: _REQUESTS.get(route, Asked()) for route in routes() if route not in PAGES}
 
 
 def names_of_branches() -> Iterator[str]:
@@ -236,6 +251,13 @@ def test_the_largest_reply_fits_through_lambda(repo_id: str, route: str) -> None
                 "Accept: application/x-msgpack" in answer.value["message"]
                 or "pull" in answer.value["message"]
             )
+
+
+@pytest.mark.parametrize("route", PAGES)
+def test_the_largest_page_fits_through_lambda(repo_id: str, route: str) -> None:
+    reply = invoke(route, PAGES[route], "text/html")
+    assert len(reply) < LAMBDA_REPLY_BYTES
+    assert api.answer_of(reply).status == 200
 
 
 def listed(route: str, name: str, of: Callable[[Any], str]) -> list[str]:
