@@ -50,8 +50,14 @@ async def branches(request: Request, access: Access) -> Response:
 
 
 async def all_releases(request: Request, access: Access) -> Response:
-    """The releases, newest first. Drafts are shown to those who may push."""
-    asked = ListReleases(limit=RELEASES, cursor=request.query_params.get("cursor", ""))
+    """The releases, newest first. Drafts are shown to those who may push.
+
+    Raises Unprocessable for an invalid cursor.
+    """
+    try:
+        asked = ListReleases(limit=RELEASES, cursor=request.query_params.get("cursor", ""))
+    except ValueError:  # of pydantic: the cursor is too long
+        raise cursors.invalid() from None
     with_drafts = access.role.allows(Role.WRITE)
     records, cursor = await releases.listed(access.repository, asked, with_drafts=with_drafts)
 

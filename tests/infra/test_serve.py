@@ -422,4 +422,5 @@ def test_make_serve_takes_a_folder_of_any_name(tmp_path: Path, folder: str) -> N
         ["make", "-s", "serve", f"BIN={tmp_path}", "PORT=9", f"DATA={given}"],
         cwd=tmp_path, capture_output=True, text=True, check=True,
     )  # fmt: skip
-    assert json.loads(made.stdout) == ["-m", "infra.serve", "--port=9", f"--data={folder}"]
+    arguments = ["-m", "infra.serve", "--port=9", f"--data={folder}", "--engine=moto"]
+    assert json.loads(made.stdout) == arguments
