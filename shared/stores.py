@@ -20,7 +20,7 @@ from shared.metadata.tokens import Tokens
 from shared.model import Repo, RepoId
 from shared.objects.bucket import Bucket
 from shared.objects.recent import Recent
-from shared.objects.store import ObjectStore
+from shared.objects.store import REMEMBERED_BYTES, ObjectStore
 from shared.settings import Settings
 
 
@@ -61,6 +61,25 @@ class Stores:
     bucket: Bucket
     recent: Recent
     limits: Limits = field(default_factory=Limits)
+
+    @classmethod
+    def on(
+        cls, settings: Settings, keyring: Keyring, hub: Table, counter_table: Table, bucket: Bucket
+    ) -> "Stores":
+        """Return the stores on these tables and this bucket, of any engine."""
+        counters = Counters(counter_table)
+        return cls(
+            settings=settings,
+            keyring=keyring,
+            repos=Repos(hub),
+            tokens=Tokens(hub),
+            handles=Handles(hub),
+            counters=counters,
+            budget=Budget.of(settings, counters),
+            hub=hub,
+            bucket=bucket,
+            recent=Recent(REMEMBERED_BYTES),
+        )
 
     def of(self, repo: Repo) -> RepoStores:
         """Return the stores of a repository. This makes no call."""

@@ -10,18 +10,11 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from shared import log, meter
 from shared import settings as settings_module
-from shared.budget import Budget
 from shared.engines import response_parser
 from shared.engines.dynamodb import DynamoTable
 from shared.engines.s3 import S3Bucket
 from shared.errors import Unavailable
 from shared.keyring import Keyring, Keys
-from shared.metadata.expiring import Counters
-from shared.metadata.handles import Handles
-from shared.metadata.repos import Repos
-from shared.metadata.tokens import Tokens
-from shared.objects.recent import Recent
-from shared.objects.store import REMEMBERED_BYTES
 from shared.settings import Settings
 from shared.stores import Stores
 
@@ -84,25 +77,15 @@ async def open_stores(settings: Settings, closer: AsyncExitStack) -> Stores:
     meter.watch(dynamodb)
     meter.watch(bucket.client)
     _freeze()
-    hub = DynamoTable(dynamodb, settings.hub_table)
-    counters = Counters(DynamoTable(dynamodb, settings.counter_table))
-    return Stores(
-        settings=settings,
-        keyring=Keyring(
-            read=lambda: _signing_keys(session, settings),
-            on_failure=lambda failure: log.at(settings.log_level).error(
-                "signing keys not renewed", exc_info=failure
-            ),
+    keyring = Keyring(
+        read=lambda: _signing_keys(session, settings),
+        on_failure=lambda failure: log.at(settings.log_level).error(
+            "signing keys not renewed", exc_info=failure
         ),
-        repos=Repos(hub),
-        tokens=Tokens(hub),
-        handles=Handles(hub),
-        counters=counters,
-        budget=Budget.of(settings, counters),
-        hub=hub,
-        bucket=bucket,
-        recent=Recent(REMEMBERED_BYTES),
     )
+    hub = DynamoTable(dynamodb, settings.hub_table)
+    counters = DynamoTable(dynamodb, settings.counter_table)
+    return Stores.on(settings, keyring, hub, counters, bucket)
 
 
 async def _signing_keys(session: "aioboto3.Session", settings: Settings) -> Keys:

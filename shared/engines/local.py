@@ -13,19 +13,12 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 
-from shared.budget import Budget
 from shared.engines import files, sqlite
 from shared.engines.database import Database, MemoryDatabase
 from shared.engines.files import FileBucket
 from shared.engines.signed_urls import SignedUrls
 from shared.engines.sqlite import SqliteTable
 from shared.keyring import Keyring, Keys
-from shared.metadata.expiring import Counters
-from shared.metadata.handles import Handles
-from shared.metadata.repos import Repos
-from shared.metadata.tokens import Tokens
-from shared.objects.recent import Recent
-from shared.objects.store import REMEMBERED_BYTES
 from shared.settings import Settings
 from shared.stores import Stores
 
@@ -58,20 +51,9 @@ def open_stores(settings: Settings, closer: AsyncExitStack) -> Stores:
     async def read_keys() -> Keys:
         return settings.signing_keys
 
+    keyring = Keyring(read=read_keys, on_failure=lambda failure: None)
     hub = SqliteTable(engine.database)
-    counters = Counters(engine.counters)
-    return Stores(
-        settings=settings,
-        keyring=Keyring(read=read_keys, on_failure=lambda failure: None),
-        repos=Repos(hub),
-        tokens=Tokens(hub),
-        handles=Handles(hub),
-        counters=counters,
-        budget=Budget.of(settings, counters),
-        hub=hub,
-        bucket=engine.bucket,
-        recent=Recent(REMEMBERED_BYTES),
-    )
+    return Stores.on(settings, keyring, hub, engine.counters, engine.bucket)
 
 
 def acquire(folder: Path, signing_keys: Keys) -> Engine:
