@@ -103,10 +103,10 @@ class Hub:
 
     def forget(self) -> None:
         """Make every container cold: close its connections, and clear its caches."""
-        from shared import aws_clients
+        from shared.engines import selection
 
         for function in self._containers:
-            self.run(aws_clients.close, function)
+            self.run(selection.close, function)
 
     def run(self, work: Callable[[], Coroutine[Any, Any, T]], function: str = "setup") -> T:
         """Run a coroutine on a container's event loop, without measuring it."""

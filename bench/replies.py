@@ -123,10 +123,10 @@ def clones(hub: Hub, git: real.Git, revision: str, commits: int) -> tuple[int, l
 
 
 async def _prebuilt(slug: str) -> None:
-    from shared import aws_clients
+    from shared.engines import selection
     from shared.maintenance import prebuilt_clones
 
-    opened = await aws_clients.stores()
+    opened = await selection.stores()
     repo = await opened.repos.get(OWNER, slug)
     assert repo
     made = await prebuilt_clones.make(opened.of(repo), time.time)

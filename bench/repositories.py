@@ -8,8 +8,9 @@ from itertools import chain
 
 from bench.history import Graph, History
 from bench.lambdas import OWNER, Hub
-from shared import aws_clients, codec, packs
+from shared import codec, packs
 from shared.actions.uploads import UploadBatch
+from shared.engines import selection
 from shared.limits import Limits
 from shared.maintenance import prebuilt_clones
 from shared.maintenance import repack as repacking
@@ -129,7 +130,7 @@ async def _point(repository: RepoStores, refs: Sequence[Ref], now: int) -> None:
 
 
 async def _opened(slug: str) -> tuple[RepoStores, int]:
-    opened = await aws_clients.stores()
+    opened = await selection.stores()
     now = int(time.time())
     repo = await opened.repos.get(OWNER, slug) or Repo(OWNER, slug)
     return opened.of(await opened.repos.create_if_absent(repo, now)), now

@@ -304,13 +304,13 @@ def _run_app(
     import uvicorn
 
     from infra.local import Local
-    from shared import aws_clients
     from shared.connection import Connection
+    from shared.engines import selection
 
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             now = time.time()
-            opened = await aws_clients.stores()
+            opened = await selection.stores()
             await opened.repos.complete_listing()
             owner, token = await _token(now)
             await super().startup(sockets)
@@ -332,7 +332,7 @@ def _run_app(
         try:
             await Server(config).serve([listener])
         finally:
-            await aws_clients.close()
+            await selection.close()
 
     asyncio.run(serve())
 
@@ -345,7 +345,7 @@ async def _token(now: float) -> tuple[str, str]:
     there is one row of it.
     """
     from shared.actions import tokens
-    from shared.aws_clients import stores
+    from shared.engines.selection import stores
     from shared.metadata.tokens import new_id
     from shared.model import Identity, Role
 

@@ -17,7 +17,6 @@
     authorization auth keyring references     rights, tokens, signing keys, signed references
     ratelimit budget meter prices units       limits of requests and of cost
     stores                                    the stores of the hub, and of one repository
-    aws_clients                               selects the engine, opens the stores per event loop
     settings log                              the environment; log lines
     pushed_bundle packs patches               verification of a push; formats of packs, of patches
     codec cursors log_cursors                 JSON and msgpack; positions in lists

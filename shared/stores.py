@@ -1,4 +1,4 @@
-"""The stores of the hub, and of one repository. `shared/aws_clients` opens them."""
+"""The stores of the hub, and of one repository. `shared/engines/selection` opens them."""
 
 from dataclasses import dataclass, field
 

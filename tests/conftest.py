@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import pytest
 from botocore.loaders import create_loader
 
-from shared import aws_clients, lambdas, settings
+from shared import lambdas, settings
+from shared.engines import selection
 from tests.proof import leaks
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def aws() -> Iterator["EmbeddedAws"]:
         stack.create(running.url, NAMES)
         yield running
         lambdas.use_own_loop()
-        asyncio.get_event_loop().run_until_complete(aws_clients.close())
+        asyncio.get_event_loop().run_until_complete(selection.close())
 
 
 def _certificates(verify: bool | str) -> str | None:

@@ -18,7 +18,8 @@ import pytest
 from bench import history as bench_history
 from bench.meter import Meter
 from infra import stack
-from shared import aws_clients, ids
+from shared import ids
+from shared.engines import selection
 from shared.metadata import keys
 from tests import builders as hub
 from tests.builders import Answer, History, Record
@@ -138,7 +139,7 @@ def crowd(owner: str, slug: str, branches: int) -> None:
     """
 
     async def put() -> None:
-        opened = await aws_clients.stores()
+        opened = await selection.stores()
         repo = await opened.repos.get(owner, slug)
         assert repo
         row = await opened.hub.get(keys.ref(repo.repo_id, "main"))

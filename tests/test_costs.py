@@ -19,8 +19,9 @@ from starlette.types import Message
 
 from bench.meter import Meter as Exact
 from functions import fetch
-from shared import aws_clients, budget, http, ids, lambdas, meter, prices, settings
+from shared import budget, http, ids, lambdas, meter, prices, settings
 from shared.budget import DAY_SECONDS, HUB_SECONDS, QUANTUM, Account
+from shared.engines import selection
 from shared.engines.dynamodb import DynamoTable
 from shared.engines.s3 import S3Bucket
 from shared.errors import CostLimited
@@ -63,7 +64,7 @@ def limited(configured: pytest.MonkeyPatch, clock: Clock) -> Iterator[Callable[.
         )
 
     yield limit
-    on_the_loop(aws_clients.close)
+    on_the_loop(selection.close)
 
 
 def on_the_loop(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
@@ -100,7 +101,7 @@ def pending(scope: Scope) -> int:
     """What this container has yet to add to the row."""
 
     async def look() -> int:
-        return (await aws_clients.stores()).budget.pending.get(scope, 0)
+        return (await selection.stores()).budget.pending.get(scope, 0)
 
     return on_the_loop(look)
 
@@ -245,7 +246,7 @@ def test_the_limit_of_an_owner_does_not_reveal_a_private_repository(owner, limit
     song(owner)
 
     async def hide() -> None:
-        opened = await aws_clients.stores()
+        opened = await selection.stores()
         repo = await opened.repos.get(owner, "song")
         assert repo
         await opened.repos.table.update(keys.repo(owner, "song"), {"visibility": "private"})
@@ -393,7 +394,7 @@ def test_a_cost_that_cannot_be_settled_fails_no_request_and_stays_pending(
     assert poll(owner, owner).status == 200
 
     async def client() -> Any:
-        table = (await aws_clients.stores()).counters.table
+        table = (await selection.stores()).counters.table
         assert isinstance(table, DynamoTable)
         return table.client
 
@@ -414,7 +415,7 @@ def test_a_container_remembers_a_bounded_number_of_subjects(owner, limited, monk
         assert poll(owner, f"visitor{number}").status == 200
 
     async def count() -> int:
-        return len((await aws_clients.stores()).budget.pending)
+        return len((await selection.stores()).budget.pending)
 
     assert on_the_loop(count) <= 11
     assert spent(subject_scope("visitor0")) > 0
@@ -480,7 +481,7 @@ def test_urls_that_would_exceed_the_limit_are_not_given_out_however_many_ask_at_
 
     async def ask(number: int) -> Account:
         """A container of its own, which knows nothing of the others but by the rows."""
-        opened = await aws_clients.stores()
+        opened = await selection.stores()
         one = budget.Budget.of(opened.settings, opened.counters)
         account = one.open("upload", f"user:{owner}", MIDNIGHT)
         await account.read()

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 import aioboto3
 import pytest
 
-from shared import aws_clients, ids
+from shared import ids
+from shared.engines import selection
 from tests import builders as hub
 from tests.builders import Answer, History, Record
 from tests.faults import QUICK, Fault, fault
@@ -181,7 +182,7 @@ shared_session = functools.cache(aioboto3.Session)
 
 def restart() -> None:
     """Forget every connection: the next request is answered by a process that has seen nothing."""
-    asyncio.get_event_loop().run_until_complete(aws_clients.close())
+    asyncio.get_event_loop().run_until_complete(selection.close())
 
 
 # ── Every call, every way it can go wrong ─────────────────────────────────────────────────────────

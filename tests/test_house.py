@@ -64,7 +64,7 @@ LAWS = {
     "shared.http.app": ("errors http.error_handlers middleware routing", "fastapi starlette"),
     "shared.http.error_handlers": ("errors middleware", "fastapi starlette"),
     "shared.http.access": (
-        "auth authorization aws_clients middleware model ratelimit",
+        "auth authorization engines.selection middleware model ratelimit",
         "fastapi",
     ),
     "shared.http.requests": ("decoding errors middleware protocol.base", "fastapi pydantic"),
@@ -86,7 +86,7 @@ LAWS = {
         "aiohttp infra.relay msgpack multidict rich yarl",
     ),
     "shared.stores": ("budget keyring limits metadata model objects settings", ""),
-    "shared.aws_clients": ("limits engines settings stores", ""),
+    "shared.engines.selection": ("limits engines settings stores", ""),
     "shared.engines": (
         "budget engines errors keyring log meter metadata model objects settings stores tasks",
         "aioboto3 aiobotocore aiohttp botocore msgpack types_aiobotocore_dynamodb"

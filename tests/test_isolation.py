@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from shared import aws_clients
+from shared.engines import selection
 from shared.metadata import keys
 from shared.metadata.conditions import Exists
 from tests import builders as hub
@@ -77,7 +77,7 @@ def mark(island: Island, **attributes: int | str) -> None:
     """Write into a repository's row what hides or deletes it."""
 
     async def write() -> None:
-        table = (await aws_clients.stores()).repos.table
+        table = (await selection.stores()).repos.table
         await table.update(keys.repo(island.owner, island.slug), attributes, Exists("repo_id"))
 
     asyncio.get_event_loop().run_until_complete(write())

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from shared import aws_clients, ids, ratelimit
+from shared import ids, ratelimit
+from shared.engines import selection
 from shared.errors import RateLimited
 from tests import builders as hub
 from tests.builders import Answer, History
@@ -50,7 +51,7 @@ class Crew:
 
 def leave() -> None:
     loop = asyncio.get_event_loop()
-    loop.run_until_complete(aws_clients.close())
+    loop.run_until_complete(selection.close())
     loop.close()
 
 
@@ -302,7 +303,7 @@ def test_of_four_hundred_hits_from_eight_threads_none_is_lost(crew, somebody):
 
     async def hit() -> None:
         await ratelimit.hit(
-            (await aws_clients.stores()).counters, allowance, somebody, now=1_767_225_600
+            (await selection.stores()).counters, allowance, somebody, now=1_767_225_600
         )
 
     def hits(count: int) -> None:

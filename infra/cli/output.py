@@ -30,7 +30,8 @@ from rich.text import Text
 from infra.cli import aws, hub
 from infra.cli.cli_error import Problem
 from infra.cli.commands import plain
-from shared import aws_clients, names, settings
+from shared import names, settings
+from shared.engines import selection
 from shared.errors import ApiError, Damaged, Unavailable
 from shared.model import Repo
 from shared.progress import OnProgress
@@ -112,9 +113,9 @@ def on_stores(work: Callable[[Stores], Awaitable[T]]) -> T:
 
     async def opened() -> T:
         try:
-            return await work(await aws_clients.stores())
+            return await work(await selection.stores())
         finally:
-            await aws_clients.close()
+            await selection.close()
 
     configured()
     try:

@@ -26,7 +26,7 @@ from shared.authorization import (
     admit_caller,
     authorize,
 )
-from shared.aws_clients import stores
+from shared.engines.selection import stores
 from shared.middleware import COUNTED
 from shared.model import Role
 from shared.ratelimit import LimitClass

@@ -10,7 +10,7 @@ import pytest
 import uvicorn
 
 from bench import compare, lambdas
-from shared import aws_clients
+from shared.engines import selection
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def url():
 
     async def serve():
         await server.serve()
-        await aws_clients.close()
+        await selection.close()
 
     thread = threading.Thread(target=asyncio.run, args=[serve()])
     thread.start()

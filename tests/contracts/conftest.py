@@ -84,7 +84,7 @@ async def _clients(emulators: Emulators) -> AsyncIterator[Any]:
 
         async def client(service: Any, emulator: str) -> Any:
             if (service, emulator) not in opened:
-                # As shared/aws_clients.py opens them.
+                # As shared/engines/selection.py opens them.
                 config = AioConfig(
                     max_pool_connections=64,
                     retries={"mode": "standard", "total_max_attempts": 4},

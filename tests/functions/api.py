@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from aiobotocore.client import AioBaseClient
 from botocore.exceptions import EndpointConnectionError
 
-from shared import aws_clients
+from shared.engines import selection
 from tests import builders
 from tests.builders import Answer
 
@@ -86,7 +86,7 @@ def at_once(count: int, work: Callable[[int], T]) -> list[T]:
             return work(number)
         finally:
             loop = asyncio.get_event_loop()
-            loop.run_until_complete(aws_clients.close())
+            loop.run_until_complete(selection.close())
             loop.close()
 
     with ThreadPoolExecutor(count) as pool:

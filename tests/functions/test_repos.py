@@ -12,7 +12,7 @@ import msgpack
 import pytest
 
 from bench.meter import Meter
-from shared import aws_clients
+from shared.engines import selection
 from shared.metadata import keys
 from shared.metadata.listing import Listing
 from shared.model import Role
@@ -330,7 +330,7 @@ def test_more_than_one_read_can_hold_are_listed(owner: str) -> None:
     slugs = [f"s{n:03}" for n in range(108)]
 
     async def multiply() -> None:
-        table = (await aws_clients.stores()).repos.table
+        table = (await selection.stores()).repos.table
         first = await table.get(keys.repo(owner, "s000"))
         assert first
         row = {name: value for name, value in first.items() if name not in ("pk", "sk")}
@@ -677,7 +677,7 @@ def give_all(owner: str, slug: str, handles: list[str]) -> None:
     """Make members of them, who may read."""
 
     async def give() -> None:
-        repos = (await aws_clients.stores()).repos
+        repos = (await selection.stores()).repos
         repo = await repos.get(owner, slug)
         assert repo
         await asyncio.gather(*(repos.set_member(repo, handle, Role.READ) for handle in handles))

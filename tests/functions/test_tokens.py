@@ -12,7 +12,8 @@ from aiobotocore.client import AioBaseClient
 from botocore.exceptions import EndpointConnectionError
 
 from bench.meter import Meter
-from shared import auth, aws_clients
+from shared import auth
+from shared.engines import selection
 from shared.metadata import keys
 from shared.metadata.tokens import Issued
 from shared.model import Identity, Role
@@ -275,9 +276,7 @@ def write_down(owner: str, token_id: str, age_days: int, lifetime_days: int) -> 
     async def put() -> None:
         at = int(time.time()) - age_days * DAY
         identity = Identity(owner, Role.READ, token_id)
-        await (await aws_clients.stores()).tokens.put(
-            Issued(identity, at, at + lifetime_days * DAY)
-        )
+        await (await selection.stores()).tokens.put(Issued(identity, at, at + lifetime_days * DAY))
 
     asyncio.get_event_loop().run_until_complete(put())
 
@@ -333,7 +332,7 @@ def test_many_expired_tokens_go_in_batches_and_delay_nobody(owner: str) -> None:
 
 async def expire(owner: str, token_ids: list[str]) -> None:
     """Let these rows have expired a month ago."""
-    table = (await aws_clients.stores()).tokens.table
+    table = (await selection.stores()).tokens.table
     long_ago = int(time.time()) - 30 * DAY
     await asyncio.gather(
         *(table.update(keys.token(owner, one), {"expires_at": long_ago}) for one in token_ids)

@@ -10,7 +10,8 @@ from html.parser import HTMLParser
 from typing import Any
 from urllib.parse import urlsplit
 
-from shared import aws_clients, ids, lambdas
+from shared import ids, lambdas
+from shared.engines import selection
 from tests import builders
 from tests.builders import Answer, Record, blob, commit, event, invoke, push, snapshot
 
@@ -76,7 +77,7 @@ def pushed(
 def forget() -> None:
     """Make the next request one to a new container, which has nothing in memory."""
     lambdas.use_own_loop()
-    asyncio.get_event_loop().run_until_complete(aws_clients.close())
+    asyncio.get_event_loop().run_until_complete(selection.close())
 
 
 class Page(HTMLParser):

@@ -16,7 +16,8 @@ import pytest
 import uvicorn
 
 from infra.app import app
-from shared import aws_clients, bodies, connection, settings
+from shared import bodies, connection, settings
+from shared.engines import selection
 from shared.errors import Unavailable
 from tests import builders
 
@@ -41,7 +42,7 @@ def port(configured: pytest.MonkeyPatch) -> Iterator[int]:
         try:
             await server.serve([listener])
         finally:
-            await aws_clients.close()
+            await selection.close()
 
     thread = threading.Thread(target=lambda: asyncio.run(serve()))
     thread.start()

@@ -26,7 +26,8 @@ import aioboto3
 import msgpack
 import pytest
 
-from shared import aws_clients, http, settings
+from shared import http, settings
+from shared.engines import selection
 from tests import builders
 from tests.builders import ACCEPT, MSGPACK, Answer
 from tests.proof.memory import Cloud
@@ -140,7 +141,7 @@ class Hub:
 
     def restart(self) -> None:
         """Forget all that a process keeps."""
-        self.run(aws_clients.close())
+        self.run(selection.close())
 
     def call(
         self, route: str, where: Mapping[str, str], message: Any = None, **more: Any

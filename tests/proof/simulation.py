@@ -31,9 +31,9 @@ from typing import Any, TypeVar
 
 import pytest
 
-from shared import aws_clients, ids
-from shared.aws_clients import stores
-from shared.engines import dynamodb
+from shared import ids
+from shared.engines import dynamodb, selection
+from shared.engines.selection import stores
 from shared.errors import Unavailable
 from shared.limits import Limits
 from shared.maintenance import gc, prebuilt_clones, repack
@@ -533,7 +533,7 @@ def run(seed: int, *, is_told: bool = False) -> Counter[str]:
             return world.random.choice([usual, *others])
 
         limits = {name: chosen(name, others) for name, others in LIMITS.items()}
-        patch.setattr(aws_clients, "LIMITS", Limits(**limits))
+        patch.setattr(selection, "LIMITS", Limits(**limits))
         patch.setattr(dynamodb, "TRANSACTION", world.random.choice([TRANSACTION, *TRANSACTIONS]))
         hub.loop.when_idle = world.let_one_go
         hub.cloud.gate = world.gate

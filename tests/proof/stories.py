@@ -12,7 +12,7 @@ from typing import Any
 import msgpack
 
 from shared import ids, references, settings
-from shared.aws_clients import stores
+from shared.engines.selection import stores
 from shared.maintenance import fsck
 from shared.model import RepoId
 from shared.references import Reference

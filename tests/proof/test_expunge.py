@@ -11,7 +11,7 @@ import msgpack
 import pytest
 
 from shared import codec
-from shared.aws_clients import stores
+from shared.engines.selection import stores
 from shared.errors import Unavailable, Unprocessable
 from shared.maintenance import expunge, fsck, gc, lease, prebuilt_clones, rebuild
 from shared.maintenance.expunge import WAIT_SECONDS, Expunged

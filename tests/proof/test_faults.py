@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from shared import aws_clients
+from shared.engines import selection
 from shared.errors import Unavailable
 from shared.limits import Limits
 from tests.authorization import routes
@@ -133,7 +133,7 @@ def test_nothing_leans_on_what_a_dead_push_has_not_written(
 
     Or at once 12, if 11 is said to be known: then 10 is as well.
     """
-    monkeypatch.setattr(aws_clients, "LIMITS", Limits(conditional_rows=few))
+    monkeypatch.setattr(selection, "LIMITS", Limits(conditional_rows=few))
     both = Story("both", f"POST {WIRE}/push", message=push(HISTORY.bundle([10, 11]), "line"))
     begin(hub, world)
     with recorded() as calls:

@@ -12,7 +12,8 @@ from typing import Any
 import msgpack
 import pytest
 
-from shared import aws_clients, ids, names, settings
+from shared import ids, names, settings
+from shared.engines import selection
 from shared.engines.s3 import S3Bucket
 from shared.metadata import keys
 from tests import builders
@@ -135,7 +136,7 @@ def names_of_branches() -> Iterator[str]:
 
 async def many_rows() -> None:
     """Branches, repositories and members: their rows, put beside one that a request made."""
-    opened = await aws_clients.stores()
+    opened = await selection.stores()
     table = opened.hub
     repo = await opened.repos.get(OWNER, "song")
     assert repo

@@ -16,7 +16,7 @@ from aiobotocore.client import AioBaseClient
 from botocore.exceptions import ClientError
 
 from infra import stack
-from shared.aws_clients import stores
+from shared.engines.selection import stores
 from shared.maintenance import gc, purge
 from tests.conftest import NAMES
 from tests.proof.asgi_client import Hub, VirtualLoop

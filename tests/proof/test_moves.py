@@ -13,7 +13,7 @@ import pytest
 
 from shared import cursors
 from shared.actions.moves import planned
-from shared.aws_clients import stores
+from shared.engines.selection import stores
 from shared.model import CommitAddress, Move, Ref
 from shared.stores import RepoStores
 from shared.tasks import gather_all

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from shared import ids
-from shared.aws_clients import stores
+from shared.engines.selection import stores
 from shared.maintenance import gc, purge
 from tests.proof.asgi_client import Hub, shown
 from tests.proof.memory import Cloud

@@ -10,7 +10,7 @@ import pytest_asyncio
 from hypothesis import settings
 
 from infra.embedded_aws import EmbeddedAws
-from shared import aws_clients
+from shared.engines import selection
 from shared.model import RepoId
 from shared.stores import Stores
 
@@ -22,13 +22,13 @@ settings.load_profile("core")
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def _closing(aws: EmbeddedAws) -> AsyncIterator[None]:
     yield
-    await aws_clients.close()
+    await selection.close()
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def opened(_closing: None) -> Stores:
     """The stores of the loop that all tests of the core share."""
-    return await aws_clients.stores()
+    return await selection.stores()
 
 
 @pytest.fixture

@@ -17,7 +17,8 @@ import boto3
 import pytest
 
 from bench.meter import Meter
-from shared import auth, aws_clients
+from shared import auth
+from shared.engines import selection
 from shared.errors import Unavailable
 from shared.http import access
 from shared.keyring import FRESH_SECONDS, PAUSE_SECONDS, STALE_KEYS_SECONDS, Keyring
@@ -101,13 +102,13 @@ def test_first_requests_at_once_share_one_reading(parameter, owner):
     parameter.put(OLD)
 
     async def read() -> list[Any]:
-        opened = await aws_clients.stores()
+        opened = await selection.stores()
         try:
             return await asyncio.gather(
                 *(opened.keyring.verifying("old", START) for _ in range(20))
             )
         finally:
-            await aws_clients.close()
+            await selection.close()
 
     with Meter() as meter:
         assert asyncio.run(read()) == [OLD] * 20

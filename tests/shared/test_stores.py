@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 import botocore
 import pytest
 
-from shared import aws_clients, settings
+from shared import settings
+from shared.engines import selection
 from shared.engines.s3 import DNS_SUFFIXES_OF_AWS
 from shared.model import Location, Repo, RepoId
 
@@ -48,12 +49,12 @@ def environment(configured: pytest.MonkeyPatch) -> Environment:
 async def presigned() -> tuple[str, str | None]:
     """A URL to upload an object, and one to download it (None: the hub sends it itself)."""
     try:
-        objects = (await aws_clients.stores()).of(Repo("ada", "song", RepoId("r"))).objects
+        objects = (await selection.stores()).of(Repo("ada", "song", RepoId("r"))).objects
         upload = await objects.presigned_put(OBJECT_ID, 60)
         loose = Location("", 0, 10_000_000)
         download = await objects.presigned_get(OBJECT_ID, loose, 60, "audio/midi", "attachment")
     finally:
-        await aws_clients.close()
+        await selection.close()
     return upload, download
 
 

@@ -20,7 +20,8 @@ from aiobotocore.signers import AioRequestSigner
 from botocore.exceptions import ClientError
 from fastapi.routing import APIRoute
 
-from shared import aws_clients, lambdas
+from shared import lambdas
+from shared.engines import selection
 from tests import builders
 from tests.builders import Answer
 from tests.conftest import NAMES
@@ -57,7 +58,7 @@ class Recorder:
     def fresh(self, function: str) -> None:
         """From now on, a function's container has just been started."""
         if loop := self._loops.pop(function, None):
-            loop.run_until_complete(aws_clients.close())
+            loop.run_until_complete(selection.close())
             loop.close()
 
     @contextmanager

@@ -13,7 +13,8 @@ from types import SimpleNamespace
 import pytest
 
 from infra.embedded_aws import EmbeddedAws
-from shared import aws_clients, http
+from shared import http
+from shared.engines import selection
 from tests.builders import Answer, Clock, call
 from tests.test_cases.fixtures import C1, C2, CX, M, alter, pushed
 
@@ -77,7 +78,7 @@ def at_once(aws: EmbeddedAws) -> Iterator[Callable[[Sequence[Callable[[], Answer
     def retire(_: int) -> None:
         everybody.wait(timeout=60)
         loop = asyncio.get_event_loop()
-        loop.run_until_complete(aws_clients.close())
+        loop.run_until_complete(selection.close())
         loop.close()
 
     everybody = threading.Barrier(CONTAINERS)

@@ -13,8 +13,9 @@ from typing import Any, cast
 import pytest
 
 from bench.meter import Meter
-from shared import aws_clients, ids
+from shared import ids
 from shared.actions import downloads
+from shared.engines import selection
 from shared.engines.s3 import S3Bucket
 from shared.file_response import REPLY_BYTES, TEXT_REPLY_BYTES
 from shared.model import Location
@@ -342,7 +343,7 @@ def test_D06_a_bad_or_revoked_token_is_refused(song, stranger):
 
 
 async def _revoke(handle: str, token_id: str) -> None:
-    await (await aws_clients.stores()).tokens.revoke(handle, token_id, 1)
+    await (await selection.stores()).tokens.revoke(handle, token_id, 1)
 
 
 @either_way

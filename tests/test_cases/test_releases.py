@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from bench.meter import Meter
-from shared import aws_clients, codec, ids
+from shared import codec, ids
 from shared.actions import releases as actions
+from shared.engines import selection
 from shared.errors import Unavailable
 from shared.metadata.releases import Release, Releases
 from tests import builders
@@ -569,7 +570,7 @@ def shop(song):
 
 
 async def _publish_all(owner: str, made: list[Release]) -> None:
-    stores = await aws_clients.stores()
+    stores = await selection.stores()
     repo = await stores.repos.get(owner, "song")
     assert repo
     releases = stores.of(repo).releases

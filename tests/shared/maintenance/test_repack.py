@@ -22,8 +22,9 @@ import aioboto3
 import pytest
 import pytest_asyncio
 
-from shared import aws_clients, packs
+from shared import packs
 from shared.actions import uploads
+from shared.engines import selection
 from shared.errors import Damaged, Unavailable
 from shared.limits import Limits
 from shared.maintenance import fsck, rebuild, repack
@@ -813,7 +814,7 @@ def findings(owner: str) -> list[Any]:
 
 def cloned(owner: str) -> tuple[Any, list[str]]:
     """A clone by a hub that remembers nothing, and its calls."""
-    upkeep.run(lambda _: aws_clients.close())
+    upkeep.run(lambda _: selection.close())
     with recorded() as calls:
         value = upkeep.clone(owner)
     return value, calls
@@ -848,7 +849,7 @@ def test_whatever_happens_to_a_call_that_writes_it_can_be_run_again(
 ) -> None:
     monkeypatch.setattr(aioboto3, "Session", shared_session)  # restarts are quicker
     small = Limits(combined_packs=2, repointed_rows=4)
-    monkeypatch.setattr(aws_clients, "LIMITS", small)
+    monkeypatch.setattr(selection, "LIMITS", small)
     seen = set[str]()
     for number in itertools.count(1):
         one = f"{owner}-{number}"
@@ -863,7 +864,7 @@ def test_whatever_happens_to_a_call_that_writes_it_can_be_run_again(
         if not strike.call:
             break
         seen.add(strike.call)
-        upkeep.run(lambda _: aws_clients.close())
+        upkeep.run(lambda _: selection.close())
         assert upkeep.clone(one) == before, strike.call
         repacked(one)
         assert upkeep.clone(one) == before, strike.call

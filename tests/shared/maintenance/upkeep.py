@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 import boto3
 from boto3.dynamodb.conditions import Key
 
-from shared import aws_clients, lambdas
+from shared import lambdas
+from shared.engines import selection
 from shared.model import Repo
 from shared.objects.recent import Recent
 from shared.objects.store import REMEMBERED_BYTES
@@ -27,10 +28,8 @@ def run(work: Callable[[Stores], Awaitable[T]]) -> T:
     """
 
     async def opened() -> T:
-        stores = await aws_clients.stores()
-        return await work(
-            replace(stores, recent=Recent(REMEMBERED_BYTES), limits=aws_clients.LIMITS)
-        )
+        stores = await selection.stores()
+        return await work(replace(stores, recent=Recent(REMEMBERED_BYTES), limits=selection.LIMITS))
 
     lambdas.use_own_loop()
     return asyncio.get_event_loop().run_until_complete(opened())
