@@ -18,9 +18,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from aiobotocore.client import AioBaseClient
 from aiohttp import ClientPayloadError
 from botocore.exceptions import ClientError, ReadTimeoutError
+
+from tests.cloud_calls import CloudCall, intercepted
 
 SLOW_SECONDS = 10
 BATCHES = {"BatchGetItem": "UnprocessedKeys", "BatchWriteItem": "UnprocessedItems"}
@@ -134,17 +135,14 @@ def recorded() -> Iterator[list[str]]:
     """The calls that are made, as `service.Operation`, in the order in which `fault` counts
     them.
     """
-    original, calls = AioBaseClient._make_api_call, list[str]()  # type: ignore[attr-defined]
+    names: list[str] = []
 
-    async def make_api_call(client: Any, operation: str, parameters: Any) -> Any:
-        calls.append(f"{client.meta.service_model.service_name}.{operation}")
-        return await original(client, operation, parameters)
+    async def record(call: CloudCall) -> Any:
+        names.append(call.name)
+        return await call.send()
 
-    AioBaseClient._make_api_call = make_api_call  # type: ignore[attr-defined]
-    try:
-        yield calls
-    finally:
-        AioBaseClient._make_api_call = original  # type: ignore[attr-defined]
+    with intercepted(record):
+        yield names
 
 
 @contextmanager
@@ -153,7 +151,8 @@ def fault(kind: Fault, number: int) -> Iterator[Strike]:
 
     After a death none does, and those under way are never heard of again.
     """
-    original, numbers, strike = AioBaseClient._make_api_call, itertools.count(1), Strike()  # type: ignore[attr-defined]
+    numbers = itertools.count(1)
+    strike = Strike()
     under_way = 0
 
     async def others_are_done() -> None:
@@ -162,22 +161,23 @@ def fault(kind: Fault, number: int) -> Iterator[Strike]:
             await asyncio.sleep(0.001)
             quiet = 0 if under_way else quiet + 1
 
-    async def half(client: Any, operation: str, parameters: Any) -> Any:
-        done, left = halves(operation, parameters)
+    async def half(call: CloudCall) -> Any:
+        done, left = halves(call.operation, call.parameters)
         reply: dict[str, Any] = {"Responses": {}}
         if done:
-            reply = await original(client, operation, {**parameters, "RequestItems": done})
-        return {**reply, BATCHES[operation]: left}
+            reply = await call.send_with({**call.parameters, "RequestItems": done})
+        return {**reply, BATCHES[call.operation]: left}
 
-    async def chosen(client: Any, operation: str, parameters: Any) -> Any:
-        """The call that goes wrong, as far as it is made at all."""
+    async def chosen(call: CloudCall) -> Any:
+        """Send the call that fails, unless the fault prevents it. Returns the reply."""
+        operation = call.operation
         match kind:
             case Fault.DIES_BEFORE:
                 await others_are_done()
                 strike.is_dead = True
                 raise Crash
             case Fault.DIES_WITHIN:
-                await half(client, operation, parameters)
+                await half(call)
                 strike.is_dead = True
                 raise Crash
             case Fault.REFUSED:
@@ -187,37 +187,36 @@ def fault(kind: Fault, number: int) -> Iterator[Strike]:
             case Fault.THROTTLED:
                 raise failure("ThrottlingException", 400, operation)
             case Fault.IN_THE_WAY:
-                reasons = [{"Code": "None"} for _ in parameters["TransactItems"]]
+                reasons = [{"Code": "None"} for _ in call.parameters["TransactItems"]]
                 reasons[-1] = {"Code": "TransactionConflict"}
                 raise failure(
                     "TransactionCanceledException", 400, operation, CancellationReasons=reasons
                 )
             case Fault.PARTLY | Fault.STUCK:
-                return await half(client, operation, parameters)
+                return await half(call)
             case Fault.TWICE if (
                 operation != "TransactWriteItems"
             ):  # that has a token: DynamoDB does it once
-                hang_up(await original(client, operation, parameters))
+                hang_up(await call.send())
             case Fault.SLOW:
                 await asyncio.sleep(SLOW_SECONDS)
-        return await original(client, operation, parameters)
+        return await call.send()
 
-    async def make_api_call(client: Any, operation: str, parameters: Any) -> Any:
+    async def send(call: CloudCall) -> Any:
         nonlocal under_way
         if strike.is_dead:
             raise Crash
-        call = f"{client.meta.service_model.service_name}.{operation}"
-        if kind is Fault.STUCK and call == strike.call:
-            return {"Responses": {}, BATCHES[operation]: parameters["RequestItems"]}
+        if kind is Fault.STUCK and call.name == strike.call:
+            return {"Responses": {}, BATCHES[call.operation]: call.parameters["RequestItems"]}
         is_chosen = next(numbers) == number
         if is_chosen:
-            strike.call = call
+            strike.call = call.name
             if kind is Fault.DIES_BEFORE:
-                return await chosen(client, operation, parameters)
+                return await chosen(call)
         under_way += 1
         reply: Any = {}
         try:
-            reply = await (chosen if is_chosen else original)(client, operation, parameters)
+            reply = await (chosen(call) if is_chosen else call.send())
         finally:
             under_way -= 1
             if is_chosen and kind is Fault.DIES_AFTER:
@@ -229,13 +228,10 @@ def fault(kind: Fault, number: int) -> Iterator[Strike]:
             hang_up(reply)
             if kind is Fault.UNHEARD:
                 raise ReadTimeoutError(endpoint_url="https://aws.example")
-            raise failure("InternalServerError", 500, operation)
+            raise failure("InternalServerError", 500, call.operation)
         if is_chosen and kind is Fault.TORN:
             reply["Body"] = Torn(reply["Body"])
         return reply
 
-    AioBaseClient._make_api_call = make_api_call  # type: ignore[attr-defined]
-    try:
+    with intercepted(send):
         yield strike
-    finally:
-        AioBaseClient._make_api_call = original  # type: ignore[attr-defined]

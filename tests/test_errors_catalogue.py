@@ -5,7 +5,7 @@ body.
 
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -15,7 +15,6 @@ import boto3
 import httpx
 import msgpack
 import pytest
-from aiobotocore.client import AioBaseClient
 from botocore.exceptions import EndpointConnectionError
 
 from infra.embedded_aws import EmbeddedAws
@@ -26,6 +25,7 @@ from shared.model import Role
 from tests import builders
 from tests.authorization import routes
 from tests.builders import MSGPACK, Answer, file_history, graph
+from tests.cloud_calls import CloudCall, intercepted
 from tests.conftest import NAMES
 
 OWNER = "catalogue-owner"
@@ -340,40 +340,38 @@ def drive(route: str, code: str, repo_ids: Mapping[str, str]) -> Answer:
 @contextmanager
 def cloud(route: str, code: str) -> Iterator[None]:
     """The cloud that this failure takes."""
-    client: Any = AioBaseClient
-    carry_out = client._make_api_call
 
-    async def fail(self: Any, operation: str, parameters: Any) -> Any:
+    async def fail(_: CloudCall) -> Any:
         raise (
             EndpointConnectionError(endpoint_url="http://nowhere")
             if code == "unavailable"
             else RuntimeError("bug")
         )
 
-    async def be_slow(self: Any, operation: str, parameters: Any) -> Any:
-        """Somebody else moves a branch just before."""
-        key = parameters.get("Key", {})
-        if operation != "GetItem" and key.get("sk", {}).get("S", "").startswith(keys.REF):
+    async def be_slow(call: CloudCall) -> Any:
+        """Another request moves the branch just before the call."""
+        key = call.parameters.get("Key", {})
+        if call.operation != "GetItem" and key.get("sk", {}).get("S", "").startswith(keys.REF):
             faster = {
                 "UpdateExpression": "SET #head = :head",
                 "ExpressionAttributeNames": {"#head": "head"},
             }
             values = {":head": {"S": NOTHING}}
-            where = {"TableName": parameters["TableName"], "Key": key}
-            await carry_out(
-                self, "UpdateItem", {**where, **faster, "ExpressionAttributeValues": values}
+            where = {"TableName": call.parameters["TableName"], "Key": key}
+            await call.send_other(
+                "UpdateItem", {**where, **faster, "ExpressionAttributeValues": values}
             )
-        return await carry_out(self, operation, parameters)
+        return await call.send()
 
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, ExitStack() as interceptors:
         if code in ("unavailable", "internal"):
-            patch.setattr(client, "_make_api_call", fail)
+            interceptors.enter_context(intercepted(fail))
         if code == "internal" and "{" not in route:
             patch.setattr(http, "reply", lambda *_: 1 / 0)
         if code == "uploads_pending":
             patch.setattr(quarantine, "VERIFIED_OBJECTS", 1)
         if code == "branch_moved":
-            patch.setattr(client, "_make_api_call", be_slow)
+            interceptors.enter_context(intercepted(be_slow))
         yield
 
 

@@ -13,12 +13,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from aiobotocore.client import AioBaseClient
 from botocore.exceptions import EndpointConnectionError
 
 from shared.engines import selection
 from tests import builders
 from tests.builders import Answer
+from tests.cloud_calls import CloudCall, intercepted
 
 T = TypeVar("T")
 
@@ -109,25 +109,20 @@ def cut_after(calls: int) -> Iterator[Cut]:
     one's reply included: what was done is done, and nobody is told.
     """
     cut = Cut(calls)
-    client: Any = AioBaseClient
-    original = client._make_api_call
 
-    async def make_api_call(self: Any, operation: str, parameters: Any) -> Any:
-        if parameters.get("TableName") == "counters":
-            return await original(self, operation, parameters)
+    async def send(call: CloudCall) -> Any:
+        if call.parameters.get("TableName") == "counters":
+            return await call.send()
         if cut.left > 0:
             cut.left -= 1
-            reply = await original(self, operation, parameters)
+            reply = await call.send()
             if cut.left > 0:
                 return reply
         cut.happened = True
         raise EndpointConnectionError(endpoint_url="http://nowhere")
 
-    client._make_api_call = make_api_call
-    try:
+    with intercepted(send):
         yield cut
-    finally:
-        client._make_api_call = original
 
 
 def handler_reply(function: str, event: dict[str, Any]) -> bytes:

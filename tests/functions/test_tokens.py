@@ -8,7 +8,6 @@ from typing import Any
 
 import jwt
 import pytest
-from aiobotocore.client import AioBaseClient
 from botocore.exceptions import EndpointConnectionError
 
 from bench.meter import Meter
@@ -19,6 +18,7 @@ from shared.metadata.tokens import Issued
 from shared.model import Identity, Role
 from tests import builders
 from tests.builders import graph
+from tests.cloud_calls import CloudCall, intercepted
 from tests.functions import api
 
 DAY = 24 * 3600
@@ -360,18 +360,14 @@ def test_when_nobody_can_say_whether_a_token_stands_it_does_not(owner: str) -> N
     assert me(token).status == 200
 
 
-def test_a_counter_that_is_out_lets_requests_through(
-    owner: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    original: Any = AioBaseClient.__dict__["_make_api_call"]
-
-    async def make_api_call(self: Any, operation: str, parameters: Any) -> Any:
-        if parameters.get("TableName") == "counters":
+def test_a_counter_that_is_out_lets_requests_through(owner: str) -> None:
+    async def refuse_counters(call: CloudCall) -> Any:
+        if call.parameters.get("TableName") == "counters":
             raise EndpointConnectionError(endpoint_url="http://nowhere")
-        return await original(self, operation, parameters)
+        return await call.send()
 
-    monkeypatch.setattr(AioBaseClient, "_make_api_call", make_api_call)
-    assert me(builders.token(owner)).status == 200
+    with intercepted(refuse_counters):
+        assert me(builders.token(owner)).status == 200
 
 
 def test_a_token_is_written_down_before_it_is_given_away(owner: str) -> None:

@@ -24,8 +24,9 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from aiobotocore.client import AioBaseClient
 from botocore.exceptions import ClientError
+
+from tests.cloud_calls import CloudCall, intercepted
 
 Item = Mapping[str, Any]
 Key = tuple[str, ...]
@@ -131,16 +132,12 @@ class Cloud:
     @contextmanager
     def serving(self) -> Iterator[None]:
         """Every call of every aiobotocore client comes here."""
-        original = AioBaseClient._make_api_call  # type: ignore[attr-defined]
 
-        async def make_api_call(client: Any, operation: str, parameters: Any) -> Any:
-            return await self.call(client.meta.service_model.service_name, operation, parameters)
+        async def answer(call: CloudCall) -> Any:
+            return await self.call(call.service, call.operation, call.parameters)
 
-        AioBaseClient._make_api_call = make_api_call  # type: ignore[attr-defined]
-        try:
+        with intercepted(answer):
             yield
-        finally:
-            AioBaseClient._make_api_call = original  # type: ignore[attr-defined]
 
     async def call(self, service: str, operation: str, parameters: Any) -> Any:
         """One call, by the names botocore gives it."""

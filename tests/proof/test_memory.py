@@ -12,12 +12,12 @@ from urllib.request import Request, urlopen
 
 import boto3
 import pytest
-from aiobotocore.client import AioBaseClient
 from botocore.exceptions import ClientError
 
 from infra import stack
 from shared.engines.selection import stores
 from shared.maintenance import gc, purge
+from tests.cloud_calls import CloudCall, intercepted
 from tests.conftest import NAMES
 from tests.proof.asgi_client import Hub, VirtualLoop
 from tests.proof.memory import LAG_SECONDS, Body, Cloud
@@ -48,32 +48,27 @@ class Twins(Cloud):
 
     @contextmanager
     def serving(self) -> Iterator[None]:
-        original = AioBaseClient._make_api_call  # type: ignore[attr-defined]
         turn = asyncio.Lock()
 
-        async def make_api_call(client: Any, operation: str, parameters: Any) -> Any:
-            service = client.meta.service_model.service_name
-            given = self.in_our_words(parameters)  # before botocore puts things in their place
+        async def compare(call: CloudCall) -> Any:
+            given = self.in_our_words(call.parameters)  # before botocore puts things in their place
             async with (
                 turn
             ):  # calls that are under way at once come to both clouds in the same order
-                theirs = await outcome(original(client, operation, parameters))
-                ours = await outcome(self.call(service, operation, given))
+                theirs = await outcome(call.send())
+                ours = await outcome(self.call(call.service, call.operation, given))
             self.calls += 1
-            self.seen.add(operation)
+            self.seen.add(call.operation)
             if told(ours) != told(theirs):
-                self.differences.append((operation, given, told(ours), told(theirs)))
+                self.differences.append((call.operation, given, told(ours), told(theirs)))
             if isinstance(theirs, ClientError):
                 raise theirs
             if "VersionId" in theirs and "VersionId" in ours:
                 self.versions[theirs["VersionId"]] = ours["VersionId"]
             return theirs
 
-        AioBaseClient._make_api_call = make_api_call  # type: ignore[attr-defined]
-        try:
+        with intercepted(compare):
             yield
-        finally:
-            AioBaseClient._make_api_call = original  # type: ignore[attr-defined]
 
     def in_our_words(self, value: Any) -> Any:
         if isinstance(value, dict):

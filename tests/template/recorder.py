@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import pytest
-from aiobotocore.client import AioBaseClient
 from aiobotocore.signers import AioRequestSigner
 from botocore.exceptions import ClientError
 from fastapi.routing import APIRoute
@@ -24,6 +23,7 @@ from shared import lambdas
 from shared.engines import selection
 from tests import builders
 from tests.builders import Answer
+from tests.cloud_calls import CloudCall, intercepted
 from tests.conftest import NAMES
 
 ROW_WRITES = {
@@ -64,21 +64,20 @@ class Recorder:
     @contextmanager
     def watching(self) -> Iterator["Recorder"]:
         """Watch every function that is called through `builders`."""
-        client: Any = AioBaseClient
-        original, presign = client._make_api_call, AioRequestSigner.generate_presigned_url
+        presign = AioRequestSigner.generate_presigned_url
         recorder, invoke, send = self, builders.invoke, APIRoute.handle
 
         async def handle(route: APIRoute, scope: Any, *rest: Any) -> None:
             self.routes.add((scope["method"], route.path))
             await send(route, scope, *rest)
 
-        async def make_api_call(self: Any, operation: str, parameters: Any) -> Any:
-            recorder._note(operation, parameters)
+        async def record(call: CloudCall) -> Any:
+            recorder._note(call.operation, call.parameters)
             try:
-                return await original(self, operation, parameters)
+                return await call.send()
             except ClientError as error:
                 if (
-                    operation in ("GetObject", "CopyObject")
+                    call.operation in ("GetObject", "CopyObject")
                     and error.response["Error"]["Code"] == "NoSuchKey"
                 ):
                     # To whoever may not list the bucket, S3 says 403 of a key that is not there.
@@ -105,8 +104,7 @@ class Recorder:
             finally:
                 self.function, lambdas._thread.loop = "", usual
 
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(AioBaseClient, "_make_api_call", make_api_call)
+        with pytest.MonkeyPatch.context() as patch, intercepted(record):
             patch.setattr(AioRequestSigner, "generate_presigned_url", generate_presigned_url)
             patch.setattr(builders, "invoke", invoked)
             patch.setattr(APIRoute, "handle", handle)

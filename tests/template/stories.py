@@ -11,11 +11,11 @@ from typing import Any
 import boto3
 import httpx
 import msgpack
-from aiobotocore.client import AioBaseClient
 
 from shared import ids
 from tests import builders
 from tests.builders import Record, blob, call, chain, commit, fetch, graph, heads, push, snapshot
+from tests.cloud_calls import CloudCall, intercepted
 from tests.conftest import NAMES
 from tests.functions import api
 from tests.shared.maintenance import upkeep
@@ -74,8 +74,7 @@ def lose_bytes(owner: str) -> None:
 @contextmanager
 def somebody_faster(owner: str, slug: str) -> Iterator[None]:
     """A cloud in which another request creates this repository just before the next one does."""
-    client: Any = AioBaseClient
-    original = client._make_api_call
+    is_created = False
     row = {"pk": {"S": f"OWNER#{owner}"}, "sk": {"S": f"REPO#{slug}"}}
     repo_id = str(uuid.uuid4())
     values = {
@@ -87,9 +86,11 @@ def somebody_faster(owner: str, slug: str) -> Iterator[None]:
     }
     values |= {"default_branch": "main", "description": "", "roster": repo_id, "revision": "1"}
 
-    async def make_api_call(self: Any, operation: str, parameters: Any) -> Any:
-        if operation == "UpdateItem" and parameters["Key"] == row:
-            client._make_api_call = original
+    async def create_first(call: CloudCall) -> Any:
+        nonlocal is_created
+        is_creation = call.operation == "UpdateItem" and call.parameters["Key"] == row
+        if is_creation and not is_created:
+            is_created = True
             numbers = {"created_at": {"N": "1"}, "deleted_at": {"N": "0"}}
             dynamodb = boto3.client("dynamodb")
             dynamodb.put_item(
@@ -97,13 +98,10 @@ def somebody_faster(owner: str, slug: str) -> Iterator[None]:
                 Item=row | numbers | {name: {"S": text} for name, text in values.items()},
             )
             dynamodb.close()
-        return await original(self, operation, parameters)
+        return await call.send()
 
-    client._make_api_call = make_api_call
-    try:
+    with intercepted(create_first):
         yield
-    finally:
-        client._make_api_call = original
 
 
 # ── Pushing ───────────────────────────────────────────────────────────────────────────────────────
