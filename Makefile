@@ -64,7 +64,7 @@ check: dev-packages ## check lint, format, types, the container and the template
 	@"$$($(BIN)/python -m infra.tools hadolint)/hadolint" Containerfile
 	@$(BIN)/python -m pytest tests/template/test_lint.py tests/template/security.py
 
-generate: dev-packages ## write template.yaml, sample_events/, docs/api.md and openapi.json from functions/
+generate: dev-packages ## write template.yaml, sample_events/, openapi.json and the tables of docs/
 	@$(BIN)/python -m infra.generate
 
 bench: dev-packages ## measure the cost of every operation: calls, units, dollars

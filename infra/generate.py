@@ -8,6 +8,10 @@ and from the routes of all functions:
 
     functions/openapi.json     the OpenAPI document
 
+and from the docstrings of the actions:
+
+    docs/architecture.md       the table of budgets between the marks
+
 A test fails if one of them is not current.
 """
 
@@ -18,11 +22,12 @@ from pathlib import Path
 from typing import Any
 
 from functions.endpoints import API, ENDPOINTS, EVERYONE, PAGES, WIRE, Endpoint, Route
-from infra import openapi, template
+from infra import budgets, openapi, template
 
 ROOT = Path(__file__).parent.parent
 EVENTS = ROOT / "sample_events"
 API_PAGE = Path("docs/api.md")
+ARCHITECTURE_PAGE = Path("docs/architecture.md")
 
 _PARAMETERS = {
     "owner": "me",
@@ -48,6 +53,7 @@ def files() -> dict[Path, str]:
     return {
         Path("template.yaml"): template.text(),
         API_PAGE: with_lists(page),
+        ARCHITECTURE_PAGE: with_budgets((ROOT / ARCHITECTURE_PAGE).read_text()),
         Path("functions/openapi.json"): openapi.text(),
         **{Path(EVENTS.name, f"{name}.json"): _json(event) for name, event in events().items()},
     }
@@ -162,7 +168,7 @@ def _json(value: Mapping[str, Any]) -> str:
     return json.dumps(value, indent=2) + "\n"
 
 
-# ── The lists in docs/api.md ────────────────────────────────────────────────────────────────────
+# ── The tables in the documents ────────────────────────────────────────────────────────────────────
 
 
 def with_lists(page: str) -> str:
@@ -170,10 +176,19 @@ def with_lists(page: str) -> str:
     -->`.
     """
     for mark, endpoints in (("wire", WIRE), ("api", API), ("pages", PAGES)):
-        before, _, rest = page.partition(f"<!-- {mark} -->\n")
-        _, _, after = rest.partition(f"<!-- end of {mark} -->\n")
-        page = f"{before}<!-- {mark} -->\n{_list(endpoints)}<!-- end of {mark} -->\n{after}"
+        page = _replaced(page, mark, _list(endpoints))
     return page
+
+
+def with_budgets(page: str) -> str:
+    """The page with the current table of budgets between its marks `<!-- budgets -->`."""
+    return _replaced(page, "budgets", budgets.table())
+
+
+def _replaced(page: str, mark: str, content: str) -> str:
+    before, _, rest = page.partition(f"<!-- {mark} -->\n")
+    _, _, after = rest.partition(f"<!-- end of {mark} -->\n")
+    return f"{before}<!-- {mark} -->\n{content}<!-- end of {mark} -->\n{after}"
 
 
 def _list(endpoints: Iterable[Endpoint]) -> str:

@@ -41,6 +41,8 @@ async def stage(access: Access, asked: Stage) -> Staged:
     """`url` to PUT exactly the announced bytes to, and the `reference` to them.
 
     Raises TooLarge and CostLimited.
+
+    Budget: 2 AWS calls, chain of 1 (staging).
     """
     if asked.size > EXPANDED_BYTES:
         raise TooLarge(
@@ -73,6 +75,8 @@ async def body(request: Request, access: Access, route: StagedRoute, shape: type
     staged before.
 
     Raises as `http.body` does; StagedBodyInvalid, and MalformedBody for a request that has both.
+
+    Budget: 7 AWS calls, chain of 5 (push/objects, 50 objects of 4 KiB, staged).
     """
     settings = access.stores.settings
     text = request.headers.get(HEADER)

@@ -44,8 +44,8 @@ SLOW_MODULES = frozenset(
     shared/test_codec.py shared/test_errors.py shared/test_keyring.py shared/test_meter.py
     template/test_distribution.py template/test_large_bodies.py template/test_lint.py
     template/test_permissions.py
-    test_authorization.py test_budgets.py test_costs.py test_crashes.py test_errors_catalogue.py
-    test_isolation.py test_mission.py test_races.py test_session.py test_streaming.py
+    test_authorization.py test_budgets.py test_budgets_api.py test_costs.py test_crashes.py
+    test_errors_catalogue.py test_isolation.py test_mission.py test_races.py test_session.py test_streaming.py
     test_ways_out.py
     test_cases/test_bases.py test_cases/test_bodies.py test_cases/test_downloads.py
     test_cases/test_fetch_steps.py test_cases/test_integrity.py test_cases/test_limits.py

@@ -1,13 +1,12 @@
-"""What each operation may cost: AWS calls, and how many of them may have to wait for one another.
+"""The budgets of pushes, clones and pulls: AWS calls, and the longest chain of calls.
 
-The table below is the promise; every test measures one request to one Lambda handler against it.
-What goes before the measured request (a history, its branches) is the scenery, and is not counted.
+The docstrings of `shared/` state the budgets. Each test measures one request to one Lambda handler.
+The requests that prepare its repository are not counted.
 """
 
 import asyncio
 import functools
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
 import boto3
@@ -16,99 +15,30 @@ import msgpack
 import pytest
 
 from bench import history as bench_history
-from bench.meter import Meter
 from infra import stack
 from shared import ids
 from shared.engines import selection
 from shared.metadata import keys
 from tests import builders as hub
 from tests.builders import Answer, History, Record
-
-BUDGETS = {
-    # operation                                                              calls, longest chain
-    "GET refs, 1,000 branches":                                                 (3, 2),
-    "filter-objects, 500 ids":                                                  (7, 2),
-    "push/objects, 50 objects of 4 KiB":                                        (6, 4),
-    "push/objects, 400 objects":                                               (23, 4),
-    "staging":                                                                  (2, 1),
-    "push/objects, 50 objects of 4 KiB, staged":                                (7, 5),
-    "push, 1 commit, nothing else":                                             (9, 5),
-    "push, 1 commit, 1 snapshot of 10 files, objects already there":           (10, 6),
-    "push, 1 commit, 1 snapshot of 400 files, objects already there":          (11, 7),
-    "fetch, 1-commit delta":                                                    (7, 5),
-    "fetch, whole chain of 5,000 commits":                                      (8, 6),
-    "clone, 250 commits, 2,400 objects pushed in 6 chunks":                    (30, 6),
-    "negotiate, 64 haves":                                                      (5, 3),
-    "a refused push":                                                           (6, 3),
-}  # fmt: skip
+from tests.costs import measure, table
 
 DEPTHS = (10, 100, 1000)
-CROWD = 200
-"""Branches that are none of a reader's business."""
+OTHER_BRANCHES = 200
+"""Branches that the request does not name."""
 OBJECT_BYTES = 4096
 
-
-@dataclass(frozen=True)
-class Cost:
-    """One measured request beside what it may cost."""
-
-    operation: str
-    case: str
-    calls: int
-    chain: int
-    by_operation: dict[str, int]
-
-    @property
-    def is_within_budget(self) -> bool:
-        calls, chain = BUDGETS[self.operation]
-        return self.calls <= calls and self.chain <= chain
-
-    def __str__(self) -> str:
-        calls, chain = BUDGETS[self.operation]
-        verdict = "ok  " if self.is_within_budget else "OVER"
-        name = f"{self.operation}{', ' if self.case else ''}{self.case}"
-        made = ", ".join(
-            f"{n} {call.partition('.')[2]}" for call, n in sorted(self.by_operation.items())
-        )
-        return (
-            f"{verdict} {name:<86}{f'{self.calls} ({self.chain})':>10}{f'{calls} ({chain})':>10}  "
-            f" {made}"
-        )
-
-
-def table(costs: Iterable[Cost]) -> str:
-    """Measured beside allowed, for a failure to print."""
-    return "\n".join(
-        [f"\n     {'operation':<86}{'measured':>10}{'budget':>10}   calls", *map(str, costs)]
-    )
-
-
-def measure(
-    operation: str, request: Callable[[], Answer], case: str = "", status: int = 200
-) -> Cost:
-    """Send the one request, which must be answered with this status.
-
-    What it cost is also printed, for `pytest -rP`.
-    """
-    with Meter() as meter:
-        answer = request()
-    assert answer.status == status, answer.body[:400]
-    cost = Cost(operation, case, meter.calls, meter.longest_chain(), dict(meter.by_operation()))
-    print(cost)
-    return cost
-
-
-# ── Scenery ───────────────────────────────────────────────────────────────────────────────────────
+# ── Preparation ───────────────────────────────────────────────────────────────────────────────────
 
 
 def contents(count: int, salt: str = "") -> dict[str, bytes]:
-    """So many different objects of 4 KiB, by id."""
+    """Return `count` different objects of 4 KiB, by id."""
     made = (f"{salt} {n} ".encode().ljust(OBJECT_BYTES, b".") for n in range(count))
     return {ids.object_id(content): content for content in made}
 
 
 def line(length: int, files: int = 10) -> History:
-    """Commits 1 … length, each the parent of the next, each changing one file of so many."""
+    """Commits 1 … length, each the parent of the next. Each changes one of `files` files."""
     history, manifest = History(), dict[str, str]()
     for number in range(1, length + 1):
         content = f"version {number}".encode()
@@ -134,8 +64,8 @@ def upload(owner: str, slug: str, objects: dict[str, bytes]) -> Answer:
 
 
 def crowd(owner: str, slug: str, branches: int) -> None:
-    """So many more branches, all where `main` is: rows put beside its own, which is cheaper than
-    pushing each.
+    """Create further branches with the head of `main`. Rows are written, which is faster than
+    pushes.
     """
 
     async def put() -> None:
@@ -155,8 +85,8 @@ def crowd(owner: str, slug: str, branches: int) -> None:
 
 
 def unknown(count: int) -> list[str]:
-    """Commits that only the client has."""
-    return [ids.object_id(f"nobody pushed this: {n}".encode()) for n in range(count)]
+    """Ids of commits that the hub does not store."""
+    return [ids.object_id(f"not pushed: {n}".encode()) for n in range(count)]
 
 
 # ── Each operation by itself ──────────────────────────────────────────────────────────────────────
@@ -186,7 +116,7 @@ def stage(owner: str) -> Callable[[], Answer]:
 
 
 def upload_staged(owner: str) -> Callable[[], Answer]:
-    """The same as without staging, and one call to read the body."""
+    """One call more than without staging, which reads the body."""
     pushed(owner, "song", hub.graph("1").bundle())
     body = msgpack.packb(
         {"objects": [{"object_id": i, "content": content} for i, content in contents(50).items()]}
@@ -211,7 +141,7 @@ def push_bare(owner: str) -> Callable[[], Answer]:
 
 
 def push_after_upload(files: int, owner: str) -> Callable[[], Answer]:
-    """One file of many changed; its new bytes were sent ahead, as the stock client does."""
+    """One of the files changed. Its new bytes were uploaded before, as the stock client does."""
     before, after = contents(files), contents(1, "changed")
     old = {f"song/part_{n:03}.mid": object_id for n, object_id in enumerate(before)}
     new = old | {"song/part_000.mid": next(iter(after))}
@@ -266,16 +196,12 @@ OPERATIONS: dict[str, Callable[[str], Callable[[], Answer]]] = {
     "staging": stage,
     "push/objects, 50 objects of 4 KiB, staged": upload_staged,
     "push, 1 commit, nothing else": push_bare,
-    "push, 1 commit, 1 snapshot of 10 files, objects already there": functools.partial(
-        push_after_upload, 10
-    ),
-    "push, 1 commit, 1 snapshot of 400 files, objects already there": functools.partial(
-        push_after_upload, 400
-    ),
+    "push, 1 commit, 10 files, objects already stored": functools.partial(push_after_upload, 10),
+    "push, 1 commit, 400 files, objects already stored": functools.partial(push_after_upload, 400),
     "fetch, whole chain of 5,000 commits": fetch_chain,
     "clone, 250 commits, 2,400 objects pushed in 6 chunks": clone,
 }
-"""What sets the scene for an owner and returns the one request to measure."""
+"""Functions that prepare the repository of an owner and return the request to measure."""
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
@@ -284,13 +210,13 @@ def test_an_operation_stays_within_its_budget(operation, owner):
     assert cost.is_within_budget, table([cost])
 
 
-# ── A difference costs what it is, not what it hangs from ─────────────────────────────────────────
+# ── The cost of a difference does not depend on the history below it ──────────────────────────────
 #
 #     1 ── 2 ── … ── depth−1 ── depth        main, and 200 other branches
 #     └── the client has these ──┘
 
 
-def test_a_one_commit_delta_costs_the_same_at_any_depth_with_any_haves_beside_any_branches():
+def test_the_fetch_of_one_commit_costs_the_same_at_any_depth_with_any_haves_and_branches():
     costs = []
     for depth in DEPTHS:
         owner, history = f"depth{depth}", line(depth)
@@ -299,7 +225,7 @@ def test_a_one_commit_delta_costs_the_same_at_any_depth_with_any_haves_beside_an
         haves = {"its parent": local[-1:], "all": local}
         if depth == DEPTHS[-1]:
             haves["all and others, 5,000"] = local + unknown(5000 - len(local))
-        for others in (0, CROWD):
+        for others in (0, OTHER_BRANCHES):
             if others:
                 crowd(owner, "song", others)
             for name, have in haves.items():
@@ -332,7 +258,7 @@ def test_negotiation_costs_the_same_at_any_depth():
             "the newest": newest + unknown(64 - len(newest)),
             "the oldest": oldest + unknown(64 - len(oldest)),
         }
-        for others in (0, CROWD):
+        for others in (0, OTHER_BRANCHES):
             if others:
                 crowd(owner, "song", others)
             for name, have in offers.items():
@@ -356,15 +282,12 @@ def test_negotiation_costs_the_same_at_any_depth():
     assert len({(cost.calls, cost.chain) for cost in costs}) == 1, table(costs)
 
 
-# ── A refused push: told early, and nothing is written ────────────────────────────────────────────
+# ── A push that is refused early writes nothing ───────────────────────────────────────────────────
 
 
 @pytest.fixture
 def empty_hub(aws, owner, configured) -> Callable[[], Any]:
-    """A hub of its own for one test.
-
-    Returns a look at everything that lasts in it: its rows and its bytes.
-    """
+    """A separate hub for one test. Returns a function that reads all its rows and objects."""
     names = {
         "HubTable": f"hub-{owner}",
         "CounterTable": f"counters-{owner}",
@@ -391,7 +314,7 @@ def empty_hub(aws, owner, configured) -> Callable[[], Any]:
 
 
 REFUSED = {
-    # drawing, what main holds, what a branch `other` holds, what is pushed to main and refused
+    # drawing, commits of main, commits of the branch `other`, commits of the refused push to main
     "the loser of a race: 3 beside the head 2":       ("1; 2:1; 3:1", [1, 2], [], [3]),
     "a rewind: 1 again, behind the head 3":           ("1; 2:1; 3:2", [1, 2, 3], [], [1]),
     "another history: 3 has nothing to do with 2":    ("1; 2:1; 3", [1, 2], [], [3]),
@@ -411,7 +334,7 @@ def test_a_refused_push_is_cheap_and_writes_nothing(case, owner, empty_hub):
     assert before[0] and before[1]
 
     cost = measure(
-        "a refused push", lambda: hub.push(owner, "song", history.bundle(refused)), case, status=409
+        "push, refused", lambda: hub.push(owner, "song", history.bundle(refused)), case, status=409
     )
 
     assert empty_hub() == before

@@ -5,8 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_budgets import BUDGETS
-
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 
@@ -25,12 +23,6 @@ def test_every_link_leads_to_a_page_that_exists(page: Path) -> None:
         linked = page.parent / target if target else page
         assert linked.exists(), target
         assert not fragment or fragment in anchors(linked), f"{target}#{fragment}"
-
-
-def test_the_budgets_on_the_page_are_those_of_the_tests() -> None:
-    page = (ROOT / "docs" / "architecture.md").read_text()
-    rows = re.findall(r"^\| (.+?) \| (\d+) \((\d+)\) \|$", page, re.MULTILINE)
-    assert {name: (int(calls), int(chain)) for name, calls, chain in rows} == BUDGETS
 
 
 def test_the_files_that_the_documents_name_exist() -> None:

@@ -46,7 +46,10 @@ class Changes:
 
 
 async def commit(repository: RepoStores, name: str, sees: Sees) -> Entry:
-    """Return one commit. Raises CommitNotFound, and TooLarge if it does not fit into a reply."""
+    """Return one commit. Raises CommitNotFound, and TooLarge if it does not fit into a reply.
+
+    Budget: 4 AWS calls, chain of 3 (GET one commit).
+    """
     node = await _node(repository, name, sees)
     if node.record_at and codec.sent_msgpack_bytes(node.record_at.length) > codec.REPLY_BYTES:
         raise codec.too_large_to_send(node.record_at.length)
@@ -60,6 +63,8 @@ async def files(
     """Return a page of a commit's files, and its last path if more follow.
 
     Raises CommitNotFound.
+
+    Budget: 4 AWS calls, chain of 3 (GET files of a commit).
     """
     node = await _node(repository, name, sees)
     found = (await _manifests(repository, [node]))[node.commit_id]
@@ -70,7 +75,10 @@ async def files(
 async def compare(
     repository: RepoStores, base: str, head: str, after: str, limit: int, sees: Sees
 ) -> Changes:
-    """Compare the files of two branches or commits. Raises RefNotFound."""
+    """Compare the files of two branches or commits. Raises RefNotFound.
+
+    Budget: 4 AWS calls, chain of 3 (GET compare, two commits).
+    """
     base_node, head_node, files = await pair(repository, base, head, sees)
     old, new = files.old, files.new
     differing = {path: [old.get(path), new.get(path)] for path in files.paths()}

@@ -28,6 +28,10 @@ async def fetch(
 
     `most_bytes` is the limit of the response in msgpack; by default that of the settings. Raises
     CommitNotFound with the unknown wants, TooLarge before any content is read, and Damaged.
+
+    Budget: 7 AWS calls, chain of 5 (fetch, 1-commit delta).
+    Budget: 8 AWS calls, chain of 6 (fetch, whole chain of 5,000 commits).
+    Budget: 30 AWS calls, chain of 6 (clone, 250 commits, 2,400 objects pushed in 6 chunks).
     """
     limit = most_bytes or repository.stores.settings.max_reply_bytes
     resolved = await fetch_plan.resolve(repository, request, sees)

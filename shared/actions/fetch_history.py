@@ -127,6 +127,8 @@ async def fetch_history(
     ignored.
 
     Raises CommitNotFound, which names unknown wants; and Damaged if anything is missing.
+
+    Budget: 6 AWS calls, chain of 4 (fetch/history, 3 commits).
     """
     resolved = await fetch_plan.resolve(repository, request, sees)
     difference = Difference(resolved.want, resolved.have, resolved.client_history)

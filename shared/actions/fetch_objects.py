@@ -85,6 +85,8 @@ async def fetch_objects(repository: RepoStores, request: FetchObjects, most_byte
     is large.
 
     Raises ObjectNotFound, which names unknown ids; and InvalidName.
+
+    Budget: 4 AWS calls, chain of 3 (fetch/objects, 4 objects of one push).
     """
     object_ids = [
         names.check_id(object_id, "object") for object_id in dict.fromkeys(request.object_ids)

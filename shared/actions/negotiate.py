@@ -29,6 +29,8 @@ async def negotiate(
     Valid commits of a push of the caller that has just lost a race are acknowledged, too. For a
     caller who is not a member, only commits that are reachable from a branch are acknowledged.
     Raises CommitNotFound for an unknown wanted commit.
+
+    Budget: 5 AWS calls, chain of 3 (negotiate, 64 haves).
     """
     for commit_id in request.want:
         names.check_id(commit_id, "commit")

@@ -50,6 +50,8 @@ async def publish(repository: RepoStores, request: PostRelease, *, now: float) -
 
     Raises Unprocessable, InvalidName or TooLarge for a record that no list could return,
     MissingReference for an unknown commit, and ReleaseExists if the tag has another release.
+
+    Budget: 5 AWS calls, chain of 4 (POST releases).
     """
     record = _complete(request.root)
     shaped = parse(ReleaseRecord, record, "the release")
@@ -88,6 +90,8 @@ async def listed(
 
     The number of reads is limited to `MAX_READS`, so a page may be short or empty if few entries
     match.
+
+    Budget: 4 AWS calls, chain of 3 (GET releases).
     """
     after = _parse_cursor(request.cursor) if request.cursor else None
     chosen: list[Entry] = []
@@ -121,7 +125,10 @@ async def _page(
 
 
 async def retract(repository: RepoStores, tag: str) -> None:
-    """Retract a release. Raises ReleaseNotFound."""
+    """Retract a release. Raises ReleaseNotFound.
+
+    Budget: 5 AWS calls, chain of 4 (DELETE releases).
+    """
     if not names.is_release_tag(tag) or not await repository.releases.remove(tag):
         raise ReleaseNotFound()
 

@@ -20,6 +20,8 @@ async def create(stores: Stores, wanted: Repo, role: Role | None, now: int) -> t
     """Create a repository for a caller who would have this role in it. Returns both.
 
     Also claims the handle of its owner. Raises InvalidName, Forbidden, HandleTaken or RepoExists.
+
+    Budget: 5 AWS calls, chain of 3 (POST repos).
     """
     names.check_handle(wanted.owner)
     names.check_slug(wanted.slug)
@@ -41,6 +43,8 @@ async def change(repository: RepoStores, changes: Mapping[str, str]) -> Repo:
     A new default branch must exist. A repository without branches takes any valid name, since its
     first push creates the branch. Raises InvalidName or Unprocessable for the default branch, and
     RepoNotFound for a repository that was deleted meanwhile.
+
+    Budget: 3 AWS calls, chain of 2 (PATCH repos).
     """
     if "default_branch" in changes:
         await _check_default_branch(repository, changes["default_branch"])
@@ -57,6 +61,8 @@ async def rename(repository: RepoStores, known_as: str, slug: str, now: int) -> 
     `known_as` is the name that the caller has used for it. A name from before a rename is valid
     only to repeat that rename, whose reply may have been lost.
     Raises InvalidName, RepoNotFound or RepoExists; Unavailable if the repository keeps changing.
+
+    Budget: 7 AWS calls, chain of 5 (POST rename).
     """
     repo = repository.repo
     names.check_slug(slug)
@@ -109,6 +115,8 @@ async def readable(
 
     The owner is found in every letter case. Reads until there are `limit`, or no more: neither the
     length of a page nor its cursor reveals hidden repositories.
+
+    Budget: 5 AWS calls, chain of 3 (GET repos of a user).
     """
     found = (
         await _readable(stores, owner, identity, role_of, after, limit)

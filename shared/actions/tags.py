@@ -28,6 +28,8 @@ async def store(repository: RepoStores, request: PostTags) -> int:
 
     Raises InvalidName, Unprocessable, TooLarge, MissingReference or TagExists before it stores a
     tag. Only for a tag that another request stores at the same time, TagExists comes after that.
+
+    Budget: 5 AWS calls, chain of 3 (POST tags, 1 tag).
     """
     tags = _distinct(map(_tag, request.tags))
     size = sum(len(tag.record) for tag in tags.values())
@@ -54,6 +56,8 @@ async def listed(repository: RepoStores, request: ListTags) -> tuple[list[bytes]
     """Return the packed records of a page of tags by id, and the cursor of the next page, if any.
 
     A filtered list reads a bounded number of rows, so a page may be short although there are more.
+
+    Budget: 3 AWS calls, chain of 2 (GET tags).
     """
     narrowed = bool(request.commit_id or request.label)
     records: list[bytes] = []
@@ -79,7 +83,10 @@ async def listed(repository: RepoStores, request: ListTags) -> tuple[list[bytes]
 
 
 async def delete(repository: RepoStores, tag_id: str) -> None:
-    """Delete a tag. Raises TagNotFound."""
+    """Delete a tag. Raises TagNotFound.
+
+    Budget: 4 AWS calls, chain of 3 (DELETE tags).
+    """
     if not names.is_id(tag_id) or not await repository.tags.remove(tag_id):
         raise TagNotFound()
 

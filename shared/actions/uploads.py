@@ -76,6 +76,8 @@ async def missing(
     `uploader` is the handle of a caller who may push: then an object in quarantine counts as
     present. Empty for others. The answer is advice: a change within the last moments may be missed.
     The push checks again.
+
+    Budget: 7 AWS calls, chain of 2 (filter-objects, 500 ids).
     """
     asked = list(
         dict.fromkeys(names.check_id(object_id, "object") for object_id in request.object_ids)
@@ -116,6 +118,9 @@ async def accept(repository: RepoStores, request: PushObjects, *, now: float) ->
 
     Returns `stored` and `skipped` (already here, or twice in the batch), whose sum is the number of
     sent objects. Raises HashMismatch, InvalidName or TooLarge before anything is stored.
+
+    Budget: 6 AWS calls, chain of 4 (push/objects, 50 objects of 4 KiB).
+    Budget: 23 AWS calls, chain of 4 (push/objects, 400 objects).
     """
     sent = pushed_bundle.check_objects(request.objects)
     known = await repository.index.known(objects=sent)
@@ -144,6 +149,8 @@ async def presign(repository: RepoStores, request: Presign, *, now: float) -> Pr
     request, which the stock client makes in its next push. An upload stays in quarantine until a
     push names it and its digest is true. Raises TooLarge for a size that no push would accept, and
     CostLimited.
+
+    Budget: 3 AWS calls, chain of 2 (presign, 1 object).
     """
     asked = list(
         dict.fromkeys(names.check_id(object_id, "object") for object_id in request.object_ids)

@@ -1,0 +1,160 @@
+"""The budgets of the requests that are not part of a push, a clone or a pull."""
+
+import ast
+import importlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra import budgets
+from tests import builders as hub
+from tests.builders import Answer
+from tests.costs import BUDGETS, measure, table
+
+ROOT = Path(__file__).parent.parent
+HISTORY = hub.graph("1; 2:1; 3:1; 4:2,3")
+TAG = {"tag_id": "chorus", "commit_id": HISTORY[4], "tag": "chorus"}
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request. `{song}` in the path is the repository with `HISTORY` on `main`."""
+
+    function: str
+    method: str
+    path: str
+    message: Any = None
+    query: str = ""
+    status: int = 200
+
+    def send(self, owner: str, **names: str) -> Answer:
+        """Send it as the owner. `names` are further names in the path."""
+        headers = {
+            "accept": "application/json",
+            "authorization": f"Bearer {hub.token(owner)}",
+            "content-type": "application/json",
+        }
+        body = b"" if self.message is None else json.dumps(self.message).encode()
+        song = f"/{owner}/song"
+        path = self.path.format(owner=owner, song=song, api=f"/api/v1/repos{song}", **names)
+        event = hub.event(self.method, path, body, headers, query=self.query)
+        return hub.invoke(self.function, event)
+
+
+ISSUE = Request("tokens", "POST", "/api/v1/tokens", {"scope": "read"}, status=201)
+CREATE = Request("repos", "POST", "/api/v1/repos", {"slug": "album"}, status=201)
+PUT_MEMBER = Request("members", "PUT", "{api}/members/ada", {"role": "read"})
+RELEASE = {"release_id": "first", "tag": "v1", "commit_id": HISTORY[4]}
+PUBLISH = Request("releases", "POST", "{song}/releases", RELEASE, status=201)
+STORE_TAG = Request("tags", "POST", "{song}/tags", {"tags": [TAG]})
+DELETE_BRANCH = Request(
+    "branches", "DELETE", "{api}/branches", query="branch=main&leave_empty=true", status=204
+)
+
+OPERATIONS: dict[str, tuple[Request, ...]] = {
+    "DELETE branches": (DELETE_BRANCH,),
+    "POST restore, a deleted branch": (
+        DELETE_BRANCH,
+        Request("branches", "POST", "{api}/restore", {"branch": "main", "to": HISTORY[4]}),
+    ),
+    "GET moves": (Request("branches", "GET", "{api}/moves", query="branch=main"),),
+    "GET commits, 4 of a branch": (Request("commits", "GET", "{api}/commits", query="ref=main"),),
+    "GET one commit": (Request("commits", "GET", f"{{api}}/commits/{HISTORY[2]}"),),
+    "GET files of a commit": (Request("commits", "GET", f"{{api}}/commits/{HISTORY[2]}/files"),),
+    "GET compare, two commits": (
+        Request("commits", "GET", "{api}/compare", query=f"base={HISTORY[2]}&head={HISTORY[3]}"),
+    ),
+    "GET one object": (
+        Request("objects", "GET", f"{{song}}/objects/{next(iter(HISTORY.objects))}"),
+    ),
+    "GET raw, a file of a branch": (Request("raw", "GET", "{song}/raw/main/1.txt"),),
+    "fetch/history, 3 commits": (
+        Request(
+            "fetch", "POST", "{song}/fetch/history", {"want": [HISTORY[4]], "have": [HISTORY[1]]}
+        ),
+    ),
+    "fetch/objects, 4 objects of one push": (
+        Request("fetch", "POST", "{song}/fetch/objects", {"object_ids": list(HISTORY.objects)}),
+    ),
+    "presign, 1 object": (
+        Request(
+            "presign", "POST", "{song}/presign", {"object_ids": ["ab" * 32], "direction": "put"}
+        ),
+    ),
+    "PUT members": (PUT_MEMBER,),
+    "DELETE members": (
+        PUT_MEMBER,
+        Request("members", "DELETE", "{api}/members/ada", status=204),
+    ),
+    "POST releases": (PUBLISH,),
+    "GET releases": (PUBLISH, Request("releases", "GET", "{song}/releases")),
+    "DELETE releases": (PUBLISH, Request("releases", "DELETE", "{song}/releases/v1")),
+    "POST tags, 1 tag": (STORE_TAG,),
+    "GET tags": (STORE_TAG, Request("tags", "GET", "{song}/tags")),
+    "DELETE tags": (STORE_TAG, Request("tags", "DELETE", "{song}/tags/chorus")),
+    "POST repos": (CREATE,),
+    "GET repos of a user": (Request("repos", "GET", "/api/v1/users/{owner}/repos"),),
+    "PATCH repos": (Request("repos", "PATCH", "{api}", {"description": "two verses"}),),
+    "POST rename": (Request("repos", "POST", "{api}/rename", {"slug": "ballad"}),),
+    "POST tokens": (ISSUE,),
+    "GET tokens": (Request("tokens", "GET", "/api/v1/tokens"),),
+    "DELETE tokens": (
+        ISSUE,
+        Request("tokens", "DELETE", "/api/v1/tokens/{token_id}", status=204),
+    ),
+}
+"""The requests of each operation. The last one is measured."""
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_a_request_of_the_api_stays_within_its_budget(operation: str, owner: str) -> None:
+    pushed = hub.push(owner, "song", HISTORY.bundle())
+    assert pushed.status == 200, pushed.body
+    *before, measured = OPERATIONS[operation]
+    names: dict[str, str] = {}
+    for request in before:
+        answer = request.send(owner)
+        assert answer.status == request.status, answer.body
+        if request is ISSUE:
+            names["token_id"] = answer.value["token_id"]
+    cost = measure(operation, lambda: measured.send(owner, **names), status=measured.status)
+    assert cost.is_within_budget, table([cost])
+
+
+# ── Every action has a budget, and every budget is measured ──────────────────────────────────────
+
+
+def awaited_actions(path: Path) -> Iterator[Any]:
+    """The functions of `shared/actions` that a module of `functions/` awaits."""
+    module = importlib.import_module(f"functions.{path.stem}")
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Await) and isinstance(node.value, ast.Call):
+            first, *others = ast.unparse(node.value.func).split(".")
+            function = vars(module).get(first)
+            for name in others:
+                function = getattr(function, name, None)
+            if getattr(function, "__module__", "").startswith("shared.actions."):
+                yield function
+
+
+def test_every_action_of_a_request_states_its_budget() -> None:
+    paths = (ROOT / "functions").glob("*.py")
+    actions = {action for path in paths for action in awaited_actions(path)}
+    assert len(actions) > 30
+    assert [action for action in actions if not budgets.stated(action.__doc__)] == []
+
+
+def test_every_stated_budget_is_measured() -> None:
+    tests = "".join(path.read_text() for path in Path(__file__).parent.glob("test_budgets*.py"))
+    assert [operation for operation in BUDGETS if f'"{operation}"' not in tests] == []
+
+
+def test_a_budget_is_read_across_the_lines_of_a_docstring() -> None:
+    docstring = (
+        "Push.\n\n    Budget: 1 AWS call, chain of 1 (a push\n    of nothing).\n    Budget: 12"
+    )
+    assert budgets.stated(docstring) == {"a push of nothing": budgets.Budget(1, 1)}
