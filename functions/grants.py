@@ -7,6 +7,8 @@ So a function has at most one grant for an action at a place.
 
 from dataclasses import dataclass
 
+from shared.objects import keys
+
 
 @dataclass(frozen=True)
 class Grant:
@@ -30,10 +32,10 @@ COUNTERS = "counters"
 """The table of requests, costs and refused pushes. Its rows expire."""
 BUCKET = "bucket"
 """The list of keys in the bucket."""
-STORED = "repos/*"
-UPLOADS = "uploads/*"
+STORED = keys.ALL_STORED
+UPLOADS = keys.ALL_UPLOADS
 """The quarantine: bytes that clients upload, before a push verifies them."""
-STAGED = "uploads/*/staged/*"
+STAGED = keys.ALL_STAGED
 """Bodies of requests that clients upload."""
 SIGNING_KEYS = "signing keys"
 """The SSM parameter."""

@@ -17,8 +17,8 @@ from infra import serve
 from infra.journal import JournalError, JournalInUse, locked, make_private
 from shared.engines import local
 from shared.engines.local import Engine
+from shared.objects import keys as object_keys
 
-QUARANTINE = "uploads/"
 QUARANTINE_SECONDS = 24 * 3600
 """An older upload that no push accepted is deleted at the next start, as the lifecycle of S3 does."""
 
@@ -57,7 +57,7 @@ def opened(folder: Path) -> Iterator[tuple[Engine, Mapping[str, str]]]:
         engine = local.acquire(place, keys)
         try:
             engine.bucket.recover()
-            asyncio.run(engine.bucket.expire(QUARANTINE, time.time() - QUARANTINE_SECONDS))
+            asyncio.run(engine.bucket.expire(object_keys.UPLOADS, time.time() - QUARANTINE_SECONDS))
             yield engine, keys
         finally:
             local.release(place)

@@ -7,7 +7,7 @@
     maintenance/  the operator's jobs: gc, fsck, rebuild, repack, purge, expunge, prebuilt clones
     graph/        walks over the commit graph, and their driver
     metadata/     rows: the only folder with keys and conditions of rows
-    objects/      bytes: the only folder with keys of objects
+    objects/      bytes: `keys` has every key of the bucket
     engines/      storage: DynamoDB and S3, or SQLite and files
 
     middleware routing connection bodies      the ASGI app around every function

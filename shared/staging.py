@@ -22,6 +22,7 @@ from starlette.requests import Request
 from shared import auth, http, references
 from shared.errors import MalformedBody, StagedBodyInvalid, TooLarge
 from shared.http import Access
+from shared.objects.quarantine import reserve_uploads
 from shared.protocol.push import Stage, Staged, StagedRoute
 from shared.references import STAGE_AGAIN, Reference
 from shared.settings import EXPANDED_BYTES
@@ -51,7 +52,7 @@ async def stage(access: Access, asked: Stage) -> Staged:
         )
     opened, now = access.stores, int(access.now)
     repository = opened.of(await opened.repos.create_if_absent(access.repo, now))
-    await repository.objects.reserve_uploads([asked.size])
+    await reserve_uploads([asked.size])
     name = secrets.token_hex(16)
     reference = Reference(
         repo_id=repository.repo_id,
@@ -62,7 +63,7 @@ async def stage(access: Access, asked: Stage) -> Staged:
         exp=now + REFERENCE_SECONDS,
     )
     keys = await opened.keyring.signing(access.now)
-    url = await repository.objects.presigned_staging(name, URL_SECONDS, asked.size)
+    url = await repository.quarantine.presign_body(name, URL_SECONDS, asked.size)
     return {
         "url": url,
         "reference": references.sign(keys, reference),
@@ -100,7 +101,7 @@ async def _staged(
                 "this request has a body, and a reference to a staged one: send one of the two"
             )
     reference = await _reference(access, text, route)
-    stream = await access.repository.objects.staged(reference.name)
+    stream = await access.repository.quarantine.body(reference.name)
     if stream is None:
         raise StagedBodyInvalid(
             f"the staged body was not uploaded, or has been deleted; {STAGE_AGAIN}"

@@ -19,6 +19,7 @@ from shared.metadata.tags import Tags
 from shared.metadata.tokens import Tokens
 from shared.model import Repo, RepoId
 from shared.objects.bucket import Bucket
+from shared.objects.quarantine import Quarantine
 from shared.objects.recent import Recent
 from shared.objects.store import REMEMBERED_BYTES, ObjectStore
 from shared.settings import Settings
@@ -38,6 +39,7 @@ class RepoStores:
     releases: Releases
     tags: Tags
     objects: ObjectStore
+    quarantine: Quarantine
     scans: Scans
 
     @property
@@ -94,5 +96,6 @@ class Stores:
             releases=Releases(self.hub, repo_id),
             tags=Tags(self.hub, repo_id, self.limits),
             objects=ObjectStore(self.bucket, repo_id, self.recent),
+            quarantine=Quarantine(self.bucket, repo_id),
             scans=Scans(self.hub, repo_id),
         )

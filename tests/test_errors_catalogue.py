@@ -22,6 +22,7 @@ from shared import errors, http, settings, texts
 from shared.actions import quarantine
 from shared.metadata import keys
 from shared.model import Role
+from shared.objects import keys as object_keys
 from tests import builders
 from tests.authorization import routes
 from tests.builders import MSGPACK, Answer, file_history, graph
@@ -278,7 +279,7 @@ def repo_ids(unlimited: None) -> dict[str, str]:
 def ruin(repo_id: str) -> None:
     """Lose every byte of a repository, and the rows of its commits."""
     bucket = boto3.resource("s3").Bucket(NAMES["Bucket"])
-    bucket.objects.filter(Prefix=f"repos/{repo_id}/").delete()
+    bucket.objects.filter(Prefix=object_keys.stored(repo_id)).delete()
     table = boto3.resource("dynamodb").Table(NAMES["HubTable"])
     for branch in ("main", "side"):
         lane = keys.lane(repo_id, branch)

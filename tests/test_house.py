@@ -33,7 +33,7 @@ LAWS = {
     "functions.__init__": ("", "fastapi functions.endpoints"),
     # The table of endpoints.
     "functions.endpoints": ("", "functions.grants"),
-    "functions.grants": ("", ""),
+    "functions.grants": ("objects.keys", ""),
     "functions.pages": ("errors http lambdas web", "fastapi"),
     "shared.web": (
         "web actions codec conditional cursors errors graph http log_cursors media metadata model"
@@ -69,7 +69,10 @@ LAWS = {
     ),
     "shared.http.requests": ("decoding errors middleware protocol.base", "fastapi pydantic"),
     "shared.http.replies": ("codec conditional model", "fastapi starlette"),
-    "shared.staging": ("auth errors http protocol references settings", "pydantic starlette"),
+    "shared.staging": (
+        "auth errors http objects.quarantine protocol references settings",
+        "pydantic starlette",
+    ),
     "shared.log_cursors": ("cursors http model", ""),
     "shared.routing": ("errors middleware", "fastapi starlette"),
     "shared.lambdas": ("errors log middleware settings", "mangum"),
@@ -304,6 +307,21 @@ def test_no_module_is_long() -> None:
         for path in python_files("functions", "shared", "infra")
     }
     assert {name: lines for name, lines in lengths.items() if lines > MAX_LINES} == {}
+
+
+def test_one_module_composes_the_keys_of_the_bucket() -> None:
+    begins_like_a_key = re.compile(r"(repos|uploads)/")
+    found = [
+        f"{module_name(path)}:{node.lineno}"
+        for path in python_files("functions", "shared", "infra")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Constant)
+        and isinstance(node.value, str)
+        and begins_like_a_key.match(node.value)
+    ]
+    keys = "shared.objects.keys:"
+    assert [place for place in found if not place.startswith(keys)] == []
+    assert len(found) == 2
 
 
 def test_nothing_is_put_where_things_without_a_name_go() -> None:

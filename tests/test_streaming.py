@@ -33,6 +33,7 @@ from shared.actions import fetch_plan
 from shared.actions import fetch_response as answers
 from shared.codings import Coding
 from shared.errors import MalformedBody
+from shared.objects import keys
 from tests import builders as hub
 from tests.builders import Record
 from tests.conftest import NAMES
@@ -61,7 +62,7 @@ class Large:
     def packs(self) -> list[str]:
         """The keys of its packs of objects, in the order in which they are sent."""
         listed = boto3.client("s3").list_objects_v2(
-            Bucket=NAMES["Bucket"], Prefix=f"repos/{self.repo_id}/packs/"
+            Bucket=NAMES["Bucket"], Prefix=keys.packs(self.repo_id)
         )
         return sorted(one["Key"] for one in listed["Contents"] if one["Size"] > MIB)
 
@@ -383,7 +384,7 @@ def test_what_fails_before_the_first_byte_is_answered(running, mixed):
     repo_id = hub.call("refs", OWNER, "mixed").value["repo_id"]
     kept = {
         one.key: one.get()["Body"].read()
-        for one in stored.objects.filter(Prefix=f"repos/{repo_id}/objects/")
+        for one in stored.objects.filter(Prefix=keys.loose_objects(repo_id))
     }
     for key in kept:
         stored.Object(key).delete()

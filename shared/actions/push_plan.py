@@ -143,7 +143,7 @@ async def execute(plan: WritePlan, repository: RepoStores, now: int) -> None:
     """Make the writes, stage by stage. `now`: epoch seconds."""
     write: dict[Write, Callable[[], Coroutine[Any, Any, Any]]] = {
         Write.BYTES: lambda: plan.batch.put(repository),
-        Write.UPLOADS: lambda: gather_all(map(repository.objects.accept_upload, plan.uploads)),
+        Write.UPLOADS: lambda: gather_all(map(repository.quarantine.accept, plan.uploads)),
         Write.LANE: lambda: repository.commits.open_lane(plan.lane, now),
         Write.FOLDERS: lambda: repository.refs.mark_folders(plan.branch, now),
         Write.OBJECTS: lambda: repository.index.put_locations(plan.object_rows),

@@ -18,7 +18,7 @@ from shared import pushed_bundle as bundles
 from shared.errors import MissingReference, Unavailable, UploadsPending
 from shared.metadata.table import chunked
 from shared.model import Kind, Location, Repo, Upload
-from shared.objects.store import FalseUpload, NotAdmitted
+from shared.objects.quarantine import FalseUpload, NotAdmitted
 from shared.pushed_bundle import PushedBundle
 from shared.stores import RepoStores
 from shared.tasks import gather_all, gather_pair
@@ -60,7 +60,7 @@ async def uploaded(
     if not provable or not may_hold_uploads(repository.repo, now):
         return set()
     (found, _), false = await gather_pair(
-        repository.objects.uploaded(provable),
+        repository.quarantine.find(provable),
         repository.stores.counters.false_uploads(repository.repo_id, by, int(now)),
     )
     return {object_id for object_id, one in found.items() if f"{object_id} {one.etag}" not in false}
@@ -123,7 +123,7 @@ async def verified(
 
 async def accept(repository: RepoStores, uploads: Sequence[Upload]) -> None:
     """Copy verified uploads to their place, and then write the rows that point to them."""
-    await gather_all(repository.objects.accept_upload(upload) for upload in uploads)
+    await gather_all(repository.quarantine.accept(upload) for upload in uploads)
     rows = {(Kind.OBJECT, upload.object_id): Location("", 0, upload.length) for upload in uploads}
     await repository.index.put_locations(rows)
 
@@ -136,7 +136,7 @@ async def _listed(
     Raises MissingReference for those that it does not show, and TooLarge for those that no push
     verifies.
     """
-    found, unknown = await repository.objects.uploaded(object_ids)
+    found, unknown = await repository.quarantine.find(object_ids)
     sizes = {object_id: one.size for object_id, one in found.items()}
     bundles.check_sizes(sizes, repository.stores.settings.max_object_bytes, bundle)
     if absent := set(object_ids) - found.keys() - set(unknown):
@@ -171,6 +171,6 @@ async def _check(
     repository: RepoStores, object_id: str, budget: _Budget
 ) -> Upload | FalseUpload | NotAdmitted | None:
     try:
-        return await repository.objects.check_upload(object_id, partial(budget.admits, object_id))
+        return await repository.quarantine.check(object_id, partial(budget.admits, object_id))
     except (FalseUpload, NotAdmitted) as reason:
         return reason

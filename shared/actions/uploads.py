@@ -10,6 +10,7 @@ from shared.errors import Damaged, Unavailable
 from shared.graph.records import manifest
 from shared.limits import Limits
 from shared.model import Kind, Location
+from shared.objects.quarantine import reserve_uploads
 from shared.packs import Pack
 from shared.protocol.push import FilterObjects, Presign, Presigned, PushObjects, StoredObjects
 from shared.stores import RepoStores
@@ -175,15 +176,13 @@ async def presign(repository: RepoStores, request: Presign, *, now: float) -> Pr
 
     async def url_of(object_id: str) -> str:
         size = sizes.get(object_id)
-        return await repository.objects.presigned_put(object_id, request.ttl_seconds, size)
+        return await repository.quarantine.presign(object_id, request.ttl_seconds, size)
 
     first = {provable[0]: await url_of(provable[0])}
     # The URLs of one repository are equally long, but for the header that a size adds: all ids are
     # digests.
     room = codec.REPLY_BYTES - codec.sent_bytes(inline)
     some = provable[1 : max(1, room // (codec.sent_bytes(first) + SIGNED_HEADER_BYTES))]
-    await repository.objects.reserve_uploads(
-        sizes.get(object_id) for object_id in (provable[0], *some)
-    )
+    await reserve_uploads(sizes.get(object_id) for object_id in (provable[0], *some))
     urls = await gather_all(map(url_of, some))
     return {"presigned": first | dict(zip(some, urls, strict=True)), "inline": inline}

@@ -174,8 +174,8 @@ async def versions(
         if i in loose and one.modified < before
     ]
     for object_id in sorted(loose):
-        dead += await repository.objects.upload_versions(object_id)
-    dead += await repository.objects.staged_versions()
+        dead += await repository.quarantine.versions(object_id)
+    dead += await repository.quarantine.body_versions()
     prebuilt = await repository.prebuilt_clones.get()
     async for name, one in repository.objects.prebuilt_versions():
         if (prebuilt is None or name != prebuilt.name) and one.modified < before:

@@ -1,5 +1,6 @@
-"""S3: packs, loose objects and the quarantine of presigned uploads.
+"""Bytes in S3 or in a folder.
 
-It may import the pure modules, `errors` and botocore. `bucket` translates errors of AWS. It may not
-import `metadata`, `actions` or HTTP: callers pass the locations of objects.
+`keys` has every key, `bucket` is the contract of an engine, `store` has packs, loose objects and
+prebuilt clones, `quarantine` has the uploads of clients. This package may not import `metadata`,
+`actions` or HTTP: callers pass the locations of objects.
 """

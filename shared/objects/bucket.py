@@ -1,11 +1,5 @@
 """The contract of a bucket of objects. `shared.engines` implements it for S3 and for a folder.
-
-repos/<repo_id>/packs/<sha256 of the pack>   many small entries: see `packs`
-repos/<repo_id>/objects/<object_id>          one large object
-repos/<repo_id>/bundles/<sha256 of the bundle>
-                                             a prebuilt clone: see `maintenance/prebuilt_clones`
-uploads/<repo_id>/<object_id>                quarantine: uploads that are not verified yet
-uploads/<repo_id>/staged/<random name>       bodies of requests, uploaded by clients: see `staging`
+`objects.keys` lists the keys.
 
 A write is durable when its call returns. Each verb raises Unavailable if the engine fails.
 """

@@ -1,11 +1,10 @@
-"""The bytes of repositories: packs, loose objects, and the quarantine of presigned uploads."""
+"""The bytes of repositories: packs, loose objects and prebuilt clones."""
 
 import asyncio
 from collections import deque
 from collections.abc import (
     AsyncGenerator,
     AsyncIterator,
-    Callable,
     Collection,
     Iterable,
     Iterator,
@@ -16,9 +15,10 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 
 from shared import meter, packs, prices
-from shared.errors import Damaged, HashMismatch, Unavailable
-from shared.model import Kind, Location, RepoId, Upload
-from shared.objects.bucket import Bucket, Changed, NoSuchKey, Stored, Stream
+from shared.errors import Damaged
+from shared.model import Kind, Location, RepoId
+from shared.objects import keys
+from shared.objects.bucket import Bucket, NoSuchKey, Stored
 from shared.objects.recent import Recent
 from shared.packs import Pack, Span
 from shared.tasks import gather_all
@@ -28,31 +28,8 @@ REMEMBERED_BYTES = 16 * 1024 * 1024
 which the same container has often written.
 """
 
-LISTED_PAGES = 4
-"""The most LIST calls for one search of the quarantine."""
-QUARANTINE_DAYS = 3
-"""An upload that no push accepts is deleted after at most this many days: the lifecycle of the
-bucket counts one day, and rounds up to midnight twice.
-"""
-UNSIZED_BYTES = 16 * 1024 * 1024
-"""The size that is charged for an upload whose size is unknown."""
 REMOVED = 1000
 """Versions that one call deletes: the limit of S3."""
-
-
-class NotAdmitted(Exception):
-    """An upload exists, but was not admitted, so it was not read."""
-
-
-class FalseUpload(HashMismatch):
-    """An upload whose content has another digest than its id promises; `etag` is that of the
-    content.
-    """
-
-    def __init__(self, object_id: str, digest: str, etag: str) -> None:
-        self.object_id = object_id
-        self.etag = etag
-        super().__init__("uploaded object", object_id, digest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +42,7 @@ class ObjectStore:
 
     async def put_pack(self, pack: Pack) -> None:
         """Make a pack durable."""
-        await self.bucket.put(_pack_key(self.repo_id, pack.name), pack.data)
+        await self.bucket.put(keys.pack(self.repo_id, pack.name), pack.data)
         for (kind, _), at in pack.locations.items():
             if kind is Kind.SNAPSHOT:
                 self.recent.put(self.repo_id, at, pack.data[at.offset : at.offset + at.length])
@@ -75,7 +52,7 @@ class ObjectStore:
 
         The index does not have the object, so gc may be about to delete the existing version.
         """
-        await self.bucket.put(_loose_key(self.repo_id, object_id), content)
+        await self.bucket.put(keys.loose(self.repo_id, object_id), content)
 
     async def read_packed(self, locations: Collection[Location]) -> dict[Location, bytes]:
         """The bytes at these locations of packs. Neighbours take one request; requests run in
@@ -184,9 +161,9 @@ class ObjectStore:
         if start == stop:
             return b""
         key = (
-            _loose_key(self.repo_id, object_id)
+            keys.loose(self.repo_id, object_id)
             if location.is_loose
-            else _pack_key(self.repo_id, location.pack)
+            else keys.pack(self.repo_id, location.pack)
         )
         try:
             data = await self.bucket.get(key, location.offset + start, location.offset + stop)
@@ -209,112 +186,13 @@ class ObjectStore:
             return None
         await meter.reserve_url(prices.S3_GET + prices.DATA_OUT_BYTE * location.length)
         return await self.bucket.presigned_get(
-            _loose_key(self.repo_id, object_id), ttl_seconds, media_type, disposition
+            keys.loose(self.repo_id, object_id), ttl_seconds, media_type, disposition
         )
-
-    @staticmethod
-    async def reserve_uploads(sizes: Iterable[int | None]) -> None:
-        """Charge uploads before their URLs are given out: a PUT, and storage until the quarantine
-        is emptied.
-
-        None is an upload whose size is not known. Raises CostLimited.
-        """
-        kept = [UNSIZED_BYTES if size is None else size for size in sizes]
-        await meter.reserve_url(
-            sum(prices.S3_PUT + prices.storage(size, QUARANTINE_DAYS) for size in kept)
-        )
-
-    async def presigned_put(self, object_id: str, ttl_seconds: int, size: int | None = None) -> str:
-        """A URL to upload an object to, to be verified by a push; with a size, for that number of
-        bytes only.
-        """
-        return await self.bucket.presigned_put(
-            _upload_key(self.repo_id, object_id), ttl_seconds, size
-        )
-
-    async def presigned_staging(self, name: str, ttl_seconds: int, size: int) -> str:
-        """A URL to upload a request body of this size to.
-
-        `name` is new, so that no two bodies have one key.
-        """
-        return await self.bucket.presigned_put(_staged_key(self.repo_id, name), ttl_seconds, size)
-
-    async def staged(self, name: str) -> Stream | None:
-        """A staged request body; None if nothing was uploaded."""
-        try:
-            return await self.bucket.stream(_staged_key(self.repo_id, name))
-        except NoSuchKey:
-            return None
-
-    async def uploaded(self, object_ids: Iterable[str]) -> tuple[dict[str, Stored], list[str]]:
-        """Which of these objects are in quarantine, and which ids were not looked for.
-
-        The quarantine is listed from one id to the next, in up to `LISTED_PAGES` calls of 1,000
-        keys. Nothing is read.
-        """
-        prefix = _upload_key(self.repo_id, "")
-        found: dict[str, Stored] = {}
-        waiting = deque(sorted(object_ids))
-        for _ in range(LISTED_PAGES):
-            if not waiting:
-                break
-            # The id without its last digit sorts before the id: S3 lists what comes behind `after`.
-            page, has_more = await self.bucket.page(prefix, prefix + waiting[0][:-1])
-            listed = {one.key.removeprefix(prefix): one for one in page}
-            last = max(listed, default="") if has_more else "~"
-            while waiting and waiting[0] <= last:
-                object_id = waiting.popleft()
-                if object_id in listed:
-                    found[object_id] = listed[object_id]
-        return found, list(waiting)
-
-    async def check_upload(
-        self, object_id: str, admits: Callable[[int], bool] = lambda length: True
-    ) -> Upload | None:
-        """The upload under this id, read and hashed; None if it does not exist.
-
-        `admits` gets its length in bytes before the read. If it returns False, raises NotAdmitted.
-
-        Raises FalseUpload for content that has another digest.
-        """
-        try:
-            stream = await self.bucket.stream(_upload_key(self.repo_id, object_id))
-        except NoSuchKey:
-            return None
-        digest = sha256()
-        async with aclosing(stream.chunks) as chunks:
-            if not admits(stream.length):
-                await stream.close()
-                raise NotAdmitted()
-            async for chunk in chunks:
-                digest.update(chunk)
-        if digest.hexdigest() != object_id:
-            raise FalseUpload(object_id, digest.hexdigest(), stream.version.etag)
-        return Upload(object_id, stream.version, stream.length)
-
-    async def accept_upload(self, upload: Upload) -> Location:
-        """Copy the version that was checked, and no other, to its place: the upload URL is still
-        good.
-
-        Raises Unavailable if it is not there any more.
-        """
-        object_id = upload.object_id
-        try:
-            await self.bucket.copy(
-                _upload_key(self.repo_id, object_id),
-                _loose_key(self.repo_id, object_id),
-                upload.version,
-            )
-        except (NoSuchKey, Changed):
-            raise Unavailable(
-                f"object {object_id} was uploaded again while it was checked; push again"
-            ) from None
-        return Location("", 0, upload.length)
 
     async def read_pack(self, name: str) -> bytes:
         """A whole pack. Raises Damaged if it is gone."""
         try:
-            return await self.bucket.get(_pack_key(self.repo_id, name))
+            return await self.bucket.get(keys.pack(self.repo_id, name))
         except NoSuchKey:
             raise Damaged(f"pack {name}") from None
 
@@ -324,7 +202,7 @@ class ObjectStore:
         An empty `stored.version` is the present version. Raises Damaged if the pack is absent or
         incomplete.
         """
-        key, wanted = _pack_key(self.repo_id, stored.key), min(stored.size, packs.GAP_BYTES)
+        key, wanted = keys.pack(self.repo_id, stored.key), min(stored.size, packs.GAP_BYTES)
         try:
             end = (
                 await self.bucket.get(key, stored.size - wanted, stored.size, stored.version)
@@ -343,7 +221,7 @@ class ObjectStore:
         Raises Damaged if it is absent.
         """
         try:
-            stream = await self.bucket.stream(_loose_key(self.repo_id, object_id))
+            stream = await self.bucket.stream(keys.loose(self.repo_id, object_id))
         except NoSuchKey:
             raise Damaged(f"object {object_id}") from None
         digest = sha256()
@@ -353,7 +231,7 @@ class ObjectStore:
 
     async def packs(self) -> list[Stored]:
         """A repository's packs, oldest first; `key` is the pack's name."""
-        prefix = _pack_key(self.repo_id, "")
+        prefix = keys.packs(self.repo_id)
         found = [
             replace(one, key=one.key.removeprefix(prefix)) async for one in self.bucket.list(prefix)
         ]
@@ -361,24 +239,24 @@ class ObjectStore:
 
     async def loose(self) -> list[Stored]:
         """A repository's loose objects; `key` is the object's id."""
-        prefix = _loose_key(self.repo_id, "")
+        prefix = keys.loose_objects(self.repo_id)
         return [
             replace(one, key=one.key.removeprefix(prefix)) async for one in self.bucket.list(prefix)
         ]
 
     async def pack_versions(self) -> AsyncIterator[tuple[str, Stored]]:
         """Every version of every pack, each with the pack's name."""
-        async for one in self.bucket.versions(prefix := _pack_key(self.repo_id, "")):
+        async for one in self.bucket.versions(prefix := keys.packs(self.repo_id)):
             yield one.key.removeprefix(prefix), one
 
     async def loose_versions(self) -> AsyncIterator[tuple[str, Stored]]:
         """Every version of every loose object, each with the object's id."""
-        async for one in self.bucket.versions(prefix := _loose_key(self.repo_id, "")):
+        async for one in self.bucket.versions(prefix := keys.loose_objects(self.repo_id)):
             yield one.key.removeprefix(prefix), one
 
     async def put_prebuilt(self, name: str, data: bytes) -> None:
         """Make a bundle durable."""
-        await self.bucket.put(_prebuilt_key(self.repo_id, name), data)
+        await self.bucket.put(keys.prebuilt(self.repo_id, name), data)
 
     async def read_prebuilt(self, name: str, start: int, stop: int) -> bytes:
         """Some bytes of a bundle. Raises Damaged if they are not all there."""
@@ -386,21 +264,12 @@ class ObjectStore:
 
     async def prebuilt_versions(self) -> AsyncIterator[tuple[str, Stored]]:
         """Every version of every bundle, each with the bundle's name."""
-        async for one in self.bucket.versions(prefix := _prebuilt_key(self.repo_id, "")):
+        async for one in self.bucket.versions(prefix := keys.prebuilt_clones(self.repo_id)):
             yield one.key.removeprefix(prefix), one
-
-    async def upload_versions(self, object_id: str) -> list[Stored]:
-        """Every version that is in quarantine under this id."""
-        key = _upload_key(self.repo_id, object_id)
-        return [one async for one in self.bucket.versions(key) if one.key == key]
-
-    async def staged_versions(self) -> list[Stored]:
-        """Every version of every staged request body."""
-        return [one async for one in self.bucket.versions(_staged_key(self.repo_id, ""))]
 
     async def everything(self) -> AsyncIterator[Stored]:
         """Every version of all that a repository has in S3, its quarantine included."""
-        for prefix in (f"repos/{self.repo_id}/", _upload_key(self.repo_id, "")):
+        for prefix in (keys.stored(self.repo_id), keys.uploads(self.repo_id)):
             async for one in self.bucket.versions(prefix):
                 yield one
 
@@ -412,11 +281,11 @@ class ObjectStore:
             await self.bucket.remove(part)
 
     async def _read(self, span: Span) -> bytes:
-        key, name = _pack_key(self.repo_id, span.pack), f"pack {span.pack}"
+        key, name = keys.pack(self.repo_id, span.pack), f"pack {span.pack}"
         if span.loose:
-            key, name = _loose_key(self.repo_id, span.loose), f"object {span.loose}"
+            key, name = keys.loose(self.repo_id, span.loose), f"object {span.loose}"
         elif span.prebuilt:
-            key, name = _prebuilt_key(self.repo_id, span.prebuilt), f"bundle {span.prebuilt}"
+            key, name = keys.prebuilt(self.repo_id, span.prebuilt), f"bundle {span.prebuilt}"
         try:
             data = await self.bucket.get(key, span.start, span.stop)
         except NoSuchKey:
@@ -435,25 +304,3 @@ class Prefetch:
     windows: Iterator[list[Span]]
     ahead: "tuple[list[Span], asyncio.Task[list[bytes]]] | None" = None
     """The second window, if it was begun with the first."""
-
-
-def _pack_key(repo_id: str, name: str) -> str:
-    return f"repos/{repo_id}/packs/{name}"
-
-
-def _loose_key(repo_id: str, object_id: str) -> str:
-    return f"repos/{repo_id}/objects/{object_id}"
-
-
-def _prebuilt_key(repo_id: str, name: str) -> str:
-    return f"repos/{repo_id}/bundles/{name}"
-
-
-def _upload_key(repo_id: str, object_id: str) -> str:
-    return f"uploads/{repo_id}/{object_id}"
-
-
-def _staged_key(repo_id: str, name: str) -> str:
-    # No id of an object: an id has no slash. It sorts behind all digests, which the quarantine is
-    # listed for.
-    return f"uploads/{repo_id}/staged/{name}"

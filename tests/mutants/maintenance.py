@@ -51,7 +51,7 @@ EXPUNGES = [
         by=[EXPUNGE]),
     bug("an expunge leaves staged bodies",
         "shared/maintenance/rewrite.py::versions",
-        delete("dead += await repository.objects.staged_versions()"), by=[EXPUNGE]),
+        delete("dead += await repository.quarantine.body_versions()"), by=[EXPUNGE]),
     bug("a branch is restored to an expunged commit",
         "shared/model.py::Move.kept", without("at.commit_id not in self.expunged"),
         by=[EXPUNGE]),

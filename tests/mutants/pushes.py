@@ -195,7 +195,7 @@ STAGED_BODIES = [
     bug("a reference to a staged body never expires",
         "shared/references.py::verify", never("reference.exp <= now"), by=[STAGING]),
     bug("a staged body costs nothing",
-        "shared/staging.py::stage", delete("await repository.objects.reserve_uploads(___)"),
+        "shared/staging.py::stage", delete("await reserve_uploads(___)"),
         by=[STAGING]),
 ]  # fmt: skip
 
@@ -211,12 +211,12 @@ UPLOADS = [
     bug("a push looks for every absent object in S3",
         "shared/actions/quarantine.py::verified", never("len(waiting) > FEW"), by=[QUARANTINE]),
     bug("the digest of an upload is not checked",
-        "shared/objects/store.py::ObjectStore.check_upload",
+        "shared/objects/quarantine.py::Quarantine.check",
         never("digest.hexdigest() != object_id"), by=[PRESIGN]),
     bug("the newest version of an upload is copied, not the one that was checked",
         "shared/engines/s3.py::S3Bucket.copy",
         replace("if version.version_id: ___", "pass"), without("CopySourceIfMatch=___"),
-        by=[PRESIGN, "tests/shared/objects/test_store.py"]),
+        by=[PRESIGN, "tests/shared/objects/test_quarantine.py"]),
     bug("the id of an object is not checked",
         "shared/pushed_bundle.py::check_objects", never("computed != object_id"), by=[INTEGRITY]),
     bug("the id of a snapshot is not checked",

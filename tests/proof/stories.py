@@ -15,6 +15,7 @@ from shared import ids, references, settings
 from shared.engines.selection import stores
 from shared.maintenance import fsck
 from shared.model import RepoId
+from shared.objects import keys as object_keys
 from shared.references import Reference
 from tests import builders
 from tests.builders import MSGPACK, Answer, Record, blob
@@ -294,7 +295,7 @@ def prepare(hub: Hub) -> Any:
     hub.upload(urls[ids.object_id(UPLOADED)], UPLOADED)
     for route, message in STAGED.items():
         hub.cloud.address(
-            f"uploads/{ids_of(hub)['repo_id']}/staged/{staged_name(route)}", msgpack.packb(message)
+            object_keys.staged(ids_of(hub)["repo_id"], staged_name(route)), msgpack.packb(message)
         )
     return hub.cloud.save()
 

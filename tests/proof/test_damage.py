@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from shared import ids
+from shared.objects import keys
 from tests.builders import Answer, fetched_ids
 from tests.proof.asgi_client import Hub
 from tests.proof.memory import Cloud, Version
@@ -148,7 +149,7 @@ def test_fsck_finds_every_byte_that_is_another(hub: Hub, world: Any) -> None:
     for key, versions in list(hub.cloud.objects.items()):
         for content in wanted:
             at = versions[-1].data.find(content)
-            if at < 0 or not key.startswith(f"repos/{repo_id}/packs/"):
+            if at < 0 or not key.startswith(keys.packs(repo_id)):
                 continue
             hub.cloud.load(world)
             hub.restart()

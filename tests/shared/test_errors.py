@@ -7,7 +7,7 @@ import pytest
 
 from shared import errors
 from shared.errors import ApiError
-from shared.objects.store import FalseUpload
+from shared.objects.quarantine import FalseUpload
 from shared.texts import MESSAGE_CHARACTERS, summarize
 
 LONG = "x" * 10_000

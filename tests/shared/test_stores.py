@@ -49,9 +49,10 @@ def environment(configured: pytest.MonkeyPatch) -> Environment:
 async def presigned() -> tuple[str, str | None]:
     """A URL to upload an object, and one to download it (None: the hub sends it itself)."""
     try:
-        objects = (await selection.stores()).of(Repo("ada", "song", RepoId("r"))).objects
-        upload = await objects.presigned_put(OBJECT_ID, 60)
+        repository = (await selection.stores()).of(Repo("ada", "song", RepoId("r")))
+        upload = await repository.quarantine.presign(OBJECT_ID, 60)
         loose = Location("", 0, 10_000_000)
+        objects = repository.objects
         download = await objects.presigned_get(OBJECT_ID, loose, 60, "audio/midi", "attachment")
     finally:
         await selection.close()

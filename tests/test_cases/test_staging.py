@@ -19,6 +19,7 @@ from backports import zstd
 
 from bench.meter import Meter
 from shared import auth, meter, prices, references, settings, staging
+from shared.objects import keys
 from shared.references import Reference
 from tests import builders
 from tests.builders import MSGPACK, Answer, call, chain, fetch, heads, token
@@ -81,7 +82,7 @@ def send(
 def put(repo_id: str, name: str, content: bytes) -> None:
     """Put bytes under the key of a staged body, without the URL and its signature."""
     boto3.client("s3").put_object(
-        Bucket=NAMES["Bucket"], Key=f"uploads/{repo_id}/staged/{name}", Body=content
+        Bucket=NAMES["Bucket"], Key=keys.staged(repo_id, name), Body=content
     )
 
 
@@ -175,7 +176,7 @@ def stored(owner: str, slug: str) -> tuple[dict[str, Any], dict[str, bytes]]:
         )
         rows[text.partition('"pk"')[2]] = {**json.loads(text), "slug": "S"}
     bucket = boto3.resource("s3").Bucket(NAMES["Bucket"])
-    found = bucket.objects.filter(Prefix=f"repos/{repo_id}/")
+    found = bucket.objects.filter(Prefix=keys.stored(repo_id))
     return rows, {one.key.replace(repo_id, "R"): one.get()["Body"].read() for one in found}
 
 

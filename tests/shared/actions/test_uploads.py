@@ -10,6 +10,7 @@ import pytest
 from bench.meter import Meter
 from shared import ids
 from shared.actions.uploads import MANY_OBJECTS
+from shared.objects import keys
 from tests import builders as hub
 from tests.conftest import NAMES
 from tests.faults import recorded
@@ -78,7 +79,7 @@ def test_without_the_manifest_the_answer_is_the_same(large: str) -> None:
     answer = hub.call("refs", large, "song", by=large, headers={"accept": "application/json"})
     s3 = boto3.client("s3")
     for found in s3.list_objects_v2(
-        Bucket=NAMES["Bucket"], Prefix=f"repos/{answer.value['repo_id']}/"
+        Bucket=NAMES["Bucket"], Prefix=keys.stored(answer.value["repo_id"])
     )["Contents"]:
         s3.delete_object(Bucket=NAMES["Bucket"], Key=found["Key"])
     s3.close()

@@ -22,6 +22,7 @@ from shared.metadata import keys
 from shared.metadata.commits import STALE_SECONDS
 from shared.metadata.scans import GcState
 from shared.model import Repo, RepoId, Sees
+from shared.objects import keys as object_keys
 from shared.protocol.base import parse
 from shared.protocol.fetch import Fetch
 from shared.protocol.push import FilterObjects, Push, PushObjects
@@ -288,7 +289,7 @@ async def test_an_upload_of_what_is_condemned_stays(story: Story) -> None:
     ((object_id, content),) = drawn.objects.items()
     await forgotten(story, drawn, [1])
     await story.do(story.gc())
-    await story.do(story.bucket.put(f"uploads/r1/{object_id}", content))
+    await story.do(story.bucket.put(object_keys.upload("r1", object_id), content))
     sweep = story.begin("gc", story.gc())
     story.wait(GRACE_SECONDS + 5)
     await story.turns.resume("gc", "remove")
@@ -876,7 +877,7 @@ async def test_purge_finds_the_rows_of_a_dead_push(story: Story, dead: Any) -> N
         if await story.known(drawn[1])
         else None
     )
-    await story.do(story.bucket.put("uploads/r1/unproved", b"x"))
+    await story.do(story.bucket.put(object_keys.upload("r1", "unproved"), b"x"))
     await story.do(
         story.table.put([(keys.deleted("r1"), {"owner": "ada", "slug": "song", "deleted_at": 1})])
     )

@@ -23,6 +23,7 @@ from shared.maintenance import fsck, gc, prebuilt_clones, purge
 from shared.maintenance.prebuilt_clones import Made
 from shared.metadata.commits import STALE_SECONDS
 from shared.model import Repo, Sees, Visibility
+from shared.objects import keys
 from shared.protocol.fetch import Fetch
 from shared.stores import Stores
 from tests import builders as hub
@@ -75,7 +76,7 @@ def bundle_row(owner: str) -> Record:
 
 
 def bundle_key(owner: str) -> str:
-    return f"repos/{repo(owner).repo_id}/bundles/{bundle_row(owner)['name']}"
+    return keys.prebuilt(repo(owner).repo_id, bundle_row(owner)["name"])
 
 
 def push(owner: str, bundle: Record, branch: str = "main", **how: Any) -> None:

@@ -13,6 +13,7 @@ from shared.actions.repos import UNDELETE_SECONDS
 from shared.maintenance.purge import Purged, purge
 from shared.metadata import keys
 from shared.model import Repo, Role
+from shared.objects import keys as object_keys
 from shared.stores import Stores
 from tests.builders import blob, call, graph, heads, push
 from tests.conftest import NAMES
@@ -77,7 +78,7 @@ def test_uploads_and_staged_bodies_of_a_deleted_repository_are_removed(owner: st
     for url in (*asked["presigned"].values(), address["url"]):
         assert httpx.put(url, content=content).status_code == 200
     repo_id = delete(owner)
-    prefix = f"uploads/{repo_id}/"
+    prefix = object_keys.uploads(repo_id)
     assert len(s3().list_object_versions(Bucket=NAMES["Bucket"], Prefix=prefix)["Versions"]) == 2
     purged()
     assert "Versions" not in s3().list_object_versions(Bucket=NAMES["Bucket"], Prefix=prefix)

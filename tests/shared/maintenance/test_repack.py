@@ -32,6 +32,7 @@ from shared.maintenance.gc import GRACE_SECONDS, REBUILD_SECONDS, Step
 from shared.maintenance.repack import Repacked
 from shared.metadata.commits import STALE_SECONDS
 from shared.model import Kind, Location
+from shared.objects import keys as object_keys
 from shared.protocol.fetch import Fetch
 from shared.protocol.push import PushObjects
 from shared.protocol.records import ObjectRecord
@@ -586,7 +587,7 @@ async def test_the_same_record_in_two_packs_is_folded_into_one(story: Packed, ol
 def flip(story: Packed, at: str) -> None:
     """Turn over one bit of a packed entry, as old as it was."""
     where = Location.parse(at)
-    versions = story.bucket.keys[f"repos/r1/packs/{where.pack}"]
+    versions = story.bucket.keys[object_keys.pack("r1", where.pack)]
     stored, data = versions[-1]
     changed = bytearray(data)
     changed[where.offset + where.length // 2] ^= 1
@@ -662,8 +663,8 @@ async def test_what_gc_has_removed_before_its_turn_began_is_no_damage(
 async def test_a_damaged_pack_that_nothing_names_is_in_nobodys_way(
     story: Packed, old: History
 ) -> None:
-    await story.do(story.bucket.put("repos/r1/packs/" + "0" * 64, b"cut short"))
-    await story.do(story.bucket.put("repos/r1/packs/" + "1" * 64, b""))
+    await story.do(story.bucket.put(object_keys.pack("r1", "0" * 64), b"cut short"))
+    await story.do(story.bucket.put(object_keys.pack("r1", "1" * 64), b""))
     assert (await story.do(story.repack())).packs == MANY
 
 

@@ -12,6 +12,7 @@ from boto3.dynamodb.conditions import Key
 from shared import lambdas
 from shared.engines import selection
 from shared.model import Repo
+from shared.objects import keys
 from shared.objects.recent import Recent
 from shared.objects.store import REMEMBERED_BYTES
 from shared.stores import Stores
@@ -90,7 +91,7 @@ class Bytes:
 
     def __init__(self, repo_id: str) -> None:
         self._s3 = s3()
-        self.bucket, self.prefix = NAMES["Bucket"], f"repos/{repo_id}/"
+        self.bucket, self.prefix = NAMES["Bucket"], keys.stored(repo_id)
 
     def keys(self, folder: str = "") -> list[str]:
         listed = self._s3.list_objects_v2(Bucket=self.bucket, Prefix=self.prefix + folder)

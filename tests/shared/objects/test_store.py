@@ -5,7 +5,7 @@ leaves quarantine.
 import asyncio
 import uuid
 from dataclasses import replace
-from hashlib import md5, sha256
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -13,9 +13,10 @@ import pytest_asyncio
 
 from shared import ids, packs
 from shared.engines.s3 import S3Bucket
-from shared.errors import Damaged, HashMismatch, Unavailable
-from shared.model import Kind, Location, Repo, RepoId, Upload, Version
-from shared.objects.bucket import NoSuchKey, Stored
+from shared.errors import Damaged
+from shared.model import Kind, Location, Repo, RepoId
+from shared.objects import keys
+from shared.objects.bucket import Stored
 from shared.objects.recent import Recent
 from shared.objects.store import REMEMBERED_BYTES, ObjectStore
 from shared.packs import GAP_BYTES, Pack
@@ -70,7 +71,7 @@ async def test_what_was_packed_is_read_back(objects):
 async def test_a_stored_pack_can_be_read_without_any_row(objects, repo_id):
     pack = pack_of(b"one", b"two")
     await objects.put_pack(pack)
-    data = await objects.bucket.get(f"repos/{repo_id}/packs/{pack.name}")
+    data = await objects.bucket.get(keys.pack(repo_id, pack.name))
     assert sha256(data).hexdigest() == pack.name
     assert packs.read_index(pack.name, data) == pack.locations
 
@@ -266,125 +267,6 @@ async def test_entries_come_one_by_one_whether_at_hand_or_not(objects):
     assert {at: data async for at, data in objects.each_packed(asked)} == dict(
         zip(asked, [b"manifest", b"content", b""], strict=True)
     )
-
-
-# ── Quarantine ────────────────────────────────────────────────────────────────────────────────────
-
-
-async def upload(objects: ObjectStore, object_id: str, content: bytes) -> None:
-    """What a client does with the URL it was given, once or again."""
-    await objects.bucket.put(f"uploads/{objects.repo_id}/{object_id}", content)
-
-
-async def is_accepted(objects: ObjectStore, object_id: str) -> bool:
-    try:
-        await objects.bucket.get(f"repos/{objects.repo_id}/objects/{object_id}")
-    except NoSuchKey:
-        return False
-    return True
-
-
-async def test_an_upload_url_points_into_quarantine(objects, repo_id):
-    url = await objects.presigned_put(OBJECT, 60)
-    assert f"/uploads/{repo_id}/{OBJECT}?" in url
-
-
-@pytest.mark.parametrize(
-    "content", [CONTENT, b"", b"z" * 3_000_000], ids=["small", "empty", "of several pieces"]
-)
-async def test_true_content_leaves_quarantine(objects, content):
-    object_id = ids.object_id(content)
-    await upload(objects, object_id, content)
-    checked = await objects.check_upload(object_id)
-    assert checked is not None
-    assert not await is_accepted(objects, object_id)
-    location = await objects.accept_upload(checked)
-    assert location == Location("", 0, len(content))
-    assert await read_loose(objects, object_id, location) == content
-
-
-async def test_what_was_not_uploaded_is_none(objects):
-    await upload(another(objects), OBJECT, CONTENT)
-    assert await objects.check_upload(OBJECT) is None
-
-
-@pytest.mark.parametrize(
-    "content", [b"", CONTENT[:-1], CONTENT + b"\n"], ids=["nothing", "cut short", "a byte more"]
-)
-async def test_false_content_stays_in_quarantine(objects, content):
-    await upload(objects, OBJECT, content)
-    with pytest.raises(HashMismatch, match=f"uploaded object {OBJECT} does not match"):
-        await objects.check_upload(OBJECT)
-    assert not await is_accepted(objects, OBJECT)
-
-
-async def test_of_an_upload_replaced_after_the_check_the_checked_content_is_accepted(objects):
-    await upload(objects, OBJECT, CONTENT)
-    checked = await objects.check_upload(OBJECT)
-    await upload(objects, OBJECT, b"something else")
-    location = await objects.accept_upload(checked)
-    assert await read_loose(objects, OBJECT, location) == CONTENT
-
-
-async def test_without_versions_an_upload_replaced_after_the_check_is_not_accepted(objects):
-    await upload(objects, OBJECT, CONTENT)
-    checked = await objects.check_upload(OBJECT)
-    assert checked is not None
-    await upload(objects, OBJECT, b"something else")
-    unversioned = replace(checked, version=replace(checked.version, version_id=""))
-    with pytest.raises(Unavailable, match="uploaded again while it was checked"):
-        await objects.accept_upload(unversioned)
-    assert not await is_accepted(objects, OBJECT)
-
-
-async def test_an_upload_that_went_away_after_the_check_is_not_accepted(objects):
-    with pytest.raises(Unavailable):
-        await objects.accept_upload(Upload(OBJECT, Version('"e"', ""), len(CONTENT)))
-    assert not await is_accepted(objects, OBJECT)
-
-
-async def test_the_same_content_uploaded_again_is_accepted(objects):
-    await upload(objects, OBJECT, CONTENT)
-    checked = await objects.check_upload(OBJECT)
-    await upload(objects, OBJECT, CONTENT)
-    for _ in range(2):
-        await objects.accept_upload(checked)
-    assert await is_accepted(objects, OBJECT)
-
-
-async def test_an_upload_after_acceptance_touches_nothing(objects):
-    await upload(objects, OBJECT, CONTENT)
-    location = await objects.accept_upload(await objects.check_upload(OBJECT))
-    await upload(objects, OBJECT, b"something else")
-    assert await read_loose(objects, OBJECT, location) == CONTENT
-
-
-# Two blocks of one MD5, published by Wang, Feng, Lai and Yu in 2004: an entity tag is an MD5.
-TWINS = [
-    bytes.fromhex(
-        "d131dd02c5e6eec4693d9a0698aff95c2fcab58712467eab4004583eb8fb7f89"
-        "55ad340609f4b30283e488832571415a085125e8f7cdc99fd91dbdf280373c5b"
-        "d8823e3156348f5bae6dacd436c919c6dd53e2b487da03fd02396306d248cda0"
-        "e99f33420f577ee8ce54b67080a80d1ec69821bcb6a8839396f9652b6ff72a70"
-    ),
-    bytes.fromhex(
-        "d131dd02c5e6eec4693d9a0698aff95c2fcab50712467eab4004583eb8fb7f89"
-        "55ad340609f4b30283e4888325f1415a085125e8f7cdc99fd91dbd7280373c5b"
-        "d8823e3156348f5bae6dacd436c919c6dd53e23487da03fd02396306d248cda0"
-        "e99f33420f577ee8ce54b67080280d1ec69821bcb6a8839396f965ab6ff72a70"
-    ),
-]
-
-
-async def test_an_upload_replaced_by_its_twin_of_the_same_entity_tag_leaves_the_true_one(objects):
-    true, false = TWINS
-    assert md5(true).digest() == md5(false).digest()
-    object_id = ids.object_id(true)
-    await upload(objects, object_id, true)
-    checked = await objects.check_upload(object_id)
-    await upload(objects, object_id, false)
-    location = await objects.accept_upload(checked)
-    assert await read_loose(objects, object_id, location) == true
 
 
 # ── What is kept at hand ──────────────────────────────────────────────────────────────────────────
