@@ -22,7 +22,7 @@ from botocore.exceptions import BotoCoreError
 
 from infra import tools
 from infra.cli import aws, key
-from infra.cli.cli_error import Problem
+from infra.cli.cli_error import CliError
 
 ROOT = Path(__file__).parent.parent
 SAVED = ROOT / "samconfig.toml"
@@ -41,8 +41,8 @@ def main() -> int:
             key.read(
                 signing_keys(saved)
             )  # fails early if it cannot be read: the build takes a minute
-        return _build() or _deploy(region, is_first)
-    except (Problem, tools.Unable) as problem:
+        return _build() or _deploy(region, is_first=is_first)
+    except (CliError, tools.Unable) as problem:
         print(f"pieria: {problem}", file=sys.stderr)
         return 2
 
@@ -50,7 +50,7 @@ def main() -> int:
 def settings() -> Mapping[str, Any]:
     """Parameters of `sam deploy` in samconfig.toml, which is made from its example.
 
-    Raises Problem.
+    Raises CliError.
     """
     if not SAVED.exists():
         shutil.copyfile(EXAMPLE, SAVED)
@@ -60,7 +60,7 @@ def settings() -> Mapping[str, Any]:
         shared = default.get("global", {}).get("parameters", {})
         return {**shared, **default.get("deploy", {}).get("parameters", {})}
     except (tomllib.TOMLDecodeError, AttributeError, TypeError) as error:
-        raise Problem(
+        raise CliError(
             f"{SAVED.name} cannot be read ({error}): correct it, or delete it to be asked again"
         ) from None
 
@@ -74,7 +74,7 @@ def signing_keys(saved: Mapping[str, Any]) -> str:
 
 
 def _lead_to_account(saved: Mapping[str, Any]) -> str:
-    """Set the environment to the saved profile and Region. Returns the Region. Raises Problem."""
+    """Set the environment to the saved profile and Region. Returns the Region. Raises CliError."""
     if "profile" in saved:
         os.environ["AWS_PROFILE"] = saved["profile"]
     region_variable = os.environ.get("AWS_DEFAULT_REGION") or os.environ.get("AWS_REGION")
@@ -82,9 +82,9 @@ def _lead_to_account(saved: Mapping[str, Any]) -> str:
         region = saved.get("region") or region_variable or boto3.Session().region_name
     except BotoCoreError as error:
         unanswered = aws.unanswered("credentials", "AWS", error)
-        raise Problem(f"{unanswered.result}: {unanswered.fix}") from None
+        raise CliError(f"{unanswered.result}: {unanswered.fix}") from None
     if not region:
-        raise Problem(
+        raise CliError(
             "no AWS region is set: choose one, as in `AWS_DEFAULT_REGION=eu-central-1 make deploy`"
         )
     os.environ.update(AWS_DEFAULT_REGION=region, AWS_REGION=region, SAM_CLI_TELEMETRY="0")
@@ -97,8 +97,8 @@ def _build() -> int:
     return made.returncode or _sam("build")
 
 
-def _deploy(region: str, is_first: bool) -> int:
-    """Deploy the package, with its signing key. Returns the exit status. Raises Problem."""
+def _deploy(region: str, *, is_first: bool) -> int:
+    """Deploy the package, with its signing key. Returns the exit status. Raises CliError."""
     if not is_first:
         return _make_key(signing_keys(settings())) or _sam("deploy", "--region", region)
     # The name of the parameter is among the answers. No function needs the key before its first
@@ -109,7 +109,7 @@ def _deploy(region: str, is_first: bool) -> int:
     saved = settings()
     if "region" not in saved:
         name = "the SigningKeysParameter that you gave"
-        raise Problem(
+        raise CliError(
             "the answers were not saved: make the key with `pieria key rotate --parameter`, and"
             f" {name}"
         )
@@ -117,7 +117,7 @@ def _deploy(region: str, is_first: bool) -> int:
 
 
 def _make_key(parameter: str) -> int:
-    """Create the signing key if it is absent. Returns the exit status. Raises Problem."""
+    """Create the signing key if it is absent. Returns the exit status. Raises CliError."""
     if key.read(parameter).version:
         return 0
     print(f"Making the signing key in the SSM parameter {parameter}", flush=True)

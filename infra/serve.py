@@ -55,6 +55,24 @@ ANOTHER_FOLDER = "as `make serve DATA=FOLDER` or with --data"
 RUNNING = "hub.json"
 KEYS = "signing-keys.json"
 
+READY = """
+Once on this machine:
+
+  MUSE_TOKEN={token} muse auth login --hub {url}
+
+In a Muse repository (the first push makes it here, public):
+
+  muse remote add origin {url}/{owner}/song
+  muse push origin main
+
+And elsewhere:
+
+  muse clone {url}/{owner}/song
+
+Everything is kept in {data}. Ctrl-C stops the hub.
+
+HUB READY url={url} owner={owner} token={token}"""
+
 
 class Unable(Exception):
     """The hub cannot start. The message is one line with the next step."""
@@ -314,7 +332,10 @@ def _run_app(
             await opened.repos.complete_listing()
             owner, token = await _token(now)
             await super().startup(sockets)
-            _announce(_url(listener), owner, token, options.data, options.json)
+            ready = {"url": _url(listener), "owner": owner, "token": token}
+            ready["data"] = str(options.data)
+            text = json.dumps(ready) if options.json else READY.format_map(ready)
+            print(text, flush=True)
 
     config = uvicorn.Config(
         Local(app, options.host, trouble),
@@ -364,34 +385,6 @@ async def _token(now: float) -> tuple[str, str]:
 def _url(listener: socket.socket) -> str:
     host, port = listener.getsockname()
     return f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"
-
-
-def _announce(url: str, owner: str, token: str, data: Path, as_json: bool) -> None:
-    if as_json:
-        print(
-            json.dumps({"url": url, "owner": owner, "token": token, "data": str(data)}), flush=True
-        )
-        return
-    print(
-        f"""
-Once on this machine:
-
-  MUSE_TOKEN={token} muse auth login --hub {url}
-
-In a Muse repository (the first push makes it here, public):
-
-  muse remote add origin {url}/{owner}/song
-  muse push origin main
-
-And elsewhere:
-
-  muse clone {url}/{owner}/song
-
-Everything is kept in {data}. Ctrl-C stops the hub.
-
-HUB READY url={url} owner={owner} token={token}""",
-        flush=True,
-    )
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
 """`pieria`: the command line of a hub. One module for each noun.
 
     commands  the list of all commands, and the program that runs one
-    console   shared by all commands: options, output, the one line of a failure
-    hub       selects the hub: in an AWS account, running on this machine, or in a folder without a process
+    output    shared by all commands: options, output, the one line of a failure
+    hub       selects the hub: in an AWS account, running on this machine, or in a folder
     aws       checks of each AWS resource that a hub needs
-    serve token key repo user upkeep expunge doctor   the commands of the operator
-    connect                                           the relay of a user, see infra/relay
+    serve token key repo user maintenance expunge doctor   the commands of the operator
+    connect clone                                          the relay of a user, see infra/relay
 
 Commands of the operator read and write the tables and the bucket directly, without the hub's API:
 they need permissions of AWS, and no token. They may import all of `shared`. No other module may

@@ -27,7 +27,7 @@ from botocore.exceptions import (
 )
 
 from infra import stack
-from infra.cli.cli_error import Problem
+from infra.cli.cli_error import CliError
 from shared import auth
 from shared.settings import Settings, parse_keys
 
@@ -42,8 +42,12 @@ CONNECT = "check the network, AWS_DEFAULT_REGION and AWS_ENDPOINT_URL"
 SET_REGION = "set AWS_DEFAULT_REGION to the hub's"
 QUICK = Config(connect_timeout=3, read_timeout=5, retries={"total_max_attempts": 2})
 LOGGED_OUT = (
-    CredentialRetrievalError, NoCredentialsError, PartialCredentialsError, SSOError, TokenRetrievalError,
-)  # fmt: skip
+    CredentialRetrievalError,
+    NoCredentialsError,
+    PartialCredentialsError,
+    SSOError,
+    TokenRetrievalError,
+)
 VARIABLES = {
     "hub table": "PIERIA_HUB_TABLE",
     "counter table": "PIERIA_COUNTER_TABLE",
@@ -208,7 +212,7 @@ def _note(reply: Any, dates: list[str]) -> None:
 
 
 def account(region: str) -> str:
-    """The id of the account of the credentials. Raises Problem if AWS does not accept them."""
+    """The id of the account of the credentials. Raises CliError if AWS does not accept them."""
     try:
         client: Any = boto3.Session().client("sts", region_name=region, config=QUICK)
         return str(client.get_caller_identity()["Account"])
@@ -216,7 +220,7 @@ def account(region: str) -> str:
         found = refused("account", f"AWS in {region}", error)
     except (BotoCoreError, ValueError) as error:
         found = unanswered("account", f"AWS in {region}", error)
-    raise Problem(f"{found.result}: {found.fix}")
+    raise CliError(f"{found.result}: {found.fix}")
 
 
 def unanswered(piece: str, name: str, error: Exception) -> Check:

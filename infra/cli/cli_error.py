@@ -1,7 +1,7 @@
 """The failure of a command."""
 
 
-class Problem(Exception):
+class CliError(Exception):
     """The command cannot be carried out.
 
     The message is one line with the cause and the next step.

@@ -7,7 +7,7 @@ repeats the first sentence of each command's help; a test compares the two.
 import importlib
 import io
 import sys
-from typing import Any, NamedTuple, NoReturn
+from typing import Annotated, Any, NamedTuple, NoReturn
 
 import typer
 from typer.core import TyperGroup
@@ -144,8 +144,8 @@ app = typer.Typer(
 )
 
 
-def _show_version(wanted: bool) -> None:
-    if wanted:
+def _show_version(value: bool) -> None:  # noqa: FBT001 (the signature is typer's)
+    if value:
         from infra.version import version
 
         typer.echo(f"pieria {version()}")
@@ -154,8 +154,9 @@ def _show_version(wanted: bool) -> None:
 
 @app.callback()
 def options(
-    version: bool = typer.Option(
-        False, "--version", callback=_show_version, is_eager=True, help="Show the version."
-    ),
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
 ) -> None:
     """Run a hub: on this machine, or the one in an AWS account."""

@@ -8,7 +8,7 @@ import typer
 
 from infra.cli import aws, hub, output
 from infra.cli.aws import Check
-from infra.cli.cli_error import Problem
+from infra.cli.cli_error import CliError
 from infra.cli.output import Data, Json
 
 
@@ -42,6 +42,6 @@ def _checks(data: Path | None) -> Iterator[Check]:
                 piece, "ok", f"signing keys: {f'{keys}; the last one signs' if keys else where}"
             )
             yield from aws.checks(settings)
-    except Problem as problem:
+    except CliError as problem:
         result, _, fix = str(problem).partition(": ")
         yield Check(piece, "failed", result, fix)

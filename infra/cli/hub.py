@@ -21,7 +21,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from infra import serve, sqlite_hub
-from infra.cli.cli_error import Problem
+from infra.cli.cli_error import CliError
 from shared import settings
 
 FOLDER = Path(".hub")
@@ -53,7 +53,7 @@ class Hub:
 def opened(data: Path | None) -> Iterator[Hub]:
     """Set the environment to the selected hub, and restore it.
 
-    Raises Problem if the hub cannot be reached.
+    Raises CliError if the hub cannot be reached.
     """
     before = dict(os.environ)
     settings.load.cache_clear()
@@ -76,11 +76,11 @@ def _local(folder: Path) -> Iterator[Hub]:
         try:
             sqlite_hub.set_environment(folder, serve.signing_keys(folder))
         except serve.Unable as problem:
-            raise Problem(str(problem)) from None
+            raise CliError(str(problem)) from None
         yield Hub(folder)
         return
     if not (folder / "journal").is_file():
-        raise Problem(
+        raise CliError(
             f"there is no hub in {folder}: start one with `make serve`, name its folder with"
             " --data, or set PIERIA_HUB_TABLE and the other variables of an account's hub"
         )
@@ -96,12 +96,12 @@ def _local(folder: Path) -> Iterator[Hub]:
                 break
             except serve.InUse:
                 if time.monotonic() > until:
-                    raise Problem(
+                    raise CliError(
                         f"{folder} is in use by another command, or by a hub that is still"
                         " starting: try again later"
                     ) from None
             except serve.Unable as problem:
-                raise Problem(str(problem)) from None
+                raise CliError(str(problem)) from None
             time.sleep(PAUSE_SECONDS)
         yield Hub(folder)
 
@@ -132,7 +132,7 @@ def _reach(folder: Path) -> str:
     try:
         keys = serve.signing_keys(folder)
     except serve.Unable as problem:
-        raise Problem(str(problem)) from None
+        raise CliError(str(problem)) from None
     serve.forget_users_aws()
     serve.set_environment(f"http://127.0.0.1:{port}", keys)
     os.environ.update(names)

@@ -18,7 +18,7 @@ import typer
 from botocore.exceptions import BotoCoreError, ClientError
 
 from infra.cli import aws, hub, output
-from infra.cli.cli_error import Problem
+from infra.cli.cli_error import CliError
 from infra.cli.commands import plain
 from infra.cli.output import Json
 from infra.serve import KEYS
@@ -60,7 +60,7 @@ def list_(parameter: Name = "", json: Json = False) -> None:
         parameter = _account_parameter(parameter)
         kept = read(parameter)
         if not kept.version:
-            raise Problem(f"there is no parameter {parameter} here: `pieria key rotate` makes it")
+            raise CliError(f"there is no parameter {parameter} here: `pieria key rotate` makes it")
     if json:
         keys = [{"key_id": key_id, "signs": key_id == list(kept.keys)[-1]} for key_id in kept.keys]
         output.document({"parameter": parameter, "changed_at": int(kept.changed_at), "keys": keys})
@@ -126,11 +126,11 @@ def retire(
 
     def without(keys: dict[str, str]) -> dict[str, str]:
         if key_id not in keys:
-            raise Problem(
+            raise CliError(
                 f"there is no key {shown} in {parameter}: `pieria key list` shows its keys"
             )
         if key_id == list(keys)[-1]:
-            raise Problem(
+            raise CliError(
                 f"{shown} is the key that signs: first add another one with `pieria key rotate`"
             )
         return {other: secret for other, secret in keys.items() if other != key_id}
@@ -147,12 +147,12 @@ def retire(
 
 
 def _account_parameter(parameter: str) -> str:
-    """The name of the parameter. Raises Problem if a hub on this machine is selected."""
+    """The name of the parameter. Raises CliError if a hub on this machine is selected."""
     if parameter:
         return parameter
     local_keys = hub.FOLDER / KEYS
     if "PIERIA_HUB_TABLE" not in os.environ and local_keys.is_file():
-        raise Problem(
+        raise CliError(
             f"the hub on this machine keeps its keys in {local_keys}: to invalidate all its tokens,"
             " stop it, delete that file and start it again; for a hub in an account, use"
             " --parameter"
@@ -163,7 +163,7 @@ def _account_parameter(parameter: str) -> str:
 def _change(name: str, change: Callable[[dict[str, str]], dict[str, str]]) -> dict[str, str]:
     """Apply `change` to the keys, write them, and return them.
 
-    Raises Problem, also if another process changed the parameter meanwhile.
+    Raises CliError, also if another process changed the parameter meanwhile.
     """
     kept = read(name)
     keys = change(kept.keys)
@@ -174,7 +174,7 @@ def _change(name: str, change: Callable[[dict[str, str]], dict[str, str]]) -> di
         name, "put_parameter", Value=value, Type="SecureString", Overwrite=kept.version > 0
     )
     if reply is None or reply["Version"] != kept.version + 1:
-        raise Problem(
+        raise CliError(
             f"another process changed {name} at the same time, and one change may have undone the"
             " other: check `pieria key list`, and repeat the change that is missing"
         )
@@ -182,7 +182,7 @@ def _change(name: str, change: Callable[[dict[str, str]], dict[str, str]]) -> di
 
 
 def read(name: str) -> Kept:
-    """The value of the parameter. Raises Problem, also for a value that is not a set of keys."""
+    """The value of the parameter. Raises CliError, also for a value that is not a set of keys."""
     reply = _call(name, "get_parameter", WithDecryption=True)
     if reply is None:
         return Kept({})
@@ -190,7 +190,7 @@ def read(name: str) -> Kept:
     try:
         keys = parse_keys(found["Value"])
     except ValueError as error:
-        raise Problem(
+        raise CliError(
             f"{name} is {error}: use another with --parameter, or delete it and rotate"
         ) from None
     return Kept(keys, found["Version"], found["LastModifiedDate"].timestamp())
@@ -198,7 +198,7 @@ def read(name: str) -> Kept:
 
 def _call(name: str, operation: str, **more: Any) -> Any:
     """SSM's reply. None if the parameter does not exist, or if it exists and should not. Raises
-    Problem."""
+    CliError."""
     try:
         client: Any = boto3.Session().client("ssm")
         return getattr(client, operation)(Name=name, **more)
@@ -206,7 +206,7 @@ def _call(name: str, operation: str, **more: Any) -> Any:
         if error.response["Error"]["Code"] in ("ParameterNotFound", "ParameterAlreadyExists"):
             return None
         refused = aws.refused(aws.KEYS, name, error)
-        raise Problem(f"{refused.result}: {refused.fix}") from None
+        raise CliError(f"{refused.result}: {refused.fix}") from None
     except (BotoCoreError, ValueError) as error:
         unanswered = aws.unanswered(aws.KEYS, "AWS", error)
-        raise Problem(f"{unanswered.result}: {unanswered.fix}") from None
+        raise CliError(f"{unanswered.result}: {unanswered.fix}") from None

@@ -1,7 +1,7 @@
 """Maintenance of repositories: fsck, rebuild-index, gc, purge."""
 
 from collections import Counter
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
 import typer
@@ -89,47 +89,65 @@ def rebuild_index(
     raise typer.Exit(1 if unused else 0)
 
 
-def gc(
-    name: Name,
+@dataclass(frozen=True)
+class GcOptions:
+    """The options of `pieria gc`."""
+
+    name: Name
     condemn: Annotated[
         bool, typer.Option("--condemn", help="1. Mark the rows that nothing reaches.")
-    ] = False,
+    ] = False
     sweep: Annotated[
         bool,
         typer.Option(
             "--sweep", help="2. An hour later: delete the rows that are still unreachable."
         ),
-    ] = False,
+    ] = False
     collect: Annotated[
         bool, typer.Option("--collect", help="3. An hour later: delete the bytes.")
-    ] = False,
-    due: Annotated[bool, typer.Option("--due", help="The step that is due: for a timer.")] = False,
-    json: Json = False,
-    data: Data = None,
-) -> None:
+    ] = False
+    due: Annotated[bool, typer.Option("--due", help="The step that is due: for a timer.")] = False
+    json: Json = False
+    data: Data = None
+
+    def step(self) -> Any:
+        """The chosen step, or None for a dry run of the next one. Fails if several are chosen."""
+        chosen = [
+            step
+            for step, wanted in (
+                (collecting.condemn, self.condemn),
+                (collecting.sweep, self.sweep),
+                (collecting.collect, self.collect),
+                (collecting.run, self.due),
+            )
+            if wanted
+        ]
+        if len(chosen) > 1:
+            output.fail("one step at a time: use one of --condemn, --sweep, --collect and --due")
+        return chosen[0] if chosen else None
+
+
+@output.with_options
+def gc(options: GcOptions) -> None:
     """Delete rows and bytes that nothing reaches, in three steps.
 
     Without an option, nothing is changed: the command counts the effect of the next step.
     """
-    if condemn + sweep + collect + due > 1:
-        output.fail("one step at a time: use one of --condemn, --sweep, --collect and --due")
-    dry_run = not (condemn or sweep or collect or due)
-    step: Any = (
-        collecting.condemn if condemn else collecting.sweep if sweep else collecting.collect if collect
-        else collecting.run
-    )  # fmt: skip
+    chosen = options.step()
+    dry_run = chosen is None
+    step = chosen or collecting.run
 
     async def work(stores: Stores, bar: OnProgress) -> Report:
-        repo = await output.require(stores, name)
+        repo = await output.require(stores, options.name)
         report: Report = await step(stores.of(repo), output.now, dry_run=dry_run, on_progress=bar)
         return report
 
     left = "the step is not done; all that it deleted was unreachable; run it again"
-    report = output.run_long(data, f"collecting {name}", work, left)
-    if json:
-        output.document({"repo": name, "dry_run": dry_run, **asdict(report)})
+    report = output.run_long(options.data, f"collecting {options.name}", work, left)
+    if options.json:
+        output.document({"repo": options.name, "dry_run": dry_run, **asdict(report)})
         return
-    for line in _summary(name, report, dry_run):
+    for line in _summary(options.name, report, dry_run=dry_run):
         output.say(line)
 
 
@@ -168,7 +186,7 @@ def purge(
         )
 
 
-def _summary(name: str, report: Report, dry_run: bool) -> list[str]:
+def _summary(name: str, report: Report, *, dry_run: bool) -> list[str]:
     if report.step is None:
         return [f"{name}: too early; the next step may start at {output.when(report.due_at)}"]
     would = "would have " if dry_run else ""

@@ -2,13 +2,14 @@
 a failure."""
 
 import asyncio
+import inspect
 import json
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import Annotated, Any, NoReturn, TypeVar, get_type_hints
 
 import pydantic
 import typer
@@ -28,7 +29,7 @@ from rich.table import Table
 from rich.text import Text
 
 from infra.cli import aws, hub
-from infra.cli.cli_error import Problem
+from infra.cli.cli_error import CliError
 from infra.cli.commands import plain
 from shared import names, settings
 from shared.engines import selection
@@ -57,6 +58,21 @@ Data = Annotated[
     ),
 ]
 Name = Annotated[str, typer.Argument(metavar="OWNER/SLUG", help="The repository.")]
+
+
+def with_options(command: Callable[[T], None]) -> Callable[..., None]:
+    """A command of Typer whose options are the fields of a dataclass, its only parameter."""
+    (parameter,) = inspect.signature(command, eval_str=True).parameters.values()
+    options: Any = parameter.annotation
+
+    def run(**values: Any) -> None:
+        command(options(**values))
+
+    run.__doc__ = command.__doc__
+    run.__name__ = command.__name__
+    run.__annotations__ = get_type_hints(options, include_extras=True)
+    vars(run)["__signature__"] = inspect.signature(options)
+    return run
 
 
 def noun(help: str) -> typer.Typer:
@@ -97,7 +113,7 @@ def failing() -> Iterator[None]:
             f"{problem.message}: nothing was deleted; `pieria fsck` shows the faults and their"
             " fixes"
         )
-    except (Problem, ApiError) as problem:
+    except (CliError, ApiError) as problem:
         fail(str(problem))
 
 
@@ -108,7 +124,7 @@ def fail(line: str) -> NoReturn:
 
 
 def on_stores(work: Callable[[Stores], Awaitable[T]]) -> T:
-    """Run `work` on the stores of the environment, and return its result. Raises Problem if AWS is
+    """Run `work` on the stores of the environment, and return its result. Raises CliError if AWS is
     the cause of a failure."""
 
     async def opened() -> T:
@@ -124,7 +140,7 @@ def on_stores(work: Callable[[Stores], Awaitable[T]]) -> T:
         if isinstance(error, Unavailable) and error.message != Unavailable().message:
             raise  # it has a message of its own, so AWS did not fail
         found = next((check for check in aws.checks(settings.load()) if check.failed), None)
-        raise Problem(
+        raise CliError(
             f"{found.result}: {found.fix}"
             if found
             else f"a call to AWS failed ({error}): try again"
@@ -134,7 +150,7 @@ def on_stores(work: Callable[[Stores], Awaitable[T]]) -> T:
 def configured() -> settings.Settings:
     """The settings of the environment.
 
-    Raises Problem with the variables that are missing or wrong.
+    Raises CliError with the variables that are missing or wrong.
     """
     try:
         return settings.load()
@@ -146,7 +162,7 @@ def configured() -> settings.Settings:
                 if detail["loc"]
             }
         )
-        raise Problem(
+        raise CliError(
             f"{' and '.join(wrong)} {'is' if len(wrong) == 1 else 'are'} missing or wrong: set the"
             " variables of the functions; docs/deploy.md reads them from the stack"
         ) from None
@@ -160,13 +176,13 @@ def now() -> float:
 async def require(stores: Stores, name: str) -> Repo:
     """The repository of this name, its owner in any letter case.
 
-    Raises Problem if there is none.
+    Raises CliError if there is none.
     """
     given, slug = full_name(name)
     owner = await stores.handles.spelling(given)
     repo = await stores.repos.get(owner, slug)
     if repo is None or repo.deleted:
-        raise Problem(
+        raise CliError(
             f"there is no repository {owner}/{slug}: `pieria repo list {owner}` shows those of"
             f" {owner}"
         )
@@ -174,30 +190,30 @@ async def require(stores: Stores, name: str) -> Repo:
 
 
 async def require_user(stores: Stores, handle: str) -> str:
-    """The handle in the spelling in which it is claimed. Raises Problem if it is not claimed."""
+    """The handle in the spelling in which it is claimed. Raises CliError if it is not claimed."""
     spelled = await stores.handles.claimed(names.check_handle(handle))
     if spelled is None:
-        raise Problem(f"there is no user {handle}: `pieria user list` shows all users")
+        raise CliError(f"there is no user {handle}: `pieria user list` shows all users")
     return spelled
 
 
 def check_options(shape: type[BaseModel], options: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The options of a command, if they have the shape of an API request. Raises Problem."""
+    """The options of a command, if they have the shape of an API request. Raises CliError."""
     try:
         shape.model_validate(options)
     except pydantic.ValidationError as error:
         wrong = error.errors()[0]
         option = str(wrong["loc"][0])
         rules = {"domain": DOMAIN_RULE}
-        raise Problem(f"--{option.replace('_', '-')}: {rules.get(option, wrong['msg'])}") from None
+        raise CliError(f"--{option.replace('_', '-')}: {rules.get(option, wrong['msg'])}") from None
     return options
 
 
 def full_name(name: str) -> tuple[str, str]:
-    """Owner and slug of `owner/slug`. Raises Problem for any other text."""
+    """Owner and slug of `owner/slug`. Raises CliError for any other text."""
     owner, _, slug = name.partition("/")
     if not (names.is_repo_name(owner) and names.is_repo_name(slug)):
-        raise Problem(f"{name!a} does not name a repository: write it as owner/slug")
+        raise CliError(f"{name!a} does not name a repository: write it as owner/slug")
     return owner, slug
 
 

@@ -1,5 +1,6 @@
 """repo: create, list, show and delete; the other commands are in the modules repo_*."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,52 +20,58 @@ from shared.stores import Stores
 app = output.noun("Repositories, their branches and their members.")
 
 
-@app.command()
-def create(
-    name: Name,
+@dataclass(frozen=True)
+class NewRepository:
+    """The options of `pieria repo create`."""
+
+    name: Name
     private: Annotated[
         bool, typer.Option("--private", help="Only its owner and its members may read it.")
-    ] = False,
-    description: Annotated[str, typer.Option(help="One line of text.")] = "",
-    default_branch: Annotated[
-        str, typer.Option(help="The branch that a clone checks out.")
-    ] = "main",
-    domain: Annotated[str, typer.Option(help="The kind of its content: code, midi, …")] = "code",
-    portable_names: Annotated[PortableNames, typer.Option(help=PORTABLE_NAMES)] = PortableNames.ON,
-    json: Json = False,
-    data: Data = None,
-) -> None:
+    ] = False
+    description: Annotated[str, typer.Option(help="One line of text.")] = ""
+    default_branch: Annotated[str, typer.Option(help="The branch that a clone checks out.")] = (
+        "main"
+    )
+    domain: Annotated[str, typer.Option(help="The kind of its content: code, midi, …")] = "code"
+    portable_names: Annotated[PortableNames, typer.Option(help=PORTABLE_NAMES)] = PortableNames.ON
+    json: Json = False
+    data: Data = None
+
+
+@app.command()
+@output.with_options
+def create(options: NewRepository) -> None:
     """Create an empty repository. Claims the handle of its owner if it is free."""
     now = int(output.now())
 
     async def work(stores: Stores) -> Repo:
-        given, slug = output.full_name(name)
+        given, slug = output.full_name(options.name)
         owner = await stores.handles.spelling(given)
         asked = NewRepo.model_validate(
             output.check_options(
                 NewRepo,
                 {
                     "slug": slug,
-                    "domain": domain,
-                    "description": description,
-                    "default_branch": default_branch,
+                    "domain": options.domain,
+                    "description": options.description,
+                    "default_branch": options.default_branch,
                 },
             )
         )
         wanted = Repo(
             owner=owner,
             slug=slug,
-            visibility=Visibility.PRIVATE if private else Visibility.PUBLIC,
+            visibility=Visibility.PRIVATE if options.private else Visibility.PUBLIC,
             domain=asked.domain,
             default_branch=asked.default_branch,
             description=asked.description,
-            portable_names=portable_names,
+            portable_names=options.portable_names,
         )
         repo, _ = await repos.create(stores, wanted, Role.ADMIN, now)
         return repo
 
-    repo = output.run(data, work)
-    if json:
+    repo = output.run(options.data, work)
+    if options.json:
         output.document(document(repo))
     else:
         output.say(f"created: {repo.owner}/{repo.slug}, {repo.visibility}")
@@ -83,7 +90,7 @@ def list_(
 ) -> None:
     """List the repositories of a user, or of the whole hub, private ones included."""
     if deleted:
-        _list_deleted(owner, json, data)
+        _list_deleted(owner, json=json, data=data)
         return
 
     async def work(stores: Stores) -> list[Repo]:
@@ -113,7 +120,7 @@ def list_(
     output.table(["repository", "visibility", "domain", "created", "description"], rows)
 
 
-def _list_deleted(owner: str, json: bool, data: Path | None) -> None:
+def _list_deleted(owner: str, *, json: bool, data: Path | None) -> None:
     if not owner:
         output.fail("name the user whose deleted repositories to list")
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from infra.cli import output
-from infra.cli.cli_error import Problem
+from infra.cli.cli_error import CliError
 from infra.cli.output import Data, Json, Name
 from shared.actions import branches
 from shared.actions import moves as moving
@@ -34,7 +34,7 @@ def moves(
             ref, page, cursor = await moving.page(stores.of(repo), branch, cursor, PAGE, now=now)
             made += page
         if ref is None and not made:
-            raise Problem(
+            raise CliError(
                 f"{name} has no branch {branch!a}: `pieria repo show {name}` shows its branches"
             )
         return made

@@ -1,11 +1,12 @@
 """Commands that change a repository as a whole: edit, rename, undelete."""
 
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
 
 from infra.cli import output
-from infra.cli.cli_error import Problem
+from infra.cli.cli_error import CliError
 from infra.cli.output import Data, Json, Name
 from shared.actions import repos
 from shared.errors import RepoExists, RepoNotFound
@@ -19,26 +20,36 @@ PORTABLE_NAMES = (
 )
 
 
-def edit(
-    name: Name,
-    visibility: Annotated[Visibility | None, typer.Option(help="Who may read it.")] = None,
-    description: Annotated[str | None, typer.Option(help="One line of text.")] = None,
+@dataclass(frozen=True)
+class Edit:
+    """The options of `pieria repo edit`."""
+
+    name: Name
+    visibility: Annotated[Visibility | None, typer.Option(help="Who may read it.")] = None
+    description: Annotated[str | None, typer.Option(help="One line of text.")] = None
     default_branch: Annotated[
         str | None, typer.Option(metavar="BRANCH", help="The branch that a clone checks out.")
-    ] = None,
-    portable_names: Annotated[PortableNames | None, typer.Option(help=PORTABLE_NAMES)] = None,
-    json: Json = False,
-    data: Data = None,
-) -> None:
+    ] = None
+    portable_names: Annotated[PortableNames | None, typer.Option(help=PORTABLE_NAMES)] = None
+    json: Json = False
+    data: Data = None
+
+    def changes(self) -> dict[str, str]:
+        """The new values of the attributes that have an option."""
+        values = {
+            "visibility": self.visibility,
+            "description": self.description,
+            "default_branch": self.default_branch,
+            "portable_names": self.portable_names,
+        }
+        return {name: str(value) for name, value in values.items() if value is not None}
+
+
+@output.with_options
+def edit(options: Edit) -> None:
     """Change the visibility, the description, the default branch or the rule for names of a
     repository."""
-    options = {
-        "visibility": visibility.value if visibility else None,
-        "description": description,
-        "default_branch": default_branch,
-        "portable_names": portable_names.value if portable_names else None,
-    }
-    changes = {option: value for option, value in options.items() if value is not None}
+    changes = options.changes()
     if not changes:
         output.fail(
             "nothing to change: use --visibility, --description, --default-branch or"
@@ -46,12 +57,12 @@ def edit(
         )
 
     async def work(stores: Stores) -> Repo:
-        repo = await output.require(stores, name)
+        repo = await output.require(stores, options.name)
         output.check_options(RepoChange, changes)
         return await repos.change(stores.of(repo), changes)
 
-    repo = output.run(data, work)
-    if json:
+    repo = output.run(options.data, work)
+    if options.json:
         output.document(document(repo))
     else:
         changed = ", ".join(f"{option} {value}" for option, value in changes.items())
@@ -96,12 +107,12 @@ def undelete(
         try:
             return await repos.undelete(stores, owner, slug, new_slug or slug, output.now())
         except RepoNotFound:
-            raise Problem(
+            raise CliError(
                 f"no repository {name} was deleted within 23 hours:"
                 f" `pieria repo list {owner} --deleted` shows those of {owner}"
             ) from None
         except RepoExists:
-            raise Problem(
+            raise CliError(
                 f"the name {owner}/{new_slug or slug} is in use: choose another with --as"
             ) from None
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from infra.cli import output
-from infra.cli.cli_error import Problem
+from infra.cli.cli_error import CliError
 from infra.cli.output import Data, Json, Name
 from shared.actions import members
 from shared.errors import MemberNotFound
@@ -49,7 +49,7 @@ async def _remove(stores: Stores, repo: Repo, handle: str) -> None:
     try:
         await members.remove(stores.of(repo), handle)
     except MemberNotFound:
-        raise Problem(
+        raise CliError(
             f"{handle} is not a member of {repo.owner}/{repo.slug}: nothing was removed"
         ) from None
 

@@ -1,11 +1,12 @@
 """Tokens: issue, list, revoke."""
 
+from dataclasses import dataclass
 from typing import Annotated
 
 import typer
 
 from infra.cli import output
-from infra.cli.cli_error import Problem
+from infra.cli.cli_error import CliError
 from infra.cli.output import Data, Json
 from shared import auth, names
 from shared.actions import tokens
@@ -20,20 +21,26 @@ app = output.noun("Tokens, with which users log in.")
 Owner = Annotated[str, typer.Option(metavar="HANDLE", help="The user.")]
 
 
-@app.command()
-def issue(
-    owner: Owner,
-    scope: Annotated[Role, typer.Option(help="What it allows: read, write or admin.")] = Role.WRITE,
+@dataclass(frozen=True)
+class NewToken:
+    """The options of `pieria token issue`."""
+
+    owner: Owner
+    scope: Annotated[Role, typer.Option(help="What it allows: read, write or admin.")] = Role.WRITE
     repo: Annotated[
         str, typer.Option(metavar="OWNER/SLUG", help="Limit it to this repository.")
-    ] = "",
-    bearer: Annotated[Bearer, typer.Option(help="The kind of user.")] = Bearer.HUMAN,
+    ] = ""
+    bearer: Annotated[Bearer, typer.Option(help="The kind of user.")] = Bearer.HUMAN
     days: Annotated[
         int, typer.Option(min=1, max=auth.LIFETIME_SECONDS // DAY, help="Days until it expires.")
-    ] = 30,
-    json: Json = False,
-    data: Data = None,
-) -> None:
+    ] = 30
+    json: Json = False
+    data: Data = None
+
+
+@app.command()
+@output.with_options
+def issue(options: NewToken) -> None:
     """Issue a token, and print it. It is shown only once. Claims the handle if it is free.
 
     stdout has the token only. Its id and expiry are on stderr.
@@ -41,13 +48,13 @@ def issue(
     now = output.now()
 
     async def work(stores: Stores) -> tuple[Issued, str]:
-        handle = await stores.handles.spelling(names.check_handle(owner))
-        limited_to = await _spelled(stores, repo) if repo else ""
-        identity = Identity(handle, scope, new_id(now), limited_to, bearer)
-        return await tokens.issue(stores, identity, days * DAY, now)
+        handle = await stores.handles.spelling(names.check_handle(options.owner))
+        limited_to = await _spelled(stores, options.repo) if options.repo else ""
+        identity = Identity(handle, options.scope, new_id(now), limited_to, options.bearer)
+        return await tokens.issue(stores, identity, options.days * DAY, now)
 
-    issued, token = output.run(data, work)
-    if json:
+    issued, token = output.run(options.data, work)
+    if options.json:
         handle = issued.identity.subject
         shown = IssuedToken(handle=handle, token=token, **Token.of(issued).model_dump())
         output.document(shown.model_dump(mode="json"))
@@ -55,7 +62,7 @@ def issue(
     identity = issued.identity
     only = f", {identity.repo} only" if identity.repo else ""
     typer.echo(
-        f"A token for {identity.subject}: scope {scope}{only}, until"
+        f"A token for {identity.subject}: scope {options.scope}{only}, until"
         f" {output.when(issued.expires_at)}. Its id is {identity.token_id}."
         " It is not shown again:",
         err=True,
@@ -118,7 +125,7 @@ def revoke(
         else:
             # A token that was signed by hand can belong to a user who never claimed the handle.
             handle = await stores.handles.spelling(names.check_handle(owner))
-            wanted = [await _require_token(stores, handle, token_id, unlisted)]
+            wanted = [await _require_token(stores, handle, token_id, unlisted=unlisted)]
         for wanted_id in wanted:
             await stores.tokens.revoke(handle, wanted_id, now)
         return handle, wanted
@@ -140,13 +147,13 @@ def _is_valid(issued: Issued, now: int) -> bool:
     return not issued.revoked_at and issued.expires_at > now
 
 
-async def _require_token(stores: Stores, handle: str, token_id: str, unlisted: bool) -> str:
-    """The id of a token of this user. Raises Problem."""
+async def _require_token(stores: Stores, handle: str, token_id: str, *, unlisted: bool) -> str:
+    """The id of a token of this user. Raises CliError."""
     if not names.is_repo_name(token_id):
-        raise Problem("this is not a token id: `pieria token list` shows them")
+        raise CliError("this is not a token id: `pieria token list` shows them")
     listed = {issued.identity.token_id for issued in await stores.tokens.all(handle)}
     if token_id not in listed and not unlisted:
-        raise Problem(
+        raise CliError(
             f"{handle} has no token {token_id}: `pieria token list --owner {handle}` shows all;"
             " --unlisted revokes it anyway"
         )
@@ -154,6 +161,6 @@ async def _require_token(stores: Stores, handle: str, token_id: str, unlisted: b
 
 
 async def _spelled(stores: Stores, name: str) -> str:
-    """The full name of a repository, with its owner in the claimed letter case. Raises Problem."""
+    """The full name of a repository, with its owner in the claimed letter case. Raises CliError."""
     owner, slug = output.full_name(name)
     return f"{await stores.handles.spelling(owner)}/{slug}"
