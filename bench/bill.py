@@ -1,11 +1,11 @@
 """The most that one subject can spend in a day, within the request limits and within the limits of
 cost.
 
-    python -m bench.bill [--write]       meter every shape; --write updates the table of docs/deploy.md
+    python -m bench.bill [--write]    meter every shape; --write updates the table of docs/deploy.md
 
 A shape is the most expensive request that its endpoint allows, found by trying sizes up to the
-limits of `shared/protocol/limits.py`. It is metered as by the hub. The time of the function follows from the
-model of latency.
+limits of `shared/protocol/limits.py`. It is metered as by the hub. The time of the function follows
+from the model of latency.
 """
 
 import argparse

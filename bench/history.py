@@ -7,7 +7,8 @@ machines.
 The default shape is that of the stock client's own source in Muse, without its few files above 64
 KiB:
 
-    commits      250, one line, each changing about 8 files; 7 kB a record, mostly `structured_delta`
+    commits      250, one line, each changes about 8 files; 7 kB a record, mostly
+                 `structured_delta`
     snapshots    250, growing from 300 files to 400; 36 kB a manifest
     objects    2,400, of 100 bytes to 64 KiB, median 9 kB; each of them is in a manifest
     in all      40 MB of msgpack

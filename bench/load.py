@@ -343,9 +343,8 @@ def _print(report: dict[str, Any], clients: int) -> None:
         f"{clients} clients, {report['seconds']} s; each row: requests, a second, p50 and p99 in ms"
     )
     for what, row in report["requests"].items():
-        print(
-            f"  {what:<14}{row['count']:>8,}{row['per_second']:>9,.1f}{row['p50']:>9,}{row['p99']:>9,}"
-        )
+        rate = f"{row['count']:>8,}{row['per_second']:>9,.1f}"
+        print(f"  {what:<14}{rate}{row['p50']:>9,}{row['p99']:>9,}")
     print(f"races lost and tried again: {report['lost_races']:,}")
     print(
         f"the hub's memory: {report['rss_early'] / 1e6:,.0f} MB early,"

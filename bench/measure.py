@@ -303,7 +303,7 @@ def _bill(served: Sequence[Served], cpu_seconds: dict[str, float]) -> Bill:
     total = Bill()
     for one in served:
         weights = one.meter.weights
-        total += prices.request(
+        usage = prices.Usage(
             memory_mb=memory[one.function],
             seconds=one.meter.milliseconds() / 1000 + cpu_seconds[one.function],
             read_units=sum(weight.read_units for weight in weights),
@@ -313,4 +313,5 @@ def _bill(served: Sequence[Served], cpu_seconds: dict[str, float]) -> Bill:
             bytes_in=one.received,
             bytes_out=one.sent,
         )
+        total += prices.request(usage)
     return total

@@ -22,7 +22,6 @@ import contextvars
 import functools
 import itertools
 import threading
-import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -47,17 +46,12 @@ _originals: dict[type[Any], Any] = {}
 
 @dataclass(slots=True)
 class Call:
-    """One AWS call. `entered` and `left` are positions in the order of events.
-
-    Times are monotonic.
-    """
+    """One AWS call. `entered` and `left` are positions in the order of events."""
 
     service: str
     operation: str
     entered: int
-    entered_at: float
     left: int | None = None
-    left_at: float | None = None
     failed: bool = False
     weight: Weight | None = None
     params: Mapping[str, Any] = field(default_factory=dict)
@@ -161,10 +155,9 @@ def tick() -> int:
 def _enter(service: str, operation: str) -> list[Call]:
     """Add a started call to every open meter."""
     entered = next(_ticks)
-    now = time.perf_counter()
     calls = []
     for meter in _open:
-        call = Call(service, operation, entered, now)
+        call = Call(service, operation, entered)
         meter.log.append(call)
         calls.append(call)
     return calls
@@ -179,10 +172,8 @@ def _recorded(client: Any, operation: str) -> Iterator[list[Call]]:
         failed = False
     finally:
         left = next(_ticks)
-        now = time.perf_counter()
         for call in calls:
             call.left = left
-            call.left_at = now
             call.failed = failed
 
 

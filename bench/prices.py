@@ -49,25 +49,28 @@ class Bill:
         return self.gateway, self.compute, self.dynamodb, self.s3, self.logs, self.data_out
 
 
-def request(
-    *,
-    memory_mb: int,
-    seconds: float,
-    read_units: float,
-    write_units: float,
-    s3_puts: int,
-    s3_gets: int,
-    bytes_in: int,
-    bytes_out: int,
-) -> Bill:
-    """The cost of one request through API Gateway to a function with this memory and running
-    time.
-    """
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """The metered usage of one request: of its function, of DynamoDB, of S3 and of the network."""
+
+    memory_mb: int
+    seconds: float
+    read_units: float
+    write_units: float
+    s3_puts: int
+    s3_gets: int
+    bytes_in: int
+    bytes_out: int
+
+
+def request(usage: Usage) -> Bill:
+    """The cost of one request through API Gateway."""
+    metered = math.ceil((usage.bytes_in + usage.bytes_out) / prices.METERED_BYTES)
     return Bill(
-        gateway=HTTP_API_REQUEST * max(1, math.ceil((bytes_in + bytes_out) / prices.METERED_BYTES)),
-        compute=LAMBDA_REQUEST + LAMBDA_GB_SECOND * seconds * memory_mb / 1024,
-        dynamodb=READ_UNIT * read_units + WRITE_UNIT * write_units,
-        s3=S3_PUT * s3_puts + S3_GET * s3_gets,
+        gateway=HTTP_API_REQUEST * max(1, metered),
+        compute=LAMBDA_REQUEST + LAMBDA_GB_SECOND * usage.seconds * usage.memory_mb / 1024,
+        dynamodb=READ_UNIT * usage.read_units + WRITE_UNIT * usage.write_units,
+        s3=S3_PUT * usage.s3_puts + S3_GET * usage.s3_gets,
         logs=LOG_REQUEST,
-        data_out=DATA_OUT_BYTE * bytes_out,
+        data_out=DATA_OUT_BYTE * usage.bytes_out,
     )

@@ -73,7 +73,7 @@ def measure(hub: Hub, slug: str, form: Form) -> Measured:
     hub.watch = "time"
     seconds = min(_asked(hub, slug, form).cpu_seconds for _ in range(REPEATS))
     weights = counted.meter.weights
-    bill = prices.request(
+    usage = prices.Usage(
         memory_mb=lambdas.memory_mb()["fetch"],
         seconds=counted.meter.milliseconds() / 1000 + seconds,
         read_units=sum(weight.read_units for weight in weights),
@@ -83,6 +83,7 @@ def measure(hub: Hub, slug: str, form: Form) -> Measured:
         bytes_in=counted.received,
         bytes_out=counted.sent,
     )
+    bill = prices.request(usage)
     return Measured(form, counted.sent, seconds, bill)
 
 

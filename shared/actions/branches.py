@@ -7,7 +7,7 @@ moved. An earlier head is stored as long as the moves of the branch (see `action
 
 from shared import names
 from shared.actions import resolve
-from shared.actions.moves import PAGE_QUERIES, SPARE_ROWS, Chain, been_at, begin, planned
+from shared.actions.moves import PAGE_QUERIES, SPARE_ROWS, Cause, Chain, been_at, begin, planned
 from shared.errors import BranchMoved, RefNotFound, Unprocessable
 from shared.metadata.refs import RefChanged
 from shared.model import CommitAddress, Move, Ref, Sees
@@ -39,7 +39,7 @@ async def delete(
             " last"
         )
     last = await repository.refs.last_step(branch)
-    move = planned(branch, ref, last, None, forced=True, by=by, now=now)
+    move = planned(branch, ref, last, None, Cause(by, now, forced=True))
     await repository.refs.log_move(move)
     try:
         await repository.refs.remove(ref)
@@ -77,7 +77,7 @@ async def restore(
         await repository.refs.mark_folders(branch, int(now))
         last = await repository.refs.last_step(branch)
     node = (await repository.commits.get([address]))[address.commit_id]
-    move = planned(branch, ref, last, address, forced=True, by=by, now=now)
+    move = planned(branch, ref, last, address, Cause(by, now, forced=True))
     new = Ref(branch, address, node.snapshot_at, move.step, move.at)
     await repository.refs.log_move(move)
     try:

@@ -78,7 +78,7 @@ async def _on_prebuilt(
 
 
 async def _base(repository: RepoStores, prebuilt: PrebuiltClone, *, needs_ids: bool) -> Base:
-    """The verified beginning of a prebuilt clone, and its ids if they are needed. Raises Damaged."""
+    """The verified beginning of a prebuilt clone, and its ids if needed. Raises Damaged."""
     spans = packs.plan_prebuilt(prebuilt.name, prebuilt.stored_size, prebuilt.range_size)
     reading = repository.objects.begin(spans)
     ids: dict[str, list[str]] = {"snapshots": [], "objects": []}

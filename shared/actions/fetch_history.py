@@ -1,7 +1,8 @@
 """A fetch in steps: the oldest commits of a difference with their snapshots, and the sizes of the
 objects they need.
 
-    difference, oldest first → as many commits as fit → their manifests → sizes of the objects the client lacks
+    difference, oldest first
+        → as many commits as fit → their manifests → sizes of the objects that the client lacks
 
 The commits of a step are closed under ancestry: each parent is in the step, or the client has it.
 The client repeats with the received commits in `have`, until the step is complete. It reads the

@@ -78,7 +78,7 @@ async def log(
     else:
         targets = await resolve.targets(repository, [ref], sees)
         starts = {targets[ref].commit}
-    return await _page_from(repository, starts, bool(cursor), limit)
+    return await _page_from(repository, starts, limit, is_forgeable=bool(cursor))
 
 
 async def of_all_branches(
@@ -86,11 +86,11 @@ async def of_all_branches(
 ) -> tuple[list[Entry], str | None]:
     """Return a page of the history of all branches, as `log` does. `heads` is not empty."""
     starts = _parse(cursor) if cursor else set(heads)
-    return await _page_from(repository, starts, bool(cursor), limit)
+    return await _page_from(repository, starts, limit, is_forgeable=bool(cursor))
 
 
 async def _page_from(
-    repository: RepoStores, starts: set[CommitAddress], is_forgeable: bool, limit: int
+    repository: RepoStores, starts: set[CommitAddress], limit: int, *, is_forgeable: bool
 ) -> tuple[list[Entry], str | None]:
     page = _Page(limit, set(starts))
     async for address, node in ancestors(repository.commits, starts, page=limit + 1):

@@ -22,15 +22,21 @@ SEARCH_QUERIES = 16
 """The most queries, of 1 MB each, of a search for a commit to restore: about 40,000 moves."""
 
 
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Why a branch moves: the handle of the user, the time, and whether the user forced it."""
+
+    by: str
+    now: float
+    forced: bool
+
+
 def planned(
     branch: str,
     current: Ref | None,
     last: tuple[str, int],
     after: CommitAddress | None,
-    *,
-    forced: bool,
-    by: str,
-    now: float,
+    cause: Cause,
 ) -> Move:
     """Plan the next move of a branch from `current` to `after`.
 
@@ -42,11 +48,11 @@ def planned(
     return Move(
         branch=branch,
         # After a clock was set back, a move must not look older than the move before it.
-        at=max(int(now * 1000), current.moved_at if current else 0, at),
-        by=by,
+        at=max(int(cause.now * 1000), current.moved_at if current else 0, at),
+        by=cause.by,
         before=current.head if current else None,
         after=after,
-        forced=forced,
+        forced=cause.forced,
         step=next_step(previous, step),
         previous=previous,
     )

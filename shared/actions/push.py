@@ -9,8 +9,8 @@
        log the move                                            complete, on no branch
     7  swap the ref, if it is as it was in step 2              done
 
-The same push after a crash at any point finds the earlier writes, and continues. docs/design/push.md
-has the invariants.
+The same push after a crash at any point finds the earlier writes, and continues.
+docs/design/push.md has the invariants.
 """
 
 from dataclasses import replace
@@ -18,7 +18,7 @@ from dataclasses import replace
 from shared import names
 from shared import pushed_bundle as bundles
 from shared.actions import push_checks, push_plan, quarantine
-from shared.actions.moves import planned
+from shared.actions.moves import Cause, planned
 from shared.actions.push_checks import Pushed
 from shared.actions.push_plan import Existing, WritePlan
 from shared.errors import Unavailable
@@ -138,15 +138,8 @@ def _next_ref(
     node = plan.nodes.get(pushed.head)
     address = node.address if node else pushed.existing.commits[pushed.head]
     snapshot_at = node.snapshot_at if node else None
-    move = planned(
-        pushed.branch,
-        current,
-        last,
-        address,
-        forced=pushed.is_forced,
-        by=pushed.by,
-        now=pushed.now,
-    )
+    cause = Cause(pushed.by, pushed.now, pushed.is_forced)
+    move = planned(pushed.branch, current, last, address, cause)
     return Ref(pushed.branch, address, snapshot_at, move.step, move.at), move
 
 
@@ -184,9 +177,8 @@ async def _swap(
             # The branch was deleted: a folder of its name may have become a branch.
             await repository.refs.mark_folders(new.branch, int(pushed.now))
         last = await _last_step(repository, new.branch, current)
-        move = planned(
-            new.branch, current, last, new.head, forced=move.forced, by=move.by, now=pushed.now
-        )
+        cause = Cause(move.by, pushed.now, move.forced)
+        move = planned(new.branch, current, last, new.head, cause)
         new = replace(new, step=move.step, moved_at=move.at)
         await repository.refs.log_move(move)
     raise Unavailable(

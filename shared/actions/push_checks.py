@@ -174,7 +174,7 @@ def objects_of(bundle: PushedBundle, without: Set[str] = frozenset()) -> set[str
 
 
 def looked_up_at_first(object_ids: Set[str], few: int) -> Set[str]:
-    """These objects, if there are at most `few`, to be looked up together with the refs; else none."""
+    """These objects, if there are at most `few`. They are looked up together with the refs."""
     return object_ids if len(object_ids) <= few else frozenset()
 
 
@@ -218,7 +218,7 @@ async def _remember_refused(repository: RepoStores, pushed: Pushed) -> None:
 
 
 async def _objects_of_parents(repository: RepoStores, pushed: Pushed) -> set[str]:
-    """The objects of the stored parents of new commits. They are stored, so they need no look-up."""
+    """The objects of the stored parents of new commits. They need no look-up."""
     bundle = pushed.bundle
     existing = pushed.existing
     parents: set[str] = set()

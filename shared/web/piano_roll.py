@@ -109,6 +109,55 @@ def _notes(messages: Iterable[Any], per_beat: int, track: int) -> Iterator[Note]
             held[key] = ticks
 
 
+@dataclass(frozen=True, slots=True)
+class _Grid:
+    """The area of a piano roll: pitches from `low` to `high`, and `beats` of `scale` pixels."""
+
+    low: int
+    high: int
+    beats: float
+    scale: float
+
+    @property
+    def width(self) -> float:
+        return LEFT + self.beats * self.scale + 8
+
+    @property
+    def height(self) -> int:
+        return TOP + (self.high - self.low + 1) * ROW + 4
+
+    def top(self, pitch: int) -> int:
+        return TOP + (self.high - pitch) * ROW
+
+    def rows(self) -> Iterator[str]:
+        """The rows of the black keys, and the names of the octaves."""
+        for pitch in range(self.low, self.high + 1):
+            top = self.top(pitch)
+            if "♯" in _NAMES[pitch % 12]:
+                size = f'width="{self.width - LEFT:.0f}" height="{ROW}"'
+                yield f'<rect class="black" x="{LEFT}" y="{top}" {size}/>'
+            if pitch % 12 == 0:
+                place = f'x="{LEFT - 4}" y="{top + ROW}" text-anchor="end"'
+                yield f"<text {place}>C{pitch // 12 - 1}</text>"
+
+    def bars(self, beats_of_bar: float) -> Iterator[str]:
+        """The lines between bars, with their numbers. Lines are at least 28 pixels apart."""
+        bars = int(self.beats / beats_of_bar) + 1
+        step = max(1, round(28 / (beats_of_bar * self.scale) + 0.499))
+        for number in range(0, bars, step):
+            left = LEFT + number * beats_of_bar * self.scale
+            yield f'<path class="bar" d="M{left:.1f} {TOP}V{self.height}"/>'
+            yield f'<text x="{left + 2:.1f}" y="11">{number + 1}</text>'
+
+    def rectangle(self, note: Note, mark: str) -> str:
+        """A note, with the class of its track and `mark`."""
+        left = LEFT + note.start * self.scale
+        width = max(note.length * self.scale - 0.8, 1)
+        kind = f"n{note.track % TRACKS + 1}{mark}"
+        place = f'x="{left:.1f}" y="{self.top(note.pitch)}"'
+        return f'<rect class="{kind}" {place} width="{width:.1f}" height="{ROW - 1}" rx="1"/>'
+
+
 def roll(song: Song, before: Song | None = None) -> Markup:
     """A song as a piano roll, drawn over an earlier version if there is one."""
     drawn = list(_differing(song, before)) if before else [(note, "") for note in song.notes]
@@ -117,11 +166,11 @@ def roll(song: Song, before: Song | None = None) -> Markup:
     beats = max(note.start + note.length for note, _ in drawn)
     fitting = (USUAL_WIDTH - LEFT) / beats
     scale = min(max(BEAT, fitting), MOST_BEAT, (WIDTH - LEFT) / beats)
-    width = LEFT + beats * scale + 8
-    height = TOP + (high - low + 1) * ROW + 4
-    parts = [*_grid(low, high, beats, scale, song.beats_of_bar, width, height)]
-    parts += (_rectangle(note, mark, high, scale) for note, mark in drawn)
-    size = f'width="{width:.0f}" height="{height}" viewBox="0 0 {width:.0f} {height}"'
+    grid = _Grid(low, high, beats, scale)
+    parts = [*grid.rows(), *grid.bars(song.beats_of_bar)]
+    parts += (grid.rectangle(note, mark) for note, mark in drawn)
+    width, height = f"{grid.width:.0f}", grid.height
+    size = f'width="{width}" height="{height}" viewBox="0 0 {width} {height}"'
     text = f"{len(song.notes)} notes in {len(song.tracks)} tracks"
     svg = f'<svg class="roll" role="img" aria-label="{text}" {size}>{"".join(parts)}</svg>'
     return Markup(svg)  # noqa: S704 (numbers, and names of notes)
@@ -134,33 +183,6 @@ def _differing(song: Song, before: Song) -> Iterator[tuple[Note, str]]:
     yield from ((note, " gone") for key, note in old.items() if key not in new)
     for key, note in new.items():
         yield note, " kept" if key in old else " fresh"
-
-
-def _grid(
-    low: int, high: int, beats: float, scale: float, bar: float, width: float, height: int
-) -> Iterator[str]:
-    """The rows of the black keys, the octaves, and the bars."""
-    for pitch in range(low, high + 1):
-        top = TOP + (high - pitch) * ROW
-        if "♯" in _NAMES[pitch % 12]:
-            row = f'x="{LEFT}" y="{top}" width="{width - LEFT:.0f}" height="{ROW}"'
-            yield f'<rect class="black" {row}/>'
-        if pitch % 12 == 0:
-            yield f'<text x="{LEFT - 4}" y="{top + ROW}" text-anchor="end">C{pitch // 12 - 1}</text>'
-    bars = int(beats / bar) + 1
-    step = max(1, round(28 / (bar * scale) + 0.499))
-    for number in range(0, bars, step):
-        left = LEFT + number * bar * scale
-        yield f'<path class="bar" d="M{left:.1f} {TOP}V{height}"/>'
-        yield f'<text x="{left + 2:.1f}" y="11">{number + 1}</text>'
-
-
-def _rectangle(note: Note, mark: str, high: int, scale: float) -> str:
-    left = LEFT + note.start * scale
-    width = max(note.length * scale - 0.8, 1)
-    top = TOP + (high - note.pitch) * ROW
-    kind = f"n{note.track % TRACKS + 1}{mark}"
-    return f'<rect class="{kind}" x="{left:.1f}" y="{top}" width="{width:.1f}" height="{ROW - 1}" rx="1"/>'
 
 
 def legend(song: Song, before: Song | None = None) -> Markup:
@@ -179,7 +201,8 @@ def legend(song: Song, before: Song | None = None) -> Markup:
 
 
 def _items(names: Iterable[str], kinds: Iterable[str]) -> list[str]:
-    box = '<svg width="10" height="10" aria-hidden="true"><rect class="{}" width="10" height="10" rx="2"/></svg>'
+    size = 'width="10" height="10"'
+    box = f'<svg {size} aria-hidden="true"><rect class="{{}}" {size} rx="2"/></svg>'
     return [
         f"<li>{box.format(kind)} {escape(name)}</li>"
         for name, kind in zip(names, kinds, strict=False)

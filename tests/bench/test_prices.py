@@ -1,14 +1,14 @@
-"""A bill is the sum of its parts; the worked example is AWS's own arithmetic, done by hand."""
+"""A bill is the sum of its parts. The example is calculated by hand from the prices of AWS."""
 
 import pytest
 
 from bench import prices
-from bench.prices import Bill
+from bench.prices import Bill, Usage
 
 
 def test_a_request_costs_the_sum_of_what_it_used():
     """A push: 120 ms of 1 GB, two writes, one read, one PUT, 1 MB each way."""
-    bill = prices.request(
+    usage = Usage(
         memory_mb=1024,
         seconds=0.12,
         read_units=1,
@@ -18,6 +18,7 @@ def test_a_request_costs_the_sum_of_what_it_used():
         bytes_in=1024 * 1024,
         bytes_out=1_000_000,
     )
+    bill = prices.request(usage)
     assert bill.gateway == pytest.approx(4e-6)  # 2 MB in steps of 512 KB
     assert bill.compute == pytest.approx(0.2e-6 + 1.600008e-6)
     assert bill.dynamodb == pytest.approx(0.125e-6 + 1.25e-6)
@@ -31,12 +32,14 @@ def test_bills_add_up_part_by_part():
 
 
 def test_an_empty_request_is_metered_once():
-    nothing = {
-        "read_units": 0,
-        "write_units": 0,
-        "s3_puts": 0,
-        "s3_gets": 0,
-        "bytes_in": 0,
-        "bytes_out": 0,
-    }
-    assert prices.request(memory_mb=256, seconds=0, **nothing).gateway == prices.HTTP_API_REQUEST
+    usage = Usage(
+        memory_mb=256,
+        seconds=0,
+        read_units=0,
+        write_units=0,
+        s3_puts=0,
+        s3_gets=0,
+        bytes_in=0,
+        bytes_out=0,
+    )
+    assert prices.request(usage).gateway == prices.HTTP_API_REQUEST

@@ -74,7 +74,7 @@ ORDER = [
         by=[MOVES]),
     bug("a move gets its date from a clock that was set back",
         "shared/actions/moves.py::planned",
-        replace("max(int(now * 1000), *___)", "int(now * 1000)"), by=[MOVES]),
+        replace("max(int(cause.now * 1000), *___)", "int(cause.now * 1000)"), by=[MOVES]),
     bug("the moves of a branch that is created again are counted from 0",
         "shared/actions/push.py::_last_step", always("current"), by=[MOVES]),
 ]  # fmt: skip

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from shared import cursors
-from shared.actions.moves import planned
+from shared.actions.moves import Cause, planned
 from shared.engines.selection import stores
 from shared.model import CommitAddress, Move, Ref
 from shared.stores import RepoStores
@@ -82,7 +82,7 @@ async def moved_often(now: float, count: int, lost: int) -> None:
     for number in range(count):
         after = addresses[number % 2]
         tries = [
-            planned("main", current, ("", 0), after, forced=True, by="me", now=now)
+            planned("main", current, ("", 0), after, Cause("me", now, forced=True))
             for _ in range(lost + 1)
         ]
         moves += tries
@@ -172,7 +172,7 @@ def test_a_deletion_that_was_announced_late_does_not_stand_for_the_one_that_was_
     repository, seen = hub.run(side())
     pushed(hub, HISTORY, [1, 3], "side")
     last = hub.run(repository.refs.last_step("side"))
-    late = planned("side", seen, last, None, forced=True, by="me", now=hub.now())
+    late = planned("side", seen, last, None, Cause("me", hub.now(), forced=True))
     assert hub.call(f"DELETE {API}/branches", SONG, by="me", query="branch=side").status == 204
     for unique in ("00000000", "ffffffff"):
         hub.run(repository.refs.log_move(replace(late, step=late.step[:-8] + unique)))

@@ -111,7 +111,7 @@ async def test_tasks_add_to_the_meter_of_the_request_that_started_them():
 
 def test_the_price_of_a_request_is_the_same_in_both_meters():
     """`bench` has the same prices in dollars, by service."""
-    bill = bench_prices.request(
+    usage = bench_prices.Usage(
         memory_mb=1769,
         seconds=0.25,
         read_units=0,
@@ -121,6 +121,7 @@ def test_the_price_of_a_request_is_the_same_in_both_meters():
         bytes_in=10**6,
         bytes_out=10**6,
     )
+    bill = bench_prices.request(usage)
     whole = bill.without_data_out + bill.data_out
     assert prices.request(1769, 0.25, 10**6, 10**6) == pytest.approx(whole * prices.DOLLAR, abs=1)
 
