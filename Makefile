@@ -61,6 +61,7 @@ check: dev-packages ## check lint, format, types, the container and the template
 	@$(BIN)/ruff check -q .
 	@$(BIN)/ruff format -q --check .
 	@$(BIN)/mypy --no-error-summary
+	@$(BIN)/vulture
 	@"$$($(BIN)/python -m infra.tools hadolint)/hadolint" Containerfile
 	@$(BIN)/python -m pytest tests/template/test_lint.py tests/template/security.py
 

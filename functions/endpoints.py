@@ -71,6 +71,7 @@ EVERYONE = "everyone"
 ANY_TOKEN = "any token"  # noqa: S105
 ADMIN_TOKEN = "a token of scope admin"  # noqa: S105
 
+DIGEST = "31f86092953fd687403924ef23270af8da18b58147a0055468ecb4dc00b1c5c5"
 FROM_TAKE_1_TO_TAKE_2 = {"want": ["take-2"], "have": ["take-1"]}
 TWO_TAKES = {
     "branch": "main",
@@ -138,8 +139,7 @@ WIRE = (
         Route("POST /{owner}/{slug}/presign", WRITERS,
               "URLs to upload large objects to; with `sizes` (object id → bytes), for those"
               " lengths only",
-              body={"object_ids": ["31f86092953fd687403924ef23270af8da18b58147a0055468ecb4dc00b1c5c5"],
-                    "direction": "put", "ttl_seconds": 600}),
+              body={"object_ids": [DIGEST], "direction": "put", "ttl_seconds": 600}),
     ), (grant.READ_ITEMS, *grant.CREATE_REPO, grant.SIGN_UPLOADS, *grant.SERVE_CALLERS)),
 
     Endpoint("staging", (

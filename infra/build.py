@@ -159,9 +159,8 @@ def make_for_host(python: Path | None) -> None:
     made = make(HOST, python, WITH_PAGES, for_lambda=False)
     check(HOST, python)
     HOST_PYTHON.write_text(f"{python}\n")
-    print(
-        f"build/host     sha256 {made.digest}  {_mb(made.size)}, imports {len(handlers(HOST))} handlers"
-    )
+    imported = f"imports {len(handlers(HOST))} handlers"
+    print(f"build/host     sha256 {made.digest}  {_mb(made.size)}, {imported}")
 
 
 def interpreter(version: tuple[int, ...]) -> Path | None:
@@ -191,9 +190,9 @@ def downloaded(version: tuple[int, ...]) -> Path:
     )
     if tools.uv("python", "install", name, quiet=True).returncode:
         raise Unable(
-            f"Python {name} is needed to compile the modules for Lambda, and uv cannot download it here: "
-            f"install it (`pyenv install {name}`, or a package of the system); "
-            "`make serve` and `make invoke` work without it"
+            f"Python {name} is needed to compile the modules for Lambda, and uv cannot download it"
+            f" here: install it (`pyenv install {name}`, or a package of the system);"
+            " `make serve` and `make invoke` work without it"
         )
     found = tools.uv("python", "find", "--managed-python", "--no-project", name, quiet=True)
     return Path(found.stdout.strip())
@@ -217,7 +216,10 @@ def check(folder: Path, python: Path) -> None:
     """
 
     def complaint(module: str) -> str:
-        source = f"import sys; sys.path.insert(0, {str(folder)!r}); import {module}; assert callable({module}.handler)"
+        source = (
+            f"import sys; sys.path.insert(0, {str(folder)!r}); import {module};"
+            f" assert callable({module}.handler)"
+        )
         # -S: without the packages of this machine; -B: the check does not write into the artefact.
         done = subprocess.run(
             [python, "-ISB", "-c", source], env=_plain(), capture_output=True, text=True
@@ -273,7 +275,8 @@ def make(folder: Path, python: Path, contents: Contents, *, for_lambda: bool) ->
     made = Made(digest(fresh), sum(path.stat().st_size for path in _files(fresh)))
     if made.size > contents.max_bytes:
         raise Unable(
-            f"the artefact has {_mb(made.size)}, more than {_mb(contents.max_bytes)}: look for new files in {fresh}"
+            f"the artefact has {_mb(made.size)}, more than {_mb(contents.max_bytes)}: look for new"
+            f" files in {fresh}"
         )
     shutil.rmtree(folder, ignore_errors=True)
     fresh.rename(folder)
@@ -295,7 +298,8 @@ def _install(folder: Path, python: Path, lock: Path, *, for_lambda: bool) -> Non
         options += [f"--python-platform={PLATFORM}", f"--python-version={_dotted(VERSION)}"]
     if tools.uv("pip", "install", "--quiet", f"--target={folder}", *options, "-r", lock).returncode:
         raise Unable(
-            f"{lock.relative_to(ROOT)} could not be installed, see above: check the network, run it again"
+            f"{lock.relative_to(ROOT)} could not be installed, see above: check the network, run it"
+            " again"
         )
     (folder / ".lock").unlink(missing_ok=True)  # a file of uv
 

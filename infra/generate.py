@@ -168,7 +168,7 @@ def _json(value: Mapping[str, Any]) -> str:
     return json.dumps(value, indent=2) + "\n"
 
 
-# ── The tables in the documents ────────────────────────────────────────────────────────────────────
+# ── The tables in the documents ───────────────────────────────────────────────────────────────────
 
 
 def with_lists(page: str) -> str:

@@ -26,9 +26,10 @@ from shared.protocol.operation import QUERY
 
 ABOUT = """A pay-per-request hub for the Muse version control system.
 
-The API for people and tools is under `/api/v1`; everything else is the wire protocol of `muse`. Bodies are JSON or
-msgpack (`application/x-msgpack`), by Content-Type and Accept; errors are always JSON. Lists have pages: send
-`next_cursor` back as `cursor`. Each path with GET supports HEAD, and each path supports OPTIONS."""
+The API for people and tools is under `/api/v1`; everything else is the wire protocol of `muse`.
+Bodies are JSON or msgpack (`application/x-msgpack`), by Content-Type and Accept; errors are always
+JSON. Lists have pages: send `next_cursor` back as `cursor`. Each path with GET supports HEAD, and
+each path supports OPTIONS."""
 
 METHODS = {"get", "put", "post", "delete", "patch"}
 REFERENCE = "#/components/schemas/"

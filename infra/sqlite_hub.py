@@ -20,7 +20,7 @@ from shared.engines.local import Engine
 from shared.objects import keys as object_keys
 
 QUARANTINE_SECONDS = 24 * 3600
-"""An older upload that no push accepted is deleted at the next start, as the lifecycle of S3 does."""
+"""An older upload that no push accepted is deleted at the next start, as by the lifecycle of S3."""
 
 
 def is_hub(folder: Path) -> bool:

@@ -182,7 +182,7 @@ def _stream(endpoint: Endpoint) -> str:
     Type: AWS::Lambda::Url
     Properties:
       TargetFunctionArn: !GetAtt {name}Function.Arn
-      # The distribution could sign requests, but not the bodies of clients. It sends the secret instead.
+      # The distribution could sign requests, but not the bodies of clients. It sends the secret.
       AuthType: NONE
       InvokeMode: RESPONSE_STREAM
   # A public URL needs both permissions since October 2025.
@@ -252,7 +252,8 @@ FunctionAssociations: [{{EventType: viewer-request, FunctionARN: !GetAtt EdgeVie
 """
     if edge is not Edge.BODIES:
         return _item(lines, 10)
-    return f"          - !If\n            - UseLargeBodies\n{_item(lines, 12)}            - !Ref AWS::NoValue\n"
+    condition = "          - !If\n            - UseLargeBodies\n"
+    return f"{condition}{_item(lines, 12)}            - !Ref AWS::NoValue\n"
 
 
 def _item(lines: str, columns: int) -> str:

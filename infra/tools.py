@@ -1,6 +1,7 @@
 """Environments for Python programs, each installed by uv from a lock with digests.
 
-    python3 -m infra.tools sam           make .tools/sam from infra/locks/sam.lock, print its bin folder
+    python3 -m infra.tools sam           make .tools/sam from infra/locks/sam.lock, print its bin
+                                         folder
     python3 -m infra.tools --venv LOCK   make .venv from this lock
 
 uv itself comes from PyPI, by pip. An environment is made when it is first needed, and again when

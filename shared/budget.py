@@ -3,8 +3,8 @@
 A cost is in picodollars, as `meter` counts it. A day is a UTC day. A request is charged to three
 scopes:
 
-    subject   the user of the token, or the address of a request without one; also within each minute,
-              at most a tenth of the day's limit for each class of requests
+    subject   the user of the token, or the address of a request without one; also within each
+              minute, at most a tenth of the day's limit for each class of requests
     owner     the repositories of one owner; charged for the requests of other users only, so that a
               flood of strangers never locks an owner out
     hub       all requests

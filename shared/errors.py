@@ -10,7 +10,7 @@
     │  ├─ RepoNotFound              absent, deleted, or private: all look the same
     │  ├─ CommitNotFound            the repository does not have a wanted commit
     │  ├─ ObjectNotFound            no object of this id in the repository
-    │  ├─ RefNotFound               the URL begins with neither a branch nor a commit of the repository
+    │  ├─ RefNotFound               the URL begins with neither a branch nor a commit
     │  ├─ PathNotFound              no such file at that branch or commit
     │  ├─ ReleaseNotFound           no release of this tag
     │  ├─ TagNotFound               no tag of this id
@@ -18,7 +18,7 @@
     │  └─ TokenNotFound             the caller has no token of this id
     ├─ MethodNotAllowed 405         names the methods that the path has
     ├─ RequestTimeout 408           the client sends too slowly, or has stopped sending
-    ├─ NotFastForward 409           the branch has moved, or the push would rewind it; names the head
+    ├─ NotFastForward 409           the branch has moved, or the push would rewind it; has the head
     ├─ BranchMoved 409              the branch was moved at the same time; names its head
     ├─ RepoExists 409               the owner has a repository of this name
     ├─ HandleTaken 409              the handle is claimed, in another letter case
@@ -32,9 +32,9 @@
     │  ├─ HashMismatch              an id that is not the digest of its content
     │  ├─ MissingReference          a parent, snapshot or object that is neither sent nor stored
     │  ├─ AmbiguousCommit           a short id that several commits begin with, which it names
-    │  ├─ UploadsPending            more uploads than one push verifies; a retry of the push continues
+    │  ├─ UploadsPending            more uploads than one push verifies; a retry continues
     │  ├─ BranchClash               `a` beside `a/b`, `Docs` beside `docs`: clones would fail
-    │  └─ NotPortable               a name that Windows or macOS cannot store; the repository forbids it
+    │  └─ NotPortable               a name that Windows or macOS cannot store is forbidden here
     ├─ RateLimited 429              too many requests of one class in this minute
     │  └─ CostLimited               the cost limit of a subject, or of the repositories of an owner
     │     └─ HubLimited 503         the operator's limit for all requests of one day
@@ -127,7 +127,8 @@ class CommitNotFound(NotFound):
 
     def __init__(self, missing: Iterable[str]) -> None:
         super().__init__(
-            f"this repository has no commit {summarize(missing)}; read its heads again with GET refs"
+            f"this repository has no commit {summarize(missing)}; read its heads again with GET"
+            " refs"
         )
 
 

@@ -1,7 +1,7 @@
 """The derivation of ids from content. All are SHA-256 in lower-case hex.
 
     object    the content, no header
-    snapshot  NUL-joined `path NUL object_id` pairs, sorted by code point (which is UTF-8 byte order)
+    snapshot  NUL-joined `path NUL object_id` pairs, sorted by code point (as UTF-8 bytes)
     commit    NUL-joined sorted parents, snapshot id, message, committed_at; NUL between the four
 
 NUL is the separator. With NUL in a message or path, two different records could have the same id,

@@ -2,7 +2,7 @@
 
     seconds since the last read    keys for a request
     up to 300                      the cached keys; they are read again first for an unknown key id
-    up to 3,600                    new keys; the cached ones if the read fails or takes over a second
+    up to 3,600                    new keys; the cached ones if the read fails or takes over 1 s
     more, or never read            new keys; 503 if the read fails
 
 So an added key is known from the first token with its id on. A removed key is refused within five

@@ -80,7 +80,7 @@ class Settings(BaseModel):
     verifies 1 GiB.
     """
     origin_secret: str = Field(default="", pattern=r"^([!-~]{32,})?$")
-    """The secret that the proxy sends with each request (see `middleware`). Empty without a proxy."""
+    """The secret that the proxy sends with each request (see `middleware`). Empty: no proxy."""
     log_level: str = "INFO"
     memory_mb: int = Field(default=0, ge=0)
     """The memory of the Lambda function, which determines its price; 0 outside of Lambda."""

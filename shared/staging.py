@@ -1,9 +1,9 @@
 """Staged request bodies: a client uploads the body of a request to S3, and sends the request with a
 reference to it.
 
-    POST staging                       the caller's rights are checked, then a URL and a reference are given out
-    PUT to the URL                     to S3, without the hub
-    POST push, or push/objects         without a body, with the header `Pieria-Staged-Body: <reference>`
+    POST staging                  check the caller's rights, reply with a URL and a reference
+    PUT to the URL                to S3, without the hub
+    POST push, or push/objects    no body, but the header `Pieria-Staged-Body: <reference>`
 
 So a body may be larger than Lambda accepts. All checks of the target route apply: the rights of the
 caller are checked before S3 is read. A reference may be used several times until it expires, as any

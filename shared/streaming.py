@@ -2,12 +2,12 @@
 
     terms = Terms.of(request, max_reply_bytes)    codings that the caller accepts; the limit
     send(terms, whole)                            a reply that is sent whole, or refused
-    send_part(terms, part)                        a part of a longer reply, made smaller until it fits
+    send_part(terms, part)                        a part of a longer reply, cut until it fits
 
-A reader can always distinguish a complete reply from an interrupted one. A reply that is not compressed has a
-Content-Length. A compressed one has none, because its length is known at its end. Its end has a
-checksum of the whole. If a reply cannot be read to its end, that end is not sent, and the server
-cuts the connection.
+A reader can always distinguish a complete reply from an interrupted one. A reply that is not
+compressed has a Content-Length. A compressed one has none, because its length is known at its end.
+Its end has a checksum of the whole. If a reply cannot be read to its end, that end is not sent, and
+the server cuts the connection.
 """
 
 import asyncio

@@ -2,8 +2,8 @@
 
     an item    the names and values of its attributes, in UTF-8
     a read     one unit for each 4 KB begun; half of that if it is eventually consistent
-    a write    one unit for each 1 KB begun of the larger of the items before and after; twice that in
-               a transaction
+    a write    one unit for each 1 KB begun of the larger of the items before and after; twice
+               that in a transaction
 
 The capacity in a reply is not used, because emulators report wrong numbers.
 """

@@ -32,7 +32,7 @@ from shared import auth
 from shared.model import Identity, Role
 from tests.builders import MSGPACK, OWN_HEADERS, Answer, Record, graph
 
-# ── The table ───────────────────────────────────────────────────────────────────────────────────────────────
+# ── The table ─────────────────────────────────────────────────────────────────────────────────────
 
 CALLERS = (
     "anonymous stranger reader writer admin owner read-only here elsewhere expired revoked".split()
@@ -336,7 +336,7 @@ def routes() -> dict[str, str]:
     return found
 
 
-# ── What is asked ───────────────────────────────────────────────────────────────────────────────────────────
+# ── What is asked ─────────────────────────────────────────────────────────────────────────────────
 
 
 @dataclass(frozen=True, slots=True)
@@ -417,7 +417,7 @@ def push() -> Record:
     return {"bundle": HISTORY.bundle(), "branch": "main", "force": False}
 
 
-# ── The player ──────────────────────────────────────────────────────────────────────────────────────────────
+# ── The player ────────────────────────────────────────────────────────────────────────────────────
 
 Send = Callable[[str, str, str, str, Mapping[str, str], bytes], Answer]
 """Sends function, method, path, query, headers and body."""

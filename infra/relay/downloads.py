@@ -25,7 +25,6 @@ OBJECT_OVERHEAD_BYTES = 100
 """What an object has in a bundle besides its content: its id and the names of its keys."""
 COMPRESSED_FROM_BYTES = 64 * 1024
 """A smaller request is not worth a compression."""
-REPORTED_FROM_BYTES = 1_000_000
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,5 @@
-"""The parts that a clone fetches: the records of all its commits, and the sizes of the objects, before
-any content.
+"""The parts that a clone fetches: first the records of all its commits and the sizes of its
+objects, then the contents.
 """
 
 from collections.abc import Iterator

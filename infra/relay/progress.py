@@ -1,5 +1,5 @@
-"""The progress of the relay, on stderr: bars with sizes and remaining time in a terminal, else plain
-lines.
+"""The progress of the relay, on stderr: bars with sizes and remaining time in a terminal, else
+plain lines.
 """
 
 import sys
@@ -31,7 +31,6 @@ class Transfer:
         self.done = 0
         self._progress = progress
         self._started = self._shown = time.monotonic()
-        self._task: TaskID | None = None
 
     def add(self, size: int, total: int | None = None) -> None:
         """Some more bytes are done. `total`: how many there are now in all."""

@@ -25,8 +25,8 @@ The stock client sends all new commits in one push.
 """
 
 BY_RELAY = (
-    "push through the relay, which sends a large push in parts: `pieria connect URL-OF-THE-HUB` prints the remote to"
-    f" add; without it, {IN_STEPS}"
+    "push through the relay, which sends a large push in parts: `pieria connect URL-OF-THE-HUB`"
+    f" prints the remote to add; without it, {IN_STEPS}"
 )
 """The advice for a push that is too large for one request."""
 

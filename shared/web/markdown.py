@@ -28,8 +28,8 @@ ID_PREFIX = "doc-"
 """The ids of headings begin with it, so that they differ from those of the page."""
 
 _TAGS = set(
-    "a abbr b blockquote br code dd del details div dl dt em h1 h2 h3 h4 h5 h6 hr i img ins kbd li ol p pre q s samp"
-    " small span strong sub summary sup table tbody td th thead tr ul var".split()
+    "a abbr b blockquote br code dd del details div dl dt em h1 h2 h3 h4 h5 h6 hr i img ins kbd li"
+    " ol p pre q s samp small span strong sub summary sup table tbody td th thead tr ul var".split()
 )
 _ATTRIBUTES = {
     "a": {"href", "title"},

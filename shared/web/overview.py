@@ -69,7 +69,7 @@ async def repository(request: Request, access: Access) -> Response:
         if ref is None:
             return rendering.render("empty.html", **head(request, access, "files"))
         files = await snapshots.files(access.repository, ref.snapshot_at)
-        snapshot = Snapshot(ref.branch, "", ref.head, False, files)
+        snapshot = Snapshot(ref.branch, "", ref.head, is_fixed=False, files=files)
         return rendering.render(
             "repository.html",
             **head(request, access, "files"),

@@ -24,8 +24,8 @@ COMPRESSED_BYTES = 1024
 _GZIP_FORMAT = 16 + zlib.MAX_WBITS
 
 POLICY = (
-    "default-src 'none'; style-src 'self'; img-src 'self'{media}; media-src 'self'{media}; form-action 'self';"
-    " base-uri 'none'; frame-ancestors 'none'"
+    "default-src 'none'; style-src 'self'; img-src 'self'{media}; media-src 'self'{media};"
+    " form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 """No script at all, and nothing from other hosts.
 

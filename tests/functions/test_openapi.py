@@ -167,7 +167,7 @@ def test_no_other_function_pays_for_it() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-# ── Everything that can be sent ─────────────────────────────────────────────────────────────────────────────
+# ── Everything that can be sent ───────────────────────────────────────────────────────────────────
 
 _handler = lambdas.handler_of(app)
 

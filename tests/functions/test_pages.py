@@ -139,7 +139,7 @@ def test_the_first_page_leads_to_a_repository(owner: str) -> None:
         assert "That is not the name" in page.text
 
 
-# ── For whom, and how often ─────────────────────────────────────────────────────────────────────────────────
+# ── For whom, and how often ───────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("accept", ["application/json", "application/x-msgpack, application/json"])
@@ -227,7 +227,7 @@ def test_a_page_makes_few_calls_to_aws(owner: str, path: str) -> None:
     assert len(calls) <= 5, calls
 
 
-# ── Markdown ────────────────────────────────────────────────────────────────────────────────────────────────
+# ── Markdown ──────────────────────────────────────────────────────────────────────────────────────
 
 HOSTILE: dict[str, Any] = {
     "script": "<script>alert(1)</script>",

@@ -48,7 +48,7 @@ def pins(lock: Path) -> dict[str, str]:
     return {name: version + rest for name, version, rest in found}
 
 
-# ── What it is made of ──────────────────────────────────────────────────────────────────────────────────────
+# ── What it is made of ────────────────────────────────────────────────────────────────────────────
 
 
 def test_it_is_built_for_what_the_template_runs() -> None:
@@ -99,7 +99,7 @@ def test_every_lock_names_versions_and_digests_only(lock: Path) -> None:
     assert pins(lock)
 
 
-# ── How it is made ──────────────────────────────────────────────────────────────────────────────────────────
+# ── How it is made ────────────────────────────────────────────────────────────────────────────────
 
 
 def test_a_zip_is_the_same_whenever_and_in_whatever_order_its_files_were_written(
@@ -191,7 +191,7 @@ def test_what_no_function_reads_is_taken_out(tmp_path: Path) -> None:
     }
 
 
-# ── That it starts ──────────────────────────────────────────────────────────────────────────────────────────
+# ── That it starts ────────────────────────────────────────────────────────────────────────────────
 
 
 def test_every_handler_is_imported_and_finds_nothing_but_the_artefact(tmp_path: Path) -> None:
@@ -231,7 +231,7 @@ def test_no_function_imports_when_it_starts_what_only_requests_need() -> None:
     assert json.loads(done.stdout) == []
 
 
-# ── With which Python ───────────────────────────────────────────────────────────────────────────────────────
+# ── With which Python ─────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.fixture
@@ -278,7 +278,7 @@ def test_without_the_wanted_python_there_is_one_line_and_no_artefact(
     assert "Traceback" not in said.err
 
 
-# ── The real one ────────────────────────────────────────────────────────────────────────────────────────────
+# ── The real one ──────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.cloud

@@ -33,7 +33,7 @@ QUERY = "query=of-somebody"
 
 on_the_shared_loop = pytest.mark.asyncio(loop_scope="session")
 
-# ── An app, and a client that sees every message ────────────────────────────────────────────────────────────
+# ── An app, and a client that sees every message ──────────────────────────────────────────────────
 
 router = APIRouter()
 
@@ -178,7 +178,7 @@ def logged(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
     return [json.loads(line) for line in capsys.readouterr().err.splitlines()]
 
 
-# ── Every failure has one shape ─────────────────────────────────────────────────────────────────────────────
+# ── Every failure has one shape ───────────────────────────────────────────────────────────────────
 
 
 @on_the_shared_loop
@@ -298,7 +298,7 @@ async def test_what_another_function_serves_is_not_found_here_and_the_slash_is_n
     assert "remove the slash" in answer.json["message"]
 
 
-# ── HEAD, and pages of other sites ──────────────────────────────────────────────────────────────────────────
+# ── HEAD, and pages of other sites ────────────────────────────────────────────────────────────────
 
 
 @on_the_shared_loop
@@ -368,7 +368,7 @@ async def test_a_browser_that_asks_before_it_reads_is_answered_without_a_look_at
     assert not [name for name in push.headers if name.startswith("access-control")]
 
 
-# ── The unexpected ──────────────────────────────────────────────────────────────────────────────────────────
+# ── The unexpected ────────────────────────────────────────────────────────────────────────────────
 
 
 @on_the_shared_loop
@@ -411,7 +411,7 @@ async def test_a_failure_of_the_store_is_logged_and_a_refusal_is_not(capsys):
         assert [line["status"] for line in logged(capsys)] == [answer.status] * lines
 
 
-# ── The log and the request id ──────────────────────────────────────────────────────────────────────────────
+# ── The log and the request id ────────────────────────────────────────────────────────────────────
 
 
 @on_the_shared_loop
@@ -458,7 +458,7 @@ async def test_the_platforms_id_is_the_id_and_a_clients_is_not():
     assert answer.headers["x-request-id"] != "of-the-client"
 
 
-# ── Bodies ──────────────────────────────────────────────────────────────────────────────────────────────────
+# ── Bodies ────────────────────────────────────────────────────────────────────────────────────────
 
 WANT = msgpack.packb({"want": ["a"]})
 LONG = [b"\xc5\xff\xff" + b"x" * 27, *[b"x" * 30] * 9]
@@ -597,7 +597,7 @@ async def test_a_reply_comes_in_the_format_asked_for(accept, media):
         assert answer.json == {"text": "häh", "bytes": "AP8="}
 
 
-# ── Who may ─────────────────────────────────────────────────────────────────────────────────────────────────
+# ── Who may ───────────────────────────────────────────────────────────────────────────────────────
 
 WHO = {"nobody": None, "stranger": Role.WRITE, "owner": Role.WRITE, "owner, to read": Role.READ}
 
@@ -694,7 +694,7 @@ async def test_an_app_that_fails_before_it_answers_is_answered_as_a_bug(
     assert answer.order == ["receive"] * 3 + ["http.response.start", "http.response.body"]
 
 
-# ── Behind a proxy ──────────────────────────────────────────────────────────────────────────────────────────
+# ── Behind a proxy ────────────────────────────────────────────────────────────────────────────────
 
 SECRET = "between-the-proxy-and-the-hub-only"
 
@@ -780,7 +780,7 @@ async def test_a_hub_that_cannot_read_its_settings_says_so_and_lets_nobody_in(co
         await ask("GET", "/fine")
 
 
-# ── As a Lambda function ────────────────────────────────────────────────────────────────────────────────────
+# ── As a Lambda function ──────────────────────────────────────────────────────────────────────────
 
 
 def test_a_loop_that_somebody_else_ended_does_not_stop_the_handler():

@@ -124,7 +124,7 @@ def send_sample(name: str, place: dict[str, str]) -> builders.Answer:
     return builders.invoke(invoke.function_of(name), event)
 
 
-# ── Both ways ───────────────────────────────────────────────────────────────────────────────────────────────
+# ── Both ways ─────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_what_is_granted_is_what_is_used() -> None:
@@ -193,7 +193,7 @@ def test_a_role_has_nothing_from_elsewhere_but_leave_to_log_within_the_boundary(
     assert "LogGroupName" not in expanded()["Resources"][log]["Properties"]
 
 
-# ── What the comparison stands on ───────────────────────────────────────────────────────────────────────────
+# ── What the comparison stands on ─────────────────────────────────────────────────────────────────
 
 REPO_ID = "0c5a7f8e-0000-4000-8000-00000000000f"
 ANY_REPO = "REPO#????????-????-????-????-????????????"
@@ -243,7 +243,7 @@ def test_a_grant_covers_no_other_action_place_or_partition() -> None:
     assert not Grant("s3:PutObject", "uploads/*").covers(Use("s3:PutObject", "repos/uploads/x"))
 
 
-# ── Who may what ────────────────────────────────────────────────────────────────────────────────────────────
+# ── Who may what ──────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("module", sorted(READERS))
