@@ -90,6 +90,15 @@ TWO_TAKES = {
         ],
     },
 }
+MIDI_DOMAIN = {
+    "author_slug": "me",
+    "slug": "song",
+    "display_name": "Songs",
+    "description": "Notes and tempo of a song",
+    "capabilities": {"dimensions": [{"name": "notes", "description": "pitch, start and length"}]},
+    "viewer_type": "midi",
+    "version": "0.1.0",
+}
 """Bodies of sample events."""
 
 # fmt: off
@@ -231,6 +240,16 @@ API = (
         Route("GET /api/v1/me", ANY_TOKEN, "its owner, scope and expiry", name="Me"),
     ), (grant.READ_AND_WRITE_TOKENS, grant.CLAIM_HANDLE, *grant.SERVE_CALLERS)),
 
+    Endpoint("domains", (
+        Route("POST /api/v1/domains", "a token that may write",
+              "publish the description of a domain plugin, or a later version of it",
+              name="Publish", body=MIDI_DOMAIN),
+        Route("GET /api/v1/domains", EVERYONE, "the published domains", name="List"),
+        Route("GET /api/v1/domains/{author}/{slug}", EVERYONE, "one of them: `@author/slug`",
+              name="Get"),
+    ), (grant.READ_ALL, grant.CLAIM_HANDLE_AND_PUBLISH, grant.REPLACE_DOMAIN,
+        *grant.SERVE_CALLERS)),
+
     Endpoint("openapi", (
         Route("GET /api/v1/openapi.json", EVERYONE,
               "the OpenAPI document of all endpoints, with their failures"),
@@ -269,6 +288,8 @@ API = (
 PAGES = (
     Endpoint("pages", (
         Route("GET /", EVERYONE, "what this hub is"),
+        Route("GET /domains", EVERYONE, "the published domains", name="Domains"),
+        Route("GET /domains/{author}/{slug}", EVERYONE, "a domain: `@author/slug`", name="Domain"),
         Route("GET /{owner}", EVERYONE, "the repositories of a user", name="Owner"),
         Route("GET /{owner}/{slug}", READERS, "a repository", name="Repository"),
         Route("GET /{owner}/{slug}/tree/{ref_and_folder+}", READERS, "a folder", name="Tree"),

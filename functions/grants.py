@@ -48,6 +48,7 @@ LISTED = "LISTED#*"
 MEMBERS = "MEMBERS#*"
 TOKENS = "TOKENS#*"
 DELETED = "DELETED"
+DOMAINS = "DOMAINS"
 # The question marks stand for a repository's id. With `*`, the name of a lane could be taken for
 # another partition.
 REPO = "REPO#????????-????-????-????-????????????"
@@ -82,6 +83,8 @@ READ_AND_WRITE_TOKENS = Grant(
 )
 
 CLAIM_HANDLE = Grant("ClaimHandle", HUB, "PutItem", (HANDLES,))
+CLAIM_HANDLE_AND_PUBLISH = Grant("ClaimHandleAndPublish", HUB, "PutItem", (HANDLES, DOMAINS))
+REPLACE_DOMAIN = Grant("ReplaceDomain", HUB, "UpdateItem", (DOMAINS,))
 NAME_REPO = Grant("NameRepo", HUB, "UpdateItem", (OWNERS,))
 CREATE_REPO = (
     CLAIM_HANDLE,

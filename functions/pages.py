@@ -12,7 +12,7 @@ from fastapi.routing import APIRoute
 from shared import http, lambdas
 from shared.errors import ApiError, HubLimited, NotFound
 from shared.http import Access, Visitor
-from shared.web import files, history, labels, overview, replies, resources
+from shared.web import domains, files, history, labels, overview, replies, resources
 
 NOTHING = "there is nothing at this URL; repositories are at /owner/name"
 
@@ -64,6 +64,18 @@ async def get_robots(request: Request) -> Response:
 async def get_hub(request: Request, visitor: Viewer) -> Response:
     """What this hub is."""
     return await overview.hub(request, visitor)
+
+
+@router.get("/domains")
+async def get_domains(request: Request, visitor: Viewer) -> Response:
+    """The published domains."""
+    return await domains.all_domains(request, visitor)
+
+
+@router.get("/domains/{author}/{slug}")
+async def get_domain(request: Request, author: str, slug: str, visitor: Viewer) -> Response:
+    """A domain."""
+    return await domains.domain(request, author, slug, visitor)
 
 
 @router.get("/{owner}")

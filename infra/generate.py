@@ -32,6 +32,7 @@ ARCHITECTURE_PAGE = Path("docs/architecture.md")
 _PARAMETERS = {
     "owner": "me",
     "slug": "song",
+    "author": "@me",
     "handle": "bob",
     "object_id": "verse-1",
     "commit_id": "take-2",

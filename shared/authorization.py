@@ -110,6 +110,11 @@ class Visitor:
     identity: Identity | None
     now: float
 
+    @property
+    def by(self) -> str:
+        """The handle of the caller; empty for a caller without a token."""
+        return self.identity.subject if self.identity else ""
+
     def role(self, repo: Repo, member: Role | None) -> Role | None:
         """The caller's role in a repository whose owner gave the caller the role `member`.
 
@@ -142,7 +147,7 @@ async def authorize(
     found, _ = await gather_pair(look_up.first(target), account.hit())
     if isinstance(target, ByName):
         found = await look_up.again(target, found)
-    access = _granted(stores, found, identity, account)
+    access = _granted(stores, target, found, identity, account)
     if not access.role.allows(needed):
         name = f"{access.repo.owner}/{access.repo.slug}"
         raise Forbidden(
@@ -205,15 +210,15 @@ def _open_account(
     return account
 
 
-def _granted(stores: Stores, found: Found, identity: Identity | None, account: Account) -> Access:
+def _granted(
+    stores: Stores, target: Target, found: Found, identity: Identity | None, account: Account
+) -> Access:
     """Raises RepoNotFound, CostLimited or HubLimited."""
     account.admit()
     repo, member = found
-    if repo is None or repo.deleted:
-        raise RepoNotFound()
-    role = auth.role(repo, identity, member)
-    if role is None:
-        raise RepoNotFound()
+    role = auth.role(repo, identity, member) if repo and not repo.deleted else None
+    if repo is None or role is None:
+        raise names.repo_not_found(target.owner) if isinstance(target, ByName) else RepoNotFound()
     # After the role: the limit of the owner would tell a stranger that the repository exists.
     account.admit_to_repository()
     return Access(stores, repo, identity, role, account.now, auth.sees(repo, identity, member))

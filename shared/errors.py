@@ -15,6 +15,7 @@
     │  ├─ ReleaseNotFound           no release of this tag
     │  ├─ TagNotFound               no tag of this id
     │  ├─ MemberNotFound            the user has no role in the repository
+    │  ├─ DomainNotFound            no published domain of this name
     │  └─ TokenNotFound             the caller has no token of this id
     ├─ MethodNotAllowed 405         names the methods that the path has
     ├─ RequestTimeout 408           the client sends too slowly, or has stopped sending
@@ -24,6 +25,7 @@
     ├─ HandleTaken 409              the handle is claimed, in another letter case
     ├─ ReleaseExists 409            another release has this tag
     ├─ TagExists 409                another tag has this id
+    ├─ DomainExists 409             the domain is published in this or a later version
     ├─ TooLarge 413                 over a documented limit, which the message states
     ├─ UnsupportedMedia 415         an unknown Content-Type or Content-Encoding
     ├─ RangeNotSatisfiable 416      a range that begins after the last byte
@@ -174,6 +176,13 @@ class MemberNotFound(NotFound):
     text = "this user is not a member of the repository; list the members with GET members"
 
 
+class DomainNotFound(NotFound):
+    """The author has not published a domain of this name."""
+
+    code = "domain_not_found"
+    text = "there is no domain of this name; list them with GET /api/v1/domains"
+
+
 class TokenNotFound(NotFound):
     """The hub has no record of a token of this id for the caller."""
 
@@ -252,6 +261,19 @@ class TagExists(ApiError):
     def __init__(self, tag_id: str) -> None:
         super().__init__(
             f"tag {tag_id} is already stored with other contents; choose another id for the new tag"
+        )
+
+
+class DomainExists(ApiError):
+    """The domain is published with other contents in this version, or in a later one."""
+
+    status = 409
+    code = "domain_exists"
+
+    def __init__(self, scoped_id: str, version: str) -> None:
+        super().__init__(
+            f"the domain {scoped_id} is published in version {version}; publish a higher version,"
+            " or choose another slug"
         )
 
 

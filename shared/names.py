@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Collection, Iterable
 from itertools import pairwise
 
-from shared.errors import BranchClash, InvalidName, TooLarge
+from shared.errors import BranchClash, InvalidName, RepoNotFound, TooLarge
 
 DIGEST_LENGTH = 64
 BRANCHES = 4_000
@@ -104,14 +104,37 @@ def check_handle(value: str) -> str:
     if not is_repo_name(value):
         raise InvalidName(f"{shown(value)} is not a handle: {_NAME_RULE}")
     if not is_handle(value):
-        raise InvalidName(f"the handle {value} is reserved for this hub's own URLs; choose another")
+        raise InvalidName(_reserved(value))
     return value
+
+
+def repo_not_found(owner: str) -> RepoNotFound:
+    """The refusal of a request for a repository of this owner. It states why a reserved handle
+    has none.
+    """
+    if owner.casefold() in RESERVED_HANDLES:
+        return RepoNotFound(f"repository not found: {_reserved(owner)}, as in /alice/song")
+    return RepoNotFound()
+
+
+def _reserved(handle: str) -> str:
+    return (
+        f"the handle {handle} is reserved, because the URLs of the hub itself begin with this word, now or"
+        " in a later version; use another handle"
+    )
 
 
 def check_slug(value: str) -> str:
     """Return the slug. Raises InvalidName."""
     if not is_repo_name(value):
         raise InvalidName(f"{shown(value)} cannot be a repository's name in a URL: {_NAME_RULE}")
+    return value
+
+
+def check_domain_slug(value: str) -> str:
+    """Return the slug of a domain. Raises InvalidName."""
+    if not is_repo_name(value):
+        raise InvalidName(f"{shown(value)} cannot be a domain's name in a URL: {_NAME_RULE}")
     return value
 
 

@@ -196,6 +196,16 @@ DELETE /api/v1/tokens/{token_id}   * token_not_found
   any      401   *   *   *   *   * 403 403 403 401 401
 GET /api/v1/me
   any      401 200 200 200 200 200 200 200 200 401 401
+POST /api/v1/domains
+  any      401 403 403 403 403 201 403 403 403 401 401
+GET /api/v1/domains
+  any      200 200 200 200 200 200 200 200 200 401 401
+GET /api/v1/domains/{author}/{slug}   * domain_not_found
+  any        *   *   *   *   *   *   *   *   * 401 401
+GET /domains
+  any      200 200 200 200 200 200 200 200 200 401 401
+GET /domains/{author}/{slug}   * domain_not_found
+  any        *   *   *   *   *   *   *   *   * 401 401
 GET /{owner}/{slug}/tree/{ref_and_folder}   * ref_not_found
   public   200 200 200 200 200 200 200 200 200 401 401
   private  404 404 200 200 200 200 200 200 404 401 401
@@ -402,6 +412,9 @@ def asked(route: str, owner: str, place: Place) -> Asked:
             return Asked(body={"slug": f"another-{uuid.uuid4()}"})
         case "POST /api/v1/tokens":
             return Asked(body={"scope": "read", "repo": f"{owner}/{place.slug}"})
+        case "POST /api/v1/domains":
+            domain = sample(route).body
+            return Asked(body={**domain, "author_slug": owner, "slug": f"of-{uuid.uuid4()}"})
         case _:
             return sample(route)
 
@@ -557,6 +570,7 @@ class Stage:
             "owner": self.owner,
             "slug": place.slug,
             "handle": "somebody",
+            "author": f"@{self.owner}",
             "tag": "nothing",
             "tag_id": "nothing",
             "token_id": "nothing",

@@ -17,6 +17,7 @@ import msgpack
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
+from functions.endpoints import MIDI_DOMAIN
 from infra.embedded_aws import EmbeddedAws
 from shared import errors, http, settings, texts
 from shared.actions import quarantine
@@ -84,6 +85,7 @@ GOOD: Mapping[str, Sent] = {
     f"GET {API}/compare": Sent(query="base=main&head=side"),
     "POST /api/v1/repos": Sent(body={"slug": "another"}),
     "POST /api/v1/tokens": Sent(body={"scope": "read"}),
+    "POST /api/v1/domains": Sent(body={**MIDI_DOMAIN, "author_slug": OWNER, "slug": "another"}),
 }
 """What a route does something good with, where that is more than its URL."""
 
@@ -209,6 +211,14 @@ SOMEWHERE: Mapping[tuple[str, str], Sent] = {
         where={"commit_id": NOTHING}
     ),
     (f"GET {API}/compare", "ref_not_found"): Sent(query="base=main&head=nothing"),
+    ("POST /api/v1/domains", "domain_exists"): Sent(
+        body={**MIDI_DOMAIN, "author_slug": OWNER, "description": "another"}
+    ),
+    ("POST /api/v1/domains", "handle_taken"): Sent(
+        body={**MIDI_DOMAIN, "author_slug": OWNER.upper()}, token="{shouting}"
+    ),
+    ("POST /api/v1/domains", "invalid_name"): Sent(body={**MIDI_DOMAIN, "author_slug": "repos"}),
+    ("GET /api/v1/domains/{author}/{slug}", "domain_not_found"): Sent(where={"slug": "nothing"}),
     ("POST /api/v1/tokens", "handle_taken"): Sent(token="{shouting}"),
     ("POST /api/v1/tokens", "invalid_name"): Sent(body={"scope": "read", "repo": "nothing"}),
     ("DELETE /api/v1/tokens/{token_id}", "token_not_found"): Sent(where={"token_id": "nothing"}),
@@ -264,6 +274,7 @@ def repo_ids(unlimited: None) -> dict[str, str]:
             "song",
             Sent(body={"bundle": {"commits": [twin]}, "branch": f"twin-{number}"}),
         )
+    good("POST /api/v1/domains", "song", Sent(body={**MIDI_DOMAIN, "author_slug": OWNER}))
     good(f"POST {WIRE}/releases", "song")
     good(f"POST {WIRE}/tags", "song")
     good(f"POST {WIRE}/push", "song", Sent(body={"bundle": BUNDLE, "branch": "verse"}))
@@ -304,6 +315,7 @@ def ask(route: str, sent: Sent, repo_ids: Mapping[str, str] | None = None) -> An
         "owner": OWNER,
         "slug": "song",
         "handle": STRANGER,
+        "author": f"@{OWNER}",
         "tag": "v1.0.0",
         "tag_id": "a-tag",
         "token_id": "a-token",

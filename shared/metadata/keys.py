@@ -9,6 +9,7 @@
     handle               HANDLE#<folded handle>      HANDLE
     repo, by id          REPO#<repo_id>              NAME
     deleted repo         DELETED                     <repo_id>                 until it is purged
+    domain               DOMAINS                     <author>/<slug>
     ref                  REPO#<repo_id>              REF#<branch>
     folder of refs       REPO#<repo_id>              REF#<folder>              see `refs`
     bundle               REPO#<repo_id>              REF-BUNDLE                read along with the refs
@@ -50,6 +51,8 @@ MEMBERSHIP = "@"
 """The first character of the sort keys of memberships. No slug begins with it."""
 DELETED = "DELETED"
 """The partition of the deleted repositories that are not purged yet."""
+DOMAINS = "DOMAINS"
+"""The partition of the published domains."""
 SHARDS = "0123456789abcdef"
 
 
@@ -125,6 +128,11 @@ def name(repo_id: str) -> Key:
 def deleted(repo_id: str) -> Key:
     """A deleted repository that is not purged yet."""
     return DELETED, repo_id
+
+
+def domain(author: str, slug: str) -> Key:
+    """A published domain."""
+    return DOMAINS, f"{author}/{slug}"
 
 
 def moves(repo_id: str) -> str:

@@ -11,6 +11,11 @@ def owner(handle: str) -> str:
     return f"/{quote(handle, safe='')}"
 
 
+def domain(author: str, slug: str) -> str:
+    """The page of a domain."""
+    return f"/domains/@{quote(author, safe='')}/{quote(slug, safe='')}"
+
+
 @dataclass(frozen=True, slots=True)
 class Links:
     """The URLs of one repository."""

@@ -8,7 +8,7 @@ from starlette.responses import RedirectResponse, Response
 from shared import cursors, names
 from shared.actions import downloads, repos, snapshots
 from shared.actions.snapshots import Snapshot
-from shared.errors import PathNotFound, RepoNotFound
+from shared.errors import PathNotFound
 from shared.http import Access, Visitor
 from shared.model import Ref
 from shared.web import links, markdown, rendering, replies, times, tree
@@ -27,9 +27,8 @@ async def hub(request: Request, visitor: Visitor) -> Response:
         parts = wanted.split("/")[:2]
         if all(map(names.is_repo_name, parts)):
             return RedirectResponse("/" + "/".join(parts), 303)
-    viewer = visitor.identity.subject if visitor.identity else ""
     html = rendering.render(
-        "hub.html", viewer=viewer, base_url=replies.base_url(request), wanted=wanted[:200]
+        "hub.html", viewer=visitor.by, base_url=replies.base_url(request), wanted=wanted[:200]
     )
     return replies.plain(request, html)
 
@@ -43,15 +42,14 @@ async def owner(request: Request, handle: str, visitor: Visitor) -> Response:
     found = await repos.readable(
         visitor.stores, handle, visitor.identity, visitor.role, after, REPOS + 1
     )
-    viewer = visitor.identity.subject if visitor.identity else ""
-    if not found and viewer != handle:
-        raise RepoNotFound()
+    if not found and visitor.by != handle:
+        raise names.repo_not_found(handle)
     shown = [repo for repo, _ in found[:REPOS]]
     cursor = cursors.after(shown[-1].slug) if len(found) > REPOS else None
     handle = shown[0].owner if shown else handle
     html = rendering.render(
         "owner.html",
-        viewer=viewer,
+        viewer=visitor.by,
         base_url=replies.base_url(request),
         owner=handle,
         repos=[(repo, Links.of(repo), times.of_seconds(repo.created_at)) for repo in shown],

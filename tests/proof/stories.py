@@ -11,6 +11,7 @@ from typing import Any
 
 import msgpack
 
+from functions.endpoints import MIDI_DOMAIN
 from shared import ids, references, settings
 from shared.engines.selection import stores
 from shared.maintenance import fsck
@@ -55,6 +56,8 @@ VOLATILE = {
     "expires_at",
     "revoked_at",
     "at",
+    "domain_id",
+    "published_at",
 }
 """What is new each time."""
 
@@ -244,10 +247,17 @@ STORIES = [
     # This token is not on record; it is revoked all the same.
     _story("revoke", "DELETE /api/v1/tokens/{token_id}", where={"token_id": "another"}, status=404),
     _story("who am I", "GET /api/v1/me"),
+    _story("a domain", "POST /api/v1/domains", message={**MIDI_DOMAIN, "slug": "verse"}, status=201, of_chance=True),
+    _story("a later version of a domain", "POST /api/v1/domains", message={**MIDI_DOMAIN, "version": "1.0.0"},
+           status=201),
+    _story("domains", "GET /api/v1/domains"),
+    _story("one domain", "GET /api/v1/domains/{author}/{slug}", where={"author": "@me", "slug": "song"}),
     _story("health", "GET /health", by=None),
     _story("the document", "GET /api/v1/openapi.json", by=None),
     _story("the document, at the root", "GET /openapi.json", by=None),
     _page("the page of the hub", "GET /", where={}),
+    _page("the page of domains", "GET /domains", where={}),
+    _page("the page of a domain", "GET /domains/{author}/{slug}", where={"author": "@me", "slug": "song"}),
     _page("the page of a user", "GET /{owner}"),
     _page("the page of a repository", f"GET {WIRE}"),
     _page("the page of a folder", f"GET {WIRE}/tree/{{ref_and_folder}}", where={**SONG, "ref_and_folder": "main"}),
@@ -289,6 +299,7 @@ def prepare(hub: Hub) -> Any:
     good(f"POST {WIRE}/tags", {"tags": [tag(1), tag(2)]})
     good(f"PUT {API}/members/{{handle}}", {"role": "read"}, {**SONG, "handle": "them"})
     good("POST /api/v1/tokens", {"scope": "read"}, {})
+    good("POST /api/v1/domains", MIDI_DOMAIN, {})
     urls = good(f"POST {WIRE}/presign", {"object_ids": [ids.object_id(UPLOADED)]}).value[
         "presigned"
     ]
@@ -327,6 +338,7 @@ def view(hub: Hub, slugs: tuple[str, ...] = ("song", "other", "new")) -> View:
         "repos": asked("GET /api/v1/users/{owner}/repos", {"owner": "me"}),
         "tokens": asked("GET /api/v1/tokens", {}),
         "revoked": hub.call("GET /api/v1/me", {}, by=None).status,
+        "domains": asked("GET /api/v1/domains", {}),
     }
     for slug in slugs:
         where = {"owner": "me", "slug": slug}

@@ -56,6 +56,15 @@ RELEASE: Record = {
     "release_id": "r1",
 }
 TAG: Record = {"tag_id": "t", "commit_id": HEAD, "tag": '"' * 500}
+LARGE_DOMAIN: Record = {
+    "author_slug": OWNER,
+    "slug": "song",
+    "display_name": CONTROL * 100,
+    "description": CONTROL * 1_000,
+    "capabilities": {"dimensions": [{"name": "notes", "description": CONTROL * 900}] * 5},
+    "viewer_type": "v" * 64,
+    "version": "0.1.0",
+}
 
 
 @dataclass(frozen=True)
@@ -105,6 +114,8 @@ _REQUESTS: dict[str, Asked] = {
     f"GET {API}/commits/{{commit_id}}": Asked(where={"commit_id": HUGE["commit_id"]}, statuses=(200, 413)),
     f"GET {API}/commits/{{commit_id}}/files": Asked(where={"commit_id": HEAD}),
     f"GET {API}/compare": Asked(query=f"base=text&head={HEAD}"),
+    "POST /api/v1/domains": Asked(LARGE_DOMAIN),
+    "GET /api/v1/domains": Asked(query="limit=100"),
     "POST /api/v1/tokens": Asked({"scope": "read"}),
     "GET /api/v1/tokens": Asked(query="limit=100"),
     "DELETE /api/v1/tokens/{token_id}": Asked(where={"token_id": "nothing"}, statuses=(404,)),
@@ -176,7 +187,7 @@ def good(method: str, path: str, body: Any) -> None:
 def invoke(route: str, asked: Asked, accept: str) -> bytes:
     """The reply of the route's handler, as it leaves Lambda."""
     method, path = route.split(" ")
-    where = {"owner": OWNER, "slug": "song", **asked.where}
+    where = {"owner": OWNER, "slug": "song", "author": f"@{OWNER}", **asked.where}
     headers = {
         "authorization": f"Bearer {builders.token(OWNER)}",
         "accept": accept,

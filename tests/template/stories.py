@@ -12,6 +12,7 @@ import boto3
 import httpx
 import msgpack
 
+from functions.endpoints import MIDI_DOMAIN
 from shared import ids
 from tests import builders
 from tests.builders import Record, blob, call, chain, commit, fetch, graph, heads, push, snapshot
@@ -337,9 +338,23 @@ def pages_for_people(owner: str, fresh: Fresh) -> None:
     ask(f"/{owner}/song/release")
     ask(f"/{owner}/song/release/none", 404)
     ask(f"/{owner}/none", 404)
+    ask("/domains")
+    ask(f"/domains/@{owner}/none", 404)
     lose_bytes(owner)
     fresh("pages")
     ask(f"/{owner}/song", 500)
+
+
+def domains_come_and_rise(owner: str, fresh: Fresh) -> None:
+    domain = {**MIDI_DOMAIN, "author_slug": owner}
+    for version in ("0.1.0", "0.1.0", "0.2.0"):
+        message = {**domain, "version": version}
+        ok(api.call("domains", "POST", "/domains", message, by=owner), 201)
+    ok(api.call("domains", "POST", "/domains", {**domain, "slug": "verse"}, by=f"{owner}-b"), 403)
+    ok(api.call("domains", "POST", "/domains", domain, by=owner), 409)
+    ok(api.call("domains", "GET", "/domains"))
+    ok(api.call("domains", "GET", f"/domains/@{owner}/song"))
+    ok(api.call("domains", "GET", f"/domains/@{owner}/none"), 404)
 
 
 # ── Releases, tags, branches ──────────────────────────────────────────────────────────────────────
@@ -467,6 +482,7 @@ STORIES: list[Callable[[str, Fresh], None]] = [
     repositories_come_and_go,
     members_come_and_go,
     tokens_come_and_go,
+    domains_come_and_rise,
     what_asks_nothing,
 ]
 """Each with an owner of its own."""

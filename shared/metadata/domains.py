@@ -1,0 +1,67 @@
+"""Published domains: one row for each, with its compressed record.
+
+All rows are in one partition, ordered by author and name. A new version replaces the row.
+"""
+
+import zlib
+from dataclasses import dataclass
+
+from shared.metadata import attributes, keys
+from shared.metadata.conditions import Equals
+from shared.metadata.table import Row, Table
+
+
+@dataclass(frozen=True, slots=True)
+class Domain:
+    """The present version of a domain. `record` is packed."""
+
+    author: str
+    slug: str
+    version: str
+    record: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Domains:
+    """The rows of published domains."""
+
+    table: Table
+
+    async def get(self, author: str, slug: str) -> Domain | None:
+        """Return a domain, or None."""
+        row = await self.table.get(keys.domain(author, slug))
+        return _domain(row) if row else None
+
+    async def put_new(self, domain: Domain) -> Domain | None:
+        """Publish the first version. Returns None, or the domain that has the name already."""
+        first = await self.table.put_new(keys.domain(domain.author, domain.slug), _row(domain))
+        return _domain(first) if first else None
+
+    async def replace(self, domain: Domain, present: Domain) -> None:
+        """Publish the version after `present`. Raises ConditionFailed if it is not present."""
+        key = keys.domain(domain.author, domain.slug)
+        await self.table.update(key, _row(domain), Equals("version", present.version))
+
+    async def page(self, limit: int, after: str | None) -> tuple[list[Domain], str | None]:
+        """Return up to `limit` domains or 1 MB, after the place `after`, and the last place.
+
+        The place is None at the end. The read may be stale.
+        """
+        page = await self.table.query(keys.DOMAINS, limit=limit, after=after, maybe_stale=True)
+        return list(map(_domain, page.rows)), page.last
+
+
+def place(domain: Domain) -> str:
+    """The place of a domain in the list."""
+    return keys.domain(domain.author, domain.slug)[1]
+
+
+def _row(domain: Domain) -> Row:
+    return {"version": domain.version, "record": zlib.compress(domain.record)}
+
+
+def _domain(row: Row) -> Domain:
+    name = str(row["sk"])
+    author, _, slug = name.partition("/")
+    record = zlib.decompress(attributes.binary(row, "record", f"domain {name}"))
+    return Domain(author, slug, str(row["version"]), record)
