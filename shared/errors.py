@@ -270,12 +270,6 @@ class DomainExists(ApiError):
     status = 409
     code = "domain_exists"
 
-    def __init__(self, scoped_id: str, version: str) -> None:
-        super().__init__(
-            f"the domain {scoped_id} is published in version {version}; publish a higher version,"
-            " or choose another slug"
-        )
-
 
 class BranchMoved(ApiError):
     """Another request moved the branch while this one tried to delete or restore it."""
@@ -393,10 +387,7 @@ class BranchClash(Unprocessable):
 
 
 class NotPortable(Unprocessable):
-    """A path or branch name that Windows or macOS cannot store.
-
-    The repository forbids such names.
-    """
+    """A name that Windows or macOS cannot store, in a repository that forbids such names."""
 
     code = "not_portable"
 

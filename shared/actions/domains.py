@@ -59,7 +59,10 @@ async def publish(
         if _content(stored) == _content(record):
             return stored
         if _order(request.version) <= _order(present.version):
-            raise DomainExists(record["scoped_id"], present.version)
+            raise DomainExists(
+                f"the domain {record['scoped_id']} is published in version {present.version}; publish"
+                " a higher version, or choose another slug"
+            )
         later = {**record, "domain_id": stored["domain_id"]}
         with suppress(ConditionFailed):  # another request published a version meanwhile
             await domains.replace(_row(later), present)
