@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 from infra import build, ports, serve, tools
 
 EVENTS = Path(__file__).parent.parent / "sample_events"
-WORLD = ("push", "tags", "releases", "members-put", "tokens")
+WORLD = ("push", "tags", "releases", "members-put", "tokens", "domains")
 """The events that create the data for the other events, in this order."""
 ANSWER_SECONDS = 60
 START_SECONDS = 30

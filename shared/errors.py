@@ -247,9 +247,7 @@ class ReleaseExists(ApiError):
     code = "release_exists"
 
     def __init__(self, tag: str) -> None:
-        super().__init__(
-            f"another release is published as {tag}; retract it first, or choose another tag"
-        )
+        super().__init__(f"another release has the tag {tag}; retract it, or choose another tag")
 
 
 class TagExists(ApiError):

@@ -167,7 +167,7 @@ def test_what_is_not_published_is_not_found(owner: str) -> None:
 
 def test_the_refusal_of_a_reserved_handle_states_the_reason(owner: str) -> None:
     """The manual of the client has `repos` as an owner in its examples."""
-    reason = "the handle repos is reserved, because the URLs of the hub itself begin with this word"
+    reason = "the handle repos is reserved for URLs of the hub itself"
     answer = publish("repos", token=builders.token(owner))
     assert (answer.status, answer.code) == (422, "invalid_name") and reason in answer.value[
         "message"
