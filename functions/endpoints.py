@@ -247,7 +247,7 @@ API = (
         Route("GET /api/v1/domains", EVERYONE, "the published domains", name="List"),
         Route("GET /api/v1/domains/{author}/{slug}", EVERYONE, "one of them: `@author/slug`",
               name="Get"),
-    ), (grant.READ_ALL, grant.CLAIM_HANDLE_AND_PUBLISH, grant.REPLACE_DOMAIN,
+    ), (grant.READ_PARTITIONS, grant.CLAIM_HANDLE_AND_PUBLISH, grant.REPLACE_DOMAIN,
         *grant.SERVE_CALLERS)),
 
     Endpoint("openapi", (

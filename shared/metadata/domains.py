@@ -29,8 +29,8 @@ class Domains:
 
     async def get(self, author: str, slug: str) -> Domain | None:
         """Return a domain, or None."""
-        row = await self.table.get(keys.domain(author, slug))
-        return _domain(row) if row else None
+        rows = await self.table.find([keys.domain(author, slug)])
+        return _domain(rows[0]) if rows else None
 
     async def put_new(self, domain: Domain) -> Domain | None:
         """Publish the first version. Returns None, or the domain that has the name already."""

@@ -161,6 +161,31 @@ def test_no_handle_can_stand_where_a_url_of_the_hub_begins() -> None:
     assert "{owner}" in first
 
 
+@pytest.mark.parametrize(
+    "request_line",
+    [
+        "GET /me/song/refs",
+        "POST /me/song/filter-objects",
+        "POST /me/song/presign",
+        "POST /me/song/push/objects",
+        "POST /me/song/push",
+        "POST /me/song/negotiate",
+        "POST /me/song/fetch",
+        "POST /me/song/releases",
+        "GET /me/song/releases",
+        "DELETE /me/song/releases/v1.0.0",
+        "POST /me/song/tags",
+        "GET /o/" + "a" * 64,
+        "GET /health",
+        "POST /api/v1/domains",
+    ],
+)
+def test_every_request_of_the_stock_client_has_a_route(request_line: str) -> None:
+    method, url = request_line.split(" ")
+    answer = send(requests.Request(method, f"http://hub.example{url}"))
+    assert answer.status == 200 or answer.code not in ("not_found", "method_not_allowed")
+
+
 def test_no_other_function_pays_for_it() -> None:
     """In a process of its own, as Lambda has it."""
     code = "import sys, functions.repos; sys.exit(sum(m in sys.modules for m in ('infra.openapi', 'functions.push')))"
