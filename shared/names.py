@@ -119,8 +119,8 @@ def repo_not_found(owner: str) -> RepoNotFound:
 
 def _reserved(handle: str) -> str:
     return (
-        f"the handle {handle} is reserved for URLs of the hub itself, now or in a later version; use"
-        " another one"
+        f"the handle {handle} is reserved for URLs of the hub itself, now or in a later version;"
+        " use another one"
     )
 
 

@@ -60,8 +60,8 @@ async def publish(
             return stored
         if _order(request.version) <= _order(present.version):
             raise DomainExists(
-                f"the domain {record['scoped_id']} is published in version {present.version}; publish"
-                " a higher version, or choose another slug"
+                f"the domain {record['scoped_id']} is published in version {present.version};"
+                " publish a higher version, or choose another slug"
             )
         later = {**record, "domain_id": stored["domain_id"]}
         with suppress(ConditionFailed):  # another request published a version meanwhile
