@@ -5,7 +5,7 @@
 
 PORT := 8000
 DATA := .hub
-ENGINE := moto
+ENGINE := sqlite
 FN := health
 EVENT = sample_events/$(FN).json
 MODULES :=
@@ -25,7 +25,7 @@ help: ## this list
 serve: export PORT := $(value PORT)
 serve: export DATA := $(value DATA)
 serve: export ENGINE := $(value ENGINE)
-serve: packages ## run the whole hub on this machine: PORT=8000 DATA=.hub ENGINE=moto
+serve: packages ## run the whole hub on this machine: PORT=8000 DATA=.hub
 	@exec $(BIN)/python -m infra.serve --port="$$PORT" --data="$$DATA" \
 		--engine="$$ENGINE"
 

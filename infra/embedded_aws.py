@@ -15,30 +15,17 @@ import socket
 import socketserver
 import sys
 import threading
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Self
 
 from infra import signatures
-from infra.emulator import (
-    Answer,
-    Effect,
-    Emulator,
-    NotRepeatable,
-    admitted,
-    effect,
-    refusal,
-    written_table,
-)
-from infra.journal import Journal, JournalError, JournalFull
-from infra.records import Request
+from infra.aws_request import Request
+from infra.emulator import Answer, Emulator, admitted, refusal
 
 log = logging.getLogger(__name__)
 
-COMPACT_ABOVE = 2000
-"""A journal of fewer requests is not worth rewriting."""
 CONNECTIONS = 512
 """Above this number, new connections are closed without an answer.
 
@@ -60,13 +47,6 @@ class EmbeddedAws:
         self.key = signatures.AccessKey.of_environment()
         self._emulator = Emulator()
         self._closed = False
-        self._journal: Journal | None = None
-        self._unkept: frozenset[str] = frozenset()
-        self._structure: list[Request] = []
-        """The requests that created the tables and buckets.
-
-        They are repeated after a failed write.
-        """
         self._server = _Server(self)
         self.host = f"127.0.0.1:{self._server.server_address[1]}"
         self.url = f"http://{self.host}"
@@ -89,33 +69,6 @@ class EmbeddedAws:
             self._closed = True
             self._emulator.close()
 
-    def keep(self, journal: Journal, *, unkept_tables: Iterable[str]) -> None:
-        """Restore the contents of the journal. From now on a write is answered after the journal
-        has it on disk.
-
-        Call it after the tables and buckets are created, from the same template as before: the
-        journal has contents and no structure. From now on, requests that change the structure are
-        refused. Rows of `unkept_tables` are neither kept nor restored. Raises JournalError if a
-        request of the journal fails.
-        """
-        self._unkept = frozenset(unkept_tables)
-        with _one_at_a_time:
-            self._replay(journal)
-            needed = self._emulator.contents_requests(self._unkept)
-            if journal.requests > max(COMPACT_ABOVE, 2 * needed):
-                journal.rewrite(self._emulator.contents(self._unkept))
-            self._journal = journal
-
-    def trouble(self) -> str:
-        """The reason why writes are refused now, as one line. Empty if they are accepted."""
-        journal = self._journal
-        if journal is None or not journal.trouble:
-            return ""
-        with _one_at_a_time:
-            if not self._closed:
-                journal.probe()
-        return journal.trouble
-
     def claim(self, head: Request) -> signatures.Claim:
         """The signature of a request that has arrived without its body.
 
@@ -128,88 +81,10 @@ class EmbeddedAws:
         decided = admitted(request)
         if isinstance(decided, Answer):
             return decided
-        journal = self._journal
-        does = effect(decided)
-        if journal is None:
-            return self._unkept_answer(decided, does)
-        if does is Effect.STRUCTURE:
-            return refusal(
-                decided,
-                501,
-                "NotImplemented",
-                "This AWS keeps only rows and objects: edit the template",
-            )
-        try:
-            with self._turn():
-                if does is Effect.CONTENTS and written_table(decided) not in self._unkept:
-                    answer = self._write(journal, decided)
-                else:
-                    answer = self._emulator.call(decided)
-                position = journal.position
-            # Reads wait as well: no answer may show a write that a power cut could still take back.
-            journal.sync(position)
-        except JournalFull as error:
-            # A status that AWS clients do not retry: it would not help.
-            return refusal(
-                decided, HTTPStatus.INSUFFICIENT_STORAGE, "InsufficientStorage", str(error)
-            )
-        except JournalError as error:
-            with self._turn():
-                self._recover(journal)
-            return refusal(decided, 500, "InternalError", str(error))
-        return answer
-
-    def _unkept_answer(self, request: Request, does: Effect) -> Answer:
-        with self._turn():
-            answer = self._emulator.call(request)
-            if does is Effect.STRUCTURE and answer.ok:
-                self._structure.append(request)
-            return answer
-
-    def _write(self, journal: Journal, request: Request) -> Answer:
-        """Reserve the space, execute the request, and append its result to the journal."""
-        journal.reserve(self._emulator.size_bytes(request))
-        answer = self._emulator.call(request)
-        if answer.ok:
-            kept = self._emulator.repeatable(request, self._unkept)
-            if kept is not None:
-                journal.append(kept)
-        return answer
-
-    def _recover(self, journal: Journal) -> None:
-        """After a failed write, return to the state on disk: the emulator is ahead of the journal.
-
-        Until the disk works again, every request fails and tries this again.
-        """
-        try:
-            if not journal.rewind():
-                return
-        except OSError:
-            return
-        self._emulator.close()
-        self._emulator = Emulator()
-        for request in self._structure:
-            self._emulator.call(request)
-        try:
-            self._replay(journal)
-        except JournalError:
-            # Incomplete data must be neither served nor changed.
-            self._closed = True
-            raise
-
-    def _replay(self, journal: Journal) -> None:
-        try:
-            self._emulator.replay(journal)
-        except NotRepeatable as error:
-            raise JournalError(str(error)) from None
-
-    @contextmanager
-    def _turn(self) -> Iterator[None]:
         with _one_at_a_time:
             if self._closed:
-                # The journal may be closed, and its file descriptor may belong to another file.
                 raise ConnectionError("closed")
-            yield
+            return self._emulator.call(decided)
 
 
 class _Server(socketserver.ThreadingTCPServer):

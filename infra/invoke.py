@@ -11,7 +11,6 @@ import base64
 import importlib
 import json
 import os
-import secrets
 import string
 import subprocess
 import sys
@@ -25,7 +24,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from infra import build, ports, serve, tools
+from infra import build, emulated_hub, ports, tools
 
 EVENTS = Path(__file__).parent.parent / "sample_events"
 WORLD = ("push", "tags", "releases", "members-put", "tokens", "domains")
@@ -91,15 +90,7 @@ def world() -> Iterator[dict[str, str]]:
 
     The environment of this process points to it from then on.
     """
-    serve.forget_users_aws()
-    # Late: moto opens a boto3 session on import, and must not find the user's.
-    from infra import stack
-    from infra.embedded_aws import EmbeddedAws
-
-    keys = {"invoke": secrets.token_hex(serve.SECRET_BYTES)}
-    with EmbeddedAws() as aws:
-        serve.set_environment(aws.url, keys)
-        stack.create(aws.url, serve.NAMES)
+    with emulated_hub.opened() as keys:
         os.environ["PIERIA_LOG_LEVEL"] = (
             "WARNING"  # no log lines for the requests that create the data
         )

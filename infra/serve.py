@@ -1,9 +1,7 @@
 """The whole hub on a laptop: `python -m infra.serve --port 8000 --data .hub`.
 
-One process: the app of all endpoints, on an embedded AWS. Each write is in the journal in the data
-folder before it is acknowledged, so no kind of stop loses data. The folder contains `journal`,
-`lock` and `signing-keys.json`. While the hub runs, `hub.json` has its address, and the command line
-reaches its data through it.
+One process: the app of all endpoints, on SQLite and files (`infra.sqlite_hub`), or on an AWS in
+memory (`infra.emulated_hub`).
 """
 
 # Annotations stay text, so that a Python that is too old reaches the check of its version.
@@ -13,47 +11,35 @@ import argparse
 import asyncio
 import errno
 import json
-import os
 import resource
-import secrets
 import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from infra.data_folder import Unable
+
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
-
-    from infra.embedded_aws import EmbeddedAws
 
 PYTHON = (3, 11)
 OWNER = "me"
 TOKEN_SECONDS = 30 * 24 * 3600
 MARK = "-serve"
 """The end of the id of the token that is printed at the start."""
-SECRET_BYTES = 32
-"""The minimum for HS256 (RFC 7518, 3.2)."""
-ACCESS_KEY_BYTES = 16
 GRACE_SECONDS = 5
 """Time for running requests to end after Ctrl-C."""
 OPEN_FILES = 65_536
-"""moto keeps a file open for each object above 5 MiB; the usual limit is 1,024, or 256."""
-
-NAMES = {"HubTable": "pieria-hub", "CounterTable": "pieria-counters", "Bucket": "pieria"}
-"""Logical id in template.yaml → name here. The journal contains the names: with other names its
-data is not found."""
+"""Each connection and each open object needs a file; the usual limit is 1,024, or 256."""
 
 ANOTHER_PORT = "as `make serve PORT=9000` or with --port"
-ANOTHER_FOLDER = "as `make serve DATA=FOLDER` or with --data"
 """The options of both ways to start a hub, since either may be in use."""
 
-RUNNING = "hub.json"
-KEYS = "signing-keys.json"
 
 READY = """
 Once on this machine:
@@ -69,17 +55,21 @@ And elsewhere:
 
   muse clone {url}/{owner}/song
 
-Everything is kept in {data}. Ctrl-C stops the hub.
+{kept} Ctrl-C stops the hub.
 
 HUB READY url={url} owner={owner} token={token}"""
+IN_MEMORY = "Nothing is kept: all data is in memory."
 
 
-class Unable(Exception):
-    """The hub cannot start. The message is one line with the next step."""
+@dataclass(frozen=True)
+class Hub:
+    """A hub that is ready to serve. `trouble` returns why writes fail, or an empty text."""
 
-
-class InUse(Unable):
-    """Another process uses the folder."""
+    app: ASGIApp
+    trouble: Callable[[], str]
+    background: Callable[[], Coroutine[None, None, None]]
+    data: str
+    """The folder of the data, empty if all data is in memory."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -92,7 +82,9 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         _check_python(sys.version_info[:2])
         with _listening(options.host, options.port) as listener:
-            _serve(listener, options)
+            _raise_file_limit()
+            with _opened(options, _url(listener)) as hub:
+                _run(listener, hub, options)
     except Unable as problem:
         print(f"pieria: {problem}", file=sys.stderr)
         return 2
@@ -114,10 +106,10 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--engine",
-        choices=["moto", "sqlite"],
-        default="moto",
-        help="moto: an emulated AWS with a journal; sqlite: a database file and a folder of"
-        " objects (default: %(default)s)",
+        choices=["sqlite", "moto"],
+        default="sqlite",
+        help="sqlite: a database file and a folder of objects; moto: an emulated AWS in memory, for"
+        " tests (default: %(default)s)",
     )
     parser.add_argument(
         "--json", action="store_true", help="print the address and the token as one JSON document"
@@ -153,82 +145,34 @@ def _listening(host: str, port: int) -> socket.socket:
         raise Unable(f"{reason}: choose another --host, or another port, {ANOTHER_PORT}") from None
 
 
-def _serve(listener: socket.socket, options: argparse.Namespace) -> None:
+@contextmanager
+def _opened(options: argparse.Namespace, url: str) -> Iterator[Hub]:
+    """Open the hub of the chosen engine. Raises Unable."""
     if options.engine == "sqlite":
         from infra import sqlite_hub
 
-        with sqlite_hub.opened(options.data) as (engine, _):
-            app = sqlite_hub.app_on(engine)
-            _run_app(listener, app, engine.database.probe, options)
+        with sqlite_hub.opened(options.data, url) as engine:
+            yield Hub(
+                sqlite_hub.app_on(engine),
+                engine.trouble,
+                lambda: sqlite_hub.delete_old_uploads(engine.bucket),
+                str(options.data),
+            )
         return
-    if (options.data / "hub.sqlite").exists():
-        raise Unable(f"{options.data} is a hub of the SQLite engine: add --engine sqlite")
-    with opened(options.data) as (aws, _), _noted(options.data, _url(listener), aws.url):
-        # Late: the settings are read once, and must find the environment above.
-        from infra.app import app
+    from infra import emulated_hub, stack
 
-        _run_app(listener, app, aws.trouble, options)
-
-
-@contextmanager
-def opened(data: Path) -> Iterator[tuple[EmbeddedAws, Mapping[str, str]]]:
-    """The embedded AWS with the data of the folder, and the keys that sign tokens.
-
-    The environment of this process points to it from then on. Raises Unable, or InUse.
-    """
-    forget_users_aws()
-    # Late: moto opens a boto3 session on import, and must not find the user's.
-    from infra import stack
-    from infra.embedded_aws import EmbeddedAws
-    from infra.journal import Journal, JournalError, JournalInUse
-
-    _raise_file_limit()
-    with ExitStack() as closing:
-        try:
-            journal = closing.enter_context(Journal(data))
-            # This process has the lock, so the file is left over from a hub that was killed.
-            (data / RUNNING).unlink(missing_ok=True)
-            keys = signing_keys(data)
-            aws = closing.enter_context(EmbeddedAws())
-            set_environment(aws.url, keys)
-            stack.create(aws.url, NAMES)
-            aws.keep(journal, unkept_tables=[NAMES["CounterTable"]])
-        except JournalInUse as error:
-            raise InUse(str(error)) from None
-        except (JournalError, stack.Unreadable) as error:
-            raise Unable(str(error)) from None
-        except OSError as error:
-            raise Unable(
-                f"cannot use {data} ({error}): choose another folder, {ANOTHER_FOLDER}"
-            ) from None
-        yield aws, keys
-
-
-@contextmanager
-def _noted(data: Path, url: str, aws_url: str) -> Iterator[None]:
-    """Write `hub.json` with the address of the hub and the access key of its AWS, and delete it at
-    the end."""
-    path = data / RUNNING
-    note = {
-        "pid": os.getpid(),
-        "url": url,
-        "aws_endpoint_url": aws_url,
-        "access_key_id": os.environ["AWS_ACCESS_KEY_ID"],
-        "secret_access_key": os.environ["AWS_SECRET_ACCESS_KEY"],
-        "region": os.environ["AWS_DEFAULT_REGION"],
-        "hub_table": NAMES["HubTable"],
-        "counter_table": NAMES["CounterTable"],
-        "bucket": NAMES["Bucket"],
-        "signing_keys": KEYS,
-    }
     try:
-        _write_private(path, json.dumps(note, indent=2) + "\n")
-    except OSError as error:
-        raise Unable(f"cannot write {path} ({error.strerror}): free some disk space") from None
-    try:
-        yield
-    finally:
-        path.unlink(missing_ok=True)
+        with emulated_hub.opened():
+            # Late: the settings are read once, and must find the environment above.
+            from infra.app import app
+
+            yield Hub(app, lambda: "", _nothing, "")
+    except stack.Unreadable as error:
+        raise Unable(str(error)) from None
+
+
+async def _nothing() -> None:
+    """The background work of a hub that has none."""
 
 
 def _raise_file_limit() -> None:
@@ -238,86 +182,7 @@ def _raise_file_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def signing_keys(data: Path) -> dict[str, str]:
-    """The keys in the data folder: key id → secret, oldest first. The first start makes one."""
-    path = data / KEYS
-    if not path.exists():
-        _write_private(path, json.dumps({"local": secrets.token_hex(SECRET_BYTES)}) + "\n")
-    try:
-        keys = json.loads(path.read_text())
-    except ValueError:
-        keys = None
-    if not (
-        isinstance(keys, dict) and keys and all(_is_secret(secret) for secret in keys.values())
-    ):
-        raise Unable(
-            f"{path} is not a JSON object of signing keys: correct it, or remove it and log in"
-            " again"
-        )
-    return keys
-
-
-def _is_secret(value: object) -> bool:
-    return isinstance(value, str) and len(value) >= SECRET_BYTES
-
-
-def _write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner may read.
-
-    After a crash it is complete, or it does not exist.
-    """
-    fresh = path.with_suffix(".new")
-    fresh.unlink(missing_ok=True)
-    with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.rename(path)
-
-
-def forget_users_aws() -> None:
-    """Remove the user's AWS settings from the environment, and set a new access key.
-
-    A profile, or an endpoint for S3 alone, would point to the user's real account. A proxy would
-    get requests to 127.0.0.1.
-    """
-    for name in list(os.environ):
-        if name.startswith("AWS_") or name.lower().endswith("_proxy"):
-            del os.environ[name]
-    os.environ.update(
-        AWS_CONFIG_FILE=os.devnull,
-        AWS_SHARED_CREDENTIALS_FILE=os.devnull,
-        AWS_DEFAULT_REGION="us-east-1",
-        # The embedded AWS refuses every other key: another user of the machine can connect to its
-        # port, too.
-        AWS_ACCESS_KEY_ID=secrets.token_hex(ACCESS_KEY_BYTES),
-        AWS_SECRET_ACCESS_KEY=secrets.token_hex(SECRET_BYTES),
-    )
-
-
-def set_environment(aws_url: str, keys: Mapping[str, str]) -> None:
-    """Set the variables that `shared.settings` reads, and the endpoint that botocore uses."""
-    os.environ.pop("PIERIA_SIGNING_KEYS_PARAMETER", None)  # for AWS only
-    os.environ.update(
-        AWS_ENDPOINT_URL=aws_url,
-        PIERIA_HUB_TABLE=NAMES["HubTable"],
-        PIERIA_COUNTER_TABLE=NAMES["CounterTable"],
-        PIERIA_BUCKET=NAMES["Bucket"],
-        PIERIA_SIGNING_KEYS=json.dumps(dict(keys)),
-        PIERIA_PUSH_TO_CREATE="on",
-        # Requests cost nothing on this machine.
-        PIERIA_LIMIT_COST_SUBJECT="0",
-        PIERIA_LIMIT_COST_OWNER="0",
-        PIERIA_LIMIT_COST_HUB="0",
-    )
-
-
-def _run_app(
-    listener: socket.socket,
-    app: ASGIApp,
-    trouble: Callable[[], str],
-    options: argparse.Namespace,
-) -> None:
+def _run(listener: socket.socket, hub: Hub, options: argparse.Namespace) -> None:
     # Late: the settings are read once, and must find the environment above.
     import uvicorn
 
@@ -332,13 +197,14 @@ def _run_app(
             await opened.repos.complete_listing()
             owner, token = await _token(now)
             await super().startup(sockets)
-            ready = {"url": _url(listener), "owner": owner, "token": token}
-            ready["data"] = str(options.data)
-            text = json.dumps(ready) if options.json else READY.format_map(ready)
-            print(text, flush=True)
+            ready = {"url": _url(listener), "owner": owner, "token": token, "data": hub.data}
+            kept = f"Everything is kept in {hub.data}." if hub.data else IN_MEMORY
+            print(
+                json.dumps(ready) if options.json else READY.format(**ready, kept=kept), flush=True
+            )
 
     config = uvicorn.Config(
-        Local(app, options.host, trouble),
+        Local(hub.app, options.host, hub.trouble),
         loop="asyncio",
         http=Connection,
         lifespan="off",
@@ -350,9 +216,11 @@ def _run_app(
     )
 
     async def serve() -> None:
+        background = asyncio.create_task(hub.background())
         try:
             await Server(config).serve([listener])
         finally:
+            background.cancel()
             await selection.close()
 
     asyncio.run(serve())

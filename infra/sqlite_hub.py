@@ -1,75 +1,60 @@
-"""A hub on one machine without an emulated AWS: rows in a SQLite file, objects in a folder.
+"""A hub on one machine: rows in a SQLite file, objects in a folder.
 
-The folder contains `hub.sqlite`, `objects`, `lock` and `signing-keys.json`. One hub at a time may
-serve it. The commands of the operator may open it meanwhile, since SQLite orders their writes.
+One hub at a time serves a data folder. The commands of the operator can open it meanwhile, since
+SQLite orders their writes.
 """
 
 import asyncio
+import contextlib
 import os
+import sqlite3
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from starlette.types import ASGIApp
 
-from infra import serve
-from infra.journal import JournalError, JournalInUse, locked, make_private
+from infra import data_folder, migration
+from infra.data_folder import Unable
+from infra.environment import set_environment
 from shared.engines import local
+from shared.engines.files import FileBucket
 from shared.engines.local import Engine
-from shared.objects import keys as object_keys
+from shared.errors import Unavailable
+from shared.objects import keys
 
 QUARANTINE_SECONDS = 24 * 3600
-"""An older upload that no push accepted is deleted at the next start, as by the lifecycle of S3."""
-
-
-def is_hub(folder: Path) -> bool:
-    """Return whether the folder has the data of such a hub."""
-    return (folder / local.FILE).is_file()
+"""An older upload that no push accepted is deleted, as the lifecycle rule of S3 does."""
+CHECK_SECONDS = 3600
 
 
 @contextmanager
-def opened(folder: Path) -> Iterator[tuple[Engine, Mapping[str, str]]]:
-    """Open the folder for a hub, with its signing keys, and set the environment to it.
-
-    Raises serve.Unable.
-    """
-    try:
-        make_private(folder)
-        if (folder / "journal").is_file():
-            raise serve.Unable(
-                f"{folder} is a hub of the engine moto: start it with --engine moto, or choose"
-                f" another folder, {serve.ANOTHER_FOLDER}"
-            )
-        lock = locked(folder / "lock")
-    except JournalInUse as error:
-        raise serve.InUse(str(error)) from None
-    except JournalError as error:
-        raise serve.Unable(str(error)) from None
-    except OSError as error:
-        raise serve.Unable(
-            f"cannot use {folder} ({error}): choose another folder, {serve.ANOTHER_FOLDER}"
-        ) from None
-    try:
-        keys = serve.signing_keys(folder)
-        set_environment(folder, keys)
-        place = folder.resolve()
-        engine = local.acquire(place, keys)
+def opened(folder: Path, url: str) -> Iterator[Engine]:
+    """Open the folder for the hub at `url`, and set the environment to it. Raises Unable."""
+    with contextlib.ExitStack() as closing:
         try:
-            engine.bucket.recover()
-            asyncio.run(engine.bucket.expire(object_keys.UPLOADS, time.time() - QUARANTINE_SECONDS))
-            yield engine, keys
-        finally:
-            local.release(place)
-    finally:
-        os.close(lock)
-
-
-def set_environment(folder: Path, keys: Mapping[str, str]) -> None:
-    """Set the variables that `shared.settings` reads."""
-    serve.set_environment("", keys)
-    del os.environ["AWS_ENDPOINT_URL"]
-    os.environ["PIERIA_DATA"] = str(folder.resolve())
+            data_folder.make_private(folder)
+            lock = data_folder.locked(folder)
+            closing.callback(os.close, lock)
+            data_folder.write_address(lock, url)
+            migration.migrate(folder)
+            signing_keys = data_folder.signing_keys(folder)
+            place = folder.resolve()
+            engine = local.acquire(place, signing_keys)
+            closing.callback(local.release, place)
+            engine.recover()
+        except OSError as error:
+            raise Unable(
+                f"cannot use {folder} ({error}): choose another folder, {data_folder.ANOTHER}"
+            ) from None
+        except sqlite3.Error as error:
+            raise Unable(
+                f"cannot open {folder / local.FILE} ({error}): restore a copy, or choose another"
+                f" folder, {data_folder.ANOTHER}"
+            ) from None
+        set_environment(signing_keys, PIERIA_DATA=str(place))
+        yield engine
 
 
 def app_on(engine: Engine) -> ASGIApp:
@@ -79,3 +64,11 @@ def app_on(engine: Engine) -> ASGIApp:
     from infra.signed_objects import SignedObjects
 
     return SignedObjects(app, engine.bucket, engine.bucket.urls)
+
+
+async def delete_old_uploads(bucket: FileBucket) -> None:
+    """Delete old uploads now and every hour, until this task is cancelled."""
+    while True:
+        with contextlib.suppress(Unavailable):
+            await bucket.expire(keys.UPLOADS, time.time() - QUARANTINE_SECONDS)
+        await asyncio.sleep(CHECK_SECONDS)

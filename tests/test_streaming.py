@@ -26,8 +26,8 @@ import msgpack
 import pytest
 
 from bench.stream import Server, serving
+from infra.aws_request import Request
 from infra.embedded_aws import EmbeddedAws
-from infra.records import Request
 from shared import codings, packs, settings
 from shared.actions import fetch_plan
 from shared.actions import fetch_response as answers

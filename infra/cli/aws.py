@@ -7,7 +7,6 @@ without them.
 import email.utils
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import boto3
@@ -27,6 +26,7 @@ from botocore.exceptions import (
 )
 
 from infra import stack
+from infra.cli.check import Check
 from infra.cli.cli_error import CliError
 from shared import auth
 from shared.settings import Settings, parse_keys
@@ -61,22 +61,6 @@ FOREIGN = {
     "ExpiredToken", "ExpiredTokenException", "InvalidAccessKeyId", "InvalidClientTokenId",
     "InvalidSignatureException", "SignatureDoesNotMatch", "UnrecognizedClientException",
 }  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """The result of one check, and the fix for a problem."""
-
-    piece: str
-    state: str
-    """`ok`, `warning` or `failed`."""
-    result: str
-    fix: str = ""
-
-    @property
-    def failed(self) -> bool:
-        """Whether the hub cannot work with this result."""
-        return self.state == "failed"
 
 
 def checks(settings: Settings) -> Iterator[Check]:

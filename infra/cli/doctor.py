@@ -6,8 +6,8 @@ from pathlib import Path
 
 import typer
 
-from infra.cli import aws, hub, output
-from infra.cli.aws import Check
+from infra.cli import hub, local_checks, output
+from infra.cli.check import Check
 from infra.cli.cli_error import CliError
 from infra.cli.output import Data, Json
 
@@ -15,7 +15,8 @@ from infra.cli.output import Data, Json
 def doctor(json: Json = False, data: Data = None) -> None:
     """Check the resources of a hub, and show how to fix problems.
 
-    It checks settings, credentials, tables, bucket and clock. Exit status 1 if there is a problem.
+    On this machine it checks settings, database and disk. In an account it checks settings,
+    credentials, tables, bucket and clock. Exit status 1 if there is a problem.
     """
     found = list(_checks(data))
     failed = any(check.failed for check in found)
@@ -41,6 +42,12 @@ def _checks(data: Path | None) -> Iterator[Check]:
             yield Check(
                 piece, "ok", f"signing keys: {f'{keys}; the last one signs' if keys else where}"
             )
+            if found.folder:
+                yield from local_checks.checks(found.folder)
+                return
+            # Late: a hub on this machine needs no package of AWS.
+            from infra.cli import aws
+
             yield from aws.checks(settings)
     except CliError as problem:
         result, _, fix = str(problem).partition(": ")

@@ -21,7 +21,7 @@ from infra.cli import aws, hub, output
 from infra.cli.cli_error import CliError
 from infra.cli.commands import plain
 from infra.cli.output import Json
-from infra.serve import KEYS
+from infra.data_folder import KEYS
 from shared.keyring import FRESH_SECONDS, PAUSE_SECONDS
 from shared.settings import parse_keys
 

@@ -47,17 +47,42 @@ INSERT OR IGNORE INTO probe VALUES (1, 0);
 """
 
 
+class Trouble:
+    """Why writes to a path fail. Logs the first of consecutive failures, and their end."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.text = ""
+        """One line, empty after a write that succeeded."""
+
+    def begin(self, error: Exception) -> None:
+        """Record a failed write."""
+        text = (
+            f"{self._path} could not be written ({error}): reads work, writes wait for free disk"
+            " space"
+        )
+        if not self.text:
+            log.error("pieria: %s", text)
+        self.text = text
+
+    def end(self) -> None:
+        """Record a write that succeeded."""
+        if self.text:
+            log.warning("pieria: %s can be written again", self._path)
+            self.text = ""
+
+
 class Database:
     """An open database file. `schema` creates its tables and indexes if they do not exist."""
 
     def __init__(self, path: Path, schema: str, sweep: Write[int] | None = None) -> None:
         self._path = path
         self._sweep = sweep
+        self._trouble = Trouble(path)
         self._local = threading.local()
         self._readers: list[sqlite3.Connection] = []
         self._waiting: SimpleQueue[tuple[Write[Any], Future[Any]] | None] = SimpleQueue()
-        self.trouble = ""
-        """Why the last write failed. Empty after a write that succeeded."""
+        path.touch(mode=0o600)
         self._writer = self._connected()
         self._writer.executescript(_PROBE + schema)
         self._closed = False
@@ -99,11 +124,11 @@ class Database:
 
     def probe(self) -> str:
         """Check whether writes work again after a failure. Returns why not, or an empty string."""
-        if self.trouble:
+        if self._trouble.text:
             probing = "UPDATE probe SET at = ?"
             with contextlib.suppress(Unavailable, TimeoutError):
                 self.submit(lambda rows: rows.execute(probing, (time.time(),))).result(5)
-        return self.trouble
+        return self._trouble.text
 
     def _connected(self) -> sqlite3.Connection:
         connection = sqlite3.connect(
@@ -167,9 +192,8 @@ class Database:
             self._roll_back()
             self._fail(error, [future for _, future in group])
             return
-        if self.trouble and group:
-            log.warning("pieria: %s can be written again", self._path)
-            self.trouble = ""
+        if group:
+            self._trouble.end()
         for future, result, failure in done:
             if failure is None:
                 future.set_result(result)
@@ -182,14 +206,7 @@ class Database:
                 self._writer.execute("ROLLBACK")
 
     def _fail(self, error: Exception, futures: list[Future[Any]]) -> None:
-        """Only the first of consecutive failures is logged."""
-        trouble = (
-            f"{self._path} could not be written ({error}): reads work, writes wait for free disk"
-            " space"
-        )
-        if not self.trouble:
-            log.error("pieria: %s", trouble)
-        self.trouble = trouble
+        self._trouble.begin(error)
         for future in futures:
             failure = Unavailable()
             failure.__cause__ = error

@@ -10,15 +10,17 @@ is a hard link, so it takes no space.
 """
 
 import asyncio
+import contextlib
 import os
 import secrets
 import sqlite3
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
-from shared.engines.database import Database, translated
+from shared.engines.database import Database, Trouble, translated
 from shared.engines.signed_urls import SignedUrls
 from shared.model import Version
 from shared.objects.bucket import CHUNK_BYTES, Bucket, Changed, NoSuchKey, Stored, Stream
@@ -31,7 +33,11 @@ CREATE TABLE IF NOT EXISTS objects (
 CREATE TABLE IF NOT EXISTS condemned (version TEXT PRIMARY KEY) WITHOUT ROWID;
 """
 
+OBJECTS, INCOMING = "objects", "incoming"
 PAGE = 1000
+EXPIRED = 100
+"""The most versions that one write of `expire` deletes. Other writes wait for it."""
+_ADD = "INSERT INTO objects VALUES (?, ?, ?, ?)"
 _CURRENT = "SELECT version, size FROM objects WHERE key = ? ORDER BY version DESC LIMIT 1"
 _LISTED = """
 SELECT key, max(version), size, modified FROM objects WHERE key >= ? AND key < ? AND key > ?
@@ -52,9 +58,12 @@ class FileBucket(Bucket):
     """The objects of one folder."""
 
     def __init__(self, folder: Path, database: Database, urls: SignedUrls) -> None:
-        self._objects = folder / "objects"
-        self._incoming = folder / "incoming"
+        self._objects = folder / OBJECTS
+        self._incoming = folder / INCOMING
         self._database = database
+        self._trouble = Trouble(self._objects)
+        self._lacking_bytes = 0
+        """The size of the largest file that could not be written."""
         self.urls = urls
 
     @property
@@ -68,14 +77,10 @@ class FileBucket(Bucket):
         return ""
 
     def recover(self) -> None:
-        """Create the folders, and finish the writes and removals that a crash interrupted.
+        """Finish the writes and removals that a crash interrupted.
 
         Call it only while no other process uses the folder.
         """
-        self._incoming.mkdir(mode=0o700, exist_ok=True)
-        self._objects.mkdir(mode=0o700, exist_ok=True)
-        for first in range(256):
-            (self._objects / f"{first:02x}").mkdir(mode=0o700, exist_ok=True)
         rows = self._database.reader()
         for found in self._incoming.iterdir():
             has_row = rows.execute("SELECT 1 FROM objects WHERE version = ?", (found.name,))
@@ -88,24 +93,29 @@ class FileBucket(Bucket):
 
     async def put(self, key: str, data: bytes) -> None:
         """Write an object."""
+        version = new_version()
+        path = self._incoming / version
+
+        def write() -> None:
+            with self._removed_on_failure(path), _created(path) as file:
+                self._write(file, data, len(data))
+                self._flush(file)
+
         with translated():
-            await self._add(key, lambda file: file.write(data))
+            await asyncio.to_thread(write)
+            await self._publish(key, version, len(data))
 
     async def put_stream(self, key: str, chunks: AsyncIterator[bytes]) -> None:
         """Write an object of any size. Nothing is stored if `chunks` raises."""
         version = new_version()
         path = self._incoming / version
         with translated():
-            file = await asyncio.to_thread(_created, path)
-            try:
-                with file:
-                    async for chunk in chunks:
-                        await asyncio.to_thread(file.write, chunk)
-                    await asyncio.to_thread(_flush, file)
-                    size = file.tell()
-            except BaseException:
-                path.unlink(missing_ok=True)
-                raise
+            with self._removed_on_failure(path), await asyncio.to_thread(_created, path) as file:
+                size = 0
+                async for chunk in chunks:
+                    size += len(chunk)
+                    await asyncio.to_thread(self._write, file, chunk, size)
+                await asyncio.to_thread(self._flush, file)
             await self._publish(key, version, size)
 
     async def get(
@@ -179,6 +189,8 @@ class FileBucket(Bucket):
                     condemned.append(version)
             return condemned
 
+        if not named:
+            return
         condemned = await self._database.write(condemn)
         with translated():
             await asyncio.to_thread(self._delete, condemned)
@@ -216,36 +228,71 @@ class FileBucket(Bucket):
 
     async def expire(self, prefix: str, before: float) -> int:
         """Delete the versions under a prefix that are older than this epoch second."""
-        old = [found async for found in self.versions(prefix) if found.modified < before]
-        for start in range(0, len(old), PAGE):
-            await self.remove(old[start : start + PAGE])
-        return len(old)
+        count = 0
+        old: list[Stored] = []
+        async for found in self.versions(prefix):
+            if found.modified < before:
+                old.append(found)
+            if len(old) == EXPIRED:
+                await self.remove(old)
+                count += len(old)
+                old = []
+        await self.remove(old)
+        return count + len(old)
 
-    async def _add(self, key: str, fill: Callable[[BinaryIO], object]) -> None:
-        version = new_version()
+    def probe(self) -> str:
+        """Check whether a file that could not be written can be written now.
 
-        def write() -> int:
-            path = self._incoming / version
-            try:
+        Returns why not, or an empty text.
+        """
+        if self._trouble.text:
+            path = self._incoming / new_version()
+            with contextlib.suppress(OSError), self._removed_on_failure(path):
                 with _created(path) as file:
-                    fill(file)
-                    _flush(file)
-                    return file.tell()
-            except BaseException:
-                path.unlink(missing_ok=True)
-                raise
+                    self._write(file, bytes(self._lacking_bytes), self._lacking_bytes)
+                    self._flush(file)
+                path.unlink()
+        return self._trouble.text
 
-        size = await asyncio.to_thread(write)
-        await self._publish(key, version, size)
+    def _write(self, file: BinaryIO, data: bytes, size: int) -> None:
+        """Append to a file that then has this size."""
+        with self._noted(size):
+            file.write(data)
+
+    def _flush(self, file: BinaryIO) -> None:
+        """Make a file durable."""
+        with self._noted(file.tell()):
+            _flush(file)
+        # A smaller file can find space before a larger one does.
+        if file.tell() >= self._lacking_bytes:
+            self._lacking_bytes = 0
+            self._trouble.end()
+
+    @contextmanager
+    def _noted(self, size: int) -> Iterator[None]:
+        """Record a failure to write a file of this size."""
+        try:
+            yield
+        except OSError as error:
+            self._lacking_bytes = max(size, self._lacking_bytes)
+            self._trouble.begin(error)
+            raise
+
+    @contextmanager
+    def _removed_on_failure(self, path: Path) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
 
     async def _publish(self, key: str, version: str, size: int) -> None:
         """Make a file of `incoming` a version of an object."""
         await asyncio.to_thread(sync_folder, self._incoming)
         row = (key, version, size, time.time())
-        adding = "INSERT INTO objects VALUES (?, ?, ?, ?)"
 
         def publish(rows: sqlite3.Connection) -> None:
-            rows.execute(adding, row)
+            rows.execute(_ADD, row)
 
         try:
             await self._database.write(publish)
@@ -255,11 +302,11 @@ class FileBucket(Bucket):
         self._move(version)
 
     def _move(self, version: str) -> None:
-        (self._incoming / version).rename(self._objects / version[-2:] / version)
+        (self._incoming / version).rename(_place(self._objects, version))
 
     def _path(self, version: str) -> Path:
         """The file of a version. Between the row and the move, it is still in `incoming`."""
-        path = self._objects / version[-2:] / version
+        path = _place(self._objects, version)
         incoming = self._incoming / version
         return incoming if not path.exists() and incoming.exists() else path
 
@@ -302,6 +349,45 @@ class FileBucket(Bucket):
             self._database.submit(lambda rows: rows.executemany(forgetting, gone)).result()
 
 
+def make_folders(folder: Path) -> None:
+    """Create the folders of the objects durably."""
+    for name in (INCOMING, OBJECTS, *(f"{OBJECTS}/{first:02x}" for first in range(256))):
+        (folder / name).mkdir(mode=0o700, exist_ok=True)
+    sync_folder(folder / OBJECTS)
+    sync_folder(folder)
+
+
+def add_version(
+    folder: Path, rows: sqlite3.Connection, key: str, data: bytes, modified: float
+) -> str:
+    """Add a version of an object to a store that no hub uses. Returns the id of the version.
+
+    The file is on disk after this call. The caller makes its row and its folder durable.
+    """
+    version = new_version()
+    with _created(_place(folder / OBJECTS, version)) as file:
+        file.write(data)
+        _flush(file)
+    rows.execute(_ADD, (key, version, len(data), modified))
+    return version
+
+
+def remove_versions(
+    folder: Path, rows: sqlite3.Connection, key: str, version: str | None = None
+) -> None:
+    """Delete a version of an object, or all versions, from a store that no hub uses."""
+    found = rows.execute("SELECT version FROM objects WHERE key = ?", (key,)).fetchall()
+    for (one,) in found:
+        if version in (None, one):
+            rows.execute("DELETE FROM objects WHERE key = ? AND version = ?", (key, one))
+            _place(folder / OBJECTS, one).unlink()
+
+
+def _place(objects: Path, version: str) -> Path:
+    """Return the path of a version. Its last digits are random, so all folders fill equally."""
+    return objects / version[-2:] / version
+
+
 def new_version() -> str:
     """Make the id of a version. Later ids sort behind earlier ones."""
     return f"{time.time_ns():020x}{secrets.token_hex(10)}"
@@ -317,7 +403,8 @@ def sync_folder(folder: Path) -> None:
 
 
 def _created(path: Path) -> BinaryIO:
-    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    return os.fdopen(descriptor, "wb")
 
 
 def _flush(file: BinaryIO) -> None:

@@ -2,16 +2,19 @@
 
     <folder>/hub.sqlite    the rows, and the list of the objects
     <folder>/objects/      the objects
+    <folder>/users         locked by each process that has the folder open
 
 Every event loop of the process shares one open database.
 """
 
+import fcntl
 import hashlib
 import threading
 from contextlib import AsyncExitStack
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from shared.engines import files, sqlite
 from shared.engines.database import Database, MemoryDatabase
@@ -23,6 +26,7 @@ from shared.settings import Settings
 from shared.stores import Stores
 
 FILE = "hub.sqlite"
+USERS = "users"
 
 address: ContextVar[str] = ContextVar("address", default="")
 """The URL at which the client of the running request reaches the hub."""
@@ -35,7 +39,30 @@ class Engine:
     database: Database
     bucket: FileBucket
     counters: SqliteTable
+    lock: IO[str]
     users: int = 0
+
+    def recover(self) -> None:
+        """Finish what a crash interrupted, unless another process has the folder open.
+
+        A file of that process may be half written, and must stay. A later start then recovers.
+        """
+        try:
+            fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self.bucket.recover()
+        except BlockingIOError:
+            return
+        finally:
+            fcntl.flock(self.lock, fcntl.LOCK_SH)
+
+    def trouble(self) -> str:
+        """Return why writes fail, after a check whether they do. Empty if they succeed."""
+        return self.database.probe() or self.bucket.probe()
+
+    def close(self) -> None:
+        """Close the database, and unlock the folder."""
+        self.database.close()
+        self.lock.close()
 
 
 _engines: dict[Path, Engine] = {}
@@ -72,13 +99,17 @@ def release(folder: Path) -> None:
         engine = _engines[folder]
         engine.users -= 1
         if not engine.users:
-            engine.database.close()
+            engine.close()
             del _engines[folder]
 
 
 def _open(folder: Path, signing_keys: Keys) -> Engine:
+    files.make_folders(folder)
+    (folder / USERS).touch(mode=0o600)
+    lock = (folder / USERS).open("a")
+    fcntl.flock(lock, fcntl.LOCK_SH)
     database = Database(folder / FILE, sqlite.SCHEMA + files.SCHEMA, sqlite.sweep)
     secret = hashlib.sha256(f"presigned {list(signing_keys.values())[-1:]}".encode()).digest()
     bucket = FileBucket(folder, database, SignedUrls(secret, address.get))
     counters = SqliteTable(MemoryDatabase(sqlite.SCHEMA, sqlite.sweep))
-    return Engine(database, bucket, counters)
+    return Engine(database, bucket, counters, lock)

@@ -184,7 +184,7 @@ class SqliteTable(Table):
             if present is None or not holds(wanted, present):
                 raise ConditionFailed(present)
             kept = {name: value for name, value in present.items() if name != attribute}
-            table.execute(_PUT, encoded(key, kept))
+            put_row(table, key, kept)
 
         await self.database.write(remove)
 
@@ -195,7 +195,7 @@ class SqliteTable(Table):
             present = _get(table, key) if condition else None
             if condition and not holds(condition, present):
                 raise ConditionFailed(present)
-            table.execute(_DELETE, _columns(key))
+            delete_row(table, key)
 
         await self.database.write(delete)
 
@@ -204,7 +204,7 @@ class SqliteTable(Table):
 
         def add(table: sqlite3.Connection) -> Row:
             row = sum_of(_get(table, key), key, amounts, expires_at)
-            table.execute(_PUT, encoded(key, row))
+            put_row(table, key, row)
             return row
 
         return await self.database.write(add)
@@ -215,6 +215,16 @@ class SqliteTable(Table):
                 return read(self.database.reader())
 
         return run() if count <= SHORT_ROWS else await asyncio.to_thread(run)
+
+
+def put_row(table: sqlite3.Connection, key: Key, row: Row) -> None:
+    """Write a row in the transaction of the caller."""
+    table.execute(_PUT, encoded(key, row))
+
+
+def delete_row(table: sqlite3.Connection, key: Key) -> None:
+    """Delete a row in the transaction of the caller."""
+    table.execute(_DELETE, _columns(key))
 
 
 def sweep(table: sqlite3.Connection) -> int:

@@ -103,6 +103,7 @@ async def _clients(emulators: Emulators) -> AsyncIterator[Any]:
 def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Database]]:
     """The database file of the SQLite engine, and its folder."""
     folder = tmp_path_factory.mktemp("sqlite")
+    files.make_folders(folder)
     opened = Database(folder / "hub.sqlite", sqlite.SCHEMA + files.SCHEMA, sqlite.sweep)
     yield folder, opened
     opened.close()
@@ -152,9 +153,7 @@ async def bucket(
     """The bucket of each engine, and of each emulator of S3."""
     _expect_holes(request)
     if request.param == "files":
-        found = FileBucket(*database, signed_urls)
-        found.recover()
-        return found
+        return FileBucket(*database, signed_urls)
     client: S3Client = await _clients("s3", request.param)
     return S3Bucket(client, NAMES["Bucket"])
 

@@ -6,8 +6,6 @@ import email.utils
 import json
 import os
 import re
-import signal
-import stat
 import subprocess
 import sys
 import time
@@ -20,10 +18,9 @@ import pytest
 from typer.testing import CliRunner
 
 from infra import stack
-from infra.cli import app, hub, output
+from infra.cli import app, output
 from infra.cli import aws as account
 from infra.embedded_aws import EmbeddedAws
-from infra.journal import Journal
 from tests import builders
 from tests.builders import Record, graph
 from tests.shared.maintenance import upkeep
@@ -592,8 +589,6 @@ def from_a_shell(*arguments: str | Path) -> Done:
 def test_a_running_hub_and_one_that_was_killed(
     running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    note = running.data / "hub.json"
-    assert stat.S_IMODE(note.stat().st_mode) == 0o600
     token = from_a_shell(
         "token", "issue", "--owner", "alice", "--data", running.data, "--json"
     ).value["token"]
@@ -612,27 +607,18 @@ def test_a_running_hub_and_one_that_was_killed(
 
     running.process.kill()
     running.process.wait()
-    assert note.exists(), "nobody could remove it"
-    # Whatever is not said by --data is said by the environment, and otherwise by the folder one
-    # stands in.
+    # Without --data, the environment selects the hub, and otherwise the current folder.
     monkeypatch.chdir(running.data.parent)
     (running.data).rename(".hub")
     monkeypatch.delenv("PIERIA_HUB_TABLE")
     assert "not running" in told("doctor")
-    assert not Path(".hub/hub.json").exists()
     assert done("repo", "show", "alice/song")["branches"] == [
         {"branch": "main", "commit_id": "first", "generation": 1}
     ]
-
-
-def test_a_hub_that_ends_takes_its_note_away(running: Running) -> None:
-    running.process.send_signal(signal.SIGTERM)
-    assert running.process.wait(10) == 0
-    assert sorted(path.name for path in running.data.iterdir()) == [
-        "journal",
-        "lock",
-        "signing-keys.json",
-    ]
+    Path(".hub/hub.sqlite-wal").unlink(missing_ok=True)
+    Path(".hub/hub.sqlite").write_bytes(b"\x07" * 10_000)
+    [damaged] = [one for one in pieria("doctor", "--json").value["checks"] if one["state"] != "ok"]
+    assert damaged["piece"] == "database" and "restore a copy" in damaged["fix"]
 
 
 def test_serve_starts_a_hub_or_says_why_not(tmp_path: Path) -> None:
@@ -668,19 +654,10 @@ def test_a_folder_without_a_hub_is_named(tmp_path: Path, owner: str) -> None:
     assert ended.status == 1 and check["piece"] == "hub" and "make serve" in check["fix"]
 
 
-def test_a_folder_in_use_is_named(
-    tmp_path: Path, owner: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(hub, "WAIT_SECONDS", 0.2)
+def test_a_folder_that_cannot_be_used_is_named(tmp_path: Path, owner: str) -> None:
     before = dict(os.environ)
-    with Journal(tmp_path):
-        for left in ("", "{", '{"pid": 1}'):
-            (tmp_path / "hub.json").write_text(left)
-            assert "is in use by another command" in refused(
-                "repo", "list", owner, "--data", tmp_path
-            )
-    (tmp_path / "signing-keys.json").write_text("{}")
-    assert "signing-keys.json is not" in refused("repo", "list", owner, "--data", tmp_path)
-    (tmp_path / "journal").write_bytes(b"something else")
-    assert "was not written by this version" in refused("repo", "list", owner, "--data", tmp_path)
+    for old, line in (("journal", "make serve DATA="), ("hub.sqlite", "signing-keys.json is not")):
+        (tmp_path / old).write_text("")
+        (tmp_path / "signing-keys.json").write_text("{}")
+        assert line in refused("repo", "list", owner, "--data", tmp_path)
     assert dict(os.environ) == before

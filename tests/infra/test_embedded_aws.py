@@ -1,15 +1,9 @@
-"""The AWS in this process: what moto alone gets wrong, and that nothing acknowledged is ever
-lost.
-"""
+"""The AWS in this process: it corrects the errors of moto that the hub depends on."""
 
-import errno
 import http.client
 import itertools
 import json
-import os
-import signal
 import socket
-import subprocess
 import sys
 import time
 import urllib.error
@@ -25,12 +19,8 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from infra import embedded_aws, stack
+from infra import stack
 from infra.embedded_aws import EmbeddedAws
-from infra.emulator import Answer, Emulator
-from infra.journal import RESERVE_STEP_BYTES, Journal, JournalError
-from infra.records import Request
-from infra.rows import batch, dynamodb_request
 
 if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient
@@ -38,8 +28,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent.parent
 HUB, COUNTERS = "some-hub", "some-counters"
-PASSING, LASTING = "passing-bytes", "lasting-bytes"
-"""Buckets without and with a journal: a process has each bucket's name once."""
+BUCKET = "some-bytes"
 ONCE = Config(retries={"total_max_attempts": 1})
 
 
@@ -87,17 +76,10 @@ def names(bucket: str) -> dict[str, str]:
     return {"HubTable": HUB, "CounterTable": COUNTERS, "Bucket": bucket}
 
 
-def start(journal: Journal | None = None) -> Running:
-    """A fresh AWS, filled from the journal if there is one. The caller closes it."""
+def start() -> Running:
+    """Start an empty AWS. The caller closes it."""
     aws = EmbeddedAws()
-    bucket = PASSING if journal is None else LASTING
-    stack.create(aws.url, names(bucket))
-    if journal is not None:
-        try:
-            aws.keep(journal, unkept_tables=[COUNTERS])
-        except BaseException:
-            aws.close()
-            raise
+    stack.create(aws.url, names(BUCKET))
     s3 = Config(signature_version="s3v4", s3={"addressing_style": "path"})
     return Running(
         aws,
@@ -105,39 +87,16 @@ def start(journal: Journal | None = None) -> Running:
             "dynamodb", endpoint_url=aws.url, config=ONCE.merge(Config(max_pool_connections=12))
         ),
         boto3.client("s3", endpoint_url=aws.url, config=ONCE.merge(s3)),
-        bucket,
+        BUCKET,
     )
 
 
 @pytest.fixture(scope="module")
 def own() -> Iterator[Running]:
-    """One without a journal, for all tests that leave no trace the others would see."""
+    """One AWS, for all tests that leave no trace the others would see."""
     running = start()
     with running.aws:
         yield running
-
-
-Restart = Callable[[], Running]
-
-
-@pytest.fixture
-def restart(tmp_path: Path) -> Iterator[Restart]:
-    """Each call ends the AWS of the call before, and starts one from what it kept."""
-    closing: list[Any] = []
-
-    def stop() -> None:
-        while closing:
-            closing.pop().close()
-
-    def again() -> Running:
-        stop()
-        closing.append(journal := Journal(tmp_path / "data"))
-        running = start(journal)
-        closing.append(running.aws)
-        return running
-
-    yield again
-    stop()
 
 
 def refused(call: Callable[[], object]) -> tuple[int, str]:
@@ -419,289 +378,6 @@ def test_moto_talks_to_nobody(own: Running, monkeypatch: pytest.MonkeyPatch) -> 
             Bucket="quiet-bytes", Key="k", Body=b"x"
         )
     assert strangers == []
-
-
-# ── What lasts ────────────────────────────────────────────────────────────────────────────────────
-
-
-def fill(running: Running) -> None:
-    """One of each write that the hub makes, and a few that take back others."""
-    running.put("1", **VALUES)
-    running.put("2")
-    running.rows.delete_item(TableName=HUB, Key={"pk": {"S": "p"}, "sk": {"S": "2"}})
-    for _ in range(3):
-        running.rows.update_item(
-            TableName=HUB,
-            Key={"pk": {"S": "p"}, "sk": {"S": "n"}},
-            UpdateExpression="ADD n :one",
-            ExpressionAttributeValues={":one": {"N": "1"}},
-        )
-    batch: Any = [
-        {"PutRequest": {"Item": {"pk": {"S": "q"}, "sk": {"S": str(number)}}}}
-        for number in range(20)
-    ]
-    running.rows.batch_write_item(RequestItems={HUB: batch})
-    put = running.objects.put_object
-    put(
-        Bucket=running.bucket,
-        Key="a/é b",
-        Body=bytes(range(256)),
-        ContentType="x/y",
-        Metadata={"k": "v"},
-        CacheControl="c",
-    )
-    put(Bucket=running.bucket, Key="twice", Body=b"1")
-    put(Bucket=running.bucket, Key="twice", Body=b"2" * 6_000_000, ChecksumAlgorithm="SHA256")
-    put(Bucket=running.bucket, Key="empty", Body=b"")
-    put(Bucket=running.bucket, Key="gone", Body=b"x")
-    running.objects.delete_object(Bucket=running.bucket, Key="gone")
-    source: Any = {"Bucket": running.bucket, "Key": "a/é b"}
-    running.objects.copy_object(Bucket=running.bucket, Key="copy", CopySource=source)
-    assert sent(presigned(running, "uploaded"), b"bytes of a client")[0] == 200
-
-
-def test_everything_is_there_after_a_restart(restart: Restart) -> None:
-    first = restart()
-    fill(first)
-    state = first.state()
-    assert len(state["rows"]) == 22 and len(state["objects"]) == 5
-    for _ in range(2):
-        assert restart().state() == state
-
-
-def test_versions_that_were_removed_do_not_come_back(
-    restart: Restart, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    first = restart()
-    put = first.objects.put_object
-    old = put(Bucket=first.bucket, Key="é 1", Body=b"old")["VersionId"]
-    put(Bucket=first.bucket, Key="é 1", Body=b"new")
-    gone = put(Bucket=first.bucket, Key="gone", Body=b"x")["VersionId"]
-    mark = first.objects.delete_object(Bucket=first.bucket, Key="gone")["VersionId"]
-    put(Bucket=first.bucket, Key="marked", Body=b"y")
-    first.objects.delete_object(Bucket=first.bucket, Key="marked")
-
-    def remove(running: Running, *versions: tuple[str, str]) -> None:
-        objects: Any = [{"Key": key, "VersionId": version} for key, version in versions]
-        running.objects.delete_objects(Bucket=running.bucket, Delete={"Objects": objects})
-
-    remove(first, ("é 1", old), ("gone", mark), ("gone", gone))
-    versions = first.versions()
-    assert sorted(key for key, *_ in versions) == ["marked", "marked", "é 1"]
-    second = restart()
-    assert second.versions() == versions
-    # And what is removed after a restart is what was meant.
-    remove(second, *((key, version) for key, version, *_ in versions if key == "é 1"))
-    monkeypatch.setattr(embedded_aws, "COMPACT_ABOVE", 0)
-    third = restart()
-    assert sorted(key for key, *_ in third.versions()) == ["marked", "marked"]
-    assert restart().versions() == set(), "a rewritten journal keeps what can be read"
-
-
-def test_no_signature_is_written_down(restart: Restart, tmp_path: Path) -> None:
-    fill(restart())
-    with pytest.raises(JournalError, match="in use"):
-        Journal(tmp_path / "data")
-    kept = (tmp_path / "data" / "journal").read_bytes()
-    assert (
-        b"Signature" not in kept
-        and b"Credential" not in kept
-        and b"authorization" not in kept.lower()
-    )
-
-
-def test_only_writes_that_succeeded_are_kept_and_no_counters(restart: Restart) -> None:
-    running = restart()
-    journal = running.aws._journal
-    assert journal is not None
-    running.put("1")
-    assert journal.requests == 1
-    running.rows.get_item(TableName=HUB, Key={"pk": {"S": "p"}, "sk": {"S": "1"}})
-    running.objects.list_objects_v2(Bucket=running.bucket)
-    refused(lambda: running.rows.put_item(TableName="absent", Item={}))
-    running.rows.put_item(TableName=COUNTERS, Item={"pk": {"S": "c"}})
-    assert journal.requests == 1
-    assert restart().rows.scan(TableName=COUNTERS)["Items"] == []
-
-
-def test_structure_comes_from_the_template_only(restart: Restart) -> None:
-    running = restart()
-    for call in (
-        lambda: running.objects.create_bucket(Bucket="another"),
-        lambda: running.rows.delete_table(TableName=HUB),
-        lambda: running.objects.create_multipart_upload(Bucket=running.bucket, Key="k"),
-        lambda: running.objects.put_object_tagging(
-            Bucket=running.bucket, Key="k", Tagging={"TagSet": []}
-        ),
-    ):
-        assert refused(call) == (501, "NotImplemented")
-
-
-def test_a_long_journal_is_rewritten_from_what_is_there(
-    restart: Restart, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(embedded_aws, "COMPACT_ABOVE", 30)
-    first = restart()
-    fill(first)
-    for number in range(30):
-        first.put("often", n={"N": str(number)})
-    state = first.state()
-    for _ in range(2):
-        again = restart()
-        assert again.state() == state
-        assert again.aws._journal is not None
-        # 22 rows besides the one put often: two batches, and the objects.
-        assert again.aws._journal.requests == 1 + len(state["objects"])
-
-
-def test_a_row_that_was_written_often_is_restored_once(
-    restart: Restart, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    running = restart()
-    for number in range(100):
-        running.put("often", n={"N": str(number)})
-    running.put("gone")
-    running.rows.delete_item(TableName=HUB, Key={"pk": {"S": "p"}, "sk": {"S": "gone"}})
-    state = running.state()
-    calls = []
-    call = Emulator.call
-
-    def counted(self: Emulator, request: Request) -> Answer:
-        calls.append(request)
-        return call(self, request)
-
-    with monkeypatch.context() as counting:
-        counting.setattr(Emulator, "call", counted)
-        again = restart()
-        replayed = [request for request in calls if b"often" in request.body]
-    assert len(replayed) == 1
-    assert again.state() == state
-
-
-def test_a_journal_of_an_earlier_version_holds_updates_as_they_were_asked(
-    restart: Restart, tmp_path: Path
-) -> None:
-    key = {"pk": {"S": "p"}, "sk": {"S": "n"}}
-    step = {"UpdateExpression": "ADD n :one", "ExpressionAttributeValues": {":one": {"N": "1"}}}
-    with Journal(tmp_path / "data") as journal:
-        for value in ("5", "7"):
-            journal.append(batch({HUB: [{"PutRequest": {"Item": key | {"n": {"N": value}}}}]}))
-            journal.append(dynamodb_request("UpdateItem", {"TableName": HUB, "Key": key} | step))
-    assert restart().rows.get_item(TableName=HUB, Key=key)["Item"]["n"] == {"N": "8"}
-
-
-def test_what_cannot_be_repeated_is_said_so(restart: Restart, tmp_path: Path) -> None:
-    with Journal(tmp_path / "data") as journal:
-        journal.append(Request("PUT", "/some-other-bucket/k", {}, b""))
-    with pytest.raises(
-        JournalError,
-        match=r"request 1 of the journal \(PUT /some-other-bucket/k\) cannot be repeated",
-    ):
-        restart()
-
-
-def rows_of(running: Running) -> list[str]:
-    """The sort keys of all rows."""
-    return [row["sk"]["S"] for row in running.rows.scan(TableName=HUB)["Items"]]
-
-
-@pytest.mark.parametrize("call", ["write", "fsync"])
-def test_a_disk_that_fails_takes_back_what_was_not_acknowledged_and_is_used_again(
-    restart: Restart, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, call: str
-) -> None:
-    def failing(*_: object) -> int:
-        raise OSError(errno.EIO, "Input/output error")
-
-    running = restart()
-    fill(running)
-    state = running.state()
-    with monkeypatch.context() as disk:
-        disk.setattr(os, call, failing)
-        assert refused(lambda: running.put("lost")) == (500, "InternalError")
-        assert (
-            refused(lambda: running.objects.delete_object(Bucket=running.bucket, Key="twice"))[0]
-            == 500
-        )
-        assert running.state() == state, "reads go on, and show nothing that was refused"
-    assert "Input/output error" in running.aws.trouble() + caplog.text
-    running.put("after")
-    assert running.aws.trouble() == ""
-    assert len([record for record in caplog.records if record.levelname == "ERROR"]) == 1, (
-        "one line for each episode"
-    )
-    after = running.state()
-    assert restart().state() == after and "lost" not in rows_of(restart())
-
-
-def test_a_full_disk_refuses_a_write_before_it_has_any_effect(
-    restart: Restart, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    running = restart()
-    running.put("before")
-
-    def full(*_: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    def put_large() -> None:
-        body = bytes(3 * RESERVE_STEP_BYTES)
-        running.objects.put_object(Bucket=running.bucket, Key="large", Body=body)
-
-    with monkeypatch.context() as disk:
-        disk.setattr(os, "posix_fallocate", full)
-        for _ in range(2):
-            assert refused(put_large) == (507, "InsufficientStorage")
-        assert rows_of(running) == ["before"] and "large" not in running.state()["objects"]
-        running.rows.put_item(
-            TableName=COUNTERS, Item={"pk": {"S": "counters are not kept, so they are counted"}}
-        )
-        running.put("small enough for the space that is reserved")
-        assert "No space left on device" in running.aws.trouble()
-    assert running.aws.trouble() == "", "seen without another write"
-    put_large()
-    assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING"]
-    state = running.state()
-    assert restart().state() == state
-
-
-CHILD = """
-import itertools, sys
-from pathlib import Path
-import boto3
-from infra import stack
-from infra.embedded_aws import EmbeddedAws
-from infra.journal import Journal
-
-aws = EmbeddedAws()
-stack.create(aws.url, {names})
-aws.keep(Journal(Path(sys.argv[1])), unkept_tables=[])
-rows = boto3.client("dynamodb", endpoint_url=aws.url)
-objects = boto3.client("s3", endpoint_url=aws.url)
-for number in itertools.count():
-    rows.put_item(TableName="{hub}", Item={{"pk": {{"S": "p"}}, "sk": {{"S": str(number)}}}})
-    objects.put_object(Bucket="{bucket}", Key=str(number), Body=str(number).encode() * 1000)
-    print(number, flush=True)
-"""
-
-
-def test_what_was_acknowledged_survives_kill_9(restart: Restart, tmp_path: Path) -> None:
-    code = CHILD.format(names=names(LASTING), hub=HUB, bucket=LASTING)
-    child = subprocess.Popen(
-        [sys.executable, "-c", code, tmp_path / "data"],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        text=True,
-        env=os.environ,
-    )
-    assert child.stdout is not None
-    with child:
-        acknowledged = [int(line) for line in itertools.islice(child.stdout, 60)]
-        child.send_signal(signal.SIGKILL)
-        acknowledged += [int(line) for line in child.stdout if line.endswith("\n")]
-    running = restart()
-    rows = {row["sk"]["S"] for row in running.rows.scan(TableName=HUB)["Items"]}
-    assert {str(number) for number in acknowledged} <= rows
-    for number in acknowledged:
-        assert running.object(str(number))[0] == str(number).encode() * 1000
 
 
 def test_a_scan_in_pages_returns_each_row_once_and_in_order(own: Running) -> None:

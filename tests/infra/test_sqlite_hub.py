@@ -1,6 +1,7 @@
 """A hub on SQLite and files: crashes, a full disk, two processes, and no package of AWS."""
 
 import asyncio
+import fcntl
 import json
 import os
 import re
@@ -19,9 +20,9 @@ import httpx
 import pytest
 
 from infra import sqlite_hub
-from shared.engines import files, sqlite
+from shared.engines import files, local, sqlite
 from shared.engines.database import Database
-from shared.engines.files import FileBucket
+from shared.engines.files import EXPIRED, FileBucket
 from shared.engines.signed_urls import SignedUrls
 from shared.engines.sqlite import SqliteTable
 from shared.errors import Unavailable
@@ -60,7 +61,7 @@ class Hub:
 
 @contextmanager
 def hub(data: Path) -> Iterator[Hub]:
-    command = [sys.executable, "-m", "infra.serve", "--engine", "sqlite", "--port", "0"]
+    command = [sys.executable, "-m", "infra.serve", "--port", "0"]
     environment = os.environ | {"PIERIA_LIMIT_PUSH": "100000"}
     with subprocess.Popen(
         [*command, "--data", str(data), "--json"],
@@ -119,7 +120,7 @@ def test_a_second_hub_on_the_folder_is_refused_and_a_command_works_meanwhile(
     data = tmp_path / "data"
     with hub(data) as running:
         assert running.push("song", 1).status_code == 200
-        line = refusal(capsys, "--engine", "sqlite", "--port", "0", "--data", str(data))
+        line = refusal(capsys, "--port", "0", "--data", str(data))
         assert "is in use by another hub" in line
         listed = subprocess.run(
             [sys.executable, "-m", "infra.cli", "repo", "list", "--data", str(data)],
@@ -131,17 +132,8 @@ def test_a_second_hub_on_the_folder_is_refused_and_a_command_works_meanwhile(
         assert listed.returncode == 0 and "song" in listed.stdout, listed.stderr
 
 
-def test_a_hub_of_the_other_engine_is_named(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "journal").write_text("")
-    tmp_path.chmod(0o700)
-    line = refusal(capsys, "--engine", "sqlite", "--port", "0", "--data", str(tmp_path))
-    assert "--engine moto" in line
-
-
 def test_serving_imports_no_package_of_aws(tmp_path: Path) -> None:
-    command = [sys.executable, "-X", "importtime", "-m", "infra.serve", "--engine", "sqlite"]
+    command = [sys.executable, "-X", "importtime", "-m", "infra.serve"]
     with (
         (tmp_path / "imports").open("w") as imports,
         subprocess.Popen(
@@ -160,7 +152,9 @@ def test_serving_imports_no_package_of_aws(tmp_path: Path) -> None:
 
 
 @pytest.mark.asyncio
-async def test_with_a_full_disk_reads_go_on_and_writes_resume(tmp_path: Path) -> None:
+async def test_with_a_full_disk_reads_go_on_and_writes_resume(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     database = Database(tmp_path / "hub.sqlite", sqlite.SCHEMA + files.SCHEMA)
     table = SqliteTable(database)
     await table.put_new(("p", "before"), {"n": 1})
@@ -171,7 +165,7 @@ async def test_with_a_full_disk_reads_go_on_and_writes_resume(tmp_path: Path) ->
     allow(20)
     with pytest.raises(Unavailable):
         await table.put([(("p", f"{n}"), {"data": b"x" * 50_000}) for n in range(20)])
-    assert "could not be written" in database.trouble
+    assert "could not be written" in caplog.text
     assert [row["sk"] for row in await table.query_all("p", "")] == ["before"]
     allow(100_000)
     await table.put([(("p", f"{n}"), {"data": b"x" * 50_000}) for n in range(20)])
@@ -183,8 +177,8 @@ async def test_with_a_full_disk_reads_go_on_and_writes_resume(tmp_path: Path) ->
 @pytest.mark.asyncio
 async def test_a_crash_between_a_file_and_its_row_leaves_no_file(tmp_path: Path) -> None:
     database = Database(tmp_path / "hub.sqlite", sqlite.SCHEMA + files.SCHEMA)
+    files.make_folders(tmp_path)
     bucket = FileBucket(tmp_path, database, URLS)
-    bucket.recover()
     await bucket.put("k", b"stored")
     [stored] = [path for path in (tmp_path / "objects").rglob("*") if path.is_file()]
     stored.rename(tmp_path / "incoming" / stored.name)  # before the move
@@ -206,22 +200,40 @@ async def test_expired_rows_are_deleted(tmp_path: Path) -> None:
     database.close()
 
 
-def test_an_upload_that_no_push_accepted_is_deleted_at_the_next_start(
+def test_old_uploads_are_deleted_at_the_start_and_while_the_hub_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def keys() -> set[str]:
-        """Open the folder, add an upload and an object, and return the keys that were there."""
-        with mock.patch.dict(os.environ), sqlite_hub.opened(tmp_path / "data") as (engine, _):
+    monkeypatch.setattr(sqlite_hub, "CHECK_SECONDS", 0.01)
 
-            async def work() -> set[str]:
-                found = {one.key async for one in engine.bucket.versions("")}
-                await engine.bucket.put("uploads/r/a", b"a")
-                await engine.bucket.put("repos/r/b", b"b")
-                return found
+    async def keys(bucket: FileBucket) -> set[str]:
+        return {one.key async for one in bucket.versions("")}
 
-            return asyncio.run(work())
+    async def work(bucket: FileBucket) -> None:
+        task = asyncio.create_task(sqlite_hub.delete_old_uploads(bucket))
+        for _ in range(2):
+            for number in range(EXPIRED + 1):
+                await bucket.put(f"uploads/r/{number}", b"a")
+            await bucket.put("repos/r/b", b"b")
+            assert len(await keys(bucket)) == EXPIRED + 2, "uploads of today stay"
+            with monkeypatch.context() as later:
+                later.setattr(sqlite_hub, "QUARANTINE_SECONDS", -10)
+                while await keys(bucket) != {"repos/r/b"}:
+                    await asyncio.sleep(0.01)
+        task.cancel()
 
-    assert keys() == set()
-    assert keys() == {"uploads/r/a", "repos/r/b"}
-    monkeypatch.setattr(sqlite_hub, "QUARANTINE_SECONDS", -10)
-    assert keys() == {"repos/r/b"}
+    with mock.patch.dict(os.environ), sqlite_hub.opened(tmp_path / "data", "") as engine:
+        asyncio.run(asyncio.wait_for(work(engine.bucket), 20))
+
+
+@pytest.mark.asyncio
+async def test_a_start_keeps_the_file_that_a_command_is_writing(tmp_path: Path) -> None:
+    command = local.acquire(tmp_path, {"k": "s"})
+    incoming = tmp_path / "incoming" / "0"
+    incoming.write_bytes(b"half")
+    with (tmp_path / "users").open("a") as lock:  # of another process
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        command.recover()
+        assert incoming.exists()
+    command.recover()
+    assert not incoming.exists()
+    local.release(tmp_path)

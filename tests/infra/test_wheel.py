@@ -78,9 +78,9 @@ def environment() -> dict[str, str]:
 
 
 @contextmanager
-def served(installed: Path, folder: Path) -> Iterator[subprocess.Popen[str]]:
+def served(installed: Path, folder: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
     """`pieria serve` in an empty folder."""
-    command = [str(installed / "bin" / "pieria"), "serve", "--port", "0", "--data", "hub"]
+    command = [str(installed / "bin" / "pieria"), "serve", "--port", "0", "--data", "hub", *options]
     with subprocess.Popen(
         command,
         cwd=folder,
@@ -105,16 +105,16 @@ def test_an_installed_pieria_serves_a_hub(installed: Path, tmp_path: Path) -> No
             lines.append(line)
         (url,) = re.findall(r"HUB READY url=(\S+)", "".join(lines))
         assert httpx.get(f"{url}/health").status_code == 200
-    assert (tmp_path / "hub" / "journal").is_file()
+    assert (tmp_path / "hub" / "hub.sqlite").is_file()
 
 
-def test_an_installation_without_the_template_does_not_blame_the_data(
+def test_an_installation_without_the_template_is_reported_by_the_engine_that_needs_it(
     installed: Path, tmp_path: Path
 ) -> None:
     (template,) = installed.glob("lib/python3*/site-packages/infra/template.yaml")
     kept = template.rename(template.with_suffix(".kept"))
     try:
-        with served(installed, tmp_path) as process:
+        with served(installed, tmp_path, "--engine", "moto") as process:
             _, said = process.communicate(timeout=60)
     finally:
         kept.rename(template)
