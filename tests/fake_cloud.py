@@ -23,6 +23,7 @@ from shared.metadata.table import (
     TRANSACTION,
     ConditionFailed,
     Page,
+    Query,
     Removal,
     Table,
     Update,
@@ -153,14 +154,10 @@ class FakeTable:
         await self.turns.turn("put", *key)
         self._set(key, dict(row))
 
-    async def put_new(self, key: Key, row: Any, stale: Condition | None = None) -> Any:
+    async def put_new(self, key: Key, row: Any, stale: Condition | None = None) -> None:
         await self.turns.turn("put_new", *key)
-        try:
-            self._check(key, either(NO_ROW, stale) if stale else NO_ROW)
-        except ConditionFailed as lost:
-            return lost.row
+        self._check(key, either(NO_ROW, stale) if stale else NO_ROW)
         self._set(key, dict(row))
-        return None
 
     async def put_all_new(
         self, rows: Sequence[tuple[Key, Any]], stale: Condition | None = None
@@ -205,39 +202,29 @@ class FakeTable:
     async def add(self, key: Key, expires_at: int) -> int:
         return 1
 
-    async def query(
-        self,
-        pk: str,
-        *,
-        prefix: str = "",
-        between: tuple[str, str] | None = None,
-        limit: int | None = None,
-        newest_first: bool = False,
-        after: str | None = None,
-        maybe_stale: bool = False,
-    ) -> Page:
-        partition = self.partitions.get(pk, {})
-        if (
-            partition or prefix or between
-        ):  # reading an empty partition of an index changes nothing for anybody
-            await self.turns.turn("query", pk, prefix)
-        partition = self.partitions.get(pk, {})
+    async def query(self, query: Query) -> Page:
+        after, between, newest_first = query.after, query.between, query.newest_first
+        partition = self.partitions.get(query.pk, {})
+        # A read of an empty partition of an index has no effect on any other call.
+        if partition or query.prefix or between:
+            await self.turns.turn("query", query.pk, query.prefix)
+        partition = self.partitions.get(query.pk, {})
         found = sorted(partition, reverse=newest_first)
         found = [
             sk
             for sk in found
-            if sk.startswith(prefix) and (not between or between[0] <= sk <= between[1])
+            if sk.startswith(query.prefix) and (not between or between[0] <= sk <= between[1])
         ]
         if after:
             found = [sk for sk in found if (sk < after if newest_first else sk > after)]
-        most = min(limit or PAGE, PAGE)
+        most = min(query.limit or PAGE, PAGE)
         rows: list[Any] = [dict(partition[sk]) for sk in found[:most]]
         return Page(rows, found[most - 1] if len(found) > most else None)
 
     async def each(self, pk: str, prefix: str = "") -> AsyncIterator[Any]:
         after: str | None = None
         while True:
-            page = await self.query(pk, prefix=prefix, after=after)
+            page = await self.query(Query(pk, prefix=prefix, after=after))
             for row in page.rows:
                 yield row
             if not (after := page.last):

@@ -20,7 +20,7 @@ from shared.errors import (
     Unavailable,
     Unprocessable,
 )
-from shared.metadata.domains import Domain, Domains, place
+from shared.metadata.domains import Domain, Domains, domain_of, place
 from shared.metadata.table import ConditionFailed
 from shared.model import Identity, Role
 from shared.protocol.base import parse
@@ -52,9 +52,11 @@ async def publish(
     await stores.handles.claim(own.subject)
     domains = Domains(stores.hub)
     for _ in range(ATTEMPTS):
-        present = await domains.put_new(_row(record))
-        if present is None:
+        try:
+            await domains.put_new(_row(record))
             return record
+        except ConditionFailed as lost:
+            present = domain_of(lost.current())
         stored = codec.unpack_record(present.record)
         if _content(stored) == _content(record):
             return stored

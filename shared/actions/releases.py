@@ -4,6 +4,7 @@ The stock client prints the fields of a list, and would print a null as the word
 """
 
 import re
+import zlib
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,7 +13,8 @@ from pydantic import BaseModel
 
 from shared import codec, cursors, names
 from shared.errors import MissingReference, ReleaseExists, ReleaseNotFound, TooLarge, Unprocessable
-from shared.metadata.releases import ROW_BYTES, Entry, Release
+from shared.metadata.releases import ROW_BYTES, Entry, Release, packed_record
+from shared.metadata.table import ConditionFailed
 from shared.protocol.base import parse
 from shared.protocol.records import ChangelogEntry, ReleaseRecord, SemVer
 from shared.protocol.releases import ListReleases, PostRelease
@@ -60,14 +62,15 @@ async def publish(repository: RepoStores, request: PostRelease, *, now: float) -
     if codec.holds_bytes(record):
         raise Unprocessable("the release holds binary data; its record is text")
     packed = codec.pack_record(record)
-    release = Release.of(
-        shaped.tag,
-        shaped.release_id,
-        shaped.commit_id,
-        _microseconds(shaped.created_at, now),
-        shaped.channel,
-        shaped.is_draft,
-        packed,
+    release = Release(
+        tag=shaped.tag,
+        release_id=shaped.release_id,
+        commit_id=shaped.commit_id,
+        created=_microseconds(shaped.created_at, now),
+        channel=shaped.channel,
+        is_draft=shaped.is_draft,
+        size=len(packed),
+        record=zlib.compress(packed),
     )
     if len(packed) > RECORD_BYTES or len(release.record) > ROW_BYTES:
         raise TooLarge(
@@ -77,9 +80,12 @@ async def publish(repository: RepoStores, request: PostRelease, *, now: float) -
     known = await repository.index.known(commits=[shaped.commit_id])
     if not known.commits:
         raise MissingReference("commit", [shaped.commit_id], "push it first")
-    first = await repository.releases.put_new(release)
-    if first and codec.unpack_record(first) != record:
-        raise ReleaseExists(shaped.tag)
+    try:
+        await repository.releases.put_new(release)
+    except ConditionFailed as lost:
+        published = codec.unpack_record(packed_record(lost.current()))
+        if published != record:
+            raise ReleaseExists(shaped.tag) from None
     return shaped.release_id
 
 

@@ -25,6 +25,7 @@ from shared.metadata.table import (
     Beside,
     ConditionFailed,
     Page,
+    Query,
     Removal,
     Row,
     Table,
@@ -64,7 +65,7 @@ class DynamoTable(Table):
         """Return the rows that exist, in no order. One call for every 100 keys, all in parallel."""
         distinct = list(dict.fromkeys(keys))
         parts = await gather_all(
-            self._get_batch(part, maybe_stale) for part in chunked(distinct, GET_BATCH)
+            self._get_batch(part, maybe_stale=maybe_stale) for part in chunked(distinct, GET_BATCH)
         )
         return list(chain.from_iterable(parts))
 
@@ -82,21 +83,14 @@ class DynamoTable(Table):
         writes = [{"DeleteRequest": {"Key": items.key(key)}} for key in keys]
         await gather_all(self._write_batch(part) for part in chunked(writes, PUT_BATCH))
 
-    async def put_new(self, key: Key, row: Row, stale: Condition | None = None) -> Row | None:
-        """Write the row unless it exists. Returns None if it was written, else the existing row.
+    async def put_new(self, key: Key, row: Row, stale: Condition | None = None) -> None:
+        """Write the row if it does not exist. Raises ConditionFailed.
 
         An existing row for which the condition `stale` holds is replaced.
         """
-        try:
-            with translated():
-                await self.client.put_item(
-                    TableName=self.name,
-                    Item=items.item(key, row),
-                    **expressions.only_if(_free(stale)),  # type: ignore[arg-type]
-                )
-        except ConditionFailed as lost:
-            return lost.row
-        return None
+        options: Any = expressions.only_if(_free(stale))
+        with translated():
+            await self.client.put_item(TableName=self.name, Item=items.item(key, row), **options)
 
     async def put_all_new(
         self, rows: Sequence[tuple[Key, Row]], stale: Condition | None = None
@@ -114,7 +108,7 @@ class DynamoTable(Table):
             await self.client.update_item(**self._update(Update(key, row, condition)))
 
     async def update_together(self, updates: Sequence[Update | Removal]) -> None:
-        """Make all of these writes in one transaction. Raises ConditionFailed if a condition does not hold.
+        """Make all of these writes in one transaction. Raises ConditionFailed.
 
         It costs twice as much as single writes. It is retried if another one writes the same rows.
         """
@@ -159,38 +153,27 @@ class DynamoTable(Table):
             )
         return items.decode(reply["Attributes"])
 
-    async def query(
-        self,
-        pk: str,
-        *,
-        prefix: str = "",
-        between: tuple[str, str] | None = None,
-        limit: int | None = None,
-        newest_first: bool = False,
-        after: str | None = None,
-        maybe_stale: bool = False,
-    ) -> Page:
-        """Return one page of a partition after the sort key `after`: at most 1 MB or `limit`
-        rows.
-        """
+    async def query(self, query: Query) -> Page:
+        """Return a page of a partition: at most 1 MB or `query.limit` rows."""
         condition = "pk = :pk"
-        values = {":pk": {"S": pk}}
-        if between:
+        values = {":pk": {"S": query.pk}}
+        if query.between:
+            low, high = query.between
             condition += " AND sk BETWEEN :low AND :high"
-            values |= {":low": {"S": between[0]}, ":high": {"S": between[1]}}
-        elif prefix:
+            values |= {":low": {"S": low}, ":high": {"S": high}}
+        elif query.prefix:
             condition += " AND begins_with(sk, :prefix)"
-            values[":prefix"] = {"S": prefix}
-        options: dict[str, Any] = {"Limit": limit} if limit else {}
-        if after:
-            options["ExclusiveStartKey"] = items.key((pk, after))
+            values[":prefix"] = {"S": query.prefix}
+        options: dict[str, Any] = {"Limit": query.limit} if query.limit else {}
+        if query.after:
+            options["ExclusiveStartKey"] = items.key((query.pk, query.after))
         with translated():
             reply = await self.client.query(
                 TableName=self.name,
                 KeyConditionExpression=condition,
                 ExpressionAttributeValues=values,
-                ConsistentRead=not maybe_stale,
-                ScanIndexForward=not newest_first,
+                ConsistentRead=not query.maybe_stale,
+                ScanIndexForward=not query.newest_first,
                 **options,
             )
         last = reply.get("LastEvaluatedKey")
@@ -261,7 +244,7 @@ class DynamoTable(Table):
         return []
 
     async def _get_batch(
-        self, keys: Sequence[Key], maybe_stale: bool, beside: Beside | None = None
+        self, keys: Sequence[Key], *, maybe_stale: bool, beside: Beside | None = None
     ) -> list[Row]:
         rows: list[Row] = []
         # Both tables are of the same engine.
@@ -303,7 +286,7 @@ class DynamoTable(Table):
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Raise ConditionFailed for a failed condition, and Unavailable for every other failure of DynamoDB."""
+    """Raise ConditionFailed for a failed condition, and Unavailable for every other failure."""
     try:
         yield
     except ClientError as error:

@@ -21,6 +21,7 @@ from shared.metadata.table import (
     Beside,
     ConditionFailed,
     Page,
+    Query,
     Removal,
     Table,
     Update,
@@ -72,21 +73,13 @@ class SqliteTable(Table):
             beside.rows.extend(await beside.table.find(beside.keys))
         return found
 
-    async def query(
-        self,
-        pk: str,
-        *,
-        prefix: str = "",
-        between: tuple[str, str] | None = None,
-        limit: int | None = None,
-        newest_first: bool = False,
-        after: str | None = None,
-        maybe_stale: bool = False,
-    ) -> Page:
-        """Return a page of a partition after the sort key `after`: at most 1 MB or `limit` rows."""
-        statement, values = _range(pk, prefix, between, newest_first, after)
-        most = limit or PAGE_BYTES
-        return await self._read(most, lambda rows: _page(rows.execute(statement, values), pk, most))
+    async def query(self, query: Query) -> Page:
+        """Return a page of a partition: at most 1 MB or `query.limit` rows."""
+        statement, values = _range(query)
+        most = query.limit or PAGE_BYTES
+        return await self._read(
+            most, lambda rows: _page(rows.execute(statement, values), query.pk, most)
+        )
 
     async def scan(self, prefix: str) -> AsyncIterator[Row]:
         """Yield all rows with this partition key prefix."""
@@ -117,22 +110,21 @@ class SqliteTable(Table):
                 lambda table: _none(table.executemany(_DELETE, map(_columns, keys)))
             )
 
-    async def put_new(self, key: Key, row: Row, stale: Condition | None = None) -> Row | None:
-        """Write the row unless it exists. Returns None if it was written, else the existing row.
+    async def put_new(self, key: Key, row: Row, stale: Condition | None = None) -> None:
+        """Write the row if it does not exist. Raises ConditionFailed.
 
         An existing row for which the condition `stale` holds is replaced.
         """
         write = encoded(key, row)
         free = either(NO_ROW, stale) if stale else NO_ROW
 
-        def put(table: sqlite3.Connection) -> Row | None:
+        def put(table: sqlite3.Connection) -> None:
             present = _get(table, key)
             if not holds(free, present):
-                return present
+                raise ConditionFailed(present)
             table.execute(_PUT, write)
-            return None
 
-        return await self.database.write(put)
+        await self.database.write(put)
 
     async def put_all_new(
         self, rows: Sequence[tuple[Key, Row]], stale: Condition | None = None
@@ -279,21 +271,21 @@ def _find(table: sqlite3.Connection, keys: Sequence[Key]) -> list[Row]:
     return [row for row in rows if row is not None]
 
 
-def _range(
-    pk: str, prefix: str, between: tuple[str, str] | None, newest_first: bool, after: str | None
-) -> tuple[str, list[str]]:
+def _range(query: Query) -> tuple[str, list[str]]:
     """Return the statement and the values of a query."""
-    statement, values = "SELECT sk, data FROM hub WHERE pk = ?", [pk]
-    if between:
+    statement = "SELECT sk, data FROM hub WHERE pk = ?"
+    values = [query.pk]
+    if query.between:
         statement += " AND sk BETWEEN ? AND ?"
-        values += between
-    elif prefix:
+        values += query.between
+    elif query.prefix:
         statement += " AND sk >= ? AND sk < ?"
-        values += [prefix, _after_prefix(prefix)]
-    if after is not None:
-        statement += " AND sk < ?" if newest_first else " AND sk > ?"
-        values.append(after)
-    return statement + (" ORDER BY sk DESC" if newest_first else " ORDER BY sk"), values
+        values += [query.prefix, _after_prefix(query.prefix)]
+    if query.after is not None:
+        statement += " AND sk < ?" if query.newest_first else " AND sk > ?"
+        values.append(query.after)
+    statement += " ORDER BY sk DESC" if query.newest_first else " ORDER BY sk"
+    return statement, values
 
 
 def _page(found: sqlite3.Cursor, pk: str, most: int) -> Page:

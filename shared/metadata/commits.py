@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from shared.errors import Damaged
 from shared.limits import Limits
 from shared.metadata import attributes, keys
-from shared.metadata.conditions import Less
-from shared.metadata.table import Row, Table
+from shared.metadata.conditions import Condition, Less
+from shared.metadata.table import ConditionFailed, Query, Row, Table
 from shared.model import CommitAddress, Kind, Location, Node, RepoId
 from shared.tasks import gather_all
 
@@ -69,7 +69,9 @@ class Commits:
 
     async def _run(self, start: CommitAddress, limit: int | None) -> list[Node]:
         pk, sort_key = keys.commit(self.repo_id, start)
-        page = await self.table.query(pk, between=("0", sort_key), limit=limit, newest_first=True)
+        page = await self.table.query(
+            Query(pk, between=("0", sort_key), limit=limit, newest_first=True)
+        )
         if not page.rows or page.rows[0]["sk"] != sort_key:
             return []
         nodes = [node_of(start.lane, page.rows[0])]
@@ -114,9 +116,13 @@ class Commits:
         ]
         if len(rows) <= self.limits.conditional_rows:
             stale = Less("written_at", now - STALE_SECONDS)
-            await gather_all(self.table.put_new(key, row, stale) for key, row in rows)
+            await gather_all(self._put_new(key, row, stale) for key, row in rows)
         else:
             await self.table.put(rows)
+
+    async def _put_new(self, key: keys.Key, row: Row, stale: Condition) -> None:
+        with suppress(ConditionFailed):
+            await self.table.put_new(key, row, stale)
 
 
 def _row(node: Node) -> Row:

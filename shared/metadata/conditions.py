@@ -1,7 +1,7 @@
 """Conditions of writes, as values. An engine renders or evaluates them.
 
-`AllOf` and `AnyOf` combine conditions. The attribute `pk` exists in every row, so its absence is the
-absence of the row.
+`AllOf` and `AnyOf` combine conditions. The attribute `pk` exists in every row, so its absence is
+the absence of the row.
 """
 
 from collections.abc import Mapping

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from shared.metadata import attributes, keys
 from shared.metadata.conditions import Equals
-from shared.metadata.table import Row, Table
+from shared.metadata.table import Query, Row, Table
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +30,11 @@ class Domains:
     async def get(self, author: str, slug: str) -> Domain | None:
         """Return a domain, or None."""
         rows = await self.table.find([keys.domain(author, slug)])
-        return _domain(rows[0]) if rows else None
+        return domain_of(rows[0]) if rows else None
 
-    async def put_new(self, domain: Domain) -> Domain | None:
-        """Publish the first version. Returns None, or the domain that has the name already."""
-        first = await self.table.put_new(keys.domain(domain.author, domain.slug), _row(domain))
-        return _domain(first) if first else None
+    async def put_new(self, domain: Domain) -> None:
+        """Publish the first version. Raises ConditionFailed with the row of the present one."""
+        await self.table.put_new(keys.domain(domain.author, domain.slug), _row(domain))
 
     async def replace(self, domain: Domain, present: Domain) -> None:
         """Publish the version after `present`. Raises ConditionFailed if it is not present."""
@@ -47,8 +46,10 @@ class Domains:
 
         The place is None at the end. The read may be stale.
         """
-        page = await self.table.query(keys.DOMAINS, limit=limit, after=after, maybe_stale=True)
-        return list(map(_domain, page.rows)), page.last
+        page = await self.table.query(
+            Query(keys.DOMAINS, limit=limit, after=after, maybe_stale=True)
+        )
+        return list(map(domain_of, page.rows)), page.last
 
 
 def place(domain: Domain) -> str:
@@ -60,7 +61,8 @@ def _row(domain: Domain) -> Row:
     return {"version": domain.version, "record": zlib.compress(domain.record)}
 
 
-def _domain(row: Row) -> Domain:
+def domain_of(row: Row) -> Domain:
+    """Decode the row of a domain. Raises Damaged."""
     name = str(row["sk"])
     author, _, slug = name.partition("/")
     record = zlib.decompress(attributes.binary(row, "record", f"domain {name}"))

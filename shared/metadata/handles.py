@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from shared import names
 from shared.errors import HandleTaken
 from shared.metadata import keys
-from shared.metadata.table import Table
+from shared.metadata.table import ConditionFailed, Table
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,11 +20,13 @@ class Handles:
         Raises InvalidName for a reserved or malformed handle, and HandleTaken if it is claimed in
         another letter case.
         """
-        first = await self.table.put_new(
-            keys.handle(names.check_handle(handle)), {"handle": handle}
-        )
-        if first and first["handle"] != handle:
-            raise HandleTaken(handle, str(first["handle"]))
+        key = keys.handle(names.check_handle(handle))
+        try:
+            await self.table.put_new(key, {"handle": handle})
+        except ConditionFailed as lost:
+            claimed = str(lost.current()["handle"])
+            if claimed != handle:
+                raise HandleTaken(handle, claimed) from None
 
     async def claimed(self, handle: str) -> str | None:
         """Return the handle in the letter case in which it was claimed, or None."""

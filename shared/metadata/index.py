@@ -7,6 +7,7 @@ object    at: the location of its bytes; its length is the size of the object
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain
 
@@ -14,7 +15,7 @@ from shared import names
 from shared.limits import Limits
 from shared.metadata import keys
 from shared.metadata.conditions import Exists
-from shared.metadata.table import Row, Table
+from shared.metadata.table import ConditionFailed, Query, Row, Table
 from shared.model import CommitAddress, Kind, Location, RepoId
 from shared.tasks import gather_all, gather_pair
 
@@ -95,7 +96,7 @@ class Index:
         """
         pages = await gather_all(
             self.table.query(
-                keys.index(self.repo_id, Kind.COMMIT, shard), prefix=prefix, limit=limit
+                Query(keys.index(self.repo_id, Kind.COMMIT, shard), prefix=prefix, limit=limit)
             )
             for shard in keys.SHARDS
         )
@@ -125,8 +126,8 @@ class Index:
         """Write the places of commits, parents first. Everything that they reach must be stored.
 
         If a push crashes, no commit may be in the index without its parents. Up to
-        `conditional_rows` rows are therefore written one after the other. More rows are written in transactions of
-        100, which are fewer calls at twice the cost.
+        `conditional_rows` rows are therefore written one after the other. More rows are written in
+        transactions of 100, which are fewer calls at twice the cost.
         """
         rows: list[tuple[keys.Key, Row]] = []
         for address in addresses:
@@ -134,7 +135,8 @@ class Index:
             rows.append((key, {"lane": address.lane, "generation": address.generation}))
         if len(rows) <= self.limits.conditional_rows:
             for key, row in rows:
-                await self.table.put_new(key, row, GONE)
+                with suppress(ConditionFailed):
+                    await self.table.put_new(key, row, GONE)
         else:
             await self.table.put_all_new(rows, GONE)
 
@@ -153,19 +155,22 @@ class Index:
                     item_id
                 )
         parts = await gather_all(
-            self._partition(pk, ids, maybe_stale) for pk, ids in shards.items()
+            self._partition(pk, ids, maybe_stale=maybe_stale) for pk, ids in shards.items()
         )
         return list(chain.from_iterable(parts))
 
-    async def _partition(self, pk: str, ids: Sequence[str], maybe_stale: bool) -> list[Row]:
+    async def _partition(self, pk: str, ids: Sequence[str], *, maybe_stale: bool) -> list[Row]:
         if len(ids) < self.limits.many_ids / len(keys.SHARDS):
             return await self.table.find(
                 [(pk, item_id) for item_id in ids], maybe_stale=maybe_stale
             )
         asked = set(ids)
-        return [row for row in await self._read_through(pk, ids, maybe_stale) if row["sk"] in asked]
+        rows = await self._read_through(pk, ids, maybe_stale=maybe_stale)
+        return [row for row in rows if row["sk"] in asked]
 
-    async def _read_through(self, pk: str, item_ids: Iterable[str], maybe_stale: bool) -> list[Row]:
+    async def _read_through(
+        self, pk: str, item_ids: Iterable[str], *, maybe_stale: bool
+    ) -> list[Row]:
         """Read the rows from the first to the last of these ids of one partition by range queries.
 
         If the partition holds too many other rows, the rest of the ids is read by key.
@@ -176,11 +181,13 @@ class Index:
         most_rows = self.limits.read_ahead_rows * len(ids)
         while len(rows) < most_rows:  # DynamoDB also ends a page at 1 MB
             page = await self.table.query(
-                pk,
-                between=(ids[0], ids[-1]),
-                limit=most_rows - len(rows),
-                after=last,
-                maybe_stale=maybe_stale,
+                Query(
+                    pk,
+                    between=(ids[0], ids[-1]),
+                    limit=most_rows - len(rows),
+                    after=last,
+                    maybe_stale=maybe_stale,
+                )
             )
             rows += page.rows
             last = page.last

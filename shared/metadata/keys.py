@@ -12,8 +12,8 @@
     domain               DOMAINS                     <author>/<slug>
     ref                  REPO#<repo_id>              REF#<branch>
     folder of refs       REPO#<repo_id>              REF#<folder>              see `refs`
-    bundle               REPO#<repo_id>              REF-BUNDLE                read along with the refs
-    move of a ref        REPO#<repo_id>#MOVES        <branch>//<step>          no branch has two slashes in a row
+    bundle               REPO#<repo_id>              REF-BUNDLE                read with the refs
+    move of a ref        REPO#<repo_id>#MOVES        <branch>//<step>          no branch has `//`
     state of upkeep      REPO#<repo_id>#GC           STATE
     lane                 REPO#<repo_id>#LANES        <lane>                    before its first row
     release              REPO#<repo_id>#RELEASES     TAG#<tag>
@@ -24,9 +24,9 @@
     snapshot             REPO#<repo_id>#S<shard>     <snapshot_id>
     object               REPO#<repo_id>#O<shard>     <object_id>
 
-    counter              <class>#<subject>#<window>  –                         these three in the other table,
-    cost                 COST#<kind>#<name>#<day>    –                         where every row expires
-    refused              REFUSED#<repo_id>#<subject> –
+    counter              <class>#<subject>#<window>  –                         these three rows are
+    cost                 COST#<kind>#<name>#<day>    –                         in a table whose rows
+    refused              REFUSED#<repo_id>#<subject> –                        expire
 
 `shard` is the first hex digit of a hash of the id. Each kind has sixteen partitions, so that one
 repository can write 16,000 rows per second. `generation` has twelve digits, so that its text sorts

@@ -1,6 +1,6 @@
 """Lists of the repositories of an owner that a caller may see. The cost follows their length.
 
-    listed repo     LISTED#<owner>    <visibility>#<slug>     public: for all callers; else the owner
+    listed repo     LISTED#<owner>    <visibility>#<slug>     public: for every caller
     membership      MEMBERS#<owner>   @<handle>#<slug>        for a member
 
 These rows are candidates: a reader compares them with the rows of the repositories and of the
@@ -16,7 +16,7 @@ from shared.errors import Unavailable
 from shared.metadata import keys
 from shared.metadata.conditions import Equals
 from shared.metadata.keys import Key
-from shared.metadata.table import ConditionFailed, Removal, Row, Table, Update
+from shared.metadata.table import ConditionFailed, Query, Removal, Row, Table, Update
 from shared.model import Identity, Repo, Visibility
 from shared.tasks import gather_all
 
@@ -74,7 +74,7 @@ class Listing:
         self, pk: str, prefix: str, after: str, limit: int
     ) -> tuple[list[str], str | None]:
         page = await self.table.query(
-            pk, prefix=prefix, limit=limit, after=f"{prefix}{after}" if after else None
+            Query(pk, prefix=prefix, limit=limit, after=f"{prefix}{after}" if after else None)
         )
         slugs = [str(found["sk"]).removeprefix(prefix) for found in page.rows]
         return slugs, page.last.removeprefix(prefix) if page.last else None

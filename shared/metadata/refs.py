@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from shared.errors import BranchClash
 from shared.metadata import keys, prebuilt_clones
 from shared.metadata.conditions import Absent, Condition, Equals, Less, either, every
-from shared.metadata.table import ConditionFailed, Row, Table
+from shared.metadata.table import ConditionFailed, Query, Row, Table
 from shared.model import CommitAddress, Location, Move, PrebuiltClone, Ref, RepoId
 from shared.names import fold, folders
 from shared.tasks import gather_all
@@ -107,7 +107,7 @@ class Refs:
         last: str | None = keys.ref(self.repo_id, after)[1] if after else None
         while len(found) <= limit:
             page = await self.table.query(
-                keys.refs(self.repo_id), prefix=keys.REF, limit=limit + 1, after=last
+                Query(keys.refs(self.repo_id), prefix=keys.REF, limit=limit + 1, after=last)
             )
             found += _by_name(page.rows).values()
             last = page.last
@@ -150,7 +150,12 @@ class Refs:
         lowest = keys.move(self.repo_id, branch, "")[1]
         highest = lowest + (start or ":")  # a colon comes after all digits
         page = await self.table.query(
-            keys.moves(self.repo_id), between=(lowest, highest), limit=limit, newest_first=True
+            Query(
+                keys.moves(self.repo_id),
+                between=(lowest, highest),
+                limit=limit,
+                newest_first=True,
+            )
         )
         return list(map(_move, page.rows)), page.last is not None
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from shared.errors import Unavailable
 from shared.metadata import attributes, keys
 from shared.metadata.conditions import Absent, Equals, either
-from shared.metadata.table import ConditionFailed, Row, Table, chunked
+from shared.metadata.table import ConditionFailed, Query, Row, Table, chunked
 from shared.model import RepoId
 
 ROW_BYTES = 390_000
@@ -50,29 +50,6 @@ class Release:
     size: int
     record: bytes
 
-    @classmethod
-    def of(
-        cls,
-        tag: str,
-        release_id: str,
-        commit_id: str,
-        created: int,
-        channel: str,
-        is_draft: bool,
-        packed: bytes,
-    ) -> "Release":
-        """Make a release from its packed record."""
-        return cls(
-            tag,
-            release_id,
-            commit_id,
-            created,
-            channel,
-            is_draft,
-            len(packed),
-            zlib.compress(packed),
-        )
-
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -92,28 +69,30 @@ class Releases:
     table: Table
     repo_id: RepoId
 
-    async def put_new(self, release: Release) -> bytes | None:
-        """Publish a release. Returns the packed record of the existing release, or None."""
+    async def put_new(self, release: Release) -> None:
+        """Publish a release. Raises ConditionFailed with the row of another release of the tag."""
         place = f"{release.created + _YEAR_ONE:018d}#{release.tag}#{secrets.token_hex(8)}"
-        entry = keys.releases(self.repo_id), _TIME + place
-        shown: Row = {
+        entry: Row = {
+            "tag": release.tag,
             "channel": release.channel,
             "is_draft": int(release.is_draft),
             "size": release.size,
         }
-        await self.table.put_new(entry, {"tag": release.tag, **shown})
         row: Row = {
             "release_id": release.release_id,
             "commit_id": release.commit_id,
             "record": release.record,
             "entry": place,
         }
-        first = await self.table.put_new(keys.release(self.repo_id, release.tag), row)
-        # botocore retries a call whose response was lost: the row may be our own.
-        if first is None or first["entry"] == place:
-            return None
-        await self._forget(place)
-        return _packed(first)
+        # botocore retries a call whose response was lost: both rows may be our own.
+        with suppress(ConditionFailed):
+            await self.table.put_new((keys.releases(self.repo_id), _TIME + place), entry)
+        try:
+            await self.table.put_new(keys.release(self.repo_id, release.tag), row)
+        except ConditionFailed as lost:
+            if lost.current()["entry"] != place:
+                await self._forget(place)
+                raise
 
     async def entries(self, limit: int, after: str | None) -> tuple[list[Entry], bool]:
         """Return up to `limit` entries below the place `after`, and whether there are more.
@@ -121,11 +100,13 @@ class Releases:
         The newest come first. The release of an entry may be retracted, or not published yet.
         """
         page = await self.table.query(
-            keys.releases(self.repo_id),
-            prefix=_TIME,
-            limit=limit,
-            newest_first=True,
-            after=f"{_TIME}{after}" if after else None,
+            Query(
+                keys.releases(self.repo_id),
+                prefix=_TIME,
+                limit=limit,
+                newest_first=True,
+                after=f"{_TIME}{after}" if after else None,
+            )
         )
         return [_entry(row) for row in page.rows], page.last is not None
 
@@ -135,12 +116,14 @@ class Releases:
         """
         rows = await self.table.find([keys.release(self.repo_id, entry.tag) for entry in entries])
         found = {str(row["entry"]): row for row in rows}
-        return [(entry, _packed(found[entry.place])) for entry in entries if entry.place in found]
+        return [
+            (entry, packed_record(found[entry.place])) for entry in entries if entry.place in found
+        ]
 
     async def one(self, tag: str) -> bytes | None:
         """Return the packed record of the release of a tag, or None."""
         rows = await self.table.find([keys.release(self.repo_id, tag)])
-        return _packed(rows[0]) if rows else None
+        return packed_record(rows[0]) if rows else None
 
     async def published_commits(self) -> set[str]:
         """Return the commits of the newest `LABELLED` releases, without drafts."""
@@ -174,7 +157,8 @@ class Releases:
             await self.table.delete((keys.releases(self.repo_id), _TIME + place))
 
 
-def _packed(row: Row) -> bytes:
+def packed_record(row: Row) -> bytes:
+    """Return the packed record of the row of a tag. Raises Damaged."""
     return zlib.decompress(attributes.binary(row, "record", f"release {row['release_id']!s}"))
 
 

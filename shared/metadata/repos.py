@@ -21,7 +21,7 @@ from shared.metadata.conditions import Absent, Condition, Equals, Greater, eithe
 from shared.metadata.handles import Handles
 from shared.metadata.keys import Key
 from shared.metadata.listing import Listing
-from shared.metadata.table import GET_BATCH, Beside, ConditionFailed, Row, Table, Update
+from shared.metadata.table import GET_BATCH, Beside, ConditionFailed, Query, Row, Table, Update
 from shared.metadata.tokens import refuse_revoked
 from shared.model import Identity, PortableNames, Repo, RepoId, Role, Visibility
 from shared.tasks import gather_pair
@@ -90,7 +90,7 @@ class Repos:
         """
         last_key = keys.repo(owner, after)[1] if after else None
         page = await self.table.query(
-            keys.owner(owner), prefix=keys.REPO, limit=GET_BATCH, after=last_key
+            Query(keys.owner(owner), prefix=keys.REPO, limit=GET_BATCH, after=last_key)
         )
         repos = [repo for repo in map(_repo, page.rows) if not repo.deleted]
         members: dict[str, Row] = {}
@@ -317,11 +317,9 @@ class Repos:
         """Return up to `limit` members with their roles, by handle, after the handle `after`."""
         pk, prefix = keys.members(repo.owner, repo.slug)
         rows = await self.table.scan_filtered(
-            pk,
-            prefix,
+            Query(pk, prefix=prefix, after=f"{prefix}{after}" if after else None),
             limit,
             lambda row: row["roster"] == repo.members_generation,
-            after=f"{prefix}{after}" if after else None,
         )
         return [(str(row["sk"]).removeprefix(prefix), Role(str(row["role"]))) for row in rows]
 

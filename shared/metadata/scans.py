@@ -14,7 +14,7 @@ from shared.metadata.commits import node_of
 from shared.metadata.conditions import NO_ROW, ROW_EXISTS, Absent, Equals, Greater, Less, every
 from shared.metadata.index import CONDEMNED
 from shared.metadata.keys import Key
-from shared.metadata.table import ConditionFailed, Row, Table, Update
+from shared.metadata.table import ConditionFailed, Query, Row, Table, Update
 from shared.model import CommitAddress, Kind, Location, Move, Node, Ref, RepoId
 
 _NOTE = "EXPUNGE#"
@@ -135,11 +135,11 @@ class Scans:
                 yield Pointer(key, "snapshot_at", Kind.SNAPSHOT, "", Location.parse(str(text)))
 
     async def repoint(self, turn: GcState, moved: Iterable[tuple[Pointer, Location]]) -> int | None:
-        """Replace locations in up to `Limits.repointed_rows` rows, and extend the turn, in one transaction.
+        """Replace locations in up to `Limits.repointed_rows` rows, and extend the turn.
 
-        Returns the number of rows written. A row that no longer holds its old location is left
-        unchanged. Returns None and writes nothing if the turn is over, even if the call arrives
-        late.
+        One transaction does both. Returns the number of rows written. A row that no longer holds
+        its old location is left unchanged. Returns None and writes nothing if the turn is over,
+        even if the call arrives late.
         """
         by_row: dict[Key, list[tuple[Pointer, Location]]] = {}
         for pointer, at in moved:
@@ -174,7 +174,7 @@ class Scans:
 
         A push that opened the lane before that time no longer runs, so it cannot write a row to it.
         """
-        if (await self.table.query(keys.lane(self.repo_id, lane), limit=1)).rows:
+        if (await self.table.query(Query(keys.lane(self.repo_id, lane), limit=1))).rows:
             return
         with suppress(ConditionFailed):
             key = keys.lanes(self.repo_id), lane
@@ -191,7 +191,8 @@ class Scans:
 
     async def put_new(self, kind: Kind, item_id: str, at: Location) -> None:
         """Write the row of an id in its index, unless it has a row, condemned or not."""
-        await self.table.put_new(keys.by_id(self.repo_id, kind, item_id), {"at": str(at)})
+        with suppress(ConditionFailed):
+            await self.table.put_new(keys.by_id(self.repo_id, kind, item_id), {"at": str(at)})
 
     async def condemn(self, key: Key, run_id: str) -> None:
         """Hide a row from pushes. A row that does not exist is not created."""

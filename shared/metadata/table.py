@@ -7,9 +7,10 @@ verb raises Unavailable if the engine fails.
 
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeVar
 
+from shared.errors import Unavailable
 from shared.metadata.conditions import Condition
 from shared.metadata.conditions import Row as Row  # the other modules of `metadata` import it here
 from shared.metadata.conditions import Value as Value
@@ -33,6 +34,32 @@ class ConditionFailed(Exception):
         self.row = row
         self.index = index
         super().__init__("the condition did not hold")
+
+    def current(self) -> Row:
+        """Return the present row, for a condition that every absent row fulfils.
+
+        Raises Unavailable if the engine did not return it.
+        """
+        if self.row is None:
+            raise Unavailable() from self
+        return self.row
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """The rows of a partition to read, in the order of their sort keys.
+
+    They begin with `prefix`, or are `between` two sort keys, both included, and come after the sort
+    key `after`.
+    """
+
+    pk: str
+    prefix: str = ""
+    between: tuple[str, str] | None = None
+    limit: int | None = None
+    newest_first: bool = False
+    after: str | None = None
+    maybe_stale: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,18 +117,8 @@ class Table(Protocol):
         """Return the rows that exist, in one call with those `beside`: at most 100 keys in all."""
 
     @abstractmethod
-    async def query(
-        self,
-        pk: str,
-        *,
-        prefix: str = "",
-        between: tuple[str, str] | None = None,
-        limit: int | None = None,
-        newest_first: bool = False,
-        after: str | None = None,
-        maybe_stale: bool = False,
-    ) -> Page:
-        """Return a page of a partition after the sort key `after`: at most 1 MB or `limit` rows."""
+    async def query(self, query: Query) -> Page:
+        """Return a page of a partition: at most 1 MB or `query.limit` rows."""
 
     @abstractmethod
     def scan(self, prefix: str) -> AsyncIterator[Row]:
@@ -116,8 +133,8 @@ class Table(Protocol):
         """Delete rows, in parallel calls of 25. The keys must be distinct."""
 
     @abstractmethod
-    async def put_new(self, key: Key, row: Row, stale: Condition | None = None) -> Row | None:
-        """Write the row unless it exists. Returns None if it was written, else the existing row.
+    async def put_new(self, key: Key, row: Row, stale: Condition | None = None) -> None:
+        """Write the row if it does not exist. Raises ConditionFailed.
 
         An existing row for which the condition `stale` holds is replaced.
         """
@@ -161,7 +178,7 @@ class Table(Protocol):
         """Yield the rows of a partition with this sort key prefix. Holds one page in memory."""
         after: str | None = None
         while True:
-            page = await self.query(pk, prefix=prefix, after=after)
+            page = await self.query(Query(pk, prefix=prefix, after=after))
             for row in page.rows:
                 yield row
             after = page.last
@@ -169,21 +186,13 @@ class Table(Protocol):
                 return
 
     async def scan_filtered(
-        self,
-        pk: str,
-        prefix: str,
-        limit: int,
-        wanted: Callable[[Row], bool],
-        *,
-        after: str | None = None,
-        newest_first: bool = False,
+        self, query: Query, limit: int, wanted: Callable[[Row], bool]
     ) -> list[Row]:
         """Return the first `limit` rows for which `wanted` is true. Reads page by page."""
         found: list[Row] = []
+        after = query.after
         while True:
-            page = await self.query(
-                pk, prefix=prefix, limit=GET_BATCH, newest_first=newest_first, after=after
-            )
+            page = await self.query(replace(query, limit=GET_BATCH, after=after))
             found += filter(wanted, page.rows)
             after = page.last
             if after is None or len(found) >= limit:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from shared.limits import Limits
 from shared.metadata import attributes, keys
-from shared.metadata.table import Row, Table
+from shared.metadata.table import ConditionFailed, Query, Row, Table
 from shared.model import RepoId
 from shared.tasks import gather_all
 
@@ -41,8 +41,8 @@ class Tags:
     async def put_new(self, tags: Mapping[str, Tag]) -> dict[str, Tag]:
         """Store tags that were absent a moment ago. Returns existing tags with the same ids.
 
-        Up to `conditional_rows` rows are written under the condition that they are new. More rows are
-        written in batches: if two requests for one id race, the later tag may then be kept.
+        Up to `conditional_rows` rows are written under the condition that they are new. More rows
+        are written in batches: if two requests for one id race, the later tag may then be kept.
         """
         rows: list[tuple[keys.Key, Row]] = [
             (
@@ -54,12 +54,22 @@ class Tags:
         if len(rows) > self.limits.conditional_rows:
             await self.table.put(rows)
             return {}
-        first = await gather_all(self.table.put_new(key, row) for key, row in rows)
-        return {tag_id: _tag(row) for tag_id, row in zip(tags, first, strict=True) if row}
+        existing = await gather_all(self._put_new(key, row) for key, row in rows)
+        return {tag.tag_id: tag for tag in existing if tag is not None}
+
+    async def _put_new(self, key: keys.Key, row: Row) -> Tag | None:
+        """Store a tag. Returns the existing tag if the id has one."""
+        try:
+            await self.table.put_new(key, row)
+        except ConditionFailed as lost:
+            return _tag(lost.current())
+        return None
 
     async def page(self, limit: int | None, after: str) -> tuple[list[Tag], bool]:
         """Return up to `limit` tags or 1 MB, by id, and whether there are more."""
-        page = await self.table.query(keys.tags(self.repo_id), limit=limit, after=after or None)
+        page = await self.table.query(
+            Query(keys.tags(self.repo_id), limit=limit, after=after or None)
+        )
         return list(map(_tag, page.rows)), page.last is not None
 
     async def commits(self) -> set[str]:

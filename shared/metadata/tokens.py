@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from shared.errors import Unauthorized, Unavailable
 from shared.metadata import keys
 from shared.metadata.conditions import Absent, Exists, Greater, every
-from shared.metadata.table import GET_BATCH, PUT_BATCH, Beside, ConditionFailed, Row, Table
+from shared.metadata.table import GET_BATCH, PUT_BATCH, Beside, ConditionFailed, Query, Row, Table
 from shared.model import Bearer, Identity, Role
 from shared.tasks import gather_pair
 
@@ -84,15 +84,8 @@ class Tokens:
 
         Unrecorded tokens that were revoked are left out.
         """
-        pk = keys.tokens(handle)
-        rows = await self.table.scan_filtered(
-            pk,
-            "",
-            limit,
-            lambda row: "scope" in row,
-            after=after,
-            newest_first=True,
-        )
+        newest_first = Query(keys.tokens(handle), newest_first=True, after=after)
+        rows = await self.table.scan_filtered(newest_first, limit, lambda row: "scope" in row)
         return [_issued(handle, row) for row in rows]
 
     async def check(self, identity: Identity, beside: Beside | None) -> None:
@@ -123,7 +116,7 @@ class Tokens:
         forever.
         """
         with suppress(Unavailable):
-            oldest = await self.table.query(keys.tokens(handle), limit=GET_BATCH)
+            oldest = await self.table.query(Query(keys.tokens(handle), limit=GET_BATCH))
             removable = [row for row in oldest.rows if _is_removable(row, now)]
             expired = [(str(row["pk"]), str(row["sk"])) for row in removable]
             await self.table.delete_many(expired[:PUT_BATCH])

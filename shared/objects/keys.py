@@ -1,11 +1,11 @@
 """Every key of the bucket.
 
     object          key
-    pack            repos/<repo_id>/packs/<SHA-256 of the pack>      small entries, see `packs`
-    loose object    repos/<repo_id>/objects/<object_id>              one large object
-    prebuilt clone  repos/<repo_id>/bundles/<SHA-256 of the clone>   see `maintenance/prebuilt_clones`
-    upload          uploads/<repo_id>/<object_id>                    not verified yet, see `quarantine`
-    staged body     uploads/<repo_id>/staged/<random name>           of a request, see `staging`
+    pack            repos/<repo_id>/packs/<SHA-256 of the pack>      see `packs`
+    loose object    repos/<repo_id>/objects/<object_id>
+    prebuilt clone  repos/<repo_id>/bundles/<SHA-256 of the clone>   see `maintenance`
+    upload          uploads/<repo_id>/<object_id>                    see `quarantine`
+    staged body     uploads/<repo_id>/staged/<random name>           see `staging`
 
 The objects of a repository and its quarantine have two prefixes, because an IAM policy and a
 lifecycle rule select objects by prefix: uploads expire, and a client may write only there.

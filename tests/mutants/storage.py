@@ -38,7 +38,7 @@ CALLS = [
         "shared/metadata/keys.py::by_id", replace("shard(item_id)", "shard(item_id[1:])"),
         by=[INDEX]),
     bug("a query may return stale rows",
-        "shared/engines/dynamodb.py::DynamoTable.query", never("not maybe_stale"), by=[SIMULATION]),
+        "shared/engines/dynamodb.py::DynamoTable.query", never("not query.maybe_stale"), by=[SIMULATION]),
     bug("a batch may return stale rows",
         "shared/engines/dynamodb.py::DynamoTable._get_batch", never("not maybe_stale"),
         by=[SIMULATION]),

@@ -9,7 +9,7 @@ from aiobotocore.parsers import AioJSONParser
 
 from shared.engines.dynamodb import DynamoTable
 from shared.metadata.conditions import Equals
-from shared.metadata.table import ConditionFailed, Row
+from shared.metadata.table import ConditionFailed, Query, Row
 from shared.stores import Stores
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -26,9 +26,11 @@ async def test_a_row_reads_the_same_with_botocores_own_parser(opened: Stores, re
         for table in (ours, stock):
             assert (await table.get((repo_id, "a"))) == {"pk": repo_id, "sk": "a", **ROW}
             assert len(await table.find([(repo_id, "a"), (repo_id, "b"), (repo_id, "c")])) == 2
-            page = await table.query(repo_id, limit=1)
+            page = await table.query(Query(repo_id, limit=1))
             assert (page.rows, page.last) == ([{"pk": repo_id, "sk": "a", **ROW}], "a")
-            assert await table.put_new((repo_id, "a"), {}) == page.rows[0]
+            with pytest.raises(ConditionFailed) as lost:
+                await table.put_new((repo_id, "a"), {})
+            assert lost.value.row == page.rows[0]
             with pytest.raises(ConditionFailed) as lost:
                 await table.update((repo_id, "a"), {"text": "T"}, Equals("number", 8))
             assert lost.value.row == page.rows[0]
@@ -50,7 +52,7 @@ async def test_a_clone_does_not_pay_for_botocores_look_at_every_type(
         [((repo_id, str(n)), {"text": "a", "number": 1, "bytes": b"b"}) for n in range(20)]
     )
     monkeypatch.setattr(stock, "_handle_structure", watched)
-    assert len((await opened.hub.query(repo_id)).rows) == 20
+    assert len((await opened.hub.query(Query(repo_id))).rows) == 20
     assert len(await opened.hub.find([(repo_id, str(n)) for n in range(30)])) == 20
     assert await opened.hub.get((repo_id, "7"))
     assert looked_at == ["QueryOutput", "BatchGetItemOutput", "GetItemOutput"]

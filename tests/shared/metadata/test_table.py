@@ -17,6 +17,7 @@ from shared.metadata.table import (
     TRANSACTION,
     Beside,
     ConditionFailed,
+    Query,
     Row,
     Table,
     Update,
@@ -63,7 +64,7 @@ def bare(rows: list[Row]) -> list[Row]:
     ],
 )
 async def test_a_row_comes_back_as_it_went_in(table, repo_id, row):
-    assert await table.put_new((repo_id, "x"), row) is None
+    await table.put_new((repo_id, "x"), row)
     assert await table.get((repo_id, "x")) == {"pk": repo_id, "sk": "x", **row}
 
 
@@ -71,22 +72,21 @@ async def test_a_row_that_is_not_there_is_none(table, repo_id):
     assert await table.get((repo_id, "x")) is None
 
 
-async def test_the_first_writer_wins_and_the_second_is_told_what_stands_there(table, repo_id):
-    assert await table.put_new((repo_id, "x"), {"by": "first", "only": 1}) is None
-    assert await table.put_new((repo_id, "x"), {"by": "second"}) == {
-        "pk": repo_id,
-        "sk": "x",
-        "by": "first",
-        "only": 1,
-    }
+async def test_the_first_writer_of_a_row_wins_and_the_second_gets_that_row(table, repo_id):
+    await table.put_new((repo_id, "x"), {"by": "first", "only": 1})
+    with pytest.raises(ConditionFailed) as lost:
+        await table.put_new((repo_id, "x"), {"by": "second"})
+    assert lost.value.row == {"pk": repo_id, "sk": "x", "by": "first", "only": 1}
     assert bare([await table.get((repo_id, "x")) or {}]) == [{"by": "first", "only": 1}]
 
 
 async def test_of_many_first_writers_one_is_first(table, repo_id):
-    answers = await asyncio.gather(*(table.put_new((repo_id, "x"), {"n": n}) for n in range(8)))
-    assert answers.count(None) == 1
-    winner = answers.index(None)
-    assert {answer["n"] for answer in answers if answer} == {winner}
+    writes = [table.put_new((repo_id, "x"), {"n": n}) for n in range(8)]
+    results = await asyncio.gather(*writes, return_exceptions=True)
+    assert results.count(None) == 1
+    winner = results.index(None)
+    lost = [result for result in results if isinstance(result, ConditionFailed)]
+    assert [failure.current()["n"] for failure in lost] == [winner] * 7
 
 
 # ── Conditions ────────────────────────────────────────────────────────────────────────────────────
@@ -389,7 +389,7 @@ async def letters(table: Table, repo_id: str) -> str:
     ],
 )
 async def test_a_page_of_a_partition(table, letters, options, expected, last):
-    page = await table.query(letters, **options)
+    page = await table.query(Query(letters, **options))
     assert [row["sk"] for row in page.rows] == expected.split()
     assert page.last == last
 
@@ -406,7 +406,7 @@ async def test_a_partition_of_several_megabytes_is_read_page_after_page(table, r
 async def test_every_read_is_consistent(table, letters):
     watching, client = watched(table)
     await watching.get((letters, "a1"))
-    await watching.query(letters)
+    await watching.query(Query(letters))
     await watching.find([(letters, "a1")])
     get, query, find = client.requests
     assert get["ConsistentRead"] is True
@@ -466,7 +466,7 @@ VERBS = {
     "put_new": lambda table: table.put_new(("p", "s"), {}),
     "update": lambda table: table.update(("p", "s"), {"a": 1}),
     "add": lambda table: table.add(("p",), {"hits": 1}, 1),
-    "query": lambda table: table.query("p"),
+    "query": lambda table: table.query(Query("p")),
 }
 
 FAILURES = [
