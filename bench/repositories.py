@@ -91,9 +91,7 @@ def repack(hub: Hub, slug: str) -> None:
 
     async def work() -> None:
         repository, now = await _opened(slug)
-        assert (
-            await repacking.repack(repository, lambda: now + LATER_SECONDS, dry_run=False)
-        ).packs
+        assert (await repacking.repack(repository, lambda: now + LATER_SECONDS)).packs
 
     hub.run(work)
 

@@ -9,7 +9,7 @@ from infra.cli import output
 from infra.cli.output import Data, Json, Name
 from shared.maintenance import expunge as expunging
 from shared.maintenance.expunge import Expunged
-from shared.maintenance.gc import Step
+from shared.maintenance.lease import Step
 from shared.progress import OnProgress
 from shared.stores import Stores
 

@@ -1,8 +1,9 @@
 """Maintenance of repositories: fsck, rebuild-index, gc, purge."""
 
 from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -13,12 +14,18 @@ from shared.maintenance import gc as collecting
 from shared.maintenance import purge as purging
 from shared.maintenance import rebuild as rebuilding
 from shared.maintenance.fsck import Finding
-from shared.maintenance.gc import Report, Step
+from shared.maintenance.gc_plan import Plan, Report
+from shared.maintenance.lease import Clock, Step
 from shared.maintenance.lease import stop_gc as stopping_gc
 from shared.maintenance.purge import Purged
-from shared.maintenance.rebuild import Rebuilt
+from shared.maintenance.rebuild_plan import RebuildPlan, Rebuilt
 from shared.progress import OnProgress
-from shared.stores import Stores
+from shared.stores import RepoStores, Stores
+
+GcStep = Callable[[RepoStores, Clock, OnProgress], Awaitable[Report]]
+
+FLAGS = {Step.CONDEMNED: "--condemn", Step.SWEPT: "--sweep", Step.COLLECTED: "--collect"}
+"""The option that runs each step of gc."""
 
 
 def fsck(name: Name, json: Json = False, data: Data = None) -> None:
@@ -58,6 +65,9 @@ def rebuild_index(
     stop_gc: Annotated[
         bool, typer.Option("--stop-gc", help="Stop a gc that is between two of its steps, first.")
     ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Write nothing, and print the writes.")
+    ] = False,
     json: Json = False,
     data: Data = None,
 ) -> None:
@@ -66,26 +76,35 @@ def rebuild_index(
     Replaces nothing. Refuses to start while a gc is between two of its steps.
     Exit status 1 if a damaged pack or an incomplete item was skipped.
     """
+    if dry_run and stop_gc:
+        output.fail("--dry-run changes nothing, so it cannot stop a gc: use one of the two options")
+
+    async def plan(stores: Stores, bar: OnProgress) -> RebuildPlan:
+        return await rebuilding.plan(stores.of(await output.require(stores, name)), bar)
 
     async def work(stores: Stores, bar: OnProgress) -> Rebuilt:
         repo = await output.require(stores, name)
         now = output.now()
         if stop_gc:
             await stopping_gc(stores.of(repo), now)
-        return await rebuilding.rebuild(stores.of(repo), now=now, on_progress=bar)
+        return await rebuilding.rebuild(stores.of(repo), now, bar)
 
-    left = "the rows that were written stay; run it again to write the rest"
-    done = output.run_long(data, f"rebuilding {name}", work, left)
+    if dry_run:
+        planned = output.run_long(data, f"reading {name}", plan, "nothing was changed")
+        done = planned.report()
+        if json:
+            output.document(_plan_document(name, done, planned.writes))
+        else:
+            output.say_writes(name, planned.writes)
+    else:
+        left = "the rows that were written stay; run it again to write the rest"
+        done = output.run_long(data, f"rebuilding {name}", work, left)
+        _say_rebuilt(name, done, json=json)
     damaged = [(pack, "the pack is damaged") for pack in done.damaged]
     incomplete = [(item, "a part of it is missing") for item in done.incomplete]
     unused = [*damaged, *incomplete]
-    if json:
-        output.document({"repo": name, **asdict(done)})
-    else:
-        numbers = {"objects": done.objects, "snapshots": done.snapshots, "commits": done.commits}
-        output.say(f"{name}: rows of {_counts(numbers)} are in place; {done.refs} branches fixed")
-        if unused:
-            output.table(["id", "skipped, since"], unused)
+    if unused and not json:
+        output.table(["id", "skipped, since"], unused)
     raise typer.Exit(1 if unused else 0)
 
 
@@ -110,7 +129,7 @@ class GcOptions:
     json: Json = False
     data: Data = None
 
-    def step(self) -> Any:
+    def step(self) -> GcStep | None:
         """The chosen step, or None for a dry run of the next one. Fails if several are chosen."""
         chosen = [
             step
@@ -131,24 +150,43 @@ class GcOptions:
 def gc(options: GcOptions) -> None:
     """Delete rows and bytes that nothing reaches, in three steps.
 
-    Without an option, nothing is changed: the command counts the effect of the next step.
+    Without an option, nothing is changed: the command prints the plan of the next step.
     """
-    chosen = options.step()
-    dry_run = chosen is None
-    step = chosen or collecting.run
+    step = options.step()
+    if step is None:
+        _plan_gc(options)
+        return
 
     async def work(stores: Stores, bar: OnProgress) -> Report:
         repo = await output.require(stores, options.name)
-        report: Report = await step(stores.of(repo), output.now, dry_run=dry_run, on_progress=bar)
-        return report
+        return await step(stores.of(repo), output.now, bar)
 
     left = "the step is not done; all that it deleted was unreachable; run it again"
     report = output.run_long(options.data, f"collecting {options.name}", work, left)
     if options.json:
-        output.document({"repo": options.name, "dry_run": dry_run, **asdict(report)})
+        output.document({"repo": options.name, "dry_run": False, **asdict(report)})
         return
-    for line in _summary(options.name, report, dry_run=dry_run):
+    for line in _summary(options.name, report):
         output.say(line)
+
+
+def _plan_gc(options: GcOptions) -> None:
+    """Print the plan of the step that is due."""
+
+    async def plan(stores: Stores, bar: OnProgress) -> Plan:
+        repo = await output.require(stores, options.name)
+        return await collecting.plan(stores.of(repo), output.now, bar)
+
+    name = options.name
+    planned = output.run_long(options.data, f"reading {name}", plan, "nothing was changed")
+    report = planned.report()
+    if options.json:
+        output.document(_plan_document(name, report, planned.writes))
+    elif report.step is None:
+        output.say(_too_early(name, report))
+    else:
+        output.say_writes(name, planned.writes)
+        output.say(f"next: `{FLAGS[report.step]}` does it")
 
 
 def purge(
@@ -186,29 +224,44 @@ def purge(
         )
 
 
-def _summary(name: str, report: Report, *, dry_run: bool) -> list[str]:
-    if report.step is None:
-        return [f"{name}: too early; the next step may start at {output.when(report.due_at)}"]
-    would = "would have " if dry_run else ""
+def _say_rebuilt(name: str, done: Rebuilt, *, json: bool) -> None:
+    if json:
+        output.document({"repo": name, **asdict(done)})
+        return
+    numbers = {"objects": done.objects, "snapshots": done.snapshots, "commits": done.commits}
+    output.say(f"{name}: rows of {_counts(numbers)} are in place; {done.refs} branches fixed")
+
+
+def _plan_document(
+    name: str, report: Report | Rebuilt, writes: Iterable[object]
+) -> dict[str, object]:
+    return {"repo": name, "dry_run": True, **asdict(report), "writes": [str(one) for one in writes]}
+
+
+def _too_early(name: str, report: Report) -> str:
+    return f"{name}: too early; the next step may start at {output.when(report.due_at)}"
+
+
+def _summary(name: str, report: Report) -> list[str]:
+    """What a step did, and which step follows it."""
     rows = _counts(report.rows)
     match report.step:
+        case None:
+            return [_too_early(name, report)]
         case Step.CONDEMNED:
-            flag = "--condemn"
-            done = f"{would}condemned rows of {rows} ({output.size(report.bytes)})"
+            done = f"condemned rows of {rows} ({output.size(report.bytes)})"
             after = f"`--sweep` from {output.when(report.due_at)}"
         case Step.SWEPT:
-            flag = "--sweep"
-            done = f"{would}removed rows of {rows}; {would}reprieved {report.reprieved}"
+            done = f"removed rows of {rows}; reprieved {report.reprieved}"
             after = f"`--collect` from {output.when(report.due_at)}"
         case _:
             files = _counts({"packs": report.packs, "large objects": report.loose})
-            flag = "--collect"
             done = (
-                f"{would}removed {files}, {output.size(report.bytes)}; {report.moves} old moves,"
+                f"removed {files}, {output.size(report.bytes)}; {report.moves} old moves,"
                 f" {report.marks} marks"
             )
             after = "nothing: this gc is done"
-    return [f"{name}: {done}", f"next: {f'`{flag}` does it' if dry_run else after}"]
+    return [f"{name}: {done}", f"next: {after}"]
 
 
 def _counts(numbers: dict[str, int]) -> str:

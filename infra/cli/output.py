@@ -6,7 +6,7 @@ import inspect
 import json
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeVar, get_type_hints
@@ -223,6 +223,14 @@ def full_name(name: str) -> tuple[str, str]:
 def document(value: Any) -> None:
     """Print the JSON document."""
     typer.echo(json.dumps(value, indent=2))
+
+
+def say_writes(name: str, writes: Iterable[object]) -> None:
+    """Print the writes of a plan for people, in their order."""
+    lines = [str(write) for write in writes]
+    say(f"{name}: {'would make these writes, in this order' if lines else 'nothing to write'}")
+    for number, line in enumerate(lines, 1):
+        say(f"{number:3}. {line}")
 
 
 def say(line: str) -> None:

@@ -1,6 +1,7 @@
 """Commands for the packs of a repository: bundle, repack."""
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,7 +12,7 @@ from shared.limits import Limits
 from shared.maintenance import prebuilt_clones
 from shared.maintenance import repack as repacking
 from shared.maintenance.prebuilt_clones import Made
-from shared.maintenance.repack import Repacked
+from shared.maintenance.repack_plan import Repacked, RepackPlan
 from shared.progress import OnProgress
 from shared.stores import Stores
 
@@ -63,23 +64,47 @@ def repack(
     the old packs. Run it again after an interruption.
     """
 
+    if not fold:
+        _plan_repack(name, data, json=json)
+        return
+
     async def work(stores: Stores, bar: OnProgress) -> Repacked:
         repo = await output.require(stores, name)
-        return await repacking.repack(
-            stores.of(repo), output.now, dry_run=not fold, on_progress=bar
-        )
+        return await repacking.repack(stores.of(repo), output.now, bar)
 
     left = "every pack is still readable; run it again to continue"
     done = output.run_long(data, f"repacking {name}", work, left)
     if json:
-        output.document({"repo": name, "dry_run": not fold, **asdict(done)})
+        output.document({"repo": name, "dry_run": False, **asdict(done)})
         return
-    would = "" if fold else "would have "
     output.say(
-        f"{name}: {would}folded {done.packs} packs ({output.size(done.bytes)}) into {done.into},"
-        f" and {would}changed {done.rows} rows"
+        f"{name}: folded {done.packs} packs ({output.size(done.bytes)}) into {done.into},"
+        f" and changed {done.rows} rows"
     )
-    skipped = [f"{count} {WHY_LEFT[why]}" for why, count in done.left.items() if count]
-    output.say(f"packs that stay as they are: {', '.join(skipped) or 'none'}")
+    output.say(_unchanged_packs(done))
     if done.packs:
-        output.say("next: " + ("a new gc deletes the old packs" if fold else "`--fold` does it"))
+        output.say("next: a new gc deletes the old packs")
+
+
+def _plan_repack(name: str, data: Path | None, *, json: bool) -> None:
+    """Print the plan of a repack."""
+
+    async def plan(stores: Stores, bar: OnProgress) -> RepackPlan:
+        repo = await output.require(stores, name)
+        return await repacking.plan(stores.of(repo), output.now, bar)
+
+    planned = output.run_long(data, f"reading {name}", plan, "nothing was changed")
+    done = planned.report()
+    if json:
+        writes = [str(write) for write in planned.writes]
+        output.document({"repo": name, "dry_run": True, **asdict(done), "writes": writes})
+        return
+    output.say_writes(name, planned.writes)
+    output.say(_unchanged_packs(done))
+    if done.packs:
+        output.say("next: `--fold` does it")
+
+
+def _unchanged_packs(done: Repacked) -> str:
+    skipped = [f"{count} {WHY_LEFT[why]}" for why, count in done.left.items() if count]
+    return f"packs that stay as they are: {', '.join(skipped) or 'none'}"

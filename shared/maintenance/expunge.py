@@ -22,8 +22,7 @@ from shared.errors import Unprocessable
 from shared.graph.reachability import Reached, find_reachable
 from shared.graph.records import manifest
 from shared.maintenance import rewrite
-from shared.maintenance.gc import AT_ONCE, Clock, Step
-from shared.maintenance.lease import Lease, expunging
+from shared.maintenance.lease import Clock, Lease, Step, start_expunge
 from shared.metadata import keys
 from shared.metadata.commits import STALE_SECONDS
 from shared.metadata.scans import Entry, GcState
@@ -31,7 +30,6 @@ from shared.metadata.table import chunked
 from shared.model import CommitAddress, Kind, Node, RepoId
 from shared.progress import OnProgress, no_progress
 from shared.stores import RepoStores
-from shared.tasks import gather_all
 
 WAIT_SECONDS = 2 * STALE_SECONDS
 
@@ -132,7 +130,7 @@ async def _mark(
     report.packs = len(holding)
     if dry_run:
         return report
-    lease = await expunging(repository, f"{prefix}-{secrets.token_hex(4)}", clock())
+    lease = await start_expunge(repository, f"{prefix}-{secrets.token_hex(4)}", clock())
     prebuilt = await repository.prebuilt_clones.get()
     if prebuilt and not doomed.commits.isdisjoint(head.commit_id for head in prebuilt.heads):
         await repository.prebuilt_clones.remove(prebuilt)
@@ -350,8 +348,8 @@ async def _has_news(repository: RepoStores, doomed: _Doomed, old: Set[str], run_
     if prebuilt and prebuilt.named_in == run_id:
         return True
     gone = {key for key, _ in doomed.rows}
-    named_by = await rewrite.naming(repository, old)
-    return any(pointer.key not in gone for pointer in chain.from_iterable(named_by.values()))
+    pointers = await rewrite.pointers_into(repository, old)
+    return any(pointer.key not in gone for pointer in chain.from_iterable(pointers.values()))
 
 
 async def _reprieve(lease: Lease, rows: _Rows, gone: Set[keys.Key]) -> None:
@@ -395,6 +393,5 @@ async def _in_groups(
     lease: Lease, items: Sequence[T], work: Callable[[T], Coroutine[Any, Any, object]]
 ) -> None:
     """Do something for each of these, in order, a few at a time, as long as it is our lease."""
-    for part in chunked(items, AT_ONCE):
-        await lease.check()
-        await gather_all(work(item) for item in part)
+    async for _ in lease.for_each(items, work):
+        pass

@@ -7,27 +7,19 @@ Everything is read once. In memory are the ids of all items, and at most `GROUP_
 fsck changes nothing: each finding names its fix.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from operator import attrgetter
-from typing import TypeVar
 
 from shared import codec, ids, names
 from shared.errors import Damaged, TooLarge
 from shared.graph.ancestors import ancestors
 from shared.graph.records import commit_record, manifest
 from shared.maintenance import prebuilt_clones
+from shared.maintenance.batches import GROUP, read_each
 from shared.metadata.table import chunked
 from shared.model import CommitAddress, Location, Node, PrebuiltClone, Ref
 from shared.progress import OnProgress, no_progress
 from shared.stores import RepoStores
-
-T = TypeVar("T")
-
-GROUP = 500
-"""Commits or snapshots that are checked together."""
-GROUP_BYTES = 32 * 1024 * 1024
-"""Bytes of packs in memory at once."""
 
 REBUILD = "run rebuild-index: the packs may still hold it"
 RESTORE = (
@@ -303,53 +295,3 @@ async def _objects(
         checked += len(group)
         size_bytes += sum(at.length for at in rows.values())
         on_progress("objects", checked, len(seen.objects), size_bytes)
-
-
-async def read_each(
-    repository: RepoStores, wanted: Iterable[Location]
-) -> AsyncIterator[tuple[Location, bytes | None]]:
-    """The bytes at each location, or None if they cannot be read. Pack by pack, at most
-    `GROUP_BYTES` at a time."""
-    ordered = sorted(wanted, key=lambda at: (at.pack, at.offset))
-    for run in by_size(ordered, GROUP_BYTES, attrgetter("length")):
-        for group in chunked(
-            run, GROUP
-        ):  # a request for each pack: every entry may be in another one
-            async for found in _read_group(repository, group):
-                yield found
-
-
-async def _read_group(
-    repository: RepoStores, group: Sequence[Location]
-) -> AsyncIterator[tuple[Location, bytes | None]]:
-    """Read a group at once. If that fails, read each entry by itself, to find the damaged one."""
-    try:
-        found = await repository.objects.read_packed(group)
-    except Damaged:
-        found = {}
-    for at in group:
-        if at in found:
-            yield at, found[at]
-            continue
-        try:
-            yield at, (await repository.objects.read_packed([at]))[at]
-        except Damaged:
-            yield at, None
-
-
-def by_size(items: Iterable[T], most: int, size_of: Callable[[T], int]) -> Iterator[list[T]]:
-    """Split items into groups of at most `most` bytes together.
-
-    A larger item is a group of its own.
-    """
-    group: list[T] = []
-    size = 0
-    for item in items:
-        if group and size + size_of(item) > most:
-            yield group
-            group = []
-            size = 0
-        group.append(item)
-        size += size_of(item)
-    if group:
-        yield group

@@ -24,7 +24,7 @@ A stalled run can never point to deleted data: the row is written in one transac
 that gc has not advanced since the run began. docs/design/prebuilt-clones.md has the invariants.
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any
@@ -40,7 +40,6 @@ from shared.graph import walk
 from shared.graph.dag import Difference
 from shared.metadata.scans import GcState
 from shared.model import CommitAddress, PrebuiltClone, Run
-from shared.objects.bucket import Stored
 from shared.stores import RepoStores
 
 RECORDS = (("commits", "commit_id"), ("snapshots", "snapshot_id"))
@@ -218,26 +217,6 @@ async def _read(repository: RepoStores, prebuilt: PrebuiltClone) -> dict[str, An
         )
         start = stop
     return codec.unpack_record(b"".join(body))
-
-
-async def drop_dead(repository: RepoStores, live: set[str]) -> None:
-    """Delete the row if one of its heads is not among these commits."""
-    prebuilt = await repository.prebuilt_clones.get()
-    if prebuilt and not live.issuperset(head.commit_id for head in prebuilt.heads):
-        await repository.prebuilt_clones.remove(prebuilt)
-
-
-async def unnamed(repository: RepoStores, run_id: str, before: float) -> AsyncIterator[Stored]:
-    """Versions of prebuilt clones that no fetch has used since the gc `run_id` began.
-
-    Only versions that were written before `before` (epoch seconds).
-    """
-    prebuilt = await repository.prebuilt_clones.get()
-    if prebuilt and prebuilt.named_in == run_id:
-        return  # a fetch may still read the replaced one
-    async for name, one in repository.objects.prebuilt_versions():
-        if (prebuilt is None or name != prebuilt.name) and one.modified < before:
-            yield one
 
 
 async def _heads(

@@ -3,19 +3,16 @@
 The old packs stay until `expunge` deletes them. docs/design/expunge.md has the reasons.
 """
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from hashlib import sha256
-from itertools import chain
 
 from shared import packs
-from shared.errors import Damaged, Unavailable
-from shared.maintenance.gc import OVERTAKEN, Clock
-from shared.maintenance.lease import Lease
-from shared.metadata import keys
-from shared.metadata.scans import GcState, Pointer
-from shared.metadata.table import chunked
-from shared.model import Kind, Location
+from shared.errors import Damaged
+from shared.maintenance.lease import Clock, Lease
+from shared.maintenance.pointers import all_pointers, repoint_branches, repoint_rows
+from shared.metadata.scans import Pointer
+from shared.model import Kind
 from shared.objects.bucket import Stored
 from shared.progress import OnProgress
 from shared.stores import RepoStores
@@ -56,21 +53,13 @@ async def packs_with(
     return found
 
 
-async def naming(repository: RepoStores, old: Set[str]) -> dict[str, list[Pointer]]:
-    """The pointers into these packs, by pack."""
+async def pointers_into(repository: RepoStores, old: Set[str]) -> dict[str, list[Pointer]]:
+    """The pointers into these packs, by pack. AWS calls: those of `all_pointers`."""
     found: dict[str, list[Pointer]] = {name: [] for name in old}
-    for kind in (Kind.OBJECT, Kind.SNAPSHOT):
-        async for pointer in repository.scans.pointers(kind):
+    async for row in all_pointers(repository, await repository.scans.lanes()):
+        for pointer in row.pointers:
             if pointer.at.pack in found:
                 found[pointer.at.pack].append(pointer)
-    for lane in await repository.scans.lanes():
-        async for _, pointers in repository.scans.pointers_of_lane(lane):
-            for pointer in pointers:
-                if pointer.at.pack in found:
-                    found[pointer.at.pack].append(pointer)
-    async for pointer in repository.scans.pointers_of_refs():
-        if pointer.at.pack in found:
-            found[pointer.at.pack].append(pointer)
     return found
 
 
@@ -84,10 +73,10 @@ async def without(
     """Write each existing pack again, and point the rows of the remaining entries to the new
     packs.
     """
-    named_by = await naming(lease.repository, holding.keys())
+    pointers = await pointers_into(lease.repository, holding.keys())
     for number, (name, pack) in enumerate(sorted(holding.items()), 1):
         if pack.is_present:
-            await _rewrite(lease, name, named_by[name], items, clock)
+            await _rewrite(lease, name, pointers[name], items, clock)
         on_progress("packs written again", number, len(holding))
 
 
@@ -112,38 +101,14 @@ async def _rewrite(
     await lease.check()
     await lease.repository.objects.put_pack(pack)
     new = {at: pack.locations[item] for item, at in kept}
-    moved = [(pointer, new[pointer.at]) for pointer in pointers if pointer.at in new]
-    async for _ in repoint(lease, moved, clock):
+    moved = {pointer: new[pointer.at] for pointer in pointers if pointer.at in new}
+    # Only the row of a branch has the location of a snapshot without its id.
+    rows = {pointer: at for pointer, at in moved.items() if pointer.item_id}
+    branches = {pointer: at for pointer, at in moved.items() if not pointer.item_id}
+    async for _ in repoint_rows(lease, rows, clock):
         pass
-
-
-async def repoint(
-    lease: Lease, moved: Iterable[tuple[Pointer, Location]], clock: Clock
-) -> AsyncIterator[int]:
-    """Point rows to the new locations of their bytes. Yields, after each write, the number of rows
-    that it changed.
-
-    Raises Unavailable if another job has started: each write is one transaction with a check of the
-    lease. Rows of branches are changed one by one without it: a transaction would refuse a push at
-    the same moment.
-    """
-    by_row: dict[keys.Key, list[tuple[Pointer, Location]]] = {}
-    of_refs: list[tuple[Pointer, Location]] = []
-    for pointer, at in moved:
-        if pointer.item_id:
-            by_row.setdefault(pointer.key, []).append((pointer, at))
-        else:
-            of_refs.append((pointer, at))
-    most_rows = lease.repository.stores.limits.repointed_rows
-    for part in chunked(list(by_row.values()), most_rows):
-        now = GcState(lease.run_id, lease.step, int(clock()))
-        written = await lease.repository.scans.repoint(now, chain.from_iterable(part))
-        if written is None:
-            raise Unavailable(OVERTAKEN)
-        yield written
-    for pointer, at in of_refs:
-        await lease.check()
-        yield int(await lease.repository.scans.repoint_ref(pointer, at))
+    async for _ in repoint_branches(lease, branches):
+        pass
 
 
 async def is_loose_since(repository: RepoStores, object_ids: Set[str], since: float) -> bool:

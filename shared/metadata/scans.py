@@ -87,18 +87,21 @@ class Scans:
             run_id = str(row.get(CONDEMNED, ""))
             yield node_of(lane, row), run_id, int(str(row.get("written_at", 0)))
 
-    async def salvage(self, lane: str) -> AsyncIterator[Node]:
-        """Yield every readable commit row of a lane, and delete the damaged rows.
-
-        Afterwards rebuild writes the deleted rows again.
-        """
+    async def readable(self, lane: str) -> AsyncIterator[Node | None]:
+        """Yield every commit row of a lane, and None for each row that is damaged."""
         async for row in self.table.each(keys.lane(self.repo_id, lane)):
             try:
-                node = node_of(lane, row)
+                yield node_of(lane, row)
+            except Damaged:
+                yield None
+
+    async def delete_damaged(self, lane: str) -> None:
+        """Delete the damaged commit rows of a lane. A rebuild then writes them again."""
+        async for row in self.table.each(keys.lane(self.repo_id, lane)):
+            try:
+                node_of(lane, row)
             except Damaged:
                 await self.table.delete((str(row["pk"]), str(row["sk"])))
-            else:
-                yield node
 
     async def pointers(self, kind: Kind) -> AsyncIterator[Pointer]:
         """Yield the location in each row of the index of objects or of snapshots."""

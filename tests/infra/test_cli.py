@@ -292,6 +292,11 @@ def test_fsck_and_rebuild_index(song: str, owner: str) -> None:
     assert ended.status == 1 and (finding["kind"], finding["id"]) == ("object", lost["sk"])
     ended = pieria("fsck", song)
     assert ended.status == 1 and lost["sk"] in ended.out and "rebuild-index" in ended.out
+    assert "  1. write missing rows of objects: 3 found\n" in told(
+        "rebuild-index", song, "--dry-run"
+    )
+    assert "--stop-gc" not in refused("rebuild-index", song, "--dry-run", "--stop-gc")
+    assert pieria("fsck", song).status == 1, "a dry run writes nothing"
     rebuilt = done("rebuild-index", song)
     assert rebuilt["objects"] == 3 and rebuilt["damaged"] == rebuilt["incomplete"] == []
     assert "3 objects" in told("rebuild-index", song)
@@ -346,7 +351,9 @@ def test_gc_goes_step_by_step(song: str, owner: str, monkeypatch: pytest.MonkeyP
     later(monkeypatch, 40 * DAY)
     counted = done("gc", song)
     assert counted["dry_run"] and counted["step"] == "condemned" and counted["rows"]["commits"] == 3
-    assert "next: `--condemn` does it" in told("gc", song)
+    said = told("gc", song)
+    assert counted["writes"][0] == "mark rows of commits: 3"
+    assert "  1. mark rows of commits: 3\n" in said and "next: `--condemn` does it" in said
     condemned = done("gc", song, "--condemn")
     assert condemned["rows"] == counted["rows"] and not condemned["dry_run"]
     assert "too early" in refused("gc", song, "--sweep")
@@ -375,12 +382,11 @@ def test_repack_folds_small_packs(owner: str, monkeypatch: pytest.MonkeyPatch) -
     later(monkeypatch, 2 * DAY)
     counted = done("repo", "repack", song)
     assert counted["dry_run"] and (counted["packs"], counted["into"]) == (8, 1)
-    assert (
-        "would have folded 8 packs" in (said := told("repo", "repack", song))
-        and "`--fold` does it" in said
-    )
+    said = told("repo", "repack", song)
+    assert "  1. write a pack that combines 8 packs" in said and "`--fold` does it" in said
     assert len(upkeep.Bytes(upkeep.repo(owner).repo_id).keys("packs/")) == 8
     folded = done("repo", "repack", song, "--fold")
+    del counted["writes"]
     assert folded == counted | {"dry_run": False}
     assert "folded 0 packs" in told("repo", "repack", song, "--fold")
     assert done("repo", "show", song)["gc"]["step"] == "repacked"

@@ -5,30 +5,34 @@ from tests.mutants.suites import CLONES, EXPUNGE, GC, GC_STORIES, REPACK
 
 COLLECTION = [
     bug("gc has no grace period",
-        "shared/maintenance/gc.py", replace("4 * STALE_SECONDS", "0"), by=[GC_STORIES]),
+        "shared/maintenance/gc_plan.py", replace("4 * STALE_SECONDS", "0"), by=[GC_STORIES]),
     bug("gc ignores the logged moves",
         "shared/maintenance/roots.py::find_roots", delete("roots.update(move.kept)"), by=[GC]),
     bug("gc deletes a row that was written again",
         "shared/metadata/scans.py::Scans.remove",
         replace("self.table.delete(*___)", "self.table.delete(key)"), by=[GC]),
     bug("gc deletes what an unmarked row references",
-        "shared/maintenance/gc.py::sweep",
-        delete("roots |= {___ for entry in commits if entry.address and entry.run_id != run_id}"),
+        "shared/maintenance/gc_scan.py::scan_for_sweep",
+        delete(
+            "roots |= {___ for entry in commits"
+            " if entry.address and entry.run_id != lease.run_id}"
+        ),
         by=[GC]),
     bug("gc lists young packs before it reads the rows",
-        "shared/maintenance/gc.py::condemn", move_before("young = ___", "commits = ___"),
+        "shared/maintenance/gc_scan.py::scan_for_condemn", move_before("young = ___", "commits = ___"),
         by=[GC_STORIES]),
     bug("gc deletes bytes that were just written",
-        "shared/maintenance/gc.py::collect",
-        replace("name not in packs and one.modified < old", "name not in packs"), by=[GC]),
+        "shared/maintenance/gc_plan.py::plan_collect",
+        replace("[one for one in scan.packs if one.modified < before]", "scan.packs"), by=[GC]),
     bug("a prebuilt clone is registered after gc went on",
         "shared/metadata/prebuilt_clones.py::PrebuiltClones.put",
         without("as_far_as(self.repo_id, since)"), by=[CLONES]),
     bug("gc does not record that it deletes bytes",
-        "shared/maintenance/gc.py::Step", replace("'collecting'", "'swept'"), by=[CLONES]),
+        "shared/maintenance/lease.py::Step", replace("'collecting'", "'swept'"), by=[CLONES]),
     bug("gc trusts the clock of the process that registered a prebuilt clone",
-        "shared/maintenance/prebuilt_clones.py::unnamed",
-        replace("prebuilt.named_in == run_id", "prebuilt.made_at >= before"), by=[CLONES]),
+        "shared/maintenance/gc_plan.py::_dead_clones",
+        replace("scan.clone.named_in == scan.run_id", "scan.clone.made_at >= before"),
+        by=[CLONES]),
 ]  # fmt: skip
 
 EXPUNGES = [
@@ -66,15 +70,14 @@ REPACKS = [
         replace("every(*___)", "None"),
         by=[REPACK]),
     bug("a repack runs beside gc",
-        "shared/maintenance/gc.py::_check_nothing_beside",
-        replace("progress.step in BESIDE",
-                "progress.step in BESIDE.keys() - {Step.REPACKING}"),
+        "shared/maintenance/lease.py::check_gc_may_start",
+        replace("BESIDE", "BESIDE.keys() - {Step.REPACKING}"),
         by=[REPACK]),
     bug("a repack leaves records that are also stored in rows",
-        "shared/maintenance/repack.py::_combined", replace("used = ___", "used = {}"), by=[REPACK]),
+        "shared/maintenance/combined_pack.py::_keep", replace("used = ___", "used = []"), by=[REPACK]),
     bug("a repack puts the later of two records first",
-        "shared/maintenance/repack.py::_plan",
-        replace("held |= await _ambiguous(*___)", "pass"), by=[REPACK]),
+        "shared/maintenance/repack_scan.py::scan_for_repack",
+        replace("ambiguous = await _ambiguous(*___)", "pass"), by=[REPACK]),
 ]  # fmt: skip
 
 BUGS = [*COLLECTION, *EXPUNGES, *REPACKS]

@@ -36,7 +36,7 @@ from shared.engines import dynamodb, selection
 from shared.engines.selection import stores
 from shared.errors import Unavailable
 from shared.limits import Limits
-from shared.maintenance import gc, prebuilt_clones, repack
+from shared.maintenance import gc, gc_plan, prebuilt_clones, repack
 from shared.metadata.table import TRANSACTION
 from shared.model import Repo
 from shared.stores import Stores
@@ -421,9 +421,7 @@ class World:
     async def clean(self) -> None:
         """gc, whatever step is due."""
         self.has_gc = True
-        if report := await self.keep(
-            lambda opened, repo: gc.run(opened.of(repo), self.hub.now, dry_run=False)
-        ):
+        if report := await self.keep(lambda opened, repo: gc.run(opened.of(repo), self.hub.now)):
             self.done[f"gc {report.step}"] += 1
 
     async def fold(self) -> None:
@@ -431,7 +429,7 @@ class World:
         if self.random.random() < 0.7:
             self.pass_time(2 * DAY)
         if report := await self.keep(
-            lambda opened, repo: repack.repack(opened.of(repo), self.hub.now, dry_run=False)
+            lambda opened, repo: repack.repack(opened.of(repo), self.hub.now)
         ):
             self.done["packs folded"] += report.packs
 
@@ -458,7 +456,7 @@ class World:
         for _ in range(3):
             await self.clean()
             await self.gate("an hour passes")
-            self.pass_time(gc.GRACE_SECONDS + 100)
+            self.pass_time(gc_plan.GRACE_SECONDS + 100)
 
     def ask_for(self, kind: str, branch: str, head: str | None) -> Op:
         """Something is asked of a branch."""

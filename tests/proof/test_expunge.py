@@ -15,7 +15,7 @@ from shared.engines.selection import stores
 from shared.errors import Unavailable, Unprocessable
 from shared.maintenance import expunge, fsck, gc, lease, prebuilt_clones, rebuild
 from shared.maintenance.expunge import WAIT_SECONDS, Expunged
-from shared.maintenance.gc import Step
+from shared.maintenance.lease import Step
 from shared.model import CommitAddress, Node, Repo
 from shared.stores import Stores
 from tests import builders
@@ -289,11 +289,11 @@ def test_a_push_on_it_without_it_is_refused(hub: Hub) -> None:
 
 
 async def a_gc(hub: Hub, opened: Stores, repo: Repo) -> None:
-    await gc.run(opened.of(repo), hub.now, dry_run=False)
+    await gc.run(opened.of(repo), hub.now)
 
 
 async def a_repack(hub: Hub, opened: Stores, repo: Repo) -> None:
-    await lease.repacking(opened.of(repo), hub.now())
+    await lease.start_repack(opened.of(repo), hub.now())
 
 
 async def a_rebuild(hub: Hub, opened: Stores, repo: Repo) -> None:
@@ -313,7 +313,7 @@ def test_no_other_upkeep_begins_beside_it(hub: Hub, work: Any) -> None:
     assert_whole(hub, {"main": FIXED})
 
 
-@pytest.mark.parametrize("work", ["rebuilding", "repacking"])
+@pytest.mark.parametrize("work", ["start_rebuild", "start_repack"])
 def test_it_does_not_begin_beside_other_upkeep(hub: Hub, work: str) -> None:
     kept(hub, lambda opened, repo: getattr(lease, work)(opened.of(repo), hub.now()))
     with pytest.raises(Unavailable, match="run it to its end, then expunge"):

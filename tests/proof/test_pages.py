@@ -8,7 +8,7 @@ import pytest
 
 from shared import ids
 from shared.engines.selection import stores
-from shared.maintenance import gc, purge
+from shared.maintenance import gc, gc_plan, purge
 from tests.proof.asgi_client import Hub, shown
 from tests.proof.memory import Cloud
 from tests.proof.stories import (
@@ -93,8 +93,8 @@ def left_after_cleaning(hub: Hub, pages: Any) -> tuple[list[str], list[str]]:
         repo = await opened.repos.get("me", "song")
         assert repo
         for _ in range(5):
-            await gc.run(opened.of(repo), hub.now, dry_run=False)
-            hub.loop.now += gc.GRACE_SECONDS + 5
+            await gc.run(opened.of(repo), hub.now)
+            hub.loop.now += gc_plan.GRACE_SECONDS + 5
         await purge.purge(opened, now=hub.now(), dry_run=False)
 
     pages(hub)

@@ -81,6 +81,9 @@ async def test_a_rebuild_writes_a_damaged_row_again() -> None:
     story = await pushed()
     whole = dict(row_of(story, DRAWN, 2))
     row_of(story, DRAWN, 2)["parents"] = "damaged"
+    plan = await story.do(rebuild.plan(story.stores.of(REPO)))
+    assert str(plan.writes[0]) == "delete damaged rows of commits in lanes: main"
+    assert row_of(story, DRAWN, 2)["parents"] == "damaged", "a plan writes nothing"
     await story.do(rebuild.rebuild(story.stores.of(REPO), now=story.turns.now))
     assert row_of(story, DRAWN, 2)["parents"] == whole["parents"]
     assert await story.findings() == []

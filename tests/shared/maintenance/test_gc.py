@@ -32,9 +32,10 @@ from shared.errors import (
 from shared.graph.ancestors import ancestors
 from shared.graph.records import manifest
 from shared.limits import Limits
-from shared.maintenance import fsck, gc, lease, rebuild
+from shared.maintenance import fsck, gc, gc_plan, lease, rebuild
 from shared.maintenance.roots import pointed_to
 from shared.model import CommitAddress, Kind, Repo, RepoId, Sees
+from shared.progress import no_progress
 from shared.protocol.base import parse
 from shared.protocol.fetch import Fetch
 from shared.protocol.push import Push, PushObjects
@@ -233,10 +234,10 @@ class World:
 
     async def keep_clean(self) -> None:
         try:
-            report = await gc.run(self.stores.of(REPO), self.turns.clock, dry_run=False)
+            report = await gc.run(self.stores.of(REPO), self.turns.clock)
         except Unavailable:
             return
-        self.swept += sum(report.rows.values()) if report.step is gc.Step.SWEPT else 0
+        self.swept += sum(report.rows.values()) if report.step is lease.Step.SWEPT else 0
 
     async def jump(self, seconds: float) -> None:
         """Let time pass. No request outlives its 15 minutes: it is cut short wherever it is."""
@@ -367,7 +368,7 @@ class World:
         self.turns.now += 40 * 86_400
         for _ in range(7):
             await self.keep_clean()
-            self.turns.now += gc.GRACE_SECONDS + 5
+            self.turns.now += gc_plan.GRACE_SECONDS + 5
         await self.check()
         await self.check_what_may_be_built_on()
         tagged = {
@@ -390,9 +391,9 @@ class World:
             "a lane is listed that is empty, or one is not"
         )
         packs = {one.key for one in await self.stores.of(REPO).objects.packs()}
-        named, loose = await pointed_to(self.stores.of(REPO), self.turns.now, lambda *_: None)
-        assert packs <= named, "a pack is left that nothing names"
-        assert {one.key for one in await self.stores.of(REPO).objects.loose()} <= loose
+        used = await pointed_to(self.stores.of(REPO), self.turns.now, no_progress)
+        assert packs <= used.packs, "a pack is left that no row points to"
+        assert {one.key for one in await self.stores.of(REPO).objects.loose()} <= used.loose
         assert not await self.stores.of(REPO).refs.moves()
 
 

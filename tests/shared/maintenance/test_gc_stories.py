@@ -17,7 +17,8 @@ from shared import codec
 from shared.actions import branches, fetch, push, releases, tags, uploads
 from shared.errors import Damaged, MissingReference, Unavailable
 from shared.maintenance import fsck, gc, lease, purge, rebuild
-from shared.maintenance.gc import GRACE_SECONDS, Report, Step
+from shared.maintenance.gc_plan import GRACE_SECONDS, Report
+from shared.maintenance.lease import Step
 from shared.metadata import keys
 from shared.metadata.commits import STALE_SECONDS
 from shared.metadata.scans import GcState
@@ -119,7 +120,7 @@ class Story:
 
     def gc(self) -> Coroutine[Any, Any, Report]:
         """The step that is due."""
-        return gc.run(self.stores.of(REPO), self.turns.clock, dry_run=False)
+        return gc.run(self.stores.of(REPO), self.turns.clock)
 
     async def step(self) -> Report:
         """The step that is due after a grace."""
@@ -540,7 +541,7 @@ async def test_bytes_that_a_push_has_found_are_not_removed_when_they_are_written
         "push", story.push({"commits": [made], "snapshots": [], "objects": []}, made["commit_id"])
     )
     await story.turns.resume("push", "put_object")
-    await story.do(gc.condemn(story.stores.of(REPO), story.turns.clock, dry_run=False))
+    await story.do(gc.condemn(story.stores.of(REPO), story.turns.clock))
     again = {**old.bundle(), "objects": [*old.bundle()["objects"], *new.bundle()["objects"]]}
     await story.do(story.push(again, old[1], "again"))
     with pytest.raises(Unavailable):
@@ -696,7 +697,7 @@ async def test_a_sweep_that_slept_for_a_month_removes_only_what_bears_its_own_st
     await forgotten(story, drawn, [1], "again")
     found_it = story.begin("push", story.push(drawn.bundle([2]), drawn[2]))
     await story.turns.resume("push", "put_object")
-    await story.do(gc.condemn(story.stores.of(REPO), story.turns.clock, dry_run=False))
+    await story.do(gc.condemn(story.stores.of(REPO), story.turns.clock))
     with pytest.raises(Unavailable):
         await story.ends("sweep", asleep)
     await story.ends("push", found_it)
@@ -714,7 +715,7 @@ async def test_a_gc_that_was_overtaken_takes_no_stamp_of_the_other_away(story: S
     story.wait(LONG)
     sweep = story.begin("sweep", story.gc())
     await story.turns.resume("sweep", "query REPO#r1#O")
-    await story.do(gc.condemn(story.stores.of(REPO), story.turns.clock, dry_run=False))
+    await story.do(gc.condemn(story.stores.of(REPO), story.turns.clock))
     with pytest.raises(Unavailable):
         await story.ends("sweep", sweep)
     assert (await story.step()).rows == {"commits": 1, "lanes": 1, "snapshots": 1, "objects": 1}
@@ -746,7 +747,7 @@ async def test_what_another_gc_has_removed_is_not_taken_for_damage(
     story.wait(LONG)
     asleep = story.begin("gc", story.gc())
     await story.turns.resume("gc", "query REPO#r1#LANE#")
-    await story.do(gc.condemn(story.stores.of(REPO), story.turns.clock, dry_run=False))
+    await story.do(gc.condemn(story.stores.of(REPO), story.turns.clock))
     await story.step()
     with pytest.raises(Unavailable):
         await story.ends("gc", asleep)
@@ -802,7 +803,7 @@ async def test_a_rebuild_ends_if_a_gc_has_begun_all_the_same(story: Story) -> No
     await story.do(story.push(drawn.bundle(), drawn[2]))
     asleep = story.begin("rebuild", rebuild.rebuild(story.stores.of(REPO), now=story.turns.now))
     await story.turns.resume("rebuild", "list")
-    story.wait(gc.REBUILD_SECONDS)
+    story.wait(lease.LEASE_SECONDS)
     await story.do(story.gc())
     story.lose("#LANE#")
     with pytest.raises(Unavailable):

@@ -19,7 +19,7 @@ from shared.actions import branches, fetch
 from shared.actions.repos import UNDELETE_SECONDS
 from shared.codings import Coding
 from shared.errors import Damaged, Unavailable
-from shared.maintenance import fsck, gc, prebuilt_clones, purge
+from shared.maintenance import fsck, gc_plan, lease, prebuilt_clones, purge
 from shared.maintenance.prebuilt_clones import Made
 from shared.metadata.commits import STALE_SECONDS
 from shared.model import Repo, Sees, Visibility
@@ -516,9 +516,9 @@ async def test_gc_keeps_the_bundle_and_removes_those_before_it_after_a_grace() -
     await story.do(story.push(history.bundle([2]), history[2]))
     await story.step()
     await story.step()
-    story.wait(gc.GRACE_SECONDS + 5)
+    story.wait(gc_plan.GRACE_SECONDS + 5)
     second = await bundled(story)
-    assert (await story.do(story.gc())).step == gc.Step.COLLECTED
+    assert (await story.do(story.gc())).step == lease.Step.COLLECTED
     assert stored(story) == {first, second}, "somebody may have found the first one a moment ago"
     await story.whole_gc()
     assert stored(story) == {second}
@@ -573,7 +573,7 @@ async def test_no_bundle_is_named_while_gc_removes_its_bytes() -> None:
     await story.step()
     await story.step()
     making = await about_to_name(story)
-    story.wait(gc.GRACE_SECONDS + 5)
+    story.wait(gc_plan.GRACE_SECONDS + 5)
     collect = story.begin("collect", story.gc())
     await story.turns.resume("collect", "delete_object")
     with pytest.raises(Unavailable, match="run it again"):
@@ -595,7 +595,7 @@ async def test_a_collect_that_died_is_not_begun_again() -> None:
     second = await bundled(story)
     await story.step()
     await story.step()
-    story.wait(gc.GRACE_SECONDS + 5)
+    story.wait(gc_plan.GRACE_SECONDS + 5)
     collect = story.begin("collect", story.gc())
     await story.turns.resume("collect", "delete_object")
     await story.dies(collect)
@@ -603,7 +603,7 @@ async def test_a_collect_that_died_is_not_begun_again() -> None:
     await story.do(story.push(history.bundle([1]), history[1], "other", force=True))
     await story.do(story.delete("main"))
     making = await about_to_name(story)
-    assert (await story.step()).step == gc.Step.CONDEMNED
+    assert (await story.step()).step == lease.Step.CONDEMNED
     with pytest.raises(Unavailable, match="run it again"):
         await story.ends("making", making)
     await story.step()
@@ -620,10 +620,10 @@ async def test_a_bundle_that_was_named_late_leaves_the_one_before_it_to_its_read
     await story.step()
     await story.step()
     making = await about_to_name(story)
-    story.wait(gc.GRACE_SECONDS + 5)
+    story.wait(gc_plan.GRACE_SECONDS + 5)
     begun = await story.do(fetch.fetch(story.stores.of(REPO), Fetch(want=[history[1]]), Sees.ALL))
     assert (await story.ends("making", making)).is_new
-    assert (await story.do(story.gc())).step == gc.Step.COLLECTED
+    assert (await story.do(story.gc())).step == lease.Step.COLLECTED
     assert first in stored(story)
     assert len(await story.do(whole(begun))) == begun.size
 

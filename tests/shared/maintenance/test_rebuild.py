@@ -9,7 +9,7 @@ import pytest
 
 from shared.limits import Limits
 from shared.maintenance import fsck, rebuild
-from shared.maintenance.rebuild import Rebuilt
+from shared.maintenance.rebuild_plan import Rebuilt
 from shared.stores import Stores
 from tests.builders import History, blob, call, commit, graph, heads, push, snapshot
 from tests.shared.maintenance.upkeep import (
@@ -78,6 +78,24 @@ def test_a_repository_without_its_index_clones_as_before(owner: str, history: Hi
     # And goes on as if nothing had been.
     assert push(owner, "song", history.bundle([5])).status == 200
     assert heads(owner, "song")["main"] == history[5]
+
+
+def test_a_plan_has_the_writes_in_the_order_of_a_push_and_writes_nothing(
+    owner: str, history: History
+) -> None:
+    lose_every_row(owner)
+    found = repo(owner)
+    plan = run(lambda stores: rebuild.plan(stores.of(found)))
+    assert index_rows(found.repo_id) == []
+    assert list(map(str, plan.writes)) == [
+        "write missing rows of objects: 6 found",
+        "write missing rows of snapshots: 6 found",
+        "add lanes to the list of lanes: main, opaque, side/line, stems",
+        "write missing rows of commits in lanes: 6 found",
+        "write missing rows of the index of commits: 6 found",
+        "correct generations and locations in the rows of branches",
+    ]
+    assert rebuilt(owner) == plan.report()
 
 
 def test_twice_is_once(owner: str, history: History) -> None:

@@ -28,8 +28,9 @@ from shared.engines import selection
 from shared.errors import Damaged, Unavailable
 from shared.limits import Limits
 from shared.maintenance import fsck, rebuild, repack
-from shared.maintenance.gc import GRACE_SECONDS, REBUILD_SECONDS, Step
-from shared.maintenance.repack import Repacked
+from shared.maintenance.gc_plan import GRACE_SECONDS
+from shared.maintenance.lease import LEASE_SECONDS, Step
+from shared.maintenance.repack_plan import Repacked, RepackPlan
 from shared.metadata.commits import STALE_SECONDS
 from shared.model import Kind, Location
 from shared.objects import keys as object_keys
@@ -61,8 +62,11 @@ MANY = FEWEST + 1
 class Packed(Story):
     """A repository of many small packs."""
 
-    def repack(self, *, dry_run: bool = False) -> Coroutine[Any, Any, Repacked]:
-        return repack.repack(self.stores.of(REPO), self.turns.clock, dry_run=dry_run)
+    def repack(self) -> Coroutine[Any, Any, Repacked]:
+        return repack.repack(self.stores.of(REPO), self.turns.clock)
+
+    def plan(self) -> Coroutine[Any, Any, RepackPlan]:
+        return repack.plan(self.stores.of(REPO), self.turns.clock)
 
     def rebuild(self) -> Coroutine[Any, Any, Any]:
         return rebuild.rebuild(self.stores.of(REPO), now=self.turns.now)
@@ -162,13 +166,20 @@ async def test_what_is_read_together_lies_together_and_by_generation(
 
 
 @pytest.mark.asyncio
-async def test_a_dry_run_says_what_would_be_done_and_writes_nothing(
+async def test_a_plan_has_the_writes_in_their_order_and_writes_nothing(
     story: Packed, old: History
 ) -> None:
-    rows, kept = str(story.table.partitions), story.packs()
-    would = await story.do(story.repack(dry_run=True))
-    assert (str(story.table.partitions), story.packs()) == (rows, kept)
-    assert await story.do(story.repack()) == would
+    rows = str(story.table.partitions)
+    packs = story.packs()
+    plan = await story.do(story.plan())
+    assert (str(story.table.partitions), story.packs()) == (rows, packs)
+    size = plan.report().bytes
+    assert list(map(str, plan.writes)) == [
+        f"write a pack that combines {len(packs)} packs ({size:,} bytes)",
+        f"point rows to it: {plan.report().rows - 1}",
+        "point branches to it: 1",
+    ]
+    assert await story.do(story.repack()) == plan.report()
 
 
 @pytest.mark.asyncio
@@ -389,11 +400,11 @@ async def test_no_gc_begins_beside_it_until_a_day_after_it_was_last_heard_of(
     story.limit(repointed_rows=5)
     repacking = story.begin("repack", story.repack())
     await story.turns.resume("repack", "together")
-    story.wait(REBUILD_SECONDS - 60)
+    story.wait(LEASE_SECONDS - 60)
     with pytest.raises(Unavailable, match="repack is at work here"):
         await story.do(story.gc())
     await story.turns.resume("repack", BEFORE_THE_SWAP)  # its turn is prolonged along with the rows
-    story.wait(REBUILD_SECONDS - 60)
+    story.wait(LEASE_SECONDS - 60)
     with pytest.raises(Unavailable, match="repack is at work here"):
         await story.do(story.gc())
     await story.ends("repack", repacking)
@@ -422,7 +433,7 @@ async def test_a_repack_that_slept_for_days_makes_no_row_name_what_is_gone(
     asleep = story.begin("repack", story.repack())
     await story.turns.resume("repack", "together")
     [new] = story.packs() - story.named()
-    await story.tidy(REBUILD_SECONDS + 4 * GRACE_SECONDS)
+    await story.tidy(LEASE_SECONDS + 4 * GRACE_SECONDS)
     assert new not in story.packs(), "gc has removed what no row names"
     with pytest.raises(Unavailable):
         await story.ends("repack", asleep)
@@ -739,7 +750,7 @@ class World(test_gc.World):
             return
         with contextlib.suppress(Unavailable):
             self.folded += (
-                await repack.repack(self.stores.of(test_gc.REPO), self.turns.clock, dry_run=False)
+                await repack.repack(self.stores.of(test_gc.REPO), self.turns.clock)
             ).packs
 
     folded = 0
@@ -781,9 +792,14 @@ def later() -> float:
     return time.time() + 2 * A_DAY
 
 
-def repacked(owner: str, *, dry_run: bool = False) -> Repacked:
+def repacked(owner: str) -> Repacked:
     found = upkeep.repo(owner)
-    return upkeep.run(lambda stores: repack.repack(stores.of(found), later, dry_run=dry_run))
+    return upkeep.run(lambda stores: repack.repack(stores.of(found), later))
+
+
+def planned(owner: str) -> RepackPlan:
+    found = upkeep.repo(owner)
+    return upkeep.run(lambda stores: repack.plan(stores.of(found), later))
 
 
 def pushed(owner: str, count: int) -> Any:
@@ -840,7 +856,8 @@ def test_a_dry_run_only_reads(owner: str) -> None:
     pushed(owner, MANY)
     found = upkeep.repo(owner)
     with recorded() as calls:
-        assert upkeep.run(lambda stores: repack.repack(stores.of(found), later)).packs == MANY
+        plan = upkeep.run(lambda stores: repack.plan(stores.of(found), later))
+    assert plan.report().packs == MANY
     assert set(calls) == {"s3.ListObjectsV2", "s3.GetObject", "dynamodb.Query"}
 
 
@@ -856,7 +873,7 @@ def test_whatever_happens_to_a_call_that_writes_it_can_be_run_again(
         one = f"{owner}-{number}"
         before = pushed(one, 2)
         with recorded() as reads:
-            repacked(one, dry_run=True)
+            planned(one)
         with (
             fault(kind, len(reads) + number) as strike,
             contextlib.suppress(BaseExceptionGroup, Crash, Unavailable),
