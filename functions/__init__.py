@@ -16,4 +16,17 @@ def routers() -> list[APIRouter]:
     from functions.endpoints import API, WIRE  # late: a function does not need it to start
 
     modules = sorted(endpoint.module for endpoint in (*WIRE, *API) if endpoint.routes)
-    return [importlib.import_module(f"{__name__}.{module}").router for module in modules]
+    return [_router(module) for module in modules]
+
+
+def page_routers() -> list[APIRouter]:
+    """The router of every function of the web pages, in the order in which they are tried."""
+    from functions.endpoints import PAGES
+
+    # The last one has `/{owner}/{slug}`, which also fits the paths of the others.
+    return [_router(endpoint.module) for endpoint in reversed(PAGES)]
+
+
+def _router(module: str) -> APIRouter:
+    router: APIRouter = importlib.import_module(f"{__name__}.{module}").router
+    return router

@@ -69,6 +69,7 @@ MEMBERS = "members"
 ADMINS = "admins"
 EVERYONE = "everyone"
 ANY_TOKEN = "any token"  # noqa: S105
+SIGNED_IN = "users"
 ADMIN_TOKEN = "a token of scope admin"  # noqa: S105
 
 DIGEST = "31f86092953fd687403924ef23270af8da18b58147a0055468ecb4dc00b1c5c5"
@@ -308,11 +309,25 @@ PAGES = (
         Route("GET /favicon.ico", EVERYONE, "the icon", name="Icon"),
         Route("GET /robots.txt", EVERYONE, "what a search engine may read", name="Robots"),
     ), (grant.READ_PARTITIONS, grant.LIST_KEYS, grant.READ_BYTES, *grant.SERVE_CALLERS)),
+
+    Endpoint("account", (
+        Route("GET /-/sign-in", EVERYONE, "the form to sign in with a token"),
+        Route("POST /-/sign-in", EVERYONE, "open a session", name="SignIn",
+              body={"token": "${TOKEN}", "next": "/me/song"}),
+        Route("POST /-/account/sign-out", SIGNED_IN, "revoke the session", name="SignOut", body={}),
+        Route("GET /-/account", SIGNED_IN, "the user's tokens and sessions", name="Account"),
+        Route("POST /-/account/tokens", SIGNED_IN, "issue a token, and show it once", name="Issue",
+              body={"scope": "read", "repo": "me/song", "days": "30"}),
+        Route("POST /-/account/revoke", SIGNED_IN, "revoke a token or a session", name="Revoke",
+              body={"token_id": "${TOKEN_ID}"}),
+    ), (grant.READ_AND_WRITE_TOKENS, grant.CLAIM_HANDLE, *grant.SERVE_CALLERS)),
 )
 """The web pages. Their package also has what renders them."""
 # fmt: on
 
 ENDPOINTS = (*WIRE, *API, *PAGES)
+FORMS = frozenset({"account"})
+"""The functions of pages with forms, for users with a session. A body is a form."""
 
 
 def paths() -> dict[str, set[str]]:

@@ -3,43 +3,18 @@
 All other clients get the reply of a URL without a route.
 """
 
-from collections.abc import Callable, Coroutine
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
-from fastapi.routing import APIRoute
 
 from shared import http, lambdas
-from shared.errors import ApiError, HubLimited, NotFound
-from shared.http import Access, Visitor
-from shared.web import domains, files, history, labels, overview, replies, resources
-
-NOTHING = "there is nothing at this URL; repositories are at /owner/name"
-
-
-class PageRoute(APIRoute):
-    """A route whose errors are pages, too."""
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """The handler of the route, for clients that want a page."""
-        handler = super().get_route_handler()
-
-        async def page(request: Request) -> Response:
-            if not replies.is_wanted(request):
-                raise NotFound(NOTHING)
-            try:
-                return await handler(request)
-            except ApiError as error:
-                if error.status >= 500 and not isinstance(error, HubLimited):
-                    request.scope["failure"] = error
-                return replies.failure(request, error)
-
-        return page
-
+from shared.http import Access, Visitor, browser
+from shared.web import domains, files, history, labels, overview, resources
+from shared.web.route import PageRoute
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
-Reader = Annotated[Access, Depends(http.may_read("read"))]
-Viewer = Annotated[Visitor, Depends(http.visiting("read"))]
+Reader = Annotated[Access, Depends(http.may_read("read", browser.credentials))]
+Viewer = Annotated[Visitor, Depends(http.visiting("read", browser.credentials))]
 
 
 @router.get("/static/{name}")

@@ -3,7 +3,7 @@
 A laptop or a container serves it.
 """
 
-from functions import pages, routers
+from functions import page_routers, routers
 from shared import http
 
-app = http.create_app(*routers(), pages.router)
+app = http.create_app(*routers(), *page_routers())

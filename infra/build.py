@@ -27,6 +27,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
+from functions import endpoints
 from infra import tools
 from infra.tools import Unable
 
@@ -105,7 +106,8 @@ class Contents(NamedTuple):
     max_bytes: int
 
 
-API_ONLY = Contents(LOCK, ("functions/pages.py", "shared/web"), 35_000_000)
+_PAGES_ONLY = (*(f"functions/{endpoint.module}.py" for endpoint in endpoints.PAGES), "shared/web")
+API_ONLY = Contents(LOCK, _PAGES_ONLY, 35_000_000)
 WITH_PAGES = Contents(PAGES_LOCK, (), 50_000_000)
 
 

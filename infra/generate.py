@@ -20,15 +20,18 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
-from functions.endpoints import API, ENDPOINTS, EVERYONE, PAGES, WIRE, Endpoint, Route
+from functions.endpoints import API, ENDPOINTS, EVERYONE, FORMS, PAGES, WIRE, Endpoint, Route
 from infra import budgets, openapi, template
+from shared.http import browser
 
 ROOT = Path(__file__).parent.parent
 EVENTS = ROOT / "sample_events"
 API_PAGE = Path("docs/api.md")
 ARCHITECTURE_PAGE = Path("docs/architecture.md")
 
+_FORM_COOKIE = "sample"
 _PARAMETERS = {
     "owner": "me",
     "slug": "song",
@@ -98,19 +101,31 @@ def _event(endpoint: Endpoint, route: Route) -> dict[str, Any]:
     method, path = route.key.split(" ")
     names = re.findall(r"\{(\w+)\+?\}", path)
     headers = {"accept": "text/html" if endpoint in PAGES else "application/json"}
-    if route.who != EVERYONE:
+    is_form = endpoint.module in FORMS
+    if route.who != EVERYONE and not is_form:
         headers["authorization"] = "Bearer ${TOKEN}"
     event = _request(route.key, method, _filled(path), headers)
+    if is_form:
+        event["cookies"] = [f"{browser.SESSION}=${{SESSION}}", f"{browser.FORM}={_FORM_COOKIE}"]
     event["rawQueryString"] = route.query
     if names:
         event["pathParameters"] = {name: _PARAMETERS[name] for name in names}
     if route.query:
         event["queryStringParameters"] = dict(pair.split("=", 1) for pair in route.query.split("&"))
     if route.body is not None:
-        body = json.dumps(route.body)
-        headers |= {"content-length": str(len(body)), "content-type": "application/json"}
+        body = _form(route) if is_form else json.dumps(route.body)
+        media_type = browser.FORM_TYPE if is_form else "application/json"
+        headers |= {"content-length": str(len(body)), "content-type": media_type}
         event["body"] = body
     return event
+
+
+def _form(route: Route) -> str:
+    """The body of a submitted form. The placeholders keep their braces."""
+    fields = {browser.TOKEN_FIELD: "${FORM}", **(route.body or {})}
+    if route.who == EVERYONE:
+        fields[browser.TOKEN_FIELD] = browser.form_token(_FORM_COOKIE)
+    return urlencode(fields, safe="${}")
 
 
 def _preflight() -> dict[str, Any]:

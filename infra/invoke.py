@@ -21,6 +21,7 @@ import urllib.request
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -81,7 +82,7 @@ def main(arguments: list[str] | None = None) -> int:
         answer.status, *(f"{name}: {value}" for name, value in answer.headers.items()), "", sep="\n"
     )
     print(readable(answer))
-    return int(answer.status >= 300)
+    return int(not is_success(answer))
 
 
 @contextmanager
@@ -105,11 +106,20 @@ def seeded(keys: Mapping[str, str]) -> dict[str, str]:
     Returns the placeholders' values.
     """
     from shared import auth
+    from shared.http import browser
     from shared.model import Identity, Role
 
     identity = Identity("me", Role.ADMIN, str(uuid.uuid4()))
     token = auth.issue(keys, identity, lifetime_seconds=3600, now=int(time.time()))
-    place = {"TOKEN": token, "TOKEN_ID": "", "REPO_ID": ""}
+    session = auth.issue(
+        keys,
+        replace(identity, token_id=str(uuid.uuid4())),
+        lifetime_seconds=3600,
+        now=int(time.time()),
+        type=auth.SESSION,
+    )
+    place = {"TOKEN": token, "SESSION": session, "FORM": browser.form_token(session)}
+    place |= {"TOKEN_ID": "", "REPO_ID": ""}
     made = {name: in_process(name, place) for name in WORLD}
     place["TOKEN_ID"] = json.loads(made["tokens"].body)["token_id"]
     place["REPO_ID"] = json.loads(in_process("refs", place, accept="application/json").body)[
@@ -126,11 +136,17 @@ def in_process(name: str, place: Mapping[str, str], **headers: str) -> Answer:
     event = filled((EVENTS / f"{name}.json").read_text(), place)
     event["headers"] |= headers
     answer = decoded(importlib.import_module(f"functions.{function_of(name)}").handler(event, None))
-    if answer.status >= 300:
+    if not is_success(answer):
         raise Failed(
             f"{name} was answered {answer.status}: {answer.body[:300].decode(errors='replace')}"
         )
     return answer
+
+
+def is_success(answer: Answer) -> bool:
+    """Whether the request was carried out. A form that was carried out leads to another page."""
+    location = answer.headers.get("location", "")
+    return answer.status < 300 or (answer.status == 303 and "/-/sign-in" not in location)
 
 
 def function_of(name: str) -> str:

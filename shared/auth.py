@@ -1,7 +1,7 @@
 """Verification of tokens: JWTs, only with HS256, with a key id so that keys can be rotated.
 
 claim   required value
-type    "access"
+type    "access", or "session": of a browser, valid on the web pages only
 sub     the owner's handle
 aud     "pieria"
 scope   "read", "write" or "admin"
@@ -10,6 +10,7 @@ repo    absent, or the `owner/slug` of the only repository that the token is val
 iat     integer epoch seconds, not in the future
 exp     integer epoch seconds, in the future, at most `LIFETIME_SECONDS` after `iat`
 jti     the id of the token, for its revocation: 1 to 64 of A-Z a-z 0-9 . _ -
+via     absent, or the id of the token that opened the session, whose revocation ends the session
 
 A token with any other claim is refused, because an unknown claim may be a restriction.
 """
@@ -30,7 +31,9 @@ LIFETIME_SECONDS = 365 * 24 * 3600
 
 ALGORITHM = "HS256"
 AUDIENCE: Final = "pieria"
-TYPE: Final = "access"
+Type = Literal["access", "session"]
+ACCESS: Final = "access"
+SESSION: Final = "session"
 CLOCK_SECONDS = 5
 """The accepted difference between the clocks of two machines."""
 TOKEN_CHARACTERS = 4096
@@ -43,7 +46,7 @@ class _Claims(BaseModel):
 
     model_config = ConfigDict(defer_build=True, strict=True, extra="forbid", frozen=True)
 
-    type: Literal["access"]
+    type: Type
     sub: str
     aud: Literal["pieria"]
     # Not strict, because the values of an enumeration arrive as text.
@@ -53,13 +56,21 @@ class _Claims(BaseModel):
     iat: Annotated[int, Field(ge=0, le=LAST_SECOND)]
     exp: Annotated[int, Field(ge=0, le=LAST_SECOND)]
     jti: str
+    via: str = ""
 
 
-def issue(keys: Mapping[str, str], identity: Identity, *, lifetime_seconds: int, now: int) -> str:
+def issue(
+    keys: Mapping[str, str],
+    identity: Identity,
+    *,
+    lifetime_seconds: int,
+    now: int,
+    type: Type = ACCESS,
+) -> str:
     """Issue a token, signed with the newest of the keys (key id → secret, oldest first)."""
     key_id, secret = list(keys.items())[-1]
     claims = {
-        "type": TYPE,
+        "type": type,
         "sub": identity.subject,
         "aud": AUDIENCE,
         "scope": identity.scope.value,
@@ -70,6 +81,8 @@ def issue(keys: Mapping[str, str], identity: Identity, *, lifetime_seconds: int,
     }
     if identity.repo:
         claims["repo"] = identity.repo
+    if identity.via:
+        claims["via"] = identity.via
     return jwt.encode(claims, secret, algorithm=ALGORITHM, headers={"kid": key_id})
 
 
@@ -93,8 +106,8 @@ def key_id(text: str) -> str:
     return named if isinstance(named, str) else ""
 
 
-def identify(keys: Mapping[str, str], token: str) -> Identity:
-    """Verify a token. Raises Unauthorized if it is not valid."""
+def identify(keys: Mapping[str, str], token: str, type: Type = ACCESS) -> Identity:
+    """Verify a token of this type. Raises Unauthorized if it is not valid."""
     if not token or len(token) > TOKEN_CHARACTERS:
         raise Unauthorized("the Authorization header has no token; log in again with a new token")
     try:
@@ -104,7 +117,7 @@ def identify(keys: Mapping[str, str], token: str) -> Identity:
     except (jwt.InvalidTokenError, ValueError, TypeError):
         # Not chained, because the message of a decoder may quote the token.
         raise _invalid() from None
-    if not _is_sound(claims):
+    if claims.type != type or not _is_sound(claims):
         raise _invalid()
     ahead_seconds = claims.iat - int(datetime.now(UTC).timestamp())
     if ahead_seconds > CLOCK_SECONDS:
@@ -114,8 +127,18 @@ def identify(keys: Mapping[str, str], token: str) -> Identity:
             f" new token, or retry in {ahead_seconds} seconds"
         )
     return Identity(
-        claims.sub, claims.scope, token_id=claims.jti, repo=claims.repo, bearer=claims.bearer
+        claims.sub,
+        claims.scope,
+        token_id=claims.jti,
+        repo=claims.repo,
+        bearer=claims.bearer,
+        via=claims.via,
     )
+
+
+def expires_at(token: str) -> int:
+    """The expiry (epoch seconds) of a token that `identify` has verified."""
+    return int(jwt.decode(token, options={"verify_signature": False})["exp"])
 
 
 def role(repo: Repo, identity: Identity | None, member: Role | None) -> Role | None:
@@ -170,6 +193,7 @@ def _is_sound(claims: _Claims) -> bool:
     return (
         is_repo_name(claims.sub)
         and is_repo_name(claims.jti)
+        and (not claims.via or is_repo_name(claims.via))
         and (not claims.repo or (is_repo_name(owner) and is_repo_name(slug)))
         and 0 < claims.exp - claims.iat <= LIFETIME_SECONDS
     )

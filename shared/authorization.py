@@ -31,11 +31,12 @@ class Credentials:
     """What a request contains about its caller. The token is not verified.
 
     `token` is None without a token. Requests without one are counted by `address`, the network
-    address.
+    address. `type` is the only accepted type of the token.
     """
 
     token: str | None
     address: str
+    type: auth.Type = auth.ACCESS
 
     def required_token(self) -> str:
         """The token. Raises Unauthorized without one."""
@@ -171,7 +172,7 @@ async def admit(stores: Stores, credentials: Credentials, allowance: Allowance) 
 
 async def admit_caller(stores: Stores, credentials: Credentials, allowance: Allowance) -> Caller:
     """Like `admit`. Also raises Unauthorized without a token."""
-    identity = await _identify(stores, credentials.required_token(), allowance.now)
+    identity = await _identify(stores, credentials, allowance.now)
     await _count(stores, credentials, identity, allowance)
     return Caller(stores, identity, allowance.now)
 
@@ -179,13 +180,14 @@ async def admit_caller(stores: Stores, credentials: Credentials, allowance: Allo
 async def _identity(stores: Stores, credentials: Credentials, now: float) -> Identity | None:
     if credentials.token is None:
         return None  # without a read of the signing keys
-    return await _identify(stores, credentials.token, now)
+    return await _identify(stores, credentials, now)
 
 
-async def _identify(stores: Stores, token: str, now: float) -> Identity:
+async def _identify(stores: Stores, credentials: Credentials, now: float) -> Identity:
+    token = credentials.required_token()
     key_id = auth.key_id(token)
     keys = await stores.keyring.verifying(key_id, now) if key_id else {}
-    return auth.identify(keys, token)
+    return auth.identify(keys, token, credentials.type)
 
 
 async def _count(

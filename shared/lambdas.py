@@ -57,6 +57,9 @@ def _readable(event: Any) -> dict[str, Any]:
     headers = _part(event, "headers", dict)
     if not all(isinstance(value, str) for value in headers.values()):
         raise _ForeignEvent("a header is not text")
+    cookies = event.get("cookies") or []
+    if not (isinstance(cookies, list) and all(isinstance(value, str) for value in cookies)):
+        raise _ForeignEvent("cookies is not a list of texts")
     path = _encoded_path(_part(event, "rawPath", str), _part(about, "domainName", str))
     return {
         **event,

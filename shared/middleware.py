@@ -215,12 +215,12 @@ def _added(scope: Scope, start: Message) -> Iterator[tuple[bytes, bytes]]:
 def _is_public(scope: Scope, start: Message) -> bool:
     """Whether web pages of other sites may read the reply, because it is public.
 
-    A browser does not send a token by itself, so a reply to a request without a token is public. A
-    refusal is never marked as public, so that refusals look the same to every caller.
+    A reply to a request without a token and without a session is public. A refusal is never marked
+    as public, so that refusals look the same to every caller.
     """
     if scope["method"] != "GET" or start["status"] >= 400:
         return False
-    if all(name != b"authorization" for name, _ in scope["headers"]):
+    if all(name not in (b"authorization", b"cookie") for name, _ in scope["headers"]):
         return True
     return any(
         name == b"cache-control" and value.startswith(b"public") for name, value in start["headers"]

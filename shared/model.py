@@ -90,7 +90,8 @@ class Identity:
     """The verified token of a request: its owner's handle, its scope, and its id.
 
     `repo` is `owner/slug` for a token that is limited to one repository. In other repositories,
-    such a token can only read, and only if they are public.
+    such a token can only read, and only if they are public. `via` is the id of the token that
+    opened a browser session; empty for any other token.
     """
 
     subject: str
@@ -98,6 +99,12 @@ class Identity:
     token_id: str
     repo: str = ""
     bearer: Bearer = Bearer.HUMAN
+    via: str = ""
+
+    @property
+    def token_ids(self) -> tuple[str, ...]:
+        """The tokens of which none may be revoked."""
+        return (self.token_id, self.via) if self.via else (self.token_id,)
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,13 +23,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import jwt
 import msgpack
 
 import functions
-from functions import pages
-from functions.endpoints import ENDPOINTS, Route
+from functions.endpoints import ENDPOINTS, FORMS, Route
 from shared import auth
 from shared.model import Identity, Role
+from shared.web.route import SIGN_IN
+from tests import builders
 from tests.builders import MSGPACK, OWN_HEADERS, Answer, Record, graph
 
 # ── The table ─────────────────────────────────────────────────────────────────────────────────────
@@ -64,6 +66,16 @@ admins
   renamed  401 404 404 404 404 404 404 404 404 401 401
 everyone
   any      200 200 200 200 200 200 200 200 200 200 200
+users
+  any      log 200 200 200 200 200 200 200 200 log log
+POST /-/sign-in
+  any      403 403 403 403 403 403 403 403 403 403 403
+POST /-/account/sign-out
+  any      log 303 303 303 303 303 303 303 303 log log
+POST /-/account/tokens
+  any      log 201 201 201 201 201 403 201 403 log log
+POST /-/account/revoke   * token_not_found
+  any      log   *   *   *   *   * 403 403 403 log log
 POST /{owner}/{slug}/fetch/objects   * object_not_found
   public   200 200 200 200 200 200 200 200 200 401 401
   private  404 404 200 200 200 200 200 200 404 401 401
@@ -247,8 +259,9 @@ table of endpoints; then those of single routes that differ.
 The lines are the states of the repository that the URL names: public, private, deleted, absent, or
 the former name of a public one. `any`: the URL names no repository.
 
-2xx: allowed. 401, 403 and 404: refused with `unauthorized`, `forbidden` and `repo_not_found`, and
-with no other code. `*`: allowed, but the URL names something else that does not exist: the refusal
+2xx: allowed. 303: a form was carried out. `log`: the reply leads to the form to sign in.
+401, 403 and 404: refused with `unauthorized`, `forbidden` and `repo_not_found`, and with no other
+code. `*`: allowed, but the URL names something else that does not exist: the refusal
 has the code behind the route.
 
 Absent names belong to the owner, and the hub creates repositories at a push
@@ -338,7 +351,7 @@ def listed() -> dict[str, set[str]]:
 def routes() -> dict[str, str]:
     """Every route of the hub, as in the table, and the function that serves it."""
     found: dict[str, str] = {}
-    for router in [*functions.routers(), pages.router]:
+    for router in [*functions.routers(), *functions.page_routers()]:
         for route in router.routes:
             module = getattr(route, "endpoint").__module__  # noqa: B009 (a route of Starlette has none)
             for method in getattr(route, "methods"):  # noqa: B009
@@ -410,6 +423,12 @@ def asked(route: str, owner: str, place: Place) -> Asked:
             return Asked("base=main&head=main")
         case "POST /api/v1/repos":
             return Asked(body={"slug": f"another-{uuid.uuid4()}"})
+        case "POST /-/sign-in":
+            return Asked(body={"token": "nonsense"})
+        case "POST /-/account/tokens":
+            return Asked(body={"scope": "read", "repo": f"{owner}/{place.slug}", "days": "7"})
+        case "POST /-/account/revoke":
+            return Asked(body={"token_id": "nothing"})
         case "POST /api/v1/tokens":
             return Asked(body={"scope": "read", "repo": f"{owner}/{place.slug}"})
         case "POST /api/v1/domains":
@@ -542,15 +561,31 @@ class Stage:
         self, method: str, route: str, where: Mapping[str, str], token: str | None, sent: Asked
     ) -> Answer:
         """One request to the path of a route, with this method."""
-        path = route.split(" ")[1]
-        headers = {"accept": "text/html" if self._functions[route] == "pages" else MSGPACK}
-        if token:
-            headers["authorization"] = f"Bearer {token}"
-        if sent.body is not None:
-            headers["content-type"] = MSGPACK
-        body = b"" if sent.body is None else msgpack.packb(sent.body)
-        return self.send(
-            self._functions[route], method, path.format(**where), sent.query, headers, body
+        function, path = self._functions[route], route.split(" ")[1].format(**where)
+        if function in FORMS:
+            session = self._session(token) if token else None
+            headers, body = builders.by_browser(path, session, sent.body)
+        else:
+            headers = {"accept": "text/html" if function == "pages" else MSGPACK}
+            if token:
+                headers["authorization"] = f"Bearer {token}"
+            if sent.body is not None:
+                headers["content-type"] = MSGPACK
+            body = b"" if sent.body is None else msgpack.packb(sent.body)
+        return self.send(function, method, path, sent.query, headers, body)
+
+    def _session(self, token: str) -> str:
+        """A session with the claims of a token, its id included."""
+        try:
+            claims = jwt.decode(token, options={"verify_signature": False})
+        except jwt.InvalidTokenError:
+            return token
+        identity = Identity(
+            claims["sub"], Role(claims["scope"]), claims["jti"], claims.get("repo", "")
+        )
+        lifetime = claims["exp"] - claims["iat"]
+        return auth.issue(
+            self.keys, identity, lifetime_seconds=lifetime, now=claims["iat"], type=auth.SESSION
         )
 
     def tell(self, route: str, state: str, caller: str, expected: str) -> Told:
@@ -622,7 +657,9 @@ class Stage:
 
 def cell(answer: Answer, code: str) -> str:
     """An answer as the table writes it; what it has no word for, in full."""
-    if answer.status < 300:
+    if answer.status == 303 and SIGN_IN in answer.headers["location"]:
+        return "log"
+    if answer.status < 400:
         return str(answer.status)
     words = {
         (401, "unauthorized"): "401",

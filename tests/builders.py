@@ -20,7 +20,9 @@ from typing import Any
 import msgpack
 
 from shared import auth, codings, ids, settings
+from shared.http import browser
 from shared.model import Identity, Role
+from shared.web.route import SIGN_IN
 
 MSGPACK = "application/x-msgpack"
 ACCEPT = "application/x-msgpack, application/json"
@@ -196,6 +198,8 @@ class Answer:
     status: int
     headers: dict[str, str]
     body: bytes
+    cookies: tuple[str, ...] = ()
+    """The values of the headers Set-Cookie."""
 
     @property
     def expanded(self) -> bytes:
@@ -239,6 +243,37 @@ def token(
     )
 
 
+def session(subject: str, *, token_id: str | None = None, lifetime_seconds: int = 3600) -> str:
+    """A session of a browser that the hub under test accepts."""
+    return auth.issue(
+        settings.load().signing_keys,
+        Identity(subject, Role.ADMIN, token_id or str(uuid.uuid4())),
+        lifetime_seconds=lifetime_seconds,
+        now=int(time.time()),
+        type=auth.SESSION,
+    )
+
+
+def by_browser(
+    path: str, session: str | None, fields: Mapping[str, str] | None
+) -> tuple[dict[str, str], bytes]:
+    """The headers and the body of a request to a page with a form: the submission of these fields.
+
+    Without fields, the browser opens the page.
+    """
+    cookies = {browser.FORM: "cookie"} | ({browser.SESSION: session} if session else {})
+    headers = {
+        "accept": "text/html",
+        "cookie": "; ".join(f"{name}={value}" for name, value in cookies.items()),
+    }
+    if fields is None:
+        return headers, b""
+    bound_to = "cookie" if path == SIGN_IN else session or ""
+    guarded = {browser.TOKEN_FIELD: browser.form_token(bound_to), **fields}
+    body = urllib.parse.urlencode(guarded).encode()
+    return headers | {"content-type": browser.FORM_TYPE}, body
+
+
 @dataclass
 class Clock:
     """The hub's clock, standing still until it is moved."""
@@ -264,12 +299,15 @@ def event(
 ) -> dict[str, Any]:
     """An HTTP API event, payload format 2.0, as API Gateway makes it of a request."""
     number = next(_requests)
+    sent = dict(headers or {})
+    cookie = sent.pop("cookie", "")
     return {
         "version": "2.0",
         "routeKey": "$default",
         "rawPath": urllib.parse.unquote(path),
         "rawQueryString": query,
-        "headers": {"host": "hub.example", **(headers or {}), "content-length": str(len(body))},
+        "headers": {"host": "hub.example", **sent, "content-length": str(len(body))},
+        **({"cookies": cookie.split("; ")} if cookie else {}),
         "requestContext": {
             "accountId": "123456789012",
             "apiId": "api",
@@ -303,6 +341,7 @@ def answer(reply: dict[str, Any]) -> Answer:
         reply["statusCode"],
         {name.lower(): value for name, value in reply["headers"].items()},
         base64.b64decode(body) if reply["isBase64Encoded"] else body.encode(),
+        tuple(reply.get("cookies", ())),
     )
 
 

@@ -17,7 +17,7 @@ import msgpack
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
-from functions.endpoints import MIDI_DOMAIN
+from functions.endpoints import MIDI_DOMAIN, PAGES
 from infra.embedded_aws import EmbeddedAws
 from shared import errors, http, settings, texts
 from shared.actions import quarantine
@@ -407,7 +407,11 @@ def deviation(answer: Answer, status: int, code: str) -> str:
 # ── What is written ───────────────────────────────────────────────────────────────────────────────
 
 
-API_ROUTES = [route for route, function in routes().items() if function != "pages"]
+API_ROUTES = [
+    route
+    for route, function in routes().items()
+    if function not in {endpoint.module for endpoint in PAGES}
+]
 """All routes but the pages, whose errors are HTML."""
 
 

@@ -34,7 +34,14 @@ LAWS = {
     # The table of endpoints.
     "functions.endpoints": ("", "functions.grants"),
     "functions.grants": ("objects.keys", ""),
-    "functions.pages": ("errors http lambdas web", "fastapi"),
+    "functions.pages": ("http lambdas web", "fastapi"),
+    "functions.account": ("http lambdas web", "fastapi"),
+    "shared.web.route": ("errors http.browser middleware web", "fastapi starlette"),
+    "shared.web.account": (
+        "actions auth authorization cursors engines.selection errors http metadata model protocol"
+        " web",
+        "starlette",
+    ),
     "shared.web": (
         "web actions codec conditional cursors errors graph http log_cursors media metadata model"
         " names protocol stores",
@@ -67,6 +74,7 @@ LAWS = {
         "auth authorization engines.selection middleware model ratelimit",
         "fastapi",
     ),
+    "shared.http.browser": ("auth authorization errors http", "starlette"),
     "shared.http.requests": ("decoding errors middleware protocol.base", "fastapi pydantic"),
     "shared.http.replies": ("codec conditional model", "fastapi starlette"),
     "shared.staging": (
@@ -78,6 +86,7 @@ LAWS = {
     "shared.lambdas": ("errors log middleware settings", "mangum"),
     "shared.file_response": ("conditional errors media middleware model", "starlette"),
     "shared.streaming": ("codec codings errors", "starlette"),
+    "shared.actions.sessions": (f"auth {DOMAIN}", ""),
     "shared.actions.tokens": (f"auth {DOMAIN}", ""),
     "shared.actions": (f"actions graph protocol {DOMAIN}", "pydantic"),
     "shared.maintenance": (f"actions graph maintenance {DOMAIN}", "pydantic"),

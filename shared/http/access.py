@@ -35,11 +35,22 @@ ByPath = Callable[[Request, str, str], Coroutine[Any, Any, Access]]
 ByQuery = Callable[[Request, str], Coroutine[Any, Any, Access]]
 
 
-def may_read(limit_class: LimitClass) -> ByPath:
+def credentials(request: Request) -> Credentials:
+    """The bearer token of the request, and the address of its client."""
+    # Behind Mangum, the address is the one that API Gateway saw; behind uvicorn, the socket's.
+    address = request.client.host if request.client else "unknown"
+    return Credentials(auth.bearer_token(request.headers.get("authorization")), address)
+
+
+CredentialsOf = Callable[[Request], Credentials]
+"""Finds the credentials in a request. The web pages also accept the session of a browser."""
+
+
+def may_read(limit_class: LimitClass, by: CredentialsOf = credentials) -> ByPath:
     """The caller may read the repository."""
 
     async def access(request: Request, owner: str, slug: str) -> Access:
-        return await _authorize(request, ByName(owner, slug), Role.READ, limit_class)
+        return await _authorize(request, ByName(owner, slug), Role.READ, limit_class, by)
 
     return access
 
@@ -63,20 +74,20 @@ def may_read_with_token(limit_class: LimitClass) -> ByPath:
     return access
 
 
-def may_write(limit_class: LimitClass) -> ByPath:
+def may_write(limit_class: LimitClass, by: CredentialsOf = credentials) -> ByPath:
     """The caller may push to the repository."""
 
     async def access(request: Request, owner: str, slug: str) -> Access:
-        return await _authorize(request, ByName(owner, slug), Role.WRITE, limit_class)
+        return await _authorize(request, ByName(owner, slug), Role.WRITE, limit_class, by)
 
     return access
 
 
-def may_admin(limit_class: LimitClass) -> ByPath:
+def may_admin(limit_class: LimitClass, by: CredentialsOf = credentials) -> ByPath:
     """The caller may change the repository and the roles in it. It exists."""
 
     async def access(request: Request, owner: str, slug: str) -> Access:
-        return await _authorize(request, ByName(owner, slug), Role.ADMIN, limit_class)
+        return await _authorize(request, ByName(owner, slug), Role.ADMIN, limit_class, by)
 
     return access
 
@@ -90,31 +101,28 @@ def may_admin_by_any_name(limit_class: LimitClass) -> ByPath:
     return access
 
 
-def identified(limit_class: LimitClass) -> Callable[[Request], Coroutine[Any, Any, Caller]]:
+def identified(
+    limit_class: LimitClass, by: CredentialsOf = credentials
+) -> Callable[[Request], Coroutine[Any, Any, Caller]]:
     """The caller has a valid token, in a request about no repository."""
 
     async def caller(request: Request) -> Caller:
         counted = allowance(request, limit_class)
-        return await admit_caller(await stores(), credentials(request), counted)
+        return await admit_caller(await stores(), by(request), counted)
 
     return caller
 
 
-def visiting(limit_class: LimitClass) -> Callable[[Request], Coroutine[Any, Any, Visitor]]:
+def visiting(
+    limit_class: LimitClass, by: CredentialsOf = credentials
+) -> Callable[[Request], Coroutine[Any, Any, Visitor]]:
     """The caller has a valid token or none, in a request about no repository."""
 
     async def visitor(request: Request) -> Visitor:
         counted = allowance(request, limit_class)
-        return await admit(await stores(), credentials(request), counted)
+        return await admit(await stores(), by(request), counted)
 
     return visitor
-
-
-def credentials(request: Request) -> Credentials:
-    """The bearer token of the request, and the address of its client."""
-    # Behind Mangum, the address is the one that API Gateway saw; behind uvicorn, the socket's.
-    address = request.client.host if request.client else "unknown"
-    return Credentials(auth.bearer_token(request.headers.get("authorization")), address)
 
 
 def allowance(request: Request, limit_class: LimitClass) -> Allowance:
@@ -125,7 +133,11 @@ def allowance(request: Request, limit_class: LimitClass) -> Allowance:
 
 
 async def _authorize(
-    request: Request, target: Target, needed: Role, limit_class: LimitClass
+    request: Request,
+    target: Target,
+    needed: Role,
+    limit_class: LimitClass,
+    by: CredentialsOf = credentials,
 ) -> Access:
     counted = allowance(request, limit_class)
-    return await authorize(await stores(), credentials(request), target, needed, counted)
+    return await authorize(await stores(), by(request), target, needed, counted)

@@ -22,7 +22,7 @@ from shared.metadata.handles import Handles
 from shared.metadata.keys import Key
 from shared.metadata.listing import Listing
 from shared.metadata.table import GET_BATCH, Beside, ConditionFailed, Query, Row, Table, Update
-from shared.metadata.tokens import refuse_revoked
+from shared.metadata.tokens import keys_of, refuse_revoked
 from shared.model import Identity, PortableNames, Repo, RepoId, Role, Visibility
 from shared.tasks import gather_pair
 
@@ -47,13 +47,14 @@ class Repos:
         """
         wanted = [keys.repo(owner, slug)]
         if identity:
-            wanted.append(keys.token(identity.subject, identity.token_id))
+            wanted += keys_of(identity)
             if identity.subject != owner:  # an owner has no member row
                 wanted.append(keys.member(owner, slug, identity.subject))
         found = await self.table.find_few(wanted, beside)
         rows: dict[keys.Key, Row] = {(str(row["pk"]), str(row["sk"])): row for row in found}
         if identity:
-            refuse_revoked(rows.get(keys.token(identity.subject, identity.token_id), {}))
+            for key in keys_of(identity):
+                refuse_revoked(rows.get(key, {}))
         row = rows.get(keys.repo(owner, slug))
         if row is None:
             return None, None

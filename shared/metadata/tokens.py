@@ -30,13 +30,15 @@ def new_id(now: float) -> str:
 class Issued:
     """The record of a token, without the token itself. Times are epoch seconds.
 
-    `revoked_at` is 0 for a token that is not revoked.
+    `revoked_at` is 0 for a token that is not revoked. `is_session`: the token is a session of a
+    browser.
     """
 
     identity: Identity
     issued_at: int
     expires_at: int
     revoked_at: int = 0
+    is_session: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,7 @@ class Tokens:
             "bearer": who.bearer.value,
             "issued_at": issued.issued_at,
             "expires_at": issued.expires_at,
+            **({"session": 1} if issued.is_session else {}),
         }
         write = self.table.put([(keys.token(who.subject, who.token_id), row)])
         await gather_pair(write, self._remove_expired(who.subject, issued.issued_at))
@@ -93,9 +96,7 @@ class Tokens:
 
         One call, which also reads the rows `beside`.
         """
-        for row in await self.table.find_few(
-            [keys.token(identity.subject, identity.token_id)], beside
-        ):
+        for row in await self.table.find_few(keys_of(identity), beside):
             refuse_revoked(row)
 
     async def revoke(self, handle: str, token_id: str, now: int) -> bool:
@@ -122,6 +123,11 @@ class Tokens:
             await self.table.delete_many(expired[:PUT_BATCH])
 
 
+def keys_of(identity: Identity) -> list[keys.Key]:
+    """The keys of the rows of which none may be revoked."""
+    return [keys.token(identity.subject, token_id) for token_id in identity.token_ids]
+
+
 def refuse_revoked(row: Row) -> None:
     """Raise Unauthorized if this is the row of a revoked token."""
     if "revoked_at" in row:
@@ -136,6 +142,7 @@ def _issued(handle: str, row: Row) -> Issued:
         int(str(row["issued_at"])),
         int(str(row["expires_at"])),
         int(str(row.get("revoked_at", 0))),
+        "session" in row,
     )
 
 

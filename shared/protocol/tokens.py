@@ -33,9 +33,10 @@ class NewToken(RequestModel):
 
 
 class Token(ResponseModel):
-    """The record of a token, without the token itself."""
+    """The record of a token, without the token itself. A session is that of a browser."""
 
     token_id: str
+    type: auth.Type
     scope: Role
     repo: str | None
     bearer: Bearer
@@ -48,6 +49,7 @@ class Token(ResponseModel):
         """Make the response for a token."""
         return cls(
             token_id=issued.identity.token_id,
+            type=auth.SESSION if issued.is_session else auth.ACCESS,
             scope=issued.identity.scope,
             repo=issued.identity.repo or None,
             bearer=issued.identity.bearer,

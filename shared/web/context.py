@@ -4,9 +4,8 @@ from typing import Any
 
 from starlette.requests import Request
 
-from shared.http import Access
+from shared.http import Access, browser
 from shared.model import Visibility
-from shared.web import replies
 from shared.web.links import Links
 
 
@@ -14,7 +13,7 @@ def head(request: Request, access: Access, tab: str) -> dict[str, Any]:
     """The values of the head of a page of this repository; `tab` is the current one."""
     return {
         "viewer": access.by,
-        "base_url": replies.base_url(request),
+        "base_url": browser.origin(request),
         "repo": access.repo,
         "links": Links.of(access.repo),
         "is_private": access.repo.visibility is Visibility.PRIVATE,

@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from shared import codec, cursors
 from shared.actions import domains
-from shared.http import Visitor
+from shared.http import Visitor, browser
 from shared.protocol.domains import Capabilities
 from shared.web import links, rendering, replies, times
 
@@ -22,7 +22,7 @@ async def all_domains(request: Request, visitor: Visitor) -> Response:
     html = rendering.render(
         "domains.html",
         viewer=visitor.by,
-        base_url=replies.base_url(request),
+        base_url=browser.origin(request),
         domains=[_shown(codec.unpack_record(record)) for record in records],
         next_url=f"/domains?cursor={cursor}" if cursor else "",
     )
@@ -35,7 +35,7 @@ async def domain(request: Request, author: str, slug: str, visitor: Visitor) -> 
     html = rendering.render(
         "domain.html",
         viewer=visitor.by,
-        base_url=replies.base_url(request),
+        base_url=browser.origin(request),
         domain=_shown(record),
         capabilities=Capabilities.model_validate(record["capabilities"]),
     )

@@ -9,7 +9,7 @@ from shared import cursors, names
 from shared.actions import downloads, repos, snapshots
 from shared.actions.snapshots import Snapshot
 from shared.errors import PathNotFound
-from shared.http import Access, Visitor
+from shared.http import Access, Visitor, browser
 from shared.model import Ref
 from shared.web import links, markdown, rendering, replies, times, tree
 from shared.web.context import head
@@ -28,7 +28,7 @@ async def hub(request: Request, visitor: Visitor) -> Response:
         if all(map(names.is_repo_name, parts)):
             return RedirectResponse("/" + "/".join(parts), 303)
     html = rendering.render(
-        "hub.html", viewer=visitor.by, base_url=replies.base_url(request), wanted=wanted[:200]
+        "hub.html", viewer=visitor.by, base_url=browser.origin(request), wanted=wanted[:200]
     )
     return replies.plain(request, html)
 
@@ -50,7 +50,7 @@ async def owner(request: Request, handle: str, visitor: Visitor) -> Response:
     html = rendering.render(
         "owner.html",
         viewer=visitor.by,
-        base_url=replies.base_url(request),
+        base_url=browser.origin(request),
         owner=handle,
         repos=[(repo, Links.of(repo), times.of_seconds(repo.created_at)) for repo in shown],
         next_url=f"{links.owner(handle)}?cursor={cursor}" if cursor else "",

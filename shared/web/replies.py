@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from shared import conditional
 from shared.errors import ApiError
-from shared.http import Access
+from shared.http import Access, browser
 from shared.model import Repo, Visibility
 from shared.web import rendering
 
@@ -31,6 +31,8 @@ POLICY = (
 
 `{media}`: the bucket, to which `raw` redirects.
 """
+
+VARY = "Accept, Accept-Encoding, Authorization, Cookie"
 
 _SECURITY = {
     "X-Content-Type-Options": "nosniff",
@@ -70,13 +72,13 @@ async def page(
         rendering.edition(),
         access.by,
         access.role.value,
-        base_url(request),
+        browser.origin(request),
         str(request.url.query),
     ]
     tag = (
         f'W/"{sha256(repr([made_from, row, request.url.path, version]).encode()).hexdigest()[:32]}"'
     )
-    headers = {"ETag": tag, **_cached(repo)}
+    headers = {"ETag": tag, **_cached(repo, access.by)}
     if conditional.is_held(request.headers.get("if-none-match", ""), tag.removeprefix("W/")):
         return Response(status_code=304, headers=headers)
     return _reply(request, await make(), 200, {**headers, **_SECURITY, **_policy(access)})
@@ -85,11 +87,22 @@ async def page(
 def plain(
     request: Request, html: str, status: int = 200, headers: dict[str, str] | None = None
 ) -> Response:
-    """A page that is not about a repository. It is not cached."""
-    cached = {"Cache-Control": "no-cache", "Vary": "Accept, Accept-Encoding"}
+    """A page that is not about a repository. It may show what only the viewer may read."""
+    kind = "private, no-store" if _has_credentials(request) else "no-cache"
+    cached = {"Cache-Control": kind, "Vary": VARY}
     return _reply(
         request, html, status, {**cached, **_SECURITY, **_policy(None), **(headers or {})}
     )
+
+
+def form(request: Request, html: str, status: int = 200) -> Response:
+    """A page with a form. It is not stored.
+
+    It is not compressed: the length of a compressed page that repeats a text of the sender could
+    reveal the token of the form.
+    """
+    headers = {"Cache-Control": "no-store", "Vary": VARY, **_SECURITY, **_policy(None)}
+    return Response(html, status, headers, HTML)
 
 
 def failure(request: Request, error: ApiError) -> Response:
@@ -97,7 +110,9 @@ def failure(request: Request, error: ApiError) -> Response:
     html = rendering.render(
         "error.html", status=error.status, code=error.code, message=error.message
     )
-    return plain(request, html, error.status, dict(error.headers or {}))
+    return plain(
+        request, html, error.status, {**(error.headers or {}), "Cache-Control": "no-store"}
+    )
 
 
 def static(request: Request, content: bytes, media_type: str, seconds: int) -> Response:
@@ -115,15 +130,21 @@ def static(request: Request, content: bytes, media_type: str, seconds: int) -> R
     return _compressed(request, Response(content, headers=headers, media_type=media_type))
 
 
-def base_url(request: Request) -> str:
-    """The address of the hub, as the client wrote it."""
-    return f"{request.url.scheme}://{request.url.netloc}"
+def _cached(repo: Repo, by: str) -> dict[str, str]:
+    """A page may change at any time, so it is revalidated each time.
+
+    That of a private repository is not stored, so the next user of the browser cannot go back to
+    it.
+    """
+    if repo.visibility is Visibility.PRIVATE:
+        kind = "private, no-store"
+    else:
+        kind = "private, no-cache" if by else "no-cache"
+    return {"Cache-Control": kind, "Vary": VARY}
 
 
-def _cached(repo: Repo) -> dict[str, str]:
-    """A page may change at any time, so it is revalidated each time."""
-    kind = "no-cache" if repo.visibility is Visibility.PUBLIC else "private, no-cache"
-    return {"Cache-Control": kind, "Vary": "Accept, Accept-Encoding, Authorization"}
+def _has_credentials(request: Request) -> bool:
+    return "authorization" in request.headers or "cookie" in request.headers
 
 
 def _policy(access: Access | None) -> dict[str, str]:

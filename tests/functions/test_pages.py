@@ -55,7 +55,7 @@ def test_a_private_repository_is_shown_to_its_owner_with_the_commands_that_work(
     page = checked(answer)
     assert f"pieria clone https://hub.example/{owner}/song" in page.text
     assert "muse clone https" not in page.text
-    assert answer.headers["cache-control"] == "private, no-cache"
+    assert answer.headers["cache-control"] == "private, no-store"
     assert "Authorization" in answer.headers["vary"]
 
 

@@ -88,15 +88,33 @@ class Page(HTMLParser):
         self.tags: list[tuple[str, dict[str, str]]] = []
         self.text = ""
         self.wrong: list[str] = []
+        self.forms: dict[str, dict[str, str]] = {}
+        """The fields of each form with their values, by its action."""
         self._open: list[str] = []
+        self._fields: dict[str, str] = {}
+        self._select = ""
         self.feed(answer.expanded.decode())
         self.close()
         self.wrong += [f"<{tag}> is not closed" for tag in self._open]
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, {name: value or "" for name, value in attrs}))
+        attributes = {name: value or "" for name, value in attrs}
+        self.tags.append((tag, attributes))
+        self._fill(tag, attributes)
         if tag not in VOID:
             self._open.append(tag)
+
+    def _fill(self, tag: str, attributes: dict[str, str]) -> None:
+        if tag == "form":
+            self._fields = self.forms.setdefault(attributes["action"], {})
+        elif tag == "select":
+            self._select = attributes["name"]
+        elif tag == "option" and ("selected" in attributes or self._select not in self._fields):
+            self._fields[self._select] = attributes["value"]
+        elif tag == "input" and "name" in attributes:
+            is_chosen = attributes.get("type") != "radio" or "checked" in attributes
+            if is_chosen:
+                self._fields[attributes["name"]] = attributes.get("value", "")
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, {name: value or "" for name, value in attrs}))

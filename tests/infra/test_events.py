@@ -16,7 +16,7 @@ from infra.embedded_aws import EmbeddedAws
 from shared import settings
 
 EVENTS = sorted(invoke.EVENTS.glob("*.json"))
-PLACEHOLDERS = {"TOKEN", "TOKEN_ID", "REPO_ID"}
+PLACEHOLDERS = {"TOKEN", "SESSION", "FORM", "TOKEN_ID", "REPO_ID"}
 
 
 def test_every_route_has_an_event_of_its_function() -> None:
@@ -70,7 +70,7 @@ def test_an_event_is_answered_with_a_success(
     stack.create(aws.url, names)
     place = invoke.seeded(settings.load().signing_keys)
     answer = invoke.in_process(name, place)
-    assert 200 <= answer.status < 300
+    assert invoke.is_success(answer)
     assert "${" not in answer.body.decode(errors="replace")
 
 

@@ -28,6 +28,7 @@ import pytest
 
 from shared import http, settings
 from shared.engines import selection
+from shared.http import browser
 from tests import builders
 from tests.builders import ACCEPT, MSGPACK, Answer
 from tests.proof.memory import Cloud
@@ -171,12 +172,22 @@ class Hub:
         if message is not None:
             sent.setdefault("content-type", MSGPACK)
         body = b"" if message is None else msgpack.packb(message)
+        if sent.get("content-type") == browser.FORM_TYPE:
+            sent, body = builders.by_browser(path, session(by) if by else None, message)
         quoted = {name: urllib.parse.quote(value, safe="/") for name, value in where.items()}
         return await answered(method, path.format(**quoted), query, sent, body)
 
     def upload(self, url: str, data: bytes) -> None:
         """PUT to a presigned URL."""
         self.cloud.upload(url, data)
+
+
+@functools.cache
+def session(subject: str) -> str:
+    """A session that is valid for all of this run."""
+    return builders.session(
+        subject, token_id=f"session-of-{subject}", lifetime_seconds=300 * 24 * 3600
+    )
 
 
 @functools.cache

@@ -33,9 +33,10 @@ import msgpack
 from mangum import Mangum
 
 from shared import ids
+from shared.http import browser
 from tests import builders
 from tests.builders import ACCEPT, MSGPACK, Answer
-from tests.proof.asgi_client import Hub, token
+from tests.proof.asgi_client import Hub, session, token
 from tests.proof.memory import Cloud
 from tests.proof.stories import STORIES, findings, ids_of, prepare
 
@@ -173,7 +174,9 @@ def good_requests(hub: Hub) -> list[Sent]:
         sent = Sent(
             method, path.format(**where), story.query.format(**ids_of(hub)), story.headers_for(hub)
         )
-        if story.message is not None:
+        if sent.headers.get("content-type") == browser.FORM_TYPE:
+            sent.headers, sent.body = builders.by_browser(sent.path, session("me"), story.message)
+        elif story.message is not None:
             sent.message = story.message
             sent.headers.setdefault("content-type", MSGPACK)
         found.append(sent)

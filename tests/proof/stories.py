@@ -14,13 +14,15 @@ import msgpack
 from functions.endpoints import MIDI_DOMAIN
 from shared import ids, references, settings
 from shared.engines.selection import stores
+from shared.http import browser
 from shared.maintenance import fsck
 from shared.model import RepoId
 from shared.objects import keys as object_keys
 from shared.references import Reference
+from shared.web.route import SIGN_IN
 from tests import builders
 from tests.builders import MSGPACK, Answer, Record, blob
-from tests.proof.asgi_client import Hub, shown
+from tests.proof.asgi_client import Hub, shown, token
 
 WIRE = "/{owner}/{slug}"
 API = "/api/v1/repos/{owner}/{slug}"
@@ -117,8 +119,11 @@ class Story:
 
     def tell(self, hub: Hub) -> Answer:
         """Ask."""
+        message = self.message
+        if self.route == f"POST {SIGN_IN}":
+            message = {name: value.format(token=token("me")) for name, value in message.items()}
         return hub.call(
-            self.route, self.where, self.message, by=self.by, query=self.query.format(**ids_of(hub)),
+            self.route, self.where, message, by=self.by, query=self.query.format(**ids_of(hub)),
             headers=self.headers_for(hub),
         )  # fmt: skip
 
@@ -158,6 +163,12 @@ def _story(name: str, route: str, **more: Any) -> Story:
 def _page(name: str, route: str, **more: Any) -> Story:
     """A request of a browser."""
     return _story(name, route, headers={"accept": "text/html"}, **more)
+
+
+def _form(name: str, route: str, **more: Any) -> Story:
+    """A page with a form, or its submission with the fields of `message`, with a session."""
+    headers = {"accept": "text/html", "content-type": browser.FORM_TYPE}
+    return _story(name, route, headers=headers, **more)
 
 
 def _file(number: int) -> dict[str, str]:
@@ -273,6 +284,14 @@ STORIES = [
     _page("the style sheet", "GET /static/{name}", where={"name": "style.css"}),
     _page("the icon", "GET /favicon.ico", where={}),
     _page("the robots", "GET /robots.txt", where={}),
+    _form("the form to sign in", f"GET {SIGN_IN}", where={}, by=None),
+    _form("sign in", f"POST {SIGN_IN}", where={}, by=None, message={"token": "{token}", "next": "/"},
+          status=303, of_chance=True, loose=["tokens"]),
+    _form("sign out", "POST /-/account/sign-out", where={}, message={}, status=303),
+    _form("the account", "GET /-/account", where={}),
+    _form("a token from a form", "POST /-/account/tokens", where={}, status=201, of_chance=True,
+          message={"scope": "read", "days": "7"}, loose=["tokens"]),
+    _form("revoke with a form", "POST /-/account/revoke", where={}, message={"token_id": "another"}, status=404),
 ]  # fmt: skip
 
 

@@ -136,7 +136,22 @@ PAGES = {
     for route, function in routes().items()
     if function == "pages"
 }
-REQUESTS = {route: _REQUESTS.get(route, Asked()) for route in routes() if route not in PAGES}
+FORMS = {
+    "GET /-/sign-in": Asked(),
+    "POST /-/sign-in": Asked({"token": "x" * 60_000}, statuses=(403,)),
+    "POST /-/account/sign-out": Asked({}, statuses=(303,)),
+    "GET /-/account": Asked(),
+    "POST /-/account/tokens": Asked(
+        {"scope": "read", "days": "365", "repo": "x" * 60_000}, statuses=(422,)
+    ),
+    "POST /-/account/revoke": Asked({"token_id": "x" * 60_000}, statuses=(422,)),
+}
+"""The pages with forms, and their submissions, with the session of the owner."""
+REQUESTS = {
+    route: _REQUESTS.get(route, Asked())
+    for route in routes()
+    if route not in PAGES and route not in FORMS
+}
 
 
 def names_of_branches() -> Iterator[str]:
@@ -270,6 +285,18 @@ def test_the_largest_page_fits_through_lambda(repo_id: str, route: str) -> None:
     reply = invoke(route, PAGES[route], "text/html")
     assert len(reply) < LAMBDA_REPLY_BYTES
     assert api.answer_of(reply).status == 200
+
+
+@pytest.mark.parametrize("route", FORMS)
+def test_the_largest_form_fits_through_lambda(repo_id: str, route: str) -> None:
+    asked = FORMS[route]
+    method, path = route.split(" ")
+    url = path.format(**{"owner": OWNER, "slug": "song", **asked.where})
+    headers, body = builders.by_browser(path, builders.session(OWNER), asked.body)
+    sent = builders.event(method, url, body, headers, query=asked.query)
+    reply = api.handler_reply(routes()[route], sent)
+    assert len(reply) < 200_000
+    assert api.answer_of(reply).status in asked.statuses
 
 
 def listed(route: str, name: str, of: Callable[[Any], str]) -> list[str]:

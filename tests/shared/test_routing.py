@@ -7,14 +7,14 @@ from fastapi import APIRouter
 from fastapi.routing import APIRoute
 
 import functions
-from functions import endpoints, pages
+from functions import endpoints
 from shared import routing
 from tests import builders
 
 
 def routers() -> list[APIRouter]:
     """The routers of the API and of the pages."""
-    return [*functions.routers(), pages.router]
+    return [*functions.routers(), *functions.page_routers()]
 
 
 def routes() -> list[APIRoute]:

@@ -91,6 +91,11 @@ def listen() -> Recorder:
     return watched
 
 
+def is_success(answer: builders.Answer) -> bool:
+    """Whether a sample event was carried out."""
+    return invoke.is_success(invoke.Answer(answer.status, answer.headers, answer.body))
+
+
 def play_samples(watched: Recorder, patch: pytest.MonkeyPatch) -> None:
     """Send every sample event. One that fails, because another one has changed the repository, is sent again."""
     deletions_last = sorted(
@@ -98,10 +103,10 @@ def play_samples(watched: Recorder, patch: pytest.MonkeyPatch) -> None:
     )
     place = new_world(watched, patch)
     for name, _ in deletions_last:
-        if send_sample(name, place).status >= 300:
+        if not is_success(send_sample(name, place)):
             place = new_world(watched, patch)
             answer = send_sample(name, place)
-            assert answer.status < 300, (name, answer.body)
+            assert is_success(answer), (name, answer.body)
 
 
 def new_world(watched: Recorder, patch: pytest.MonkeyPatch) -> dict[str, str]:
@@ -274,7 +279,7 @@ def test_every_write_to_the_hub_says_to_which_partitions() -> None:
 @pytest.mark.parametrize(
     ("partition", "writers"),
     [
-        (keys.token("me", "1")[0], {"tokens"}),
+        (keys.token("me", "1")[0], {"account", "tokens"}),
         (keys.member("me", "song", "bob")[0], {"members", "repos"}),
         (keys.releases(REPO_ID), {"releases"}),
         (keys.tags(REPO_ID), {"tags"}),
