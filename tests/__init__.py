@@ -1,5 +1,5 @@
-"""Stories about the hub, told through its real Lambda handlers against an embedded AWS.
+"""Stories about the hub, played through its real Lambda handlers against an embedded AWS.
 
-Each directory mirrors one of the tree; `test_journeys` and `test_cases` cross it. Nothing of ours
-is mocked.
+Each directory mirrors one of the source tree. `test_cases` and the modules beside it cross several.
+No code of the project is mocked.
 """

@@ -1,4 +1,4 @@
-"""Who may do what: every route × who asks × what lies there, as data; and a player of it.
+"""The rights of every caller, as data: every route × caller × target; and a player of the table.
 
 In the suite it is played through the Lambda handlers (`test_authorization.py`). Against a server
 that runs:
@@ -6,9 +6,8 @@ that runs:
     python -m tests.authorization http://127.0.0.1:8000 .hub
 
 with the data folder of `make serve`, whose signing keys make the tokens. Repositories, members and
-the revoked token are made through the API, under handles of their own. It waits when it is told to
-by a 429; start the server with `PIERIA_LIMIT_PUSH`, `_FETCH`, `_READ` and `_UPLOAD` at 100000 and
-it need not.
+the revoked token are made through the API, under separate handles. It waits after a 429. With
+`PIERIA_LIMIT_PUSH`, `_FETCH`, `_READ` and `_UPLOAD` at 100000, the server sends none.
 """
 
 import itertools
@@ -288,9 +287,7 @@ Cells = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A route: `code` is what `*` stands for, `lines` what everybody is answered, by what lies
-    there.
-    """
+    """A route. `code` stands for `*`. `lines` are the replies to all callers, by target."""
 
     method: str
     path: str
@@ -299,7 +296,7 @@ class Rule:
 
     @property
     def names_a_repository(self) -> bool:
-        """Whether it matters what lies there."""
+        """Whether the target matters."""
         return "any" not in self.lines
 
 
@@ -359,12 +356,12 @@ def routes() -> dict[str, str]:
     return found
 
 
-# ── What is asked ─────────────────────────────────────────────────────────────────────────────────
+# ── Requests ──────────────────────────────────────────────────────────────────────────────────────
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A name in a URL, and what lies there. `present` is what the repository is called by now."""
+    """A name in a URL, and its target. `present` is the current name of the repository."""
 
     slug: str
     present: str
@@ -373,7 +370,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What is sent with a route's method and path."""
+    """The path, query and body of a request to a route."""
 
     query: str = ""
     body: Any = None
@@ -439,7 +436,7 @@ def asked(route: str, owner: str, place: Place) -> Asked:
 
 
 def sample(route: str) -> Asked:
-    """What the sample event of a route sends."""
+    """The request of a route's sample event."""
     row = next(row for row in all_routes() if row.key.replace("+}", "}") == route)
     return Asked(row.query, row.body)
 
@@ -522,7 +519,7 @@ class Stage:
         return Place(slug, slug, made.value["repo_id"])
 
     def place(self, route: str, state: str, expected: str) -> Place:
-        """What the caller asks for: an absent one is another each time, as is one that will be
+        """The name in the URL. An absent name is different each time, as is a name that will be
         deleted.
         """
         if state == "absent":
@@ -533,7 +530,7 @@ class Stage:
         return self.places["public" if state == "any" else state]
 
     def token(self, caller: str, slug: str) -> str | None:
-        """What somebody sends who asks for the owner's repository of this name."""
+        """The request of a caller to the owner's repository of this name."""
         match caller:
             case "anonymous":
                 return None
@@ -672,15 +669,15 @@ def cell(answer: Answer, code: str) -> str:
 
 
 def deviations(told: Sequence[Told]) -> list[str]:
-    """What is not as written; and answers that differ where they must not."""
+    """Replies that differ from the table, and replies that differ from each other but must not."""
     return [str(one) for one in told if one.found != one.expected] + list(_leaks(told))
 
 
 def _leaks(told: Sequence[Told]) -> Iterator[str]:
-    """A refusal tells nothing of what is there: neither its body nor its headers differ from one
-    place to another.
+    """A refusal reveals nothing about the target: its body and headers are the same for all
+    targets.
 
-    What is not to be seen is alike to all callers; what a token is told to that caller.
+    A hidden target looks alike to all callers. A reason about a token is for that caller only.
     """
     seen: dict[str, set[str]] = defaultdict(set)
     for one in told:
@@ -695,7 +692,7 @@ def _leaks(told: Sequence[Told]) -> Iterator[str]:
 
 
 def shown(answer: Answer) -> str:
-    """All of an answer but what is new each time."""
+    """A reply without the parts that are new each time."""
     headers = {k: v for k, v in answer.headers.items() if k not in OWN_HEADERS}
     return f"{answer.status} {sorted(headers.items())} {answer.body!r}"
 

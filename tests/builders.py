@@ -28,8 +28,8 @@ MSGPACK = "application/x-msgpack"
 ACCEPT = "application/x-msgpack, application/json"
 
 OWN_HEADERS = {"x-request-id", "date", "ratelimit-limit", "ratelimit-remaining", "ratelimit-reset"}
-"""Headers that each reply has its own value of: they state the request and the caller, not what was
-asked for.
+"""Headers whose value is new in each reply: they describe the request and the caller, not the
+content.
 """
 
 ROUTES = {
@@ -127,7 +127,7 @@ class History:
         return str(self.commits[number]["commit_id"])
 
     def bundle(self, numbers: Iterable[int] | None = None, *, objects: bool = True) -> Record:
-        """What a push of these commits (default: all) carries, with the objects inline."""
+        """The bundle of a push of these commits (default: all), with the objects inline."""
         chosen = list(self.commits if numbers is None else numbers)
         snapshots = [self.snapshots[n] for n in chosen if n in self.snapshots]
         named = {oid for s in snapshots for oid in s["manifest"].values()}
@@ -193,7 +193,7 @@ def file_history(*manifests: Sequence[str]) -> History:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a handler returned: `value` is the decoded body, whatever its format."""
+    """The reply of a handler. `value` is the decoded body of any format."""
 
     status: int
     headers: dict[str, str]
@@ -281,7 +281,7 @@ class Clock:
     now: float
 
     def time(self) -> float:
-        """What the hub believes."""
+        """The time of the hub."""
         return self.now
 
 
@@ -335,7 +335,7 @@ def invoke(function: str, event: dict[str, Any]) -> Answer:
 
 
 def answer(reply: dict[str, Any]) -> Answer:
-    """What a handler's reply says."""
+    """The reply of a handler, from the value that Lambda gets."""
     body = reply["body"] or ""
     return Answer(
         reply["statusCode"],
@@ -356,8 +356,8 @@ def call(
     raw: bytes | None = None,
     source_ip: str | None = None,
 ) -> Answer:
-    """One request to an endpoint, by a user (with a fresh token) or by nobody, as the stock client
-    sends it.
+    """One request to an endpoint, as the stock client sends it: by a user (with a fresh token), or
+    without a token.
     """
     method, suffix = ROUTES[function]
     sent = {"accept": ACCEPT}
@@ -393,7 +393,7 @@ def push(
     force: Any = False,
     by: str | None = None,
 ) -> Answer:
-    """POST push, by the owner unless told otherwise."""
+    """POST push, by default by the owner."""
     return call(
         "push", owner, slug, {"bundle": bundle, "branch": branch, "force": force}, by=by or owner
     )

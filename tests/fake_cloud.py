@@ -1,5 +1,5 @@
 """A table and a bucket in memory that can be stopped between any two calls, and a clock that only
-moves when told.
+moves when a test moves it.
 
 Faithful to what matters here: conditions are evaluated as they are written, a row of a batch is a
 write of its own, a query is a page of a partition, a version of an object is never overwritten.
@@ -73,14 +73,14 @@ class Turns:
         await future
 
     async def settle(self) -> None:
-        """Until everybody waits for a turn."""
+        """Wait until every task waits for a turn."""
         loop: Any = asyncio.get_running_loop()
         while loop._ready:
             await asyncio.sleep(0)
         self.waiting = [waiting for waiting in self.waiting if not waiting.future.done()]
 
     async def step(self) -> bool:
-        """One call of somebody. False if nobody waits."""
+        """Make one call of a task. False if no task waits."""
         await self.settle()
         if not self.waiting:
             return False
@@ -105,7 +105,7 @@ class Turns:
             await self.settle()
 
     async def all_through(self, work: Coroutine[Any, Any, Any]) -> Any:
-        """Work to its end while nobody else moves."""
+        """Run work to its end while all other tasks wait."""
         self.free = True
         try:
             return await work

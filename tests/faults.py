@@ -3,11 +3,11 @@ passes.
 
     with fault(Fault.DIES_AFTER, 3) as strike:
         hub.push("me", "song", bundle)
-    strike.call      "dynamodb.PutItem": what the third call was; empty if there was no third
+    strike.call      "dynamodb.PutItem": the third call; empty if there was none
 
-    with recorded() as calls: ...     what there is to go wrong, in order
+    with recorded() as calls: ...     all calls that can fail, in order
 
-Below botocore's own retries, so one strike is one failure, and the hub has to live with it.
+The failure is below botocore's retries, so one strike is one failure for the hub.
 """
 
 import asyncio
@@ -61,13 +61,13 @@ class Fault(StrEnum):
 
 DEADLY = (Fault.DIES_AFTER, Fault.DIES_BEFORE, Fault.DIES_WITHIN)
 UNNOTICED = (Fault.TWICE, Fault.PARTLY, Fault.SLOW)
-"""Of these whoever asked hears nothing at all."""
+"""The caller gets no reply for these."""
 QUICK = (Fault.DIES_AFTER, Fault.DIES_BEFORE, Fault.REFUSED, Fault.UNHEARD)
 """Those of which the others are variations: for an AWS that takes its time."""
 
 
 class Crash(BaseException):
-    """The process is gone: nobody catches this, and nothing can be called any more."""
+    """The process is gone: nothing catches this, and no further call is possible."""
 
 
 class Torn:
@@ -77,7 +77,7 @@ class Torn:
         self._body, self._has_begun = body, False
 
     async def read(self, amount: int | None = None) -> bytes:
-        """Ten bytes, if so few are not taken for the whole; then the connection is gone."""
+        """At most ten bytes, fewer if the reply is short. Then the connection is closed."""
         if amount is None or self._has_begun:
             raise ClientPayloadError("injected")
         self._has_begun = True
@@ -98,9 +98,7 @@ class Strike:
 
 
 def hang_up(reply: Any) -> None:
-    """A process that dies takes its connections along: an S3 reply whose body nobody will read is
-    one.
-    """
+    """A process that dies closes its connections: also that of an S3 reply whose body is not read."""
     if "Body" in reply:
         reply["Body"].close()
 
@@ -116,8 +114,8 @@ def failure(code: str, status: int, operation: str, **more: Any) -> ClientError:
 
 
 def halves(operation: str, parameters: Any) -> tuple[Any, Any]:
-    """A batch as one that is asked for and the rest, as `Unprocessed…` says it: what was to come
-    first comes last.
+    """A batch of which only a part is done. `Unprocessed…` names the rest, with the first part
+    last.
     """
     done: dict[str, Any] = {}
     left: dict[str, Any] = {}

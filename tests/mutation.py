@@ -148,7 +148,7 @@ GUARDS: dict[str, type[Never]] = {"Never": Never, "Always": Always}
 
 
 def copy_tree(tree: Path) -> None:
-    """What the tests need, where a change harms nothing."""
+    """The data that the tests need, where a change does no harm."""
     tree.mkdir()
     for name in COPIED:
         if (ROOT / name).is_dir():

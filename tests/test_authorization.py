@@ -42,7 +42,7 @@ def test_every_route_is_in_the_table_and_nothing_else() -> None:
     assert entries <= RULES.keys()
 
 
-def test_every_route_is_asked_by_everybody_everywhere() -> None:
+def test_every_caller_requests_every_route_with_every_target() -> None:
     for name, rule in RULES.items():
         assert rule.lines.keys() == (STATES if rule.names_a_repository else {"any"}), name
         for cells in rule.lines.values():
@@ -51,14 +51,14 @@ def test_every_route_is_asked_by_everybody_everywhere() -> None:
 
 
 @pytest.mark.parametrize("route", RULES)
-def test_everybody_is_answered_as_written(stage: Stage, route: str) -> None:
+def test_every_reply_is_that_of_the_table(stage: Stage, route: str) -> None:
     told = stage.play(route)
     assert len(told) == len(CALLERS) * len(RULES[route].lines)
     found = authorization.deviations(told)
     assert not found, "\n" + "\n".join(found)
 
 
-def test_what_is_not_to_be_seen_looks_the_same_on_every_route_and_in_every_repository(
+def test_a_hidden_target_looks_the_same_on_every_route_and_in_every_repository(
     stage: Stage,
 ) -> None:
     """Private to a stranger, deleted, absent: one body, byte for byte, the hub over, and one for
@@ -81,7 +81,9 @@ def test_what_is_not_to_be_seen_looks_the_same_on_every_route_and_in_every_repos
 
 
 @pytest.mark.parametrize("route", [route for route in RULES if route.startswith("GET ")])
-def test_HEAD_tells_everybody_what_GET_does_without_the_body(stage: Stage, route: str) -> None:
+def test_HEAD_has_the_reply_of_GET_without_the_body_for_all_callers(
+    stage: Stage, route: str
+) -> None:
     for state, cells in RULES[route].lines.items():
         for caller, expected in cells.items():
             place = stage.place(route, state, expected)
@@ -103,7 +105,7 @@ def test_HEAD_tells_everybody_what_GET_does_without_the_body(stage: Stage, route
 @pytest.mark.parametrize(
     "route", [route for route, rule in RULES.items() if rule.names_a_repository]
 )
-def test_a_wrong_method_and_a_preflight_tell_nothing_of_what_lies_there(
+def test_a_wrong_method_and_a_preflight_reveal_nothing_about_the_target(
     stage: Stage, route: str
 ) -> None:
     path = route.split(" ")[1]
@@ -121,7 +123,7 @@ def test_a_wrong_method_and_a_preflight_tell_nothing_of_what_lies_there(
 
 
 @pytest.mark.parametrize("caller", authorization.listed())
-def test_a_list_holds_what_the_caller_may_read(stage: Stage, caller: str) -> None:
+def test_a_list_has_exactly_the_readable_repositories(stage: Stage, caller: str) -> None:
     assert stage.listed_to(caller) == authorization.listed()[caller]
 
 

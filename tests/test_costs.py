@@ -1,5 +1,4 @@
-"""Limits of cost: who is refused, who is not, what it takes to know, and that nothing that was
-spent is forgotten.
+"""Limits of cost: refused and accepted callers, the calls of the check, and every cost is counted.
 
 The limits here are a few requests wide. A day is a UTC day, and the clock stands still unless a
 test moves it.
@@ -81,7 +80,7 @@ def subject_scope(name: str) -> Scope:
 
 
 def spent(scope: Scope) -> int:
-    """What the row of a scope has."""
+    """The attributes of the row of a scope."""
     found = boto3.client("dynamodb").get_item(
         TableName=NAMES["CounterTable"], Key={"pk": {"S": keys.cost(scope)[0]}}
     )
@@ -186,7 +185,7 @@ def test_an_object_by_the_id_of_its_repository_is_limited_too(owner, limited):
     assert hub.invoke("objects", asked).code == "cost_limit"
 
 
-def test_what_is_spent_within_a_minute_is_limited_to_a_tenth_of_the_day(owner, limited, clock):
+def test_the_cost_of_a_minute_is_limited_to_a_tenth_of_the_day(owner, limited, clock):
     """A push of this size costs more than QUANTUM, so that it is settled at once."""
     song(owner)
     limited(subject=20 * QUANTUM)
@@ -212,7 +211,7 @@ def test_refused_requests_are_not_charged(owner, limited):
     assert pending(hub_scope()) == 0
 
 
-def test_a_user_who_is_known_to_be_over_the_limit_takes_no_call(owner, limited):
+def test_a_user_known_to_be_over_the_limit_causes_no_call(owner, limited):
     song(owner)
     limited(subject=100 * POLL)
     spend(subject_scope("spender"), 100 * POLL)
@@ -326,7 +325,7 @@ def test_each_tenth_of_the_hubs_limit_is_reported_once_from_eight_tenths_on(owne
     assert line["CounterTable"] == NAMES["CounterTable"]
 
 
-# ── What it takes ─────────────────────────────────────────────────────────────────────────────────
+# ── The calls of the check ────────────────────────────────────────────────────────────────────────
 
 WIDE = {"subject": 10**6 * POLL, "owner": 10**6 * POLL, "hub": 10**6 * POLL}
 
@@ -465,7 +464,7 @@ def test_a_large_reply_is_charged_before_its_bytes_are_sent(owner, limited):
     assert before_the_first_byte > 4_500_000 * prices.DATA_OUT_BYTE
 
 
-# ── URLs: what they let their bearer do is charged before they are given out ──────────────────────
+# ── URLs: their use is charged before they are given out ──────────────────────────────────────────
 
 
 def test_urls_that_would_exceed_the_limit_are_not_given_out_however_many_ask_at_once(

@@ -1,8 +1,8 @@
-"""A push that is cut off at any point: readers see the old repository or the new one, whole, and
-never a mixture; and the same request, sent again, succeeds.
+"""A push that is interrupted at any point: readers see the old repository or the new one, whole,
+and never a mixture; and the same request, sent again, succeeds.
 
-Each story is told once for every AWS call that it makes, with that call going wrong, until a
-telling goes through undisturbed: how many calls there are is found out, not assumed.
+Each story is played once for every AWS call that it makes, with that call failing, until a run has
+no failure: so the number of calls is found, not assumed.
 """
 
 import asyncio
@@ -28,9 +28,7 @@ LARGE = 1024 * 1024 + 1
 
 @dataclass(frozen=True)
 class Story:
-    """A push about to be made: the branches before it and after it, and everything that will be
-    true by then.
-    """
+    """A push: the branches before it and after it, and all expected facts after it."""
 
     owner: str
     request: Callable[[], Answer]
@@ -51,7 +49,7 @@ def first_push(owner: str) -> Story:
 
 
 def merge(owner: str) -> Story:
-    """A diamond on top of what is there, all in one push:
+    """A diamond on top of commit 1, all in one push:
 
        ┌─ 2 ─┐
     1 ─┤     ├─ 4
@@ -127,12 +125,12 @@ def _pushed(owner: str, bundle: Record, branch: str = "main") -> None:
     assert answer.status == 200, answer.body
 
 
-# ── What a reader sees ────────────────────────────────────────────────────────────────────────────
+# ── The view of a reader ──────────────────────────────────────────────────────────────────────────
 
 
 def whole_heads(owner: str, truth: History) -> dict[str, str]:
-    """The branches, after a clone of them all was found to be exactly what they reach, true to the
-    last byte.
+    """The branches, after a check that a clone of them all has exactly the data that they reach,
+    with true bytes.
     """
     heads = hub.heads(owner, "song", by=owner)
     answer = hub.fetch(owner, "song", list(heads.values()), by=owner)
@@ -216,12 +214,12 @@ def test_a_push_cut_off_anywhere_leaves_old_or_new_and_can_be_repeated(tell, kin
     assert number > 8, "a push makes more calls than that: the faults did not strike"
 
 
-#     1 ── 2 ── 3      somebody's push to main, cut off: nobody but he knows of 2 and 3
-#     ├── 2 ── 3       another's push of the same to a branch of his own: the same commits in another lane
+#     1 ── 2 ── 3      a push to main, interrupted: only its client knows of 2 and 3
+#     ├── 2 ── 3       a push of the same commits to another branch: they are in another lane
 #     └── 4            a third one's to main
 
 
-def test_what_a_crash_left_behind_is_in_nobodys_way(owner):
+def test_the_rest_of_a_crashed_push_blocks_no_other_push(owner):
     for number in itertools.count(1):
         name, history = f"{owner}-{number}", hub.graph("1; 2:1; 3:2; 4:1")
         _pushed(name, history.bundle([1]))
@@ -248,7 +246,7 @@ def test_what_a_crash_left_behind_is_in_nobodys_way(owner):
 
 
 #     1 ── 2      cut off; the thirty files of 2 came along, more than fit into one batch of rows
-#     └── 3       the same files again, on a branch of its own, by somebody who sends none of them
+#     └── 3       the same files again, on another branch, in a push without their bytes
 
 
 @pytest.mark.parametrize(

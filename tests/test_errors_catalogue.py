@@ -87,7 +87,7 @@ GOOD: Mapping[str, Sent] = {
     "POST /api/v1/tokens": Sent(body={"scope": "read"}),
     "POST /api/v1/domains": Sent(body={**MIDI_DOMAIN, "author_slug": OWNER, "slug": "another"}),
 }
-"""What a route does something good with, where that is more than its URL."""
+"""The query and body of a good request, for routes that need more than a URL."""
 
 ANYWHERE: Mapping[str, Sent] = {
     "unauthorized": Sent(token="not a token"),
@@ -309,7 +309,7 @@ def good(route: str, slug: str, sent: Sent | None = None) -> Answer:
 
 
 def ask(route: str, sent: Sent, repo_ids: Mapping[str, str] | None = None) -> Answer:
-    """One request, with what is good on this route wherever it says nothing."""
+    """One request, good except for the given parts."""
     usual = GOOD.get(route, Sent())
     names = {
         "owner": OWNER,
@@ -389,7 +389,7 @@ def cloud(route: str, code: str) -> Iterator[None]:
 
 
 def deviation(answer: Answer, status: int, code: str) -> str:
-    """What is not as it must be of a failure; empty if nothing."""
+    """The faults of an error reply; empty for none."""
     if answer.status < 400:
         return f"succeeds with {answer.status}"
     if answer.headers["content-type"] != "application/json":
@@ -404,7 +404,7 @@ def deviation(answer: Answer, status: int, code: str) -> str:
     return "" if answer.headers.get("x-request-id") else "has no request id"
 
 
-# ── What is written ───────────────────────────────────────────────────────────────────────────────
+# ── Every error ───────────────────────────────────────────────────────────────────────────────────
 
 
 API_ROUTES = [
@@ -478,7 +478,7 @@ def test_a_route_fails_in_every_way_that_it_documents(
 @pytest.mark.parametrize(
     ("scope", "code", "status"), [("SUBJECT", "cost_limit", 429), ("HUB", "hub_limit", 503)]
 )
-def test_every_route_that_counts_refuses_what_is_too_expensive(
+def test_every_route_that_counts_refuses_a_caller_over_the_cost_limit(
     repo_ids: Mapping[str, str], configured: pytest.MonkeyPatch, scope: str, code: str, status: int
 ) -> None:
     configured.setenv(f"PIERIA_LIMIT_COST_{scope}", "1e-11")
@@ -497,7 +497,7 @@ def test_every_route_that_counts_refuses_what_is_too_expensive(
     assert not found, "\n" + "\n".join(found)
 
 
-def test_every_route_that_counts_refuses_what_is_too_often(
+def test_every_route_that_counts_refuses_a_caller_over_the_rate_limit(
     repo_ids: Mapping[str, str], configured: pytest.MonkeyPatch
 ) -> None:
     for limit in ("PUSH", "FETCH", "READ", "UPLOAD"):

@@ -1,4 +1,4 @@
-"""The house keeps its own rules: who may import whom, and what no file may contain."""
+"""The rules of the source tree: the allowed imports, and forbidden contents of files."""
 
 import ast
 import inspect
@@ -122,8 +122,8 @@ LAWS = {
     "shared.errors": ("texts", ""),
     "shared.__init__": ("", ""),
 } | {f"shared.{module}": (f"errors texts {PURE}", PURE_PACKAGES) for module in PURE.split()}
-"""What is not written here is forbidden, the standard library apart: a function cannot name another
-function, nor `shared` anything above it.
+"""An import without an entry is forbidden, except for the standard library: a function cannot
+import another function, nor `shared` a module above it.
 """
 
 GATES = {
@@ -175,7 +175,7 @@ def imports(module: str, source: str) -> Iterator[tuple[int, str]]:
 
 
 def beneath(name: str, tops: list[str]) -> bool:
-    """Whether a dotted name is one of `tops` or lies beneath one."""
+    """Whether a dotted name is one of `tops` or below one."""
     return any(name == top or name.startswith(f"{top}.") for top in tops)
 
 
@@ -270,14 +270,14 @@ def test_a_breach_is_seen(module: str, line: str) -> None:
         ),
     ],
 )
-def test_what_is_allowed_is_no_breach(module: str, line: str) -> None:
+def test_an_allowed_import_is_no_breach(module: str, line: str) -> None:
     assert breaches(module, line) == []
 
 
 # ── Rooms ─────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_every_package_says_what_it_is() -> None:
+def test_every_package_has_a_docstring() -> None:
     packages = [
         path
         for path in python_files("functions", "shared", "infra", "tests", "bench")
@@ -400,7 +400,7 @@ def project_files() -> list[Path]:
     return [path for name in listed.split("\0") if name and (path := ROOT / name).is_file()]
 
 
-def test_what_the_threat_model_leans_on_is_there() -> None:
+def test_every_test_and_command_of_the_threat_model_exists() -> None:
     named = set(
         re.findall(
             r"`((?:tests|docs|infra|\.ci)/[\w./-]+|make [\w-]+)`",

@@ -132,7 +132,7 @@ def test_branches_of_the_same_name_move_apart(islands, history):
 #     second   1
 
 
-def test_what_only_the_other_has_is_unknown_here(islands, history):
+def test_data_of_another_repository_is_unknown_here(islands, history):
     first, second = islands
     pushed(first, history.bundle())
     pushed(second, history.bundle([1]))
@@ -157,7 +157,7 @@ def test_what_only_the_other_has_is_unknown_here(islands, history):
     )
 
 
-def test_a_push_leans_only_on_what_is_here(islands, history):
+def test_a_push_refers_only_to_data_of_its_repository(islands, history):
     first, second = islands
     pushed(first, history.bundle())
     pushed(second, history.bundle([1]))
@@ -181,8 +181,8 @@ def test_a_push_leans_only_on_what_is_here(islands, history):
     assert (unknown.status, unknown.code) == (404, "commit_not_found")
 
 
-def test_a_refusal_is_the_same_whether_another_has_it_or_nobody(islands, history):
-    """Word for word, but for the id: no refusal tells that a thing exists elsewhere."""
+def test_a_refusal_is_the_same_whether_or_not_another_repository_has_it(islands, history):
+    """Equal, except for the id: no refusal reveals that a thing exists elsewhere."""
     first, second = islands
     pushed(first, history.bundle())
     pushed(second, history.bundle([1]))

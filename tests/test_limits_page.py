@@ -11,7 +11,7 @@ from tests.template.expansion import STREAM, deployed, functions, parsed
 
 PAGE = (Path(__file__).parent.parent / "docs" / "limits.md").read_text()
 STOCK_CLIENT_BYTES = downloads.CLIENT_BYTES
-"""What the stock client reads per reply."""
+"""The bytes of a reply that the stock client reads."""
 UNITS = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "kB": 10**3, "MB": 10**6}
 
 
@@ -98,7 +98,7 @@ def test_the_limits_of_every_deployment_are_those_of_the_code() -> None:
     assert [in_bytes(row[1]) for row in table("In every deployment")] == expected
 
 
-def test_a_setting_raises_the_largest_file_to_what_one_push_verifies() -> None:
+def test_a_setting_raises_the_largest_file_to_the_limit_of_one_push() -> None:
     assert parsed()["Parameters"]["MaxObjectBytes"]["MaxValue"] == quarantine.VERIFIED_BYTES
     [most] = [
         rule.le

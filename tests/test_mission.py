@@ -1,8 +1,7 @@
-"""The thirteen promises the hub was asked for, in seconds and in exact counts, through the real
-handlers.
+"""The thirteen promises of the hub, in seconds and in exact counts, through the real handlers.
 
-Each is told twice: with opaque ids, as short as a tool that does not hash would make them, which
-are taken as they are; and with true digests, which are verified. The limits are for a warm
+Each is tested twice: with opaque ids, as short as those of a tool without hashes, which are stored
+unchanged; and with true digests, which are verified. The limits are for a warm
 function: the first request of a process is sent before any clock runs.
 """
 
@@ -170,7 +169,7 @@ def test_fifty_uploaded_objects_are_stored_and_none_skipped(records, owner):
     assert again.value == {"stored": 0, "skipped": 50}
 
 
-# ── What is missing ───────────────────────────────────────────────────────────────────────────────
+# ── Missing data ──────────────────────────────────────────────────────────────────────────────────
 
 
 def test_of_five_hundred_unknown_objects_all_are_missing(records, owner):

@@ -1,4 +1,4 @@
-"""docs/protocol.md states what the code does: its example, its limits and its routes."""
+"""docs/protocol.md agrees with the code: its example, its limits and its routes."""
 
 import json
 import re

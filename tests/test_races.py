@@ -105,7 +105,7 @@ def assert_clones_as(owner: str, history: History, numbers: Sequence[int]) -> No
 #         └─ 13
 
 
-def test_of_twelve_siblings_one_wins_and_the_others_are_told_which(crew, somebody):
+def test_one_of_twelve_siblings_wins_and_the_others_get_its_id(crew, somebody):
     history = hub.graph("1; " + "; ".join(f"{n}:1" for n in range(2, 14)))
     pushed(somebody, history, [1])
 
@@ -152,7 +152,7 @@ def test_of_twelve_first_pushes_of_a_branch_one_wins_and_leaves_one_branch(crew,
 
 #         ┌─ 2   take-2
 #     1 ──┼─ …
-#         └─ 13  take-13     nobody is in anybody's way
+#         └─ 13  take-13     no conflict with another push
 
 
 def test_twelve_branches_can_be_pushed_at_once(crew, somebody):

@@ -70,7 +70,9 @@ def required(endpoint: str, body: bytes) -> Any:
 
 
 def differences(send: Send, token: str) -> list[str]:
-    """What a hub answers otherwise than recorded, played in order against an empty repository."""
+    """The differences between the replies of a hub and the recorded ones, played in order against
+    an empty repository.
+    """
     found = []
     for number, endpoint, exchange in session():
         headers = {k: v for k, v in exchange["headers"].items() if k in ("accept", "content-type")}

@@ -111,7 +111,7 @@ def mixed(aws: EmbeddedAws) -> Record:
         hub.snapshot({f"{n}": one["object_id"] for n, one in enumerate(sent[: m + 1])})
         for m in range(len(sent))
     ]
-    for number in (-1, -2):  # what is opaque can be named by what is opaque only
+    for number in (-1, -2):  # an opaque id can be named by opaque ids only
         trees[number]["snapshot_id"] = f"snap{number}"
     commits: list[Record] = []
     for number, tree in enumerate(trees):
@@ -121,7 +121,8 @@ def mixed(aws: EmbeddedAws) -> Record:
             else None
         )
         parents = [commits[-1]["commit_id"]] if commits else []
-        # Of words that compress: so long a record lies in its row, and is at hand before anything
+        # Words that compress: a record of this length is stored in its row, and is read before
+        # anything
         # is read.
         commits.append(
             hub.commit(
@@ -238,7 +239,7 @@ def settled(function: Running) -> None:
 # ── Every byte, and not all at once ───────────────────────────────────────────────────────────────
 
 
-def test_what_was_pushed_is_what_is_streamed(running, mixed):
+def test_the_streamed_data_equals_the_pushed_data(running, mixed):
     reply = running.ask("mixed", mixed["commits"][-1]["commit_id"])
     content = reply.read()
     assert (reply.status, reply.headers["content-type"]) == (200, hub.MSGPACK)
@@ -284,12 +285,12 @@ def test_a_reply_is_never_whole_in_memory(aws, large, coding):
             reply = function.ask("large", large.head, **{"Accept-Encoding": coding})
             assert len(reply.read()) > PACKS * OBJECTS * OBJECT_BYTES
             above.append(function.server.peak() - rest)
-    # Two windows, and what is on its way, come to 35 to 50 MiB; a window that is put in order and
+    # Two windows, and the data on its way, come to 35 to 50 MiB; a window that is sorted and
     # the compressor come to as much. With the whole reply it would be 64 at least.
     assert min(above) < 58 * MIB, above
 
 
-def test_who_reads_slowly_holds_up_the_reading(running, large, gets):
+def test_a_slow_client_slows_the_reads(running, large, gets):
     settled(running)
     running.server.forget_peak()
     rest = running.server.memory()
@@ -303,7 +304,7 @@ def test_who_reads_slowly_holds_up_the_reading(running, large, gets):
     assert "broken_off" not in running.logged(reply)
 
 
-def test_who_leaves_ends_the_reading(running, large, gets):
+def test_a_client_that_disconnects_ends_the_reads(running, large, gets):
     reply = running.ask("large", large.head)
     assert reply.read(MIB)
     reply.close()
@@ -341,7 +342,7 @@ def flip_a_bit(pack: Any) -> None:
 
 
 @pytest.mark.parametrize("harm", [lose, cut, flip_a_bit])
-def test_what_cannot_be_read_to_its_end_breaks_off(running, large, last_pack, harm):
+def test_a_reply_that_cannot_be_read_to_its_end_breaks_off(running, large, last_pack, harm):
     reply = running.ask("large", large.head)
     harm(last_pack)
     with pytest.raises(http.client.IncompleteRead) as broken:
@@ -379,7 +380,7 @@ def test_where_nothing_can_be_broken_off_nothing_is_sent(large, last_pack, harm)
     assert (answer.status, answer.code) == (500, "damaged")
 
 
-def test_what_fails_before_the_first_byte_is_answered(running, mixed):
+def test_a_failure_before_the_first_byte_is_an_error_reply(running, mixed):
     stored = boto3.resource("s3").Bucket(NAMES["Bucket"])
     repo_id = hub.call("refs", OWNER, "mixed").value["repo_id"]
     kept = {
@@ -414,7 +415,7 @@ def test_an_answer_as_large_as_allowed_is_sent_and_one_larger_is_refused_unread(
     assert not set(gets) & set(large.packs())
 
 
-def test_what_is_too_large_at_once_can_be_had_in_steps(large, configured):
+def test_a_fetch_that_is_too_large_can_be_made_in_steps(large, configured):
     """As the refusal says: an older commit first, then the rest."""
     allow(configured, 25 * MIB)
     assert hub.fetch(OWNER, "large", [large.head]).status == 413
@@ -428,16 +429,14 @@ def test_what_is_too_large_at_once_can_be_had_in_steps(large, configured):
 
 
 def allow(configured: pytest.MonkeyPatch, size: int) -> None:
-    """From now on so much is sent at once."""
+    """From now on this much is sent at once."""
     configured.setenv("PIERIA_MAX_REPLY_BYTES", str(size))
     settings.load.cache_clear()
 
 
 LAMBDA_BYTES = 6_291_556
 BUFFERED = 4_700_000
-"""What the template sets where Lambda passes so much of JSON at most, with a body of msgpack in
-base64.
-"""
+"""The limit of the template if Lambda accepts this much JSON, for a body of msgpack in base64."""
 
 
 def full(owner: str, files: list[bytes], message: str) -> str:
@@ -460,7 +459,7 @@ def full(owner: str, files: list[bytes], message: str) -> str:
         pytest.param("application/json", 240_000, 700_000, id="JSON"),
     ],
 )
-def test_what_a_buffered_function_may_answer_fits_into_what_lambda_passes(
+def test_the_largest_reply_of_a_buffered_function_fits_into_lambda(
     owner, configured, accept, file_bytes, quotes
 ):
     allow(configured, BUFFERED)
@@ -497,7 +496,7 @@ def test_json_is_for_small_answers(large):
 # ── Who is let in ─────────────────────────────────────────────────────────────────────────────────
 
 
-def test_behind_a_proxy_nobody_is_let_in_without_its_secret(aws, mixed):
+def test_behind_a_proxy_a_request_without_its_secret_is_refused(aws, mixed):
     want = mixed["commits"][0]["commit_id"]
     owner = {"Authorization": f"Bearer {hub.token(OWNER)}"}
     with started(PIERIA_ORIGIN_SECRET=SECRET, PIERIA_LIMIT_FETCH="1") as function:

@@ -1,4 +1,4 @@
-"""What has risen is named; what has not is nobody's business."""
+"""A count that has risen is reported. Other counts are not."""
 
 from dataclasses import replace
 
@@ -61,12 +61,12 @@ def test_a_rise_the_second_time_counts_too(accepted):
     ]
 
 
-def test_what_was_never_accepted_is_named(accepted):
+def test_an_operation_without_a_baseline_is_reported(accepted):
     (line,) = baseline.rises([measured("something new")], accepted)
     assert line.startswith("something new: not in baseline.json")
 
 
-def test_targets_are_judged_by_what_was_measured():
+def test_targets_are_compared_with_the_measured_values():
     good = {
         verdict.target.what: verdict.holds
         for verdict in verdicts({one.name: one for one in [measured()]})

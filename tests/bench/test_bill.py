@@ -92,7 +92,7 @@ def test_no_subject_exceeds_the_limit_of_a_day_by_more_than_one_request(
         assert not refused(hub.answer(last)), "the next day"
 
 
-# ── What the documentation states ─────────────────────────────────────────────────────────────────
+# ── The table in the documentation ────────────────────────────────────────────────────────────────
 
 
 def stated() -> list[tuple[str, float, float, float]]:

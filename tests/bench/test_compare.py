@@ -1,5 +1,5 @@
-"""Side by side: the same work on two repositories over HTTP, and what is said of a hub that fails
-at it.
+"""Comparison of two hubs: the same work on two repositories over HTTP, and the report of a hub that
+fails.
 """
 
 import asyncio

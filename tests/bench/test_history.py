@@ -43,7 +43,7 @@ def test_the_same_seed_gives_the_same_ids_on_every_python(small):
     assert small.head == "921888069f906506683960f7f832f65efa03f2c6490471ef719367e63f9a4e21"
 
 
-def test_every_id_is_derived_from_what_it_names(small):
+def test_every_id_is_derived_from_the_content(small):
     for object_id, content in small.objects.items():
         assert object_id == hashlib.sha256(content).hexdigest()
     for snapshot in small.snapshots:

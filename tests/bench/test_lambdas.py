@@ -15,7 +15,7 @@ def hub(owner, monkeypatch):
         yield running
 
 
-def test_what_is_pushed_is_cloned_back_byte_for_byte(hub, owner):
+def test_a_clone_has_the_bytes_of_the_push(hub, owner):
     history, url = generate(3, commits=5, files=8, objects=20), f"{BASE}/{owner}/song"
     client.push(url, lambdas.token(owner), history, transport=hub.transport())
     cloned = client.clone(url, hub.transport())
@@ -57,7 +57,7 @@ def test_each_request_is_counted_by_itself(hub, owner):
     ]
 
 
-def test_a_pull_brings_what_is_new(hub, owner):
+def test_a_pull_brings_the_new_commits(hub, owner):
     line, url, token = Line(1, 10), f"{BASE}/{owner}/song", lambdas.token(owner)
     first = line.commit()
     client.push(url, token, first, transport=hub.transport())
@@ -68,8 +68,8 @@ def test_a_pull_brings_what_is_new(hub, owner):
     assert [one["object_id"] for one in pulled.bundle["objects"]] == list(second.objects)
 
 
-def test_a_container_forgets_when_told(hub, owner):
-    """The next request opens connections anew, and is answered all the same."""
+def test_a_container_forgets_its_state_on_request(hub, owner):
+    """The next request opens new connections, and succeeds."""
     line, url, token = Line(1, 3), f"{BASE}/{owner}/song", lambdas.token(owner)
     client.push(url, token, line.commit(), transport=hub.transport())
     hub.forget()

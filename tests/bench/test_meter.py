@@ -173,7 +173,7 @@ def test_nothing_stays_wrapped_and_nothing_outside_is_counted():
     )
 
 
-# ── What a call weighs ────────────────────────────────────────────────────────────────────────────
+# ── The weight of a call ──────────────────────────────────────────────────────────────────────────
 
 
 @asynccontextmanager
@@ -185,7 +185,7 @@ async def weighed(aws, service="dynamodb"):
 
 
 def row(owner, size, sk="row"):
-    """An item of so many bytes, its key included."""
+    """An item of this many bytes, its key included."""
     names = sum(map(len, ("pk", owner, "sk", sk, "text")))
     return {"pk": {"S": owner}, "sk": {"S": sk}, "text": {"S": "x" * (size - names)}}
 
@@ -277,7 +277,7 @@ async def test_a_transaction_costs_twice(aws, owner):
 
 
 @pytest.mark.asyncio
-async def test_s3_requests_are_counted_by_what_they_are_charged_as(aws, owner):
+async def test_s3_requests_are_counted_by_price_class(aws, owner):
     async with weighed(aws, "s3") as (client, meter):
         await client.put_object(Bucket="pieria-bytes", Key=owner, Body=b"x" * 1000)
         await (await client.get_object(Bucket="pieria-bytes", Key=owner, Range="bytes=0-99"))[

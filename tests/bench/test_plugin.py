@@ -1,6 +1,4 @@
-"""The meter as a fixture, on what it is for: the heat of a partition, and what a refused push
-leaves behind.
-"""
+"""The meter as a fixture: the heat of a partition, and the writes of a refused push."""
 
 from bench.meter import Meter
 from tests import builders as hub

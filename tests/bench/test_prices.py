@@ -6,7 +6,7 @@ from bench import prices
 from bench.prices import Bill, Usage
 
 
-def test_a_request_costs_the_sum_of_what_it_used():
+def test_a_request_costs_the_sum_of_its_usage():
     """A push: 120 ms of 1 GB, two writes, one read, one PUT, 1 MB each way."""
     usage = Usage(
         memory_mb=1024,

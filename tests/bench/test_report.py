@@ -1,4 +1,4 @@
-"""What is shown of a run: each number where it belongs, and a picture that any browser reads."""
+"""The report of a run: each number is in its place, and any browser can show the picture."""
 
 from dataclasses import replace
 from xml.etree import ElementTree
@@ -41,7 +41,7 @@ def shown(made) -> str:
     return console.export_text()
 
 
-def test_a_row_holds_what_was_measured():
+def test_a_row_has_the_measured_values():
     text = shown(report.table([PUSH]))
     for cell in (
         SMALL_PUSH,
@@ -104,7 +104,7 @@ def test_the_picture_is_one_that_a_browser_reads():
     assert max(bars) < float(picture.attrib["width"])
 
 
-def test_a_trace_tells_which_call_waited_for_which(owner, meter):
+def test_a_trace_shows_which_call_waited_for_which(owner, meter):
     from bench.lambdas import Served
     from tests import builders as hub
 

@@ -1,4 +1,4 @@
-"""Arithmetic on what was measured, done by hand here."""
+"""Calculations from measured values, checked by hand."""
 
 import pytest
 
@@ -31,7 +31,7 @@ FOUND = {
 }
 
 
-def test_what_all_share_is_listed_by_what_fills_first():
+def test_shared_limits_are_listed_in_the_order_in_which_they_are_reached():
     limits = {limit.what: limit.pushes for limit in scale.service(FOUND)}
     assert list(limits.values()) == sorted(limits.values())
     assert limits["requests of the account at API Gateway"] == pytest.approx(10_000 / (4 + 3 + 10))
@@ -41,7 +41,7 @@ def test_what_all_share_is_listed_by_what_fills_first():
     assert limits["S3 PUTs under one prefix"] == pytest.approx(1_750)
 
 
-def test_what_one_repository_bears():
+def test_the_limits_of_one_repository():
     limits = {limit.what: limit.pushes for limit in scale.repository(FOUND)}
     assert limits["pushes to one branch, each on top of the last"] == pytest.approx(10)
     assert limits["polls of a repository of 1,000 branches"] == pytest.approx(3_000 / 63)

@@ -19,7 +19,7 @@ KEYS_PARAMETER = "/pieria/signing-keys"
 
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """For what the deployment leaves behind."""
+    """For the log and the answers of the deployment."""
     return tmp_path_factory.mktemp("cloud")
 
 

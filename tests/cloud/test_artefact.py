@@ -20,7 +20,7 @@ MASKED = "pydantic"
 
 
 def test_a_package_that_is_missing_is_missed(stack: Stack, folder: Path) -> None:
-    """Which shows that the functions of the stack find nothing but what was built."""
+    """So the functions of the stack can only find the built files."""
     functions = stack.client("lambda")
     role = stack.client("iam").get_role(RoleName=stack.roles()["HealthFunction"])["Role"]["Arn"]
     functions.create_function(

@@ -1,6 +1,4 @@
-"""What a client of the deployed API sees: the recorded session, an upload, and every way to be
-turned away.
-"""
+"""The deployed API, as a client sees it: the recorded session, an upload, and every refusal."""
 
 import hashlib
 import time
@@ -24,8 +22,8 @@ X_ID = hashlib.sha256(b"x").hexdigest()
 def post(
     hub: httpx.Client, path: str, message: Any, *, by: str | None = None, token: str | None = None
 ) -> httpx.Response:
-    """A request as the stock client makes it, by a user (with a fresh token), by this token, or by
-    nobody.
+    """A request as the stock client sends it: by a user (with a fresh token), by this token, or
+    without a token.
     """
     headers = {"accept": ACCEPT, "content-type": MSGPACK}
     if token or by:
@@ -105,7 +103,7 @@ def test_five_megabytes_go_past_lambda_and_are_believed_when_their_digest_is_tru
 def short_url(hub: httpx.Client) -> str:
     """An upload URL for the shortest time.
 
-    Asked for first and used last, so that its time is over by then.
+    It is requested first and used last, so that it has expired.
     """
     message = {"object_ids": [X_ID], "ttl_seconds": 30}
     url: str = accepted(post(hub, "/urls/song/presign", message, by="urls"))["presigned"][X_ID]
@@ -151,7 +149,7 @@ def private(hub: httpx.Client, owner: str) -> None:
 
 
 def told(reply: httpx.Response) -> tuple[int, bytes, dict[str, str]]:
-    """All that a reply tells, but for what differs from any request to the next."""
+    """A reply without the parts that differ between any two requests."""
     passing = {
         "apigw-requestid",
         "x-amzn-requestid",
@@ -211,7 +209,7 @@ def test_a_token_signed_with_a_key_that_the_stack_does_not_have_is_refused(
     )
 
 
-def test_who_pushes_too_often_is_told_when_to_come_back(hub: httpx.Client) -> None:
+def test_a_client_that_pushes_too_often_gets_the_time_to_retry(hub: httpx.Client) -> None:
     """A minute may end meanwhile, and then the count begins again: once at most, as this takes less
     than one.
     """

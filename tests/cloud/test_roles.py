@@ -191,7 +191,7 @@ def world(stack: Stack) -> World:
     return World(stack)
 
 
-def test_a_role_can_do_what_its_policy_says_and_nothing_else(world: World) -> None:
+def test_a_role_can_do_exactly_the_actions_of_its_policy(world: World) -> None:
     roles = world.stack.roles()
     assert len(roles) >= 18
     wrong = {}
@@ -206,7 +206,7 @@ def test_a_role_can_do_what_its_policy_says_and_nothing_else(world: World) -> No
     assert wrong == {}
 
 
-def test_a_role_whose_policy_grows_is_held_by_its_boundary(world: World) -> None:
+def test_the_boundary_limits_a_role_with_a_larger_policy(world: World) -> None:
     iam, role = world.stack.client("iam"), world.stack.roles()["RefsFunction"]
     everything = {"Effect": "Allow", "Action": "*", "Resource": "*"}
     policy = json.dumps({"Version": "2012-10-17", "Statement": [everything]})

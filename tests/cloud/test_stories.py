@@ -1,8 +1,8 @@
-"""The stories of `tests/template`, which use every route, told to the deployed stack: each role
-suffices for its code.
+"""The stories of `tests/template`, which use every route, played on the deployed stack: the role of
+each function suffices for its code.
 
-Offline they are compared with the template by our own reading of IAM's rules; here they are held by
-ministack's.
+Offline, the calls are compared with the template by our own reading of IAM's rules. Here ministack
+applies its rules.
 """
 
 import base64
@@ -27,12 +27,12 @@ ELSEWHERE = {
     stories.first_writes_that_find_a_repository: "it makes its rival inside the process of the hub",
     stories.files_and_objects: "it is sent to S3 for what is large, as only AWS's own callers are",
 }
-"""Stories that cannot be told from outside, and why."""
+"""Stories that need access from inside the stack, and why."""
 
 
 @pytest.fixture
 def deployed(configured: pytest.MonkeyPatch, stack: Stack, hub: httpx.Client) -> Iterator[None]:
-    """Every request of the tests goes to the stack, and so does what they do behind its back."""
+    """Send every request of the tests to the stack, and every direct access, too."""
     for name, value in {
         "AWS_ENDPOINT_URL": stack.aws_url,
         "AWS_CA_BUNDLE": str(stack.trust),
@@ -56,7 +56,7 @@ def deployed(configured: pytest.MonkeyPatch, stack: Stack, hub: httpx.Client) ->
         url = f"{path}?{event['rawQueryString']}" if event["rawQueryString"] else path
         body = base64.b64decode(event["body"])
         with hub.stream(request["method"], url, content=body, headers=headers) as reply:
-            # As it was sent: the story expands what it asked for compressed.
+            # The body as it was sent: the story expands the reply.
             content = b"".join(reply.iter_raw())
         return Answer(reply.status_code, dict(reply.headers), content)
 

@@ -1,7 +1,7 @@
-"""What the hub relies on in DynamoDB and S3, asked of every emulator at hand, through our own Table
-and Bucket.
+"""The behaviour of DynamoDB and S3 that the hub relies on, tested on every emulator at hand,
+through the hub's Table and Bucket.
 
-An emulator is not AWS: each answers some of these wrongly. Where it does, the test carries a `hole`
-with the reason, and fails on the day the emulator gets it right. `make test` asks the embedded AWS;
-`make test-cloud` asks ministack and, where Node is there, dynalite.
+An emulator is not AWS: each emulator has some differences. Then the test has a `hole` with the
+reason, and fails as soon as the emulator behaves as AWS. `make test` uses the embedded AWS; `make
+test-cloud` uses ministack and, if Node is installed, dynalite.
 """

@@ -27,7 +27,7 @@ def sha256(data: bytes) -> str:
 
 
 async def seen(bucket: Bucket, key: str) -> Version:
-    """Which content lies under a key just now."""
+    """The current content of a key."""
     stream = await bucket.stream(key)
     async for _ in stream.chunks:
         pass
@@ -35,7 +35,7 @@ async def seen(bucket: Bucket, key: str) -> Version:
 
 
 async def absent(bucket: Bucket, key: str) -> bool:
-    """Whether nothing lies under a key."""
+    """Whether the key has no object."""
     try:
         await bucket.get(key)
     except NoSuchKey:
@@ -75,7 +75,7 @@ async def test_five_megabytes_come_back_in_pieces_and_in_ranges(bucket: Bucket, 
     assert await bucket.get(pk, 4_000_000, 4_000_100) == data[4_000_000:4_000_100]
 
 
-async def test_what_is_not_there_is_no_such_key(bucket: Bucket, pk: str) -> None:
+async def test_an_absent_key_raises_no_such_key(bucket: Bucket, pk: str) -> None:
     for read in (
         bucket.get(pk),
         bucket.get(pk, 0, 1),
@@ -97,7 +97,7 @@ async def test_any_key_will_do(bucket: Bucket, pk: str, key: str) -> None:
 # ── Versions and copies ───────────────────────────────────────────────────────────────────────────
 
 
-async def test_a_copy_is_of_the_version_that_was_seen_whatever_lies_there_by_now(
+async def test_a_copy_is_of_the_version_that_was_read_even_if_the_key_has_a_newer_one(
     bucket: Bucket, pk: str
 ) -> None:
     await bucket.put(f"{pk}/a", b"first")
@@ -227,7 +227,7 @@ async def test_bytes_that_are_not_those_announced_are_refused(
 
 
 async def status(method: str, url: str, body: bytes = b"", **headers: str) -> int:
-    """What a stranger with this URL is answered."""
+    """The reply to a stranger with this URL."""
     async with httpx.AsyncClient() as web:
         return (await web.request(method, url, content=body, headers=headers)).status_code
 
@@ -306,9 +306,7 @@ async def test_a_presigned_url_is_good_for_nothing_else(
 async def test_a_presigned_checksum_lets_these_bytes_in_and_no_others(
     s3: S3Bucket, pk: str, sent: bytes, headers: dict[str, str], expected: int
 ) -> None:
-    """What a client that sends headers of our choice could be held to; the stock client sends
-    none.
-    """
+    """The limit for a client that sends the headers of the hub. The stock client sends none."""
     url = await s3.client.generate_presigned_url(
         "put_object",
         Params={"Bucket": s3.name, "Key": pk, "ChecksumSHA256": sha256(b"wanted")},

@@ -31,7 +31,7 @@ def hole(emulator: str, reason: str) -> pytest.MarkDecorator:
 
 
 async def outcomes(rivals: Sequence[Awaitable[Any]]) -> tuple[list[int], list[ConditionFailed]]:
-    """Who of those that act at once won, and what the others were told."""
+    """The winner of concurrent writers, and the rows that the others got."""
     ends = await asyncio.gather(*rivals, return_exceptions=True)
     lost = [end for end in ends if isinstance(end, ConditionFailed)]
     won = [place for place, end in enumerate(ends) if not isinstance(end, BaseException)]
@@ -67,7 +67,9 @@ async def test_one_of_many_rivals_creates_a_row_and_the_others_get_that_row(
         assert await table.get(key) == winner
 
 
-async def test_of_rivals_who_saw_the_same_head_one_moves_it(table: Table, pk: str) -> None:
+async def test_one_of_several_writers_that_read_the_same_head_moves_it(
+    table: Table, pk: str
+) -> None:
     key = (pk, "head")
     await table.put_new(key, {"at": 0})
     for seen in range(ROUNDS):
@@ -80,7 +82,7 @@ async def test_of_rivals_who_saw_the_same_head_one_moves_it(table: Table, pk: st
         assert await table.get(key) == {"pk": pk, "sk": "head", "at": seen + 1, "by": won[0]}
 
 
-async def test_of_rivals_who_remove_a_row_one_does(table: Table, pk: str) -> None:
+async def test_one_of_several_writers_removes_a_row(table: Table, pk: str) -> None:
     for number in range(ROUNDS):
         key = (pk, f"{number}")
         await table.put_new(key, {"n": number})
@@ -89,7 +91,7 @@ async def test_of_rivals_who_remove_a_row_one_does(table: Table, pk: str) -> Non
         assert await table.get(key) is None
 
 
-async def test_of_rivals_who_take_an_attribute_one_does(table: Table, pk: str) -> None:
+async def test_one_of_several_writers_removes_an_attribute(table: Table, pk: str) -> None:
     await table.put_new((pk, "x"), {"n": 1, "marked": 1})
     won, lost = await outcomes(
         [table.remove_attribute((pk, "x"), "marked", Equals("n", 1)) for _ in range(RIVALS)]
@@ -178,7 +180,7 @@ async def test_updates_together_of_which_one_is_lost_change_nothing_and_say_whic
 async def test_a_row_is_only_asked_for_its_condition_and_stays(
     table: Table, pk: str, asked: Any, lost: Any
 ) -> None:
-    """Also where there is none: none is made."""
+    """Also without a row: the update creates none."""
     await table.put([((pk, "a"), {"n": 1})])
     condition = Equals("n", asked) if asked else NO_ROW
     updates = [
@@ -245,7 +247,7 @@ async def test_the_largest_batches_are_taken(dynamo: DynamoTable, pk: str) -> No
 
 
 async def find_large(table: DynamoTable, pk: str, count: int) -> int:
-    """How many calls it takes to find so many rows of 380 kB by their keys."""
+    """The number of calls that find this many rows of 380 kB by their keys."""
     keys = [(pk, f"{n:02}") for n in range(count)]
     await asyncio.gather(*(table.put_new(key, {"data": b"x" * 380_000}) for key in keys))
     watching, client = watched(table)
@@ -367,7 +369,7 @@ async def test_a_page_may_go_on_after_a_row_that_is_gone(table: Table, pk: str) 
     assert [row["sk"] for row in (await table.query(Query(pk, after="b"))).rows] == ["c", "d"]
 
 
-async def test_what_was_written_is_read_at_once(table: Table, pk: str) -> None:
+async def test_a_consistent_read_finds_a_row_at_once(table: Table, pk: str) -> None:
     for n in range(10):
         await table.update((pk, "x"), {"n": n})
         got, found, page = await asyncio.gather(

@@ -1,7 +1,6 @@
-"""How tests speak to the API: one request by a user, in JSON unless told otherwise; and a cloud
-that fails.
+"""Requests of tests to the API: one request by a user, by default in JSON; and a cloud that fails.
 
-Not a test module: what the tests of its four functions share.
+Not a test module: the tests of the four functions share it.
 """
 
 import asyncio
@@ -37,8 +36,8 @@ def call(
     headers: Mapping[str, str] | None = None,
     raw: bytes | None = None,
 ) -> Answer:
-    """One request under /api/v1, by a user (with a fresh token), with a given token, or by
-    nobody.
+    """One request under /api/v1: by a user (with a fresh token), with a given token, or without a
+    token.
     """
     sent = dict(headers or {})
     if by and token is None:
@@ -105,8 +104,8 @@ class Cut:
 
 @contextmanager
 def cut_after(calls: int) -> Iterator[Cut]:
-    """A cloud that carries out so many calls to the hub's table and fails from then on, the last
-    one's reply included: what was done is done, and nobody is told.
+    """A cloud that carries out this many calls to the hub's table, and fails from then on. The
+    reply of the last call is lost, too.
     """
     cut = Cut(calls)
 
@@ -126,7 +125,7 @@ def cut_after(calls: int) -> Iterator[Cut]:
 
 
 def handler_reply(function: str, event: dict[str, Any]) -> bytes:
-    """What a function's handler returns, as the JSON that leaves Lambda."""
+    """The return value of a function's handler, as the JSON that leaves Lambda."""
     handler = importlib.import_module(f"functions.{function}").handler
     return json.dumps(handler(event, None), ensure_ascii=False).encode()
 

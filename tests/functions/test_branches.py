@@ -1,4 +1,4 @@
-"""Branches over the API: listed in pages, deleted, their moves told, and every mishap undone."""
+"""Branches over the API: lists in pages, deletions, moves, and the restoration after each mistake."""
 
 import json
 from collections.abc import Mapping
@@ -87,7 +87,7 @@ def test_marked_folders_are_no_branches(owner: str, history: History) -> None:
     assert [branch["branch"] for branch in listed["branches"]] == ["main", "side/line"]
 
 
-def test_moves_say_who_and_from_where_to_where(owner: str, history: History) -> None:
+def test_moves_have_the_user_and_the_commits_before_and_after(owner: str, history: History) -> None:
     last, first = ask(owner, "GET", "moves", "branch=main", by=owner).value["moves"]
     assert (last["by"], last["before"], last["after"], last["forced"]) == (
         owner,
@@ -188,7 +188,7 @@ def test_a_restore_to_a_full_id_costs_no_look_up(owner: str, history: History) -
     assert back.calls == forth.calls, (back.by_operation(), forth.by_operation())
 
 
-def test_a_move_that_was_announced_and_never_made_is_not_told(owner: str, history: History) -> None:
+def test_a_move_that_was_logged_but_not_made_is_not_listed(owner: str, history: History) -> None:
     """From 1 to 2, back, and there again; then back once more, which fails at its last call."""
 
     def restore(number: int) -> Answer:
@@ -246,9 +246,7 @@ def test_the_default_branch_is_deleted_last(owner: str, history: History) -> Non
     assert heads(owner, "song") == {}
 
 
-def test_the_only_branch_is_deleted_only_by_a_caller_who_asks_for_an_empty_repository(
-    owner: str, history: History
-) -> None:
+def test_the_only_branch_is_deleted_only_with_leave_empty(owner: str, history: History) -> None:
     assert ask(owner, "DELETE", "branches", "branch=side/line", by=owner).status == 204
     for query in ("branch=main", "branch=main&leave_empty=false"):
         refused = ask(owner, "DELETE", "branches", query, by=owner)
@@ -279,7 +277,7 @@ def test_names_in_a_query_are_taken_as_they_are(owner: str, history: History) ->
     assert ask(owner, "DELETE", "branches", "branch=50%252F%23a%20b", by=owner).status == 204
 
 
-def test_a_branch_does_not_take_the_moves_of_one_whose_name_begins_alike(
+def test_a_branch_has_no_moves_of_a_branch_with_the_same_prefix(
     owner: str, history: History
 ) -> None:
     assert push(owner, "song", history.bundle([1]), branch="main#2").status == 200
@@ -305,7 +303,7 @@ def test_refusals(
 
 
 @pytest.mark.parametrize(("method", "what"), [("DELETE", "branches"), ("POST", "restore")])
-def test_only_who_may_push_may_move_branches(
+def test_only_a_caller_with_the_right_to_push_moves_branches(
     owner: str, history: History, method: str, what: str
 ) -> None:
     body = {"branch": "side/line"} if method == "POST" else None

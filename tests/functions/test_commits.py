@@ -167,7 +167,7 @@ def test_the_cursor_of_a_wide_history_does_not_walk_again(owner: str) -> None:
     assert sorted(listed) == sorted(record["commit_id"] for record in drawn.commits.values())
 
 
-def test_an_entry_says_what_people_ask_first(owner: str, history: History) -> None:
+def test_an_entry_has_the_most_important_fields(owner: str, history: History) -> None:
     entry, *_ = log(owner)
     assert entry == {
         "commit_id": history[6],
@@ -265,7 +265,7 @@ def test_files_come_by_path_and_in_pages(owner: str, history: History) -> None:
     assert rest["next_cursor"] is None
 
 
-def test_a_comparison_says_what_was_added_removed_and_modified(owner: str) -> None:
+def test_a_comparison_lists_added_removed_and_modified_files(owner: str) -> None:
     blobs = {name: blob(f"{name} {owner}".encode()) for name in "abcde"}
     ids = {name: found["object_id"] for name, found in blobs.items()}
     before = snapshot({"same": ids["a"], "gone": ids["b"], "changed/x": ids["c"]})
@@ -355,7 +355,7 @@ def test_a_file_of_a_short_id_is_that_of_the_commit_but_not_for_ever(
 
 @pytest.mark.parametrize("how", NAMED)
 @pytest.mark.parametrize("digits", ["{:.6}", "{:.8}0", "{:.8}G", "A{:.8}", "{:.8}%2525", "0123456"])
-def test_what_begins_no_id_or_is_too_short_is_not_found(
+def test_an_unknown_or_too_short_prefix_is_not_found(
     owner: str, history: History, how: str, digits: str
 ) -> None:
     name = digits.format(history[4])

@@ -11,7 +11,7 @@ from tests.functions import api
 
 
 def members(owner: str, slug: str, *, by: str | None = None, query: str = "") -> Any:
-    """GET members, by the owner unless told otherwise."""
+    """GET members, by default by the owner."""
     answer = api.call(
         "members", "GET", f"/repos/{owner}/{slug}/members", by=by or owner, query=query
     )
@@ -20,13 +20,13 @@ def members(owner: str, slug: str, *, by: str | None = None, query: str = "") ->
 
 
 def remove(owner: str, slug: str, handle: str, *, by: str | None = None) -> builders.Answer:
-    """DELETE a member, by the owner unless told otherwise."""
+    """DELETE a member, by default by the owner."""
     return api.call("members", "DELETE", f"/repos/{owner}/{slug}/members/{handle}", by=by or owner)
 
 
 @pytest.mark.parametrize("role", list(Role))
 @pytest.mark.parametrize("scope", list(Role))
-def test_a_member_may_do_the_least_of_his_role_and_his_tokens_scope(
+def test_a_member_has_the_smaller_right_of_the_role_and_the_token(
     owner: str, role: Role, scope: Role
 ) -> None:
     api.create(owner, "song", visibility="private")
@@ -116,7 +116,7 @@ def test_a_handle_may_be_written_in_any_letter_case(owner: str) -> None:
 
 
 @pytest.mark.parametrize("handle", ["api", "WWW", "-", "ä", "x" * 65])
-def test_what_is_no_handle_is_no_member(owner: str, handle: str) -> None:
+def test_an_invalid_handle_is_no_member(owner: str, handle: str) -> None:
     api.create(owner, "song")
     assert api.give(owner, "song", handle, "read").code == "invalid_name"
     assert remove(owner, "song", handle).code == "invalid_name"
@@ -127,13 +127,13 @@ def test_what_is_no_handle_is_no_member(owner: str, handle: str) -> None:
     [{}, {"role": "owner"}, {"role": ""}, {"role": None}, {"role": "read", "handle": "bob"}],
     ids=str,
 )
-def test_what_is_no_role_is_refused(owner: str, message: Any) -> None:
+def test_an_unknown_role_is_refused(owner: str, message: Any) -> None:
     api.create(owner, "song")
     answer = api.call("members", "PUT", f"/repos/{owner}/song/members/bob", message, by=owner)
     assert (answer.status, answer.code) == (422, "invalid")
 
 
-def test_what_is_cut_short_can_be_repeated(owner: str) -> None:
+def test_an_interrupted_request_can_be_repeated(owner: str) -> None:
     api.create(owner, "song", visibility="private")
     for calls in range(1, 6):
         friend = f"{owner}-{calls}"

@@ -40,9 +40,9 @@ CHECKS: list[Any] = [
     response_headers_conformance,
 ]
 EXAMPLES = 6
-"""How often each operation is shot at.
+"""The number of generated requests for each operation.
 
-Counted, not timed: a generated request that stops half-way is no request.
+A count, not a time: a generated request that stops half-way is not sent.
 """
 
 
@@ -103,7 +103,7 @@ def test_the_api_page_lists_every_endpoint() -> None:
     assert sorted(f"{method.lower()} {path}" for method, path in rows) == sorted(operations())
 
 
-def test_every_operation_says_what_it_does_and_how_it_fails() -> None:
+def test_every_operation_documents_its_effect_and_its_errors() -> None:
     for name, operation in operations().items():
         assert operation.get("description"), name
         for status, response in operation["responses"].items():
@@ -131,9 +131,9 @@ def test_every_operation_of_the_api_has_shapes_of_its_own() -> None:
         assert "default" not in operation["responses"], f"{name} does not tell of itself"
 
 
-def test_who_needs_a_token_is_told_so() -> None:
-    """The document against the hub: nobody is let in where a token is needed, and anybody
-    elsewhere.
+def test_the_document_states_which_operations_need_a_token() -> None:
+    """The document is compared with the hub: a token is needed exactly where the document states
+    it.
     """
     for name, operation in operations().items():
         method, path = name.split(" ", 1)
@@ -287,7 +287,7 @@ def shoot(operation: Any, place: dict[str, str], token: str) -> set[int]:
     return statuses
 
 
-def test_what_is_answered_outside_of_any_route_has_the_same_body() -> None:
+def test_a_reply_outside_of_all_routes_has_the_same_body() -> None:
     for method, url, status in (
         ("GET", "/api/v1/nothing", 404),
         ("GET", "/me/song/nothing", 404),

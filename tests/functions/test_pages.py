@@ -22,7 +22,7 @@ FILES = {
 
 
 def shown(answer: Answer) -> tuple[int, dict[str, str], bytes]:
-    """An answer without what is new each time."""
+    """A reply without the parts that are new each time."""
     return (
         answer.status,
         {k: v for k, v in answer.headers.items() if k not in OWN_HEADERS},
@@ -84,7 +84,7 @@ def test_a_repository_without_a_commit_says_how_to_push_the_first_one(owner: str
     assert "no commits yet" in page.text and "muse push origin trunk" in page.text
 
 
-def test_a_repository_whose_default_branch_is_gone_shows_another_one(owner: str) -> None:
+def test_a_repository_without_its_default_branch_shows_another_one(owner: str) -> None:
     pushed(owner, FILES, branch="takes/one")
     assert f"/{owner}/song/tree/takes/one/docs" in checked(get(f"/{owner}/song")).links()
 
@@ -97,7 +97,7 @@ def test_a_user_is_shown_with_the_repositories_that_the_viewer_may_read(owner: s
     assert "about hidden" in mine.text
 
 
-def test_a_user_with_private_repositories_only_is_as_one_who_does_not_exist(owner: str) -> None:
+def test_a_user_with_only_private_repositories_looks_like_an_absent_one(owner: str) -> None:
     api.create(owner, "hidden", visibility="private")
     with recorded() as calls:
         one = get(f"/{owner}")
@@ -139,12 +139,12 @@ def test_the_first_page_leads_to_a_repository(owner: str) -> None:
         assert "That is not the name" in page.text
 
 
-# ── For whom, and how often ───────────────────────────────────────────────────────────────────────
+# ── Visibility and caching ────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("accept", ["application/json", "application/x-msgpack, application/json"])
 @pytest.mark.parametrize("path", ["/", "/me", "/me/song", "/nothing"])
-def test_a_client_of_the_api_gets_what_it_always_got(path: str, accept: str) -> None:
+def test_a_client_of_the_api_still_gets_json(path: str, accept: str) -> None:
     answer = invoke("pages", event("GET", path, headers={"accept": accept}))
     assert (answer.status, answer.headers["content-type"]) == (404, "application/json")
     message = "there is nothing at this URL; repositories are at /owner/name"
@@ -187,7 +187,7 @@ def test_HEAD_has_the_headers_of_GET_and_no_body(owner: str) -> None:
         assert other.body == b"" and shown(one)[:2] == shown(other)[:2]
 
 
-def test_a_page_is_compressed_for_those_who_can_expand_it(owner: str) -> None:
+def test_a_page_is_compressed_if_the_client_accepts_it(owner: str) -> None:
     pushed(owner, FILES)
     plain, packed = get(f"/{owner}/song"), get(f"/{owner}/song", accept_encoding="gzip, br")
     assert packed.headers["content-encoding"] == "gzip" and packed.expanded == plain.body

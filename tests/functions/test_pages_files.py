@@ -152,7 +152,7 @@ def test_a_folder_of_many_files_has_pages(owner: str) -> None:
 # ── History ───────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_commit_shows_who_made_it_and_what_changed_word_by_word(owner: str) -> None:
+def test_a_commit_shows_its_author_and_the_changed_words(owner: str) -> None:
     first = pushed(owner, FILES)
     changed = {**FILES, "src/a.py": CODE.replace(b"x + 1", b"x + 2"), "new.txt": b"new"}
     del changed["empty.txt"], changed["noise"]

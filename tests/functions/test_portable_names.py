@@ -87,7 +87,7 @@ def test_portable_names_are_accepted(owner):
     assert push(owner, "song", file_history(PORTABLE).bundle()).status == 200
 
 
-def test_a_file_whose_letter_case_was_changed_is_accepted_since_no_snapshot_has_both(owner):
+def test_a_file_with_a_new_letter_case_is_accepted_since_no_snapshot_has_both(owner):
     api.create(owner, "song")
     history = file_history(["Readme.md", "a"], ["README.md", "a"], ["README.md", "a", "b"])
     assert push(owner, "song", history.bundle()).status == 200
@@ -140,7 +140,7 @@ def test_a_history_that_was_accepted_stays_acceptable(owner):
     refused(push(owner, "song", history.bundle([4]), branch="topic"))
 
 
-def test_a_repository_that_a_push_creates_refuses_what_a_clone_would_lose_and_warns_of_the_rest(
+def test_a_created_repository_refuses_names_that_a_clone_would_lose_and_warns_of_others(
     owner,
 ):
     refused(push(owner, "song", file_history(["A", "a"]).bundle()))

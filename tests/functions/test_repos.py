@@ -40,7 +40,7 @@ def listed(owner: str, *, by: str | None = None, limit: int = 100) -> list[str]:
 # ── Create ────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_repository_is_what_was_asked_for(owner: str) -> None:
+def test_a_repository_has_the_requested_attributes(owner: str) -> None:
     made = api.create(
         owner,
         "Song.1",
@@ -74,7 +74,7 @@ def test_the_defaults_are_a_public_repository_of_code(owner: str) -> None:
     assert api.get(owner, "song").value["role"] == "read"
 
 
-def test_what_is_created_can_be_pushed_to_and_says_its_domain(owner: str) -> None:
+def test_a_created_repository_accepts_a_push_and_states_its_domain(owner: str) -> None:
     made = api.create(owner, "song", domain="midi", default_branch="trunk")
     assert builders.push(owner, "song", graph("1").bundle(), branch="trunk").status == 200
     refs = builders.call("refs", owner, "song").value
@@ -126,7 +126,7 @@ def test_a_name_becomes_a_slug(owner: str, name: str, slug: str) -> None:
     ],
     ids=str,
 )
-def test_what_cannot_be_created_is_refused(owner: str, message: Any, code: str) -> None:
+def test_an_invalid_repository_is_refused(owner: str, message: Any, code: str) -> None:
     answer = api.call("repos", "POST", "/repos", message, by=owner)
     assert (answer.status, answer.code) == (422, code), answer.body
     assert listed(owner, by=owner) == []
@@ -146,7 +146,7 @@ def test_what_cannot_be_created_is_refused(owner: str, message: Any, code: str) 
     ],
     ids=range(8),
 )
-def test_what_is_no_request_is_refused(
+def test_an_invalid_request_is_refused(
     owner: str, raw: bytes, headers: dict[str, str], status: int
 ) -> None:
     answer = api.call("repos", "POST", "/repos", by=owner, raw=raw, headers=headers)
@@ -171,7 +171,7 @@ def test_a_name_is_given_once(owner: str) -> None:
     assert api.get(owner, "song").value["repo_id"] == first["repo_id"]
 
 
-def test_of_twelve_who_create_one_name_one_wins(owner: str) -> None:
+def test_one_of_twelve_concurrent_creations_of_a_name_wins(owner: str) -> None:
     answers = api.at_once(
         12, lambda n: api.call("repos", "POST", "/repos", {"slug": "song"}, by=owner)
     )
@@ -285,7 +285,7 @@ def test_of_two_spellings_at_once_one_wins(owner: str) -> None:
 # ── Look and list ─────────────────────────────────────────────────────────────────────────────────
 
 
-def test_everybody_sees_the_public_ones_and_few_the_others(owner: str) -> None:
+def test_all_callers_see_public_repositories_and_only_members_see_private_ones(owner: str) -> None:
     for slug in ("a", "b", "c"):
         api.create(owner, slug, visibility="public" if slug == "b" else "private")
     assert api.give(owner, "c", f"{owner}-friend", "read").status == 200
@@ -305,7 +305,7 @@ def test_a_limited_token_sees_its_repository_and_public_ones(owner: str) -> None
     ]
 
 
-def test_pages_are_whole_and_tell_of_nothing_hidden(
+def test_pages_are_full_and_reveal_no_hidden_repository(
     owner: str, configured: pytest.MonkeyPatch
 ) -> None:
     configured.setenv("PIERIA_LIMIT_PUSH", "1000")
@@ -352,7 +352,7 @@ def test_more_than_one_read_can_hold_are_listed(owner: str) -> None:
     assert listed(owner, by=owner, limit=100) == slugs
 
 
-def test_a_list_costs_what_it_shows_and_not_what_is_hidden(owner: str) -> None:
+def test_the_cost_of_a_list_depends_on_the_visible_repositories_only(owner: str) -> None:
     friend, stranger = f"{owner}-friend", f"{owner}-stranger"
     api.create(owner, "open")
     for number in range(12):
@@ -446,7 +446,7 @@ def test_a_query_that_makes_no_sense_is_refused(owner: str, query: str) -> None:
     assert (answer.status, answer.code) == (422, "invalid")
 
 
-def test_a_cursor_may_name_what_is_gone(owner: str) -> None:
+def test_a_cursor_may_name_a_deleted_repository(owner: str) -> None:
     for slug in ("a", "b", "c"):
         api.create(owner, slug)
     cursor = api.call("repos", "GET", f"/users/{owner}/repos", query="limit=2").value["next_cursor"]
@@ -499,7 +499,7 @@ def test_private_deleted_renamed_and_absent_are_alike_to_strangers(
             if name not in builders.OWN_HEADERS
         }
         answers.add((answer.status, answer.body, *sorted(headers.items())))
-    # To its owner, what is gone looks the same; he creates nothing by looking.
+    # A deleted repository looks absent to its owner. A read does not create it.
     for slug in ("deleted", "renamed", "absent"):
         if not (slug == "renamed" and suffix == "/rename"):
             answer = api.call(function, method, f"/repos/{owner}/{slug}{suffix}", message, by=owner)
@@ -549,7 +549,7 @@ def patch(owner: str, name: str, /, **changes: Any) -> builders.Answer:
     return api.call("repos", "PATCH", f"/repos/{owner}/{name}", changes, by=owner)
 
 
-def test_only_what_is_named_changes(owner: str) -> None:
+def test_only_the_named_attributes_change(owner: str) -> None:
     made = api.create(owner, "song", description="first", domain="midi")
     changed = patch(owner, "song", visibility="private")
     assert changed.value == {**made, "visibility": "private"}
@@ -600,7 +600,7 @@ def test_a_default_branch_is_there_unless_nothing_is(owner: str) -> None:
     ],
     ids=str,
 )
-def test_what_cannot_be_changed_is_refused(owner: str, changes: Any) -> None:
+def test_an_invalid_change_is_refused(owner: str, changes: Any) -> None:
     made = api.create(owner, "song")
     assert patch(owner, "song", **changes).status == 422
     assert api.get(owner, "song", by=owner).value == made
@@ -610,7 +610,7 @@ def test_what_cannot_be_changed_is_refused(owner: str, changes: Any) -> None:
 
 
 def rename(owner: str, slug: str, to: str, *, by: str | None = None) -> builders.Answer:
-    """POST rename, by the owner unless told otherwise."""
+    """POST rename, by default by the owner."""
     return api.call("repos", "POST", f"/repos/{owner}/{slug}/rename", {"slug": to}, by=by or owner)
 
 
@@ -648,7 +648,7 @@ def test_the_old_name_is_free_and_has_forgotten_its_members(owner: str) -> None:
     assert api.get(owner, "album", by=friend).value["repo_id"] == first["repo_id"]
 
 
-def test_who_was_removed_meanwhile_is_no_member_when_the_old_name_returns(owner: str) -> None:
+def test_a_removed_user_is_no_member_after_the_old_name_returns(owner: str) -> None:
     friend = f"{owner}-friend"
     api.create(owner, "song", visibility="private")
     assert api.give(owner, "song", friend, "admin").status == 200
@@ -744,7 +744,7 @@ def test_of_many_renames_at_once_one_wins(owner: str) -> None:
     assert api.get(owner, slug).value["repo_id"] == made["repo_id"]
 
 
-def test_members_who_change_while_a_repository_is_renamed_are_not_lost(owner: str) -> None:
+def test_changes_of_members_during_a_rename_are_not_lost(owner: str) -> None:
     api.create(owner, "s0", visibility="private")
     for handle in ("m1", "m3"):
         assert api.give(owner, "s0", handle, "read").status == 200
@@ -769,7 +769,7 @@ def test_members_who_change_while_a_repository_is_renamed_are_not_lost(owner: st
 # ── Delete ────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_what_is_deleted_is_gone_at_once_and_its_name_is_free(owner: str) -> None:
+def test_a_deleted_repository_is_gone_at_once_and_its_name_is_free(owner: str) -> None:
     first = api.create(owner, "song", visibility="private", description="x", domain="midi")
     assert builders.push(owner, "song", graph("1").bundle()).status == 200
     assert api.give(owner, "song", "bob", "admin").status == 200
@@ -800,7 +800,7 @@ def test_a_deletion_cut_short_has_happened_or_not(owner: str) -> None:
 # ── Costs ─────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_what_each_request_costs(owner: str) -> None:
+def test_the_cost_of_each_request(owner: str) -> None:
     friend = f"{owner}-friend"
     issued: list[str] = []
 

@@ -45,7 +45,7 @@ def me(token: str) -> builders.Answer:
 # ── Issue ─────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_token_is_what_was_asked_for(owner: str) -> None:
+def test_a_token_has_the_requested_rights(owner: str) -> None:
     before = int(time.time())
     made = issued(owner, scope="read", repo=f"{owner}/song", bearer="agent", lifetime_seconds=3600)
     assert before <= made["issued_at"] <= before + 5
@@ -73,12 +73,12 @@ def test_the_defaults_are_thirty_days_of_a_human(owner: str) -> None:
     assert (made["bearer"], made["repo"], made["revoked_at"]) == ("human", None, None)
 
 
-def test_what_an_agent_issues_is_an_agents(owner: str) -> None:
+def test_a_token_that_an_agent_issues_belongs_to_an_agent(owner: str) -> None:
     agent = issued(owner, scope="admin", bearer="agent")
     assert issue({"scope": "read"}, token=agent["token"]).value["bearer"] == "agent"
 
 
-def test_a_token_pushes_and_reads_what_it_is_good_for(owner: str) -> None:
+def test_a_token_pushes_and_reads_within_its_rights(owner: str) -> None:
     for slug in ("a", "b"):
         api.create(owner, slug, visibility="private")
     headers = {"authorization": f"Bearer {issued(owner, repo=f'{owner}/a')['token']}"}
@@ -127,7 +127,7 @@ def test_no_token_is_wider_than_its_issuers(
     ],
     ids=str,
 )
-def test_what_cannot_be_issued_is_refused(owner: str, message: Any) -> None:
+def test_an_invalid_token_request_is_refused(owner: str, message: Any) -> None:
     assert issue(message, by=owner).status == 422
 
 
@@ -138,7 +138,7 @@ def test_a_token_that_is_good_for_every_repository_names_none(owner: str) -> Non
     assert me(limited).value["repo"] == f"{owner}/song"
 
 
-def test_to_a_token_for_another_repository_what_is_absent_and_what_is_private_look_alike(
+def test_absent_and_private_repositories_look_alike_to_a_token_for_another_one(
     owner: str,
 ) -> None:
     api.create(owner, "private", visibility="private")
@@ -241,7 +241,7 @@ def test_a_token_that_was_never_written_down_can_be_revoked_too(owner: str) -> N
     assert api.call("tokens", "GET", "/tokens", by=owner).value["tokens"] == []
 
 
-def test_nobody_revokes_another_ones_token(owner: str) -> None:
+def test_a_user_cannot_revoke_the_token_of_another_user(owner: str) -> None:
     made = issued(owner)
     assert (
         api.call("tokens", "DELETE", f"/tokens/{made['token_id']}", by=f"{owner}-other").status
@@ -263,7 +263,7 @@ def test_any_token_revokes_itself_and_only_an_unlimited_admin_others(owner: str)
 
 
 @pytest.mark.parametrize("token_id", ["x" * 65, "x" * 1500, "a b", "ä", "#"])
-def test_what_is_no_tokens_id_is_refused(owner: str, token_id: str) -> None:
+def test_an_invalid_token_id_is_refused(owner: str, token_id: str) -> None:
     assert api.call("tokens", "DELETE", f"/tokens/{token_id}", by=owner).status == 422
 
 
@@ -271,7 +271,7 @@ def test_what_is_no_tokens_id_is_refused(owner: str, token_id: str) -> None:
 
 
 def write_down(owner: str, token_id: str, age_days: int, lifetime_days: int) -> None:
-    """A token that was issued so long ago."""
+    """A token that was issued this many days ago."""
 
     async def put() -> None:
         at = int(time.time()) - age_days * DAY
@@ -308,7 +308,7 @@ def test_a_revocation_outlives_its_token(owner: str) -> None:
         assert api.call("tokens", "DELETE", f"/tokens/{token_id}", by=owner).status == status
     elsewhere = builders.token(owner, token_id="made-elsewhere", lifetime_seconds=365 * DAY)
     for days, status in ((0, 401), (365, 401), (380, 200)):
-        # What is issued then, in so many days, is when the old ones go.
+        # The next token is issued when the old ones have expired.
         write_down(owner, f"later-{days}", -days, 1)
         assert (days, me(made["token"]).status) == (days, status)
         assert me(elsewhere).status == 401
@@ -316,7 +316,7 @@ def test_a_revocation_outlives_its_token(owner: str) -> None:
     assert me(elsewhere).status == 200
 
 
-def test_many_expired_tokens_go_in_batches_and_delay_nobody(owner: str) -> None:
+def test_many_expired_tokens_are_deleted_in_batches_without_delay(owner: str) -> None:
     for n in range(60):
         write_down(owner, f"{n:02}-good", 60, 365)
     write = [f"{n:02}-good" for n in range(60)]
@@ -342,7 +342,7 @@ async def expire(owner: str, token_ids: list[str]) -> None:
 # ── When the store is out ─────────────────────────────────────────────────────────────────────────
 
 
-def test_when_nobody_can_say_whether_a_token_stands_it_does_not(owner: str) -> None:
+def test_a_token_is_refused_if_its_revocation_cannot_be_checked(owner: str) -> None:
     api.create(owner, "song")
     token = builders.token(owner)
     headers = {"authorization": f"Bearer {token}"}

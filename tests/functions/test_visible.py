@@ -1,7 +1,8 @@
-"""What a forced push or a deletion took from a branch: members read it, all other callers do not.
+"""Commits that a forced push or a deletion took from a branch: members read them, all other callers
+do not.
 
-Every request that names a commit is asked for one that is stored and that no branch, tag or release
-leads to.
+Every request that names a commit is sent for a commit that is stored, but that no branch, tag or
+release reaches.
 """
 
 import json
@@ -118,7 +119,7 @@ def test_only_members_see_moves(owner: str, history: History) -> None:
         assert history[3].encode() not in answer.body
 
 
-def test_what_others_offer_is_acknowledged_as_far_as_they_may_see_it(
+def test_haves_of_other_callers_are_acknowledged_only_if_visible_to_them(
     owner: str, history: History
 ) -> None:
     offered = [history[n] for n in (3, 1, 2, 4)]
@@ -162,7 +163,7 @@ def test_a_cursor_of_a_log_does_not_lead_there(owner: str, history: History) -> 
     assert [entry["commit_id"] for entry in found] == [history[4], history[1]]
 
 
-def test_a_pull_that_races_with_a_push_gets_what_it_saw(owner: str) -> None:
+def test_a_pull_that_races_with_a_push_gets_the_commits_of_its_refs(owner: str) -> None:
     """The client has read the refs; the branch moves on; then it fetches the head that it saw."""
     drawn = chain(3, salt=owner)
     assert push(owner, "song", drawn.bundle([1, 2])).status == 200

@@ -35,7 +35,7 @@ POLICY = re.compile(
 
 
 def get(path: str, *, by: str | None = None, query: str = "", **headers: str) -> Answer:
-    """One page, by a user (with a fresh token) or by nobody."""
+    """One page, for a user (with a fresh token) or without a token."""
     sent = {"accept": ACCEPT, **{name.replace("_", "-"): value for name, value in headers.items()}}
     if by:
         sent["authorization"] = f"Bearer {builders.token(by)}"

@@ -1,7 +1,7 @@
 """A web page of another origin in a real browser, on the machine of the hub: it reads and changes
 nothing.
 
-Needs Chromium (`chromium` on Debian); skipped where there is none.
+Needs Chromium (`chromium` on Debian); skipped without it.
 """
 
 import http.server
@@ -70,7 +70,7 @@ run();
 def page(
     requests: list[dict[str, Any]], forms: list[str], body: str
 ) -> Iterator[tuple[str, Queue[Any]]]:
-    """The URL of a page that sends these requests, and the queue with its report of what it got."""
+    """The URL of a page that sends these requests, and the queue with its report of the replies."""
     found: Queue[Any] = Queue()
     text = (
         PAGE.replace("REQUESTS", json.dumps(requests))
@@ -103,7 +103,7 @@ def page(
 
 
 def browser(profile: Path, *arguments: str) -> list[str]:
-    """A command line of the browser, which then speaks to nobody but the pages it is given."""
+    """A command line of the browser. It connects only to the given pages."""
     return [
         str(BROWSER),
         "--headless",

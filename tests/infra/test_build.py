@@ -48,10 +48,10 @@ def pins(lock: Path) -> dict[str, str]:
     return {name: version + rest for name, version, rest in found}
 
 
-# ── What it is made of ────────────────────────────────────────────────────────────────────────────
+# ── The contents of the package ───────────────────────────────────────────────────────────────────
 
 
-def test_it_is_built_for_what_the_template_runs() -> None:
+def test_it_is_built_for_the_runtime_of_the_template() -> None:
     version = ".".join(map(str, build.VERSION))
     template = stack.TEMPLATE.read_text()
     assert re.findall(r"Runtime: (python\S+)", template) == [f"python{version}"]
@@ -69,7 +69,7 @@ def test_the_package_has_the_very_versions_that_are_tested_here() -> None:
         assert set(digests.findall(pin)) == set(digests.findall(tested[name])), name
 
 
-def test_the_package_has_what_the_project_says_a_function_needs() -> None:
+def test_the_package_has_the_dependencies_of_the_extra_aws() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = {name: _names(extra) for name, extra in project["optional-dependencies"].items()}
     needed = _names(project["dependencies"]) | extras["aws"]
@@ -144,7 +144,7 @@ def test_a_syntax_error_is_no_artefact(tmp_path: Path, capfd: pytest.CaptureFixt
     assert "module.py" in capfd.readouterr().out
 
 
-def test_what_no_function_reads_is_taken_out(tmp_path: Path) -> None:
+def test_files_that_no_function_reads_are_removed(tmp_path: Path) -> None:
     parts = "[opentelemetry_context]\ncontext = a.b:C\n"
     lay(
         tmp_path,
@@ -218,7 +218,7 @@ def test_an_artefact_without_handlers_does_not_start(tmp_path: Path) -> None:
         build.check(tmp_path, PYTHON)
 
 
-def test_no_function_imports_when_it_starts_what_only_requests_need() -> None:
+def test_no_function_imports_packages_for_requests_at_its_start() -> None:
     functions = [endpoint.module for endpoint in ENDPOINTS]
     program = (
         "import sys, json, importlib\n"

@@ -1,5 +1,5 @@
-"""The command line: every command on an account's hub, on one that runs here, and on one that only
-lies in a folder; what it tells people, what it tells scripts, and the one line with which it fails.
+"""The command line: every command on the hub of an account, on one that runs here, and on one in a
+folder; its output for people and for scripts, and the one line of a failure.
 """
 
 import email.utils
@@ -32,7 +32,7 @@ OTHER = graph("1", salt="other")
 
 
 class Done(NamedTuple):
-    """A command that ended: its exit status, and what it wrote."""
+    """A command that ended: its exit status and its output."""
 
     status: int
     out: str
@@ -46,7 +46,7 @@ class Done(NamedTuple):
 
 
 def pieria(*arguments: str | Path) -> Done:
-    """A command, in this process. Only what is no surprise may end it."""
+    """A command, in this process. Only expected exceptions may end it."""
     result = CliRunner().invoke(
         app, [str(argument) for argument in arguments], catch_exceptions=False
     )
@@ -54,14 +54,14 @@ def pieria(*arguments: str | Path) -> Done:
 
 
 def done(*arguments: str | Path) -> Any:
-    """What a command that succeeds tells scripts."""
+    """The output of a successful command for scripts."""
     ended = pieria(*arguments, "--json")
     assert ended.status == 0, ended.err
     return ended.value
 
 
 def told(*arguments: str | Path) -> str:
-    """What a command that succeeds tells people."""
+    """The output of a successful command for people."""
     ended = pieria(*arguments)
     assert (ended.status, ended.err) == (0, "")
     return ended.out
@@ -141,7 +141,7 @@ def test_a_token_that_was_never_written_down_can_be_revoked(owner: str) -> None:
     assert me(token).status == 401
 
 
-def test_tokens_are_for_those_who_can_be_users(owner: str) -> None:
+def test_tokens_are_for_valid_handles(owner: str) -> None:
     assert "is reserved" in refused("token", "issue", "--owner", "admin")
     assert "is not a handle" in refused("token", "list", "--owner", "a/b")
     assert "owner/slug" in refused("token", "issue", "--owner", owner, "--repo", "song")
@@ -248,7 +248,7 @@ def test_a_branch_is_deleted_and_brought_back(song: str, owner: str) -> None:
     assert done("repo", "restore-branch", song, "main")["commit_id"] == HISTORY[3]
 
 
-def test_what_a_forced_push_removed_is_expunged(
+def test_commits_that_a_forced_push_removed_are_expunged(
     song: str, owner: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert "is still reached by branch main" in refused("expunge", song, HISTORY[3])
@@ -268,7 +268,7 @@ def test_what_a_forced_push_removed_is_expunged(
     assert done("fsck", song)["findings"] == []
 
 
-def test_what_cannot_be_restored_is_refused(song: str) -> None:
+def test_an_impossible_restore_is_refused(song: str) -> None:
     assert "no such branch" in refused("repo", "restore-branch", song, "none")
     assert "was not at" in refused("repo", "restore-branch", song, "main", "--to", "0" * 64)
     assert "has no branch 'none'" in refused("repo", "moves", song, "none")
@@ -321,7 +321,7 @@ def test_a_refused_rebuild_leaves_a_gc_as_it_is(
 
 
 @pytest.mark.parametrize("command", ["fsck", "rebuild-index", "gc"])
-def test_upkeep_of_what_is_not_there_is_refused(command: str, owner: str) -> None:
+def test_maintenance_of_an_absent_repository_is_refused(command: str, owner: str) -> None:
     assert "there is no repository" in refused(command, f"{owner}/none")
 
 
@@ -398,7 +398,7 @@ def test_repack_folds_small_packs(owner: str, monkeypatch: pytest.MonkeyPatch) -
     assert "there is no repository" in refused("repo", "repack", f"{owner}/none")
 
 
-def test_repack_of_what_is_damaged_points_at_fsck(
+def test_repack_of_a_damaged_repository_points_to_fsck(
     owner: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn = builders.chain(8, files=True)
@@ -427,7 +427,7 @@ def own_hub(aws: EmbeddedAws, owner: str, configured: pytest.MonkeyPatch) -> Non
     configured.setenv("PIERIA_COUNTER_TABLE", names["CounterTable"])
 
 
-def test_purge_removes_what_was_deleted(
+def test_purge_removes_deleted_repositories(
     own_hub: None, song: str, owner: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     repo_id = upkeep.repo(owner).repo_id
@@ -441,7 +441,7 @@ def test_purge_removes_what_was_deleted(
     assert "removed 0 rows" in told("purge", "--remove")
 
 
-# ── What is mistyped ──────────────────────────────────────────────────────────────────────────────
+# ── Mistyped commands ─────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(
@@ -462,7 +462,7 @@ def test_purge_removes_what_was_deleted(
         ("repo show a/b --json\x1b[2J", "Possible options: --json"),
     ],
 )
-def test_what_is_mistyped_is_named_in_one_line(line: str, says: str) -> None:
+def test_a_mistyped_word_is_named_in_one_line(line: str, says: str) -> None:
     ended = pieria(*line.split(" "))
     assert ended.status == 2 and ended.out == ""
     assert ended.err.startswith("pieria: ") and ended.err.count("\n") == 1
@@ -479,7 +479,7 @@ def test_where_nothing_is_said_the_commands_are_shown(line: str) -> None:
 
 
 def states() -> dict[str, str]:
-    """What the doctor says of each piece."""
+    """The state of each resource, as the doctor reports it."""
     ended = pieria("doctor", "--json")
     assert ended.value["ok"] is (ended.status == 0)
     return {check["piece"]: check["state"] for check in ended.value["checks"]}
@@ -515,7 +515,7 @@ LACKING: dict[str, tuple[dict[str, str | None], str, str]] = {
 
 
 @pytest.mark.parametrize("case", LACKING)
-def test_what_an_account_lacks_is_named(
+def test_missing_resources_of_an_account_are_named(
     case: str, monkeypatch: pytest.MonkeyPatch, owner: str
 ) -> None:
     changed, line, piece = LACKING[case]

@@ -109,7 +109,7 @@ def test_a_parameter_that_holds_something_else_is_left_alone(name: str, value: s
     assert states()[aws.KEYS] == "failed"
 
 
-def test_two_who_rotate_at_once_are_told(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_concurrent_rotations_are_detected(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What SSM offers: no condition, but the number of the version that a write became."""
     done("key", "rotate")
     from infra.cli import key
@@ -182,13 +182,15 @@ class Containers:
             self.answers[key_id] += 1
 
     def serve(self, seconds: float) -> None:
-        """So long, ten times a second."""
+        """For this many seconds, ten times a second."""
         for _ in range(round(seconds * 10)):
             self.now += 0.1
             asyncio.run(self.ask())
 
 
-def test_a_rotation_under_load_refuses_nobody(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rotation_under_load_refuses_no_request(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Eight containers, each of which has read the keys at another time; then an old key's tokens
     are left behind.
     """

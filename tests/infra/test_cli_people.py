@@ -164,7 +164,9 @@ def test_a_deleted_repository_comes_back_with_branches_and_members(song: str, ow
     assert "no repository" in refused("repo", "undelete", song)
 
 
-def test_a_deleted_repository_whose_name_is_in_use_comes_back_under_another(song: str, owner: str):
+def test_a_deleted_repository_is_restored_under_another_name_if_its_name_is_in_use(
+    song: str, owner: str
+):
     done("repo", "member", song, f"{owner}-bob", "--role", "read")
     done("repo", "delete", song, "--yes")
     done("repo", "create", song)
@@ -212,7 +214,7 @@ def test_all_tokens_of_a_user_are_revoked_at_once(owner: str):
     assert "name one token, or use --all" in refused("token", "revoke", "--owner", owner)
 
 
-def test_a_user_who_is_no_member_cannot_be_removed(song: str, owner: str):
+def test_a_user_without_a_role_cannot_be_removed(song: str, owner: str):
     assert "is not a member" in refused("repo", "member", song, "nobody", "--remove")
     done("repo", "member", song, f"{owner}-bob", "--role", "read")
     assert done("repo", "member", song, f"{owner}-bob", "--remove")["members"] == []
@@ -288,7 +290,7 @@ def test_progress_shows_the_total_and_the_bytes():
 
 
 @pytest.mark.parametrize("command", ["fsck", "rebuild-index", "repo bundle"])
-def test_an_interrupted_command_states_what_it_leaves_behind(
+def test_an_interrupted_command_states_the_state_that_it_leaves(
     song: str, command: str, monkeypatch: pytest.MonkeyPatch
 ):
     def interrupted(work: object) -> None:

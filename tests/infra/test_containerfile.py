@@ -1,5 +1,5 @@
-"""The container, as far as one can see without it: what it copies is there, it holds no secret,
-what it starts runs.
+"""The Containerfile, tested without building a container: the copied files exist, it has no secret, and
+its command runs.
 
 `make check` lints the file.
 """
@@ -102,7 +102,7 @@ def test_the_process_serves_the_whole_hub_and_its_health_check_sees_that(aws, in
             assert time.monotonic() < give_up_at
             time.sleep(0.1)
         url = f"http://127.0.0.1:{environment['UVICORN_PORT']}/{owner}/song"
-        # Larger than Lambda takes: that is what it is for.
+        # Larger than a request of Lambda: the container is for such requests.
         sent = [hub.blob(bytes([number]) * 900_000) for number in range(8)]
         headers = {
             "authorization": f"Bearer {hub.token(owner)}",
@@ -135,14 +135,14 @@ def test_a_client_cannot_state_an_address_for_its_requests(aws, inside, owner, m
 
 
 def test_every_server_has_the_limits_of_slow_clients():
-    """What they are is in test_slow_clients.py."""
+    """test_slow_clients.py tests these limits."""
     (container,) = said("CMD")
     function = (ROOT / "run.sh").read_text()
     for text in (container.replace('", "', " "), function):
         assert "--http shared.connection:Connection" in text and "--no-proxy-headers" in text
 
 
-def test_what_is_copied_is_let_through_by_the_ignore_file_and_nothing_else_is():
+def test_the_ignore_file_lets_exactly_the_copied_files_through():
     ignored = [
         line
         for line in (ROOT / ".dockerignore").read_text().splitlines()

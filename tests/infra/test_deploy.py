@@ -177,7 +177,7 @@ def test_the_first_deployment_makes_the_key_under_the_name_that_the_user_gives(
     assert (project / "samconfig.toml").stat().st_mode & 0o777 == 0o600
 
 
-def test_a_first_deployment_whose_answers_were_not_saved_names_the_command_for_the_key(
+def test_a_first_deployment_without_saved_answers_names_the_command_for_the_key(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)

@@ -37,7 +37,7 @@ def read(path: Path) -> dict[str, Any]:
 def test_an_event_is_one_that_the_gateway_could_send(path: Path) -> None:
     event = read(path)
     context = event["requestContext"]
-    # What has no route of its own has the gateway's name for that, and no parameters.
+    # A request without a route has the gateway's name for that, and no parameters.
     method, template = context["http"]["method"], event["rawPath"]
     if event["routeKey"] != "$default":
         method, template = event["routeKey"].split(" ")
@@ -54,7 +54,7 @@ def test_an_event_is_one_that_the_gateway_could_send(path: Path) -> None:
     assert query == event["rawQueryString"]
     assert ("body" in event) == ("content-type" in event["headers"])
     assert int(event["headers"].get("content-length", 0)) == len(event.get("body", ""))
-    # Nobody's token, and nothing that `make invoke` does not fill in.
+    # The token of no user, and no placeholder that `make invoke` does not fill in.
     assert event["headers"].get("authorization", "Bearer ${TOKEN}") == "Bearer ${TOKEN}"
     assert set(re.findall(r"\$\{(\w+)\}", path.read_text())) <= PLACEHOLDERS
 
@@ -79,7 +79,7 @@ def test_a_refusal_is_no_answer(aws: EmbeddedAws) -> None:
         invoke.in_process("repos", {"TOKEN": "nonsense"})
 
 
-def test_what_is_no_function_or_no_event_is_said_in_one_line(
+def test_an_unknown_function_or_event_is_reported_in_one_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert invoke.main(["pull", "sample_events/push.json"]) == 2

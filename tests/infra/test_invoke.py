@@ -1,4 +1,4 @@
-"""What was built, as Lambda runs it: AWS's runtime emulator drives AWS's runtime client drives
+"""The build, as Lambda runs it: AWS's runtime emulator drives AWS's runtime client, which drives
 `build/host`.
 
 Run by `make test-cloud`: the emulator comes with the SAM CLI, which is downloaded.
@@ -22,7 +22,8 @@ pytestmark = pytest.mark.cloud
 
 FITS = 4_400_000
 TOO_MUCH = 4_800_000
-"""Bytes of a reply: AWS passes on 6,291,556, a third more than what is in them."""
+"""Bytes of a reply in base64: the limit of AWS, 6,291,556, is a third larger than the bytes in it.
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -55,8 +56,8 @@ def test_a_function_starts_in_the_runtime_and_answers(function: str, place: dict
 
 
 def fetched(size: int, place: dict[str, str], **variables: str) -> invoke.Answer:
-    """A clone of a repository with one object of so many bytes, by the fetch that API Gateway
-    asks.
+    """A clone of a repository with one object of this many bytes, by the fetch event of API
+    Gateway.
     """
     stem = builders.blob(os.urandom(size))
     files = builders.snapshot({"stem.wav": stem["object_id"]})

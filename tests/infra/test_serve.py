@@ -36,7 +36,7 @@ SOMEBODYS = {
     "HTTP_PROXY": "http://127.0.0.1:9",
     "http_proxy": "http://127.0.0.1:9",
 }
-"""An environment that leads elsewhere, where nobody listens."""
+"""An environment that points to another hub, where no process listens."""
 
 
 class Hub(NamedTuple):
@@ -54,7 +54,7 @@ class Hub(NamedTuple):
         )
 
     def tokens(self) -> list[dict[str, Any]]:
-        """What the owner's list of tokens says."""
+        """The owner's list of tokens."""
         reply = httpx.get(
             f"{self.url}/api/v1/tokens", headers={"Authorization": f"Bearer {self.token}"}
         )
@@ -165,7 +165,7 @@ def test_damaged_keys_are_named(
     assert "signing-keys.json" in refusal(capsys, "--port", "0", "--data", str(tmp_path))
 
 
-def test_an_old_python_is_told_so(
+def test_an_old_python_is_refused_with_a_reason(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "version_info", (3, 10, 14, "final", 0))
@@ -184,7 +184,7 @@ def test_keys_are_made_once_and_private(tmp_path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-def test_it_says_what_to_type_and_ends_in_order(tmp_path: Path) -> None:
+def test_it_prints_the_next_commands_and_ends_in_order(tmp_path: Path) -> None:
     with hub(tmp_path / "data") as running:
         assert httpx.get(f"{running.url}/health").status_code == 200
         text = "".join(running.printed)
@@ -258,7 +258,7 @@ def modes(folder: Path) -> dict[str, int]:
     return {path.name: stat.S_IMODE(path.stat().st_mode) for path in [folder, *folder.iterdir()]}
 
 
-def test_only_the_owner_may_read_what_a_running_hub_writes(tmp_path: Path) -> None:
+def test_only_the_owner_may_read_the_files_of_a_running_hub(tmp_path: Path) -> None:
     data = tmp_path / "data"
     data.mkdir(mode=0o755)
     usual = os.umask(0)

@@ -25,7 +25,7 @@ SECRET = b"bytes of a private repository"
 
 
 class Answer(NamedTuple):
-    """What a socket got."""
+    """The bytes that a socket received."""
 
     status: int
     headers: dict[str, str]
@@ -154,7 +154,9 @@ def test_another_key_is_refused_also_with_the_right_name(own: EmbeddedAws) -> No
 
 
 @pytest.mark.parametrize("changed", ["method", "key", "expiry", "signature"])
-def test_a_presigned_url_is_good_for_what_was_signed_only(own: EmbeddedAws, changed: str) -> None:
+def test_a_presigned_url_is_valid_only_for_the_signed_request(
+    own: EmbeddedAws, changed: str
+) -> None:
     target = presigned(own)
     method = "GET"
     if changed == "method":
@@ -277,7 +279,7 @@ def test_the_large_body_of_a_stranger_is_dropped_and_the_refusal_arrives(own: Em
     assert refused(send(own, "PUT", f"/{BUCKET}/large", {}, body), "not signed")
 
 
-def test_a_request_whose_signature_covers_its_body_may_have_16_mib(own: EmbeddedAws) -> None:
+def test_a_request_with_a_signed_body_may_have_16_mib(own: EmbeddedAws) -> None:
     body = bytes(signatures.UNSIGNED_BODY_BYTES + 1)
     extra = {"X-Amz-Target": "DynamoDB_20120810.PutItem"}
     headers = signed(own, "POST", "/", body, service="dynamodb", extra=extra)

@@ -120,7 +120,7 @@ def test_a_connection_without_a_request_is_closed(port: int) -> None:
         assert rest(sock) == b""
 
 
-def test_what_is_no_http_is_refused_in_json(port: int) -> None:
+def test_bytes_that_are_not_http_are_refused_in_json(port: int) -> None:
     with connected(port) as sock:
         sock.sendall(b"\x16\x03\x01 hello\r\n\r\n")
         assert refusal(rest(sock)) == (400, "bad_request")
@@ -172,7 +172,7 @@ def unfinished(stack: ExitStack, port: int, owner: str) -> socket.socket:
 
 
 def in_flight_reaches(least_bytes: int) -> None:
-    """Wait until the server has taken so many bytes."""
+    """Wait until the server has received this many bytes."""
     give_up_at = time.monotonic() + 10
     while app._in_flight._total_bytes < least_bytes:
         assert time.monotonic() < give_up_at

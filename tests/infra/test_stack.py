@@ -1,4 +1,4 @@
-"""The stack is what the template says, with other names."""
+"""The stack has the resources of the template, with other names."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Environments from locks: what is installed, when, and what a user reads if that fails.
+"""Environments from locks: the time and content of an installation, and the message of a failure.
 
 No network is used.
 """
@@ -138,7 +138,9 @@ def test_the_lock_of_the_suite_serves_a_hub_too_and_a_changed_lock_is_installed(
     assert installed(project) == ["drum", "song"]
 
 
-def test_an_environment_whose_python_is_gone_is_made_again(project: Path, index: Path) -> None:
+def test_an_environment_is_made_again_after_its_python_was_removed(
+    project: Path, index: Path
+) -> None:
     wanted = lock(project, "serve.lock", publish(index, "song", "1.0"))
     tools.prepare_venv(wanted)
     python = project / ".venv" / "bin" / "python"
@@ -196,7 +198,7 @@ def test_make_alone_lists_the_targets() -> None:
 
 
 @pytest.mark.parametrize("target", ["serve", "deploy", "invoke"])
-def test_a_command_that_runs_a_hub_does_not_install_what_only_the_suite_needs(target: str) -> None:
+def test_a_command_that_runs_a_hub_does_not_install_packages_of_the_suite(target: str) -> None:
     planned = make("--dry-run", target)
     assert "infra/locks/serve.lock" in planned and "requirements.lock" not in planned
 

@@ -1,7 +1,7 @@
 """The Web Function in Node.js, in front of a hub with Lambda's limits. It has not run on AWS, see
 docs/deploy.md.
 
-Needs Node.js; skipped where there is none.
+Needs Node.js; skipped without it.
 """
 
 import http.client

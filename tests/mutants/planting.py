@@ -213,7 +213,7 @@ def _keywords(fragment: str) -> list[ast.keyword]:
 
 
 def _readings(fragment: str) -> list[ast.AST]:
-    """The fragment as an expression. If it is none: as a statement, and as a keyword argument."""
+    """The fragment as an expression, else as a statement, else as a keyword argument."""
     try:
         return [*_expressions(fragment)]
     except SyntaxError:

@@ -1,4 +1,4 @@
-"""Bugs in pushes, in moves of branches, and in the checks of what a push sends."""
+"""Bugs in pushes, in moves of branches, and in the checks of a push."""
 
 from tests.mutants.planting import (
     always,

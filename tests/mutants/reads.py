@@ -1,4 +1,4 @@
-"""Bugs in fetches and downloads: what a reader gets."""
+"""Bugs in fetches and downloads."""
 
 from tests.mutants.planting import always, bug, delete, never, replace, without
 from tests.mutants.suites import (

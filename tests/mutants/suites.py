@@ -2,7 +2,7 @@
 
 FAULTS = "tests/proof/test_faults.py"
 ANY_FAULT = f"{FAULTS}::test_whatever_goes_wrong_it_is_done_or_not_and_can_be_done_again"
-DEAD_PUSH = f"{FAULTS}::test_nothing_leans_on_what_a_dead_push_has_not_written"
+DEAD_PUSH = f"{FAULTS}::test_nothing_refers_to_unwritten_data_of_a_crashed_push"
 MOVES = "tests/proof/test_moves.py"
 SIMULATION = "tests/proof/test_simulation.py"
 RACES = "tests/test_races.py"

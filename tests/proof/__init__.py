@@ -1,7 +1,6 @@
-"""The promise, proven the hard way: faults at every call, schedules by seed, hostile requests,
-planted bugs.
+"""Proofs of the promises: faults at every call, schedules by seed, hostile requests, planted bugs.
 
-`memory` is an AWS in this process that obeys what DynamoDB and S3 document, far faster than an
-emulator over HTTP; `door` sends requests to the whole app on it. What is proven there is told on
-moto as well, a little: `test_memory` holds the two against each other.
+`memory` is an AWS in this process that follows the documents of DynamoDB and S3, and is much faster
+than an emulator over HTTP. `door` sends requests to the whole app on it. A part of these stories is
+also played on moto: `test_memory` compares the two.
 """

@@ -1,4 +1,4 @@
-"""The whole app on a cloud in memory, on a clock that only moves when somebody waits.
+"""The whole app on a cloud in memory, on a clock that only moves when a task waits.
 
     with Hub(Cloud()) as hub:
         hub.call("POST /{owner}/{slug}/fetch", {"owner": "me", "slug": "song"}, {"want": [...]}, by="me")
@@ -46,7 +46,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self.now = 1_000_000.0
         self.is_real = is_real
         self.when_idle: Callable[[], bool] = lambda: False
-        """Asked when nobody can go on: whether it has let somebody."""
+        """Called when no task can run. Returns whether it has let a task run."""
         super().__init__(_Selector(self))
 
     def time(self) -> float:
@@ -76,9 +76,9 @@ class _Selector(selectors.DefaultSelector):
 
 _session = functools.cache(aioboto3.Session)
 _clients: dict[str, Any] = {}
-"""Real clients, made once: the cloud lies below them.
+"""Real clients, made once: the cloud is below them.
 
-What describes AWS's services takes long to read.
+The models of AWS's services take long to read.
 """
 
 
@@ -160,8 +160,8 @@ class Hub:
         query: str = "",
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
-        """A request to a route, `GET /{owner}/{slug}/refs`, with what stands in its path; by a user
-        or by nobody.
+        """A request to a route, `GET /{owner}/{slug}/refs`, with the parameters of its path; by a
+        user, or without a token.
         """
         method, path = route.split(" ")
         sent = {
@@ -199,7 +199,7 @@ def token(subject: str) -> str:
 async def answered(
     method: str, path: str, query: str, headers: Mapping[str, str], body: bytes
 ) -> Answer:
-    """What the app answers, over ASGI. An exception that leaves the app is raised."""
+    """The reply of the app, over ASGI. An exception that leaves the app is raised."""
     from infra.app import app  # late: it reads the settings
 
     scope = {

@@ -1,12 +1,12 @@
-"""Requests that nobody sends by accident, by their number: the same seed and number make the same
-request again.
+"""Hostile requests by number: the same seed and number make the same request again.
 
-    python -m tests.proof.hostile 1000000            so many, of seed 1; ends with 1 if one of them was answered badly
-    python -m tests.proof.hostile 1 --first 4711     one again, and what it was answered
+    python -m tests.proof.hostile 1000000           a million of seed 1; exits with 1 after a bad
+                                                    reply
+    python -m tests.proof.hostile 1 --first 4711    one of them again, with its reply
 
 A good request (of a story, or of the recorded session of the stock client) is bent in one to three
 ways: its values, its bytes, its encoding, its headers, its URL. Half of the pushes are sealed
-again, all ids true, so that what is wrong with them is met further inside.
+again, with true ids, so that a later check finds the fault.
 """
 
 import argparse
@@ -44,9 +44,9 @@ SESSION = Path(__file__).parent.parent / "wire" / "session.msgpack"
 CPU_SECONDS = 1.0
 MEMORY_BYTES = 512 * 1024 * 1024
 CHARACTERS = 400
-"""What the stock client shows of a refusal: its message has to end before."""
+"""The part of a refusal that the stock client prints: the message has to fit."""
 ROUND = 500
-"""After so many requests the world is as at first; whatever was let in has to be whole by then."""
+"""After this many requests the world is reset. The accepted writes have to be complete by then."""
 
 D = "a" * 64
 TEXTS = [
@@ -148,7 +148,7 @@ class Sent:
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b""
     message: Any = None
-    """What the body is made of, as long as it is not bytes that nobody packed."""
+    """The content of the body, unless it is bytes that no encoder made."""
 
     def pack(self) -> None:
         """Make the body of the message."""
@@ -166,7 +166,7 @@ def packed(message: Any) -> bytes:
 
 
 def good_requests(hub: Hub) -> list[Sent]:
-    """Everything that somebody sends on purpose."""
+    """All deliberate changes of a request."""
     found = []
     for story in STORIES:
         method, path = story.route.split(" ")
@@ -346,7 +346,7 @@ def seal(sent: Sent, chance: random.Random) -> None:
 
 
 def bend_bytes(sent: Sent, chance: random.Random) -> None:
-    """Bytes that nobody packed."""
+    """Bytes that no encoder made."""
     sent.pack()
     sent.message, body = None, bytearray(sent.body)
     match chance.randrange(8):
@@ -475,7 +475,7 @@ def peak_bytes() -> int:
 
 
 def wrong(method: str, answer: Answer, cpu_seconds: float) -> str:
-    """What is wrong with an answer to a hostile request; empty if nothing is."""
+    """The fault of a reply to a hostile request; empty for a good reply."""
     if answer.status >= 500:
         return f"answered {answer.status}"
     if cpu_seconds > CPU_SECONDS:
@@ -510,7 +510,7 @@ def wrong_page(answer: Answer) -> str:
 
 
 def play(count: int, seed: int, first: int = 0, *, is_told: bool = False) -> int:
-    """Send so many. Prints what came of it; returns how many were answered badly."""
+    """Send this many. Prints the results. Returns the number of bad replies."""
     from infra.app import app
 
     statuses: Counter[int] = Counter()
@@ -557,7 +557,7 @@ def play(count: int, seed: int, first: int = 0, *, is_told: bool = False) -> int
 
 
 def event(sent: Sent) -> Any:
-    """The event of a function. A header that says how long the body is may lie."""
+    """The event of a function. A header with the length of the body may be wrong."""
     made = builders.event(
         sent.method, sent.path, sent.body, query=sent.query, source_ip="203.0.113.9"
     )
@@ -579,7 +579,7 @@ def alone(environment: MutableMapping[str, str]) -> None:
         PIERIA_BUCKET="pieria-bytes",
         PIERIA_SIGNING_KEYS=json.dumps({"new": "n" * 32}),
         PIERIA_PUSH_TO_CREATE="on",
-        # A million requests of few users: what they cost is not what is tried here.
+        # A million requests of few users: their cost is not tested here.
         PIERIA_LIMIT_COST_SUBJECT="0",
         PIERIA_LIMIT_COST_OWNER="0",
         PIERIA_LIMIT_COST_HUB="0",

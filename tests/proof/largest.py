@@ -1,7 +1,7 @@
-"""The largest requests that a door lets through, by name; and what they take, one after the other
-in one process.
+"""The largest requests that each endpoint accepts, by name; and their cost, one after the other in one
+process.
 
-python -m tests.proof.largest        ends with 1 if they took more memory than a function has
+python -m tests.proof.largest        exits with 1 if they need more memory than a function has
 """
 
 import os
@@ -109,9 +109,7 @@ def sent(
 
 
 def send(hub: Hub, name: str) -> tuple[float, str]:
-    """Send one of them. Returns the seconds of CPU that it took, and what is wrong with the answer,
-    if anything.
-    """
+    """Send one of them. Returns its seconds of CPU, and the fault of the reply, if any."""
     suffix, made, media = every()[name]
     body = made()
     assert len(body) <= LAMBDA_BYTES

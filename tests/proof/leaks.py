@@ -1,6 +1,4 @@
-"""Whatever a test of this suite makes the hub write down is searched for secrets; what is found
-fails the test.
-"""
+"""A search for secrets in all logs of the hub during the tests. A secret fails the test."""
 
 import re
 from typing import Any
@@ -19,9 +17,9 @@ def found_in(text: str) -> list[str]:
 
 
 def judge(report: Any) -> None:
-    """Fail a test whose log or standard error holds a secret.
+    """Fail a test whose log or standard error has a secret.
 
-    What a command prints for its user is his.
+    The output of a command belongs to its user.
     """
     for name, text in report.sections:
         if ("stderr" in name or "log" in name) and (leaked := found_in(text)):

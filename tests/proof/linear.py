@@ -1,4 +1,4 @@
-"""Whether what many were told of one branch could have happened one after another (after Wing and
+"""Whether the replies about one branch could be those of operations one after another (after Wing and
 Gong, 1993).
 
 Each operation takes effect at one moment between its beginning and its answer; one that was never
@@ -15,9 +15,9 @@ LeadsTo = Callable[[str, str], bool]
 
 @dataclass(eq=False)
 class Op:
-    """What was asked of a branch: to `push` or `force` a head, `delete` it, `read` it.
+    """An operation on a branch: to `push` or `force` a head, `delete` it, `read` it.
 
-    `outcome`: `done`; of a push `refused`, with the head `seen` in its way; of a deletion `absent`;
+    `outcome`: `done`; of a push `refused`, with the current head in `seen`; of a deletion `absent`;
     else unknown.
     """
 
@@ -63,7 +63,7 @@ def is_one_after_another(ops: Sequence[Op], leads_to: LeadsTo) -> bool:
             return True
         if (left, value) in dead_ends:
             return False
-        # Nothing can come before what was answered before it began.
+        # No operation can come before one that ended before it began.
         until = min(ordered[n].returned for n in answered)
         for number in sorted(left):
             op = ordered[number]

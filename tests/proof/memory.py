@@ -1,12 +1,12 @@
-"""DynamoDB and S3 in memory, below the real aiobotocore clients: what AWS documents, and what it
-leaves open.
+"""DynamoDB and S3 in memory, below the real aiobotocore clients: the documented behaviour of AWS, with
+all the freedom that the documents leave.
 
     cloud = Cloud()
     with cloud.serving():            every aiobotocore client of this process talks to it
         saved = cloud.save(); ...; cloud.load(saved)
 
 Writes of one item are atomic and in one order; a batch is many writes, which others may come
-between; a read that does not ask for consistency may see what was there before. Requests that AWS
+between; an eventually consistent read may return older data. Requests that AWS
 refuses are refused: batches too large or with a key twice, items above 400 KB, conditions that
 cannot be read.
 """
@@ -32,8 +32,8 @@ Item = Mapping[str, Any]
 Key = tuple[str, ...]
 ITEM_BYTES = 400 * 1024
 LAG_SECONDS = 15 * 60
-"""How far a replica is behind at most. AWS says that it is usually less than a second, and gives no
-bound; what an old row names lies there for an hour more at least.
+"""The most that a replica is behind. AWS states that it is usually less than a second, and gives no
+bound. The data of an old row exists for an hour more at least.
 """
 
 
@@ -154,7 +154,7 @@ class Cloud:
     # ── DynamoDB ──────────────────────────────────────────────────────────────────────────────────
 
     def row(self, table: str, key: Key) -> Item | None:
-        """A row as it lies."""
+        """A row as it is stored."""
         return self.tables.get(table, {}).get(key[0], {}).get(key[1] if len(key) > 1 else "")
 
     def _set(self, table: str, key: Key, item: Item | None, operation: str) -> None:
@@ -220,7 +220,7 @@ class Cloud:
         return reply
 
     def _check(self, table: str, key: Key, options: Any, operation: str) -> Item | None:
-        """The row. Raises what a condition that does not hold raises."""
+        """The row. Raises the error of a condition that is false."""
         item = self.row(table, key)
         condition = options.pop("ConditionExpression", "")
         names, values = _given(options)
@@ -309,7 +309,7 @@ class Cloud:
         fits = _compiled(KeyConditionExpression)
         pk = values[re.findall(r"pk = (:\w+)", KeyConditionExpression)[0]]["S"]
         partition = self.tables.get(TableName, {}).get(pk, {})
-        if not ConsistentRead:  # then also what has just gone may be there
+        if not ConsistentRead:  # an old read also returns a row that was deleted a moment ago
             past = {
                 key[1]: row
                 for (table, key), (_, row) in self.before.items()
@@ -460,7 +460,7 @@ def _described(version: Version) -> Any:
 
 
 def _only(options: Mapping[str, Any], operation: str, *known: str) -> None:
-    """What is not emulated is not passed over in silence."""
+    """A call that is not emulated raises an error."""
     if unknown := options.keys() - {
         *known,
         "ExpressionAttributeNames",
@@ -527,7 +527,7 @@ _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
 def _comparison(operator: str, left: Test, right: Test) -> Test:
     def test(item: Item, names: Names, values: Mapping[str, Any]) -> bool:
         a, b = _plain(left(item, names, values)), _plain(right(item, names, values))
-        # What is not there compares with nothing, but differs from everything.
+        # An absent value compares with nothing, but differs from everything.
         return operator == "<>" if a is None or b is None else _COMPARE[operator](a, b)
 
     return test
@@ -535,7 +535,7 @@ def _comparison(operator: str, left: Test, right: Test) -> Test:
 
 @functools.cache
 def _compiled(expression: str) -> Test:
-    """A condition, or the key condition of a query. Raises ValueError for what it cannot read."""
+    """A condition, or the key condition of a query. Raises ValueError for one that it cannot parse."""
     words = _TOKEN.findall(expression)
     if "".join(words) != re.sub(r"\s", "", expression):
         raise ValueError(expression)

@@ -1,8 +1,8 @@
-"""A repository and all who work on it at once, by a seed: every call of everybody waits for its
+"""A repository with concurrent clients and jobs, by a seed: every call of every task waits for its
 turn.
 
-    python -m tests.proof.simulation 1000000 --first 0        so many seeds; ends with 1 if one of them failed
-    python -m tests.proof.simulation 1 --first 4711           one again, told turn by turn
+    python -m tests.proof.simulation 1000000 --first 0    a million seeds; exits with 1 if one failed
+    python -m tests.proof.simulation 1 --first 4711       one of them again, printed turn by turn
 
 The same seed is the same each time, and in every process in which sets have the same order:
 PYTHONHASHSEED=0, as `make test` and `make nightly` have it, and the commands above.
@@ -135,7 +135,7 @@ class World:
     # ── Turns ─────────────────────────────────────────────────────────────────────────────────────
 
     async def gate(self, what: str, patience: int = 0) -> None:
-        """Wait for a turn, or for one after so many. Raises Crash in the name of the dead."""
+        """Wait for a turn, or for one after this many. Raises Crash in a dead task."""
         alive = _alive.get()
         if alive and alive.is_dead:
             raise Crash
@@ -157,7 +157,7 @@ class World:
         return self.moment
 
     def let_one_go(self) -> bool:
-        """Whoever is chosen has his turn."""
+        """The chosen task has its turn."""
         while self.waiting:
             number = self.random.randrange(len(self.waiting))
             chosen = self.waiting[number]
@@ -173,7 +173,7 @@ class World:
         return False
 
     def begin(self, name: str, work: Coroutine[Any, Any, None]) -> None:
-        """Somebody starts."""
+        """A task starts."""
         since = math.inf if name in KEEPERS else self.hub.now()
         alive = Alive(f"{len(self.done)}{name}-{sum(self.done.values())}", since)
         self.done[name] += 1
@@ -192,18 +192,18 @@ class World:
         self.tasks[self.hub.loop.create_task(live())] = alive
 
     def kill(self, alive: Alive) -> None:
-        """He is gone, whatever he was doing."""
+        """The task ends at any point of its work."""
         alive.is_dead = True
         self.done["deaths"] += 1
 
     async def ended(self) -> None:
-        """Until nobody is under way. Raises what anybody failed with."""
+        """Wait until no task runs. Raises the error of any task."""
         while self.tasks:
             done, _ = await asyncio.wait(self.tasks, return_when=asyncio.FIRST_COMPLETED)
             self.reap(done)
 
     def reap(self, done: Iterable[asyncio.Task[None]]) -> None:
-        """Those that are done. Raises what they failed with."""
+        """The tasks that are done. Raises their error."""
         for task in list(done):
             del self.tasks[task]
             task.result()
@@ -277,7 +277,7 @@ class World:
             self.ops.remove(op)
 
     def some_push(self) -> Coroutine[Any, Any, None]:
-        """Any push that a client might make of what it has."""
+        """Any push that a client could make of its commits."""
         chance, branch = self.random.random, self.random.choice(self.branches)
         stored, known = sorted(self.accepted), sorted(self.commits)
         if stored and chance() < 0.9:
@@ -303,9 +303,7 @@ class World:
                     sent.append(self.new_commit(sent[-1:]))
             head = sent[-1]
         if self.has_gc and chance() < 0.6:
-            sent = sorted(
-                self.reach([head])
-            )  # as a client that has been told that something is missing
+            sent = sorted(self.reach([head]))  # the client got a list of missing objects before
         outside = {p for i in sent for p in self.reach([i])} - set(sent)
         may_lack = lean or self.has_gc or not outside <= self.accepted
         message = push_message(
@@ -314,7 +312,7 @@ class World:
         return self.push(branch, message, head, may_lack=may_lack)
 
     async def again(self) -> None:
-        """What was not acknowledged, once more."""
+        """An unacknowledged push, once more."""
         if self.failed:
             branch, message = self.failed.pop(self.random.choice([*self.failed]))
             await self.push(
@@ -322,7 +320,7 @@ class World:
             )
 
     async def upload(self) -> None:
-        """Objects ahead of the push that names them; what is acknowledged is there."""
+        """Objects before the push that names them. Acknowledged objects are stored."""
         chosen = self.random.sample(sorted(self.objects), 2)
         objects = [{"object_id": i, "content": self.objects[i]} for i in chosen]
         answer = await self.ask(f"POST {WIRE}/push/objects", {"objects": objects})
@@ -330,7 +328,7 @@ class World:
             assert answer.value["stored"] + answer.value["skipped"] == 2
 
     async def look(self) -> dict[str, str] | None:
-        """The branches; what was seen of each is written down."""
+        """The branches. The seen heads are recorded."""
         began = [self.ask_for("read", branch, None) for branch in BRANCHES]
         answer = await self.ask(f"GET {WIRE}/refs")
         if answer.status != 200:
@@ -345,7 +343,7 @@ class World:
         return heads
 
     async def fetch(self) -> None:
-        """Look, offer what one has, and get what is lacking."""
+        """Read the refs, offer the local commits, and fetch the missing ones."""
         heads = await self.look()
         if not heads:
             return
@@ -378,7 +376,7 @@ class World:
             assert record == self.commits[record["commit_id"]]
 
     async def negotiate(self, want: list[str], have: list[str]) -> None:
-        """What is acknowledged is shared, what is called common is."""
+        """Acknowledged commits are shared, and the common base is common."""
         answer = await self.ask(f"POST {WIRE}/negotiate", {"want": want[:256], "have": have})
         if answer.status != 200:
             return
@@ -425,7 +423,7 @@ class World:
             self.done[f"gc {report.step}"] += 1
 
     async def fold(self) -> None:
-        """A repack: of small packs fewer. Mostly by somebody who comes by now and then."""
+        """A repack, of small packs into fewer. Usually a task of its own, at random times."""
         if self.random.random() < 0.7:
             self.pass_time(2 * DAY)
         if report := await self.keep(
@@ -434,14 +432,14 @@ class World:
             self.done["packs folded"] += report.packs
 
     async def bundle_up(self) -> None:
-        """What a clone will get is made ready."""
+        """Prebuild the clone."""
         if report := await self.keep(
             lambda opened, repo: prebuilt_clones.make(opened.of(repo), self.hub.now)
         ):
             self.done["bundle made" if report.is_new else "bundle kept"] += 1
 
     async def keep(self, work: Callable[[Stores, Repo], Awaitable[T]]) -> T | None:
-        """What a keeper does for the repository; None if it could not be done."""
+        """Maintenance of the repository; None if it failed."""
         try:
             opened = await stores()
             repo = await opened.repos.get("me", "song")
@@ -499,7 +497,7 @@ class World:
         await self.finish()
 
     def pass_time(self, seconds: float) -> None:
-        """Time passes, and with it whoever is too old. Of the counters some expire."""
+        """Time passes. Old tasks end. Some counters expire."""
         for alive in self.tasks.values():
             if self.hub.now() + seconds - alive.since > LIFE_SECONDS:
                 self.kill(alive)
@@ -509,7 +507,7 @@ class World:
             del counters[pk]
 
     async def finish(self) -> None:
-        """Whoever is left looks around; what was not acknowledged is pushed again."""
+        """The remaining clients read the branches. Unacknowledged pushes are sent again."""
         for number in range(len(self.failed) + 2):
             self.begin("last", self.again() if number < 3 and self.failed else self.fetch())
             await self.ended()

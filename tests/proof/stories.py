@@ -61,7 +61,7 @@ VOLATILE = {
     "domain_id",
     "published_at",
 }
-"""What is new each time."""
+"""The values that are new each time."""
 
 
 def commit_with(parent: int, files: Mapping[str, bytes], message: str) -> Record:
@@ -91,10 +91,10 @@ STAGED = {
 
 @dataclass(frozen=True)
 class Story:
-    """A request. `again` is what it may be answered as well, when it comes a second time and was
-    done the first.
+    """A request. `again` are the further replies that are valid if it is repeated after it was
+    done.
 
-    Of what is named in `loose` a part may be done; `of_chance`: its reply is never the same twice.
+    The writes in `loose` may be done in part; `of_chance`: its reply is never the same twice.
     """
 
     name: str
@@ -133,7 +133,7 @@ class Story:
 
 
 def ids_of(hub: Hub) -> Mapping[str, str]:
-    """What a query or a header may want to name."""
+    """The values that a query or a header may name."""
     rows = hub.cloud.tables[settings.load().hub_table]["OWNER#me"]
     repo_id = rows["REPO#song"]["repo_id"]["S"]
     return {"repo_id": repo_id, **{route: reference(repo_id, route) for route in STAGED}}
@@ -331,7 +331,7 @@ def prepare(hub: Hub) -> Any:
 
 
 def settled(value: Any) -> Any:
-    """A value without what is new each time."""
+    """A value without the parts that are new each time."""
     if isinstance(value, dict):
         if "presigned" in value:
             value = {**value, "presigned": sorted(value["presigned"])}
@@ -366,7 +366,7 @@ def view(hub: Hub, slugs: tuple[str, ...] = ("song", "other", "new")) -> View:
         if not heads or not heads["branch_heads"]:
             continue
         seen[f"clone of {slug}"] = clone(hub, slug, heads["branch_heads"])
-        # Of one that is gone they tell where it was.
+        # For a deleted one, its last place.
         for branch in {*heads["branch_heads"], *(["side"] if slug == "song" else [])}:
             seen[f"moves of {branch} in {slug}"] = asked(
                 f"GET {API}/moves", where, query=f"branch={branch}"
@@ -379,7 +379,7 @@ def view(hub: Hub, slugs: tuple[str, ...] = ("song", "other", "new")) -> View:
 
 
 def clone(hub: Hub, slug: str, heads: Mapping[str, str]) -> Any:
-    """What a clone of all branches gets: exactly what they reach, and true to the last byte."""
+    """A clone of all branches: exactly the data that they reach, with true bytes."""
     answer = hub.call(
         f"POST {WIRE}/fetch", {"owner": "me", "slug": slug}, {"want": [*heads.values()]}, by="me"
     )

@@ -47,7 +47,7 @@ def clone(hub: Hub) -> Answer:
     return hub.call(f"POST {WIRE}/fetch", SONG, {"want": HEADS}, by="me")
 
 
-def test_what_is_lost_is_missed_and_never_left_out(hub: Hub, world: Any) -> None:
+def test_lost_data_is_reported_and_never_left_out(hub: Hub, world: Any) -> None:
     hub.cloud.load(world)
     whole = fetched_ids(clone(hub))
     rows = [(pk, sk) for pk, partition in hub.cloud.tables["hub"].items() for sk in partition]
@@ -75,8 +75,8 @@ def is_missed(hub: Hub, whole: Any, what: str) -> bool:
     return True
 
 
-def test_what_is_cut_short_is_missed(hub: Hub, world: Any) -> None:
-    """All that the hub itself reads to its end; an object is checked by whoever gets it."""
+def test_a_truncated_object_is_reported(hub: Hub, world: Any) -> None:
+    """Every object that the hub itself reads to its end. A client checks the objects that it gets."""
     hub.cloud.load(world)
     whole = fetched_ids(clone(hub))
     for key, versions in list(hub.cloud.objects.items()):
@@ -120,9 +120,7 @@ def test_an_object_of_a_file_that_is_cut_short_is_sent_whole_or_not_at_all(
     assert damaged >= 3
 
 
-def test_a_file_whose_object_has_lost_its_row_is_damaged_and_not_absent(
-    hub: Hub, world: Any
-) -> None:
+def test_a_file_is_damaged_and_not_absent_if_its_object_has_no_row(hub: Hub, world: Any) -> None:
     hub.cloud.load(world)
     path, object_id = next(iter(HISTORY.snapshots[5]["manifest"].items()))
     url = f"GET {WIRE}/raw/main/{path}"

@@ -1,5 +1,5 @@
-"""expunge beside pushes, and cut short after any of its calls: what was leaked is gone, and nothing
-else is.
+"""expunge with concurrent pushes, interrupted after any of its calls: the leaked data is gone, and
+nothing else is.
 """
 
 import asyncio
@@ -142,7 +142,7 @@ def assert_whole(hub: Hub, heads: dict[str, str]) -> None:
 @pytest.mark.parametrize(
     "named", [[LEAKED], [SECRET_ID, LARGE_ID, LEAKED]], ids=["the commit", "all of it"]
 )
-def test_what_was_leaked_is_gone_and_all_else_is_there(hub: Hub, named: list[str]) -> None:
+def test_the_leaked_data_is_gone_and_all_other_data_is_there(hub: Hub, named: list[str]) -> None:
     assert leaks(hub)
     marked = expunged(hub, *named)
     assert marked.step == Step.MARKED and LEAKED in marked.commits
@@ -185,7 +185,7 @@ def test_an_object_takes_every_commit_along_that_has_it(hub: Hub) -> None:
     assert_whole(hub, {"main": FIXED})
 
 
-def test_without_being_told_to_nothing_changes(hub: Hub) -> None:
+def test_a_dry_run_changes_nothing(hub: Hub) -> None:
     before = hub.cloud.save()
     report = expunged(hub, LEAKED, dry_run=True)
     assert LEAKED in report.commits and report.packs
@@ -200,7 +200,9 @@ def test_before_the_wait_is_over_nothing_is_removed(hub: Hub) -> None:
 
 
 @pytest.mark.parametrize("by", ["branch main", "branch old", "a tag or release on"])
-def test_what_is_reached_is_refused_and_what_reaches_it_is_named(hub: Hub, by: str) -> None:
+def test_a_reachable_commit_is_refused_and_the_refs_that_reach_it_are_named(
+    hub: Hub, by: str
+) -> None:
     if by == "branch main":
         assert (
             hub.call(f"POST {API}/restore", SONG, {"branch": "main", "to": LEAKED}, by="me").status
@@ -220,7 +222,7 @@ def test_what_is_reached_is_refused_and_what_reaches_it_is_named(hub: Hub, by: s
             expunged(hub, item)
 
 
-def test_what_is_not_there_is_refused(hub: Hub) -> None:
+def test_an_absent_commit_is_refused(hub: Hub) -> None:
     with pytest.raises(Unprocessable, match="nothing is stored"):
         expunged(hub, "f" * 64)
 
@@ -233,7 +235,7 @@ def test_no_restore_goes_there_any_more(hub: Hub) -> None:
         f"POST {API}/restore", SONG, {"branch": "main", "to": ROOT}, by="me"
     ).status in (200, 422)
     moves = hub.call(f"GET {API}/moves", SONG, by="me", query="branch=main").value["moves"]
-    assert len(moves) >= 3  # they are still told
+    assert len(moves) >= 3  # they are still listed
 
 
 def test_a_bundle_that_holds_it_is_dropped(hub: Hub) -> None:
@@ -320,7 +322,7 @@ def test_it_does_not_begin_beside_other_upkeep(hub: Hub, work: str) -> None:
         expunged(hub, LEAKED)
 
 
-def test_what_a_dying_push_left_on_it_meanwhile_goes_as_well(hub: Hub) -> None:
+def test_commits_of_a_crashed_push_on_top_of_it_are_deleted_as_well(hub: Hub) -> None:
     """The push read the commit as known before it was marked, wrote its rows after that, and died
     before its swap.
     """

@@ -49,8 +49,7 @@ READS = {
     "s3.HeadObject",
 }
 TRIED = 3
-"""Of the faults of a call that only reads, so many are told each time; all of those of a call that
-writes.
+"""The number of faults of a read call that are played each time. All faults of a write are played.
 """
 
 
@@ -125,13 +124,13 @@ def test_a_branch_that_is_gone_can_be_brought_back_whatever_died(hub: Hub, world
 
 @pytest.mark.parametrize("few", [Limits().conditional_rows, 1], ids=["few", "more"])
 @pytest.mark.parametrize("kind", DEADLY)
-def test_nothing_leans_on_what_a_dead_push_has_not_written(
+def test_nothing_refers_to_unwritten_data_of_a_crashed_push(
     kind: Fault, few: int, hub: Hub, world: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """10 and 11 to a branch, cut off; then 10 to another, and 11, whose row may lie there, to the
-    first.
+    """10 and 11 to a branch, interrupted; then 10 to another branch, and 11, whose row may exist
+    there, to the first.
 
-    Or at once 12, if 11 is said to be known: then 10 is as well.
+    Or 12 at once, if 11 counts as known: then 10 does, too.
     """
     monkeypatch.setattr(selection, "LIMITS", Limits(conditional_rows=few))
     both = Story("both", f"POST {WIRE}/push", message=push(HISTORY.bundle([10, 11]), "line"))
@@ -186,13 +185,14 @@ def begin(hub: Hub, world: Any) -> None:
 
 
 def told(hub: Hub, story: Story, number: int, kind: Fault) -> Answer | None:
-    """What a story is answered with one call going wrong; None by a process that has died."""
+    """The reply to a story with one failed call; None for a process that died."""
     answer = None
     with fault(kind, number) as strike:
         try:
             answer = story.tell(hub)
         except BaseException as error:
-            # Once an answer has begun, all that is left is to hang up: whoever asked counts the
+            # After the start of a reply, the only way to fail is to close the connection: the
+            # client counts the
             # bytes.
             if not strike.is_dead and not (kind is Fault.TORN and isinstance(error, Unavailable)):
                 raise
@@ -203,7 +203,7 @@ def told(hub: Hub, story: Story, number: int, kind: Fault) -> Answer | None:
 
 
 def lasting(saved: Any) -> Any:
-    """What is left of a world without its counters."""
+    """The final state of a world without its counters."""
     tables, objects = saved
     return tables["hub"], objects
 

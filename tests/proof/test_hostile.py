@@ -1,8 +1,8 @@
-"""Hostile requests: so many of them here, a million in `make nightly`; and the largest that a door
-lets through.
+"""Hostile requests: some thousands here, a million in `make nightly`; and the largest requests that
+each endpoint accepts.
 
-Of those sent here about one in three comes as far as a call beyond the look-up of who asks for
-what.
+About one in three of the requests here reaches a call after the look-up of the caller and the
+repository.
 """
 
 import json
@@ -37,7 +37,7 @@ REQUESTS = int(os.environ.get("HOSTILE", "50000"))
 FIRST = int(os.environ.get("HOSTILE_SEED", "1"))
 SEEDS = range(FIRST, FIRST + 4)
 CPU_SECONDS = 4.0
-"""A second is promised; machines that run tests are busy. What is quadratic takes twenty."""
+"""The promise is one second, but machines that run tests are busy. Quadratic work takes twenty."""
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -69,7 +69,7 @@ def test_a_request_is_made_again_by_its_number(hub: Hub, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("way", [way for way in WAYS if way is not bend_value])
-def test_what_has_been_bent_can_be_bent_again(way: Callable[[Sent, random.Random], None]) -> None:
+def test_a_changed_request_can_be_changed_again(way: Callable[[Sent, random.Random], None]) -> None:
     """Or a night of requests ends with the first that cannot be."""
     for address in ("branch", "bundle", "commits", "snapshots", "objects"):
         for value in [*ODD, *NUMBERS, *TEXTS]:
@@ -179,7 +179,7 @@ def test_a_text_of_too_many_lists_is_refused_before_it_is_read(
             decoder.end()
 
 
-# ── Cursors that nobody was given ─────────────────────────────────────────────────────────────────
+# ── Forged cursors ────────────────────────────────────────────────────────────────────────────────
 
 
 def a_cursor(*lines: str) -> str:

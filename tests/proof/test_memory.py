@@ -1,6 +1,5 @@
-"""The AWS in memory answers as moto does: every call that any story makes is sent to both, and both
-answers are held against each other. What only AWS's documentation promises, and moto does not do,
-is told below.
+"""The AWS in memory behaves as moto: every call of any story is sent to both, and the replies are
+compared. Behaviour that only AWS's documents promise is tested below.
 """
 
 import asyncio
@@ -24,7 +23,7 @@ from tests.proof.memory import LAG_SECONDS, Body, Cloud
 from tests.proof.stories import STORIES, findings, prepare, view
 
 OF_EACH = {"ResponseMetadata", "VersionId", "LastModified", "CreationDate"}
-"""What is each cloud's own."""
+"""The values that differ between the clouds."""
 
 
 class Twins(Cloud):
@@ -33,7 +32,7 @@ class Twins(Cloud):
     def __init__(self) -> None:
         super().__init__()
         self.versions: dict[str, str] = {}
-        """Of moto, what the same version is called here."""
+        """The id that the same version has in moto."""
         self.calls = 0
         self.seen: set[str] = set()
         self.differences: list[Any] = []
@@ -105,11 +104,11 @@ KNOWN = {
     "Item", "Responses", "UnprocessedKeys", "UnprocessedItems", "Attributes", "Items", "Count", "LastEvaluatedKey",
     "ETag", "Body", "ContentLength", "IsTruncated",
 }  # fmt: skip
-"""What the hub looks at."""
+"""The fields that the hub reads."""
 
 
 def told(reply: Any) -> Any:
-    """An outcome without what is each cloud's own, and empty is as good as absent."""
+    """An outcome without the values that differ between the clouds. Empty is the same as absent."""
     if isinstance(reply, ClientError):
         status = reply.response["ResponseMetadata"]["HTTPStatusCode"]
         reasons = [one["Code"] for one in reply.response.get("CancellationReasons", ())]
@@ -194,7 +193,7 @@ def test_a_read_that_does_not_ask_for_consistency_may_see_the_past_for_a_while(l
     assert seen(late, consistent=False) == [NEW] * 3
 
 
-def test_it_may_also_see_what_is_gone(late: Cloud) -> None:
+def test_an_eventually_consistent_read_may_return_a_deleted_row(late: Cloud) -> None:
     late._dynamodb_DeleteItem("t", KEY)
     assert seen(late, consistent=True) == [None] * 3
     assert seen(late, consistent=False) == [NEW] * 3
@@ -212,7 +211,7 @@ def test_no_row_is_larger_than_400_kilobytes() -> None:
         Cloud()._dynamodb_PutItem("t", {**OLD, "n": {"S": "x" * 400 * 1024}})
 
 
-def test_what_is_left_of_a_batch_is_named_and_not_done() -> None:
+def test_the_rest_of_a_batch_is_named_and_not_done() -> None:
     cloud = Cloud()
     cloud.leaves = 1.0
     put = {"PutRequest": {"Item": OLD}}

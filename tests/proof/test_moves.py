@@ -70,9 +70,7 @@ async def announced(repository: RepoStores, moves: list[Move]) -> None:
 
 
 async def moved_often(now: float, count: int, lost: int) -> None:
-    """The branch `main` went back and forth so often; of each move, so many more announcements came
-    to nothing.
-    """
+    """The branch `main` moved this many times. For each move, `lost` more were logged and not made."""
     opened = await stores()
     repo = await opened.repos.get("me", "song")
     assert repo
@@ -110,7 +108,7 @@ def test_ten_thousand_moves_come_in_pages_of_few_calls_and_little_work(hub: Hub)
     assert time.process_time() - started < 1
 
 
-def test_what_was_announced_and_never_made_is_in_no_page(hub: Hub) -> None:
+def test_moves_that_were_logged_but_not_made_are_in_no_page(hub: Hub) -> None:
     pushed(hub, HISTORY, [1, 3], "side")
     pushed(hub, HISTORY, [1, 2])
     hub.run(moved_often(hub.now(), 40, lost=150))
@@ -207,7 +205,7 @@ def test_moves_that_gc_has_removed_end_the_list(hub: Hub) -> None:
         cursors.encode(7),
     ],
 )
-def test_what_is_no_cursor_of_the_list_is_refused(hub: Hub, cursor: str) -> None:
+def test_an_invalid_cursor_is_refused(hub: Hub, cursor: str) -> None:
     pushed(hub, HISTORY, [1, 2])
     query = f"branch=main&cursor={cursor}"
     answer = hub.call(

@@ -286,10 +286,9 @@ def test_a_branch_beside_its_folder_never_comes_to_be(
 
 
 def clone(hub: Hub, slug: str, folder: Path) -> set[str]:
-    """What the stock client does with what it is sent, as it does it: no name is checked, files are
-    written.
+    """The stock client's own handling of a clone: it checks no name, and writes the files.
 
-    Returns what was written, and fails before anything is written elsewhere.
+    Returns the written files. Fails before a file is written elsewhere.
     """
     where, written = {"owner": "me", "slug": slug}, set[str]()
     own = folder / ".muse"
@@ -311,7 +310,7 @@ def clone(hub: Hub, slug: str, folder: Path) -> set[str]:
         except OSError as error:
             if (
                 error.errno != errno.ENAMETOOLONG
-            ):  # its folder and the path together: that fails, and hurts nobody
+            ):  # its folder and the path together: that fails without harm
                 raise
         written.add(str(target))
 

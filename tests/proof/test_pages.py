@@ -1,5 +1,5 @@
-"""However short the pages of DynamoDB and S3 are, and however much of a batch they leave undone,
-every answer is the same, and what is cleaned up is clean.
+"""Every reply is the same for any page size of DynamoDB and S3 and any incomplete batch, and every
+cleanup is complete.
 """
 
 from typing import Any

@@ -1,8 +1,8 @@
-"""No token, key or content in any log line, trace, or refusal; whoever compares them takes as long
-either way.
+"""No token, key or content is in any log line, trace, or refusal. Each comparison takes constant
+time.
 
-Every story is told with each of its calls failing, at the level that logs most, with words in every
-secret place that occur nowhere else. The rest of the suite is watched by `tests/proof/leaks`.
+Every story is played with each of its calls failing, at the level that logs most, with unique words
+in every secret place. `tests/proof/leaks` watches the rest of the suite.
 """
 
 import hmac
@@ -51,7 +51,7 @@ def test_whatever_fails_no_secret_is_written_down(
     hub: Hub, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    # What botocore itself would say at this level is its own: nobody sets it to that in a function.
+    # The log lines of botocore at this level are its own: no function sets this level.
     for name in ("botocore", "aiobotocore", "boto3", "urllib3", "asyncio"):
         logging.getLogger(name).setLevel(logging.INFO)
     world = prepare(hub)
@@ -78,7 +78,7 @@ def test_whatever_fails_no_secret_is_written_down(
     assert any("exception" in line for line in lines)
 
 
-def test_what_is_pushed_and_asked_is_not_written_down_either(
+def test_the_content_of_requests_is_not_logged(
     hub: Hub, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same words as content, as a message, a path, a branch, a query and a header; and then the
@@ -184,7 +184,7 @@ def test_the_watch_knows_a_secret_when_it_sees_one(text: str) -> None:
     assert report.outcome == "failed"
 
 
-def test_the_watch_is_not_alarmed_by_what_the_hub_says(
+def test_replies_of_the_hub_do_not_count_as_leaks(
     capsys: pytest.CaptureFixture[str], owner: str
 ) -> None:
     log.at("INFO").info("request", request_id="r", status=200)

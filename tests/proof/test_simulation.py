@@ -34,7 +34,7 @@ def test_whatever_happens_in_whatever_order_nothing_is_lost(first: int, aws: Any
 
 
 def test_a_seed_is_the_same_each_time_turn_by_turn() -> None:
-    """In whatever process: a failure that cannot be played again helps nobody."""
+    """In any process: a failure that cannot be played again is useless."""
 
     def told(seed: int) -> list[str]:
         command = [sys.executable, "-m", "tests.proof.simulation", "1", "--first", str(seed)]

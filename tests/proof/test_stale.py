@@ -25,7 +25,7 @@ def pushed(hub: Hub, bundle: Record) -> None:
     assert answer.status == 200, answer.body
 
 
-def test_a_fetch_sees_what_was_pushed_a_moment_ago(hub: Hub) -> None:
+def test_a_fetch_sees_a_push_of_a_moment_ago(hub: Hub) -> None:
     pushed(hub, HISTORY.bundle([1, 2, 3]))
     answer = hub.call(f"POST {WIRE}/fetch", SONG, {"want": [HISTORY[3]]}, by="me")
     assert answer.status == 200, answer.body

@@ -1,5 +1,5 @@
-"""What the tests of the core share: the same examples in every run, and one set of stores for all
-of them.
+"""Shared by the tests of the core: the same examples in every run, and one set of stores for all of
+them.
 """
 
 import uuid
@@ -14,7 +14,7 @@ from shared.engines import selection
 from shared.model import RepoId
 from shared.stores import Stores
 
-# Derandomized: a failure is a failure for everybody, and no run leaves files behind.
+# Derandomized: a failure is reproducible everywhere, and no run leaves files behind.
 settings.register_profile("core", max_examples=100, derandomize=True, deadline=None, database=None)
 settings.load_profile("core")
 

@@ -30,7 +30,7 @@ def encoded(part: bytes) -> str:
 
 
 def signed(claims: Any, *, secret: str = NEW, hash_name: str = "sha256", **header: Any) -> str:
-    """A token made by hand: also what the library would refuse to make."""
+    """A token made by hand: also one that the library would refuse to make."""
     head = {"alg": "HS256", "typ": "JWT", "kid": "new", **header}
     text = f"{encoded(json.dumps(head).encode())}.{encoded(json.dumps(claims).encode())}"
     return f"{text}.{encoded(hmac.digest(secret.encode(), text.encode(), hash_name))}"
@@ -121,7 +121,7 @@ def test_a_token_with_an_id_that_this_hub_has_ever_issued_is_good(token_id: str)
     assert bearer(signed(claims(jti=token_id))) == Identity("ada", Role.WRITE, token_id)
 
 
-def test_a_token_may_be_limited_to_one_repository_and_say_who_bears_it() -> None:
+def test_a_token_may_have_a_repository_and_a_kind_of_bearer() -> None:
     limited = Identity("ada", Role.READ, "1", "eve/song.mid", Bearer.AGENT)
     assert bearer(auth.issue(KEYS, limited, lifetime_seconds=3600, now=ISSUED + 30)) == limited
 
@@ -239,7 +239,7 @@ BAD = [
 
 
 @pytest.mark.parametrize("token", BAD)
-def test_a_bad_token_is_refused_and_nothing_of_it_is_told(token):
+def test_a_bad_token_is_refused_and_not_repeated(token):
     with pytest.raises(Unauthorized) as refused:
         bearer(token)
     error = refused.value
@@ -250,13 +250,13 @@ def test_a_bad_token_is_refused_and_nothing_of_it_is_told(token):
         assert len(part) < 8 or part not in told
 
 
-def test_an_expired_token_is_told_so():
+def test_an_expired_token_is_reported_as_expired():
     with pytest.raises(Unauthorized, match="expired"):
         bearer(signed(claims(exp=ISSUED + 1)))
 
 
 def test_every_other_fault_reads_alike():
-    """Whoever tries tokens learns nothing from the difference."""
+    """A caller that tries tokens learns nothing from the difference."""
     told = set()
     for token in (
         signed(claims(), kid="unknown"),

@@ -1,4 +1,4 @@
-"""What a stranger sends is a plain value or a refusal, never an exception of somebody else's."""
+"""The bytes of a stranger are a plain value or a refusal, never an unexpected exception."""
 
 import base64
 import json
@@ -40,7 +40,7 @@ LIMIT_BYTES = 64 * 1024 * 1024
 
 
 def nested(levels: int) -> Any:
-    """A list in a list …: so many lists."""
+    """Lists in a list, nested to this depth."""
     value: list[Any] = []
     for _ in range(levels - 1):
         value = [value]
@@ -179,7 +179,7 @@ def test_a_body_of_another_content_type_is_not_read(content_type):
         ("", False),
     ],
 )
-def test_a_reply_is_msgpack_for_whoever_names_it(accept, expected):
+def test_a_reply_is_msgpack_if_the_client_accepts_it(accept, expected):
     assert codec.accepts_msgpack(accept) is expected
 
 
@@ -187,7 +187,7 @@ def test_a_reply_is_msgpack_for_whoever_names_it(accept, expected):
 
 
 def decoded_or_refused(body: bytes, content_type: str) -> None:
-    """Decode; what is let in can be encoded again in both formats."""
+    """Decode. Accepted values can be encoded again in both formats."""
     try:
         value = decode(body, content_type)
     except ApiError as refused:
@@ -433,6 +433,6 @@ def test_any_content_survives_json(content):
     ],
 )
 def test_a_record_that_speaks_of_objects_is_left_as_it_came(record):
-    """Only what is pushed as an object is one: records come back exactly as they went in."""
+    """Only a value in the place of an object is one: records come back exactly as they were sent."""
     sent = {"bundle": {"commits": [record], "snapshots": [], "objects": []}, "branch": "main"}
     assert decode(json.dumps(sent).encode(), JSON) == sent

@@ -75,7 +75,7 @@ def test_a_body_is_gzip_or_zstd_or_not_compressed() -> None:
 
 @pytest.mark.parametrize("coding", Coding)
 @pytest.mark.parametrize("step", [1009, 65_536, 10_000_000])
-def test_what_was_compressed_comes_back(coding: Coding, step: int) -> None:
+def test_compressed_data_comes_back(coding: Coding, step: int) -> None:
     stream = compressed(coding, TEXT) + compressed(coding, b"") + compressed(coding, NOISE)
     assert expanded(coding, stream, step) == TEXT + NOISE
     assert len(compressed(coding, TEXT)) < len(TEXT) / 100

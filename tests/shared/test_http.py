@@ -197,7 +197,7 @@ def logged(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
         pytest.param("BREW", "/fine", 405, "method_not_allowed", id="a method nobody knows"),
     ],
 )
-async def test_what_is_not_there_is_said_in_json(method, path, status, code):
+async def test_an_absent_route_is_refused_in_json(method, path, status, code):
     answer = await ask(method, path)
     assert (answer.status, answer.json["code"]) == (status, code)
     assert next(iter(answer.json)) == "message"
@@ -292,7 +292,7 @@ async def test_a_refused_method_is_answered_with_those_that_the_path_has(path, m
 
 
 @on_the_shared_loop
-async def test_what_another_function_serves_is_not_found_here_and_the_slash_is_named():
+async def test_a_route_of_another_function_is_not_found_and_a_slash_is_named():
     answer = await ask("GET", "/ada/song/refs/")
     assert (answer.status, answer.json["code"]) == (404, "not_found")
     assert "remove the slash" in answer.json["message"]
@@ -325,14 +325,14 @@ async def test_the_log_has_the_method_that_was_sent(configured, capsys):
 
 
 @on_the_shared_loop
-async def test_pages_of_other_sites_may_read_what_anybody_may():
+async def test_pages_of_other_sites_may_read_public_data():
     answer = await ask("GET", "/fine", headers={"Origin": "https://site.example"})
     assert answer.headers["access-control-allow-origin"] == "*"
     assert "access-control-allow-credentials" not in answer.headers
 
 
 @on_the_shared_loop
-async def test_pages_of_other_sites_may_not_read_what_a_token_opened_nor_write():
+async def test_pages_of_other_sites_may_not_read_with_a_token_nor_write():
     written = await ask(
         "POST", "/fetch", [WANT], {"Origin": "https://site.example", "Content-Type": MSGPACK}
     )
@@ -490,7 +490,7 @@ async def test_a_body_too_large_is_read_to_its_end_before_it_is_refused(pieces, 
 @pytest.mark.parametrize(
     "path", ["/nothing", "/fine", "/ada/song/write"], ids=["404", "405", "401"]
 )
-async def test_a_body_nobody_looked_at_is_read_to_its_end_as_well(path):
+async def test_an_unused_body_is_read_to_its_end_as_well(path):
     answer = await ask("GET" if "song" in path else "POST", path, [b"x" * 99] * 5)
     assert answer.status in (401, 404, 405)
     assert answer.order[:6] == ["receive"] * 5 + ["http.response.start"]
@@ -601,7 +601,7 @@ async def test_a_reply_comes_in_the_format_asked_for(accept, media):
 
 WHO = {"nobody": None, "stranger": Role.WRITE, "owner": Role.WRITE, "owner, to read": Role.READ}
 
-#                    nobody, stranger, owner, owner with a token to read
+# no token, stranger, owner, owner with a token to read
 MAY = {
     ("public", "read"): (200, 200, 200, 200),
     ("public", "write"): (401, 403, 200, 403),
@@ -636,7 +636,7 @@ def as_who(who: str, owner: str) -> dict[str, str]:
 
 @on_the_shared_loop
 @pytest.mark.parametrize(("slug", "what"), MAY, ids=lambda value: value)
-async def test_who_may_do_what(opened, owner, slug, what):
+async def test_the_rights_of_each_caller(opened, owner, slug, what):
     await prepared(opened, owner)
     answers = [
         await ask("GET", f"/{owner}/{slug}/{what}", headers=as_who(who, owner)) for who in WHO
@@ -645,7 +645,7 @@ async def test_who_may_do_what(opened, owner, slug, what):
 
 
 @on_the_shared_loop
-async def test_private_deleted_and_absent_are_told_in_the_same_words(opened, owner):
+async def test_private_deleted_and_absent_repositories_have_the_same_reply(opened, owner):
     await prepared(opened, owner)
     for headers in ({}, as_who("stranger", owner)):
         answers = [
@@ -664,7 +664,7 @@ async def test_a_bad_token_is_refused_where_none_is_needed(opened, owner):
 
 
 @on_the_shared_loop
-async def test_a_subject_is_an_owner_or_an_address_and_never_what_a_header_claims(
+async def test_a_subject_is_an_owner_or_an_address_and_never_from_a_header(
     opened, owner, configured
 ):
     configured.setenv("PIERIA_LIMIT_READ", "1")
@@ -701,7 +701,7 @@ SECRET = "between-the-proxy-and-the-hub-only"
 
 @on_the_shared_loop
 @pytest.mark.parametrize("headers", [{}, {"X-Pieria-Origin": ""}, {"X-Pieria-Origin": SECRET[:-1]}])
-async def test_who_does_not_come_through_the_proxy_is_not_for_us(configured, headers):
+async def test_a_request_that_bypasses_the_proxy_is_refused(configured, headers):
     configured.setenv("PIERIA_ORIGIN_SECRET", SECRET)
     for method, path in (("GET", "/fine"), ("GET", "/nothing"), ("POST", "/fetch")):
         answer = await ask(method, path, [b"x" * 30] * 3, headers)
@@ -730,7 +730,7 @@ async def test_only_the_very_path_of_the_health_check_needs_no_secret(
 
 
 @on_the_shared_loop
-async def test_a_counted_reply_states_what_is_left_and_others_do_not(opened, owner, configured):
+async def test_only_a_counted_reply_states_the_remaining_allowance(opened, owner, configured):
     configured.setenv("PIERIA_LIMIT_READ", "3")
     await prepared(opened, owner)
     here = {"client": (f"{owner}.counted", 1)}
@@ -747,7 +747,7 @@ async def test_a_counted_reply_states_what_is_left_and_others_do_not(opened, own
 
 
 @on_the_shared_loop
-async def test_the_proxy_is_believed_whose_address_it_is_and_nobody_else(opened, owner, configured):
+async def test_only_the_proxy_may_state_the_address_of_a_client(opened, owner, configured):
     configured.setenv("PIERIA_LIMIT_READ", "1")
     await prepared(opened, owner)
 
@@ -774,7 +774,7 @@ async def test_the_proxy_is_believed_whose_address_it_is_and_nobody_else(opened,
 
 
 @on_the_shared_loop
-async def test_a_hub_that_cannot_read_its_settings_says_so_and_lets_nobody_in(configured):
+async def test_a_hub_with_invalid_settings_refuses_all_requests_with_a_reason(configured):
     configured.setenv("PIERIA_ORIGIN_SECRET", "too short")
     with pytest.raises(ValueError, match="origin_secret"):
         await ask("GET", "/fine")
@@ -783,7 +783,7 @@ async def test_a_hub_that_cannot_read_its_settings_says_so_and_lets_nobody_in(co
 # ── As a Lambda function ──────────────────────────────────────────────────────────────────────────
 
 
-def test_a_loop_that_somebody_else_ended_does_not_stop_the_handler():
+def test_a_loop_that_another_component_ended_does_not_stop_the_handler():
     """`asyncio.run` leaves a thread without a current loop; the handler brings its own and keeps
     it.
     """

@@ -1,4 +1,4 @@
-"""Ids are what the stock client computes."""
+"""Ids are those of the stock client."""
 
 import pytest
 

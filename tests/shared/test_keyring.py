@@ -1,7 +1,7 @@
-"""Signing keys that lie in a parameter: read once, renewed for a rotation, and kept through an
-outage of their store.
+"""Signing keys in a parameter: read once, read again for a rotation, and kept through an outage of
+their store.
 
-Some through the handlers, on a real parameter; the table of times on a keyring alone.
+Some tests use the handlers and a real parameter, the table of times a keyring alone.
 """
 
 import asyncio
@@ -91,7 +91,7 @@ def test_the_parameter_is_read_when_a_token_comes_and_not_again(parameter, owner
     assert asked(owner, OLD)[1] == 0
 
 
-def test_what_the_hub_signs_can_be_read_from_the_parameter(parameter, owner):
+def test_tokens_of_the_hub_are_signed_with_keys_of_the_parameter(parameter, owner):
     parameter.put(OLD | NEW)
     path, headers = "/api/v1/tokens", bearer(OLD, owner) | {"content-type": "application/json"}
     answer = builders.invoke("tokens", builders.event("POST", path, b'{"scope": "read"}', headers))
@@ -159,7 +159,7 @@ def test_tokens_of_no_key_of_ours_read_it_once_in_ten_seconds(parameter, owner, 
 
 
 @pytest.mark.parametrize("token", ["", "x", "a.b.c", "e30.e30.e30", "x" * 5000])
-def test_what_is_no_token_reads_nothing(parameter, owner, token):
+def test_an_invalid_token_reads_no_keys(parameter, owner, token):
     with Meter() as meter:
         assert (
             call("refs", owner, "song", headers={"authorization": f"Bearer {token}"}).status == 401
@@ -228,7 +228,7 @@ def test_a_store_that_hangs_holds_up_one_request_for_a_moment(monkeypatch):
     asyncio.run(asyncio.wait_for(story(), 10))
 
 
-def test_who_goes_away_takes_no_reading_with_him():
+def test_a_cancelled_request_does_not_cancel_the_read():
     async def story() -> None:
         store, gate, told = Store(OLD), asyncio.Event(), list[Unavailable]()
 
@@ -247,7 +247,7 @@ def test_who_goes_away_takes_no_reading_with_him():
     asyncio.run(story())
 
 
-def test_what_is_signed_is_signed_with_keys_of_this_moment():
+def test_a_token_is_signed_with_the_current_keys():
     async def story() -> None:
         store, told = Store(OLD), list[Unavailable]()
         ring = Keyring(store.read, told.append)

@@ -1,5 +1,5 @@
-"""What the running request costs is counted at its calls, and agrees with the meter of `bench`,
-which looks at the rows around each write.
+"""The cost of the running request is counted at its calls. It equals that of the meter of `bench`,
+which reads the rows around each write.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ UNITS = {
 
 
 def exact(weighed: Exact) -> int:
-    """Picodollars of what the meter of `bench` has weighed."""
+    """Picodollars of the calls that the meter of `bench` has weighed."""
     totals = {unit: sum(getattr(weight, unit) for weight in weighed.weights) for unit in UNITS}
     return round(sum(float(total) * UNITS[unit] for unit, total in totals.items()))
 
@@ -126,6 +126,6 @@ def test_the_price_of_a_request_is_the_same_in_both_meters():
     assert prices.request(1769, 0.25, 10**6, 10**6) == pytest.approx(whole * prices.DOLLAR, abs=1)
 
 
-def test_storage_costs_what_it_costs_for_the_days_that_it_is_kept():
+def test_the_cost_of_storage_is_for_its_days():
     assert prices.storage(10**9, 30) == prices.S3_GB_MONTH
     assert prices.storage(1, 1) == 1

@@ -309,7 +309,7 @@ PRIVATE = [
     ".git\u200e",
     ".git.\u202e",
     ".gi\u206ft",
-    ".mu\u017fe",  # ſ, which is an s to whoever ignores case
+    ".mu\u017fe",  # ſ, which is an s if the case is ignored
 ]
 
 

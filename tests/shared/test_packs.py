@@ -33,7 +33,7 @@ entries = st.lists(
 
 
 @given(entries)
-def test_every_entry_lies_where_the_pack_says(chosen):
+def test_every_entry_is_at_its_place_in_the_pack(chosen):
     pack = packs.build(chosen)
     assert packs.read_index(pack.name, pack.data) == pack.locations
     assert pack.locations.keys() == {(kind, entry_id) for kind, entry_id, _ in chosen}
@@ -76,7 +76,7 @@ def test_no_part_of_a_pack_is_taken_for_a_whole_one():
 
 
 @pytest.mark.parametrize("place", [*range(len(MAGIC)), *range(-len(MAGIC), 0)])
-def test_a_pack_whose_first_or_last_magic_is_changed_is_damaged(place):
+def test_a_pack_with_a_changed_magic_is_damaged(place):
     pack = packs.build(ENTRIES)
     data = bytearray(pack.data)
     data[place] ^= 1
@@ -129,7 +129,7 @@ def test_an_index_of_any_bytes_is_read_or_damaged(index):
         pytest.param({"O": 1}, id="a map for the index"),
     ],
 )
-def test_an_index_that_lies_is_damage(index):
+def test_a_wrong_index_is_damage(index):
     packed = msgpack.packb(index)
     with pytest.raises(Damaged):
         packs.read_index("a", MAGIC + b"entries" + packed + len(packed).to_bytes(8, "big") + MAGIC)
@@ -206,7 +206,7 @@ def test_a_plan_covers_each_location_once_in_ranges_of_bounded_size(locations):
 
 
 @given(entries, st.integers(0, 2**12 - 1))
-def test_what_is_cut_from_its_spans_is_what_was_put_in(chosen, bits):
+def test_entries_cut_from_spans_equal_the_packed_ones(chosen, bits):
     """Any choice of entries, read range by range."""
     pack = packs.build(chosen)
     wanted = {
@@ -252,7 +252,7 @@ def span(size: int) -> Span:
         ),
     ],
 )
-def test_what_is_read_at_once_is_a_window(sizes, expected):
+def test_a_read_is_a_window(sizes, expected):
     spans = [span(size) for size in sizes]
     windows = list(packs.windows(spans))
     assert [len(window) for window in windows] == expected

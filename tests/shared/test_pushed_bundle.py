@@ -164,7 +164,7 @@ def test_a_snapshot_without_a_time_has_an_empty_one():
     assert kept.record == {**sent, "created_at": ""}
 
 
-def test_what_a_bundle_leans_on():
+def test_the_ids_that_a_bundle_refers_to():
     history = graph("1; 2:1; 3:2; 4:2,3")
     checked = check([history.commits[3], history.commits[4]], [history.snapshots[4]])
     assert checked.outside_parents() == {history[2]}
@@ -218,12 +218,12 @@ def test_of_two_snapshots_under_one_opaque_id_the_first_stays():
 # ── Digests ───────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_an_object_that_is_not_what_its_id_says_is_refused():
+def test_an_object_that_differs_from_its_id_is_refused():
     with pytest.raises(HashMismatch, match=f"object {A} does not match .* {ids.object_id(b'x')};"):
         check([], [], [{"object_id": A, "content": b"x"}])
 
 
-def test_a_snapshot_that_is_not_what_its_id_says_is_refused():
+def test_a_snapshot_that_differs_from_its_id_is_refused():
     with pytest.raises(HashMismatch, match="snapshot"):
         check([], [snapshot({"a": A}) | {"manifest": {"a": B}}])
 
@@ -241,7 +241,7 @@ def test_a_snapshot_that_is_not_what_its_id_says_is_refused():
     ],
     ids=str,
 )
-def test_a_commit_that_is_not_what_its_id_says_is_refused(change):
+def test_a_commit_that_differs_from_its_id_is_refused(change):
     with pytest.raises(HashMismatch, match="commit"):
         check([commit("m", [A], A) | change])
 
@@ -249,7 +249,7 @@ def test_a_commit_that_is_not_what_its_id_says_is_refused(change):
 @pytest.mark.parametrize(
     "change", [{"author": "Bob"}, {"branch": "dev"}, {"metadata": {}}, {"test_runs": 7}], ids=str
 )
-def test_what_is_not_hashed_may_differ(change):
+def test_fields_outside_the_hash_may_differ(change):
     (checked,) = check([commit("m", [A], A) | change]).commits.values()
     assert checked.record.items() >= change.items()
 

@@ -1,4 +1,4 @@
-"""Requests are counted in minutes, by class and subject, and a counter that fails stops nobody."""
+"""Requests are counted in minutes, by class and subject. A failed counter refuses no request."""
 
 import asyncio
 import itertools
@@ -31,7 +31,7 @@ def counters(opened: Stores) -> Counters:
 
 @pytest.fixture
 def subject() -> str:
-    """Somebody who has asked for nothing yet."""
+    """A subject without any request."""
     return f"user:limited{next(_subjects)}"
 
 
@@ -52,7 +52,7 @@ async def test_as_many_as_allowed_and_not_one_more(counters, subject):
 @pytest.mark.parametrize(
     ("passed", "left"), [(0, 60), (0.9, 60), (1, 59), (30, 30), (59, 1), (59.999, 1)]
 )
-async def test_who_is_refused_is_told_when_the_minute_ends(counters, subject, passed, left):
+async def test_a_refusal_states_when_the_minute_ends(counters, subject, passed, left):
     await hits(counters, subject, 3, MINUTE)
     with pytest.raises(RateLimited) as refused:
         await hits(counters, subject, 1, MINUTE + passed)
@@ -97,7 +97,7 @@ async def test_a_counter_that_does_not_answer_lets_the_request_through_and_state
         )
 
 
-async def test_a_counted_request_states_what_is_left_until_the_minute_ends(counters, subject):
+async def test_a_counted_request_states_the_allowance_until_the_minute_ends(counters, subject):
     for left in ("2", "1", "0"):
         counted = await ratelimit.hit(counters, THREE, subject, MINUTE + 20)
         assert counted.left == {

@@ -1,4 +1,4 @@
-"""References to staged bodies: what is signed is read back, and nothing else is."""
+"""References to staged bodies: signed references are read back, and all others are refused."""
 
 import jwt
 import pytest

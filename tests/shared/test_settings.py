@@ -14,7 +14,7 @@ SECRET = "hunter2-hunter2-hunter2-hunter2-"
 
 
 def complaint() -> str:
-    """What a log would show of the failure to load."""
+    """The failure to load, as a log would show it."""
     with pytest.raises(ValidationError) as refused:
         settings.load()
     return "".join(traceback.format_exception(refused.value))

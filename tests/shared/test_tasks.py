@@ -13,7 +13,7 @@ from shared.tasks import gather_all, gather_pair
 
 
 async def after(steps: int, value: object) -> object:
-    """The value, or the exception raised, after so many turns of the loop."""
+    """The value, or the exception raised, after this many turns of the loop."""
     for _ in range(steps):
         await asyncio.sleep(0)
     if isinstance(value, Exception):

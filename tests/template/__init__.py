@@ -1,5 +1,5 @@
-"""What template.yaml promises, held offline: no Docker, no AWS, no network.
+"""The promises of template.yaml, tested offline: no Docker, no AWS, no network.
 
-`expansion` turns it into CloudFormation; `recorder` and `stories` tell what the functions do; the
-tests compare.
+`expansion` turns it into CloudFormation. `recorder` and `stories` record the calls of the
+functions. The tests compare both.
 """

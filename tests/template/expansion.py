@@ -125,7 +125,8 @@ def of_type(template: Properties, kind: str) -> dict[str, Properties]:
 
 
 STREAM = "FetchStreamFunction"
-"""The one function that is no handler: a web server for what another one answers in one piece."""
+"""The one function that is no handler: a web server, for replies that another function sends whole.
+"""
 
 
 def functions() -> dict[str, str]:
@@ -174,7 +175,7 @@ class Grant(NamedTuple):
     partitions: str = "*"
 
     def covers(self, use: Use) -> bool:
-        """Whether this lets a function do what it did."""
+        """Whether this lets a function make its call."""
         return (
             self.action == use.action
             and matches(self.place, use.place)
@@ -183,9 +184,9 @@ class Grant(NamedTuple):
 
 
 def grants(function: str) -> set[Grant]:
-    """What the policy beside a function lets it do.
+    """The permissions of a function's policy.
 
-    KeyError for what is no single table, prefix or parameter.
+    Raises KeyError for a resource that is no single table, prefix or parameter.
     """
     role = expanded()["Resources"][f"{function}Role"]["Properties"]
     return {

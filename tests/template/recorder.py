@@ -1,9 +1,9 @@
-"""What a function asks of AWS, as the permissions that it takes: seen where every client of
-botocore passes.
+"""The AWS calls of a function, as the permissions that they need. They are recorded where every
+client of botocore passes.
 
-Every function has a loop of its own, and so clients, keys and memory of its own, as its containers
-have. A presigned URL is no call, but carries the permission of whoever signed it, so its signing
-counts as one.
+Every function has a loop of its own, and therefore own clients, keys and caches, as its containers
+have. A presigned URL is no call, but has the permission of its signer, so its signing counts as
+one.
 """
 
 import asyncio
@@ -80,7 +80,7 @@ class Recorder:
                     call.operation in ("GetObject", "CopyObject")
                     and error.response["Error"]["Code"] == "NoSuchKey"
                 ):
-                    # To whoever may not list the bucket, S3 says 403 of a key that is not there.
+                    # For a caller that may not list the bucket, S3 answers 403 for an absent key.
                     recorder.use("s3:ListBucket", "bucket")
                 raise
 

@@ -74,7 +74,7 @@ All others have to pass.
 """
 
 
-def test_checkov_finds_what_we_know_and_nothing_else(tmp_path: Path) -> None:
+def test_checkov_finds_only_the_known_findings(tmp_path: Path) -> None:
     file = tmp_path / "template.json"
     template = deployed("full")
     file.write_text(json.dumps(template))

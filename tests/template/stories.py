@@ -22,8 +22,7 @@ from tests.functions import api
 from tests.shared.maintenance import upkeep
 
 Fresh = Callable[[str], None]
-"""Starts a function's container anew: what a warm one remembers would hide what it once had to ask.
-"""
+"""Starts a new container of a function: the caches of a warm one would hide its first calls."""
 
 MIB = 1024 * 1024
 MANY = 1700
@@ -260,7 +259,7 @@ def a_clone_in_steps(owner: str, fresh: Fresh) -> None:
             call("fetch_history", owner, "song", {"want": [head(large)], "have": have}, by=owner)
         ).value
         ok(call("fetch_objects", owner, "song", {"object_ids": list(step["objects"])}, by=owner))
-    # A caller who is no member reads an older commit: it is looked for from the branches down.
+    # A caller who is no member reads an older commit: the hub walks down from the branches.
     ok(call("fetch_history", owner, "song", {"want": [history[1]]}))
     ok(call("fetch_objects", owner, "song", {"object_ids": ["0" * 64]}, by=owner), 404)
     lose_bytes(owner)
@@ -290,7 +289,7 @@ def files_and_objects(owner: str, fresh: Fresh) -> None:
         "none/1.txt": (404,),
     }.items():
         ok(wire("raw", "GET", f"/{owner}/song/raw/{path}", owner), *statuses)
-    # A caller who is no member reads an older commit: it is looked for from the branches down.
+    # A caller who is no member reads an older commit: the hub walks down from the branches.
     ok(builders.invoke("raw", builders.event("GET", f"/{owner}/song/raw/{history[1]}/1.txt")))
     lose_bytes(owner)
     ok(wire("objects", "GET", f"/{owner}/song/objects/{object_id}", owner), 500)

@@ -24,7 +24,7 @@ ALL_VIEWER_EXCEPT_HOST = "b689b0a8-53d0-40ab-baf2-68738e2966ac"
 """Policies that AWS keeps under these ids in every account."""
 ADAPTER = "arn:aws:lambda:${AWS::Region}:753240598075:layer:LambdaAdapterLayerArm64:30"
 KEPT_BY_CLOUDFRONT = {400, 403, 404, 405, 414, 416, 500, 501, 502, 503, 504}
-"""Failures that CloudFront keeps for ten seconds unless told otherwise."""
+"""Failures that CloudFront caches for ten seconds by default."""
 
 
 def resource(name: str) -> Properties:
@@ -39,7 +39,7 @@ def distribution(variant: str = "edge") -> Properties:
 
 
 def behaviors() -> list[Properties]:
-    """What is done with a path, the first that fits first, the one for all others last."""
+    """The behaviour for a path: the first that matches, else the last one."""
     return [
         *distribution()["CacheBehaviors"],
         {"PathPattern": "*", **distribution()["DefaultCacheBehavior"]},
@@ -121,7 +121,7 @@ def test_the_url_has_both_permissions_that_a_public_one_needs() -> None:
     ]
 
 
-def test_nothing_is_left_to_what_sam_drops_without_a_word() -> None:
+def test_no_property_that_sam_ignores_is_used() -> None:
     """A misspelt ResponseTransferMode of an event becomes a buffered reply; here no event of SAM's
     is used at all.
     """
@@ -148,7 +148,7 @@ def test_nothing_is_left_to_what_sam_drops_without_a_word() -> None:
 # ── The distribution ──────────────────────────────────────────────────────────────────────────────
 
 
-def test_both_origins_are_told_who_sends() -> None:
+def test_both_origins_get_the_secret() -> None:
     origins = {origin["Id"]: origin for origin in distribution()["Origins"]}
     assert origins["api"]["DomainName"] == {
         "Fn::Sub": "${Api}.execute-api.${AWS::Region}.${AWS::URLSuffix}"
@@ -167,14 +167,14 @@ def test_both_origins_are_told_who_sends() -> None:
         assert 30 < origin["CustomOriginConfig"]["OriginReadTimeout"] <= 60
 
 
-def test_every_function_lets_in_only_who_was_told_the_secret() -> None:
+def test_every_function_accepts_only_requests_with_the_secret() -> None:
     for name in [*functions().values(), STREAM]:
         assert resource(name)["Environment"]["Variables"]["PIERIA_ORIGIN_SECRET"] == {
             "Ref": "OriginSecret"
         }, name
 
 
-def test_the_hub_learns_who_asks_and_nobody_can_say_it_himself() -> None:
+def test_the_hub_gets_the_address_of_the_client_and_no_client_can_set_it() -> None:
     viewer = resource("EdgeViewer")
     assert (
         viewer["AutoPublish"] is True and viewer["FunctionConfig"]["Runtime"] == "cloudfront-js-2.0"
@@ -276,7 +276,7 @@ def test_bytes_by_their_id_are_kept_and_nothing_else_has_to_be() -> None:
     }
 
 
-def test_what_is_private_is_shown_to_nobody_else() -> None:
+def test_no_private_reply_is_cached_for_other_callers() -> None:
     policy = resource("EdgeCache")["CachePolicyConfig"]
     assert (policy["MinTTL"], policy["DefaultTTL"]) == (
         0,
@@ -289,7 +289,7 @@ def test_what_is_private_is_shown_to_nobody_else() -> None:
     assert key["CookiesConfig"] == {"CookieBehavior": "none"}
 
 
-def test_what_is_kept_states_nobodys_allowance() -> None:
+def test_no_cached_reply_states_an_allowance() -> None:
     removed = resource("EdgeHeaders")["ResponseHeadersPolicyConfig"]["RemoveHeadersConfig"]["Items"]
     assert {item["Header"] for item in removed} == ratelimit.headers(1, 1, 1).keys()
     for found in behaviors():

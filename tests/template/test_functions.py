@@ -92,12 +92,12 @@ def test_the_routes_of_the_template_are_those_of_the_router(module: str) -> None
         for route in written
         for method in route.methods or ()
     }
-    # The app answers HEAD wherever it answers GET; the gateway has to be told of both.
+    # The app answers HEAD on each route with GET. The gateway needs both.
     keys |= {key.replace("GET ", "HEAD ") for key in keys if key.startswith("GET ")}
     assert routes(module) == keys | ({"$default"} if module == "health" else set())
 
 
-def test_what_has_no_route_reaches_a_function_that_may_do_nothing() -> None:
+def test_a_request_without_a_route_reaches_a_function_without_permissions() -> None:
     """Else the gateway answers in its own words, without `Allow`, and no preflight at all."""
     assert [module for module in functions() if "$default" in routes(module)] == ["health"]
     assert "Policies" not in parsed()["Resources"][functions()["health"]]["Properties"]
@@ -202,7 +202,7 @@ def environment(name: str, variant: str = "plain") -> Properties:
 
 
 def pieria(variables: Properties) -> Properties:
-    """What is a setting of ours."""
+    """The value of a setting of the hub."""
     return {name: value for name, value in variables.items() if name.startswith("PIERIA_")}
 
 
@@ -244,7 +244,7 @@ def test_the_defaults_of_the_template_are_those_of_the_settings() -> None:
     assert settings(**defaults) == settings()
 
 
-def test_what_one_piece_can_hold_is_said_to_those_who_answer_in_one() -> None:
+def test_functions_that_send_whole_replies_get_the_limit_of_lambda() -> None:
     for name in functions().values():
         variables = environment(name)
         for limit in ("PIERIA_MAX_BODY_BYTES", "PIERIA_MAX_REPLY_BYTES"):
@@ -281,7 +281,7 @@ def test_no_secret_is_in_the_template_or_in_the_environment_of_a_plain_hub() -> 
         ("AlarmEmail", ["", "ops@hub.example"], ["ops", "@hub.example", "ops@"]),
     ],
 )
-def test_a_parameter_takes_what_fits_and_nothing_else(
+def test_a_parameter_accepts_only_valid_values(
     parameter: str, good: list[str], bad: list[str]
 ) -> None:
     pattern = parsed()["Parameters"][parameter]["AllowedPattern"]
@@ -331,7 +331,7 @@ def test_the_access_log_holds_nothing_a_caller_wrote() -> None:
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_what_can_have_a_tag_has_one(variant: str) -> None:
+def test_every_taggable_resource_has_a_tag(variant: str) -> None:
     kinds = {
         "AWS::ApiGatewayV2::Api", "AWS::ApiGatewayV2::DomainName", "AWS::ApiGatewayV2::Stage",
         "AWS::CloudFront::Distribution", "AWS::CloudWatch::Alarm", "AWS::DynamoDB::Table", "AWS::IAM::Role",

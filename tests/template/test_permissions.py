@@ -59,13 +59,15 @@ each_function = pytest.mark.parametrize("module", sorted(functions()))
 
 
 def token(subject: str) -> str:
-    """A token that is signed with what the parameter holds."""
+    """A token that is signed with the key of the parameter."""
     identity = Identity(subject, Role.ADMIN, str(uuid.uuid4()))
     return auth.issue(SIGNING_KEYS, identity, lifetime_seconds=3600, now=int(time.time()))
 
 
 def listen() -> Recorder:
-    """What each function was asked and needed while every story was told, in an environment like the template's."""
+    """The calls and permissions of each function in all stories, in an environment like the
+    template's.
+    """
     parameter = PLACES[json.dumps({"Fn::Sub": PARAMETER})]
     ssm = boto3.client("ssm")
     ssm.put_parameter(
@@ -132,7 +134,7 @@ def send_sample(name: str, place: dict[str, str]) -> builders.Answer:
 # ── Both ways ─────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_what_is_granted_is_what_is_used() -> None:
+def test_the_granted_permissions_are_the_used_ones() -> None:
     told = listen()
     assert told.routes == {
         (method, route.path)
@@ -149,11 +151,11 @@ def test_what_is_granted_is_what_is_used() -> None:
         assert not idle, f"{module} is granted what it does not need"
 
 
-def test_the_function_that_streams_may_do_what_the_one_that_does_not_may() -> None:
+def test_both_fetch_functions_have_the_same_permissions() -> None:
     assert grants(STREAM) == grants("FetchFunction")
 
 
-def test_the_boundary_is_what_is_granted_to_any_and_their_own_logs() -> None:
+def test_the_boundary_is_the_union_of_all_permissions_and_the_logs() -> None:
     [boundary] = of_type(expanded(), "AWS::IAM::ManagedPolicy").values()
     *statements, logs = boundary["PolicyDocument"]["Statement"]
     granted = {
@@ -198,7 +200,7 @@ def test_a_role_has_nothing_from_elsewhere_but_leave_to_log_within_the_boundary(
     assert "LogGroupName" not in expanded()["Resources"][log]["Properties"]
 
 
-# ── What the comparison stands on ─────────────────────────────────────────────────────────────────
+# ── The basis of the comparison ───────────────────────────────────────────────────────────────────
 
 REPO_ID = "0c5a7f8e-0000-4000-8000-00000000000f"
 ANY_REPO = "REPO#????????-????-????-????-????????????"
@@ -262,7 +264,7 @@ def test_a_reader_writes_nothing_but_its_count(module: str) -> None:
 
 
 @pytest.mark.parametrize("module", sorted(IDLE))
-def test_what_touches_nothing_may_do_nothing(module: str) -> None:
+def test_a_function_without_calls_has_no_permissions(module: str) -> None:
     assert grants(functions()[module]) == set()
 
 
@@ -300,7 +302,7 @@ def test_few_may_write_to_a_partition(partition: str, writers: set[str]) -> None
 
 
 @each_function
-def test_few_delete_and_only_what_is_theirs(module: str) -> None:
+def test_few_functions_delete_and_only_their_own_rows(module: str) -> None:
     deleting = {grant for grant in grants(functions()[module]) if "Delete" in grant.action}
     assert {grant.action for grant in deleting} == (
         {"dynamodb:DeleteItem"} if module in DELETERS else set()

@@ -1,4 +1,4 @@
-"""What lasts, what it costs, and who is told when something fails."""
+"""Retention, cost, and the alarms of a failure."""
 
 import pytest
 
@@ -29,7 +29,7 @@ FREE_AT_REST = {
     "AWS::S3::BucketPolicy",
     "AWS::SNS::Topic",
 }
-"""Resource types that cost nothing, stored bytes apart, while nobody asks."""
+"""Resource types without a cost while no request comes, except for stored bytes."""
 ALARM = "AWS::CloudWatch::Alarm"
 """$0.10 a month: the one thing that is paid without being asked, and only if it is wanted."""
 
@@ -51,7 +51,7 @@ def test_nothing_is_paid_by_the_hour(variant: str) -> None:
 
 
 def test_every_kind_of_resource_is_in_some_deployment() -> None:
-    """Or the list above would allow what nobody uses."""
+    """Otherwise the list above would allow unused types."""
     kinds = {
         resource["Type"]
         for variant in VARIANTS
@@ -132,7 +132,7 @@ WATCHED = {
 @pytest.mark.parametrize(
     ("variant", "count"), [("plain", 0), ("alarms", 5), ("edge", 0), ("full", 7)]
 )
-def test_who_wants_to_be_told_is_told(variant: str, count: int) -> None:
+def test_the_operator_is_notified_if_an_address_is_set(variant: str, count: int) -> None:
     alarms = of_type(deployed(variant), ALARM)
     assert set(alarms) == set(list(WATCHED)[:count])
     topics = of_type(deployed(variant), "AWS::SNS::Topic")

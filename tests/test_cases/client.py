@@ -25,9 +25,7 @@ def ask(
     headers: Mapping[str, str] | None = None,
     source_ip: str | None = None,
 ) -> Answer:
-    """One request, by a user with a fresh token or by nobody; what it sends is msgpack unless told
-    otherwise.
-    """
+    """One request, by a user with a fresh token or without a token. The body is msgpack by default."""
     sent = {"accept": ACCEPT}
     if by:
         sent["authorization"] = f"Bearer {builders.token(by)}"

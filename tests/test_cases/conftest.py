@@ -1,5 +1,5 @@
-"""The cast: whoever asks, from an address that no other test uses, for repositories that he may or
-may not see.
+"""The callers: each has an address that no other test uses, and requests visible and hidden
+repositories.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ def stranger() -> str:
 
 @pytest.fixture
 def address() -> str:
-    """Where somebody without a token asks from."""
+    """The address of a caller without a token."""
     number = next(_people)
     return f"198.51.{number // 256}.{number % 256}"
 
@@ -50,7 +50,7 @@ def estate(aws: EmbeddedAws) -> str:
 
 @pytest.fixture(scope="session")
 def merged(aws: EmbeddedAws) -> str:
-    """The owner of `song`, whose `main` is the merge M. Nobody pushes to it again."""
+    """The owner of `song`, whose `main` is the merge M. There are no further pushes to it."""
     owner = "merged-owner"
     pushed(owner, "song", C1, C2, CX, M)
     return owner

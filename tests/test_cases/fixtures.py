@@ -1,4 +1,4 @@
-"""What the cases are about, and what they say in common.
+"""The data and the assertions that the cases share.
 
 Four objects, four snapshots, seven commits; a digest names each, so `C2` is both the commit and its
 id:
@@ -101,10 +101,10 @@ def blobs(*object_ids: str) -> list[Record]:
 
 
 def bundle(*commit_ids: str, objects: bool = True) -> Record:
-    """What a push of these commits carries, in this order; its objects inline, so that one call is
+    """The bundle of a push of these commits, in this order; its objects inline, so that one call is
     enough.
 
-    The records are copies: a test may spoil them.
+    The records are copies: a test may change them.
     """
     commits = [copy.deepcopy(COMMITS[commit_id]) for commit_id in commit_ids]
     snapshots = [
@@ -162,7 +162,7 @@ def texts(number: str, *values: str) -> list[Any]:
 
 
 def no_ids(number: str) -> list[Any]:
-    """Rows of a table of what is no id."""
+    """Rows of a table of invalid ids."""
     return [case(number, says, value) for says, value in NO_IDS]
 
 
@@ -200,9 +200,7 @@ def assert_refused(
 
 
 def assert_absent(answer: Answer) -> None:
-    """The answer is, byte for byte, the one that everybody gets for a repository that never
-    existed.
-    """
+    """The reply equals, byte for byte, the reply for a repository that never existed."""
     assert_refused(answer, 404, "repo_not_found")
     never = _never()
     assert answer.body == never.body
@@ -210,7 +208,7 @@ def assert_absent(answer: Answer) -> None:
 
 
 def assert_hidden(estate: str, function: str, message: Any = None, **how: Any) -> None:
-    """Private, deleted and absent repositories cannot be told apart by this request."""
+    """Private, deleted and absent repositories cannot be distinguished by this request."""
     for slug in ("priv", "gone", "none"):
         assert_absent(builders.call(function, estate, slug, message, **how))
 

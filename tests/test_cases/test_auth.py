@@ -1,4 +1,4 @@
-"""Group 8: who may do what, and what he is told who may not. The same for every endpoint."""
+"""Group 8: rights, and the refusal of a caller without them. The same for every endpoint."""
 
 import base64
 import hmac
@@ -59,7 +59,7 @@ def forged(
     digest: str = "sha256",
     **changes: Any,
 ) -> str:
-    """A token made by hand, as the hub makes them apart from what is changed; a claim changed to
+    """A token made by hand, as the hub makes them, with some claims changed. A claim changed to
     `...` is left out.
     """
     now = int(time.time())
@@ -99,7 +99,7 @@ def test_without_a_token_every_repository_answers_alike(estate, stranger, addres
 
 
 @pytest.mark.parametrize("function", endpoints("A01", *FOR_ANYBODY))
-def test_what_is_public_is_read_without_a_token(estate, address, function):
+def test_a_public_repository_is_read_without_a_token(estate, address, function):
     assert_accepted(call(function, estate, "pub", MESSAGES[function], source_ip=address))
 
 
@@ -170,7 +170,7 @@ def test_a_token_that_is_not_good_is_refused_even_where_none_is_needed(estate, s
         case("A02", "two of them", "YQ.YQ.YQ YQ.YQ.YQ"),
     ],
 )
-def test_what_is_no_token_at_all_is_refused(estate, text):
+def test_an_invalid_token_is_refused(estate, text):
     assert_refused(call("refs", estate, "pub", headers=with_token(text)), 401, "unauthorized")
 
 
@@ -197,7 +197,7 @@ def test_A05_a_token_is_revoked_with_the_key_that_signed_it(configured, estate):
 
 
 @pytest.mark.parametrize("function", endpoints("A06", *FOR_THE_OWNER))
-def test_who_may_only_read_is_told_so(estate, stranger, function):
+def test_a_reader_gets_the_reason_of_a_refused_push(estate, stranger, function):
     answer = call(function, estate, "pub", MESSAGES[function], by=stranger)
     assert_refused(answer, 403, "forbidden", naming=[estate])
     assert heads(estate, "pub", by=stranger) == {"main": C1}
@@ -220,33 +220,35 @@ def test_another_users_push_is_forbidden_and_never_a_conflict(estate, stranger, 
 
 
 @pytest.mark.parametrize("function", endpoints("A06", *FOR_ANYBODY, *FOR_USERS))
-def test_any_user_reads_what_is_public(estate, stranger, function):
+def test_any_user_reads_a_public_repository(estate, stranger, function):
     assert_accepted(call(function, estate, "pub", MESSAGES[function], by=stranger))
 
 
 @pytest.mark.parametrize("function", endpoints("A06", *ROUTES))
-def test_what_a_user_may_not_see_is_absent(estate, stranger, function):
+def test_a_hidden_repository_looks_absent_to_a_user(estate, stranger, function):
     assert_hidden(estate, function, MESSAGES[function], by=stranger)
 
 
 @pytest.mark.parametrize("function", endpoints("A06", *FOR_ANYBODY))
-def test_what_nobody_may_see_is_absent(estate, address, function):
+def test_a_hidden_repository_looks_absent_without_a_token(estate, address, function):
     assert_hidden(estate, function, MESSAGES[function], source_ip=address)
 
 
 @pytest.mark.parametrize("function", endpoints("A06", *ROUTES))
-def test_what_is_deleted_is_absent_to_its_owner_too(estate, function):
+def test_a_deleted_repository_looks_absent_to_its_owner_too(estate, function):
     assert_absent(call(function, estate, "gone", MESSAGES[function], by=estate))
 
 
-def test_A06_where_no_push_creates_it_what_is_absent_is_absent_to_its_owner_too(configured, owner):
+def test_A06_without_push_to_create_an_absent_repository_is_absent_to_its_owner_too(
+    configured, owner
+):
     configured.setenv("PIERIA_PUSH_TO_CREATE", "off")
     for function, message in MESSAGES.items():
         assert_absent(call(function, owner, "song", message, by=owner))
 
 
 @pytest.mark.parametrize("function", endpoints("A06", *ROUTES))
-def test_nobody_creates_a_repository_in_anothers_name(owner, stranger, function):
+def test_a_user_cannot_create_a_repository_of_another_owner(owner, stranger, function):
     assert_absent(call(function, owner, "song", MESSAGES[function], by=stranger))
     assert_absent(call("refs", owner, "song", by=stranger))
 
@@ -298,13 +300,13 @@ def test_a_body_is_not_looked_at_before_the_owner_is_known(estate, stranger, fun
 
 
 @pytest.mark.parametrize("function", endpoints("A09", *(set(ROUTES) - {"refs"})))
-def test_a_body_tells_nothing_of_a_hidden_repository(estate, stranger, function):
+def test_the_reply_to_a_bad_body_reveals_no_hidden_repository(estate, stranger, function):
     for body in (GARBAGE, b"", b"\x80"):
         for slug in ("priv", "gone", "none"):
             assert_absent(call(function, estate, slug, raw=body, by=stranger))
 
 
-def test_A09_garbage_from_nobody_is_absent_where_no_token_is_needed(estate, address):
+def test_A09_garbage_without_a_token_is_absent_where_no_token_is_needed(estate, address):
     for function in sorted(FOR_ANYBODY - {"refs"}):
         assert_absent(call(function, estate, "priv", raw=GARBAGE, source_ip=address))
         assert_refused(

@@ -122,7 +122,7 @@ def test_patches_are_as_long_as_the_changes(owner, history, route):
         pytest.param(lambda bases: {f"s{n}": f"{n:064x}" for n in range(64)}, id="unknown"),
     ],
 )
-def test_what_the_client_does_not_have_is_no_base(owner, history, route, wrong):
+def test_an_object_that_the_client_lacks_is_no_base(owner, history, route, wrong):
     bases = digests(held(owner, history, 5))
     message = {"want": [history[6]], "have": [history[5]]}
     plain = call(route, owner, "song", message)
@@ -190,7 +190,7 @@ def test_patches_of_one_step_start_from_its_base_and_fit(
         (["s"], 422),
     ],
 )
-def test_what_is_no_map_of_few_digests_is_refused(owner, history, bases: Any, status):
+def test_bases_other_than_a_small_map_of_digests_are_refused(owner, history, bases: Any, status):
     answer = call("fetch", owner, "song", {"want": [history[6]], "bases": bases})
     assert answer.status == status, answer.body
     assert "bases" in answer.value["message"]

@@ -1,4 +1,4 @@
-"""Group 7, continued: POST push, where the body is not what a push is made of."""
+"""Group 7, continued: POST push with bodies that are no push."""
 
 import gzip
 import json
@@ -100,7 +100,7 @@ def test_a_body_that_is_no_map_in_msgpack_is_malformed(owner, body):
         case("I26", "as many characters", b"\x81\xa1x\xdb\xff\xff\xff\xff"),
     ],
 )
-def test_what_a_header_claims_is_not_believed(owner, body):
+def test_the_claimed_length_is_not_trusted(owner, body):
     call("push", owner, "song", by=owner, raw=b"")  # whatever is loaded at first use
     tracemalloc.start()
     try:
@@ -375,7 +375,7 @@ def test_a_push_in_json_brings_its_objects(owner, content):
         ),
     ],
 )
-def test_a_body_is_what_its_type_says(owner, body, content_type):
+def test_a_body_has_the_format_of_its_content_type(owner, body, content_type):
     answer = call("push", owner, "song", by=owner, raw=body, headers={"content-type": content_type})
     assert_refused(answer, 400, "malformed_body")
 
@@ -484,7 +484,7 @@ def test_a_body_that_expands_beyond_the_limit_is_refused_before_all_of_it_is_exp
     assert peak < 200 * 2**20
 
 
-def test_a_body_whose_expansion_has_another_limit_is_refused_with_it(owner):
+def test_a_refusal_of_an_expanded_body_names_its_limit(owner):
     ids = [f"{number:064x}" for number in range(400_000)]
     answer = sent_as(
         owner, "zstd", packed("zstd", msgpack.packb({"object_ids": ids})), "filter_objects"

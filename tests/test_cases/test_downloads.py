@@ -180,7 +180,7 @@ def test_D07_an_opaque_id_in_a_second_repository_of_the_name_is_another_object(o
     assert all(len(found) == 1 for found in tags) and tags[0] != tags[1]
 
 
-def test_D07_an_opaque_id_whose_bytes_were_stored_again_has_another_tag() -> None:
+def test_D07_an_opaque_id_with_new_bytes_has_another_tag() -> None:
     first, second = (
         downloads.Found(cast(Any, SimpleNamespace(repo_id="r1")), "o-1", Location(pack, 8, 3))
         for pack in ("a", "b")
@@ -219,7 +219,7 @@ def test_private_objects_are_like_absent_ones(estate, who):
         )
 
 
-def test_D03_the_owner_reads_what_is_private_and_no_shared_cache_keeps_it(estate):
+def test_D03_the_owner_reads_a_private_object_and_no_shared_cache_stores_it(estate):
     for get in (by_name, by_id):
         answer = assert_sent(get(estate, O1, slug="priv", by=estate), CONTENTS[O1])
         assert answer.headers["cache-control"] == f"private, {FOREVER}"
@@ -229,7 +229,7 @@ def test_D03_the_owner_reads_what_is_private_and_no_shared_cache_keeps_it(estate
         assert unchanged.headers["cache-control"] == f"private, {FOREVER}"
 
 
-def test_D03_what_was_made_private_is_private_at_once(owner):
+def test_D03_a_repository_made_private_is_private_at_once(owner):
     pushed(owner, "song", C1)
     known = repo_id(owner)
     alter(owner, "song", visibility="private")
@@ -253,13 +253,13 @@ def test_an_object_that_is_not_here_is_not_found(song, get):
     "object_id",
     ["..", "%2e%2e", "sha256:x", O1[:-1], O1 + "0", O1.upper(), f"{O1}%0A", "%00", "a" * 2000, "é"],
 )
-def test_D05_what_is_no_id_is_not_found(song, object_id):
+def test_D05_an_invalid_id_is_not_found(song, object_id):
     for get in (by_name, by_id):
         assert_refused(get(song, object_id), 404, "object_not_found")
 
 
 @pytest.mark.parametrize("object_id", [f"a/{O1}", f"..%2F{O1}", f"{O1}//", "", "/"])
-def test_D05_what_is_no_name_is_nowhere(song, object_id):
+def test_D05_an_invalid_name_is_not_found(song, object_id):
     for get in (by_name, by_id):
         assert_refused(get(song, object_id), 404, "not_found")
 
@@ -297,7 +297,7 @@ def test_HEAD_of_an_object_is_its_size_and_tag_and_reads_no_bytes(song, get):
         "owner=me",
     ],
 )
-def test_D06_what_is_no_repository_is_absent(song, query):
+def test_D06_an_invalid_repository_is_absent(song, query):
     assert_absent(ask("objects", "GET", f"/o/{O1}", query=query))
     assert_absent(ask("objects", "GET", f"/o/{O1}", query=query, by=song))
 
@@ -356,14 +356,14 @@ async def _revoke(handle: str, token_id: str) -> None:
         case("D07", "anything", "*"),
     ],
 )
-def test_who_has_an_object_is_not_sent_it(song, get, held):
+def test_a_client_with_the_object_gets_304(song, get, held):
     answer = get(song, O1, headers={"if-none-match": held.format(O1)})
     assert (answer.status, answer.body) == (304, b"")
     assert answer.headers["etag"] == f'"{O1}"'
     assert answer.headers["cache-control"] == f"public, {FOREVER}"
 
 
-def test_D07_what_he_has_not_is_sent(song):
+def test_D07_a_client_with_another_object_gets_the_bytes(song):
     for held in (f'"{O2}"', O1, '""', ","):
         assert_sent(by_name(song, O1, headers={"if-none-match": held}), CONTENTS[O1])
     assert_refused(
@@ -424,7 +424,7 @@ def test_D08_an_empty_object_has_no_ranges(owner):
         "bytes=0-" + "9" * 400,
     ],
 )
-def test_D08_what_is_no_single_range_is_the_whole(song, asked):
+def test_D08_an_invalid_range_gets_the_whole(song, asked):
     assert_sent(
         by_name(song, O1, headers={"range": asked.encode().decode("latin-1")}), CONTENTS[O1]
     )
@@ -439,11 +439,11 @@ def test_D08_a_range_of_another_version_is_the_whole(song):
 
 @pytest.fixture
 def in_aws(monkeypatch):
-    """A store that whoever asks can reach."""
+    """A store that any client can reach."""
     monkeypatch.setattr(S3Bucket, "is_aws", property(lambda bucket: True))
 
 
-def test_D09_what_is_too_large_for_lambda_is_read_from_s3(owner, in_aws):
+def test_D09_an_object_too_large_for_lambda_is_read_from_s3(owner, in_aws):
     content = bytes(range(256)) * 20 * 1024  # 5 MiB
     object_id = put(owner, content)
     for get in (by_name, by_id):
@@ -460,7 +460,7 @@ def test_D09_what_is_too_large_for_lambda_is_read_from_s3(owner, in_aws):
     assert by_name(owner, object_id, headers={"range": "bytes=5-"}).status == 307
 
 
-def test_D09_what_fits_is_sent(owner, in_aws):
+def test_D09_an_object_that_fits_is_sent(owner, in_aws):
     content = bytes(range(256)) * 8 * 1024
     assert_sent(by_name(owner, put(owner, content)), content)
 
@@ -486,7 +486,7 @@ def test_D09_without_s3_a_large_object_is_sent_all_the_same(owner):
         case("D09", "a text of control characters", "a.txt", TEXT_REPLY_BYTES),
     ],
 )
-def test_the_largest_that_is_sent_is_what_lambda_passes(owner, in_aws, path, size):
+def test_the_largest_sent_object_fits_into_a_reply_of_lambda(owner, in_aws, path, size):
     largest = b"\x01" * size
     for file, status in ((largest, 200), (largest + b"\x01", 307)):
         sent = on_manifest({path: ids.object_id(file)}) | {"objects": [builders.blob(file)]}
@@ -606,7 +606,7 @@ def test_D13_a_path_is_a_name_and_nothing_else(song, rest):
         "%FF/a.txt",
     ],
 )
-def test_D13_what_is_no_branch_and_no_commit_is_not_found(song, rest):
+def test_D13_a_name_of_no_branch_and_no_commit_is_not_found(song, rest):
     assert_refused(raw(song, rest), 404, "ref_not_found")
 
 
@@ -796,7 +796,7 @@ def test_a_download_costs_few_calls(song):
     assert_costs(at_commit, 9, 7)
 
 
-def test_a_file_whose_name_states_nothing_costs_no_more_unless_a_part_of_it_is_asked_for(owner):
+def test_a_file_of_an_unknown_type_costs_more_only_for_a_range(owner):
     assert_accepted(push(owner, "song", on_manifest({"notes": O1, "notes.txt": O1})))
     with Meter() as named:
         assert raw(owner, "main/notes.txt").status == 200

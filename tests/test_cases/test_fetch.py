@@ -125,7 +125,7 @@ def test_G01_a_clone_is_whole_and_true(merged, address):
         case("G10", "a commit and its parent", [C2, C1], [], {C1, C2}, {S1, S2}, {O1, O2}),
     ],
 )
-def test_a_fetch_brings_what_is_wanted_and_not_had(
+def test_a_fetch_brings_the_wants_without_the_haves(
     merged, stranger, want, have, commits, snapshots, objects
 ):
     found = fetched_ids(fetch(merged, "song", want, have, by=stranger))
@@ -144,7 +144,7 @@ def test_beyond_a_limit_the_manifests_of_the_client_are_not_read_and_more_is_sen
     assert (commits, snapshots, objects) == ({C2}, {S2}, {O1, O2})
 
 
-def test_G03_one_side_from_the_other_brings_what_the_fork_lacks(merged, stranger):
+def test_G03_a_fetch_of_one_side_from_the_other_brings_the_difference(merged, stranger):
     """O2 is in both sides. Only the fork is looked at, so it may come again."""
     commits, snapshots, objects = fetched_ids(fetch(merged, "song", [CX], [C2], by=stranger))
     assert (commits, snapshots, objects | {O2}) == ({CX}, {S3}, {O2, O3})
@@ -158,7 +158,7 @@ def test_G03_one_side_from_the_other_brings_what_the_fork_lacks(merged, stranger
         case("G05", "two empty lists", {"want": [], "have": []}),
     ],
 )
-def test_who_wants_nothing_gets_the_heads(merged, stranger, message):
+def test_a_fetch_without_wants_gets_the_heads(merged, stranger, message):
     reply = assert_accepted(call("fetch", merged, "song", message, by=stranger))
     assert reply == {"commits": [], "snapshots": [], "objects": [], "branch_heads": {"main": M}}
 
@@ -184,7 +184,7 @@ def test_a_wanted_commit_that_is_not_here_is_named_and_nothing_is_sent(merged, s
 
 
 @pytest.mark.parametrize("commit_id", no_ids("G11"))
-def test_what_is_no_id_is_no_commit(merged, stranger, commit_id):
+def test_an_invalid_id_is_no_commit(merged, stranger, commit_id):
     assert_refused(call("fetch", merged, "song", {"want": [M, commit_id]}, by=stranger), 422)
 
 
@@ -245,7 +245,7 @@ def test_G14_with_another_users_token_private_is_absent(estate, stranger):
     assert_hidden(estate, "fetch", {"want": [C1]}, by=stranger)
 
 
-def test_G15_the_owner_fetches_from_his_private_repository(estate):
+def test_G15_the_owner_fetches_from_a_private_repository(estate):
     assert fetched_ids(fetch(estate, "priv", [C1], by=estate)) == ({C1}, {S1}, {O1})
 
 

@@ -107,7 +107,9 @@ def noisy(owner: str) -> History:
 
 @pytest.mark.parametrize("headers", CODINGS)
 @pytest.mark.parametrize("have", [[], [1], [3], [2, 4], [3, 5], [7]])
-def test_a_step_has_what_a_fetch_has_and_the_sizes_of_its_objects(owner, merged, headers, have):
+def test_a_step_has_the_records_of_a_fetch_and_the_sizes_of_its_objects(
+    owner, merged, headers, have
+):
     haves = [merged[number] for number in have]
     whole = fetched_ids(fetch(owner, "song", [merged[7]], haves))
     [step] = Steps(owner, headers).history([merged[7]], haves)
@@ -415,6 +417,6 @@ def test_a_refusal_is_never_compressed(owner, merged):
     assert "content-encoding" not in answer.headers and answer.code == "commit_not_found"
 
 
-def test_msgpack_is_what_a_step_is_sent_as(owner, merged):
+def test_a_step_is_sent_as_msgpack(owner, merged):
     answer = call("fetch_history", owner, "song", {"want": [merged[7]]})
     assert answer.headers["content-type"] == MSGPACK

@@ -30,7 +30,7 @@ def unknown(count):
     return [hashlib.sha256(b"unknown %d" % number).hexdigest() for number in range(count)]
 
 
-def test_F01_what_was_not_uploaded_is_missing(owner):
+def test_F01_an_object_that_was_not_uploaded_is_missing(owner):
     upload(owner, "song", O1, O2)
     assert assert_accepted(ask(owner, [O1, O2, O3])) == {"missing": [O3]}
 
@@ -45,7 +45,7 @@ def test_of_nothing_nothing_is_missing(owner, message):
     }
 
 
-def test_F02_what_a_push_brought_along_is_not_missing(owner):
+def test_F02_an_inline_object_of_a_push_is_not_missing(owner):
     pushed(owner, "song", C1)
     assert missing(owner, "song", O1, O2) == {O2}
 
@@ -77,7 +77,7 @@ def test_F05_an_object_asked_for_twice_is_missing_once_at_least(owner):
 
 
 @pytest.mark.parametrize("object_id", no_ids("F06"))
-def test_what_is_no_id_is_refused_and_not_handed_back_as_missing(owner, object_id):
+def test_an_invalid_id_is_refused_and_not_returned_as_missing(owner, object_id):
     assert_refused(ask(owner, [O1, object_id]), 422)
 
 
@@ -89,7 +89,7 @@ def test_ids_come_as_a_list(owner, object_ids):
     assert_refused(ask(owner, object_ids), 422, "invalid", naming=["object_ids"])
 
 
-def test_F07_what_only_another_repository_holds_is_missing(owner, stranger):
+def test_F07_an_object_of_another_repository_is_missing(owner, stranger):
     upload(stranger, "theirs", O1)
     upload(owner, "other", O2)
     upload(owner, "song", O3)
@@ -100,7 +100,7 @@ def test_F08_any_user_may_ask_about_a_public_repository(estate, stranger):
     assert assert_accepted(ask(estate, [O1, O2], slug="pub", by=stranger)) == {"missing": [O2]}
 
 
-def test_F08_the_owner_may_ask_about_his_private_one(estate):
+def test_F08_the_owner_may_filter_objects_of_a_private_repository(estate):
     assert assert_accepted(ask(estate, [O1, O2], slug="priv", by=estate)) == {"missing": [O2]}
 
 
@@ -108,7 +108,7 @@ def test_F08_to_a_repository_that_the_push_will_create_everything_is_missing(own
     assert assert_accepted(ask(owner, [O1])) == {"missing": [O1]}
 
 
-def test_F09_who_may_not_read_cannot_test_for_known_content(estate, stranger):
+def test_F09_a_caller_without_read_access_cannot_test_for_known_content(estate, stranger):
     assert_hidden(estate, "filter_objects", {"object_ids": [O1]}, by=stranger)
 
 

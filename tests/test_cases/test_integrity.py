@@ -1,4 +1,4 @@
-"""Group 7: POST push, where something is false or would harm whoever clones it.
+"""Group 7: POST push with false data, or data that would harm a clone.
 
 For bodies see `test_bodies`.
 """
@@ -52,7 +52,7 @@ LISTED = {
     "R": "d5f6275f7309c94571600dfac03da54021284884aa77a630b2615a8fd92ecbc6",
     "CE": "5a411b0aa15704c4b1e6555aacbbf563bde198f48b8adceb994622cc5d79498b",
 }
-"""What the reference client derives."""
+"""The id that the reference client computes."""
 
 
 def on_s1(*commits: Record) -> Record:
@@ -79,7 +79,7 @@ def test_the_ids_are_those_that_the_reference_client_derives():
         case("I02", "the digest of something else", {"commit_id": UNKNOWN}),
     ],
 )
-def test_a_commit_is_what_its_id_was_made_of(owner, fields):
+def test_the_id_of_a_commit_is_checked(owner, fields):
     assert_refused(
         push(owner, "song", spoilt(C1, **fields)),
         422,
@@ -118,7 +118,7 @@ def test_a_commit_with_a_digest_in_it_is_named_by_a_digest(owner, commit_id):
         case("I03", "no files", {}),
     ],
 )
-def test_a_snapshot_is_what_its_id_was_made_of(owner, manifest):
+def test_the_id_of_a_snapshot_is_checked(owner, manifest):
     sent = bundle(C1) | {
         "snapshots": [SNAPSHOTS[S1] | {"manifest": manifest}],
         "objects": blobs(O1, O2),
@@ -128,7 +128,7 @@ def test_a_snapshot_is_what_its_id_was_made_of(owner, manifest):
 
 
 @pytest.mark.parametrize("known", [case("I03", "new", False), case("I03", "stored already", True)])
-def test_an_inline_object_is_what_its_id_was_made_of(owner, known):
+def test_the_id_of_an_inline_object_is_checked(owner, known):
     if known:
         pushed(owner, "song", C1)
     sent = bundle(C1) | {"objects": [{"object_id": O1, "content": b"hellO\n"}]}
@@ -147,7 +147,7 @@ def test_an_inline_object_is_what_its_id_was_made_of(owner, known):
     ],
 )
 @pytest.mark.parametrize("force", [False, True], ids=["unforced", "forced"])
-def test_a_push_that_leans_on_something_unknown_is_told_what(owner, sent, lacking, force):
+def test_a_push_that_refers_to_an_unknown_id_gets_its_name(owner, sent, lacking, force):
     assert_refused(
         push(owner, "song", sent, force=force), 422, "missing_reference", naming=[lacking]
     )

@@ -66,9 +66,7 @@ class TestAllowanceOfTwo:
     @pytest.mark.parametrize(
         ("function", "limit_class"), [case("X01", f, f, c) for f, c in CLASSES.items()]
     )
-    def test_one_request_too_many_is_told_when_to_come_back(
-        self, clock, song, function, limit_class
-    ):
+    def test_one_request_too_many_gets_the_time_to_retry(self, clock, song, function, limit_class):
         twice(function, song, by=song)
         refused = call(function, song, "song", MESSAGES[function], by=song)
         assert_refused(refused, 429, "rate_limited", naming=[2, limit_class])
@@ -86,7 +84,7 @@ class TestAllowanceOfTwo:
         for function in ("fetch", "filter_objects", "push"):
             twice(function, song, by=song)
 
-    def test_X01_what_is_refused_counts_and_hides_as_much(self, estate, stranger):
+    def test_X01_refused_requests_count_and_reveal_as_little(self, estate, stranger):
         answers = [
             call("refs", estate, slug, by=stranger)
             for slug in ("none", "priv", "pub", "none", "priv", "gone")
@@ -140,7 +138,7 @@ class TestAllowanceOfTwo:
 
 
 def test_X04_the_chunks_of_a_large_first_push_are_not_limited(clock, owner):
-    """12,400 files come in 31 chunks; what is counted is chunks, so small ones will do."""
+    """12,400 files come in 31 chunks. Chunks are counted, so small files suffice."""
     for number in range(31):
         chunk = {"objects": [blob(b"%d of %d" % (each, number)) for each in range(4)]}
         assert assert_accepted(call("push_objects", owner, "song", chunk, by=owner))["stored"] == 4

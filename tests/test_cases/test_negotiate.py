@@ -64,7 +64,7 @@ def ask(owner, want, have, *, by):
         case("T09", "nine unknown and the wanted one", [M], [*STRANGERS[:9], M], [M], M, True),
     ],
 )
-def test_what_is_shared_is_acknowledged(merged, stranger, want, have, ack, common_base, ready):
+def test_shared_commits_are_acknowledged(merged, stranger, want, have, ack, common_base, ready):
     reply = assert_accepted(ask(merged, want, have, by=stranger))
     assert reply == {"ack": ack, "common_base": common_base, "ready": ready}
 
@@ -73,7 +73,7 @@ def test_what_is_shared_is_acknowledged(merged, stranger, want, have, ack, commo
     "message",
     [case("T01", "neither key", {}), case("T01", "empty lists", {"want": [], "have": []})],
 )
-def test_who_asks_nothing_is_ready(merged, stranger, message):
+def test_a_client_without_haves_is_ready(merged, stranger, message):
     reply = assert_accepted(call("negotiate", merged, "song", message, by=stranger))
     assert reply == {"ack": [], "common_base": None, "ready": True}
 
@@ -97,7 +97,7 @@ def test_T06_a_known_commit_that_is_unrelated_is_acknowledged_without_being_read
 
 
 @pytest.mark.parametrize("commit_id", no_ids("T07"))
-def test_what_is_no_id_is_no_commit(merged, stranger, commit_id):
+def test_an_invalid_id_is_no_commit(merged, stranger, commit_id):
     assert_refused(ask(merged, [M, commit_id], [C1], by=stranger), 422)
 
 
@@ -129,7 +129,7 @@ def test_T07_256_haves_are_taken(merged, stranger):
     assert assert_accepted(ask(merged, [M], [*STRANGERS[:255], C1], by=stranger))["ack"] == [C1]
 
 
-def test_T08_what_is_public_is_negotiated_without_a_token(merged, address):
+def test_T08_a_public_repository_is_negotiated_without_a_token(merged, address):
     answer = call("negotiate", merged, "song", {"want": [M], "have": [C1]}, source_ip=address)
     assert assert_accepted(answer)["ready"] is True
 
@@ -144,7 +144,7 @@ def test_T08_with_another_users_token_private_is_absent(estate, stranger):
 
 @pytest.mark.slow
 def test_T09_a_base_far_below_is_found_or_another_round_is_asked_for(owner):
-    """Either answer is right; a base that is no ancestor, or `ready` without one, is not."""
+    """Either reply is right, but not a base that is no ancestor, nor `ready` without a base."""
     history = chain(300)
     assert_accepted(push(owner, "song", history.bundle()))
     pushed(owner, "song", C1, C2, C3, branch="other")

@@ -37,7 +37,7 @@ def send(owner, objects, *, slug="song", by=None):
 
 
 def contents(owner, head, *, slug="song"):
-    """What a clone at this commit finds in the objects."""
+    """The objects of a clone at this commit."""
     return {
         o["object_id"]: o["content"]
         for o in assert_accepted(fetch(owner, slug, [head], by=owner))["objects"]
@@ -127,7 +127,7 @@ def test_of_a_good_and_a_bad_object_neither_is_stored(owner, position):
 
 
 @pytest.mark.parametrize("object_id", no_ids("O08"))
-def test_what_is_no_id_names_no_object(owner, object_id):
+def test_an_invalid_id_names_no_object(owner, object_id):
     assert_refused(send(owner, [*blobs(O2), {"object_id": object_id, "content": b"hello\n"}]), 422)
     assert missing(owner, "song", O2) == {O2}
 
@@ -196,14 +196,14 @@ def test_O14_without_a_token_nothing_is_stored(estate, address):
     assert missing(estate, "pub", O3) == {O3}
 
 
-def test_O15_who_may_only_read_is_told_so(estate, stranger):
+def test_O15_a_reader_gets_the_reason_of_the_refusal(estate, stranger):
     assert_refused(
         send(estate, blobs(O3), slug="pub", by=stranger), 403, "forbidden", naming=[estate]
     )
     assert missing(estate, "pub", O3) == {O3}
 
 
-def test_O16_who_may_not_even_read_is_told_nothing(estate, stranger):
+def test_O16_a_caller_without_read_access_learns_nothing(estate, stranger):
     assert_hidden(estate, "push_objects", {"objects": blobs(O3)}, by=stranger)
 
 
@@ -217,7 +217,7 @@ def test_the_path_of_an_object_is_ignored(owner, length):
     }
 
 
-def test_O18_what_another_repository_holds_is_stored_again(owner, stranger):
+def test_O18_an_object_of_another_repository_is_stored_again(owner, stranger):
     assert upload(stranger, "theirs", O1, O2) == {"stored": 2, "skipped": 0}
     assert upload(owner, "song", O1) == {"stored": 1, "skipped": 0}
     assert upload(owner, "other", O1) == {"stored": 1, "skipped": 0}

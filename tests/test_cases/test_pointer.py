@@ -65,7 +65,7 @@ def test_a_branch_is_not_rewound_or_moved_aside(owner, stands_at, sent, force):
     assert heads(owner, "song") == {"main": stands_at[-1]}
 
 
-def test_N02_a_forced_push_moves_it_aside_and_keeps_what_it_had(owner):
+def test_N02_a_forced_push_moves_the_branch_and_keeps_the_earlier_commits(owner):
     pushed(owner, "song", C1, C2)
     reply = pushed(owner, "song", CX, force=True)
     assert (reply["branch_heads"], reply["remote_head"]) == ({"main": CX}, CX)

@@ -27,7 +27,7 @@ from tests.test_cases.fixtures import (
 )
 
 LARGE = bytes(range(256)) * 280
-"""70 KB: above what the stock client sends inline."""
+"""70 KB: larger than the inline objects of the stock client."""
 LARGE_ID = hashlib.sha256(LARGE).hexdigest()
 
 
@@ -84,7 +84,7 @@ def test_P01_every_object_gets_a_url_or_is_to_come_inline(owner):
         assert place.scheme == "https" or place.hostname == "127.0.0.1"
 
 
-def test_P01_what_cannot_prove_itself_is_to_come_inline(owner):
+def test_P01_an_object_with_an_opaque_id_has_to_be_sent_inline(owner):
     reply = assert_accepted(ask(owner, [O1, "opaque-1"]))
     assert (set(reply["presigned"]), reply["inline"]) == ({O1}, ["opaque-1"])
 
@@ -130,13 +130,13 @@ def test_P04_wrong_bytes_are_repaired_by_sending_the_object_inline(owner):
     assert content_of(owner, sent["commits"][0]["commit_id"]) == LARGE
 
 
-def test_P05_what_was_never_put_cannot_be_pushed(owner):
+def test_P05_an_object_that_was_not_uploaded_cannot_be_pushed(owner):
     url_for(owner, LARGE_ID)
     assert_refused(push(owner, "song", tree()), 422, "missing_reference", naming=[LARGE_ID])
     assert missing(owner, "song", LARGE_ID) == {LARGE_ID}
 
 
-def test_P06_a_url_that_is_still_good_cannot_change_what_was_accepted(owner):
+def test_P06_a_valid_url_cannot_change_an_accepted_object(owner):
     url = url_for(owner, LARGE_ID)
     put(url, LARGE)
     sent = tree()
@@ -154,11 +154,11 @@ def test_P06_a_put_is_for_one_repository(owner):
 
 
 @pytest.mark.parametrize("direction", [case("P07", word, word) for word in ("get", "put", "zzz")])
-def test_who_may_not_read_gets_no_url(estate, stranger, direction):
+def test_a_caller_without_read_access_gets_no_url(estate, stranger, direction):
     assert_hidden(estate, "presign", {"object_ids": [O1], "direction": direction}, by=stranger)
 
 
-def test_P07_what_is_deleted_takes_nothing_from_its_owner_either(estate):
+def test_P07_a_deleted_repository_accepts_no_upload_of_its_owner_either(estate):
     assert_absent(ask(estate, [O1], slug="gone", by=estate))
 
 
@@ -174,7 +174,7 @@ def test_a_direction_other_than_put_is_refused(estate, direction):
 
 
 @pytest.mark.parametrize("direction", [case("P09", word, word) for word in ("put", "get")])
-def test_who_may_only_read_gets_no_url(estate, stranger, direction):
+def test_a_reader_gets_no_url(estate, stranger, direction):
     assert_refused(
         ask(estate, [O1], slug="pub", by=stranger, direction=direction), 403, "forbidden"
     )
@@ -211,7 +211,7 @@ def test_no_url_is_good_for_a_time_out_of_range(owner, ttl):
 
 
 @pytest.mark.parametrize("object_id", no_ids("P11"))
-def test_what_is_no_id_gets_no_url(owner, object_id):
+def test_an_invalid_id_gets_no_url(owner, object_id):
     assert_refused(ask(owner, [O1, object_id]), 422)
 
 
@@ -219,7 +219,7 @@ def test_P11_more_ids_than_the_limit_are_refused_with_the_limit(owner):
     assert_refused(ask(owner, [UNKNOWN] * 10_001), 413, "too_large", naming=[10_000])
 
 
-def test_P11_what_is_stored_already_may_be_put_again(owner):
+def test_P11_a_stored_object_may_be_uploaded_again(owner):
     upload(owner, "song", O3)
     assert put(url_for(owner, O3), b"third\n") == 200
     assert missing(owner, "song", O3) == set()
@@ -267,7 +267,7 @@ def test_the_refusal_of_a_size_names_object_and_limit_and_no_url_is_given_out(ow
     )
 
 
-def test_a_setting_raises_the_size_that_is_accepted_to_what_one_push_verifies(owner, configured):
+def test_a_setting_raises_the_accepted_size_to_the_limit_of_one_push(owner, configured):
     configured.setenv("PIERIA_MAX_OBJECT_BYTES", str(2**30))
     for size, status in ((CLONABLE + 1, 200), (2**30, 200), (2**30 + 1, 413)):
         message = {"object_ids": [LARGE_ID], "sizes": {LARGE_ID: size}}

@@ -46,7 +46,7 @@ DEFAULTS: dict[str, Any] = {
     "reviewed_by": [],
     "test_runs": 0,
 }
-"""What a record that lacks these keys is given."""
+"""The defaults of a record without these keys."""
 
 
 def cloned(owner, head):
@@ -177,7 +177,7 @@ def test_a_push_of_many_files_stands_on_a_branch_that_was_created_without_a_new_
         case("U10", "at the top", lambda message: message),
     ],
 )
-def test_a_key_that_nobody_knows_is_no_obstacle(owner, spot):
+def test_an_unknown_key_is_accepted(owner, spot):
     message = {"bundle": bundle(C1), "branch": "main", "force": False}
     spot(message)["tags"] = [{"tag_id": "1", "tag": "emotion:joyful", "colour": {"red": [1]}}]
     reply = assert_accepted(call("push", owner, "song", message, by=owner))
@@ -185,7 +185,7 @@ def test_a_key_that_nobody_knows_is_no_obstacle(owner, spot):
     assert fetched_ids(fetch(owner, "song", [C1], by=owner)) == ({C1}, {S1}, {O1})
 
 
-def test_U11_what_a_commit_does_not_say_has_a_default(owner):
+def test_U11_an_absent_field_of_a_commit_has_a_default(owner):
     whole = COMMITS[C1]
     bare = {
         key: whole[key] for key in ("commit_id", "snapshot_id", "message", "committed_at", "branch")
@@ -256,7 +256,7 @@ def test_a_message_stays_as_it_was(owner, message):
         ),
     ],
 )
-def test_what_no_digest_covers_comes_back_unchanged(owner, fields):
+def test_fields_outside_the_digest_come_back_unchanged(owner, fields):
     sent = bundle(C1)
     sent["commits"][0] |= fields
     assert_accepted(push(owner, "song", sent))

@@ -1,5 +1,5 @@
-"""Uploads that no push has accepted yet: what a push asks of S3, and what the client has to send
-again.
+"""Uploads that no push has accepted yet: the calls of a push to S3, and the objects that the client
+has to send again.
 """
 
 import hashlib
@@ -115,7 +115,7 @@ def test_a_push_that_was_rate_limited_does_not_upload_its_stems_again(owner):
     assert missing(owner, "song", *objects) == set()
 
 
-def test_a_reader_is_not_told_what_is_in_quarantine(owner, stranger):
+def test_a_reader_learns_nothing_about_the_quarantine(owner, stranger):
     pushed(owner, "song", C1)
     objects = stems(1, owner)
     upload(owner, objects)

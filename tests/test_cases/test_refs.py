@@ -1,4 +1,4 @@
-"""Group 1: GET refs. And D08: what lies beside the routes."""
+"""Group 1: GET refs. And D08: paths beside the routes."""
 
 import hashlib
 
@@ -48,7 +48,7 @@ def test_R02_a_pushed_branch_is_listed_with_its_head(owner, address):
         case("R04", "a browser", "text/html,*/*;q=0.8"),
     ],
 )
-def test_who_does_not_read_msgpack_gets_json(merged, stranger, accept):
+def test_a_client_that_does_not_accept_msgpack_gets_json(merged, stranger, accept):
     answer = call("refs", merged, "song", by=stranger, headers={"accept": accept})
     assert answer.status == 200
     assert answer.headers["content-type"] == "application/json"
@@ -62,15 +62,15 @@ def test_who_does_not_read_msgpack_gets_json(merged, stranger, accept):
         case("R04", "msgpack after JSON", "application/json, application/x-msgpack;q=0.5"),
     ],
 )
-def test_who_names_msgpack_gets_it(merged, stranger, accept):
+def test_a_client_that_accepts_msgpack_gets_it(merged, stranger, accept):
     assert_accepted(call("refs", merged, "song", by=stranger, headers={"accept": accept}))
 
 
-def test_R05_nobody_is_told_that_there_is_no_such_repository(estate, address):
+def test_R05_a_caller_without_a_token_gets_not_found_for_an_absent_repository(estate, address):
     assert_absent(call("refs", estate, "none", source_ip=address))
 
 
-def test_R05_the_owner_sees_a_repository_that_his_push_would_create_as_empty(owner):
+def test_R05_the_owner_sees_a_repository_that_a_push_would_create_as_empty(owner):
     reply = assert_accepted(call("refs", owner, "song", by=owner))
     assert set(reply) == KEYS
     assert reply["branch_heads"] == {}
@@ -89,11 +89,11 @@ def test_R06_with_another_users_token_private_is_absent(estate, stranger):
     assert_hidden(estate, "refs", by=stranger)
 
 
-def test_R07_the_owner_sees_his_private_repository(estate):
+def test_R07_the_owner_sees_a_private_repository(estate):
     assert heads(estate, "priv", by=estate) == {"main": C1}
 
 
-def test_R08_not_even_the_owner_sees_what_is_deleted(estate):
+def test_R08_not_even_the_owner_sees_a_deleted_repository(estate):
     assert_absent(call("refs", estate, "gone", by=estate))
 
 
@@ -110,7 +110,7 @@ def test_a_bad_token_is_refused_where_none_is_needed(estate, slug):
     "authorization",
     [case("R10", "Basic", "Basic dXNlcjpwYXNz"), case("R10", "no scheme", "not-a-token")],
 )
-def test_what_is_no_bearer_token_is_no_token(estate, address, authorization):
+def test_credentials_other_than_a_bearer_token_count_as_none(estate, address, authorization):
     headers = {"authorization": authorization}
     assert_accepted(call("refs", estate, "pub", headers=headers, source_ip=address))
     assert_absent(call("refs", estate, "priv", headers=headers, source_ip=address))
@@ -144,7 +144,7 @@ def test_R13_a_repository_keeps_its_id_and_shares_it_with_none(owner):
     assert seen[0] == seen[2] == seen[3] != seen[1]
 
 
-def test_R14_the_domain_is_what_the_repository_was_made_with(owner):
+def test_R14_the_domain_is_that_of_the_creation(owner):
     pushed(owner, "song", C1)
     assert call("refs", owner, "song", by=owner).value["domain"] == "code"
     alter(owner, "song", domain="midi")
@@ -188,7 +188,7 @@ def test_refs_that_have_not_changed_are_not_sent_again_and_cost_no_call_more(own
     assert (moved.status, moved.value["branch_heads"]) == (200, {"main": C2})
 
 
-def test_the_tag_of_private_refs_is_for_those_who_may_read_them(estate):
+def test_the_tag_of_private_refs_is_for_readers_only(estate):
     answer = call("refs", estate, "priv", by=estate)
     assert (answer.headers["cache-control"], answer.headers["vary"]) == (
         "private, no-cache",
@@ -202,7 +202,7 @@ def test_the_tag_of_private_refs_is_for_those_who_may_read_them(estate):
 @pytest.mark.parametrize(
     "accept", ["application/x-msgpack;q=0, application/json", "*/*", "application/msgpack ; Q=0.0"]
 )
-def test_who_refuses_msgpack_gets_json(owner, accept):
+def test_a_client_that_refuses_msgpack_gets_json(owner, accept):
     pushed(owner, "song", C1)
     assert (
         call("refs", owner, "song", headers={"accept": accept}).headers["content-type"]

@@ -1,4 +1,4 @@
-"""Group 11: releases. What a client publishes, every other reads back to the last field."""
+"""Group 11: releases. A client reads back a release of another client to the last field."""
 
 import asyncio
 import os
@@ -162,7 +162,7 @@ def test_L02_of_eight_releases_under_one_tag_one_is_published(song, at_once):
     assert [record["release_id"] for record in listed(song)] == [won.value["release_id"]]
 
 
-def test_L02_a_release_whose_answer_was_lost_can_be_sent_again(song, monkeypatch):
+def test_L02_a_release_with_a_lost_reply_can_be_sent_again(song, monkeypatch):
     whole = Releases.put_new
 
     async def unheard(self, release):
@@ -188,7 +188,7 @@ def test_L02_a_publication_cut_short_has_happened_or_not_and_again_completes(son
     assert listed(song) == []
 
 
-def test_L03_who_may_not_push_may_not_publish(estate, stranger, address):
+def test_L03_a_caller_who_may_not_push_may_not_publish(estate, stranger, address):
     for slug in ("pub", "priv", "none"):
         anonymous = ask(
             "releases", "POST", f"/{estate}/{slug}/releases", release(), source_ip=address
@@ -226,7 +226,7 @@ BAD: list[tuple[str, Record]] = [
 
 
 @pytest.mark.parametrize("spoilt", [case("L04", says, fields) for says, fields in BAD])
-def test_what_no_list_could_show_is_refused(song, spoilt):
+def test_a_release_that_no_list_could_show_is_refused(song, spoilt):
     assert_refused(publish(song, release(**spoilt)), 422)
     assert listed(song) == []
 
@@ -347,7 +347,7 @@ def test_L07_a_list_can_be_read_in_pages(song):
     assert (seen, sizes) == (made[::-1], [3, 3, 1])
 
 
-def test_L07_what_is_retracted_between_two_pages_is_not_missed_by_the_next(song):
+def test_L07_a_retraction_between_two_pages_does_not_break_the_next_page(song):
     for n in range(5):
         assert_published(publish(song, release(f"v{n}", created_at=f"2026-01-0{n + 1}")))
     page = assert_accepted(listing(song, "limit=2"))
@@ -387,7 +387,7 @@ def test_L07_a_query_that_means_nothing_is_refused(song, query):
     assert_refused(listing(song, query), 422)
 
 
-def test_L08_drafts_are_for_those_who_publish(song, stranger, address):
+def test_L08_drafts_are_for_writers(song, stranger, address):
     assert_published(publish(song, release("v1.0.0")))
     assert_published(
         publish(song, release("v2.0.0", is_draft=True, created_at="2026-02-01T00:00:00+00:00"))
@@ -428,7 +428,7 @@ def test_L10_five_hundred_changes_are_taken_and_one_more_is_not(song):
         case("L10", "too much to read", "x" * 5_000_000),
     ],
 )
-def test_what_does_not_fit_is_refused_in_words(song, body):
+def test_a_release_that_does_not_fit_is_refused_with_a_reason(song, body):
     assert_refused(publish(song, release(body=body)), 413, "too_large")
     assert listed(song) == []
 
@@ -454,7 +454,7 @@ def test_a_release_is_retracted_by_its_tag(song, tag, path):
     assert_published(publish(song, release(tag, C2, release_id="another")))  # the tag is free again
 
 
-def test_L12_what_is_not_published_cannot_be_retracted(song):
+def test_L12_an_absent_release_cannot_be_retracted(song):
     assert_refused(retract(song, "v1.0.0"), 404, "release_not_found")
     assert_published(publish(song, release()))
     assert_accepted(retract(song, "v1.0.0"))
@@ -475,7 +475,7 @@ def test_L12_a_retraction_cut_short_has_happened_or_not(song, calls):
     assert [record["title"] for record in listed(song)] == ["another"]
 
 
-def test_L13_who_may_not_push_may_not_retract(estate, stranger, address):
+def test_L13_a_caller_who_may_not_push_may_not_retract(estate, stranger, address):
     pushed(estate, "shop", C1)
     assert_published(publish(estate, release(), slug="shop"))
     assert_refused(
@@ -531,11 +531,11 @@ def test_L15_a_release_in_msgpack_is_a_release(song):
         case("L15", "too large a number", release(semver={"major": 2**64}), 400, "malformed_body"),
     ],
 )
-def test_what_is_no_map_is_refused(song, body, status, code):
+def test_a_body_that_is_no_map_is_refused(song, body, status, code):
     assert_refused(publish(song, body), status, code)
 
 
-def test_L15_what_is_neither_json_nor_msgpack_is_refused(song):
+def test_L15_a_body_that_is_neither_json_nor_msgpack_is_refused(song):
     assert_refused(publish(song, release(), headers={"content-type": "text/plain"}), 415)
 
 
@@ -579,7 +579,7 @@ async def _publish_all(owner: str, made: list[Release]) -> None:
 
 
 def pages(owner: str, query: str, calls: int, chain: int) -> list[int]:
-    """How many releases each page has, to the last; each for so many calls."""
+    """The number of releases of each page, to the last page. Each page may make this many calls."""
     sizes, cursor = [], ""
     while True:
         with Meter() as meter:
@@ -591,7 +591,7 @@ def pages(owner: str, query: str, calls: int, chain: int) -> list[int]:
         cursor = reply["next_cursor"]
 
 
-def test_of_many_releases_a_page_costs_what_is_on_it(shop):
+def test_the_cost_of_a_page_depends_on_its_own_releases(shop):
     assert pages(shop, "limit=50", 4, 3) == [50] * 6 + [28]
     assert pages(shop, "limit=100", 5, 4) == [100] * 3 + [28]
     assert pages(shop, "", 7, 3) == [328]

@@ -97,7 +97,7 @@ def signed(claims: dict[str, Any]) -> str:
     return references.sign(settings.load().signing_keys, Reference.model_validate(claims))
 
 
-# ── What it is for ────────────────────────────────────────────────────────────────────────────────
+# ── Large bodies ──────────────────────────────────────────────────────────────────────────────────
 
 
 def test_a_staged_push_and_its_staged_objects_are_cloned(owner):
@@ -157,7 +157,7 @@ def test_a_place_is_given_for_the_two_routes_and_for_the_sizes_that_are_document
     assert call("staging", owner, "song", message, by=owner).status == status
 
 
-# ── What it leaves behind ─────────────────────────────────────────────────────────────────────────
+# ── The state afterwards ──────────────────────────────────────────────────────────────────────────
 
 
 def stored(owner: str, slug: str) -> tuple[dict[str, Any], dict[str, bytes]]:

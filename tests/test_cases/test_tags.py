@@ -1,5 +1,5 @@
-"""Group 12: tags. A label may be on many commits, a commit may have many; its id is what a tag
-is.
+"""Group 12: tags. A label may be on many commits, and a commit may have many. The id identifies a
+tag.
 """
 
 from typing import Any
@@ -117,7 +117,7 @@ def test_W02_of_eight_tags_of_one_id_one_is_stored(song, at_once):
 @pytest.mark.parametrize(
     "count", [case("W02", "few, each on its own", 5), case("W02", "many, in batches", 60)]
 )
-def test_tags_whose_answer_was_lost_can_be_sent_again(song, monkeypatch, count):
+def test_tags_with_a_lost_reply_can_be_sent_again(song, monkeypatch, count):
     tags = [tag(n) for n in range(count)]
     whole = Tags.put_new
 
@@ -138,7 +138,7 @@ def test_W03_a_label_may_be_on_many_commits_and_a_commit_have_many(song):
     assert listed(song) == tags
 
 
-def test_W04_who_may_not_push_may_not_tag(estate, stranger, address):
+def test_W04_a_caller_who_may_not_push_may_not_tag(estate, stranger, address):
     for slug in ("pub", "priv", "none"):
         anonymous = ask(
             "tags", "POST", f"/{estate}/{slug}/tags", {"tags": [tag()]}, source_ip=address
@@ -164,7 +164,7 @@ def test_W04_who_may_not_push_may_not_tag(estate, stranger, address):
         case("W05", "bytes", b"hit"),
     ],
 )
-def test_what_is_no_label_is_refused(song, label):
+def test_an_invalid_label_is_refused(song, label):
     assert_refused(post(song, tag(2), tag(1, label=label)), 422)
     assert listed(song) == []
 
@@ -176,7 +176,7 @@ def test_W05_five_hundred_characters_are_a_label(song):
 @pytest.mark.parametrize(
     "tag_id", [case("W05", f"tag id: {says}", value) for says, value in NO_IDS]
 )
-def test_what_is_no_id_is_refused(song, tag_id):
+def test_an_invalid_id_is_refused(song, tag_id):
     assert_refused(post(song, tag(1, tag_id=tag_id)), 422)
     assert_refused(post(song, tag(1, commit_id=tag_id)), 422)
 
@@ -327,7 +327,7 @@ def test_W11_a_hostile_id_is_no_id(song, tag_id):
     assert_refused(delete(song, tag_id), 404, "tag_not_found")
 
 
-def test_W11_who_may_not_push_may_not_delete(estate, stranger, address):
+def test_W11_a_caller_who_may_not_push_may_not_delete(estate, stranger, address):
     pushed(estate, "attic", C1)
     assert_accepted(post(estate, tag(), slug="attic"))
     tag_id = tag()["tag_id"]

@@ -78,7 +78,7 @@ def unpack(bundle: dict[str, Any]) -> None:
 
 
 def put_record(kind: str, record: dict[str, Any]) -> None:
-    """Store a record, if there is none of its id."""
+    """Store a record unless its id is stored."""
     file = Path(f".muse/{kind}s/{record[f'{kind}_id']}.json")
     if file.exists():
         return

@@ -181,7 +181,7 @@ def test_a_clone_that_was_killed_while_files_were_written_goes_on(
     check(folder, url, files)
 
 
-def test_what_cannot_be_cloned_is_refused_in_one_line(
+def test_an_impossible_clone_is_refused_in_one_line(
     run: Run, hub: Program, source: tuple[str, dict[str, bytes]], tmp_path: Path
 ) -> None:
     url, _ = source

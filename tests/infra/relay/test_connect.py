@@ -1,4 +1,4 @@
-"""`pieria connect`: how it starts, what it refuses, how it ends."""
+"""`pieria connect`: its start, its refusals, and its end."""
 
 import signal
 import socket

@@ -81,7 +81,7 @@ def test_an_object_that_is_larger_than_a_reply_is_read_from_the_storage(
     assert contents(client.clone(relay.url + repository).bundle)[2] == pushed.objects
 
 
-def test_a_pull_gets_what_it_lacks_and_no_more(
+def test_a_pull_gets_exactly_the_missing_objects(
     hub: Program, relay: Program, repository: str
 ) -> None:
     long = history.generate(seed=7, commits=60, files=400, objects=1500)

@@ -53,7 +53,7 @@ def fsck(hub: Program, repository: str) -> dict[str, Any]:
     return found | {"status": done.returncode}
 
 
-def test_a_push_whose_relay_is_killed_completes_afterwards(hub: Program, tmp_path: Path) -> None:
+def test_a_push_completes_after_its_relay_was_killed(hub: Program, tmp_path: Path) -> None:
     port, repository = ports.free(), "/me/killed"
     url = f"http://127.0.0.1:{port}{repository}"
     ended: list[str] = []

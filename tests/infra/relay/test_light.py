@@ -25,7 +25,7 @@ HEAVY = {
 
 
 def run(source: str) -> str:
-    """What a new interpreter prints."""
+    """The output of a new interpreter."""
     done = subprocess.run([sys.executable, "-c", source], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode in (0, 2), done.stderr
     return done.stdout + done.stderr

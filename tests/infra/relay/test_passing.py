@@ -1,4 +1,4 @@
-"""What the stock client sends, through the relay."""
+"""The requests of the stock client, through the relay."""
 
 import socket
 from pathlib import Path

@@ -28,7 +28,7 @@ root = pytest.mark.skipif(os.getuid() != 0, reason="only root can start a proces
 
 
 def asked(url: str, user: int) -> str:
-    """What a process of this user gets."""
+    """The reply to a process of this user."""
     interpreter = Path(sys.executable).resolve()
     shared = Path("/usr/bin/python3")
     program = shared if shared.exists() else interpreter

@@ -43,7 +43,7 @@ def send(
 
 
 def sent_bytes(relay: Program) -> str:
-    """What the relay printed last about the size of a push."""
+    """The last line of the relay about the size of a push."""
     return [line for line in relay.said().splitlines() if "sent as" in line][-1]
 
 

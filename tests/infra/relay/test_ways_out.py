@@ -33,7 +33,7 @@ class Client:
 
 
 def refusal(answer: httpx.Response) -> str:
-    """The message of a 413, whole within what the stock client prints."""
+    """The message of a 413. It is as short as the stock client prints it."""
     assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
     message: str = answer.json()["message"]
     assert message in answer.text[:SHOWN_CHARACTERS] and not message.endswith("…")

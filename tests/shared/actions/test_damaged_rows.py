@@ -61,7 +61,7 @@ async def test_a_commit_with_a_damaged_row_is_no_root(number: int, name: str, va
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("number", [1, 3])
-async def test_a_commit_whose_row_has_lost_its_record_is_never_left_out(number: int) -> None:
+async def test_a_commit_without_its_record_is_never_left_out(number: int) -> None:
     story = await pushed()
     del row_of(story, DRAWN, number)["record"]
     with pytest.raises(Damaged, match=f"record of commit {DRAWN[number]}"):
@@ -69,7 +69,7 @@ async def test_a_commit_whose_row_has_lost_its_record_is_never_left_out(number: 
 
 
 @pytest.mark.asyncio
-async def test_a_damaged_row_below_what_is_asked_for_is_no_error() -> None:
+async def test_a_damaged_row_below_the_wanted_commits_is_no_error() -> None:
     story = await pushed()
     row_of(story, DRAWN, 1)["parents"] = "damaged"
     got = await story.do(story.receive(Fetch(want=[DRAWN[3]], have=[DRAWN[2]])))

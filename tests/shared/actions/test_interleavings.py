@@ -169,7 +169,7 @@ async def test_a_role_in_an_earlier_repository_of_the_name_is_none_in_the_next_o
 @pytest.mark.asyncio
 @pytest.mark.parametrize("next_one", [False, True], ids=["deleted", "created again"])
 @pytest.mark.parametrize("what", ["rename", "change", "delete"])
-async def test_what_a_deletion_overtakes_finds_no_repository(
+async def test_a_request_during_a_deletion_finds_no_repository(
     members: Members, what: str, next_one: bool
 ) -> None:
     first = await members.create()
@@ -417,7 +417,7 @@ async def test_a_deletion_beside_a_new_folder_of_the_name_leaves_its_mark() -> N
 
 
 @pytest.mark.asyncio
-async def test_a_race_for_a_branch_whose_name_was_a_folder_is_a_race_and_no_clash() -> None:
+async def test_a_race_for_a_branch_with_the_name_of_a_folder_is_no_clash() -> None:
     story, drawn = Story(), graph("1; 2:1; 3:1; 4:2")
     await story.do(story.push(drawn.bundle([1]), drawn[1], "takes/one"))
     await story.do(story.delete("takes/one"))
@@ -466,7 +466,7 @@ async def listed(story: Story) -> list[str]:
 
 
 @pytest.mark.asyncio
-async def test_a_retraction_leaves_alone_what_was_published_after_it_began() -> None:
+async def test_a_retraction_keeps_a_release_that_was_published_after_it_began() -> None:
     story, commit_id = await released()
     await story.do(publish(story, commit_id, "one"))
     retracting = story.begin("retract", releases.retract(story.stores.of(REPO), "v1"))

@@ -1,4 +1,4 @@
-"""What is acknowledged after a refusal, and beside gc."""
+"""Acknowledgements after a refusal, and during gc."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -61,7 +61,7 @@ async def test_a_refused_commit_is_no_base_to_fetch_from() -> None:
 
 
 @pytest.mark.asyncio
-async def test_only_the_last_refusal_is_remembered_and_only_so_much_of_it() -> None:
+async def test_only_a_part_of_the_last_refusal_is_remembered() -> None:
     story, drawn = (
         Story(),
         graph("1; 2:1; 3:1; " + "; ".join(f"{n}:{n - 1 if n > 10 else 1}" for n in range(10, 60))),

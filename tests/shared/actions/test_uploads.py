@@ -49,7 +49,7 @@ def large(owner: str) -> str:
     return owner
 
 
-def test_what_no_head_has_is_looked_up_and_the_order_is_the_callers(large: str) -> None:
+def test_objects_outside_the_head_are_looked_up_and_the_order_is_kept(large: str) -> None:
     uploaded = {ids.object_id(content): content for content in (b"sent ahead", b"and this")}
     sent = [{"object_id": i, "content": content} for i, content in uploaded.items()]
     assert hub.call("push_objects", large, "song", {"objects": sent}, by=large).status == 200

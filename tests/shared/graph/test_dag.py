@@ -135,7 +135,7 @@ def dags(draw: st.DrawFn) -> Dag:
     order.
     """
     page_hint = draw(st.integers(1, 6))
-    choice = st.integers(0, page_hint)  # how many commits back a parent lies; 0 for none
+    choice = st.integers(0, page_hint)  # the distance of a parent in commits; 0 for no parent
     links = draw(
         st.lists(
             st.tuples(choice, choice, st.sampled_from(["main", "dev", "topic/a"])),
@@ -190,7 +190,7 @@ def test_the_difference_is_that_of_the_sets(case):
 
 @settings(max_examples=200)
 @given(cases())
-def test_a_complete_list_of_what_is_held_is_subtracted_exactly(case):
+def test_a_complete_list_of_haves_is_subtracted_exactly(case):
     dag, want = case.dag, case.first
     held = dag.reachable(case.second) | {"a commit that only the client has"}
     difference = Difference(dag.at(want), [], held)
@@ -203,8 +203,8 @@ def test_a_complete_list_of_what_is_held_is_subtracted_exactly(case):
 @settings(max_examples=200)
 @given(cases(most=12), st.integers(0, 3))
 def test_an_incomplete_list_never_makes_it_less(case, looked_up):
-    """A list with holes, part of it looked up: what the client can lack is sent, and nothing it
-    said it has.
+    """A list with holes, part of it looked up: every commit that the client may lack is sent, and
+    no commit of its list.
     """
     dag, want = case.dag, case.first
     have, held = case.second[:looked_up], set(case.second[looked_up:])
@@ -218,7 +218,7 @@ def test_an_incomplete_list_never_makes_it_less(case, looked_up):
 
 @settings(max_examples=200)
 @given(cases())
-def test_the_boundary_is_what_the_client_has_of_the_parents(case):
+def test_the_boundary_is_the_parents_that_the_client_has(case):
     dag, want, have = case.dag, case.first, case.second
     difference = Difference(dag.at(want), dag.at(have))
     walk(dag, difference, case.feed, case.seed)
@@ -235,7 +235,7 @@ def test_the_boundary_is_what_the_client_has_of_the_parents(case):
 @settings(max_examples=200)
 @given(cases())
 def test_no_row_is_asked_for_twice_or_without_need(case):
-    """A row tells its commit's parents, which matter only above the oldest commit that might be
+    """A row has the parents of its commit. They matter only above the oldest commit that may be
     sent.
     """
     dag, want, have = case.dag, case.first, case.second

@@ -63,7 +63,7 @@ def tangle(seed: int) -> Dag:
 
 
 @pytest.mark.parametrize("seed", range(6))
-async def test_a_walk_over_rows_finds_what_the_sets_say(commits, seed):
+async def test_a_walk_over_rows_equals_the_set_operations(commits, seed):
     dag, dice = tangle(seed), random.Random(seed)
     commits = await stored(commits, dag)
     for _ in range(4):
@@ -156,7 +156,9 @@ async def test_a_walk_that_needs_too_many_rounds_is_given_up(commits):
 
 
 async def test_neighbours_in_a_lane_do_not_get_in_the_way(commits):
-    """Forty strangers of every generation lie in the same lane as the line that is read."""
+    """Forty unrelated commits of every generation are stored in the same lane as the line of the
+    walk.
+    """
     dag = line(20)
     strangers = [Node(CommitAddress(f"s{n}", n % 20 + 1, "main"), ()) for n in range(40)]
     commits = await stored(commits, dag)
@@ -166,8 +168,8 @@ async def test_neighbours_in_a_lane_do_not_get_in_the_way(commits):
     assert [node.commit_id for node in difference.collected] == [str(n) for n in range(20, 5, -1)]
 
 
-async def test_what_a_dead_push_has_left_of_a_commit_in_another_lane_does_not_count(commits):
-    """It lies on the way, in the lane that is read; and what it names may be gone."""
+async def test_rows_of_a_crashed_push_in_another_lane_are_ignored(commits):
+    """It is on the way, in the lane of the walk. The data that it names may be deleted."""
     parents = {str(n): (str(n - 1),) if n > 1 else () for n in range(1, 21)}
     dag = Dag(parents, {str(n): "main" if n <= 10 else "side" for n in range(1, 21)})
     commits = await stored(commits, dag)

@@ -1,6 +1,4 @@
-"""fsck finds each fault that is planted, says what it is, and is silent about a whole
-repository.
-"""
+"""fsck finds and names each planted fault, and reports nothing for a whole repository."""
 
 import os
 import zlib
@@ -108,7 +106,7 @@ def test_an_object_without_its_row(owner: str, history: History, name: str) -> N
     assert kinds(owner) == {("object", object_id)}
 
 
-def test_a_missing_pack_is_told_by_what_was_in_it(owner: str, history: History) -> None:
+def test_a_missing_pack_is_reported_with_its_contents(owner: str, history: History) -> None:
     bytes_ = Bytes(repo(owner).repo_id)
     address = row_of(owner, "#S", history.snapshots[3]["snapshot_id"])["at"]
     bytes_.remove(f"{bytes_.prefix}packs/{address.split(':')[0]}")
@@ -167,7 +165,7 @@ def test_a_flipped_bit_in_a_manifest(owner: str, history: History) -> None:
     assert ("snapshot", snapshot_id) in kinds(owner)
 
 
-def test_a_commit_record_that_is_not_what_its_id_says(owner: str, history: History) -> None:
+def test_a_commit_record_that_differs_from_its_id(owner: str, history: History) -> None:
     row = row_of(owner, "#LANE#", history[2])
     record = msgpack.unpackb(zlib.decompress(bytes(row["record"].value)))
     change_row(row, record=zlib.compress(msgpack.packb({**record, "message": "something else"})))
@@ -178,7 +176,7 @@ def test_a_commit_record_that_is_not_what_its_id_says(owner: str, history: Histo
 
 def test_a_commit_record_in_a_pack_that_cannot_be_read(owner: str, history: History) -> None:
     flip(owner, row_of(owner, "#LANE#", history[5])["record_at"])
-    # A bit of what is not hashed cannot be told; one that breaks the record's structure can.
+    # A changed bit outside the hash is invisible, unless it breaks the structure of the record.
     assert kinds(owner) <= {("commit", history[5])}
 
 

@@ -1,14 +1,14 @@
-"""gc beside everything else: seeded schedules of pushes, forced pushes, deletions, restores, tags,
+"""gc with concurrent requests and jobs: seeded schedules of pushes, forced pushes, deletions, restores, tags,
 rebuilds and fetches, cut short anywhere, against one or two gcs, call by call.
 
 After each step of a gc, and at the end: every branch, every tag and every kept move is whole, and
-so is all that a push could build on. A fetch of a head never fails. In the end nothing is left that
-nothing leads to.
+so is every commit that a push could build on. A fetch of a head never fails. In the end all
+unreachable data is deleted.
 
-    GC_SCHEDULES=20000 python -m pytest -n auto tests/shared/maintenance/test_gc.py      `make nightly` is like this
-    GC_FIRST=12345 GC_SCHEDULES=1 python -m pytest tests/shared/maintenance/test_gc.py   one of them again
+    GC_SCHEDULES=20000 pytest -n auto tests/shared/maintenance/test_gc.py    as `make nightly` does
+    GC_FIRST=12345 GC_SCHEDULES=1 pytest tests/shared/maintenance/test_gc.py    one of them again
 
-What a single rule is for is told in test_gc_stories.
+test_gc_stories shows the purpose of each rule.
 """
 
 import asyncio
@@ -52,7 +52,7 @@ REPO = Repo("ada", "song", repo_id=RepoId("r1"), default_branch="none")
 BRANCHES = ["main", "side", "deep/er"]
 CONTENTS = [b"small 1", b"small 2", b"small 3", b"L" * 60, b"l" * 70]
 REFUSALS = (BranchMoved, MissingReference, NotFastForward, RefNotFound, TagNotFound, Unavailable)
-"""What a client may be told. Anything else is a fault, of the hub or of this test."""
+"""The valid replies to a client. Any other reply is a fault of the hub or of this test."""
 JUMPS = [1, 30, 400, 800, *[4 * 900 + 5] * 4, 90_000, 16 * 86_400, 40 * 86_400]
 
 
@@ -113,8 +113,8 @@ class World:
         return str(made["commit_id"])
 
     def bundle(self, commit_ids: Iterable[str], *, lean: bool, author: str = "Ada") -> Record:
-        """What is pushed; a lean client leaves out what filter-objects has just told it is
-        there.
+        """The bundle of a push. A lean client leaves out the objects that filter-objects has just
+        reported as stored.
         """
         commits = [{**self.commits[i], "author": author} for i in commit_ids]
         snapshots = {c["snapshot_id"]: self.snapshots[c["snapshot_id"]] for c in commits}
@@ -310,8 +310,8 @@ class World:
                     object_id
                 ]
 
-    async def check_what_may_be_built_on(self) -> None:
-        """Every commit that a push would find known, when nobody is at work."""
+    async def check_known_commits_are_whole(self) -> None:
+        """Every commit that a push would find known while no other task runs."""
         entries = [entry async for entry in self.stores.of(REPO).scans.index(Kind.COMMIT)]
         await self.whole(entry.address for entry in entries if entry.address and not entry.run_id)
 
@@ -358,7 +358,7 @@ class World:
             await self.reap()
         await self.reap()
         await self.turns.all_through(self.check())
-        await self.turns.all_through(self.check_what_may_be_built_on())
+        await self.turns.all_through(self.check_known_commits_are_whole())
         await self.turns.all_through(self.clean_up())
 
     async def clean_up(self) -> None:
@@ -370,7 +370,7 @@ class World:
             await self.keep_clean()
             self.turns.now += gc_plan.GRACE_SECONDS + 5
         await self.check()
-        await self.check_what_may_be_built_on()
+        await self.check_known_commits_are_whole()
         tagged = {
             str(row["commit_id"]) for row in self.table.partitions.get("REPO#r1#TAGS", {}).values()
         }

@@ -129,7 +129,7 @@ class Story:
         return report
 
     async def tidy(self, until: float) -> None:
-        """Time passes, and every minute somebody runs gc."""
+        """Time passes, and gc runs every minute."""
         end = self.turns.now + until
         while self.turns.now < end:
             self.wait(min(60, end - self.turns.now))
@@ -163,7 +163,7 @@ async def story() -> AsyncIterator[Story]:
 async def forgotten(
     story: Story, drawn: History, numbers: Iterable[int], branch: str = "dev"
 ) -> None:
-    """Commits that were on a branch which was deleted so long ago that nothing leads to them."""
+    """Commits of a branch that was deleted long ago, so that nothing reaches them."""
     numbers = list(numbers)
     await story.do(story.push(drawn.bundle(numbers), drawn[numbers[-1]], branch))
     await story.do(story.delete(branch))
@@ -180,7 +180,7 @@ async def test_the_grace_outlives_a_push_that_takes_over_from_one_that_died(stor
     first = story.begin("first", story.push(drawn.bundle([2]), drawn[2]))
     await story.turns.resume("first", "#LANE#")
     assert (await story.do(story.gc())).step is Step.CONDEMNED
-    # Long after, it writes that 2 stands on what is condemned by now, and dies.
+    # Much later, it writes that 2 has a parent that is condemned now, and dies.
     await story.tidy(A_REQUEST)
     await story.turns.resume("first", *BEFORE_IT_IS_KNOWN)
     await story.dies(first)
@@ -211,12 +211,12 @@ async def test_the_grace_runs_from_the_end_of_condemn(story: Story) -> None:
     assert await story.known(drawn[1], drawn[2]) == {drawn[1], drawn[2]}
 
 
-# ── What is built on ──────────────────────────────────────────────────────────────────────────────
+# ── Known commits are whole ───────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.asyncio
 async def test_a_snapshot_that_is_known_keeps_its_objects(story: Story) -> None:
-    """Whoever sends it again is not asked for them."""
+    """A client that sends it again does not send them."""
     old, new = graph("1", salt="old"), graph("2", salt="new")
     await forgotten(story, old, [1])
     on_it = snapshot({"old": next(iter(old.objects)), "new": next(iter(new.objects))})
@@ -284,7 +284,7 @@ async def test_an_object_that_was_said_to_be_there_and_is_gone_is_never_taken_fo
 
 
 @pytest.mark.asyncio
-async def test_an_upload_of_what_is_condemned_stays(story: Story) -> None:
+async def test_an_upload_of_a_condemned_object_stays(story: Story) -> None:
     story.limit(loose_object_bytes=4)
     drawn = graph("1")
     ((object_id, content),) = drawn.objects.items()
@@ -337,8 +337,8 @@ async def test_a_commit_that_comes_back_during_the_sweep_is_known(story: Story) 
 
 
 @pytest.mark.asyncio
-async def test_a_row_that_a_dead_push_left_behind_is_written_anew(story: Story) -> None:
-    """It stands on what was there then, in the lane where it was then."""
+async def test_a_row_of_a_crashed_push_is_written_again(story: Story) -> None:
+    """Its parent is the commit of that time, in the lane of that time."""
     drawn = graph("1; 2:1")
     await forgotten(story, drawn, [1])
     dead = story.begin("push", story.push(drawn.bundle([2]), drawn[2]))
@@ -353,7 +353,7 @@ async def test_a_row_that_a_dead_push_left_behind_is_written_anew(story: Story) 
 
 
 @pytest.mark.asyncio
-async def test_what_is_pushed_beside_a_condemn_stays_known(story: Story) -> None:
+async def test_a_push_during_a_condemn_stays_known(story: Story) -> None:
     """A tag on it must not be refused for an hour."""
     drawn = graph("1; 2:1; 3:1; 4", salt="new")
     await forgotten(story, drawn, [4])
@@ -372,7 +372,7 @@ async def test_what_is_pushed_beside_a_condemn_stays_known(story: Story) -> None
 
 
 @pytest.mark.asyncio
-async def test_what_a_known_commit_stands_on_stays(story: Story) -> None:
+async def test_the_ancestors_of_a_known_commit_stay(story: Story) -> None:
     """Known, but on no branch: a push that died after the condemn wrote it.
 
     The next may build on it.
@@ -401,7 +401,7 @@ async def test_a_row_of_a_push_in_flight_is_left_alone(story: Story) -> None:
 
 
 @pytest.mark.asyncio
-async def test_what_a_condemn_that_was_cut_short_has_stamped_is_reprieved_by_the_next_gc(
+async def test_the_next_gc_reprieves_the_marks_of_an_interrupted_condemn(
     story: Story,
 ) -> None:
     drawn = graph("1; 2:1")
@@ -472,8 +472,8 @@ async def test_a_manifest_that_only_its_branch_names_stays(story: Story) -> None
 
 
 @pytest.mark.asyncio
-async def test_what_the_index_names_stays_also_where_a_branch_leads_elsewhere(story: Story) -> None:
-    """History that was replaced by force lies beside the first, and that is what is known."""
+async def test_data_of_the_index_stays_even_if_a_branch_points_elsewhere(story: Story) -> None:
+    """History that was replaced by force is stored in the first lane, and the index points to it."""
     drawn = graph("1; 2:1; 3:1")
     await forgotten(story, drawn, [1, 2])
     replaced = drawn.bundle([1, 2])
@@ -489,7 +489,7 @@ async def test_what_the_index_names_stays_also_where_a_branch_leads_elsewhere(st
 
 
 @pytest.mark.asyncio
-async def test_what_a_snapshot_leads_to_by_the_index_stays(story: Story) -> None:
+async def test_data_that_a_snapshot_reaches_by_the_index_stays(story: Story) -> None:
     """Two send, at once, different contents under the same opaque id."""
 
     def bundle(content: bytes) -> Record:
@@ -515,7 +515,7 @@ async def test_what_a_snapshot_leads_to_by_the_index_stays(story: Story) -> None
     await story.do(
         story.push({"commits": [made], "snapshots": [], "objects": []}, made["commit_id"])
     )
-    # It stands on what the index says, its parent on what its row says.
+    # It uses the address in the index. Its parent uses the address in its row.
     fetched = await story.do(story.receive(Fetch(want=[made["commit_id"]], have=[head])))
     assert [entry["content"] for entry in fetched["objects"]] == [b"two"]
 
@@ -577,7 +577,7 @@ async def test_a_repository_that_has_lost_its_rows_keeps_its_bytes(story: Story,
     before = await story.clone()
     story.lose(part)
     if part == "#C":
-        story.lose("#O")  # commits are found from the branch, so this is what is missed
+        story.lose("#O")  # commits are found from the branch, so the object is missed
     with pytest.raises(Damaged):
         await story.step()
     assert story.packs() == packs
@@ -597,7 +597,7 @@ async def test_a_repository_that_has_lost_its_rows_keeps_its_bytes(story: Story,
 
 
 @pytest.mark.asyncio
-async def test_a_tag_whose_commit_is_not_to_be_found_ends_the_gc(story: Story) -> None:
+async def test_a_tag_on_a_missing_commit_ends_the_gc(story: Story) -> None:
     drawn = graph("1")
     await story.do(story.push(drawn.bundle(), drawn[1]))
     await story.do(tags.store(story.stores.of(REPO), a_tag(drawn[1])))
@@ -613,7 +613,7 @@ async def test_a_tag_whose_commit_is_not_to_be_found_ends_the_gc(story: Story) -
 
 
 @pytest.mark.asyncio
-async def test_what_a_branch_was_at_can_be_restored_for_30_days_and_no_longer(story: Story) -> None:
+async def test_earlier_heads_can_be_restored_for_30_days_and_no_longer(story: Story) -> None:
     drawn = graph("1; 2:1; 3")
     await story.do(story.push(drawn.bundle([1, 2]), drawn[2]))
     before = await story.clone()
@@ -685,7 +685,7 @@ def a_tag(commit_id: str) -> PostTags:
 
 
 @pytest.mark.asyncio
-async def test_a_sweep_that_slept_for_a_month_removes_only_what_bears_its_own_stamp(
+async def test_a_sweep_that_stalled_for_a_month_deletes_only_rows_with_its_own_mark(
     story: Story,
 ) -> None:
     drawn = graph("1; 2:1")
@@ -722,7 +722,7 @@ async def test_a_gc_that_was_overtaken_takes_no_stamp_of_the_other_away(story: S
 
 
 @pytest.mark.asyncio
-async def test_a_step_whose_answer_was_lost_is_taken_once(story: Story) -> None:
+async def test_a_step_with_a_lost_reply_is_taken_once(story: Story) -> None:
     scans, swept = story.stores.of(REPO).scans, GcState("ours", Step.SWEPT, 7)
     await story.do(scans.begin(GcState("ours", Step.CONDEMNED, 5)))
     assert await story.do(scans.advance(swept, Step.CONDEMNED))
@@ -736,9 +736,7 @@ async def test_a_step_whose_answer_was_lost_is_taken_once(story: Story) -> None:
 
 @pytest.mark.parametrize("steps", [1, 2], ids=["sweep", "collect"])
 @pytest.mark.asyncio
-async def test_what_another_gc_has_removed_is_not_taken_for_damage(
-    story: Story, steps: int
-) -> None:
+async def test_rows_that_another_gc_deleted_are_not_damage(story: Story, steps: int) -> None:
     drawn = graph("1; 2:1")
     await story.do(story.push(drawn.bundle(), drawn[2]))
     await story.do(story.delete("main"))
@@ -758,7 +756,7 @@ async def test_what_another_gc_has_removed_is_not_taken_for_damage(
 async def test_a_rebuild_waits_for_a_gc_and_no_gc_begins_beside_it(
     story: Story, steps: int
 ) -> None:
-    """It finds what nothing leads to, and would write down what is being removed."""
+    """It finds unreachable data, and would write rows for data that is being deleted."""
     drawn = graph("1; 2:1; 3")
     await story.do(story.push(drawn.bundle([3]), drawn[3]))
     await forgotten(story, drawn, [1, 2])

@@ -1,6 +1,4 @@
-"""A popular clone is answered from a bundle, and who receives it cannot tell but by the time that
-it took.
-"""
+"""A popular clone is served from a prebuilt clone. The client sees no difference except the time."""
 
 import asyncio
 import json
@@ -35,15 +33,15 @@ DRAWING = "1; 2:1; 3:2; 4:2; 5:3,4; 6:5; 7:6"
 
 
 def made(owner: str, slug: str = "song") -> Made:
-    """As whoever runs the hub has it made."""
+    """Prebuild it as the operator of the hub does."""
     found = repo(owner, slug)
     return run(lambda stores: prebuilt_clones.make(stores.of(found), time.time))
 
 
 def cloned(owner: str, *want: str, slug: str = "song", **how: Any) -> tuple[Record, Meter]:
-    """Exactly what a clone of these commits, or of every branch, holds; and its calls.
+    """Exactly the data of a clone of these commits, or of every branch; and its calls.
 
-    Nothing came twice.
+    No record came twice.
     """
     wanted = list(want) or list(hub.heads(owner, slug, by=owner).values())
     with Meter() as meter:
@@ -86,7 +84,9 @@ def push(owner: str, bundle: Record, branch: str = "main", **how: Any) -> None:
 
 @pytest.fixture
 def drawn(owner: str) -> History:
-    """Pushed up to 5, with contents of every kind: empty, small, and large enough to lie alone."""
+    """Pushed up to 5, with all kinds of contents: empty, small, and large enough for a separate
+    object.
+    """
     history = graph(DRAWING, salt=owner)
     push(owner, history.bundle([1, 2, 3, 4, 5]))
     kinds = [blob(b""), blob(b"small"), blob(random.Random(1).randbytes(1_500_000))]
@@ -132,7 +132,7 @@ CODINGS = ("identity", "zstd", "gzip")
 
 
 def sorted_clone(owner: str, coding: str) -> tuple[Answer, Record]:
-    """The reply to a clone, and what it contains, in an order of its own."""
+    """The reply to a clone, and its content, sorted."""
     want = list(hub.heads(owner, "song", by=owner).values())
     answer = hub.call(
         "fetch", owner, "song", {"want": want}, by=owner, headers={"accept-encoding": coding}
@@ -166,7 +166,7 @@ def test_it_is_stored_compressed_and_sent_as_it_is_stored(owner: str, drawn: His
     )
 
 
-def test_what_came_since_is_compressed_beside_it(owner: str, drawn: History) -> None:
+def test_newer_data_is_compressed_separately(owner: str, drawn: History) -> None:
     made(owner)
     push(owner, drawn.bundle([6]))
     stored = Bytes(repo(owner).repo_id).get(bundle_key(owner))
@@ -231,7 +231,7 @@ def test_an_older_hub_ignores_a_compressed_one(owner: str, drawn: History) -> No
     assert "digests" not in bundle_row(owner)
 
 
-def test_what_came_since_is_sent_on_top_and_nothing_twice(owner: str, drawn: History) -> None:
+def test_newer_data_is_sent_as_well_and_no_record_twice(owner: str, drawn: History) -> None:
     """Also where it is not new: an old file comes back, and a whole old tree."""
     made(owner)
     old = drawn.snapshots[1]
@@ -259,9 +259,7 @@ def keys_read(owner: str, *want: str) -> list[str]:
     return [call.params["Key"] for call in meter.log if call.service == "s3"]
 
 
-def test_a_forced_push_takes_from_the_answer_what_it_took_from_the_branch(
-    owner: str, drawn: History
-) -> None:
+def test_the_reply_lacks_the_commits_that_a_forced_push_removed(owner: str, drawn: History) -> None:
     made(owner)
     push(owner, drawn.bundle([1, 2, 3]), force=True)
     found_at = repo(owner)
@@ -276,7 +274,7 @@ def test_a_forced_push_takes_from_the_answer_what_it_took_from_the_branch(
     assert cloned(owner)[0] == found
 
 
-def test_who_wants_one_branch_is_not_sent_another(owner: str, drawn: History) -> None:
+def test_a_client_that_wants_one_branch_gets_no_other(owner: str, drawn: History) -> None:
     made(owner)
     found, _ = cloned(owner, drawn[5])
     assert {one["commit_id"] for one in found["commits"]} == {drawn[n] for n in range(1, 6)}
@@ -284,7 +282,7 @@ def test_who_wants_one_branch_is_not_sent_another(owner: str, drawn: History) ->
     assert not any(one["content"].startswith(b"large") for one in found["objects"])
 
 
-def test_who_has_something_is_answered_as_before(owner: str, drawn: History) -> None:
+def test_a_client_with_haves_is_served_as_before(owner: str, drawn: History) -> None:
     made(owner)
     answer = hub.fetch(owner, "song", [drawn[5]], [drawn[3]], by=owner)
     assert hub.fetched_ids(answer)[0] == {drawn[4], drawn[5]}
@@ -301,7 +299,7 @@ def test_an_old_commit_and_an_unknown_one_are_answered_as_before(
     assert hub.fetch(owner, "song", [drawn[5], "f" * 64], by=owner).status == 404
 
 
-def test_strangers_are_told_nothing(owner: str) -> None:
+def test_strangers_learn_nothing(owner: str) -> None:
     hidden = Repo(owner, "song", visibility=Visibility.PRIVATE)
     run(lambda stores: stores.repos.create(hidden, int(time.time())))
     push(owner, graph("1").bundle())
@@ -335,9 +333,9 @@ def test_damaged_bytes_are_never_sent(owner: str, drawn: History, at: int) -> No
 
 
 def test_an_object_that_only_damaged_ids_name_is_sent(owner: str, drawn: History) -> None:
-    """The ids of a bundle say what it holds.
+    """The ids of a prebuilt clone are those of its content.
 
-    Here one of them is the id of an object that came since.
+    Here one of them is the id of an object that was pushed later.
     """
     made(owner)
     push(owner, drawn.bundle([6]))
@@ -375,8 +373,10 @@ def findings(owner: str) -> list[fsck.Finding]:
     return run(work)
 
 
-def test_fsck_compares_it_with_what_its_heads_lead_to(owner: str, drawn: History) -> None:
-    """A row that claims more than is in the bundle: whoever wants that would not get all."""
+def test_fsck_compares_it_with_the_data_that_its_heads_reach(owner: str, drawn: History) -> None:
+    """A row that names an id that the prebuilt clone does not have: a client that wants it would
+    miss it.
+    """
     made(owner)
     assert findings(owner) == []
     push(owner, drawn.bundle([6]))
@@ -451,7 +451,7 @@ def test_a_bundle_is_made_once_for_the_same_branches(owner: str, drawn: History)
     assert made(owner).is_new
 
 
-def test_nothing_is_made_of_what_could_still_be_completed(owner: str) -> None:
+def test_no_prebuilt_clone_is_made_of_incomplete_data(owner: str) -> None:
     """An opaque id names an object that was never sent. When it comes, a clone has to bring it."""
     tree: Record = {**hub.snapshot({"stem.wav": "later-1"}), "snapshot_id": "snap1"}
     push(owner, {"commits": [hub.commit("1", [], "snap1")], "snapshots": [tree], "objects": []})
@@ -462,7 +462,7 @@ def test_nothing_is_made_of_what_could_still_be_completed(owner: str) -> None:
     assert [one["object_id"] for one in cloned(owner)[0]["objects"]] == ["later-1"]
 
 
-def test_what_cannot_be_cloned_is_not_bundled(owner: str, drawn: History) -> None:
+def test_no_prebuilt_clone_is_made_of_a_damaged_repository(owner: str, drawn: History) -> None:
     found = repo(owner)
 
     async def work(stores: Stores) -> Made:
@@ -526,7 +526,7 @@ async def test_gc_keeps_the_bundle_and_removes_those_before_it_after_a_grace() -
 
 
 async def about_to_name(story: Story) -> asyncio.Task[Made]:
-    """Somebody who has written the bytes of a bundle, and falls asleep."""
+    """A job that has written the bytes of a prebuilt clone, and stalls."""
     making = story.begin("making", prebuilt_clones.make(story.stores.of(REPO), story.turns.clock))
     await story.turns.resume("making", "together")
     return making
@@ -534,7 +534,7 @@ async def about_to_name(story: Story) -> asyncio.Task[Made]:
 
 @pytest.mark.parametrize("steps", [0, 1, 2, 3], ids=["condemn", "sweep", "collect", "next"])
 @pytest.mark.asyncio
-async def test_who_slept_while_gc_took_a_step_names_nothing(steps: int) -> None:
+async def test_a_job_that_stalled_during_a_step_of_gc_writes_no_row(steps: int) -> None:
     story, history = Story(), graph("1; 2:1")
     await story.do(story.push(history.bundle([1]), history[1]))
     for _ in range(steps):
@@ -551,7 +551,7 @@ async def test_who_slept_while_gc_took_a_step_names_nothing(steps: int) -> None:
 
 @pytest.mark.parametrize("is_gc", [True, False], ids=["by gc", "by nobody"])
 @pytest.mark.asyncio
-async def test_what_gc_has_removed_while_it_was_read_is_no_damage(is_gc: bool) -> None:
+async def test_data_that_gc_deletes_during_the_read_is_no_damage(is_gc: bool) -> None:
     story, history = Story(), graph("1; 2:1; 3:1")
     await story.do(story.push(history.bundle([1, 2]), history[2]))
     making = story.begin("making", prebuilt_clones.make(story.stores.of(REPO), story.turns.clock))
@@ -587,7 +587,7 @@ async def test_no_bundle_is_named_while_gc_removes_its_bytes() -> None:
 
 @pytest.mark.asyncio
 async def test_a_collect_that_died_is_not_begun_again() -> None:
-    """Else it would remove what somebody is about to name who began between the two."""
+    """Else it would delete data that a job which began between the two is about to name."""
     story, history = Story(), graph("1; 2:1")
     await story.do(story.push(history.bundle([1]), history[1]))
     await bundled(story)
@@ -645,7 +645,7 @@ async def test_a_fetch_that_has_begun_ends_though_the_bundle_is_replaced() -> No
 
 @pytest.mark.asyncio
 async def test_a_bundle_keeps_nothing_alive() -> None:
-    """What no branch has led to for long is removed, and the bundle that holds it first."""
+    """Data that no branch reaches for long is deleted, the prebuilt clone with it first."""
     story, history = Story(), graph("1; 2:1; 3:1")
     await story.do(story.push(history.bundle([1, 2]), history[2]))
     await bundled(story)
@@ -664,7 +664,7 @@ async def test_a_bundle_keeps_nothing_alive() -> None:
 
 @pytest.mark.asyncio
 async def test_a_commit_that_was_gone_comes_back_as_it_was_pushed_again() -> None:
-    """Not as the bundle had it: what is not hashed may differ."""
+    """Not as in the prebuilt clone: fields outside the hash may differ."""
     story, history = Story(), graph("1; 2:1; 3:1")
     await story.do(story.push(history.bundle([1, 2]), history[2]))
     await bundled(story)

@@ -1,6 +1,4 @@
-"""What a deleted repository leaves behind is removed, in as many runs as it takes; nothing else
-is.
-"""
+"""purge deletes all data of a deleted repository, in several runs if needed, and no other data."""
 
 import time
 from typing import Any
@@ -84,7 +82,7 @@ def test_uploads_and_staged_bodies_of_a_deleted_repository_are_removed(owner: st
     assert "Versions" not in s3().list_object_versions(Bucket=NAMES["Bucket"], Prefix=prefix)
 
 
-def test_nothing_is_left_that_says_what_it_was_or_whose(owner: str) -> None:
+def test_no_row_with_its_name_or_owner_is_left(owner: str) -> None:
     """But the name stays a deleted one: a push to it must not make it again, and in public."""
 
     async def work(stores: Stores) -> str:

@@ -113,7 +113,7 @@ def test_a_whole_repository_is_left_as_it_is(owner: str, history: History) -> No
 
 
 @pytest.mark.parametrize("part", ["#O", "#S", "#C", "#LANE#"])
-def test_what_is_lost_of_one_kind_comes_back(owner: str, history: History, part: str) -> None:
+def test_lost_rows_of_one_kind_come_back(owner: str, history: History, part: str) -> None:
     before = clone(owner)
     for row in rows(repo(owner).repo_id, part):
         remove_row(row)
@@ -162,9 +162,7 @@ def test_history_replaced_by_force_stays_replaced(owner: str) -> None:
     assert clone(owner) == before
 
 
-def test_a_branch_that_says_wrong_where_its_head_lies_is_put_right(
-    owner: str, history: History
-) -> None:
+def test_a_branch_with_a_wrong_address_of_its_head_is_fixed(owner: str, history: History) -> None:
     before = clone(owner)
     (ref,) = [row for row in rows(repo(owner).repo_id, "") if row["sk"] == "REF#main"]
     change_row(ref, generation=99, snapshot_at="")
@@ -173,7 +171,7 @@ def test_a_branch_that_says_wrong_where_its_head_lies_is_put_right(
     assert findings(owner) == []
 
 
-def test_where_a_dead_push_has_left_a_row_that_names_what_is_gone_no_commit_is_looked_for(
+def test_no_commit_is_searched_at_a_row_of_a_crashed_push(
     owner: str,
 ) -> None:
     drawn = graph("1; 2:1; 3:2; 4:1", salt=owner)
@@ -192,7 +190,9 @@ def test_where_a_dead_push_has_left_a_row_that_names_what_is_gone_no_commit_is_l
     assert findings(owner) == []
 
 
-def test_what_a_damaged_pack_held_is_told_and_left_out(owner: str, history: History) -> None:
+def test_the_contents_of_a_damaged_pack_are_reported_and_left_out(
+    owner: str, history: History
+) -> None:
     bytes_ = Bytes(repo(owner).repo_id)
     (row,) = [
         row

@@ -1,12 +1,12 @@
-"""Repack: what it folds and what it leaves, beside whom it works, and that nobody ever misses
-anything.
+"""Repack: the data that it folds, the data that it leaves, and concurrent requests, which never miss any
+data.
 
-Stories on a cloud in memory, where everybody can be stopped before a certain call; the many
-schedules are those of gc with repacks among them. What a clone saves, and deaths on the embedded
-AWS, go through the handlers.
+These are stories on a cloud in memory, where each task can be stopped before a certain call. The
+schedules are those of gc, with repacks. The stories of the cost of a clone, and of crashes on the
+embedded AWS, use the handlers.
 
-    REPACK_SCHEDULES=20000 python -m pytest -n auto tests/shared/maintenance/test_repack.py
-    REPACK_FIRST=12345 REPACK_SCHEDULES=1 python -m pytest tests/shared/maintenance/test_repack.py   one of them again
+    REPACK_SCHEDULES=20000 pytest -n auto tests/shared/maintenance/test_repack.py
+    REPACK_FIRST=12345 REPACK_SCHEDULES=1 pytest tests/shared/maintenance/test_repack.py    one of them
 """
 
 import asyncio
@@ -72,7 +72,7 @@ class Packed(Story):
         return rebuild.rebuild(self.stores.of(REPO), now=self.turns.now)
 
     async def clone(self, *want: str) -> Any:
-        """In an order that does not depend on where things lie."""
+        """In an order that does not depend on the places."""
         found = await super().clone(*want)
         by = {"commits": "commit_id", "snapshots": "snapshot_id", "objects": "object_id"}
         return found | {
@@ -96,7 +96,7 @@ class Packed(Story):
         }
 
     def index_rows(self) -> list[Record]:
-        """All that rebuild-index makes anew, but for the time at which it was written."""
+        """All data that rebuild-index writes again, except for the time of writing."""
         found = [row for part in ("#O", "#S", "#C", "#LANE#") for row in self.rows(part)]
         return sorted(
             ({**row, "written_at": 0} for row in found), key=lambda row: (row["pk"], row["sk"])
@@ -125,7 +125,7 @@ async def old(story: Packed) -> AsyncIterator[History]:
     yield drawn
 
 
-# ── What it does ──────────────────────────────────────────────────────────────────────────────────
+# ── The effect ────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.asyncio
@@ -148,7 +148,7 @@ async def test_many_packs_become_one_and_nothing_else_changes(story: Packed, old
 
 
 @pytest.mark.asyncio
-async def test_what_is_read_together_lies_together_and_by_generation(
+async def test_data_that_is_read_together_is_stored_together_by_generation(
     story: Packed, old: History
 ) -> None:
     await story.do(story.repack())
@@ -194,9 +194,7 @@ async def test_a_second_run_does_nothing(story: Packed, old: History) -> None:
 
 
 @pytest.mark.asyncio
-async def test_what_was_folded_is_folded_again_with_what_has_come_since(
-    story: Packed, old: History
-) -> None:
+async def test_folded_packs_are_folded_again_with_newer_ones(story: Packed, old: History) -> None:
     await story.do(story.repack())
     more = chain(MANY, files=True, salt="more")
     await story.push_one_by_one(more, branch="more")
@@ -218,7 +216,7 @@ async def test_a_pack_gets_no_larger_than_a_group(story: Packed, old: History) -
 
 
 @pytest.mark.asyncio
-async def test_what_is_large_young_unnamed_or_too_little_is_left(story: Packed) -> None:
+async def test_large_young_unnamed_or_too_few_packs_are_left(story: Packed) -> None:
     drawn = chain(12, files=True)
     await story.push_one_by_one(drawn, range(1, 4))
     forgot = graph("1", salt="forgotten")
@@ -244,7 +242,7 @@ async def test_what_is_large_young_unnamed_or_too_little_is_left(story: Packed) 
 
 
 @pytest.mark.asyncio
-async def test_what_gc_has_condemned_goes_along_as_it_was(story: Packed, old: History) -> None:
+async def test_condemned_rows_are_moved_as_they_are(story: Packed, old: History) -> None:
     forced = graph("1", salt="forced")
     await story.do(story.push(forced.bundle(), forced[1], force=True))
     story.wait(LONG)
@@ -264,7 +262,7 @@ async def test_what_gc_has_condemned_goes_along_as_it_was(story: Packed, old: Hi
 
 
 @pytest.mark.asyncio
-async def test_garbage_beside_what_is_named_stays_behind(story: Packed) -> None:
+async def test_unnamed_data_of_a_pack_stays_behind(story: Packed) -> None:
     pairs = [graph("1; 2:1", salt=str(number)) for number in range(FEWEST)]
     for number, drawn in enumerate(pairs):
         await story.do(story.push(drawn.bundle(), drawn[2], f"b{number}"))
@@ -426,7 +424,7 @@ async def test_a_gc_that_was_under_way_starts_over(story: Packed, old: History) 
 
 
 @pytest.mark.asyncio
-async def test_a_repack_that_slept_for_days_makes_no_row_name_what_is_gone(
+async def test_a_repack_that_stalled_for_days_lets_no_row_name_deleted_data(
     story: Packed, old: History
 ) -> None:
     before = await story.clone()
@@ -528,9 +526,7 @@ async def test_history_replaced_by_force_stays_replaced(story: Packed) -> None:
 
 @pytest.mark.asyncio
 async def test_a_pack_that_a_lane_is_named_by_stays(story: Packed, old: History) -> None:
-    """What a forced push has written lies beside what was there, of which only the rows are
-    left.
-    """
+    """The data of a forced push is stored beside the earlier data, of which only the rows are left."""
     snapshot_id = str(old.snapshots[MANY]["snapshot_id"])
     first = commit("again", [old[MANY]], snapshot_id)
     second = commit("and again", [first["commit_id"]], snapshot_id)
@@ -623,9 +619,7 @@ async def test_nothing_damaged_is_carried_on(
 
 
 @pytest.mark.asyncio
-async def test_an_object_that_is_not_what_its_id_says_is_not_carried_on(
-    story: Packed, old: History
-) -> None:
+async def test_an_object_that_differs_from_its_id_is_not_moved(story: Packed, old: History) -> None:
     """In a pack that is what its own name says."""
     row = story.rows("#O")[0]
     pack = packs.build([(Kind.OBJECT, row["sk"], b"something else")])
@@ -638,7 +632,7 @@ async def test_an_object_that_is_not_what_its_id_says_is_not_carried_on(
 
 @IN_PACKS
 @pytest.mark.asyncio
-async def test_a_row_that_names_what_is_not_there_ends_it(
+async def test_a_row_that_names_absent_data_ends_it(
     story: Packed, old: History, part: str, attribute: str
 ) -> None:
     row = next(row for row in story.rows(part) if attribute in row)
@@ -651,7 +645,7 @@ async def test_a_row_that_names_what_is_not_there_ends_it(
 
 
 @pytest.mark.asyncio
-async def test_what_gc_has_removed_before_its_turn_began_is_no_damage(
+async def test_data_that_gc_deleted_before_its_start_is_no_damage(
     story: Packed, old: History
 ) -> None:
     more = chain(MANY, files=True, salt="more")
@@ -680,7 +674,7 @@ async def test_a_damaged_pack_that_nothing_names_is_in_nobodys_way(
 
 
 @pytest.mark.asyncio
-async def test_an_index_larger_than_what_is_read_at_first_is_read_whole(
+async def test_an_index_larger_than_the_first_read_is_read_whole(
     story: Packed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(packs, "GAP_BYTES", 100)
@@ -697,7 +691,7 @@ def test_cut_short_before_any_call_it_goes_on() -> None:
     drawn = chain(4, files=True)
 
     async def on_progress(calls: int) -> bool:
-        """Whether it came to its end within so many calls."""
+        """Whether it ended within this many calls."""
         story = Packed()
         story.limit(combined_packs=2, repointed_rows=4)
         await story.push_one_by_one(drawn)
@@ -711,7 +705,7 @@ def test_cut_short_before_any_call_it_goes_on() -> None:
             await repacking
         await story.dies(repacking) if not ended else None
         await story.whole(before)
-        # Some months later: what was new then is old enough.
+        # Some months later, the new data is old enough.
         for _ in range(3):
             story.wait(2 * A_DAY)
             await story.do(story.repack())
@@ -768,7 +762,7 @@ class World(test_gc.World):
 
 
 @pytest.mark.parametrize("first", range(FIRST, FIRST + SCHEDULES, test_gc.CHUNK))
-def test_nobody_misses_anything_whatever_comes_between(first: int) -> None:
+def test_no_request_misses_data_at_any_interruption(first: int) -> None:
     folded = 0
     for seed in range(first, min(first + test_gc.CHUNK, FIRST + SCHEDULES)):
 
@@ -803,7 +797,7 @@ def planned(owner: str) -> RepackPlan:
 
 
 def pushed(owner: str, count: int) -> Any:
-    """So many pushes of one commit, one after the other; what a clone receives."""
+    """This many pushes of one commit, one after the other. Returns the reply to a clone."""
     drawn = chain(count, files=True, salt=owner)
     for number in drawn.commits:
         assert builders.push(owner, "song", drawn.bundle([number])).status == 200

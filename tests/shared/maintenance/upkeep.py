@@ -24,9 +24,7 @@ T = TypeVar("T")
 
 
 def run(work: Callable[[Stores], Awaitable[T]]) -> T:
-    """Work on the embedded AWS as another process would: what the handlers of this one remember is
-    not known.
-    """
+    """Work on the embedded AWS as another process does: without the caches of this one."""
 
     async def opened() -> T:
         stores = await selection.stores()
@@ -68,7 +66,7 @@ def rows(repo_id: str, part: str) -> list[Record]:
 
 
 def index_rows(repo_id: str) -> list[Record]:
-    """All that rebuild-index can make anew."""
+    """All data that rebuild-index can write again."""
     kinds = tuple(f"REPO#{repo_id}{part}" for part in ("#O", "#S", "#C", "#LANE#"))
     return [row for row in rows(repo_id, "#") if row["pk"].startswith(kinds)]
 
@@ -87,7 +85,7 @@ def s3() -> Any:
 
 
 class Bytes:
-    """What a repository has in the bucket."""
+    """The keys of a repository in the bucket."""
 
     def __init__(self, repo_id: str) -> None:
         self._s3 = s3()

@@ -1,4 +1,4 @@
-"""What is known of ids, found by key or read through: the answer is the same."""
+"""Known ids: the result is the same by keyed reads and by a query of the partition."""
 
 import random
 import uuid
@@ -56,7 +56,7 @@ async def test_nothing_is_known_of_nothing(index):
     assert client.calls == {"batch_get_item": 1}
 
 
-async def test_what_was_put_is_known(index):
+async def test_written_ids_are_known(index):
     address = CommitAddress("c", 12, "topic/a#b")
     await index.put_addresses([address])
     await index.put_locations(
@@ -143,7 +143,7 @@ async def test_many_ids_of_a_dense_repository_are_sixteen_queries(index, made):
     assert client.calls["batch_get_item"] <= 3
 
 
-async def test_ids_of_three_kinds_are_told_apart_when_read_through(index, made):
+async def test_ids_of_three_kinds_are_distinguished_in_a_query(index, made):
     index = await dense(index, made)
     await index.put_locations({(Kind.SNAPSHOT, digest(n)): location(n + 1) for n in range(100)})
     await index.put_addresses([CommitAddress(digest(n), n + 1, "main") for n in range(50)])
@@ -155,7 +155,7 @@ async def test_ids_of_three_kinds_are_told_apart_when_read_through(index, made):
 
 
 async def test_a_partition_too_sparse_to_read_through_is_read_by_key(index):
-    """With a read-ahead of one row for each id, most of what is asked for lies beyond what is
+    """With a read-ahead of one row for each id, most of the wanted ids are beyond the rows that are
     read.
     """
     index = replace(index, limits=Limits(read_ahead_rows=1, many_ids=16))

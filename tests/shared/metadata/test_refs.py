@@ -72,7 +72,7 @@ async def test_a_thousand_branches_are_one_page(refs, repo_id):
     assert client.calls == {"query": 1}
 
 
-async def test_who_moved_it_and_when_is_kept(refs, repo_id):
+async def test_the_user_and_the_time_of_a_move_are_stored(refs, repo_id):
     await refs.swap(ref("main", "c1"), None, by="ada", now=NOW)
     row = await refs.table.get(keys.ref(repo_id, "main"))
     assert row is not None

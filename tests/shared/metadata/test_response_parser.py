@@ -39,7 +39,7 @@ async def test_a_row_reads_the_same_with_botocores_own_parser(opened: Stores, re
 async def test_a_clone_does_not_pay_for_botocores_look_at_every_type(
     opened: Stores, repo_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """botocore is left nothing to look at: else it is for nothing, and nobody notices."""
+    """botocore has no body to parse: else the parser is useless without a sign of it."""
     looked_at: list[str] = []
     stock: Any = AioJSONParser
     original = stock._handle_structure

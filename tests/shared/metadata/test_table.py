@@ -92,13 +92,13 @@ async def test_of_many_first_writers_one_is_first(table, repo_id):
 # ── Conditions ────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_an_update_sets_what_it_names_and_leaves_the_rest(table, repo_id):
+async def test_an_update_sets_the_named_attributes_and_keeps_the_others(table, repo_id):
     await table.put_new((repo_id, "x"), {"a": 1, "b": 1})
     await table.update((repo_id, "x"), {"b": 2, "c": 2})
     assert bare([await table.get((repo_id, "x")) or {}]) == [{"a": 1, "b": 2, "c": 2}]
 
 
-async def test_an_update_whose_condition_holds_is_made(table, repo_id):
+async def test_an_update_with_a_true_condition_is_made(table, repo_id):
     await table.update((repo_id, "x"), {"owner": "ada"}, NOBODY)
     condition = every(Equals("owner", "ada"), either(Absent("gone"), Less("gone", 5)))
     await table.update((repo_id, "x"), {"owner": "bob"}, condition)
@@ -214,7 +214,7 @@ async def test_of_rivals_for_many_rows_each_row_has_one_writer(table, repo_id):
 
 
 class Contended:
-    """A DynamoDB in which somebody else's transaction is in the way, until call `free_from`."""
+    """A DynamoDB with a conflicting transaction, until call `free_from`."""
 
     def __init__(self, free_from: int, reason: str) -> None:
         self.free_from, self.reason = free_from, reason
@@ -236,7 +236,7 @@ def contended(free_from: int, reason: str = "TransactionConflict") -> tuple[Tabl
     return DynamoTable(client, "t"), client
 
 
-async def test_a_transaction_that_another_was_in_the_way_of_is_tried_again_without_what_is_there(
+async def test_a_transaction_with_a_conflict_is_retried_without_existing_rows(
     pauses,
 ):
     table, client = contended(3)
@@ -348,7 +348,7 @@ async def test_rows_left_unprocessed_are_put_again(pauses):
 
 
 @pytest.mark.parametrize("verb", ["find", "put"])
-async def test_what_stays_unprocessed_is_unavailable_never_left_out(pauses, verb):
+async def test_unprocessed_keys_are_unavailable_and_never_left_out(pauses, verb):
     table, client = stingy(generous_from=10**6)
     keys = [("p", f"{n}") for n in range(20)]
     with pytest.raises(Unavailable):
@@ -414,7 +414,7 @@ async def test_every_read_is_consistent(table, letters):
     assert find["RequestItems"][table.name]["ConsistentRead"] is True
 
 
-async def test_a_counter_counts_everybody(opened, repo_id):
+async def test_a_counter_counts_all_callers(opened, repo_id):
     counters = opened.counters.table
     rows = await asyncio.gather(
         *(counters.add((repo_id,), {"hits": 1}, 4_000_000_000) for _ in range(20))
@@ -496,7 +496,7 @@ async def test_whatever_goes_wrong_is_unavailable(verb, error):
     assert "from AWS" not in raised.value.message
 
 
-async def test_what_went_wrong_is_kept_as_the_cause():
+async def test_the_original_error_is_the_cause():
     error = client_error("AccessDeniedException")
     client: Any = Failing(error)
     with pytest.raises(Unavailable) as raised:

@@ -27,7 +27,7 @@ def bucket(opened: Stores) -> Bucket:
 
 
 async def version(bucket: Bucket, key: str) -> Version:
-    """Which content lies under a key just now."""
+    """The current content of a key."""
     stream = await bucket.stream(key)
     async for _ in stream.chunks:
         pass
@@ -89,12 +89,12 @@ async def test_each_content_of_a_key_is_a_version_of_its_own(bucket, repo_id):
     ],
     ids=["get", "get a range", "stream", "copy"],
 )
-async def test_what_is_not_there_is_no_such_key(bucket, repo_id, read):
+async def test_an_absent_key_raises_no_such_key(bucket, repo_id, read):
     with pytest.raises(NoSuchKey):
         await read(bucket, repo_id)
 
 
-async def test_a_copy_is_of_what_was_seen_whatever_lies_there_by_now(bucket, repo_id):
+async def test_a_copy_is_of_the_version_that_was_read(bucket, repo_id):
     await bucket.put(f"{repo_id}/a", b"first")
     seen = await version(bucket, f"{repo_id}/a")
     await bucket.put(f"{repo_id}/a", b"second")
@@ -130,7 +130,7 @@ async def test_a_range_beyond_the_end_is_no_such_key(bucket, repo_id, start):
         await bucket.get(repo_id, start, start + 5)
 
 
-async def test_a_presigned_url_writes_what_anybody_sends(bucket, repo_id):
+async def test_a_presigned_url_accepts_any_bytes(bucket, repo_id):
     """With a Content-Type that was not signed: the stock client cannot leave it out."""
     url = await bucket.presigned_put(repo_id, 60)
     assert "X-Amz-Algorithm=AWS4-HMAC-SHA256" in url

@@ -26,7 +26,7 @@ def quarantine(opened: Stores, repo_id: RepoId) -> Quarantine:
 
 
 async def upload(quarantine: Quarantine, object_id: str, content: bytes) -> None:
-    """Write what a client uploads to the URL."""
+    """Write the bytes that a client uploads to the URL."""
     await quarantine.bucket.put(keys.upload(quarantine.repo_id, object_id), content)
 
 

@@ -1,5 +1,5 @@
-"""The bytes of repositories: what was put is read back whole or missed, and only what is true
-leaves quarantine.
+"""The bytes of repositories: written data is read back whole, or reported as missing. Only true
+bytes leave quarantine.
 """
 
 import asyncio
@@ -59,7 +59,7 @@ def pack_of(*contents: bytes) -> Pack:
 # ── Packs ─────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_what_was_packed_is_read_back(objects):
+async def test_packed_data_is_read_back(objects):
     pack, other = pack_of(b"one", b"", b"three"), pack_of(b"four")
     for each in (pack, other, pack):
         await objects.put_pack(each)
@@ -128,7 +128,7 @@ async def test_a_pack_that_is_gone_is_damage(objects):
 
 @pytest.mark.parametrize("size", [12, 10, 8, 7, 0], ids=lambda size: f"{size} bytes left")
 async def test_a_pack_that_is_too_short_is_damage(objects, size):
-    """Wherever it was cut: in the middle of what is wanted, at its beginning, or before."""
+    """At any cut: inside the wanted data, at its beginning, or before."""
     pack = pack_of(b"12345")
     await objects.put_pack(replace(pack, data=pack.data[:size]))
     with pytest.raises(Damaged):
@@ -191,7 +191,7 @@ class Gate:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def gated(objects: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> tuple[Gate, Any]:
-    """What is counted, and five packs being read through it; the gate is open at first."""
+    """Counters, and five packs that are read through the bucket. The gate is open at first."""
     monkeypatch.setattr(packs, "WINDOW_BYTES", 2 * GAP_BYTES)
     built = [pack_of(b"%d" % number * 10) for number in range(5)]
     for each in built:
@@ -209,12 +209,12 @@ async def gated(objects: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> tuple[
 
 
 async def idle() -> None:
-    """Returns when nobody has anything to do but to wait."""
+    """Returns when all tasks wait."""
     for _ in range(20):
         await asyncio.sleep(0)
 
 
-async def test_what_is_read_ahead_comes_in_order(gated):
+async def test_data_that_is_read_ahead_comes_in_order(gated):
     _, reads = gated
     assert [data async for _, data in reads] == [b"%d" % number * 10 for number in range(5)]
 
@@ -233,7 +233,7 @@ async def test_two_windows_are_begun_and_while_one_is_used_the_next_is_read_and_
     assert begun == [4, 4, 5, 5, 5]
 
 
-async def test_who_stops_reading_ends_what_is_under_way(gated):
+async def test_a_reader_that_stops_ends_its_running_reads(gated):
     gate, reads = gated
     await idle()
     gate.open.clear()
@@ -269,14 +269,14 @@ async def test_entries_come_one_by_one_whether_at_hand_or_not(objects):
     )
 
 
-# ── What is kept at hand ──────────────────────────────────────────────────────────────────────────
+# ── The cache ─────────────────────────────────────────────────────────────────────────────────────
 
 
 def at(offset: int, length: int = 4) -> Location:
     return Location("p", offset, length)
 
 
-async def test_what_was_packed_lately_is_at_hand_and_an_empty_entry_always_is():
+async def test_recently_packed_data_and_empty_entries_need_no_read():
     recent = Recent(10)
     recent.put("r", at(0), b"aaaa")
     assert recent.get("r", at(0)) == b"aaaa"

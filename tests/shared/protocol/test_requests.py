@@ -40,7 +40,7 @@ EMPTY_BUNDLE: dict[str, Any] = {"commits": [], "snapshots": [], "objects": [], "
         ),
     ],
 )
-def test_what_is_left_out_is_empty(shape, value, expected):
+def test_an_absent_field_is_empty(shape, value, expected):
     assert parse(shape, value).model_dump() == expected
 
 
@@ -201,7 +201,7 @@ def test_a_manifest_has_a_limit():
         parse(SnapshotRecord, {"snapshot_id": "s", "manifest": manifest}, "a snapshot")
 
 
-def test_a_complaint_does_not_repeat_what_was_sent():
+def test_an_error_does_not_repeat_the_request():
     with pytest.raises(Unprocessable) as refused:
         parse(Fetch, {"want": [{"password": "hunter2"}]})
     assert "hunter2" not in refused.value.message
@@ -215,6 +215,6 @@ def test_a_complaint_about_a_hostile_key_is_short():
 
 @pytest.mark.parametrize("shape", [Fetch, Push, CommitRecord, SnapshotRecord])
 @pytest.mark.parametrize("value", [None, 5, True, "x", b"", []], ids=repr)
-def test_what_is_no_map_is_refused(shape: type[BaseModel], value):
+def test_a_body_that_is_no_map_is_refused(shape: type[BaseModel], value):
     with pytest.raises(Unprocessable):
         parse(shape, value)
