@@ -17,6 +17,7 @@ from shared.errors import Damaged
 from shared.limits import Limits
 from shared.metadata import attributes, keys
 from shared.metadata.conditions import Condition, Less
+from shared.metadata.index import address_of
 from shared.metadata.table import ConditionFailed, Query, Row, Table
 from shared.model import CommitAddress, Kind, Location, Node, RepoId
 from shared.tasks import gather_all
@@ -27,6 +28,8 @@ STALE_SECONDS = 15 * 60
 Afterwards gc may delete the bytes that the row points to. An expunge also condemns younger rows,
 but deletes them `WAIT_SECONDS` later, when all of them are older than this.
 """
+
+_KIND = "commit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +78,8 @@ class Commits:
         if not page.rows or page.rows[0]["sk"] != sort_key:
             return []
         nodes = [node_of(start.lane, page.rows[0])]
-        with suppress(
-            Damaged
-        ):  # the run ends at a damaged row, which is an error only if it is the start
+        # The run ends at a damaged row, which is an error only if it is the start.
+        with suppress(Damaged):
             nodes += (node_of(start.lane, row) for row in page.rows[1:])
         return nodes
 
@@ -91,10 +93,7 @@ class Commits:
         rows = await self.table.find(
             [keys.by_id(self.repo_id, Kind.COMMIT, address.commit_id) for address in addresses]
         )
-        return [
-            CommitAddress(str(row["sk"]), int(str(row["generation"])), str(row["lane"]))
-            for row in rows
-        ]
+        return list(map(address_of, rows))
 
     async def open_lane(self, lane: str, now: int) -> None:
         """List a lane before its first row, so that gc finds the rows of unfinished pushes.
@@ -147,18 +146,27 @@ def node_of(lane: str, row: Mapping[str, object]) -> Node:
 
     Raises Damaged: a commit without its parents would look like a root.
     """
-    generation, commit_id = str(row["sk"]).split("#")
-    what = f"commit {commit_id}"
-    try:
-        parents = tuple(map(keys.parse_address, attributes.texts(row, "parents", what)))
-    except ValueError:
-        raise Damaged(f"attribute parents of {what}") from None
     return Node(
-        address=CommitAddress(commit_id, int(generation), lane),
-        parents=parents,
-        snapshot_id=str(row["snapshot_id"]) if "snapshot_id" in row else None,
-        snapshot_at=Location.parse(str(row["snapshot_at"])) if "snapshot_at" in row else None,
-        record=attributes.binary(row, "record", what) if "record" in row else None,
-        record_at=Location.parse(str(row["record_at"])) if "record_at" in row else None,
-        summary=attributes.binary(row, "summary", what) if "summary" in row else None,
+        address=_address(lane, row),
+        parents=attributes.addresses(row, "parents", _KIND),
+        snapshot_id=attributes.text(row, "snapshot_id", _KIND) if "snapshot_id" in row else None,
+        snapshot_at=_location(row, "snapshot_at"),
+        record=_binary(row, "record"),
+        record_at=_location(row, "record_at"),
+        summary=_binary(row, "summary"),
     )
+
+
+def _address(lane: str, row: Mapping[str, object]) -> CommitAddress:
+    generation, _, commit_id = attributes.text(row, "sk", _KIND).partition("#")
+    if not generation.isdecimal():
+        raise attributes.damaged(row, "sk", _KIND)
+    return CommitAddress(commit_id, int(generation), lane)
+
+
+def _location(row: Mapping[str, object], name: str) -> Location | None:
+    return attributes.location(row, name, _KIND) if name in row else None
+
+
+def _binary(row: Mapping[str, object], name: str) -> bytes | None:
+    return attributes.binary(row, name, _KIND) if name in row else None

@@ -65,5 +65,5 @@ def domain_of(row: Row) -> Domain:
     """Decode the row of a domain. Raises Damaged."""
     name = str(row["sk"])
     author, _, slug = name.partition("/")
-    record = zlib.decompress(attributes.binary(row, "record", f"domain {name}"))
-    return Domain(author, slug, str(row["version"]), record)
+    version = attributes.text(row, "version", "domain")
+    return Domain(author, slug, version, attributes.record(row, "domain"))

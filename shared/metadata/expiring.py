@@ -6,7 +6,7 @@ The row of a minute has `hits` and `spent` (picodollars). The row of a day has o
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from shared.metadata import keys
+from shared.metadata import attributes, keys
 from shared.metadata.table import Beside, Row, Table
 from shared.model import Scope
 
@@ -30,7 +30,8 @@ class Counters:
         row = await self.table.add(
             keys.counter(limit_class, subject, window), {"hits": 1}, expires_at
         )
-        return int(str(row["hits"])), int(str(row.get("spent", 0)))
+        spent = attributes.number(row, "spent", "counter") if "spent" in row else 0
+        return attributes.number(row, "hits", "counter"), spent
 
     async def spend_in_window(
         self, limit_class: str, subject: str, window: int, picodollars: int, expires_at: int
@@ -43,7 +44,7 @@ class Counters:
     async def spend(self, scope: Scope, picodollars: int, expires_at: int) -> int:
         """Add a cost to the row of a scope. Returns the sum of its day."""
         row = await self.table.add(keys.cost(scope), {"spent": picodollars}, expires_at)
-        return int(str(row["spent"]))
+        return attributes.number(row, "spent", "cost")
 
     def beside(self, scopes: Collection[Scope]) -> Beside:
         """Return the rows of these scopes, for a read together with rows of another table."""
@@ -54,7 +55,7 @@ class Counters:
         """Return the cost of each scope from the rows that were read; 0 for a scope without a
         row.
         """
-        by_key = {str(row["pk"]): int(str(row["spent"])) for row in beside.rows}
+        by_key = {row["pk"]: attributes.number(row, "spent", "cost") for row in beside.rows}
         return {scope: by_key.get(keys.cost(scope)[0], 0) for scope in scopes}
 
     async def remember_refused(
@@ -97,8 +98,8 @@ class Counters:
 
 
 def _texts(row: Row | None, name: str, now: int) -> set[str]:
-    """Return a list of texts from a row, empty if the row is absent or expired."""
-    if row is None or int(str(row["expires_at"])) <= now:
+    """Return a list of texts, empty if the attribute is absent, or the row absent or expired."""
+    kind = "refused push"
+    if row is None or name not in row or attributes.number(row, "expires_at", kind) <= now:
         return set()
-    texts = row.get(name)
-    return set(texts) if isinstance(texts, list) else set()
+    return set(attributes.texts(row, name, kind))

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from shared import names
 from shared.errors import HandleTaken
-from shared.metadata import keys
+from shared.metadata import attributes, keys
 from shared.metadata.table import ConditionFailed, Table
 
 
@@ -24,7 +24,7 @@ class Handles:
         try:
             await self.table.put_new(key, {"handle": handle})
         except ConditionFailed as lost:
-            claimed = str(lost.current()["handle"])
+            claimed = attributes.text(lost.current(), "handle", "handle")
             if claimed != handle:
                 raise HandleTaken(handle, claimed) from None
 
@@ -35,7 +35,7 @@ class Handles:
         # A batch of one key: functions that look up repositories have the permission to read
         # batches.
         rows = await self.table.find([keys.handle(handle)])
-        return str(rows[0]["handle"]) if rows else None
+        return attributes.text(rows[0], "handle", "handle") if rows else None
 
     async def spelling(self, handle: str) -> str:
         """Return the handle in the letter case in which it was claimed, or else as given."""
@@ -43,4 +43,6 @@ class Handles:
 
     async def all(self) -> list[str]:
         """Return every claimed handle, sorted. Reads the whole table."""
-        return sorted([str(row["handle"]) async for row in self.table.scan(keys.HANDLE)])
+        return sorted(
+            [attributes.text(row, "handle", "handle") async for row in self.table.scan(keys.HANDLE)]
+        )

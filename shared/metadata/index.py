@@ -13,7 +13,7 @@ from itertools import chain
 
 from shared import names
 from shared.limits import Limits
-from shared.metadata import keys
+from shared.metadata import attributes, keys
 from shared.metadata.conditions import Exists
 from shared.metadata.table import ConditionFailed, Query, Row, Table
 from shared.model import CommitAddress, Kind, Location, RepoId
@@ -79,12 +79,12 @@ class Index:
             if CONDEMNED in row and not even_condemned:
                 continue
             if kind is Kind.COMMIT:
-                known.commits[item_id] = _place(row)
+                known.commits[item_id] = address_of(row)
                 if CONDEMNED in row:
                     known.condemned.add(item_id)
             else:
                 locations = known.objects if kind is Kind.OBJECT else known.snapshots
-                locations[item_id] = Location.parse(str(row["at"]))
+                locations[item_id] = location_of(row, kind)
         return known
 
     async def commits_beginning(self, prefix: str, limit: int) -> list[CommitAddress]:
@@ -101,7 +101,7 @@ class Index:
             for shard in keys.SHARDS
         )
         rows = chain.from_iterable(page.rows for page in pages)
-        return [_place(row) for row in rows if names.is_digest(str(row["sk"]))]
+        return [address_of(row) for row in rows if names.is_digest(str(row["sk"]))]
 
     async def seemed_known(self, objects: Collection[str]) -> set[str]:
         """Return which of these objects are known, by eventually consistent reads at half the cost.
@@ -197,6 +197,15 @@ class Index:
         return rows + await self.table.find(by_key, maybe_stale=maybe_stale)
 
 
-def _place(row: Row) -> CommitAddress:
-    """The place in a row of the index of commits."""
-    return CommitAddress(str(row["sk"]), int(str(row["generation"])), str(row["lane"]))
+def address_of(row: Row) -> CommitAddress:
+    """Decode a row of the index of commits. Raises Damaged."""
+    return CommitAddress(
+        attributes.text(row, "sk", "commit"),
+        attributes.number(row, "generation", "commit"),
+        attributes.text(row, "lane", "commit"),
+    )
+
+
+def location_of(row: Row, kind: Kind) -> Location:
+    """Decode a row of the index of snapshots or of objects. Raises Damaged."""
+    return attributes.location(row, "at", kind.name.lower())

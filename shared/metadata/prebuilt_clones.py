@@ -13,6 +13,7 @@ from shared.metadata.table import ConditionFailed, Row, Table, Update
 from shared.model import PrebuiltClone, RepoId, Run
 
 DIGEST = 32
+_KIND = "prebuilt clone"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,23 +79,22 @@ def usable(row: Row) -> PrebuiltClone | None:
 
 
 def parse(row: Row) -> PrebuiltClone:
-    """Return the bundle of a row. Raises Damaged."""
-    what = f"bundle {row['name']!s}"
+    """Return the prebuilt clone of a row. Raises Damaged."""
     is_compressed = bool(row.get("stored_digests"))
-    digests = attributes.binary(row, "stored_digests" if is_compressed else "digests", what)
+    digests = attributes.binary(row, "stored_digests" if is_compressed else "digests", _KIND)
     return PrebuiltClone(
-        name=str(row["name"]),
-        heads=tuple(map(keys.parse_address, attributes.texts(row, "heads", what))),
-        merged=tuple(map(keys.parse_address, attributes.texts(row, "merged", what))),
+        name=attributes.text(row, "name", _KIND),
+        heads=attributes.addresses(row, "heads", _KIND),
+        merged=attributes.addresses(row, "merged", _KIND),
         commits=_run(row, "commits", is_compressed=is_compressed),
         snapshots=_run(row, "snapshots", is_compressed=is_compressed),
         objects=_run(row, "objects", is_compressed=is_compressed),
-        range_size=_number(row, "range_size"),
+        range_size=attributes.number(row, "range_size", _KIND),
         digests=tuple(digests[start : start + DIGEST] for start in range(0, len(digests), DIGEST)),
-        ids_size=_number(row, "ids_size"),
-        ids_digest=attributes.binary(row, "ids_digest", what),
-        made_at=_number(row, "made_at"),
-        named_in=str(row.get("named_in", "")),
+        ids_size=attributes.number(row, "ids_size", _KIND),
+        ids_digest=attributes.binary(row, "ids_digest", _KIND),
+        made_at=attributes.number(row, "made_at", _KIND),
+        named_in=attributes.text(row, "named_in", _KIND) if "named_in" in row else "",
     )
 
 
@@ -111,10 +111,9 @@ def _digests(prebuilt: PrebuiltClone) -> Row:
     )
 
 
-def _run(row: Row, what: str, *, is_compressed: bool) -> Run:
-    stored_size = _number(row, f"{what}_stored") if is_compressed else 0
-    return Run(_number(row, what), _number(row, f"{what}_size"), stored_size)
-
-
-def _number(row: Row, name: str) -> int:
-    return int(str(row[name]))
+def _run(row: Row, name: str, *, is_compressed: bool) -> Run:
+    return Run(
+        attributes.number(row, name, _KIND),
+        attributes.number(row, f"{name}_size", _KIND),
+        attributes.number(row, f"{name}_stored", _KIND) if is_compressed else 0,
+    )

@@ -23,10 +23,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from shared.errors import BranchClash
-from shared.metadata import keys, prebuilt_clones
+from shared.metadata import attributes, keys, prebuilt_clones
 from shared.metadata.conditions import Absent, Condition, Equals, Less, either, every
 from shared.metadata.table import ConditionFailed, Query, Row, Table
-from shared.model import CommitAddress, Location, Move, PrebuiltClone, Ref, RepoId
+from shared.model import CommitAddress, Move, PrebuiltClone, Ref, RepoId
 from shared.names import fold, folders
 from shared.tasks import gather_all
 
@@ -203,7 +203,7 @@ class Refs:
             current = lost.row or {}
             if "head" in current:
                 raise BranchClash(branch, name) from lost
-            await self._end_mark_in_time(key, int(str(current.get("marked_at", 0))), now)
+            await self._end_mark_in_time(key, attributes.number(current, "marked_at", "mark"), now)
             raise BranchClash(branch, str(current.get("marked_for", "")) or f"{name}/…") from lost
 
     async def swap(self, new: Ref, expected: Ref | None, *, by: str, now: int) -> None:
@@ -232,7 +232,9 @@ class Refs:
         except ConditionFailed as lost:
             current = _ref(new.branch, lost.row) if lost.row and "head" in lost.row else None
             if current is None and lost.row and "marked_at" in lost.row:
-                await self._end_mark_in_time(key, int(str(lost.row["marked_at"])), now)
+                await self._end_mark_in_time(
+                    key, attributes.number(lost.row, "marked_at", "mark"), now
+                )
                 other = str(lost.row.get("marked_for", "")) or f"{new.branch}/…"
                 raise BranchClash(new.branch, other) from lost
             if current is None or current.head != new.head:
@@ -260,21 +262,23 @@ def _is_at(ref: Ref) -> Condition:
 
 
 def _move(row: Row) -> Move:
-    branch, _, step = str(row["sk"]).rpartition("//")
-    before = str(row["before"])
-    after = str(row["after"])
-    expunged = row.get("expunged")
+    branch, _, step = attributes.text(row, "sk", "move").rpartition("//")
     return Move(
         branch=branch,
-        at=int(str(row["at"])),
-        by=str(row["by"]),
-        before=keys.parse_address(before) if before else None,
-        after=keys.parse_address(after) if after else None,
-        forced=bool(row["forced"]),
+        at=attributes.number(row, "at", "move"),
+        by=attributes.text(row, "by", "move"),
+        before=_end(row, "before"),
+        after=_end(row, "after"),
+        forced=attributes.flag(row, "forced", "move"),
         step=step,
-        previous=str(row["previous"]),
-        expunged=frozenset(expunged) if isinstance(expunged, list) else frozenset(),
+        previous=attributes.text(row, "previous", "move"),
+        expunged=frozenset(attributes.texts(row, "expunged", "move") if "expunged" in row else ()),
     )
+
+
+def _end(row: Row, name: str) -> CommitAddress | None:
+    """One of the two commits of a move. The attribute is empty if the branch did not exist."""
+    return attributes.address(row, name, "move") if row.get(name) != "" else None
 
 
 def _by_name(rows: Iterable[Row]) -> dict[str, Ref]:
@@ -284,11 +288,16 @@ def _by_name(rows: Iterable[Row]) -> dict[str, Ref]:
 
 
 def _ref(branch: str, row: Row) -> Ref:
-    snapshot_at = str(row["snapshot_at"])
+    has_snapshot = row.get("snapshot_at") != ""
     return Ref(
         branch,
-        CommitAddress(str(row["head"]), int(str(row["generation"])), str(row["lane"])),
-        Location.parse(snapshot_at) if snapshot_at else None,
-        str(row.get("step", "")),
-        int(str(row.get("moved_at", 0))),
+        CommitAddress(
+            attributes.text(row, "head", "branch"),
+            attributes.number(row, "generation", "branch"),
+            attributes.text(row, "lane", "branch"),
+        ),
+        attributes.location(row, "snapshot_at", "branch") if has_snapshot else None,
+        # Rows of an older hub do not have these two.
+        attributes.text(row, "step", "branch") if "step" in row else "",
+        attributes.number(row, "moved_at", "branch") if "moved_at" in row else 0,
     )

@@ -8,7 +8,6 @@ publication.
 """
 
 import secrets
-import zlib
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -115,7 +114,7 @@ class Releases:
         records.
         """
         rows = await self.table.find([keys.release(self.repo_id, entry.tag) for entry in entries])
-        found = {str(row["entry"]): row for row in rows}
+        found = {attributes.text(row, "entry", "release"): row for row in rows}
         return [
             (entry, packed_record(found[entry.place])) for entry in entries if entry.place in found
         ]
@@ -133,7 +132,11 @@ class Releases:
         found: set[str] = set()
         for part in chunked(published, AT_ONCE):
             rows = await self.table.find([keys.release(self.repo_id, entry.tag) for entry in part])
-            found |= {str(row["commit_id"]) for row in rows if row["entry"] in places}
+            found |= {
+                attributes.text(row, "commit_id", "release")
+                for row in rows
+                if row["entry"] in places
+            }
         return found
 
     async def remove(self, tag: str) -> bool:
@@ -145,7 +148,7 @@ class Releases:
         row = await self.table.get(key)
         if row is None:
             return False
-        place = str(row["entry"])
+        place = attributes.text(row, "entry", "release")
         with suppress(ConditionFailed):
             await self.table.delete(key, either(Absent("entry"), Equals("entry", place)))
         await self._forget(place)
@@ -159,14 +162,14 @@ class Releases:
 
 def packed_record(row: Row) -> bytes:
     """Return the packed record of the row of a tag. Raises Damaged."""
-    return zlib.decompress(attributes.binary(row, "record", f"release {row['release_id']!s}"))
+    return attributes.record(row, "release")
 
 
 def _entry(row: Row) -> Entry:
     return Entry(
         place=str(row["sk"]).removeprefix(_TIME),
-        tag=str(row["tag"]),
-        channel=str(row["channel"]),
-        is_draft=bool(row["is_draft"]),
-        size=int(str(row["size"])),
+        tag=attributes.text(row, "tag", "release"),
+        channel=attributes.text(row, "channel", "release"),
+        is_draft=attributes.flag(row, "is_draft", "release"),
+        size=attributes.number(row, "size", "release"),
     )

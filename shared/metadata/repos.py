@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from shared.errors import RepoNotFound
-from shared.metadata import keys, listing
+from shared.metadata import attributes, keys, listing
 from shared.metadata.conditions import Absent, Condition, Equals, Greater, either, every
 from shared.metadata.handles import Handles
 from shared.metadata.keys import Key
@@ -69,7 +69,7 @@ class Repos:
         repository costs the same calls as a private one.
         """
         row = await self.table.get(keys.name(repo_id))
-        return (str(row["owner"]), str(row["slug"])) if row else ("", "")
+        return _name(row) if row else ("", "")
 
     async def get(self, owner: str, slug: str) -> Repo | None:
         """Return the repository of this name, also a deleted one, or None."""
@@ -79,7 +79,7 @@ class Repos:
     async def by_id(self, repo_id: str) -> Repo | None:
         """Return the repository of this id under its present name, deleted or not, or None."""
         row = await self.table.get(keys.name(repo_id))
-        repo = await self.get(str(row["owner"]), str(row["slug"])) if row else None
+        repo = await self.get(*_name(row)) if row else None
         return repo if repo and repo.repo_id == repo_id else None
 
     async def owned(
@@ -266,11 +266,13 @@ class Repos:
         async for row in self.table.each(keys.DELETED):
             if row["owner"] != owner:
                 continue
-            named = await self.table.get(keys.repo(owner, str(row["slug"])))
+            named = await self.table.get(keys.repo(*_name(row)))
             is_named = named is not None and named["repo_id"] == row["sk"]
             latest = named if named is not None and is_named else row
             if "visibility" in latest and latest["deleted_at"]:
-                found.append((_repo(latest), int(str(row["deleted_at"]))))
+                found.append(
+                    (_repo(latest), attributes.number(row, "deleted_at", "deleted repository"))
+                )
         return sorted(found, key=lambda gather_pair: gather_pair[1])
 
     async def all_deleted(self) -> AsyncIterator[tuple[Repo, int]]:
@@ -279,8 +281,8 @@ class Repos:
         """
         async for row in self.table.each(keys.DELETED):
             repo_id = RepoId(str(row["sk"]))
-            repo = Repo(str(row["owner"]), str(row["slug"]), repo_id, deleted=True)
-            yield repo, int(str(row["deleted_at"]))
+            repo = Repo(*_name(row), repo_id, deleted=True)
+            yield repo, attributes.number(row, "deleted_at", "deleted repository")
 
     async def undelete(self, repo: Repo, slug: str) -> Repo | None:
         """Restore a deleted repository under this name. Returns None if the name is taken.
@@ -322,11 +324,14 @@ class Repos:
             limit,
             lambda row: row["roster"] == repo.members_generation,
         )
-        return [(str(row["sk"]).removeprefix(prefix), Role(str(row["role"]))) for row in rows]
+        return [
+            (str(row["sk"]).removeprefix(prefix), attributes.choice(row, "role", "member", Role))
+            for row in rows
+        ]
 
     async def set_member(self, repo: Repo, handle: str, role: Role) -> None:
         """Give a user a role. Raises RepoNotFound as `change` does."""
-        await self.table.put(_member_rows(repo, handle, role.value))
+        await self.table.put(_member_rows(repo, handle, role))
         await self._note_members_changed(repo)
 
     async def remove_member(self, repo: Repo, handle: str) -> bool:
@@ -373,26 +378,35 @@ class Repos:
         copies: list[tuple[Key, Row]] = []
         for row in rows:
             if row["roster"] == old.members_generation:
-                copies += _member_rows(new, str(row["sk"]).removeprefix(prefix), str(row["role"]))
+                role = attributes.choice(row, "role", "member", Role)
+                copies += _member_rows(new, str(row["sk"]).removeprefix(prefix), role)
         await self.table.put(copies)
 
 
-def _member_rows(repo: Repo, handle: str, role: str) -> list[tuple[Key, Row]]:
+def _member_rows(repo: Repo, handle: str, role: Role) -> list[tuple[Key, Row]]:
     """The row of a member, and the row by which the repository is listed for the member."""
     return [
         (
             keys.member(repo.owner, repo.slug, handle),
-            {"role": role, "roster": repo.members_generation},
+            {"role": role.value, "roster": repo.members_generation},
         ),
         (keys.membership(repo.owner, repo.slug, handle), {"roster": repo.members_generation}),
     ]
 
 
 def _role(repo: Repo, member: Row | None) -> Role | None:
+    if member is None:
+        return None
+    if attributes.text(member, "roster", "member") != repo.members_generation:
+        return None
+    return attributes.choice(member, "role", "member", Role)
+
+
+def _name(row: Row) -> tuple[str, str]:
+    """The owner and the slug in the row of a repository or of its id."""
     return (
-        Role(str(member["role"]))
-        if member and member["roster"] == repo.members_generation
-        else None
+        attributes.text(row, "owner", "repository"),
+        attributes.text(row, "slug", "repository"),
     )
 
 
@@ -425,18 +439,22 @@ def _row(repo: Repo) -> Row:
 
 
 def _repo(row: Row) -> Repo:
+    kind = "repository"
+    # Repositories that are older than this setting may hold names that are not portable.
+    has_setting = "portable_names" in row
     return Repo(
-        owner=str(row["owner"]),
-        slug=str(row["slug"]),
-        repo_id=RepoId(str(row["repo_id"])),
-        visibility=Visibility(str(row["visibility"])),
-        domain=str(row["domain"]),
-        default_branch=str(row["default_branch"]),
-        description=str(row["description"]),
-        # Repositories that are older than this setting may hold names that are not portable.
-        portable_names=PortableNames(str(row.get("portable_names", PortableNames.OFF))),
-        deleted=bool(row["deleted_at"]),
-        created_at=int(str(row["created_at"])),
-        members_generation=str(row["roster"]),
-        presigned_at=int(str(row.get("presigned_at", 0))),
+        owner=attributes.text(row, "owner", kind),
+        slug=attributes.text(row, "slug", kind),
+        repo_id=RepoId(attributes.text(row, "repo_id", kind)),
+        visibility=attributes.choice(row, "visibility", kind, Visibility),
+        domain=attributes.text(row, "domain", kind),
+        default_branch=attributes.text(row, "default_branch", kind),
+        description=attributes.text(row, "description", kind),
+        portable_names=attributes.choice(row, "portable_names", kind, PortableNames)
+        if has_setting
+        else PortableNames.OFF,
+        deleted=attributes.flag(row, "deleted_at", kind),
+        created_at=attributes.number(row, "created_at", kind),
+        members_generation=attributes.text(row, "roster", kind),
+        presigned_at=attributes.number(row, "presigned_at", kind) if "presigned_at" in row else 0,
     )

@@ -9,10 +9,10 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from shared.errors import Damaged
-from shared.metadata import keys
+from shared.metadata import attributes, keys
 from shared.metadata.commits import node_of
 from shared.metadata.conditions import NO_ROW, ROW_EXISTS, Absent, Equals, Greater, Less, every
-from shared.metadata.index import CONDEMNED
+from shared.metadata.index import CONDEMNED, address_of, location_of
 from shared.metadata.keys import Key
 from shared.metadata.table import ConditionFailed, Query, Row, Table, Update
 from shared.model import CommitAddress, Kind, Location, Move, Node, Ref, RepoId
@@ -69,10 +69,9 @@ class Scans:
                 item_id = str(row["sk"])
                 run_id = str(row.get(CONDEMNED, ""))
                 if kind is Kind.COMMIT:
-                    address = CommitAddress(item_id, int(str(row["generation"])), str(row["lane"]))
-                    yield Entry(kind, item_id, address, None, run_id)
+                    yield Entry(kind, item_id, address_of(row), None, run_id)
                 else:
-                    yield Entry(kind, item_id, None, Location.parse(str(row["at"])), run_id)
+                    yield Entry(kind, item_id, None, location_of(row, kind), run_id)
 
     async def lanes(self) -> list[str]:
         """Return every lane that may hold rows, including lanes of pushes that never finished."""
@@ -132,10 +131,10 @@ class Scans:
     async def pointers_of_refs(self) -> AsyncIterator[Pointer]:
         """Yield the snapshot location in each branch."""
         async for row in self.table.each(keys.refs(self.repo_id), keys.REF):
-            text = row.get("snapshot_at")
-            if text:
+            if row.get("snapshot_at"):
                 key = str(row["pk"]), str(row["sk"])
-                yield Pointer(key, "snapshot_at", Kind.SNAPSHOT, "", Location.parse(str(text)))
+                at = attributes.location(row, "snapshot_at", "branch")
+                yield Pointer(key, "snapshot_at", Kind.SNAPSHOT, "", at)
 
     async def repoint(self, turn: GcState, moved: Iterable[tuple[Pointer, Location]]) -> int | None:
         """Replace locations in up to `Limits.repointed_rows` rows, and extend the turn.
@@ -189,7 +188,7 @@ class Scans:
         for pk in (keys.releases(self.repo_id), keys.tags(self.repo_id)):
             async for row in self.table.each(pk):
                 if "commit_id" in row:
-                    found.append(str(row["commit_id"]))
+                    found.append(attributes.text(row, "commit_id", "label"))
         return found
 
     async def put_new(self, kind: Kind, item_id: str, at: Location) -> None:
@@ -299,7 +298,13 @@ class Scans:
     async def progress(self) -> GcState | None:
         """Return the state of gc, or None if gc never ran here."""
         row = await self.table.get((keys.upkeep(self.repo_id), "STATE"))
-        return GcState(str(row["stamp"]), str(row["step"]), int(str(row["at"]))) if row else None
+        if row is None:
+            return None
+        return GcState(
+            attributes.text(row, "stamp", "job"),
+            attributes.text(row, "step", "job"),
+            attributes.number(row, "at", "job"),
+        )
 
     async def is_at(self, run_id: str, step: str) -> bool:
         """Return whether the state is still this run at this step."""
@@ -337,7 +342,8 @@ class Scans:
         members = [row async for row in self.table.each(keys.members(owner, "")[0])]
         removed = 0
         for row in members:
-            if keys.repo_of_members_generation(str(row["roster"])) == self.repo_id:
+            roster = attributes.text(row, "roster", "member")
+            if keys.repo_of_members_generation(roster) == self.repo_id:
                 with suppress(ConditionFailed):
                     key = str(row["pk"]), str(row["sk"])
                     await self.table.delete(key, Equals("roster", row["roster"]))

@@ -94,5 +94,8 @@ class Tags:
 
 
 def _tag(row: Row) -> Tag:
-    tag_id = str(row["sk"])
-    return Tag(tag_id, str(row["commit_id"]), attributes.binary(row, "record", f"tag {tag_id}"))
+    return Tag(
+        attributes.text(row, "sk", "tag"),
+        attributes.text(row, "commit_id", "tag"),
+        attributes.binary(row, "record", "tag"),
+    )

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from shared.errors import Unauthorized, Unavailable
-from shared.metadata import keys
+from shared.metadata import attributes, keys
 from shared.metadata.conditions import Absent, Exists, Greater, every
 from shared.metadata.table import GET_BATCH, PUT_BATCH, Beside, ConditionFailed, Query, Row, Table
 from shared.model import Bearer, Identity, Role
@@ -135,13 +135,17 @@ def refuse_revoked(row: Row) -> None:
 
 
 def _issued(handle: str, row: Row) -> Issued:
-    scope = Role(str(row["scope"]))
-    bearer = Bearer(str(row["bearer"]))
     return Issued(
-        Identity(handle, scope, str(row["sk"]), str(row["repo"]), bearer),
-        int(str(row["issued_at"])),
-        int(str(row["expires_at"])),
-        int(str(row.get("revoked_at", 0))),
+        Identity(
+            handle,
+            attributes.choice(row, "scope", "token", Role),
+            attributes.text(row, "sk", "token"),
+            attributes.text(row, "repo", "token"),
+            attributes.choice(row, "bearer", "token", Bearer),
+        ),
+        attributes.number(row, "issued_at", "token"),
+        attributes.number(row, "expires_at", "token"),
+        attributes.number(row, "revoked_at", "token") if "revoked_at" in row else 0,
         "session" in row,
     )
 
@@ -149,5 +153,5 @@ def _issued(handle: str, row: Row) -> Issued:
 def _is_removable(row: Row, now: int) -> bool:
     """Whether the row of a token is not needed any more. A revocation must outlive its token."""
     if "expires_at" in row:
-        return int(str(row["expires_at"])) + EXPIRED_KEPT_SECONDS < now
-    return int(str(row["revoked_at"])) + UNKNOWN_SECONDS < now
+        return attributes.number(row, "expires_at", "token") + EXPIRED_KEPT_SECONDS < now
+    return attributes.number(row, "revoked_at", "token") + UNKNOWN_SECONDS < now

@@ -178,7 +178,7 @@ REFERENCES = [
     bug("a refused commit with an opaque id is acknowledged",
         "shared/actions/push_checks.py::_remember_refused", without("names.is_digest(commit_id)"), by=[NEGOTIATE]),
     bug("a refused push is remembered for ever",
-        "shared/metadata/expiring.py::_texts", without("int(str(___)) <= now"), by=[NEGOTIATE]),
+        "shared/metadata/expiring.py::_texts", without("attributes.number(*___) <= now"), by=[NEGOTIATE]),
 ]  # fmt: skip
 
 STAGED_BODIES = [

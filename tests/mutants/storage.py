@@ -49,7 +49,7 @@ CALLS = [
         "shared/errors.py::Unavailable.__init__", without("{'Retry-After': '2'}"),
         by=[f"{ANY_FAULT}[a-merge]"]),
     bug("a row with an attribute of another type counts as an empty one",
-        "shared/metadata/attributes.py::texts", replace("raise Damaged(___)", "return []"),
+        "shared/metadata/attributes.py::texts", replace("raise damaged(*___)", "return []"),
         by=[DAMAGED_ROWS]),
 ]  # fmt: skip
 
@@ -72,7 +72,7 @@ REPOSITORIES = [
         without("Equals('roster', ___)"), by=[INTERLEAVINGS]),
     bug("a role in an earlier repository of this name is valid",
         "shared/metadata/repos.py::_role",
-        replace("member and member['roster'] == ___", "member"), by=[INTERLEAVINGS]),
+        never("attributes.text(*___) != repo.members_generation"), by=[INTERLEAVINGS]),
     bug("a first push builds on a deleted repository",
         "shared/metadata/repos.py::Repos._winner", without("winner.deleted"),
         by=[INTERLEAVINGS]),
