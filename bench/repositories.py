@@ -9,6 +9,7 @@ from itertools import chain
 from bench.history import Graph, History
 from bench.lambdas import OWNER, Hub
 from shared import codec, packs
+from shared.actions import repos
 from shared.actions.uploads import UploadBatch
 from shared.engines import selection
 from shared.limits import Limits
@@ -131,7 +132,7 @@ async def _opened(slug: str) -> tuple[RepoStores, int]:
     opened = await selection.stores()
     now = int(time.time())
     repo = await opened.repos.get(OWNER, slug) or Repo(OWNER, slug)
-    return opened.of(await opened.repos.create_if_absent(repo, now)), now
+    return opened.of(await repos.create_if_absent(opened, repo, now)), now
 
 
 def _records(pushed: History) -> UploadBatch:

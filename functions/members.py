@@ -28,7 +28,7 @@ async def get_members(
 ) -> Response:
     """The members by handle. The owner is not a member."""
     page = http.query(request, PageQuery)
-    found = await access.stores.repos.members(access.repo, page.limit + 1, page.after)
+    found = await access.stores.members.page(access.repo, page.limit + 1, page.after)
     shown = found[: page.limit]
     last = shown[-1][0] if len(found) > page.limit else None
     listing = MemberPage(

@@ -100,7 +100,7 @@ async def patch_repo(request: Request, access: Admin) -> Response:
 )
 async def delete_repo(access: Admin) -> Response:
     """Delete a repository. It is not found any more, and its name is free."""
-    await access.stores.repos.delete(access.repo, int(access.now))
+    await repos.delete(access.stores, access.repo, int(access.now))
     return Response(status_code=204)
 
 

@@ -20,6 +20,7 @@ from pydantic import BaseModel
 from starlette.requests import Request
 
 from shared import auth, http, references
+from shared.actions import repos
 from shared.errors import MalformedBody, StagedBodyInvalid, TooLarge
 from shared.http import Access
 from shared.objects.quarantine import reserve_uploads
@@ -51,7 +52,7 @@ async def stage(access: Access, asked: Stage) -> Staged:
             f" {http.IN_STEPS}"
         )
     opened, now = access.stores, int(access.now)
-    repository = opened.of(await opened.repos.create_if_absent(access.repo, now))
+    repository = opened.of(await repos.create_if_absent(opened, access.repo, now))
     await reserve_uploads([asked.size])
     name = secrets.token_hex(16)
     reference = Reference(

@@ -9,6 +9,7 @@ from shared.metadata.commits import Commits
 from shared.metadata.expiring import Counters
 from shared.metadata.handles import Handles
 from shared.metadata.index import Index
+from shared.metadata.members import Members
 from shared.metadata.prebuilt_clones import PrebuiltClones
 from shared.metadata.refs import Refs
 from shared.metadata.releases import Releases
@@ -55,6 +56,7 @@ class Stores:
     settings: Settings
     keyring: Keyring
     repos: Repos
+    members: Members
     tokens: Tokens
     handles: Handles
     counters: Counters
@@ -74,6 +76,7 @@ class Stores:
             settings=settings,
             keyring=keyring,
             repos=Repos(hub),
+            members=Members(hub),
             tokens=Tokens(hub),
             handles=Handles(hub),
             counters=counters,

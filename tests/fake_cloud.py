@@ -18,6 +18,7 @@ from shared import settings
 from shared.limits import Limits
 from shared.metadata.conditions import NO_ROW, Condition, Exists, either, every, holds
 from shared.metadata.expiring import Counters
+from shared.metadata.members import Members
 from shared.metadata.repos import Repos
 from shared.metadata.table import (
     TRANSACTION,
@@ -315,6 +316,7 @@ def stores_on(turns: Turns, limits: Limits = USUAL) -> tuple[Stores, FakeTable, 
         settings=settings.load(),
         limits=limits,
         repos=Repos(hub),
+        members=Members(hub),
         counters=Counters(counters),
         hub=hub,
         bucket=objects,

@@ -99,6 +99,7 @@ OPERATIONS: dict[str, tuple[Request, ...]] = {
     "POST repos": (CREATE,),
     "GET repos of a user": (Request("repos", "GET", "/api/v1/users/{owner}/repos"),),
     "PATCH repos": (Request("repos", "PATCH", "{api}", {"description": "two verses"}),),
+    "DELETE repos": (Request("repos", "DELETE", "{api}", status=204),),
     "POST rename": (Request("repos", "POST", "{api}/rename", {"slug": "ballad"}),),
     "POST tokens": (ISSUE,),
     "GET tokens": (Request("tokens", "GET", "/api/v1/tokens"),),

@@ -78,7 +78,7 @@ LAWS = {
     "shared.http.requests": ("decoding errors middleware protocol.base", "fastapi pydantic"),
     "shared.http.replies": ("codec conditional model", "fastapi starlette"),
     "shared.staging": (
-        "auth errors http objects.quarantine protocol references settings",
+        "actions.repos auth errors http objects.quarantine protocol references settings",
         "pydantic starlette",
     ),
     "shared.log_cursors": ("cursors http model", ""),

@@ -183,7 +183,7 @@ def delete(
 
     async def work(stores: Stores) -> Repo:
         repo = await output.require(stores, name)
-        await stores.repos.delete(repo, now)
+        await repos.delete(stores, repo, now)
         return repo
 
     repo = output.run(data, work)

@@ -1,7 +1,8 @@
 """List, set and remove the roles of users in a repository. Its owner is not a member."""
 
 from shared import names
-from shared.errors import MemberNotFound, Unprocessable
+from shared.errors import MemberNotFound, RepoNotFound, Unprocessable
+from shared.metadata.table import ConditionFailed
 from shared.model import Role
 from shared.stores import RepoStores
 
@@ -13,7 +14,7 @@ async def all_members(repository: RepoStores) -> list[tuple[str, Role]]:
     found: list[tuple[str, Role]] = []
     while True:
         after = found[-1][0] if found else None
-        page = await repository.stores.repos.members(repository.repo, PAGE, after)
+        page = await repository.stores.members.page(repository.repo, PAGE, after)
         found += page
         if len(page) < PAGE:
             return found
@@ -28,7 +29,10 @@ async def set_role(repository: RepoStores, handle: str, role: Role) -> str:
     Budget: 5 AWS calls, chain of 4 (PUT members).
     """
     member = await _spelled(repository, handle)
-    await repository.stores.repos.set_member(repository.repo, member, role)
+    try:
+        await repository.stores.members.set(repository.repo, member, role)
+    except ConditionFailed:
+        raise RepoNotFound() from None
     return member
 
 
@@ -40,7 +44,11 @@ async def remove(repository: RepoStores, handle: str) -> None:
     Budget: 7 AWS calls, chain of 5 (DELETE members).
     """
     member = await _spelled(repository, handle)
-    if not await repository.stores.repos.remove_member(repository.repo, member):
+    try:
+        had_role = await repository.stores.members.remove(repository.repo, member)
+    except ConditionFailed:
+        raise RepoNotFound() from None
+    if not had_role:
         raise MemberNotFound()
 
 

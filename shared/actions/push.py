@@ -17,7 +17,7 @@ from dataclasses import replace
 
 from shared import names
 from shared import pushed_bundle as bundles
-from shared.actions import push_checks, push_plan, quarantine
+from shared.actions import push_checks, push_plan, quarantine, repos
 from shared.actions.moves import Cause, planned
 from shared.actions.push_checks import Pushed
 from shared.actions.push_plan import Existing, WritePlan
@@ -95,7 +95,7 @@ async def _accept(repository: RepoStores, pushed: Pushed) -> None:
         repository, pushed.bundle, missing, by=pushed.by, now=pushed.now
     )
 
-    repo = await repository.stores.repos.create_if_absent(repository.repo, int(pushed.now))
+    repo = await repos.create_if_absent(repository.stores, repository.repo, int(pushed.now))
     repository = repository.stores.of(repo)
     plan = push_plan.plan_writes(
         pushed.branch,

@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from shared import codec, names, packs, pushed_bundle
-from shared.actions import quarantine
+from shared.actions import quarantine, repos
 from shared.errors import Damaged, Unavailable
 from shared.graph.records import manifest
 from shared.limits import Limits
@@ -134,7 +134,7 @@ async def accept(repository: RepoStores, request: PushObjects, *, now: float) ->
     )
     if new:
         repository = repository.stores.of(
-            await repository.stores.repos.create_if_absent(repository.repo, int(now))
+            await repos.create_if_absent(repository.stores, repository.repo, int(now))
         )
         upload_batch = UploadBatch.of(repository.stores.limits, new)
         await upload_batch.put(repository)
@@ -164,15 +164,12 @@ async def presign(repository: RepoStores, request: Presign, *, now: float) -> Pr
     inline = [object_id for object_id in asked if not names.is_digest(object_id)]
     if not provable:
         return {"presigned": {}, "inline": inline}
-    repository = repository.stores.of(
-        await repository.stores.repos.create_if_absent(
-            replace(repository.repo, presigned_at=int(now))
-            if not repository.repo.exists
-            else repository.repo,
-            int(now),
-        )
-    )
-    await repository.stores.repos.note_presign(repository.repo, int(now))
+    wanted = repository.repo
+    if not wanted.exists:
+        wanted = replace(wanted, presigned_at=int(now))
+    repo = await repos.create_if_absent(repository.stores, wanted, int(now))
+    repository = repository.stores.of(repo)
+    await repos.note_presign(repository, int(now))
 
     async def url_of(object_id: str) -> str:
         size = sizes.get(object_id)

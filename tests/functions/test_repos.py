@@ -677,10 +677,10 @@ def give_all(owner: str, slug: str, handles: list[str]) -> None:
     """Make members of them, who may read."""
 
     async def give() -> None:
-        repos = (await selection.stores()).repos
-        repo = await repos.get(owner, slug)
+        stores = await selection.stores()
+        repo = await stores.repos.get(owner, slug)
         assert repo
-        await asyncio.gather(*(repos.set_member(repo, handle, Role.READ) for handle in handles))
+        await asyncio.gather(*(stores.members.set(repo, handle, Role.READ) for handle in handles))
 
     asyncio.get_event_loop().run_until_complete(give())
 

@@ -91,7 +91,7 @@ POINTERS = [
         replace("every(Absent('head'), is_free)", "is_free"),
         by=[REFS, SIMULATION]),
     bug("a repository is created over another",
-        "shared/metadata/repos.py", replace("Absent('repo_id')", "Absent('none')"),
+        "shared/metadata/repo_rows.py", replace("Absent('repo_id')", "Absent('none')"),
         by=["tests/functions/test_repos.py", RACES]),
     bug("a push is not checked for fast-forward",
         "shared/actions/push_checks.py::check_fast_forward", never("search.found is None"),

@@ -17,6 +17,7 @@ from starlette.types import Message
 
 from functions import endpoints
 from shared import errors, http, lambdas, middleware, names, routing, settings
+from shared.actions import repos
 from shared.codec import JSON, MSGPACK
 from shared.errors import ApiError, RateLimited, TooLarge, Unavailable
 from shared.http import Access
@@ -621,7 +622,7 @@ async def prepared(opened: Stores, owner: str) -> None:
     """The repositories of the table."""
     for slug in ("public", "private", "deleted"):
         visibility = Visibility.PRIVATE if slug == "private" else Visibility.PUBLIC
-        await opened.repos.create_if_absent(Repo(owner, slug, visibility=visibility), 1)
+        await repos.create_if_absent(opened, Repo(owner, slug, visibility=visibility), 1)
     await opened.repos.table.update(keys.repo(owner, "deleted"), {"deleted_at": 1})
 
 

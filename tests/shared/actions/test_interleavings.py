@@ -13,6 +13,7 @@ from shared.actions import branches, moves, releases
 from shared.actions import repos as repositories
 from shared.errors import BranchClash, BranchMoved, NotFastForward, ReleaseExists, RepoNotFound
 from shared.metadata import keys
+from shared.metadata.table import ConditionFailed
 from shared.model import Identity, Move, Repo, Role, Visibility
 from shared.protocol.releases import ListReleases, PostRelease
 from shared.stores import Stores
@@ -36,15 +37,14 @@ class Members:
         """The repository, new under its name."""
         wanted = Repo("ada", "song", visibility=Visibility.PRIVATE)
         made = await self.story.do(self.stores.repos.create(wanted, int(self.turns.now)))
-        assert made is not None
         self.repo = made
         return self.repo
 
     def set_member(self, role: Role | None, handle: str = "eve") -> Any:
         """Grant a role, or remove the member."""
         if role is None:
-            return self.stores.repos.remove_member(self.repo, handle)
-        return self.stores.repos.set_member(self.repo, handle, role)
+            return self.stores.members.remove(self.repo, handle)
+        return self.stores.members.set(self.repo, handle, role)
 
     def rename(self) -> Any:
         """`ada/song` becomes `ada/tune`."""
@@ -55,7 +55,7 @@ class Members:
     async def role(self, slug: str) -> Role | None:
         """The role of eve in the repository of this name, as a request of hers finds it."""
         found, role = await self.story.do(self.stores.repos.look_up("ada", slug, EVE))
-        listed = dict(await self.story.do(self.stores.repos.members(found, 100, None)))
+        listed = dict(await self.story.do(self.stores.members.page(found, 100, None)))
         assert listed.get("eve") == role, "the listing and the look-up agree"
         return cast(Role | None, role)
 
@@ -103,7 +103,7 @@ async def test_a_change_of_members_that_a_rename_has_not_seen_is_not_acknowledge
     changing = members.story.begin("change", members.set_member(role))
     await members.turns.resume("change", "MEMBERS#")
     await members.story.do(members.rename())
-    with pytest.raises(RepoNotFound):
+    with pytest.raises(ConditionFailed):
         await members.story.ends("change", changing)
     assert await members.role("tune") is Role.WRITE
 
@@ -117,7 +117,7 @@ async def test_a_grant_under_the_old_name_is_not_acknowledged_when_another_repos
     await members.turns.resume("grant", "MEMBERS#")
     await members.story.do(members.rename())
     await members.create()
-    with pytest.raises(RepoNotFound):
+    with pytest.raises(ConditionFailed):
         await members.story.ends("grant", granting)
     assert await members.role("song") is None
     assert await members.role("tune") is None
@@ -134,7 +134,7 @@ async def test_a_grant_that_began_under_an_earlier_roster_of_the_name_is_not_ack
     back = await members.story.do(
         repositories.rename(members.stores.of(there), "tune", "song", int(members.turns.now))
     )
-    with pytest.raises(RepoNotFound):
+    with pytest.raises(ConditionFailed):
         await members.story.ends("grant", granting)
     members.repo = back
     assert await members.role("song") is None
@@ -176,8 +176,8 @@ async def test_a_request_during_a_deletion_finds_no_repository(
     repos, now = members.stores.repos, int(members.turns.now)
     work = {
         "rename": members.rename(),
-        "change": repos.change(first, {"description": "changed"}),
-        "delete": repos.delete(first, now),
+        "change": repositories.change(members.stores.of(first), {"description": "changed"}),
+        "delete": repositories.delete(members.stores, first, now),
     }
     chosen = members.story.begin("chosen", work.pop(what))
     await members.turns.resume("chosen", RENAME, "update OWNER#ada")
@@ -202,7 +202,9 @@ async def test_a_push_does_not_build_on_a_repository_that_was_created_and_delete
     members: Members,
 ) -> None:
     repos, now = members.stores.repos, int(members.turns.now)
-    creating = members.story.begin("create", repos.create_if_absent(Repo("ada", "song"), now))
+    creating = members.story.begin(
+        "create", repositories.create_if_absent(members.stores, Repo("ada", "song"), now)
+    )
     await members.turns.resume("create", "update OWNER#ada")
     await members.create()
     await members.turns.resume("create", "get OWNER#ada")
@@ -216,7 +218,8 @@ async def test_of_two_first_pushes_the_second_builds_on_the_repository_of_the_fi
     members: Members,
 ) -> None:
     creating = members.story.begin(
-        "create", members.stores.repos.create_if_absent(Repo("ada", "song"), int(members.turns.now))
+        "create",
+        repositories.create_if_absent(members.stores, Repo("ada", "song"), int(members.turns.now)),
     )
     await members.turns.resume("create", "update OWNER#ada")
     first = await members.create()

@@ -89,13 +89,13 @@ def test_no_row_with_its_name_or_owner_is_left(owner: str) -> None:
         now = int(time.time())
         old = await stores.repos.create(Repo(owner, "secret", description="plans"), now)
         assert old
-        await stores.repos.set_member(old, "bob", Role.READ)
+        await stores.members.set(old, "bob", Role.READ)
         new = await stores.repos.rename(old, "song", now)
         assert new
-        await stores.repos.set_member(new, "carol", Role.READ)
+        await stores.members.set(new, "carol", Role.READ)
         other = await stores.repos.create(Repo(owner, "other", description="stays"), now)
         assert other
-        await stores.repos.set_member(other, "dave", Role.READ)
+        await stores.members.set(other, "dave", Role.READ)
         return old.repo_id
 
     repo_id = run(work)
