@@ -23,15 +23,14 @@ from pathlib import Path
 from typing import Any
 
 import jwt
-import msgpack
 
 import functions
 from functions.endpoints import ENDPOINTS, FORMS, Route
 from shared import auth
 from shared.model import Identity, Role
 from shared.web.route import SIGN_IN
-from tests import builders
-from tests.builders import MSGPACK, OWN_HEADERS, Answer, Record, graph
+from tests.builders import Record, graph
+from tests.client import MSGPACK, OWN_HEADERS, Answer, Request, bearer, by_browser, request
 
 # ── The table ─────────────────────────────────────────────────────────────────────────────────────
 
@@ -448,7 +447,7 @@ def push() -> Record:
 
 # ── The player ────────────────────────────────────────────────────────────────────────────────────
 
-Send = Callable[[str, str, str, str, Mapping[str, str], bytes], Answer]
+Send = Callable[[str, Request], Answer]
 """Sends function, method, path, query, headers and body."""
 
 
@@ -558,18 +557,22 @@ class Stage:
         self, method: str, route: str, where: Mapping[str, str], token: str | None, sent: Asked
     ) -> Answer:
         """One request to the path of a route, with this method."""
-        function, path = self._functions[route], route.split(" ")[1].format(**where)
+        function = self._functions[route]
+        path = route.split(" ")[1].format(**where)
         if function in FORMS:
             session = self._session(token) if token else None
-            headers, body = builders.by_browser(path, session, sent.body)
+            headers, body = by_browser(path, session, sent.body)
+            made = Request(method, path, sent.query, headers, body)
         else:
-            headers = {"accept": "text/html" if function == "pages" else MSGPACK}
-            if token:
-                headers["authorization"] = f"Bearer {token}"
-            if sent.body is not None:
-                headers["content-type"] = MSGPACK
-            body = b"" if sent.body is None else msgpack.packb(sent.body)
-        return self.send(function, method, path, sent.query, headers, body)
+            made = request(
+                method,
+                path,
+                sent.body,
+                query=sent.query,
+                headers=bearer(token) if token else {},
+                accept="text/html" if function == "pages" else MSGPACK,
+            )
+        return self.send(function, made)
 
     def _session(self, token: str) -> str:
         """A session with the claims of a token, its id included."""
@@ -703,17 +706,12 @@ def main(base_url: str, data: str) -> int:
 
     with httpx.Client(base_url=base_url, timeout=60) as client:
 
-        def send(
-            function: str,
-            method: str,
-            path: str,
-            query: str,
-            headers: Mapping[str, str],
-            body: bytes,
-        ) -> Answer:
+        def send(function: str, made: Request) -> Answer:
             while True:
-                url = f"{path}?{query}" if query else path
-                reply = client.request(method, url, headers=dict(headers), content=body)
+                url = f"{made.path}?{made.query}" if made.query else made.path
+                reply = client.request(
+                    made.method, url, headers=dict(made.headers), content=made.body
+                )
                 if reply.status_code != 429:
                     return Answer(reply.status_code, dict(reply.headers), reply.content)
                 time.sleep(int(reply.headers["retry-after"]) + 1)

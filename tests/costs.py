@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from bench.meter import Meter
 from infra import budgets
-from tests.builders import Answer
+from tests.client import Answer
 
 BUDGETS = budgets.all_stated()
 

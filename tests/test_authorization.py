@@ -1,23 +1,16 @@
 """Who may do what: every cell of the table in `authorization.py`, through the Lambda handlers."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 
 from infra.embedded_aws import EmbeddedAws
 from shared import settings
-from tests import authorization, builders
+from tests import authorization, client
 from tests.authorization import CALLERS, RULES, Stage
-from tests.builders import Answer
 
 STATES = {"public", "private", "deleted", "absent", "renamed"}
-
-
-def send(
-    function: str, method: str, path: str, query: str, headers: Mapping[str, str], body: bytes
-) -> Answer:
-    return builders.invoke(function, builders.event(method, path, body, headers, query=query))
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +26,7 @@ def unlimited(aws: EmbeddedAws) -> Iterator[pytest.MonkeyPatch]:
 
 @pytest.fixture(scope="module")
 def stage(unlimited: pytest.MonkeyPatch) -> Stage:
-    return Stage(send, settings.load().signing_keys)
+    return Stage(client.send, settings.load().signing_keys)
 
 
 def test_every_route_is_in_the_table_and_nothing_else() -> None:

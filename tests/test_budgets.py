@@ -19,8 +19,10 @@ from infra import stack
 from shared import ids
 from shared.engines import selection
 from shared.metadata import keys
-from tests import builders as hub
-from tests.builders import Answer, History, Record
+from tests import builders
+from tests import client as hub
+from tests.builders import History, Record
+from tests.client import Answer
 from tests.costs import measure, table
 
 DEPTHS = (10, 100, 1000)
@@ -44,9 +46,9 @@ def line(length: int, files: int = 10) -> History:
         content = f"version {number}".encode()
         manifest |= {f"part-{number % files}.mid": ids.object_id(content)}
         history.objects[ids.object_id(content)] = content
-        history.snapshots[number] = hub.snapshot(manifest)
+        history.snapshots[number] = builders.snapshot(manifest)
         parents = [history[number - 1]] if number > 1 else []
-        history.commits[number] = hub.commit(
+        history.commits[number] = builders.commit(
             f"take {number}", parents, history.snapshots[number]["snapshot_id"]
         )
     return history
@@ -93,7 +95,7 @@ def unknown(count: int) -> list[str]:
 
 
 def get_refs(owner: str) -> Callable[[], Answer]:
-    pushed(owner, "song", hub.graph("1").bundle())
+    pushed(owner, "song", builders.graph("1").bundle())
     crowd(owner, "song", 999)
     return lambda: hub.call("refs", owner, "song", by=owner)
 
@@ -106,18 +108,18 @@ def filter_500(owner: str) -> Callable[[], Answer]:
 
 
 def upload_many(count: int, owner: str) -> Callable[[], Answer]:
-    pushed(owner, "song", hub.graph("1").bundle())
+    pushed(owner, "song", builders.graph("1").bundle())
     return lambda: upload(owner, "song", contents(count))
 
 
 def stage(owner: str) -> Callable[[], Answer]:
-    pushed(owner, "song", hub.graph("1").bundle())
+    pushed(owner, "song", builders.graph("1").bundle())
     return lambda: hub.call("staging", owner, "song", {"route": "push", "size": 1000}, by=owner)
 
 
 def upload_staged(owner: str) -> Callable[[], Answer]:
     """One call more than without staging, which reads the body."""
-    pushed(owner, "song", hub.graph("1").bundle())
+    pushed(owner, "song", builders.graph("1").bundle())
     body = msgpack.packb(
         {"objects": [{"object_id": i, "content": content} for i, content in contents(50).items()]}
     )
@@ -135,7 +137,7 @@ def upload_staged(owner: str) -> Callable[[], Answer]:
 
 
 def push_bare(owner: str) -> Callable[[], Answer]:
-    history = hub.graph("1; 2:1", files=False)
+    history = builders.graph("1; 2:1", files=False)
     pushed(owner, "song", history.bundle([1]))
     return lambda: hub.push(owner, "song", history.bundle([2]))
 
@@ -145,9 +147,9 @@ def push_after_upload(files: int, owner: str) -> Callable[[], Answer]:
     before, after = contents(files), contents(1, "changed")
     old = {f"song/part_{n:03}.mid": object_id for n, object_id in enumerate(before)}
     new = old | {"song/part_000.mid": next(iter(after))}
-    snapshots = hub.snapshot(old), hub.snapshot(new)
-    root = hub.commit("root", [], snapshots[0]["snapshot_id"])
-    child = hub.commit("child", [root["commit_id"]], snapshots[1]["snapshot_id"])
+    snapshots = builders.snapshot(old), builders.snapshot(new)
+    root = builders.commit("root", [], snapshots[0]["snapshot_id"])
+    child = builders.commit("child", [root["commit_id"]], snapshots[1]["snapshot_id"])
     assert upload(owner, "song", before).status == 200
     pushed(owner, "song", {"commits": [root], "snapshots": [snapshots[0]], "objects": []})
     assert upload(owner, "song", after).value == {"stored": 1, "skipped": 0}
@@ -326,7 +328,7 @@ REFUSED = {
 @pytest.mark.parametrize("case", REFUSED)
 def test_a_refused_push_is_cheap_and_writes_nothing(case, owner, empty_hub):
     drawing, main, other, refused = REFUSED[case]
-    history = hub.graph(drawing)
+    history = builders.graph(drawing)
     pushed(owner, "song", history.bundle(main))
     if other:
         pushed(owner, "song", history.bundle(other), branch="other")

@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 
 from infra import budgets
-from tests import builders as hub
-from tests.builders import Answer
+from tests import builders
+from tests import client as hub
+from tests.client import Answer
 from tests.costs import BUDGETS, measure, table
 
 ROOT = Path(__file__).parent.parent
-HISTORY = hub.graph("1; 2:1; 3:1; 4:2,3")
+HISTORY = builders.graph("1; 2:1; 3:1; 4:2,3")
 TAG = {"tag_id": "chorus", "commit_id": HISTORY[4], "tag": "chorus"}
 
 

@@ -27,8 +27,10 @@ from shared.errors import CostLimited
 from shared.metadata import keys
 from shared.meter import Meter
 from shared.model import Scope
-from tests import builders as hub
-from tests.builders import Answer, Clock
+from tests import builders
+from tests import client as hub
+from tests.builders import Clock
+from tests.client import Answer, bearer
 from tests.conftest import NAMES
 
 T = TypeVar("T")
@@ -106,7 +108,7 @@ def pending(scope: Scope) -> int:
 
 
 def song(owner: str) -> None:
-    assert hub.push(owner, "song", hub.graph("1", salt=owner).bundle()).status == 200
+    assert hub.push(owner, "song", builders.graph("1", salt=owner).bundle()).status == 200
 
 
 def poll(owner: str, by: str | None = None, source_ip: str | None = None) -> Answer:
@@ -138,7 +140,7 @@ def test_a_user_over_the_limit_of_the_day_is_refused_until_midnight_and_no_other
     message = refused.value["message"]
     assert "your requests have cost" in message and "PIERIA_LIMIT_COST_SUBJECT" in message
     assert (
-        hub.push(owner, "song", hub.graph("1; 2:1", salt=owner).bundle(), by="spender").code
+        hub.push(owner, "song", builders.graph("1; 2:1", salt=owner).bundle(), by="spender").code
         == "cost_limit"
     )
 
@@ -169,10 +171,9 @@ def test_a_request_without_a_repository_is_limited_too(owner, limited):
     limited(subject=100 * POLL)
     spend(subject_scope(owner), 100 * POLL)
     spend(Scope("subject", "address:192.0.2.9", TODAY), 100 * POLL)
-    bearer = {"authorization": f"Bearer {hub.token(owner)}"}
-    assert hub.invoke("tokens", hub.event("GET", "/api/v1/me", headers=bearer)).code == "cost_limit"
-    anybody = hub.event("GET", f"/api/v1/users/{owner}/repos", source_ip="192.0.2.9")
-    assert hub.invoke("repos", anybody).code == "cost_limit"
+    assert hub.ask("tokens", "GET", "/api/v1/me", by=owner).code == "cost_limit"
+    path = f"/api/v1/users/{owner}/repos"
+    assert hub.ask("repos", "GET", path, source_ip="192.0.2.9").code == "cost_limit"
 
 
 def test_an_object_by_the_id_of_its_repository_is_limited_too(owner, limited):
@@ -180,7 +181,7 @@ def test_an_object_by_the_id_of_its_repository_is_limited_too(owner, limited):
     repo_id = poll(owner, owner).value["repo_id"]
     limited(subject=100 * POLL, owner=100 * POLL)
     spend(Scope("owner", owner, TODAY), 100 * POLL)
-    object_id = next(iter(hub.graph("1", salt=owner).objects))
+    object_id = next(iter(builders.graph("1", salt=owner).objects))
     asked = hub.event("GET", f"/o/{object_id}", query=f"repo_id={repo_id}")
     assert hub.invoke("objects", asked).code == "cost_limit"
 
@@ -189,7 +190,7 @@ def test_the_cost_of_a_minute_is_limited_to_a_tenth_of_the_day(owner, limited, c
     """A push of this size costs more than QUANTUM, so that it is settled at once."""
     song(owner)
     limited(subject=20 * QUANTUM)
-    large = {"objects": [hub.blob(b"%d of %s" % (n, owner.encode())) for n in range(1000)]}
+    large = {"objects": [builders.blob(b"%d of %s" % (n, owner.encode())) for n in range(1000)]}
     assert hub.call("push_objects", owner, "song", large, by=owner).status == 200
     assert 2 * QUANTUM <= spent(subject_scope(owner)) < 6 * QUANTUM
     refused = hub.call("push_objects", owner, "song", large, by=owner)
@@ -304,16 +305,18 @@ def test_each_tenth_of_the_hubs_limit_is_reported_once_from_eight_tenths_on(owne
     song(owner)
     limit = 200 * QUANTUM
     limited(hub=limit)
-    large = {"objects": [hub.blob(b"%d of %s" % (n, owner.encode())) for n in range(1000)]}
+    large = {"objects": [builders.blob(b"%d of %s" % (n, owner.encode())) for n in range(1000)]}
     assert hub.call("push_objects", owner, "song", large, by=owner).status == 200
     once = spent(hub_scope())
     assert QUANTUM <= once < limit // 50
     capsys.readouterr()
     spend(hub_scope(), math.ceil(0.8 * limit) - once - QUANTUM)
-    others = {"objects": [hub.blob(b"%d more of %s" % (n, owner.encode())) for n in range(1000)]}
+    others = {
+        "objects": [builders.blob(b"%d more of %s" % (n, owner.encode())) for n in range(1000)]
+    }
     assert hub.call("push_objects", owner, "song", others, by=owner).status == 200
     still_others = {
-        "objects": [hub.blob(b"%d others of %s" % (n, owner.encode())) for n in range(1000)]
+        "objects": [builders.blob(b"%d others of %s" % (n, owner.encode())) for n in range(1000)]
     }
     assert hub.call("push_objects", owner, "song", still_others, by=owner).status == 200
     lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
@@ -348,7 +351,7 @@ def test_a_large_request_is_settled_in_one_step(owner, limited):
         limited(**limits)
         large = {
             "objects": [
-                hub.blob(b"%d %s %s" % (n, owner.encode(), name.encode())) for n in range(1000)
+                builders.blob(b"%d %s %s" % (n, owner.encode(), name.encode())) for n in range(1000)
             ]
         }
         with Exact() as calls:
@@ -398,7 +401,7 @@ def test_a_cost_that_cannot_be_settled_fails_no_request_and_stays_pending(
         return table.client
 
     monkeypatch.setattr(on_the_loop(client), "update_item", unreachable)
-    large = {"objects": [hub.blob(b"%d of %s" % (n, owner.encode())) for n in range(1000)]}
+    large = {"objects": [builders.blob(b"%d of %s" % (n, owner.encode())) for n in range(1000)]}
     assert hub.call("push_objects", owner, "song", large, by=owner).status == 200
     monkeypatch.undo()
     assert spent(hub_scope()) == 0
@@ -423,11 +426,11 @@ def test_a_container_remembers_a_bounded_number_of_subjects(owner, limited, monk
 def test_a_large_reply_is_charged_before_its_bytes_are_sent(owner, limited):
     """Or slow readers of many large replies would add up unseen."""
     song(owner)
-    objects = [hub.blob(bytes([n]) * 900_000) for n in range(5)]
+    objects = [builders.blob(bytes([n]) * 900_000) for n in range(5)]
     manifest = {f"{n}.wav": one["object_id"] for n, one in enumerate(objects)}
-    record = hub.snapshot(manifest)
+    record = builders.snapshot(manifest)
     bundle = {
-        "commits": [hub.commit("large", [], record["snapshot_id"])],
+        "commits": [builders.commit("large", [], record["snapshot_id"])],
         "snapshots": [record],
         "objects": objects,
     }
@@ -504,14 +507,16 @@ def test_a_redirect_that_would_exceed_the_limit_is_refused(owner, limited, clock
     monkeypatch.setattr(S3Bucket, "is_aws", property(lambda bucket: True))
     content = owner.encode() * 600_000
     assert (
-        hub.call("push_objects", owner, "song", {"objects": [hub.blob(content)]}, by=owner).status
+        hub.call(
+            "push_objects", owner, "song", {"objects": [builders.blob(content)]}, by=owner
+        ).status
         == 200
     )
     each = len(content) * prices.DATA_OUT_BYTE
     assert each > QUANTUM
     limited(subject=2.5 * each)
     path = f"/{owner}/song/objects/{ids.object_id(content)}"
-    asked = hub.event("GET", path, headers={"authorization": f"Bearer {hub.token('reader')}"})
+    asked = hub.event("GET", path, headers=bearer(hub.token("reader")))
     answers = []
     for _ in range(3):
         clock.now += 60

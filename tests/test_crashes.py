@@ -18,8 +18,10 @@ import pytest
 
 from shared import ids
 from shared.engines import selection
-from tests import builders as hub
-from tests.builders import Answer, History, Record
+from tests import builders
+from tests import client as hub
+from tests.builders import History, Record
+from tests.client import Answer
 from tests.faults import QUICK, Fault, fault
 
 LARGE = 1024 * 1024 + 1
@@ -42,7 +44,7 @@ class Story:
 
 def first_push(owner: str) -> Story:
     """1 ── 2 ── 3 into a repository that does not exist."""
-    history = hub.graph("1; 2:1; 3:2")
+    history = builders.graph("1; 2:1; 3:2")
     return Story(
         owner, lambda: hub.push(owner, "song", history.bundle()), {}, {"main": history[3]}, history
     )
@@ -55,7 +57,7 @@ def merge(owner: str) -> Story:
     1 ─┤     ├─ 4
        └─ 3 ─┘
     """
-    history = hub.graph("1; 2:1; 3:1; 4:2,3")
+    history = builders.graph("1; 2:1; 3:1; 4:2,3")
     _pushed(owner, history.bundle([1]))
     return Story(
         owner,
@@ -68,15 +70,17 @@ def merge(owner: str) -> Story:
 
 def presigned(owner: str) -> Story:
     """1 ── 2, where the one large object of 2 was put to an upload URL and waits in quarantine."""
-    history = hub.graph("1")
+    history = builders.graph("1")
     _pushed(owner, history.bundle())
     large = b"drone" * (LARGE // 5 + 1)
     object_id = ids.object_id(large)
     history.objects[object_id] = large
-    history.snapshots[2] = hub.snapshot(
+    history.snapshots[2] = builders.snapshot(
         {**history.snapshots[1]["manifest"], "drone.wav": object_id}
     )
-    history.commits[2] = hub.commit("a drone", [history[1]], history.snapshots[2]["snapshot_id"])
+    history.commits[2] = builders.commit(
+        "a drone", [history[1]], history.snapshots[2]["snapshot_id"]
+    )
     answer = hub.call(
         "presign", owner, "song", {"object_ids": [object_id], "direction": "put"}, by=owner
     )
@@ -93,7 +97,7 @@ def presigned(owner: str) -> Story:
 
 def in_a_folder(owner: str) -> Story:
     """1 on main; 2 becomes a new branch whose name has a slash."""
-    history = hub.graph("1; 2:1")
+    history = builders.graph("1; 2:1")
     _pushed(owner, history.bundle([1]))
     return Story(
         owner,
@@ -106,7 +110,7 @@ def in_a_folder(owner: str) -> Story:
 
 def forced(owner: str) -> Story:
     """1 ── 2 ── 3 is main; by force it becomes 1 ── 4."""
-    history = hub.graph("1; 2:1; 3:2; 4:1")
+    history = builders.graph("1; 2:1; 3:2; 4:1")
     _pushed(owner, history.bundle([1, 2, 3]))
     return Story(
         owner,
@@ -221,7 +225,7 @@ def test_a_push_cut_off_anywhere_leaves_old_or_new_and_can_be_repeated(tell, kin
 
 def test_the_rest_of_a_crashed_push_blocks_no_other_push(owner):
     for number in itertools.count(1):
-        name, history = f"{owner}-{number}", hub.graph("1; 2:1; 3:2; 4:1")
+        name, history = f"{owner}-{number}", builders.graph("1; 2:1; 3:2; 4:1")
         _pushed(name, history.bundle([1]))
         with fault(Fault.DIES_AFTER, number) as strike:
             hub.push(name, "song", history.bundle([2, 3]))
@@ -254,17 +258,17 @@ def test_the_rest_of_a_crashed_push_blocks_no_other_push(owner):
 )
 def test_a_snapshot_left_behind_is_leant_on_only_if_its_objects_are_there(kind, owner):
     for number in itertools.count(1):
-        name, history = f"{owner}-{number}", hub.graph("1")
+        name, history = f"{owner}-{number}", builders.graph("1")
         _pushed(name, history.bundle())
         files = {f"{n}.mid": f"file {n}".encode() for n in range(30)}
         history.objects |= {ids.object_id(content): content for content in files.values()}
-        history.snapshots[2] = hub.snapshot(
+        history.snapshots[2] = builders.snapshot(
             {path: ids.object_id(content) for path, content in files.items()}
         )
         history.snapshots[3] = history.snapshots[2]
         snapshot_id = history.snapshots[2]["snapshot_id"]
-        history.commits[2] = hub.commit("thirty files", [history[1]], snapshot_id)
-        history.commits[3] = hub.commit("the same thirty", [history[1]], snapshot_id)
+        history.commits[2] = builders.commit("thirty files", [history[1]], snapshot_id)
+        history.commits[3] = builders.commit("the same thirty", [history[1]], snapshot_id)
         with fault(kind, number) as strike:
             hub.push(name, "song", history.bundle([2]))
         if not strike.call:
@@ -328,8 +332,8 @@ def _assert_can_be_used(owner: str, objects: dict[str, bytes], branch: str) -> N
     """A commit that lists these objects without sending them is taken, and is served with their
     true bytes.
     """
-    snapshot = hub.snapshot({f"{n}.wav": object_id for n, object_id in enumerate(objects)})
-    commit = hub.commit(branch, [], snapshot["snapshot_id"])
+    snapshot = builders.snapshot({f"{n}.wav": object_id for n, object_id in enumerate(objects)})
+    commit = builders.commit(branch, [], snapshot["snapshot_id"])
     pushed = hub.push(
         owner, "song", {"commits": [commit], "snapshots": [snapshot], "objects": []}, branch=branch
     )

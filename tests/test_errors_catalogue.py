@@ -13,7 +13,6 @@ from typing import Any
 
 import boto3
 import httpx
-import msgpack
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
@@ -24,9 +23,10 @@ from shared.actions import quarantine
 from shared.metadata import keys
 from shared.model import Role
 from shared.objects import keys as object_keys
-from tests import builders
+from tests import builders, client
 from tests.authorization import routes
-from tests.builders import MSGPACK, Answer, file_history, graph
+from tests.builders import file_history, graph
+from tests.client import MSGPACK, Answer
 from tests.cloud_calls import CloudCall, intercepted
 from tests.conftest import NAMES
 
@@ -325,22 +325,28 @@ def ask(route: str, sent: Sent, repo_ids: Mapping[str, str] | None = None) -> An
         **sent.where,
     }
     names["repo_id"] = (repo_ids or {}).get(names["slug"], NOTHING)
-    token = sent.token or builders.token(OWNER)
+    token = sent.token or client.token(OWNER)
     if token == "{read-only, for another repository}":
-        token = builders.token(OWNER, scope=Role.READ, repo=f"{OWNER}/another")
+        token = client.token(OWNER, scope=Role.READ, repo=f"{OWNER}/another")
     elif token == "{stranger}":
-        token = builders.token(STRANGER)
+        token = client.token(STRANGER)
     elif token == "{shouting}":
-        token = builders.token(OWNER.upper())
+        token = client.token(OWNER.upper())
         names |= {"owner": OWNER.upper(), "slug": "nothing"}
     method, path = route.split(" ")
     body = usual.body if sent.body is None else sent.body
-    data = body if isinstance(body, bytes) else b"" if body is None else msgpack.packb(body)
     query = ((usual.query or "") if sent.query is None else sent.query).format(**names)
-    headers = {"authorization": f"Bearer {token}", "accept": MSGPACK, "content-type": MSGPACK}
-    event = builders.event(method, path.format(**names), data, headers, query=query)
-    event["headers"] |= sent.headers
-    return builders.invoke(routes()[route], event)
+    as_it_is = {"raw": body} if isinstance(body, bytes) else {"message": body}
+    headers = {"content-type": MSGPACK, **client.bearer(token), **sent.headers}
+    return client.ask(
+        routes()[route],
+        method,
+        path.format(**names),
+        query=query,
+        headers=headers,
+        accept=MSGPACK,
+        **as_it_is,
+    )
 
 
 def drive(route: str, code: str, repo_ids: Mapping[str, str]) -> Answer:
@@ -418,7 +424,7 @@ API_ROUTES = [
 @cache
 def documented() -> dict[str, dict[str, int]]:
     """The failures of each route in the OpenAPI document: their statuses, by code."""
-    answer = builders.invoke("openapi", builders.event("GET", "/api/v1/openapi.json"))
+    answer = client.invoke("openapi", client.event("GET", "/api/v1/openapi.json"))
     return {
         f"{method.upper()} {path}": {
             code: int(status)
@@ -487,7 +493,7 @@ def test_every_route_that_counts_refuses_a_caller_over_the_cost_limit(
         if code not in codes:
             continue
         settings.load.cache_clear()  # new settings open new stores, which have nothing pending
-        sent = Sent(token=builders.token(f"spender{scope}{number}"))
+        sent = Sent(token=client.token(f"spender{scope}{number}"))
         ask(route, sent, repo_ids)
         answer = ask(route, sent, repo_ids)
         if wrong := deviation(answer, status, code):
@@ -507,7 +513,7 @@ def test_every_route_that_counts_refuses_a_caller_over_the_rate_limit(
     for number, (route, codes) in enumerate(documented().items()):
         if "rate_limited" not in codes:
             continue
-        sent = Sent(token=builders.token(f"impatient{number}"))
+        sent = Sent(token=client.token(f"impatient{number}"))
         ask(route, sent, repo_ids)
         answer = ask(route, sent, repo_ids)
         if answer.status < 400:

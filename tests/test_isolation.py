@@ -16,8 +16,10 @@ import pytest
 from shared.engines import selection
 from shared.metadata import keys
 from shared.metadata.conditions import Exists
-from tests import builders as hub
-from tests.builders import Answer, History
+from tests import builders
+from tests import client as hub
+from tests.builders import History
+from tests.client import Answer
 
 
 @dataclass(frozen=True)
@@ -27,10 +29,10 @@ class Island:
     owner: str
     slug: str
 
-    def push(self, bundle: hub.Record, branch: str = "main") -> Answer:
+    def push(self, bundle: builders.Record, branch: str = "main") -> Answer:
         return hub.push(self.owner, self.slug, bundle, branch=branch)
 
-    def post(self, function: str, message: hub.Record) -> Answer:
+    def post(self, function: str, message: builders.Record) -> Answer:
         return hub.call(function, self.owner, self.slug, message, by=self.owner)
 
     def fetch(self, want: list[str]) -> Answer:
@@ -65,10 +67,10 @@ def islands(request, owner) -> tuple[Island, Island]:
 
 @pytest.fixture
 def history() -> History:
-    return hub.graph("1; 2:1; 3:2")
+    return builders.graph("1; 2:1; 3:2")
 
 
-def pushed(island: Island, bundle: hub.Record, branch: str = "main") -> None:
+def pushed(island: Island, bundle: builders.Record, branch: str = "main") -> None:
     answer = island.push(bundle, branch)
     assert answer.status == 200, answer.body
 
@@ -162,12 +164,12 @@ def test_a_push_refers_only_to_data_of_its_repository(islands, history):
     pushed(first, history.bundle())
     pushed(second, history.bundle([1]))
     only_there = history.snapshots[3]["snapshot_id"]
-    thief = hub.commit("shows me what you have", [history[1]], only_there)
+    thief = builders.commit("shows me what you have", [history[1]], only_there)
     lacking = {
         "a snapshot": {"commits": [thief], "snapshots": [], "objects": []},
         "an object": {"commits": [thief], "snapshots": [history.snapshots[3]], "objects": []},
         "a parent": {
-            "commits": [hub.commit("on yours", [history[3]])],
+            "commits": [builders.commit("on yours", [history[3]])],
             "snapshots": [],
             "objects": [],
         },
@@ -186,11 +188,11 @@ def test_a_refusal_is_the_same_whether_or_not_another_repository_has_it(islands,
     first, second = islands
     pushed(first, history.bundle())
     pushed(second, history.bundle([1]))
-    nowhere = hub.graph("1", salt="nobody has this")
+    nowhere = builders.graph("1", salt="nobody has this")
 
     def refusals(commit_id: str, snapshot_id: str) -> list[tuple[int, str]]:
-        child = hub.commit("on an unknown one", [commit_id])
-        viewer = hub.commit("of an unknown one", [history[1]], snapshot_id)
+        child = builders.commit("on an unknown one", [commit_id])
+        viewer = builders.commit("of an unknown one", [history[1]], snapshot_id)
         answers = [
             second.fetch([commit_id]),
             second.post("negotiate", {"want": [commit_id], "have": []}),
@@ -219,7 +221,7 @@ def test_opaque_ids_mean_something_else_in_each(islands):
             "manifest": {"a.txt": "0" * 32},
             "created_at": text,
         }
-        commit = hub.commit(text) | {"commit_id": "c" * 32, "snapshot_id": "snap_1a2b3c4d"}
+        commit = builders.commit(text) | {"commit_id": "c" * 32, "snapshot_id": "snap_1a2b3c4d"}
         objects = [{"object_id": "0" * 32, "content": content}]
         pushed(island, {"commits": [commit], "snapshots": [snapshot], "objects": objects})
     for island, text in zip(islands, ("mine", "yours"), strict=True):
@@ -249,6 +251,6 @@ def test_hiding_or_deleting_one_leaves_the_other(islands, history, sunk, owner_s
     assert gone.refs().status == owner_sees
     assert stays.refs(by="stranger").value["branch_heads"] == {"main": history[3]}
     stays.assert_whole(history)
-    child = hub.commit("life goes on", [history[3]], history.snapshots[3]["snapshot_id"])
+    child = builders.commit("life goes on", [history[3]], history.snapshots[3]["snapshot_id"])
     pushed(stays, {"commits": [child], "snapshots": [], "objects": []})
     assert stays.refs().value["branch_heads"] == {"main": child["commit_id"]}

@@ -15,8 +15,10 @@ from typing import Any
 import pytest
 
 from shared import ids
-from tests import builders as hub
-from tests.builders import Answer, Record
+from tests import builders
+from tests import client as hub
+from tests.builders import Record
+from tests.client import Answer
 
 TIME = "2026-01-01T00:00:00+00:00"
 
@@ -42,7 +44,7 @@ class Records:
         self, message: str, parent: str | None = None, snapshot_id: str | None = None
     ) -> Record:
         """A commit; without a snapshot unless one is given."""
-        record = hub.commit(message, [parent] if parent else [], snapshot_id, TIME)
+        record = builders.commit(message, [parent] if parent else [], snapshot_id, TIME)
         return (
             record
             if self.are_digests
@@ -51,7 +53,7 @@ class Records:
 
     def snapshot(self, manifest: dict[str, str]) -> Record:
         """A snapshot of these files."""
-        record = hub.snapshot(manifest)
+        record = builders.snapshot(manifest)
         return (
             record if self.are_digests else record | {"snapshot_id": f"snap_{uuid.uuid4().hex[:8]}"}
         )

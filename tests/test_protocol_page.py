@@ -12,7 +12,7 @@ import pytest
 import functions
 from shared.protocol import limits
 from shared.protocol.records import COMMIT_DEFAULTS, CommitRecord
-from tests.builders import fetch, heads, push
+from tests.client import fetch, heads, push
 
 PAGE = (Path(__file__).parent.parent / "docs" / "protocol.md").read_text()
 

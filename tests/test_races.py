@@ -17,8 +17,10 @@ import pytest
 from shared import ids, ratelimit
 from shared.engines import selection
 from shared.errors import RateLimited
-from tests import builders as hub
-from tests.builders import Answer, History
+from tests import builders
+from tests import client as hub
+from tests.builders import History
+from tests.client import Answer
 
 RUNNERS = 12
 ROUNDS = 3
@@ -106,7 +108,7 @@ def assert_clones_as(owner: str, history: History, numbers: Sequence[int]) -> No
 
 
 def test_one_of_twelve_siblings_wins_and_the_others_get_its_id(crew, somebody):
-    history = hub.graph("1; " + "; ".join(f"{n}:1" for n in range(2, 14)))
+    history = builders.graph("1; " + "; ".join(f"{n}:1" for n in range(2, 14)))
     pushed(somebody, history, [1])
 
     answers = crew.race([pushing(somebody, history, [n]) for n in range(2, 14)])
@@ -132,7 +134,7 @@ def test_one_of_twelve_siblings_wins_and_the_others_get_its_id(crew, somebody):
     "exists", [True, False], ids=["in a repository", "which also creates the repository"]
 )
 def test_of_twelve_first_pushes_of_a_branch_one_wins_and_leaves_one_branch(crew, somebody, exists):
-    history = hub.graph("; ".join(map(str, range(1, 14))) + "; 14:1,2; 15:3; 16:4")
+    history = builders.graph("; ".join(map(str, range(1, 14))) + "; 14:1,2; 15:3; 16:4")
     if exists:
         pushed(somebody, history, [13], branch="before")
 
@@ -144,7 +146,7 @@ def test_of_twelve_first_pushes_of_a_branch_one_wins_and_leaves_one_branch(crew,
     assert hub.heads(somebody, "song", by=somebody) == branches
     assert_clones_as(somebody, history, [winner, 13] if exists else [winner])
 
-    child = hub.commit("after the race", [history[winner]])
+    child = builders.commit("after the race", [history[winner]])
     later = hub.push(somebody, "song", {"commits": [child], "snapshots": [], "objects": []})
     assert later.status == 200, later.body
     assert hub.heads(somebody, "song", by=somebody) == branches | {"main": child["commit_id"]}
@@ -156,7 +158,7 @@ def test_of_twelve_first_pushes_of_a_branch_one_wins_and_leaves_one_branch(crew,
 
 
 def test_twelve_branches_can_be_pushed_at_once(crew, somebody):
-    history = hub.graph("1; " + "; ".join(f"{n}:1" for n in range(2, 14)))
+    history = builders.graph("1; " + "; ".join(f"{n}:1" for n in range(2, 14)))
     pushed(somebody, history, [1])
 
     answers = crew.race([pushing(somebody, history, [n], branch=f"take-{n}") for n in range(2, 14)])
@@ -168,7 +170,7 @@ def test_twelve_branches_can_be_pushed_at_once(crew, somebody):
 
 
 def test_the_same_push_sent_twelve_times_at_once_is_one_push(crew, somebody):
-    history = hub.graph("1; 2:1; 3:1; 4:2,3")
+    history = builders.graph("1; 2:1; 3:1; 4:2,3")
 
     answers = crew.race([pushing(somebody, history, [1, 2, 3, 4])] * 12)
 
@@ -184,7 +186,7 @@ def test_the_same_push_sent_twelve_times_at_once_is_one_push(crew, somebody):
 def test_the_same_history_pushed_to_twelve_branches_at_once_is_whole_on_each(
     crew, somebody, length
 ):
-    history = hub.chain(length, files=True)
+    history = builders.chain(length, files=True)
     numbers = range(1, length + 1)
 
     answers = crew.race(
@@ -195,7 +197,7 @@ def test_the_same_history_pushed_to_twelve_branches_at_once_is_whole_on_each(
     heads = {f"take-{n}": history[length] for n in range(12)}
     assert hub.heads(somebody, "song", by=somebody) == heads
     assert_clones_as(somebody, history, numbers)
-    child = hub.commit(
+    child = builders.commit(
         "on all of them", [history[length]], history.snapshots[length]["snapshot_id"]
     )
     for branch in ("take-0", "take-11"):
@@ -213,7 +215,7 @@ def test_the_same_history_pushed_to_twelve_branches_at_once_is_whole_on_each(
 
 
 def test_a_branch_and_a_folder_of_its_name_are_never_both_created(crew, somebody):
-    history = hub.graph("1; " + "; ".join(f"{n}:1" for n in range(2, 14)))
+    history = builders.graph("1; " + "; ".join(f"{n}:1" for n in range(2, 14)))
     pushed(somebody, history, [1])
     above = [pushing(somebody, history, [n], branch="a") for n in range(2, 8)]
     below = [pushing(somebody, history, [n], branch=f"a/{n}") for n in range(8, 14)]
@@ -237,7 +239,7 @@ def test_a_branch_and_a_folder_of_its_name_are_never_both_created(crew, somebody
 
 def test_force_against_ordinary_pushes_ends_on_one_of_them_whole(crew, somebody):
     drawing = "1; 2:1; " + "; ".join(f"{n}:{2 if n < 9 else 1}" for n in range(3, 15))
-    history = hub.graph(drawing)
+    history = builders.graph(drawing)
     pushed(somebody, history, [1, 2])
 
     ordinary = [pushing(somebody, history, [n]) for n in range(3, 9)]
@@ -265,8 +267,8 @@ def test_a_chunk_uploaded_by_eight_at_once_is_there_once_and_true(crew, somebody
 
     assert [answer.status for answer in answers] == [200] * 8
     assert all(answer.value["stored"] + answer.value["skipped"] == len(sent) for answer in answers)
-    snapshot = hub.snapshot({f"{n:02}.wav": object_id for n, object_id in enumerate(objects)})
-    commit = hub.commit("uses them all", [], snapshot["snapshot_id"])
+    snapshot = builders.snapshot({f"{n:02}.wav": object_id for n, object_id in enumerate(objects)})
+    commit = builders.commit("uses them all", [], snapshot["snapshot_id"])
     answer = hub.push(
         somebody, "song", {"commits": [commit], "snapshots": [snapshot], "objects": []}
     )

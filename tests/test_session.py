@@ -20,12 +20,10 @@ import httpx
 import msgpack
 import pytest
 
-from tests import builders
+from tests.client import ACCEPT, MSGPACK, ROUTES, event, invoke, token
 
 SESSION = Path(__file__).parent / "wire" / "session.msgpack"
-FUNCTIONS = {
-    (method, suffix): function for function, (method, suffix) in builders.ROUTES.items()
-} | {
+FUNCTIONS = {(method, suffix): function for function, (method, suffix) in ROUTES.items()} | {
     (method, suffix): "releases"
     for method, suffix in (("POST", "releases"), ("GET", "releases"), ("DELETE", "releases/v1.0.0"))
 }
@@ -109,13 +107,13 @@ def sender(client: httpx.Client) -> Send:
 def test_the_session_through_the_lambda_handlers() -> None:
     def send(exchange: dict[str, Any], headers: dict[str, str]) -> Reply:
         endpoint = exchange["path"].removeprefix("/me/song/")
-        answer = builders.invoke(
+        answer = invoke(
             FUNCTIONS[exchange["method"], endpoint],
-            builders.event(exchange["method"], exchange["path"], exchange["body"], headers),
+            event(exchange["method"], exchange["path"], exchange["body"], headers),
         )
         return answer.status, answer.body
 
-    assert differences(send, builders.token("me")) == []
+    assert differences(send, token("me")) == []
 
 
 @dataclass
@@ -162,7 +160,7 @@ def served(data: Path, engine: str = "moto") -> Iterator[Hub]:
 @pytest.mark.parametrize("engine", ["moto", "sqlite"])
 def test_the_session_over_http_and_again_after_a_crash(tmp_path: Path, engine: str) -> None:
     def everything(client: httpx.Client) -> Any:
-        headers = {"accept": builders.ACCEPT, "content-type": builders.MSGPACK}
+        headers = {"accept": ACCEPT, "content-type": MSGPACK}
         refs = msgpack.unpackb(client.get("/me/song/refs", headers=headers).content)
         want = msgpack.packb({"want": list(refs["branch_heads"].values()), "have": []})
         return refs, required(
@@ -194,7 +192,7 @@ RELAY_ENDPOINTS = {"fetch/history", "fetch/objects", "staging"}
 
 
 @pytest.mark.parametrize(
-    "endpoint", sorted({suffix for _, suffix in builders.ROUTES.values()} - RELAY_ENDPOINTS)
+    "endpoint", sorted({suffix for _, suffix in ROUTES.values()} - RELAY_ENDPOINTS)
 )
 def test_the_session_knows_every_endpoint(endpoint: str) -> None:
     assert endpoint in {name for _, name, _ in session()}

@@ -34,7 +34,8 @@ from shared.actions import fetch_response as answers
 from shared.codings import Coding
 from shared.errors import MalformedBody
 from shared.objects import keys
-from tests import builders as hub
+from tests import builders
+from tests import client as hub
 from tests.builders import Record
 from tests.conftest import NAMES
 
@@ -76,12 +77,12 @@ def large(aws: EmbeddedAws) -> Large:
         list[str](),
     )
     for number in range(PACKS):
-        sent = [hub.blob(bits.randbytes(OBJECT_BYTES)) for _ in range(OBJECTS)]
+        sent = [builders.blob(bits.randbytes(OBJECT_BYTES)) for _ in range(OBJECTS)]
         assert hub.call("push_objects", OWNER, "large", {"objects": sent}, by=OWNER).status == 200
         objects |= {one["object_id"]: one["content"] for one in sent}
         manifest |= {f"stem-{number}-{n}.wav": one["object_id"] for n, one in enumerate(sent)}
-        tree = hub.snapshot(manifest)
-        commit = hub.commit(f"take {number}", heads[-1:], tree["snapshot_id"])
+        tree = builders.snapshot(manifest)
+        commit = builders.commit(f"take {number}", heads[-1:], tree["snapshot_id"])
         heads.append(commit["commit_id"])
         assert (
             hub.push(
@@ -103,12 +104,12 @@ def mixed(aws: EmbeddedAws) -> Record:
         "loose": bits.randbytes(1_500_000),
         "of several ranges": bits.randbytes(packs.RANGE_BYTES + 1),
     }
-    sent = [hub.blob(content) for content in contents.values()] + [
+    sent = [builders.blob(content) for content in contents.values()] + [
         {"object_id": "opaque-1", "content": b"no digest"}
     ]
     sent += [{"object_id": "opaque-2", "content": bits.randbytes(2_000_000)}]
     trees = [
-        hub.snapshot({f"{n}": one["object_id"] for n, one in enumerate(sent[: m + 1])})
+        builders.snapshot({f"{n}": one["object_id"] for n, one in enumerate(sent[: m + 1])})
         for m in range(len(sent))
     ]
     for number in (-1, -2):  # an opaque id can be named by opaque ids only
@@ -125,7 +126,7 @@ def mixed(aws: EmbeddedAws) -> Record:
         # anything
         # is read.
         commits.append(
-            hub.commit(
+            builders.commit(
                 f"№ {number}" + " la" * 200_000,
                 parents,
                 tree["snapshot_id"],
@@ -441,9 +442,9 @@ BUFFERED = 4_700_000
 
 def full(owner: str, files: list[bytes], message: str) -> str:
     """The head of a new repository `full` of these files."""
-    sent = [hub.blob(content) for content in files]
-    tree = hub.snapshot({str(n): one["object_id"] for n, one in enumerate(sent)})
-    commit = hub.commit(message, [], tree["snapshot_id"])
+    sent = [builders.blob(content) for content in files]
+    tree = builders.snapshot({str(n): one["object_id"] for n, one in enumerate(sent)})
+    commit = builders.commit(message, [], tree["snapshot_id"])
     assert (
         hub.push(owner, "full", {"commits": [commit], "snapshots": [tree], "objects": sent}).status
         == 200

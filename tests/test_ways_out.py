@@ -12,23 +12,8 @@ import pytest
 
 from shared import ids, names
 from shared.metadata import keys
-from tests.builders import (
-    Answer,
-    History,
-    Record,
-    call,
-    commit,
-    event,
-    fetch,
-    fetched_ids,
-    file_history,
-    graph,
-    heads,
-    invoke,
-    push,
-    snapshot,
-    token,
-)
+from tests.builders import History, Record, commit, file_history, graph, snapshot
+from tests.client import Answer, call, event, fetch, fetched_ids, heads, invoke, push, token
 from tests.conftest import NAMES
 from tests.functions import api
 

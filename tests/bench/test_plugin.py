@@ -1,11 +1,12 @@
 """The meter as a fixture: the heat of a partition, and the writes of a refused push."""
 
 from bench.meter import Meter
-from tests import builders as hub
+from tests import builders
+from tests import client as hub
 
 
 def test_a_small_push_heats_no_partition(owner, meter: Meter):
-    history = hub.graph("1; 2:1")
+    history = builders.graph("1; 2:1")
     assert hub.push(owner, "song", history.bundle([1])).status == 200
     meter.log.clear()
     assert hub.push(owner, "song", history.bundle([2])).status == 200
@@ -16,7 +17,7 @@ def test_a_small_push_heats_no_partition(owner, meter: Meter):
 
 
 def test_a_refused_push_writes_nothing_but_counters(owner, meter: Meter):
-    history = hub.graph("1; 2:1; 3:1")
+    history = builders.graph("1; 2:1; 3:1")
     assert hub.push(owner, "song", history.bundle([1, 2])).status == 200
     meter.log.clear()
     assert hub.push(owner, "song", history.bundle([3])).status == 409

@@ -106,9 +106,10 @@ def test_the_picture_is_one_that_a_browser_reads():
 
 def test_a_trace_shows_which_call_waited_for_which(owner, meter):
     from bench.lambdas import Served
-    from tests import builders as hub
+    from tests import builders
+    from tests import client as hub
 
-    assert hub.push(owner, "song", hub.graph("1").bundle()).status == 200
+    assert hub.push(owner, "song", builders.graph("1").bundle()).status == 200
     meter.log.clear()
     assert hub.call("refs", owner, "song", by=owner).status == 200
     head, *calls = lines(Served("refs", 0, 0, 200, 0, 164, 0.0, 0, meter))

@@ -11,7 +11,7 @@ import pytest
 from infra import build
 from infra.cloud import deployment
 from infra.cloud.deployment import Stack
-from tests import builders
+from tests import client
 
 pytestmark = pytest.mark.cloud
 
@@ -33,7 +33,7 @@ def test_a_package_that_is_missing_is_missed(stack: Stack, folder: Path) -> None
     )
     functions.get_waiter("function_active_v2").wait(FunctionName="masked")
     reply = functions.invoke(
-        FunctionName="masked", Payload=json.dumps(builders.event("GET", "/health"))
+        FunctionName="masked", Payload=json.dumps(client.event("GET", "/health"))
     )
     failure = json.load(reply["Payload"])["errorMessage"]
     assert "Runtime.ImportModuleError" in failure

@@ -8,8 +8,9 @@ import httpx
 import msgpack
 import pytest
 
-from tests import builders, test_session
-from tests.builders import ACCEPT, MSGPACK, Record
+from tests import builders, client, test_session
+from tests.builders import Record
+from tests.client import ACCEPT, MSGPACK, bearer
 
 pytestmark = pytest.mark.cloud
 
@@ -27,7 +28,7 @@ def post(
     """
     headers = {"accept": ACCEPT, "content-type": MSGPACK}
     if token or by:
-        headers["authorization"] = f"Bearer {token or builders.token(str(by))}"
+        headers["authorization"] = f"Bearer {token or client.token(str(by))}"
     return hub.post(path, content=msgpack.packb(message, use_bin_type=True), headers=headers)
 
 
@@ -59,7 +60,7 @@ def large_file(content: bytes) -> tuple[str, Record]:
 
 
 def test_the_recorded_session_has_no_differences(hub: httpx.Client) -> None:
-    assert test_session.differences(test_session.sender(hub), builders.token("me")) == []
+    assert test_session.differences(test_session.sender(hub), client.token("me")) == []
 
 
 def test_the_hub_says_that_it_is_well(hub: httpx.Client) -> None:
@@ -141,7 +142,7 @@ def test_an_upload_url_is_good_for_one_key_and_one_method_over_tls(
 
 def private(hub: httpx.Client, owner: str) -> None:
     """Make a private repository `song`."""
-    headers = {"authorization": f"Bearer {builders.token(owner)}"}
+    headers = bearer(client.token(owner))
     made = hub.post(
         "/api/v1/repos", json={"slug": "song", "visibility": "private"}, headers=headers
     )
@@ -155,7 +156,7 @@ def told(reply: httpx.Response) -> tuple[int, bytes, dict[str, str]]:
         "x-amzn-requestid",
         "x-amzn-trace-id",
         "x-amz-request-id",
-    } | builders.OWN_HEADERS
+    } | client.OWN_HEADERS
     return (
         reply.status_code,
         reply.content,
@@ -183,30 +184,28 @@ def test_to_a_stranger_a_private_repository_is_as_an_absent_one(
         refused(hidden, 404, "repo_not_found")
         assert told(hidden) == told(absent)
     assert hub.get(f"/{owner}/song/refs").status_code == 404
-    headers = {"authorization": f"Bearer {builders.token(owner)}"}
+    headers = bearer(client.token(owner))
     assert hub.get(f"/{owner}/song/refs", headers=headers).status_code == 200
 
 
 def test_a_revoked_token_is_worthless_from_the_next_request_on(hub: httpx.Client) -> None:
-    headers = {"authorization": f"Bearer {builders.token('revoker')}"}
+    headers = bearer(client.token("revoker"))
     issued = hub.post(
         "/api/v1/tokens", json={"scope": "write", "lifetime_seconds": 600}, headers=headers
     ).json()
-    bearer = {"authorization": f"Bearer {issued['token']}"}
-    assert hub.get("/api/v1/me", headers=bearer).json()["handle"] == "revoker"
+    with_token = bearer(issued["token"])
+    assert hub.get("/api/v1/me", headers=with_token).json()["handle"] == "revoker"
     assert hub.delete(f"/api/v1/tokens/{issued['token_id']}", headers=headers).status_code == 204
-    refused(hub.get("/api/v1/me", headers=bearer), 401, "unauthorized")
+    refused(hub.get("/api/v1/me", headers=with_token), 401, "unauthorized")
     assert hub.get("/api/v1/me", headers=headers).status_code == 200
 
 
 def test_a_token_signed_with_a_key_that_the_stack_does_not_have_is_refused(
     hub: httpx.Client,
 ) -> None:
-    header, payload, signature = builders.token("forger").split(".")
+    header, payload, signature = client.token("forger").split(".")
     forged = f"{header}.{payload}.{signature[:-4]}{'AAAA' if signature[-4:] != 'AAAA' else 'BBBB'}"
-    refused(
-        hub.get("/api/v1/me", headers={"authorization": f"Bearer {forged}"}), 401, "unauthorized"
-    )
+    refused(hub.get("/api/v1/me", headers=bearer(forged)), 401, "unauthorized")
 
 
 def test_a_client_that_pushes_too_often_gets_the_time_to_retry(hub: httpx.Client) -> None:

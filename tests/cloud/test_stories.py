@@ -14,7 +14,7 @@ import pytest
 
 from infra.cloud.deployment import Stack
 from tests import builders
-from tests.builders import Answer
+from tests.client import Answer
 from tests.conftest import NAMES
 from tests.template import stories
 

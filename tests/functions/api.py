@@ -1,27 +1,19 @@
-"""Requests of tests to the API: one request by a user, by default in JSON; and a cloud that fails.
-
-Not a test module: the tests of the four functions share it.
-"""
+"""Requests to the API in JSON, and an AWS that fails. Shared by the tests of the functions."""
 
 import asyncio
-import importlib
-import json
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Unpack
 
 from botocore.exceptions import EndpointConnectionError
 
 from shared.engines import selection
-from tests import builders
-from tests.builders import Answer
+from tests.client import JSON, Answer, How, ask, bearer
 from tests.cloud_calls import CloudCall, intercepted
 
 T = TypeVar("T")
-
-JSON = "application/json"
 
 
 def call(
@@ -30,26 +22,18 @@ def call(
     path: str,
     message: Any = None,
     *,
-    by: str | None = None,
     token: str | None = None,
-    query: str = "",
-    headers: Mapping[str, str] | None = None,
-    raw: bytes | None = None,
+    **how: Unpack[How],
 ) -> Answer:
-    """One request under /api/v1: by a user (with a fresh token), with a given token, or without a
-    token.
+    """A request in JSON to a path below /api/v1. `how` are the options of `client.ask`.
+
+    A given `token` takes the place of the fresh token of a user.
     """
-    sent = dict(headers or {})
-    if by and token is None:
-        token = builders.token(by)
     if token:
-        sent["authorization"] = f"Bearer {token}"
-    body = raw if raw is not None else b"" if message is None else json.dumps(message).encode()
-    if body:
-        sent.setdefault("content-type", JSON)
-    return builders.invoke(
-        function, builders.event(method, f"/api/v1{path}", body, sent, query=query)
-    )
+        how["headers"] = {**bearer(token), **(how.get("headers") or {})}
+        how["by"] = None
+    made: How = {"form": JSON, "accept": None, **how}
+    return ask(function, method, f"/api/v1{path}", message, **made)
 
 
 def create(owner: str, slug: str, *, by: str | None = None, **more: Any) -> dict[str, Any]:
@@ -122,14 +106,3 @@ def cut_after(calls: int) -> Iterator[Cut]:
 
     with intercepted(send):
         yield cut
-
-
-def handler_reply(function: str, event: dict[str, Any]) -> bytes:
-    """The return value of a function's handler, as the JSON that leaves Lambda."""
-    handler = importlib.import_module(f"functions.{function}").handler
-    return json.dumps(handler(event, None), ensure_ascii=False).encode()
-
-
-def answer_of(reply: bytes) -> Answer:
-    """What such a reply says."""
-    return builders.answer(json.loads(reply))

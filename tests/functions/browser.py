@@ -9,8 +9,8 @@ from urllib.parse import urlencode, urlsplit
 
 from functions.endpoints import ENDPOINTS
 from shared import routing
-from tests import builders
-from tests.builders import Answer
+from tests import client
+from tests.client import Answer
 from tests.functions.web import ACCEPT, Page, checked
 
 ORIGIN = "https://hub.example"
@@ -40,8 +40,8 @@ class Browser:
         sent = {"accept": ACCEPT, "referer": f"{ORIGIN}{self.url}", **(headers or {})}
         if self.cookies:
             sent["cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
-        event = builders.event(method, parts.path, body, sent, query=parts.query)
-        answer = builders.invoke(function_of(method, parts.path), event)
+        event = client.event(method, parts.path, body, sent, query=parts.query)
+        answer = client.invoke(function_of(method, parts.path), event)
         for line in answer.cookies:
             for name, morsel in SimpleCookie(line).items():
                 self.cookies.pop(name, None)
@@ -69,7 +69,7 @@ class Browser:
     def sign_in(self, user: str, *, next: str = "/", token: str | None = None) -> Page:
         """Sign in with a token of this user, and open the page `next`."""
         self.get(f"/-/sign-in?{urlencode({'next': next})}")
-        return self.submit("/-/sign-in", token=token or builders.token(user))
+        return self.submit("/-/sign-in", token=token or client.token(user))
 
     def _shown(
         self, method: str, url: str, body: bytes, status: int, headers: Mapping[str, str]

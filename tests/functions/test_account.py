@@ -9,8 +9,8 @@ import pytest
 from shared import auth, settings
 from shared.http import browser
 from shared.model import Identity, Role
-from tests import builders
-from tests.builders import Answer, event, invoke
+from tests import client
+from tests.client import Answer, event, invoke
 from tests.faults import recorded
 from tests.functions import api
 from tests.functions.browser import FORM, ORIGIN, Browser
@@ -35,7 +35,7 @@ def test_a_user_signs_in_with_a_token_and_sees_a_private_repository(owner: str) 
     assert SIGN_IN in chrome.page.links()
     page = chrome.get(SIGN_IN)
     assert chrome.fields(SIGN_IN)["next"] == path, "the page before"
-    page = chrome.submit(SIGN_IN, token=builders.token(owner))
+    page = chrome.submit(SIGN_IN, token=client.token(owner))
     assert chrome.url == path and "Secret song" in page.text
     assert chrome.answer.headers["cache-control"] == "private, no-store"
     assert "Cookie" in chrome.answer.headers["vary"]
@@ -45,7 +45,7 @@ def test_a_user_signs_in_with_a_token_and_sees_a_private_repository(owner: str) 
 def test_the_cookie_of_a_session_is_bound_to_the_host_and_hidden_from_scripts(owner: str) -> None:
     chrome = Browser()
     chrome.get(SIGN_IN)
-    fields = {**chrome.fields(SIGN_IN), "token": builders.token(owner)}
+    fields = {**chrome.fields(SIGN_IN), "token": client.token(owner)}
     answer = posted(chrome, SIGN_IN, fields)
     assert answer.status == 303 and answer.headers["cache-control"] == "no-store"
     [line] = [line for line in answer.cookies if line.startswith("__Host-session=")]
@@ -59,7 +59,7 @@ def test_the_cookie_of_a_session_is_bound_to_the_host_and_hidden_from_scripts(ow
 
 def test_a_session_lasts_eight_hours_at_most(owner: str) -> None:
     chrome = Browser()
-    chrome.sign_in(owner, token=builders.token(owner, lifetime_seconds=30 * 24 * 3600))
+    chrome.sign_in(owner, token=client.token(owner, lifetime_seconds=30 * 24 * 3600))
     claims = claims_of(chrome.cookies[browser.SESSION])
     assert claims["exp"] - claims["iat"] == 8 * 3600
 
@@ -68,7 +68,7 @@ def test_a_session_lasts_eight_hours_at_most(owner: str) -> None:
 def test_a_text_that_is_not_a_valid_token_opens_no_session(owner: str, token: str) -> None:
     chrome = Browser()
     if token == "expired":
-        token = builders.token(owner, now=int(time.time()) - 7200)
+        token = client.token(owner, now=int(time.time()) - 7200)
     if token == "session":
         token = session_of(owner)
     chrome.get(SIGN_IN)
@@ -76,7 +76,7 @@ def test_a_text_that_is_not_a_valid_token_opens_no_session(owner: str, token: st
     assert "is not a valid token of this hub" in page.text
     assert not token or token not in page.text
     assert browser.SESSION not in chrome.cookies
-    assert chrome.submit(SIGN_IN, token=builders.token(owner)), "the form can be sent again"
+    assert chrome.submit(SIGN_IN, token=client.token(owner)), "the form can be sent again"
 
 
 def test_a_session_that_someone_planted_is_replaced_at_sign_in(owner: str) -> None:
@@ -97,7 +97,7 @@ def test_sign_in_leads_to_a_page_of_this_hub_only(owner: str, url: str) -> None:
     chrome = Browser()
     chrome.get(SIGN_IN)
     answer = posted(
-        chrome, SIGN_IN, {**chrome.fields(SIGN_IN), "token": builders.token(owner), "next": url}
+        chrome, SIGN_IN, {**chrome.fields(SIGN_IN), "token": client.token(owner), "next": url}
     )
     assert answer.headers["location"] in (f"/{owner}", "/%0d%0aset-cookie:x")
     assert set(answer.headers["location"]) <= set(map(chr, range(33, 127)))
@@ -123,7 +123,7 @@ def test_a_form_that_another_site_sends_is_refused_before_any_call(
     owner: str, action: str, headers: dict[str, str]
 ) -> None:
     chrome = signed_in(owner)
-    fields = {**chrome.fields(action), "token": builders.token(owner)}
+    fields = {**chrome.fields(action), "token": client.token(owner)}
     with recorded() as calls:
         answer = posted(chrome, action, fields, **headers)
     checked(answer, 403)
@@ -203,7 +203,7 @@ def test_the_wire_protocol_and_the_api_refuse_a_session(owner: str) -> None:
 
 def test_a_session_has_the_rights_of_its_token_and_ends_with_it(owner: str) -> None:
     path, chrome = private_song(owner), Browser()
-    token = builders.token(owner, scope=Role.READ, token_id="the-token")
+    token = client.token(owner, scope=Role.READ, token_id="the-token")
     chrome.sign_in(owner, token=token, next=path)
     assert "Secret song" in chrome.page.text
     api.call("tokens", "DELETE", "/tokens/the-token", by=owner)
@@ -214,7 +214,7 @@ def test_a_session_has_the_rights_of_its_token_and_ends_with_it(owner: str) -> N
 def test_a_session_of_a_limited_token_is_limited(owner: str) -> None:
     path, chrome = private_song(owner), Browser()
     chrome.get(SIGN_IN)
-    chrome.submit(SIGN_IN, 404, token=builders.token(owner, repo=f"{owner}/other"), next=path)
+    chrome.submit(SIGN_IN, 404, token=client.token(owner, repo=f"{owner}/other"), next=path)
     assert "cannot list tokens" in chrome.get("/-/account").text
 
 
@@ -229,7 +229,7 @@ def test_a_session_that_is_over_is_a_visit_without_one(owner: str, kind: str) ->
         chrome.cookies[browser.SESSION] = {
             "nonsense": "x",
             "expired": session_of(owner, now=int(time.time()) - 7200),
-            "access": builders.token(owner),
+            "access": client.token(owner),
         }[kind]
     assert "Open song" in chrome.get(f"/{owner}/song").text
     assert browser.SESSION not in chrome.cookies
@@ -244,7 +244,7 @@ def test_absent_and_private_are_the_same_to_another_user_with_a_session(owner: s
     for asked in (path, f"/{owner}/never"):
         with recorded() as calls:
             answer = chrome.send("GET", asked)
-        headers = {k: v for k, v in answer.headers.items() if k not in builders.OWN_HEADERS}
+        headers = {k: v for k, v in answer.headers.items() if k not in client.OWN_HEADERS}
         found.append((answer.status, headers, answer.body, answer.cookies, sorted(calls)))
     assert found[0] == found[1] and found[0][0] == 404
 
@@ -299,7 +299,7 @@ def test_a_refused_form_is_shown_again_with_the_message_and_the_values(
 
 def test_a_session_without_the_right_to_issue_tokens_is_told_so(owner: str) -> None:
     chrome = Browser()
-    chrome.sign_in(owner, token=builders.token(owner, scope=Role.WRITE))
+    chrome.sign_in(owner, token=client.token(owner, scope=Role.WRITE))
     page = chrome.get("/-/account")
     assert "/-/account/tokens" not in page.forms and "scope admin" in page.text
     guard = chrome.fields("/-/account/sign-out")["form"]

@@ -1,40 +1,22 @@
 """Branches over the API: lists in pages, deletions, moves, and the restoration after each mistake."""
 
-import json
-from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
 from bench.meter import Meter
 from shared import cursors
-from tests.builders import (
-    Answer,
-    History,
-    event,
-    fetch,
-    fetched_ids,
-    graph,
-    heads,
-    invoke,
-    push,
-    token,
-    twins,
-)
+from tests.builders import History, graph, twins
+from tests.client import Answer, fetch, fetched_ids, heads, push
 from tests.faults import Fault, fault, recorded
+from tests.functions import api
 
 
 def ask(
     owner: str, method: str, what: str, query: str = "", body: Any = None, *, by: str | None = None
 ) -> Answer:
     """One request to the API, in JSON."""
-    headers: Mapping[str, str] = {"content-type": "application/json"}
-    if by:
-        headers = {**headers, "authorization": f"Bearer {token(by)}"}
-    sent = b"" if body is None else json.dumps(body).encode()
-    return invoke(
-        "branches", event(method, f"/api/v1/repos/{owner}/song/{what}", sent, headers, query=query)
-    )
+    return api.call("branches", method, f"/repos/{owner}/song/{what}", body, by=by, query=query)
 
 
 @pytest.fixture

@@ -13,30 +13,13 @@ import pytest
 from bench.meter import Meter
 from shared import cursors, names
 from shared.actions import history as history_module
-from tests.builders import (
-    Answer,
-    History,
-    Record,
-    blob,
-    chain,
-    commit,
-    event,
-    fetch,
-    fetched_ids,
-    graph,
-    invoke,
-    push,
-    snapshot,
-    token,
-    twins,
-)
+from tests.builders import History, Record, blob, chain, commit, graph, snapshot, twins
+from tests.client import Answer, event, fetch, fetched_ids, invoke, push
+from tests.functions import api
 
 
 def ask(owner: str, what: str, query: str = "", *, by: str | None = None) -> Answer:
-    headers = {"authorization": f"Bearer {token(by)}"} if by else {}
-    return invoke(
-        "commits", event("GET", f"/api/v1/repos/{owner}/song/{what}", b"", headers, query=query)
-    )
+    return api.call("commits", "GET", f"/repos/{owner}/song/{what}", by=by, query=query)
 
 
 def made_up(position: Any) -> str:

@@ -8,8 +8,8 @@ import pytest
 
 from functions.endpoints import MIDI_DOMAIN
 from shared.model import Role
-from tests import builders
-from tests.builders import Answer
+from tests import builders, client
+from tests.client import Answer
 from tests.functions import api
 from tests.functions.web import checked, get
 
@@ -106,7 +106,7 @@ def test_of_concurrent_publications_the_highest_version_stays(owner: str) -> Non
 
 
 def test_a_user_publishes_only_under_the_own_handle(owner: str) -> None:
-    answer = publish(owner, token=builders.token(f"{owner}-other"))
+    answer = publish(owner, token=client.token(f"{owner}-other"))
     assert (answer.status, answer.code) == (403, "forbidden")
     assert f"{owner}-other" in answer.value["message"]
 
@@ -115,7 +115,7 @@ def test_a_user_publishes_only_under_the_own_handle(owner: str) -> None:
 def test_a_token_of_less_than_write_everywhere_publishes_nothing(
     owner: str, scope: Role, repo: str
 ) -> None:
-    limited = builders.token(owner, scope=scope, repo=repo and f"{owner}/{repo}")
+    limited = client.token(owner, scope=scope, repo=repo and f"{owner}/{repo}")
     assert publish(owner, token=limited).code == "forbidden"
     assert shown(owner, "song").status == 404
 
@@ -168,12 +168,12 @@ def test_what_is_not_published_is_not_found(owner: str) -> None:
 def test_the_refusal_of_a_reserved_handle_states_the_reason(owner: str) -> None:
     """The manual of the client has `repos` as an owner in its examples."""
     reason = "the handle repos is reserved for URLs of the hub itself"
-    answer = publish("repos", token=builders.token(owner))
+    answer = publish("repos", token=client.token(owner))
     assert (answer.status, answer.code) == (422, "invalid_name") and reason in answer.value[
         "message"
     ]
-    push = builders.push("repos", "my-song", builders.graph("1").bundle(), by=owner)
-    clone = builders.call("refs", "repos", "my-song")
+    push = client.push("repos", "my-song", builders.graph("1").bundle(), by=owner)
+    clone = client.call("refs", "repos", "my-song")
     for answer in (push, clone):
         assert (answer.status, answer.code) == (404, "repo_not_found")
         assert reason in answer.value["message"]

@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from shared.model import Role
-from tests import builders
+from tests import client
 from tests.builders import graph
+from tests.client import bearer
 from tests.functions import api
 
 
@@ -19,7 +20,7 @@ def members(owner: str, slug: str, *, by: str | None = None, query: str = "") ->
     return answer.value
 
 
-def remove(owner: str, slug: str, handle: str, *, by: str | None = None) -> builders.Answer:
+def remove(owner: str, slug: str, handle: str, *, by: str | None = None) -> client.Answer:
     """DELETE a member, by default by the owner."""
     return api.call("members", "DELETE", f"/repos/{owner}/{slug}/members/{handle}", by=by or owner)
 
@@ -33,10 +34,10 @@ def test_a_member_has_the_smaller_right_of_the_role_and_the_token(
     friend = f"{owner}-friend"
     assert api.give(owner, "song", friend, role).value == {"handle": friend, "role": role}
     least = role if scope.allows(role) else scope
-    headers = {"authorization": f"Bearer {builders.token(friend, scope=scope)}"}
-    assert builders.call("refs", owner, "song", headers=headers).status == 200
+    headers = bearer(client.token(friend, scope=scope))
+    assert client.call("refs", owner, "song", headers=headers).status == 200
     bundle = graph("1").bundle()
-    pushed = builders.call(
+    pushed = client.call(
         "push", owner, "song", {"bundle": bundle, "branch": "main"}, headers=headers
     )
     assert pushed.status == (200 if least.allows(Role.WRITE) else 403)
@@ -52,12 +53,12 @@ def test_a_role_counts_from_the_next_request_on_and_so_does_its_loss(owner: str)
     friend = f"{owner}-friend"
     for role, status in (("read", 403), ("write", 200), ("read", 403), ("admin", 200)):
         assert api.give(owner, "song", friend, role).status == 200
-        assert builders.push(owner, "song", graph("1").bundle(), by=friend).status == status
+        assert client.push(owner, "song", graph("1").bundle(), by=friend).status == status
     for status, code in ((204, ""), (404, "member_not_found")):
         removed = remove(owner, "song", friend)
         assert removed.status == status and (not code or removed.code == code)
-        assert builders.push(owner, "song", graph("1").bundle(), by=friend).status == 404
-        assert builders.call("refs", owner, "song", by=friend).status == 404
+        assert client.push(owner, "song", graph("1").bundle(), by=friend).status == 404
+        assert client.call("refs", owner, "song", by=friend).status == 404
 
 
 def test_members_are_listed_by_handle_page_after_page(owner: str) -> None:

@@ -29,7 +29,7 @@ from schemathesis.specs.openapi.checks import (
 import functions
 from infra.app import app
 from shared import errors, lambdas, names
-from tests import builders
+from tests import client
 from tests.builders import graph
 from tests.functions import api
 
@@ -80,11 +80,11 @@ def test_the_document_is_valid() -> None:
 
 
 def test_the_document_is_also_at_the_root_and_is_not_sent_again() -> None:
-    at_root = builders.invoke("openapi", builders.event("GET", "/openapi.json"))
+    at_root = client.invoke("openapi", client.event("GET", "/openapi.json"))
     assert (at_root.status, at_root.value) == (200, document())
     held = {"if-none-match": at_root.headers["etag"]}
     for path in ("/openapi.json", "/api/v1/openapi.json"):
-        assert builders.invoke("openapi", builders.event("GET", path, headers=held)).status == 304
+        assert client.invoke("openapi", client.event("GET", path, headers=held)).status == 304
 
 
 def test_every_route_is_in_it_and_nothing_else() -> None:
@@ -197,16 +197,16 @@ def test_no_other_function_pays_for_it() -> None:
 _handler = lambdas.handler_of(app)
 
 
-def send(request: requests.Request) -> builders.Answer:
+def send(request: requests.Request) -> client.Answer:
     """The answer of the whole hub to a request."""
     prepared: Any = request.prepare()
     url, _, query = prepared.path_url.partition("?")
     body = prepared.body or b""
     headers = {name.lower(): value for name, value in prepared.headers.items()}
-    sent = builders.event(
+    sent = client.event(
         prepared.method, url, body.encode() if isinstance(body, str) else body, headers, query=query
     )
-    return builders.answer(_handler(sent, None))
+    return client.answer(_handler(sent, None))
 
 
 def respond(case: Any) -> Response:
@@ -240,11 +240,11 @@ def test_no_request_is_answered_in_a_way_that_is_not_documented(
     answered: dict[str, set[int]] = {}
     for number, found in enumerate(schemathesis.openapi.from_dict(document()).get_all_operations()):
         known["slug"] = f"song{number}"
-        assert builders.push(owner, known["slug"], history.bundle()).status == 200
+        assert client.push(owner, known["slug"], history.bundle()).status == 200
         assert isinstance(found, Ok)
         operation = found.ok()
         place = {name: known.get(name, "main") for name in re.findall(r"{(\w+)}", operation.path)}
-        answered[operation.label] = shoot(operation, place, builders.token(owner))
+        answered[operation.label] = shoot(operation, place, client.token(owner))
     # It got somewhere: most operations had something good to say.
     deaf = {
         label: statuses for label, statuses in answered.items() if min(statuses, default=0) >= 300

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from shared.web import overview
-from tests import builders
-from tests.builders import OWN_HEADERS, Answer, event, invoke
+from tests import client
+from tests.client import OWN_HEADERS, Answer, event, invoke
 from tests.faults import recorded
 from tests.functions import api
 from tests.functions.web import checked, forget, get, head, of_files, pushed
@@ -283,7 +283,7 @@ def test_a_readme_of_any_size_or_bytes_is_shown_in_part(owner: str) -> None:
 def test_a_hostile_description_and_branch_are_text(owner: str) -> None:
     hostile = '"><script>alert(1)</script>\u202e'
     api.create(owner, "song", description=hostile, portable_names="off")
-    answer = builders.push(
+    answer = client.push(
         owner,
         "song",
         of_files({"<b>.txt": b"", "a\u202etxt.exe": b"", "%2e%2e": b""}),

@@ -1,6 +1,5 @@
 """The pages of files, history, branches and releases, as a browser asks for them."""
 
-import json
 from typing import Any
 from urllib.parse import quote
 
@@ -8,7 +7,8 @@ import pytest
 
 from shared.web import lanes
 from tests import builders
-from tests.builders import event, graph, invoke, push, token
+from tests.builders import graph
+from tests.client import ask, event, invoke, push
 from tests.faults import recorded
 from tests.functions import api
 from tests.functions.web import Page, checked, forget, get, pushed
@@ -44,12 +44,8 @@ DELTA = {
 
 def release(owner: str, commit_id: str, **more: Any) -> None:
     record = {"release_id": "one", "tag": "v1.0.0", "commit_id": commit_id, **more}
-    headers = {
-        "authorization": f"Bearer {token(owner)}",
-        "content-type": "application/json",
-    }
-    body = json.dumps({"created_at": "2026-01-01T00:00:00+00:00", **record}).encode()
-    answer = invoke("releases", event("POST", f"/{owner}/song/releases", body, headers))
+    record = {"created_at": "2026-01-01T00:00:00+00:00", **record}
+    answer = ask("releases", "POST", f"/{owner}/song/releases", record, by=owner)
     assert answer.status == 201, answer.body
 
 

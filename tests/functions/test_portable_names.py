@@ -8,7 +8,8 @@ import boto3
 import pytest
 
 from shared.metadata import keys
-from tests.builders import Answer, call, file_history, heads, push
+from tests.builders import file_history
+from tests.client import Answer, call, heads, push
 from tests.conftest import NAMES
 from tests.functions import api
 

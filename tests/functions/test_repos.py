@@ -16,7 +16,7 @@ from shared.engines import selection
 from shared.metadata import keys
 from shared.metadata.listing import Listing
 from shared.model import Role
-from tests import builders
+from tests import builders, client
 from tests.builders import graph
 from tests.functions import api
 
@@ -76,8 +76,8 @@ def test_the_defaults_are_a_public_repository_of_code(owner: str) -> None:
 
 def test_a_created_repository_accepts_a_push_and_states_its_domain(owner: str) -> None:
     made = api.create(owner, "song", domain="midi", default_branch="trunk")
-    assert builders.push(owner, "song", graph("1").bundle(), branch="trunk").status == 200
-    refs = builders.call("refs", owner, "song").value
+    assert client.push(owner, "song", graph("1").bundle(), branch="trunk").status == 200
+    refs = client.call("refs", owner, "song").value
     assert (refs["repo_id"], refs["domain"], refs["default_branch"]) == (
         made["repo_id"],
         "midi",
@@ -154,11 +154,11 @@ def test_an_invalid_request_is_refused(
 
 
 def test_it_speaks_msgpack_too(owner: str) -> None:
-    headers = {"content-type": builders.MSGPACK, "accept": builders.MSGPACK}
+    headers = {"content-type": client.MSGPACK, "accept": client.MSGPACK}
     answer = api.call(
         "repos", "POST", "/repos", by=owner, raw=msgpack.packb({"slug": "song"}), headers=headers
     )
-    assert (answer.status, answer.headers["content-type"]) == (201, builders.MSGPACK)
+    assert (answer.status, answer.headers["content-type"]) == (201, client.MSGPACK)
     assert answer.value["slug"] == "song"
 
 
@@ -200,7 +200,7 @@ def test_to_create_takes_a_token_that_may_write(owner: str) -> None:
         (Role.WRITE, f"{owner}/mine", 403),
         (Role.WRITE, f"{owner}/song", 201),
     ]:
-        token = builders.token(owner, scope=scope, repo=repo)
+        token = client.token(owner, scope=scope, repo=repo)
         for visibility in ("private", "public"):
             message = {"slug": "song", "visibility": visibility}
             answer = api.call("repos", "POST", "/repos", message, token=token)
@@ -217,7 +217,7 @@ def test_to_create_takes_a_token_that_may_write(owner: str) -> None:
 def test_a_reserved_handle_owns_nothing(handle: str) -> None:
     answer = api.call("repos", "POST", "/repos", {"slug": "song"}, by=handle)
     assert (answer.status, answer.code) == (422, "invalid_name")
-    assert builders.push(handle, "song", graph("1").bundle()).status == 404
+    assert client.push(handle, "song", graph("1").bundle()).status == 404
 
 
 def test_a_handle_is_claimed_in_one_spelling(owner: str) -> None:
@@ -226,7 +226,7 @@ def test_a_handle_is_claimed_in_one_spelling(owner: str) -> None:
     answer = api.call("repos", "POST", "/repos", {"slug": "song"}, by=other)
     assert (answer.status, answer.code) == (409, "handle_taken")
     assert owner in answer.value["message"]
-    assert builders.push(other, "song", graph("1").bundle()).code == "handle_taken"
+    assert client.push(other, "song", graph("1").bundle()).code == "handle_taken"
     assert api.get(other, "song", by=other).status == 404
 
 
@@ -234,11 +234,11 @@ def test_an_owner_may_be_written_in_any_letter_case_where_a_repository_is_named(
     claimed = f"{owner}-Ada"
     made = api.create(claimed, "song")
     api.create(claimed, "secret", visibility="private")
-    assert builders.push(claimed, "song", graph("1").bundle()).status == 200
+    assert client.push(claimed, "song", graph("1").bundle()).status == 200
     for written in (claimed.lower(), claimed.upper()):
         assert api.get(written, "song").value == {**made, "role": "read"}
-        assert builders.heads(written, "song") == builders.heads(claimed, "song")
-        assert builders.push(written, "song", graph("1; 2:1").bundle(), by=claimed).status == 200
+        assert client.heads(written, "song") == client.heads(claimed, "song")
+        assert client.push(written, "song", graph("1; 2:1").bundle(), by=claimed).status == 200
         assert listed(written) == ["song"]
         assert listed(written, by=claimed) == ["secret", "song"]
         assert api.get(written, "secret", by=claimed).status == 200
@@ -297,7 +297,7 @@ def test_all_callers_see_public_repositories_and_only_members_see_private_ones(o
 def test_a_limited_token_sees_its_repository_and_public_ones(owner: str) -> None:
     for slug in ("a", "b", "c"):
         api.create(owner, slug, visibility="public" if slug == "b" else "private")
-    token = builders.token(owner, repo=f"{owner}/c")
+    token = client.token(owner, repo=f"{owner}/c")
     answer = api.call("repos", "GET", f"/users/{owner}/repos", token=token)
     assert [(repo["slug"], repo["role"]) for repo in answer.value["repos"]] == [
         ("b", "read"),
@@ -412,7 +412,7 @@ def test_a_list_follows_visibility_names_members_and_deletion(owner: str) -> Non
 def test_a_token_for_one_repository_lists_it_beside_the_public_ones(owner: str) -> None:
     for slug, visibility in (("a", "public"), ("b", "private"), ("c", "private")):
         api.create(owner, slug, visibility=visibility)
-    limited = builders.token(owner, repo=f"{owner}/c")
+    limited = client.token(owner, repo=f"{owner}/c")
     answer = api.call("repos", "GET", f"/users/{owner}/repos", token=limited)
     assert [repo["slug"] for repo in answer.value["repos"]] == ["a", "c"]
 
@@ -494,9 +494,7 @@ def test_private_deleted_renamed_and_absent_are_alike_to_strangers(
     for slug in ("private", "deleted", "renamed", "absent", "x" * 65, "-"):
         answer = api.call(function, method, f"/repos/{owner}/{slug}{suffix}", message, by=stranger)
         headers = {
-            name: value
-            for name, value in answer.headers.items()
-            if name not in builders.OWN_HEADERS
+            name: value for name, value in answer.headers.items() if name not in client.OWN_HEADERS
         }
         answers.add((answer.status, answer.body, *sorted(headers.items())))
     # A deleted repository looks absent to its owner. A read does not create it.
@@ -506,7 +504,7 @@ def test_private_deleted_renamed_and_absent_are_alike_to_strangers(
             headers = {
                 name: value
                 for name, value in answer.headers.items()
-                if name not in builders.OWN_HEADERS
+                if name not in client.OWN_HEADERS
             }
             answers.add((answer.status, answer.body, *sorted(headers.items())))
     assert len(answers) == 1
@@ -529,11 +527,11 @@ def test_to_change_a_repository_takes_the_right_to(
     writer = f"{owner}-writer"
     assert api.give(owner, "song", writer, "write").status == 200
     tokens = [
-        builders.token(f"stranger-to-{owner}"),
-        builders.token(writer),
-        builders.token(owner, scope=Role.WRITE),
+        client.token(f"stranger-to-{owner}"),
+        client.token(writer),
+        client.token(owner, scope=Role.WRITE),
     ]
-    tokens.append(builders.token(owner, repo=f"{owner}/other"))
+    tokens.append(client.token(owner, repo=f"{owner}/other"))
     for token in tokens:
         answer = api.call(function, method, f"/repos/{owner}/song{suffix}", message, token=token)
         assert (answer.status, answer.code) == (403, "forbidden")
@@ -544,7 +542,7 @@ def test_to_change_a_repository_takes_the_right_to(
 # ── Change ────────────────────────────────────────────────────────────────────────────────────────
 
 
-def patch(owner: str, name: str, /, **changes: Any) -> builders.Answer:
+def patch(owner: str, name: str, /, **changes: Any) -> client.Answer:
     """PATCH a repository, by its owner."""
     return api.call("repos", "PATCH", f"/repos/{owner}/{name}", changes, by=owner)
 
@@ -558,7 +556,7 @@ def test_only_the_named_attributes_change(owner: str) -> None:
     }
     assert patch(owner, "song").value == api.get(owner, "song", by=owner).value
     assert api.get(owner, "song").status == 404
-    assert builders.call("refs", owner, "song").status == 404
+    assert client.call("refs", owner, "song").status == 404
 
 
 def test_changes_at_once_do_not_undo_each_other(owner: str) -> None:
@@ -577,8 +575,8 @@ def test_changes_at_once_do_not_undo_each_other(owner: str) -> None:
 def test_a_default_branch_is_there_unless_nothing_is(owner: str) -> None:
     api.create(owner, "song")
     assert patch(owner, "song", default_branch="trunk").status == 200
-    assert builders.push(owner, "song", graph("1").bundle(), branch="main").status == 200
-    assert builders.push(owner, "song", graph("1").bundle(), branch="a/b").status == 200
+    assert client.push(owner, "song", graph("1").bundle(), branch="main").status == 200
+    assert client.push(owner, "song", graph("1").bundle(), branch="a/b").status == 200
     assert patch(owner, "song", default_branch="main").value["default_branch"] == "main"
     answer = patch(owner, "song", default_branch="trunk", description="x")
     assert (answer.status, answer.code) == (422, "invalid")
@@ -609,7 +607,7 @@ def test_an_invalid_change_is_refused(owner: str, changes: Any) -> None:
 # ── Rename ────────────────────────────────────────────────────────────────────────────────────────
 
 
-def rename(owner: str, slug: str, to: str, *, by: str | None = None) -> builders.Answer:
+def rename(owner: str, slug: str, to: str, *, by: str | None = None) -> client.Answer:
     """POST rename, by default by the owner."""
     return api.call("repos", "POST", f"/repos/{owner}/{slug}/rename", {"slug": to}, by=by or owner)
 
@@ -617,7 +615,7 @@ def rename(owner: str, slug: str, to: str, *, by: str | None = None) -> builders
 def test_a_renamed_repository_keeps_all_but_its_name(owner: str) -> None:
     made = api.create(owner, "old", visibility="private", description="x")
     history = graph("1; 2:1")
-    assert builders.push(owner, "old", history.bundle()).status == 200
+    assert client.push(owner, "old", history.bundle()).status == 200
     assert api.give(owner, "old", f"{owner}-friend", "write").status == 200
     assert rename(owner, "old", "new").value == {**made, "slug": "new"}
     assert api.get(owner, "new", by=f"{owner}-friend").value == {
@@ -625,16 +623,16 @@ def test_a_renamed_repository_keeps_all_but_its_name(owner: str) -> None:
         "slug": "new",
         "role": "write",
     }
-    assert builders.heads(owner, "new", by=f"{owner}-friend") == {"main": history[2]}
+    assert client.heads(owner, "new", by=f"{owner}-friend") == {"main": history[2]}
     assert api.get(owner, "old", by=owner).status == 404
-    assert builders.call("refs", owner, "old", by=owner).status == 404
+    assert client.call("refs", owner, "old", by=owner).status == 404
     assert listed(owner, by=owner) == ["new"]
 
 
 def test_a_push_to_the_old_name_creates_nothing(owner: str) -> None:
     api.create(owner, "old", visibility="private")
     assert rename(owner, "old", "new").status == 200
-    assert builders.push(owner, "old", graph("1").bundle()).status == 404
+    assert client.push(owner, "old", graph("1").bundle()).status == 404
 
 
 def test_the_old_name_is_free_and_has_forgotten_its_members(owner: str) -> None:
@@ -749,7 +747,7 @@ def test_changes_of_members_during_a_rename_are_not_lost(owner: str) -> None:
     for handle in ("m1", "m3"):
         assert api.give(owner, "s0", handle, "read").status == 200
 
-    def work(number: int) -> builders.Answer:
+    def work(number: int) -> client.Answer:
         if number == 0:
             return rename(owner, "s0", "s1")
         if number % 2:
@@ -771,18 +769,18 @@ def test_changes_of_members_during_a_rename_are_not_lost(owner: str) -> None:
 
 def test_a_deleted_repository_is_gone_at_once_and_its_name_is_free(owner: str) -> None:
     first = api.create(owner, "song", visibility="private", description="x", domain="midi")
-    assert builders.push(owner, "song", graph("1").bundle()).status == 200
+    assert client.push(owner, "song", graph("1").bundle()).status == 200
     assert api.give(owner, "song", "bob", "admin").status == 200
     answer = api.call("repos", "DELETE", f"/repos/{owner}/song", by="bob")
     assert (answer.status, answer.body) == (204, b"")
     assert api.get(owner, "song", by=owner).status == 404
     assert listed(owner, by=owner) == []
-    assert builders.push(owner, "song", graph("1").bundle()).status == 404
+    assert client.push(owner, "song", graph("1").bundle()).status == 404
     second = api.create(owner, "song", visibility="private")
     assert second["repo_id"] != first["repo_id"]
     assert (second["description"], second["domain"]) == ("", "code")
     assert api.get(owner, "song", by="bob").status == 404
-    assert builders.heads(owner, "song", by=owner) == {}
+    assert client.heads(owner, "song", by=owner) == {}
 
 
 def test_a_deletion_cut_short_has_happened_or_not(owner: str) -> None:
@@ -804,7 +802,7 @@ def test_the_cost_of_each_request(owner: str) -> None:
     friend = f"{owner}-friend"
     issued: list[str] = []
 
-    def issue() -> builders.Answer:
+    def issue() -> client.Answer:
         answer = api.call("tokens", "POST", "/tokens", {"scope": "read"}, by=owner)
         issued.append(answer.value["token_id"])
         return answer
@@ -820,8 +818,8 @@ def test_the_cost_of_each_request(owner: str) -> None:
         ("repos", lambda: repos("PATCH", f"/repos/{owner}/song", {"default_branch": "x"}), 5, 4),
         ("members", lambda: api.give(owner, "song", friend, "write"), 5, 4),
         ("members", lambda: api.call("members", "GET", f"/repos/{owner}/song/members", by=owner), 3, 2),
-        ("refs", lambda: builders.call("refs", owner, "song", by=friend), 3, 2),
-        ("push", lambda: builders.push(owner, "song", graph("1").bundle(), by=friend), 13, 7),
+        ("refs", lambda: client.call("refs", owner, "song", by=friend), 3, 2),
+        ("push", lambda: client.push(owner, "song", graph("1").bundle(), by=friend), 13, 7),
         ("repos", lambda: rename(owner, "song", "new"), 8, 6),
         ("members", lambda: api.call("members", "DELETE", f"/repos/{owner}/new/members/{friend}", by=owner), 7, 5),
         ("repos", lambda: repos("DELETE", f"/repos/{owner}/new"), 4, 3),
@@ -829,8 +827,8 @@ def test_the_cost_of_each_request(owner: str) -> None:
         ("tokens", lambda: api.call("tokens", "GET", "/tokens", by=owner), 3, 2),
         ("tokens", lambda: api.call("tokens", "DELETE", f"/tokens/{issued[0]}", by=owner), 3, 2),
         ("tokens", lambda: api.call("tokens", "GET", "/me", by=owner), 2, 1),
-        ("presign", lambda: builders.call("presign", owner, "p", {"object_ids": ["0" * 64]}, by=owner), 5, 3),
-        ("push_objects", lambda: builders.call("push_objects", owner, "q", {"objects": [builders.blob(b"")]}, by=owner),
+        ("presign", lambda: client.call("presign", owner, "p", {"object_ids": ["0" * 64]}, by=owner), 5, 3),
+        ("push_objects", lambda: client.call("push_objects", owner, "q", {"objects": [builders.blob(b"")]}, by=owner),
          8, 6),
     ]  # fmt: skip
     for number, (function, request, calls, chain) in enumerate(steps):

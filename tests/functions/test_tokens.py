@@ -16,15 +16,16 @@ from shared.engines import selection
 from shared.metadata import keys
 from shared.metadata.tokens import Issued
 from shared.model import Identity, Role
-from tests import builders
+from tests import client
 from tests.builders import graph
+from tests.client import bearer
 from tests.cloud_calls import CloudCall, intercepted
 from tests.functions import api
 
 DAY = 24 * 3600
 
 
-def issue(message: Any, *, by: str | None = None, token: str | None = None) -> builders.Answer:
+def issue(message: Any, *, by: str | None = None, token: str | None = None) -> client.Answer:
     """POST a token."""
     return api.call("tokens", "POST", "/tokens", message, by=by, token=token)
 
@@ -37,7 +38,7 @@ def issued(owner: str, **message: Any) -> dict[str, Any]:
     return made
 
 
-def me(token: str) -> builders.Answer:
+def me(token: str) -> client.Answer:
     """GET who this token is of."""
     return api.call("tokens", "GET", "/me", token=token)
 
@@ -81,11 +82,11 @@ def test_a_token_that_an_agent_issues_belongs_to_an_agent(owner: str) -> None:
 def test_a_token_pushes_and_reads_within_its_rights(owner: str) -> None:
     for slug in ("a", "b"):
         api.create(owner, slug, visibility="private")
-    headers = {"authorization": f"Bearer {issued(owner, repo=f'{owner}/a')['token']}"}
+    headers = bearer(issued(owner, repo=f"{owner}/a")["token"])
     message = {"bundle": graph("1").bundle(), "branch": "main"}
-    assert builders.call("push", owner, "a", message, headers=headers).status == 200
-    assert builders.call("push", owner, "b", message, headers=headers).status == 404
-    assert builders.call("refs", owner, "b", headers=headers).status == 404
+    assert client.call("push", owner, "a", message, headers=headers).status == 200
+    assert client.call("push", owner, "b", message, headers=headers).status == 404
+    assert client.call("refs", owner, "b", headers=headers).status == 404
 
 
 @pytest.mark.parametrize(
@@ -104,7 +105,7 @@ def test_a_token_pushes_and_reads_within_its_rights(owner: str) -> None:
 def test_no_token_is_wider_than_its_issuers(
     owner: str, scope: Role, repo: str, message: Any, status: int
 ) -> None:
-    answer = issue(message, token=builders.token(owner, scope=scope, repo=repo))
+    answer = issue(message, token=client.token(owner, scope=scope, repo=repo))
     assert answer.status == status, answer.body
 
 
@@ -145,7 +146,7 @@ def test_absent_and_private_repositories_look_alike_to_a_token_for_another_one(
     limited = issued(owner, repo=f"{owner}/song")["token"]
     for function in ("refs", "push"):
         answers = [
-            builders.call(function, owner, slug, {}, headers={"authorization": f"Bearer {limited}"})
+            client.call(function, owner, slug, {}, headers=bearer(limited))
             for slug in ("private", "absent")
         ]
         assert [answer.code for answer in answers] == ["repo_not_found"] * 2
@@ -169,7 +170,7 @@ def test_without_a_token_there_is_nothing(owner: str) -> None:
     ):
         answer = api.call("tokens", method, path, {"scope": "read"} if method == "POST" else None)
         assert (answer.status, answer.headers["www-authenticate"]) == (401, "Bearer")
-        expired = builders.token(owner, now=int(time.time()) - 2 * DAY)
+        expired = client.token(owner, now=int(time.time()) - 2 * DAY)
         assert api.call("tokens", method, path, token=expired).status == 401
 
 
@@ -202,7 +203,7 @@ def test_tokens_are_listed_newest_first_without_the_secret(owner: str) -> None:
 
 def test_a_limited_token_does_not_learn_of_others(owner: str) -> None:
     issued(owner, repo=f"{owner}/secret")
-    token = builders.token(owner, repo=f"{owner}/song")
+    token = client.token(owner, repo=f"{owner}/song")
     assert api.call("tokens", "GET", "/tokens", token=token).status == 403
 
 
@@ -213,7 +214,7 @@ def test_a_revoked_token_is_worthless_at_once_and_everywhere(owner: str) -> None
     api.create(owner, "song")
     made = issued(owner)
     token = made["token"]
-    headers = {"authorization": f"Bearer {token}"}
+    headers = bearer(token)
     assert me(token).status == 200
     assert api.call("tokens", "DELETE", f"/tokens/{made['token_id']}", by=owner).status == 204
     refused = [
@@ -223,8 +224,8 @@ def test_a_revoked_token_is_worthless_at_once_and_everywhere(owner: str) -> None
         api.call("repos", "GET", f"/users/{owner}/repos", token=token),
         api.call("repos", "POST", "/repos", {"slug": "x"}, token=token),
         api.call("members", "GET", f"/repos/{owner}/song/members", token=token),
-        builders.call("refs", owner, "song", headers=headers),
-        builders.call("push", owner, "song", {"bundle": {}, "branch": "main"}, headers=headers),
+        client.call("refs", owner, "song", headers=headers),
+        client.call("push", owner, "song", {"bundle": {}, "branch": "main"}, headers=headers),
     ]
     assert {(answer.status, answer.code) for answer in refused} == {(401, "unauthorized")}
     (shown,) = api.call("tokens", "GET", "/tokens", by=owner).value["tokens"]
@@ -233,7 +234,7 @@ def test_a_revoked_token_is_worthless_at_once_and_everywhere(owner: str) -> None
 
 
 def test_a_token_that_was_never_written_down_can_be_revoked_too(owner: str) -> None:
-    token = builders.token(owner, token_id="made-elsewhere")
+    token = client.token(owner, token_id="made-elsewhere")
     assert me(token).status == 200
     answer = api.call("tokens", "DELETE", "/tokens/made-elsewhere", by=owner)
     assert (answer.status, answer.code) == (404, "token_not_found")
@@ -253,7 +254,7 @@ def test_a_user_cannot_revoke_the_token_of_another_user(owner: str) -> None:
 def test_any_token_revokes_itself_and_only_an_unlimited_admin_others(owner: str) -> None:
     other = issued(owner)
     for scope, repo in ((Role.READ, ""), (Role.WRITE, ""), (Role.ADMIN, f"{owner}/song")):
-        token = builders.token(owner, scope=scope, repo=repo, token_id=f"own-{scope}")
+        token = client.token(owner, scope=scope, repo=repo, token_id=f"own-{scope}")
         assert (
             api.call("tokens", "DELETE", f"/tokens/{other['token_id']}", token=token).status == 403
         )
@@ -306,7 +307,7 @@ def test_a_revocation_outlives_its_token(owner: str) -> None:
     made = issued(owner, lifetime_seconds=365 * DAY)
     for token_id, status in ((made["token_id"], 204), ("made-elsewhere", 404)):
         assert api.call("tokens", "DELETE", f"/tokens/{token_id}", by=owner).status == status
-    elsewhere = builders.token(owner, token_id="made-elsewhere", lifetime_seconds=365 * DAY)
+    elsewhere = client.token(owner, token_id="made-elsewhere", lifetime_seconds=365 * DAY)
     for days, status in ((0, 401), (365, 401), (380, 200)):
         # The next token is issued when the old ones have expired.
         write_down(owner, f"later-{days}", -days, 1)
@@ -344,15 +345,15 @@ async def expire(owner: str, token_ids: list[str]) -> None:
 
 def test_a_token_is_refused_if_its_revocation_cannot_be_checked(owner: str) -> None:
     api.create(owner, "song")
-    token = builders.token(owner)
-    headers = {"authorization": f"Bearer {token}"}
+    token = client.token(owner)
+    headers = bearer(token)
     with api.cut_after(0):
         refused = [
             me(token),
             issue({"scope": "read"}, token=token),
             api.call("repos", "GET", f"/users/{owner}/repos", token=token),
             api.call("repos", "GET", f"/repos/{owner}/song", token=token),
-            builders.call("refs", owner, "song", headers=headers),
+            client.call("refs", owner, "song", headers=headers),
         ]
     assert {(answer.status, answer.code, answer.headers["retry-after"]) for answer in refused} == {
         (503, "unavailable", "2")
@@ -367,7 +368,7 @@ def test_a_counter_that_is_out_lets_requests_through(owner: str) -> None:
         return await call.send()
 
     with intercepted(refuse_counters):
-        assert me(builders.token(owner)).status == 200
+        assert me(client.token(owner)).status == 200
 
 
 def test_a_token_is_written_down_before_it_is_given_away(owner: str) -> None:
@@ -388,7 +389,7 @@ def test_requests_without_a_repository_are_counted_too(
     owner: str, configured: pytest.MonkeyPatch
 ) -> None:
     configured.setenv("PIERIA_LIMIT_READ", "2")
-    token = builders.token(owner)
+    token = client.token(owner)
     statuses = [me(token).status for _ in range(4)]
     # A minute may end in between.
     assert 429 in statuses[2:]

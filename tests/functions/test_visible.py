@@ -5,26 +5,15 @@ Every request that names a commit is sent for a commit that is stored, but that 
 release reaches.
 """
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
 from shared.actions import visible
-from tests.builders import (
-    Answer,
-    History,
-    call,
-    chain,
-    event,
-    fetch,
-    fetched_ids,
-    graph,
-    invoke,
-    push,
-    token,
-)
+from tests import client
+from tests.builders import History, chain, graph
+from tests.client import JSON, Answer, call, fetch, fetched_ids, push
 from tests.faults import recorded
 
 MEMBER, STRANGER, NOBODY = "reader", "stranger", None
@@ -33,8 +22,7 @@ MEMBER, STRANGER, NOBODY = "reader", "stranger", None
 def ask(
     owner: str, path: str, query: str = "", *, by: str | None, function: str = "commits"
 ) -> Answer:
-    headers = {"authorization": f"Bearer {token(by)}"} if by else {}
-    return invoke(function, event("GET", path, b"", headers, query=query))
+    return client.ask(function, "GET", path, by=by, query=query, accept=None)
 
 
 def api(
@@ -44,9 +32,8 @@ def api(
 
 
 def posted(function: str, owner: str, path: str, message: Any) -> Answer:
-    headers = {"content-type": "application/json", "authorization": f"Bearer {token(owner)}"}
     method = "PUT" if function == "members" else "POST"
-    return invoke(function, event(method, path, json.dumps(message).encode(), headers))
+    return client.ask(function, method, path, message, by=owner, form=JSON, accept=None)
 
 
 @pytest.fixture

@@ -1,7 +1,4 @@
-"""How tests speak to the pages: as a browser does, and what every page must be.
-
-Not a test module.
-"""
+"""Requests to the pages as a browser makes them, and the rules for every page."""
 
 import asyncio
 import re
@@ -12,8 +9,8 @@ from urllib.parse import urlsplit
 
 from shared import ids, lambdas
 from shared.engines import selection
-from tests import builders
-from tests.builders import Answer, Record, blob, commit, event, invoke, push, snapshot
+from tests.builders import Record, blob, commit, snapshot
+from tests.client import Answer, ask, push
 
 ACCEPT = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 VOID = set("area base br col embed hr img input link meta param source track wbr".split())
@@ -35,16 +32,18 @@ POLICY = re.compile(
 
 
 def get(path: str, *, by: str | None = None, query: str = "", **headers: str) -> Answer:
-    """One page, for a user (with a fresh token) or without a token."""
-    sent = {"accept": ACCEPT, **{name.replace("_", "-"): value for name, value in headers.items()}}
-    if by:
-        sent["authorization"] = f"Bearer {builders.token(by)}"
-    return invoke("pages", event(headers.pop("method", "GET"), path, b"", sent, query=query))
+    """GET a page, by a user with a fresh token or without a token."""
+    return _ask("GET", path, headers, by=by, query=query)
 
 
 def head(path: str, **headers: str) -> Answer:
-    """The same, without the body."""
-    return invoke("pages", event("HEAD", path, b"", {"accept": ACCEPT, **headers}))
+    """HEAD of a page."""
+    return _ask("HEAD", path, headers)
+
+
+def _ask(method: str, path: str, headers: Mapping[str, str], **how: Any) -> Answer:
+    sent = {name.replace("_", "-"): value for name, value in headers.items()}
+    return ask("pages", method, path, headers=sent, accept=ACCEPT, **how)
 
 
 def of_files(

@@ -21,8 +21,9 @@ from infra import stack
 from infra.cli import app, output
 from infra.cli import aws as account
 from infra.embedded_aws import EmbeddedAws
-from tests import builders
+from tests import builders, client
 from tests.builders import Record, graph
+from tests.client import bearer
 from tests.shared.maintenance import upkeep
 
 ROOT = Path(__file__).parent.parent.parent
@@ -80,7 +81,7 @@ def refused(*arguments: str | Path) -> str:
 def song(owner: str) -> str:
     """A private repository with three commits on main."""
     done("repo", "create", f"{owner}/song", "--private")
-    assert builders.push(owner, "song", HISTORY.bundle()).status == 200
+    assert client.push(owner, "song", HISTORY.bundle()).status == 200
     return f"{owner}/song"
 
 
@@ -93,10 +94,8 @@ def later(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
 # ── Tokens ────────────────────────────────────────────────────────────────────────────────────────
 
 
-def me(token: str) -> builders.Answer:
-    return builders.invoke(
-        "tokens", builders.event("GET", "/api/v1/me", headers={"authorization": f"Bearer {token}"})
-    )
+def me(token: str) -> client.Answer:
+    return client.invoke("tokens", client.event("GET", "/api/v1/me", headers=bearer(token)))
 
 
 def test_a_token_is_issued_listed_and_revoked(owner: str) -> None:
@@ -134,7 +133,7 @@ def test_the_newest_token_is_listed_first(owner: str) -> None:
 
 
 def test_a_token_that_was_never_written_down_can_be_revoked(owner: str) -> None:
-    token = builders.token(owner, token_id="unlisted")
+    token = client.token(owner, token_id="unlisted")
     assert "--unlisted" in refused("token", "revoke", "unlisted", "--owner", owner)
     assert me(token).status == 200
     done("token", "revoke", "unlisted", "--owner", owner, "--unlisted")
@@ -207,10 +206,10 @@ def test_members_come_and_go(song: str, owner: str) -> None:
     assert done("repo", "member", song, bob, "--role", "read")["members"] == [
         {"handle": bob, "role": "read"}
     ]
-    assert builders.call("refs", owner, "song", by=bob).status == 200
+    assert client.call("refs", owner, "song", by=bob).status == 200
     assert bob in told("repo", "member", song)
     assert done("repo", "member", song, bob, "--remove")["members"] == []
-    assert builders.call("refs", owner, "song", by=bob).status == 404
+    assert client.call("refs", owner, "song", by=bob).status == 404
 
 
 def test_members_that_cannot_be_are_refused(song: str, owner: str) -> None:
@@ -223,13 +222,13 @@ def test_members_that_cannot_be_are_refused(song: str, owner: str) -> None:
 
 
 def test_a_forced_push_is_undone(song: str, owner: str) -> None:
-    assert builders.push(owner, "song", OTHER.bundle(), force=True).status == 200
+    assert client.push(owner, "song", OTHER.bundle(), force=True).status == 200
     [forced, first] = done("repo", "moves", song, "main")["moves"]
     assert (forced["before"], forced["after"], forced["forced"]) == (HISTORY[3], OTHER[1], True)
     assert (first["before"], first["after"], first["by"]) == (None, HISTORY[3], owner)
     assert HISTORY[3] in told("repo", "moves", song, "main")
     assert done("repo", "restore-branch", song, "main")["commit_id"] == HISTORY[3]
-    assert builders.heads(owner, "song", by=owner) == {"main": HISTORY[3]}
+    assert client.heads(owner, "song", by=owner) == {"main": HISTORY[3]}
     assert OTHER[1] in told("repo", "restore-branch", song, "main", "--to", OTHER[1][:8])
     assert [move["by"] for move in done("repo", "moves", song, "main")["moves"]][:2] == [
         "pieria",
@@ -238,13 +237,13 @@ def test_a_forced_push_is_undone(song: str, owner: str) -> None:
 
 
 def test_a_branch_is_deleted_and_brought_back(song: str, owner: str) -> None:
-    assert builders.push(owner, "song", OTHER.bundle(), branch="side").status == 200
+    assert client.push(owner, "song", OTHER.bundle(), branch="side").status == 200
     assert done("repo", "delete-branch", song, "side") == {"deleted": "side"}
     assert "no such branch" in refused("repo", "delete-branch", song, "side")
     assert "--leave-empty" in refused("repo", "delete-branch", song, "main")
-    assert builders.heads(owner, "song", by=owner) == {"main": HISTORY[3]}
+    assert client.heads(owner, "song", by=owner) == {"main": HISTORY[3]}
     assert "deleted: main" in told("repo", "delete-branch", song, "main", "--leave-empty")
-    assert builders.heads(owner, "song", by=owner) == {}
+    assert client.heads(owner, "song", by=owner) == {}
     assert done("repo", "restore-branch", song, "main")["commit_id"] == HISTORY[3]
 
 
@@ -252,7 +251,7 @@ def test_commits_that_a_forced_push_removed_are_expunged(
     song: str, owner: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert "is still reached by branch main" in refused("expunge", song, HISTORY[3])
-    assert builders.push(owner, "song", OTHER.bundle(), force=True).status == 200
+    assert client.push(owner, "song", OTHER.bundle(), force=True).status == 200
     assert HISTORY[3] in done("expunge", song, HISTORY[3])["commits"]
     assert "would be deleted" in told("expunge", song, HISTORY[3])
     marked = done("expunge", song, HISTORY[3], "--remove")
@@ -311,7 +310,7 @@ def test_fsck_and_rebuild_index(song: str, owner: str) -> None:
 def test_a_refused_rebuild_leaves_a_gc_as_it_is(
     song: str, owner: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert builders.push(owner, "song", OTHER.bundle(), force=True).status == 200
+    assert client.push(owner, "song", OTHER.bundle(), force=True).status == 200
     later(monkeypatch, 40 * DAY)
     done("gc", song, "--condemn")
     assert "--stop-gc" in refused("rebuild-index", song)
@@ -345,7 +344,7 @@ def test_a_bundle_is_made_ready_for_clones(song: str, owner: str) -> None:
 
 
 def test_gc_goes_step_by_step(song: str, owner: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert builders.push(owner, "song", OTHER.bundle(), force=True).status == 200
+    assert client.push(owner, "song", OTHER.bundle(), force=True).status == 200
     rows = len(upkeep.index_rows(upkeep.repo(owner).repo_id))
     assert "nothing is condemned" in refused("gc", song, "--sweep")
     later(monkeypatch, 40 * DAY)
@@ -374,7 +373,7 @@ def test_repack_folds_small_packs(owner: str, monkeypatch: pytest.MonkeyPatch) -
     song = f"{owner}/song"
     drawn = builders.chain(8, files=True)
     for number in drawn.commits:
-        assert builders.push(owner, "song", drawn.bundle([number])).status == 200
+        assert client.push(owner, "song", drawn.bundle([number])).status == 200
     before = upkeep.clone(owner)
     young = done("repo", "repack", song, "--fold")
     assert (young["packs"], young["left"]["young"]) == (0, 8)
@@ -403,7 +402,7 @@ def test_repack_of_a_damaged_repository_points_to_fsck(
 ) -> None:
     drawn = builders.chain(8, files=True)
     for number in drawn.commits:
-        assert builders.push(owner, "song", drawn.bundle([number])).status == 200
+        assert client.push(owner, "song", drawn.bundle([number])).status == 200
     later(monkeypatch, 2 * DAY)
     bytes_ = upkeep.Bytes(upkeep.repo(owner).repo_id)
     pack = bytes_.keys("packs/")[0]

@@ -16,8 +16,9 @@ from infra.cli import output
 from infra.cli.commands import COMMANDS, load
 from infra.version import version
 from shared.actions.repos import UNDELETE_SECONDS
-from tests import builders
+from tests import client
 from tests.builders import graph
+from tests.client import bearer
 from tests.infra.test_cli import ROOT, done, pieria, refused, told
 
 HISTORY = graph("1; 2:1")
@@ -27,7 +28,7 @@ HISTORY = graph("1; 2:1")
 def song(owner: str) -> str:
     """A private repository with two commits on main."""
     done("repo", "create", f"{owner}/song", "--private")
-    assert builders.push(owner, "song", HISTORY.bundle()).status == 200
+    assert client.push(owner, "song", HISTORY.bundle()).status == 200
     return f"{owner}/song"
 
 
@@ -135,7 +136,7 @@ def test_the_rule_for_names_is_chosen_at_creation_and_changed_later(owner: str) 
 def test_a_repository_is_edited(song: str, owner: str):
     changed = done("repo", "edit", song, "--visibility", "public", "--description", "a tune")
     assert (changed["visibility"], changed["description"]) == ("public", "a tune")
-    assert builders.call("refs", owner, "song").status == 200
+    assert client.call("refs", owner, "song").status == 200
     assert "has no branch trunk" in refused("repo", "edit", song, "--default-branch", "trunk")
     assert "nothing to change" in refused("repo", "edit", song)
     assert "--description" in refused("repo", "edit", song, "--description", "x" * 100_000)
@@ -159,7 +160,7 @@ def test_a_deleted_repository_comes_back_with_branches_and_members(song: str, ow
     assert (listed["slug"], listed["description"]) == ("song", "a tune")
     restored = done("repo", "undelete", song)
     assert (restored["visibility"], restored["description"]) == ("private", "a tune")
-    assert builders.heads(owner, "song", by=f"{owner}-bob") == {"main": HISTORY[2]}
+    assert client.heads(owner, "song", by=f"{owner}-bob") == {"main": HISTORY[2]}
     assert done("repo", "list", owner, "--deleted")["repos"] == []
     assert "no repository" in refused("repo", "undelete", song)
 
@@ -173,7 +174,7 @@ def test_a_deleted_repository_is_restored_under_another_name_if_its_name_is_in_u
     assert "choose another with --as" in refused("repo", "undelete", song)
     restored = done("repo", "undelete", song, "--as", "tune")
     assert (restored["slug"], restored["visibility"]) == ("tune", "private")
-    assert builders.heads(owner, "tune", by=f"{owner}-bob") == {"main": HISTORY[2]}
+    assert client.heads(owner, "tune", by=f"{owner}-bob") == {"main": HISTORY[2]}
     assert done("repo", "show", song)["branches"] == [], "the new repository is as it was"
 
 
@@ -194,7 +195,7 @@ def test_a_purge_leaves_a_repository_alone_that_came_back(
     at = time.time() + 2 * UNDELETE_SECONDS
     monkeypatch.setattr(output, "now", lambda: at)
     done("purge", "--remove")
-    assert builders.heads(owner, "song", by=owner) == {"main": HISTORY[2]}
+    assert client.heads(owner, "song", by=owner) == {"main": HISTORY[2]}
 
 
 def test_all_tokens_of_a_user_are_revoked_at_once(owner: str):
@@ -202,9 +203,9 @@ def test_all_tokens_of_a_user_are_revoked_at_once(owner: str):
     revoked = done("token", "revoke", "--all", "--owner", owner)
     assert len(revoked["token_ids"]) == 3
     for token in tokens:
-        headers = {"authorization": f"Bearer {token}"}
+        headers = bearer(token)
         assert (
-            builders.invoke("tokens", builders.event("GET", "/api/v1/me", headers=headers)).status
+            client.invoke("tokens", client.event("GET", "/api/v1/me", headers=headers)).status
             == 401
         )
     assert (

@@ -20,7 +20,8 @@ import msgpack
 import pytest
 
 from infra import ports
-from tests import builders as hub
+from tests import builders
+from tests import client as hub
 
 ROOT = Path(__file__).parent.parent.parent
 LINES = re.sub(r"\\\n\s*", "", (ROOT / "Containerfile").read_text()).splitlines()
@@ -103,7 +104,7 @@ def test_the_process_serves_the_whole_hub_and_its_health_check_sees_that(aws, in
             time.sleep(0.1)
         url = f"http://127.0.0.1:{environment['UVICORN_PORT']}/{owner}/song"
         # Larger than a request of Lambda: the container is for such requests.
-        sent = [hub.blob(bytes([number]) * 900_000) for number in range(8)]
+        sent = [builders.blob(bytes([number]) * 900_000) for number in range(8)]
         headers = {
             "authorization": f"Bearer {hub.token(owner)}",
             "content-type": hub.MSGPACK,

@@ -16,7 +16,7 @@ import pytest
 from infra import build, invoke, stack
 from infra.embedded_aws import EmbeddedAws
 from shared import settings
-from tests import builders
+from tests import builders, client
 
 pytestmark = pytest.mark.cloud
 
@@ -63,10 +63,10 @@ def fetched(size: int, place: dict[str, str], **variables: str) -> invoke.Answer
     files = builders.snapshot({"stem.wav": stem["object_id"]})
     commit = builders.commit("a stem", snapshot_id=files["snapshot_id"])
     bundle = {"commits": [commit], "snapshots": [files], "objects": [stem]}
-    assert builders.push("me", "stems", bundle).status == 200
+    assert client.push("me", "stems", bundle).status == 200
     asked = event("fetch", place)
     asked["rawPath"] = asked["requestContext"]["http"]["path"] = "/me/stems/fetch"
-    asked["headers"]["accept"] = builders.MSGPACK
+    asked["headers"]["accept"] = client.MSGPACK
     asked["body"] = json.dumps({"want": [commit["commit_id"]], "have": []})
     asked["headers"]["content-length"] = str(len(asked["body"]))
     with invoke.runtime("fetch", **variables) as call:

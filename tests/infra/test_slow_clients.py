@@ -19,7 +19,7 @@ from infra.app import app
 from shared import bodies, connection, settings
 from shared.engines import selection
 from shared.errors import Unavailable
-from tests import builders
+from tests import client
 
 LARGEST = 1_000_000
 
@@ -83,8 +83,8 @@ def head(owner: str, length: int) -> bytes:
     lines = [
         f"POST /{owner}/song/push HTTP/1.1",
         "Host: 127.0.0.1",
-        f"Authorization: Bearer {builders.token(owner)}",
-        f"Content-Type: {builders.MSGPACK}",
+        f"Authorization: Bearer {client.token(owner)}",
+        f"Content-Type: {client.MSGPACK}",
         f"Content-Length: {length}",
     ]
     return "\r\n".join([*lines, "", ""]).encode()
@@ -189,8 +189,8 @@ def test_unfinished_bodies_of_one_address_take_a_bounded_memory(
         in_flight_reaches(bodies.BODIES_PER_ADDRESS * (LARGEST - 1))
         url = f"http://127.0.0.1:{port}/{owner}/song/push"
         headers = {
-            "Authorization": f"Bearer {builders.token(owner)}",
-            "Content-Type": builders.MSGPACK,
+            "Authorization": f"Bearer {client.token(owner)}",
+            "Content-Type": client.MSGPACK,
         }
         answer = httpx.post(
             url, content=BEGUN + bytes(LARGEST - len(BEGUN)), headers=headers, timeout=10

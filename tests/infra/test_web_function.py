@@ -22,8 +22,9 @@ import httpx
 import msgpack
 import pytest
 
-from tests import builders
-from tests.builders import MSGPACK, Record
+from tests import builders, client
+from tests.builders import Record
+from tests.client import MSGPACK
 from tests.infra.relay.conftest import LAMBDA_BYTES, ROOT, Program, start
 
 NODE = shutil.which("node")
@@ -46,7 +47,7 @@ class Door:
         usual = {
             "authorization": f"Bearer {self.hub.token}",
             "content-type": MSGPACK,
-            "accept": builders.ACCEPT,
+            "accept": client.ACCEPT,
         }
         sent = {name: value for name, value in (usual | headers).items() if value}
         return httpx.post(

@@ -18,19 +18,18 @@ import urllib.parse
 import uuid
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import ExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any, Self, TypeVar
 
 import aioboto3
-import msgpack
 import pytest
 
 from shared import http, settings
 from shared.engines import selection
 from shared.http import browser
-from tests import builders
-from tests.builders import ACCEPT, MSGPACK, Answer
+from tests import client
+from tests.client import MSGPACK, Answer, Request, bearer, by_browser, request
 from tests.proof.memory import Cloud
 
 T = TypeVar("T")
@@ -147,7 +146,7 @@ class Hub:
     def call(
         self, route: str, where: Mapping[str, str], message: Any = None, **more: Any
     ) -> Answer:
-        """One request, as `ask`."""
+        """Send a request, as `ask` does, and wait for the reply."""
         return self.run(self.ask(route, where, message, **more))
 
     async def ask(
@@ -160,22 +159,15 @@ class Hub:
         query: str = "",
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
-        """A request to a route, `GET /{owner}/{slug}/refs`, with the parameters of its path; by a
-        user, or without a token.
-        """
+        """A request to a route, such as `GET /{owner}/{slug}/refs`; `where` fills in its path."""
         method, path = route.split(" ")
-        sent = {
-            "accept": ACCEPT,
-            **({"authorization": f"Bearer {token(by)}"} if by else {}),
-            **(headers or {}),
-        }
-        if message is not None:
-            sent.setdefault("content-type", MSGPACK)
-        body = b"" if message is None else msgpack.packb(message)
-        if sent.get("content-type") == browser.FORM_TYPE:
-            sent, body = builders.by_browser(path, session(by) if by else None, message)
         quoted = {name: urllib.parse.quote(value, safe="/") for name, value in where.items()}
-        return await answered(method, path.format(**quoted), query, sent, body)
+        sent = {**(bearer(token(by)) if by else {}), **(headers or {})}
+        made = request(method, path.format(**quoted), message, query=query, headers=sent)
+        if sent.get("content-type") == browser.FORM_TYPE:
+            form, body = by_browser(path, session(by) if by else None, message)
+            made = replace(made, headers=form, body=body)
+        return await answered(made)
 
     def upload(self, url: str, data: bytes) -> None:
         """PUT to a presigned URL."""
@@ -185,7 +177,7 @@ class Hub:
 @functools.cache
 def session(subject: str) -> str:
     """A session that is valid for all of this run."""
-    return builders.session(
+    return client.session(
         subject, token_id=f"session-of-{subject}", lifetime_seconds=300 * 24 * 3600
     )
 
@@ -193,51 +185,49 @@ def session(subject: str) -> str:
 @functools.cache
 def token(subject: str) -> str:
     """A token that is good for all of this run."""
-    return builders.token(subject, token_id=f"token-of-{subject}", lifetime_seconds=300 * 24 * 3600)
+    return client.token(subject, token_id=f"token-of-{subject}", lifetime_seconds=300 * 24 * 3600)
 
 
-async def answered(
-    method: str, path: str, query: str, headers: Mapping[str, str], body: bytes
-) -> Answer:
-    """The reply of the app, over ASGI. An exception that leaves the app is raised."""
+async def answered(request: Request) -> Answer:
+    """Send a request to the app over ASGI. Raises what leaves the app."""
     from infra.app import app  # late: it reads the settings
 
     scope = {
         "type": "http",
         "asgi": {"version": "3.0"},
         "http_version": "1.1",
-        "method": method,
+        "method": request.method,
         "scheme": "https",
-        "path": urllib.parse.unquote(path),
-        "raw_path": path.encode(),
+        "path": urllib.parse.unquote(request.path),
+        "raw_path": request.path.encode(),
         "root_path": "",
-        "query_string": query.encode(),
-        "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+        "query_string": request.query.encode(),
+        "headers": [(name.encode(), value.encode()) for name, value in request.headers.items()],
         "client": ("203.0.113.7", 443),
         "server": ("hub.example", 443),
     }
-    came, pieces = [{"type": "http.request", "body": body, "more_body": False}], []
-    told: dict[str, Any] = {}
-
+    incoming = [{"type": "http.request", "body": request.body, "more_body": False}]
+    pieces: list[bytes] = []
+    start: dict[str, Any] = {}
     left = asyncio.Event()
 
     async def receive() -> Any:
-        if came:
-            return came.pop()
-        # As a server: this client stays until it has the reply.
+        if incoming:
+            return incoming.pop()
+        # The client stays connected until it has the reply, so this waits for ever.
         await left.wait()
         return {"type": "http.disconnect"}
 
     async def send(message: Any) -> None:
         if message["type"] == "http.response.start":
-            told.update(message)
+            start.update(message)
         else:
             pieces.append(message.get("body", b""))
 
     await app(scope, receive, send)
     return Answer(
-        told["status"],
-        {name.decode(): value.decode() for name, value in told["headers"]},
+        start["status"],
+        {name.decode(): value.decode() for name, value in start["headers"]},
         b"".join(pieces),
     )
 

@@ -34,8 +34,8 @@ from mangum import Mangum
 
 from shared import ids
 from shared.http import browser
-from tests import builders
-from tests.builders import ACCEPT, MSGPACK, Answer
+from tests import client
+from tests.client import ACCEPT, MSGPACK, Answer
 from tests.proof.asgi_client import Hub, session, token
 from tests.proof.memory import Cloud
 from tests.proof.stories import STORIES, findings, ids_of, prepare
@@ -175,7 +175,7 @@ def good_requests(hub: Hub) -> list[Sent]:
             method, path.format(**where), story.query.format(**ids_of(hub)), story.headers_for(hub)
         )
         if sent.headers.get("content-type") == browser.FORM_TYPE:
-            sent.headers, sent.body = builders.by_browser(sent.path, session("me"), story.message)
+            sent.headers, sent.body = client.by_browser(sent.path, session("me"), story.message)
         elif story.message is not None:
             sent.message = story.message
             sent.headers.setdefault("content-type", MSGPACK)
@@ -529,7 +529,7 @@ def play(count: int, seed: int, first: int = 0, *, is_told: bool = False) -> int
             sent = request(good, seed, number)
             calls, begun = hub.cloud.calls, time.process_time()
             try:
-                answer = builders.answer(adapter(event(sent), None))  # type: ignore[arg-type]
+                answer = client.answer(adapter(event(sent), None))  # type: ignore[arg-type]
                 problem = wrong(sent.method, answer, time.process_time() - begun)
                 statuses[answer.status] += 1
             except Exception as error:
@@ -557,12 +557,15 @@ def play(count: int, seed: int, first: int = 0, *, is_told: bool = False) -> int
 
 
 def event(sent: Sent) -> Any:
-    """The event of a function. A header with the length of the body may be wrong."""
-    made = builders.event(
-        sent.method, sent.path, sent.body, query=sent.query, source_ip="203.0.113.9"
+    """The event of a request. Its header may state a wrong length of the body."""
+    return client.event(
+        sent.method,
+        sent.path,
+        sent.body,
+        sent.headers,
+        query=sent.query,
+        source_ip="203.0.113.9",
     )
-    made["headers"] |= sent.headers
-    return made
 
 
 def alone(environment: MutableMapping[str, str]) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgpack
 
-from tests.builders import MSGPACK, Answer
+from tests.client import MSGPACK, Answer, bearer, request
 from tests.proof.asgi_client import Hub, answered, token
 from tests.proof.hostile import MEMORY_BYTES, alone, peak_bytes, wrong
 from tests.proof.memory import Cloud
@@ -104,8 +104,8 @@ def sent(
 ) -> Answer:
     """A body as it is, by the owner."""
     method, path = route.split(" ")
-    given = {"content-type": MSGPACK, "authorization": f"Bearer {token('me')}", **(headers or {})}
-    return hub.run(answered(method, path.format(**where), "", given, body))
+    given = {**bearer(token("me")), **(headers or {})}
+    return hub.run(answered(request(method, path.format(**where), raw=body, headers=given)))
 
 
 def send(hub: Hub, name: str) -> tuple[float, str]:

@@ -40,8 +40,9 @@ from shared.maintenance import gc, gc_plan, prebuilt_clones, repack
 from shared.metadata.table import TRANSACTION
 from shared.model import Repo
 from shared.stores import Stores
-from tests import builders
-from tests.builders import Answer, Record, blob
+from tests import builders, client
+from tests.builders import Record, blob
+from tests.client import Answer
 from tests.faults import Crash
 from tests.proof.asgi_client import Hub
 from tests.proof.hostile import alone
@@ -356,7 +357,7 @@ class World:
         self.done[f"fetch {answer.status}"] += 1
         if answer.status == 503:
             return
-        commits, snapshots, objects = builders.fetched_ids(answer)
+        commits, snapshots, objects = client.fetched_ids(answer)
         wanted = self.reach(want)
         # A have that has been swept is unknown: then more is sent.
         assert wanted - self.reach(have) <= commits <= wanted

@@ -20,8 +20,9 @@ from shared.model import RepoId
 from shared.objects import keys as object_keys
 from shared.references import Reference
 from shared.web.route import SIGN_IN
-from tests import builders
-from tests.builders import MSGPACK, Answer, Record, blob
+from tests import builders, client
+from tests.builders import Record, blob
+from tests.client import MSGPACK, Answer
 from tests.proof.asgi_client import Hub, shown, token
 
 WIRE = "/{owner}/{slug}"
@@ -384,7 +385,7 @@ def clone(hub: Hub, slug: str, heads: Mapping[str, str]) -> Any:
         f"POST {WIRE}/fetch", {"owner": "me", "slug": slug}, {"want": [*heads.values()]}, by="me"
     )
     assert answer.status == 200, answer
-    commits, snapshots, objects = builders.fetched_ids(answer)
+    commits, snapshots, objects = client.fetched_ids(answer)
     records = {c["commit_id"]: c for c in answer.value["commits"]}
     reached, waiting = set[str](), [*heads.values()]
     while waiting:

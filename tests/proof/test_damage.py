@@ -9,7 +9,7 @@ import pytest
 
 from shared import ids
 from shared.objects import keys
-from tests.builders import Answer, fetched_ids
+from tests.client import Answer, fetched_ids
 from tests.proof.asgi_client import Hub
 from tests.proof.memory import Cloud, Version
 from tests.proof.stories import (

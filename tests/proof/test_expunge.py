@@ -18,8 +18,9 @@ from shared.maintenance.expunge import WAIT_SECONDS, Expunged
 from shared.maintenance.lease import Step
 from shared.model import CommitAddress, Node, Repo
 from shared.stores import Stores
-from tests import builders
-from tests.builders import Answer, Record, blob, commit, snapshot
+from tests import client
+from tests.builders import Record, blob, commit, snapshot
+from tests.client import Answer
 from tests.faults import Crash, Fault, fault, recorded
 from tests.proof.asgi_client import Hub
 from tests.proof.memory import Cloud
@@ -133,7 +134,7 @@ def assert_whole(hub: Hub, heads: dict[str, str]) -> None:
 
     assert kept(hub, check) == []
     answer = hub.call(f"POST {WIRE}/fetch", SONG, {"want": sorted(set(heads.values()))})
-    commits, _, objects = builders.fetched_ids(answer)
+    commits, _, objects = client.fetched_ids(answer)
     assert set(heads.values()) <= commits
     named = {i for record in answer.value["snapshots"] for i in record["manifest"].values()}
     assert objects == named
@@ -171,7 +172,7 @@ def test_the_staged_body_of_the_push_is_gone(hub: Hub) -> None:
     assert leaks(hub) == set()
     headers = {"pieria-staged-body": asked.value["reference"]}
     again = hub.call(
-        f"POST {WIRE}/push", SONG, by="me", headers={**headers, "content-type": builders.MSGPACK}
+        f"POST {WIRE}/push", SONG, by="me", headers={**headers, "content-type": client.MSGPACK}
     )
     assert (again.status, again.code) == (400, "staged_body_invalid")
 

@@ -19,7 +19,7 @@ from shared.engines import selection
 from shared.errors import Unavailable
 from shared.limits import Limits
 from tests.authorization import routes
-from tests.builders import Answer
+from tests.client import Answer
 from tests.faults import DEADLY, UNNOTICED, Fault, fault, recorded
 from tests.proof.asgi_client import Hub, shown
 from tests.proof.memory import Cloud

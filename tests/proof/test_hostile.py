@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 from shared import codec
 from shared.errors import TooLarge
 from tests import builders
-from tests.builders import Answer
+from tests.client import Answer
 from tests.proof.asgi_client import Hub
 from tests.proof.hostile import NUMBERS, ODD, TEXTS, WAYS, Sent, bend_value, request, wrong
 from tests.proof.largest import D, every, send, sent

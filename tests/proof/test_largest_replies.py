@@ -9,16 +9,16 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import msgpack
 import pytest
 
 from shared import ids, names, settings
 from shared.engines import selection
 from shared.engines.s3 import S3Bucket
 from shared.metadata import keys
-from tests import builders
+from tests import builders, client
 from tests.authorization import routes
-from tests.builders import MSGPACK, Record, commit, snapshot
+from tests.builders import Record, commit, snapshot
+from tests.client import MSGPACK
 from tests.functions import api
 
 LAMBDA_REPLY_BYTES = 6_291_556
@@ -196,23 +196,18 @@ async def many_rows() -> None:
 
 def good(method: str, path: str, body: Any) -> None:
     answer = invoke(f"{method} {WIRE}{path}", Asked(body), MSGPACK)
-    assert api.answer_of(answer).status < 300, answer[:500]
+    assert client.answer(answer).status < 300, answer[:500]
 
 
 def invoke(route: str, asked: Asked, accept: str) -> bytes:
     """The reply of the route's handler, as it leaves Lambda."""
     method, path = route.split(" ")
     where = {"owner": OWNER, "slug": "song", "author": f"@{OWNER}", **asked.where}
-    headers = {
-        "authorization": f"Bearer {builders.token(OWNER)}",
-        "accept": accept,
-        "content-type": MSGPACK,
-    }
-    body = b"" if asked.body is None else msgpack.packb(asked.body)
-    event = builders.event(
-        method, path.format(**where), body, headers, query=asked.query.format(**where)
+    query = asked.query.format(**where)
+    request = client.request(
+        method, path.format(**where), asked.body, by=OWNER, query=query, accept=accept
     )
-    return api.handler_reply(routes()[route], event)
+    return client.reply_bytes(routes()[route], client.event_of(request))
 
 
 def push(
@@ -270,7 +265,7 @@ def test_the_largest_reply_fits_through_lambda(repo_id: str, route: str) -> None
         else ("application/json",)
     ):
         reply = invoke(route, Asked(asked.body, asked.query, where), accept)
-        answer = api.answer_of(reply)
+        answer = client.answer(reply)
         assert len(reply) < LAMBDA_REPLY_BYTES
         assert answer.status in asked.statuses, (accept, answer.status, answer.body[:300])
         if answer.status == 413:
@@ -284,7 +279,7 @@ def test_the_largest_reply_fits_through_lambda(repo_id: str, route: str) -> None
 def test_the_largest_page_fits_through_lambda(repo_id: str, route: str) -> None:
     reply = invoke(route, PAGES[route], "text/html")
     assert len(reply) < LAMBDA_REPLY_BYTES
-    assert api.answer_of(reply).status == 200
+    assert client.answer(reply).status == 200
 
 
 @pytest.mark.parametrize("route", FORMS)
@@ -292,11 +287,11 @@ def test_the_largest_form_fits_through_lambda(repo_id: str, route: str) -> None:
     asked = FORMS[route]
     method, path = route.split(" ")
     url = path.format(**{"owner": OWNER, "slug": "song", **asked.where})
-    headers, body = builders.by_browser(path, builders.session(OWNER), asked.body)
-    sent = builders.event(method, url, body, headers, query=asked.query)
-    reply = api.handler_reply(routes()[route], sent)
+    headers, body = client.by_browser(path, client.session(OWNER), asked.body)
+    sent = client.event(method, url, body, headers, query=asked.query)
+    reply = client.reply_bytes(routes()[route], sent)
     assert len(reply) < 200_000
-    assert api.answer_of(reply).status in asked.statuses
+    assert client.answer(reply).status in asked.statuses
 
 
 def listed(route: str, name: str, of: Callable[[Any], str]) -> list[str]:
@@ -306,7 +301,7 @@ def listed(route: str, name: str, of: Callable[[Any], str]) -> list[str]:
     while True:
         reply = invoke(route, Asked(query=f"cursor={cursor}", where=REQUESTS[route].where), MSGPACK)
         assert len(reply) < LAMBDA_REPLY_BYTES
-        value = api.answer_of(reply).value
+        value = client.answer(reply).value
         entries = value[name]
         assert entries
         found += [of(entry) for entry in entries]
@@ -328,7 +323,7 @@ def test_a_push_beside_many_branches_is_answered_with_its_own(repo_id: str) -> N
     new = commit("one more", [HEAD])
     bundle = {"commits": [new], "snapshots": [], "objects": []}
     reply = invoke(f"POST {WIRE}/push", Asked({"bundle": bundle, "branch": "main"}), MSGPACK)
-    answer = api.answer_of(reply)
+    answer = client.answer(reply)
     assert answer.status == 200, answer.body[:300]
     assert answer.value["branch_heads"] == {"main": new["commit_id"]}
     assert len(reply) < 2_000
@@ -338,7 +333,7 @@ def test_a_branch_more_than_there_may_be_is_refused_with_the_limit(repo_id: str)
     for branch in ("last", "one-too-many", "one-too-many-2"):
         bundle = {"commits": LINE[:1], "snapshots": [], "objects": []}
         asked = Asked({"bundle": bundle, "branch": branch})
-        answer = api.answer_of(invoke(f"POST {WIRE}/push", asked, MSGPACK))
+        answer = client.answer(invoke(f"POST {WIRE}/push", asked, MSGPACK))
         if answer.status != 200:
             break
     assert (answer.status, answer.code) == (413, "too_large")

@@ -17,7 +17,8 @@ from shared.engines.selection import stores
 from shared.model import CommitAddress, Move, Ref
 from shared.stores import RepoStores
 from shared.tasks import gather_all
-from tests.builders import Answer, History, graph
+from tests.builders import History, graph
+from tests.client import Answer
 from tests.proof.asgi_client import Hub
 from tests.proof.memory import Cloud
 from tests.proof.stories import API, WIRE, push

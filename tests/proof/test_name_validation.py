@@ -14,7 +14,8 @@ import pytest
 
 from shared import ids, names
 from tests import builders
-from tests.builders import Answer, Record, blob
+from tests.builders import Record, blob
+from tests.client import Answer
 from tests.proof.asgi_client import Hub
 from tests.proof.memory import Cloud
 from tests.proof.stories import API, WIRE, push

@@ -15,8 +15,9 @@ import pytest
 
 from shared import auth, log, settings
 from shared.errors import Unauthorized
-from tests import builders
-from tests.builders import blob, call
+from tests import builders, client
+from tests.builders import blob
+from tests.client import call
 from tests.faults import Fault, fault, recorded
 from tests.proof import leaks
 from tests.proof.asgi_client import Hub, token
@@ -145,7 +146,7 @@ def test_settings_that_are_wrong_do_not_show_the_keys(
 
 
 def test_a_signature_is_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    good = builders.token("ada")
+    good = client.token("ada")
     compared: list[tuple[Any, Any]] = []
     honest = hmac.compare_digest
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.builders import Record, blob, fetched_ids
+from tests.builders import Record, blob
+from tests.client import fetched_ids
 from tests.proof.asgi_client import Hub
 from tests.proof.memory import Cloud
 from tests.proof.stories import HISTORY, SONG, WIRE, commit_with, push

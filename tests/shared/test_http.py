@@ -26,7 +26,7 @@ from shared.model import Repo, Role, Visibility
 from shared.protocol.fetch import Fetch
 from shared.protocol.push import PushObjects
 from shared.stores import Stores
-from tests import builders as hub
+from tests import client as hub
 
 TOKEN = "token-of-somebody"
 BODY = b"body-of-somebody"

@@ -23,8 +23,9 @@ from shared.errors import Unavailable
 from shared.http import access
 from shared.keyring import FRESH_SECONDS, PAUSE_SECONDS, STALE_KEYS_SECONDS, Keyring
 from shared.model import Identity, Role
-from tests import builders
-from tests.builders import Answer, Clock, call
+from tests import client
+from tests.builders import Clock
+from tests.client import Answer, bearer, call
 
 OLD, NEW = {"old": "o" * 40}, {"new": "n" * 40}
 START = 1_800_000_000.0
@@ -64,14 +65,10 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return standing
 
 
-def bearer(keys: dict[str, str], owner: str) -> dict[str, str]:
+def signed_with(keys: dict[str, str], owner: str) -> dict[str, str]:
     """A header with a token signed with the last of these keys."""
     identity = Identity(owner, Role.ADMIN, str(uuid.uuid4()))
-    return {
-        "authorization": (
-            f"Bearer {auth.issue(keys, identity, lifetime_seconds=9999, now=int(time.time()))}"
-        )
-    }
+    return bearer(auth.issue(keys, identity, lifetime_seconds=9999, now=int(time.time())))
 
 
 def asked(owner: str, keys: dict[str, str] | None) -> tuple[Answer, int]:
@@ -79,7 +76,7 @@ def asked(owner: str, keys: dict[str, str] | None) -> tuple[Answer, int]:
     for it.
     """
     with Meter() as meter:
-        answer = call("refs", owner, "song", headers=bearer(keys, owner) if keys else None)
+        answer = call("refs", owner, "song", headers=signed_with(keys, owner) if keys else None)
     return answer, meter.by_operation()["ssm.GetParameter"]
 
 
@@ -93,8 +90,8 @@ def test_the_parameter_is_read_when_a_token_comes_and_not_again(parameter, owner
 
 def test_tokens_of_the_hub_are_signed_with_keys_of_the_parameter(parameter, owner):
     parameter.put(OLD | NEW)
-    path, headers = "/api/v1/tokens", bearer(OLD, owner) | {"content-type": "application/json"}
-    answer = builders.invoke("tokens", builders.event("POST", path, b'{"scope": "read"}', headers))
+    path, headers = "/api/v1/tokens", signed_with(OLD, owner) | {"content-type": "application/json"}
+    answer = client.invoke("tokens", client.event("POST", path, b'{"scope": "read"}', headers))
     assert auth.key_id(answer.value["token"]) == "new"
 
 
@@ -161,9 +158,7 @@ def test_tokens_of_no_key_of_ours_read_it_once_in_ten_seconds(parameter, owner, 
 @pytest.mark.parametrize("token", ["", "x", "a.b.c", "e30.e30.e30", "x" * 5000])
 def test_an_invalid_token_reads_no_keys(parameter, owner, token):
     with Meter() as meter:
-        assert (
-            call("refs", owner, "song", headers={"authorization": f"Bearer {token}"}).status == 401
-        )
+        assert call("refs", owner, "song", headers=bearer(token)).status == 401
     assert meter.calls == 0
 
 

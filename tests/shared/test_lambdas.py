@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from functions.health import handler
-from tests import builders
-from tests.builders import MSGPACK
+from tests import client
+from tests.client import MSGPACK
 
-GOOD = builders.event("GET", "/health")
+GOOD = client.event("GET", "/health")
 
 
 def changed(event: dict[str, Any], place: str, value: Any) -> dict[str, Any]:
@@ -131,17 +131,15 @@ def test_an_event_of_an_HTTP_API_is_a_request(event: dict[str, Any]) -> None:
 
 def test_a_body_of_text_and_one_in_base64_are_the_same_request() -> None:
     body = json.dumps({"want": ["häh"]})
-    event = builders.event(
-        "POST", "/nobody/song/fetch", headers={"content-type": "application/json"}
-    )
+    event = client.event("POST", "/nobody/song/fetch", headers={"content-type": "application/json"})
     sent = [
         event | {"body": body, "isBase64Encoded": False},
         event | {"body": base64.b64encode(body.encode()).decode(), "isBase64Encoded": True},
     ]
-    answers = [builders.invoke("fetch", one) for one in sent]
+    answers = [client.invoke("fetch", one) for one in sent]
     assert [answer.code for answer in answers] == ["repo_not_found"] * 2
 
 
 def test_a_reply_in_msgpack_is_base64() -> None:
-    reply = handler(builders.event("GET", "/health", headers={"accept": MSGPACK}), None)
+    reply = handler(client.event("GET", "/health", headers={"accept": MSGPACK}), None)
     assert base64.b64decode(reply["body"]) == b"\x81\xa6status\xa2ok" and reply["isBase64Encoded"]

@@ -13,7 +13,9 @@ from shared import ids, meter, prices
 from shared.engines.s3 import S3Bucket
 from shared.meter import Meter
 from shared.tasks import gather_all
-from tests import builders as hub
+from tests import builders
+from tests import client as hub
+from tests.client import bearer
 from tests.template.recorder import Recorder
 from tests.template.stories import STORIES
 
@@ -61,13 +63,13 @@ def test_a_redirect_to_a_large_object_counts_the_bytes_that_its_url_serves(
     monkeypatch.setattr(S3Bucket, "is_aws", property(lambda bucket: True))
     content = b"w" * 5_000_000
     assert (
-        hub.call("push_objects", owner, "song", {"objects": [hub.blob(content)]}, by=owner).status
+        hub.call(
+            "push_objects", owner, "song", {"objects": [builders.blob(content)]}, by=owner
+        ).status
         == 200
     )
     path = f"/{owner}/song/objects/{ids.object_id(content)}"
-    answer = hub.invoke(
-        "objects", hub.event("GET", path, headers={"authorization": f"Bearer {hub.token(owner)}"})
-    )
+    answer = hub.invoke("objects", hub.event("GET", path, headers=bearer(hub.token(owner))))
     assert answer.status == 307
     assert begun[-1].urls == prices.S3_GET + len(content) * prices.DATA_OUT_BYTE
     assert begun[-2].urls == 0
@@ -75,16 +77,16 @@ def test_a_redirect_to_a_large_object_counts_the_bytes_that_its_url_serves(
 
 def test_the_reply_of_a_clone_counts_its_bytes_and_its_time(owner, begun, configured):
     configured.setenv("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "1769")
-    history = hub.graph("1; 2:1")
+    history = builders.graph("1; 2:1")
     history.objects |= {ids.object_id(content): content for content in [b"x" * 700_000]}
     bundle = history.bundle()
     bundle["objects"] = [
         {"object_id": i, "content": content} for i, content in history.objects.items()
     ]
     manifest = {"x": ids.object_id(b"x" * 700_000)}
-    record = hub.snapshot(manifest)
+    record = builders.snapshot(manifest)
     bundle["snapshots"].append(record)
-    bundle["commits"].append(hub.commit("x", [history[2]], record["snapshot_id"]))
+    bundle["commits"].append(builders.commit("x", [history[2]], record["snapshot_id"]))
     assert hub.push(owner, "song", bundle).status == 200
     started = time.perf_counter()
     answer = hub.fetch(owner, "song", [bundle["commits"][-1]["commit_id"]], by=owner)

@@ -9,7 +9,7 @@ from fastapi.routing import APIRoute
 import functions
 from functions import endpoints
 from shared import routing
-from tests import builders
+from tests import client
 
 
 def routers() -> list[APIRouter]:
@@ -40,12 +40,12 @@ def test_the_function_for_all_other_requests_knows_the_methods_of_each_path(path
     url = path.replace(":path", "").format_map({name: "x" for name in FIELDS})
     methods = routing.allowed(endpoints.paths()[path])
     for sent in dict.fromkeys((url, f"{url.rstrip('/')}/")):
-        refused = builders.invoke(
-            "health", builders.event("PUT" if "PUT" not in methods else "PATCH", sent)
+        refused = client.invoke(
+            "health", client.event("PUT" if "PUT" not in methods else "PATCH", sent)
         )
         assert (refused.status, refused.code) == (405, "method_not_allowed")
         assert refused.headers["allow"] == ", ".join(methods)
-        preflight = builders.invoke("health", builders.event("OPTIONS", sent))
+        preflight = client.invoke("health", client.event("OPTIONS", sent))
         assert (preflight.status, preflight.headers["allow"]) == (204, ", ".join(methods))
         assert ("access-control-allow-origin" in preflight.headers) == ("GET" in methods)
 
@@ -70,14 +70,14 @@ FIELDS = (
 @pytest.mark.parametrize("path", ["/me/song/nothing", "/me/song/refs/1", "/me//refs", "*"])
 def test_a_path_that_the_hub_does_not_have_is_not_found_with_any_method(path: str) -> None:
     for method in ("GET", "POST", "OPTIONS"):
-        answer = builders.invoke("health", builders.event(method, path))
+        answer = client.invoke("health", client.event(method, path))
         assert (answer.status, answer.code) == (404, "not_found")
         assert "allow" not in answer.headers
 
 
 def test_a_browser_gets_a_page_where_the_hub_has_nothing() -> None:
-    sent = builders.event("GET", "/me/song/nothing", headers={"accept": "text/html,*/*;q=0.8"})
-    answer = builders.invoke("health", sent)
+    sent = client.event("GET", "/me/song/nothing", headers={"accept": "text/html,*/*;q=0.8"})
+    answer = client.invoke("health", sent)
     assert (answer.status, answer.headers["content-type"]) == (404, "text/html; charset=utf-8")
     assert answer.headers["content-security-policy"].startswith("default-src 'none'")
     assert answer.headers["vary"] == "Accept"

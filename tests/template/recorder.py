@@ -21,8 +21,8 @@ from fastapi.routing import APIRoute
 
 from shared import lambdas
 from shared.engines import selection
-from tests import builders
-from tests.builders import Answer
+from tests import client
+from tests.client import Answer
 from tests.cloud_calls import CloudCall, intercepted
 from tests.conftest import NAMES
 
@@ -65,7 +65,7 @@ class Recorder:
     def watching(self) -> Iterator["Recorder"]:
         """Watch every function that is called through `builders`."""
         presign = AioRequestSigner.generate_presigned_url
-        recorder, invoke, send = self, builders.invoke, APIRoute.handle
+        recorder, invoke, send = self, client.invoke, APIRoute.handle
 
         async def handle(route: APIRoute, scope: Any, *rest: Any) -> None:
             self.routes.add((scope["method"], route.path))
@@ -106,7 +106,7 @@ class Recorder:
 
         with pytest.MonkeyPatch.context() as patch, intercepted(record):
             patch.setattr(AioRequestSigner, "generate_presigned_url", generate_presigned_url)
-            patch.setattr(builders, "invoke", invoked)
+            patch.setattr(client, "invoke", invoked)
             patch.setattr(APIRoute, "handle", handle)
             try:
                 yield self

@@ -2,7 +2,6 @@
 included.
 """
 
-import json
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,7 +14,8 @@ import msgpack
 from functions.endpoints import MIDI_DOMAIN
 from shared import ids
 from tests import builders
-from tests.builders import Record, blob, call, chain, commit, fetch, graph, heads, push, snapshot
+from tests.builders import Record, blob, chain, commit, graph, snapshot
+from tests.client import Answer, ask, call, fetch, heads, push
 from tests.cloud_calls import CloudCall, intercepted
 from tests.conftest import NAMES
 from tests.functions import api
@@ -31,22 +31,10 @@ WIDE = 100
 """Files, above which a push reads its parent's manifest."""
 
 
-def ok(answer: builders.Answer, *statuses: int) -> builders.Answer:
+def ok(answer: Answer, *statuses: int) -> Answer:
     """An answer that has this status, or is good."""
     assert answer.status in (statuses or (200, 201, 204)), (answer.status, answer.body)
     return answer
-
-
-def wire(
-    function: str, method: str, path: str, owner: str, message: Any = None, query: str = ""
-) -> builders.Answer:
-    """A request of the stock client that has no builder of its own, by the owner."""
-    headers = {
-        "authorization": f"Bearer {builders.token(owner)}",
-        "content-type": "application/json",
-    }
-    body = json.dumps(message).encode() if message is not None else b""
-    return builders.invoke(function, builders.event(method, path, body, headers, query=query))
 
 
 def on_files(message: str, files: dict[str, bytes], *parents: str, send: bool = True) -> Record:
@@ -278,9 +266,9 @@ def files_and_objects(owner: str, fresh: Fresh) -> None:
         ids.object_id(large): (307,),
         "0" * 64: (404,),
     }.items():
-        ok(wire("objects", "GET", f"/{owner}/song/objects/{wanted}", owner), *statuses)
-        ok(wire("objects", "GET", f"/o/{wanted}", owner, query=f"repo_id={repo_id}"), *statuses)
-    ok(wire("objects", "GET", f"/o/{object_id}", owner, query="repo_id=none"), 404)
+        ok(ask("objects", "GET", f"/{owner}/song/objects/{wanted}", by=owner), *statuses)
+        ok(ask("objects", "GET", f"/o/{wanted}", by=owner, query=f"repo_id={repo_id}"), *statuses)
+    ok(ask("objects", "GET", f"/o/{object_id}", by=owner, query="repo_id=none"), 404)
     for path, statuses in {
         "main/a.wav": (307,),
         "takes/one/1.txt": (200,),
@@ -288,17 +276,17 @@ def files_and_objects(owner: str, fresh: Fresh) -> None:
         "main/none": (404,),
         "none/1.txt": (404,),
     }.items():
-        ok(wire("raw", "GET", f"/{owner}/song/raw/{path}", owner), *statuses)
+        ok(ask("raw", "GET", f"/{owner}/song/raw/{path}", by=owner), *statuses)
     # A caller who is no member reads an older commit: the hub walks down from the branches.
-    ok(builders.invoke("raw", builders.event("GET", f"/{owner}/song/raw/{history[1]}/1.txt")))
+    ok(ask("raw", "GET", f"/{owner}/song/raw/{history[1]}/1.txt"))
     lose_bytes(owner)
-    ok(wire("objects", "GET", f"/{owner}/song/objects/{object_id}", owner), 500)
-    ok(wire("raw", "GET", f"/{owner}/song/raw/takes/one/1.txt", owner), 500)
+    ok(ask("objects", "GET", f"/{owner}/song/objects/{object_id}", by=owner), 500)
+    ok(ask("raw", "GET", f"/{owner}/song/raw/takes/one/1.txt", by=owner), 500)
 
 
 def history_for_people(owner: str, fresh: Fresh) -> None:
     history = a_song(owner)
-    ok(wire("refs", "GET", f"/{owner}/song/refs", owner))
+    ok(ask("refs", "GET", f"/{owner}/song/refs", by=owner))
     at = f"/repos/{owner}/song"
     for path, query, statuses in (
         ("/commits", "", (200,)),
@@ -315,15 +303,14 @@ def history_for_people(owner: str, fresh: Fresh) -> None:
 
 
 def pages_for_people(owner: str, fresh: Fresh) -> None:
-    def ask(path: str, *statuses: int) -> None:
-        sent = builders.event("GET", path, headers={"accept": "text/html"})
-        ok(builders.invoke("pages", sent), *statuses)
+    def page(path: str, *statuses: int) -> None:
+        ok(ask("pages", "GET", path, accept="text/html"), *statuses)
 
     first = on_files("first", {"README.md": b"# A song", "a.py": b"a = 1"})
     ok(push(owner, "song", first))
-    ok(wire("pages", "GET", f"/{owner}/song", owner))
+    ok(ask("pages", "GET", f"/{owner}/song", by=owner, accept=None))
     for path in ("/", f"/{owner}", f"/{owner}/song"):
-        ask(path)
+        page(path)
     for path in (
         "tree/main",
         "blob/main/a.py",
@@ -332,16 +319,16 @@ def pages_for_people(owner: str, fresh: Fresh) -> None:
         "branches",
         "graph",
     ):
-        ask(f"/{owner}/song/{path}")
-    ask(f"/{owner}/song/commit/{head(first)}")
-    ask(f"/{owner}/song/release")
-    ask(f"/{owner}/song/release/none", 404)
-    ask(f"/{owner}/none", 404)
-    ask("/domains")
-    ask(f"/domains/@{owner}/none", 404)
+        page(f"/{owner}/song/{path}")
+    page(f"/{owner}/song/commit/{head(first)}")
+    page(f"/{owner}/song/release")
+    page(f"/{owner}/song/release/none", 404)
+    page(f"/{owner}/none", 404)
+    page("/domains")
+    page(f"/domains/@{owner}/none", 404)
     lose_bytes(owner)
     fresh("pages")
-    ask(f"/{owner}/song", 500)
+    page(f"/{owner}/song", 500)
 
 
 def domains_come_and_rise(owner: str, fresh: Fresh) -> None:
@@ -369,13 +356,13 @@ def releases_come_and_go(owner: str, fresh: Fresh) -> None:
     }
     release |= {"title": "one", "created_at": "2026-01-01T00:00:00+00:00", "is_draft": False}
     path = f"/{owner}/song/releases"
-    ok(wire("releases", "POST", path, owner, release))
-    ok(wire("releases", "POST", path, owner, release))
-    ok(wire("releases", "POST", path, owner, release | {"release_id": str(uuid.uuid4())}), 409)
-    ok(wire("releases", "POST", path, owner, release | {"tag": "v2", "commit_id": "0" * 64}), 422)
-    ok(wire("releases", "GET", path, owner))
-    ok(wire("releases", "DELETE", f"{path}/v1/final", owner))
-    ok(wire("releases", "DELETE", f"{path}/v1/final", owner), 404)
+    ok(ask("releases", "POST", path, release, by=owner))
+    ok(ask("releases", "POST", path, release, by=owner))
+    ok(ask("releases", "POST", path, release | {"release_id": str(uuid.uuid4())}, by=owner), 409)
+    ok(ask("releases", "POST", path, release | {"tag": "v2", "commit_id": "0" * 64}, by=owner), 422)
+    ok(ask("releases", "GET", path, by=owner))
+    ok(ask("releases", "DELETE", f"{path}/v1/final", by=owner))
+    ok(ask("releases", "DELETE", f"{path}/v1/final", by=owner), 404)
 
 
 def tags_come_and_go(owner: str, fresh: Fresh) -> None:
@@ -385,11 +372,11 @@ def tags_come_and_go(owner: str, fresh: Fresh) -> None:
     ]
     path = f"/{owner}/song/tags"
     for some in (tags[:2], tags, tags):
-        ok(wire("tags", "POST", path, owner, {"tags": some}))
-    ok(wire("tags", "POST", path, owner, {"tags": [tags[0] | {"tag": "other"}]}), 409)
-    ok(wire("tags", "GET", path, owner, query="label=emotion:joy"))
-    ok(wire("tags", "DELETE", f"{path}/tag-1", owner))
-    ok(wire("tags", "DELETE", f"{path}/tag-1", owner), 404)
+        ok(ask("tags", "POST", path, {"tags": some}, by=owner))
+    ok(ask("tags", "POST", path, {"tags": [tags[0] | {"tag": "other"}]}, by=owner), 409)
+    ok(ask("tags", "GET", path, by=owner, query="label=emotion:joy"))
+    ok(ask("tags", "DELETE", f"{path}/tag-1", by=owner))
+    ok(ask("tags", "DELETE", f"{path}/tag-1", by=owner), 404)
 
 
 def branches_come_and_go(owner: str, fresh: Fresh) -> None:
@@ -457,9 +444,9 @@ def tokens_come_and_go(owner: str, fresh: Fresh) -> None:
 
 
 def what_asks_nothing(owner: str, fresh: Fresh) -> None:
-    ok(builders.invoke("health", builders.event("GET", "/health")))
+    ok(ask("health", "GET", "/health"))
     ok(api.call("openapi", "GET", "/openapi.json"))
-    ok(builders.invoke("openapi", builders.event("GET", "/openapi.json")))
+    ok(ask("openapi", "GET", "/openapi.json"))
 
 
 STORIES: list[Callable[[str, Fresh], None]] = [

@@ -18,7 +18,7 @@ from shared import auth, settings
 from shared.engines.s3 import S3Bucket
 from shared.metadata import keys
 from shared.model import Identity, Role
-from tests import builders
+from tests import client
 from tests.template import recorder
 from tests.template.expansion import (
     PARAMETER,
@@ -82,7 +82,7 @@ def listen() -> Recorder:
             patch.setenv(f"PIERIA_LIMIT_{limit}", "100000")
         for scope in ("SUBJECT", "OWNER", "HUB"):
             patch.setenv(f"PIERIA_LIMIT_COST_{scope}", "1000")
-        patch.setattr(builders, "token", token)
+        patch.setattr(client, "token", token)
         patch.setattr(S3Bucket, "is_aws", property(lambda bucket: True))
         settings.load.cache_clear()
         with watched.watching():
@@ -93,7 +93,7 @@ def listen() -> Recorder:
     return watched
 
 
-def is_success(answer: builders.Answer) -> bool:
+def is_success(answer: client.Answer) -> bool:
     """Whether a sample event was carried out."""
     return invoke.is_success(invoke.Answer(answer.status, answer.headers, answer.body))
 
@@ -125,10 +125,10 @@ def new_world(watched: Recorder, patch: pytest.MonkeyPatch) -> dict[str, str]:
     return invoke.seeded(SIGNING_KEYS)
 
 
-def send_sample(name: str, place: dict[str, str]) -> builders.Answer:
+def send_sample(name: str, place: dict[str, str]) -> client.Answer:
     """The reply of a function to a sample event."""
     event = invoke.filled((invoke.EVENTS / f"{name}.json").read_text(), place)
-    return builders.invoke(invoke.function_of(name), event)
+    return client.invoke(invoke.function_of(name), event)
 
 
 # ── Both ways ─────────────────────────────────────────────────────────────────────────────────────

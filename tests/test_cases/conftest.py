@@ -15,7 +15,8 @@ import pytest
 from infra.embedded_aws import EmbeddedAws
 from shared import http
 from shared.engines import selection
-from tests.builders import Answer, Clock, call
+from tests.builders import Clock
+from tests.client import Answer, call
 from tests.test_cases.fixtures import C1, C2, CX, M, alter, pushed
 
 _people = itertools.count()

@@ -20,10 +20,12 @@ from typing import Any
 import boto3
 import pytest
 
+from bench.meter import Meter
 from shared import settings
 from shared.metadata import keys
-from tests import builders
-from tests.builders import Answer, Record
+from tests import builders, client
+from tests.builders import Record
+from tests.client import Answer
 
 _witnesses = itertools.count()
 
@@ -169,10 +171,15 @@ def no_ids(number: str) -> list[Any]:
 def assert_accepted(answer: Answer) -> Record:
     """The answer is a msgpack map, and good news. Returns it."""
     assert answer.status == 200, answer.body
-    assert answer.headers["content-type"] == builders.MSGPACK
+    assert answer.headers["content-type"] == client.MSGPACK
     value = answer.value
     assert isinstance(value, dict)
     return value
+
+
+def assert_costs(meter: Meter, calls: int, chain: int) -> None:
+    """Limit the AWS calls of a request, and those that waited for one another."""
+    assert meter.calls <= calls and meter.longest_chain() <= chain, meter.by_operation()
 
 
 def assert_refused(
@@ -210,32 +217,28 @@ def assert_absent(answer: Answer) -> None:
 def assert_hidden(estate: str, function: str, message: Any = None, **how: Any) -> None:
     """Private, deleted and absent repositories cannot be distinguished by this request."""
     for slug in ("priv", "gone", "none"):
-        assert_absent(builders.call(function, estate, slug, message, **how))
+        assert_absent(client.call(function, estate, slug, message, **how))
 
 
 @functools.cache
 def _never() -> Answer:
-    return builders.call("refs", "nobody", "nothing", by="anybody")
+    return client.call("refs", "nobody", "nothing", by="anybody")
 
 
 def _told(answer: Answer) -> dict[str, str]:
-    return {
-        name: value for name, value in answer.headers.items() if name not in builders.OWN_HEADERS
-    }
+    return {name: value for name, value in answer.headers.items() if name not in client.OWN_HEADERS}
 
 
 def missing(owner: str, slug: str, *object_ids: str) -> set[str]:
     """Which of these objects the repository says it lacks."""
-    answer = builders.call(
-        "filter_objects", owner, slug, {"object_ids": list(object_ids)}, by=owner
-    )
+    answer = client.call("filter_objects", owner, slug, {"object_ids": list(object_ids)}, by=owner)
     return set(assert_accepted(answer)["missing"])
 
 
 def upload(owner: str, slug: str, *object_ids: str) -> Record:
     """Sends objects ahead of a push. Returns the reply."""
     return assert_accepted(
-        builders.call("push_objects", owner, slug, {"objects": blobs(*object_ids)}, by=owner)
+        client.call("push_objects", owner, slug, {"objects": blobs(*object_ids)}, by=owner)
     )
 
 
@@ -244,7 +247,7 @@ def pushed(
 ) -> Record:
     """Pushes these commits, which must succeed. Returns the reply."""
     return assert_accepted(
-        builders.push(owner, slug, bundle(*commit_ids), branch=branch, force=force)
+        client.push(owner, slug, bundle(*commit_ids), branch=branch, force=force)
     )
 
 
@@ -270,4 +273,4 @@ def alter(owner: str, slug: str, **attributes: str | int) -> None:
 
 def assert_nothing_stored(owner: str) -> None:
     """His push to `song` left nothing behind: there is not even a repository."""
-    assert_absent(builders.call("refs", owner, "song", by=f"witness{next(_witnesses)}"))
+    assert_absent(client.call("refs", owner, "song", by=f"witness{next(_witnesses)}"))

@@ -10,7 +10,8 @@ import pytest
 
 from shared import settings
 from shared.model import Role
-from tests.builders import ROUTES, Record, call, heads, push, token
+from tests.builders import Record
+from tests.client import ROUTES, bearer, call, heads, push, token
 from tests.test_cases.fixtures import (
     C1,
     C2,
@@ -83,7 +84,7 @@ def forged(
 
 
 def with_token(text: str) -> dict[str, str]:
-    return {"authorization": f"Bearer {text}"}
+    return bearer(text)
 
 
 def test_every_endpoint_is_in_this_table():

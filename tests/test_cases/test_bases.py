@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from shared import codec, ids, settings
-from tests.builders import History, Record, blob, call, commit, push, snapshot
+from tests.builders import History, Record, blob, commit, snapshot
+from tests.client import call, push
 
 if sys.version_info >= (3, 14):
     from compression import zstd

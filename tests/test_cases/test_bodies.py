@@ -10,19 +10,15 @@ import msgpack
 import pytest
 from backports import zstd
 
-from tests.builders import (
+from tests.builders import Record, blob
+from tests.client import (
     MSGPACK,
     Answer,
-    Record,
-    blob,
     call,
-    event,
     fetch,
     fetched_ids,
     heads,
-    invoke,
     push,
-    token,
 )
 from tests.test_cases.fixtures import (
     C1,
@@ -509,7 +505,6 @@ def test_I38_a_body_may_be_called_uncompressed(owner):
 
 
 def test_a_body_of_a_declared_length_of_thousands_of_digits_is_too_large(owner: str) -> None:
-    sent = {"content-type": MSGPACK, "authorization": f"Bearer {token(owner)}"}
-    asked = event("POST", f"/{owner}/song/push", PACKED, sent)
-    asked["headers"]["content-length"] = "9" * 5_000
-    assert_refused(invoke("push", asked), 413, "too_large")
+    length = {"content-length": "9" * 5_000}
+    answer = call("push", owner, "song", by=owner, raw=PACKED, headers=length)
+    assert_refused(answer, 413, "too_large")

@@ -19,10 +19,10 @@ from shared.engines import selection
 from shared.engines.s3 import S3Bucket
 from shared.file_response import REPLY_BYTES, TEXT_REPLY_BYTES
 from shared.model import Location
-from tests import builders
-from tests.builders import Answer, Record, call, push
+from tests import builders, client
+from tests.builders import Record
+from tests.client import Answer, ask, bearer, call, push
 from tests.functions import api
-from tests.test_cases.client import ask, assert_costs
 from tests.test_cases.fixtures import (
     C1,
     C2,
@@ -39,6 +39,7 @@ from tests.test_cases.fixtures import (
     alter,
     assert_absent,
     assert_accepted,
+    assert_costs,
     assert_refused,
     case,
     on_manifest,
@@ -328,7 +329,7 @@ def test_D06_the_id_of_a_repository_leads_to_it_under_its_present_name(owner: st
 
 
 def test_D06_a_bad_or_revoked_token_is_refused(song, stranger):
-    revoked = builders.token(stranger, token_id="revoked")
+    revoked = client.token(stranger, token_id="revoked")
     asyncio.get_event_loop().run_until_complete(_revoke(stranger, "revoked"))
     for query in (f"repo_id={repo_id(song)}", "repo_id=none"):
         for token in ("no", revoked):
@@ -337,7 +338,7 @@ def test_D06_a_bad_or_revoked_token_is_refused(song, stranger):
                 "GET",
                 f"/o/{O1}",
                 query=query,
-                headers={"authorization": f"Bearer {token}"},
+                headers=bearer(token),
             )
             assert_refused(answer, 401, "unauthorized")
 
@@ -491,7 +492,7 @@ def test_the_largest_sent_object_fits_into_a_reply_of_lambda(owner, in_aws, path
     for file, status in ((largest, 200), (largest + b"\x01", 307)):
         sent = on_manifest({path: ids.object_id(file)}) | {"objects": [builders.blob(file)]}
         assert_accepted(push(owner, "song", sent, force=True))
-        event = builders.event("GET", f"/{owner}/song/raw/main/{path}")
+        event = client.event("GET", f"/{owner}/song/raw/main/{path}")
         reply = importlib.import_module("functions.raw").handler(event, None)
         assert (reply["statusCode"], len(json.dumps(reply)) <= 6_291_556) == (status, True)
 
@@ -623,14 +624,14 @@ def test_D13_a_name_of_no_branch_and_no_commit_is_not_found(song, rest):
 )
 def test_D13_a_path_is_decoded_once(owner, path, sent):
     assert_accepted(push(owner, "song", on_manifest({path: O1})))
-    from_api = builders.event("GET", f"/{owner}/song/raw/main/{sent}")
+    from_api = client.event("GET", f"/{owner}/song/raw/main/{sent}")
     assert from_api["rawPath"] == f"/{owner}/song/raw/main/{path}"
-    from_url = builders.event("GET", f"/{owner}/song/raw/main/{sent}")
+    from_url = client.event("GET", f"/{owner}/song/raw/main/{sent}")
     from_url["rawPath"] = f"/{owner}/song/raw/main/{sent}"
     from_url["requestContext"]["domainName"] = "abc.lambda-url.eu-central-1.on.aws"
     for event in (from_api, from_url):
         event["requestContext"]["http"]["path"] = f"/{owner}/song/raw/main/{path}"
-        assert_sent(builders.invoke("raw", event), CONTENTS[O1])
+        assert_sent(client.invoke("raw", event), CONTENTS[O1])
 
 
 def test_D13_a_commit_of_another_repository_is_not_found(owner):

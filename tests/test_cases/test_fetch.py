@@ -9,7 +9,8 @@ from typing import Any
 import msgpack
 import pytest
 
-from tests.builders import Record, call, chain, fetch, fetched_ids, push
+from tests.builders import Record, chain
+from tests.client import call, fetch, fetched_ids, push
 from tests.test_cases.fixtures import (
     C1,
     C2,

@@ -12,22 +12,8 @@ import msgpack
 import pytest
 
 from shared import settings
-from tests.builders import (
-    ACCEPT,
-    MSGPACK,
-    Answer,
-    History,
-    Record,
-    blob,
-    call,
-    chain,
-    commit,
-    fetch,
-    fetched_ids,
-    graph,
-    push,
-    snapshot,
-)
+from tests.builders import History, Record, blob, chain, commit, graph, snapshot
+from tests.client import ACCEPT, MSGPACK, Answer, call, fetch, fetched_ids, push
 
 ZSTD = {"accept-encoding": "zstd"}
 CODINGS = [pytest.param({}, id="identity"), pytest.param(ZSTD, id="zstd"),

@@ -4,7 +4,7 @@ import hashlib
 
 import pytest
 
-from tests.builders import call
+from tests.client import call
 from tests.test_cases.fixtures import (
     C1,
     O1,

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.builders import Record, commit, fetch, heads, push
+from tests.builders import Record, commit
+from tests.client import fetch, heads, push
 from tests.test_cases import fixtures
 from tests.test_cases.fixtures import (
     C1,

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from shared import settings
-from tests.builders import Clock, blob, call, commit, fetch, fetched_ids, push
+from tests.builders import Clock, blob, commit
+from tests.client import call, fetch, fetched_ids, push
 from tests.test_cases.fixtures import (
     C1,
     MESSAGES,

@@ -7,7 +7,8 @@ import hashlib
 
 import pytest
 
-from tests.builders import call, chain, push
+from tests.builders import chain
+from tests.client import call, push
 from tests.test_cases.fixtures import (
     C1,
     C2,

@@ -5,7 +5,8 @@ import hashlib
 import pytest
 
 from shared import settings
-from tests.builders import blob, call, fetch, push
+from tests.builders import blob
+from tests.client import call, fetch, push
 from tests.test_cases.fixtures import (
     C1,
     C2,

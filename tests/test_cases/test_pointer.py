@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.builders import call, chain, commit, fetch, fetched_ids, graph, heads, push
+from tests.builders import chain, commit, graph
+from tests.client import call, fetch, fetched_ids, heads, push
 from tests.test_cases.fixtures import (
     C1,
     C2,

@@ -9,7 +9,8 @@ import pytest
 from shared import meter, prices
 from shared.codec import REPLY_BYTES
 from shared.meter import Meter
-from tests.builders import blob, call, fetch, push
+from tests.builders import blob
+from tests.client import call, fetch, push
 from tests.test_cases.fixtures import (
     O1,
     O2,

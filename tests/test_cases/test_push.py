@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from tests.builders import blob, call, chain, commit, fetch, fetched_ids, heads, push, snapshot
+from tests.builders import blob, chain, commit, snapshot
+from tests.client import call, fetch, fetched_ids, heads, push
 from tests.test_cases.fixtures import (
     C1,
     C2,

@@ -6,14 +6,14 @@ import hashlib
 from collections.abc import Sequence
 
 import httpx
-import msgpack
 import pytest
 
 from bench.meter import Meter
 from shared import settings
 from shared.actions import quarantine
-from tests import builders
-from tests.builders import Record, call, commit, fetch, push, snapshot, token
+from tests import client
+from tests.builders import Record, commit, snapshot
+from tests.client import call, fetch, push
 from tests.functions import api
 from tests.test_cases.fixtures import C1, C2, assert_accepted, assert_refused, missing, pushed
 
@@ -192,7 +192,7 @@ def test_an_upload_that_no_stock_client_could_clone_is_refused_with_its_path(
     )
     listed = {"s3.ListObjectsV2": 1}
     assert calls_to_s3(meter) == (listed if others else {"s3.GetObject": 1}), "nothing is copied"
-    assert builders.heads(owner, "song", by=owner) == {}
+    assert client.heads(owner, "song", by=owner) == {}
 
 
 def test_a_setting_lets_larger_uploads_in(owner, configured):
@@ -211,22 +211,18 @@ def test_a_setting_lets_larger_uploads_in(owner, configured):
 # ── More URLs than one reply holds ────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("accept", [builders.ACCEPT, "application/json"], ids=["msgpack", "json"])
+@pytest.mark.parametrize("accept", [client.ACCEPT, "application/json"], ids=["msgpack", "json"])
 def test_ten_thousand_urls_come_in_several_replies_that_lambda_can_send(owner, accept):
     asked = [f"{number:064x}" for number in range(10_000)]
-    headers = {
-        "authorization": f"Bearer {token(owner)}",
-        "content-type": builders.MSGPACK,
-        "accept": accept,
-    }
     waiting = asked
     replies = 0
     while waiting:
-        body = msgpack.packb({"object_ids": waiting})
-        event = builders.event("POST", f"/{owner}/song/presign", body, headers)
-        reply = api.handler_reply("presign", event)
+        message = {"object_ids": waiting}
+        path = f"/{owner}/song/presign"
+        request = client.request("POST", path, message, by=owner, accept=accept)
+        reply = client.reply_bytes("presign", client.event_of(request))
         assert len(reply) < LAMBDA_REPLY_BYTES
-        value = api.answer_of(reply).value
+        value = client.answer(reply).value
         assert value["inline"] == []
         assert list(value["presigned"]) == waiting[: len(value["presigned"])]
         waiting = waiting[len(value["presigned"]) :]

@@ -5,7 +5,7 @@ import hashlib
 import pytest
 
 from bench.meter import Meter
-from tests.builders import MSGPACK, call, event, heads, invoke, push, token
+from tests.client import MSGPACK, call, event, heads, invoke, push, token
 from tests.test_cases.fixtures import (
     C1,
     C2,

@@ -13,10 +13,10 @@ from shared.actions import releases as actions
 from shared.engines import selection
 from shared.errors import Unavailable
 from shared.metadata.releases import Release, Releases
-from tests import builders
-from tests.builders import Answer, Record
+from tests import client
+from tests.builders import Record
+from tests.client import JSON, MSGPACK, Answer, ask
 from tests.functions.api import cut_after
-from tests.test_cases.client import ask, assert_costs
 from tests.test_cases.fixtures import (
     C1,
     C2,
@@ -25,6 +25,7 @@ from tests.test_cases.fixtures import (
     alter,
     assert_absent,
     assert_accepted,
+    assert_costs,
     assert_refused,
     case,
     pushed,
@@ -82,7 +83,7 @@ def publish(
         f"/{owner}/{slug}/releases",
         record,
         by=by or owner,
-        **{"as_json": True} | how,
+        **{"form": JSON} | how,
     )
 
 
@@ -107,7 +108,7 @@ def retract(owner: str, tag: str, *, slug: str = "song", **how: Any) -> Answer:
 
 def assert_published(answer: Answer) -> Record:
     assert answer.status == 201, answer.body
-    assert answer.headers["content-type"] == builders.MSGPACK
+    assert answer.headers["content-type"] == client.MSGPACK
     assert set(answer.value) == {"release_id"}
     value: Record = answer.value
     return value
@@ -238,8 +239,8 @@ def test_L04_three_fields_are_needed(song, name):
 
 
 def test_L04_bytes_are_refused(song):
-    assert_refused(publish(song, release(title=b"One"), as_json=False), 422)
-    assert_refused(publish(song, release(more={"deep": [b"x"]}), as_json=False), 422)
+    assert_refused(publish(song, release(title=b"One"), form=MSGPACK), 422)
+    assert_refused(publish(song, release(more={"deep": [b"x"]}), form=MSGPACK), 422)
 
 
 @pytest.mark.parametrize(
@@ -253,7 +254,7 @@ def test_the_commit_has_to_be_in_this_repository(song, commit):
 
 def test_L05_a_release_creates_no_repository(owner):
     assert_refused(publish(owner, release()), 422, "missing_reference")
-    assert builders.heads(owner, "song", by=owner) == {}
+    assert client.heads(owner, "song", by=owner) == {}
     assert listed(owner, by=owner) == []
 
 
@@ -517,8 +518,8 @@ def test_L14_a_tag_of_another_repository_is_no_tag(song):
 
 
 def test_L15_a_release_in_msgpack_is_a_release(song):
-    assert_published(publish(song, release(), as_json=False))
-    assert_published(publish(song, release(), as_json=True))
+    assert_published(publish(song, release(), form=MSGPACK))
+    assert_published(publish(song, release(), form=JSON))
     assert listed(song) == [release()]
 
 

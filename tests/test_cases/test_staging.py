@@ -21,8 +21,9 @@ from bench.meter import Meter
 from shared import auth, meter, prices, references, settings, staging
 from shared.objects import keys
 from shared.references import Reference
-from tests import builders
-from tests.builders import MSGPACK, Answer, call, chain, fetch, heads, token
+from tests import client
+from tests.builders import chain
+from tests.client import MSGPACK, Answer, call, fetch, heads, token
 from tests.conftest import NAMES
 from tests.functions import api
 from tests.test_cases.fixtures import assert_accepted, assert_refused
@@ -119,7 +120,7 @@ def test_a_reference_that_is_used_twice_changes_nothing_more(owner, route):
 
 def test_a_body_larger_than_one_request_may_have_is_accepted(owner, configured):
     configured.setenv("PIERIA_MAX_BODY_BYTES", "100")
-    assert_refused(builders.push(owner, "song", BUNDLE), 413, "too_large")
+    assert_refused(client.push(owner, "song", BUNDLE), 413, "too_large")
     assert_accepted(send(owner, "push", staged(owner, "push")))
 
 
@@ -226,7 +227,7 @@ def test_a_staged_body_is_no_object_in_quarantine(owner):
     missing = call("filter_objects", owner, "song", {"object_ids": ids}, by=owner).value["missing"]
     assert missing == ids
     bundle = HISTORY.bundle(objects=False)
-    assert_refused(builders.push(owner, "song", bundle), 422, "missing_reference")
+    assert_refused(client.push(owner, "song", bundle), 422, "missing_reference")
 
 
 def test_a_place_for_a_body_costs_its_upload_and_three_days_of_storage(owner, monkeypatch):

@@ -9,8 +9,8 @@ import pytest
 from bench.meter import Meter
 from shared.errors import Unavailable
 from shared.metadata.tags import Tags
-from tests.builders import Answer, Record
-from tests.test_cases.client import ask, assert_costs
+from tests.builders import Record
+from tests.client import JSON, Answer, ask
 from tests.test_cases.fixtures import (
     C1,
     C2,
@@ -19,6 +19,7 @@ from tests.test_cases.fixtures import (
     UNKNOWN,
     assert_absent,
     assert_accepted,
+    assert_costs,
     assert_refused,
     case,
     pushed,
@@ -206,10 +207,8 @@ def test_tags_that_are_none_are_refused(song, tags):
 
 
 def test_W07_json_does_as_well(song):
-    assert post(song, tag(), as_json=True, headers={"accept": "application/json"}).value == {
-        "stored": 1
-    }
-    assert listing(song, headers={"accept": "application/json"}).value == {"tags": [tag()]}
+    assert post(song, tag(), form=JSON, accept=JSON).value == {"stored": 1}
+    assert listing(song, accept=JSON).value == {"tags": [tag()]}
 
 
 def test_W07_bytes_are_refused(song):

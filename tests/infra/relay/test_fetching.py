@@ -18,7 +18,7 @@ import pytest
 from bench import client, history
 from bench.history import History, Record
 from shared import ids
-from tests import builders
+from tests.client import ACCEPT, MSGPACK
 from tests.infra.relay.conftest import LAMBDA_BYTES, Connect, Program
 
 PEAK_KB = 150_000
@@ -141,7 +141,7 @@ def test_a_refusal_of_the_hub_is_passed_on(hub: Program, relay: Program, reposit
         client.clone(relay.url + "/others/nothing")
     assert refused.value.status == 404
     client.push(relay.url + repository, hub.token, one_commit([b"one"]))
-    headers = {"Content-Type": builders.MSGPACK, "Accept": builders.ACCEPT}
+    headers = {"Content-Type": MSGPACK, "Accept": ACCEPT}
     for body, status in [({"want": ["0" * 64], "have": []}, 404), ({"want": 7}, 422), ([], 400)]:
         reply = httpx.post(
             f"{relay.url}{repository}/fetch", content=msgpack.packb(body), headers=headers

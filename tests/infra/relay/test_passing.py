@@ -9,7 +9,7 @@ import msgpack
 import pytest
 
 from bench import client, history
-from tests import builders
+from tests.client import ACCEPT, MSGPACK
 from tests.infra.relay.conftest import Connect, Program
 from tests.test_session import differences, sender
 
@@ -51,8 +51,8 @@ def test_a_push_of_objects_larger_than_the_hub_takes_arrives(
     assert f"push {repository[1:]}" in relay.said() and "objects:" in relay.said()
     headers = {
         "Authorization": f"Bearer {hub.token}",
-        "Content-Type": builders.MSGPACK,
-        "Accept": builders.ACCEPT,
+        "Content-Type": MSGPACK,
+        "Accept": ACCEPT,
     }
     asked = msgpack.packb({"object_ids": sorted(large.objects)})
     reply = httpx.post(f"{hub.url}{repository}/filter-objects", content=asked, headers=headers)
@@ -101,7 +101,7 @@ def test_a_refusal_of_one_slice_is_the_reply_to_the_whole(
 def test_a_body_that_is_no_list_of_objects_is_a_400(
     hub: Program, relay: Program, repository: str, body: bytes
 ) -> None:
-    headers = {"Authorization": f"Bearer {hub.token}", "Content-Type": builders.MSGPACK}
+    headers = {"Authorization": f"Bearer {hub.token}", "Content-Type": MSGPACK}
     reply = httpx.post(f"{relay.url}{repository}/push/objects", content=body, headers=headers)
     assert reply.status_code == 400 and reply.json()["code"] == "malformed_body"
 

@@ -8,7 +8,7 @@ import msgpack
 import pytest
 
 from bench import client, history
-from tests import builders
+from tests.client import ACCEPT, MSGPACK
 from tests.infra.relay.conftest import LAMBDA_BYTES, Program
 
 OBJECTS, OBJECT_BYTES = 120, 50_000
@@ -30,14 +30,12 @@ def push_body(contents: list[bytes]) -> bytes:
     return packed
 
 
-def send(
-    url: str, hub: Program, body: bytes, content_type: str = builders.MSGPACK
-) -> httpx.Response:
+def send(url: str, hub: Program, body: bytes, content_type: str = MSGPACK) -> httpx.Response:
     """The reply to a POST with the token of the hub."""
     headers = {
         "Authorization": f"Bearer {hub.token}",
         "Content-Type": content_type,
-        "Accept": builders.ACCEPT,
+        "Accept": ACCEPT,
     }
     return httpx.post(url, content=body, headers=headers, timeout=120)
 
@@ -84,7 +82,7 @@ def test_a_refusal_of_a_staged_push_is_passed_on(
         httpx.post(
             f"{relay.url}{repository}/push",
             content=body,
-            headers={"Content-Type": builders.MSGPACK},
+            headers={"Content-Type": MSGPACK},
         ).status_code
         == 401
     )

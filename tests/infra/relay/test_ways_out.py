@@ -8,7 +8,8 @@ import msgpack
 import pytest
 
 from tests import builders
-from tests.builders import MSGPACK, Record
+from tests.builders import Record
+from tests.client import ACCEPT, MSGPACK
 from tests.infra.relay.conftest import LAMBDA_BYTES, Program
 
 SHOWN_CHARACTERS = 400
@@ -23,7 +24,7 @@ class Client:
         self._headers = {
             "authorization": f"Bearer {hub.token}",
             "content-type": MSGPACK,
-            "accept": builders.ACCEPT,
+            "accept": ACCEPT,
         }
 
     def post(self, server: Program, route: str, value: Record) -> httpx.Response:

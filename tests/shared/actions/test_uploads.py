@@ -11,7 +11,8 @@ from bench.meter import Meter
 from shared import ids
 from shared.actions.uploads import MANY_OBJECTS
 from shared.objects import keys
-from tests import builders as hub
+from tests import builders
+from tests import client as hub
 from tests.conftest import NAMES
 from tests.faults import recorded
 
@@ -22,8 +23,8 @@ HELD = {ids.object_id(content): content for content in FILES.values()}
 def pushed(
     owner: str, manifest: Mapping[str, str], objects: Mapping[str, bytes], **named: str
 ) -> None:
-    snapshot = hub.snapshot(manifest) | named
-    commit = hub.commit("all of it", [], snapshot["snapshot_id"])
+    snapshot = builders.snapshot(manifest) | named
+    commit = builders.commit("all of it", [], snapshot["snapshot_id"])
     sent = [{"object_id": i, "content": content} for i, content in objects.items()]
     answer = hub.push(
         owner, "song", {"commits": [commit], "snapshots": [snapshot], "objects": sent}

@@ -10,7 +10,8 @@ from shared.limits import Limits
 from shared.maintenance import fsck as action
 from shared.maintenance.fsck import Finding
 from shared.stores import Stores
-from tests.builders import History, blob, commit, graph, push, snapshot
+from tests.builders import History, blob, commit, graph, snapshot
+from tests.client import push
 from tests.shared.maintenance.upkeep import Bytes, change_row, remove_row, repo, rows, run
 
 LARGE = os.urandom(Limits().loose_object_bytes + 1)
@@ -62,7 +63,7 @@ def test_a_whole_repository_has_no_findings(owner: str, history: History) -> Non
 
 
 def test_a_repository_without_branches_has_no_findings(owner: str) -> None:
-    from tests.builders import call
+    from tests.client import call
 
     assert call("push_objects", owner, "song", {"objects": [blob(b"x")]}, by=owner).status == 200
     assert findings(owner) == []

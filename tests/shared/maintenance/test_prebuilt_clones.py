@@ -24,8 +24,10 @@ from shared.model import Repo, Sees, Visibility
 from shared.objects import keys
 from shared.protocol.fetch import Fetch
 from shared.stores import Stores
-from tests import builders as hub
-from tests.builders import Answer, History, Record, blob, graph
+from tests import builders
+from tests import client as hub
+from tests.builders import History, Record, blob, graph
+from tests.client import Answer
 from tests.shared.maintenance.test_gc_stories import LONG, REPO, Story
 from tests.shared.maintenance.upkeep import Bytes, change_row, remove_row, repo, rows, run
 
@@ -90,8 +92,8 @@ def drawn(owner: str) -> History:
     history = graph(DRAWING, salt=owner)
     push(owner, history.bundle([1, 2, 3, 4, 5]))
     kinds = [blob(b""), blob(b"small"), blob(random.Random(1).randbytes(1_500_000))]
-    tree = hub.snapshot({f"kind-{n}": one["object_id"] for n, one in enumerate(kinds)})
-    tip = hub.commit("kinds", [history[5]], tree["snapshot_id"])
+    tree = builders.snapshot({f"kind-{n}": one["object_id"] for n, one in enumerate(kinds)})
+    tip = builders.commit("kinds", [history[5]], tree["snapshot_id"])
     push(owner, {"commits": [tip], "snapshots": [tree], "objects": kinds}, branch="kinds")
     return history
 
@@ -236,11 +238,11 @@ def test_newer_data_is_sent_as_well_and_no_record_twice(owner: str, drawn: Histo
     made(owner)
     old = drawn.snapshots[1]
     push(owner, drawn.bundle([6]))
-    back = hub.commit("back to the first", [drawn[6]], old["snapshot_id"])
-    mixed = hub.snapshot(
+    back = builders.commit("back to the first", [drawn[6]], old["snapshot_id"])
+    mixed = builders.snapshot(
         {**old["manifest"], **drawn.snapshots[6]["manifest"], "new": blob(b"new")["object_id"]}
     )
-    again = hub.commit("some of both", [back["commit_id"]], mixed["snapshot_id"])
+    again = builders.commit("some of both", [back["commit_id"]], mixed["snapshot_id"])
     push(owner, {"commits": [back, again], "snapshots": [old, mixed], "objects": [blob(b"new")]})
     with_it, _ = cloned(owner)
     assert any("bundles/" in key for key in keys_read(owner))
@@ -453,8 +455,10 @@ def test_a_bundle_is_made_once_for_the_same_branches(owner: str, drawn: History)
 
 def test_no_prebuilt_clone_is_made_of_incomplete_data(owner: str) -> None:
     """An opaque id names an object that was never sent. When it comes, a clone has to bring it."""
-    tree: Record = {**hub.snapshot({"stem.wav": "later-1"}), "snapshot_id": "snap1"}
-    push(owner, {"commits": [hub.commit("1", [], "snap1")], "snapshots": [tree], "objects": []})
+    tree: Record = {**builders.snapshot({"stem.wav": "later-1"}), "snapshot_id": "snap1"}
+    push(
+        owner, {"commits": [builders.commit("1", [], "snap1")], "snapshots": [tree], "objects": []}
+    )
     assert "later-1" in made(owner).why_not
     late = {"object_id": "later-1", "content": b"late"}
     assert hub.call("push_objects", owner, "song", {"objects": [late]}, by=owner).status == 200

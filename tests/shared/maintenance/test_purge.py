@@ -13,7 +13,8 @@ from shared.metadata import keys
 from shared.model import Repo, Role
 from shared.objects import keys as object_keys
 from shared.stores import Stores
-from tests.builders import blob, call, graph, heads, push
+from tests.builders import blob, graph
+from tests.client import call, heads, push
 from tests.conftest import NAMES
 from tests.shared.maintenance.upkeep import Bytes, clone, repo, rows, run, s3, table
 

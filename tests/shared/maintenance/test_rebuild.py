@@ -11,7 +11,8 @@ from shared.limits import Limits
 from shared.maintenance import fsck, rebuild
 from shared.maintenance.rebuild_plan import Rebuilt
 from shared.stores import Stores
-from tests.builders import History, blob, call, commit, graph, heads, push, snapshot
+from tests.builders import History, blob, commit, graph, snapshot
+from tests.client import call, heads, push
 from tests.shared.maintenance.upkeep import (
     Bytes,
     change_row,

@@ -38,7 +38,7 @@ from shared.protocol.fetch import Fetch
 from shared.protocol.push import PushObjects
 from shared.protocol.records import ObjectRecord
 from shared.stores import Stores
-from tests import builders
+from tests import client
 from tests.builders import History, Record, blob, chain, commit, graph
 from tests.faults import Crash, Fault, fault, recorded
 from tests.shared.maintenance import test_gc, upkeep
@@ -800,7 +800,7 @@ def pushed(owner: str, count: int) -> Any:
     """This many pushes of one commit, one after the other. Returns the reply to a clone."""
     drawn = chain(count, files=True, salt=owner)
     for number in drawn.commits:
-        assert builders.push(owner, "song", drawn.bundle([number])).status == 200
+        assert client.push(owner, "song", drawn.bundle([number])).status == 200
     return upkeep.clone(owner)
 
 

@@ -16,7 +16,7 @@ from shared.objects import keys
 from shared.objects.recent import Recent
 from shared.objects.store import REMEMBERED_BYTES
 from shared.stores import Stores
-from tests import builders
+from tests import client
 from tests.builders import Record
 from tests.conftest import NAMES
 
@@ -111,8 +111,8 @@ class Bytes:
 
 def clone(owner: str, slug: str = "song") -> Any:
     """All that a clone receives, in an order that does not depend on how it was read."""
-    heads = builders.heads(owner, slug, by=owner)
-    answer = builders.fetch(owner, slug, list(heads.values()), by=owner)
+    heads = client.heads(owner, slug, by=owner)
+    answer = client.fetch(owner, slug, list(heads.values()), by=owner)
     assert answer.status == 200, answer.body
     value = answer.value
     return {
