@@ -159,9 +159,9 @@ def _node(pushed: History, records: UploadBatch, parent: CommitAddress | None) -
         CommitAddress(commit_id, parent.generation + 1 if parent else 1, "main"),
         (parent,) if parent else (),
         snapshot_id,
-        records.locations[Kind.SNAPSHOT, snapshot_id],
+        records.pack.locations[Kind.SNAPSHOT, snapshot_id],
         compressed if inline else None,
-        None if inline else records.locations[Kind.COMMIT, commit_id],
+        None if inline else records.pack.locations[Kind.COMMIT, commit_id],
     )
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal, NamedTuple, NewType
+from typing import Literal, NamedTuple, NewType, TypeAlias
 
 RepoId = NewType("RepoId", str)
 """The id of a repository. Empty before the first push creates the repository."""
@@ -145,30 +145,47 @@ class CommitAddress:
     lane: str
 
 
-class Location(NamedTuple):
-    """The location of bytes: `length` bytes at `offset` of a pack, or of a loose object.
+class Packed(NamedTuple):
+    """The location of `length` bytes at `offset` of a pack.
 
-    `pack` is empty for a loose object. A tuple, because a clone creates, hashes and sorts
-    thousands.
+    A tuple, because a clone creates, hashes and sorts thousands.
     """
 
     pack: str
     offset: int
     length: int
 
-    @property
-    def is_loose(self) -> bool:
-        """Whether the bytes are an S3 object of their own, not a part of a pack."""
-        return not self.pack
-
     def __str__(self) -> str:
         return f"{self.pack}:{self.offset}:{self.length}"
 
     @classmethod
-    def parse(cls, text: str) -> "Location":
-        """The inverse of `str`."""
+    def parse(cls, text: str) -> "Packed":
+        """The inverse of `str`. Raises ValueError."""
         pack, offset, length = text.split(":")
+        if not pack:
+            raise ValueError(text)
         return cls(pack, int(offset), int(length))
+
+
+class Loose(NamedTuple):
+    """The location of an object that is an S3 object of its own, of `length` bytes."""
+
+    length: int
+
+    def __str__(self) -> str:
+        return f":0:{self.length}"
+
+
+Location: TypeAlias = Packed | Loose
+"""The location of the bytes of an object. Snapshots and commits are always packed."""
+
+
+def parse_location(text: str) -> Location:
+    """The inverse of `str` of a location. Raises ValueError."""
+    if text.startswith(":"):
+        _, _, length = text.split(":")
+        return Loose(int(length))
+    return Packed.parse(text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +225,7 @@ class Ref:
 
     branch: str
     head: CommitAddress
-    snapshot_at: Location | None = None
+    snapshot_at: Packed | None = None
     step: str = ""
     moved_at: int = 0
 
@@ -282,9 +299,9 @@ class Node:
     address: CommitAddress
     parents: tuple[CommitAddress, ...]
     snapshot_id: str | None = None
-    snapshot_at: Location | None = None
+    snapshot_at: Packed | None = None
     record: bytes | None = None
-    record_at: Location | None = None
+    record_at: Packed | None = None
     summary: bytes | None = None
 
     @property

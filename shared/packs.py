@@ -20,7 +20,7 @@ from typing import TypeVar
 import msgpack
 
 from shared.errors import Damaged
-from shared.model import Kind, Location
+from shared.model import Kind, Loose, Packed
 
 B = TypeVar("B", bytes, memoryview)
 
@@ -45,7 +45,7 @@ class Pack:
 
     name: str
     data: bytes
-    locations: Mapping[tuple[Kind, str], Location]
+    locations: Mapping[tuple[Kind, str], Packed]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class Span:
     pack: str
     start: int
     stop: int
-    locations: tuple[Location, ...] = ()
+    locations: tuple[Packed, ...] = ()
     loose: str = ""
     prebuilt: str = ""
 
@@ -67,7 +67,7 @@ class Span:
         """The number of bytes to read."""
         return self.stop - self.start
 
-    def cut(self, data: B) -> Iterator[tuple[Location, B]]:
+    def cut(self, data: B) -> Iterator[tuple[Packed, B]]:
         """Yield the entries in the bytes that were read: copies, or views of a memoryview.
 
         Raises Damaged if bytes are missing.
@@ -93,7 +93,7 @@ def build(entries: Iterable[tuple[Kind, str, bytes]]) -> Pack:
     data = b"".join(pieces)
     name = sha256(data).hexdigest()
     locations = {
-        (Kind(kind), entry_id): Location(name, start, length)
+        (Kind(kind), entry_id): Packed(name, start, length)
         for kind, entry_id, start, length in index
     }
     return Pack(name, data, locations)
@@ -104,9 +104,7 @@ def index_size(end: bytes) -> int:
     return int.from_bytes(end[-TAIL_BYTES:-8], "big") + TAIL_BYTES
 
 
-def read_index(
-    name: str, data: bytes, length: int | None = None
-) -> dict[tuple[Kind, str], Location]:
+def read_index(name: str, data: bytes, length: int | None = None) -> dict[tuple[Kind, str], Packed]:
     """Read the locations of the entries from a whole pack, or from the end of a pack.
 
     The end of a pack of `length` bytes must contain the whole index. Raises Damaged.
@@ -121,7 +119,7 @@ def read_index(
         index = msgpack.unpackb(data[-TAIL_BYTES - size : -TAIL_BYTES], raw=False)
         end = whole - TAIL_BYTES - size
         found = {
-            (Kind(kind), entry_id): Location(name, offset, n) for kind, entry_id, offset, n in index
+            (Kind(kind), entry_id): Packed(name, offset, n) for kind, entry_id, offset, n in index
         }
         if any(
             not len(MAGIC) <= at.offset <= at.offset + at.length <= end for at in found.values()
@@ -132,12 +130,12 @@ def read_index(
         raise Damaged(f"the index of pack {name}") from error
 
 
-def plan(locations: Iterable[Location]) -> list[Span]:
+def plan(locations: Iterable[Packed]) -> list[Span]:
     """Plan the reads for these packed entries: one range for entries that are close to each
     other.
     """
     spans: list[Span] = []
-    group: list[Location] = []
+    group: list[Packed] = []
     stop = 0
     for at in sorted(set(locations)):
         fits = group and at.pack == group[0].pack and at.offset <= stop + GAP_BYTES
@@ -153,7 +151,7 @@ def plan(locations: Iterable[Location]) -> list[Span]:
     return spans
 
 
-def plan_loose(object_id: str, at: Location) -> list[Span]:
+def plan_loose(object_id: str, at: Loose) -> list[Span]:
     """Plan the reads for a loose object, from its first byte to its last."""
     starts = range(0, at.length, RANGE_BYTES)
     return [

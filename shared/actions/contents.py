@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from shared import names
+from shared.model import Loose, Packed
 from shared.stores import RepoStores
 from shared.tasks import gather_all
 
@@ -22,12 +23,12 @@ async def small(
         if at and at.length <= each_bytes and at.length <= total_bytes:
             chosen[object_id] = at
             total_bytes -= at.length
-    packed = {at for at in chosen.values() if not at.is_loose}
-    loose = [object_id for object_id, at in chosen.items() if at.is_loose]
+    packed = {at for at in chosen.values() if isinstance(at, Packed)}
+    loose = [object_id for object_id, at in chosen.items() if isinstance(at, Loose)]
     entries = await repository.objects.read_packed(packed)
     parts = await gather_all(
         repository.objects.read_part(object_id, chosen[object_id], 0, chosen[object_id].length)
         for object_id in loose
     )
-    read = {object_id: entries[at] for object_id, at in chosen.items() if not at.is_loose}
+    read = {object_id: entries[at] for object_id, at in chosen.items() if isinstance(at, Packed)}
     return read | dict(zip(loose, parts, strict=True))

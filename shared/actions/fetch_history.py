@@ -23,7 +23,7 @@ from shared.errors import Damaged, TooLarge
 from shared.graph import walk
 from shared.graph.dag import Difference
 from shared.graph.records import commit_record
-from shared.model import Location, Node, Sees
+from shared.model import Node, Packed, Sees
 from shared.protocol.fetch import FetchHistory
 from shared.stores import RepoStores
 
@@ -157,7 +157,7 @@ def _step(oldest_first: Sequence[Node], most_bytes: int) -> Sequence[Node]:
     """The first of these commits, one at least, whose records and manifests have at most this many
     bytes.
     """
-    seen: set[Location] = set()
+    seen: set[Packed] = set()
     left = most_bytes
     for count, node in enumerate(oldest_first):
         left -= _commit_size(node)
@@ -179,10 +179,10 @@ def _commit_size(node: Node) -> int:
 
 
 async def _read(
-    repository: RepoStores, nodes: Sequence[Node], boundary: Collection[Location], bases: Bases
-) -> tuple[Mapping[Location, bytes], set[bytes]]:
+    repository: RepoStores, nodes: Sequence[Node], boundary: Collection[Packed], bases: Bases
+) -> tuple[Mapping[Packed, bytes], set[bytes]]:
     """The packed records of these commits, and the ids of the objects that the client has."""
-    records: dict[Location, bytes] = {}
+    records: dict[Packed, bytes] = {}
     had: set[bytes] = set()
     wanted = {at for node in nodes for at in (node.snapshot_at, node.record_at) if at}
     is_boundary = set(boundary)
@@ -199,14 +199,14 @@ async def _read(
 async def _entries(
     repository: RepoStores,
     nodes: Sequence[Node],
-    records: Mapping[Location, bytes],
+    records: Mapping[Packed, bytes],
     had: set[bytes],
 ) -> tuple[Sequence[Entry], Mapping[str, str]]:
     """The entries of these commits, and the path of each object.
 
     Raises Damaged if an object is gone.
     """
-    seen: set[Location] = set()
+    seen: set[Packed] = set()
     brought: list[tuple[bytes, bytes, Sequence[str]]] = []
     paths: dict[str, str] = {}
     for node in nodes:

@@ -25,7 +25,7 @@ from shared.actions.fetch_response import (
 )
 from shared.errors import CommitNotFound, Damaged, TooLarge
 from shared.graph.dag import Difference
-from shared.model import CommitAddress, Location, Node, PrebuiltClone, Sees
+from shared.model import CommitAddress, Node, Packed, PrebuiltClone, Sees
 from shared.protocol.fetch import Fetch
 from shared.stores import RepoStores
 from shared.tasks import gather_pair
@@ -156,7 +156,7 @@ async def plan(
 
 async def boundary_manifests(
     repository: RepoStores, difference: Difference, nodes: Iterable[Node]
-) -> list[Location]:
+) -> list[Packed]:
     """The manifests of the parents of these collected commits that the client has, newest first.
 
     The walk has read most of their rows.
@@ -188,7 +188,7 @@ def check_size(size: int, most_bytes: int) -> None:
         )
 
 
-def _snapshots(nodes: Iterable[Node], sent: Collection[str]) -> dict[str, Location]:
+def _snapshots(nodes: Iterable[Node], sent: Collection[str]) -> dict[str, Packed]:
     """The location of each snapshot of these commits, without those of `sent`."""
     found = {}
     for node in nodes:
@@ -240,7 +240,7 @@ async def _objects(repository: RepoStores, object_ids: Sequence[str]) -> ObjectL
     return ObjectList(locations, absent)
 
 
-def _up_to(size: int, locations: Iterable[Location]) -> Iterator[Location]:
+def _up_to(size: int, locations: Iterable[Packed]) -> Iterator[Packed]:
     for at in locations:
         size -= at.length
         if size < 0:
@@ -252,7 +252,7 @@ class _Manifests:
     """The manifests that a plan reads: those to send, and those of the boundary."""
 
     def __init__(self, bases: Bases, client_objects: set[bytes]) -> None:
-        self.kept: dict[Location, bytes] = {}
+        self.kept: dict[Packed, bytes] = {}
         self._bases = bases
         self._client_objects = client_objects
         self._paths: dict[bytes, bytes] = {}
@@ -261,8 +261,8 @@ class _Manifests:
     async def read(
         self,
         repository: RepoStores,
-        wanted: Collection[Location],
-        boundary: Collection[Location],
+        wanted: Collection[Packed],
+        boundary: Collection[Packed],
     ) -> None:
         """Read the manifests to send (`wanted`) and those that the client has (`boundary`)."""
         to_send = set(wanted)
@@ -282,7 +282,7 @@ class _Manifests:
         new = self._paths.keys() - self._client_objects
         return [object_id.decode() for object_id in sorted(new, key=self._paths.__getitem__)]
 
-    def _add(self, at: Location, record: bytes, manifest: Mapping[bytes, bytes]) -> None:
+    def _add(self, at: Packed, record: bytes, manifest: Mapping[bytes, bytes]) -> None:
         self._paths.update(zip(manifest.values(), manifest, strict=True))
         self._room -= len(record)
         if self._room >= 0:

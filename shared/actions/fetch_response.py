@@ -27,7 +27,7 @@ from typing import TypeVar
 from shared import codec, names, packs
 from shared.codings import Coding, Expander, Frame
 from shared.errors import Damaged
-from shared.model import Location, PrebuiltClone, Run
+from shared.model import Location, Loose, Packed, PrebuiltClone, Run
 from shared.objects.store import ObjectStore, Prefetch
 from shared.packs import Span
 
@@ -68,7 +68,7 @@ class CommitList:
     """More records of rows, as zlib streams."""
     row_bytes: int = 0
     """The bytes of `records` and of the expanded `compressed`."""
-    packed: Collection[Location] = ()
+    packed: Collection[Packed] = ()
     """Records in packs."""
 
     @property
@@ -98,7 +98,7 @@ class SnapshotList:
     ids: Collection[str] = ()
     records: Sequence[bytes] = ()
     """Packed records that the plan kept, oldest first. Some are patches of the record before."""
-    packed: Collection[Location] = ()
+    packed: Collection[Packed] = ()
     """The other records, in packs."""
 
     @property
@@ -143,7 +143,9 @@ class ObjectList:
 
     def packed_spans(self) -> list[Span]:
         """The reads of all packed objects, in the order in which they are stored."""
-        return packs.plan(at for at in self.locations.values() if at.length and not at.is_loose)
+        return packs.plan(
+            at for at in self.locations.values() if at.length and isinstance(at, Packed)
+        )
 
     def loose_spans(self) -> list[Span]:
         """The reads of all loose objects, in the order of the list."""
@@ -176,7 +178,7 @@ class ObjectList:
 
     def _spans_of_loose(self, object_id: str) -> list[Span]:
         at = self.locations[object_id]
-        return packs.plan_loose(object_id, at) if at.length and at.is_loose else []
+        return packs.plan_loose(object_id, at) if at.length and isinstance(at, Loose) else []
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from shared import codec
 from shared.actions.uploads import UploadBatch
 from shared.graph.records import packed_summary
 from shared.limits import Limits
-from shared.model import CommitAddress, Kind, Location, Node, Ref, Upload
+from shared.model import CommitAddress, Kind, Location, Loose, Node, Packed, Ref, Upload
 from shared.pushed_bundle import NewCommit, PushedBundle
 from shared.stores import RepoStores
 from shared.tasks import gather_all
@@ -32,7 +32,7 @@ class Existing:
 
     refs: dict[str, Ref]
     commits: dict[str, CommitAddress]
-    snapshots: dict[str, Location]
+    snapshots: dict[str, Packed]
     objects: dict[str, Location]
 
 
@@ -64,17 +64,18 @@ class WritePlan:
     @property
     def object_rows(self) -> dict[Item, Location]:
         """The locations of pushed and of uploaded objects."""
-        pushed = self._rows_of(Kind.OBJECT)
+        batch = self.batch.locations
+        pushed = {item: at for item, at in batch.items() if item[0] is Kind.OBJECT}
         uploaded = {
-            (Kind.OBJECT, upload.object_id): Location("", 0, upload.length)
-            for upload in self.uploads
+            (Kind.OBJECT, upload.object_id): Loose(upload.length) for upload in self.uploads
         }
         return pushed | uploaded
 
     @property
-    def snapshot_rows(self) -> dict[Item, Location]:
+    def snapshot_rows(self) -> dict[Item, Packed]:
         """The locations of the new snapshots."""
-        return self._rows_of(Kind.SNAPSHOT)
+        packed = self.batch.pack.locations
+        return {item: at for item, at in packed.items() if item[0] is Kind.SNAPSHOT}
 
     def stages(self) -> list[list[Write]]:
         """The writes in their order. Those of one stage are made in parallel."""
@@ -95,9 +96,6 @@ class WritePlan:
         """False if all records are in rows of a lane that exists: then no row points to bytes."""
         has_packed_commit = any(node.record_at for node in self.nodes.values())
         return bool(self.object_rows or self.snapshot_rows or self.is_new_lane or has_packed_commit)
-
-    def _rows_of(self, kind: Kind) -> dict[Item, Location]:
-        return {item: at for item, at in self.batch.locations.items() if item[0] is kind}
 
 
 def plan_writes(
@@ -126,7 +124,7 @@ def plan_writes(
     batch = UploadBatch.of(limits, objects, packed)
     # Second rows need a lane of their own. Its name comes from the content: a retry has the same.
     lane = f"{branch}~{batch.pack.name}" if changed else branch
-    nodes = _nodes(lane, bundle, existing, records, batch.locations, limits)
+    nodes = _nodes(lane, bundle, existing, records, batch.pack.locations, limits)
     lanes = {ref.head.lane for ref in existing.refs.values()}
     return WritePlan(
         branch=branch,
@@ -159,7 +157,7 @@ def _nodes(
     bundle: PushedBundle,
     existing: Existing,
     records: Mapping[str, bytes],
-    stored: Mapping[Item, Location],
+    stored: Mapping[Item, Packed],
     limits: Limits,
 ) -> dict[str, Node]:
     """The rows of these commits, parents before children, each with its generation."""
@@ -186,8 +184,8 @@ def _nodes(
 
 
 def _snapshot_at(
-    commit: NewCommit, existing: Existing, stored: Mapping[Item, Location]
-) -> Location | None:
+    commit: NewCommit, existing: Existing, stored: Mapping[Item, Packed]
+) -> Packed | None:
     if commit.snapshot_id is None:
         return None
     present = existing.snapshots.get(commit.snapshot_id)

@@ -17,7 +17,7 @@ from shared import names
 from shared import pushed_bundle as bundles
 from shared.errors import MissingReference, Unavailable, UploadsPending
 from shared.metadata.table import chunked
-from shared.model import Kind, Location, Repo, Upload
+from shared.model import Kind, Loose, Repo, Upload
 from shared.objects.quarantine import FalseUpload, NotAdmitted
 from shared.pushed_bundle import PushedBundle
 from shared.stores import RepoStores
@@ -124,7 +124,7 @@ async def verified(
 async def accept(repository: RepoStores, uploads: Sequence[Upload]) -> None:
     """Copy verified uploads to their place, and then write the rows that point to them."""
     await gather_all(repository.quarantine.accept(upload) for upload in uploads)
-    rows = {(Kind.OBJECT, upload.object_id): Location("", 0, upload.length) for upload in uploads}
+    rows = {(Kind.OBJECT, upload.object_id): Loose(upload.length) for upload in uploads}
     await repository.index.put_locations(rows)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from shared import names
 from shared.actions import resolve
 from shared.graph.records import manifest
-from shared.model import CommitAddress, Location, Node, Sees
+from shared.model import CommitAddress, Node, Packed, Sees
 from shared.stores import RepoStores
 
 
@@ -42,7 +42,7 @@ async def at(repository: RepoStores, ref_and_path: str, sees: Sees) -> Snapshot:
     return Snapshot(name, path, target.commit, is_fixed, await files(repository, snapshot_at))
 
 
-async def files(repository: RepoStores, snapshot_at: Location | None) -> Mapping[str, str]:
+async def files(repository: RepoStores, snapshot_at: Packed | None) -> Mapping[str, str]:
     """The manifest at this location; empty without one.
 
     It is remembered: the next file of the same version costs one call less.

@@ -9,7 +9,7 @@ from shared.actions import quarantine, repos
 from shared.errors import Damaged, Unavailable
 from shared.graph.records import manifest
 from shared.limits import Limits
-from shared.model import Kind, Location
+from shared.model import Kind, Location, Loose
 from shared.objects.quarantine import reserve_uploads
 from shared.packs import Pack
 from shared.protocol.push import FilterObjects, Presign, Presigned, PushObjects, StoredObjects
@@ -55,9 +55,7 @@ class UploadBatch:
             i: content for i, content in objects.items() if len(content) > limits.loose_object_bytes
         }
         pack = packs.build([*small, *records])
-        addresses = {
-            (Kind.OBJECT, i): Location("", 0, len(content)) for i, content in loose.items()
-        }
+        addresses = {(Kind.OBJECT, i): Loose(len(content)) for i, content in loose.items()}
         return cls(pack, loose, {**pack.locations, **addresses})
 
     async def put(self, repository: RepoStores) -> None:

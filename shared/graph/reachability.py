@@ -7,7 +7,7 @@ from shared.errors import Damaged
 from shared.graph.ancestors import ancestors
 from shared.graph.records import manifest
 from shared.metadata.table import chunked
-from shared.model import CommitAddress, Location
+from shared.model import CommitAddress, Packed
 from shared.progress import OnProgress, no_progress
 from shared.stores import RepoStores
 
@@ -31,7 +31,7 @@ class Reached:
 async def find_reachable(
     repository: RepoStores,
     roots: Iterable[CommitAddress],
-    manifests: Iterable[Location] = (),
+    manifests: Iterable[Packed] = (),
     *,
     on_progress: OnProgress = no_progress,
 ) -> Reached:

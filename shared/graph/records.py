@@ -6,7 +6,7 @@ from typing import Any
 
 from shared import codec
 from shared.errors import Damaged
-from shared.model import Location, Node
+from shared.model import Node, Packed
 
 MESSAGE_CHARACTERS = 1000
 AUTHOR_CHARACTERS = 200
@@ -34,7 +34,7 @@ def manifest(record: bytes) -> dict[str, str]:
     return entries
 
 
-def commit_record(node: Node, records: Mapping[Location, bytes]) -> bytes:
+def commit_record(node: Node, records: Mapping[Packed, bytes]) -> bytes:
     """The packed record of a commit, from its row or from `records`, which were read from packs."""
     if node.record is not None:
         return zlib.decompress(node.record)

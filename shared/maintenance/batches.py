@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from shared.errors import Damaged
 from shared.metadata.table import chunked
-from shared.model import Location
+from shared.model import Packed
 from shared.stores import RepoStores
 
 T = TypeVar("T")
@@ -36,8 +36,8 @@ def by_size(items: Iterable[T], max_bytes: int, size_of: Callable[[T], int]) -> 
 
 
 async def read_each(
-    repository: RepoStores, wanted: Iterable[Location]
-) -> AsyncIterator[tuple[Location, bytes | None]]:
+    repository: RepoStores, wanted: Iterable[Packed]
+) -> AsyncIterator[tuple[Packed, bytes | None]]:
     """The bytes at each location, or None if they cannot be read. Pack by pack, at most
     `GROUP_BYTES` at a time.
 
@@ -52,8 +52,8 @@ async def read_each(
 
 
 async def _read_group(
-    repository: RepoStores, group: Sequence[Location]
-) -> AsyncIterator[tuple[Location, bytes | None]]:
+    repository: RepoStores, group: Sequence[Packed]
+) -> AsyncIterator[tuple[Packed, bytes | None]]:
     """Read a group at once. If that fails, read each entry by itself, to find the damaged one."""
     try:
         found = await repository.objects.read_packed(group)

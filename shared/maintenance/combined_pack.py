@@ -9,7 +9,7 @@ from shared.errors import Damaged
 from shared.graph.records import manifest
 from shared.maintenance.repack_scan import Generations, Item, is_commit_with_row
 from shared.metadata.scans import Pointer
-from shared.model import Kind, Location
+from shared.model import Kind, Packed
 from shared.packs import Pack
 
 
@@ -18,7 +18,7 @@ class CombinedPack:
     """A new pack, and the new location of each pointer into an old one."""
 
     pack: Pack
-    moved: Mapping[Pointer, Location]
+    moved: Mapping[Pointer, Packed]
 
 
 @dataclass(frozen=True, slots=True)

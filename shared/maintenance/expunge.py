@@ -27,7 +27,7 @@ from shared.metadata import keys
 from shared.metadata.commits import STALE_SECONDS
 from shared.metadata.scans import Entry, GcState
 from shared.metadata.table import chunked
-from shared.model import CommitAddress, Kind, Node, RepoId
+from shared.model import CommitAddress, Kind, Node, Packed, RepoId
 from shared.progress import OnProgress, no_progress
 from shared.stores import RepoStores
 
@@ -326,7 +326,9 @@ async def _check_unreached(
 async def _manifests(repository: RepoStores, rows: _Rows, live: Reached) -> dict[str, set[str]]:
     """The objects of every snapshot that is stored and not reached."""
     addresses = {
-        e.at: e.item_id for e in rows.snapshots if e.at and e.item_id not in live.snapshots
+        entry.at: entry.item_id
+        for entry in rows.snapshots
+        if isinstance(entry.at, Packed) and entry.item_id not in live.snapshots
     }
     found: dict[str, set[str]] = {}
     for group in chunked(sorted(addresses), 200):

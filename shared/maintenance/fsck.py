@@ -17,7 +17,7 @@ from shared.graph.records import commit_record, manifest
 from shared.maintenance import prebuilt_clones
 from shared.maintenance.batches import GROUP, read_each
 from shared.metadata.table import chunked
-from shared.model import CommitAddress, Location, Node, PrebuiltClone, Ref
+from shared.model import CommitAddress, Loose, Node, Packed, PrebuiltClone, Ref
 from shared.progress import OnProgress, no_progress
 from shared.stores import RepoStores
 
@@ -48,7 +48,7 @@ class Finding:
 class _Seen:
     """Snapshots and objects that are checked after the walk. `snapshots`: their ids by location."""
 
-    snapshots: dict[Location, str] = field(default_factory=dict)
+    snapshots: dict[Packed, str] = field(default_factory=dict)
     objects: set[str] = field(default_factory=set)
 
 
@@ -139,7 +139,7 @@ async def _commits(
     """Compare rows of commits with the index, with their parents, and with their records."""
     commit_ids = [node.commit_id for node in nodes]
     known = await repository.index.known(commits=commit_ids, even_condemned=True)
-    records: dict[Location, bytes] = {}
+    records: dict[Packed, bytes] = {}
     async for at, data in read_each(
         repository, [node.record_at for node in nodes if node.record_at]
     ):
@@ -187,7 +187,7 @@ async def _is_there(repository: RepoStores, address: CommitAddress) -> bool:
     return True
 
 
-def _record_findings(node: Node, records: Mapping[Location, bytes]) -> list[Finding]:
+def _record_findings(node: Node, records: Mapping[Packed, bytes]) -> list[Finding]:
     if node.record_at and node.record_at not in records:
         wrong = f"has no readable record in pack {node.record_at.pack}"
         return [Finding("commit", node.commit_id, wrong, FROM_BACKUP)]
@@ -195,7 +195,7 @@ def _record_findings(node: Node, records: Mapping[Location, bytes]) -> list[Find
     return [Finding("commit", node.commit_id, wrong, REBUILD)] if wrong else []
 
 
-def _record_is_wrong(node: Node, records: Mapping[Location, bytes]) -> str:
+def _record_is_wrong(node: Node, records: Mapping[Packed, bytes]) -> str:
     """The fault of a commit's record; empty if there is none."""
     try:
         record = codec.unpack_record(commit_record(node, records))
@@ -264,7 +264,7 @@ async def _objects(
     for group in chunked(sorted(seen.objects), 8 * GROUP):
         known = await repository.index.known(objects=group, even_condemned=True)
         rows = known.objects
-        packed = {at: object_id for object_id, at in rows.items() if not at.is_loose}
+        packed = {at: object_id for object_id, at in rows.items() if isinstance(at, Packed)}
         for object_id in group:
             if object_id not in rows and names.is_digest(object_id):
                 yield Finding("object", object_id, "has no row in the index of objects", REBUILD)
@@ -278,7 +278,7 @@ async def _objects(
             digest = ids.object_id(data)
             if names.is_digest(object_id) and digest != object_id:
                 yield Finding("object", object_id, f"has bytes that hash to {digest}", FROM_BACKUP)
-        loose = [object_id for object_id, at in rows.items() if at.is_loose]
+        loose = [object_id for object_id, at in rows.items() if isinstance(at, Loose)]
         for object_id in loose:
             try:
                 digest = await repository.objects.digest(object_id)

@@ -11,7 +11,7 @@ from shared.graph.reachability import Reached, find_reachable
 from shared.maintenance.lease import Lease
 from shared.maintenance.roots import PacksAndLoose, find_roots, pointed_to
 from shared.metadata.scans import Entry
-from shared.model import CommitAddress, Kind, PrebuiltClone
+from shared.model import CommitAddress, Kind, Packed, PrebuiltClone
 from shared.objects.bucket import Stored
 from shared.progress import OnProgress
 from shared.stores import RepoStores
@@ -118,7 +118,11 @@ async def scan_for_sweep(lease: Lease, now: float, on_progress: OnProgress) -> S
     commits = [entry async for entry in repository.scans.index(Kind.COMMIT)]
     snapshots = [entry async for entry in repository.scans.index(Kind.SNAPSHOT)]
     roots |= {entry.address for entry in commits if entry.address and entry.run_id != lease.run_id}
-    manifests = [entry.at for entry in snapshots if entry.at and entry.run_id != lease.run_id]
+    manifests = [
+        entry.at
+        for entry in snapshots
+        if isinstance(entry.at, Packed) and entry.run_id != lease.run_id
+    ]
     async with lease.reading():
         live = await find_reachable(repository, roots, manifests, on_progress=on_progress)
     objects = [entry async for entry in repository.scans.index(Kind.OBJECT) if entry.run_id]

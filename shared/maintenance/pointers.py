@@ -8,7 +8,7 @@ from shared.maintenance.lease import OVERTAKEN, Clock, Lease
 from shared.metadata.keys import Key
 from shared.metadata.scans import GcState, Pointer
 from shared.metadata.table import chunked
-from shared.model import CommitAddress, Kind, Location
+from shared.model import CommitAddress, Kind, Packed
 from shared.stores import RepoStores
 
 
@@ -36,7 +36,7 @@ async def all_pointers(repository: RepoStores, lanes: Iterable[str]) -> AsyncIte
 
 
 async def repoint_rows(
-    lease: Lease, moved: Mapping[Pointer, Location], clock: Clock
+    lease: Lease, moved: Mapping[Pointer, Packed], clock: Clock
 ) -> AsyncIterator[int]:
     """Point rows to the new locations of their bytes. Yields, after each write, the number of rows
     that it changed. A row that no longer has its old location is not changed.
@@ -44,12 +44,12 @@ async def repoint_rows(
     Raises Unavailable if another job has started: each write is one transaction with a check of the
     lease. AWS calls: a TransactWriteItems for each `Limits.repointed_rows` rows.
     """
-    by_row: dict[Key, list[tuple[Pointer, Location]]] = {}
+    by_row: dict[Key, list[tuple[Pointer, Packed]]] = {}
     for pointer, at in moved.items():
         by_row.setdefault(pointer.key, []).append((pointer, at))
     for part in chunked(list(by_row.values()), lease.repository.stores.limits.repointed_rows):
         now = GcState(lease.run_id, lease.step, int(clock()))
-        changes: list[tuple[Pointer, Location]] = []
+        changes: list[tuple[Pointer, Packed]] = []
         for of_row in part:
             changes += of_row
         written = await lease.repository.scans.repoint(now, changes)
@@ -58,7 +58,7 @@ async def repoint_rows(
         yield written
 
 
-async def repoint_branches(lease: Lease, moved: Mapping[Pointer, Location]) -> AsyncIterator[int]:
+async def repoint_branches(lease: Lease, moved: Mapping[Pointer, Packed]) -> AsyncIterator[int]:
     """Point rows of branches to the new locations of their snapshots. Yields 1 for each changed
     row, 0 for a row that no longer has its old location.
 

@@ -34,7 +34,7 @@ from shared.maintenance.rebuild_plan import (
 )
 from shared.maintenance.rebuild_scan import scan_for_rebuild
 from shared.metadata.table import chunked
-from shared.model import CommitAddress, Location, Node
+from shared.model import CommitAddress, Node, Packed
 from shared.progress import OnProgress, no_progress
 from shared.stores import RepoStores
 
@@ -111,7 +111,7 @@ async def _put_locations(lease: Lease, write: PutLocations, on_progress: OnProgr
 async def _put_commits(lease: Lease, rows: Iterable[Node], on_progress: OnProgress) -> None:
     """Write rows with their records. At most `GROUP_BYTES` of records are read at a time."""
     limits = lease.repository.stores.limits
-    by_record: dict[Location, list[Node]] = {}
+    by_record: dict[Packed, list[Node]] = {}
     for node in rows:
         if node.record_at:
             by_record.setdefault(node.record_at, []).append(node)

@@ -10,7 +10,7 @@ from typing import Any
 
 from shared import codec, names, packs
 from shared.errors import Damaged
-from shared.model import CommitAddress, Kind, Location, Ref
+from shared.model import CommitAddress, Kind, Location, Loose, Packed, Ref
 from shared.progress import OnProgress
 from shared.stores import RepoStores
 
@@ -19,7 +19,7 @@ from shared.stores import RepoStores
 class Record:
     """The record of a commit in one pack."""
 
-    at: Location
+    at: Packed
     parents: tuple[str, ...]
     snapshot_id: str | None
 
@@ -33,7 +33,7 @@ class BucketScan:
     """
 
     objects: dict[str, Location] = field(default_factory=dict)
-    snapshots: dict[str, Location] = field(default_factory=dict)
+    snapshots: dict[str, Packed] = field(default_factory=dict)
     whole: set[str] = field(default_factory=set)
     commits: dict[str, list[Record]] = field(default_factory=dict)
     packs: set[str] = field(default_factory=set)
@@ -78,7 +78,7 @@ async def _scan_bucket(repository: RepoStores, on_progress: OnProgress) -> Bucke
     """Read every pack and list the loose objects. One pack is in memory at a time."""
     bucket = BucketScan()
     for stored in await repository.objects.loose():
-        bucket.objects[stored.key] = Location("", 0, stored.size)
+        bucket.objects[stored.key] = Loose(stored.size)
     listed = await repository.objects.packs()
     manifests: dict[str, frozenset[str]] = {}
     size_bytes = 0
@@ -111,7 +111,7 @@ async def _read_pack(repository: RepoStores, name: str) -> bytes:
 
 def _add_entries(
     data: bytes,
-    entries: Mapping[tuple[Kind, str], Location],
+    entries: Mapping[tuple[Kind, str], Packed],
     bucket: BucketScan,
     manifests: dict[str, frozenset[str]],
 ) -> None:
@@ -128,7 +128,7 @@ def _add_entries(
             manifests[item_id] = _digests(record["manifest"].values())
 
 
-def _record(at: Location, record: Mapping[str, Any]) -> Record:
+def _record(at: Packed, record: Mapping[str, Any]) -> Record:
     parents = (record.get("parent_commit_id"), record.get("parent2_commit_id"))
     return Record(at, tuple(str(p) for p in parents if p), record.get("snapshot_id") or None)
 

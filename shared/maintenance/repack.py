@@ -28,7 +28,7 @@ from shared.maintenance.repack_plan import (
 from shared.maintenance.repack_scan import Generations, scan_for_repack
 from shared.metadata.scans import Pointer
 from shared.metadata.table import chunked
-from shared.model import Location
+from shared.model import Packed
 from shared.progress import OnProgress, no_progress
 from shared.stores import RepoStores
 from shared.tasks import gather_all
@@ -79,7 +79,7 @@ async def execute(
     `repoint_branches`.
     """
     report = replace(planned.report(), rows=0)
-    moved: Mapping[Pointer, Location] = {}
+    moved: Mapping[Pointer, Packed] = {}
     written = 0
     for write in planned.writes:
         match write:
@@ -100,7 +100,7 @@ async def execute(
 
 async def _put_pack(
     lease: Lease, write: PutPack, generations: Generations
-) -> Mapping[Pointer, Location]:
+) -> Mapping[Pointer, Packed]:
     """Read and verify the old packs, and write the new one. Returns the new locations."""
     try:
         combined = await _combined(lease.repository, write, generations)

@@ -16,7 +16,7 @@ from shared.maintenance.batches import read_each
 from shared.maintenance.pointers import all_pointers
 from shared.metadata.scans import Pointer
 from shared.metadata.table import chunked
-from shared.model import CommitAddress, Kind, Location
+from shared.model import CommitAddress, Kind, Packed
 from shared.objects.bucket import Stored
 from shared.progress import OnProgress
 from shared.stores import RepoStores
@@ -134,7 +134,7 @@ async def _ambiguous(
         for locations in stored.values()
         if len(locations) > 1 and any(at.pack in pointers for at in locations)
     ]
-    digests: dict[Location, bytes] = {}
+    digests: dict[Packed, bytes] = {}
     async for location, data in read_each(repository, set(chain.from_iterable(doubtful))):
         digests[location] = b"" if data is None else sha256(data).digest()
     ambiguous: set[str] = set()
@@ -159,9 +159,9 @@ async def _locations(
     wanted: Set[Item],
     generations: Generations,
     on_progress: OnProgress,
-) -> dict[Item, list[Location]]:
+) -> dict[Item, list[Packed]]:
     """Every location of these items, and of every commit that has a row, in all packs."""
-    found: dict[Item, list[Location]] = {}
+    found: dict[Item, list[Packed]] = {}
     read = 0
     for part in chunked(listed, repository.stores.limits.packs_at_once):
         for index in await gather_all(_index(repository, one) for one in part):
@@ -173,7 +173,7 @@ async def _locations(
     return found
 
 
-async def _index(repository: RepoStores, one: Stored) -> Mapping[Item, Location]:
+async def _index(repository: RepoStores, one: Stored) -> Mapping[Item, Packed]:
     """The entries of a pack; none for a damaged one, which rebuild-index skips as well."""
     try:
         return await repository.objects.read_index(one)

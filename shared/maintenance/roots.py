@@ -7,7 +7,7 @@ from shared import names
 from shared.errors import Damaged
 from shared.graph.reachability import Reached, find_reachable
 from shared.metadata.refs import MOVES_KEPT_SECONDS
-from shared.model import CommitAddress, Kind, Location
+from shared.model import CommitAddress, Kind, Location, Loose
 from shared.progress import OnProgress
 from shared.stores import RepoStores
 
@@ -24,14 +24,14 @@ class PacksAndLoose:
 
     def add(self, item_id: str, at: Location) -> None:
         """Add the pack or the loose object with the bytes of an id."""
-        if at.is_loose:
+        if isinstance(at, Loose):
             self.loose.add(item_id)
         else:
             self.packs.add(at.pack)
 
     def has(self, item_id: str, at: Location) -> bool:
         """Whether the set has the bytes of an id at this location."""
-        return item_id in self.loose if at.is_loose else at.pack in self.packs
+        return item_id in self.loose if isinstance(at, Loose) else at.pack in self.packs
 
 
 def oldest_move_ms(now: float) -> int:

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from shared.errors import Damaged
 from shared.metadata import keys
-from shared.model import CommitAddress, Location
+from shared.model import CommitAddress, Location, Packed, parse_location
 
 E = TypeVar("E", bound=StrEnum)
 Attributes = Mapping[str, object]
@@ -73,7 +73,15 @@ def choice(row: Attributes, name: str, kind: str, choices: type[E]) -> E:
 def location(row: Attributes, name: str, kind: str) -> Location:
     """Return the location in an attribute. Raises Damaged."""
     try:
-        return Location.parse(text(row, name, kind))
+        return parse_location(text(row, name, kind))
+    except ValueError:
+        raise damaged(row, name, kind) from None
+
+
+def packed(row: Attributes, name: str, kind: str) -> Packed:
+    """Return the location in a pack in an attribute. Raises Damaged."""
+    try:
+        return Packed.parse(text(row, name, kind))
     except ValueError:
         raise damaged(row, name, kind) from None
 

@@ -19,7 +19,7 @@ from shared.metadata import attributes, keys
 from shared.metadata.conditions import Condition, Less
 from shared.metadata.index import address_of
 from shared.metadata.table import ConditionFailed, Query, Row, Table
-from shared.model import CommitAddress, Kind, Location, Node, RepoId
+from shared.model import CommitAddress, Kind, Node, Packed, RepoId
 from shared.tasks import gather_all
 
 STALE_SECONDS = 15 * 60
@@ -150,9 +150,9 @@ def node_of(lane: str, row: Mapping[str, object]) -> Node:
         address=_address(lane, row),
         parents=attributes.addresses(row, "parents", _KIND),
         snapshot_id=attributes.text(row, "snapshot_id", _KIND) if "snapshot_id" in row else None,
-        snapshot_at=_location(row, "snapshot_at"),
+        snapshot_at=_packed(row, "snapshot_at"),
         record=_binary(row, "record"),
-        record_at=_location(row, "record_at"),
+        record_at=_packed(row, "record_at"),
         summary=_binary(row, "summary"),
     )
 
@@ -164,8 +164,8 @@ def _address(lane: str, row: Mapping[str, object]) -> CommitAddress:
     return CommitAddress(commit_id, int(generation), lane)
 
 
-def _location(row: Mapping[str, object], name: str) -> Location | None:
-    return attributes.location(row, name, _KIND) if name in row else None
+def _packed(row: Mapping[str, object], name: str) -> Packed | None:
+    return attributes.packed(row, name, _KIND) if name in row else None
 
 
 def _binary(row: Mapping[str, object], name: str) -> bytes | None:

@@ -16,7 +16,7 @@ from shared.limits import Limits
 from shared.metadata import attributes, keys
 from shared.metadata.conditions import Exists
 from shared.metadata.table import ConditionFailed, Query, Row, Table
-from shared.model import CommitAddress, Kind, Location, RepoId
+from shared.model import CommitAddress, Kind, Location, Packed, RepoId
 from shared.tasks import gather_all, gather_pair
 
 
@@ -25,7 +25,7 @@ class Known:
     """The places and locations that the indexes hold for the requested ids."""
 
     commits: dict[str, CommitAddress]
-    snapshots: dict[str, Location]
+    snapshots: dict[str, Packed]
     objects: dict[str, Location]
     condemned: set[str] = field(default_factory=set)
     """Ids in `commits` whose rows are condemned: a push must not build on them."""
@@ -82,9 +82,10 @@ class Index:
                 known.commits[item_id] = address_of(row)
                 if CONDEMNED in row:
                     known.condemned.add(item_id)
+            elif kind is Kind.SNAPSHOT:
+                known.snapshots[item_id] = attributes.packed(row, "at", "snapshot")
             else:
-                locations = known.objects if kind is Kind.OBJECT else known.snapshots
-                locations[item_id] = location_of(row, kind)
+                known.objects[item_id] = attributes.location(row, "at", "object")
         return known
 
     async def commits_beginning(self, prefix: str, limit: int) -> list[CommitAddress]:
@@ -208,4 +209,6 @@ def address_of(row: Row) -> CommitAddress:
 
 def location_of(row: Row, kind: Kind) -> Location:
     """Decode a row of the index of snapshots or of objects. Raises Damaged."""
-    return attributes.location(row, "at", kind.name.lower())
+    if kind is Kind.SNAPSHOT:
+        return attributes.packed(row, "at", "snapshot")
+    return attributes.location(row, "at", "object")

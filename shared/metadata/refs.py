@@ -296,7 +296,7 @@ def _ref(branch: str, row: Row) -> Ref:
             attributes.number(row, "generation", "branch"),
             attributes.text(row, "lane", "branch"),
         ),
-        attributes.location(row, "snapshot_at", "branch") if has_snapshot else None,
+        attributes.packed(row, "snapshot_at", "branch") if has_snapshot else None,
         # Rows of an older hub do not have these two.
         attributes.text(row, "step", "branch") if "step" in row else "",
         attributes.number(row, "moved_at", "branch") if "moved_at" in row else 0,

@@ -15,7 +15,7 @@ from shared.metadata.conditions import NO_ROW, ROW_EXISTS, Absent, Equals, Great
 from shared.metadata.index import CONDEMNED, address_of, location_of
 from shared.metadata.keys import Key
 from shared.metadata.table import ConditionFailed, Query, Row, Table, Update
-from shared.model import CommitAddress, Kind, Location, Move, Node, Ref, RepoId
+from shared.model import CommitAddress, Kind, Location, Move, Node, Packed, Ref, RepoId
 
 _NOTE = "EXPUNGE#"
 
@@ -43,7 +43,7 @@ class Pointer:
     attribute: str
     kind: Kind
     item_id: str
-    at: Location
+    at: Packed
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +103,9 @@ class Scans:
                 await self.table.delete((str(row["pk"]), str(row["sk"])))
 
     async def pointers(self, kind: Kind) -> AsyncIterator[Pointer]:
-        """Yield the location in each row of the index of objects or of snapshots."""
+        """Yield each location in a pack from the index of objects or of snapshots."""
         async for entry in self.index(kind):
-            if entry.at:
+            if isinstance(entry.at, Packed):
                 key = keys.by_id(self.repo_id, kind, entry.item_id)
                 yield Pointer(key, "at", kind, entry.item_id, entry.at)
 
@@ -133,17 +133,17 @@ class Scans:
         async for row in self.table.each(keys.refs(self.repo_id), keys.REF):
             if row.get("snapshot_at"):
                 key = str(row["pk"]), str(row["sk"])
-                at = attributes.location(row, "snapshot_at", "branch")
+                at = attributes.packed(row, "snapshot_at", "branch")
                 yield Pointer(key, "snapshot_at", Kind.SNAPSHOT, "", at)
 
-    async def repoint(self, turn: GcState, moved: Iterable[tuple[Pointer, Location]]) -> int | None:
+    async def repoint(self, turn: GcState, moved: Iterable[tuple[Pointer, Packed]]) -> int | None:
         """Replace locations in up to `Limits.repointed_rows` rows, and extend the turn.
 
         One transaction does both. Returns the number of rows written. A row that no longer holds
         its old location is left unchanged. Returns None and writes nothing if the turn is over,
         even if the call arrives late.
         """
-        by_row: dict[Key, list[tuple[Pointer, Location]]] = {}
+        by_row: dict[Key, list[tuple[Pointer, Packed]]] = {}
         for pointer, at in moved:
             by_row.setdefault(pointer.key, []).append((pointer, at))
         ours = replace(as_far_as(self.repo_id, turn), row={"at": turn.at})
@@ -158,7 +158,7 @@ class Scans:
             else:
                 return len(rows)
 
-    async def repoint_ref(self, pointer: Pointer, at: Location) -> bool:
+    async def repoint_ref(self, pointer: Pointer, at: Packed) -> bool:
         """Replace the location in one branch, if it is unchanged. Returns whether it was replaced.
 
         This is not a transaction, because a transaction would make a concurrent push of the branch
@@ -384,7 +384,7 @@ def as_far_as(repo_id: RepoId, progress: GcState | None) -> Update:
     return Update(key, {}, is_same)
 
 
-def _repointed(key: Key, moved: Iterable[tuple[Pointer, Location]]) -> Update:
+def _repointed(key: Key, moved: Iterable[tuple[Pointer, Packed]]) -> Update:
     """Return an update that sets new locations in a row if it holds all of the old ones."""
     changes = {pointer.attribute: (str(pointer.at), str(at)) for pointer, at in moved}
     return Update(

@@ -12,7 +12,7 @@ from hashlib import sha256
 
 from shared import meter, prices
 from shared.errors import HashMismatch, Unavailable
-from shared.model import Location, RepoId, Upload
+from shared.model import Location, Loose, RepoId, Upload
 from shared.objects import keys
 from shared.objects.bucket import Bucket, Changed, NoSuchKey, Stored, Stream
 
@@ -130,7 +130,7 @@ class Quarantine:
             raise Unavailable(
                 f"object {object_id} was uploaded again while it was checked; push again"
             ) from None
-        return Location("", 0, upload.length)
+        return Loose(upload.length)
 
     async def versions(self, object_id: str) -> list[Stored]:
         """Return every version of the upload of an object."""

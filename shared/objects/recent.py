@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 
-from shared.model import Location
+from shared.model import Packed
 
 
 class Recent:
@@ -12,14 +12,14 @@ class Recent:
     """
 
     def __init__(self, most_bytes: int) -> None:
-        self._entries: OrderedDict[tuple[str, Location], bytes] = OrderedDict()
+        self._entries: OrderedDict[tuple[str, Packed], bytes] = OrderedDict()
         self._left = most_bytes
 
-    def get(self, repo_id: str, at: Location) -> bytes | None:
+    def get(self, repo_id: str, at: Packed) -> bytes | None:
         """The entry, if it is in memory. An empty one always is."""
         return self._entries.get((repo_id, at)) if at.length else b""
 
-    def put(self, repo_id: str, at: Location, data: bytes) -> None:
+    def put(self, repo_id: str, at: Packed, data: bytes) -> None:
         """Keep an entry, and drop the oldest ones above the limit."""
         if (repo_id, at) in self._entries:
             return

@@ -16,7 +16,7 @@ from hashlib import sha256
 
 from shared import meter, packs, prices
 from shared.errors import Damaged
-from shared.model import Kind, Location, RepoId
+from shared.model import Kind, Location, Packed, RepoId
 from shared.objects import keys
 from shared.objects.bucket import Bucket, NoSuchKey, Stored
 from shared.objects.recent import Recent
@@ -54,7 +54,7 @@ class ObjectStore:
         """
         await self.bucket.put(keys.loose(self.repo_id, object_id), content)
 
-    async def read_packed(self, locations: Collection[Location]) -> dict[Location, bytes]:
+    async def read_packed(self, locations: Collection[Packed]) -> dict[Packed, bytes]:
         """The bytes at these locations of packs. Neighbours take one request; requests run in
         parallel.
 
@@ -68,8 +68,8 @@ class ObjectStore:
         }
 
     async def each_packed(
-        self, locations: Collection[Location]
-    ) -> AsyncGenerator[tuple[Location, bytes], None]:
+        self, locations: Collection[Packed]
+    ) -> AsyncGenerator[tuple[Packed, bytes], None]:
         """Yield the same for any number of locations, with at most two windows in memory."""
         found = self.at_hand(locations)
         for at, data in found.items():
@@ -147,7 +147,7 @@ class ObjectStore:
     async def _read_all(self, spans: Iterable[Span]) -> list[bytes]:
         return await gather_all([self._read(span) for span in spans])
 
-    def at_hand(self, locations: Iterable[Location]) -> dict[Location, bytes]:
+    def at_hand(self, locations: Iterable[Packed]) -> dict[Packed, bytes]:
         """The cached ones of these entries."""
         return {
             at: data for at in locations if (data := self.recent.get(self.repo_id, at)) is not None
@@ -160,13 +160,14 @@ class ObjectStore:
         """
         if start == stop:
             return b""
-        key = (
-            keys.loose(self.repo_id, object_id)
-            if location.is_loose
-            else keys.pack(self.repo_id, location.pack)
-        )
+        if isinstance(location, Packed):
+            key = keys.pack(self.repo_id, location.pack)
+            first = location.offset
+        else:
+            key = keys.loose(self.repo_id, object_id)
+            first = 0
         try:
-            data = await self.bucket.get(key, location.offset + start, location.offset + stop)
+            data = await self.bucket.get(key, first + start, first + stop)
         except NoSuchKey:
             raise Damaged(f"object {object_id}") from None
         if len(data) != stop - start:
@@ -182,7 +183,7 @@ class ObjectStore:
         disposition: str,
     ) -> str | None:
         """A URL of S3 for a whole object; None if it is in a pack, or the bucket is not in AWS."""
-        if not location.is_loose or not self.bucket.is_aws:
+        if isinstance(location, Packed) or not self.bucket.is_aws:
             return None
         await meter.reserve_url(prices.S3_GET + prices.DATA_OUT_BYTE * location.length)
         return await self.bucket.presigned_get(
@@ -196,7 +197,7 @@ class ObjectStore:
         except NoSuchKey:
             raise Damaged(f"pack {name}") from None
 
-    async def read_index(self, stored: Stored) -> dict[tuple[Kind, str], Location]:
+    async def read_index(self, stored: Stored) -> dict[tuple[Kind, str], Packed]:
         """The location of each entry of a pack, read from its end alone.
 
         An empty `stored.version` is the present version. Raises Damaged if the pack is absent or

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from shared import packs
 from shared.errors import Damaged
-from shared.model import Kind, Location
+from shared.model import Kind, Loose, Packed, parse_location
 from shared.packs import GAP_BYTES, MAGIC, RANGE_BYTES, WINDOW_BYTES, Span
 
 ENTRIES = [
@@ -39,7 +39,7 @@ def test_every_entry_is_at_its_place_in_the_pack(chosen):
     assert pack.locations.keys() == {(kind, entry_id) for kind, entry_id, _ in chosen}
     for kind, entry_id, data in chosen:
         at = pack.locations[kind, entry_id]
-        assert (at.pack, at.is_loose) == (pack.name, False)
+        assert (at.pack, isinstance(at, Loose)) == (pack.name, False)
         assert pack.data[at.offset : at.offset + at.length] == data
 
 
@@ -60,7 +60,7 @@ def test_a_pack_is_named_by_its_bytes():
 
 def test_a_location_survives_its_text():
     for at in packs.build(ENTRIES).locations.values():
-        assert Location.parse(str(at)) == at
+        assert parse_location(str(at)) == at
 
 
 # ── Damage ────────────────────────────────────────────────────────────────────────────────────────
@@ -138,8 +138,8 @@ def test_a_wrong_index_is_damage(index):
 # ── Plans ─────────────────────────────────────────────────────────────────────────────────────────
 
 
-def at(offset: int, length: int, pack: str = "p") -> Location:
-    return Location(pack, offset, length)
+def at(offset: int, length: int, pack: str = "p") -> Packed:
+    return Packed(pack, offset, length)
 
 
 @pytest.mark.parametrize(
@@ -186,9 +186,7 @@ def test_neighbours_are_read_at_once(locations, expected):
 
 
 small, large = st.integers(0, 3), st.integers(0, 2 * RANGE_BYTES)
-located = st.builds(
-    Location, st.sampled_from("pq"), st.one_of(small, large), st.one_of(small, large)
-)
+located = st.builds(Packed, st.sampled_from("pq"), st.one_of(small, large), st.one_of(small, large))
 
 
 @settings(max_examples=200)
@@ -276,6 +274,6 @@ def test_a_read_is_a_window(sizes, expected):
     ],
 )
 def test_a_loose_object_is_read_in_ranges(length, expected):
-    spans = packs.plan_loose("o", Location("", 0, length))
+    spans = packs.plan_loose("o", Loose(length))
     assert [(one.start, one.stop) for one in spans] == expected
     assert {(one.loose, one.pack) for one in spans} <= {("o", "")}

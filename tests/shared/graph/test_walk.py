@@ -12,7 +12,7 @@ from shared.errors import Damaged
 from shared.graph import walk
 from shared.graph.dag import Difference, Nearest
 from shared.metadata.commits import Commits
-from shared.model import CommitAddress, Location, Node, Repo, RepoId
+from shared.model import CommitAddress, Node, Packed, Repo, RepoId
 from shared.stores import Stores
 from tests.shared.clients import Watched
 from tests.shared.graph.test_dag import Dag, best, line
@@ -173,7 +173,7 @@ async def test_rows_of_a_crashed_push_in_another_lane_are_ignored(commits):
     parents = {str(n): (str(n - 1),) if n > 1 else () for n in range(1, 21)}
     dag = Dag(parents, {str(n): "main" if n <= 10 else "side" for n in range(1, 21)})
     commits = await stored(commits, dag)
-    gone = Location("0" * 64, 8, 100)
+    gone = Packed("0" * 64, 8, 100)
     left = [
         replace(dag.node(str(n)), address=CommitAddress(str(n), n, "side"), snapshot_at=gone)
         for n in (9, 10)

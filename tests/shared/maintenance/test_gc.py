@@ -34,7 +34,7 @@ from shared.graph.records import manifest
 from shared.limits import Limits
 from shared.maintenance import fsck, gc, gc_plan, lease, rebuild
 from shared.maintenance.roots import pointed_to
-from shared.model import CommitAddress, Kind, Repo, RepoId, Sees
+from shared.model import CommitAddress, Kind, Loose, Repo, RepoId, Sees
 from shared.progress import no_progress
 from shared.protocol.base import parse
 from shared.protocol.fetch import Fetch
@@ -300,7 +300,7 @@ class World:
         for object_id in objects:
             assert object_id in known.objects, f"object {object_id} is gone"
             at = known.objects[object_id]
-            if at.is_loose:
+            if isinstance(at, Loose):
                 assert (
                     await self.stores.of(REPO).objects.read_part(object_id, at, 0, at.length)
                     == self.objects[object_id]

@@ -17,7 +17,7 @@ from shared.maintenance.gc_scan import LaneRow, SweepScan
 from shared.maintenance.lease import Step
 from shared.metadata import keys
 from shared.metadata.scans import Entry
-from shared.model import CommitAddress, Kind, Location, RepoId
+from shared.model import CommitAddress, Kind, Packed, RepoId
 from tests.builders import graph
 from tests.shared.maintenance.test_gc_stories import REPO, Story, forgotten
 
@@ -72,7 +72,7 @@ def test_a_sweep_unmarks_parents_first_and_then_deletes_children_first() -> None
     dead_low = CommitAddress("dead low", 3, "main")
     dead_high = CommitAddress("dead high", 4, "main")
     addresses = [low, high, dead_low, dead_high]
-    at = Location("pack", 8, 1)
+    at = Packed("pack", 8, 1)
     scan = SweepScan(
         run_id=RUN,
         live=Reached({low, high}, {"low", "high"}, set(), {"live"}),

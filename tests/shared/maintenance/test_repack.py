@@ -32,7 +32,7 @@ from shared.maintenance.gc_plan import GRACE_SECONDS
 from shared.maintenance.lease import LEASE_SECONDS, Step
 from shared.maintenance.repack_plan import Repacked, RepackPlan
 from shared.metadata.commits import STALE_SECONDS
-from shared.model import Kind, Location
+from shared.model import Kind, Packed
 from shared.objects import keys as object_keys
 from shared.protocol.fetch import Fetch
 from shared.protocol.push import PushObjects
@@ -59,7 +59,7 @@ FEWEST = Limits().combined_packs
 MANY = FEWEST + 1
 
 
-class Packed(Story):
+class PackedStory(Story):
     """A repository of many small packs."""
 
     def repack(self) -> Coroutine[Any, Any, Repacked]:
@@ -108,12 +108,12 @@ class Packed(Story):
 
 
 @pytest_asyncio.fixture
-async def story() -> AsyncIterator[Packed]:
-    yield Packed()
+async def story() -> AsyncIterator[PackedStory]:
+    yield PackedStory()
 
 
 @pytest_asyncio.fixture
-async def old(story: Packed) -> AsyncIterator[History]:
+async def old(story: PackedStory) -> AsyncIterator[History]:
     """Many commits, each pushed by itself; every third record is too large for its row."""
     story.limit(inline_record_bytes=700)
     drawn = graph("; ".join(f"{n}:{n - 1}" if n > 1 else "1" for n in range(1, MANY + 1)))
@@ -129,7 +129,9 @@ async def old(story: Packed) -> AsyncIterator[History]:
 
 
 @pytest.mark.asyncio
-async def test_many_packs_become_one_and_nothing_else_changes(story: Packed, old: History) -> None:
+async def test_many_packs_become_one_and_nothing_else_changes(
+    story: PackedStory, old: History
+) -> None:
     before, refs = await story.clone(), await story.do(story.stores.of(REPO).refs.all())
     assert any("record_at" in row for row in story.rows("#LANE#")) and any(
         "record" in row for row in story.rows("#LANE#")
@@ -149,7 +151,7 @@ async def test_many_packs_become_one_and_nothing_else_changes(story: Packed, old
 
 @pytest.mark.asyncio
 async def test_data_that_is_read_together_is_stored_together_by_generation(
-    story: Packed, old: History
+    story: PackedStory, old: History
 ) -> None:
     await story.do(story.repack())
     [pack] = story.named()
@@ -167,7 +169,7 @@ async def test_data_that_is_read_together_is_stored_together_by_generation(
 
 @pytest.mark.asyncio
 async def test_a_plan_has_the_writes_in_their_order_and_writes_nothing(
-    story: Packed, old: History
+    story: PackedStory, old: History
 ) -> None:
     rows = str(story.table.partitions)
     packs = story.packs()
@@ -183,7 +185,7 @@ async def test_a_plan_has_the_writes_in_their_order_and_writes_nothing(
 
 
 @pytest.mark.asyncio
-async def test_a_second_run_does_nothing(story: Packed, old: History) -> None:
+async def test_a_second_run_does_nothing(story: PackedStory, old: History) -> None:
     await story.do(story.repack())
     for wait in (0, 2 * A_DAY):
         story.wait(wait)
@@ -194,7 +196,9 @@ async def test_a_second_run_does_nothing(story: Packed, old: History) -> None:
 
 
 @pytest.mark.asyncio
-async def test_folded_packs_are_folded_again_with_newer_ones(story: Packed, old: History) -> None:
+async def test_folded_packs_are_folded_again_with_newer_ones(
+    story: PackedStory, old: History
+) -> None:
     await story.do(story.repack())
     more = chain(MANY, files=True, salt="more")
     await story.push_one_by_one(more, branch="more")
@@ -206,7 +210,7 @@ async def test_folded_packs_are_folded_again_with_newer_ones(story: Packed, old:
 
 
 @pytest.mark.asyncio
-async def test_a_pack_gets_no_larger_than_a_group(story: Packed, old: History) -> None:
+async def test_a_pack_gets_no_larger_than_a_group(story: PackedStory, old: History) -> None:
     sizes = [found[-1][0].size for key, found in story.bucket.keys.items()]
     story.limit(combined_pack_bytes=sum(sizes) // 2, combined_packs=2)
     before = await story.clone()
@@ -216,7 +220,7 @@ async def test_a_pack_gets_no_larger_than_a_group(story: Packed, old: History) -
 
 
 @pytest.mark.asyncio
-async def test_large_young_unnamed_or_too_few_packs_are_left(story: Packed) -> None:
+async def test_large_young_unnamed_or_too_few_packs_are_left(story: PackedStory) -> None:
     drawn = chain(12, files=True)
     await story.push_one_by_one(drawn, range(1, 4))
     forgot = graph("1", salt="forgotten")
@@ -242,7 +246,7 @@ async def test_large_young_unnamed_or_too_few_packs_are_left(story: Packed) -> N
 
 
 @pytest.mark.asyncio
-async def test_condemned_rows_are_moved_as_they_are(story: Packed, old: History) -> None:
+async def test_condemned_rows_are_moved_as_they_are(story: PackedStory, old: History) -> None:
     forced = graph("1", salt="forced")
     await story.do(story.push(forced.bundle(), forced[1], force=True))
     story.wait(LONG)
@@ -262,7 +266,7 @@ async def test_condemned_rows_are_moved_as_they_are(story: Packed, old: History)
 
 
 @pytest.mark.asyncio
-async def test_unnamed_data_of_a_pack_stays_behind(story: Packed) -> None:
+async def test_unnamed_data_of_a_pack_stays_behind(story: PackedStory) -> None:
     pairs = [graph("1; 2:1", salt=str(number)) for number in range(FEWEST)]
     for number, drawn in enumerate(pairs):
         await story.do(story.push(drawn.bundle(), drawn[2], f"b{number}"))
@@ -283,7 +287,7 @@ async def test_unnamed_data_of_a_pack_stays_behind(story: Packed) -> None:
 
 
 @pytest.mark.asyncio
-async def test_few_packs_are_read_at_once(story: Packed, old: History) -> None:
+async def test_few_packs_are_read_at_once(story: PackedStory, old: History) -> None:
     story.limit(packs_at_once=3)
     repacking = story.begin("repack", story.repack())
     await story.turns.settle()
@@ -299,7 +303,7 @@ async def test_few_packs_are_read_at_once(story: Packed, old: History) -> None:
 
 
 @pytest.mark.asyncio
-async def test_a_fetch_that_began_before_reads_on(story: Packed, old: History) -> None:
+async def test_a_fetch_that_began_before_reads_on(story: PackedStory, old: History) -> None:
     fetching = story.begin("fetch", story.receive(Fetch(want=[old[MANY]])))
     await story.turns.resume("fetch", "get_object")
     await story.do(story.repack())
@@ -309,7 +313,7 @@ async def test_a_fetch_that_began_before_reads_on(story: Packed, old: History) -
 
 @pytest.mark.asyncio
 async def test_the_old_packs_go_two_graces_after_the_last_row_was_written(
-    story: Packed, old: History
+    story: PackedStory, old: History
 ) -> None:
     kept, before = story.packs(), await story.clone()
     story.wait(GRACE_SECONDS)
@@ -330,7 +334,7 @@ async def test_the_old_packs_go_two_graces_after_the_last_row_was_written(
 
 @pytest.mark.asyncio
 async def test_a_push_writes_down_where_it_found_a_snapshot_before(
-    story: Packed, old: History
+    story: PackedStory, old: History
 ) -> None:
     """Its row names an old pack, which stays until the next repack."""
     made = commit("the same again", [old[MANY]], old.snapshots[MANY]["snapshot_id"])
@@ -354,7 +358,9 @@ async def test_a_push_writes_down_where_it_found_a_snapshot_before(
 
 
 @pytest.mark.asyncio
-async def test_a_row_that_was_written_meanwhile_is_left_alone(story: Packed, old: History) -> None:
+async def test_a_row_that_was_written_meanwhile_is_left_alone(
+    story: PackedStory, old: History
+) -> None:
     """An object that was condemned, and sent again between the look and the write."""
     forgot = graph("1", salt="forgotten")
     await forgotten(story, forgot, [1])
@@ -376,7 +382,9 @@ async def test_a_row_that_was_written_meanwhile_is_left_alone(story: Packed, old
 
 
 @pytest.mark.asyncio
-async def test_a_branch_that_moves_meanwhile_stays_where_it_is(story: Packed, old: History) -> None:
+async def test_a_branch_that_moves_meanwhile_stays_where_it_is(
+    story: PackedStory, old: History
+) -> None:
     repacking = story.begin("repack", story.repack())
     await story.turns.resume("repack", BEFORE_THE_SWAP)
     new = graph("1", salt="new")
@@ -393,7 +401,7 @@ async def test_a_branch_that_moves_meanwhile_stays_where_it_is(story: Packed, ol
 
 @pytest.mark.asyncio
 async def test_no_gc_begins_beside_it_until_a_day_after_it_was_last_heard_of(
-    story: Packed, old: History
+    story: PackedStory, old: History
 ) -> None:
     story.limit(repointed_rows=5)
     repacking = story.begin("repack", story.repack())
@@ -410,7 +418,7 @@ async def test_no_gc_begins_beside_it_until_a_day_after_it_was_last_heard_of(
 
 
 @pytest.mark.asyncio
-async def test_a_gc_that_was_under_way_starts_over(story: Packed, old: History) -> None:
+async def test_a_gc_that_was_under_way_starts_over(story: PackedStory, old: History) -> None:
     for _ in range(2):
         await story.step()
     story.wait(GRACE_SECONDS + 5)
@@ -425,7 +433,7 @@ async def test_a_gc_that_was_under_way_starts_over(story: Packed, old: History) 
 
 @pytest.mark.asyncio
 async def test_a_repack_that_stalled_for_days_lets_no_row_name_deleted_data(
-    story: Packed, old: History
+    story: PackedStory, old: History
 ) -> None:
     before = await story.clone()
     asleep = story.begin("repack", story.repack())
@@ -441,7 +449,7 @@ async def test_a_repack_that_stalled_for_days_lets_no_row_name_deleted_data(
 
 
 @pytest.mark.asyncio
-async def test_of_two_repacks_the_later_goes_on(story: Packed, old: History) -> None:
+async def test_of_two_repacks_the_later_goes_on(story: PackedStory, old: History) -> None:
     before = await story.clone()
     first = story.begin("first", story.repack())
     await story.turns.resume("first", "together")
@@ -454,7 +462,7 @@ async def test_of_two_repacks_the_later_goes_on(story: Packed, old: History) -> 
 
 @pytest.mark.asyncio
 async def test_beside_a_rebuild_it_does_not_begin_and_it_ends_for_one(
-    story: Packed, old: History
+    story: PackedStory, old: History
 ) -> None:
     before = await story.clone()
     rebuilding = story.begin("rebuild", story.rebuild())
@@ -474,7 +482,7 @@ async def test_beside_a_rebuild_it_does_not_begin_and_it_ends_for_one(
 
 
 @pytest.mark.asyncio
-async def test_a_rebuild_finds_the_same_rows_after_it(story: Packed, old: History) -> None:
+async def test_a_rebuild_finds_the_same_rows_after_it(story: PackedStory, old: History) -> None:
     before = await story.clone()
     await story.do(story.repack())
     for _ in range(2):
@@ -493,7 +501,7 @@ async def test_a_rebuild_finds_the_same_rows_after_it(story: Packed, old: Histor
 
 
 @pytest.mark.asyncio
-async def test_history_replaced_by_force_stays_replaced(story: Packed) -> None:
+async def test_history_replaced_by_force_stays_replaced(story: PackedStory) -> None:
     """A rebuild must not take one record for the other."""
     story.limit(inline_record_bytes=10)
     drawn = chain(MANY, files=True)
@@ -525,7 +533,7 @@ async def test_history_replaced_by_force_stays_replaced(story: Packed) -> None:
 
 
 @pytest.mark.asyncio
-async def test_a_pack_that_a_lane_is_named_by_stays(story: Packed, old: History) -> None:
+async def test_a_pack_that_a_lane_is_named_by_stays(story: PackedStory, old: History) -> None:
     """The data of a forced push is stored beside the earlier data, of which only the rows are left."""
     snapshot_id = str(old.snapshots[MANY]["snapshot_id"])
     first = commit("again", [old[MANY]], snapshot_id)
@@ -557,7 +565,9 @@ async def test_a_pack_that_a_lane_is_named_by_stays(story: Packed, old: History)
 
 
 @pytest.mark.asyncio
-async def test_two_contents_of_one_opaque_id_keep_their_order(story: Packed, old: History) -> None:
+async def test_two_contents_of_one_opaque_id_keep_their_order(
+    story: PackedStory, old: History
+) -> None:
     def bundle(content: bytes, salt: str) -> Record:
         objects = [{"object_id": "o1", "content": content}]
         on_it = {"snapshot_id": salt, "manifest": {"a": "o1"}}
@@ -574,7 +584,9 @@ async def test_two_contents_of_one_opaque_id_keep_their_order(story: Packed, old
 
 
 @pytest.mark.asyncio
-async def test_the_same_record_in_two_packs_is_folded_into_one(story: Packed, old: History) -> None:
+async def test_the_same_record_in_two_packs_is_folded_into_one(
+    story: PackedStory, old: History
+) -> None:
     """A push that died after its bytes, and came again with less."""
     drawn = graph("1", salt="twice")
     dead = story.begin("dead", story.push(drawn.bundle(), drawn[1], "twice"))
@@ -591,9 +603,9 @@ async def test_the_same_record_in_two_packs_is_folded_into_one(story: Packed, ol
 # ── Damage ────────────────────────────────────────────────────────────────────────────────────────
 
 
-def flip(story: Packed, at: str) -> None:
+def flip(story: PackedStory, at: str) -> None:
     """Turn over one bit of a packed entry, as old as it was."""
-    where = Location.parse(at)
+    where = Packed.parse(at)
     versions = story.bucket.keys[object_keys.pack("r1", where.pack)]
     stored, data = versions[-1]
     changed = bytearray(data)
@@ -609,7 +621,7 @@ IN_PACKS = pytest.mark.parametrize(
 @IN_PACKS
 @pytest.mark.asyncio
 async def test_nothing_damaged_is_carried_on(
-    story: Packed, old: History, part: str, attribute: str
+    story: PackedStory, old: History, part: str, attribute: str
 ) -> None:
     flip(story, next(row[attribute] for row in story.rows(part) if attribute in row))
     rows, kept = story.index_rows(), story.packs()
@@ -619,7 +631,9 @@ async def test_nothing_damaged_is_carried_on(
 
 
 @pytest.mark.asyncio
-async def test_an_object_that_differs_from_its_id_is_not_moved(story: Packed, old: History) -> None:
+async def test_an_object_that_differs_from_its_id_is_not_moved(
+    story: PackedStory, old: History
+) -> None:
     """In a pack that is what its own name says."""
     row = story.rows("#O")[0]
     pack = packs.build([(Kind.OBJECT, row["sk"], b"something else")])
@@ -633,7 +647,7 @@ async def test_an_object_that_differs_from_its_id_is_not_moved(story: Packed, ol
 @IN_PACKS
 @pytest.mark.asyncio
 async def test_a_row_that_names_absent_data_ends_it(
-    story: Packed, old: History, part: str, attribute: str
+    story: PackedStory, old: History, part: str, attribute: str
 ) -> None:
     row = next(row for row in story.rows(part) if attribute in row)
     pack, offset, length = row[attribute].split(":")
@@ -646,7 +660,7 @@ async def test_a_row_that_names_absent_data_ends_it(
 
 @pytest.mark.asyncio
 async def test_data_that_gc_deleted_before_its_start_is_no_damage(
-    story: Packed, old: History
+    story: PackedStory, old: History
 ) -> None:
     more = chain(MANY, files=True, salt="more")
     await story.push_one_by_one(more, branch="more")
@@ -666,7 +680,7 @@ async def test_data_that_gc_deleted_before_its_start_is_no_damage(
 
 @pytest.mark.asyncio
 async def test_a_damaged_pack_that_nothing_names_is_in_nobodys_way(
-    story: Packed, old: History
+    story: PackedStory, old: History
 ) -> None:
     await story.do(story.bucket.put(object_keys.pack("r1", "0" * 64), b"cut short"))
     await story.do(story.bucket.put(object_keys.pack("r1", "1" * 64), b""))
@@ -675,7 +689,7 @@ async def test_a_damaged_pack_that_nothing_names_is_in_nobodys_way(
 
 @pytest.mark.asyncio
 async def test_an_index_larger_than_the_first_read_is_read_whole(
-    story: Packed, monkeypatch: pytest.MonkeyPatch
+    story: PackedStory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(packs, "GAP_BYTES", 100)
     pack = packs.build((Kind.OBJECT, f"o{n}", b"x" * n) for n in range(50))
@@ -692,7 +706,7 @@ def test_cut_short_before_any_call_it_goes_on() -> None:
 
     async def on_progress(calls: int) -> bool:
         """Whether it ended within this many calls."""
-        story = Packed()
+        story = PackedStory()
         story.limit(combined_packs=2, repointed_rows=4)
         await story.push_one_by_one(drawn)
         story.wait(2 * A_DAY)
@@ -723,7 +737,7 @@ def test_cut_short_before_any_call_it_goes_on() -> None:
 
 @pytest.mark.asyncio
 async def test_cut_short_after_its_last_row_it_lets_gc_begin_when_run_again(
-    story: Packed, old: History
+    story: PackedStory, old: History
 ) -> None:
     repacking = story.begin("repack", story.repack())
     await story.turns.resume("repack", "update REPO#r1#GC")

@@ -31,9 +31,9 @@ from shared.model import (
     CommitAddress,
     Identity,
     Kind,
-    Location,
     Move,
     Node,
+    Packed,
     PrebuiltClone,
     Ref,
     Repo,
@@ -47,7 +47,7 @@ ID = RepoId("0d5a6c1e-5a58-4e0a-9d5a-1c7d1d2c3b4a")
 LIMITS = Limits()
 HEAD = CommitAddress("c" * 64, 2, "main")
 ROOT = CommitAddress("b" * 64, 1, "main~0")
-PACKED = Location("p" * 64, 8, 9)
+PACKED = Packed("p" * 64, 8, 9)
 STEP = f"{1:012d}#{0:012d}#0123abcd"
 
 NODE = Node(HEAD, (ROOT,), "s" * 64, PACKED, record_at=PACKED, summary=b"{}")

@@ -10,7 +10,7 @@ from shared.errors import Damaged
 from shared.limits import Limits
 from shared.metadata import keys
 from shared.metadata.commits import Commits
-from shared.model import CommitAddress, Location, Node, Repo, RepoId
+from shared.model import CommitAddress, Node, Packed, Repo, RepoId
 from shared.stores import Stores
 from tests.shared.clients import Watched
 
@@ -48,14 +48,14 @@ def line(length: int, lane: str = "main") -> list[Node]:
             Node(address("c", 3), (address("p", 2), address("p", 2))), id="the same parent twice"
         ),
         pytest.param(
-            Node(address("c", 1), (), "s" * 64, Location("p" * 64, 8, 9)), id="with a snapshot"
+            Node(address("c", 1), (), "s" * 64, Packed("p" * 64, 8, 9)), id="with a snapshot"
         ),
         pytest.param(Node(address("c", 1), (), "s"), id="with a snapshot that is not stored"),
         pytest.param(
             Node(address("c", 1), (), record=zlib.compress(b"record")), id="with its record"
         ),
         pytest.param(
-            Node(address("c", 1), (), record_at=Location("p" * 64, 8, 9)),
+            Node(address("c", 1), (), record_at=Packed("p" * 64, 8, 9)),
             id="with a record elsewhere",
         ),
     ],

@@ -13,7 +13,7 @@ from shared.limits import Limits
 from shared.metadata import keys
 from shared.metadata.index import Index, Known
 from shared.metadata.table import chunked
-from shared.model import CommitAddress, Kind, Location, Repo, RepoId
+from shared.model import CommitAddress, Kind, Loose, Packed, Repo, RepoId
 from shared.stores import Stores
 from tests.shared.clients import Watched
 
@@ -27,8 +27,8 @@ def digest(n: int) -> str:
     return sha256(str(n).encode()).hexdigest()
 
 
-def location(n: int) -> Location:
-    return Location("p" * 64, n, n % 7)
+def location(n: int) -> Packed:
+    return Packed("p" * 64, n, n % 7)
 
 
 @pytest.fixture
@@ -59,11 +59,9 @@ async def test_nothing_is_known_of_nothing(index):
 async def test_written_ids_are_known(index):
     address = CommitAddress("c", 12, "topic/a#b")
     await index.put_addresses([address])
-    await index.put_locations(
-        {(Kind.SNAPSHOT, "s"): location(1), (Kind.OBJECT, "o"): Location("", 0, 5)}
-    )
+    await index.put_locations({(Kind.SNAPSHOT, "s"): location(1), (Kind.OBJECT, "o"): Loose(5)})
     known = await index.known(commits=["c", "x", "c"], snapshots=["s", "x"], objects=["o", "x"])
-    assert known == Known({"c": address}, {"s": location(1)}, {"o": Location("", 0, 5)})
+    assert known == Known({"c": address}, {"s": location(1)}, {"o": Loose(5)})
 
 
 async def test_one_id_may_name_a_thing_of_each_kind(index):

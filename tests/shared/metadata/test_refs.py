@@ -12,7 +12,7 @@ import pytest
 from shared.errors import BranchClash
 from shared.metadata import keys
 from shared.metadata.refs import MARK_SECONDS, RefChanged, Refs
-from shared.model import CommitAddress, Location, Ref, Repo, RepoId
+from shared.model import CommitAddress, Packed, Ref, Repo, RepoId
 from shared.stores import Stores
 from tests.shared.clients import Watched
 
@@ -26,7 +26,7 @@ def refs(opened: Stores, repo_id: RepoId) -> Refs:
     return opened.of(Repo("ada", "song", repo_id)).refs
 
 
-def ref(branch: str, head: str, generation: int = 1, at: Location | None = None) -> Ref:
+def ref(branch: str, head: str, generation: int = 1, at: Packed | None = None) -> Ref:
     return Ref(branch, CommitAddress(head, generation, branch), at)
 
 
@@ -41,7 +41,7 @@ async def create(refs: Refs, branch: str, head: str = "c1", now: int = NOW) -> R
 
 async def test_every_branch_comes_back_whole_and_sorted(refs):
     made = [
-        Ref("main", CommitAddress("c" * 64, 12, "topic/a#b"), Location("p" * 64, 8, 0)),
+        Ref("main", CommitAddress("c" * 64, 12, "topic/a#b"), Packed("p" * 64, 8, 0)),
         Ref("a/b", CommitAddress("c2", 1, "main")),
         Ref("näher", CommitAddress("c3", 10**9, "main")),
     ]
@@ -84,14 +84,14 @@ async def test_the_user_and_the_time_of_a_move_are_stored(refs, repo_id):
 
 async def test_a_branch_moves_from_where_it_was_believed_to_be(refs):
     first = await create(refs, "main")
-    second = ref("main", "c2", 2, Location("p", 0, 1))
+    second = ref("main", "c2", 2, Packed("p", 0, 1))
     await refs.swap(second, first, by="ada", now=NOW)
     assert await refs.all() == {"main": second}
 
 
 async def test_a_branch_that_moved_stays_and_the_winner_is_named(refs):
     first = await create(refs, "main")
-    winner = ref("main", "c2", 2, Location("p", 0, 1))
+    winner = ref("main", "c2", 2, Packed("p", 0, 1))
     await refs.swap(winner, first, by="ada", now=NOW)
     with pytest.raises(RefChanged) as moved:
         await refs.swap(ref("main", "c3", 2), first, by="bob", now=NOW)

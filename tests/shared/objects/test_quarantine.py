@@ -8,7 +8,7 @@ import pytest
 
 from shared import ids
 from shared.errors import HashMismatch, Unavailable
-from shared.model import Location, Repo, RepoId, Upload, Version
+from shared.model import Loose, Repo, RepoId, Upload, Version
 from shared.objects import keys
 from shared.objects.bucket import NoSuchKey
 from shared.objects.quarantine import Quarantine
@@ -53,7 +53,7 @@ async def test_an_upload_with_the_right_content_becomes_an_object(quarantine, co
     assert checked is not None
     assert await accepted(quarantine, object_id) is None
     location = await quarantine.accept(checked)
-    assert location == Location("", 0, len(content))
+    assert location == Loose(len(content))
     assert await accepted(quarantine, object_id) == content
 
 

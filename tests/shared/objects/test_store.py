@@ -14,7 +14,7 @@ import pytest_asyncio
 from shared import ids, packs
 from shared.engines.s3 import S3Bucket
 from shared.errors import Damaged
-from shared.model import Kind, Location, Repo, RepoId
+from shared.model import Kind, Loose, Packed, Repo, RepoId
 from shared.objects import keys
 from shared.objects.bucket import Stored
 from shared.objects.recent import Recent
@@ -145,7 +145,7 @@ async def test_packs_of_another_repository_are_not_there(objects):
 # ── Loose objects ─────────────────────────────────────────────────────────────────────────────────
 
 
-async def read_loose(objects: ObjectStore, object_id: str, at: Location) -> bytes:
+async def read_loose(objects: ObjectStore, object_id: str, at: Loose) -> bytes:
     """A whole one, range by range."""
     spans = packs.plan_loose(object_id, at)
     return b"".join([data async for _, data in await objects.read_ahead(spans)])
@@ -153,18 +153,18 @@ async def read_loose(objects: ObjectStore, object_id: str, at: Location) -> byte
 
 async def test_a_loose_object_is_read_back(objects):
     await objects.put_loose("o", b"first")
-    assert await read_loose(objects, "o", Location("", 0, 5)) == b"first"
+    assert await read_loose(objects, "o", Loose(5)) == b"first"
 
 
 async def test_a_loose_object_that_is_gone_is_damage(objects):
     with pytest.raises(Damaged, match=f"object {OBJECT} is missing"):
-        await read_loose(objects, OBJECT, Location("", 0, 5))
+        await read_loose(objects, OBJECT, Loose(5))
 
 
 async def test_a_loose_object_that_is_too_short_is_damage(objects):
     await objects.put_loose("o", b"12345")
     with pytest.raises(Damaged, match="a part of object o"):
-        await read_loose(objects, "o", Location("", 0, 6))
+        await read_loose(objects, "o", Loose(6))
 
 
 # ── Reading ahead ─────────────────────────────────────────────────────────────────────────────────
@@ -248,7 +248,7 @@ async def test_a_reader_that_stops_ends_its_running_reads(gated):
 async def test_a_window_that_cannot_be_read_fails_when_its_turn_comes(objects, gated):
     _, reads = gated
     name = [span.pack async for span, _ in reads][-1]
-    good, gone = pack_of(b"good"), Location("gone", 0, 1)
+    good, gone = pack_of(b"good"), Packed("gone", 0, 1)
     await objects.put_pack(good)
     spans = packs.plan([*good.locations.values()]) * 2 + packs.plan([gone])
     reads = await objects.read_ahead(spans)
@@ -272,8 +272,8 @@ async def test_entries_come_one_by_one_whether_at_hand_or_not(objects):
 # ── The cache ─────────────────────────────────────────────────────────────────────────────────────
 
 
-def at(offset: int, length: int = 4) -> Location:
-    return Location("p", offset, length)
+def at(offset: int, length: int = 4) -> Packed:
+    return Packed("p", offset, length)
 
 
 async def test_recently_packed_data_and_empty_entries_need_no_read():
