@@ -25,7 +25,10 @@ async def post_filter_objects(
 ) -> Response:
     """`missing`: the ids of `object_ids` that the client still has to send."""
     message = await http.body(request, FilterObjects)
-    uploader = access.by if access.role.allows(Role.WRITE) else ""
+    if access.role.allows(Role.WRITE):
+        uploader = access.by
+    else:
+        uploader = ""
     missing = await uploads.missing(access.repository, message, uploader=uploader, now=access.now)
     return http.reply(request, {"missing": missing})
 

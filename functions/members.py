@@ -30,7 +30,10 @@ async def get_members(
     page = http.query(request, PageQuery)
     found = await access.stores.members.page(access.repo, page.limit + 1, page.after)
     shown = found[: page.limit]
-    last = shown[-1][0] if len(found) > page.limit else None
+    if len(found) > page.limit:
+        last = shown[-1][0]
+    else:
+        last = None
     listing = MemberPage(
         members=[Member(handle=handle, role=role) for handle, role in shown],
         next_cursor=cursors.after(last),

@@ -30,7 +30,10 @@ async def post_repo(
 ) -> Response:
     """Create a repository of the caller."""
     message = await http.body(request, NewRepo, http.API_BYTES)
-    slug = message.slug if message.slug is not None else names.slug_of(message.name or "")
+    if message.slug is not None:
+        slug = message.slug
+    else:
+        slug = names.slug_of(message.name or "")
     wanted = Repo(
         owner=caller.identity.subject,
         slug=slug,
@@ -59,7 +62,10 @@ async def get_repos(
         visitor.stores, owner, visitor.identity, visitor.role, page.after, page.limit + 1
     )
     shown = found[: page.limit]
-    last = shown[-1][0].slug if len(found) > page.limit else None
+    if len(found) > page.limit:
+        last = shown[-1][0].slug
+    else:
+        last = None
     listing = RepositoryPage(
         repos=[Repository.of(repo, role) for repo, role in shown],
         next_cursor=cursors.after(last),

@@ -55,7 +55,10 @@ async def get_tokens(
     page = http.query(request, PageQuery)
     found = await tokens.listed(caller.stores, caller.identity, page.limit + 1, page.after)
     shown = found[: page.limit]
-    last = shown[-1].identity.token_id if len(found) > page.limit else None
+    if len(found) > page.limit:
+        last = shown[-1].identity.token_id
+    else:
+        last = None
     listing = TokenPage(
         tokens=[Token.of(issued) for issued in shown], next_cursor=cursors.after(last)
     )

@@ -226,7 +226,9 @@ def check(folder: Path, python: Path) -> None:
         done = subprocess.run(
             [python, "-ISB", "-c", source], env=_plain(), capture_output=True, text=True
         )
-        return f"{module}: {done.stderr.strip().splitlines()[-1]}" if done.returncode else ""
+        if done.returncode:
+            return f"{module}: {done.stderr.strip().splitlines()[-1]}"
+        return ""
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         complaints = [found for found in pool.map(complaint, handlers(folder)) if found]
@@ -329,11 +331,10 @@ def _prune_metadata(folder: Path) -> None:
     for metadata in folder.glob("*.dist-info"):
         # OpenTelemetry finds its parts by entry points. Others are deleted, since pydantic would
         # read all of them.
-        kept = (
-            {"METADATA", "entry_points.txt"}
-            if _offers_parts(metadata / "entry_points.txt")
-            else set()
-        )
+        if _offers_parts(metadata / "entry_points.txt"):
+            kept = {"METADATA", "entry_points.txt"}
+        else:
+            kept = set()
         for path in sorted(metadata.rglob("*"), reverse=True):
             if path.is_dir():
                 path.rmdir()
@@ -384,7 +385,9 @@ def _version(python: Path) -> tuple[int, ...] | None:
         capture_output=True,
         text=True,
     )
-    return tuple(map(int, asked.stdout.split())) if asked.returncode == 0 else None
+    if asked.returncode == 0:
+        return tuple(map(int, asked.stdout.split()))
+    return None
 
 
 def _plain() -> dict[str, str]:

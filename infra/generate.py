@@ -113,8 +113,14 @@ def _event(endpoint: Endpoint, route: Route) -> dict[str, Any]:
     if route.query:
         event["queryStringParameters"] = dict(pair.split("=", 1) for pair in route.query.split("&"))
     if route.body is not None:
-        body = _form(route) if is_form else json.dumps(route.body)
-        media_type = browser.FORM_TYPE if is_form else "application/json"
+        if is_form:
+            body = _form(route)
+        else:
+            body = json.dumps(route.body)
+        if is_form:
+            media_type = browser.FORM_TYPE
+        else:
+            media_type = "application/json"
         headers |= {"content-length": str(len(body)), "content-type": media_type}
         event["body"] = body
     return event

@@ -163,7 +163,10 @@ def filled(event: str, place: Mapping[str, str]) -> dict[str, Any]:
 def decoded(reply: Mapping[str, Any]) -> Answer:
     """A function's reply as the HTTP API passes it on."""
     body = reply.get("body") or ""
-    content = base64.b64decode(body) if reply.get("isBase64Encoded") else body.encode()
+    if reply.get("isBase64Encoded"):
+        content = base64.b64decode(body)
+    else:
+        content = body.encode()
     return Answer(reply["statusCode"], reply.get("headers", {}), content)
 
 
@@ -174,7 +177,10 @@ def readable(answer: Answer) -> str:
         return answer.body.decode(errors="replace")
     import msgpack
 
-    value = msgpack.unpackb(answer.body) if "msgpack" in kind else json.loads(answer.body)
+    if "msgpack" in kind:
+        value = msgpack.unpackb(answer.body)
+    else:
+        value = json.loads(answer.body)
     return json.dumps(
         value, indent=2, ensure_ascii=False, default=lambda raw: raw.decode(errors="replace")
     )

@@ -93,7 +93,10 @@ def _rows_after(table: Table, start: dict[str, Any] | None) -> list[Item]:
         first_sort_key = start[str(table.range_key_attr)]["S"]
     found = []
     for name in sorted(name for name in partitions if name >= first_partition):
-        after = first_sort_key if name == first_partition else ""
+        if name == first_partition:
+            after = first_sort_key
+        else:
+            after = ""
         rows = {sort_key.value: row for sort_key, row in partitions[name].items()}
         found += [rows[sort_key] for sort_key in sorted(rows) if sort_key > after]
     return found

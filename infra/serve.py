@@ -177,7 +177,10 @@ async def _nothing() -> None:
 
 def _raise_file_limit() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if hard == resource.RLIM_INFINITY:
+        wanted = OPEN_FILES
+    else:
+        wanted = min(OPEN_FILES, hard)
     if soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
@@ -198,7 +201,10 @@ def _run(listener: socket.socket, hub: Hub, options: argparse.Namespace) -> None
             owner, token = await _token(now)
             await super().startup(sockets)
             ready = {"url": _url(listener), "owner": owner, "token": token, "data": hub.data}
-            kept = f"Everything is kept in {hub.data}." if hub.data else IN_MEMORY
+            if hub.data:
+                kept = f"Everything is kept in {hub.data}."
+            else:
+                kept = IN_MEMORY
             print(
                 json.dumps(ready) if options.json else READY.format(**ready, kept=kept), flush=True
             )

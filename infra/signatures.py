@@ -89,7 +89,9 @@ class Claim(NamedTuple):
 
         None for S3, whose bodies have no limit here.
         """
-        return None if self.service == "s3" else UNSIGNED_BODY_BYTES
+        if self.service == "s3":
+            return None
+        return UNSIGNED_BODY_BYTES
 
     def check(self, body: bytes, key: AccessKey) -> None:
         """Raise Refused unless this key signed exactly this request."""

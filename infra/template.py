@@ -231,7 +231,9 @@ def _pattern(route: Route) -> tuple[str, bool]:
     if path.startswith("/api/"):
         return "/api/*", True
     beginning, parameter, _ = re.sub(r"\{(owner|slug)\}", "*", path).partition("{")
-    return (f"{beginning}*", True) if parameter else (beginning, False)
+    if parameter:
+        return (f"{beginning}*", True)
+    return (beginning, False)
 
 
 _CACHE_POLICIES = {

@@ -66,7 +66,10 @@ def environment(name: str, python: Path | None = None) -> Path:
     lock = LOCKS / f"{name}.lock"
     folder = TOOLS / name
     made_from = folder / "made-from"
-    wanted = lock.read_text() if name == "uv" else f"{python}\n{lock.read_text()}"
+    if name == "uv":
+        wanted = lock.read_text()
+    else:
+        wanted = f"{python}\n{lock.read_text()}"
     with _only_one_process(name):
         if not made_from.exists() or made_from.read_text() != wanted:
             _say(f"Installing {name} into {folder.relative_to(ROOT)}")
@@ -111,7 +114,10 @@ def uv(*arguments: str | Path, quiet: bool = False) -> subprocess.CompletedProce
 
 def runtime_emulator() -> Path:
     """AWS's own runtime interface emulator for this machine, from the SAM CLI's wheel."""
-    architecture = "arm64" if platform.machine() in ("arm64", "aarch64") else "x86_64"
+    if platform.machine() in ("arm64", "aarch64"):
+        architecture = "arm64"
+    else:
+        architecture = "x86_64"
     packages = environment("sam").parent / "lib"
     found = sorted(
         packages.glob(f"python3.*/site-packages/samcli/local/rapid/aws-lambda-rie-{architecture}")

@@ -92,7 +92,9 @@ def bearer_token(authorization: str | None) -> str | None:
     None without a header, or for another scheme.
     """
     scheme, _, token = (authorization or "").strip().partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else None
+    if scheme.lower() == "bearer":
+        return token.strip()
+    return None
 
 
 def key_id(text: str) -> str:
@@ -147,16 +149,23 @@ def role(repo: Repo, identity: Identity | None, member: Role | None) -> Role | N
     None if the caller may not even see the repository. `member` is the role that its owner gave to
     the caller.
     """
-    public = Role.READ if repo.visibility is Visibility.PUBLIC else None
+    if repo.visibility is Visibility.PUBLIC:
+        public = Role.READ
+    else:
+        public = None
     own = _own_role(repo, identity, member)
     if identity is None or own is None:
         return public
-    return own if identity.scope.allows(own) else identity.scope
+    if identity.scope.allows(own):
+        return own
+    return identity.scope
 
 
 def sees(repo: Repo, identity: Identity | None, member: Role | None) -> Sees:
     """The commits that a caller with read access may read. The owner counts as a member."""
-    return Sees.ALL if _own_role(repo, identity, member) else Sees.REACHED
+    if _own_role(repo, identity, member):
+        return Sees.ALL
+    return Sees.REACHED
 
 
 def _own_role(repo: Repo, identity: Identity | None, member: Role | None) -> Role | None:
@@ -165,7 +174,9 @@ def _own_role(repo: Repo, identity: Identity | None, member: Role | None) -> Rol
     """
     if identity is None or identity.repo not in ("", f"{repo.owner}/{repo.slug}"):
         return None
-    return Role.ADMIN if identity.subject == repo.owner else member
+    if identity.subject == repo.owner:
+        return Role.ADMIN
+    return member
 
 
 def _claims(keys: Mapping[str, str], token: str) -> _Claims:

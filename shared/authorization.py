@@ -100,7 +100,9 @@ class Access:
     @property
     def by(self) -> str:
         """The handle of the caller; empty for a caller without a token."""
-        return self.identity.subject if self.identity else ""
+        if self.identity:
+            return self.identity.subject
+        return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +116,9 @@ class Visitor:
     @property
     def by(self) -> str:
         """The handle of the caller; empty for a caller without a token."""
-        return self.identity.subject if self.identity else ""
+        if self.identity:
+            return self.identity.subject
+        return ""
 
     def role(self, repo: Repo, member: Role | None) -> Role | None:
         """The caller's role in a repository whose owner gave the caller the role `member`.
@@ -186,7 +190,10 @@ async def _identity(stores: Stores, credentials: Credentials, now: float) -> Ide
 async def _identify(stores: Stores, credentials: Credentials, now: float) -> Identity:
     token = credentials.required_token()
     key_id = auth.key_id(token)
-    keys = await stores.keyring.verifying(key_id, now) if key_id else {}
+    if key_id:
+        keys = await stores.keyring.verifying(key_id, now)
+    else:
+        keys = {}
     return auth.identify(keys, token, credentials.type)
 
 
@@ -206,7 +213,10 @@ async def _count(
 def _open_account(
     stores: Stores, credentials: Credentials, identity: Identity | None, allowance: Allowance
 ) -> Account:
-    subject = f"user:{identity.subject}" if identity else f"address:{credentials.address}"
+    if identity:
+        subject = f"user:{identity.subject}"
+    else:
+        subject = f"address:{credentials.address}"
     account = stores.budget.open(allowance.limit_class, subject, allowance.now)
     account.left = allowance.headers
     return account
@@ -218,7 +228,10 @@ def _granted(
     """Raises RepoNotFound, CostLimited or HubLimited."""
     account.admit()
     repo, member = found
-    role = auth.role(repo, identity, member) if repo and not repo.deleted else None
+    if repo and not repo.deleted:
+        role = auth.role(repo, identity, member)
+    else:
+        role = None
     if repo is None or role is None:
         raise names.repo_not_found(target.owner) if isinstance(target, ByName) else RepoNotFound()
     # After the role: the limit of the owner would tell a stranger that the repository exists.
@@ -269,7 +282,9 @@ class _LookUp:
         owner, slug = await self.stores.repos.called(repo_id)
         rows = self.account.rows(owner)
         repo, member = await self.stores.repos.look_up(owner, slug, self.identity, rows)
-        return (repo, member) if repo and repo.repo_id == repo_id else (None, None)
+        if repo and repo.repo_id == repo_id:
+            return (repo, member)
+        return (None, None)
 
     async def renamed(self, old: Repo) -> Found:
         """The repository that had this name before a rename, for its administrators."""
@@ -277,7 +292,9 @@ class _LookUp:
         if present is None or present.deleted:
             return None, None
         found = await self.stores.repos.look_up(present.owner, present.slug, self.identity)
-        return found if self.role(found) is Role.ADMIN else (None, None)
+        if self.role(found) is Role.ADMIN:
+            return found
+        return (None, None)
 
     def to_create(self, name: ByName) -> Repo | None:
         """The repository that a push of its owner would create, if the hub allows that."""
@@ -286,7 +303,10 @@ class _LookUp:
         if not (names.is_handle(name.owner) and names.is_repo_name(name.slug)):
             return None
         # To a token of another repository, an absent and a private one must look alike.
-        limited_to = self.identity.repo if self.identity else ""
+        if self.identity:
+            limited_to = self.identity.repo
+        else:
+            limited_to = ""
         if limited_to not in ("", f"{name.owner}/{name.slug}"):
             return None
         return Repo(name.owner, name.slug)
@@ -303,4 +323,6 @@ class _LookUp:
     def role(self, found: Found) -> Role | None:
         """The caller's role in the repository."""
         repo, member = found
-        return auth.role(repo, self.identity, member) if repo else None
+        if repo:
+            return auth.role(repo, self.identity, member)
+        return None

@@ -43,7 +43,10 @@ async def decoded(
     Raises MalformedBody, UnsupportedMedia, TooLarge, and what `pieces` and `bound.hold` raise.
     """
     decoder = codec.Decoder(content_type, bound.max_bytes)
-    expander = _expander(content_encoding) if content_encoding else None
+    if content_encoding:
+        expander = _expander(content_encoding)
+    else:
+        expander = None
     size = 0
     async for piece in pieces:
         parts: Iterable[bytes] = expander.expand(piece) if expander else (piece,)

@@ -329,11 +329,10 @@ class HashMismatch(Unprocessable):
     code = "hash_mismatch"
 
     def __init__(self, kind: str, given: str, computed: str) -> None:
-        remedy = (
-            "commit again"
-            if kind in ("commit", "snapshot")
-            else "restore the file if damaged, then push again"
-        )
+        if kind in ("commit", "snapshot"):
+            remedy = "commit again"
+        else:
+            remedy = "restore the file if damaged, then push again"
         super().__init__(
             f"{kind} {given} does not match its content, which hashes to {computed}; {remedy}"
         )

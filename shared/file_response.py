@@ -50,7 +50,10 @@ class Content(Protocol):
 
 def caching(repo: Repo, *, is_fixed: bool) -> dict[str, str]:
     """The caching headers of a reply. Shared caches may only store files of public repositories."""
-    age = f"max-age={YEAR_SECONDS}, immutable" if is_fixed else f"max-age={MOMENT_SECONDS}"
+    if is_fixed:
+        age = f"max-age={YEAR_SECONDS}, immutable"
+    else:
+        age = f"max-age={MOMENT_SECONDS}"
     if repo.visibility is Visibility.PUBLIC:
         return {"Cache-Control": f"public, {age}"}
     return {"Cache-Control": f"private, {age}", "Vary": "Authorization"}
@@ -78,7 +81,10 @@ async def send(
     start, stop = part or (0, content.length)
     kind, body = await _typed(content, path, start, stop)
     headers = _headers(tag, kind, path, cached)
-    most = TEXT_REPLY_BYTES if kind.startswith(("text/", "application/json")) else REPLY_BYTES
+    if kind.startswith(("text/", "application/json")):
+        most = TEXT_REPLY_BYTES
+    else:
+        most = REPLY_BYTES
     if stop - start > most:
         url = await content.url(kind, headers["Content-Disposition"])
         if url:
@@ -134,7 +140,10 @@ def _range(request: Request, tag: str, length: int) -> tuple[int, int] | None:
         return None
     if first:
         start = int(first)
-        stop = min(int(last) + 1, length) if last else length
+        if last:
+            stop = min(int(last) + 1, length)
+        else:
+            stop = length
     else:
         start = max(0, length - int(last))
         stop = length

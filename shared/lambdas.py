@@ -70,7 +70,10 @@ def _readable(event: Any) -> dict[str, Any]:
 
 
 def _part(whole: Any, name: str, kind: type) -> Any:
-    part = whole.get(name) if isinstance(whole, dict) else None
+    if isinstance(whole, dict):
+        part = whole.get(name)
+    else:
+        part = None
     if not isinstance(part, kind):
         raise _ForeignEvent(f"{name} is missing or of another type")
     return part
@@ -113,7 +116,9 @@ def _encoded_path(path: str, domain_name: str) -> str:
     A file name may contain `%25`. An HTTP API sends the path decoded; a function URL sends it as
     the client wrote it.
     """
-    return path if ".lambda-url." in domain_name else quote(path, errors="replace")
+    if ".lambda-url." in domain_name:
+        return path
+    return quote(path, errors="replace")
 
 
 _thread = threading.local()

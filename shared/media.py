@@ -125,7 +125,10 @@ def sniffed(start: bytes) -> str:
     if _NO_TEXT.search(start):
         return BYTES
     # The last character may be incomplete.
-    cut = len(start) - 3 if len(start) == SNIFF_BYTES else len(start)
+    if len(start) == SNIFF_BYTES:
+        cut = len(start) - 3
+    else:
+        cut = len(start)
     for end in range(len(start), cut - 1, -1):
         try:
             start[:end].decode()
@@ -137,5 +140,8 @@ def sniffed(start: bytes) -> str:
 
 def disposition(path: str, kind: str) -> str:
     """The Content-Disposition: whether a browser shows or saves the file, and its name."""
-    how = "inline" if _SHOWN.fullmatch(kind.partition(";")[0]) else "attachment"
+    if _SHOWN.fullmatch(kind.partition(";")[0]):
+        how = "inline"
+    else:
+        how = "attachment"
     return f"{how}; filename*=UTF-8''{quote(path.rpartition('/')[2], safe='')}"

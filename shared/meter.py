@@ -116,7 +116,9 @@ def s3(operation: str) -> int:
     """The cost of one call of S3 in picodollars. A failed call costs the same."""
     if operation in units.S3_PUTS:
         return prices.S3_PUT
-    return prices.S3_GET if operation in units.S3_GETS else 0
+    if operation in units.S3_GETS:
+        return prices.S3_GET
+    return 0
 
 
 def _keep_params(params: Any, context: dict[str, Any], **_: Any) -> None:
@@ -201,7 +203,10 @@ def _transact(params: Mapping[str, Any], reply: Mapping[str, Any]) -> int:
     total = 0
     for part in params["TransactItems"]:
         for write in part.values():
-            size = units.item_size(write["Item"]) if "Item" in write else _update_size(write)
+            if "Item" in write:
+                size = units.item_size(write["Item"])
+            else:
+                size = _update_size(write)
             total += 2 * units.write_units(size)
     return total
 

@@ -84,7 +84,10 @@ class RequestMiddleware:
         answer = _Answer(scope, body, send, metered)
         scope["failure"] = None
         try:
-            app = self._app if _is_admitted(scope) else refusal(Forbidden(_NOT_FOR_CLIENTS))
+            if _is_admitted(scope):
+                app = self._app
+            else:
+                app = refusal(Forbidden(_NOT_FOR_CLIENTS))
             await app(scope, answer.receive, answer.send)
         except Exception as error:
             scope["failure"] = (
@@ -140,7 +143,9 @@ def _level(status: int, failure: Exception | None) -> int:
     """The log level: error for a bug or a damaged repository, warning for a temporary failure."""
     if failure is None:
         return logging.INFO
-    return logging.WARNING if status == Unavailable.status else logging.ERROR
+    if status == Unavailable.status:
+        return logging.WARNING
+    return logging.ERROR
 
 
 class _Answer:

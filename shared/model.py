@@ -104,7 +104,9 @@ class Identity:
     @property
     def token_ids(self) -> tuple[str, ...]:
         """The tokens of which none may be revoked."""
-        return (self.token_id, self.via) if self.via else (self.token_id,)
+        if self.via:
+            return (self.token_id, self.via)
+        return (self.token_id,)
 
 
 @dataclass(frozen=True, slots=True)

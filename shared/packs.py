@@ -171,7 +171,10 @@ def windows(spans: Iterable[Span], window_bytes: int | None = None) -> Iterator[
     The spans of a window are read in parallel. Each counts as at least `GAP_BYTES` bytes, so that a
     window never consists of many requests.
     """
-    most = WINDOW_BYTES if window_bytes is None else window_bytes
+    if window_bytes is None:
+        most = WINDOW_BYTES
+    else:
+        most = window_bytes
     group: list[Span] = []
     room = most
     for span in spans:

@@ -127,7 +127,10 @@ def without(commit: NewCommit, change: str = "rename it") -> str:
 def not_portable(bundle: PushedBundle, faults: Mapping[str, Sequence[str]]) -> str:
     """The message for names that are not portable. `faults` has the names by snapshot."""
     oldest = bundle.oldest_with(faults)
-    snapshot_id = oldest.snapshot_id if oldest and oldest.snapshot_id else next(iter(faults))
+    if oldest and oldest.snapshot_id:
+        snapshot_id = oldest.snapshot_id
+    else:
+        snapshot_id = next(iter(faults))
     steps = f" {without(oldest)}" if oldest else ""
     for shown in range(4, 0, -1):
         text = (
@@ -228,7 +231,10 @@ def _commit(raw: Mapping[str, Any]) -> NewCommit:
     commit_id = names.check_id(shaped.commit_id, "commit")
     parent_ids = (shaped.parent_commit_id, shaped.parent2_commit_id)
     parents = tuple(names.check_id(parent, "parent commit") for parent in parent_ids if parent)
-    snapshot_id = names.check_id(shaped.snapshot_id, "snapshot") if shaped.snapshot_id else None
+    if shaped.snapshot_id:
+        snapshot_id = names.check_id(shaped.snapshot_id, "snapshot")
+    else:
+        snapshot_id = None
     _check_text(raw, f"commit {commit_id}")
     # NUL separates the hashed fields: a message with NUL could have the id of a commit with other
     # parents.

@@ -119,7 +119,10 @@ async def _staged(
 async def _reference(access: Access, text: str, route: StagedRoute) -> Reference:
     """The reference, if it is valid for this request. Raises StagedBodyInvalid."""
     key_id = auth.key_id(text)
-    keys = await access.stores.keyring.verifying(key_id, access.now) if key_id else {}
+    if key_id:
+        keys = await access.stores.keyring.verifying(key_id, access.now)
+    else:
+        keys = {}
     reference = references.verify(keys, text, access.now)
     if (reference.repo_id, reference.sub, reference.route) != (
         access.repo.repo_id,

@@ -106,7 +106,9 @@ class Terms:
     @property
     def media_type(self) -> str:
         """The media type of the reply."""
-        return codec.MSGPACK if self.as_msgpack else codec.JSON
+        if self.as_msgpack:
+            return codec.MSGPACK
+        return codec.JSON
 
 
 class _Full(Exception):
@@ -154,7 +156,10 @@ class Streamed(StreamingResponse):
 
     def __init__(self, terms: Terms, whole: Whole) -> None:
         self._pieces = _cut(_sent(whole, terms.coding))
-        length = {} if terms.coding else {"Content-Length": str(whole.size)}
+        if terms.coding:
+            length = {}
+        else:
+            length = {"Content-Length": str(whole.size)}
         super().__init__(
             self._pieces, headers={**terms.headers, **length}, media_type=terms.media_type
         )
@@ -253,7 +258,10 @@ async def _sent(whole: Whole, coding: Coding | None) -> AsyncGenerator[tuple[Pie
     made = 0
     async with aclosing(whole.to_compress(coding) if coding else whole.in_msgpack()) as pieces:
         async for piece in pieces:
-            expanded_bytes = piece.expanded_bytes if isinstance(piece, Frame) else len(piece)
+            if isinstance(piece, Frame):
+                expanded_bytes = piece.expanded_bytes
+            else:
+                expanded_bytes = len(piece)
             made += expanded_bytes
             yield encoder.encode(piece), expanded_bytes
             if coding:
@@ -276,7 +284,9 @@ class _Encoder:
         """Take the next piece. Returns the next bytes, often none."""
         if isinstance(piece, Frame):
             end = self.end()
-            return b"".join((end, piece.data)) if end else piece.data
+            if end:
+                return b"".join((end, piece.data))
+            return piece.data
         if self._coding is None:
             return piece
         if self._open is None:

@@ -142,7 +142,9 @@ def _expiry(client: Any, name: str, dates: list[str]) -> Check:
 
 def _bucket(client: Any, name: str, dates: list[str]) -> Check:
     reply = _call("bucket", name, dates, client.head_bucket, Bucket=name)
-    return reply if isinstance(reply, Check) else Check("bucket", "ok", name)
+    if isinstance(reply, Check):
+        return reply
+    return Check("bucket", "ok", name)
 
 
 def _versions(client: Any, name: str, dates: list[str]) -> Check:

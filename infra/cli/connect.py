@@ -52,11 +52,10 @@ async def _connect(address: Address, token: Token, source: str, listener: socket
 
 
 def _announcement(address: Address, source: str, local: str) -> str:
-    who = (
-        f"with the token of {source}"
-        if source
-        else "without a token (`muse auth login --hub` stores one)"
-    )
+    if source:
+        who = f"with the token of {source}"
+    else:
+        who = "without a token (`muse auth login --hub` stores one)"
     return f"""
 The relay passes requests to {address.url}, {who}.
 

@@ -56,7 +56,10 @@ def _summary(name: str, done: Expunged, *, dry_run: bool) -> list[str]:
         ]
         lines.append("next: `--remove` does it")
     elif done.step == Step.MARKED:
-        news = "a push wrote some of it again meanwhile; " if done.again else ""
+        if done.again:
+            news = "a push wrote some of it again meanwhile; "
+        else:
+            news = ""
         lines = [
             f"{name}: {news}{counts} are marked, and {done.packs} packs are written again without"
             " them"

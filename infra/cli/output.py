@@ -260,7 +260,9 @@ def size(count: float) -> str:
     """A number of bytes, for people: `12.3 MiB`."""
     for unit in ("bytes", "KiB", "MiB"):
         if count < 1024:
-            return f"{count:.0f} bytes" if unit == "bytes" else f"{count:.1f} {unit}"
+            if unit == "bytes":
+                return f"{count:.0f} bytes"
+            return f"{count:.1f} {unit}"
         count /= 1024
     return f"{count:.1f} GiB"
 
@@ -300,5 +302,8 @@ def _bar(title: str) -> Iterator[OnProgress]:
 def progress_text(done: int, total: int | None, size_bytes: int | None) -> str:
     """The progress of a job as text: `3 of 10, 1.5 MiB`."""
     of_total = "" if total is None else f" of {total}"
-    of_size = "" if size_bytes is None else f", {size(size_bytes)}"
+    if size_bytes is None:
+        of_size = ""
+    else:
+        of_size = f", {size(size_bytes)}"
     return f"{done}{of_total}{of_size}"

@@ -38,14 +38,16 @@ def bundle(name: Name, json: Json = False, data: Data = None) -> None:
     made = output.run_long(data, f"bundling {name}", work, left)
     one = made.prebuilt
     if json:
-        about = (
-            {"name": one.name, "bytes": one.size, "made_at": one.made_at}
-            if one
-            else {"why_not": made.why_not}
-        )
+        if one:
+            about = {"name": one.name, "bytes": one.size, "made_at": one.made_at}
+        else:
+            about = {"why_not": made.why_not}
         output.document({"repo": name, "is_new": made.is_new, **about})
     elif one:
-        state = "made" if made.is_new else "there already, and whole"
+        if made.is_new:
+            state = "made"
+        else:
+            state = "there already, and whole"
         held = f"{one.commits.count} commits and {one.objects.count} objects"
         output.say(f"{name}: a bundle of {held} is {state} ({output.size(one.size)})")
     else:

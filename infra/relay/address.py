@@ -106,7 +106,9 @@ class Token:
             return ""
         if self._file:
             return str(self._file)
-        return TOKEN_VARIABLE if os.environ.get(TOKEN_VARIABLE, "").strip() else "muse auth login"
+        if os.environ.get(TOKEN_VARIABLE, "").strip():
+            return TOKEN_VARIABLE
+        return "muse auth login"
 
     def _of_file(self, file: Path) -> str:
         try:
@@ -126,8 +128,13 @@ class Token:
         except (OSError, ValueError):
             return ""
         identity = identities.get(self._address.host)
-        token = identity.get("token") if isinstance(identity, dict) else None
-        return token.strip() if isinstance(token, str) else ""
+        if isinstance(identity, dict):
+            token = identity.get("token")
+        else:
+            token = None
+        if isinstance(token, str):
+            return token.strip()
+        return ""
 
 
 def _checked(text: str, source: str) -> str:

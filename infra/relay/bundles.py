@@ -123,11 +123,10 @@ class Offer:
         """
         record = codec.unpack_record(packed)
         snapshot_id = str(record.get("snapshot_id"))
-        whole = (
-            packed
-            if "patch" not in record
-            else self._patched(str(record.get("base")), record["patch"])
-        )
+        if "patch" not in record:
+            whole = packed
+        else:
+            whole = self._patched(str(record.get("base")), record["patch"])
         self._snapshots.remember(self._repository, snapshot_id, whole)
         return snapshot_id, whole
 

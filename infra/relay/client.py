@@ -75,7 +75,10 @@ class Client:
 
 
 async def _read(process: asyncio.subprocess.Process) -> str:
-    output = await process.stdout.read() if process.stdout else b""
+    if process.stdout:
+        output = await process.stdout.read()
+    else:
+        output = b""
     return output.decode(errors="replace")
 
 
@@ -101,4 +104,6 @@ def _environment() -> dict[str, str]:
 
 def _last_line(output: str) -> str:
     lines = [line.strip() for line in output.splitlines() if line.strip()]
-    return lines[-1][:SHOWN_CHARACTERS] if lines else "it printed nothing"
+    if lines:
+        return lines[-1][:SHOWN_CHARACTERS]
+    return "it printed nothing"

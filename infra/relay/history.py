@@ -121,7 +121,9 @@ class Push:
             ):
                 descendants.add(commit_id)
         # If the branch has diverged, the hub refuses the first request, and says so.
-        return descendants if self.tip in descendants else self.commits
+        if self.tip in descendants:
+            return descendants
+        return self.commits
 
     def _first_parents(self) -> list[str]:
         """The line from the oldest commit of the push to its tip."""

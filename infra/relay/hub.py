@@ -329,7 +329,9 @@ def _wait_seconds(status: int, headers: Mapping[str, str], ask: Ask, attempt: in
     asked = _retry_after(headers.get("Retry-After", ""))
     if asked is None:
         return _backoff(attempt)
-    return asked + _jitter() if asked <= LONGEST_WAIT_SECONDS else None
+    if asked <= LONGEST_WAIT_SECONDS:
+        return asked + _jitter()
+    return None
 
 
 def _retry_after(header: str) -> float | None:

@@ -53,7 +53,10 @@ class Transfer:
     def line(self) -> str:
         """The state in one line."""
         left = self.remaining_seconds
-        rest = f", {duration(left)} left" if left is not None and self.done < self.total else ""
+        if left is not None and self.done < self.total:
+            rest = f", {duration(left)} left"
+        else:
+            rest = ""
         return f"{self.title}: {size_text(self.done)} of {size_text(self.total)}{rest}"
 
     def is_due(self) -> bool:
@@ -120,7 +123,9 @@ def size_text(count: float) -> str:
     """A number of bytes: `12.3 MB`."""
     for unit in ("bytes", "kB", "MB"):
         if count < 1000:
-            return f"{count:.0f} bytes" if unit == "bytes" else f"{count:.1f} {unit}"
+            if unit == "bytes":
+                return f"{count:.0f} bytes"
+            return f"{count:.1f} {unit}"
         count /= 1000
     return f"{count:.1f} GB"
 
@@ -128,4 +133,6 @@ def size_text(count: float) -> str:
 def duration(seconds: float) -> str:
     """A number of seconds: `2 min 5 s`."""
     minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+    if minutes:
+        return f"{minutes} min {rest} s"
+    return f"{rest} s"

@@ -61,7 +61,10 @@ async def check_hub(address: Address) -> None:
     except aiohttp.ClientConnectorCertificateError:
         raise Unable(f"the certificate of {address.host} is not valid: check the URL") from None
     except (aiohttp.ClientError, TimeoutError) as error:
-        reason = type(error).__name__ if isinstance(error, TimeoutError) else str(error)
+        if isinstance(error, TimeoutError):
+            reason = type(error).__name__
+        else:
+            reason = str(error)
         raise Unable(
             f"the hub {address.url} cannot be reached ({reason}): check the URL and the network"
         ) from None

@@ -84,7 +84,9 @@ class Received:
         """What to send as `have`: the commits without a received child, or all if those are
         many.
         """
-        return sorted(self._heads) if len(self._heads) <= FEW_HAVES else list(self._commits)
+        if len(self._heads) <= FEW_HAVES:
+            return sorted(self._heads)
+        return list(self._commits)
 
 
 class Steps:

@@ -111,7 +111,10 @@ class Uploads:
                 return reply
             reply.close()
         head = await self._head(ask, push.branch)
-        stretches = push.stretches(head) if push.tip else [set(push.commits)]
+        if push.tip:
+            stretches = push.stretches(head)
+        else:
+            stretches = [set(push.commits)]
         sent = set[str]()
         for stretch in stretches[:-1]:
             reply = await self._stretch(ask, push.body(stretch, sent), transfer)
@@ -140,9 +143,14 @@ class Uploads:
         )
         headers["Accept"] = codec.MSGPACK
         reply = await self._hub.ask(Ask("GET", f"{repository}/refs", headers))
-        heads = reply.value().get("branch_heads") if reply.is_success else None
+        if reply.is_success:
+            heads = reply.value().get("branch_heads")
+        else:
+            heads = None
         reply.close()
-        return str(heads.get(branch, "")) if isinstance(heads, dict) else ""
+        if isinstance(heads, dict):
+            return str(heads.get(branch, ""))
+        return ""
 
     async def objects(self, ask: Ask, pieces: Pieces, title: str) -> Reply:
         """The reply to a push of objects: the sum of the replies to its slices, or the first

@@ -35,7 +35,9 @@ class Workplace:
     @property
     def root(self) -> Path:
         """The folder that has the repository now."""
-        return self.directory if self._is_whole else self.repository
+        if self._is_whole:
+            return self.directory
+        return self.repository
 
     @property
     def is_whole(self) -> bool:

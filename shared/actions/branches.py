@@ -122,5 +122,8 @@ async def _been_at(branch: str, ref: Ref | None, chain: Chain, to: str) -> Commi
         return address
     if ref is None and not searched:
         raise RefNotFound()
-    where = "within 30 days" if chain.is_over else f"in its last {searched} moves"
+    if chain.is_over:
+        where = "within 30 days"
+    else:
+        where = f"in its last {searched} moves"
     raise Unprocessable(f"{branch} was not at {to[:80]} {where}; its moves list its earlier heads")

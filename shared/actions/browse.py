@@ -95,7 +95,10 @@ async def compare(
 
 async def introduced(repository: RepoStores, node: Node) -> Pair:
     """The files of the first parent of a commit, and of the commit."""
-    parents = await repository.commits.get(node.parents[:1]) if node.parents else {}
+    if node.parents:
+        parents = await repository.commits.get(node.parents[:1])
+    else:
+        parents = {}
     nodes = [*parents.values(), node]
     manifests = await _manifests(repository, nodes)
     old = manifests[nodes[0].commit_id] if parents else {}

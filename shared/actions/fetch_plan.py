@@ -83,7 +83,10 @@ async def resolve(repository: RepoStores, request: Fetch, sees: Sees) -> Resolve
     """The addresses of the ids in a request. Raises CommitNotFound with the unknown wants."""
     want = [names.check_id(commit_id, "commit") for commit_id in dict.fromkeys(request.want)]
     have = {commit_id for commit_id in request.have if names.is_id(commit_id)}
-    looked_up = have if len(have) <= LOOKED_UP_HAVES else set[str]()
+    if len(have) <= LOOKED_UP_HAVES:
+        looked_up = have
+    else:
+        looked_up = set[str]()
     prebuilt = None
     # Condemned rows count: a branch may reach them again.
     if want and not have:
@@ -129,11 +132,17 @@ async def plan(
     wanted = difference.collected
     snapshots = _snapshots(wanted, base.snapshots if base else ())
     oldest_first = list(snapshots.values())[::-1]
-    prebuilt_bytes = base.prefix.prebuilt.size if base else 0
+    if base:
+        prebuilt_bytes = base.prefix.prebuilt.size
+    else:
+        prebuilt_bytes = 0
     manifest_bytes = sum(at.length for at in oldest_first)
     commits = _commits(wanted, most_bytes, prebuilt_bytes + manifest_bytes)
 
-    boundary = [] if base else await boundary_manifests(repository, difference, wanted)
+    if base:
+        boundary = []
+    else:
+        boundary = await boundary_manifests(repository, difference, wanted)
     bases = Bases(allowed.bases)
     manifests = _Manifests(bases, set(base.objects if base else ()))
     await manifests.read(repository, oldest_first, boundary)

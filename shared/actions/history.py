@@ -122,7 +122,9 @@ async def _entries(repository: RepoStores, nodes: Sequence[Node]) -> list[Entry]
 
 
 def _bytes_to_read(node: Node) -> int:
-    return node.record_at.length if node.record_at and node.summary is None else 0
+    if node.record_at and node.summary is None:
+        return node.record_at.length
+    return 0
 
 
 def _cursor(pending: Iterable[CommitAddress], last: str) -> str:
@@ -141,7 +143,9 @@ def _cursor(pending: Iterable[CommitAddress], last: str) -> str:
     ]
     cursor = cursors.encode([lanes, packed])
     most = cursors.CHARACTERS - cursors.SEAL_CHARACTERS - 1
-    return cursor if len(cursor) <= most else cursors.encode([last])
+    if len(cursor) <= most:
+        return cursor
+    return cursors.encode([last])
 
 
 def _parse(cursor: str) -> set[CommitAddress]:
@@ -171,11 +175,15 @@ def _parse(cursor: str) -> set[CommitAddress]:
 
 
 def _packed_id(commit_id: str) -> str | bytes:
-    return bytes.fromhex(commit_id) if names.is_digest(commit_id) else commit_id
+    if names.is_digest(commit_id):
+        return bytes.fromhex(commit_id)
+    return commit_id
 
 
 def _unpacked_id(packed: str | bytes) -> str:
-    return packed.hex() if isinstance(packed, bytes) else packed
+    if isinstance(packed, bytes):
+        return packed.hex()
+    return packed
 
 
 def _may_exist(address: CommitAddress) -> bool:

@@ -81,10 +81,8 @@ async def _visible(
 
 async def _refused(repository: RepoStores, by: str, now: float) -> set[str]:
     try:
-        return (
-            await repository.stores.counters.refused(repository.repo_id, by, int(now))
-            if by
-            else set()
-        )
+        if by:
+            return await repository.stores.counters.refused(repository.repo_id, by, int(now))
+        return set()
     except Unavailable:
         return set()  # these commits are optional, so a failure to read them does not matter

@@ -128,7 +128,9 @@ async def _last_step(repository: RepoStores, branch: str, current: Ref | None) -
 
     The row of an existing branch contains it.
     """
-    return ("", 0) if current else await repository.refs.last_step(branch)
+    if current:
+        return ("", 0)
+    return await repository.refs.last_step(branch)
 
 
 def _next_ref(
@@ -136,7 +138,10 @@ def _next_ref(
 ) -> tuple[Ref, Move]:
     """The new row of the branch, and the log entry of its move."""
     node = plan.nodes.get(pushed.head)
-    address = node.address if node else pushed.existing.commits[pushed.head]
+    if node:
+        address = node.address
+    else:
+        address = pushed.existing.commits[pushed.head]
     snapshot_at = node.snapshot_at if node else None
     cause = Cause(pushed.by, pushed.now, pushed.is_forced)
     move = planned(pushed.branch, current, last, address, cause)

@@ -175,7 +175,9 @@ def objects_of(bundle: PushedBundle, without: Set[str] = frozenset()) -> set[str
 
 def looked_up_at_first(object_ids: Set[str], few: int) -> Set[str]:
     """These objects, if there are at most `few`. They are looked up together with the refs."""
-    return object_ids if len(object_ids) <= few else frozenset()
+    if len(object_ids) <= few:
+        return object_ids
+    return frozenset()
 
 
 def _reached_in_bundle(pushed: Pushed, target: str) -> tuple[set[str], list[str]]:

@@ -86,10 +86,16 @@ class WritePlan:
             stored.append(Write.LANE)
         if self.is_new_branch:
             stored.append(Write.FOLDERS)
-        rows = [Write.SNAPSHOTS, Write.COMMITS] if self.snapshot_rows else [Write.COMMITS]
+        if self.snapshot_rows:
+            rows = [Write.SNAPSHOTS, Write.COMMITS]
+        else:
+            rows = [Write.COMMITS]
         if not self._rows_depend_on_bytes():
             return [stored + rows]
-        objects = [[Write.OBJECTS]] if self.object_rows else []
+        if self.object_rows:
+            objects = [[Write.OBJECTS]]
+        else:
+            objects = []
         return [stored, *objects, rows]
 
     def _rows_depend_on_bytes(self) -> bool:

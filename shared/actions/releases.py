@@ -99,7 +99,10 @@ async def listed(
 
     Budget: 4 AWS calls, chain of 3 (GET releases).
     """
-    after = _parse_cursor(request.cursor) if request.cursor else None
+    if request.cursor:
+        after = _parse_cursor(request.cursor)
+    else:
+        after = None
     chosen: list[Entry] = []
     size = 0
     for _ in range(MAX_READS):
@@ -162,7 +165,10 @@ def _microseconds(created_at: str, now: float) -> int:
     """
     try:
         moment = datetime.fromisoformat(created_at)
-        aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        if moment.tzinfo:
+            aware = moment
+        else:
+            aware = moment.replace(tzinfo=UTC)
         return (aware - _EPOCH) // timedelta(microseconds=1)
     except (ValueError, OverflowError):
         return int(now * 1_000_000)

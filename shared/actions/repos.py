@@ -155,11 +155,10 @@ async def readable(
 
     Budget: 5 AWS calls, chain of 3 (GET repos of a user).
     """
-    found = (
-        await _readable(stores, owner, identity, role_of, after, limit)
-        if names.is_repo_name(owner)
-        else []
-    )
+    if names.is_repo_name(owner):
+        found = await _readable(stores, owner, identity, role_of, after, limit)
+    else:
+        found = []
     if not found:
         spelled = await stores.handles.spelling(owner)
         if spelled != owner:

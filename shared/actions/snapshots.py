@@ -31,7 +31,10 @@ async def at(repository: RepoStores, ref_and_path: str, sees: Sees) -> Snapshot:
     Raises RefNotFound.
     """
     name, target = await resolve.longest_prefix(repository, ref_and_path, sees)
-    snapshot_at = target.branch.snapshot_at if target.branch else None
+    if target.branch:
+        snapshot_at = target.branch.snapshot_at
+    else:
+        snapshot_at = None
     is_fixed = False
     if snapshot_at is None:
         node = (await repository.commits.get([target.commit]))[target.commit.commit_id]

@@ -84,7 +84,10 @@ async def missing(
     if not repository.repo.exists:
         return asked
     known = _known(repository, asked)
-    uploaded = [quarantine.uploaded(repository, asked, by=uploader, now=now)] if uploader else []
+    if uploader:
+        uploaded = [quarantine.uploaded(repository, asked, by=uploader, now=now)]
+    else:
+        uploaded = []
     present = set[str]().union(*await gather_all([known, *uploaded]))
     return [object_id for object_id in asked if object_id not in present]
 
@@ -92,7 +95,10 @@ async def missing(
 async def _known(repository: RepoStores, asked: Sequence[str]) -> set[str]:
     """Those of these objects that the repository holds."""
     # A client asks about every file that it has, and all but a few of them are where they were.
-    at_head = await _at_head(repository) if len(asked) > MANY_OBJECTS else set[str]()
+    if len(asked) > MANY_OBJECTS:
+        at_head = await _at_head(repository)
+    else:
+        at_head = set[str]()
     return at_head | await repository.index.seemed_known([i for i in asked if i not in at_head])
 
 

@@ -46,7 +46,9 @@ class _Frontier:
         heapq.heappush(self._heap, (-address.generation, address.commit_id))
 
     def top(self) -> CommitAddress | None:
-        return self.addresses[self._heap[0][1]] if self._heap else None
+        if self._heap:
+            return self.addresses[self._heap[0][1]]
+        return None
 
     def pop(self) -> CommitAddress:
         return self.addresses.pop(heapq.heappop(self._heap)[1])
@@ -190,7 +192,9 @@ class Nearest:
     def page_hint(self, address: CommitAddress) -> int | None:
         """Guess the distance to the nearest target below. A wrong guess costs one more read."""
         below = [t.generation for t in self._targets.values() if t.generation < address.generation]
-        return address.generation - max(below) if below else 0
+        if below:
+            return address.generation - max(below)
+        return 0
 
     def _see(self, address: CommitAddress) -> None:
         if address.commit_id not in self._seen:
@@ -249,7 +253,9 @@ class Reachable:
     def page_hint(self, address: CommitAddress) -> int | None:
         """The distance to the nearest target below."""
         below = [t.generation for t in self.missing.values() if t.generation < address.generation]
-        return address.generation - max(below) if below else 0
+        if below:
+            return address.generation - max(below)
+        return 0
 
     def _see(self, address: CommitAddress) -> None:
         if address not in self._seen:

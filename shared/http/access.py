@@ -38,7 +38,10 @@ ByQuery = Callable[[Request, str], Coroutine[Any, Any, Access]]
 def credentials(request: Request) -> Credentials:
     """The bearer token of the request, and the address of its client."""
     # Behind Mangum, the address is the one that API Gateway saw; behind uvicorn, the socket's.
-    address = request.client.host if request.client else "unknown"
+    if request.client:
+        address = request.client.host
+    else:
+        address = "unknown"
     return Credentials(auth.bearer_token(request.headers.get("authorization")), address)
 
 

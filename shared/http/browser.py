@@ -140,7 +140,9 @@ def local_url(url: str) -> str:
     """
     is_path = url.startswith("/") and not url.startswith("//")
     is_plain = url.isascii() and url.isprintable() and not set(url) & set('\\ "<>^`{|}')
-    return url if is_path and is_plain and len(url) <= URL_CHARACTERS else "/"
+    if is_path and is_plain and len(url) <= URL_CHARACTERS:
+        return url
+    return "/"
 
 
 def previous_page(request: Request) -> str:

@@ -36,7 +36,10 @@ def reply_records(
     request: Request, name: str, records: Sequence[bytes], next_cursor: str | None
 ) -> Response:
     """A page of stored records, which are msgpack, and the cursor of the next page, if any."""
-    rest = {"next_cursor": next_cursor} if next_cursor else {}
+    if next_cursor:
+        rest = {"next_cursor": next_cursor}
+    else:
+        rest = {}
     return reply_encoded(
         request,
         lambda: codec.pack_map_of_lists({name: records}, rest),

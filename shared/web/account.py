@@ -100,10 +100,14 @@ async def account_page(
     """The user's tokens, and the form to create one."""
     own = caller.identity
     after = cursors.parse_after(request.query_params.get("cursor", "")) or None
-    found = (
-        [] if own.repo else await tokens.listed(caller.stores, caller.identity, TOKENS + 1, after)
-    )
-    last = found[TOKENS - 1].identity.token_id if len(found) > TOKENS else None
+    if own.repo:
+        found = []
+    else:
+        found = await tokens.listed(caller.stores, caller.identity, TOKENS + 1, after)
+    if len(found) > TOKENS:
+        last = found[TOKENS - 1].identity.token_id
+    else:
+        last = None
     html = rendering.render(
         "account.html",
         **forms.head(request, own.subject),
@@ -161,7 +165,10 @@ def _shown(issued: Issued, own_id: str, now: float) -> Mapping[str, Any]:
     if issued.revoked_at:
         state = "revoked"
     else:
-        state = "valid" if issued.expires_at > now else "expired"
+        if issued.expires_at > now:
+            state = "valid"
+        else:
+            state = "expired"
     return {
         "id": issued.identity.token_id,
         "is_session": issued.is_session,

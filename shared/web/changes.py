@@ -98,4 +98,6 @@ def _word(tag: str, kind: str, words: Sequence[str]) -> Markup:
 
 
 def _cut(line: str) -> str:
-    return line if len(line) <= LINE_CHARACTERS else f"{line[:LINE_CHARACTERS]}…"
+    if len(line) <= LINE_CHARACTERS:
+        return line
+    return f"{line[:LINE_CHARACTERS]}…"

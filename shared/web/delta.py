@@ -59,11 +59,15 @@ def _note(operation: Mapping[str, Any]) -> str:
     match operation.get("op"):
         case "replace" | "mutate":
             old, new = _text(operation, "old_summary"), _text(operation, "new_summary")
-            return f"{old} → {new}" if old and new else new or old
+            if old and new:
+                return f"{old} → {new}"
+            return new or old
         case "move":
             start, stop = operation.get("from_position"), operation.get("to_position")
             is_known = isinstance(start, int) and isinstance(stop, int)
-            return f"from {start} to {stop}" if is_known else ""
+            if is_known:
+                return f"from {start} to {stop}"
+            return ""
         case "patch":
             return _text(operation, "child_summary")
     return _text(operation, "content_summary")
@@ -71,4 +75,6 @@ def _note(operation: Mapping[str, Any]) -> str:
 
 def _text(operation: Mapping[str, Any], name: str) -> str:
     value = operation.get(name)
-    return first_line(value, TEXT_CHARACTERS) if isinstance(value, str) else ""
+    if isinstance(value, str):
+        return first_line(value, TEXT_CHARACTERS)
+    return ""

@@ -72,7 +72,10 @@ async def blob(request: Request, access: Access, ref_and_path: str) -> Response:
 
 def _place(snapshot: Snapshot) -> dict[str, Any]:
     """Where a page is: the version, the path, and the folders above."""
-    parts = snapshot.path.split("/") if snapshot.path else []
+    if snapshot.path:
+        parts = snapshot.path.split("/")
+    else:
+        parts = []
     paths = list(accumulate(parts, lambda above, part: f"{above}/{part}"))
     return {
         "ref": snapshot.name,
@@ -116,8 +119,14 @@ def _text(text: str, path: str, start: int) -> dict[str, Any]:
 
     A line that is longer than a page is not shown: its page would exceed the limit of a reply.
     """
-    count = len(visible(text).removesuffix("\n").split("\n")) if text else 0
-    lines = highlight.of_file(text, path)[start : start + LINES] if text else []
+    if text:
+        count = len(visible(text).removesuffix("\n").split("\n"))
+    else:
+        count = 0
+    if text:
+        lines = highlight.of_file(text, path)[start : start + LINES]
+    else:
+        lines = []
     sizes = accumulate(len(line.striptags()) for line in lines)
     fitting = sum(1 for size in sizes if size <= PAGE_CHARACTERS)
     if lines and not fitting:
@@ -136,4 +145,6 @@ def _text(text: str, path: str, start: int) -> dict[str, Any]:
 def _number(request: Request, name: str) -> int:
     """A number of the query; 0 if it is none."""
     text = request.query_params.get(name, "")
-    return int(text) if text.isdecimal() and text.isascii() and len(text) < 10 else 0
+    if text.isdecimal() and text.isascii() and len(text) < 10:
+        return int(text)
+    return 0

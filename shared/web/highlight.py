@@ -18,14 +18,20 @@ LINE_CHARACTERS = 5_000
 def of_file(text: str, path: str) -> list[Markup]:
     """The lines of a file, highlighted if its name is that of a known language."""
     text = visible(text)
-    lines = _highlighted(text, _lexer_of_file(path)) if _is_short(text) else None
+    if _is_short(text):
+        lines = _highlighted(text, _lexer_of_file(path))
+    else:
+        lines = None
     return lines or _plain(text)
 
 
 def of_language(text: str, language: str) -> list[Markup]:
     """The lines of a text in this language; empty if the language is not known."""
     try:
-        lexer = get_lexer_by_name(language, stripnl=False) if language and _is_short(text) else None
+        if language and _is_short(text):
+            lexer = get_lexer_by_name(language, stripnl=False)
+        else:
+            lexer = None
     except ClassNotFound:
         lexer = None
     return _highlighted(text, lexer) or []

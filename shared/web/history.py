@@ -55,7 +55,10 @@ async def log(request: Request, access: Access, ref: str) -> Response:
 
 async def graph(request: Request, access: Access) -> Response:
     """The commits of all branches with the lines between them, newest first."""
-    refs = await access.repository.refs.all() if access.repo.exists else {}
+    if access.repo.exists:
+        refs = await access.repository.refs.all()
+    else:
+        refs = {}
     cursor = await log_cursors.opened(access, request.query_params.get("cursor", ""))
     places = [ref.head for ref in refs.values()]
     entries: list[history.Entry] = []
@@ -166,7 +169,10 @@ async def _difference(request: Request, access: Access, files: Pair) -> dict[str
     """One page of the changed files, each with its rows."""
     paths = files.paths()
     after = request.query_params.get("after", "")
-    following = [path for path in paths if path > after] if after else paths
+    if after:
+        following = [path for path in paths if path > after]
+    else:
+        following = paths
     shown = following[:FILES]
     texts = [path for path in shown if _is_text(path) or _is_midi(path)]
     wanted = (side.get(path) for path in texts for side in (files.old, files.new))
@@ -198,7 +204,12 @@ def _counts(files: Pair, paths: list[str]) -> Mapping[str, int]:
 
 def _file(path: str, files: Pair, read: Mapping[str, bytes]) -> dict[str, Any]:
     old, new = files.old.get(path), files.new.get(path)
-    kind = "added" if old is None else "removed" if new is None else "changed"
+    if old is None:
+        kind = "added"
+    elif new is None:
+        kind = "removed"
+    else:
+        kind = "changed"
     before = _decoded(read.get(old) if old else b"")
     after = _decoded(read.get(new) if new else b"")
     rows = None
@@ -210,8 +221,14 @@ def _file(path: str, files: Pair, read: Mapping[str, bytes]) -> dict[str, Any]:
 
 def _roll(path: str, old: bytes | None, new: bytes | None) -> dict[str, Any]:
     """The notes of both versions of a MIDI file; of one, if the other is absent or damaged."""
-    before = piano_roll.parsed(old) if old and _is_midi(path) else None
-    after = piano_roll.parsed(new) if new and _is_midi(path) else None
+    if old and _is_midi(path):
+        before = piano_roll.parsed(old)
+    else:
+        before = None
+    if new and _is_midi(path):
+        after = piano_roll.parsed(new)
+    else:
+        after = None
     song = after or before
     if song is None:
         return {"roll": None, "legend": None}

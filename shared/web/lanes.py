@@ -83,5 +83,8 @@ def _x(lane: int) -> int:
 
 def _line(start: int, top: int, stop: int, bottom: int, colour: int) -> str:
     first, last, middle = _x(start), _x(stop), (top + bottom) // 2
-    shape = f"V{bottom}" if first == last else f"C{first} {middle} {last} {middle} {last} {bottom}"
+    if first == last:
+        shape = f"V{bottom}"
+    else:
+        shape = f"C{first} {middle} {last} {middle} {last} {bottom}"
     return f'<path class="l{colour % COLOURS + 1}" d="M{first} {top}{shape}"/>'

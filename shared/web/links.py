@@ -34,5 +34,8 @@ class Links:
         """
         path = "/".join(quote(part, safe="/") for part in parts if part)
         asked = urlencode({name: value for name, value in query.items() if value})
-        url = f"{self.base}/{view}/{path}" if path else f"{self.base}/{view}"
+        if path:
+            url = f"{self.base}/{view}/{path}"
+        else:
+            url = f"{self.base}/{view}"
         return f"{url}?{asked}" if asked else url

@@ -81,7 +81,9 @@ _made: MarkdownIt | None = None
 
 def _highlighted(code: str, language: str, _attributes: str) -> str:
     lines = highlight.of_language(code, language)
-    return "\n".join(lines) + "\n" if lines else str(escape(code))
+    if lines:
+        return "\n".join(lines) + "\n"
+    return str(escape(code))
 
 
 def _name_headings(tokens: list[Token]) -> None:
@@ -109,7 +111,9 @@ def _image(found: re.Match[str]) -> str:
     attributes = dict(_ATTRIBUTE.findall(found[0]))
     if "src" not in attributes:
         return str(attributes.get("alt", ""))
-    return found[0] if "alt" in attributes else found[0].replace("<img", '<img alt=""', 1)
+    if "alt" in attributes:
+        return found[0]
+    return found[0].replace("<img", '<img alt=""', 1)
 
 
 def _filter(links: Links, ref: str, folder: str) -> Callable[[str, str, str], str | None]:
@@ -119,13 +123,19 @@ def _filter(links: Links, ref: str, folder: str) -> Callable[[str, str, str], st
                 return _target(value, links, "blob", ref, folder)
             case "src":
                 target = _target(value, links, "raw", ref, folder)
-                return target if target and target.startswith(f"{links.base}/") else None
+                if target and target.startswith(f"{links.base}/"):
+                    return target
+                return None
             case "class":
                 return " ".join(word for word in value.split() if _CLASS.fullmatch(word))
             case "id":
-                return value if value.startswith(ID_PREFIX) else None
+                if value.startswith(ID_PREFIX):
+                    return value
+                return None
             case "width" | "height":
-                return value if _DIMENSION.fullmatch(value) else None
+                if _DIMENSION.fullmatch(value):
+                    return value
+                return None
         return value
 
     return kept

@@ -45,7 +45,10 @@ async def owner(request: Request, handle: str, visitor: Visitor) -> Response:
     if not found and visitor.by != handle:
         raise names.repo_not_found(handle)
     shown = [repo for repo, _ in found[:REPOS]]
-    cursor = cursors.after(shown[-1].slug) if len(found) > REPOS else None
+    if len(found) > REPOS:
+        cursor = cursors.after(shown[-1].slug)
+    else:
+        cursor = None
     handle = shown[0].owner if shown else handle
     html = rendering.render(
         "owner.html",
@@ -60,7 +63,10 @@ async def owner(request: Request, handle: str, visitor: Visitor) -> Response:
 
 async def repository(request: Request, access: Access) -> Response:
     """The files at the default branch, the README, and the commands to clone and push."""
-    refs = await access.repository.refs.all() if access.repo.exists else {}
+    if access.repo.exists:
+        refs = await access.repository.refs.all()
+    else:
+        refs = {}
     ref = _default(refs, access.repo.default_branch)
 
     async def make() -> str:

@@ -160,7 +160,10 @@ class _Grid:
 
 def roll(song: Song, before: Song | None = None) -> Markup:
     """A song as a piano roll, drawn over an earlier version if there is one."""
-    drawn = list(_differing(song, before)) if before else [(note, "") for note in song.notes]
+    if before:
+        drawn = list(_differing(song, before))
+    else:
+        drawn = [(note, "") for note in song.notes]
     pitches = [note.pitch for note, _ in drawn]
     low, high = max(min(pitches) - 2, 0), min(max(pitches) + 2, 127)
     beats = max(note.start + note.length for note, _ in drawn)

@@ -88,7 +88,10 @@ def plain(
     request: Request, html: str, status: int = 200, headers: dict[str, str] | None = None
 ) -> Response:
     """A page that is not about a repository. It may show what only the viewer may read."""
-    kind = "private, no-store" if _has_credentials(request) else "no-cache"
+    if _has_credentials(request):
+        kind = "private, no-store"
+    else:
+        kind = "no-cache"
     cached = {"Cache-Control": kind, "Vary": VARY}
     return _reply(
         request, html, status, {**cached, **_SECURITY, **_policy(None), **(headers or {})}
@@ -138,8 +141,10 @@ def _cached(repo: Repo, by: str) -> dict[str, str]:
     """
     if repo.visibility is Visibility.PRIVATE:
         kind = "private, no-store"
+    elif by:
+        kind = "private, no-cache"
     else:
-        kind = "private, no-cache" if by else "no-cache"
+        kind = "no-cache"
     return {"Cache-Control": kind, "Vary": VARY}
 
 

@@ -26,7 +26,10 @@ def static(request: Request, name: str) -> Response:
     """A static file by its name, or by its name with a hash. Raises NotFound."""
     for file, media_type in _TYPES.items():
         if name in (file, rendering.static_url(file).rpartition("/")[2]):
-            seconds = DAY_SECONDS if name == file else YEAR_SECONDS
+            if name == file:
+                seconds = DAY_SECONDS
+            else:
+                seconds = YEAR_SECONDS
             return replies.static(request, rendering.static_file(file), media_type, seconds)
     raise NotFound("there is no such file; reload the page that refers to it")
 

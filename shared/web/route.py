@@ -61,7 +61,10 @@ class FormRoute(APIRoute):
             _require_browser(request)
             try:
                 if request.method == "POST":
-                    cookie = browser.FORM if request.url.path == SIGN_IN else browser.SESSION
+                    if request.url.path == SIGN_IN:
+                        cookie = browser.FORM
+                    else:
+                        cookie = browser.SESSION
                     request.state.fields = await browser.submitted(request, cookie)
                 reply = await handler(request)
             except Unauthorized:

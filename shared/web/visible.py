@@ -18,18 +18,24 @@ def visible(text: str) -> str:
 def first_line(text: str, characters: int) -> str:
     """The first line of a text, cut to a number of characters."""
     line = text.strip().partition("\n")[0].rstrip()
-    return line if len(line) <= characters else f"{line[: characters - 1].rstrip()}…"
+    if len(line) <= characters:
+        return line
+    return f"{line[: characters - 1].rstrip()}…"
 
 
 def size(length: int) -> str:
     """A number of bytes for people: `999 bytes`, `1.2 kB`, `3.4 MB`."""
     if length < 1000:
-        return f"{length} bytes" if length != 1 else "1 byte"
+        if length != 1:
+            return f"{length} bytes"
+        return "1 byte"
     for unit in ("kB", "MB"):
         length_in_unit = length / (1000 if unit == "kB" else 1_000_000)
         if length_in_unit < 999.5 or unit == "MB":
             break
-    return f"{length_in_unit:.1f} {unit}" if length_in_unit < 10 else f"{length_in_unit:.0f} {unit}"
+    if length_in_unit < 10:
+        return f"{length_in_unit:.1f} {unit}"
+    return f"{length_in_unit:.0f} {unit}"
 
 
 def number(value: int, noun: str, nouns: str = "") -> str:
