@@ -17,7 +17,7 @@ deletes no bytes for two graces.
 
 import secrets
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, TypeVar
@@ -25,7 +25,7 @@ from typing import Any, TypeVar
 from shared.errors import Damaged, Unavailable
 from shared.metadata.commits import STALE_SECONDS
 from shared.metadata.scans import GcState
-from shared.metadata.table import chunked
+from shared.metadata.table import ConditionFailed, chunked
 from shared.stores import RepoStores
 from shared.tasks import gather_all
 
@@ -98,8 +98,10 @@ class Lease:
 
         Raises Unavailable if another job has started. AWS calls: one conditional UpdateItem.
         """
-        if not await self.repository.scans.advance(GcState(self.run_id, step, int(now)), self.step):
-            raise Unavailable(OVERTAKEN)
+        try:
+            await self.repository.scans.advance(GcState(self.run_id, step, int(now)), self.step)
+        except ConditionFailed:
+            raise Unavailable(OVERTAKEN) from None
         return Lease(self.repository, self.run_id, step)
 
     async def release(self, step: Step, now: float) -> None:
@@ -107,7 +109,8 @@ class Lease:
 
         AWS calls: one conditional UpdateItem.
         """
-        await self.repository.scans.advance(GcState(self.run_id, step, int(now)), self.step)
+        with suppress(ConditionFailed):
+            await self.repository.scans.advance(GcState(self.run_id, step, int(now)), self.step)
 
     async def for_each(
         self, items: Sequence[T], work: Callable[[T], Coroutine[Any, Any, R]]

@@ -7,7 +7,7 @@ from shared.errors import Unavailable
 from shared.maintenance.lease import OVERTAKEN, Clock, Lease
 from shared.metadata.keys import Key
 from shared.metadata.scans import GcState, Pointer
-from shared.metadata.table import chunked
+from shared.metadata.table import ConditionFailed, chunked
 from shared.model import CommitAddress, Kind, Packed
 from shared.stores import RepoStores
 
@@ -52,9 +52,10 @@ async def repoint_rows(
         changes: list[tuple[Pointer, Packed]] = []
         for of_row in part:
             changes += of_row
-        written = await lease.repository.scans.repoint(now, changes)
-        if written is None:
-            raise Unavailable(OVERTAKEN)
+        try:
+            written = await lease.repository.scans.repoint(now, changes)
+        except ConditionFailed:
+            raise Unavailable(OVERTAKEN) from None
         yield written
 
 

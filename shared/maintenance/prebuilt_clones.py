@@ -39,6 +39,7 @@ from shared.errors import Damaged, TooLarge, Unavailable
 from shared.graph import walk
 from shared.graph.dag import Difference
 from shared.metadata.scans import GcState
+from shared.metadata.table import ConditionFailed
 from shared.model import CommitAddress, PrebuiltClone, Run
 from shared.stores import RepoStores
 
@@ -159,8 +160,10 @@ class _Stored:
 
 async def _name(repository: RepoStores, prebuilt: PrebuiltClone, since: GcState | None) -> None:
     """Write the row, so that clones use it. Raises Unavailable if gc advanced."""
-    if not await repository.prebuilt_clones.put(prebuilt, since):
-        raise Unavailable(TOO_LATE)
+    try:
+        await repository.prebuilt_clones.put(prebuilt, since)
+    except ConditionFailed:
+        raise Unavailable(TOO_LATE) from None
 
 
 async def wrong(repository: RepoStores, prebuilt: PrebuiltClone) -> str:

@@ -28,11 +28,11 @@ class PrebuiltClones:
         row = await self.table.get(keys.prebuilt(self.repo_id))
         return usable(row) if row else None
 
-    async def put(self, prebuilt: PrebuiltClone, since: GcState | None) -> bool:
+    async def put(self, prebuilt: PrebuiltClone, since: GcState | None) -> None:
         """Set the bundle of a repository, replacing another one. Its bytes must already be durable.
 
-        Returns False and writes nothing if gc has advanced beyond `since`. One transaction checks
-        this, so the row is safe even if the call arrives late.
+        Raises ConditionFailed and writes nothing if gc has advanced beyond `since`. One transaction
+        checks this, so the row is safe even if the call arrives late.
         """
         runs = {
             "commits": prebuilt.commits,
@@ -53,13 +53,9 @@ class PrebuiltClones:
             "made_at": prebuilt.made_at,
             "named_in": since.run_id if since else "",
         }
-        try:
-            await self.table.update_together(
-                [as_far_as(self.repo_id, since), Update(keys.prebuilt(self.repo_id), row)]
-            )
-        except ConditionFailed:
-            return False
-        return True
+        await self.table.update_together(
+            [as_far_as(self.repo_id, since), Update(keys.prebuilt(self.repo_id), row)]
+        )
 
     async def remove(self, prebuilt: PrebuiltClone) -> None:
         """Delete the row of this bundle, unless another bundle has replaced it."""

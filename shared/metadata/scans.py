@@ -136,12 +136,12 @@ class Scans:
                 at = attributes.packed(row, "snapshot_at", "branch")
                 yield Pointer(key, "snapshot_at", Kind.SNAPSHOT, "", at)
 
-    async def repoint(self, turn: GcState, moved: Iterable[tuple[Pointer, Packed]]) -> int | None:
+    async def repoint(self, turn: GcState, moved: Iterable[tuple[Pointer, Packed]]) -> int:
         """Replace locations in up to `Limits.repointed_rows` rows, and extend the turn.
 
         One transaction does both. Returns the number of rows written. A row that no longer holds
-        its old location is left unchanged. Returns None and writes nothing if the turn is over,
-        even if the call arrives late.
+        its old location is left unchanged. Raises ConditionFailed and writes nothing if the turn is
+        over, even if the call arrives late.
         """
         by_row: dict[Key, list[tuple[Pointer, Packed]]] = {}
         for pointer, at in moved:
@@ -153,7 +153,7 @@ class Scans:
                 await self.table.update_together([ours, *rows])
             except ConditionFailed as lost:
                 if lost.index == 0:
-                    return None
+                    raise
                 del rows[lost.index - 1]
             else:
                 return len(rows)
@@ -316,11 +316,11 @@ class Scans:
         row: Row = {"stamp": progress.run_id, "step": progress.step, "at": progress.at}
         await self.table.put([((keys.upkeep(self.repo_id), "STATE"), row)])
 
-    async def advance(self, progress: GcState, since: str) -> bool:
+    async def advance(self, progress: GcState, since: str) -> None:
         """Move the state of a run from the step `since` to the next one.
 
-        Returns False if another run has begun or this run is at another step, so that no step is
-        done twice.
+        Raises ConditionFailed if another run has begun or this run is at another step, so that no
+        step is done twice.
         """
         row: Row = {"step": progress.step, "at": progress.at}
         was = every(Equals("stamp", progress.run_id), Equals("step", since))
@@ -328,10 +328,9 @@ class Scans:
             await self.table.update((keys.upkeep(self.repo_id), "STATE"), row, was)
         except ConditionFailed as lost:
             # botocore retries a call whose response was lost: the row may already hold our values.
-            return (
-                lost.row is not None and {**lost.row, **row, "stamp": progress.run_id} == lost.row
-            )
-        return True
+            current = lost.row or {}
+            if {**current, **row, "stamp": progress.run_id} != current:
+                raise
 
     async def purge_names(self, owner: str) -> int:
         """Delete the members of a deleted repository under each of its names. Returns their number.

@@ -218,7 +218,7 @@ def test_a_malformed_row_of_a_repository_raises_damaged(table: Table, name: str)
 @pytest.mark.parametrize("name", ["heads", "merged", "range_size", "ids_digest", "objects_stored"])
 def test_a_malformed_prebuilt_clone_is_not_used(table: Table, name: str) -> None:
     clones = PrebuiltClones(table, ID)
-    assert run(clones.put(CLONE, None))
+    run(clones.put(CLONE, None))
     assert run(clones.get()) == CLONE
     key = keys.prebuilt(ID)
     whole: Row = run(table.get(key))
