@@ -45,6 +45,7 @@ SIGNING_KEYS = "signing keys"
 HANDLES = "HANDLE#*"
 OWNERS = "OWNER#*"
 LISTED = "LISTED#*"
+RECENT = "RECENT"
 MEMBERS = "MEMBERS#*"
 TOKENS = "TOKENS#*"
 DELETED = "DELETED"
@@ -89,13 +90,13 @@ NAME_REPO = Grant("NameRepo", HUB, "UpdateItem", (OWNERS,))
 CREATE_REPO = (
     CLAIM_HANDLE,
     NAME_REPO,
-    Grant("RecordId", HUB, "BatchWriteItem", (REPO, LISTED)),
+    Grant("RecordId", HUB, "BatchWriteItem", (REPO, LISTED, RECENT)),
 )
 """With `PushToCreate`, the first write creates the repository."""
 CREATE_REPO_AND_WRITE_OBJECTS = (
     CLAIM_HANDLE,
     NAME_REPO,
-    Grant("RecordIdAndObjects", HUB, "BatchWriteItem", (REPO, LISTED, OBJECTS)),
+    Grant("RecordIdAndObjects", HUB, "BatchWriteItem", (REPO, LISTED, RECENT, OBJECTS)),
 )
 CREATE_REPO_AND_PUSH = (
     Grant("ClaimHandleAndWriteCommits", HUB, "PutItem", (HANDLES, COMMITS, LANE)),
@@ -104,15 +105,15 @@ CREATE_REPO_AND_PUSH = (
         "WriteRecords",
         HUB,
         "BatchWriteItem",
-        (REPO, LISTED, MOVES, SNAPSHOTS, OBJECTS, LANE, LANES),
+        (REPO, LISTED, RECENT, MOVES, SNAPSHOTS, OBJECTS, LANE, LANES),
     ),
 )
 CHANGE_REPOS = (
     CLAIM_HANDLE,
-    Grant("RenameAndDelete", HUB, "UpdateItem", (OWNERS, LISTED, REPO, DELETED)),
-    Grant("RecordIdAndCopyMembers", HUB, "BatchWriteItem", (REPO, LISTED, MEMBERS)),
-    # Only the entry in the list: the name of a deleted repository is marked as deleted.
-    Grant("DeleteListing", HUB, "DeleteItem", (LISTED,)),
+    Grant("RenameAndDelete", HUB, "UpdateItem", (OWNERS, LISTED, RECENT, REPO, DELETED)),
+    Grant("RecordIdAndCopyMembers", HUB, "BatchWriteItem", (REPO, LISTED, RECENT, MEMBERS)),
+    # Only the entries in lists: the name of a deleted repository is marked as deleted.
+    Grant("DeleteListing", HUB, "DeleteItem", (LISTED, RECENT)),
 )
 """A rename and a deletion are transactions of updates, which need `UpdateItem` only."""
 

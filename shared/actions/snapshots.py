@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from shared import names
 from shared.actions import resolve
 from shared.graph.records import manifest
-from shared.model import CommitAddress, Node, Packed, Sees
+from shared.model import CommitAddress, Node, Packed, Ref, Sees
 from shared.stores import RepoStores
 
 
@@ -43,6 +43,14 @@ async def at(repository: RepoStores, ref_and_path: str, sees: Sees) -> Snapshot:
         is_fixed = names.is_digest(name) and _is_fixed(node)
     path = ref_and_path[len(name) + 1 :]
     return Snapshot(name, path, target.commit, is_fixed, await files(repository, snapshot_at))
+
+
+async def of_branch(repository: RepoStores, ref: Ref) -> Mapping[str, str]:
+    """The files at the head of a branch. A push of a known commit does not note its snapshot."""
+    if ref.snapshot_at:
+        return await files(repository, ref.snapshot_at)
+    node = (await repository.commits.get([ref.head]))[ref.head.commit_id]
+    return await files(repository, node.snapshot_at)
 
 
 async def files(repository: RepoStores, snapshot_at: Packed | None) -> Mapping[str, str]:

@@ -3,6 +3,7 @@
     row                  pk                          sk
     repo                 OWNER#<owner>               REPO#<slug>
     listed repo          LISTED#<owner>              <visibility>#<slug>       see `listing`
+    public repo          RECENT                      <created at>#<repo_id>    see `listing`
     member               MEMBERS#<owner>             <slug>#<handle>
     membership           MEMBERS#<owner>             @<handle>#<slug>          see `listing`
     token                TOKENS#<handle>             <jti>
@@ -53,6 +54,8 @@ DELETED = "DELETED"
 """The partition of the deleted repositories that are not purged yet."""
 DOMAINS = "DOMAINS"
 """The partition of the published domains."""
+RECENT = "RECENT"
+"""The partition of the public repositories, in the order of their creation."""
 SHARDS = "0123456789abcdef"
 
 
@@ -69,6 +72,11 @@ def owner(handle: str) -> str:
 def listed(owner: str, visibility: str, slug: str = "") -> tuple[str, str]:
     """A listed repository. Without a slug: the partition and the prefix of this visibility."""
     return f"LISTED#{owner}", f"{visibility}#{slug}"
+
+
+def recent(created_at: int, repo_id: str) -> Key:
+    """A public repository. `created_at`: epoch seconds."""
+    return RECENT, f"{created_at:012d}#{repo_id}"
 
 
 def memberships(owner: str, handle: str) -> tuple[str, str]:

@@ -1,7 +1,10 @@
-"""Lists of the repositories of an owner that a caller may see. The cost follows their length.
+"""Lists of repositories: those of an owner that a caller may see, and the newest public ones.
+
+The cost of a list follows its length.
 
     listed repo     LISTED#<owner>    <visibility>#<slug>     public: for every caller
     membership      MEMBERS#<owner>   @<handle>#<slug>        for a member
+    public repo     RECENT            <created at>#<repo_id>  for every caller
 
 These rows are candidates: a reader compares them with the rows of the repositories and of the
 members. A row is written before or together with the change that makes a repository visible. A
@@ -13,14 +16,14 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from shared.errors import Unavailable
-from shared.metadata import keys
+from shared.metadata import keys, repo_rows
 from shared.metadata.conditions import Equals
 from shared.metadata.keys import Key
 from shared.metadata.table import ConditionFailed, Query, Removal, Row, Table, Update
 from shared.model import Identity, Repo, Visibility
 from shared.tasks import gather_all
 
-_COMPLETE: Key = ("LISTED", "COMPLETE")
+_COMPLETE: Key = ("LISTED", "COMPLETE-2")
 """The row that is written when the lists of an older hub have been completed."""
 
 
@@ -46,6 +49,19 @@ class Listing:
         last = min((page_end for _, page_end in pages if page_end is not None), default=None)
         return sorted(slug for slug in slugs if last is None or slug <= last), last
 
+    async def recent(self, limit: int) -> list[tuple[Key, str]]:
+        """Return the keys and the ids of up to `limit` repositories that may be public.
+
+        The newest come first. The read may be stale.
+        """
+        page = await self.table.query(
+            Query(keys.RECENT, limit=limit, newest_first=True, maybe_stale=True)
+        )
+        return [
+            (keys.repo(str(row["owner"]), str(row["slug"])), str(row["sk"]).partition("#")[2])
+            for row in page.rows
+        ]
+
     async def remove(self, repo: Repo) -> None:
         """Delete the row of a repository that lost its name, unless it is another repository's
         row.
@@ -57,17 +73,17 @@ class Listing:
         """Write the rows that an older hub did not write. Reads the whole table, once."""
         if await self.table.get(_COMPLETE):
             return
-        rows: list[tuple[Key, Row]] = []
+        missing: list[tuple[Key, Row]] = []
         async for repo in self.table.scan(keys.OWNER):
             if not repo["deleted_at"]:
-                key = keys.listed(str(repo["owner"]), str(repo["visibility"]), str(repo["slug"]))
-                rows.append((key, {"repo_id": repo["repo_id"]}))
+                missing += rows(repo_rows.decode(repo))
         async for member in self.table.scan(keys.MEMBERS):
             slug, _, handle = str(member["sk"]).partition("#")
             if not slug.startswith(keys.MEMBERSHIP):
                 owner = str(member["pk"]).removeprefix(keys.MEMBERS)
-                rows.append((keys.membership(owner, slug, handle), {"roster": member["roster"]}))
-        await self.table.put(rows)
+                key = keys.membership(owner, slug, handle)
+                missing.append((key, {"roster": member["roster"]}))
+        await self.table.put(missing)
         await self.table.put([(_COMPLETE, {})])
 
     async def _page(
@@ -80,9 +96,17 @@ class Listing:
         return slugs, page.last.removeprefix(prefix) if page.last else None
 
 
-def row(repo: Repo) -> tuple[Key, Row]:
-    """The row of a repository in the list of its owner."""
-    return _key(repo), {"repo_id": repo.repo_id}
+def rows(repo: Repo) -> list[tuple[Key, Row]]:
+    """The rows that list a repository."""
+    listed: list[tuple[Key, Row]] = [(_key(repo), {"repo_id": repo.repo_id})]
+    if repo.visibility is Visibility.PUBLIC:
+        listed.append((recent_key(repo), {"owner": repo.owner, "slug": repo.slug}))
+    return listed
+
+
+def recent_key(repo: Repo) -> Key:
+    """The key of the row that lists a repository for all callers."""
+    return keys.recent(repo.created_at, repo.repo_id)
 
 
 def moved(repo: Repo, visibility: Visibility) -> Collection[Update | Removal]:
@@ -90,11 +114,12 @@ def moved(repo: Repo, visibility: Visibility) -> Collection[Update | Removal]:
 
     They are part of the transaction that changes the visibility.
     """
+    listed = dict(rows(replace(repo, visibility=visibility)))
     others = [other for other in Visibility if other is not visibility]
-    key, values = row(replace(repo, visibility=visibility))
+    possible = [*(_key(replace(repo, visibility=other)) for other in others), recent_key(repo)]
     return [
-        Update(key, values),
-        *(Removal(_key(replace(repo, visibility=other))) for other in others),
+        *(Update(key, values) for key, values in listed.items()),
+        *(Removal(key) for key in possible if key not in listed),
     ]
 
 

@@ -20,7 +20,16 @@ from shared.metadata.handles import Handles
 from shared.metadata.keys import Key
 from shared.metadata.listing import Listing
 from shared.metadata.members import Members, role_in
-from shared.metadata.table import GET_BATCH, Beside, ConditionFailed, Query, Row, Table, Update
+from shared.metadata.table import (
+    GET_BATCH,
+    Beside,
+    ConditionFailed,
+    Query,
+    Removal,
+    Row,
+    Table,
+    Update,
+)
 from shared.metadata.tokens import keys_of, refuse_revoked
 from shared.model import Identity, Repo, RepoId, Role, Visibility
 from shared.tasks import gather_pair
@@ -127,6 +136,20 @@ class Repos:
             for repo in shown
         ], last
 
+    async def recent(self, limit: int) -> list[Repo]:
+        """Return up to `limit` of the newest public repositories. Two sequential calls."""
+        candidates = await Listing(self.table).recent(min(2 * limit, GET_BATCH))
+        repo_ids = {repo_id for _, repo_id in candidates}
+        rows = await self.table.find({key for key, _ in candidates})
+        public = [
+            repo
+            for repo in map(repo_rows.decode, rows)
+            if repo.visibility is Visibility.PUBLIC
+            and not repo.deleted
+            and repo.repo_id in repo_ids
+        ]
+        return sorted(public, key=listing.recent_key, reverse=True)[:limit]
+
     async def complete_listing(self) -> None:
         """Write the listing rows of repositories from an older hub. Reads the whole table, once."""
         await Listing(self.table).complete()
@@ -148,7 +171,7 @@ class Repos:
         await gather_pair(
             Handles(self.table).claim(new.owner),
             self.table.put(
-                [(keys.name(repo_id), {"owner": new.owner, "slug": new.slug}), listing.row(new)]
+                [(keys.name(repo_id), {"owner": new.owner, "slug": new.slug}), *listing.rows(new)]
             ),
         )
         try:
@@ -229,6 +252,7 @@ class Repos:
             [
                 Update(key, deletion, repo_rows.is_live(repo)),
                 Update(keys.deleted(repo.repo_id), {**repo_rows.encode(repo), "deleted_at": now}),
+                Removal(listing.recent_key(repo)),
             ]
         )
         await Listing(self.table).remove(repo)

@@ -7,28 +7,35 @@ from starlette.responses import RedirectResponse, Response
 
 from shared import cursors, names
 from shared.actions import downloads, repos, snapshots
+from shared.actions.refs import in_order
 from shared.actions.snapshots import Snapshot
 from shared.errors import PathNotFound
 from shared.http import Access, Visitor, browser
-from shared.model import Ref
 from shared.web import links, markdown, rendering, replies, times, tree
 from shared.web.context import head
 from shared.web.links import Links
 
 REPOS = 50
 """The repositories on one page of a user."""
+RECENT = 12
+"""The newest public repositories on the first page."""
 README_BYTES = 100_000
 
 
 async def hub(request: Request, visitor: Visitor) -> Response:
-    """What this hub is, and the way to a repository."""
+    """What this hub is, the way to a repository, and the newest public ones."""
     wanted = request.query_params.get("go", "").strip().strip("/")
     if wanted:
         parts = wanted.split("/")[:2]
         if all(map(names.is_repo_name, parts)):
             return RedirectResponse("/" + "/".join(parts), 303)
+    recent = await visitor.stores.repos.recent(RECENT)
     html = rendering.render(
-        "hub.html", viewer=visitor.by, base_url=browser.origin(request), wanted=wanted[:200]
+        "hub.html",
+        viewer=visitor.by,
+        base_url=browser.origin(request),
+        wanted=wanted[:200],
+        recent=[(repo, Links.of(repo), times.of_seconds(repo.created_at)) for repo in recent],
     )
     return replies.plain(request, html)
 
@@ -67,12 +74,13 @@ async def repository(request: Request, access: Access) -> Response:
         refs = await access.repository.refs.all()
     else:
         refs = {}
-    ref = _default(refs, access.repo.default_branch)
+    first = next(iter(in_order(access.repo.default_branch, refs)), None)
+    ref = refs[first] if first else None
 
     async def make() -> str:
         if ref is None:
             return rendering.render("empty.html", **head(request, access, "files"))
-        files = await snapshots.files(access.repository, ref.snapshot_at)
+        files = await snapshots.of_branch(access.repository, ref)
         snapshot = Snapshot(ref.branch, "", ref.head, is_fixed=False, files=files)
         return rendering.render(
             "repository.html",
@@ -92,11 +100,6 @@ async def repository(request: Request, access: Access) -> Response:
 
 ENTRIES = 1_000
 """The entries of a folder that are shown."""
-
-
-def _default(refs: Mapping[str, Ref], chosen: str) -> Ref | None:
-    """The branch to show: the default branch, else the first one by name."""
-    return refs.get(chosen) or next(iter(refs.values()), None)
 
 
 async def _readme(access: Access, snapshot: Snapshot) -> Mapping[str, object] | None:

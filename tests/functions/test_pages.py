@@ -1,10 +1,13 @@
 """The pages of the hub, of a user and of a repository, as a browser asks for them."""
 
+import asyncio
 import json
 from typing import Any
 
 import pytest
 
+from shared.engines import selection
+from shared.metadata import keys
 from shared.web import overview
 from tests import client
 from tests.client import OWN_HEADERS, Answer, event, invoke
@@ -87,6 +90,49 @@ def test_a_repository_without_a_commit_says_how_to_push_the_first_one(owner: str
 def test_a_repository_without_its_default_branch_shows_another_one(owner: str) -> None:
     pushed(owner, FILES, branch="takes/one")
     assert f"/{owner}/song/tree/takes/one/docs" in checked(get(f"/{owner}/song")).links()
+
+
+def test_the_page_shows_the_branch_that_a_clone_checks_out(owner: str) -> None:
+    pushed(owner, FILES, branch="a/take")
+    pushed(owner, FILES, branch="takes")
+    first = next(iter(client.heads(owner, "song")))
+    assert first == "takes"
+    assert f"/{owner}/song/tree/takes/docs" in checked(get(f"/{owner}/song")).links()
+
+
+def recent(owner: str) -> list[str]:
+    """The repositories of a user on the first page, in their order."""
+    links = checked(get("/")).links()
+    return [link for link in links if link.startswith(f"/{owner}/")]
+
+
+def test_the_first_page_lists_public_repositories_and_no_others(owner: str) -> None:
+    song = f"/{owner}/song"
+    at = f"/repos{song}"
+    api.create(owner, "hidden", visibility="private")
+    pushed(owner, FILES)
+    assert recent(owner) == [song]
+    for visibility, shown_now in (("private", []), ("public", [song])):
+        api.call("repos", "PATCH", at, {"visibility": visibility}, by=owner)
+        assert recent(owner) == shown_now
+    api.call("repos", "POST", f"{at}/rename", {"slug": "hymn"}, by=owner)
+    assert recent(owner) == [f"/{owner}/hymn"]
+    api.call("repos", "DELETE", f"/repos/{owner}/hymn", by=owner)
+    assert recent(owner) == []
+    api.create(owner, "hymn", visibility="private")
+    assert recent(owner) == []
+
+
+def test_a_row_that_a_crash_left_lists_no_private_repository(owner: str) -> None:
+    made = api.create(owner, "secret", visibility="private")
+    key = keys.recent(made["created_at"], made["repo_id"])
+
+    async def leave() -> None:
+        hub = (await selection.stores()).hub
+        await hub.put([(key, {"owner": owner, "slug": "secret"})])
+
+    asyncio.get_event_loop().run_until_complete(leave())
+    assert recent(owner) == []
 
 
 def test_a_user_is_shown_with_the_repositories_that_the_viewer_may_read(owner: str) -> None:
@@ -205,7 +251,7 @@ def test_the_style_sheet_and_the_icon_are_kept_and_the_page_names_them() -> None
 
 
 COLD = {
-    "/": 1,
+    "/": 3,
     "/{owner}": 3,
     "/{owner}/song": 6,
 }

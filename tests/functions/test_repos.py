@@ -340,7 +340,7 @@ def test_more_than_one_read_can_hold_are_listed(owner: str) -> None:
         }
         await table.put([(keys.repo(owner, slug), copy) for slug, copy in copies.items()])
         # An older hub wrote no rows to list repositories by: a hub that starts completes them.
-        await table.delete(("LISTED", "COMPLETE"))
+        await table.delete(("LISTED", "COMPLETE-2"))
         await Listing(table).complete()
 
     asyncio.get_event_loop().run_until_complete(multiply())

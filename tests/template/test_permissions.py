@@ -308,7 +308,7 @@ def test_few_functions_delete_and_only_their_own_rows(module: str) -> None:
         {"dynamodb:DeleteItem"} if module in DELETERS else set()
     )
     for grant in deleting:
-        assert grant.partitions.startswith((ANY_REPO, "MEMBERS#", "LISTED#")), (
+        assert grant.partitions.startswith((ANY_REPO, "MEMBERS#", "LISTED#", "RECENT")), (
             "no repository's name, no token"
         )
 
