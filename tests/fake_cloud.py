@@ -8,7 +8,15 @@ write of its own, a query is a page of a partition, a version of an object is ne
 import asyncio
 import itertools
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Collection, Coroutine, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Callable,
+    Collection,
+    Coroutine,
+    Iterable,
+    Sequence,
+)
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, field, replace
 from hashlib import md5
@@ -44,11 +52,17 @@ _who: ContextVar[str] = ContextVar("who", default="")
 
 @dataclass(frozen=True)
 class Waiting:
-    """A call that has not been let through yet: whose, and of what (`put_new REPO#r1#C0 <id>`)."""
+    """A call that waits for its turn, such as `put_new` of `REPO#r1#C0 <id>` by `push`."""
 
     future: asyncio.Future[None]
     who: str
-    what: str
+    verb: str
+    address: str
+    """All keys of the call, in their order."""
+
+
+def _is_at(call: Waiting, points: Iterable[Callable[[Waiting], bool]]) -> bool:
+    return any(is_at(call) for is_at in points)
 
 
 class Turns:
@@ -66,11 +80,12 @@ class Turns:
     def clock(self) -> float:
         return self.now
 
-    async def turn(self, *what: str) -> None:
+    async def turn(self, verb: str, *keys: str) -> None:
+        """Wait until this call is let through."""
         if self.free:
             return
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.waiting.append(Waiting(future, _who.get(), " ".join(what)))
+        self.waiting.append(Waiting(future, _who.get(), verb, " ".join(keys)))
         await future
 
     async def settle(self) -> None:
@@ -96,12 +111,13 @@ class Turns:
         context.run(_who.set, who)
         return asyncio.get_running_loop().create_task(work, context=context)
 
-    async def resume(self, who: str, *until: str) -> None:
-        """Let the calls of one through, but for those in which such a text occurs."""
+    async def resume(self, who: str, *until: Callable[[Waiting], bool]) -> None:
+        """Let the calls of one task through, except those that wait at one of these points.
+
+        `tests.points` has the points.
+        """
         await self.settle()
-        while ready := [
-            one for one in self.waiting if one.who == who and not any(t in one.what for t in until)
-        ]:
+        while ready := [one for one in self.waiting if one.who == who and not _is_at(one, until)]:
             ready[0].future.set_result(None)
             await self.settle()
 

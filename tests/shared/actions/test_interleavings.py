@@ -19,9 +19,19 @@ from shared.protocol.releases import ListReleases, PostRelease
 from shared.stores import Stores
 from tests.builders import graph
 from tests.fake_cloud import FakeTable
-from tests.shared.maintenance.test_gc_stories import BEFORE_THE_SWAP, REPO, Story
+from tests.points import (
+    A_ROW_IS_DELETED,
+    A_TRANSACTION_IS_WRITTEN,
+    THE_MEMBERS_ARE_USED,
+    THE_REF_IS_SWAPPED,
+    THE_RELEASE_IS_CREATED,
+    THE_REPO_IS_READ,
+    THE_REPO_IS_WRITTEN,
+    ref_is_deleted,
+    ref_is_swapped,
+)
+from tests.shared.maintenance.test_gc_stories import REPO, Story
 
-RENAME = "together"
 EVE = Identity("eve", Role.ADMIN, "t1")
 
 
@@ -74,7 +84,7 @@ async def test_a_grant_between_the_copy_and_the_rename_is_under_the_new_name(
 ) -> None:
     await members.create()
     renaming = members.story.begin("rename", members.rename())
-    await members.turns.resume("rename", RENAME)
+    await members.turns.resume("rename", A_TRANSACTION_IS_WRITTEN)
     await members.story.do(members.set_member(Role.WRITE))
     await members.story.ends("rename", renaming)
     assert await members.role("tune") is Role.WRITE
@@ -87,7 +97,7 @@ async def test_a_removal_between_the_copy_and_the_rename_is_under_the_new_name(
     await members.create()
     await members.story.do(members.set_member(Role.WRITE))
     renaming = members.story.begin("rename", members.rename())
-    await members.turns.resume("rename", RENAME)
+    await members.turns.resume("rename", A_TRANSACTION_IS_WRITTEN)
     await members.story.do(members.set_member(None))
     await members.story.ends("rename", renaming)
     assert await members.role("tune") is None
@@ -101,7 +111,7 @@ async def test_a_change_of_members_that_a_rename_has_not_seen_is_not_acknowledge
     await members.create()
     await members.story.do(members.set_member(Role.WRITE))
     changing = members.story.begin("change", members.set_member(role))
-    await members.turns.resume("change", "MEMBERS#")
+    await members.turns.resume("change", THE_MEMBERS_ARE_USED)
     await members.story.do(members.rename())
     with pytest.raises(ConditionFailed):
         await members.story.ends("change", changing)
@@ -114,7 +124,7 @@ async def test_a_grant_under_the_old_name_is_not_acknowledged_when_another_repos
 ) -> None:
     await members.create()
     granting = members.story.begin("grant", members.set_member(Role.ADMIN))
-    await members.turns.resume("grant", "MEMBERS#")
+    await members.turns.resume("grant", THE_MEMBERS_ARE_USED)
     await members.story.do(members.rename())
     await members.create()
     with pytest.raises(ConditionFailed):
@@ -129,7 +139,7 @@ async def test_a_grant_that_began_under_an_earlier_roster_of_the_name_is_not_ack
 ) -> None:
     await members.create()
     granting = members.story.begin("grant", members.set_member(Role.ADMIN))
-    await members.turns.resume("grant", "MEMBERS#")
+    await members.turns.resume("grant", THE_MEMBERS_ARE_USED)
     there = await members.story.do(members.rename())
     back = await members.story.do(
         repositories.rename(members.stores.of(there), "tune", "song", int(members.turns.now))
@@ -180,7 +190,7 @@ async def test_a_request_during_a_deletion_finds_no_repository(
         "delete": repositories.delete(members.stores, first, now),
     }
     chosen = members.story.begin("chosen", work.pop(what))
-    await members.turns.resume("chosen", RENAME, "update OWNER#ada")
+    await members.turns.resume("chosen", A_TRANSACTION_IS_WRITTEN, THE_REPO_IS_WRITTEN)
     for other in work.values():
         other.close()
     await members.story.do(repos.delete(first, now))
@@ -205,9 +215,9 @@ async def test_a_push_does_not_build_on_a_repository_that_was_created_and_delete
     creating = members.story.begin(
         "create", repositories.create_if_absent(members.stores, Repo("ada", "song"), now)
     )
-    await members.turns.resume("create", "update OWNER#ada")
+    await members.turns.resume("create", THE_REPO_IS_WRITTEN)
     await members.create()
-    await members.turns.resume("create", "get OWNER#ada")
+    await members.turns.resume("create", THE_REPO_IS_READ)
     await members.story.do(repos.delete(members.repo, now))
     with pytest.raises(RepoNotFound):
         await members.story.ends("create", creating)
@@ -221,7 +231,7 @@ async def test_of_two_first_pushes_the_second_builds_on_the_repository_of_the_fi
         "create",
         repositories.create_if_absent(members.stores, Repo("ada", "song"), int(members.turns.now)),
     )
-    await members.turns.resume("create", "update OWNER#ada")
+    await members.turns.resume("create", THE_REPO_IS_WRITTEN)
     first = await members.create()
     assert await members.story.ends("create", creating) == first
 
@@ -239,8 +249,8 @@ async def test_of_a_removal_and_a_grant_at_once_the_later_write_of_the_row_count
     work = {"grant": members.set_member(Role.WRITE), "removal": members.set_member(None)}
     other = ({*work} - {first}).pop()
     tasks = {who: members.story.begin(who, work[who]) for who in (first, other)}
-    await members.turns.resume(first, "update OWNER#ada")
-    await members.turns.resume(other, "update OWNER#ada")
+    await members.turns.resume(first, THE_REPO_IS_WRITTEN)
+    await members.turns.resume(other, THE_REPO_IS_WRITTEN)
     for who in (first, other):
         await members.story.ends(who, tasks[who])
     assert await members.role("song") is (Role.WRITE if other == "grant" else None)
@@ -273,7 +283,7 @@ async def test_the_second_move_of_a_push_that_lost_its_race_once_is_logged() -> 
         await story.do(story.push(drawn.bundle([number]), drawn[number]))
     story.wait(1)
     pushing = story.begin("push", story.push(drawn.bundle([3]), drawn[3]))
-    await story.turns.resume("push", BEFORE_THE_SWAP)
+    await story.turns.resume("push", THE_REF_IS_SWAPPED)
     await story.do(
         branches.restore(story.stores.of(REPO), "main", drawn[1], by="ada", now=story.turns.now)
     )
@@ -298,7 +308,7 @@ async def test_a_push_that_a_restore_overtakes_is_refused_if_its_history_lacks_t
     await story.do(story.push(drawn.bundle([3]), drawn[3], force=True))
     story.wait(1)
     pushing = story.begin("push", story.push(drawn.bundle([4]), drawn[4]))
-    await story.turns.resume("push", BEFORE_THE_SWAP)
+    await story.turns.resume("push", THE_REF_IS_SWAPPED)
     await story.do(
         branches.restore(story.stores.of(REPO), "main", drawn[2], by="ada", now=story.turns.now)
     )
@@ -320,7 +330,7 @@ async def test_a_restore_that_a_push_overtakes_moves_nothing() -> None:
         "restore",
         branches.restore(story.stores.of(REPO), "main", None, by="ada", now=story.turns.now),
     )
-    await story.turns.resume("restore", BEFORE_THE_SWAP)
+    await story.turns.resume("restore", THE_REF_IS_SWAPPED)
     await story.do(story.push(drawn.bundle([3]), drawn[3]))
     with pytest.raises(BranchMoved) as refused:
         await story.ends("restore", restoring)
@@ -340,7 +350,7 @@ async def test_a_restore_keeps_the_folder_of_its_branch_from_becoming_a_branch()
         story.stores.of(REPO), "takes/one", drawn[1], by="ada", now=story.turns.now
     )
     restoring = story.begin("restore", restore)
-    await story.turns.resume("restore", "update REPO#r1 REF#takes/one")
+    await story.turns.resume("restore", ref_is_swapped("takes/one"))
     with pytest.raises(BranchClash):
         await story.do(story.push(drawn.bundle([2]), drawn[2], "takes"))
     await story.ends("restore", restoring)
@@ -387,7 +397,7 @@ async def test_a_deletion_that_a_push_overtakes_is_refused_with_the_new_head() -
     story, drawn = Story(), graph("1; 2:1")
     await story.do(story.push(drawn.bundle([1]), drawn[1]))
     deleting = story.begin("delete", story.delete("main"))
-    await story.turns.resume("delete", "remove REPO#r1 REF#main")
+    await story.turns.resume("delete", ref_is_deleted("main"))
     await story.do(story.push(drawn.bundle([2]), drawn[2]))
     with pytest.raises(BranchMoved) as refused:
         await story.ends("delete", deleting)
@@ -400,7 +410,7 @@ async def test_a_deletion_that_another_overtakes_is_done() -> None:
     story, drawn = Story(), graph("1; 2:1")
     await story.do(story.push(drawn.bundle([1]), drawn[1]))
     deleting = story.begin("delete", story.delete("main"))
-    await story.turns.resume("delete", "remove REPO#r1 REF#main")
+    await story.turns.resume("delete", ref_is_deleted("main"))
     await story.do(story.delete("main"))
     await story.ends("delete", deleting)
     assert await story.do(story.stores.of(REPO).refs.all()) == {}
@@ -411,7 +421,7 @@ async def test_a_deletion_beside_a_new_folder_of_the_name_leaves_its_mark() -> N
     story, drawn = Story(), graph("1; 2:1; 3:1")
     await story.do(story.push(drawn.bundle([1]), drawn[1], "takes"))
     deleting = story.begin("delete", story.delete("takes"))
-    await story.turns.resume("delete", "remove REPO#r1 REF#takes")
+    await story.turns.resume("delete", ref_is_deleted("takes"))
     await story.do(story.delete("takes"))
     await story.do(story.push(drawn.bundle([2]), drawn[2], "takes/one"))
     await story.ends("delete", deleting)
@@ -429,7 +439,7 @@ async def test_a_race_for_a_branch_with_the_name_of_a_folder_is_no_clash() -> No
     pushing = story.begin("push", story.push(drawn.bundle([2, 4]), drawn[4], "takes"))
     losing = story.begin("lose", story.push(drawn.bundle([3]), drawn[3], "takes"))
     for who in ("push", "lose"):
-        await story.turns.resume(who, "update REPO#r1 REF#takes")
+        await story.turns.resume(who, ref_is_swapped("takes"))
     await story.do(story.push(drawn.bundle([2]), drawn[2], "takes"))
     await story.ends("push", pushing)
     with pytest.raises(NotFastForward):
@@ -473,7 +483,7 @@ async def test_a_retraction_keeps_a_release_that_was_published_after_it_began() 
     story, commit_id = await released()
     await story.do(publish(story, commit_id, "one"))
     retracting = story.begin("retract", releases.retract(story.stores.of(REPO), "v1"))
-    await story.turns.resume("retract", "remove")
+    await story.turns.resume("retract", A_ROW_IS_DELETED)
     await story.do(releases.retract(story.stores.of(REPO), "v1"))
     story.wait(1)
     await story.do(publish(story, commit_id, "two"))
@@ -486,7 +496,7 @@ async def test_a_publication_that_a_retraction_overtakes_is_in_the_list() -> Non
     story, commit_id = await released()
     await story.do(publish(story, commit_id, "one"))
     publishing = story.begin("publish", publish(story, commit_id, "two"))
-    await story.turns.resume("publish", "put_new REPO#r1#RELEASES TAG#v1")
+    await story.turns.resume("publish", THE_RELEASE_IS_CREATED)
     await story.do(releases.retract(story.stores.of(REPO), "v1"))
     await story.ends("publish", publishing)
     assert await listed(story) == ["two"]
@@ -496,7 +506,7 @@ async def test_a_publication_that_a_retraction_overtakes_is_in_the_list() -> Non
 async def test_a_publication_that_another_overtakes_leaves_no_entry_of_its_own() -> None:
     story, commit_id = await released()
     publishing = story.begin("publish", publish(story, commit_id, "one"))
-    await story.turns.resume("publish", "put_new REPO#r1#RELEASES TAG#v1")
+    await story.turns.resume("publish", THE_RELEASE_IS_CREATED)
     await story.do(publish(story, commit_id, "two"))
     with pytest.raises(ReleaseExists):
         await story.ends("publish", publishing)

@@ -4,6 +4,7 @@ import pytest
 
 from shared.errors import BranchClash
 from tests.builders import graph
+from tests.points import ref_is_swapped
 from tests.shared.maintenance.test_gc_stories import REPO, Story
 
 
@@ -18,7 +19,7 @@ async def test_a_branch_deleted_under_a_push_does_not_come_back_below_another(fo
     pushing = story.begin(
         "pushing", story.push(drawn.bundle([2]), drawn[2], "takes/one", force=force)
     )
-    await story.turns.resume("pushing", "update REPO#r1 REF#takes/one")
+    await story.turns.resume("pushing", ref_is_swapped("takes/one"))
     await story.do(story.delete("takes/one"))
     await story.do(story.push(drawn.bundle([3]), drawn[3], "takes"))
     with pytest.raises(BranchClash):
@@ -31,7 +32,7 @@ async def test_a_branch_deleted_under_a_push_is_made_again() -> None:
     story, drawn = Story(), graph("1; 2:1; 3:1")
     await story.do(story.push(drawn.bundle([1]), drawn[1], "takes/one"))
     pushing = story.begin("pushing", story.push(drawn.bundle([2]), drawn[2], "takes/one"))
-    await story.turns.resume("pushing", "update REPO#r1 REF#takes/one")
+    await story.turns.resume("pushing", ref_is_swapped("takes/one"))
     await story.do(story.delete("takes/one"))
     await story.ends("pushing", pushing)
     story.wait(60)

@@ -33,6 +33,27 @@ from shared.protocol.releases import PostRelease
 from shared.protocol.tags import PostTags
 from tests.builders import History, Record, blob, commit, graph, snapshot
 from tests.fake_cloud import Turns, stores_on
+from tests.points import (
+    A_COMMIT_IS_CONDEMNED,
+    A_LANE_IS_LISTED,
+    A_LANE_IS_USED,
+    A_ROW_IS_DELETED,
+    A_ROW_IS_UPDATED,
+    A_SNAPSHOT_IS_KNOWN,
+    AN_OBJECT_IS_KNOWN,
+    BEFORE_IT_IS_KNOWN,
+    BYTES_ARE_DELETED,
+    BYTES_ARE_STORED,
+    THE_BUCKET_IS_LISTED,
+    THE_LEASE_IS_UPDATED,
+    THE_LEASE_IS_USED,
+    THE_LIST_OF_LANES_IS_USED,
+    THE_MOVES_ARE_USED,
+    THE_OBJECTS_ARE_LISTED,
+    THE_REF_IS_SWAPPED,
+    THE_REFS_ARE_READ,
+    THE_SNAPSHOTS_ARE_LISTED,
+)
 
 REPO = Repo("ada", "song", repo_id=RepoId("r1"), default_branch="none", presigned_at=2**40)
 """Upload URLs are always given out: `presigned_at` is later than any time in these stories."""
@@ -40,8 +61,6 @@ A_REQUEST = STALE_SECONDS - 10
 A_DAY = 24 * 3600
 LONG = 32 * A_DAY
 """Longer than a move is kept."""
-BEFORE_IT_IS_KNOWN = ("put_new REPO#r1#C", "REPO#r1#MOVES")
-BEFORE_THE_SWAP = "update REPO#r1 REF#main"
 
 
 class Story:
@@ -179,7 +198,7 @@ async def test_the_grace_outlives_a_push_that_takes_over_from_one_that_died(stor
     drawn = graph("1; 2:1")
     await forgotten(story, drawn, [1])
     first = story.begin("first", story.push(drawn.bundle([2]), drawn[2]))
-    await story.turns.resume("first", "#LANE#")
+    await story.turns.resume("first", A_LANE_IS_USED)
     assert (await story.do(story.gc())).step is Step.CONDEMNED
     # Much later, it writes that 2 has a parent that is condemned now, and dies.
     await story.tidy(A_REQUEST)
@@ -200,10 +219,10 @@ async def test_the_grace_runs_from_the_end_of_condemn(story: Story) -> None:
     drawn = graph("1; 2:1")
     await forgotten(story, drawn, [1])
     slow = story.begin("gc", story.gc())
-    await story.turns.resume("gc", "update REPO#r1#C")
+    await story.turns.resume("gc", A_COMMIT_IS_CONDEMNED)
     story.wait(3 * GRACE_SECONDS)
     late = story.begin("push", story.push(drawn.bundle([2]), drawn[2]))
-    await story.turns.resume("push", "put_object")
+    await story.turns.resume("push", BYTES_ARE_STORED)
     await story.ends("gc", slow)
     await story.tidy(A_REQUEST)
     await story.ends("push", late)
@@ -224,7 +243,7 @@ async def test_a_snapshot_that_is_known_keeps_its_objects(story: Story) -> None:
     made = commit("on both", [], on_it["snapshot_id"])
     bundle = {"commits": [made], "snapshots": [on_it], "objects": new.bundle()["objects"]}
     first = story.begin("first", story.push(bundle, made["commit_id"]))
-    await story.turns.resume("first", "#LANE#")
+    await story.turns.resume("first", A_LANE_IS_USED)
     await story.dies(first)
     assert (await story.do(story.gc())).rows["objects"] == 1
     assert (await story.step()).step is Step.SWEPT
@@ -294,7 +313,7 @@ async def test_an_upload_of_a_condemned_object_stays(story: Story) -> None:
     await story.do(story.bucket.put(object_keys.upload("r1", object_id), content))
     sweep = story.begin("gc", story.gc())
     story.wait(GRACE_SECONDS + 5)
-    await story.turns.resume("gc", "remove")
+    await story.turns.resume("gc", A_ROW_IS_DELETED)
     await story.do(story.push(drawn.bundle(objects=False), drawn[1]))
     await story.ends("gc", sweep)
     await story.step()
@@ -308,7 +327,7 @@ async def test_an_upload_beside_a_condemn_is_as_young_as_any(story: Story) -> No
     drawn = graph("1")
     await story.do(story.push(drawn.bundle(), drawn[1]))
     condemn = story.begin("gc", story.gc())
-    await story.turns.resume("gc", "query REPO#r1#S")
+    await story.turns.resume("gc", THE_SNAPSHOTS_ARE_LISTED)
     late = blob(b"late")
     sent = parse(PushObjects, {"objects": [late]})
     await story.do(uploads.accept(story.stores.of(REPO), sent, now=story.turns.now))
@@ -330,7 +349,7 @@ async def test_a_commit_that_comes_back_during_the_sweep_is_known(story: Story) 
     await story.do(story.gc())
     story.wait(GRACE_SECONDS + 5)
     sweep = story.begin("gc", story.gc())
-    await story.turns.resume("gc", "remove")
+    await story.turns.resume("gc", A_ROW_IS_DELETED)
     await story.do(story.push(drawn.bundle(), drawn[2]))
     await story.ends("gc", sweep)
     assert await story.known(drawn[1], drawn[2]) == {drawn[1], drawn[2]}
@@ -343,7 +362,7 @@ async def test_a_row_of_a_crashed_push_is_written_again(story: Story) -> None:
     drawn = graph("1; 2:1")
     await forgotten(story, drawn, [1])
     dead = story.begin("push", story.push(drawn.bundle([2]), drawn[2]))
-    await story.turns.resume("push", "#LANE#")
+    await story.turns.resume("push", A_LANE_IS_USED)
     await story.do(story.gc())
     await story.turns.resume("push", *BEFORE_IT_IS_KNOWN)
     await story.dies(dead)
@@ -360,11 +379,11 @@ async def test_a_push_during_a_condemn_stays_known(story: Story) -> None:
     await forgotten(story, drawn, [4])
     await story.do(story.push(drawn.bundle([1]), drawn[1]))
     in_flight = story.begin("push", story.push(drawn.bundle([2]), drawn[2]))
-    await story.turns.resume("push", "REPO#r1#MOVES")
+    await story.turns.resume("push", THE_MOVES_ARE_USED)
     condemn = story.begin("gc", story.gc())
-    await story.turns.resume("gc", "query REPO#r1 REF#")
+    await story.turns.resume("gc", THE_REFS_ARE_READ)
     await story.do(story.push(drawn.bundle([3]), drawn[3], "side"))
-    await story.turns.resume("gc", "update")
+    await story.turns.resume("gc", A_ROW_IS_UPDATED)
     await story.do(story.push(drawn.bundle([3]), drawn[3], "late"))
     report = await story.ends("gc", condemn)
     await story.ends("push", in_flight)
@@ -381,9 +400,9 @@ async def test_the_ancestors_of_a_known_commit_stay(story: Story) -> None:
     drawn = graph("1; 2:1; 3:2")
     await forgotten(story, drawn, [1])
     dead = story.begin("push", story.push(drawn.bundle([2]), drawn[2]))
-    await story.turns.resume("push", "put_object")
+    await story.turns.resume("push", BYTES_ARE_STORED)
     await story.do(story.gc())
-    await story.turns.resume("push", "REPO#r1#MOVES")
+    await story.turns.resume("push", THE_MOVES_ARE_USED)
     await story.dies(dead)
     await story.step()
     await story.do(story.push(drawn.bundle([3]), drawn[3]))
@@ -408,12 +427,12 @@ async def test_the_next_gc_reprieves_the_marks_of_an_interrupted_condemn(
     drawn = graph("1; 2:1")
     await forgotten(story, drawn, [1])
     reviving = story.begin("push", story.push(drawn.bundle([2]), drawn[2]))
-    await story.turns.resume("push", "put_object")
+    await story.turns.resume("push", BYTES_ARE_STORED)
     cut_short = story.begin("gc", story.gc())
-    await story.turns.resume("gc", "REPO#r1#GC STATE")  # it had to be let begin …
+    await story.turns.resume("gc", THE_LEASE_IS_USED)  # it had to be let begin …
     await story.dies(cut_short)
     cut_short = story.begin("gc", story.gc())
-    await story.turns.resume("gc", "update REPO#r1#GC")  # … and not to end
+    await story.turns.resume("gc", THE_LEASE_IS_UPDATED)  # … and not to end
     await story.dies(cut_short)
     await story.ends("push", reviving)
     assert await story.known(drawn[1]) == set()
@@ -460,10 +479,10 @@ async def test_a_manifest_that_only_its_branch_names_stays(story: Story) -> None
     await story.do(uploads.accept(story.stores.of(REPO), sent, now=story.turns.now))
     more = {**drawn.bundle(), "objects": [*drawn.bundle()["objects"], blob(b"and this")]}
     slow = story.begin("slow", story.push(more, drawn[1]))
-    await story.turns.resume("slow", "put REPO#r1#S")
+    await story.turns.resume("slow", A_SNAPSHOT_IS_KNOWN)
     fast = story.begin("fast", story.push(drawn.bundle(), drawn[1]))
-    await story.turns.resume("fast", BEFORE_THE_SWAP)
-    await story.turns.resume("slow", BEFORE_THE_SWAP)
+    await story.turns.resume("fast", THE_REF_IS_SWAPPED)
+    await story.turns.resume("slow", THE_REF_IS_SWAPPED)
     await story.ends("fast", fast)
     await story.ends("slow", slow)
     story.wait(LONG)
@@ -480,7 +499,7 @@ async def test_data_of_the_index_stays_even_if_a_branch_points_elsewhere(story: 
     replaced = drawn.bundle([1, 2])
     replaced["commits"] = [{**record, "author": "Bob"} for record in replaced["commits"]]
     by_force = story.begin("push", story.push(replaced, drawn[2], force=True))
-    await story.turns.resume("push", "put_object")
+    await story.turns.resume("push", BYTES_ARE_STORED)
     await story.do(story.gc())
     await story.ends("push", by_force)
     await story.step()
@@ -500,7 +519,7 @@ async def test_data_that_a_snapshot_reaches_by_the_index_stays(story: Story) -> 
 
     head = commit("x", [], "s1")["commit_id"]
     slow = story.begin("slow", story.push(bundle(b"one"), head, "dev"))
-    await story.turns.resume("slow", "put REPO#r1#S")
+    await story.turns.resume("slow", A_SNAPSHOT_IS_KNOWN)
     await story.do(story.push(bundle(b"two"), head, "dev"))
     await story.dies(slow)
     await story.do(story.delete("dev"))
@@ -508,7 +527,7 @@ async def test_data_that_a_snapshot_reaches_by_the_index_stays(story: Story) -> 
     reviving = story.begin(
         "push", story.push({"commits": [], "snapshots": [], "objects": []}, head)
     )
-    await story.turns.resume("push", BEFORE_THE_SWAP, "REPO#r1#MOVES")
+    await story.turns.resume("push", THE_REF_IS_SWAPPED, THE_MOVES_ARE_USED)
     await story.do(story.gc())
     await story.ends("push", reviving)
     await story.whole_gc()
@@ -530,18 +549,18 @@ async def test_bytes_that_a_push_has_found_are_not_removed_when_they_are_written
     """
     old, new = graph("1"), graph("2", salt="new")
     dead = story.begin("dead", story.push(old.bundle(), old[1]))
-    await story.turns.resume("dead", "#LANE#")
+    await story.turns.resume("dead", A_LANE_IS_USED)
     await story.dies(dead)
     await story.step()
     await story.step()
     story.wait(LONG)
     collect = story.begin("collect", story.gc())
-    await story.turns.resume("collect", "query REPO#r1#O")
+    await story.turns.resume("collect", THE_OBJECTS_ARE_LISTED)
     made = commit("on the same", [], old.snapshots[1]["snapshot_id"])
     found_it = story.begin(
         "push", story.push({"commits": [made], "snapshots": [], "objects": []}, made["commit_id"])
     )
-    await story.turns.resume("push", "put_object")
+    await story.turns.resume("push", BYTES_ARE_STORED)
     await story.do(gc.condemn(story.stores.of(REPO), story.turns.clock))
     again = {**old.bundle(), "objects": [*old.bundle()["objects"], *new.bundle()["objects"]]}
     await story.do(story.push(again, old[1], "again"))
@@ -559,7 +578,7 @@ async def test_bytes_of_a_push_in_flight_stay(story: Story) -> None:
     await story.step()
     story.wait(GRACE_SECONDS + 5)
     in_flight = story.begin("push", story.push(drawn.bundle(), drawn[1]))
-    await story.turns.resume("push", "put REPO#r1#O")
+    await story.turns.resume("push", AN_OBJECT_IS_KNOWN)
     assert (await story.do(story.gc())).step is Step.COLLECTED
     await story.ends("push", in_flight)
     await story.clone()
@@ -627,7 +646,7 @@ async def test_earlier_heads_can_be_restored_for_30_days_and_no_longer(story: St
         story.stores.of(REPO), "main", drawn[2], by="ada", now=story.turns.now
     )
     sweep = story.begin("gc", story.gc())
-    await story.turns.resume("gc", "query REPO#r1#S")
+    await story.turns.resume("gc", THE_SNAPSHOTS_ARE_LISTED)
     await story.do(restored)
     await story.ends("gc", sweep)
     await story.whole_gc()
@@ -694,10 +713,10 @@ async def test_a_sweep_that_stalled_for_a_month_deletes_only_rows_with_its_own_m
     await story.do(story.gc())
     story.wait(GRACE_SECONDS + 5)
     asleep = story.begin("sweep", story.gc())
-    await story.turns.resume("sweep", "remove")
+    await story.turns.resume("sweep", A_ROW_IS_DELETED)
     await forgotten(story, drawn, [1], "again")
     found_it = story.begin("push", story.push(drawn.bundle([2]), drawn[2]))
-    await story.turns.resume("push", "put_object")
+    await story.turns.resume("push", BYTES_ARE_STORED)
     await story.do(gc.condemn(story.stores.of(REPO), story.turns.clock))
     with pytest.raises(Unavailable):
         await story.ends("sweep", asleep)
@@ -715,7 +734,7 @@ async def test_a_gc_that_was_overtaken_takes_no_stamp_of_the_other_away(story: S
     await story.step()
     story.wait(LONG)
     sweep = story.begin("sweep", story.gc())
-    await story.turns.resume("sweep", "query REPO#r1#O")
+    await story.turns.resume("sweep", THE_OBJECTS_ARE_LISTED)
     await story.do(gc.condemn(story.stores.of(REPO), story.turns.clock))
     with pytest.raises(Unavailable):
         await story.ends("sweep", sweep)
@@ -744,7 +763,7 @@ async def test_rows_that_another_gc_deleted_are_not_damage(story: Story, steps: 
         await story.step()
     story.wait(LONG)
     asleep = story.begin("gc", story.gc())
-    await story.turns.resume("gc", "query REPO#r1#LANE#")
+    await story.turns.resume("gc", A_LANE_IS_LISTED)
     await story.do(gc.condemn(story.stores.of(REPO), story.turns.clock))
     await story.step()
     with pytest.raises(Unavailable):
@@ -764,7 +783,7 @@ async def test_a_rebuild_waits_for_a_gc_and_no_gc_begins_beside_it(
         await story.step()
     story.wait(GRACE_SECONDS + 5)
     removing = story.begin("gc", story.gc())
-    await story.turns.resume("gc", "remove" if steps == 1 else "delete_object")
+    await story.turns.resume("gc", A_ROW_IS_DELETED if steps == 1 else BYTES_ARE_DELETED)
     objects = len(story.rows("#O"))
     await story.do(lease.stop_gc(story.stores.of(REPO), story.turns.now))
     with pytest.raises(Unavailable, match=f"again in {STALE_SECONDS} seconds"):
@@ -800,7 +819,7 @@ async def test_a_rebuild_ends_if_a_gc_has_begun_all_the_same(story: Story) -> No
     drawn = graph("1; 2:1")
     await story.do(story.push(drawn.bundle(), drawn[2]))
     asleep = story.begin("rebuild", rebuild.rebuild(story.stores.of(REPO), now=story.turns.now))
-    await story.turns.resume("rebuild", "list")
+    await story.turns.resume("rebuild", THE_BUCKET_IS_LISTED)
     story.wait(lease.LEASE_SECONDS)
     await story.do(story.gc())
     story.lose("#LANE#")
@@ -892,9 +911,9 @@ async def test_a_lane_is_listed_before_its_first_row_and_for_as_long_as_it_has_a
 ) -> None:
     drawn = graph("1; 2:1", files=False)  # without bytes, which rows wait for
     begun = story.begin("push", story.push(drawn.bundle([1]), drawn[1]))
-    await story.turns.resume("push", "#LANES")
+    await story.turns.resume("push", THE_LIST_OF_LANES_IS_USED)
     assert story.rows("#LANE#") == []
-    await story.turns.resume("push", "#LANE#")
+    await story.turns.resume("push", A_LANE_IS_USED)
     assert await story.do(story.stores.of(REPO).scans.lanes()) == ["main"]
     # Between the two, a collect finds it empty, and too young to be forgotten.
     await story.do(story.stores.of(REPO).scans.close_lane("main", int(story.turns.now)))

@@ -28,6 +28,7 @@ from tests import builders
 from tests import client as hub
 from tests.builders import History, Record, blob, graph
 from tests.client import Answer
+from tests.points import A_TRANSACTION_IS_WRITTEN, BYTES_ARE_DELETED, BYTES_ARE_READ
 from tests.shared.maintenance.test_gc_stories import LONG, REPO, Story
 from tests.shared.maintenance.upkeep import Bytes, change_row, remove_row, repo, rows, run
 
@@ -530,7 +531,7 @@ async def test_gc_keeps_the_bundle_and_removes_those_before_it_after_a_grace() -
 async def about_to_name(story: Story) -> asyncio.Task[Made]:
     """A job that has written the bytes of a prebuilt clone, and stalls."""
     making = story.begin("making", prebuilt_clones.make(story.stores.of(REPO), story.turns.clock))
-    await story.turns.resume("making", "together")
+    await story.turns.resume("making", A_TRANSACTION_IS_WRITTEN)
     return making
 
 
@@ -557,7 +558,7 @@ async def test_data_that_gc_deletes_during_the_read_is_no_damage(is_gc: bool) ->
     story, history = Story(), graph("1; 2:1; 3:1")
     await story.do(story.push(history.bundle([1, 2]), history[2]))
     making = story.begin("making", prebuilt_clones.make(story.stores.of(REPO), story.turns.clock))
-    await story.turns.resume("making", "get_object")
+    await story.turns.resume("making", BYTES_ARE_READ)
     await story.do(story.push(history.bundle([3]), history[3], force=True))
     if is_gc:
         story.wait(LONG)
@@ -577,7 +578,7 @@ async def test_no_bundle_is_named_while_gc_removes_its_bytes() -> None:
     making = await about_to_name(story)
     story.wait(gc_plan.GRACE_SECONDS + 5)
     collect = story.begin("collect", story.gc())
-    await story.turns.resume("collect", "delete_object")
+    await story.turns.resume("collect", BYTES_ARE_DELETED)
     with pytest.raises(Unavailable, match="run it again"):
         await story.ends("making", making)
     await story.ends("collect", collect)
@@ -599,7 +600,7 @@ async def test_a_collect_that_died_is_not_begun_again() -> None:
     await story.step()
     story.wait(gc_plan.GRACE_SECONDS + 5)
     collect = story.begin("collect", story.gc())
-    await story.turns.resume("collect", "delete_object")
+    await story.turns.resume("collect", BYTES_ARE_DELETED)
     await story.dies(collect)
     assert (await story.do(story.gc())).step is None, "it may be at work"
     await story.do(story.push(history.bundle([1]), history[1], "other", force=True))

@@ -41,11 +41,23 @@ from shared.stores import Stores
 from tests import client
 from tests.builders import History, Record, blob, chain, commit, graph
 from tests.faults import Crash, Fault, fault, recorded
+from tests.points import (
+    A_LANE_GETS_A_ROW,
+    A_ROW_IS_CREATED,
+    A_SNAPSHOT_IS_KNOWN,
+    A_TRANSACTION_IS_WRITTEN,
+    AN_OBJECT_IS_KNOWN,
+    BYTES_ARE_READ,
+    THE_BUCKET_IS_LISTED,
+    THE_LEASE_IS_PUT,
+    THE_LEASE_IS_UPDATED,
+    THE_REF_IS_SWAPPED,
+    THE_VERSIONS_ARE_LISTED,
+)
 from tests.shared.maintenance import test_gc, upkeep
 from tests.shared.maintenance.test_gc_stories import (
     A_DAY,
     A_REQUEST,
-    BEFORE_THE_SWAP,
     LONG,
     REPO,
     Story,
@@ -229,7 +241,7 @@ async def test_large_young_unnamed_or_too_few_packs_are_left(story: PackedStory)
     dead = story.begin(
         "dead", story.push(graph("2", salt="dead").bundle(), graph("2", salt="dead")[2], "dead")
     )
-    await story.turns.resume("dead", "put REPO#r1#O")
+    await story.turns.resume("dead", AN_OBJECT_IS_KNOWN)
     await story.dies(dead)
     large = [blob(os.urandom(4000))]
     sent = PushObjects(objects=[ObjectRecord(**large[0])])
@@ -293,7 +305,7 @@ async def test_few_packs_are_read_at_once(story: PackedStory, old: History) -> N
     await story.turns.settle()
     seen = set[int]()
     while not repacking.done():
-        seen.add(sum("get_object" in one.what for one in story.turns.waiting))
+        seen.add(sum(BYTES_ARE_READ(one) for one in story.turns.waiting))
         await story.turns.step()
     assert max(seen) == 3
     assert len(story.named()) == 1
@@ -305,7 +317,7 @@ async def test_few_packs_are_read_at_once(story: PackedStory, old: History) -> N
 @pytest.mark.asyncio
 async def test_a_fetch_that_began_before_reads_on(story: PackedStory, old: History) -> None:
     fetching = story.begin("fetch", story.receive(Fetch(want=[old[MANY]])))
-    await story.turns.resume("fetch", "get_object")
+    await story.turns.resume("fetch", BYTES_ARE_READ)
     await story.do(story.repack())
     await story.tidy(A_REQUEST)
     assert len((await story.ends("fetch", fetching))["objects"]) == MANY
@@ -341,7 +353,7 @@ async def test_a_push_writes_down_where_it_found_a_snapshot_before(
     in_flight = story.begin(
         "push", story.push({"commits": [made], "snapshots": [], "objects": []}, made["commit_id"])
     )
-    await story.turns.resume("push", "put_new REPO#r1#LANE")
+    await story.turns.resume("push", A_LANE_GETS_A_ROW)
     await story.do(story.repack())
     await story.ends("push", in_flight)
     assert len(story.named()) == 2
@@ -366,7 +378,7 @@ async def test_a_row_that_was_written_meanwhile_is_left_alone(
     await forgotten(story, forgot, [1])
     await story.do(story.gc())
     repacking = story.begin("repack", story.repack())
-    await story.turns.resume("repack", "together")
+    await story.turns.resume("repack", A_TRANSACTION_IS_WRITTEN)
     [content] = forgot.objects.values()
     sent = PushObjects(objects=[ObjectRecord(**blob(content)), ObjectRecord(**blob(b"and this"))])
     await story.do(uploads.accept(story.stores.of(REPO), sent, now=story.turns.now))
@@ -386,7 +398,7 @@ async def test_a_branch_that_moves_meanwhile_stays_where_it_is(
     story: PackedStory, old: History
 ) -> None:
     repacking = story.begin("repack", story.repack())
-    await story.turns.resume("repack", BEFORE_THE_SWAP)
+    await story.turns.resume("repack", THE_REF_IS_SWAPPED)
     new = graph("1", salt="new")
     await story.do(story.push(new.bundle(), new[1], force=True))
     refs = await story.do(story.stores.of(REPO).refs.all())
@@ -405,11 +417,13 @@ async def test_no_gc_begins_beside_it_until_a_day_after_it_was_last_heard_of(
 ) -> None:
     story.limit(repointed_rows=5)
     repacking = story.begin("repack", story.repack())
-    await story.turns.resume("repack", "together")
+    await story.turns.resume("repack", A_TRANSACTION_IS_WRITTEN)
     story.wait(LEASE_SECONDS - 60)
     with pytest.raises(Unavailable, match="repack is at work here"):
         await story.do(story.gc())
-    await story.turns.resume("repack", BEFORE_THE_SWAP)  # its turn is prolonged along with the rows
+    await story.turns.resume(
+        "repack", THE_REF_IS_SWAPPED
+    )  # its turn is prolonged along with the rows
     story.wait(LEASE_SECONDS - 60)
     with pytest.raises(Unavailable, match="repack is at work here"):
         await story.do(story.gc())
@@ -423,7 +437,7 @@ async def test_a_gc_that_was_under_way_starts_over(story: PackedStory, old: Hist
         await story.step()
     story.wait(GRACE_SECONDS + 5)
     collecting = story.begin("gc", story.gc())
-    await story.turns.resume("gc", "versions")
+    await story.turns.resume("gc", THE_VERSIONS_ARE_LISTED)
     before = await story.clone()
     await story.do(story.repack())
     await story.ends("gc", collecting)  # nothing was dead when it looked
@@ -437,7 +451,7 @@ async def test_a_repack_that_stalled_for_days_lets_no_row_name_deleted_data(
 ) -> None:
     before = await story.clone()
     asleep = story.begin("repack", story.repack())
-    await story.turns.resume("repack", "together")
+    await story.turns.resume("repack", A_TRANSACTION_IS_WRITTEN)
     [new] = story.packs() - story.named()
     await story.tidy(LEASE_SECONDS + 4 * GRACE_SECONDS)
     assert new not in story.packs(), "gc has removed what no row names"
@@ -452,7 +466,7 @@ async def test_a_repack_that_stalled_for_days_lets_no_row_name_deleted_data(
 async def test_of_two_repacks_the_later_goes_on(story: PackedStory, old: History) -> None:
     before = await story.clone()
     first = story.begin("first", story.repack())
-    await story.turns.resume("first", "together")
+    await story.turns.resume("first", A_TRANSACTION_IS_WRITTEN)
     await story.do(story.repack())
     with pytest.raises(Unavailable):
         await story.ends("first", first)
@@ -466,12 +480,12 @@ async def test_beside_a_rebuild_it_does_not_begin_and_it_ends_for_one(
 ) -> None:
     before = await story.clone()
     rebuilding = story.begin("rebuild", story.rebuild())
-    await story.turns.resume("rebuild", "list")
+    await story.turns.resume("rebuild", THE_BUCKET_IS_LISTED)
     with pytest.raises(Unavailable, match="rebuild-index is at work"):
         await story.do(story.repack())
     await story.ends("rebuild", rebuilding)
     repacking = story.begin("repack", story.repack())
-    await story.turns.resume("repack", "together")
+    await story.turns.resume("repack", A_TRANSACTION_IS_WRITTEN)
     with pytest.raises(Unavailable, match=f"again in {STALE_SECONDS} seconds"):
         await story.do(story.rebuild())  # it may have stopped a gc
     story.wait(STALE_SECONDS)
@@ -575,7 +589,7 @@ async def test_two_contents_of_one_opaque_id_keep_their_order(
 
     first, second = bundle(b"one", "a"), bundle(b"two", "b")
     slow = story.begin("slow", story.push(second, second["commits"][0]["commit_id"], "b"))
-    await story.turns.resume("slow", "put REPO#r1#O")
+    await story.turns.resume("slow", AN_OBJECT_IS_KNOWN)
     await story.do(story.push(first, first["commits"][0]["commit_id"], "a"))
     await story.dies(slow)
     story.wait(2 * A_DAY)
@@ -590,7 +604,7 @@ async def test_the_same_record_in_two_packs_is_folded_into_one(
     """A push that died after its bytes, and came again with less."""
     drawn = graph("1", salt="twice")
     dead = story.begin("dead", story.push(drawn.bundle(), drawn[1], "twice"))
-    await story.turns.resume("dead", "put REPO#r1#S", "put_new")
+    await story.turns.resume("dead", A_SNAPSHOT_IS_KNOWN, A_ROW_IS_CREATED)
     await story.dies(dead)
     await story.do(story.push(drawn.bundle(objects=False), drawn[1], "twice"))
     story.wait(2 * A_DAY)
@@ -668,7 +682,7 @@ async def test_data_that_gc_deleted_before_its_start_is_no_damage(
     story.wait(LONG)
     await story.do(story.gc())
     asleep = story.begin("repack", story.repack())
-    await story.turns.resume("repack", "put REPO#r1#GC")
+    await story.turns.resume("repack", THE_LEASE_IS_PUT)
     for _ in range(2):
         await story.step()
     with pytest.raises(Unavailable, match="run it again"):
@@ -740,7 +754,7 @@ async def test_cut_short_after_its_last_row_it_lets_gc_begin_when_run_again(
     story: PackedStory, old: History
 ) -> None:
     repacking = story.begin("repack", story.repack())
-    await story.turns.resume("repack", "update REPO#r1#GC")
+    await story.turns.resume("repack", THE_LEASE_IS_UPDATED)
     await story.dies(repacking)
     assert len(story.named()) == 1
     with pytest.raises(Unavailable, match="run it to its end"):
