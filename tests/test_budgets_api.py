@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from functions.endpoints import MIDI_DOMAIN
 from infra import budgets
 from tests import builders
 from tests import client as hub
@@ -39,7 +40,10 @@ class Request:
             "authorization": f"Bearer {hub.token(owner)}",
             "content-type": "application/json",
         }
-        body = b"" if self.message is None else json.dumps(self.message).encode()
+        message = self.message
+        if message == MIDI_DOMAIN:
+            message = {**message, "author_slug": owner}
+        body = b"" if message is None else json.dumps(message).encode()
         song = f"/{owner}/song"
         path = self.path.format(owner=owner, song=song, api=f"/api/v1/repos{song}", **names)
         event = hub.event(self.method, path, body, headers, query=self.query)
@@ -51,6 +55,7 @@ CREATE = Request("repos", "POST", "/api/v1/repos", {"slug": "album"}, status=201
 PUT_MEMBER = Request("members", "PUT", "{api}/members/ada", {"role": "read"})
 RELEASE = {"release_id": "first", "tag": "v1", "commit_id": HISTORY[4]}
 PUBLISH = Request("releases", "POST", "{song}/releases", RELEASE, status=201)
+PUBLISH_DOMAIN = Request("domains", "POST", "/api/v1/domains", MIDI_DOMAIN, status=201)
 STORE_TAG = Request("tags", "POST", "{song}/tags", {"tags": [TAG]})
 DELETE_BRANCH = Request(
     "branches", "DELETE", "{api}/branches", query="branch=main&leave_empty=true", status=204
@@ -104,6 +109,12 @@ OPERATIONS: dict[str, tuple[Request, ...]] = {
     "POST rename": (Request("repos", "POST", "{api}/rename", {"slug": "ballad"}),),
     "POST tokens": (ISSUE,),
     "GET tokens": (Request("tokens", "GET", "/api/v1/tokens"),),
+    "POST domains": (PUBLISH_DOMAIN,),
+    "GET domains": (Request("domains", "GET", "/api/v1/domains"),),
+    "GET one domain": (
+        PUBLISH_DOMAIN,
+        Request("domains", "GET", "/api/v1/domains/@{owner}/song"),
+    ),
     "DELETE tokens": (
         ISSUE,
         Request("tokens", "DELETE", "/api/v1/tokens/{token_id}", status=204),

@@ -1,9 +1,11 @@
 """Expunge: delete the bytes of commits and objects that no branch, tag or release reaches.
 
-    mark     marks each row to delete with the id of this expunge, as gc condemns rows: from then on a push does not
-             know it, and sends it again. Rewrites the packs that hold its bytes without them, and points the rows of
-             the other entries to the new packs. Notes in each move which of its commits are expunged.
-    remove   `WAIT_SECONDS` later: deletes the rows that still have the mark, then the old packs, in all versions
+    mark     marks each row to delete with the id of this expunge, as gc condemns rows: from then on
+             a push does not know it, and sends it again. Rewrites the packs that hold its bytes
+             without them, and points the rows of the other entries to the new packs. Notes in each
+             move which of its commits are expunged.
+    remove   `WAIT_SECONDS` later: deletes the rows that still have the mark, then the old packs, in
+             all versions
 
 Deleted are the given ids, each snapshot with a given object, each commit with such a snapshot, each
 descendant of such a commit, and the snapshots and objects that only these reach. Moves of branches

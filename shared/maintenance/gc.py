@@ -8,9 +8,9 @@ three steps, each at least `GRACE_SECONDS` after the end of the one before:
               of its mark
     collect   deletes bytes that no row points to, old moves, old folder marks, empty lanes
 
-Each step scans the repository (`gc_scan`), plans its writes (`gc_plan`), and makes them (`execute`).
-A dry run ends after the plan. A pushed row has no mark, and a marked row is unknown to pushes but
-readable. docs/design/gc.md has the invariants, and the cases that could break them.
+Each step scans the repository (`gc_scan`), plans its writes (`gc_plan`), and makes them
+(`execute`). A dry run ends after the plan. A pushed row has no mark, and a marked row is unknown to
+pushes but readable. docs/design/gc.md has the invariants, and the cases that could break them.
 """
 
 from collections.abc import Sequence
@@ -116,8 +116,8 @@ async def condemn(
     Raises Damaged if the history has a gap (see fsck), before anything is marked. Raises
     Unavailable beside a rebuild, a repack or an expunge, and if another job starts meanwhile.
 
-    AWS calls: one GetItem, one PutItem, those of `scan_for_condemn`, an UpdateItem for each row, and
-    one for the state.
+    AWS calls: one GetItem, one PutItem, those of `scan_for_condemn`, an UpdateItem for each row,
+    and one for the state.
     """
     now = clock()
     await check_gc_may_start(repository, now)
@@ -158,9 +158,9 @@ async def collect(
     Raises Unavailable if the grace is not over, or if another job has started. Raises Damaged if
     the repository has lost rows, before anything is deleted.
 
-    AWS calls: one GetItem, those of `scan_rows_for_collect` and `scan_bucket_for_collect`, a GetItem
-    and a DeleteObjects for each 1,000 versions, a Query for each page of moves, branches and lanes,
-    a DeleteItem for each deleted row, two UpdateItem for the state.
+    AWS calls: one GetItem, those of `scan_rows_for_collect` and `scan_bucket_for_collect`, a
+    GetItem and a DeleteObjects for each 1,000 versions, a Query for each page of moves,
+    branches and lanes, a DeleteItem for each deleted row, two UpdateItem for the state.
     """
     swept = await _lease_after(repository, Step.SWEPT, clock())
     now = clock()

@@ -146,7 +146,7 @@ async def check_gc_may_start(repository: RepoStores, now: float) -> None:
 
 
 async def start_gc(repository: RepoStores, now: float) -> Lease:
-    """Start the lease of a gc. A gc that another run started is abandoned. AWS calls: one PutItem."""
+    """Start the lease of a gc. A gc of another run is abandoned. AWS calls: one PutItem."""
     run_id = f"{int(now * 1000):013d}-{secrets.token_hex(4)}"
     return await _start(repository, run_id, Step.CONDEMNING, now)
 

@@ -115,7 +115,7 @@ def _add_entries(
     bucket: BucketScan,
     manifests: dict[str, frozenset[str]],
 ) -> None:
-    """Add the entries of a pack. `manifests`: for each snapshot, its objects with digests as ids."""
+    """Add the entries of a pack. `manifests`: the objects of each snapshot, by digest."""
     for (kind, item_id), at in entries.items():
         if kind is Kind.OBJECT:
             bucket.objects.setdefault(item_id, at)
