@@ -14,14 +14,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from queue import Queue
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import boto3
 import httpx
 import pytest
 from botocore.config import Config
 
+from infra import stack
+from infra.embedded_aws import EmbeddedAws
 from tests.infra.test_serve import Hub, hub
+
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
 
 BROWSER = next(
     (
@@ -119,42 +124,50 @@ def browser(profile: Path, *arguments: str) -> list[str]:
     ]
 
 
+NAMES = {"HubTable": "browser-hub", "Bucket": "browser-bytes"}
+
+
+class Attacked(NamedTuple):
+    """A hub with a private repository, and an emulated AWS with one object."""
+
+    hub: Hub
+    aws_url: str
+    s3: "S3Client"
+
+
 @pytest.fixture
-def attacked(tmp_path: Path) -> Iterator[tuple[Hub, dict[str, str]]]:
-    """A hub with a private repository, and what its `hub.json` says."""
-    with hub(tmp_path / "data") as running:
+def attacked(tmp_path: Path) -> Iterator[Attacked]:
+    with hub(tmp_path / "data") as running, EmbeddedAws() as aws:
         assert running.push(1, "the private song").status_code == 200
         headers = {"Authorization": f"Bearer {running.token}"}
         url = f"{running.url}/api/v1/repos/me/song"
         assert httpx.patch(url, json={"visibility": "private"}, headers=headers).status_code == 200
-        yield running, json.loads((tmp_path / "data" / "hub.json").read_text())
+        stack.create(aws.url, NAMES)
+        by_path = Config(s3={"addressing_style": "path"})
+        s3 = boto3.client("s3", endpoint_url=aws.url, config=by_path)
+        s3.put_object(Bucket=NAMES["Bucket"], Key="repos/secret-key", Body=b"the private song")
+        yield Attacked(running, aws.url, s3)
 
 
 def test_a_page_of_another_origin_reads_and_changes_nothing(
-    attacked: tuple[Hub, dict[str, str]], tmp_path: Path
+    attacked: Attacked, tmp_path: Path
 ) -> None:
-    running, note = attacked
-    s3 = boto3.client(
-        "s3",
-        endpoint_url=note["aws_endpoint_url"],
-        aws_access_key_id=note["access_key_id"],
-        aws_secret_access_key=note["secret_access_key"],
-        config=Config(s3={"addressing_style": "path"}),
-    )
-    keys = [entry["Key"] for entry in s3.list_objects_v2(Bucket=note["bucket"])["Contents"]]
-    bucket = f"{note['aws_endpoint_url']}/{note['bucket']}"
+    running, aws_url, s3 = attacked
+    keys = [entry["Key"] for entry in s3.list_objects_v2(Bucket=NAMES["Bucket"])["Contents"]]
+    bucket = f"{aws_url}/{NAMES['Bucket']}"
     signature = "X-Amz-Date=20991231T000000Z&X-Amz-Expires=60&X-Amz-Signature=any"
     deletion = f"<Delete><Object><Key>{keys[0]}</Key></Object></Delete>"
-    row = json.dumps({"TableName": note["hub_table"]})
+    row = json.dumps({"TableName": NAMES["HubTable"]})
     attempts: list[tuple[str, str, dict[str, Any]]] = [
         ("list", f"{bucket}?list-type=2&{signature}", {}),
         ("get", f"{bucket}/{keys[0]}?{signature}", {}),
         ("delete one", f"{bucket}/{keys[0]}?{signature}", {"method": "DELETE"}),
         ("delete many", f"{bucket}?delete&{signature}", {"method": "POST", "body": deletion}),
         ("overwrite", f"{bucket}/{keys[0]}?{signature}", {"method": "PUT", "body": "x"}),
-        ("scan", f"{note['aws_endpoint_url']}/?{signature}", {"method": "POST", "body": row}),
+        ("scan", f"{aws_url}/?{signature}", {"method": "POST", "body": row}),
         ("refs", f"{running.url}/me/song/refs", {}),
         ("push", f"{running.url}/me/song/push", {"method": "POST", "body": "{}"}),
+        ("object", f"{running.url}/-/objects/{keys[0]}?method=GET&{signature}", {}),
     ]
     requests = [
         {"name": f"{mode} {name}", "url": url, "mode": mode, **options}
@@ -169,7 +182,7 @@ def test_a_page_of_another_origin_reads_and_changes_nothing(
     requests.append(
         {
             "name": "signed",
-            "url": note["aws_endpoint_url"],
+            "url": aws_url,
             "method": "POST",
             "body": row,
             "headers": signed,
@@ -197,16 +210,18 @@ def test_a_page_of_another_origin_reads_and_changes_nothing(
         expected = {"no": "opaque", "fo": "form"}.get(one["name"][:2], "refused")
         assert one["type"] == expected or one["name"] in of_the_hub, one
         assert keys[0] not in one["text"] and "private song" not in one["text"], one
-    assert [entry["Key"] for entry in s3.list_objects_v2(Bucket=note["bucket"])["Contents"]] == keys
-    assert b"the private song" in s3.get_object(Bucket=note["bucket"], Key=keys[0])["Body"].read()
+    assert [
+        entry["Key"] for entry in s3.list_objects_v2(Bucket=NAMES["Bucket"])["Contents"]
+    ] == keys
+    assert b"the private song" in s3.get_object(Bucket=NAMES["Bucket"], Key=keys[0])["Body"].read()
 
 
 def test_a_name_that_was_pointed_to_this_machine_gets_a_refusal(
-    attacked: tuple[Hub, dict[str, str]], tmp_path: Path
+    attacked: Attacked, tmp_path: Path
 ) -> None:
     """DNS rebinding: the page's own name leads to the hub, so the page may read the answers."""
-    running, note = attacked
-    for index, url in enumerate((running.url, note["aws_endpoint_url"])):
+    running, aws_url, _ = attacked
+    for index, url in enumerate((running.url, aws_url)):
         port = url.rpartition(":")[2]
         profile = tmp_path / f"profile{index}"
         rebound = [
