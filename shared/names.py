@@ -260,13 +260,16 @@ def folders(name: str) -> list[str]:
     return ["/".join(parts[:n]) for n in range(1, len(parts))]
 
 
-def check_paths(paths: Iterable[str]) -> None:
-    """Raise InvalidName for the first path of a manifest that a checkout cannot or must not
-    write.
+def check_paths(paths: Iterable[str], checked: set[str]) -> None:
+    """Raise InvalidName for the first path of a manifest that a checkout cannot or must not write.
+
+    `checked` has the paths of earlier manifests of the same push, and gets those of this one: most
+    paths are in each snapshot of a history.
     """
     seen = set(paths)
-    for path in seen:
+    for path in seen - checked:
         _check_path(path)
+        checked.add(path)
     # In sorted order, a path follows its folder directly. A check of each folder of each path would
     # take time quadratic in the depth.
     for folder, inner in pairwise(sorted(f"{path}/" for path in seen)):

@@ -214,9 +214,10 @@ def _check_paths(bundle: PushedBundle) -> None:
     The history must lose that commit: each later push of it would be refused, too.
     """
     refused: dict[str, InvalidName] = {}
+    checked: set[str] = set()
     for snapshot_id, snapshot in bundle.snapshots.items():
         try:
-            names.check_paths(snapshot.manifest)
+            names.check_paths(snapshot.manifest, checked)
         except InvalidName as error:
             refused[snapshot_id] = error
     oldest = bundle.oldest_with(refused)

@@ -169,8 +169,9 @@ def objects_of(bundle: PushedBundle, without: Set[str] = frozenset()) -> set[str
     found: set[str] = set()
     for snapshot_id, snapshot in bundle.snapshots.items():
         if snapshot_id not in without:
-            found.update(filter(names.is_digest, snapshot.manifest.values()))
-    return found
+            found.update(snapshot.manifest.values())
+    # Filtered at the end: most objects are in each snapshot of a history.
+    return set(filter(names.is_digest, found))
 
 
 def looked_up_at_first(object_ids: Set[str], few: int) -> Set[str]:

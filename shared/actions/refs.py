@@ -22,7 +22,7 @@ async def heads(repository: RepoStores) -> Heads:
     refs = await repository.refs.all()
     chosen = repository.repo.default_branch
     ordered = in_order(chosen, refs)
-    return Heads(_default(chosen, refs), {name: refs[name].head.commit_id for name in ordered})
+    return Heads(default_branch(chosen, refs), {name: refs[name].head.commit_id for name in ordered})
 
 
 def in_order(chosen: str, refs: Collection[str]) -> list[str]:
@@ -31,12 +31,12 @@ def in_order(chosen: str, refs: Collection[str]) -> list[str]:
     `chosen` is the default branch of the repository. The client uses the first branch if the
     default branch is missing, and cannot clone a branch with a slash.
     """
-    default = _default(chosen, refs)
+    default = default_branch(chosen, refs)
     return sorted(refs, key=lambda branch: (branch != default, "/" in branch, branch))
 
 
-def _default(chosen: str, refs: Collection[str]) -> str:
-    """The repository's default branch.
+def default_branch(chosen: str, refs: Collection[str]) -> str:
+    """Return the branch that a clone checks out: `chosen`, the repository's default branch.
 
     If it does not exist, the first branch by name that a client can clone.
     """

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from shared import codec, names, packs, pushed_bundle
 from shared.actions import quarantine, repos
+from shared.actions.refs import default_branch
 from shared.errors import Damaged, Unavailable
 from shared.graph.records import manifest
 from shared.limits import Limits
@@ -16,6 +17,8 @@ from shared.protocol.push import FilterObjects, Presign, Presigned, PushObjects,
 from shared.stores import RepoStores
 from shared.tasks import gather_all
 
+FIRST_BRANCHES = 10
+"""The most branches among which another default branch is chosen."""
 MANY_OBJECTS = 500
 """Above this many ids, the manifest of the default branch is read first.
 
@@ -103,12 +106,17 @@ async def _known(repository: RepoStores, asked: Sequence[str]) -> set[str]:
 
 
 async def _at_head(repository: RepoStores) -> set[str]:
-    """The objects of the default branch's manifest, which are held as long as it stands; none where
-    that is a guess.
+    """Return the objects of the manifest of the default branch.
+
+    They are stored as long as the branch exists. Empty if the manifest is unknown or large.
     """
-    ref = (await repository.refs.find([repository.repo.default_branch])).get(
-        repository.repo.default_branch
-    )
+    chosen = repository.repo.default_branch
+    refs = await repository.refs.find([chosen])
+    if not refs:
+        # A client that pushes another branch only has that one as its default branch.
+        page, _ = await repository.refs.page(FIRST_BRANCHES, "")
+        refs = {ref.branch: ref for ref in page}
+    ref = refs.get(default_branch(chosen, refs))
     if ref is None or ref.snapshot_at is None or ref.snapshot_at.length > MANIFEST_BYTES:
         return set()
     with suppress(Damaged, Unavailable):

@@ -18,7 +18,8 @@ async def run(commits: Commits, walk: Walk, *, max_rounds: int | None = None) ->
     """Run a walk to its end. Returns False if it needs more than `max_rounds` rounds of reads.
 
     The first page of a lane has the length that the walk guesses. Each further page is `GROWTH`
-    times longer, up to 1 MB. So a small difference reads few rows, and a large one few pages.
+    times longer, or as long as the walk guesses then, up to 1 MB. So a small difference reads few
+    rows, and a large one few pages.
     """
     limits: dict[str, int | None] = {}
     rounds = 0
@@ -28,17 +29,19 @@ async def run(commits: Commits, walk: Walk, *, max_rounds: int | None = None) ->
         rounds += 1
         starts = [max(addresses, key=_row_order) for addresses in _by_lane(needed)]
         for start in starts:
-            if start.lane in limits:
-                previous = limits[start.lane]
-                limits[start.lane] = previous and previous * GROWTH
-            else:
-                page_hint = walk.page_hint(start)
-                limits[start.lane] = None if page_hint is None else page_hint + SPARE_ROWS
+            limits[start.lane] = _page_rows(limits.get(start.lane, 0), walk.page_hint(start))
         runs = await gather_all(commits.lane(start, limits[start.lane]) for start in starts)
         for start, nodes in zip(starts, runs, strict=True):
             # The first row is that of the place, even if it was found in another lane.
             walk.feed({node.address: node for node in nodes} | {start: nodes[0]})
     return True
+
+
+def _page_rows(previous: int | None, hint: int | None) -> int | None:
+    """Return the length of the next page of a lane. None is a whole page, of up to 1 MB."""
+    if previous is None or hint is None:
+        return None
+    return max(previous * GROWTH, hint + SPARE_ROWS)
 
 
 def _by_lane(addresses: Iterable[CommitAddress]) -> Iterable[list[CommitAddress]]:

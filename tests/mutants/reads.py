@@ -73,7 +73,7 @@ FETCHES = [
         "shared/packs.py::plan", without("at.pack == group[0].pack"),
         by=["tests/shared/test_packs.py"]),
     bug("a clone starts on a branch that it cannot open",
-        "shared/actions/refs.py::_default", always("'/' not in branch"),
+        "shared/actions/refs.py::default_branch", always("'/' not in branch"),
         by=["tests/test_cases/test_refs.py"]),
     bug("the list of a reply has no limit",
         "shared/codec.py::_fitting", never("count and used > PAGE_BYTES"),

@@ -248,7 +248,7 @@ def test_folders_of_a_name(name, expected):
     ],
 )
 def test_a_path_is_let_in(path):
-    names.check_paths([path])
+    names.check_paths([path], set())
 
 
 @pytest.mark.parametrize(
@@ -285,7 +285,7 @@ def test_a_path_is_let_in(path):
 )
 def test_a_path_is_refused(path):
     with pytest.raises(InvalidName):
-        names.check_paths(["fine.txt", path])
+        names.check_paths(["fine.txt", path], set())
 
 
 PRIVATE = [
@@ -317,7 +317,7 @@ PRIVATE = [
 @pytest.mark.parametrize("shape", ["{}", "{}/config", "a/{}", "a/{}/hooks/x"])
 def test_a_clones_own_folders_are_not_written_to(part, shape):
     with pytest.raises(InvalidName, match=r"would write into a clone's own \S+ folder"):
-        names.check_paths([shape.format(part)])
+        names.check_paths([shape.format(part)], set())
 
 
 @pytest.mark.parametrize(
@@ -327,11 +327,11 @@ def test_a_clones_own_folders_are_not_written_to(part, shape):
 )
 def test_a_file_that_is_also_a_folder_is_refused(paths):
     with pytest.raises(InvalidName, match="is a file and also a folder of"):
-        names.check_paths(paths)
+        names.check_paths(paths, set())
 
 
 def test_files_beside_each_other_are_no_folders():
-    names.check_paths(["r", "r.x", "rx/y", "r-x", "a/r", "a/s"])
+    names.check_paths(["r", "r.x", "rx/y", "r-x", "a/r", "a/s"], set())
 
 
 pieces = st.sampled_from(
@@ -381,7 +381,7 @@ def as_hfs(part: str) -> str:
 @example(".git./x")
 def test_an_accepted_path_stays_inside_its_folder_and_out_of_private_ones(path):
     try:
-        names.check_paths([path])
+        names.check_paths([path], set())
     except InvalidName:
         return
     joined = posixpath.normpath(posixpath.join("/clone", path))
@@ -416,7 +416,7 @@ def test_an_accepted_branch_is_a_file_inside_its_folder(name):
 def test_a_refusal_is_one_printable_line(text):
     for check in (
         names.check_branch,
-        lambda value: names.check_paths([value]),
+        lambda value: names.check_paths([value], set()),
         lambda value: names.check_id(value, "x"),
     ):
         try:

@@ -1,13 +1,15 @@
 """A pushed bundle, checked: the first thing that is wrong is named, and what passes is in order."""
 
 import random
+import sys
+from types import FrameType
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared import ids, pushed_bundle
+from shared import ids, names, pushed_bundle
 from shared.errors import ApiError, HashMismatch, InvalidName, Unprocessable
 from shared.protocol.base import parse
 from shared.protocol.push import Push
@@ -427,3 +429,21 @@ def test_any_record_is_taken_or_refused(record):
         check([record])
     except ApiError as refused:
         assert refused.status == 422
+
+
+def test_each_path_is_checked_once_for_all_snapshots_of_a_push() -> None:
+    paths = {f"part-{n}.mid": blob(b"x")["object_id"] for n in range(20)}
+    snapshots = [snapshot(paths | {f"new-{n}.mid": A}) for n in range(10)]
+    checked: list[str] = []
+
+    def count(frame: FrameType, event: str, _: object) -> None:
+        if event == "call" and frame.f_code is names._check_path.__code__:
+            checked.append(frame.f_locals["path"])
+
+    before = sys.getprofile()
+    sys.setprofile(count)
+    try:
+        check(snapshots=snapshots)
+    finally:
+        sys.setprofile(before)
+    assert sorted(checked) == sorted([*paths, *(f"new-{n}.mid" for n in range(10))])

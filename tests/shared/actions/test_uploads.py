@@ -21,14 +21,17 @@ HELD = {ids.object_id(content): content for content in FILES.values()}
 
 
 def pushed(
-    owner: str, manifest: Mapping[str, str], objects: Mapping[str, bytes], **named: str
+    owner: str,
+    manifest: Mapping[str, str],
+    objects: Mapping[str, bytes],
+    branch: str = "main",
+    **named: str,
 ) -> None:
     snapshot = builders.snapshot(manifest) | named
     commit = builders.commit("all of it", [], snapshot["snapshot_id"])
     sent = [{"object_id": i, "content": content} for i, content in objects.items()]
-    answer = hub.push(
-        owner, "song", {"commits": [commit], "snapshots": [snapshot], "objects": sent}
-    )
+    bundle = {"commits": [commit], "snapshots": [snapshot], "objects": sent}
+    answer = hub.push(owner, "song", bundle, branch=branch)
     assert answer.status == 200, answer.body
 
 
@@ -43,10 +46,11 @@ def unknown(count: int) -> list[str]:
     return [ids.object_id(f"nobody sent this: {n}".encode()) for n in range(count)]
 
 
-@pytest.fixture
-def large(owner: str) -> str:
-    """The owner of a repository of many files."""
-    pushed(owner, {name: ids.object_id(content) for name, content in FILES.items()}, HELD)
+@pytest.fixture(params=["main", "trunk"])
+def large(owner: str, request: pytest.FixtureRequest) -> str:
+    """The owner of a repository of many files on its only branch."""
+    manifest = {name: ids.object_id(content) for name, content in FILES.items()}
+    pushed(owner, manifest, HELD, request.param)
     return owner
 
 

@@ -131,6 +131,15 @@ async def test_a_wrong_guess_costs_reads_that_grow(commits):
     ]
 
 
+async def test_a_target_that_is_not_reachable_does_not_hide_one_far_below(commits):
+    """The client offers a commit of another branch near the head, and the first commit."""
+    commits, dag = await long_line(commits), line(LENGTH)
+    targets = {"1": dag.addresses["1"], "other": CommitAddress("other", LENGTH - 1, "side")}
+    nearest = Nearest(dag.at([str(LENGTH)]), targets)
+    assert await walk.run(commits, nearest, max_rounds=2)
+    assert nearest.found == "1"
+
+
 async def test_lanes_are_read_at_once_one_query_each(commits):
     parents: dict[str, tuple[str, ...]] = (
         {"0": ()} | {str(n): ("0",) for n in range(1, 6)} | {"m": ("1", "2")}
