@@ -13,9 +13,9 @@ MODULES :=
 BIN := .venv/bin
 
 # With a fixed hash seed, a schedule by seed is the same in every process.
-test test-fast nightly: export PYTHONHASHSEED = 0
+test test-fast test-sqlite nightly: export PYTHONHASHSEED = 0
 
-.PHONY: help packages dev-packages serve test test-fast nightly mutants mutation audit test-cloud check generate bench bench-check bench-baseline \
+.PHONY: help packages dev-packages serve test test-fast test-sqlite nightly mutants mutation audit test-cloud check generate bench bench-check bench-baseline \
 	bench-bill bench-bytes bench-load bench-stream bench-cold build build-host deploy invoke lock clean
 
 help: ## this list
@@ -34,6 +34,10 @@ test: dev-packages ## run all tests, on every core
 
 test-fast: dev-packages ## run the tests that take 30 seconds together, after every change
 	@$(BIN)/python -m pytest --fast -n auto
+
+test-sqlite: dev-packages ## run the tests that apply on the engine of `make serve`, SQLite and files
+	@ENGINE=sqlite $(BIN)/python -m pytest -n auto \
+		$$($(BIN)/python -c 'from tests.sqlite_engine import SUITES; print(*SUITES)')
 
 test-cloud: dev-packages build-host ## deploy the built artefact into a cloud on this machine; installs it on first use
 	@$(BIN)/python -m pytest -m cloud

@@ -9,6 +9,7 @@ import itertools
 import json
 import os
 from collections.abc import Generator, Iterator
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,6 +17,7 @@ from botocore.loaders import create_loader
 
 from shared import lambdas, settings
 from shared.engines import selection
+from tests import sqlite_engine
 from tests.proof import leaks
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ _owners = itertools.count()
 
 
 @pytest.fixture(scope="session", autouse=True)
-def aws() -> Iterator["EmbeddedAws"]:
+def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator["EmbeddedAws"]:
     """The environment of a Lambda function, with an AWS that is nowhere else."""
     for name in [name for name in os.environ if name.startswith(("AWS_", "PIERIA_"))]:
         del os.environ[name]
@@ -62,7 +64,11 @@ def aws() -> Iterator["EmbeddedAws"]:
             PIERIA_LOG_LEVEL="WARNING",
         )
         stack.create(running.url, NAMES)
-        yield running
+        with ExitStack() as engine:
+            if os.environ.get("ENGINE") == "sqlite":
+                folder = tmp_path_factory.mktemp("sqlite-engine")
+                engine.enter_context(sqlite_engine.selected(folder))
+            yield running
         lambdas.use_own_loop()
         asyncio.get_event_loop().run_until_complete(selection.close())
 
@@ -70,6 +76,11 @@ def aws() -> Iterator["EmbeddedAws"]:
 def _certificates(verify: bool | str) -> str | None:
     """The file of certificates that a client trusts: none by default, only one that is named."""
     return verify if isinstance(verify, str) else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip the tests that do not apply to the engine of `ENGINE`."""
+    sqlite_engine.skip_others(items)
 
 
 @pytest.hookimpl(wrapper=True)

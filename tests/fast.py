@@ -35,7 +35,7 @@ SLOW_MODULES = frozenset(
     infra/test_slow_clients.py infra/test_tools.py infra/test_web_function.py infra/test_wheel.py
     proof/test_damage.py proof/test_expunge.py proof/test_faults.py proof/test_hostile.py
     proof/test_largest_replies.py proof/test_memory.py proof/test_moves.py proof/test_mutants.py
-    proof/test_pages.py proof/test_secrets.py proof/test_simulation.py
+    proof/test_pages.py proof/test_secrets.py proof/test_simulation.py proof/test_sqlite_engine.py
     shared/graph/test_dag.py
     shared/maintenance/test_fsck.py shared/maintenance/test_gc.py
     shared/maintenance/test_prebuilt_clones.py shared/maintenance/test_purge.py

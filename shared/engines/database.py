@@ -219,6 +219,8 @@ class MemoryDatabase:
     def __init__(self, schema: str, sweep: Write[int]) -> None:
         self._sweep = sweep
         self._next_sweep = 0.0
+        self._one_at_a_time = threading.Lock()
+        """A write reads before it writes, and each event loop has a thread of its own."""
         self._connection = sqlite3.connect(
             ":memory:", isolation_level=None, check_same_thread=False
         )
@@ -230,11 +232,11 @@ class MemoryDatabase:
 
     async def write(self, write: Write[T]) -> T:
         """Run a write."""
-        if time.monotonic() >= self._next_sweep:
-            self._next_sweep = time.monotonic() + SWEEP_SECONDS
-            while self._sweep(self._connection):
-                continue
-        with translated():
+        with self._one_at_a_time, translated():
+            if time.monotonic() >= self._next_sweep:
+                self._next_sweep = time.monotonic() + SWEEP_SECONDS
+                while self._sweep(self._connection):
+                    continue
             return write(self._connection)
 
 

@@ -175,6 +175,37 @@ async def test_with_a_full_disk_reads_go_on_and_writes_resume(
 
 
 @pytest.mark.asyncio
+@pytest.mark.parametrize("unwritten", ["truncated", "zeros", "garbage"])
+async def test_after_a_power_loss_a_write_is_complete_or_absent(
+    tmp_path: Path, unwritten: str
+) -> None:
+    """The blocks of the log that were not flushed are missing, zeros, or other data."""
+    database = Database(tmp_path / "hub.sqlite", sqlite.SCHEMA + files.SCHEMA)
+    table, log = SqliteTable(database), tmp_path / "hub.sqlite-wal"
+    await table.put([(("p", "acknowledged"), {"n": 1})])
+    acknowledged = log.stat().st_size
+    await table.put([(("p", f"{n}"), {"data": b"x" * 3_000}) for n in range(6)])
+    whole, main = log.read_bytes(), (tmp_path / "hub.sqlite").read_bytes()
+    database.close()
+    counts = set()
+    for end in range(acknowledged, len(whole) + 1, 1024):
+        lost = len(whole) - end
+        rest = {"truncated": b"", "zeros": bytes(lost), "garbage": b"\x07" * lost}[unwritten]
+        copy = tmp_path / f"{end}"
+        copy.mkdir()
+        (copy / "hub.sqlite").write_bytes(main)
+        (copy / "hub.sqlite-wal").write_bytes(whole[:end] + rest)
+        after = Database(copy / "hub.sqlite", sqlite.SCHEMA + files.SCHEMA)
+        rows = await SqliteTable(after).query_all("p", "")
+        assert rows[-1]["sk"] == "acknowledged"
+        assert after.reader().execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        await SqliteTable(after).put([(("p", "next"), {})])
+        counts.add(len(rows))
+        after.close()
+    assert counts in ({1}, {1, 7}), "all rows of a write, or none"
+
+
+@pytest.mark.asyncio
 async def test_a_crash_between_a_file_and_its_row_leaves_no_file(tmp_path: Path) -> None:
     database = Database(tmp_path / "hub.sqlite", sqlite.SCHEMA + files.SCHEMA)
     files.make_folders(tmp_path)

@@ -10,6 +10,7 @@ import asyncio
 import base64
 import functools
 import json
+import os
 import random
 import secrets
 import selectors
@@ -41,7 +42,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     `is_real`.
     """
 
-    def __init__(self, *, is_real: bool = False) -> None:
+    def __init__(self, *, is_real: bool = os.environ.get("ENGINE") == "sqlite") -> None:
         self.now = 1_000_000.0
         self.is_real = is_real
         self.when_idle: Callable[[], bool] = lambda: False

@@ -10,6 +10,7 @@ id:
           C2 ── C3
 """
 
+import asyncio
 import copy
 import functools
 import itertools
@@ -17,12 +18,12 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import boto3
 import pytest
 
 from bench.meter import Meter
-from shared import settings
+from shared.engines import selection
 from shared.metadata import keys
+from shared.metadata.conditions import Exists
 from tests import builders, client
 from tests.builders import Record
 from tests.client import Answer
@@ -252,23 +253,13 @@ def pushed(
 
 
 def alter(owner: str, slug: str, **attributes: str | int) -> None:
-    """Gives a repository's row attributes that no endpoint can give it."""
-    pk, sk = keys.repo(owner, slug)
-    client = boto3.client("dynamodb")
-    try:
-        client.update_item(
-            TableName=settings.load().hub_table,
-            Key={"pk": {"S": pk}, "sk": {"S": sk}},
-            UpdateExpression="SET " + ", ".join(f"#{name} = :{name}" for name in attributes),
-            ConditionExpression="attribute_exists(pk)",
-            ExpressionAttributeNames={f"#{name}": name for name in attributes},
-            ExpressionAttributeValues={
-                f":{name}": {"N": str(value)} if isinstance(value, int) else {"S": value}
-                for name, value in attributes.items()
-            },
-        )
-    finally:
-        client.close()
+    """Give a repository's row attributes that no endpoint can give it."""
+
+    async def write() -> None:
+        table = (await selection.stores()).hub
+        await table.update(keys.repo(owner, slug), attributes, Exists("repo_id"))
+
+    asyncio.get_event_loop().run_until_complete(write())
 
 
 def assert_nothing_stored(owner: str) -> None:
