@@ -22,7 +22,8 @@ async def heads(repository: RepoStores) -> Heads:
     refs = await repository.refs.all()
     chosen = repository.repo.default_branch
     ordered = in_order(chosen, refs)
-    return Heads(default_branch(chosen, refs), {name: refs[name].head.commit_id for name in ordered})
+    commit_ids = {name: refs[name].head.commit_id for name in ordered}
+    return Heads(default_branch(chosen, refs), commit_ids)
 
 
 def in_order(chosen: str, refs: Collection[str]) -> list[str]:
