@@ -11,7 +11,8 @@ from hashlib import sha256
 from shared import codec, packs
 from shared.actions import fetch_plan
 from shared.actions.fetch_plan import Allowed, Base, ResolvedFetch
-from shared.actions.fetch_response import FetchResponse, VerifiedPrefix, check_range
+from shared.actions.fetch_response import FetchResponse
+from shared.actions.prebuilt_prefix import VerifiedPrefix, check_range
 from shared.errors import Damaged
 from shared.graph import walk
 from shared.graph.dag import Difference

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from shared import codec, names
-from shared.actions.fetch_response import FetchResponse, ObjectList, Piece
+from shared.actions.fetch_response import FetchResponse, ObjectList
+from shared.actions.prebuilt_prefix import Piece
 from shared.codings import Coding
 from shared.errors import ObjectNotFound
 from shared.model import Location

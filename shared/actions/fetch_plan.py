@@ -21,8 +21,8 @@ from shared.actions.fetch_response import (
     FetchResponse,
     ObjectList,
     SnapshotList,
-    VerifiedPrefix,
 )
+from shared.actions.prebuilt_prefix import VerifiedPrefix
 from shared.errors import CommitNotFound, Damaged, TooLarge
 from shared.graph.dag import Difference
 from shared.model import CommitAddress, Node, Packed, PrebuiltClone, Sees

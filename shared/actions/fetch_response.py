@@ -25,10 +25,11 @@ from hashlib import sha256
 from typing import TypeVar
 
 from shared import codec, names, packs
-from shared.codings import Coding, Expander, Frame
+from shared.actions.prebuilt_prefix import Piece, Pieces, PrefixReader, Reads, VerifiedPrefix
+from shared.codings import Coding, Frame
 from shared.errors import Damaged
-from shared.model import Location, Loose, Packed, PrebuiltClone, Run
-from shared.objects.store import ObjectStore, Prefetch
+from shared.model import Location, Loose, Packed, Run
+from shared.objects.store import ObjectStore
 from shared.packs import Span
 
 GATHERED_BYTES = 256 * 1024
@@ -44,18 +45,7 @@ longer.
 LISTS = ("commits", "snapshots", "objects")
 """The keys of the three lists, in their order."""
 
-Reads = AsyncGenerator[tuple[Span, bytes], None]
-Piece = bytes | memoryview
-Pieces = AsyncGenerator[Piece, None]
 P = TypeVar("P")
-
-
-@dataclass(frozen=True, slots=True)
-class VerifiedPrefix:
-    """A prebuilt clone whose first ranges were read and have the right digests."""
-
-    prebuilt: PrebuiltClone
-    begun: Prefetch
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +213,7 @@ class FetchResponse:
         is_as_stored = (
             coding is Coding.ZSTD and self.prefix is not None and self.prefix.prebuilt.is_compressed
         )
-        take = _PrefixReader.stored if is_as_stored else _PrefixReader.expanded
+        take = PrefixReader.stored if is_as_stored else PrefixReader.expanded
         chunks = self._chunks([], self._objects_in_order, take)
         async with aclosing(self._with_starts(chunks)) as pieces:
             async for piece in pieces:
@@ -232,11 +222,11 @@ class FetchResponse:
     def chunks(self) -> AsyncGenerator[tuple[int, Piece], None]:
         """The entries of the three lists, each piece with the number of its list. Iterate once."""
         spans = [*self.objects.packed_spans(), *self.objects.loose_spans()]
-        return self._chunks(spans, self._objects_as_stored, _PrefixReader.expanded)
+        return self._chunks(spans, self._objects_as_stored, PrefixReader.expanded)
 
     def ordered_chunks(self) -> AsyncGenerator[tuple[int, Piece], None]:
         """The same, the objects in the order of the list, as far as memory allows."""
-        return self._chunks([], self._objects_in_order, _PrefixReader.expanded)
+        return self._chunks([], self._objects_in_order, PrefixReader.expanded)
 
     async def _with_starts(
         self, chunks: AsyncGenerator[tuple[int, P], None]
@@ -257,7 +247,7 @@ class FetchResponse:
         self,
         object_spans: Sequence[Span],
         objects: Callable[[Reads], Pieces],
-        take: "Callable[[_PrefixReader, Run], AsyncGenerator[P, None]]",
+        take: Callable[[PrefixReader, Run], AsyncGenerator[P, None]],
     ) -> AsyncGenerator[tuple[int, P | Piece], None]:
         """See `chunks`. `objects` yields the entries of objects, for which `object_spans` are read
         ahead. `take` yields a run of the prebuilt clone.
@@ -272,7 +262,7 @@ class FetchResponse:
             if self.prefix:
                 ranges = self.store.resume(self.prefix.begun)
                 await closing.enter_async_context(aclosing(ranges))
-                prefix = _PrefixReader(ranges, self.prefix)
+                prefix = PrefixReader(ranges, self.prefix)
             lists = (
                 self.commits.pieces(reads, len(commit_spans)),
                 self.snapshots.pieces(reads, len(snapshot_spans)),
@@ -332,60 +322,6 @@ class FetchResponse:
             starts.append(codec.list_start(key, count + prebuilt))
         map_start = codec.map_start(len(LISTS), {"branch_heads": dict(self.branch_heads)})
         return [map_start + starts[0], *starts[1:]]
-
-
-class _PrefixReader:
-    """The bytes of a prebuilt clone, in the order in which they are stored.
-
-    Raises Damaged before it yields a wrong byte.
-    """
-
-    def __init__(self, reads: Reads, prefix: VerifiedPrefix) -> None:
-        self.prebuilt = prefix.prebuilt
-        self._reads = reads
-        self._verified = len(prefix.begun.window)
-        self._rest = memoryview(b"")
-
-    async def expanded(self, run: Run) -> Pieces:
-        """The next run, its entries as in a response that is not compressed."""
-        if not run.stored_size:
-            async for part in self._take(run.size):
-                yield part
-            return
-        expander = Expander(Coding.ZSTD)
-        async for part in self._take(run.stored_size):
-            for piece in expander.expand(bytes(part)):
-                yield piece
-
-    async def stored(self, run: Run) -> AsyncGenerator[Frame, None]:
-        """The next run as it is stored: a zstd frame."""
-        expanded_bytes = run.size
-        async for part in self._take(run.stored_size):
-            yield Frame(part, expanded_bytes)
-            expanded_bytes = 0
-
-    async def _take(self, size: int) -> AsyncGenerator[memoryview, None]:
-        while size:
-            if not self._rest:
-                self._rest = await self._next_range()
-            part = self._rest[:size]
-            self._rest = self._rest[size:]
-            size -= len(part)
-            yield part
-
-    async def _next_range(self) -> memoryview:
-        span, data = await anext(self._reads)
-        if self._verified:
-            self._verified -= 1
-        else:
-            check_range(self.prebuilt, span, data)
-        return memoryview(data)
-
-
-def check_range(prebuilt: PrebuiltClone, span: Span, data: bytes) -> None:
-    """Raises Damaged if a range of a prebuilt clone has another digest."""
-    if sha256(data).digest() != prebuilt.digests[span.start // prebuilt.range_size]:
-        raise Damaged(f"bundle {prebuilt.name}")
 
 
 async def _next_entries(reads: Reads, span_count: int) -> AsyncGenerator[bytes, None]:

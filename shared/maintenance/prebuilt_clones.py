@@ -33,7 +33,7 @@ from shared import codec, codings, names, packs
 from shared.actions import fetch_plan
 from shared.actions.fetch import prebuilt_ids
 from shared.actions.fetch_plan import Allowed
-from shared.actions.fetch_response import check_range
+from shared.actions.prebuilt_prefix import check_range
 from shared.codings import Coding, Expander
 from shared.errors import Damaged, TooLarge, Unavailable
 from shared.graph import walk
