@@ -31,9 +31,8 @@ def expunge(
 
     async def work(stores: Stores, bar: OnProgress) -> Expunged:
         repo = await output.require(stores, name)
-        return await expunging.expunge(
-            stores.of(repo), set(ids), output.now, dry_run=not remove, on_progress=bar
-        )
+        step = expunging.expunge if remove else expunging.plan
+        return await step(stores.of(repo), set(ids), output.now, bar)
 
     left = "some rows and bytes may be deleted; run it again to delete the rest"
     done = output.run_long(data, f"expunging from {name}", work, left)

@@ -203,9 +203,9 @@ def purge(
     """
 
     async def work(stores: Stores, bar: OnProgress) -> Purged:
-        return await purging.purge(
-            stores, now=output.now(), dry_run=not remove, limit=limit, on_progress=bar
-        )
+        if not remove:
+            return await purging.plan(stores)
+        return await purging.purge(stores, now=output.now(), limit=limit, on_progress=bar)
 
     left = "some rows and bytes may be deleted; run it again to delete the rest"
     purged = output.run_long(data, "purging", work, left)

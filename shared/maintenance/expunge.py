@@ -1,15 +1,14 @@
 """Expunge: delete the bytes of commits and objects that no branch, tag or release reaches.
 
     mark     marks each row to delete with the id of this expunge, as gc condemns rows: from then on
-             a push does not know it, and sends it again. Rewrites the packs that hold its bytes
-             without them, and points the rows of the other entries to the new packs. Notes in each
-             move which of its commits are expunged.
+             a push does not know it, and sends it again. Writes the packs with its bytes again
+             without them, and points the rows of the other entries to the new packs. Records in
+             each move which of its commits are expunged.
     remove   `WAIT_SECONDS` later: deletes the rows that still have the mark, then the old packs, in
              all versions
 
-Deleted are the given ids, each snapshot with a given object, each commit with such a snapshot, each
-descendant of such a commit, and the snapshots and objects that only these reach. Moves of branches
-do not keep them. docs/design/expunge.md has the invariants, and the cases that could break them.
+`expunge_selection` states what is deleted. Moves of branches do not keep it.
+docs/design/expunge.md has the invariants, and the cases that could break them.
 """
 
 import secrets
@@ -21,28 +20,42 @@ from typing import Any, TypeVar
 
 from shared import names
 from shared.errors import Unprocessable
-from shared.graph.reachability import Reached, find_reachable
-from shared.graph.records import manifest
-from shared.maintenance import rewrite
+from shared.maintenance import expunge_selection, rewrite
+from shared.maintenance.expunge_selection import (
+    IndexRows,
+    Selection,
+    by_generation,
+    read_rows,
+    select,
+)
 from shared.maintenance.lease import Clock, Lease, Step, start_expunge
+from shared.maintenance.rewrite import Holding
 from shared.metadata import keys
 from shared.metadata.commits import STALE_SECONDS
-from shared.metadata.scans import Entry, GcState
+from shared.metadata.scans import GcState
 from shared.metadata.table import chunked
-from shared.model import CommitAddress, Kind, Node, Packed, RepoId
+from shared.model import Kind
+from shared.objects.bucket import Stored
+from shared.objects.store import REMOVED
 from shared.progress import OnProgress, no_progress
 from shared.stores import RepoStores
 
 WAIT_SECONDS = 2 * STALE_SECONDS
+"""The time between the two steps: no request and no stale read takes longer."""
+PACK_NOTE = "P#"
+OBJECT_NOTE = "L#"
+"""The beginnings of the notes for the second step: the name of an old pack, or an object id."""
 
 T = TypeVar("T")
 
 
 @dataclass(slots=True)
 class Expunged:
-    """The result, or with a dry run the plan. `step`: MARKED if the removal follows at `due_at`
-    (epoch seconds), EXPUNGED if all is done. `shared`: objects that other unreachable commits lead
-    to as well, and that stay.
+    """The effect of a step, or of a plan the effect that it would have.
+
+    `step`: MARKED if the second step follows at `due_at` (epoch seconds), EXPUNGED if all is done.
+    `shared`: objects that other unreachable commits have as well, and that stay. `packs`: written
+    again, or deleted. `versions`, `bytes`: deleted in the bucket.
     """
 
     step: Step
@@ -55,347 +68,249 @@ class Expunged:
     versions: int = 0
     bytes: int = 0
     again: bool = False
-    """A push wrote rows or bytes of it during the wait, so the wait started again."""
+    """A push wrote a part of it again during the wait, so the wait started again."""
 
 
-@dataclass(slots=True)
-class _Rows:
-    """Every row of a repository that may have to go."""
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """One run of an expunge of the `wanted` ids."""
 
-    commits: list[Entry]
-    snapshots: list[Entry]
-    objects: list[Entry]
-    lanes: list[tuple[Node, str]]
+    repository: RepoStores
+    wanted: Set[str]
+    clock: Clock
+    on_progress: OnProgress
+
+    @property
+    def prefix(self) -> str:
+        """The beginning of the run ids of each run with these ids."""
+        return f"expunge-{sha256(' '.join(sorted(self.wanted)).encode()).hexdigest()[:16]}"
+
+    async def select(self, rows: IndexRows) -> Selection:
+        """Select what the wanted ids stand for. Raises the errors of `expunge_selection.scan`."""
+        found = await expunge_selection.scan(self.repository, self.wanted, rows)
+        return select(self.repository.repo_id, found, self.wanted, self.prefix)
+
+    async def packs_with(self, selection: Selection) -> dict[str, Holding]:
+        """The packs with bytes of the selection, by name."""
+        items = selection.entries(self.wanted)
+        return await rewrite.packs_with(self.repository, items, self.on_progress)
 
 
-@dataclass(slots=True)
-class _Doomed:
-    """The commits and objects to remove. `rows`: their keys and stamps, from above downwards."""
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """The rows to mark, and the packs to write again."""
 
-    commits: set[str]
-    snapshots: set[str]
-    objects: set[str]
-    shared: set[str]
-    rows: list[tuple[keys.Key, str]] = field(default_factory=list)
+    selection: Selection
+    packs: Mapping[str, Holding]
 
-    def items(self, wanted: Iterable[str]) -> set[rewrite.Item]:
-        """The entries of packs that have its bytes."""
-        found = {(kind, item_id) for item_id in wanted for kind in Kind}
-        found |= {(Kind.COMMIT, i) for i in self.commits} | {
-            (Kind.SNAPSHOT, i) for i in self.snapshots
-        }
-        return found | {(Kind.OBJECT, i) for i in self.objects}
+
+async def plan(
+    repository: RepoStores, wanted: Set[str], clock: Clock, on_progress: OnProgress = no_progress
+) -> Expunged:
+    """The effect that an expunge of these ids would have. Writes nothing.
+
+    Raises the errors of `expunge`. AWS calls: one GetItem, those of `expunge_selection.scan`, and a
+    GET for each pack.
+    """
+    job = _job(repository, wanted, clock, on_progress)
+    marked = await _marked(job)
+    if marked and clock() < marked.at + WAIT_SECONDS:
+        return Expunged(Step.MARKED, due_at=marked.at + WAIT_SECONDS)
+    return _planned_report(await _plan_mark(job))
 
 
 async def expunge(
-    repository: RepoStores,
-    wanted: Set[str],
-    clock: Clock,
-    *,
-    dry_run: bool = True,
-    on_progress: OnProgress = no_progress,
+    repository: RepoStores, wanted: Set[str], clock: Clock, on_progress: OnProgress = no_progress
 ) -> Expunged:
-    """The step that is due. Run it again, with the same ids, until it says that all is done.
+    """Run the step that is due. Run it again, with the same ids, until its step is EXPUNGED.
 
-    Raises Unprocessable if a branch, a tag or a release leads to one of them, naming which;
-    Unavailable beside a rebuild or a repack; Damaged for a repository that cannot be walked.
+    Raises Unprocessable if a branch, a tag or a release reaches one of the ids, with its name, and
+    if nothing is stored under them; Unavailable beside a rebuild or a repack, and if another job
+    starts meanwhile; Damaged if the history has a gap.
+
+    AWS calls: those of `plan`; in the first step an UpdateItem for each row, a PutItem for each
+    pack and object, a GET and a PUT for each pack, those of `repoint_rows`; in the second a
+    DeleteItem for each row and note, a LIST and a DeleteObjects for each 1,000 versions.
     """
+    job = _job(repository, wanted, clock, on_progress)
+    marked = await _marked(job)
+    if marked is None:
+        return await _mark(job)
+    if clock() < marked.at + WAIT_SECONDS:
+        return Expunged(Step.MARKED, due_at=marked.at + WAIT_SECONDS)
+    return await _remove(job, Lease(repository, marked.run_id, Step.MARKED))
+
+
+def _job(repository: RepoStores, wanted: Set[str], clock: Clock, on_progress: OnProgress) -> _Job:
     for item_id in wanted:
         names.check_id(item_id, "commit or object")
-    prefix = f"expunge-{sha256(' '.join(sorted(wanted)).encode()).hexdigest()[:16]}"
-    progress = await repository.scans.progress()
-    if progress and progress.step == Step.MARKED and progress.run_id.startswith(prefix):
-        if clock() < progress.at + WAIT_SECONDS:
-            return Expunged(Step.MARKED, due_at=progress.at + WAIT_SECONDS)
-        if not dry_run:
-            return await _remove(repository, wanted, progress, clock, on_progress)
-    return await _mark(repository, wanted, prefix, clock, dry_run=dry_run, on_progress=on_progress)
+    return _Job(repository, wanted, clock, on_progress)
 
 
-async def _mark(
-    repository: RepoStores,
-    wanted: Set[str],
-    prefix: str,
-    clock: Clock,
-    *,
-    dry_run: bool,
-    on_progress: OnProgress,
-) -> Expunged:
-    doomed = await _doomed(repository, wanted, await _rows(repository), prefix)
-    items = doomed.items(wanted)
-    holding = await rewrite.packs_with(repository, items, on_progress)
-    if not doomed.rows and not holding:
+async def _marked(job: _Job) -> GcState | None:
+    """The state after the first step of this expunge; None if that was not the last step."""
+    progress = await job.repository.scans.progress()
+    if progress and progress.step == Step.MARKED and progress.run_id.startswith(job.prefix):
+        return progress
+    return None
+
+
+async def _plan_mark(job: _Job) -> _Plan:
+    """Raises Unprocessable if nothing is stored under the wanted ids, or if it is reachable."""
+    selection = await job.select(await read_rows(job.repository))
+    packs = await job.packs_with(selection)
+    if not selection.rows and not packs:
         raise Unprocessable(
-            f"nothing is stored here under {', '.join(sorted(wanted))[:200]}: check the ids"
+            f"nothing is stored here under {', '.join(sorted(job.wanted))[:200]}: check the ids"
         )
-    report = _report(doomed, Step.MARKED)
-    report.packs = len(holding)
-    if dry_run:
-        return report
-    lease = await start_expunge(repository, f"{prefix}-{secrets.token_hex(4)}", clock())
-    prebuilt = await repository.prebuilt_clones.get()
-    if prebuilt and not doomed.commits.isdisjoint(head.commit_id for head in prebuilt.heads):
-        await repository.prebuilt_clones.remove(prebuilt)
-    await _in_groups(
-        lease,
-        [key for key, _ in doomed.rows],
-        lambda key: repository.scans.condemn(key, lease.run_id),
-    )
+    return _Plan(selection, packs)
+
+
+async def _mark(job: _Job) -> Expunged:
+    """The first step: marks the rows, and writes the packs again without the selection."""
+    planned = await _plan_mark(job)
+    selection = planned.selection
+    repository = job.repository
+    scans = repository.scans
+    lease = await start_expunge(repository, f"{job.prefix}-{secrets.token_hex(4)}", job.clock())
+    clone = await repository.prebuilt_clones.get()
+    if clone and not selection.commits.isdisjoint(head.commit_id for head in clone.heads):
+        await repository.prebuilt_clones.remove(clone)
+    await _for_each(lease, selection.keys, lambda key: scans.condemn(key, lease.run_id))
     for move in await repository.refs.moves():
-        if not doomed.commits.isdisjoint(address.commit_id for address in move.kept):
+        if not selection.commits.isdisjoint(address.commit_id for address in move.kept):
             await lease.check()
-            await repository.scans.expunge_move(move, doomed.commits)
-    notes = [f"P#{name}" for name in holding] + [
-        f"L#{object_id}" for object_id in sorted(doomed.objects)
-    ]
-    await _in_groups(lease, notes, lambda note: repository.scans.note(note))
-    await rewrite.without(lease, holding, items, clock, on_progress)
+            await scans.expunge_move(move, selection.commits)
+    # Stored before the wait: the second step deletes these, also if no row points to them then.
+    notes = [f"{PACK_NOTE}{name}" for name in planned.packs]
+    notes += [f"{OBJECT_NOTE}{object_id}" for object_id in sorted(selection.objects)]
+    await _for_each(lease, notes, scans.note)
+    items = selection.entries(job.wanted)
+    await rewrite.without(lease, planned.packs, items, job.clock, job.on_progress)
+    return await _wait(lease, _planned_report(planned), job.clock)
+
+
+async def _wait(lease: Lease, report: Expunged, clock: Clock) -> Expunged:
+    """Start the wait before the second step."""
     await lease.release(Step.MARKED, clock() + 1)
     report.due_at = int(clock()) + 1 + WAIT_SECONDS
     return report
 
 
-async def _remove(
-    repository: RepoStores,
-    wanted: Set[str],
-    progress: GcState,
-    clock: Clock,
-    on_progress: OnProgress,
-) -> Expunged:
-    lease = Lease(repository, progress.run_id, Step.MARKED)
-    prefix = progress.run_id.rpartition("-")[0]
-    before = clock() - WAIT_SECONDS
-    rows = await _rows(repository)
+async def _remove(job: _Job, lease: Lease) -> Expunged:
+    """The second step: deletes the marked rows, and the old bytes in all versions."""
+    repository = job.repository
+    before = job.clock() - WAIT_SECONDS
+    rows = await read_rows(repository)
     try:
-        doomed = await _doomed(repository, wanted, rows, prefix)
+        selection = await job.select(rows)
     except Unprocessable:
-        await _reprieve(lease, rows, set())
-        await _in_groups(
-            lease,
-            await repository.scans.notes(),
-            lambda note: repository.scans.drop_note(note),
-        )
-        await lease.release(Step.EXPUNGED, clock())
+        await _give_up(lease, rows, job.clock)
         raise
     noted = await repository.scans.notes()
-    old = {note[2:] for note in noted if note.startswith("P#")}
-    holding = await rewrite.packs_with(repository, doomed.items(wanted), on_progress)
-    old |= holding.keys()
-    if await _has_news(repository, doomed, old, progress.run_id):
-        report = await _mark(
-            repository, wanted, prefix, clock, dry_run=False, on_progress=on_progress
-        )
+    packs = await job.packs_with(selection)
+    old = _noted(noted, PACK_NOTE) | packs.keys()
+    if await _is_written_again(lease, selection, old):
+        report = await _mark(job)
         report.again = True
         return report
-    loose = {note[2:] for note in noted if note.startswith("L#")} | doomed.objects | set(wanted)
-    loose &= _absent(rows, doomed, loose)
-    is_packed_since = any(pack.modified >= before for pack in holding.values())
+    loose = _noted(noted, OBJECT_NOTE) | selection.objects | set(job.wanted)
+    loose -= _kept_objects(rows, selection)
+    is_packed_since = any(pack.modified >= before for pack in packs.values())
     if is_packed_since or await rewrite.is_loose_since(repository, loose, before):
-        return await _wait_again(lease, doomed, clock)
-    await _reprieve(lease, rows, {key for key, _ in doomed.rows})
-    await _in_groups(
-        lease,
-        [key for key, _ in doomed.rows],
-        lambda key: repository.scans.remove(key, lease.run_id),
-    )
-    report = _report(doomed, Step.EXPUNGED)
+        # A push wrote bytes during the wait and no rows. It may still run. The marks stay.
+        report = _report(selection, Step.MARKED)
+        report.again = True
+        return await _wait(lease, report, job.clock)
+    await _reprieve(lease, rows, set(selection.keys))
+    await _for_each(lease, selection.keys, lambda key: repository.scans.remove(key, lease.run_id))
+    report = _report(selection, Step.EXPUNGED)
     report.packs = len(old)
-    dead = await rewrite.versions(repository, old, loose, before)
-    for part in chunked(dead, 1000):
-        await lease.check()
-        await repository.objects.remove(part)
-    report.versions, report.bytes = len(dead), sum(one.size for one in dead)
-    await _in_groups(lease, noted, lambda note: repository.scans.drop_note(note))
+    await _delete_versions(lease, await rewrite.versions(repository, old, loose, before), report)
+    await _for_each(lease, noted, repository.scans.drop_note)
+    await lease.release(Step.EXPUNGED, job.clock())
+    return report
+
+
+async def _give_up(lease: Lease, rows: IndexRows, clock: Clock) -> None:
+    """A push has brought back an item: remove all marks and notes."""
+    scans = lease.repository.scans
+    await _reprieve(lease, rows, set())
+    await _for_each(lease, await scans.notes(), scans.drop_note)
     await lease.release(Step.EXPUNGED, clock())
-    return report
 
 
-async def _wait_again(lease: Lease, doomed: _Doomed, clock: Clock) -> Expunged:
-    """A push wrote bytes during the wait and no rows. It may be alive. The marks stay."""
-    await lease.release(Step.MARKED, clock() + 1)
-    report = _report(doomed, Step.MARKED)
-    report.due_at = int(clock()) + 1 + WAIT_SECONDS
-    report.again = True
-    return report
+async def _delete_versions(lease: Lease, versions: Sequence[Stored], report: Expunged) -> None:
+    for part in chunked(versions, REMOVED):
+        await lease.check()
+        await lease.repository.objects.remove(part)
+    report.versions = len(versions)
+    report.bytes = sum(one.size for one in versions)
 
 
-# ── The selection ─────────────────────────────────────────────────────────────────────────────────
-
-
-async def _rows(repository: RepoStores) -> _Rows:
-    index = {kind: [entry async for entry in repository.scans.index(kind)] for kind in Kind}
-    lanes = [
-        (node, run_id)
-        for lane in await repository.scans.lanes()
-        async for node, run_id, _ in repository.scans.lane(lane)
-    ]
-    return _Rows(index[Kind.COMMIT], index[Kind.SNAPSHOT], index[Kind.OBJECT], lanes)
-
-
-async def _doomed(repository: RepoStores, wanted: Set[str], rows: _Rows, prefix: str) -> _Doomed:
-    """Raises Unprocessable if a branch, tag or release leads to one of them."""
-    roots = await _roots(repository)
-    live = await find_reachable(repository, roots)
-    await _check_unreached(repository, wanted, roots, live)
-    manifests = await _manifests(repository, rows, live)
-    snapshots = {
-        i for i, objects in manifests.items() if i in wanted or not objects.isdisjoint(wanted)
-    }
-    # A run that was cut short may have removed the row of a commit, and not the rows of those that
-    # stand on it.
-    marked_commits = {entry.item_id for entry in rows.commits if entry.run_id.startswith(prefix)}
-    marked_commits |= {node.commit_id for node, run_id in rows.lanes if run_id.startswith(prefix)}
-    commits = set(wanted) | (marked_commits - live.commits)
-    nodes = sorted((node for node, _ in rows.lanes), key=lambda node: node.address.generation)
-    for node in nodes:
-        stands_on = {node.commit_id, *(parent.commit_id for parent in node.parents)}
-        if node.snapshot_id in snapshots or not commits.isdisjoint(stands_on):
-            commits.add(node.commit_id)
-    commits &= {node.commit_id for node in nodes} | {entry.item_id for entry in rows.commits}
-    # Snapshots that only these commits have. An earlier run may have deleted the rows of the
-    # commits: then the run id in the row identifies them.
-    marked = {
-        entry.item_id
-        for entry in (*rows.snapshots, *rows.objects)
-        if entry.run_id.startswith(prefix)
-    }
-    others = {node.snapshot_id for node in nodes if node.commit_id not in commits}
-    below = {node.snapshot_id for node in nodes if node.commit_id in commits and node.snapshot_id}
-    snapshots |= ((below | marked) & manifests.keys()) - others
-    named = set[str]().union(*(manifests[i] for i in snapshots)) | marked
-    staying = set[str]().union(*(objects for i, objects in manifests.items() if i not in snapshots))
-    stored = {entry.item_id for entry in rows.objects}
-    objects = ((named - staying) | wanted) & stored - live.objects
-    doomed = _Doomed(commits, snapshots, objects, (named & staying & stored) - live.objects)
-    doomed.rows = _keys(repository.repo_id, rows, doomed)
-    return doomed
-
-
-def _keys(repo_id: RepoId, rows: _Rows, doomed: _Doomed) -> list[tuple[keys.Key, str]]:
-    """The keys of the rows to delete and their run ids: commits, then snapshots, then objects."""
-    found = [
-        (keys.by_id(repo_id, Kind.COMMIT, entry.item_id), entry.run_id)
-        for entry in sorted(
-            rows.commits, key=lambda entry: -entry.address.generation if entry.address else 0
-        )
-        if entry.item_id in doomed.commits
-    ]
-    by_generation = sorted(rows.lanes, key=lambda row: -row[0].address.generation)
-    found += [
-        (keys.commit(repo_id, n.address), run_id)
-        for n, run_id in by_generation
-        if n.commit_id in doomed.commits
-    ]
-    for kind, entries, ids in (
-        (Kind.SNAPSHOT, rows.snapshots, doomed.snapshots),
-        (Kind.OBJECT, rows.objects, doomed.objects),
-    ):
-        found += [
-            (keys.by_id(repo_id, kind, e.item_id), e.run_id) for e in entries if e.item_id in ids
-        ]
-    return found
-
-
-async def _roots(repository: RepoStores) -> dict[CommitAddress, str]:
-    """The address of each commit that a branch, tag or release keeps, and its name."""
-    roots = {ref.head: f"branch {ref.branch}" for ref in (await repository.refs.all()).values()}
-    labelled = await repository.scans.named_commits()
-    known = await repository.index.known(commits=labelled, even_condemned=True)
-    return {address: f"a tag or release on {i}" for i, address in known.commits.items()} | roots
-
-
-async def _check_unreached(
-    repository: RepoStores,
-    wanted: Set[str],
-    roots: Mapping[CommitAddress, str],
-    live: Reached,
-) -> None:
-    reached = wanted & (live.commits | live.snapshots | live.objects)
-    if not reached:
-        return
-    one, by = min(reached), list[str]()
-    for address, name in roots.items():
-        below = await find_reachable(repository, [address])
-        if one in below.commits | below.snapshots | below.objects:
-            by.append(name)
-        if len(by) == 3:
-            break
-    raise Unprocessable(
-        f"{one} is still reached by {', '.join(by)[:150]}; move or delete that first, then expunge"
-    )
-
-
-async def _manifests(repository: RepoStores, rows: _Rows, live: Reached) -> dict[str, set[str]]:
-    """The objects of every snapshot that is stored and not reached."""
-    addresses = {
-        entry.at: entry.item_id
-        for entry in rows.snapshots
-        if isinstance(entry.at, Packed) and entry.item_id not in live.snapshots
-    }
-    found: dict[str, set[str]] = {}
-    for group in chunked(sorted(addresses), 200):
-        for at, record in (await repository.objects.read_packed(group)).items():
-            found[addresses[at]] = set(manifest(record).values())
-    return found
-
-
-async def _has_news(repository: RepoStores, doomed: _Doomed, old: Set[str], run_id: str) -> bool:
-    """Whether something was written since the marks that stands on what has to go, or names an old
-    pack.
+async def _is_written_again(lease: Lease, selection: Selection, old: Set[str]) -> bool:
+    """Whether a push wrote, since the marks, something that is based on the selection, or a row that
+    points to an old pack.
     """
-    if any(has != run_id for _, has in doomed.rows):
+    repository = lease.repository
+    if any(row.run_id != lease.run_id for row in selection.rows):
         return True
     for move in await repository.refs.moves():
-        if not doomed.commits.isdisjoint(address.commit_id for address in move.kept):
+        if not selection.commits.isdisjoint(address.commit_id for address in move.kept):
             return True
-    prebuilt = await repository.prebuilt_clones.get()
-    if prebuilt and prebuilt.named_in == run_id:
+    clone = await repository.prebuilt_clones.get()
+    if clone and clone.named_in == lease.run_id:
         return True
-    gone = {key for key, _ in doomed.rows}
+    selected = set(selection.keys)
     pointers = await rewrite.pointers_into(repository, old)
-    return any(pointer.key not in gone for pointer in chain.from_iterable(pointers.values()))
+    return any(pointer.key not in selected for pointer in chain.from_iterable(pointers.values()))
 
 
-async def _reprieve(lease: Lease, rows: _Rows, gone: Set[keys.Key]) -> None:
-    """Take the stamps of this expunge from every row that does not have to go, from below
-    upwards.
-    """
-    repo_id, prefix = lease.repository.repo_id, lease.run_id.rpartition("-")[0]
-    below = [
+async def _reprieve(lease: Lease, rows: IndexRows, selected: Set[keys.Key]) -> None:
+    """Remove the marks of this expunge from the other rows, from low to high generations."""
+    repo_id = lease.repository.repo_id
+    prefix = lease.run_id.rpartition("-")[0]
+    marks = [
         (keys.by_id(repo_id, entry.kind, entry.item_id), entry.run_id)
         for entry in (*rows.objects, *rows.snapshots)
     ]
-    by_generation = sorted(rows.lanes, key=lambda row: row[0].address.generation)
-    lanes = [(keys.commit(repo_id, node.address), run_id) for node, run_id in by_generation]
-    commits = [
+    marks += [(keys.commit(repo_id, node.address), run_id) for node, run_id in by_generation(rows)]
+    marks += [
         (keys.by_id(repo_id, Kind.COMMIT, entry.item_id), entry.run_id) for entry in rows.commits
     ]
-    for key, run_id in (*below, *lanes, *commits):
-        if run_id.startswith(prefix) and key not in gone:
+    for key, run_id in marks:
+        if run_id.startswith(prefix) and key not in selected:
             await lease.check()
             await lease.repository.scans.reprieve(key, run_id)
 
 
-def _absent(rows: _Rows, doomed: _Doomed, ids: Set[str]) -> set[str]:
-    """Those of these objects that no row names which stays."""
-    return set(ids) - {
-        entry.item_id for entry in rows.objects if entry.item_id not in doomed.objects
-    }
+def _kept_objects(rows: IndexRows, selection: Selection) -> set[str]:
+    """The objects with a row that stays."""
+    return {entry.item_id for entry in rows.objects} - selection.objects
 
 
-def _report(doomed: _Doomed, step: Step) -> Expunged:
+def _noted(notes: Iterable[str], mark: str) -> set[str]:
+    return {note.removeprefix(mark) for note in notes if note.startswith(mark)}
+
+
+def _planned_report(planned: _Plan) -> Expunged:
+    report = _report(planned.selection, Step.MARKED)
+    report.packs = len(planned.packs)
+    return report
+
+
+def _report(selection: Selection, step: Step) -> Expunged:
     return Expunged(
         step,
-        commits=sorted(doomed.commits),
-        snapshots=sorted(doomed.snapshots),
-        objects=sorted(doomed.objects),
-        shared=sorted(doomed.shared),
+        commits=sorted(selection.commits),
+        snapshots=sorted(selection.snapshots),
+        objects=sorted(selection.objects),
+        shared=sorted(selection.shared),
     )
 
 
-async def _in_groups(
+async def _for_each(
     lease: Lease, items: Sequence[T], work: Callable[[T], Coroutine[Any, Any, object]]
 ) -> None:
-    """Do something for each of these, in order, a few at a time, as long as it is our lease."""
     async for _ in lease.for_each(items, work):
         pass

@@ -13,7 +13,7 @@ from shared.actions.repos import UNDELETE_SECONDS
 from shared.metadata import keys
 from shared.metadata.keys import Key
 from shared.metadata.scans import Scans
-from shared.model import Kind
+from shared.model import Kind, Repo
 from shared.objects.store import REMOVED
 from shared.progress import OnProgress, no_progress
 from shared.stores import RepoStores, Stores
@@ -40,34 +40,50 @@ class Purged:
         return self.rows + self.versions
 
 
+async def plan(stores: Stores) -> Purged:
+    """Count the deleted repositories that wait for their purge. Writes nothing.
+
+    AWS calls: a Query for each page of the list of deleted repositories, a GetItem for each one.
+    """
+    purged = Purged()
+    async for repo, _ in stores.repos.all_deleted():
+        purged.waiting += await _is_deleted(stores, repo)
+    return purged
+
+
 async def purge(
     stores: Stores,
     *,
     now: float,
-    dry_run: bool = True,
     kept_seconds: int = UNDELETE_SECONDS,
     limit: int = LIMIT,
     on_progress: OnProgress = no_progress,
 ) -> Purged:
     """Delete the rows and bytes of each repository that was deleted at least `kept_seconds` ago.
 
-    At most about `limit` rows and versions together are deleted. With `dry_run` the waiting
-    repositories are only counted. A repository that was undeleted is not touched.
+    `now`: epoch seconds. At most about `limit` rows and versions together are deleted. A repository
+    that was undeleted is not touched.
+
+    AWS calls: those of `plan`; for each repository a LIST and a DeleteObjects for each 1,000
+    versions, a Query for each page of its rows, a DeleteItem for each row.
     """
     purged = Purged()
     listed = [found async for found in stores.repos.all_deleted()]
     for repo, deleted_at in listed:
-        present = await stores.repos.by_id(repo.repo_id)
-        if present and not present.deleted:
+        if not await _is_deleted(stores, repo):
             continue
-        if dry_run or deleted_at > now - kept_seconds or purged.removed >= limit:
-            purged.waiting += 1
-            continue
-        if await _purge(stores.of(repo), purged, limit, on_progress):
+        is_due = deleted_at <= now - kept_seconds and purged.removed < limit
+        if is_due and await _purge(stores.of(repo), purged, limit, on_progress):
             purged.done += 1
         else:
             purged.waiting += 1
     return purged
+
+
+async def _is_deleted(stores: Stores, repo: Repo) -> bool:
+    """Whether a repository in the list of deleted ones is still deleted."""
+    present = await stores.repos.by_id(repo.repo_id)
+    return present is None or present.deleted
 
 
 async def _purge(

@@ -85,9 +85,9 @@ def pushed(hub: Hub, bundle: Record, branch: str = "main", *, force: bool = Fals
     return answer
 
 
-def expunged(hub: Hub, *ids: str, dry_run: bool = False) -> Expunged:
+def expunged(hub: Hub, *ids: str) -> Expunged:
     async def work(opened: Stores, repo: Repo) -> Expunged:
-        return await expunge.expunge(opened.of(repo), set(ids), hub.now, dry_run=dry_run)
+        return await expunge.expunge(opened.of(repo), set(ids), hub.now)
 
     report: Expunged = kept(hub, work)
     return report
@@ -188,7 +188,7 @@ def test_an_object_takes_every_commit_along_that_has_it(hub: Hub) -> None:
 
 def test_a_dry_run_changes_nothing(hub: Hub) -> None:
     before = hub.cloud.save()
-    report = expunged(hub, LEAKED, dry_run=True)
+    report = kept(hub, lambda opened, repo: expunge.plan(opened.of(repo), {LEAKED}, hub.now))
     assert LEAKED in report.commits and report.packs
     assert hub.cloud.save() == before
 
@@ -414,9 +414,7 @@ def test_a_push_that_knew_the_commit_before_the_mark_is_waited_for(hub: Hub) -> 
         await asyncio.sleep(1)
         for _ in range(4):
             try:
-                steps.append(
-                    (await expunge.expunge(opened.of(repo), {LEAKED}, hub.now, dry_run=False)).step
-                )
+                steps.append((await expunge.expunge(opened.of(repo), {LEAKED}, hub.now)).step)
             except Unprocessable:
                 break
             await asyncio.sleep(5 * 60)
@@ -442,7 +440,7 @@ def test_a_reader_that_saw_an_old_row_finds_the_old_pack(hub: Hub) -> None:
         where = {**SONG, "i": more}
         reading = asyncio.create_task(hub.ask("GET /{owner}/{slug}/objects/{i}", where, by="me"))
         await asyncio.sleep(13 * 60)
-        step = (await expunge.expunge(opened.of(repo), {LEAKED}, hub.now, dry_run=False)).step
+        step = (await expunge.expunge(opened.of(repo), {LEAKED}, hub.now)).step
         return (await reading).status, step
 
     assert hub.run(story()) == (200, Step.MARKED)

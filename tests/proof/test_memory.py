@@ -97,7 +97,7 @@ async def cleaned(hub: Hub) -> None:
     for _ in range(4):
         hub.loop.now += 40 * 24 * 3600
         await gc.run(opened.of(repo), hub.now)
-    await purge.purge(opened, now=hub.now(), dry_run=False)
+    await purge.purge(opened, now=hub.now())
 
 
 KNOWN = {

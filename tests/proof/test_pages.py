@@ -95,7 +95,7 @@ def left_after_cleaning(hub: Hub, pages: Any) -> tuple[list[str], list[str]]:
         for _ in range(5):
             await gc.run(opened.of(repo), hub.now)
             hub.loop.now += gc_plan.GRACE_SECONDS + 5
-        await purge.purge(opened, now=hub.now(), dry_run=False)
+        await purge.purge(opened, now=hub.now())
 
     pages(hub)
     for where in (SONG, {"owner": "me", "slug": "other"}):

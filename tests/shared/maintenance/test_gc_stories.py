@@ -899,7 +899,7 @@ async def test_purge_finds_the_rows_of_a_dead_push(story: Story, dead: Any) -> N
     await story.do(
         story.table.put([(keys.deleted("r1"), {"owner": "ada", "slug": "song", "deleted_at": 1})])
     )
-    purged = await story.do(purge.purge(story.stores, now=story.turns.now, dry_run=False))
+    purged = await story.do(purge.purge(story.stores, now=story.turns.now))
     assert purged.done == 1
     assert story.rows("") == []
     assert not any(story.bucket.keys.values())

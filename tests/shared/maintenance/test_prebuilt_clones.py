@@ -483,7 +483,7 @@ def test_nothing_is_left_of_it_when_the_repository_goes(owner: str, drawn: Histo
     made(owner)
     found = repo(owner)
     run(lambda stores: stores.repos.delete(found, int(time.time())))
-    run(lambda stores: purge.purge(stores, now=time.time() + UNDELETE_SECONDS + 60, dry_run=False))
+    run(lambda stores: purge.purge(stores, now=time.time() + UNDELETE_SECONDS + 60))
     assert rows(found.repo_id, "") == [] and Bytes(found.repo_id).versions() == 0
 
 
