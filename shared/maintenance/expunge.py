@@ -249,7 +249,7 @@ async def _delete_versions(lease: Lease, versions: Sequence[Stored], report: Exp
 
 
 async def _is_written_again(lease: Lease, selection: Selection, old: Set[str]) -> bool:
-    """Whether a push wrote, since the marks, something that is based on the selection, or a row that
+    """Whether a push wrote, since the marks, a row that depends on the selection, or a row that
     points to an old pack.
     """
     repository = lease.repository

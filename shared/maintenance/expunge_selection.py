@@ -1,7 +1,7 @@
 """The selection of an expunge: which rows, packs and objects it deletes.
 
-Selected are the given ids, each snapshot with a given object, each commit with such a snapshot, each
-descendant of such a commit, and the snapshots and objects that only these reach. `scan` reads,
+Selected are the given ids, each snapshot with a given object, each commit with such a snapshot,
+each descendant of such a commit, and the snapshots and objects that only these reach. `scan` reads,
 `select` makes no call. docs/design/expunge.md has the invariants.
 """
 
