@@ -5,14 +5,20 @@ import base64
 import copy
 import functools
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import ModuleType
 from typing import Any
 
+from moto.core import responses
 from moto.core.common_models import BaseModel
 from moto.core.serialize import BaseJSONSerializer
+from moto.core.utils import method_names_from_class
 from moto.dynamodb.models import DynamoDBBackend
 from moto.dynamodb.models.dynamo_type import DynamoType, Item
 from moto.dynamodb.models.table import Table
+from moto.dynamodb.parsing.ast_nodes import DepthFirstTraverser, Node  # type: ignore[attr-defined]
+from moto.dynamodb.parsing.expressions import UpdateExpressionParser  # type: ignore[attr-defined]
+from moto.dynamodb.parsing.validators import ActionCountValidator, OverlappingPathsValidator
 from moto.s3.models import FakeKey
 
 
@@ -24,6 +30,9 @@ def patch_moto() -> None:
     _scan_from_start_key()
     _copy_attribute_values()
     _copy_rows_of_transactions()
+    _list_methods_once()
+    _parse_update_expressions_once()
+    _traverse_update_expressions_quickly()
 
 
 def _forget_instances() -> None:
@@ -168,6 +177,82 @@ def _given(found: Table, _: dict[int, Any]) -> Table:
     return found
 
 
+def _list_methods_once() -> None:
+    """moto lists all methods of its service with `inspect` for each request."""
+    found = functools.cache(method_names_from_class)
+    _replace(responses, "method_names_from_class", found)
+
+
+def _parse_update_expressions_once() -> None:
+    """moto parses each update expression twice, and copies the tree for each validation.
+
+    It validates and executes copies, so the parsed tree can be kept.
+    """
+    parsed = functools.lru_cache(UpdateExpressionParser.make)
+    _replace(UpdateExpressionParser, "make", staticmethod(parsed))
+    # The general way of `copy.deepcopy` takes five times as long.
+    Node.__deepcopy__ = _copied_node
+
+
+def _copied_node(node: Any, _: dict[int, Any]) -> Any:
+    """A copy of a node and of the nodes below it. It has no parent."""
+    copied = object.__new__(type(node))
+    vars(copied).update(vars(node), parent=None)
+    if node.children is not None:
+        copied.children = [copy.deepcopy(child) for child in node.children]
+    for child in copied.children or []:
+        if isinstance(child, Node):
+            child.parent = copied
+    return copied
+
+
+def _traverse_update_expressions_quickly() -> None:
+    """moto asks each node for its abstract base classes, ten times for each update.
+
+    Two of its checks search the whole tree below each node. The check of the root includes the
+    others.
+    """
+
+    def traverse(traverser: Any, node: Any) -> Any:
+        return _traversed(traverser, traverser._processing_map(), node, -1)
+
+    _replace(DepthFirstTraverser, "traverse", traverse)
+    _replace(ActionCountValidator, "traverse", ActionCountValidator.verify_action_counts)
+    _replace(
+        OverlappingPathsValidator, "traverse", OverlappingPathsValidator.check_for_overlapping_paths
+    )
+
+
+def _traversed(traverser: Any, processors: Mapping[type, Any], node: Any, index: int) -> Any:
+    """Process the nodes below a node, then the node itself. `index` is its place in its parent."""
+    node_type: Any = type(node)
+    if not _is_node(node_type):
+        return node
+    parent = node.parent
+    for child_index, child in enumerate(node.children or []):
+        traverser.pre_processing_of_child(node, child_index)
+        _traversed(traverser, processors, child, child_index)
+    kind = _kind(node_type, tuple(processors))
+    if kind is None:
+        return node
+    node = processors[kind](node)
+    node.parent = parent
+    if parent:
+        parent.children[index] = node
+    return node
+
+
+@functools.cache
+def _is_node(node_type: type) -> bool:
+    return issubclass(node_type, Node)
+
+
+@functools.cache
+def _kind(node_type: type, kinds: tuple[type, ...]) -> type | None:
+    """The first of the classes that the type is derived from."""
+    return next((kind for kind in kinds if issubclass(node_type, kind)), None)
+
+
 def wire_form(attribute: dict[str, Any]) -> dict[str, Any]:
     """`{type: value}`, with bytes as base64."""
     [(kind, value)] = attribute.items()
@@ -182,7 +267,7 @@ def wire_form(attribute: dict[str, Any]) -> dict[str, Any]:
     return {kind: value}
 
 
-def _replace(owner: type, name: str, function: Callable[..., Any]) -> None:
-    """Replace a method of moto. Fails if it does not exist: moto may have renamed it."""
+def _replace(owner: type | ModuleType, name: str, function: Callable[..., Any]) -> None:
+    """Replace a function of moto. Fails if it does not exist: moto may have renamed it."""
     getattr(owner, name)
     setattr(owner, name, function)
