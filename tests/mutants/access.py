@@ -26,13 +26,15 @@ TOKENS = "tests/functions/test_tokens.py"
 
 CREDENTIALS = [
     bug("a token may use another algorithm",
-        "shared/auth.py::_claims", replace("[ALGORITHM]", "['HS256', 'HS384', 'HS512']"),
+        "shared/auth.py::_signed_claims", replace("[ALGORITHM]", "['HS256', 'HS384', 'HS512']"),
         by=[AUTH]),
     bug("a token for another audience is valid",
         "shared/auth.py", replace("Literal['pieria']", "str"),
-        replace("{'verify_iat': False, 'verify_nbf': False}",
-                "{'verify_iat': False, 'verify_aud': False, 'verify_nbf': False}"),
+        replace("{'verify_exp': False, 'verify_iat': False, 'verify_nbf': False}",
+                "{'verify_exp': False, 'verify_aud': False, 'verify_nbf': False}"),
         by=[AUTH]),
+    bug("a token is valid after its end",
+        "shared/auth.py::_claims", never("claims.exp <= ___"), by=[AUTH]),
     bug("a token is valid for the time that it claims",
         "shared/auth.py::_is_sound", always("0 < claims.exp - claims.iat <= LIFETIME_SECONDS"),
         by=[AUTH]),

@@ -7,6 +7,7 @@ import json
 import re
 import time
 import traceback
+from datetime import datetime
 from typing import Any
 
 import jwt
@@ -253,6 +254,28 @@ def test_a_bad_token_is_refused_and_not_repeated(token):
 def test_an_expired_token_is_reported_as_expired():
     with pytest.raises(Unauthorized, match="expired"):
         bearer(signed(claims(exp=ISSUED + 1)))
+
+
+def test_a_token_that_was_valid_is_refused_after_its_end(monkeypatch):
+    token = signed(claims())
+    assert bearer(token)
+
+    class Later(datetime):
+        @classmethod
+        def now(cls, zone=None):
+            return datetime.fromtimestamp(ENDS + CLOCK_SECONDS, zone)
+
+    monkeypatch.setattr(auth, "datetime", Later)
+    with pytest.raises(Unauthorized, match="expired"):
+        bearer(token)
+
+
+def test_a_token_that_was_valid_is_refused_without_its_key_and_with_another_key_of_that_name():
+    token = signed(claims())
+    assert bearer(token)
+    for keys in ({"old": OLD}, {"old": OLD, "new": OLD}):
+        with pytest.raises(Unauthorized, match="not valid"):
+            identify(keys, f"Bearer {token}")
 
 
 def test_every_other_fault_reads_alike():
