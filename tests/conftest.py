@@ -40,6 +40,7 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator["EmbeddedAws"]:
     # Late: moto opens a boto3 session on import, and would stumble over a developer's own profile.
     from infra import stack
     from infra.embedded_aws import EmbeddedAws
+    from tests.in_process_aws import called_in_process
 
     # A full collection visits the modules and all rows of moto, and frees next to nothing.
     gc.set_threshold(50_000, 20, 100)
@@ -65,6 +66,7 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator["EmbeddedAws"]:
         )
         stack.create(running.url, NAMES)
         with ExitStack() as engine:
+            engine.enter_context(called_in_process(running))
             if os.environ.get("ENGINE") == "sqlite":
                 folder = tmp_path_factory.mktemp("sqlite-engine")
                 engine.enter_context(sqlite_engine.selected(folder))
