@@ -4,7 +4,6 @@ of its own is all the isolation a test needs.
 
 import asyncio
 import functools
-import gc
 import itertools
 import json
 import os
@@ -42,8 +41,6 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator["EmbeddedAws"]:
     from infra.embedded_aws import EmbeddedAws
     from tests.in_process_aws import called_in_process
 
-    # A full collection visits the modules and all rows of moto, and frees next to nothing.
-    gc.set_threshold(50_000, 20, 100)
     with EmbeddedAws() as running, pytest.MonkeyPatch.context() as patched:
         # Each thread and each command opens clients of its own; the models that botocore reads for
         # them are the same.
