@@ -26,6 +26,9 @@ pytest_plugins = ["bench.plugin", "tests.fast", "pytester"]
 
 NAMES = {"HubTable": "hub", "CounterTable": "counters", "Bucket": "pieria-bytes"}
 
+LONGEST_MODULES = {"test_hostile.py", "test_lint.py", "test_simulation.py", "test_wheel.py"}
+"""Modules with tests that take over 10 seconds each."""
+
 _owners = itertools.count()
 
 
@@ -72,13 +75,21 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator["EmbeddedAws"]:
         asyncio.get_event_loop().run_until_complete(selection.close())
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """Start one worker more than the machine has cores: many tests wait for a process to start."""
+    return None if config.getoption("fast") else (os.cpu_count() or 1) + 1
+
+
 def _certificates(verify: bool | str) -> str | None:
     """The file of certificates that a client trusts: none by default, only one that is named."""
     return verify if isinstance(verify, str) else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip the tests that do not apply to the engine of `ENGINE`."""
+    """Run the longest tests first, and skip those that do not apply to the engine of `ENGINE`."""
+    # All other workers would wait for a long test that is run last.
+    items.sort(key=lambda item: item.path.name not in LONGEST_MODULES)
     sqlite_engine.skip_others(items)
 
 
