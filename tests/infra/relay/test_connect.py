@@ -154,6 +154,8 @@ def test_a_hub_behind_a_proxy_is_asked_through_it(tmp_path: Path) -> None:
             connection, _ = proxy.accept()
             with connection:
                 assert connection.recv(4096).startswith(b"CONNECT hub.example.org:443 HTTP/1.1\r\n")
+                # The relay tries again, and would wait for 20 s for an answer.
+                proxy.close()
             assert process.stderr and "cannot be reached" in process.stderr.read()
         assert process.returncode == 2
 
