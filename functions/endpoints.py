@@ -321,12 +321,41 @@ PAGES = (
         Route("POST /-/account/revoke", SIGNED_IN, "revoke a token or a session", name="Revoke",
               body={"token_id": "${TOKEN_ID}"}),
     ), (grant.READ_AND_WRITE_TOKENS, grant.CLAIM_HANDLE, *grant.SERVE_CALLERS)),
+
+    Endpoint("repo_settings", (
+        Route("GET /-/new", SIGNED_IN, "the form to create a repository"),
+        Route("POST /-/new", SIGNED_IN, "create a repository", name="Create",
+              body={"slug": "album", "description": "", "visibility": "private"}),
+        Route("GET /-/deleted", SIGNED_IN, "the user's deleted repositories", name="Deleted"),
+        Route("POST /-/deleted", SIGNED_IN, "restore one within a day", name="Undelete",
+              body={"slug": "album", "name": "demo"}),
+        Route("GET /{owner}/{slug}/settings", ADMINS, "the settings", name="Settings"),
+        Route("POST /{owner}/{slug}/settings", ADMINS,
+              "change description, visibility, default branch", name="Change",
+              body={"description": "a song", "visibility": "public", "default_branch": "main"}),
+        Route("POST /{owner}/{slug}/settings/rename", ADMINS, "change its name in the URL",
+              name="Rename", body={"slug": "ballad", "confirm": "song"}),
+        Route("POST /{owner}/{slug}/settings/delete", ADMINS, "delete it", name="Delete",
+              body={"confirm": "me/song"}),
+        Route("GET /{owner}/{slug}/settings/members", ADMINS, "the members", name="Members"),
+        Route("POST /{owner}/{slug}/settings/members", ADMINS, "give a user a role",
+              name="Member", body={"handle": "bob", "role": "read"}),
+        Route("POST /{owner}/{slug}/settings/members/remove", ADMINS, "remove a member",
+              name="Remove", body={"handle": "bob"}),
+        Route("GET /{owner}/{slug}/settings/branches", WRITERS,
+              "the branches, with forms", name="Branches"),
+        Route("POST /{owner}/{slug}/settings/branches/delete", WRITERS, "delete a branch",
+              name="DeleteBranch", body={"branch": "main", "confirm": "main", "leave_empty": "on"}),
+        Route("POST /{owner}/{slug}/settings/branches/restore", WRITERS,
+              "set a branch back to an earlier head", name="RestoreBranch",
+              body={"branch": "main", "to": "take-2"}),
+    ), (grant.READ_ALL, *grant.CHANGE_REPOS_BY_FORMS, *grant.SERVE_CALLERS)),
 )
 """The web pages. Their package also has what renders them."""
 # fmt: on
 
 ENDPOINTS = (*WIRE, *API, *PAGES)
-FORMS = frozenset({"account"})
+FORMS = frozenset({"account", "repo_settings"})
 """The functions of pages with forms, for users with a session. A body is a form."""
 
 

@@ -117,6 +117,16 @@ CHANGE_REPOS = (
 )
 """A rename and a deletion are transactions of updates, which need `UpdateItem` only."""
 
+CHANGE_REPOS_BY_FORMS = (
+    CLAIM_HANDLE,
+    Grant("ChangeReposAndMoveRefs", HUB, "UpdateItem", (OWNERS, LISTED, RECENT, REPO, DELETED)),
+    Grant(
+        "RecordReposMembersAndMoves", HUB, "BatchWriteItem", (REPO, LISTED, RECENT, MEMBERS, MOVES)
+    ),
+    Grant("DeleteRows", HUB, "DeleteItem", (LISTED, RECENT, MEMBERS, REPO, DELETED)),
+)
+"""The permissions to change repositories, members and branches together, and to undelete."""
+
 WRITE_MEMBERS = Grant("WriteMembers", HUB, "BatchWriteItem DeleteItem", (MEMBERS,))
 RECORD_CHANGE_OF_MEMBERS = Grant("RecordChangeOfMembers", HUB, "UpdateItem", (OWNERS,))
 WRITE_RELEASES = Grant("PublishAndRetract", HUB, "PutItem DeleteItem", (RELEASES,))

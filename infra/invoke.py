@@ -121,6 +121,10 @@ def seeded(keys: Mapping[str, str]) -> dict[str, str]:
     place = {"TOKEN": token, "SESSION": session, "FORM": browser.form_token(session)}
     place |= {"TOKEN_ID": "", "REPO_ID": ""}
     made = {name: in_process(name, place) for name in WORLD}
+    in_process("repos", place)
+    # A deleted repository `me/album`, to be restored.
+    deletion = (EVENTS / "repos-delete.json").read_text().replace("song", "album")
+    _handled("repos", filled(deletion, place))
     place["TOKEN_ID"] = json.loads(made["tokens"].body)["token_id"]
     place["REPO_ID"] = json.loads(in_process("refs", place, accept="application/json").body)[
         "repo_id"
@@ -135,6 +139,10 @@ def in_process(name: str, place: Mapping[str, str], **headers: str) -> Answer:
     """
     event = filled((EVENTS / f"{name}.json").read_text(), place)
     event["headers"] |= headers
+    return _handled(name, event)
+
+
+def _handled(name: str, event: Mapping[str, Any]) -> Answer:
     answer = decoded(importlib.import_module(f"functions.{function_of(name)}").handler(event, None))
     if not is_success(answer):
         raise Failed(

@@ -72,6 +72,24 @@ POST /-/account/sign-out
   any      log 303 303 303 303 303 303 303 303 log log
 POST /-/account/tokens
   any      log 201 201 201 201 201 403 201 403 log log
+POST /-/new
+  any      log 303 303 303 303 303 403 403 403 log log
+GET /-/deleted
+  any      log 200 200 200 200 200 403 403 403 log log
+POST /-/deleted   * invalid
+  any      log   *   *   *   *   * 403 403 403 log log
+POST /{owner}/{slug}/settings/members/remove   * member_not_found
+  public   log 403 403 403   *   * 403   * 403 log log
+  private  log 404 403 403   *   * 403   * 404 log log
+  deleted  log 404 404 404 404 404 404 404 404 log log
+  absent   log 404 404 404 404 404 403 404 404 log log
+  renamed  log 404 404 404 404 404 404 404 404 log log
+POST /{owner}/{slug}/settings/branches/delete   * ref_not_found
+  public   log 403 403   *   *   * 403   * 403 log log
+  private  log 404 403   *   *   * 403   * 404 log log
+  deleted  log 404 404 404 404 404 404 404 404 log log
+  absent   log 404 404 404 404 404 403 404 404 log log
+  renamed  log 404 404 404 404 404 404 404 404 log log
 POST /-/account/revoke   * token_not_found
   any      log   *   *   *   *   * 403 403 403 log log
 POST /{owner}/{slug}/fetch/objects   * object_not_found
@@ -276,6 +294,9 @@ renamed     .   .   .   .   .   .   .   .   .
 """
 """Which of the repositories are in the list of the owner's. `here` is the public one."""
 
+DELETIONS = ("DELETE /api/v1/repos/{owner}/{slug}", "POST /{owner}/{slug}/settings/delete")
+"""The routes that delete a repository. Each success needs a repository of its own."""
+
 HISTORY = graph("1", salt="of the table of authorization")
 COMMIT = HISTORY[1]
 OBJECT = next(iter(HISTORY.objects))
@@ -318,12 +339,31 @@ def _rules() -> dict[str, Rule]:
     """The rule of each route of the table of endpoints. KeyError for one without an entry."""
     entries = expectations()
     found: dict[str, Rule] = {}
-    for route in all_routes():
+    rows = [(endpoint, route) for endpoint in ENDPOINTS for route in endpoint.routes]
+    for endpoint, route in rows:
+        if route.key == "$default":
+            continue
         name = route.key.replace("+}", "}")
         method, path = name.split(" ")
         code, lines = entries.get(name) or entries[route.who]
+        if endpoint.module in FORMS and name not in entries:
+            lines = {state: _of_forms(method, state, cells) for state, cells in lines.items()}
         found[name] = Rule(method, path, code, lines)
     return found
+
+
+def _of_forms(method: str, state: str, cells: Cells) -> Cells:
+    """The cells of a page with forms, from those of the API.
+
+    A caller without a session is led to the form to sign in. A form creates no repository by
+    itself.
+    """
+    changed = {"401": "log"}
+    if method == "POST":
+        changed["200"] = "303"
+    if state == "absent":
+        changed["200"] = "404"
+    return {caller: changed.get(cell, cell) for caller, cell in cells.items()}
 
 
 def all_routes() -> list[Route]:
@@ -425,6 +465,26 @@ def asked(route: str, owner: str, place: Place) -> Asked:
             return Asked(body={"scope": "read", "repo": f"{owner}/{place.slug}", "days": "7"})
         case "POST /-/account/revoke":
             return Asked(body={"token_id": "nothing"})
+        case "POST /-/new":
+            return Asked(body={"slug": f"another-{uuid.uuid4()}", "visibility": "public"})
+        case "POST /-/deleted":
+            return Asked(body={"slug": "nothing", "name": "nothing"})
+        case "POST settings":
+            visibility = "private" if place.slug == "private" else "public"
+            kept = {"visibility": visibility, "default_branch": "main"}
+            return Asked(body={"description": "as it was", **kept})
+        case "POST settings/rename":
+            return Asked(body={"slug": place.present, "confirm": place.slug})
+        case "POST settings/delete":
+            return Asked(body={"confirm": f"{owner}/{place.slug}"})
+        case "POST settings/members":
+            return Asked(body={"handle": "somebody", "role": "read"})
+        case "POST settings/members/remove":
+            return Asked(body={"handle": "not-a-member"})
+        case "POST settings/branches/delete":
+            return Asked(body={"branch": "nothing", "confirm": "nothing"})
+        case "POST settings/branches/restore":
+            return Asked(body={"branch": "main", "to": COMMIT})
         case "POST /api/v1/tokens":
             return Asked(body={"scope": "read", "repo": f"{owner}/{place.slug}"})
         case "POST /api/v1/domains":
@@ -524,7 +584,7 @@ class Stage:
         if state == "absent":
             slug = f"absent-{next(self._numbers)}"
             return Place(slug, slug, str(uuid.uuid4()))
-        if route == "DELETE /api/v1/repos/{owner}/{slug}" and expected == "204":
+        if route in DELETIONS and expected in ("204", "303"):
             return self.created(f"doomed-{next(self._numbers)}", state)
         return self.places["public" if state == "any" else state]
 

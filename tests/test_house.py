@@ -36,6 +36,7 @@ LAWS = {
     "functions.grants": ("objects.keys", ""),
     "functions.pages": ("http lambdas web", "fastapi"),
     "functions.account": ("http lambdas web", "fastapi"),
+    "functions.repo_settings": ("http lambdas web", "fastapi"),
     "shared.web.route": ("errors http.browser middleware web", "fastapi starlette"),
     "shared.web.account": (
         "actions auth authorization cursors engines.selection errors http metadata model protocol"

@@ -118,6 +118,16 @@ async def delete(stores: Stores, repo: Repo, now: int) -> None:
         raise RepoNotFound() from None
 
 
+async def restorable(stores: Stores, owner: str, now: float) -> list[tuple[Repo, int]]:
+    """Return the deleted repositories of an owner that `undelete` can restore.
+
+    Each has its epoch second of deletion. The last one deleted comes last.
+    """
+    oldest = now - UNDELETE_SECONDS + MARGIN_SECONDS
+    deleted = await stores.repos.deleted(owner)
+    return [(repo, deleted_at) for repo, deleted_at in deleted if deleted_at > oldest]
+
+
 async def undelete(stores: Stores, owner: str, slug: str, new_slug: str, now: float) -> Repo:
     """Restore the repository `owner/slug` that was deleted last, as `owner/new_slug`.
 
@@ -125,9 +135,7 @@ async def undelete(stores: Stores, owner: str, slug: str, new_slug: str, now: fl
     RepoExists if the new name is taken, InvalidName.
     """
     names.check_slug(new_slug)
-    oldest = now - UNDELETE_SECONDS + MARGIN_SECONDS
-    deleted = await stores.repos.deleted(owner)
-    candidates = [repo for repo, deleted_at in deleted if repo.slug == slug and deleted_at > oldest]
+    candidates = [repo for repo, _ in await restorable(stores, owner, now) if repo.slug == slug]
     if not candidates:
         raise RepoNotFound()
     try:

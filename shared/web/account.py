@@ -116,7 +116,12 @@ async def account_page(
         tokens=[_shown(issued, own.token_id, caller.now) for issued in found[:TOKENS]],
         next_cursor=cursors.after(last),
         lifetimes=LIFETIMES_DAYS,
-        fields=fields or {"scope": "write", "repo": own.repo, "days": str(USUAL_DAYS)},
+        fields={
+            "scope": "write",
+            "repo": own.repo,
+            "days": str(USUAL_DAYS),
+            **(fields or {}),
+        },
         error=error,
     )
     return replies.form(request, html, error.status if error else 200)

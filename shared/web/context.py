@@ -5,7 +5,7 @@ from typing import Any
 from starlette.requests import Request
 
 from shared.http import Access, browser
-from shared.model import Visibility
+from shared.model import Role, Visibility
 from shared.web.links import Links
 
 
@@ -17,6 +17,7 @@ def head(request: Request, access: Access, tab: str) -> dict[str, Any]:
         "repo": access.repo,
         "links": Links.of(access.repo),
         "is_private": access.repo.visibility is Visibility.PRIVATE,
-        "may_push": access.role.value != "read",
+        "may_push": access.role.allows(Role.WRITE),
+        "may_admin": access.role.allows(Role.ADMIN),
         "tab": tab,
     }

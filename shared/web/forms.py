@@ -8,6 +8,7 @@ from starlette.responses import RedirectResponse, Response
 
 from shared.errors import ApiError, RepoNotFound, Unauthorized, Unprocessable
 from shared.http import browser
+from shared.web.visible import visible
 
 Fields = Mapping[str, str]
 
@@ -73,6 +74,6 @@ def number(fields: Fields, name: str, choices: Collection[int]) -> int:
 
 
 def require_name(fields: Fields, name: str) -> None:
-    """Raise Unprocessable unless the user typed this name to confirm."""
-    if fields.get("confirm", "").strip() != name:
+    """Raise Unprocessable unless the user typed this name to confirm, as a page shows it."""
+    if fields.get("confirm", "").strip() not in (name.strip(), visible(name)):
         raise Unprocessable(f"type {name} into the field to confirm; nothing was changed")

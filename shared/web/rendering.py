@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from shared.web import links, times, visible
 
@@ -30,6 +30,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
+    made.filters["exact"] = _exact
     made.globals.update(
         style_url=static_url("style.css"),
         icon_url=static_url("icon.svg"),
@@ -45,6 +46,11 @@ def _made_visible(value: Any) -> Any:
     if isinstance(value, str) and not isinstance(value, Markup):
         return visible.visible(value)
     return value
+
+
+def _exact(text: str) -> Markup:
+    """A value that a form sends back: escaped, but otherwise as it is."""
+    return escape(text)
 
 
 def render(template: str, **values: Any) -> str:

@@ -92,6 +92,8 @@ class Page(HTMLParser):
         self._open: list[str] = []
         self._fields: dict[str, str] = {}
         self._select = ""
+        self._text_of = ""
+        """The name of the open text area."""
         self.feed(answer.expanded.decode())
         self.close()
         self.wrong += [f"<{tag}> is not closed" for tag in self._open]
@@ -104,7 +106,10 @@ class Page(HTMLParser):
             self._open.append(tag)
 
     def _fill(self, tag: str, attributes: dict[str, str]) -> None:
-        if tag == "form":
+        if tag == "textarea" and "name" in attributes:
+            self._text_of = attributes["name"]
+            self._fields[self._text_of] = ""
+        elif tag == "form":
             self._fields = self.forms.setdefault(attributes["action"], {})
         elif tag == "select":
             self._select = attributes["name"]
@@ -119,6 +124,8 @@ class Page(HTMLParser):
         self.tags.append((tag, {name: value or "" for name, value in attrs}))
 
     def handle_endtag(self, tag: str) -> None:
+        if tag == "textarea":
+            self._text_of = ""
         if self._open and self._open[-1] == tag:
             self._open.pop()
         else:
@@ -126,6 +133,10 @@ class Page(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         self.text += data
+        if self._text_of:
+            known = self._fields[self._text_of]
+            # A browser drops the first line feed of a text area.
+            self._fields[self._text_of] = known + data if known else data.removeprefix("\n")
 
     def all(self, tag: str) -> list[dict[str, str]]:
         """The attributes of every tag of this name."""

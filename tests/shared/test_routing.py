@@ -51,6 +51,7 @@ def test_the_function_for_all_other_requests_knows_the_methods_of_each_path(path
 
 
 FIELDS = (
+    "author",
     "owner",
     "slug",
     "object_id",

@@ -45,7 +45,7 @@ READERS = {
     and {route.who for route in row.routes} <= {"readers", "readers with a token", "everyone"}
 }
 """Functions without a route that changes a repository."""
-DELETERS = {"branches", "members", "releases", "repos", "tags"}
+DELETERS = {"repo_settings", "branches", "members", "releases", "repos", "tags"}
 """Functions that may delete rows. A repository and a token are marked instead; `repos` deletes how one is listed."""
 WRITES = {
     "dynamodb:PutItem",
@@ -282,13 +282,16 @@ def test_every_write_to_the_hub_says_to_which_partitions() -> None:
     ("partition", "writers"),
     [
         (keys.token("me", "1")[0], {"account", "tokens"}),
-        (keys.member("me", "song", "bob")[0], {"members", "repos"}),
+        (keys.member("me", "song", "bob")[0], {"members", "repo_settings", "repos"}),
         (keys.releases(REPO_ID), {"releases"}),
         (keys.tags(REPO_ID), {"tags"}),
         (keys.lane(REPO_ID, "main"), {"push"}),
-        (keys.refs(REPO_ID), {"branches", "presign", "push", "push_objects", "repos", "staging"}),
+        (
+            keys.refs(REPO_ID),
+            {"branches", "presign", "push", "push_objects", "repo_settings", "repos", "staging"},
+        ),
         (keys.upkeep(REPO_ID), set()),
-        (keys.deleted(REPO_ID)[0], {"repos"}),
+        (keys.deleted(REPO_ID)[0], {"repo_settings", "repos"}),
     ],
 )
 def test_few_may_write_to_a_partition(partition: str, writers: set[str]) -> None:
@@ -308,9 +311,8 @@ def test_few_functions_delete_and_only_their_own_rows(module: str) -> None:
         {"dynamodb:DeleteItem"} if module in DELETERS else set()
     )
     for grant in deleting:
-        assert grant.partitions.startswith((ANY_REPO, "MEMBERS#", "LISTED#", "RECENT")), (
-            "no repository's name, no token"
-        )
+        known = (ANY_REPO, "MEMBERS#", "LISTED#", "RECENT", "DELETED")
+        assert grant.partitions.startswith(known), "no repository's name, no token"
 
 
 STAGED = "uploads/*/staged/*"
