@@ -325,7 +325,7 @@ PAGES = (
     Endpoint("repo_settings", (
         Route("GET /-/new", SIGNED_IN, "the form to create a repository"),
         Route("POST /-/new", SIGNED_IN, "create a repository", name="Create",
-              body={"slug": "album", "description": "", "visibility": "private"}),
+              body={"slug": "album", "description": "", "visibility": "public"}),
         Route("GET /-/deleted", SIGNED_IN, "the user's deleted repositories", name="Deleted"),
         Route("POST /-/deleted", SIGNED_IN, "restore one within a day", name="Undelete",
               body={"slug": "album", "name": "demo"}),
