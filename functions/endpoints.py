@@ -239,7 +239,13 @@ API = (
               "the caller's issued tokens, without their secret part", name="List"),
         Route("DELETE /api/v1/tokens/{token_id}", ADMIN_TOKEN, "revoke one", name="Revoke"),
         Route("GET /api/v1/me", ANY_TOKEN, "its owner, scope and expiry", name="Me"),
-    ), (grant.READ_AND_WRITE_TOKENS, grant.CLAIM_HANDLE, *grant.SERVE_CALLERS)),
+    ), (grant.READ_AND_WRITE_TOKENS, grant.CLAIM_HANDLE, grant.READ_PRIVATE_KEYS,
+        *grant.SERVE_CALLERS)),
+
+    Endpoint("jwks", (
+        Route("GET /.well-known/jwks.json", EVERYONE,
+              "the public keys that verify the tokens of the hub"),
+    ), grant.SERVE_CALLERS, memory_mb=256),
 
     Endpoint("domains", (
         Route("POST /api/v1/domains", "a token that may write",
@@ -320,7 +326,8 @@ PAGES = (
               body={"scope": "read", "repo": "me/song", "days": "30"}),
         Route("POST /-/account/revoke", SIGNED_IN, "revoke a token or a session", name="Revoke",
               body={"token_id": "${TOKEN_ID}"}),
-    ), (grant.READ_AND_WRITE_TOKENS, grant.CLAIM_HANDLE, *grant.SERVE_CALLERS)),
+    ), (grant.READ_AND_WRITE_TOKENS, grant.CLAIM_HANDLE, grant.READ_PRIVATE_KEYS,
+        *grant.SERVE_CALLERS)),
 
     Endpoint("repo_settings", (
         Route("GET /-/new", SIGNED_IN, "the form to create a repository"),

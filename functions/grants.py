@@ -38,7 +38,9 @@ UPLOADS = keys.ALL_UPLOADS
 STAGED = keys.ALL_STAGED
 """Bodies of requests that clients upload."""
 SIGNING_KEYS = "signing keys"
-"""The SSM parameter."""
+"""The SSM parameter of the keys that verify tokens, and that sign cursors."""
+PRIVATE_KEYS = "private keys"
+"""The SSM parameter of the key that signs tokens."""
 
 # ── Partitions ──────────────────────────────────────────────────────────────────────────────────
 
@@ -66,6 +68,8 @@ TAGS = f"{REPO}#TAGS"
 # ── Callers ─────────────────────────────────────────────────────────────────────────────────────
 
 READ_SIGNING_KEYS = Grant("ReadSigningKeys", SIGNING_KEYS, "GetParameter")
+READ_PRIVATE_KEYS = Grant("ReadPrivateKeys", PRIVATE_KEYS, "GetParameter")
+"""For the functions that issue tokens."""
 COUNT = Grant("Count", COUNTERS, "BatchGetItem UpdateItem")
 COUNT_AND_RECALL_REFUSED = Grant(
     "CountAndRecallRefused", COUNTERS, "GetItem BatchGetItem UpdateItem"

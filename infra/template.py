@@ -12,6 +12,7 @@ from pathlib import Path
 from functions import grants
 from functions.endpoints import ENDPOINTS, Edge, Endpoint, Route
 from functions.grants import Grant
+from shared import signing
 
 BASE = Path(__file__).with_name("template_base.yaml")
 """All other resources. Each of its lines `# <name>` is replaced by the text with this name."""
@@ -28,6 +29,7 @@ _PLACES = {
     grants.UPLOADS: ("s3", f'!Sub "${{Bucket.Arn}}/{grants.UPLOADS}"'),
     grants.STAGED: ("s3", f'!Sub "${{Bucket.Arn}}/{grants.STAGED}"'),
     grants.SIGNING_KEYS: ("ssm", f'!Sub "{_PARAMETER}"'),
+    grants.PRIVATE_KEYS: ("ssm", f'!Sub "{signing.private_parameter(_PARAMETER)}"'),
 }
 """The service of a place, and its ARN."""
 

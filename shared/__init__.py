@@ -14,7 +14,8 @@
     lambdas                                   the app as a Lambda function
     streaming decoding codings staging        large bodies: replies in pieces, compression, S3
     file_response media conditional           an object as a file: media type, range, entity tag
-    authorization auth keyring references     rights, tokens, signing keys, signed references
+    authorization auth references             rights, tokens, signed references
+    signing keyring                           signatures, and the cache of the keys
     ratelimit budget meter prices units       limits of requests and of cost
     stores                                    the stores of the hub, and of one repository
     settings log                              the environment; log lines

@@ -1,4 +1,6 @@
-"""Verification of tokens: JWTs, only with HS256, with a key id so that keys can be rotated.
+"""Verification of tokens: JWTs with a key id, so that keys can be rotated.
+
+The key decides the algorithm, see `shared/signing.py`.
 
 claim   required value
 type    "access", or "session": of a browser, valid on the web pages only
@@ -16,21 +18,21 @@ A token with any other claim is refused, because an unknown claim may be a restr
 """
 
 import functools
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Final, Literal
 
 import jwt
 from pydantic import BaseModel, ConfigDict, Field
 
+from shared import signing
 from shared.errors import Unauthorized
 from shared.model import Bearer, Identity, Repo, Role, Sees, Visibility
 from shared.names import is_repo_name
+from shared.signing import Keys
 
 LIFETIME_SECONDS = 365 * 24 * 3600
 """The longest lifetime of a token."""
 
-ALGORITHM = "HS256"
 AUDIENCE: Final = "pieria"
 Type = Literal["access", "session"]
 ACCESS: Final = "access"
@@ -63,15 +65,9 @@ class _Claims(BaseModel):
 
 
 def issue(
-    keys: Mapping[str, str],
-    identity: Identity,
-    *,
-    lifetime_seconds: int,
-    now: int,
-    type: Type = ACCESS,
+    keys: Keys, identity: Identity, *, lifetime_seconds: int, now: int, type: Type = ACCESS
 ) -> str:
-    """Issue a token, signed with the newest of the keys (key id → secret, oldest first)."""
-    key_id, secret = list(keys.items())[-1]
+    """Issue a token, signed with the newest of the keys."""
     claims = {
         "type": type,
         "sub": identity.subject,
@@ -86,7 +82,7 @@ def issue(
         claims["repo"] = identity.repo
     if identity.via:
         claims["via"] = identity.via
-    return jwt.encode(claims, secret, algorithm=ALGORITHM, headers={"kid": key_id})
+    return signing.sign(keys, claims)
 
 
 def bearer_token(authorization: str | None) -> str | None:
@@ -103,29 +99,27 @@ def bearer_token(authorization: str | None) -> str | None:
 @functools.lru_cache(CACHED_TOKENS)
 def key_id(text: str) -> str:
     """The key id in the header of a token; empty without one. Not verified."""
-    if len(text) > TOKEN_CHARACTERS:
-        return ""
-    try:
-        named = jwt.get_unverified_header(text).get("kid")
-    except jwt.InvalidTokenError:
-        return ""
-    return named if isinstance(named, str) else ""
+    return "" if len(text) > TOKEN_CHARACTERS else signing.key_id(text)
 
 
-def identify(keys: Mapping[str, str], token: str, type: Type = ACCESS) -> Identity:
-    """Verify a token of this type. Raises Unauthorized if it is not valid."""
+def identify(keys: Keys, token: str, type: Type = ACCESS) -> Identity:
+    """Verify a token of this type. Raises Unauthorized if it is not valid.
+
+    The caller has to compare it with its record, see `Identity`.
+    """
     if not token or len(token) > TOKEN_CHARACTERS:
         raise Unauthorized("the Authorization header has no token; log in again with a new token")
     try:
-        claims = _claims(keys, token)
-    except jwt.ExpiredSignatureError:
-        raise Unauthorized("the token has expired; log in again with a new token") from None
-    except (jwt.InvalidTokenError, ValueError, TypeError):
+        claims = _signed_claims(_key(keys, token), token)
+    except (jwt.InvalidTokenError, ValueError):
         # Not chained, because the message of a decoder may quote the token.
         raise _invalid() from None
     if claims.type != type or not _is_sound(claims):
         raise _invalid()
-    ahead_seconds = claims.iat - int(datetime.now(UTC).timestamp())
+    now = int(datetime.now(UTC).timestamp())
+    if claims.exp <= now - CLOCK_SECONDS:
+        raise Unauthorized("the token has expired; log in again with a new token")
+    ahead_seconds = claims.iat - now
     if ahead_seconds > CLOCK_SECONDS:
         raise Unauthorized(
             f"the token was issued {ahead_seconds} seconds in the future: the clock of the machine"
@@ -139,12 +133,9 @@ def identify(keys: Mapping[str, str], token: str, type: Type = ACCESS) -> Identi
         repo=claims.repo,
         bearer=claims.bearer,
         via=claims.via,
+        expires_at=claims.exp,
+        must_be_recorded=signing.has_public(keys) and not signing.is_public(keys[key_id(token)]),
     )
-
-
-def expires_at(token: str) -> int:
-    """The expiry (epoch seconds) of a token that `identify` has verified."""
-    return int(jwt.decode(token, options={"verify_signature": False})["exp"])
 
 
 def role(repo: Repo, identity: Identity | None, member: Role | None) -> Role | None:
@@ -183,33 +174,23 @@ def _own_role(repo: Repo, identity: Identity | None, member: Role | None) -> Rol
     return member
 
 
-def _claims(keys: Mapping[str, str], token: str) -> _Claims:
-    """Verify the signature, the audience and the expiry of a token. Returns its claims.
-
-    The caller has to check `iat`. Raises InvalidTokenError, ValueError or TypeError.
-    """
-    secret = keys.get(key_id(token))
-    if secret is None:
+def _key(keys: Keys, token: str) -> str:
+    """The key that a token names. Raises InvalidTokenError for another one."""
+    key = signing.for_tokens(keys).get(key_id(token))
+    if key is None:
         raise jwt.InvalidTokenError
-    claims = _signed_claims(secret, token)
-    if claims.exp <= datetime.now(UTC).timestamp() - CLOCK_SECONDS:
-        raise jwt.ExpiredSignatureError
-    return claims
+    return key
 
 
 # A client sends the same token with each request, and its verification takes longer than any other
 # part of the authorization. Errors are not cached.
 @functools.lru_cache(CACHED_TOKENS)
-def _signed_claims(secret: str, token: str) -> _Claims:
-    """Verify all of a token that does not depend on the time."""
-    claims = jwt.decode(
-        token,
-        secret,
-        algorithms=[ALGORITHM],
-        audience=AUDIENCE,
-        options={"verify_exp": False, "verify_iat": False, "verify_nbf": False},
-    )
-    return _Claims.model_validate(claims)
+def _signed_claims(key: str, token: str) -> _Claims:
+    """Verify all of a token that does not depend on the time.
+
+    Raises InvalidTokenError or ValueError.
+    """
+    return _Claims.model_validate(signing.verify(key, token))
 
 
 def _is_sound(claims: _Claims) -> bool:

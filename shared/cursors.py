@@ -14,12 +14,13 @@ import base64
 import binascii
 import hmac
 import zlib
-from collections.abc import Mapping
 from typing import Any
 
 import msgpack
 
+from shared import signing
 from shared.errors import Unprocessable
+from shared.signing import Keys
 
 CHARACTERS = 8_000
 """The longest cursor: API Gateway accepts 10,240 bytes of headers, path and query."""
@@ -62,15 +63,16 @@ def parse_after(cursor: str, max_bytes: int = KEY_BYTES) -> str:
     return last
 
 
-def seal(keys: Mapping[str, str], about: str, cursor: str) -> str:
-    """Add a code to a cursor of the list `about`, made with the newest of the keys."""
-    return f"{cursor}.{_code(list(keys.values())[-1], about, cursor)}"
+def seal(keys: Keys, about: str, cursor: str) -> str:
+    """Add a code to a cursor of the list `about`, made with the newest of the secrets."""
+    newest = list(signing.for_seals(keys).values())[-1]
+    return f"{cursor}.{_code(newest, about, cursor)}"
 
 
-def unseal(keys: Mapping[str, str], about: list[str], sealed: str) -> str:
-    """Verify a sealed cursor of one of the lists `about` by any key. Raises Unprocessable."""
+def unseal(keys: Keys, about: list[str], sealed: str) -> str:
+    """Verify a sealed cursor of one of the lists `about` by any secret. Raises Unprocessable."""
     cursor, _, code = sealed.rpartition(".")
-    for secret in keys.values():
+    for secret in signing.for_seals(keys).values():
         if any(
             hmac.compare_digest(_code(secret, one, cursor).encode(), code.encode()) for one in about
         ):

@@ -16,12 +16,11 @@ So a new key has to verify before it signs. `pieria key rotate` does it in this 
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 from shared.errors import Unavailable
-
-Keys = Mapping[str, str]
-"""Key id → secret, oldest first. All verify; the last one signs."""
+from shared.signing import Keys
 
 FRESH_SECONDS = 300
 """A removed key may verify for this time. A read is free, and delays a request by some
@@ -35,6 +34,16 @@ PAUSE_SECONDS = 10
 """The shortest time between two reads while there are cached keys."""
 PATIENCE_SECONDS = 1.0
 """A request waits for new keys for this time if there are cached keys."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keyrings:
+    """The keys that a process can read, by their use."""
+
+    verifying: "Keyring"
+    """The public keys and the secrets."""
+    signing: "Keyring"
+    """The private key, or the secrets of a hub without one."""
 
 
 class Keyring:

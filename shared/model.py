@@ -1,6 +1,6 @@
 """The data types of the hub, as frozen values. No I/O, and no rules beyond the types."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal, NamedTuple, NewType, TypeAlias
 
@@ -92,6 +92,9 @@ class Identity:
     `repo` is `owner/slug` for a token that is limited to one repository. In other repositories,
     such a token can only read, and only if they are public. `via` is the id of the token that
     opened a browser session; empty for any other token.
+
+    `expires_at` is in epoch seconds. `must_be_recorded`: the token is valid only if the record of
+    its issue states the same, since every function can read the secret that signed it.
     """
 
     subject: str
@@ -100,6 +103,8 @@ class Identity:
     repo: str = ""
     bearer: Bearer = Bearer.HUMAN
     via: str = ""
+    expires_at: int = field(default=0, compare=False)
+    must_be_recorded: bool = field(default=False, compare=False)
 
     @property
     def token_ids(self) -> tuple[str, ...]:

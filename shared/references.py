@@ -1,19 +1,19 @@
 """Signed references to staged request bodies.
 
-A reference is a JWT that is signed with the keys of tokens. Its audience and its claims differ from
-those of a token, so neither is accepted in place of the other. It is valid for one user,
-one route, one repository and one body.
+A reference is a JWT that is signed with a secret (see `shared/signing.py`). Its audience and its
+claims differ from those of a token, so neither is accepted in place of the other. It is valid for
+one user, one route, one repository and one body.
 """
 
-from collections.abc import Mapping
 from typing import Annotated, Final, Literal
 
 import jwt
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from shared import auth
+from shared import signing
 from shared.errors import StagedBodyInvalid
 from shared.model import RepoId
+from shared.signing import Keys
 
 AUDIENCE: Final = "pieria-staged-body"
 STAGE_AGAIN = (
@@ -30,7 +30,7 @@ class Reference(BaseModel):
 
     model_config = ConfigDict(defer_build=True, strict=True, extra="forbid", frozen=True)
 
-    aud: Literal["pieria-staged-body"] = AUDIENCE
+    aud: Literal["pieria-staged-body"]
     repo_id: RepoId
     sub: str
     route: str
@@ -39,33 +39,22 @@ class Reference(BaseModel):
     exp: int
 
 
-def sign(keys: Mapping[str, str], reference: Reference) -> str:
-    """The reference as text, signed with the newest of the keys (key id → secret, oldest first)."""
-    key_id, secret = list(keys.items())[-1]
-    return jwt.encode(
-        reference.model_dump(), secret, algorithm=auth.ALGORITHM, headers={"kid": key_id}
-    )
+def sign(keys: Keys, reference: Reference) -> str:
+    """The reference as text, signed with the newest of the secrets."""
+    return signing.sign(signing.for_seals(keys), reference.model_dump())
 
 
-def verify(keys: Mapping[str, str], text: str, now: float) -> Reference:
+def verify(keys: Keys, text: str, now: float) -> Reference:
     """The reference that `sign` has made.
 
     Raises StagedBodyInvalid for every other text, and after its end.
     """
-    secret = keys.get(auth.key_id(text))
-    if secret is None:
+    key = signing.for_seals(keys).get(signing.key_id(text))
+    if key is None:
         raise StagedBodyInvalid(_NOT_VALID)
     try:
-        # The end is compared below, with the clock of the request.
-        claims = jwt.decode(
-            text,
-            secret,
-            algorithms=[auth.ALGORITHM],
-            audience=AUDIENCE,
-            options={"verify_exp": False},
-        )
-        reference = Reference.model_validate(claims)
-    except (jwt.InvalidTokenError, ValidationError):
+        reference = Reference.model_validate(signing.verify(key, text))
+    except (jwt.InvalidTokenError, ValueError):
         # Not chained: a decoder's message may quote a token that was sent by mistake.
         raise StagedBodyInvalid(_NOT_VALID) from None
     if reference.exp <= now:

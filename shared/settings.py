@@ -10,6 +10,7 @@ import os
 from typing import Annotated
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -20,6 +21,8 @@ from pydantic import (
     field_validator,
 )
 
+from shared import signing
+
 MIB = 1024 * 1024
 EXPANDED_BYTES = 64 * MIB
 """The largest staged body, and the largest expanded body of a push.
@@ -28,10 +31,10 @@ It fits into 1,769 MB of memory.
 """
 
 
-Secret = Annotated[str, Field(min_length=32)]
-"""HS256 requires 256 bits (RFC 7518, 3.2)."""
+Key = Annotated[str, Field(min_length=32), AfterValidator(signing.check)]
+"""Of a form in `shared/signing.py`. HS256 requires 256 bits (RFC 7518, 3.2)."""
 
-Keys = Json[Annotated[dict[str, Secret], Field(min_length=1)]]
+Keys = Json[Annotated[dict[str, Key], Field(min_length=1)]]
 _KEYS: TypeAdapter[dict[str, str]] = TypeAdapter(Keys)
 
 
@@ -39,9 +42,9 @@ class Settings(BaseModel):
     """The settings of a deployment.
 
     The variable of a field is `PIERIA_` + its name in upper case, except `memory_mb`, which Lambda
-    sets. `signing_keys` is a JSON object from key id to secret, oldest first. All keys verify; the
+    sets. `signing_keys` is a JSON object from key id to key, oldest first. All keys verify; the
     last one signs. In an AWS account, the keys are the value of an SSM parameter with the name
-    `signing_keys_parameter`. Exactly one of the two is set.
+    `signing_keys_parameter`; the private key is in a second one. Exactly one of the two is set.
     """
 
     # Hidden, because an error about `signing_keys` must not print them.
@@ -104,7 +107,7 @@ def parse_keys(text: str) -> dict[str, str]:
         return _KEYS.validate_python(text)
     except ValidationError:
         # Not chained, because the message of pydantic quotes the input.
-        raise ValueError("not a JSON object of secrets of at least 32 characters") from None
+        raise ValueError("not a JSON object of keys of at least 32 characters") from None
 
 
 @functools.cache

@@ -56,6 +56,7 @@ async def stage(access: Access, asked: Stage) -> Staged:
     await reserve_uploads([asked.size])
     name = secrets.token_hex(16)
     reference = Reference(
+        aud=references.AUDIENCE,
         repo_id=repository.repo_id,
         sub=access.by,
         route=asked.route,

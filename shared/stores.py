@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from shared.budget import Budget
-from shared.keyring import Keyring
+from shared.keyring import Keyring, Keyrings
 from shared.limits import Limits
 from shared.metadata.commits import Commits
 from shared.metadata.expiring import Counters
@@ -55,6 +55,9 @@ class Stores:
 
     settings: Settings
     keyring: Keyring
+    """Verifies tokens, and signs cursors and references."""
+    signer: Keyring
+    """Signs tokens. Only the functions that issue tokens can read its keys."""
     repos: Repos
     members: Members
     tokens: Tokens
@@ -68,13 +71,19 @@ class Stores:
 
     @classmethod
     def on(
-        cls, settings: Settings, keyring: Keyring, hub: Table, counter_table: Table, bucket: Bucket
+        cls,
+        settings: Settings,
+        keyrings: Keyrings,
+        hub: Table,
+        counter_table: Table,
+        bucket: Bucket,
     ) -> "Stores":
         """Return the stores on these tables and this bucket, of any engine."""
         counters = Counters(counter_table)
         return cls(
             settings=settings,
-            keyring=keyring,
+            keyring=keyrings.verifying,
+            signer=keyrings.signing,
             repos=Repos(hub),
             members=Members(hub),
             tokens=Tokens(hub),

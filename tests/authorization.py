@@ -66,6 +66,8 @@ everyone
   any      200 200 200 200 200 200 200 200 200 200 200
 users
   any      log 200 200 200 200 200 200 200 200 log log
+GET /.well-known/jwks.json
+  any      200 200 200 200 200 200 200 200 200 401 401
 POST /-/sign-in
   any      403 403 403 403 403 403 403 403 403 403 403
 POST /-/account/sign-out

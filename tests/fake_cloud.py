@@ -324,7 +324,7 @@ def stores_on(turns: Turns, limits: Limits = USUAL) -> tuple[Stores, FakeTable, 
     others: dict[str, Any] = {
         name: None
         for name in Stores.__dataclass_fields__
-        if name in ("keyring", "tokens", "handles", "budget")
+        if name in ("keyring", "signer", "tokens", "handles", "budget")
     }
     counters: Any = FakeTable(turns)
     objects: Any = bucket

@@ -20,11 +20,11 @@ MAX_LINES = 460
 # ── Arrows ────────────────────────────────────────────────────────────────────────────────────────
 
 PURE = (
-    "codec codings conditional cursors ids limits media model names packs patches portable prices progress"
+    "codec codings conditional ids limits media model names packs patches portable prices progress"
     " refusals tasks units"
 )
 PURE_PACKAGES = "backports compression msgpack pydantic"
-DOMAIN = f"errors metadata objects pushed_bundle stores texts {PURE}"
+DOMAIN = f"cursors errors metadata objects pushed_bundle stores texts {PURE}"
 
 LAWS = {
     # The module, and all below it: the modules of shared/ and the packages that it may import.
@@ -34,6 +34,7 @@ LAWS = {
     # The table of endpoints.
     "functions.endpoints": ("", "functions.grants"),
     "functions.grants": ("objects.keys", ""),
+    "functions.jwks": ("http lambdas protocol signing", "fastapi"),
     "functions.pages": ("http lambdas web", "fastapi"),
     "functions.account": ("http lambdas web", "fastapi"),
     "functions.repo_settings": ("http lambdas web", "fastapi"),
@@ -101,13 +102,16 @@ LAWS = {
     "shared.stores": ("budget keyring limits metadata model objects settings", ""),
     "shared.engines.selection": ("limits engines settings stores", ""),
     "shared.engines": (
-        "budget engines errors keyring log meter metadata model objects settings stores tasks",
+        "budget engines errors keyring log meter metadata model objects settings signing stores"
+        " tasks",
         "aioboto3 aiobotocore aiohttp botocore msgpack types_aiobotocore_dynamodb"
         " types_aiobotocore_s3",
     ),
-    "shared.keyring": ("errors", ""),
-    "shared.references": ("auth errors model", "jwt pydantic"),
-    "shared.auth": ("errors metadata model names settings", "jwt pydantic"),
+    "shared.cursors": ("errors signing", "msgpack"),
+    "shared.keyring": ("errors signing", ""),
+    "shared.signing": ("", "jwt nacl"),
+    "shared.references": ("errors model signing", "jwt pydantic"),
+    "shared.auth": ("errors model names signing", "jwt pydantic"),
     "shared.ratelimit": ("errors metadata.expiring model names settings", ""),
     "shared.metadata": (
         "limits metadata codec errors ids model names packs tasks",
@@ -117,7 +121,7 @@ LAWS = {
         "objects codec errors ids meter model names packs prices tasks",
         "",
     ),
-    "shared.settings": ("", "pydantic"),
+    "shared.settings": ("signing", "pydantic"),
     "shared.log": ("", "structlog"),
     "shared.texts": ("", ""),
     "shared.errors": ("texts", ""),

@@ -28,11 +28,13 @@ from botocore.exceptions import (
 from infra import stack
 from infra.cli.check import Check
 from infra.cli.cli_error import CliError
-from shared import auth
+from shared import auth, signing
 from shared.settings import Settings, parse_keys
 
 KEYS = "signing keys"
 """The name of the check of the SSM parameter."""
+PRIVATE_KEY = "private key"
+SHARED_SECRET = ("there is none: every function can sign tokens", "make it: `pieria key rotate`")
 DENIED = {"AccessDenied", "AccessDeniedException", "403"}
 LOGIN = (
     "log in again (`aws sso login` or `aws configure`), or set AWS_ACCESS_KEY_ID and"
@@ -82,7 +84,7 @@ def checks(settings: Settings) -> Iterator[Check]:
     dates: list[str] = []
     if settings.signing_keys_parameter:
         ssm: Any = session.client("ssm", config=QUICK)
-        yield _keys(ssm, settings.signing_keys_parameter, dates)
+        yield from _keys(ssm, settings.signing_keys_parameter, dates)
     dynamodb: Any = session.client("dynamodb", config=QUICK)
     s3: Any = session.client("s3", config=QUICK)
     yield _table(dynamodb, "hub table", "HubTable", settings.hub_table, dates)
@@ -93,20 +95,29 @@ def checks(settings: Settings) -> Iterator[Check]:
     yield clock(dates)
 
 
-def _keys(client: Any, name: str, dates: list[str]) -> Check:
-    reply = _call(KEYS, name, dates, client.get_parameter, Name=name, WithDecryption=True)
+def _keys(client: Any, name: str, dates: list[str]) -> Iterator[Check]:
+    keys = _parameter(KEYS, client, name, dates)
+    if isinstance(keys, Check):
+        yield keys
+        return
+    yield Check(KEYS, "ok", ", ".join(keys))
+    private = _parameter(PRIVATE_KEY, client, signing.private_parameter(name), dates)
+    if isinstance(private, Check):
+        yield private if signing.has_public(keys) else Check(PRIVATE_KEY, "warning", *SHARED_SECRET)
+    else:
+        yield Check(PRIVATE_KEY, "ok", ", ".join(private))
+
+
+def _parameter(piece: str, client: Any, name: str, dates: list[str]) -> dict[str, str] | Check:
+    """The keys in an SSM parameter, or the check that failed."""
+    reply = _call(piece, name, dates, client.get_parameter, Name=name, WithDecryption=True)
     if isinstance(reply, Check):
         return reply
     try:
-        keys = parse_keys(reply["Parameter"]["Value"])
+        return parse_keys(reply["Parameter"]["Value"])
     except ValueError as error:
-        return Check(
-            KEYS,
-            "failed",
-            f"{name} is {error}",
-            "delete it, then make another with `pieria key rotate`",
-        )
-    return Check(KEYS, "ok", f"{', '.join(keys)}; the last one signs")
+        fix = "delete it, then make another with `pieria key rotate`"
+        return Check(piece, "failed", f"{name} is {error}", fix)
 
 
 def _table(client: Any, piece: str, logical_id: str, name: str, dates: list[str]) -> Check:

@@ -1,8 +1,13 @@
-"""Signing keys of a hub in an account: the value of one SSM parameter. No secret is shown.
+"""The keys of a hub in an account: the values of two SSM parameters. No secret is shown.
+
+    NAME            the keys that verify tokens, and the secrets that sign cursors
+    NAME-private    the private key, which signs tokens
+
+`shared/signing.py` has the forms of the keys, and which functions read them.
 
 The commands work without a hub, so the keys can exist before the first deployment. A hub on this
 machine has its keys in its folder: if such a hub is selected, the commands do not change the
-parameter of an account.
+parameters of an account.
 """
 
 import json as jsons
@@ -22,11 +27,11 @@ from infra.cli.cli_error import CliError
 from infra.cli.commands import plain
 from infra.cli.output import Json
 from infra.data_folder import KEYS
+from shared import signing
 from shared.keyring import FRESH_SECONDS, PAUSE_SECONDS
 from shared.settings import parse_keys
 
-SECRET_BYTES = 32
-"""The minimum for HS256 (RFC 7518, 3.2)."""
+SEAL_BYTES = 32
 USUAL = "/pieria/signing-keys"
 
 app = output.noun("Signing keys, with which a hub signs its tokens.")
@@ -43,7 +48,7 @@ Name = Annotated[
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """The value of the parameter: key id → secret, oldest first; the last one signs.
+    """The value of a parameter: key id → key, oldest first.
 
     Version 0: it does not exist.
     """
@@ -61,14 +66,17 @@ def list_(parameter: Name = "", json: Json = False) -> None:
         kept = read(parameter)
         if not kept.version:
             raise CliError(f"there is no parameter {parameter} here: `pieria key rotate` makes it")
+        signer = _signer(parameter, kept.keys)
     if json:
-        keys = [{"key_id": key_id, "signs": key_id == list(kept.keys)[-1]} for key_id in kept.keys]
+        keys = [
+            {"key_id": key_id, "kind": signing.kind(key), "signs": key_id == signer}
+            for key_id, key in kept.keys.items()
+        ]
         output.document({"parameter": parameter, "changed_at": int(kept.changed_at), "keys": keys})
         return
-    *older, newest = kept.keys
-    output.table(
-        ["key", ""], [*((key_id, "verifies") for key_id in older), (newest, "signs, and verifies")]
-    )
+    uses = {key_id: _use(key_id, key, signer) for key_id, key in kept.keys.items()}
+    rows = [(key_id, signing.kind(kept.keys[key_id]), use) for key_id, use in uses.items()]
+    output.table(["key", "kind", "use"], rows)
 
 
 @app.command()
@@ -76,25 +84,36 @@ def rotate(parameter: Name = "", json: Json = False) -> None:
     """Add a key that signs from now on. Tokens that other keys signed stay valid until those keys
     are retired.
 
-    The first key creates the parameter. A later key verifies for some seconds before it signs: a
+    The first key creates the parameters. A later key verifies for some seconds before it signs: a
     function that has just read the keys does not read them again so soon.
     """
     # The day is for people. The random part makes two keys of one day differ.
     key_id = f"{strftime('%Y-%m-%d', gmtime(output.now()))}-{secrets.token_hex(3)}"
-    secret = secrets.token_hex(SECRET_BYTES)
+    private, public = signing.new_pair()
+    seal_id = f"seal-{key_id}"
+    seal = f"{signing.SEAL}{secrets.token_hex(SEAL_BYTES)}"
 
     def known(keys: dict[str, str]) -> dict[str, str]:
-        *others, signing = [*keys.items()] or [(key_id, secret)]
-        return dict([*others, (key_id, secret), signing])
+        # In front of the other secrets, so that it verifies and does not sign yet.
+        return {seal_id: seal, **keys, key_id: public}
 
     def signs(keys: dict[str, str]) -> dict[str, str]:
-        return {other: kept for other, kept in keys.items() if other != key_id} | {key_id: secret}
+        seals = [name for name in keys if signing.kind(keys[name]) == "seal" and name != seal_id]
+        dropped = {*seals[:-1], seal_id}
+        return {name: key for name, key in keys.items() if name not in dropped} | {seal_id: seal}
 
     with output.failing():
         parameter = _account_parameter(parameter)
-        if len(_change(parameter, known)) > 1:
+        private_parameter = signing.private_parameter(parameter)
+        if read(parameter).version:
+            _change(parameter, known)
             sleep(PAUSE_SECONDS + 1)
+            _put(private_parameter, {key_id: private}, overwrite=True)
             _change(parameter, signs)
+        else:
+            # The private key first: if this stops in between, there is still no hub with keys.
+            _put(private_parameter, {key_id: private}, overwrite=True)
+            _change(parameter, known)
     if json:
         output.document({"parameter": parameter, "key_id": key_id})
     else:
@@ -129,13 +148,14 @@ def retire(
             raise CliError(
                 f"there is no key {shown} in {parameter}: `pieria key list` shows its keys"
             )
-        if key_id == list(keys)[-1]:
+        if key_id in (signer, list(signing.for_seals(keys))[-1]):
             raise CliError(
                 f"{shown} is the key that signs: first add another one with `pieria key rotate`"
             )
         return {other: secret for other, secret in keys.items() if other != key_id}
 
     with output.failing():
+        signer = _signer(parameter, read(parameter).keys)
         _change(parameter, without)
     if json:
         output.document({"parameter": parameter, "retired": key_id})
@@ -167,18 +187,37 @@ def _change(name: str, change: Callable[[dict[str, str]], dict[str, str]]) -> di
     """
     kept = read(name)
     keys = change(kept.keys)
-    value = jsons.dumps(keys)
     # SSM has no conditional write, but the reply has the version: a gap in versions shows another
     # change.
-    reply = _call(
-        name, "put_parameter", Value=value, Type="SecureString", Overwrite=kept.version > 0
-    )
+    reply = _put(name, keys, overwrite=kept.version > 0)
     if reply is None or reply["Version"] != kept.version + 1:
         raise CliError(
             f"another process changed {name} at the same time, and one change may have undone the"
             " other: check `pieria key list`, and repeat the change that is missing"
         )
     return keys
+
+
+def _put(name: str, keys: dict[str, str], *, overwrite: bool) -> Any:
+    """SSM's reply. None if the parameter exists and should not. Raises CliError."""
+    value = jsons.dumps(keys)
+    return _call(name, "put_parameter", Value=value, Type="SecureString", Overwrite=overwrite)
+
+
+def _signer(parameter: str, keys: dict[str, str]) -> str:
+    """The id of the key that signs tokens: the private key, or the newest secret without one.
+
+    Raises CliError.
+    """
+    private = read(signing.private_parameter(parameter))
+    candidates = private.keys or signing.for_tokens(keys)
+    return list(candidates)[-1] if candidates else ""
+
+
+def _use(key_id: str, key: str, signer: str) -> str:
+    if key_id == signer:
+        return "signs tokens, and verifies"
+    return "signs cursors" if signing.kind(key) == "seal" else "verifies"
 
 
 def read(name: str) -> Kept:

@@ -15,21 +15,19 @@ from shared.stores import Stores
 LIFETIME_SECONDS = 8 * 3600
 
 
-async def open_session(
-    stores: Stores, own: Identity, latest_end: int, now: float
-) -> tuple[Issued, str]:
+async def open_session(stores: Stores, own: Identity, now: float) -> tuple[Issued, str]:
     """Open a session with the rights of `own`. Returns its record and its token.
 
-    `latest_end` is in epoch seconds. Claims the handle. Raises InvalidName or HandleTaken.
+    Claims the handle. Raises InvalidName or HandleTaken.
     """
     identity = replace(own, token_id=new_id(now), via=own.token_id)
     issued_at = int(now)
-    ends_at = min(issued_at + LIFETIME_SECONDS, latest_end)
+    ends_at = min(issued_at + LIFETIME_SECONDS, own.expires_at)
     issued = Issued(identity, issued_at, ends_at, is_session=True)
     await stores.handles.claim(identity.subject)
     # Stored before it is returned, so that every session is in the list.
     await stores.tokens.put(issued)
-    keys = await stores.keyring.signing(now)
+    keys = await stores.signer.signing(now)
     lifetime_seconds = ends_at - issued_at
     token = auth.issue(
         keys, identity, lifetime_seconds=lifetime_seconds, now=issued_at, type=auth.SESSION

@@ -66,7 +66,7 @@ async def issue_for(
 
 async def sign(stores: Stores, identity: Identity, lifetime_seconds: int, now: float) -> str:
     """Return a token for this identity that is valid from now on."""
-    keys = await stores.keyring.signing(now)
+    keys = await stores.signer.signing(now)
     return auth.issue(keys, identity, lifetime_seconds=lifetime_seconds, now=int(now))
 
 

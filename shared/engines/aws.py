@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from shared import log, meter
+from shared import log, meter, signing
 from shared import settings as settings_module
 from shared.engines import response_parser
 from shared.engines.dynamodb import DynamoTable
 from shared.engines.s3 import S3Bucket
 from shared.errors import Unavailable
-from shared.keyring import Keyring, Keys
+from shared.keyring import Keyring, Keyrings
 from shared.settings import Settings
+from shared.signing import Keys
 from shared.stores import Stores
 
 if TYPE_CHECKING:
@@ -77,21 +78,44 @@ async def open_stores(settings: Settings, closer: AsyncExitStack) -> Stores:
     meter.watch(dynamodb)
     meter.watch(bucket.client)
     _freeze()
-    keyring = Keyring(
-        read=lambda: _signing_keys(session, settings),
-        on_failure=lambda failure: log.at(settings.log_level).error(
-            "signing keys not renewed", exc_info=failure
-        ),
-    )
+    keyrings = _keyrings(session, settings)
     hub = DynamoTable(dynamodb, settings.hub_table)
     counters = DynamoTable(dynamodb, settings.counter_table)
-    return Stores.on(settings, keyring, hub, counters, bucket)
+    return Stores.on(settings, keyrings, hub, counters, bucket)
 
 
-async def _signing_keys(session: "aioboto3.Session", settings: Settings) -> Keys:
-    """Read the signing keys from the settings or from the SSM parameter. Raises Unavailable."""
-    if settings.signing_keys:
+def _keyrings(session: "aioboto3.Session", settings: Settings) -> Keyrings:
+    """The keys in the settings, or in the SSM parameters."""
+
+    def log_failure(failure: Unavailable) -> None:
+        log.at(settings.log_level).error("signing keys not renewed", exc_info=failure)
+
+    async def from_settings() -> Keys:
         return settings.signing_keys
+
+    async def verifying() -> Keys:
+        return await _parameter(session, parameter)
+
+    async def private() -> Keys:
+        try:
+            return await _parameter(session, signing.private_parameter(parameter))
+        except Unavailable as failure:
+            if not _is_absent(failure):
+                raise
+            keys = await verifying()
+            if signing.has_public(keys):
+                raise
+            return keys
+
+    if settings.signing_keys:
+        keyring = Keyring(from_settings, log_failure)
+        return Keyrings(keyring, keyring)
+    parameter = settings.signing_keys_parameter
+    return Keyrings(Keyring(verifying, log_failure), Keyring(private, log_failure))
+
+
+async def _parameter(session: "aioboto3.Session", name: str) -> Keys:
+    """Read keys from an SSM parameter. Raises Unavailable."""
     from aiobotocore.config import AioConfig
 
     # Short timeouts, because a request waits for the keys. The client is used once and closed.
@@ -100,12 +124,16 @@ async def _signing_keys(session: "aioboto3.Session", settings: Settings) -> Keys
     )
     try:
         async with asyncio.timeout(KEYS_SECONDS), session.client("ssm", config=config) as ssm:
-            reply = await ssm.get_parameter(
-                Name=settings.signing_keys_parameter, WithDecryption=True
-            )
+            reply = await ssm.get_parameter(Name=name, WithDecryption=True)
         return settings_module.parse_keys(reply["Parameter"]["Value"])
     except (ClientError, BotoCoreError, TimeoutError, OSError, ValueError) as error:
-        error.add_note(
-            f"while the signing keys were read from the parameter {settings.signing_keys_parameter}"
-        )
+        error.add_note(f"while the signing keys were read from the parameter {name}")
         raise Unavailable() from error
+
+
+def _is_absent(failure: Unavailable) -> bool:
+    """Whether a read failed because the parameter does not exist."""
+    cause = failure.__cause__
+    return isinstance(cause, ClientError) and (
+        cause.response["Error"]["Code"] == "ParameterNotFound"
+    )

@@ -21,8 +21,9 @@ from shared.engines.database import Database, MemoryDatabase
 from shared.engines.files import FileBucket
 from shared.engines.signed_urls import SignedUrls
 from shared.engines.sqlite import SqliteTable
-from shared.keyring import Keyring, Keys
+from shared.keyring import Keyring, Keyrings
 from shared.settings import Settings
+from shared.signing import Keys
 from shared.stores import Stores
 
 FILE = "hub.sqlite"
@@ -80,7 +81,8 @@ def open_stores(settings: Settings, closer: AsyncExitStack) -> Stores:
 
     keyring = Keyring(read=read_keys, on_failure=lambda failure: None)
     hub = SqliteTable(engine.database)
-    return Stores.on(settings, keyring, hub, engine.counters, engine.bucket)
+    keyrings = Keyrings(verifying=keyring, signing=keyring)
+    return Stores.on(settings, keyrings, hub, engine.counters, engine.bucket)
 
 
 def acquire(folder: Path, signing_keys: Keys) -> Engine:

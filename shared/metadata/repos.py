@@ -30,7 +30,7 @@ from shared.metadata.table import (
     Table,
     Update,
 )
-from shared.metadata.tokens import keys_of, refuse_revoked
+from shared.metadata.tokens import check_records, keys_of
 from shared.model import Identity, Repo, RepoId, Role, Visibility
 from shared.tasks import gather_pair
 
@@ -59,8 +59,7 @@ class Repos:
         found = await self.table.find_few(wanted, beside)
         rows: dict[keys.Key, Row] = {(str(row["pk"]), str(row["sk"])): row for row in found}
         if identity:
-            for key in keys_of(identity):
-                refuse_revoked(rows.get(key, {}))
+            check_records(identity, rows)
         row = rows.get(keys.repo(owner, slug))
         if row is None:
             return None, None

@@ -4,6 +4,7 @@ Rows are deleted some time after expiry.
 """
 
 import secrets
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -92,12 +93,12 @@ class Tokens:
         return [_issued(handle, row) for row in rows]
 
     async def check(self, identity: Identity, beside: Beside | None) -> None:
-        """Raise Unauthorized if this token is revoked. A token without a row is not revoked.
+        """Raise Unauthorized if this token is revoked, or has no record and needs one.
 
         One call, which also reads the rows `beside`.
         """
-        for row in await self.table.find_few(keys_of(identity), beside):
-            refuse_revoked(row)
+        found = await self.table.find_few(keys_of(identity), beside)
+        check_records(identity, {(str(row["pk"]), str(row["sk"])): row for row in found})
 
     async def revoke(self, handle: str, token_id: str, now: int) -> bool:
         """Revoke a token from the next request on. Returns whether the token was recorded.
@@ -128,10 +129,30 @@ def keys_of(identity: Identity) -> list[keys.Key]:
     return [keys.token(identity.subject, token_id) for token_id in identity.token_ids]
 
 
-def refuse_revoked(row: Row) -> None:
-    """Raise Unauthorized if this is the row of a revoked token."""
-    if "revoked_at" in row:
+def check_records(identity: Identity, rows: Mapping[keys.Key, Row]) -> None:
+    """Compare a token with the rows of `keys_of`. Raises Unauthorized if it is not valid.
+
+    A token without a row is not revoked: another program may have signed it with the same key.
+    """
+    if any("revoked_at" in rows.get(key, {}) for key in keys_of(identity)):
         raise Unauthorized("the token has been revoked; log in again with a fresh one")
+    own = rows.get(keys.token(identity.subject, identity.token_id))
+    if identity.must_be_recorded and not _is_record_of(identity, own):
+        raise Unauthorized(
+            "this hub has no record of this token, which was signed with an older key; log in again"
+            " with a new token"
+        )
+
+
+def _is_record_of(identity: Identity, row: Row | None) -> bool:
+    if row is None or "scope" not in row:
+        return False
+    issued = _issued(identity.subject, row)
+    return (
+        issued.identity == identity
+        and issued.expires_at == identity.expires_at
+        and not issued.is_session
+    )
 
 
 def _issued(handle: str, row: Row) -> Issued:

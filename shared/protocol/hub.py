@@ -23,5 +23,22 @@ class Error(BaseModel):
     code: str
 
 
+class PublicKey(BaseModel):
+    """A key that verifies tokens (RFC 8037). `x` is the key in base64url."""
+
+    kty: Literal["OKP"]
+    crv: Literal["Ed25519"]
+    use: Literal["sig"]
+    alg: Literal["EdDSA"]
+    kid: str
+    x: str
+
+
+class KeySet(BaseModel):
+    """A JSON Web Key Set (RFC 7517)."""
+
+    keys: list[PublicKey]
+
+
 class Document(RootModel[dict[str, Any]]):
     """An OpenAPI document."""

@@ -6,7 +6,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from shared import auth, cursors
+from shared import cursors
 from shared.actions import sessions, tokens
 from shared.actions.tokens import Rights
 from shared.authorization import Credentials, admit_caller
@@ -61,10 +61,7 @@ async def sign_in(request: Request) -> Response:
         caller = await admit_caller(await stores(), Credentials(token, address), counted)
     except Unauthorized:
         return await sign_in_page(request, _NOT_A_TOKEN)
-    ends_at = auth.expires_at(token)
-    issued, session = await sessions.open_session(
-        caller.stores, caller.identity, ends_at, caller.now
-    )
+    issued, session = await sessions.open_session(caller.stores, caller.identity, caller.now)
     following = browser.local_url(fields.get("next", "/"))
     reply = forms.see(following if following != "/" else f"/{issued.identity.subject}")
     browser.set_cookie(

@@ -157,7 +157,7 @@ def test_every_code_in_it_is_one_of_ours_with_its_status() -> None:
 
 def test_no_handle_can_stand_where_a_url_of_the_hub_begins() -> None:
     first = {path.split("/")[1] for _, path, _ in routes()}
-    assert {word for word in first if not word.startswith("{")} <= names.RESERVED_HANDLES
+    assert {word for word in first if names.is_repo_name(word)} <= names.RESERVED_HANDLES
     assert "{owner}" in first
 
 

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from infra import ports
 from infra.cli import app, aws, key
-from shared import auth
+from shared import auth, signing
 from shared.keyring import PAUSE_SECONDS, Keyring
 from shared.model import Identity, Role
 from tests.infra.test_cli import done, me, pieria, refused, states, told
@@ -61,31 +61,40 @@ def test_keys_are_made_rotated_and_retired(name: str, owner: str) -> None:
     second = done("key", "rotate")["key_id"]
     keys = done("key", "list")
     assert keys["parameter"] == name
-    assert keys["keys"] == [{"key_id": first, "signs": False}, {"key_id": second, "signs": True}]
+    tokens = [key for key in keys["keys"] if key["kind"] == "Ed25519"]
+    assert tokens == [
+        {"key_id": first, "kind": "Ed25519", "signs": False},
+        {"key_id": second, "kind": "Ed25519", "signs": True},
+    ]
     newer = done("token", "issue", "--owner", owner)["token"]
     assert auth.key_id(newer) == second
-    assert "verifies" in told("key", "list") and first in told("key", "list")
+    shown = told("key", "list")
+    assert "signs tokens, and verifies" in shown and "signs cursors" in shown and first in shown
     assert done("key", "retire", first, "--yes") == {"parameter": name, "retired": first}
-    assert [key["key_id"] for key in done("key", "list")["keys"]] == [second]
+    assert [key["key_id"] for key in done("key", "list")["keys"] if key["kind"] != "seal"] == [
+        second
+    ]
+    assert me(token).status == 401 and me(newer).status == 200
 
 
 def test_no_command_shows_a_secret(name: str) -> None:
     outputs = [pieria("key", "rotate"), pieria("key", "rotate", "--json"), pieria("key", "list")]
     outputs += [pieria("key", "list", "--json"), pieria("doctor"), pieria("doctor", "--json")]
-    first = done("key", "list")["keys"][0]["key_id"]
-    known = json.loads(stored(name)["Value"])
+    known = json.loads(stored(name)["Value"]) | json.loads(stored(f"{name}-private")["Value"])
+    first = next(key["key_id"] for key in done("key", "list")["keys"] if key["kind"] == "Ed25519")
     outputs.append(pieria("key", "retire", first, "--yes"))
-    assert len(known) == 2 and all(len(secret) == 64 for secret in known.values())
+    assert sorted(map(signing.kind, known.values())) == ["Ed25519", "Ed25519", "seal", "seal"]
     for output in outputs:
         assert output.status == 0, output.err
-        assert not any(secret[:8] in output.out + output.err for secret in known.values())
+        secrets = [secret.rpartition(":")[2] for secret in known.values()]
+        assert not any(secret[:8] in output.out + output.err for secret in secrets)
 
 
 def test_another_parameter_can_be_named(name: str) -> None:
     other = f"{name}-other"
     done("key", "rotate", "--parameter", other)
     assert "there is no parameter" in refused("key", "list")
-    assert len(done("key", "list", "--parameter", other)["keys"]) == 1
+    assert len(done("key", "list", "--parameter", other)["keys"]) == 2
 
 
 def test_the_key_that_signs_and_one_that_is_not_there_are_not_retired(name: str) -> None:
@@ -165,15 +174,19 @@ class Containers:
     def __init__(self, name: str) -> None:
         self.now, self.random = 1_800_000_000.0, random.Random(6)
         self.keyrings = [Keyring(self.read, on_failure=lambda failure: None) for _ in range(8)]
+        self.signer = Keyring(self.read_private, on_failure=lambda failure: None)
         self.name, self.tokens, self.answers = name, list[str](), Counter[str]()
 
     async def read(self) -> Any:
         return json.loads(stored(self.name)["Value"])
 
+    async def read_private(self) -> Any:
+        return json.loads(stored(f"{self.name}-private")["Value"])
+
     async def ask(self) -> None:
-        """One issues a token, two others are shown the newest and any."""
-        one, other, third = self.random.sample(self.keyrings, 3)
-        keys = await one.signing(self.now)
+        """One function issues a token; two others verify the newest token and any other."""
+        other, third = self.random.sample(self.keyrings, 2)
+        keys = await self.signer.signing(self.now)
         identity = Identity("ada", Role.READ, str(len(self.tokens)))
         self.tokens.append(auth.issue(keys, identity, lifetime_seconds=9999, now=int(time.time())))
         for keyring, token in ((other, self.tokens[-1]), (third, self.random.choice(self.tokens))):

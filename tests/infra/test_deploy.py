@@ -15,6 +15,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from infra import deploy, ports, tools
+from shared import signing
 
 ROOT = Path(__file__).parent.parent.parent
 REGION = "eu-central-1"
@@ -84,12 +85,11 @@ def refused(capsys: pytest.CaptureFixture[str]) -> str:
 
 
 def has_key(cloud: str, parameter: str) -> bool:
-    """Whether the parameter holds signing keys."""
+    """Whether the parameter has a public key and a secret for cursors."""
     client: Any = boto3.client("ssm", endpoint_url=cloud, region_name=REGION)
     found = client.get_parameters(Names=[parameter], WithDecryption=True)["Parameters"]
-    return [len(secret) for value in found for secret in json.loads(value["Value"]).values()] == [
-        64
-    ]
+    stored = [key for value in found for key in json.loads(value["Value"]).values()]
+    return [signing.kind(key) for key in stored] == ["seal", "Ed25519"]
 
 
 # ── Before the build ──────────────────────────────────────────────────────────────────────────────

@@ -144,7 +144,13 @@ def reference(repo_id: RepoId, route: str) -> str:
     """A reference to the body of STAGED for this route, which `prepare` has uploaded."""
     body = msgpack.packb(STAGED[route])
     stated = Reference(
-        repo_id=repo_id, sub="me", route=route, size=len(body), name=staged_name(route), exp=2**40
+        aud=references.AUDIENCE,
+        repo_id=repo_id,
+        sub="me",
+        route=route,
+        size=len(body),
+        name=staged_name(route),
+        exp=2**40,
     )
     return references.sign(settings.load().signing_keys, stated)
 
@@ -264,6 +270,7 @@ STORIES = [
            status=201),
     _story("domains", "GET /api/v1/domains"),
     _story("one domain", "GET /api/v1/domains/{author}/{slug}", where={"author": "@me", "slug": "song"}),
+    _story("the public keys", "GET /.well-known/jwks.json", by=None),
     _story("health", "GET /health", by=None),
     _story("the document", "GET /api/v1/openapi.json", by=None),
     _story("the document, at the root", "GET /openapi.json", by=None),

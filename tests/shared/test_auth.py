@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared import auth
+from shared import auth, signing
 from shared.auth import CLOCK_SECONDS, LAST_SECOND, LIFETIME_SECONDS, TOKEN_CHARACTERS
 from shared.errors import ApiError, Unauthorized
 from shared.model import Bearer, Identity, Role
@@ -139,6 +139,32 @@ def test_a_token_from_a_clock_that_is_ahead_is_refused_with_the_difference_in_se
         bearer(token)
     stated = {int(number) for number in re.findall(r"(\d+) seconds", refused.value.message)}
     assert stated <= {ahead_seconds, ahead_seconds + 1} and stated, "the test may take a second"
+
+
+def test_a_private_key_signs_and_its_public_key_verifies() -> None:
+    private, public = signing.new_pair()
+    token = auth.issue(
+        {"new": private}, Identity("ada", Role.WRITE, "1"), lifetime_seconds=3600, now=ISSUED
+    )
+    assert jwt.get_unverified_header(token)["alg"] == "EdDSA"
+    assert auth.identify({"new": public}, token) == Identity("ada", Role.WRITE, "1")
+    other = signing.new_pair()[1]
+    for wrong in ({"new": other}, {"other": public}, {"new": private}):
+        with pytest.raises(Unauthorized):
+            auth.identify(wrong, token)
+
+
+def test_a_key_of_cursors_verifies_no_token() -> None:
+    seal = {"new": signing.SEAL + NEW}
+    token = auth.issue(seal, Identity("ada", Role.WRITE, "1"), lifetime_seconds=60, now=ISSUED)
+    with pytest.raises(Unauthorized):
+        auth.identify(seal, token)
+
+
+@pytest.mark.parametrize("key", ["ed25519:", "ed25519:" + "a" * 42, "ed25519-private:" + "!" * 43])
+def test_a_key_of_another_length_is_refused(key: str) -> None:
+    with pytest.raises(ValueError):
+        signing.check(key)
 
 
 # ── Bad tokens ────────────────────────────────────────────────────────────────────────────────────

@@ -3,7 +3,7 @@
 import jwt
 import pytest
 
-from shared import auth, references
+from shared import auth, references, signing
 from shared.errors import StagedBodyInvalid, Unauthorized
 from shared.model import Identity, RepoId, Role
 from shared.references import Reference
@@ -11,7 +11,13 @@ from shared.references import Reference
 KEYS = {"old": "o" * 40, "new": "n" * 40}
 NOW = 1_800_000_000
 REFERENCE = Reference(
-    repo_id=RepoId("r1"), sub="ada", route="push", size=10, name="a" * 32, exp=NOW + 60
+    aud=references.AUDIENCE,
+    repo_id=RepoId("r1"),
+    sub="ada",
+    route="push",
+    size=10,
+    name="a" * 32,
+    exp=NOW + 60,
 )
 
 
@@ -63,7 +69,7 @@ def test_claims_that_the_hub_does_not_write_are_refused(change: dict[str, object
         for name, value in {**REFERENCE.model_dump(), **change}.items()
         if value is not None
     }
-    text = jwt.encode(claims, KEYS["new"], algorithm=auth.ALGORITHM, headers={"kid": "new"})
+    text = jwt.encode(claims, KEYS["new"], algorithm=signing.HMAC, headers={"kid": "new"})
     with pytest.raises(StagedBodyInvalid):
         references.verify(KEYS, text, NOW)
 

@@ -159,6 +159,7 @@ PLACES = {
     '{"Fn::Sub": "${Bucket.Arn}/uploads/*/staged/*"}': "uploads/*/staged/*",
     '{"Fn::GetAtt": ["Bucket", "Arn"]}': "bucket",
     json.dumps({"Fn::Sub": PARAMETER}): "/pieria/signing-keys",
+    json.dumps({"Fn::Sub": f"{PARAMETER}-private"}): "/pieria/signing-keys-private",
 }
 """All that a function may be let at: one table, one prefix, the bucket's list of keys, or the
 signing keys.

@@ -14,7 +14,7 @@ from fastapi.routing import APIRoute
 
 from functions.endpoints import ENDPOINTS
 from infra import generate, invoke, stack
-from shared import auth, settings
+from shared import auth, settings, signing
 from shared.engines.s3 import S3Bucket
 from shared.metadata import keys
 from shared.model import Identity, Role
@@ -34,7 +34,9 @@ from tests.template.expansion import (
 from tests.template.recorder import Recorder, Use, matches
 from tests.template.stories import STORIES
 
-SIGNING_KEYS = {"only": "k" * 40}
+PRIVATE, PUBLIC = signing.new_pair()
+PRIVATE_KEYS = {"only": PRIVATE}
+SIGNING_KEYS = {"seal": signing.SEAL + "s" * 40, "only": PUBLIC}
 
 IDLE = {row.module for row in ENDPOINTS if not row.grants}
 """Functions without a permission. They use no store."""
@@ -61,7 +63,7 @@ each_function = pytest.mark.parametrize("module", sorted(functions()))
 def token(subject: str) -> str:
     """A token that is signed with the key of the parameter."""
     identity = Identity(subject, Role.ADMIN, str(uuid.uuid4()))
-    return auth.issue(SIGNING_KEYS, identity, lifetime_seconds=3600, now=int(time.time()))
+    return auth.issue(PRIVATE_KEYS, identity, lifetime_seconds=3600, now=int(time.time()))
 
 
 def listen() -> Recorder:
@@ -70,9 +72,12 @@ def listen() -> Recorder:
     """
     parameter = PLACES[json.dumps({"Fn::Sub": PARAMETER})]
     ssm = boto3.client("ssm")
-    ssm.put_parameter(
-        Name=parameter, Value=json.dumps(SIGNING_KEYS), Type="SecureString", Overwrite=True
-    )
+    values = {
+        parameter: SIGNING_KEYS,
+        signing.private_parameter(parameter): PRIVATE_KEYS,
+    }
+    for name, value in values.items():
+        ssm.put_parameter(Name=name, Value=json.dumps(value), Type="SecureString", Overwrite=True)
     ssm.close()
     watched = Recorder()
     with pytest.MonkeyPatch.context() as patch:
@@ -122,7 +127,7 @@ def new_world(watched: Recorder, patch: pytest.MonkeyPatch) -> dict[str, str]:
     settings.load.cache_clear()
     for function in functions():
         watched.fresh(function)
-    return invoke.seeded(SIGNING_KEYS)
+    return invoke.seeded(PRIVATE_KEYS)
 
 
 def send_sample(name: str, place: dict[str, str]) -> client.Answer:

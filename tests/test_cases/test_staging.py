@@ -18,7 +18,7 @@ import pytest
 from backports import zstd
 
 from bench.meter import Meter
-from shared import auth, meter, prices, references, settings, staging
+from shared import meter, prices, references, settings, signing, staging
 from shared.objects import keys
 from shared.references import Reference
 from tests import client
@@ -336,20 +336,20 @@ def a_removed_key(owner: str) -> str:
 def an_extra_claim(owner: str) -> str:
     key_id, secret = list(settings.load().signing_keys.items())[-1]
     claims = stated(staged(owner, "push")) | {"scope": "admin"}
-    return jwt.encode(claims, secret, algorithm=auth.ALGORITHM, headers={"kid": key_id})
+    return jwt.encode(claims, secret, algorithm=signing.HMAC, headers={"kid": key_id})
 
 
 def no_end(owner: str) -> str:
     key_id, secret = list(settings.load().signing_keys.items())[-1]
     claims = stated(staged(owner, "push"))
     del claims["exp"]
-    return jwt.encode(claims, secret, algorithm=auth.ALGORITHM, headers={"kid": key_id})
+    return jwt.encode(claims, secret, algorithm=signing.HMAC, headers={"kid": key_id})
 
 
 def a_name_with_a_path(owner: str) -> str:
     key_id, secret = list(settings.load().signing_keys.items())[-1]
     claims = stated(staged(owner, "push")) | {"name": "../x"}
-    return jwt.encode(claims, secret, algorithm=auth.ALGORITHM, headers={"kid": key_id})
+    return jwt.encode(claims, secret, algorithm=signing.HMAC, headers={"kid": key_id})
 
 
 def empty(owner: str) -> str:
