@@ -135,12 +135,12 @@ lock: ## update all locks after a change of pyproject.toml or infra/locks/*.in
 		compile() { "$$uv" pip compile --quiet --generate-hashes \
 			--no-emit-index-url --no-emit-find-links --no-annotate --no-header "$$@"; } && \
 		compile --universal --python-version 3.11 --extra dev -o requirements.lock pyproject.toml && \
-		compile --universal --python-version 3.11 --extra local -c requirements.lock \
+		compile --universal --python-version 3.11 --extra aws -c requirements.lock \
 			-o infra/locks/serve.lock pyproject.toml && \
-		compile --python-version 3.13 --python-platform aarch64-manylinux2014 --extra aws \
-			-c requirements.lock -o infra/locks/package.lock pyproject.toml && \
-		compile --python-version 3.13 --python-platform aarch64-manylinux2014 --extra aws --extra web \
-			-c requirements.lock -o infra/locks/pages.lock pyproject.toml && \
+		compile --python-version 3.13 --python-platform aarch64-manylinux2014 --group function \
+			-c requirements.lock -o infra/locks/package.lock && \
+		compile --python-version 3.13 --python-platform aarch64-manylinux2014 --group pages \
+			-c requirements.lock -o infra/locks/pages.lock && \
 		for tool in infra/locks/*.in; do \
 			compile --universal --python-version 3.11 -o "$${tool%.in}.lock" "$$tool" || exit; \
 		done

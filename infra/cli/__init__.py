@@ -16,16 +16,6 @@ import them.
                   2  not done: one line on stderr has the cause and the next step, stdout is empty
 """
 
-import sys
-
-try:
-    from infra.cli.commands import app
-except ModuleNotFoundError as absent:
-    if absent.name != "typer":
-        raise
-    sys.exit(
-        "pieria: install an extra: pip install 'pieria[client]' for the relay, 'pieria[local]' for"
-        " a hub"
-    )
+from infra.cli.commands import app
 
 __all__ = ["app"]

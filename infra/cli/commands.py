@@ -15,25 +15,20 @@ from typer.main import get_command
 
 
 class Entry(NamedTuple):
-    """A command, or the commands of a noun: its module and attribute, one line of help, and the
-    extra of its packages."""
+    """A command, or the commands of a noun: its module and attribute, and one line of help."""
 
     module: str
     attribute: str
     help: str
-    extra: str = "local"
 
 
 COMMANDS = {
     "serve": Entry("serve", "serve", "Run the whole hub on this machine, until Ctrl-C."),
-    "connect": Entry(
-        "connect", "connect", "Pass large pushes and clones to a hub, until Ctrl-C.", "client"
-    ),
+    "connect": Entry("connect", "connect", "Pass large pushes and clones to a hub, until Ctrl-C."),
     "clone": Entry(
         "clone",
         "clone",
         "Make a working copy of any size. Run it again to go on with an interrupted one.",
-        "client",
     ),
     "doctor": Entry(
         "doctor", "doctor", "Check the resources of a hub, and show how to fix problems."
@@ -85,6 +80,12 @@ class Commands(TyperGroup):
                 stream.reconfigure(errors="replace")
         try:
             status = super().main(*args, **options | {"standalone_mode": False})
+        except ModuleNotFoundError as absent:
+            package = (absent.name or "").partition(".")[0]
+            typer.echo(
+                f"pieria: the package {package} is needed: pip install 'pieria[aws]'", err=True
+            )
+            status = 2
         except typer.TyperException as mistake:
             _show(mistake)
             status = 2
@@ -107,17 +108,8 @@ def _show(mistake: typer.TyperException) -> None:
 
 
 def load(name: str, entry: Entry) -> Any:
-    """The command of an entry.
-
-    Imports its module. Ends the program if its packages are not installed.
-    """
-    try:
-        module = importlib.import_module(f"infra.cli.{entry.module}")
-    except ModuleNotFoundError as absent:
-        package = (absent.name or "").partition(".")[0]
-        line = f"`pieria {name}` needs the package {package}: pip install 'pieria[{entry.extra}]'"
-        typer.echo(f"pieria: {line}", err=True)
-        raise typer.Exit(2) from None
+    """The command of an entry. Imports its module."""
+    module = importlib.import_module(f"infra.cli.{entry.module}")
     found = getattr(module, entry.attribute)
     if isinstance(found, typer.Typer):
         found.info.name = name

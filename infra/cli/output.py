@@ -13,7 +13,6 @@ from typing import Annotated, Any, NoReturn, TypeVar, get_type_hints
 
 import pydantic
 import typer
-from botocore.exceptions import BotoCoreError
 from pydantic import BaseModel
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -28,7 +27,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from infra.cli import aws, hub
+from infra.cli import hub
 from infra.cli.cli_error import CliError
 from infra.cli.commands import plain
 from shared import names, settings
@@ -133,7 +132,13 @@ def on_stores(work: Callable[[Stores], Awaitable[T]]) -> T:
         finally:
             await selection.close()
 
-    configured()
+    if configured().data:
+        return asyncio.run(opened())
+    # Late: a hub on this machine needs no package of AWS.
+    from botocore.exceptions import BotoCoreError
+
+    from infra.cli import aws
+
     try:
         return asyncio.run(opened())
     except (Unavailable, BotoCoreError) as error:

@@ -69,15 +69,19 @@ def test_the_package_has_the_very_versions_that_are_tested_here() -> None:
         assert set(digests.findall(pin)) == set(digests.findall(tested[name])), name
 
 
-def test_the_package_has_the_dependencies_of_the_extra_aws() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    extras = {name: _names(extra) for name, extra in project["optional-dependencies"].items()}
-    needed = _names(project["dependencies"]) | extras["aws"]
+def test_the_package_has_the_dependencies_of_a_function_only() -> None:
+    document = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    project, groups = document["project"], document["dependency-groups"]
+    needed = _names(groups["function"])
+    pages = _names([line for line in groups["pages"] if isinstance(line, str)])
+    installed = _names(project["dependencies"])
+    extras = set().union(*map(_names, project["optional-dependencies"].values()))
+    assert (needed | pages) - installed == {"aioboto3"}
     shipped = set(pins(build.LOCK))
     assert needed - shipped == set()
-    others = set().union(*extras.values()) - needed
+    assert (needed | pages) - set(pins(build.PAGES_LOCK)) == set()
     # aioboto3 needs aiohttp, too.
-    assert others & shipped == {"aiohttp"}
+    assert ((installed | extras) - needed) & shipped == {"aiohttp"}
 
 
 def _names(dependencies: list[str]) -> set[str]:

@@ -1,7 +1,8 @@
-"""pieria as a user installs it: the wheel, in a virtual environment that holds nothing else of this
-checkout.
+"""pieria as a user installs it: the wheel, in a virtual environment with the packages that
+`pip install pieria` installs, and nothing else.
 """
 
+import json
 import os
 import re
 import shutil
@@ -11,10 +12,12 @@ import sysconfig
 import venv
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import Distribution, distribution
 from pathlib import Path
 
 import httpx
 import pytest
+from packaging.requirements import Requirement
 
 from infra import tools
 
@@ -64,8 +67,44 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     assert tools.uv(*wanted).returncode == 0
     (packages,) = folder.glob("lib/python3*/site-packages")
-    (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    _add_dependencies(packages)
     return folder
+
+
+def _add_dependencies(packages: Path) -> None:
+    """Link the packages that the wheel and its dependencies need, without any extra."""
+    (metadata,) = packages.glob("pieria-*.dist-info")
+    left = list(Distribution.at(metadata).requires or [])
+    while left:
+        needed = Requirement(left.pop())
+        if needed.marker and not needed.marker.evaluate({"extra": ""}):
+            continue
+        found = distribution(needed.name)
+        tops = {file.parts[0] for file in found.files or []} - {"..", "__pycache__"}
+        new = [top for top in tops if not (packages / top).exists()]
+        for top in new:
+            (packages / top).symlink_to(Path(sysconfig.get_path("purelib")) / top)
+        if new:
+            left += found.requires or []
+
+
+def site_packages(installed: Path) -> Path:
+    """The folder into which pip installs."""
+    (packages,) = installed.glob("lib/python3*/site-packages")
+    return packages
+
+
+def pieria(
+    installed: Path, folder: Path, *arguments: str, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """The ended command of the installation."""
+    return subprocess.run(
+        [installed / "bin" / "pieria", *arguments],
+        cwd=folder,
+        env=environment() | variables,
+        capture_output=True,
+        text=True,
+    )
 
 
 def environment() -> dict[str, str]:
@@ -95,28 +134,102 @@ def served(installed: Path, folder: Path, *options: str) -> Iterator[subprocess.
             process.terminate()
 
 
+def ready_url(process: subprocess.Popen[str]) -> str:
+    """The URL of a hub, when it is ready."""
+    assert process.stdout and process.stderr
+    lines: list[str] = []
+    while not any("HUB READY" in line for line in lines):
+        line = process.stdout.readline()
+        assert line, process.stderr.read()
+        lines.append(line)
+    found = re.search(r"HUB READY url=(\S+)", lines[-1])
+    assert found
+    return found[1]
+
+
+def test_the_wheel_installs_only_the_name_of_the_project(installed: Path) -> None:
+    packages = site_packages(installed)
+    (metadata,) = packages.glob("pieria-*.dist-info")
+    files = Distribution.at(metadata).files or []
+    assert {file.parts[0] for file in files if file.parts[0] != ".."} == {"pieria", metadata.name}
+
+
+def test_the_wheel_has_every_module(installed: Path) -> None:
+    modules = {
+        path.relative_to(ROOT)
+        for folder in ("functions", "infra", "shared")
+        for path in (ROOT / folder).rglob("*.py")
+        if "installed" not in path.parts
+    }
+    package = site_packages(installed) / "pieria"
+    assert {path for path in modules if not (package / path).is_file()} == set()
+
+
+@pytest.mark.parametrize("name", ["moto", "boto3", "aioboto3", "botocore", "flask"])
+def test_the_installation_has_no_package_of_aws(installed: Path, name: str) -> None:
+    command = [str(installed / "bin" / "python"), "-c", f"import {name}"]
+    ended = subprocess.run(command, env=environment(), capture_output=True, text=True)
+    assert f"No module named '{name}'" in ended.stderr
+
+
 def test_an_installed_pieria_serves_a_hub(installed: Path, tmp_path: Path) -> None:
     with served(installed, tmp_path) as process:
-        assert process.stdout and process.stderr
-        lines: list[str] = []
-        while not any("HUB READY" in line for line in lines):
-            line = process.stdout.readline()
-            assert line, process.stderr.read()
-            lines.append(line)
-        (url,) = re.findall(r"HUB READY url=(\S+)", "".join(lines))
+        url = ready_url(process)
         assert httpx.get(f"{url}/health").status_code == 200
+        data = ("--data", "hub", "--json")
+        created = pieria(installed, tmp_path, "repo", "create", "alice/song", *data)
+        assert (created.returncode, created.stderr) == (0, "")
+        issued = pieria(installed, tmp_path, "token", "issue", "--owner", "alice", *data)
+        login = {"Authorization": f"Bearer {json.loads(issued.stdout)['token']}"}
+        assert httpx.get(f"{url}/alice/song/refs", headers=login).status_code == 200
+        assert "alice/song" in httpx.get(f"{url}/alice/song", headers={"Accept": "text/html"}).text
     assert (tmp_path / "hub" / "hub.sqlite").is_file()
+
+
+@pytest.mark.parametrize("command", ["connect", "clone"])
+def test_an_installed_pieria_has_the_relay(installed: Path, tmp_path: Path, command: str) -> None:
+    ended = pieria(installed, tmp_path, command, "--help")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout.startswith(f"Usage: pieria {command}")
+
+
+def test_an_installed_pieria_has_a_version_and_completes_commands(
+    installed: Path, tmp_path: Path
+) -> None:
+    version = re.escape(distribution_version(installed))
+    assert re.fullmatch(f"pieria {version}\n", pieria(installed, tmp_path, "--version").stdout)
+    asked = {"_PIERIA_COMPLETE": "complete_bash", "COMP_WORDS": "pieria re", "COMP_CWORD": "1"}
+    assert pieria(installed, tmp_path, **asked).stdout.split() == ["repo", "rebuild-index"]
+
+
+def distribution_version(installed: Path) -> str:
+    """The version in the metadata of the wheel."""
+    (metadata,) = site_packages(installed).glob("pieria-*.dist-info")
+    return Distribution.at(metadata).version
+
+
+@pytest.mark.parametrize("command", ["serve --port 0 --engine moto", "key list"])
+def test_a_command_that_needs_aws_names_the_extra(
+    installed: Path, tmp_path: Path, command: str
+) -> None:
+    ended = pieria(installed, tmp_path, *command.split())
+    line = "pieria: the package boto3 is needed: pip install 'pieria[aws]'\n"
+    assert (ended.returncode, ended.stdout, ended.stderr) == (2, "", line)
 
 
 def test_an_installation_without_the_template_is_reported_by_the_engine_that_needs_it(
     installed: Path, tmp_path: Path
 ) -> None:
-    (template,) = installed.glob("lib/python3*/site-packages/infra/template.yaml")
+    packages = site_packages(installed)
+    template = packages / "pieria" / "infra" / "template.yaml"
     kept = template.rename(template.with_suffix(".kept"))
+    extra = packages / "aws.pth"
+    extra.write_text(sysconfig.get_path("purelib") + "\n")
     try:
         with served(installed, tmp_path, "--engine", "moto") as process:
             _, said = process.communicate(timeout=60)
     finally:
+        extra.unlink()
         kept.rename(template)
     assert process.returncode == 2
     assert said.startswith(f"pieria: cannot read {template}") and said.count("\n") == 1
