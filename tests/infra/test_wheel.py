@@ -67,14 +67,14 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     assert tools.uv(*wanted).returncode == 0
     (packages,) = folder.glob("lib/python3*/site-packages")
-    _add_dependencies(packages)
+    (metadata,) = packages.glob("pieria-*.dist-info")
+    link_packages(packages, Distribution.at(metadata).requires or [])
     return folder
 
 
-def _add_dependencies(packages: Path) -> None:
-    """Link the packages that the wheel and its dependencies need, without any extra."""
-    (metadata,) = packages.glob("pieria-*.dist-info")
-    left = list(Distribution.at(metadata).requires or [])
+def link_packages(packages: Path, wanted: list[str]) -> None:
+    """Link these packages and those that they need, without any extra, into an environment."""
+    left = list(wanted)
     while left:
         needed = Requirement(left.pop())
         if needed.marker and not needed.marker.evaluate({"extra": ""}):
@@ -234,3 +234,18 @@ def test_an_installation_without_the_template_is_reported_by_the_engine_that_nee
     assert process.returncode == 2
     assert said.startswith(f"pieria: cannot read {template}") and said.count("\n") == 1
     assert "--data" not in said
+
+
+def test_the_example_of_a_client_test_passes_with_the_plugin(
+    installed: Path, tmp_path: Path
+) -> None:
+    link_packages(site_packages(installed), ["pytest"])
+    page = (ROOT / "docs" / "client-tests.md").read_text()
+    (example,) = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    (tmp_path / "test_client.py").write_text(example)
+    command = [str(installed / "bin" / "python"), "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    ended = subprocess.run(
+        command, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=120
+    )
+    assert ended.returncode == 0, ended.stdout
+    assert "2 passed" in ended.stdout
