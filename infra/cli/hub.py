@@ -63,13 +63,14 @@ def _local(folder: Path) -> Hub:
     """Set the environment to the hub in a folder."""
     if not data_folder.has_hub(folder):
         raise CliError(
-            f"there is no hub in {folder}: start one with `make serve`, name its folder with"
-            " --data, or set PIERIA_HUB_TABLE and the other variables of an account's hub"
+            f"there is no hub in {folder}: start one with `make serve` or `pieria serve`, name its"
+            " folder with --data, or set PIERIA_HUB_TABLE and the other variables of a hub in an"
+            " account"
         )
     if not (folder / data_folder.DATABASE).is_file():
         raise CliError(
             f"an earlier version wrote {folder}: start the hub once with `make serve"
-            f" DATA={folder}`, which migrates the data"
+            f" DATA={folder}` or `pieria serve --data {folder}`, which migrates the data"
         )
     try:
         keys = data_folder.signing_keys(folder)

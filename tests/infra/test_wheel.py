@@ -217,6 +217,13 @@ def test_a_command_that_needs_aws_names_the_extra(
     assert (ended.returncode, ended.stdout, ended.stderr) == (2, "", line)
 
 
+def test_a_command_without_a_hub_names_a_command_of_the_installation(
+    installed: Path, tmp_path: Path
+) -> None:
+    ended = pieria(installed, tmp_path, "repo", "list")
+    assert ended.returncode == 2 and "or `pieria serve`" in ended.stderr
+
+
 def test_an_installation_without_the_template_is_reported_by_the_engine_that_needs_it(
     installed: Path, tmp_path: Path
 ) -> None:
