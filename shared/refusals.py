@@ -11,6 +11,7 @@ FIELD_CHARACTERS = 80
 
 _STEPS = "push an older commit first, as a branch of its own, then this one"
 _AGAIN = "send the rest in another request"
+_FEWER = "publish the domain with fewer of them"
 REMEDIES: Mapping[str, str] = {
     "object_ids": _AGAIN,
     "sizes": _AGAIN,
@@ -23,6 +24,9 @@ REMEDIES: Mapping[str, str] = {
     "bases": "send the newest ones only",
     "changelog": "leave out the oldest entries",
     "tags": _AGAIN,
+    "dimensions": _FEWER,
+    "artifact_types": _FEWER,
+    "supported_commands": _FEWER,
 }
 """The next step for a list that is too long, by the name of its field."""
 

@@ -124,6 +124,7 @@ print(steps)
 """
 
 
+@pytest.mark.slow
 def test_a_kill_at_any_step_loses_nothing_and_the_next_start_completes_it(tmp_path: Path) -> None:
     path = tmp_path / "old"
     requests = [rows(put_row("1")), put_object("a", b"1", "v1"), put_object("b", b"2", "v2")]

@@ -79,6 +79,7 @@ def hub(data: Path) -> Iterator[Hub]:
             process.kill()
 
 
+@pytest.mark.slow
 def test_acknowledged_pushes_survive_kill_9_and_a_log_with_a_torn_end(tmp_path: Path) -> None:
     acknowledged: dict[str, int] = {}
 

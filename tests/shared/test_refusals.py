@@ -14,6 +14,7 @@ from shared.errors import ApiError, TooLarge, Unprocessable
 from shared.protocol import limits
 from shared.protocol.base import parse
 from shared.protocol.branches import DeleteBranchQuery
+from shared.protocol.domains import ENTRIES, Capabilities
 from shared.protocol.fetch import Fetch
 from shared.protocol.pages import PageQuery
 from shared.protocol.push import FilterObjects, Presign, Push, PushObjects
@@ -55,6 +56,9 @@ LISTS: dict[str, tuple[type[BaseModel], Any]] = {
         },
     ),
     "tags": (PostTags, {"tags": [{}] * (limits.TAGS + 1)}),
+    "dimensions": (Capabilities, {"dimensions": [{}] * (ENTRIES + 1)}),
+    "artifact_types": (Capabilities, {"artifact_types": ["x"] * (ENTRIES + 1)}),
+    "supported_commands": (Capabilities, {"supported_commands": ["x"] * (ENTRIES + 1)}),
 }
 
 
