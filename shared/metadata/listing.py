@@ -54,12 +54,11 @@ class Listing:
 
         The newest come first. The read may be stale.
         """
-        page = await self.table.query(
-            Query(keys.RECENT, limit=limit, newest_first=True, maybe_stale=True)
-        )
+        newest = Query(keys.RECENT, newest_first=True, maybe_stale=True)
+        found = await self.table.scan_filtered(newest, limit, lambda row: True)
         return [
             (keys.repo(str(row["owner"]), str(row["slug"])), str(row["sk"]).partition("#")[2])
-            for row in page.rows
+            for row in found
         ]
 
     async def remove(self, repo: Repo) -> None:
