@@ -32,6 +32,8 @@ HOSTILE: list[tuple[type[ApiError], Callable[[], ApiError]]] = [
     (errors.TagNotFound, errors.TagNotFound),
     (errors.MemberNotFound, errors.MemberNotFound),
     (errors.TokenNotFound, errors.TokenNotFound),
+    (errors.DomainNotFound, errors.DomainNotFound),
+    (errors.DomainExists, lambda: errors.DomainExists(LONG)),
     (errors.RequestTimeout, lambda: errors.RequestTimeout(LONG)),
     (errors.AmbiguousCommit, lambda: errors.AmbiguousCommit(LONG)),
     (errors.UploadsPending, lambda: errors.UploadsPending(10**100, 10**100)),
