@@ -63,6 +63,8 @@ def rendered(text: str, links: Links, ref: str, folder: str = "") -> Markup:
         attributes=_ATTRIBUTES,
         attribute_filter=_filter(links, ref, folder),
         url_schemes={"http", "https", "mailto"},
+        # A block of code may be wider than a phone: the keyboard scrolls only what it can focus.
+        set_tag_attribute_values={"pre": {"tabindex": "0"}},
         link_rel="nofollow noopener noreferrer",
     )
     return Markup(_IMAGE.sub(_image, clean))  # noqa: S704 (sanitised above)
