@@ -15,7 +15,7 @@ BIN := .venv/bin
 # With a fixed hash seed, a schedule by seed is the same in every process.
 test test-fast test-sqlite nightly: export PYTHONHASHSEED = 0
 
-.PHONY: help packages dev-packages serve test test-fast test-sqlite nightly mutants mutation audit test-cloud check generate bench bench-check bench-baseline \
+.PHONY: help packages dev-packages serve test test-fast test-sqlite nightly mutants mutation audit test-browser test-cloud check generate bench bench-check bench-baseline \
 	bench-bill bench-bytes bench-load bench-stream bench-cold build build-host deploy invoke lock clean
 
 help: ## this list
@@ -38,6 +38,10 @@ test-fast: dev-packages ## run the tests that take 30 seconds together, after ev
 test-sqlite: dev-packages ## run the tests that apply on the engine of `make serve`, SQLite and files
 	@ENGINE=sqlite $(BIN)/python -m pytest -n auto \
 		$$($(BIN)/python -c 'from tests.sqlite_engine import SUITES; print(*SUITES)')
+
+test-browser: dev-packages ## the pages in Chromium, which it installs; SCREENSHOTS=FOLDER saves them
+	@command -v chromium chromium-browser google-chrome >/dev/null || $(BIN)/playwright install --with-deps chromium
+	@$(BIN)/python -m pytest -rs tests/browser tests/infra/test_browser.py
 
 test-cloud: dev-packages build-host ## deploy the built artefact into a cloud on this machine; installs it on first use
 	@$(BIN)/python -m pytest -m cloud

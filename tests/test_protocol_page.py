@@ -79,7 +79,7 @@ def test_each_route_of_the_protocol_is_on_the_page():
     for router in functions.routers():
         for route in router.routes:
             path = route.path.removeprefix("/{owner}/{slug}")  # type: ignore[attr-defined]
-            if path.startswith(("/api/", "/openapi")):
+            if path.startswith(("/api/", "/openapi", "/.well-known/")):
                 continue
             suffix = path.replace("/{tag:path}", "/{tag}").partition("/{")[0]
             for method in route.methods - {"HEAD", "OPTIONS"}:  # type: ignore[attr-defined]
