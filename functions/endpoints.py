@@ -1,4 +1,4 @@
-"""The table of endpoints: the routes of each function, its size, and what it may read and write.
+"""The table of endpoints: the routes of each function, its size, and its permissions.
 
 `make generate` makes template.yaml, the list in docs/api.md and sample_events/ from this table.
 A function that another event than a request calls has no routes. No function imports the table

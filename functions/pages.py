@@ -85,7 +85,7 @@ async def get_log(request: Request, access: Reader) -> Response:
 
 @router.get("/{owner}/{slug}/commit/{commit_id}")
 async def get_commit(request: Request, commit_id: str, access: Reader) -> Response:
-    """A commit, and what it changed."""
+    """A commit and its changes."""
     return await history.commit(request, access, commit_id)
 
 

@@ -91,7 +91,7 @@ async def delete_token(
 async def get_me(
     request: Request, caller: Annotated[Caller, Depends(http.identified("read"))]
 ) -> Response:
-    """The owner of the token, and what it allows."""
+    """The owner and the rights of the token."""
     own = caller.identity
     shown = Me(
         handle=own.subject,

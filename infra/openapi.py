@@ -1,6 +1,6 @@
 """The OpenAPI document of the hub, from the routes of all functions: functions/openapi.json.
 
-FastAPI writes the paths and the models of replies. This module adds what a route keeps in
+FastAPI writes the paths and the models of replies. This module adds the contents of
 `operation`: the models of bodies and queries. A schema without a reference is left out.
 """
 

@@ -28,7 +28,7 @@ Found = tuple[Repo | None, Role | None]
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What a request contains about its caller. The token is not verified.
+    """The facts of a request about its caller. The token is not verified.
 
     `token` is None without a token. Requests without one are counted by `address`, the network
     address. `type` is the only accepted type of the token.
@@ -234,7 +234,7 @@ def _granted(
         role = None
     if repo is None or role is None:
         raise names.repo_not_found(target.owner) if isinstance(target, ByName) else RepoNotFound()
-    # After the role: the limit of the owner would tell a stranger that the repository exists.
+    # After the role: the limit of the owner would reveal that the repository exists.
     account.admit_to_repository()
     return Access(stores, repo, identity, role, account.now, auth.sees(repo, identity, member))
 

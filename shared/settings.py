@@ -32,7 +32,7 @@ It fits into 1,769 MB of memory.
 
 
 Key = Annotated[str, Field(min_length=32), AfterValidator(signing.check)]
-"""Of a form in `shared/signing.py`. HS256 requires 256 bits (RFC 7518, 3.2)."""
+"""A key in one of the forms of `shared/signing.py`. HS256 requires 256 bits (RFC 7518, 3.2)."""
 
 Keys = Json[Annotated[dict[str, Key], Field(min_length=1)]]
 _KEYS: TypeAdapter[dict[str, str]] = TypeAdapter(Keys)

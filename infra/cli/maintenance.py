@@ -243,7 +243,7 @@ def _too_early(name: str, report: Report) -> str:
 
 
 def _summary(name: str, report: Report) -> list[str]:
-    """What a step did, and which step follows it."""
+    """The result of a step, and the step that follows it."""
     rows = _counts(report.rows)
     match report.step:
         case None:

@@ -44,7 +44,7 @@ class Engine:
     users: int = 0
 
     def recover(self) -> None:
-        """Finish what a crash interrupted, unless another process has the folder open.
+        """Finish a write that a crash interrupted, unless another process has the folder open.
 
         A file of that process may be half written, and must stay. A later start then recovers.
         """

@@ -7,7 +7,7 @@
     remove   `WAIT_SECONDS` later: deletes the rows that still have the mark, then the old packs, in
              all versions
 
-`expunge_selection` states what is deleted. Moves of branches do not keep it.
+`expunge_selection` selects the parts to delete. Moves of branches do not keep it.
 docs/design/expunge.md has the invariants, and the cases that could break them.
 """
 
@@ -86,7 +86,10 @@ class _Job:
         return f"expunge-{sha256(' '.join(sorted(self.wanted)).encode()).hexdigest()[:16]}"
 
     async def select(self, rows: IndexRows) -> Selection:
-        """Select what the wanted ids stand for. Raises the errors of `expunge_selection.scan`."""
+        """Select everything that the wanted ids name.
+
+        Raises the errors of `expunge_selection.scan`.
+        """
         found = await expunge_selection.scan(self.repository, self.wanted, rows)
         return select(self.repository.repo_id, found, self.wanted, self.prefix)
 

@@ -37,7 +37,7 @@ class IndexRows:
 
 @dataclass(frozen=True, slots=True)
 class ExpungeScan:
-    """What a selection has to know. `live`: what a branch, a tag or a release reaches.
+    """The input of a selection. `live`: the ids that a branch, a tag or a release reaches.
 
     `manifests`: the object ids of each snapshot that is stored and not live.
     """
@@ -93,7 +93,7 @@ async def read_rows(repository: RepoStores) -> IndexRows:
 
 
 async def scan(repository: RepoStores, wanted: Set[str], rows: IndexRows) -> ExpungeScan:
-    """Find what is live, and read the manifests of the other snapshots.
+    """Find the live ids, and read the manifests of the other snapshots.
 
     Raises Unprocessable if a branch, tag or release reaches one of the wanted ids, with its name;
     Damaged if the history has a gap.
@@ -108,7 +108,9 @@ async def scan(repository: RepoStores, wanted: Set[str], rows: IndexRows) -> Exp
 
 
 def select(repo_id: RepoId, found: ExpungeScan, wanted: Set[str], prefix: str) -> Selection:
-    """Select what the wanted ids stand for. `prefix`: the beginning of the run ids of this expunge.
+    """Select everything that the wanted ids name.
+
+    `prefix`: the beginning of the run ids of this expunge.
 
     An interrupted run may have deleted the row of a commit, and not the rows of its descendants or
     of its snapshots and objects. The marks of that run identify them.

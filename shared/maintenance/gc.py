@@ -174,7 +174,7 @@ async def collect(
 
 
 async def execute(planned: Plan, lease: Lease, on_progress: OnProgress) -> Report:
-    """Make the writes of a plan, in their order. Returns what they changed.
+    """Make the writes of a plan, in their order. Returns the counts of their changes.
 
     Raises Unavailable if another job has started.
     """

@@ -25,7 +25,7 @@ AT_ONCE = 32
 
 @dataclass(slots=True)
 class Purged:
-    """What a purge deleted. `done`: repositories that are deleted completely. `waiting`:
+    """The result of a purge. `done`: repositories that are deleted completely. `waiting`:
     repositories that were deleted too recently, and those that the next run continues with."""
 
     rows: int = 0

@@ -5,7 +5,7 @@ loose objects alone.
               addresses of commits in the remaining rows
     plan      the generations of complete commits, the lanes of their rows, and the writes in their
               order
-    execute   writes what is missing
+    execute   writes the missing rows
 
 Existing rows and bytes are not changed, and no branch moves. A dry run ends after the plan. The job
 takes the lease, so it never runs beside a gc. docs/design/rebuild.md has the invariants.

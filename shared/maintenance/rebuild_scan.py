@@ -42,7 +42,7 @@ class BucketScan:
 
 @dataclass(frozen=True, slots=True)
 class RebuildScan:
-    """What a rebuild has to know.
+    """The input of the plan of a rebuild.
 
     `addresses`: where readers look for commits, the addresses of the index first; an address may
     have a wrong generation. `damaged_lanes`: lanes with a row that cannot be read. `branches` are

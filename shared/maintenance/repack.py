@@ -70,7 +70,7 @@ async def repack(
 async def execute(
     planned: RepackPlan, lease: Lease, clock: Clock, on_progress: OnProgress
 ) -> Repacked:
-    """Make the writes of a plan, in their order. Returns what they changed.
+    """Make the writes of a plan, in their order. Returns the counts of their changes.
 
     Raises Damaged before anything of a group is written, and Unavailable if another job has
     started.

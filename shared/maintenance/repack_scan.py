@@ -57,7 +57,7 @@ class Generations:
 
 @dataclass(frozen=True, slots=True)
 class RepackScan:
-    """What a repack has to know.
+    """The input of the plan of a repack.
 
     `pointers`: the pointers into old small packs, by pack. `ambiguous`: the packs with an item that
     has other bytes in another pack, under the same id.

@@ -90,7 +90,7 @@ def _place(snapshot: Snapshot) -> dict[str, Any]:
 async def _shown(
     request: Request, access: Access, snapshot: Snapshot, file: File
 ) -> Mapping[str, Any]:
-    """How a file is shown: `kind`, and what the template needs for it."""
+    """The view of a file: `kind`, and the values for its template."""
     kind = media.type_of(file.path)
     for prefix in ("image", "audio", "video"):
         if kind and kind.startswith(f"{prefix}/") and kind != "audio/midi":

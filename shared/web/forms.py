@@ -24,7 +24,7 @@ NOTICES = {
     "branch-deleted": "The branch is deleted. You can restore it for 30 days.",
     "branch-restored": "The branch is restored.",
 }
-"""The sentences about what was done, by their names in URLs."""
+"""The confirmations of changes, by their names in URLs."""
 
 
 def head(request: Request, viewer: str) -> dict[str, Any]:

@@ -112,7 +112,7 @@ def _entry(entry: history.Entry) -> dict[str, Any]:
 
 
 async def commit(request: Request, access: Access, name: str) -> Response:
-    """One commit and what it changed. Raises CommitNotFound."""
+    """One commit and its changes. Raises CommitNotFound."""
     found = await browse.commit(access.repository, name, access.sees)
 
     async def make() -> str:

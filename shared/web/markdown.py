@@ -2,8 +2,8 @@
 tags.
 
 HTML inside of the text passes through the same list. Relative links lead to the files of the same
-version. An image of another host would tell that host who reads the page, so only its alternative
-text is shown.
+version. An image of another host would show that host the readers of the page, so only its
+alternative text is shown.
 """
 
 import posixpath
@@ -63,7 +63,8 @@ def rendered(text: str, links: Links, ref: str, folder: str = "") -> Markup:
         attributes=_ATTRIBUTES,
         attribute_filter=_filter(links, ref, folder),
         url_schemes={"http", "https", "mailto"},
-        # A block of code may be wider than a phone: the keyboard scrolls only what it can focus.
+        # A block of code may be wider than a phone. The keyboard scrolls only an element that can
+        # have the focus.
         set_tag_attribute_values={"pre": {"tabindex": "0"}},
         link_rel="nofollow noopener noreferrer",
     )

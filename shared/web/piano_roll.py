@@ -44,7 +44,7 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class Song:
-    """What a roll shows of a MIDI file. `beats_of_bar` is that of the first time signature."""
+    """The contents of a roll. `beats_of_bar` is that of the first time signature."""
 
     notes: list[Note]
     tracks: list[str]
@@ -189,7 +189,7 @@ def _differing(song: Song, before: Song) -> Iterator[tuple[Note, str]]:
 
 
 def legend(song: Song, before: Song | None = None) -> Markup:
-    """The tempo, the bars and the tracks of a song; of two versions, what the marks mean."""
+    """The tempo, the bars and the tracks of a song; for two versions, the meaning of the marks."""
     facts = [f"{song.tempo:.0f} BPM", f"{song.beats_of_bar:g} beats a bar"]
     if before and round(before.tempo) != round(song.tempo):
         facts[0] = f"{before.tempo:.0f} → {facts[0]}"

@@ -1,6 +1,6 @@
 """A page as an HTTP reply: security headers, caching, compression.
 
-The entity tag of a page is a hash of what it is made from: the edition of the templates, the
+The entity tag of a page is a hash of its sources: the edition of the templates, the
 viewer, the repository's row and the commits that are shown. So a client that has the page gets 304
 before files are read.
 """
@@ -57,7 +57,7 @@ async def page(
 ) -> Response:
     """The page of a repository that `make` renders, or 304 for a client that has it.
 
-    `version` is what the page shows besides the repository's row and the URL.
+    `version` stands for the contents of the page besides the repository's row and the URL.
     """
     repo = access.repo
     row = [

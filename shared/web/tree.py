@@ -22,7 +22,7 @@ class Entry:
 
 
 def entries(files: Mapping[str, str], folder: str) -> list[Entry]:
-    """What a folder contains, the folders first. Empty if there is no such folder."""
+    """The entries of a folder, the folders first. Empty if there is no such folder."""
     prefix = f"{folder}/" if folder else ""
     counts: dict[str, int] = {}
     found: list[Entry] = []
