@@ -96,7 +96,8 @@ class Body:
         """
         # Now, not before: the address of a client behind a proxy is known here.
         if not self._held_bytes:
-            self._address = client[0] if (client := self._scope.get("client")) else ""
+            client = self._scope.get("client")
+            self._address = client[0] if client else ""
         try:
             self._in_flight.take(self._address, size_bytes, self._largest_bytes)
         except Unavailable:

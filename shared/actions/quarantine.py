@@ -115,7 +115,8 @@ async def verified(
         found += verified_now
         if len(verified_now) < len(group):
             break
-    if left := len(object_ids) - len(found):
+    left = len(object_ids) - len(found)
+    if left:
         await accept(repository, found)
         raise UploadsPending(len(found), left)
     return found
@@ -139,7 +140,8 @@ async def _listed(
     found, unknown = await repository.quarantine.find(object_ids)
     sizes = {object_id: one.size for object_id, one in found.items()}
     bundles.check_sizes(sizes, repository.stores.settings.max_object_bytes, bundle)
-    if absent := set(object_ids) - found.keys() - set(unknown):
+    absent = set(object_ids) - found.keys() - set(unknown)
+    if absent:
         raise MissingReference("object", absent, WAY_OUT)
     return list(found)
 
@@ -152,17 +154,18 @@ async def _verify(
     Raises MissingReference or FalseUpload.
     """
     checked = await gather_all(_check(repository, object_id, budget) for object_id in object_ids)
-    if false := [one for one in checked if isinstance(one, FalseUpload)]:
-        # The refusal is what matters: the note only spares the client a push that cannot succeed.
+    false = [one for one in checked if isinstance(one, FalseUpload)]
+    if false:
+        # The note only spares the client a push that cannot succeed.
         with suppress(Unavailable):
             uploads = [f"{one.object_id} {one.etag}" for one in false]
             await repository.stores.counters.remember_false_uploads(
                 repository.repo_id, by, uploads, now
             )
         raise false[0]
-    if absent := {
-        object_id for object_id, one in zip(object_ids, checked, strict=True) if one is None
-    }:
+    results = zip(object_ids, checked, strict=True)
+    absent = {object_id for object_id, one in results if one is None}
+    if absent:
         raise MissingReference("object", absent, WAY_OUT)
     return [one for one in checked if isinstance(one, Upload)]
 

@@ -149,9 +149,8 @@ class ObjectStore:
 
     def at_hand(self, locations: Iterable[Packed]) -> dict[Packed, bytes]:
         """The cached ones of these entries."""
-        return {
-            at: data for at in locations if (data := self.recent.get(self.repo_id, at)) is not None
-        }
+        cached = {at: self.recent.get(self.repo_id, at) for at in locations}
+        return {at: data for at, data in cached.items() if data is not None}
 
     async def read_part(self, object_id: str, location: Location, start: int, stop: int) -> bytes:
         """The bytes of an object from `start` to `stop` (exclusive).
@@ -247,12 +246,14 @@ class ObjectStore:
 
     async def pack_versions(self) -> AsyncIterator[tuple[str, Stored]]:
         """Every version of every pack, each with the pack's name."""
-        async for one in self.bucket.versions(prefix := keys.packs(self.repo_id)):
+        prefix = keys.packs(self.repo_id)
+        async for one in self.bucket.versions(prefix):
             yield one.key.removeprefix(prefix), one
 
     async def loose_versions(self) -> AsyncIterator[tuple[str, Stored]]:
         """Every version of every loose object, each with the object's id."""
-        async for one in self.bucket.versions(prefix := keys.loose_objects(self.repo_id)):
+        prefix = keys.loose_objects(self.repo_id)
+        async for one in self.bucket.versions(prefix):
             yield one.key.removeprefix(prefix), one
 
     async def put_prebuilt(self, name: str, data: bytes) -> None:
@@ -265,7 +266,8 @@ class ObjectStore:
 
     async def prebuilt_versions(self) -> AsyncIterator[tuple[str, Stored]]:
         """Every version of every bundle, each with the bundle's name."""
-        async for one in self.bucket.versions(prefix := keys.prebuilt_clones(self.repo_id)):
+        prefix = keys.prebuilt_clones(self.repo_id)
+        async for one in self.bucket.versions(prefix):
             yield one.key.removeprefix(prefix), one
 
     async def everything(self) -> AsyncIterator[Stored]:
