@@ -7,11 +7,13 @@ functions, through `routers`.
 """
 
 import importlib
+from typing import TYPE_CHECKING
 
-from fastapi import APIRouter
+if TYPE_CHECKING:  # the build reads the table of endpoints, before any package is installed
+    from fastapi import APIRouter
 
 
-def routers() -> list[APIRouter]:
+def routers() -> "list[APIRouter]":
     """The router of every function of the API, by name. Importing them all is slow."""
     from functions.endpoints import API, WIRE  # late: a function does not need it to start
 
@@ -19,7 +21,7 @@ def routers() -> list[APIRouter]:
     return [_router(module) for module in modules]
 
 
-def page_routers() -> list[APIRouter]:
+def page_routers() -> "list[APIRouter]":
     """The router of every function of the web pages, in the order in which they are tried."""
     from functions.endpoints import PAGES
 
@@ -27,6 +29,6 @@ def page_routers() -> list[APIRouter]:
     return [_router(endpoint.module) for endpoint in reversed(PAGES)]
 
 
-def _router(module: str) -> APIRouter:
+def _router(module: str) -> "APIRouter":
     router: APIRouter = importlib.import_module(f"{__name__}.{module}").router
     return router

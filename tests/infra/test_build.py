@@ -51,6 +51,12 @@ def pins(lock: Path) -> dict[str, str]:
 # ── The contents of the package ───────────────────────────────────────────────────────────────────
 
 
+def test_the_build_starts_before_any_package_is_installed() -> None:
+    for module in ("infra.build", "infra.tools"):
+        command = [PYTHON, "-S", "-c", f"import {module}"]
+        subprocess.run(command, cwd=ROOT, check=True)
+
+
 def test_it_is_built_for_the_runtime_of_the_template() -> None:
     version = ".".join(map(str, build.VERSION))
     template = stack.TEMPLATE.read_text()
