@@ -4,6 +4,7 @@ Under AWS's own runtime emulator: tests/infra/test_invoke.py.
 """
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -39,3 +40,15 @@ def test_a_package_that_is_missing_is_missed(stack: Stack, folder: Path) -> None
     assert "Runtime.ImportModuleError" in failure
     assert f"No module named '{MASKED}'" in failure
     assert (build.HOST / MASKED).is_dir()
+
+
+def test_the_artefact_signs_a_token_with_a_private_key_and_verifies_it() -> None:
+    """No handler imports libsodium when it starts, so the check of the build does not."""
+    source = (
+        f"import sys; sys.path.insert(0, {str(build.HOST)!r}); from shared import signing;"
+        " private, public = signing.new_pair();"
+        " print(signing.verify(public, signing.sign({'one': private}, {'sub': 'me'})))"
+    )
+    command = [str(build.host_python()), "-ISB", "-c", source]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == "{'sub': 'me'}\n"

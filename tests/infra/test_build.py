@@ -53,7 +53,7 @@ def pins(lock: Path) -> dict[str, str]:
 
 def test_the_build_starts_before_any_package_is_installed() -> None:
     for module in ("infra.build", "infra.tools"):
-        command = [PYTHON, "-S", "-c", f"import {module}"]
+        command = [str(PYTHON), "-S", "-c", f"import {module}"]
         subprocess.run(command, cwd=ROOT, check=True)
 
 
