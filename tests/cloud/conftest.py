@@ -25,7 +25,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def stack(folder: Path, aws: EmbeddedAws) -> Iterator[deployment.Stack]:
-    """The deployed stack. Its signing keys are those of the tests, so that `builders.token` is good
+    """The deployed stack. Its signing keys are those of the tests, so that `client.token` is good
     there, too.
     """
     trust = folder / "trust.pem"

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from infra.cloud.deployment import Stack
-from tests import builders
+from tests import client
 from tests.client import Answer
 from tests.conftest import NAMES
 from tests.template import stories
@@ -60,7 +60,7 @@ def deployed(configured: pytest.MonkeyPatch, stack: Stack, hub: httpx.Client) ->
             content = b"".join(reply.iter_raw())
         return Answer(reply.status_code, dict(reply.headers), content)
 
-    configured.setattr(builders, "invoke", over_http)
+    configured.setattr(client, "invoke", over_http)
     yield
 
 
