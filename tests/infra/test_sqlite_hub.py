@@ -115,6 +115,7 @@ def test_acknowledged_pushes_survive_kill_9_and_a_log_with_a_torn_end(tmp_path: 
         assert list((tmp_path / "data" / "incoming").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_second_hub_on_the_folder_is_refused_and_a_command_works_meanwhile(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
