@@ -58,12 +58,14 @@ class _Ed25519(Algorithm):
         return len(sig) == bindings.crypto_sign_BYTES
 
     @staticmethod
-    def to_jwk(*_: Any, **__: Any) -> Any:
-        raise NotImplementedError
+    def to_jwk(key_obj: Any, *_: Any, **__: Any) -> Any:
+        """A public key as a JSON Web Key (RFC 8037)."""
+        return {"kty": "OKP", "crv": "Ed25519", "use": "sig", "alg": ED25519, "x": key_obj}
 
     @staticmethod
     def from_jwk(*_: Any, **__: Any) -> Any:
-        raise NotImplementedError
+        # PyJWT requires this method. The hub stores its keys in the forms above.
+        raise jwt.InvalidKeyError("the keys of this hub are not JSON Web Keys")
 
 
 _signatures = jwt.PyJWS(algorithms=[HMAC])
@@ -148,20 +150,8 @@ def check(key: str) -> str:
 
 def key_set(keys: Keys) -> dict[str, list[dict[str, str]]]:
     """The public keys as a JSON Web Key Set (RFC 7517)."""
-    return {
-        "keys": [
-            {
-                "kty": "OKP",
-                "crv": "Ed25519",
-                "use": "sig",
-                "alg": ED25519,
-                "kid": name,
-                "x": key.removeprefix(PUBLIC),
-            }
-            for name, key in keys.items()
-            if is_public(key)
-        ]
-    }
+    public = {name: key.removeprefix(PUBLIC) for name, key in keys.items() if is_public(key)}
+    return {"keys": [{"kid": name, **_Ed25519.to_jwk(x)} for name, x in public.items()]}
 
 
 def _algorithm(key: str) -> str:

@@ -85,7 +85,7 @@ def require_safety(request: Request) -> None:
     """Raise Forbidden on a connection on which a cookie is not safe."""
     if not is_safe(request):
         raise Forbidden(
-            "nobody can sign in over plain HTTP, because others on the network could read the"
+            "users cannot sign in over plain HTTP, because others on the network could read the"
             " session; open this hub over https, or on its own machine as http://localhost"
         )
 
