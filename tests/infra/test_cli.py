@@ -61,7 +61,7 @@ def done(*arguments: str | Path) -> Any:
     return ended.value
 
 
-def told(*arguments: str | Path) -> str:
+def printed(*arguments: str | Path) -> str:
     """The output of a successful command for people."""
     ended = pieria(*arguments)
     assert (ended.status, ended.err) == (0, "")
@@ -111,7 +111,7 @@ def test_a_token_is_issued_listed_and_revoked(owner: str) -> None:
     assert issued["expires_at"] - issued["issued_at"] == 7 * DAY
     [listed] = done("token", "list", "--owner", owner)["tokens"]
     assert listed == {key: value for key, value in issued.items() if key not in ("handle", "token")}
-    assert issued["token_id"] in told("token", "list", "--owner", owner)
+    assert issued["token_id"] in printed("token", "list", "--owner", owner)
     revoked = done("token", "revoke", issued["token_id"], "--owner", owner)
     assert me(issued["token"]).status == 401
     [listed] = done("token", "list", "--owner", owner)["tokens"]
@@ -127,7 +127,7 @@ def test_a_token_is_alone_on_stdout(owner: str) -> None:
 def test_the_newest_token_is_listed_first(owner: str) -> None:
     ids = [done("token", "issue", "--owner", owner)["token_id"] for _ in range(3)]
     assert [t["token_id"] for t in done("token", "list", "--owner", owner)["tokens"]] == ids[::-1]
-    assert told("token", "revoke", ids[0], "--owner", owner).startswith(
+    assert printed("token", "revoke", ids[0], "--owner", owner).startswith(
         f"revoked: {ids[0]} of {owner}; "
     )
 
@@ -165,12 +165,12 @@ def test_a_repository_is_created_shown_listed_and_deleted(owner: str) -> None:
         "midi",
     )
     assert created["visibility"] == "private" and created["default_branch"] == "main"
-    assert told("repo", "create", f"{owner}/more") == f"created: {owner}/more, public\n"
+    assert printed("repo", "create", f"{owner}/more") == f"created: {owner}/more, public\n"
     shown = done("repo", "show", name)
     assert shown == created | {"branches": [], "members": [], "gc": None}
-    assert "a [red]song\N{REPLACEMENT CHARACTER}[2J" in told("repo", "show", name)
+    assert "a [red]song\N{REPLACEMENT CHARACTER}[2J" in printed("repo", "show", name)
     assert [repo["slug"] for repo in done("repo", "list", owner)["repos"]] == ["more", "song"]
-    assert "\x1b" not in told("repo", "list", owner)
+    assert "\x1b" not in printed("repo", "list", owner)
     assert done("repo", "delete", name, "--yes")["repo_id"] == created["repo_id"]
     assert [repo["slug"] for repo in done("repo", "list", owner)["repos"]] == ["more"]
     assert "there is no repository" in refused("repo", "show", name)
@@ -207,7 +207,7 @@ def test_members_come_and_go(song: str, owner: str) -> None:
         {"handle": bob, "role": "read"}
     ]
     assert client.call("refs", owner, "song", by=bob).status == 200
-    assert bob in told("repo", "member", song)
+    assert bob in printed("repo", "member", song)
     assert done("repo", "member", song, bob, "--remove")["members"] == []
     assert client.call("refs", owner, "song", by=bob).status == 404
 
@@ -226,10 +226,10 @@ def test_a_forced_push_is_undone(song: str, owner: str) -> None:
     [forced, first] = done("repo", "moves", song, "main")["moves"]
     assert (forced["before"], forced["after"], forced["forced"]) == (HISTORY[3], OTHER[1], True)
     assert (first["before"], first["after"], first["by"]) == (None, HISTORY[3], owner)
-    assert HISTORY[3] in told("repo", "moves", song, "main")
+    assert HISTORY[3] in printed("repo", "moves", song, "main")
     assert done("repo", "restore-branch", song, "main")["commit_id"] == HISTORY[3]
     assert client.heads(owner, "song", by=owner) == {"main": HISTORY[3]}
-    assert OTHER[1] in told("repo", "restore-branch", song, "main", "--to", OTHER[1][:8])
+    assert OTHER[1] in printed("repo", "restore-branch", song, "main", "--to", OTHER[1][:8])
     assert [move["by"] for move in done("repo", "moves", song, "main")["moves"]][:2] == [
         "pieria",
         "pieria",
@@ -242,7 +242,7 @@ def test_a_branch_is_deleted_and_brought_back(song: str, owner: str) -> None:
     assert "no such branch" in refused("repo", "delete-branch", song, "side")
     assert "--leave-empty" in refused("repo", "delete-branch", song, "main")
     assert client.heads(owner, "song", by=owner) == {"main": HISTORY[3]}
-    assert "deleted: main" in told("repo", "delete-branch", song, "main", "--leave-empty")
+    assert "deleted: main" in printed("repo", "delete-branch", song, "main", "--leave-empty")
     assert client.heads(owner, "song", by=owner) == {}
     assert done("repo", "restore-branch", song, "main")["commit_id"] == HISTORY[3]
 
@@ -253,15 +253,15 @@ def test_commits_that_a_forced_push_removed_are_expunged(
     assert "is still reached by branch main" in refused("expunge", song, HISTORY[3])
     assert client.push(owner, "song", OTHER.bundle(), force=True).status == 200
     assert HISTORY[3] in done("expunge", song, HISTORY[3])["commits"]
-    assert "would be deleted" in told("expunge", song, HISTORY[3])
+    assert "would be deleted" in printed("expunge", song, HISTORY[3])
     marked = done("expunge", song, HISTORY[3], "--remove")
     assert (marked["step"], marked["dry_run"]) == ("marked", False)
-    assert "the same command deletes the bytes from" in told(
+    assert "the same command deletes the bytes from" in printed(
         "expunge", song, HISTORY[3], "--remove"
     )
     # The bucket has the time of this machine.
     monkeypatch.setattr(output, "now", lambda: time.time() + 3600)
-    shown = told("expunge", song, HISTORY[3], "--remove")
+    shown = printed("expunge", song, HISTORY[3], "--remove")
     assert "deleted 1 commits" in shown and "create-invalidation" in shown
     assert "nothing is stored" in refused("expunge", song, HISTORY[3])
     assert done("fsck", song)["findings"] == []
@@ -282,7 +282,7 @@ def test_fsck_and_rebuild_index(song: str, owner: str) -> None:
         "checked": {"commits": 3, "snapshots": 3, "objects": 3},
         "findings": [],
     }
-    assert told("fsck", song) == f"{song} is whole: 3 commits, 3 snapshots, 3 objects\n"
+    assert printed("fsck", song) == f"{song} is whole: 3 commits, 3 snapshots, 3 objects\n"
     repo_id = upkeep.repo(owner).repo_id
     lost: Record = upkeep.rows(repo_id, "#O")[0]
     upkeep.remove_row(lost)
@@ -291,14 +291,14 @@ def test_fsck_and_rebuild_index(song: str, owner: str) -> None:
     assert ended.status == 1 and (finding["kind"], finding["id"]) == ("object", lost["sk"])
     ended = pieria("fsck", song)
     assert ended.status == 1 and lost["sk"] in ended.out and "rebuild-index" in ended.out
-    assert "  1. write missing rows of objects: 3 found\n" in told(
+    assert "  1. write missing rows of objects: 3 found\n" in printed(
         "rebuild-index", song, "--dry-run"
     )
     assert "--stop-gc" not in refused("rebuild-index", song, "--dry-run", "--stop-gc")
     assert pieria("fsck", song).status == 1, "a dry run writes nothing"
     rebuilt = done("rebuild-index", song)
     assert rebuilt["objects"] == 3 and rebuilt["damaged"] == rebuilt["incomplete"] == []
-    assert "3 objects" in told("rebuild-index", song)
+    assert "3 objects" in printed("rebuild-index", song)
     assert done("fsck", song)["findings"] == []
     [pack] = (bytes_ := upkeep.Bytes(repo_id)).keys("packs/")
     bytes_.put(pack, b"damaged")
@@ -337,10 +337,10 @@ def test_a_bar_shows_a_name_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_bundle_is_made_ready_for_clones(song: str, owner: str) -> None:
     made = done("repo", "bundle", song)
     assert made["is_new"] and made["bytes"] > 0
-    assert "3 commits and 3 objects is there already" in told("repo", "bundle", song)
+    assert "3 commits and 3 objects is there already" in printed("repo", "bundle", song)
     done("repo", "create", f"{owner}/empty")
     assert done("repo", "bundle", f"{owner}/empty")["why_not"] == "it has no branches"
-    assert "no bundle, since it has no branches" in told("repo", "bundle", f"{owner}/empty")
+    assert "no bundle, since it has no branches" in printed("repo", "bundle", f"{owner}/empty")
 
 
 def test_gc_goes_step_by_step(song: str, owner: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -350,19 +350,19 @@ def test_gc_goes_step_by_step(song: str, owner: str, monkeypatch: pytest.MonkeyP
     later(monkeypatch, 40 * DAY)
     counted = done("gc", song)
     assert counted["dry_run"] and counted["step"] == "condemned" and counted["rows"]["commits"] == 3
-    said = told("gc", song)
+    said = printed("gc", song)
     assert counted["writes"][0] == "mark rows of commits: 3"
     assert "  1. mark rows of commits: 3\n" in said and "next: `--condemn` does it" in said
     condemned = done("gc", song, "--condemn")
     assert condemned["rows"] == counted["rows"] and not condemned["dry_run"]
     assert "too early" in refused("gc", song, "--sweep")
-    assert done("gc", song)["step"] is None and "too early" in told("gc", song)
+    assert done("gc", song)["step"] is None and "too early" in printed("gc", song)
     assert len(upkeep.index_rows(upkeep.repo(owner).repo_id)) == rows
     later(monkeypatch, 40 * DAY + 4000)
-    assert "`--sweep` does it" in told("gc", song)
+    assert "`--sweep` does it" in printed("gc", song)
     assert done("gc", song, "--sweep")["rows"] == condemned["rows"]
     later(monkeypatch, 40 * DAY + 8000)
-    assert "`--collect` does it" in told("gc", song)
+    assert "`--collect` does it" in printed("gc", song)
     assert done("gc", song, "--due")["packs"] >= 1
     assert done("fsck", song)["findings"] == []
     assert done("repo", "show", song)["gc"]["step"] == "collected"
@@ -377,17 +377,17 @@ def test_repack_folds_small_packs(owner: str, monkeypatch: pytest.MonkeyPatch) -
     before = upkeep.clone(owner)
     young = done("repo", "repack", song, "--fold")
     assert (young["packs"], young["left"]["young"]) == (0, 8)
-    assert "8 younger than a day" in told("repo", "repack", song)
+    assert "8 younger than a day" in printed("repo", "repack", song)
     later(monkeypatch, 2 * DAY)
     counted = done("repo", "repack", song)
     assert counted["dry_run"] and (counted["packs"], counted["into"]) == (8, 1)
-    said = told("repo", "repack", song)
+    said = printed("repo", "repack", song)
     assert "  1. write a pack that combines 8 packs" in said and "`--fold` does it" in said
     assert len(upkeep.Bytes(upkeep.repo(owner).repo_id).keys("packs/")) == 8
     folded = done("repo", "repack", song, "--fold")
     del counted["writes"]
     assert folded == counted | {"dry_run": False}
-    assert "folded 0 packs" in told("repo", "repack", song, "--fold")
+    assert "folded 0 packs" in printed("repo", "repack", song, "--fold")
     assert done("repo", "show", song)["gc"]["step"] == "repacked"
     for days in (2.1, 2.2, 2.3):
         later(monkeypatch, days * DAY)
@@ -431,13 +431,13 @@ def test_purge_removes_deleted_repositories(
 ) -> None:
     repo_id = upkeep.repo(owner).repo_id
     done("repo", "delete", song, "--yes")
-    assert done("purge")["waiting"] == 1 and "wait: 1;" in told("purge")
+    assert done("purge")["waiting"] == 1 and "wait: 1;" in printed("purge")
     assert done("purge", "--remove")["waiting"] == 1
     assert upkeep.Bytes(repo_id).versions(), "a day it is left alone"
     later(monkeypatch, 2 * DAY)
     assert done("purge", "--remove")["done"] == 1
     assert not upkeep.Bytes(repo_id).versions() and not upkeep.index_rows(repo_id)
-    assert "removed 0 rows" in told("purge", "--remove")
+    assert "removed 0 rows" in printed("purge", "--remove")
 
 
 # ── Mistyped commands ─────────────────────────────────────────────────────────────────────────────
@@ -486,7 +486,7 @@ def states() -> dict[str, str]:
 
 def test_the_doctor_finds_a_whole_hub_whole() -> None:
     assert set(states().values()) == {"ok"}
-    assert "signing keys: old, new" in told("doctor")
+    assert "signing keys: old, new" in printed("doctor")
 
 
 LACKING: dict[str, tuple[dict[str, str | None], str, str]] = {
@@ -601,7 +601,7 @@ def test_a_running_hub_and_one_that_was_killed(
     assert answer.json()["handle"] == "alice"
     done("repo", "create", "alice/song", "--private", "--data", running.data)
     assert httpx.get(f"{running.url}/alice/song/refs").status_code == 404
-    assert running.url in told("doctor", "--data", running.data)
+    assert running.url in printed("doctor", "--data", running.data)
     pushed = {"bundle": {"commits": [{"commit_id": "first", "message": "one"}]}, "branch": "main"}
     headers = {"Authorization": f"Bearer {token}"}
     assert (
@@ -616,7 +616,7 @@ def test_a_running_hub_and_one_that_was_killed(
     monkeypatch.chdir(running.data.parent)
     (running.data).rename(".hub")
     monkeypatch.delenv("PIERIA_HUB_TABLE")
-    assert "not running" in told("doctor")
+    assert "not running" in printed("doctor")
     assert done("repo", "show", "alice/song")["branches"] == [
         {"branch": "main", "commit_id": "first", "generation": 1}
     ]

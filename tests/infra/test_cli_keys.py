@@ -19,7 +19,7 @@ from infra.cli import app, aws, key
 from shared import auth, signing
 from shared.keyring import PAUSE_SECONDS, Keyring
 from shared.model import Identity, Role
-from tests.infra.test_cli import done, me, pieria, refused, states, told
+from tests.infra.test_cli import done, me, pieria, printed, refused, states
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def test_keys_are_made_rotated_and_retired(name: str, owner: str) -> None:
     ]
     newer = done("token", "issue", "--owner", owner)["token"]
     assert auth.key_id(newer) == second
-    shown = told("key", "list")
+    shown = printed("key", "list")
     assert "signs tokens, and verifies" in shown and "signs cursors" in shown and first in shown
     assert done("key", "retire", first, "--yes") == {"parameter": name, "retired": first}
     assert [key["key_id"] for key in done("key", "list")["keys"] if key["kind"] != "seal"] == [
@@ -141,7 +141,7 @@ def test_a_hub_without_its_parameter_says_how_to_make_it(name: str, owner: str) 
     assert f"there is no parameter {name} here: make it: `pieria key rotate`" in line
     done("key", "rotate")
     assert states()[aws.KEYS] == "ok"
-    assert f"in the parameter {name}" in told("doctor")
+    assert f"in the parameter {name}" in printed("doctor")
 
 
 def test_without_credentials_it_says_so(name: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ from shared.actions.repos import UNDELETE_SECONDS
 from tests import client
 from tests.builders import graph
 from tests.client import bearer
-from tests.infra.test_cli import ROOT, done, pieria, refused, told
+from tests.infra.test_cli import ROOT, done, pieria, printed, refused
 
 HISTORY = graph("1; 2:1")
 
@@ -73,7 +73,7 @@ def test_help_is_shown_by_its_short_and_its_long_option(command: str, option: st
 
 
 def test_the_version_is_the_one_of_the_project():
-    assert told("--version") == f"pieria {version()}\n"
+    assert printed("--version") == f"pieria {version()}\n"
     assert f'version = "{version()}"' in (ROOT / "pyproject.toml").read_text()
 
 
@@ -92,14 +92,14 @@ def test_the_whole_hub_is_listed_without_naming_a_user(owner: str):
     assert names == sorted(names)
     assert {(owner, "first"), (f"{owner}-other", "second")} <= set(names)
     assert {owner, f"{owner}-other"} <= set(done("user", "list")["users"])
-    assert f"{owner}-other/second" in told("repo", "list") and owner in told("user", "list")
+    assert f"{owner}-other/second" in printed("repo", "list") and owner in printed("user", "list")
 
 
 def test_an_unknown_user_is_reported(owner: str):
     assert f"there is no user {owner}" in refused("repo", "list", owner)
     assert f"there is no user {owner}" in refused("token", "list", "--owner", owner)
     done("token", "issue", "--owner", owner)
-    assert told("repo", "list", owner) == f"{owner} has no repositories\n"
+    assert printed("repo", "list", owner) == f"{owner} has no repositories\n"
 
 
 def test_a_handle_may_be_written_in_any_letter_case(song: str, owner: str):
@@ -126,7 +126,9 @@ def test_the_rule_for_names_is_chosen_at_creation_and_changed_later(owner: str) 
     assert (
         done("repo", "create", f"{owner}/old", "--portable-names", "off")["portable_names"] == "off"
     )
-    assert "portable_names off" in told("repo", "edit", f"{owner}/song", "--portable-names", "off")
+    assert "portable_names off" in printed(
+        "repo", "edit", f"{owner}/song", "--portable-names", "off"
+    )
     assert done("repo", "show", f"{owner}/song")["portable_names"] == "off"
     assert "--portable-names" in refused(
         "repo", "edit", f"{owner}/song", "--portable-names", "maybe"
@@ -144,7 +146,7 @@ def test_a_repository_is_edited(song: str, owner: str):
 
 def test_a_renamed_repository_keeps_branches_and_members(song: str, owner: str):
     done("repo", "member", song, f"{owner}-bob", "--role", "read")
-    assert told("repo", "rename", song, "tune") == f"renamed: {song} is {owner}/tune now\n"
+    assert printed("repo", "rename", song, "tune") == f"renamed: {song} is {owner}/tune now\n"
     shown = done("repo", "show", f"{owner}/tune")
     assert [branch["branch"] for branch in shown["branches"]] == ["main"]
     assert [member["handle"] for member in shown["members"]] == [f"{owner}-bob"]
@@ -209,7 +211,7 @@ def test_all_tokens_of_a_user_are_revoked_at_once(owner: str):
             == 401
         )
     assert (
-        told("token", "revoke", "--all", "--owner", owner)
+        printed("token", "revoke", "--all", "--owner", owner)
         == f"revoked: all 0 valid tokens of {owner}\n"
     )
     assert "name one token, or use --all" in refused("token", "revoke", "--owner", owner)
