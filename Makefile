@@ -15,7 +15,7 @@ BIN := .venv/bin
 # With a fixed hash seed, a schedule by seed is the same in every process.
 test test-fast test-sqlite nightly: export PYTHONHASHSEED = 0
 
-.PHONY: help packages dev-packages serve test test-fast test-sqlite nightly mutants mutation audit test-browser test-cloud check generate bench bench-check bench-baseline \
+.PHONY: help packages aws-packages dev-packages serve test test-fast test-sqlite nightly mutants mutation audit test-browser test-cloud check generate bench bench-check bench-baseline \
 	bench-bill bench-bytes bench-load bench-stream bench-cold build build-host deploy invoke lock clean
 
 help: ## this list
@@ -25,7 +25,7 @@ help: ## this list
 serve: export PORT := $(value PORT)
 serve: export DATA := $(value DATA)
 serve: export ENGINE := $(value ENGINE)
-serve: packages ## run the whole hub on this machine: PORT=8000 DATA=.hub
+serve: $(if $(filter moto,$(value ENGINE)),aws-packages,packages) ## run the whole hub on this machine: PORT=8000 DATA=.hub
 	@exec $(BIN)/python -m infra.serve --port="$$PORT" --data="$$DATA" \
 		--engine="$$ENGINE"
 
@@ -112,10 +112,10 @@ build-host: build/host-python ## the same package for this machine
 build/host-python: $(SOURCES)
 	@$(FIND_PYTHON) && $(PYTHON) -m infra.build --host
 
-deploy: packages ## deploy into the account of the AWS credentials; asks before it changes anything
+deploy: aws-packages ## deploy into the account of the AWS credentials; asks before it changes anything
 	@$(BIN)/python -m infra.deploy
 
-invoke: packages build-host ## run one function in AWS's runtime emulator: FN=push EVENT=sample_events/push.json
+invoke: aws-packages build-host ## run one function in AWS's runtime emulator: FN=push EVENT=sample_events/push.json
 	@$(BIN)/python -m infra.invoke '$(FN)' '$(EVENT)'
 
 bench-cold: dev-packages build-host ## measure the start of each function, compared with a baseline
@@ -128,8 +128,11 @@ PYTHON = $(shell for python in python3 python3.13 python3.12 python3.11; do \
 FIND_PYTHON = { test -n '$(PYTHON)' || { echo 'pieria: Python 3.11 or newer with its venv module is needed\
  (Debian, Ubuntu: apt install python3-venv)' >&2; exit 2; }; }
 
-packages: # the packages of a hub and its command line
+packages: # the packages of a hub on this machine and its command line
 	@$(FIND_PYTHON) && $(PYTHON) -m infra.tools --venv infra/locks/serve.lock
+
+aws-packages: # also those of the commands for a hub in an AWS account, and the emulated AWS
+	@$(FIND_PYTHON) && $(PYTHON) -m infra.tools --venv infra/locks/aws.lock
 
 dev-packages: # the packages of the tests as well
 	@$(FIND_PYTHON) && $(PYTHON) -m infra.tools --venv requirements.lock
@@ -139,8 +142,10 @@ lock: ## update all locks after a change of pyproject.toml or infra/locks/*.in
 		compile() { "$$uv" pip compile --quiet --generate-hashes \
 			--no-emit-index-url --no-emit-find-links --no-annotate --no-header "$$@"; } && \
 		compile --universal --python-version 3.11 --extra dev -o requirements.lock pyproject.toml && \
-		compile --universal --python-version 3.11 --extra aws -c requirements.lock \
+		compile --universal --python-version 3.11 -c requirements.lock \
 			-o infra/locks/serve.lock pyproject.toml && \
+		compile --universal --python-version 3.11 --extra aws -c requirements.lock \
+			-o infra/locks/aws.lock pyproject.toml && \
 		compile --python-version 3.13 --python-platform aarch64-manylinux2014 --group function \
 			-c requirements.lock -o infra/locks/package.lock && \
 		compile --python-version 3.13 --python-platform aarch64-manylinux2014 --group pages \

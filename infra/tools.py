@@ -26,6 +26,8 @@ LOCKS = Path(__file__).parent / "locks"
 TOOLS = ROOT / ".tools"
 VENV = ROOT / ".venv"
 DEV_LOCK = ROOT / "requirements.lock"
+"""Contains every package of AWS_LOCK, in the same version."""
+AWS_LOCK = LOCKS / "aws.lock"
 """Contains every package of infra/locks/serve.lock, in the same version."""
 
 PIP = ("-m", "pip", "--disable-pip-version-check")
@@ -83,14 +85,16 @@ def environment(name: str, python: Path | None = None) -> Path:
 
 
 def prepare_venv(lock: Path) -> None:
-    """Install the packages of this lock into `.venv`, unless it has them, or those of DEV_LOCK.
-    Raises Unable.
+    """Install the packages of this lock into `.venv`, unless it has them. Raises Unable.
 
     A copy of the lock in `.venv` records the installed packages.
     """
     with _only_one_process("venv"):
         runs = _runs(VENV / "bin" / "python")
-        if runs and any(_is_copied(candidate) for candidate in (lock, DEV_LOCK)):
+        sufficient = [lock, DEV_LOCK]
+        if lock.name == "serve.lock":
+            sufficient.append(AWS_LOCK)
+        if runs and any(_is_copied(candidate) for candidate in sufficient):
             return
         _say("Installing the packages of this command into .venv (once)")
         for copy in VENV.glob("*.lock"):

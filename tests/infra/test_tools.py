@@ -71,6 +71,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("UV_HTTP_RETRIES", "0")
     monkeypatch.setattr(tools, "VENV", tmp_path / ".venv")
     monkeypatch.setattr(tools, "DEV_LOCK", tmp_path / "dev.lock")
+    monkeypatch.setattr(tools, "AWS_LOCK", tmp_path / "aws.lock")
     return tmp_path
 
 
@@ -138,6 +139,20 @@ def test_the_lock_of_the_suite_serves_a_hub_too_and_a_changed_lock_is_installed(
     assert installed(project) == ["drum", "song"]
 
 
+def test_the_packages_of_a_hub_in_an_account_serve_a_hub_on_this_machine_too(
+    project: Path, index: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    song, drum = publish(index, "song", "1.0"), publish(index, "drum", "1.0")
+    serve, aws = lock(project, "serve.lock", song), lock(project, "aws.lock", song, drum)
+    tools.prepare_venv(serve)
+    assert installed(project) == ["song"]
+    tools.prepare_venv(aws)
+    assert installed(project) == ["drum", "song"]
+    capfd.readouterr()
+    tools.prepare_venv(serve)
+    assert installed(project) == ["drum", "song"] and capfd.readouterr().err == ""
+
+
 def test_an_environment_is_made_again_after_its_python_was_removed(
     project: Path, index: Path
 ) -> None:
@@ -197,18 +212,30 @@ def test_make_alone_lists_the_targets() -> None:
     assert make("help") == make()
 
 
-@pytest.mark.parametrize("target", ["serve", "deploy", "invoke"])
-def test_a_command_that_runs_a_hub_does_not_install_packages_of_the_suite(target: str) -> None:
-    planned = make("--dry-run", target)
-    assert "infra/locks/serve.lock" in planned and "requirements.lock" not in planned
+@pytest.mark.parametrize(
+    ("command", "installed"),
+    [
+        ("serve", "serve"),
+        ("serve ENGINE=moto", "aws"),
+        ("deploy", "aws"),
+        ("invoke", "aws"),
+    ],
+)
+def test_a_command_that_runs_a_hub_installs_only_the_packages_that_it_needs(
+    command: str, installed: str
+) -> None:
+    planned = make("--dry-run", *command.split())
+    assert re.findall(r"--venv (\S+)", planned) == [f"infra/locks/{installed}.lock"]
 
 
 def test_a_build_installs_nothing_into_the_environment() -> None:
     assert "--venv" not in make("--dry-run", "build")
 
 
-def test_the_lock_of_the_suite_holds_every_package_of_a_hub_in_the_same_version() -> None:
-    hub, suite = pinned(tools.LOCKS / "serve.lock"), pinned(ROOT / "requirements.lock")
-    assert hub.items() <= suite.items()
-    assert {"moto", "typer", "uvicorn"} <= hub.keys()
-    assert not {"pytest", "mypy", "ruff", "cfn-lint", "sympy"} & hub.keys()
+def test_a_larger_lock_has_every_package_of_a_smaller_one_in_the_same_version() -> None:
+    hub, aws = pinned(tools.LOCKS / "serve.lock"), pinned(tools.LOCKS / "aws.lock")
+    assert hub.items() <= aws.items() <= pinned(ROOT / "requirements.lock").items()
+    assert {"typer", "uvicorn"} <= hub.keys()
+    assert not {"moto", "boto3", "botocore", "cryptography"} & hub.keys()
+    assert "moto" in aws
+    assert not {"pytest", "mypy", "ruff", "cfn-lint", "sympy"} & aws.keys()
