@@ -83,7 +83,9 @@ class Commands(TyperGroup):
         except ModuleNotFoundError as absent:
             package = (absent.name or "").partition(".")[0]
             typer.echo(
-                f"pieria: the package {package} is needed: pip install 'pieria[aws]'", err=True
+                f"pieria: the package {package} is needed: pip install 'pieria[aws]', or in a"
+                " checkout `make aws-packages`",
+                err=True,
             )
             status = 2
         except typer.TyperException as mistake:

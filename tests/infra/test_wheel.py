@@ -20,6 +20,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from infra import tools
+from tests.test_session import differences, sender
 
 ROOT = Path(__file__).parent.parent.parent
 SOURCES = (
@@ -31,12 +32,11 @@ SOURCES = (
     "README.md",
     "LICENSE",
 )
-BUILD = "from setuptools import build_meta; print(build_meta.build_wheel('dist'))"
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A virtual environment with the wheel, and the packages that it depends on."""
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the checkout, as far as the wheel is built from it."""
     source = tmp_path_factory.mktemp("source")
     for name in SOURCES:
         if (ROOT / name).is_dir():
@@ -48,25 +48,32 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
             )
         else:
             shutil.copy(ROOT / name, source)
-    subprocess.run([sys.executable, "-c", BUILD], cwd=source, check=True, capture_output=True)
-    (wheel,) = (source / "dist").glob("*.whl")
-    shutil.move(wheel, source.parent)
+    return source
 
-    folder = tmp_path_factory.mktemp("installed") / "venv"
-    venv.create(folder, symlinks=True)
-    python = folder / "bin" / "python"
-    wanted = (
-        "pip",
-        "install",
-        "--quiet",
-        "--offline",
-        "--no-deps",
-        "--python",
-        python,
-        source.parent / wheel.name,
+
+@pytest.fixture(scope="module")
+def installed(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A virtual environment with the wheel, and the packages that it depends on."""
+    return environment_with(
+        built(source, "build_wheel", tmp_path_factory.mktemp("wheel")),
+        tmp_path_factory.mktemp("installed") / "venv",
     )
-    assert tools.uv(*wanted).returncode == 0
-    (packages,) = folder.glob("lib/python3*/site-packages")
+
+
+def built(source: Path, hook: str, folder: Path) -> Path:
+    """The wheel that a hook of the build backend (PEP 517, PEP 660) makes."""
+    program = f"from setuptools import build_meta; build_meta.{hook}({str(folder)!r})"
+    subprocess.run([sys.executable, "-c", program], cwd=source, check=True, capture_output=True)
+    (wheel,) = folder.glob("*.whl")
+    return wheel
+
+
+def environment_with(wheel: Path, folder: Path) -> Path:
+    """A new virtual environment with the wheel, and the packages that it depends on."""
+    venv.create(folder, symlinks=True)
+    options = ("--quiet", "--offline", "--no-deps", "--python", folder / "bin" / "python")
+    assert tools.uv("pip", "install", *options, wheel).returncode == 0
+    packages = site_packages(folder)
     (metadata,) = packages.glob("pieria-*.dist-info")
     link_packages(packages, Distribution.at(metadata).requires or [])
     return folder
@@ -213,7 +220,10 @@ def test_a_command_that_needs_aws_names_the_extra(
     installed: Path, tmp_path: Path, command: str
 ) -> None:
     ended = pieria(installed, tmp_path, *command.split())
-    line = "pieria: the package boto3 is needed: pip install 'pieria[aws]'\n"
+    line = (
+        "pieria: the package boto3 is needed: pip install 'pieria[aws]', or in a checkout"
+        " `make aws-packages`\n"
+    )
     assert (ended.returncode, ended.stdout, ended.stderr) == (2, "", line)
 
 
@@ -230,29 +240,105 @@ def test_an_installation_without_the_template_is_reported_by_the_engine_that_nee
     packages = site_packages(installed)
     template = packages / "pieria" / "infra" / "template.yaml"
     kept = template.rename(template.with_suffix(".kept"))
-    extra = packages / "aws.pth"
-    extra.write_text(sysconfig.get_path("purelib") + "\n")
     try:
-        with served(installed, tmp_path, "--engine", "moto") as process:
+        with (
+            with_extra_aws(installed),
+            served(installed, tmp_path, "--engine", "moto") as process,
+        ):
             _, said = process.communicate(timeout=60)
     finally:
-        extra.unlink()
         kept.rename(template)
     assert process.returncode == 2
     assert said.startswith(f"pieria: cannot read {template}") and said.count("\n") == 1
     assert "--data" not in said
 
 
+@contextmanager
+def with_extra_aws(installed: Path) -> Iterator[None]:
+    """Let the installation find the packages of the extra `aws`, as all others of the suite."""
+    extra = site_packages(installed) / "aws.pth"
+    extra.write_text(sysconfig.get_path("purelib") + "\n")
+    try:
+        yield
+    finally:
+        extra.unlink()
+
+
+def test_the_recorded_session_has_no_difference_on_an_installed_hub(
+    installed: Path, tmp_path: Path
+) -> None:
+    with served(installed, tmp_path, "--json") as process:
+        assert process.stdout
+        hub = json.loads(process.stdout.readline())
+        with httpx.Client(base_url=hub["url"], timeout=30) as client:
+            assert differences(sender(client), hub["token"]) == []
+
+
+def test_an_editable_installation_has_the_command_and_the_plugin(
+    source: Path, tmp_path: Path
+) -> None:
+    wheel = built(source, "build_editable", tmp_path)
+    installed = environment_with(wheel, tmp_path / "venv")
+    listed = pieria(installed, tmp_path, "user", "list")
+    assert "there is no hub in .hub" in listed.stderr
+    ended = client_tests(installed, tmp_path, "", "--fixtures")
+    assert "pieria_hub_aws" in ended.stdout
+
+
+def client_tests(
+    installed: Path, folder: Path, module: str, *options: str
+) -> subprocess.CompletedProcess[str]:
+    """The ended pytest of an author of a client, with this module of tests."""
+    link_packages(site_packages(installed), ["pytest"])
+    (folder / "test_client.py").write_text(module)
+    command = [str(installed / "bin" / "python"), "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    return subprocess.run(
+        [*command, *options],
+        cwd=folder,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def example() -> str:
+    """The example of docs/client-tests.md."""
+    page = (ROOT / "docs" / "client-tests.md").read_text()
+    (found,) = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    return str(found)
+
+
 def test_the_example_of_a_client_test_passes_with_the_plugin(
     installed: Path, tmp_path: Path
 ) -> None:
-    link_packages(site_packages(installed), ["pytest"])
-    page = (ROOT / "docs" / "client-tests.md").read_text()
-    (example,) = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
-    (tmp_path / "test_client.py").write_text(example)
-    command = [str(installed / "bin" / "python"), "-m", "pytest", "-q", "-p", "no:cacheprovider"]
-    ended = subprocess.run(
-        command, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=120
-    )
+    ended = client_tests(installed, tmp_path, example())
+    assert ended.returncode == 0, ended.stdout
+    assert "3 passed" in ended.stdout
+
+
+def test_the_example_passes_on_the_emulated_aws_too(installed: Path, tmp_path: Path) -> None:
+    on_aws = example().replace("pieria_hub", "pieria_hub_aws")
+    with with_extra_aws(installed):
+        ended = client_tests(installed, tmp_path, on_aws, "-k", "restart or stranger")
     assert ended.returncode == 0, ended.stdout
     assert "2 passed" in ended.stdout
+
+
+def test_the_plugin_names_the_extra_of_the_emulated_aws(installed: Path, tmp_path: Path) -> None:
+    ended = client_tests(installed, tmp_path, "def test_it(pieria_hub_aws): pass")
+    assert ended.returncode == 1
+    assert "pip install 'pieria[aws]'" in ended.stdout
+
+
+def test_each_test_has_an_empty_hub_with_the_scope_of_a_function(
+    installed: Path, tmp_path: Path
+) -> None:
+    module = """
+import pytest
+@pytest.mark.parametrize("number", [1, 2])
+def test_it(pieria_hub, number):
+    pieria_hub.create_repo("song")
+"""
+    ended = client_tests(installed, tmp_path, module, "-o", "pieria_hub_scope=function")
+    assert "2 passed" in ended.stdout, ended.stdout
