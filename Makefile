@@ -9,6 +9,7 @@ ENGINE := sqlite
 FN := health
 EVENT = sample_events/$(FN).json
 MODULES :=
+HUBS :=
 
 BIN := .venv/bin
 
@@ -16,7 +17,7 @@ BIN := .venv/bin
 test test-fast test-sqlite nightly: export PYTHONHASHSEED = 0
 
 .PHONY: help packages aws-packages dev-packages serve test test-fast test-sqlite nightly mutants mutation audit test-browser test-cloud check generate bench bench-check bench-baseline \
-	bench-bill bench-bytes bench-load bench-stream bench-cold build build-host deploy invoke lock clean
+	bench-bill bench-bytes bench-compare bench-load bench-stream bench-cold build build-host deploy invoke lock clean
 
 help: ## this list
 	@awk -F ':[^#]*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -96,6 +97,9 @@ bench-bytes: dev-packages ## the bytes, CPU and dollars of clones and pulls, com
 
 bench-stream: dev-packages ## clone 60 MB from the streaming function, and measure its memory
 	@$(BIN)/python -m bench.stream
+
+bench-compare: dev-packages ## the same work on several hubs in turn: HUBS='ours=URL,TOKEN other=URL,TOKEN'
+	@$(BIN)/python -m bench.compare $(HUBS)
 
 # The sources of build/package and build/host.
 SOURCES := infra/build.py infra/locks/package.lock infra/locks/pages.lock run.sh \
