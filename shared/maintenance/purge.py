@@ -106,7 +106,7 @@ async def _purge(
         if purged.removed >= limit:
             return False
     purged.rows += await repository.scans.purge_names(repository.repo.owner)
-    await repository.scans.forget()
+    await repository.scans.forget(repository.repo.owner)
     return True
 
 

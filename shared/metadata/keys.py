@@ -9,7 +9,7 @@
     token                TOKENS#<handle>             <jti>
     handle               HANDLE#<folded handle>      HANDLE
     repo, by id          REPO#<repo_id>              NAME
-    deleted repo         DELETED                     <repo_id>                 until it is purged
+    deleted repo         DELETED                     <owner>/<repo_id>         until it is purged
     domain               DOMAINS                     <author>/<slug>
     ref                  REPO#<repo_id>              REF#<branch>
     folder of refs       REPO#<repo_id>              REF#<folder>              see `refs`
@@ -133,9 +133,9 @@ def name(repo_id: str) -> Key:
     return f"REPO#{repo_id}", "NAME"
 
 
-def deleted(repo_id: str) -> Key:
-    """A deleted repository that is not purged yet."""
-    return DELETED, repo_id
+def deleted(owner: str, repo_id: str = "") -> Key:
+    """A deleted repository that is not purged yet. Without an id: the prefix of the owner's."""
+    return DELETED, f"{owner}/{repo_id}"
 
 
 def domain(author: str, slug: str) -> Key:

@@ -250,7 +250,10 @@ class Repos:
         await self.table.update_together(
             [
                 Update(key, deletion, repo_rows.is_live(repo)),
-                Update(keys.deleted(repo.repo_id), {**repo_rows.encode(repo), "deleted_at": now}),
+                Update(
+                    keys.deleted(repo.owner, repo.repo_id),
+                    {**repo_rows.encode(repo), "deleted_at": now},
+                ),
                 Removal(listing.recent_key(repo)),
             ]
         )
@@ -263,11 +266,9 @@ class Repos:
         an older version: it is left out unless the name still points to the repository.
         """
         found: list[tuple[Repo, int]] = []
-        async for row in self.table.each(keys.DELETED):
-            if row["owner"] != owner:
-                continue
+        async for row in self.table.each(*keys.deleted(owner)):
             named = await self.table.get(keys.repo(*repo_rows.name_of(row)))
-            is_named = named is not None and named["repo_id"] == row["sk"]
+            is_named = named is not None and named["repo_id"] == _deleted_id(row)
             latest = named if named is not None and is_named else row
             if "visibility" in latest and latest["deleted_at"]:
                 deleted_at = attributes.number(row, "deleted_at", "deleted repository")
@@ -279,8 +280,7 @@ class Repos:
         the id and the name are read.
         """
         async for row in self.table.each(keys.DELETED):
-            repo_id = RepoId(str(row["sk"]))
-            repo = Repo(*repo_rows.name_of(row), repo_id, deleted=True)
+            repo = Repo(*repo_rows.name_of(row), _deleted_id(row), deleted=True)
             yield repo, attributes.number(row, "deleted_at", "deleted repository")
 
     async def undelete(self, repo: Repo, slug: str) -> Repo:
@@ -301,7 +301,7 @@ class Repos:
             ]
         )
         # Last: a purge skips a repository that is not deleted, and this row alone does no harm.
-        await self.table.delete(keys.deleted(repo.repo_id))
+        await self.table.delete(keys.deleted(repo.owner, repo.repo_id))
         return new
 
     async def everywhere(self) -> list[Repo]:
@@ -309,6 +309,11 @@ class Repos:
         rows = [row async for row in self.table.scan(keys.OWNER)]
         repos = [repo_rows.decode(row) for row in rows if not row["deleted_at"]]
         return sorted(repos, key=lambda repo: (repo.owner, repo.slug))
+
+
+def _deleted_id(row: Row) -> RepoId:
+    """The id of a deleted repository. Rows of an older hub have no owner in their key."""
+    return RepoId(str(row["sk"]).rpartition("/")[2])
 
 
 def _new_generation(repo: Repo) -> str:

@@ -357,9 +357,13 @@ class Scans:
                 await self.table.update(key, emptied, is_deleted)
         return removed
 
-    async def forget(self) -> None:
-        """Delete the last row of a purged repository: its entry in the list of deleted ones."""
-        await self.table.delete(keys.deleted(self.repo_id))
+    async def forget(self, owner: str) -> None:
+        """Delete the last row of a purged repository: its entry in the list of deleted ones.
+
+        An older hub wrote the entry without the owner in its key.
+        """
+        await self.table.delete((keys.DELETED, self.repo_id))
+        await self.table.delete(keys.deleted(owner, self.repo_id))
 
     async def purge(self, key: Key) -> None:
         """Delete a row of a deleted repository."""

@@ -1,7 +1,13 @@
 """The forms of a repository, as a browser without JavaScript sends them."""
 
+import asyncio
+
 import pytest
 
+from bench.meter import Meter
+from shared.engines import selection
+from shared.metadata import keys
+from shared.metadata.table import Row
 from tests.client import event, invoke
 from tests.functions import api
 from tests.functions.browser import Browser
@@ -69,6 +75,24 @@ def test_a_deleted_repository_is_restored_under_a_free_name(owner: str) -> None:
     assert chrome.url == f"/{owner}/old-song/settings?done=restored"
     assert "Night train" in chrome.get(f"/{owner}/old-song").text
     assert "There are none." in chrome.get("/-/deleted").text
+
+
+def test_the_page_of_deleted_repositories_reads_only_those_of_the_user(owner: str) -> None:
+    hub = asyncio.get_event_loop().run_until_complete(selection.stores()).hub
+    row: Row = {"owner": f"{owner}-other", "slug": "song", "description": "x" * 1_000}
+    others = [keys.deleted(f"{owner}-other", str(number)) for number in range(50)]
+    asyncio.get_event_loop().run_until_complete(hub.put([(key, row) for key in others]))
+    chrome = Browser()
+    chrome.sign_in(owner)
+    with Meter(weigh=True) as meter:
+        chrome.get("/-/deleted")
+    asyncio.get_event_loop().run_until_complete(hub.delete_many(others))
+    [units] = [
+        units
+        for partition, units in meter.read_units_by_partition().items()
+        if partition.endswith(f"/{keys.DELETED}")
+    ]
+    assert units <= 1
 
 
 def test_members_are_added_changed_and_removed(owner: str) -> None:

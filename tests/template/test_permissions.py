@@ -296,7 +296,7 @@ def test_every_write_to_the_hub_says_to_which_partitions() -> None:
             {"branches", "presign", "push", "push_objects", "repo_settings", "repos", "staging"},
         ),
         (keys.upkeep(REPO_ID), set()),
-        (keys.deleted(REPO_ID)[0], {"repo_settings", "repos"}),
+        (keys.DELETED, {"repo_settings", "repos"}),
     ],
 )
 def test_few_may_write_to_a_partition(partition: str, writers: set[str]) -> None:

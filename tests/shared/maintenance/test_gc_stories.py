@@ -897,7 +897,9 @@ async def test_purge_finds_the_rows_of_a_dead_push(story: Story, dead: Any) -> N
     )
     await story.do(story.bucket.put(object_keys.upload("r1", "unproved"), b"x"))
     await story.do(
-        story.table.put([(keys.deleted("r1"), {"owner": "ada", "slug": "song", "deleted_at": 1})])
+        story.table.put(
+            [(keys.deleted("ada", "r1"), {"owner": "ada", "slug": "song", "deleted_at": 1})]
+        )
     )
     purged = await story.do(purge.purge(story.stores, now=story.turns.now))
     assert purged.done == 1

@@ -52,9 +52,9 @@ def gone(owner: str) -> str:
     return delete(owner)
 
 
-def is_waiting(repo_id: str) -> bool:
+def is_waiting(owner: str, repo_id: str) -> bool:
     return "Item" in table().get_item(
-        Key=dict(zip(("pk", "sk"), keys.deleted(repo_id), strict=True))
+        Key=dict(zip(("pk", "sk"), keys.deleted(owner, repo_id), strict=True))
     )
 
 
@@ -63,7 +63,7 @@ def test_nothing_is_left_of_a_deleted_repository(owner: str, gone: str) -> None:
     assert done.done >= 1 and done.bytes > 0
     assert rows(gone, "") == []
     assert Bytes(gone).versions() == 0
-    assert not is_waiting(gone)
+    assert not is_waiting(owner, gone)
 
 
 def test_uploads_and_staged_bodies_of_a_deleted_repository_are_removed(owner: str) -> None:
@@ -129,7 +129,7 @@ def test_a_dry_run_removes_nothing(owner: str, gone: str) -> None:
 
 def test_it_goes_on_where_it_was_stopped(owner: str, gone: str) -> None:
     runs = 0
-    while is_waiting(gone):
+    while is_waiting(owner, gone):
         purged(limit=20)
         runs += 1
         assert runs < 100
@@ -152,7 +152,7 @@ def test_a_repository_that_is_not_deleted_after_all_is_not_touched(owner: str) -
     drawn = graph("1", salt=owner)
     assert push(owner, "song", drawn.bundle()).status == 200
     found = repo(owner)
-    pk, sk = keys.deleted(found.repo_id)
+    pk, sk = keys.deleted(owner, found.repo_id)
     table().put_item(Item={"pk": pk, "sk": sk, "owner": owner, "slug": "song", "deleted_at": 1})
     purged()
     assert heads(owner, "song") == {"main": drawn[1]}
