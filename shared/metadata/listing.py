@@ -54,7 +54,7 @@ class Listing:
 
         The newest come first. The read may be stale.
         """
-        newest = Query(keys.RECENT, newest_first=True, maybe_stale=True)
+        newest = Query(keys.RECENT, limit=limit, newest_first=True, maybe_stale=True)
         found = await self.table.scan_filtered(newest, limit, lambda row: True)
         return [
             (keys.repo(str(row["owner"]), str(row["slug"])), str(row["sk"]).partition("#")[2])

@@ -188,11 +188,14 @@ class Table(Protocol):
     async def scan_filtered(
         self, query: Query, limit: int, wanted: Callable[[Row], bool]
     ) -> list[Row]:
-        """Return the first `limit` rows for which `wanted` is true. Reads page by page."""
+        """Return the first `limit` rows for which `wanted` is true.
+
+        Reads pages of `query.limit` rows, by default 100.
+        """
         found: list[Row] = []
         after = query.after
         while True:
-            page = await self.query(replace(query, limit=GET_BATCH, after=after))
+            page = await self.query(replace(query, limit=query.limit or GET_BATCH, after=after))
             found += filter(wanted, page.rows)
             after = page.last
             if after is None or len(found) >= limit:

@@ -4,15 +4,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
 from shared import log_cursors, media
 from shared.actions import browse, contents, history
 from shared.actions.browse import Pair
+from shared.actions.refs import in_order
 from shared.errors import RefNotFound
 from shared.http import Access
 from shared.web import changes, delta, lanes, piano_roll, rendering, replies, times
 from shared.web.context import head
+from shared.web.links import Links
 from shared.web.visible import first_line
 
 COMMITS = 50
@@ -36,12 +38,10 @@ async def log(request: Request, access: Access, ref: str) -> Response:
     except RefNotFound:
         if ref != access.repo.default_branch:
             raise
-        entries, following = [], None
+        return await _log_of_another_branch(request, access)
     next_cursor = await log_cursors.sealed(access, following)
 
     async def make() -> str:
-        if not entries:
-            return rendering.render("empty.html", **head(request, access, "commits"))
         return rendering.render(
             "commits.html",
             **head(request, access, "commits"),
@@ -51,6 +51,22 @@ async def log(request: Request, access: Access, ref: str) -> Response:
         )
 
     return await replies.page(request, access, [[e.node.commit_id for e in entries]], make)
+
+
+async def _log_of_another_branch(request: Request, access: Access) -> Response:
+    """The reply to the log of an absent default branch, which is a link of every page.
+
+    It leads to the log of the branch that a clone checks out.
+    """
+    refs = await access.repository.refs.all() if access.repo.exists else {}
+    ordered = in_order(access.repo.default_branch, refs)
+    if ordered:
+        return RedirectResponse(Links.of(access.repo).to("commits", ordered[0]), 303)
+
+    async def make() -> str:
+        return rendering.render("empty.html", **head(request, access, "commits"))
+
+    return await replies.page(request, access, ["empty"], make)
 
 
 async def graph(request: Request, access: Access) -> Response:

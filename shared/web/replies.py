@@ -1,8 +1,8 @@
 """A page as an HTTP reply: security headers, caching, compression.
 
-The entity tag of a page is a hash of its sources: the edition of the templates, the
+The entity tag of a page of a repository is a hash of its sources: the edition of the templates, the
 viewer, the repository's row and the commits that are shown. So a client that has the page gets 304
-before files are read.
+before files are read. That of another page is a hash of its HTML.
 """
 
 import zlib
@@ -79,7 +79,7 @@ async def page(
         f'W/"{sha256(repr([made_from, row, request.url.path, version]).encode()).hexdigest()[:32]}"'
     )
     headers = {"ETag": tag, **_cached(repo, access.by)}
-    if conditional.is_held(request.headers.get("if-none-match", ""), tag.removeprefix("W/")):
+    if _is_held(request, tag):
         return Response(status_code=304, headers=headers)
     return _reply(request, await make(), 200, {**headers, **_SECURITY, **_policy(access)})
 
@@ -89,10 +89,13 @@ def plain(
 ) -> Response:
     """A page that is not about a repository. It may show what only the viewer may read."""
     if _has_credentials(request):
-        kind = "private, no-store"
+        cached = {"Cache-Control": "private, no-store", "Vary": VARY}
     else:
-        kind = "no-cache"
-    cached = {"Cache-Control": kind, "Vary": VARY}
+        cached = {"Cache-Control": "no-cache", "Vary": VARY}
+        if status == 200:
+            cached["ETag"] = tag = f"W/{conditional.tag_of(html.encode())}"
+            if _is_held(request, tag):
+                return Response(status_code=304, headers=cached)
     return _reply(
         request, html, status, {**cached, **_SECURITY, **_policy(None), **(headers or {})}
     )
@@ -146,6 +149,12 @@ def _cached(repo: Repo, by: str) -> dict[str, str]:
     else:
         kind = "no-cache"
     return {"Cache-Control": kind, "Vary": VARY}
+
+
+def _is_held(request: Request, tag: str) -> bool:
+    """Whether the client has the page with this weak entity tag."""
+    held = request.headers.get("if-none-match", "")
+    return conditional.is_held(held, tag.removeprefix("W/"))
 
 
 def _has_credentials(request: Request) -> bool:

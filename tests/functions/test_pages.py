@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from bench.meter import Meter
 from shared.engines import selection
 from shared.metadata import keys
 from shared.web import overview
@@ -185,6 +186,13 @@ def test_the_first_page_leads_to_a_repository(owner: str) -> None:
         assert "That is not the name" in page.text
 
 
+def test_the_first_page_reads_no_more_rows_than_it_may_show(owner: str) -> None:
+    with Meter(weigh=True) as meter:
+        checked(get("/"))
+    [query] = [call for call in meter.log if call.operation == "Query"]
+    assert query.params["Limit"] == 2 * overview.RECENT
+
+
 # ── Visibility and caching ────────────────────────────────────────────────────────────────────────
 
 
@@ -224,6 +232,21 @@ def test_a_page_that_has_not_changed_is_not_sent_again(owner: str) -> None:
     pushed(owner, {**FILES, "new.txt": b"new"}, "second", first)
     assert get(f"/{owner}/song", **held).status == 200
     assert get(f"/{owner}/song", by=owner).headers["etag"] != answer.headers["etag"]
+
+
+def test_a_page_about_no_repository_is_not_sent_again(owner: str) -> None:
+    api.create(owner, "song")
+    for path in ("/", f"/{owner}", "/domains"):
+        answer = get(path, accept_encoding="gzip")
+        again = get(path, if_none_match=answer.headers["etag"])
+        assert (again.status, again.body) == (304, b""), path
+    held = {"if_none_match": get(f"/{owner}").headers["etag"]}
+    mine = get(f"/{owner}", by=owner, **held)
+    assert (mine.status, mine.headers["cache-control"]) == (200, "private, no-store")
+    assert "etag" not in mine.headers, "a browser does not store it"
+    api.create(owner, "another")
+    assert get(f"/{owner}", **held).status == 200
+    assert "etag" not in get(f"/{owner}-none").headers
 
 
 def test_HEAD_has_the_headers_of_GET_and_no_body(owner: str) -> None:

@@ -243,6 +243,14 @@ def test_a_repository_without_commits_says_so_on_its_tabs(owner: str) -> None:
     assert "No releases yet" in checked(get(f"/{owner}/song/release")).text
 
 
+def test_the_log_of_an_absent_default_branch_leads_to_the_branch_of_a_clone(owner: str) -> None:
+    pushed(owner, FILES, branch="a/take")
+    pushed(owner, FILES, branch="takes")
+    answer = get(f"/{owner}/song/commits/main")
+    assert (answer.status, answer.headers["location"]) == (303, f"/{owner}/song/commits/takes")
+    checked(get(f"/{owner}/song/commits/none"), 404)
+
+
 def test_releases_are_listed_and_shown_but_drafts_to_writers_only(owner: str) -> None:
     commit_id = pushed(owner, FILES)
     release(owner, commit_id, title="The first", body="It **plays**.", changelog=[])
