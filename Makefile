@@ -17,7 +17,7 @@ BIN := .venv/bin
 test test-fast test-sqlite nightly: export PYTHONHASHSEED = 0
 
 .PHONY: help packages aws-packages dev-packages serve test test-fast test-sqlite nightly mutants mutation audit test-browser test-cloud check generate bench bench-check bench-baseline \
-	bench-bill bench-bytes bench-compare bench-load bench-stream bench-cold build build-host deploy invoke lock clean
+	bench-bill bench-bytes bench-compare bench-load bench-stream bench-cold build build-host artefact chromium deploy invoke lock clean
 
 help: ## this list
 	@awk -F ':[^#]*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,8 +40,13 @@ test-sqlite: dev-packages ## run the tests that apply on the engine of `make ser
 	@ENGINE=sqlite $(BIN)/python -m pytest -n auto \
 		$$($(BIN)/python -c 'from tests.sqlite_engine import SUITES; print(*SUITES)')
 
-test-browser: dev-packages ## the pages in Chromium, which it installs; SCREENSHOTS=FOLDER saves them
-	@command -v chromium chromium-browser google-chrome >/dev/null || $(BIN)/playwright install --with-deps chromium
+# A machine without a network, or a user without the right to install, cannot get Chromium. The tests that need it are skipped then.
+chromium: dev-packages # the browser of the tests, if there is none
+	@command -v chromium chromium-browser google-chrome >/dev/null || \
+		timeout 600 $(BIN)/playwright install --with-deps chromium </dev/null || \
+		echo 'pieria: Chromium could not be installed, so the tests in a browser are skipped' >&2
+
+test-browser: chromium ## the pages in Chromium, which it installs; SCREENSHOTS=FOLDER saves them
 	@$(BIN)/python -m pytest -rs tests/browser tests/infra/test_browser.py
 
 test-cloud: dev-packages build-host ## deploy the built artefact into a cloud on this machine; installs it on first use
@@ -110,6 +115,9 @@ build: ## the packages of the Lambda functions, build/package.zip and build/page
 
 build/package.zip: $(SOURCES)
 	@$(FIND_PYTHON) && $(PYTHON) -m infra.build
+
+artefact: build/package.zip # the files of one function, for `sam build`: FUNCTION=PagesFunction FOLDER=...
+	@$(FIND_PYTHON) && $(PYTHON) -m infra.artefact '$(FUNCTION)' '$(FOLDER)'
 
 build-host: build/host-python ## the same package for this machine
 

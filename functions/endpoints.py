@@ -57,6 +57,16 @@ class Endpoint:
     edge: Edge = Edge.API
     """The treatment of its paths in the distribution."""
 
+    @property
+    def title(self) -> str:
+        """The prefix of its logical ids in template.yaml: `PushObjects` for `push_objects`."""
+        return self.module.title().replace("_", "")
+
+    @property
+    def logical_id(self) -> str:
+        """The logical id of its function."""
+        return f"{self.title}Function"
+
 
 ONE_CPU_MB = 1769
 """The size at which Lambda gives one whole CPU: for functions that hash, pack and unpack."""

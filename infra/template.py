@@ -49,13 +49,8 @@ def text(endpoints: Iterable[Endpoint] = ENDPOINTS) -> str:
     return template
 
 
-def title(endpoint: Endpoint) -> str:
-    """The prefix of the logical ids of a function: `PushObjects` for `push_objects`."""
-    return endpoint.module.title().replace("_", "")
-
-
 def _endpoint(endpoint: Endpoint) -> str:
-    name = title(endpoint)
+    name = endpoint.title
     resources = f"""\
   {name}Function:
     Type: AWS::Serverless::Function
@@ -151,7 +146,7 @@ def _statement(grant: Grant) -> str:
 
 def _stream(endpoint: Endpoint) -> str:
     """A second function with the same permissions, as a web server with a URL."""
-    name = f"{title(endpoint)}Stream"
+    name = f"{endpoint.title}Stream"
     return f"""\
   {name}Function:
     Condition: UseEdge

@@ -5,6 +5,7 @@ No network is used.
 
 import hashlib
 import http.server
+import os
 import re
 import subprocess
 import sys
@@ -230,6 +231,24 @@ def test_a_command_that_runs_a_hub_installs_only_the_packages_that_it_needs(
 
 def test_a_build_installs_nothing_into_the_environment() -> None:
     assert "--venv" not in make("--dry-run", "build")
+
+
+def test_a_machine_that_cannot_get_chromium_states_which_tests_it_skips(tmp_path: Path) -> None:
+    """In a copy, without the rule that installs packages, and with an installer that fails."""
+    rule = re.compile(r"^dev-packages:.*\n(\t.*\n)+", re.MULTILINE)
+    makefile = rule.sub("dev-packages:\n", (ROOT / "Makefile").read_text())
+    names = "chromium chromium-browser google-chrome"
+    assert names in makefile
+    (tmp_path / "Makefile").write_text(makefile.replace(names, "no-browser"))
+    installer = tmp_path / "playwright"
+    installer.write_text("#!/bin/sh\nexit 1\n")
+    installer.chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tmp_path}:/usr/bin:/bin"}
+    command = ["make", "-s", "chromium", f"BIN={tmp_path}"]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
+    assert "tests in a browser are skipped" in done.stderr
 
 
 def test_a_larger_lock_has_every_package_of_a_smaller_one_in_the_same_version() -> None:

@@ -9,7 +9,7 @@ import pytest
 from fastapi.routing import APIRoute
 
 from functions.endpoints import ENDPOINTS
-from infra import build
+from infra import artefact, build
 from infra.cli import key
 from shared.settings import Settings
 from tests.template.expansion import (
@@ -141,6 +141,15 @@ def test_sam_builds_all_functions_by_make() -> None:
         if resource["Type"] == "AWS::Serverless::Function":
             assert resource["Properties"]["CodeUri"] == "infra/sam", name
             assert resource["Metadata"] == {"BuildMethod": "makefile"}, name
+
+
+def test_sam_gets_the_package_that_has_the_module_of_the_function() -> None:
+    for endpoint in ENDPOINTS:
+        is_left_out = f"functions/{endpoint.module}.py" in build.API_ONLY.left_out
+        package = build.PAGES if is_left_out else build.PACKAGE
+        assert artefact.package_of(endpoint.logical_id) == package, endpoint.module
+        assert endpoint.logical_id in parsed()["Resources"]
+    assert artefact.package_of(STREAM) == build.PACKAGE
 
 
 def test_all_functions_run_the_same_python_on_the_same_processor() -> None:
