@@ -229,6 +229,10 @@ API = (
         Route("POST /api/v1/repos/{owner}/{slug}/rename", ADMINS,
               "change its name in the URL; the old name is free then",
               name="Rename", body={"slug": "ballad"}),
+        Route("GET /api/v1/deleted", ADMIN_TOKEN,
+              "the caller's deleted repositories that can be restored", name="Deleted"),
+        Route("POST /api/v1/deleted", ADMIN_TOKEN, "restore one within a day",
+              name="Undelete", body={"slug": "album", "new_slug": "demo"}),
     ), (grant.READ_ALL, *grant.CHANGE_REPOS, *grant.SERVE_CALLERS)),
 
     Endpoint("members", (

@@ -116,8 +116,8 @@ CHANGE_REPOS = (
     CLAIM_HANDLE,
     Grant("RenameAndDelete", HUB, "UpdateItem", (OWNERS, LISTED, RECENT, REPO, DELETED)),
     Grant("RecordIdAndCopyMembers", HUB, "BatchWriteItem", (REPO, LISTED, RECENT, MEMBERS)),
-    # Only the entries in lists: the name of a deleted repository is marked as deleted.
-    Grant("DeleteListing", HUB, "DeleteItem", (LISTED, RECENT)),
+    # Not the name: that of a deleted repository is marked as deleted.
+    Grant("DeleteListing", HUB, "DeleteItem", (LISTED, RECENT, DELETED)),
 )
 """A rename and a deletion are transactions of updates, which need `UpdateItem` only."""
 

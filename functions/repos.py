@@ -1,4 +1,5 @@
-"""/api/v1/repos: create, show, list, change, rename and delete repositories."""
+"""/api/v1/repos and /api/v1/deleted: create, show, list, change, rename, delete and restore
+repositories."""
 
 from typing import Annotated, Any
 
@@ -11,7 +12,16 @@ from shared.http import Access, Caller, Visitor
 from shared.model import Repo, Role
 from shared.protocol.operation import operation
 from shared.protocol.pages import PageQuery
-from shared.protocol.repositories import NewRepo, Rename, RepoChange, Repository, RepositoryPage
+from shared.protocol.repositories import (
+    DeletedRepository,
+    DeletedRepositoryPage,
+    NewRepo,
+    Rename,
+    RepoChange,
+    Repository,
+    RepositoryPage,
+    Undelete,
+)
 
 router = APIRouter()
 Reader = Annotated[Access, Depends(http.may_read("read"))]
@@ -123,6 +133,53 @@ async def post_rename(request: Request, slug: str, access: AdminByAnyName) -> Re
     wanted = await http.body(request, Rename, http.API_BYTES)
     renamed = await repos.rename(access.repository, slug, wanted.slug, int(access.now))
     return _reply(request, renamed, access.role)
+
+
+@router.get(
+    "/api/v1/deleted",
+    response_model=DeletedRepositoryPage,
+    openapi_extra=operation(Forbidden, query=PageQuery),
+)
+async def get_deleted(
+    request: Request, caller: Annotated[Caller, Depends(http.identified("read"))]
+) -> Response:
+    """The caller's deleted repositories that can be restored: for a day. The last one deleted
+    first."""
+    page = http.query(request, PageQuery)
+    found = await repos.restorable_page(
+        caller.stores, caller.identity, page.limit + 1, page.after, caller.now
+    )
+    shown = found[: page.limit]
+    if len(found) > page.limit:
+        last = repos.deletion(*shown[-1])
+    else:
+        last = None
+    listing = DeletedRepositoryPage(
+        repos=[
+            DeletedRepository(**Repository.of(repo, Role.ADMIN).model_dump(), deleted_at=deleted_at)
+            for repo, deleted_at in shown
+        ],
+        next_cursor=cursors.after(last),
+    )
+    return http.reply(request, listing.model_dump(mode="json"))
+
+
+@router.post(
+    "/api/v1/deleted",
+    response_model=Repository,
+    openapi_extra=operation(Forbidden, RepoNotFound, RepoExists, InvalidName, body=Undelete),
+)
+async def post_deleted(
+    request: Request, caller: Annotated[Caller, Depends(http.identified("push"))]
+) -> Response:
+    """Restore a deleted repository of the caller, with its branches and members, under its old
+    name or another one."""
+    message = await http.body(request, Undelete, http.API_BYTES)
+    identity = caller.identity
+    repos.require_restorer(identity)
+    new_slug = message.new_slug or message.slug
+    repo = await repos.undelete(caller.stores, identity.subject, message.slug, new_slug, caller.now)
+    return _reply(request, repo, Role.ADMIN)
 
 
 def _reply(request: Request, repo: Repo, role: Role, status: int = 200) -> Response:

@@ -218,6 +218,10 @@ GET /api/v1/users/{owner}/repos
   any      200 200 200 200 200 200 200 200 200 401 401
 POST /api/v1/repos
   any      401 201 201 201 201 201 403 403 403 401 401
+GET /api/v1/deleted
+  any      401 200 200 200 200 200 403 403 403 401 401
+POST /api/v1/deleted
+  any      401 404 404 404 404 404 403 403 403 401 401
 POST /api/v1/tokens
   any      401 201 201 201 201 201 403 201 403 401 401
 GET /api/v1/tokens
@@ -461,6 +465,8 @@ def asked(route: str, owner: str, place: Place) -> Asked:
             return Asked("base=main&head=main")
         case "POST /api/v1/repos":
             return Asked(body={"slug": f"another-{uuid.uuid4()}"})
+        case "POST /api/v1/deleted":
+            return Asked(body={"slug": "nothing"})
         case "POST /-/sign-in":
             return Asked(body={"token": "nonsense"})
         case "POST /-/account/tokens":

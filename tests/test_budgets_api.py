@@ -57,6 +57,7 @@ RELEASE = {"release_id": "first", "tag": "v1", "commit_id": HISTORY[4]}
 PUBLISH = Request("releases", "POST", "{song}/releases", RELEASE, status=201)
 PUBLISH_DOMAIN = Request("domains", "POST", "/api/v1/domains", MIDI_DOMAIN, status=201)
 STORE_TAG = Request("tags", "POST", "{song}/tags", {"tags": [TAG]})
+DELETE_REPO = Request("repos", "DELETE", "{api}", status=204)
 DELETE_BRANCH = Request(
     "branches", "DELETE", "{api}/branches", query="branch=main&leave_empty=true", status=204
 )
@@ -105,7 +106,12 @@ OPERATIONS: dict[str, tuple[Request, ...]] = {
     "POST repos": (CREATE,),
     "GET repos of a user": (Request("repos", "GET", "/api/v1/users/{owner}/repos"),),
     "PATCH repos": (Request("repos", "PATCH", "{api}", {"description": "two verses"}),),
-    "DELETE repos": (Request("repos", "DELETE", "{api}", status=204),),
+    "DELETE repos": (DELETE_REPO,),
+    "GET deleted, 1 repository": (DELETE_REPO, Request("repos", "GET", "/api/v1/deleted")),
+    "POST deleted": (
+        DELETE_REPO,
+        Request("repos", "POST", "/api/v1/deleted", {"slug": "song"}),
+    ),
     "POST rename": (Request("repos", "POST", "{api}/rename", {"slug": "ballad"}),),
     "POST tokens": (ISSUE,),
     "GET tokens": (Request("tokens", "GET", "/api/v1/tokens"),),

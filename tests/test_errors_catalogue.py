@@ -84,6 +84,7 @@ GOOD: Mapping[str, Sent] = {
     f"POST {API}/restore": Sent(body={"branch": "main"}),
     f"GET {API}/compare": Sent(query="base=main&head=side"),
     "POST /api/v1/repos": Sent(body={"slug": "another"}),
+    "POST /api/v1/deleted": Sent(body={"slug": "gone"}),
     "POST /api/v1/tokens": Sent(body={"scope": "read"}),
     "POST /api/v1/domains": Sent(body={**MIDI_DOMAIN, "author_slug": OWNER, "slug": "another"}),
 }
@@ -185,6 +186,9 @@ SOMEWHERE: Mapping[tuple[str, str], Sent] = {
     ("POST /api/v1/repos", "repo_exists"): Sent(body={"slug": "song"}),
     ("POST /api/v1/repos", "handle_taken"): Sent(token="{shouting}"),
     ("POST /api/v1/repos", "invalid_name"): Sent(body={"slug": "../up"}),
+    ("POST /api/v1/deleted", "repo_exists"): Sent(body={"slug": "gone", "new_slug": "song"}),
+    ("POST /api/v1/deleted", "repo_not_found"): Sent(body={"slug": "nothing"}),
+    ("POST /api/v1/deleted", "invalid_name"): Sent(body={"slug": "gone", "new_slug": "../up"}),
     (f"PATCH {API}", "invalid_name"): Sent(body={"default_branch": "a/b"}),
     (f"POST {API}/rename", "repo_exists"): Sent(body={"slug": "ruined"}),
     (f"POST {API}/rename", "invalid_name"): Sent(body={"slug": "../up"}),
@@ -274,6 +278,8 @@ def repo_ids(unlimited: None) -> dict[str, str]:
             "song",
             Sent(body={"bundle": {"commits": [twin]}, "branch": f"twin-{number}"}),
         )
+    good("POST /api/v1/repos", "song", Sent(body={"slug": "gone"}))
+    good(f"DELETE {API}", "gone")
     good("POST /api/v1/domains", "song", Sent(body={**MIDI_DOMAIN, "author_slug": OWNER}))
     good(f"POST {WIRE}/releases", "song")
     good(f"POST {WIRE}/tags", "song")

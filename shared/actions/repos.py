@@ -118,6 +118,37 @@ async def delete(stores: Stores, repo: Repo, now: int) -> None:
         raise RepoNotFound() from None
 
 
+def require_restorer(identity: Identity) -> None:
+    """Raise Forbidden unless this token may list and restore the caller's deleted repositories."""
+    if identity.repo or not identity.scope.allows(Role.ADMIN):
+        raise Forbidden(
+            "only the owner can restore deleted repositories: this needs a token of scope admin"
+            " that is not limited to one repository"
+        )
+
+
+async def restorable_page(
+    stores: Stores, identity: Identity, limit: int, after: str | None, now: float
+) -> list[tuple[Repo, int]]:
+    """Return up to `limit` deleted repositories of the caller, the last one deleted first.
+
+    `after` is the `deletion` of the last entry of the page before. Raises Forbidden.
+
+    Budget: 5 AWS calls, chain of 4 (GET deleted, 1 repository).
+    """
+    require_restorer(identity)
+    found = await restorable(stores, identity.subject, now)
+    newest_first = sorted(found, key=lambda entry: deletion(*entry), reverse=True)
+    if after is not None:
+        newest_first = [entry for entry in newest_first if deletion(*entry) < after]
+    return newest_first[:limit]
+
+
+def deletion(repo: Repo, deleted_at: int) -> str:
+    """Return a text that sorts deletions by their time."""
+    return f"{deleted_at:012}#{repo.repo_id}"
+
+
 async def restorable(stores: Stores, owner: str, now: float) -> list[tuple[Repo, int]]:
     """Return the deleted repositories of an owner that `undelete` can restore.
 
@@ -133,11 +164,13 @@ async def undelete(stores: Stores, owner: str, slug: str, new_slug: str, now: fl
 
     It has its branches and members. Raises RepoNotFound if none was deleted within the time,
     RepoExists if the new name is taken, InvalidName.
+
+    Budget: 7 AWS calls, chain of 6 (POST deleted).
     """
     names.check_slug(new_slug)
     candidates = [repo for repo, _ in await restorable(stores, owner, now) if repo.slug == slug]
     if not candidates:
-        raise RepoNotFound()
+        raise RepoNotFound(f"no repository {names.shown(slug)} of yours was deleted within a day")
     try:
         return await stores.repos.undelete(candidates[-1], new_slug)
     except ConditionFailed:

@@ -88,6 +88,26 @@ class Repository(ResponseModel):
         )
 
 
+class Undelete(RequestModel):
+    """A deleted repository of the caller to restore. `new_slug` is for a name that is in use."""
+
+    slug: Slug
+    new_slug: Slug | None = None
+
+
+class DeletedRepository(Repository):
+    """A deleted repository that can be restored, with the epoch second of its deletion."""
+
+    deleted_at: int
+
+
+class DeletedRepositoryPage(ResponseModel):
+    """Deleted repositories, the last one deleted first, and the cursor of the next page."""
+
+    repos: list[DeletedRepository]
+    next_cursor: str | None
+
+
 class RepositoryPage(ResponseModel):
     """Repositories by name, and the cursor of the next page."""
 

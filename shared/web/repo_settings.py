@@ -7,9 +7,9 @@ from starlette.responses import Response
 
 from shared import cursors, names
 from shared.actions import branches, members, repos
-from shared.errors import ApiError, Forbidden, RepoNotFound, Unprocessable
+from shared.errors import ApiError, RepoNotFound, Unprocessable
 from shared.http import Access, Caller
-from shared.model import Repo, Role
+from shared.model import Repo
 from shared.protocol.base import parse
 from shared.protocol.members import MemberRole
 from shared.protocol.repositories import NewRepo, RepoChange
@@ -64,7 +64,7 @@ async def create(request: Request, caller: Caller) -> Response:
 
 async def deleted_page(request: Request, caller: Caller, error: ApiError | None = None) -> Response:
     """The repositories of the user that were deleted within a day."""
-    _require_owner(caller)
+    repos.require_restorer(caller.identity)
     own = caller.identity.subject
     found = await repos.restorable(caller.stores, own, caller.now)
     html = rendering.render(
@@ -78,7 +78,7 @@ async def deleted_page(request: Request, caller: Caller, error: ApiError | None 
 
 async def undelete(request: Request, caller: Caller) -> Response:
     """Restore a repository of the user."""
-    _require_owner(caller)
+    repos.require_restorer(caller.identity)
     fields = forms.fields(request)
 
     async def work() -> Response:
@@ -87,21 +87,11 @@ async def undelete(request: Request, caller: Caller) -> Response:
         own = caller.identity.subject
         try:
             restored = await repos.undelete(caller.stores, own, slug, name, caller.now)
-        except RepoNotFound:
-            raise Unprocessable(
-                f"no repository {names.shown(slug)} of yours was deleted within a day"
-            ) from None
+        except RepoNotFound as absent:
+            raise Unprocessable(absent.message) from None
         return forms.see(Links.of(restored).to("settings"), "restored")
 
     return await forms.result(work, lambda error: deleted_page(request, caller, error))
-
-
-def _require_owner(caller: Caller) -> None:
-    if caller.identity.repo or not caller.identity.scope.allows(Role.ADMIN):
-        raise Forbidden(
-            "only the owner can restore deleted repositories: sign in with a token of scope admin"
-            " that is not limited to one repository"
-        )
 
 
 # ── Settings ────────────────────────────────────────────────────────────────────────────────────

@@ -795,6 +795,59 @@ def test_a_deletion_cut_short_has_happened_or_not(owner: str) -> None:
         assert api.get(owner, slug).status == 404
 
 
+# ── Restore ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def deleted(owner: str, *, query: str = "") -> Any:
+    """The page of the owner's deleted repositories."""
+    answer = api.call("repos", "GET", "/deleted", by=owner, query=query)
+    assert answer.status == 200, answer.body
+    return answer.value
+
+
+def test_a_deleted_repository_is_restored_with_its_branches_and_members(owner: str) -> None:
+    made = api.create(owner, "song", visibility="private")
+    assert client.push(owner, "song", graph("1").bundle()).status == 200
+    assert api.give(owner, "song", "bob", "read").status == 200
+    heads = client.heads(owner, "song", by=owner)
+    assert api.call("repos", "DELETE", f"/repos/{owner}/song", by=owner).status == 204
+    [listed_one] = deleted(owner)["repos"]
+    assert listed_one == {**made, "deleted_at": listed_one["deleted_at"]}
+    api.create(owner, "song")
+    taken = api.call("repos", "POST", "/deleted", {"slug": "song"}, by=owner)
+    assert taken.value["code"] == "repo_exists"
+    restored = api.call("repos", "POST", "/deleted", {"slug": "song", "new_slug": "hymn"}, by=owner)
+    assert restored.value == {**made, "slug": "hymn"}
+    assert client.heads(owner, "hymn", by="bob") == heads
+    assert deleted(owner) == {"repos": [], "next_cursor": None}
+
+
+def test_the_pages_of_deleted_repositories_begin_with_the_last_deletion(owner: str) -> None:
+    slugs = [f"s{number}" for number in range(3)]
+    for slug in slugs:
+        api.create(owner, slug)
+        api.call("repos", "DELETE", f"/repos/{owner}/{slug}", by=owner)
+    found: list[dict[str, Any]] = []
+    cursor: str | None = ""
+    while cursor is not None:
+        page = deleted(owner, query=f"limit=1&cursor={cursor}")
+        found += page["repos"]
+        cursor = page["next_cursor"]
+    assert sorted(repo["slug"] for repo in found) == slugs
+    times = [repo["deleted_at"] for repo in found]
+    assert times == sorted(times, reverse=True)
+
+
+def test_a_deleted_repository_of_another_user_is_neither_listed_nor_restored(owner: str) -> None:
+    friend = f"{owner}-friend"
+    api.create(owner, "song")
+    api.give(owner, "song", friend, "admin")
+    api.call("repos", "DELETE", f"/repos/{owner}/song", by=friend)
+    assert deleted(friend)["repos"] == []
+    refused = api.call("repos", "POST", "/deleted", {"slug": "song"}, by=friend)
+    assert (refused.status, refused.value["code"]) == (404, "repo_not_found")
+
+
 # ── Costs ─────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -246,6 +246,9 @@ STORIES = [
     _story("describe", f"PATCH {API}", message={"description": "a song", "default_branch": "side"}),
     _story("delete", f"DELETE {API}", where={"owner": "me", "slug": "other"}, status=204, again=[404]),
     _story("rename", f"POST {API}/rename", where={"owner": "me", "slug": "other"}, message={"slug": "new"}),
+    _story("deleted repositories by the API", "GET /api/v1/deleted", where={}),
+    # None of this name is deleted.
+    _story("undelete", "POST /api/v1/deleted", where={}, message={"slug": "song"}, status=404),
     _story("members", f"GET {API}/members"),
     _story("let in", f"PUT {API}/members/{{handle}}", where={**SONG, "handle": "you"}, message={"role": "write"}),
     _story("let go", f"DELETE {API}/members/{{handle}}", where={**SONG, "handle": "them"}, status=204,

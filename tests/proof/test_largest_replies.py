@@ -100,6 +100,8 @@ _REQUESTS: dict[str, Asked] = {
     f"GET {WIRE}/raw/{{ref_and_path}}": Asked(where={"ref_and_path": "text/all.txt"}),
     "POST /api/v1/repos": Asked({"slug": "new", "description": CONTROL * 1_000}),
     "GET /api/v1/users/{owner}/repos": Asked(query="limit=100"),
+    "GET /api/v1/deleted": Asked(query="limit=100"),
+    "POST /api/v1/deleted": Asked({"slug": CONTROL * 20_000}, statuses=(404, 422)),
     f"PATCH {API}": Asked({"description": CONTROL * 1_000}),
     f"DELETE {API}": Asked(where={"slug": "copy-00"}),
     f"POST {API}/rename": Asked({"slug": "renamed"}, where={"slug": "copy-01"}),

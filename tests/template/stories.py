@@ -418,6 +418,9 @@ def repositories_come_and_go(owner: str, fresh: Fresh) -> None:
     ok(api.call("repos", "DELETE", f"/repos/{owner}/hymn", by=owner))
     ok(api.call("repos", "DELETE", f"/repos/{owner}/hymn", by=owner), 404)
     api.create(owner, "hymn")
+    ok(api.call("repos", "GET", "/deleted", by=owner))
+    again = {"slug": "hymn", "new_slug": "psalm"}
+    ok(api.call("repos", "POST", "/deleted", again, by=owner))
 
 
 def members_come_and_go(owner: str, fresh: Fresh) -> None:
