@@ -46,7 +46,7 @@ CALLS = [
         "shared/engines/dynamodb.py::translated", without("BotoCoreError"),
         by=[TABLE, f"{ANY_FAULT}[a-merge]"]),
     bug("a reply with status 503 has no Retry-After",
-        "shared/errors.py::Unavailable.__init__", without("{'Retry-After': '2'}"),
+        "shared/errors/faults.py::Unavailable.__init__", without("{'Retry-After': '2'}"),
         by=[f"{ANY_FAULT}[a-merge]"]),
     bug("a row with an attribute of another type counts as an empty one",
         "shared/metadata/attributes.py::texts", replace("raise damaged(*___)", "return []"),

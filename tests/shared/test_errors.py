@@ -62,6 +62,7 @@ HOSTILE: list[tuple[type[ApiError], Callable[[], ApiError]]] = [
     (errors.StagedBodyInvalid, lambda: errors.StagedBodyInvalid(LONG)),
     (errors.RateLimited, lambda: errors.RateLimited("push", 10**300, 60)),
     (errors.Internal, lambda: errors.Internal(LONG)),
+    (errors.HubOutdated, lambda: errors.HubOutdated("prebuilt clone", 10**300)),
     (errors.Damaged, lambda: errors.Damaged(LONG)),
     (errors.Unavailable, lambda: errors.Unavailable(LONG)),
 ]
