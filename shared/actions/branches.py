@@ -44,9 +44,9 @@ async def delete(
     try:
         await repository.refs.remove(ref)
     except RefChanged as moved:
-        if moved.current is None:
+        if moved.ref is None:
             return  # another request deleted it
-        raise BranchMoved(branch, moved.current.head.commit_id) from None
+        raise BranchMoved(branch, moved.ref.head.commit_id) from None
 
 
 async def restore(
@@ -83,7 +83,7 @@ async def restore(
     try:
         await repository.refs.swap(new, ref, by=by, now=int(now))
     except RefChanged as moved:
-        raise BranchMoved(branch, moved.current.head.commit_id if moved.current else None) from None
+        raise BranchMoved(branch, moved.ref.head.commit_id if moved.ref else None) from None
     return new
 
 

@@ -175,7 +175,7 @@ async def _swap(
             await repository.refs.swap(new, current, by=move.by, now=int(pushed.now))
             return
         except RefChanged as changed:
-            current = changed.current
+            current = changed.ref
         if not move.forced:
             await push_checks.check_fast_forward(repository, pushed, current)
         if current is None:

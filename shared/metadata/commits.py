@@ -29,7 +29,7 @@ Afterwards gc may delete the bytes that the row points to. An expunge also conde
 but deletes them `WAIT_SECONDS` later, when all of them are older than this.
 """
 
-_KIND = "commit"
+_KIND = attributes.RowKind("commit")
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +138,7 @@ def _row(node: Node) -> Row:
         row["record_at"] = str(node.record_at)
     if node.summary is not None:
         row["summary"] = node.summary
-    return row
+    return _KIND.stamp(row)
 
 
 def node_of(lane: str, row: Mapping[str, object]) -> Node:

@@ -10,6 +10,8 @@ from shared.metadata import attributes, keys
 from shared.metadata.conditions import Equals
 from shared.metadata.table import Query, Row, Table
 
+_KIND = attributes.RowKind("domain")
+
 
 @dataclass(frozen=True, slots=True)
 class Domain:
@@ -58,12 +60,12 @@ def place(domain: Domain) -> str:
 
 
 def _row(domain: Domain) -> Row:
-    return {"version": domain.version, "record": zlib.compress(domain.record)}
+    return _KIND.stamp_in_place({"version": domain.version, "record": zlib.compress(domain.record)})
 
 
 def domain_of(row: Row) -> Domain:
     """Decode the row of a domain. Raises Damaged."""
     name = str(row["sk"])
     author, _, slug = name.partition("/")
-    version = attributes.text(row, "version", "domain")
-    return Domain(author, slug, version, attributes.record(row, "domain"))
+    version = attributes.text(row, "version", _KIND)
+    return Domain(author, slug, version, attributes.record(row, _KIND))

@@ -10,6 +10,10 @@ from shared.metadata import attributes, keys
 from shared.metadata.table import Beside, Row, Table
 from shared.model import Scope
 
+_COUNTER = attributes.RowKind("counter")
+_COST = attributes.RowKind("cost")
+_REFUSED = attributes.RowKind("refused push")
+
 REMEMBERED = 32
 """The most commits of a refused push that are stored. Users rarely have more unpushed commits."""
 REMEMBERED_SECONDS = 24 * 3600
@@ -30,8 +34,8 @@ class Counters:
         row = await self.table.add(
             keys.counter(limit_class, subject, window), {"hits": 1}, expires_at
         )
-        spent = attributes.number(row, "spent", "counter") if "spent" in row else 0
-        return attributes.number(row, "hits", "counter"), spent
+        spent = attributes.number(row, "spent", _COUNTER) if "spent" in row else 0
+        return attributes.number(row, "hits", _COUNTER), spent
 
     async def spend_in_window(
         self, limit_class: str, subject: str, window: int, picodollars: int, expires_at: int
@@ -44,7 +48,7 @@ class Counters:
     async def spend(self, scope: Scope, picodollars: int, expires_at: int) -> int:
         """Add a cost to the row of a scope. Returns the sum of its day."""
         row = await self.table.add(keys.cost(scope), {"spent": picodollars}, expires_at)
-        return attributes.number(row, "spent", "cost")
+        return attributes.number(row, "spent", _COST)
 
     def beside(self, scopes: Collection[Scope]) -> Beside:
         """Return the rows of these scopes, for a read together with rows of another table."""
@@ -55,7 +59,7 @@ class Counters:
         """Return the cost of each scope from the rows that were read; 0 for a scope without a
         row.
         """
-        by_key = {row["pk"]: attributes.number(row, "spent", "cost") for row in beside.rows}
+        by_key = {row["pk"]: attributes.number(row, "spent", _COST) for row in beside.rows}
         return {scope: by_key.get(keys.cost(scope)[0], 0) for scope in scopes}
 
     async def remember_refused(
@@ -70,7 +74,7 @@ class Counters:
             "commits": list(commit_ids)[:REMEMBERED],
             "expires_at": now + REMEMBERED_SECONDS,
         }
-        await self.table.update(keys.refused(repo_id, subject), row)
+        await self.table.update(keys.refused(repo_id, subject), _REFUSED.stamp_in_place(row))
 
     async def refused(self, repo_id: str, subject: str, now: int) -> set[str]:
         """Return the commits of this subject's last refused push, up to a day old."""
@@ -89,7 +93,7 @@ class Counters:
             "false_uploads": list(uploads)[:FALSE_UPLOADS],
             "expires_at": now + REMEMBERED_SECONDS,
         }
-        await self.table.update(keys.refused(repo_id, subject), row)
+        await self.table.update(keys.refused(repo_id, subject), _REFUSED.stamp_in_place(row))
 
     async def false_uploads(self, repo_id: str, subject: str, now: int) -> set[str]:
         """Return the false uploads of this subject's last push, up to a day old."""
@@ -99,7 +103,6 @@ class Counters:
 
 def _texts(row: Row | None, name: str, now: int) -> set[str]:
     """Return a list of texts, empty if the attribute is absent, or the row absent or expired."""
-    kind = "refused push"
-    if row is None or name not in row or attributes.number(row, "expires_at", kind) <= now:
+    if row is None or name not in row or attributes.number(row, "expires_at", _REFUSED) <= now:
         return set()
-    return set(attributes.texts(row, name, kind))
+    return set(attributes.texts(row, name, _REFUSED))

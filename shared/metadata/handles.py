@@ -7,6 +7,8 @@ from shared.errors import HandleTaken
 from shared.metadata import attributes, keys
 from shared.metadata.table import ConditionFailed, Table
 
+_KIND = attributes.RowKind("handle")
+
 
 @dataclass(frozen=True, slots=True)
 class Handles:
@@ -22,9 +24,9 @@ class Handles:
         """
         key = keys.handle(names.check_handle(handle))
         try:
-            await self.table.put_new(key, {"handle": handle})
+            await self.table.put_new(key, _KIND.stamp({"handle": handle}))
         except ConditionFailed as lost:
-            claimed = attributes.text(lost.current(), "handle", "handle")
+            claimed = attributes.text(lost.current(), "handle", _KIND)
             if claimed != handle:
                 raise HandleTaken(handle, claimed) from None
 
@@ -35,7 +37,7 @@ class Handles:
         # A batch of one key: functions that look up repositories have the permission to read
         # batches.
         rows = await self.table.find([keys.handle(handle)])
-        return attributes.text(rows[0], "handle", "handle") if rows else None
+        return attributes.text(rows[0], "handle", _KIND) if rows else None
 
     async def spelling(self, handle: str) -> str:
         """Return the handle in the letter case in which it was claimed, or else as given."""
@@ -44,5 +46,5 @@ class Handles:
     async def all(self) -> list[str]:
         """Return every claimed handle, sorted. Reads the whole table."""
         return sorted(
-            [attributes.text(row, "handle", "handle") async for row in self.table.scan(keys.HANDLE)]
+            [attributes.text(row, "handle", _KIND) async for row in self.table.scan(keys.HANDLE)]
         )

@@ -31,6 +31,10 @@ class Known:
     """Ids in `commits` whose rows are condemned: a push must not build on them."""
 
 
+_COMMIT = attributes.RowKind("commit")
+_SNAPSHOT = attributes.RowKind("snapshot")
+_OBJECT = attributes.RowKind("object")
+
 CONDEMNED = "condemned_at"
 """The attribute of a row that gc deletes unless it becomes reachable (see `actions/gc`).
 
@@ -83,9 +87,9 @@ class Index:
                 if CONDEMNED in row:
                     known.condemned.add(item_id)
             elif kind is Kind.SNAPSHOT:
-                known.snapshots[item_id] = attributes.packed(row, "at", "snapshot")
+                known.snapshots[item_id] = attributes.packed(row, "at", _SNAPSHOT)
             else:
-                known.objects[item_id] = attributes.location(row, "at", "object")
+                known.objects[item_id] = attributes.location(row, "at", _OBJECT)
         return known
 
     async def commits_beginning(self, prefix: str, limit: int) -> list[CommitAddress]:
@@ -118,7 +122,7 @@ class Index:
         The new rows replace condemned ones.
         """
         rows: list[tuple[keys.Key, Row]] = [
-            (keys.by_id(self.repo_id, kind, item_id), {"at": str(at)})
+            (keys.by_id(self.repo_id, kind, item_id), location_row(kind, at))
             for (kind, item_id), at in locations.items()
         ]
         await self.table.put(rows)
@@ -133,7 +137,8 @@ class Index:
         rows: list[tuple[keys.Key, Row]] = []
         for address in addresses:
             key = keys.by_id(self.repo_id, Kind.COMMIT, address.commit_id)
-            rows.append((key, {"lane": address.lane, "generation": address.generation}))
+            row: Row = {"lane": address.lane, "generation": address.generation}
+            rows.append((key, _COMMIT.stamp(row)))
         if len(rows) <= self.limits.conditional_rows:
             for key, row in rows:
                 with suppress(ConditionFailed):
@@ -201,14 +206,20 @@ class Index:
 def address_of(row: Row) -> CommitAddress:
     """Decode a row of the index of commits. Raises Damaged."""
     return CommitAddress(
-        attributes.text(row, "sk", "commit"),
-        attributes.number(row, "generation", "commit"),
-        attributes.text(row, "lane", "commit"),
+        attributes.text(row, "sk", _COMMIT),
+        attributes.number(row, "generation", _COMMIT),
+        attributes.text(row, "lane", _COMMIT),
     )
+
+
+def location_row(kind: Kind, at: Location) -> Row:
+    """Encode a row of the index of snapshots or of objects."""
+    row_kind = _SNAPSHOT if kind is Kind.SNAPSHOT else _OBJECT
+    return row_kind.stamp({"at": str(at)})
 
 
 def location_of(row: Row, kind: Kind) -> Location:
     """Decode a row of the index of snapshots or of objects. Raises Damaged."""
     if kind is Kind.SNAPSHOT:
-        return attributes.packed(row, "at", "snapshot")
-    return attributes.location(row, "at", "object")
+        return attributes.packed(row, "at", _SNAPSHOT)
+    return attributes.location(row, "at", _OBJECT)

@@ -16,13 +16,14 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from shared.errors import Unavailable
-from shared.metadata import keys, repo_rows
+from shared.metadata import attributes, keys, repo_rows
 from shared.metadata.conditions import Equals
 from shared.metadata.keys import Key
 from shared.metadata.table import ConditionFailed, Query, Removal, Row, Table, Update
 from shared.model import Identity, Repo, Visibility
 from shared.tasks import gather_all
 
+_LISTED = attributes.RowKind("listed repository")
 _COMPLETE: Key = ("LISTED", "COMPLETE-2")
 """The row that is written when the lists of an older hub have been completed."""
 
@@ -57,7 +58,12 @@ class Listing:
         newest = Query(keys.RECENT, limit=limit, newest_first=True, maybe_stale=True)
         found = await self.table.scan_filtered(newest, limit, lambda row: True)
         return [
-            (keys.repo(str(row["owner"]), str(row["slug"])), str(row["sk"]).partition("#")[2])
+            (
+                keys.repo(
+                    attributes.text(row, "owner", _LISTED), attributes.text(row, "slug", _LISTED)
+                ),
+                str(row["sk"]).partition("#")[2],
+            )
             for row in found
         ]
 
@@ -97,9 +103,10 @@ class Listing:
 
 def rows(repo: Repo) -> list[tuple[Key, Row]]:
     """The rows that list a repository."""
-    listed: list[tuple[Key, Row]] = [(_key(repo), {"repo_id": repo.repo_id})]
+    listed: list[tuple[Key, Row]] = [(_key(repo), _LISTED.stamp({"repo_id": repo.repo_id}))]
     if repo.visibility is Visibility.PUBLIC:
-        listed.append((recent_key(repo), {"owner": repo.owner, "slug": repo.slug}))
+        public: Row = {"owner": repo.owner, "slug": repo.slug}
+        listed.append((recent_key(repo), _LISTED.stamp(public)))
     return listed
 
 

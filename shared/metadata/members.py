@@ -14,6 +14,8 @@ from shared.metadata.table import ConditionFailed, Query, Row, Table
 from shared.model import Repo, Role
 from shared.tasks import gather_pair
 
+_KIND = attributes.RowKind("member")
+
 
 @dataclass(frozen=True, slots=True)
 class Members:
@@ -82,19 +84,25 @@ def role_in(repo: Repo, row: Row | None) -> Role | None:
     return _role(row) if row and _is_of(repo, row) else None
 
 
+def generation_of(row: Row) -> str:
+    """The `members_generation` in the row of a member. Raises Damaged."""
+    return attributes.text(row, "roster", _KIND)
+
+
 def _is_of(repo: Repo, row: Row) -> bool:
     """Whether the row of a member belongs to this repository, not to an earlier one of its name."""
-    return attributes.text(row, "roster", "member") == repo.members_generation
+    return generation_of(row) == repo.members_generation
 
 
 def _role(row: Row) -> Role:
-    return attributes.choice(row, "role", "member", Role)
+    return attributes.choice(row, "role", _KIND, Role)
 
 
 def _rows(repo: Repo, handle: str, role: Role) -> list[tuple[Key, Row]]:
     """The row of a member, and the row by which the repository is listed for the member."""
     generation = repo.members_generation
+    member: Row = {"role": role.value, "roster": generation}
     return [
-        (keys.member(repo.owner, repo.slug, handle), {"role": role.value, "roster": generation}),
-        (keys.membership(repo.owner, repo.slug, handle), {"roster": generation}),
+        (keys.member(repo.owner, repo.slug, handle), _KIND.stamp(member)),
+        (keys.membership(repo.owner, repo.slug, handle), _KIND.stamp({"roster": generation})),
     ]

@@ -5,7 +5,7 @@ call.
 from contextlib import suppress
 from dataclasses import dataclass
 
-from shared.errors import Damaged
+from shared.errors import Damaged, HubOutdated
 from shared.metadata import attributes, keys
 from shared.metadata.conditions import Equals
 from shared.metadata.scans import GcState, as_far_as
@@ -13,7 +13,7 @@ from shared.metadata.table import ConditionFailed, Row, Table, Update
 from shared.model import PrebuiltClone, RepoId, Run
 
 DIGEST = 32
-_KIND = "prebuilt clone"
+_KIND = attributes.RowKind("prebuilt clone")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,10 @@ class PrebuiltClones:
             "named_in": since.run_id if since else "",
         }
         await self.table.update_together(
-            [as_far_as(self.repo_id, since), Update(keys.prebuilt(self.repo_id), row)]
+            [
+                as_far_as(self.repo_id, since),
+                Update(keys.prebuilt(self.repo_id), _KIND.stamp_in_place(row)),
+            ]
         )
 
     async def remove(self, prebuilt: PrebuiltClone) -> None:
@@ -64,13 +67,14 @@ class PrebuiltClones:
 
 
 def usable(row: Row) -> PrebuiltClone | None:
-    """Return the bundle of a row.
+    """Return the prebuilt clone of a row.
 
-    None for a damaged row: a bundle is a copy that can be rebuilt.
+    None for a row that is damaged or of a newer format: a prebuilt clone is a copy, and the next
+    one replaces its row.
     """
     try:
         return parse(row)
-    except Damaged:
+    except (Damaged, HubOutdated):
         return None
 
 

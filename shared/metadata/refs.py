@@ -23,10 +23,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from shared.errors import BranchClash
-from shared.metadata import attributes, keys, prebuilt_clones
+from shared.metadata import attributes, keys, prebuilt_clones, ref_rows
 from shared.metadata.conditions import Absent, Condition, Equals, Less, either, every
 from shared.metadata.table import ConditionFailed, Query, Row, Table
-from shared.model import CommitAddress, Move, PrebuiltClone, Ref, RepoId
+from shared.model import Move, PrebuiltClone, Ref, RepoId
 from shared.names import fold, folders
 from shared.tasks import gather_all
 
@@ -35,6 +35,7 @@ MOVES_KEPT_SECONDS = 30 * 24 * 3600
 MARK_SECONDS = 15 * 60
 """The longest time that Lambda lets a request run."""
 
+_MARK = attributes.RowKind("mark")
 
 _STEP = re.compile(r"\d{12}#\d{12}#[0-9a-f]{8}")
 
@@ -58,12 +59,12 @@ def next_step(previous: str, last: str) -> str:
     return f"{number:012d}#{sequence(previous):012d}#{secrets.token_hex(4)}"
 
 
-class RefChanged(Exception):
-    """The branch is not at the expected commit. `current` is the present ref or None."""
+class RefChanged(ConditionFailed):
+    """The branch is not at the expected commit. `ref` is the present branch, or None."""
 
-    def __init__(self, current: Ref | None) -> None:
-        self.current = current
-        super().__init__("the branch has moved")
+    def __init__(self, row: Row | None) -> None:
+        super().__init__(row)
+        self.ref = ref_rows.decode(row) if row else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +95,7 @@ class Refs:
     async def get(self, branch: str) -> Ref | None:
         """Return one branch, or None."""
         row = await self.table.get(keys.ref(self.repo_id, branch))
-        return _ref(branch, row) if row and "head" in row else None
+        return ref_rows.decode(row) if row else None
 
     async def find(self, branches: Collection[str]) -> dict[str, Ref]:
         """Return those of these branches that exist, by name. One call for every 100."""
@@ -120,15 +121,8 @@ class Refs:
 
         If the swap fails, the announcement stays. The chain of moves does not contain it.
         """
-        row: Row = {
-            "at": move.at,
-            "by": move.by,
-            "before": keys.address_text(move.before) if move.before else "",
-            "after": keys.address_text(move.after) if move.after else "",
-            "forced": int(move.forced),
-            "previous": move.previous,
-        }
-        await self.table.put([(keys.move(self.repo_id, move.branch, move.step), row)])
+        key = keys.move(self.repo_id, move.branch, move.step)
+        await self.table.put([(key, ref_rows.encode_move(move))])
 
     async def moves(self, branch: str = "") -> list[Move]:
         """Return the stored moves of a branch (default: of every branch), oldest first.
@@ -138,7 +132,7 @@ class Refs:
         rows = await self.table.query_all(
             keys.moves(self.repo_id), keys.move(self.repo_id, branch, "")[1] if branch else ""
         )
-        return sorted(map(_move, rows), key=lambda move: (move.at, move.step))
+        return sorted(map(ref_rows.decode_move, rows), key=lambda move: (move.at, move.step))
 
     async def moves_down(
         self, branch: str, start: str = "", limit: int | None = None
@@ -157,7 +151,7 @@ class Refs:
                 newest_first=True,
             )
         )
-        return list(map(_move, page.rows)), page.last is not None
+        return list(map(ref_rows.decode_move, page.rows)), page.last is not None
 
     async def last_step(self, branch: str) -> tuple[str, int]:
         """Return the greatest announced step of a branch and its time; ("", 0) if there is none."""
@@ -165,14 +159,12 @@ class Refs:
         return (moves[0].step, moves[0].at) if moves else ("", 0)
 
     async def remove(self, expected: Ref) -> None:
-        """Delete a branch if it is still at `expected`. Raises Moved with the present ref."""
+        """Delete a branch if it is still at `expected`. Raises RefChanged with the present ref."""
         key = keys.ref(self.repo_id, expected.branch)
         try:
             await self.table.delete(key, _is_at(expected))
         except ConditionFailed as lost:
-            raise RefChanged(
-                _ref(expected.branch, lost.row) if lost.row and "head" in lost.row else None
-            ) from lost
+            raise RefChanged(lost.row) from lost
 
     async def mark_folders(self, branch: str, now: int) -> None:
         """Mark the names that must not become branches next to a new branch.
@@ -203,25 +195,16 @@ class Refs:
             current = lost.row or {}
             if "head" in current:
                 raise BranchClash(branch, name) from lost
-            await self._end_mark_in_time(key, attributes.number(current, "marked_at", "mark"), now)
+            await self._end_mark_in_time(key, attributes.number(current, "marked_at", _MARK), now)
             raise BranchClash(branch, str(current.get("marked_for", "")) or f"{name}/…") from lost
 
     async def swap(self, new: Ref, expected: Ref | None, *, by: str, now: int) -> None:
         """Move a branch from `expected` (None: create it) to `new`: the commit point of a push.
 
-        Raises Moved with the present ref, unless its head is `new`: then an earlier attempt of this
-        call succeeded. Raises BranchClash if the name is marked for other branches.
+        Raises RefChanged with the present branch, unless its head is `new`: then an earlier attempt
+        of this call succeeded. Raises BranchClash if the name is marked for other branches.
         """
-        row: Row = {
-            "head": new.head.commit_id,
-            "generation": new.head.generation,
-            "lane": new.head.lane,
-            "snapshot_at": str(new.snapshot_at or ""),
-            "updated_at": now,
-            "updated_by": by,
-            "step": new.step,
-            "moved_at": new.moved_at,
-        }
+        row = ref_rows.encode(new, by=by, now=now)
         key = keys.ref(self.repo_id, new.branch)
         try:
             if expected is None:
@@ -230,15 +213,15 @@ class Refs:
             else:
                 await self.table.update(key, row, _is_at(expected))
         except ConditionFailed as lost:
-            current = _ref(new.branch, lost.row) if lost.row and "head" in lost.row else None
+            current = ref_rows.decode(lost.row) if lost.row else None
             if current is None and lost.row and "marked_at" in lost.row:
                 await self._end_mark_in_time(
-                    key, attributes.number(lost.row, "marked_at", "mark"), now
+                    key, attributes.number(lost.row, "marked_at", _MARK), now
                 )
                 other = str(lost.row.get("marked_for", "")) or f"{new.branch}/…"
                 raise BranchClash(new.branch, other) from lost
             if current is None or current.head != new.head:
-                raise RefChanged(current) from lost
+                raise RefChanged(lost.row) from lost
 
     async def _end_mark_in_time(self, key: keys.Key, marked_at: int, now: int) -> None:
         """Date a mark from the future to `now`, so that it expires like any other.
@@ -261,43 +244,7 @@ def _is_at(ref: Ref) -> Condition:
     return every(Equals("head", ref.head.commit_id), has_step)
 
 
-def _move(row: Row) -> Move:
-    branch, _, step = attributes.text(row, "sk", "move").rpartition("//")
-    return Move(
-        branch=branch,
-        at=attributes.number(row, "at", "move"),
-        by=attributes.text(row, "by", "move"),
-        before=_end(row, "before"),
-        after=_end(row, "after"),
-        forced=attributes.flag(row, "forced", "move"),
-        step=step,
-        previous=attributes.text(row, "previous", "move"),
-        expunged=frozenset(attributes.texts(row, "expunged", "move") if "expunged" in row else ()),
-    )
-
-
-def _end(row: Row, name: str) -> CommitAddress | None:
-    """One of the two commits of a move. The attribute is empty if the branch did not exist."""
-    return attributes.address(row, name, "move") if row.get(name) != "" else None
-
-
 def _by_name(rows: Iterable[Row]) -> dict[str, Ref]:
     """The branches among these rows; rows that are only a mark are skipped."""
-    refs = [_ref(str(row["sk"]).removeprefix(keys.REF), row) for row in rows if "head" in row]
-    return {ref.branch: ref for ref in refs}
-
-
-def _ref(branch: str, row: Row) -> Ref:
-    has_snapshot = row.get("snapshot_at") != ""
-    return Ref(
-        branch,
-        CommitAddress(
-            attributes.text(row, "head", "branch"),
-            attributes.number(row, "generation", "branch"),
-            attributes.text(row, "lane", "branch"),
-        ),
-        attributes.packed(row, "snapshot_at", "branch") if has_snapshot else None,
-        # Rows of an older hub do not have these two.
-        attributes.text(row, "step", "branch") if "step" in row else "",
-        attributes.number(row, "moved_at", "branch") if "moved_at" in row else 0,
-    )
+    refs = [ref_rows.decode(row) for row in rows]
+    return {ref.branch: ref for ref in refs if ref}

@@ -21,6 +21,9 @@ from shared.model import RepoId
 ROW_BYTES = 390_000
 """The largest compressed record: DynamoDB accepts items of up to 400 KiB, with names and keys."""
 
+KIND = attributes.RowKind("release")
+_ENTRY = attributes.RowKind("release in a list")
+
 LABELLED = 1000
 AT_ONCE = 25
 """Releases that are read at the same time for their commits: each row may have 390 kB."""
@@ -85,9 +88,11 @@ class Releases:
         }
         # botocore retries a call whose response was lost: both rows may be our own.
         with suppress(ConditionFailed):
-            await self.table.put_new((keys.releases(self.repo_id), _TIME + place), entry)
+            await self.table.put_new(
+                (keys.releases(self.repo_id), _TIME + place), _ENTRY.stamp(entry)
+            )
         try:
-            await self.table.put_new(keys.release(self.repo_id, release.tag), row)
+            await self.table.put_new(keys.release(self.repo_id, release.tag), KIND.stamp(row))
         except ConditionFailed as lost:
             if lost.current()["entry"] != place:
                 await self._forget(place)
@@ -114,7 +119,7 @@ class Releases:
         records.
         """
         rows = await self.table.find([keys.release(self.repo_id, entry.tag) for entry in entries])
-        found = {attributes.text(row, "entry", "release"): row for row in rows}
+        found = {attributes.text(row, "entry", KIND): row for row in rows}
         return [
             (entry, packed_record(found[entry.place])) for entry in entries if entry.place in found
         ]
@@ -133,9 +138,7 @@ class Releases:
         for part in chunked(published, AT_ONCE):
             rows = await self.table.find([keys.release(self.repo_id, entry.tag) for entry in part])
             found |= {
-                attributes.text(row, "commit_id", "release")
-                for row in rows
-                if row["entry"] in places
+                attributes.text(row, "commit_id", KIND) for row in rows if row["entry"] in places
             }
         return found
 
@@ -148,7 +151,7 @@ class Releases:
         row = await self.table.get(key)
         if row is None:
             return False
-        place = attributes.text(row, "entry", "release")
+        place = attributes.text(row, "entry", KIND)
         with suppress(ConditionFailed):
             await self.table.delete(key, either(Absent("entry"), Equals("entry", place)))
         await self._forget(place)
@@ -162,14 +165,14 @@ class Releases:
 
 def packed_record(row: Row) -> bytes:
     """Return the packed record of the row of a tag. Raises Damaged."""
-    return attributes.record(row, "release")
+    return attributes.record(row, KIND)
 
 
 def _entry(row: Row) -> Entry:
     return Entry(
         place=str(row["sk"]).removeprefix(_TIME),
-        tag=attributes.text(row, "tag", "release"),
-        channel=attributes.text(row, "channel", "release"),
-        is_draft=attributes.flag(row, "is_draft", "release"),
-        size=attributes.number(row, "size", "release"),
+        tag=attributes.text(row, "tag", _ENTRY),
+        channel=attributes.text(row, "channel", _ENTRY),
+        is_draft=attributes.flag(row, "is_draft", _ENTRY),
+        size=attributes.number(row, "size", _ENTRY),
     )

@@ -10,7 +10,10 @@ from shared.model import PortableNames, Repo, RepoId, Visibility
 IS_FREE = either(Absent("repo_id"), Greater("deleted_at", 0))
 """The condition that a name has no repository, or a deleted one."""
 
-_KIND = "repository"
+KIND = attributes.RowKind("repository")
+"""The row under the name, and the row of a deleted repository."""
+_NAME = attributes.RowKind("name of a repository")
+"""The row from the id to the name."""
 
 
 def is_live(repo: Repo) -> Condition:
@@ -30,7 +33,7 @@ def revision() -> Row:
 
 def encode(repo: Repo) -> Row:
     """All attributes of a live repository: they replace those of an earlier one of the name."""
-    return {
+    row: Row = {
         "owner": repo.owner,
         "slug": repo.slug,
         "repo_id": repo.repo_id,
@@ -45,6 +48,7 @@ def encode(repo: Repo) -> Row:
         "presigned_at": repo.presigned_at,
         **revision(),
     }
+    return KIND.stamp_in_place(row)
 
 
 def decode(row: Row) -> Repo:
@@ -55,21 +59,31 @@ def decode(row: Row) -> Repo:
     return Repo(
         owner=owner,
         slug=slug,
-        repo_id=RepoId(attributes.text(row, "repo_id", _KIND)),
-        visibility=attributes.choice(row, "visibility", _KIND, Visibility),
-        domain=attributes.text(row, "domain", _KIND),
-        default_branch=attributes.text(row, "default_branch", _KIND),
-        description=attributes.text(row, "description", _KIND),
-        portable_names=attributes.choice(row, "portable_names", _KIND, PortableNames)
+        repo_id=RepoId(attributes.text(row, "repo_id", KIND)),
+        visibility=attributes.choice(row, "visibility", KIND, Visibility),
+        domain=attributes.text(row, "domain", KIND),
+        default_branch=attributes.text(row, "default_branch", KIND),
+        description=attributes.text(row, "description", KIND),
+        portable_names=attributes.choice(row, "portable_names", KIND, PortableNames)
         if has_setting
         else PortableNames.OFF,
-        deleted=attributes.flag(row, "deleted_at", _KIND),
-        created_at=attributes.number(row, "created_at", _KIND),
-        members_generation=attributes.text(row, "roster", _KIND),
-        presigned_at=attributes.number(row, "presigned_at", _KIND) if "presigned_at" in row else 0,
+        deleted=attributes.flag(row, "deleted_at", KIND),
+        created_at=attributes.number(row, "created_at", KIND),
+        members_generation=attributes.text(row, "roster", KIND),
+        presigned_at=attributes.number(row, "presigned_at", KIND) if "presigned_at" in row else 0,
     )
 
 
 def name_of(row: Row) -> tuple[str, str]:
-    """The owner and the slug in the row of a repository or of its id. Raises Damaged."""
-    return attributes.text(row, "owner", _KIND), attributes.text(row, "slug", _KIND)
+    """The owner and the slug in the row of a repository. Raises Damaged."""
+    return attributes.text(row, "owner", KIND), attributes.text(row, "slug", KIND)
+
+
+def encode_name(repo: Repo) -> Row:
+    """All attributes of the row from the id of a repository to its name."""
+    return _NAME.stamp_in_place({"owner": repo.owner, "slug": repo.slug})
+
+
+def decode_name(row: Row) -> tuple[str, str]:
+    """The owner and the slug of a repository, from the row of its id. Raises Damaged."""
+    return attributes.text(row, "owner", _NAME), attributes.text(row, "slug", _NAME)

@@ -74,7 +74,7 @@ class Repos:
         repository costs the same calls as a private one.
         """
         row = await self.table.get(keys.name(repo_id))
-        return repo_rows.name_of(row) if row else ("", "")
+        return repo_rows.decode_name(row) if row else ("", "")
 
     async def get(self, owner: str, slug: str) -> Repo | None:
         """Return the repository of this name, also a deleted one, or None."""
@@ -84,7 +84,7 @@ class Repos:
     async def by_id(self, repo_id: str) -> Repo | None:
         """Return the repository of this id under its present name, deleted or not, or None."""
         row = await self.table.get(keys.name(repo_id))
-        repo = await self.get(*repo_rows.name_of(row)) if row else None
+        repo = await self.get(*repo_rows.decode_name(row)) if row else None
         return repo if repo and repo.repo_id == repo_id else None
 
     async def owned(
@@ -169,9 +169,7 @@ class Repos:
         # The row from the id to the name comes first: it has no effect without the row of the name.
         await gather_pair(
             Handles(self.table).claim(new.owner),
-            self.table.put(
-                [(keys.name(repo_id), {"owner": new.owner, "slug": new.slug}), *listing.rows(new)]
-            ),
+            self.table.put([(keys.name(repo_id), repo_rows.encode_name(new)), *listing.rows(new)]),
         )
         try:
             await self.table.update(
@@ -232,7 +230,7 @@ class Repos:
             [
                 Update(keys.repo(old.owner, old.slug), deletion, is_unchanged),
                 Update(keys.repo(new.owner, new.slug), repo_rows.encode(new), repo_rows.IS_FREE),
-                Update(keys.name(new.repo_id), {"owner": new.owner, "slug": new.slug}),
+                Update(keys.name(new.repo_id), repo_rows.encode_name(new)),
                 *listing.moved(new, new.visibility),
             ]
         )
@@ -271,7 +269,7 @@ class Repos:
             is_named = named is not None and named["repo_id"] == _deleted_id(row)
             latest = named if named is not None and is_named else row
             if "visibility" in latest and latest["deleted_at"]:
-                deleted_at = attributes.number(row, "deleted_at", "deleted repository")
+                deleted_at = attributes.number(row, "deleted_at", repo_rows.KIND)
                 found.append((repo_rows.decode(latest), deleted_at))
         return sorted(found, key=lambda deleted: deleted[1])
 
@@ -281,7 +279,7 @@ class Repos:
         """
         async for row in self.table.each(keys.DELETED):
             repo = Repo(*repo_rows.name_of(row), _deleted_id(row), deleted=True)
-            yield repo, attributes.number(row, "deleted_at", "deleted repository")
+            yield repo, attributes.number(row, "deleted_at", repo_rows.KIND)
 
     async def undelete(self, repo: Repo, slug: str) -> Repo:
         """Restore a deleted repository under this name. Raises ConditionFailed if it is taken.
@@ -296,7 +294,7 @@ class Repos:
         await self.table.update_together(
             [
                 Update(keys.repo(new.owner, slug), repo_rows.encode(new), repo_rows.IS_FREE),
-                Update(keys.name(new.repo_id), {"owner": new.owner, "slug": slug}),
+                Update(keys.name(new.repo_id), repo_rows.encode_name(new)),
                 *listing.moved(new, new.visibility),
             ]
         )

@@ -9,15 +9,16 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from shared.errors import Damaged
-from shared.metadata import attributes, keys
+from shared.metadata import attributes, keys, members, ref_rows, releases, tags
 from shared.metadata.commits import node_of
 from shared.metadata.conditions import NO_ROW, ROW_EXISTS, Absent, Equals, Greater, Less, every
-from shared.metadata.index import CONDEMNED, address_of, location_of
+from shared.metadata.index import CONDEMNED, address_of, location_of, location_row
 from shared.metadata.keys import Key
 from shared.metadata.table import ConditionFailed, Query, Row, Table, Update
 from shared.model import CommitAddress, Kind, Location, Move, Node, Packed, Ref, RepoId
 
 _NOTE = "EXPUNGE#"
+_STATE = attributes.RowKind("job")
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,9 +132,9 @@ class Scans:
     async def pointers_of_refs(self) -> AsyncIterator[Pointer]:
         """Yield the snapshot location in each branch."""
         async for row in self.table.each(keys.refs(self.repo_id), keys.REF):
-            if row.get("snapshot_at"):
+            at = ref_rows.snapshot_at(row) if "snapshot_at" in row else None
+            if at:
                 key = str(row["pk"]), str(row["sk"])
-                at = attributes.packed(row, "snapshot_at", "branch")
                 yield Pointer(key, "snapshot_at", Kind.SNAPSHOT, "", at)
 
     async def repoint(self, turn: GcState, moved: Iterable[tuple[Pointer, Packed]]) -> int:
@@ -185,16 +186,22 @@ class Scans:
     async def named_commits(self) -> list[str]:
         """Return the commits of all tags and releases."""
         found: list[str] = []
-        for pk in (keys.releases(self.repo_id), keys.tags(self.repo_id)):
+        labels = {
+            keys.releases(self.repo_id): releases.KIND,
+            keys.tags(self.repo_id): tags.KIND,
+        }
+        for pk, kind in labels.items():
             async for row in self.table.each(pk):
                 if "commit_id" in row:
-                    found.append(attributes.text(row, "commit_id", "label"))
+                    found.append(attributes.text(row, "commit_id", kind))
         return found
 
     async def put_new(self, kind: Kind, item_id: str, at: Location) -> None:
         """Write the row of an id in its index, unless it has a row, condemned or not."""
         with suppress(ConditionFailed):
-            await self.table.put_new(keys.by_id(self.repo_id, kind, item_id), {"at": str(at)})
+            await self.table.put_new(
+                keys.by_id(self.repo_id, kind, item_id), location_row(kind, at)
+            )
 
     async def condemn(self, key: Key, run_id: str) -> None:
         """Hide a row from pushes. A row that does not exist is not created."""
@@ -301,9 +308,9 @@ class Scans:
         if row is None:
             return None
         return GcState(
-            attributes.text(row, "stamp", "job"),
-            attributes.text(row, "step", "job"),
-            attributes.number(row, "at", "job"),
+            attributes.text(row, "stamp", _STATE),
+            attributes.text(row, "step", _STATE),
+            attributes.number(row, "at", _STATE),
         )
 
     async def is_at(self, run_id: str, step: str) -> bool:
@@ -313,7 +320,7 @@ class Scans:
 
     async def begin(self, progress: GcState) -> None:
         """Start a new run, whatever the state is."""
-        row: Row = {"stamp": progress.run_id, "step": progress.step, "at": progress.at}
+        row = _STATE.stamp({"stamp": progress.run_id, "step": progress.step, "at": progress.at})
         await self.table.put([((keys.upkeep(self.repo_id), "STATE"), row)])
 
     async def advance(self, progress: GcState, since: str) -> None:
@@ -338,14 +345,14 @@ class Scans:
         The rows of its names are emptied but stay, if no other repository has taken the name. They
         keep a push to that name from creating a new repository.
         """
-        members = [row async for row in self.table.each(keys.members(owner, "")[0])]
+        rows = [row async for row in self.table.each(keys.members(owner, "")[0])]
         removed = 0
-        for row in members:
-            roster = attributes.text(row, "roster", "member")
-            if keys.repo_of_members_generation(roster) == self.repo_id:
+        for row in rows:
+            generation = members.generation_of(row)
+            if keys.repo_of_members_generation(generation) == self.repo_id:
                 with suppress(ConditionFailed):
                     key = str(row["pk"]), str(row["sk"])
-                    await self.table.delete(key, Equals("roster", row["roster"]))
+                    await self.table.delete(key, Equals("roster", generation))
                     removed += 1
         repos = self.table.each(keys.owner(owner), keys.REPO)
         names = [row async for row in repos if row["repo_id"] == self.repo_id]

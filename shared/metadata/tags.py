@@ -12,6 +12,7 @@ from shared.metadata.table import ConditionFailed, Query, Row, Table
 from shared.model import RepoId
 from shared.tasks import gather_all
 
+KIND = attributes.RowKind("tag")
 LABELLED_PAGES = 8
 """Pages of 1 MB that are read for the commits with tags."""
 
@@ -47,7 +48,7 @@ class Tags:
         rows: list[tuple[keys.Key, Row]] = [
             (
                 (keys.tags(self.repo_id), tag.tag_id),
-                {"commit_id": tag.commit_id, "record": tag.record},
+                KIND.stamp({"commit_id": tag.commit_id, "record": tag.record}),
             )
             for tag in tags.values()
         ]
@@ -95,7 +96,7 @@ class Tags:
 
 def _tag(row: Row) -> Tag:
     return Tag(
-        attributes.text(row, "sk", "tag"),
-        attributes.text(row, "commit_id", "tag"),
-        attributes.binary(row, "record", "tag"),
+        attributes.text(row, "sk", KIND),
+        attributes.text(row, "commit_id", KIND),
+        attributes.binary(row, "record", KIND),
     )

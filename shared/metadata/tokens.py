@@ -15,6 +15,7 @@ from shared.metadata.table import GET_BATCH, PUT_BATCH, Beside, ConditionFailed,
 from shared.model import Bearer, Identity, Role
 from shared.tasks import gather_pair
 
+_KIND = attributes.RowKind("token")
 DAY_SECONDS = 24 * 3600
 EXPIRED_KEPT_SECONDS = 7 * DAY_SECONDS
 """The shortest time that an expired token stays listed."""
@@ -59,7 +60,7 @@ class Tokens:
             "expires_at": issued.expires_at,
             **({"session": 1} if issued.is_session else {}),
         }
-        write = self.table.put([(keys.token(who.subject, who.token_id), row)])
+        write = self.table.put([(keys.token(who.subject, who.token_id), _KIND.stamp(row))])
         await gather_pair(write, self._remove_expired(who.subject, issued.issued_at))
 
     async def prolong(self, issued: Issued, now: int) -> bool:
@@ -159,14 +160,14 @@ def _issued(handle: str, row: Row) -> Issued:
     return Issued(
         Identity(
             handle,
-            attributes.choice(row, "scope", "token", Role),
-            attributes.text(row, "sk", "token"),
-            attributes.text(row, "repo", "token"),
-            attributes.choice(row, "bearer", "token", Bearer),
+            attributes.choice(row, "scope", _KIND, Role),
+            attributes.text(row, "sk", _KIND),
+            attributes.text(row, "repo", _KIND),
+            attributes.choice(row, "bearer", _KIND, Bearer),
         ),
-        attributes.number(row, "issued_at", "token"),
-        attributes.number(row, "expires_at", "token"),
-        attributes.number(row, "revoked_at", "token") if "revoked_at" in row else 0,
+        attributes.number(row, "issued_at", _KIND),
+        attributes.number(row, "expires_at", _KIND),
+        attributes.number(row, "revoked_at", _KIND) if "revoked_at" in row else 0,
         "session" in row,
     )
 
@@ -174,5 +175,5 @@ def _issued(handle: str, row: Row) -> Issued:
 def _is_removable(row: Row, now: int) -> bool:
     """Whether the row of a token is not needed any more. A revocation must outlive its token."""
     if "expires_at" in row:
-        return attributes.number(row, "expires_at", "token") + EXPIRED_KEPT_SECONDS < now
-    return attributes.number(row, "revoked_at", "token") + UNKNOWN_SECONDS < now
+        return attributes.number(row, "expires_at", _KIND) + EXPIRED_KEPT_SECONDS < now
+    return attributes.number(row, "revoked_at", _KIND) + UNKNOWN_SECONDS < now

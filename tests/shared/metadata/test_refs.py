@@ -95,7 +95,7 @@ async def test_a_branch_that_moved_stays_and_the_winner_is_named(refs):
     await refs.swap(winner, first, by="ada", now=NOW)
     with pytest.raises(RefChanged) as moved:
         await refs.swap(ref("main", "c3", 2), first, by="bob", now=NOW)
-    assert moved.value.current == winner
+    assert moved.value.ref == winner
     assert await refs.all() == {"main": winner}
 
 
@@ -103,13 +103,13 @@ async def test_a_branch_that_was_created_meanwhile_is_named(refs):
     winner = await create(refs, "main", "c1")
     with pytest.raises(RefChanged) as moved:
         await refs.swap(ref("main", "c2"), None, by="bob", now=NOW)
-    assert moved.value.current == winner
+    assert moved.value.ref == winner
 
 
 async def test_a_branch_that_is_gone_is_nowhere(refs):
     with pytest.raises(RefChanged) as moved:
         await refs.swap(ref("main", "c2"), ref("main", "c1"), by="bob", now=NOW)
-    assert moved.value.current is None
+    assert moved.value.ref is None
     assert await refs.all() == {}
 
 
@@ -128,7 +128,7 @@ async def test_of_many_swaps_from_one_base_one_wins(refs):
     winners = [n for n, outcome in enumerate(outcomes) if outcome is None]
     assert len(winners) == 1
     losers = [outcome for outcome in outcomes if isinstance(outcome, RefChanged)]
-    assert [moved.current for moved in losers] == [ref("main", f"n{winners[0]}", 2)] * 7
+    assert [moved.ref for moved in losers] == [ref("main", f"n{winners[0]}", 2)] * 7
 
 
 # ── Folders ───────────────────────────────────────────────────────────────────────────────────────
@@ -200,7 +200,7 @@ async def test_a_branch_that_went_elsewhere_and_came_back_is_not_where_it_was_se
     await refs.swap(back, second, by="ada", now=NOW)
     with pytest.raises(RefChanged) as moved:
         await refs.swap(ref("main", "c3", 3), first, by="bob", now=NOW)
-    assert moved.value.current == back
+    assert moved.value.ref == back
     with pytest.raises(RefChanged):
         await refs.remove(first)
 
