@@ -96,11 +96,11 @@ def check(push: Push) -> PushedBundle:
     names.check_branch(push.branch)
     objects = check_objects(push.bundle.objects)
     snapshots: dict[str, NewSnapshot] = {}
-    for snapshot in map(_snapshot, push.bundle.snapshots):
+    for snapshot in map(check_snapshot, push.bundle.snapshots):
         snapshots.setdefault(snapshot.snapshot_id, snapshot)
     commits: dict[str, NewCommit] = {}
     for raw in push.bundle.commits:
-        commit = _commit(raw)
+        commit = check_commit(raw)
         first = commits.setdefault(commit.commit_id, commit)
         if first.record != commit.record:
             raise Unprocessable(
@@ -179,16 +179,23 @@ def check_objects(objects: Iterable[ObjectRecord]) -> dict[str, bytes]:
     """Return objects by id. A digest is verified. Of equal opaque ids, the first stays."""
     checked: dict[str, bytes] = {}
     for item in objects:
-        object_id = names.check_id(item.object_id, "object")
-        if names.is_digest(object_id):
-            computed = ids.object_id(item.content)
-            if computed != object_id:
-                raise HashMismatch("object", object_id, computed)
-        checked.setdefault(object_id, item.content)
+        check_object(item.object_id, item.content)
+        checked.setdefault(item.object_id, item.content)
     return checked
 
 
-def _snapshot(raw: Mapping[str, Any]) -> NewSnapshot:
+def check_object(object_id: str, content: bytes) -> None:
+    """Compare a digest with the content. Raises InvalidName or HashMismatch."""
+    if names.is_digest(names.check_id(object_id, "object")):
+        computed = ids.object_id(content)
+        if computed != object_id:
+            raise HashMismatch("object", object_id, computed)
+
+
+def check_snapshot(raw: Mapping[str, Any]) -> NewSnapshot:
+    """Return a snapshot. Its paths are not checked. Raises InvalidName, HashMismatch or
+    Unprocessable.
+    """
     shaped = parse(SnapshotRecord, raw, "a snapshot")
     snapshot_id = names.check_id(shaped.snapshot_id, "snapshot")
     manifest = shaped.manifest
@@ -227,7 +234,8 @@ def _check_paths(bundle: PushedBundle) -> None:
         raise next(iter(refused.values()))
 
 
-def _commit(raw: Mapping[str, Any]) -> NewCommit:
+def check_commit(raw: Mapping[str, Any]) -> NewCommit:
+    """Return a commit. Raises InvalidName, HashMismatch or Unprocessable."""
     shaped = parse(CommitRecord, raw, "a commit")
     commit_id = names.check_id(shaped.commit_id, "commit")
     parent_ids = (shaped.parent_commit_id, shaped.parent2_commit_id)

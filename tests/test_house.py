@@ -91,7 +91,7 @@ LAWS = {
     "shared.actions.sessions": (f"auth {DOMAIN}", ""),
     "shared.actions.tokens": (f"auth {DOMAIN}", ""),
     "shared.actions": (f"actions graph protocol {DOMAIN}", "pydantic"),
-    "shared.maintenance": (f"actions graph maintenance {DOMAIN}", "pydantic"),
+    "shared.maintenance": (f"actions graph maintenance protocol {DOMAIN}", "pydantic"),
     "shared.graph.dag": ("errors model", ""),
     "shared.graph": (f"graph {DOMAIN}", ""),
     # On the machine of a user: nothing of AWS, of the functions, or of a web framework.

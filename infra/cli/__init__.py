@@ -5,6 +5,7 @@
     hub       selects the hub: in an AWS account, running on this machine, or in a folder
     aws       checks of each AWS resource that a hub needs
     serve token key repo user maintenance expunge doctor   the commands of the operator
+    export import                                          a repository as one file
     connect clone                                          the relay of a user, see infra/relay
 
 Commands of the operator read and write the tables and the bucket directly, without the hub's API:

@@ -37,6 +37,8 @@ COMMANDS = {
     "user": Entry("user", "app", "Users: the handles of a hub."),
     "token": Entry("token", "app", "Tokens, with which users log in."),
     "key": Entry("key", "app", "Signing keys, with which a hub signs its tokens."),
+    "export": Entry("transfer", "export", "Write everything of a repository to a file."),
+    "import": Entry("transfer", "import_", "Make a repository from a file of `pieria export`."),
     "fsck": Entry("maintenance", "fsck", "Read everything that the branches reach, and verify it."),
     "gc": Entry("maintenance", "gc", "Delete rows and bytes that nothing reaches, in three steps."),
     "rebuild-index": Entry(

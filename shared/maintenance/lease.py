@@ -10,6 +10,7 @@ the lease is lost.
               finishes the gc, or stops it (`stop_gc`)
     repack    does not start beside a rebuild or an expunge; takes the lease of a gc
     expunge   does not start beside a rebuild or a repack; takes the lease of a gc
+    import    starts in a new or empty repository; no other job starts beside it
 
 No rebuild starts beside an expunge. A gc that lost its lease starts from its beginning, so it
 deletes no bytes for two graces.
@@ -63,6 +64,8 @@ class Step(StrEnum):
     MARKED = "marked"
     """An expunge marked its rows, and waits until the requests that are under way have ended."""
     EXPUNGED = "expunged"
+    IMPORTING = "importing"
+    IMPORTED = "imported"
 
 
 BESIDE: dict[str, str] = {
@@ -71,6 +74,7 @@ BESIDE: dict[str, str] = {
     Step.REPACKING: "repack",
     Step.EXPUNGING: "expunge",
     Step.MARKED: "expunge",
+    Step.IMPORTING: "import",
 }
 """The steps beside which no gc starts, and the command that is at work in each."""
 GC_UNDER_WAY = (Step.CONDEMNED, Step.SWEPT, Step.COLLECTING)
@@ -177,7 +181,8 @@ async def start_rebuild(repository: RepoStores, now: float) -> Lease:
             "a gc of this repository is between two of its steps, and nothing was changed: finish"
             " it (gc --due, an hour apart), or stop it with rebuild-index --stop-gc"
         )
-    _check_none_of((Step.EXPUNGING, Step.MARKED), progress, now, "rebuild-index")
+    steps = (Step.EXPUNGING, Step.MARKED, Step.IMPORTING)
+    _check_none_of(steps, progress, now, "rebuild-index")
     wait = _wait_seconds(progress, now)
     if wait:
         raise Unavailable(
@@ -192,7 +197,7 @@ async def start_repack(repository: RepoStores, now: float) -> Lease:
     AWS calls: one GetItem, one PutItem.
     """
     progress = await repository.scans.progress()
-    steps = (Step.HALTED, Step.REBUILDING, Step.EXPUNGING, Step.MARKED)
+    steps = (Step.HALTED, Step.REBUILDING, Step.EXPUNGING, Step.MARKED, Step.IMPORTING)
     _check_none_of(steps, progress, now, "repack")
     return await _start(repository, _new_run_id("repack"), Step.REPACKING, now)
 
@@ -203,9 +208,17 @@ async def start_expunge(repository: RepoStores, run_id: str, now: float) -> Leas
     Raises Unavailable beside a rebuild or a repack. AWS calls: one GetItem, one PutItem.
     """
     progress = await repository.scans.progress()
-    steps = (Step.HALTED, Step.REBUILDING, Step.REPACKING)
+    steps = (Step.HALTED, Step.REBUILDING, Step.REPACKING, Step.IMPORTING)
     _check_none_of(steps, progress, now, "expunge")
     return await _start(repository, run_id, Step.EXPUNGING, now)
+
+
+async def start_import(repository: RepoStores, now: float) -> Lease:
+    """Start the lease of an import, or continue with it. AWS calls: one PutItem.
+
+    The caller has made sure that the repository is empty, or that an import was interrupted in it.
+    """
+    return await _start(repository, _new_run_id("import"), Step.IMPORTING, now)
 
 
 async def _start(repository: RepoStores, run_id: str, step: Step, now: float) -> Lease:

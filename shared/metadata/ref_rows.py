@@ -51,7 +51,7 @@ def snapshot_at(row: Row) -> Packed | None:
 
 def encode_move(move: Move) -> Row:
     """All attributes of a move. A commit is empty if the branch did not exist."""
-    row: Row = {
+    row: dict[str, str | int | list[str]] = {
         "at": move.at,
         "by": move.by,
         "before": keys.address_text(move.before) if move.before else "",
@@ -59,6 +59,8 @@ def encode_move(move: Move) -> Row:
         "forced": int(move.forced),
         "previous": move.previous,
     }
+    if move.expunged:
+        row["expunged"] = sorted(move.expunged)
     return _MOVE.stamp(row)
 
 

@@ -121,8 +121,16 @@ class Refs:
 
         If the swap fails, the announcement stays. The chain of moves does not contain it.
         """
-        key = keys.move(self.repo_id, move.branch, move.step)
-        await self.table.put([(key, ref_rows.encode_move(move))])
+        await self.log_moves([move])
+
+    async def log_moves(self, moves: Iterable[Move]) -> None:
+        """Log moves that another hub has logged."""
+        await self.table.put(
+            [
+                (keys.move(self.repo_id, move.branch, move.step), ref_rows.encode_move(move))
+                for move in moves
+            ]
+        )
 
     async def moves(self, branch: str = "") -> list[Move]:
         """Return the stored moves of a branch (default: of every branch), oldest first.

@@ -63,6 +63,11 @@ class Entry:
     is_draft: bool
     size: int
 
+    @property
+    def created_at(self) -> int:
+        """The time of the release in epoch seconds."""
+        return (int(self.place[:18]) - _YEAR_ONE) // 1_000_000
+
 
 @dataclass(frozen=True, slots=True)
 class Releases:
