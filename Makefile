@@ -132,6 +132,7 @@ invoke: aws-packages build-host ## run one function in AWS's runtime emulator: F
 
 bench-cold: dev-packages build-host ## measure the start of each function, compared with a baseline
 	@$(BIN)/python -m bench.cold
+	@$(BIN)/python -m bench.idle_night 2>/dev/null
 
 # A name such as python3.13 may be a shim that does not run, so each is tried.
 PYTHON = $(shell for python in python3 python3.13 python3.12 python3.11; do \

@@ -56,6 +56,8 @@ class Endpoint:
     """Much longer than any look-up. API Gateway waits for 30 seconds."""
     edge: Edge = Edge.API
     """The treatment of its paths in the distribution."""
+    wakes: tuple[str, ...] = ()
+    """The modules of the functions that start when this one starts, the first request first."""
 
     @property
     def title(self) -> str:
@@ -116,7 +118,8 @@ MIDI_DOMAIN = {
 WIRE = (
     Endpoint("refs", (
         Route("GET /{owner}/{slug}/refs", READERS, "branch heads, default branch, domain"),
-    ), (grant.READ_PARTITIONS, *grant.SERVE_CALLERS)),
+    ), (grant.READ_PARTITIONS, *grant.SERVE_CALLERS),
+        wakes=("filter_objects", "fetch", "negotiate", "push_objects", "push")),
 
     Endpoint("negotiate", (
         Route("POST /{owner}/{slug}/negotiate", READERS,

@@ -1,4 +1,9 @@
 """GET /{owner}/{slug}/refs: every branch and its head, and the branch that a clone checks out."""
+# ruff: noqa: E402 - the other functions start while this one imports.
+
+from shared.engines import wake
+
+wake.others()
 
 from typing import Annotated
 

@@ -49,6 +49,11 @@ def text(endpoints: Iterable[Endpoint] = ENDPOINTS) -> str:
     return template
 
 
+def _logical_id(module: str) -> str:
+    [logical_id] = [row.logical_id for row in ENDPOINTS if row.module == module]
+    return logical_id
+
+
 def _endpoint(endpoint: Endpoint) -> str:
     name = endpoint.title
     resources = f"""\
@@ -60,7 +65,7 @@ def _endpoint(endpoint: Endpoint) -> str:
       Handler: functions.{endpoint.module}.handler
       MemorySize: {endpoint.memory_mb}
       Timeout: {endpoint.timeout_seconds}
-      LoggingConfig: {{LogGroup: !Ref {name}Log}}
+{_environment(endpoint)}      LoggingConfig: {{LogGroup: !Ref {name}Log}}
 {_policies(endpoint)}  {name}Log:
     Type: AWS::Logs::LogGroup
     Properties:
@@ -111,10 +116,31 @@ def _route(function: str, route: Route) -> str:
     )
 
 
+def _environment(endpoint: Endpoint) -> str:
+    if not endpoint.wakes:
+        return ""
+    names = " ".join(f"${{{_logical_id(module)}}}" for module in endpoint.wakes)
+    return f"""\
+      Environment:
+        Variables:
+          PIERIA_WAKE: !Sub "{names}"
+"""
+
+
 def _policies(endpoint: Endpoint) -> str:
     if not endpoint.grants:
         return ""
     statements = "".join(_statement(grant) for grant in endpoint.grants)
+    if endpoint.wakes:
+        arns = "".join(
+            f"                - !GetAtt {_logical_id(module)}.Arn\n" for module in endpoint.wakes
+        )
+        statements += f"""\
+            - Sid: Wake
+              Effect: Allow
+              Action: [lambda:InvokeFunction]
+              Resource:
+{arns}"""
     return f"""\
       Policies:
         - Version: "2012-10-17"

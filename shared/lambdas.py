@@ -1,9 +1,9 @@
 """The adapter between AWS Lambda and an ASGI app.
 
-A function is invoked with an event of an HTTP API or a function URL, payload format 2.0. Every
-other event is foreign: a test event of the console, a schedule, an event of a REST API or a load
-balancer. The reply to it is 400 and a log line, because an exception would only cause a stack trace
-without a reply.
+A function is invoked with an event of an HTTP API or a function URL, payload format 2.0, or with
+the wake-up of another function (`engines/wake`). Every other event is foreign: a test event of the
+console, a schedule, an event of a REST API or a load balancer. The reply to it is 400 and a log
+line, because an exception would only cause a stack trace without a reply.
 """
 
 import asyncio
@@ -17,6 +17,7 @@ from urllib.parse import quote
 from mangum import Mangum
 
 from shared import log, settings
+from shared.engines import wake
 from shared.errors import BadRequest
 from shared.middleware import RequestMiddleware, refusal
 
@@ -37,6 +38,9 @@ def handler_of(app: RequestMiddleware) -> Callable[[Any, Any], Any]:
 
     def handler(event: Any, context: Any) -> Any:
         use_own_loop()
+        if event == wake.EVENT:
+            asyncio.get_event_loop().run_until_complete(wake.warm())
+            return {"statusCode": 204}
         try:
             request = _readable(event)
         except _ForeignEvent as difference:

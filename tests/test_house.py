@@ -37,6 +37,7 @@ LAWS = {
     "functions.jwks": ("http lambdas protocol signing", "fastapi"),
     "functions.pages": ("http lambdas web", "fastapi"),
     "functions.account": ("http lambdas web", "fastapi"),
+    "functions.refs": ("actions engines.wake errors http lambdas model protocol", "fastapi"),
     "functions.repo_settings": ("http lambdas web", "fastapi"),
     "shared.web.route": ("errors http.browser middleware web", "fastapi starlette"),
     "shared.web.account": (
@@ -85,7 +86,7 @@ LAWS = {
     ),
     "shared.log_cursors": ("cursors http model", ""),
     "shared.routing": ("errors middleware", "fastapi starlette"),
-    "shared.lambdas": ("errors log middleware settings", "mangum"),
+    "shared.lambdas": ("engines.wake errors log middleware settings", "mangum"),
     "shared.file_response": ("conditional errors media middleware model", "starlette"),
     "shared.streaming": ("codec codings errors", "starlette"),
     "shared.actions.sessions": (f"auth {DOMAIN}", ""),
@@ -134,6 +135,7 @@ import another function, nor `shared` a module above it.
 GATES = {
     "os": {
         "shared.engines.files",
+        "shared.engines.wake",
         "shared.settings",
         "infra.relay.address",
         "infra.relay.client",
@@ -145,6 +147,7 @@ GATES = {
         "shared.engines.files",
         "shared.engines.signed_urls",
         "shared.engines.sqlite",
+        "shared.engines.wake",
         "shared.http.access",
         "shared.middleware",
         "infra.relay.progress",

@@ -8,5 +8,6 @@ s3                              objects in S3
 database                        a SQLite file: parallel reads, one writer with group commit
 sqlite                          rows in that file
 files                           objects in a folder, listed in that file
+wake                            starts other functions while one starts
 signed_urls                     the hub's own presigned URLs for those objects
 """

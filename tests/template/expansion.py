@@ -14,6 +14,7 @@ from samtranslator.parser.parser import Parser
 from samtranslator.translator.translator import Translator
 from samtranslator.yaml_helper import yaml_parse
 
+from functions.endpoints import ENDPOINTS
 from tests.template.recorder import Use, matches
 
 ROOT = Path(__file__).parent.parent.parent
@@ -151,6 +152,9 @@ def router(module: str) -> APIRouter:
 PARAMETER = (
     "arn:${AWS::Partition}:ssm:${AWS::Region}:${AWS::AccountId}:parameter${SigningKeysParameter}"
 )
+ALL_FUNCTIONS = (
+    "arn:${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}:function:${AWS::StackName}-*"
+)
 PLACES = {
     '{"Fn::GetAtt": ["HubTable", "Arn"]}': "hub",
     '{"Fn::GetAtt": ["CounterTable", "Arn"]}': "counters",
@@ -160,10 +164,15 @@ PLACES = {
     '{"Fn::GetAtt": ["Bucket", "Arn"]}': "bucket",
     json.dumps({"Fn::Sub": PARAMETER}): "/pieria/signing-keys",
     json.dumps({"Fn::Sub": f"{PARAMETER}-private"}): "/pieria/signing-keys-private",
+    json.dumps({"Fn::Sub": ALL_FUNCTIONS}): "function *",
 }
-"""All that a function may be let at: one table, one prefix, the bucket's list of keys, or the
-signing keys.
+"""The places that a permission may name: one table, one prefix, the bucket's list of keys, or the
+signing keys. The boundary also names all functions of the hub.
 """
+PLACES |= {
+    json.dumps({"Fn::GetAtt": [row.logical_id, "Arn"]}): f"function {row.module}"
+    for row in ENDPOINTS
+}
 
 
 class Grant(NamedTuple):

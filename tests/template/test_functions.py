@@ -202,6 +202,12 @@ def test_the_outputs_say_where_the_hub_is(variant: str, url: str, target: list[s
     }
 
 
+def test_the_functions_that_refs_wakes_are_named_in_its_environment() -> None:
+    names = environment(functions()["refs"])["PIERIA_WAKE"]["Fn::Sub"]
+    found = re.findall(r"\$\{(\w+)\}", names)
+    assert found == [functions()[module] for row in ENDPOINTS for module in row.wakes]
+
+
 # ── Settings ──────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -218,8 +224,12 @@ def pieria(variables: Properties) -> Properties:
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_every_variable_is_a_setting_and_every_required_setting_is_there(variant: str) -> None:
     fields = {f"PIERIA_{name.upper()}": field for name, field in Settings.model_fields.items()}
-    shared = environment(functions()["refs"], variant)
-    assert all(environment(name, variant) == shared for name in functions().values())
+    shared = environment(functions()["push"], variant)
+    for row in ENDPOINTS:
+        own = environment(functions()[row.module], variant)
+        assert ("PIERIA_WAKE" in own) is bool(row.wakes)
+        own.pop("PIERIA_WAKE", None)
+        assert own == shared
     assert shared.keys() <= fields.keys()
     assert shared.keys() >= {name for name, field in fields.items() if field.is_required()}
     if STREAM in deployed(variant)["Resources"]:
@@ -245,7 +255,7 @@ def test_the_defaults_of_the_template_are_those_of_the_settings() -> None:
     parameters = parsed()["Parameters"]
     defaults = {
         name.removeprefix("PIERIA_").lower(): parameters[value["Ref"]]["Default"]
-        for name, value in environment(functions()["refs"]).items()
+        for name, value in environment(functions()["push"]).items()
         if isinstance(value, dict) and value["Ref"] in parameters
     }
     assert defaults.pop("signing_keys_parameter") == key.USUAL

@@ -149,11 +149,24 @@ def test_the_granted_permissions_are_the_used_ones() -> None:
         for method in route.methods or ()
     }, "the stories use every route"
     for module, name in functions().items():
-        uses, allowed = told.uses.get(module, set()), grants(name)
+        uses = told.uses.get(module, set())
+        # No story starts a container: see the test of wake-ups.
+        allowed = {grant for grant in grants(name) if grant.action != "lambda:InvokeFunction"}
         refused = {use for use in uses if not any(grant.covers(use) for grant in allowed)}
         idle = {grant for grant in allowed if not any(grant.covers(use) for use in uses)}
         assert not refused, f"{module} needs what it is not granted"
         assert not idle, f"{module} is granted what it does not need"
+
+
+@each_function
+def test_a_function_may_invoke_those_that_it_wakes(module: str) -> None:
+    [row] = [row for row in ENDPOINTS if row.module == module]
+    invoked = {
+        grant.place
+        for grant in grants(functions()[module])
+        if grant.action == "lambda:InvokeFunction"
+    }
+    assert invoked == {f"function {other}" for other in row.wakes}
 
 
 def test_both_fetch_functions_have_the_same_permissions() -> None:
