@@ -98,17 +98,18 @@ class RequestMiddleware:
         if not answer.is_whole:
             await answer.settle()
         route = scope.get("route")
+        broken_off = {} if answer.is_whole else {"broken_off": True}
         log.at(settings.load().log_level).log(
             _level(answer.status, scope["failure"]),
             "request",
+            exc_info=scope["failure"],
             request_id=request_id,
             method=method,
             route=getattr(route, "path", None),
             status=answer.status,
             milliseconds=round((time.perf_counter() - started) * 1000, 1),
             microdollars=round(metered.picodollars / 1e6, 2),
-            **({} if answer.is_whole else {"broken_off": True}),
-            **({"exc_info": scope["failure"]} if scope["failure"] else {}),
+            **broken_off,
         )
         if scope["failure"] and not answer.is_whole:
             raise scope[

@@ -17,6 +17,7 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import BaseRoute, Match
 from starlette.types import Receive, Scope, Send
 
 from shared.errors import MethodNotAllowed, NotFound
@@ -54,6 +55,35 @@ _PAGE_HEADERS = {
 }
 
 _SLASH_REMOVED = "pieria.slash_removed"
+
+
+class LateRoutes(BaseRoute):
+    """The routes of routers that are loaded when the first request needs them.
+
+    It is the last route of an app. `load` imports the routers, which may take half a second.
+    """
+
+    def __init__(self, load: Callable[[], Iterable[APIRouter]]) -> None:
+        self._load = load
+
+    @functools.cached_property
+    def _routes(self) -> list[BaseRoute]:
+        return [route for router in self._load() for route in router.routes]
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """The first route that fits path and method, or else the first that fits the path."""
+        partial: tuple[Match, Scope] = (Match.NONE, {})
+        for route in self._routes:
+            match, found = route.matches(scope)
+            if match is Match.FULL:
+                return match, found
+            if match is Match.PARTIAL and partial[0] is Match.NONE:
+                partial = (match, found)
+        return partial
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request to the route that fits."""
+        await scope["route"].handle(scope, receive, send)
 
 
 def paths_of(routers: Iterable[APIRouter]) -> Paths:

@@ -123,7 +123,7 @@ LAWS = {
         "",
     ),
     "shared.settings": ("signing", "pydantic"),
-    "shared.log": ("", "structlog"),
+    "shared.log": ("", ""),
     "shared.texts": ("", ""),
     "shared.errors": ("errors texts", ""),
     "shared.__init__": ("", ""),

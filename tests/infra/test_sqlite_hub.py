@@ -134,7 +134,7 @@ def test_a_second_hub_on_the_folder_is_refused_and_a_command_works_meanwhile(
         assert listed.returncode == 0 and "song" in listed.stdout, listed.stderr
 
 
-def test_serving_imports_no_package_of_aws(tmp_path: Path) -> None:
+def test_a_start_imports_neither_aws_nor_the_packages_of_the_pages(tmp_path: Path) -> None:
     command = [sys.executable, "-X", "importtime", "-m", "infra.serve"]
     with (
         (tmp_path / "imports").open("w") as imports,
@@ -146,11 +146,21 @@ def test_serving_imports_no_package_of_aws(tmp_path: Path) -> None:
             text=True,
         ) as process,
     ):
-        assert process.stdout is not None and process.stdout.readline()
+        assert process.stdout is not None
+        url = json.loads(process.stdout.readline())["url"]
+        assert httpx.get(f"{url}/health").status_code == 200
+        at_start = _imported(tmp_path / "imports")
+        page = httpx.get(f"{url}/", headers={"Accept": "text/html"})
         process.kill()
-    imported = set(re.findall(r"\| +(\w+)", (tmp_path / "imports").read_text()))
-    assert "uvicorn" in imported
-    assert not imported & {"moto", "boto3", "botocore", "aiobotocore", "aioboto3", "flask"}
+    assert "uvicorn" in at_start
+    assert not at_start & {"moto", "boto3", "botocore", "aiobotocore", "aioboto3", "flask"}
+    assert not at_start & {"jinja2", "markdown_it", "mido", "pygments", "rich"}
+    assert page.status_code == 200 and "jinja2" in _imported(tmp_path / "imports")
+
+
+def _imported(report: Path) -> set[str]:
+    """The top-level packages in the output of `-X importtime`."""
+    return set(re.findall(r"\| +(\w+)", report.read_text()))
 
 
 @pytest.mark.asyncio

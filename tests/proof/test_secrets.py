@@ -188,6 +188,6 @@ def test_the_watch_knows_a_secret_when_it_sees_one(text: str) -> None:
 def test_replies_of_the_hub_do_not_count_as_leaks(
     capsys: pytest.CaptureFixture[str], owner: str
 ) -> None:
-    log.at("INFO").info("request", request_id="r", status=200)
+    log.at("INFO").log(logging.INFO, "request", request_id="r", status=200)
     assert call("refs", owner, "song", headers={"authorization": "Bearer x"}).status == 401
     assert leaks.found_in(capsys.readouterr().err) == []
