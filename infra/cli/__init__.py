@@ -7,6 +7,7 @@
     serve token key repo user maintenance expunge doctor   the commands of the operator
     export import                                          a repository as one file
     connect clone                                          the relay of a user, see infra/relay
+    import-git                                             for users, see infra/transfer
 
 Commands of the operator read and write the tables and the bucket directly, without the hub's API:
 they need permissions of AWS, and no token. They may import all of `shared`. No other module may

@@ -30,6 +30,9 @@ COMMANDS = {
         "clone",
         "Make a working copy of any size. Run it again to go on with an interrupted one.",
     ),
+    "import-git": Entry(
+        "git", "import_git", "Push the branches and tags of a Git repository to a hub."
+    ),
     "doctor": Entry(
         "doctor", "doctor", "Check the resources of a hub, and show how to fix problems."
     ),
