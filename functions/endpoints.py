@@ -6,7 +6,7 @@ when it starts.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
@@ -58,6 +58,8 @@ class Endpoint:
     """The treatment of its paths in the distribution."""
     wakes: tuple[str, ...] = ()
     """The modules of the functions that start when this one starts, the first request first."""
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """Variables of its environment, in addition to those of all functions, as in YAML."""
 
     @property
     def title(self) -> str:
@@ -74,6 +76,8 @@ ONE_CPU_MB = 1769
 """The size at which Lambda gives one whole CPU: for functions that hash, pack and unpack."""
 LONGEST_SECONDS = 29
 """One second less than API Gateway waits, so that the function ends first and logs it."""
+JOB_SECONDS = 900
+"""The longest time that Lambda allows."""
 
 READERS = "readers"
 WRITERS = "writers"
@@ -197,7 +201,7 @@ WIRE = (
               name="List", query="channel=stable&include_drafts=false"),
         Route("DELETE /{owner}/{slug}/releases/{tag+}", WRITERS,
               "retract it: the tag is free again", name="Retract"),
-    ), (grant.READ_ALL, grant.WRITE_RELEASES, *grant.SERVE_CALLERS)),
+    ), (grant.READ_ALL, *grant.WRITE_RELEASES, *grant.SERVE_CALLERS)),
 
     Endpoint("tags", (
         Route("POST /{owner}/{slug}/tags", WRITERS, "add labels to commits",
@@ -206,7 +210,7 @@ WIRE = (
         Route("GET /{owner}/{slug}/tags", READERS, "labels and their commits",
               name="List", query="commit_id=take-2&label=chorus"),
         Route("DELETE /{owner}/{slug}/tags/{tag_id}", WRITERS, "remove one", name="Delete"),
-    ), (grant.READ_ALL, grant.WRITE_TAGS, *grant.SERVE_CALLERS)),
+    ), (grant.READ_ALL, *grant.WRITE_TAGS, *grant.SERVE_CALLERS)),
 
     # It replies to OPTIONS, and to every request without a route, which API Gateway would answer
     # without `Allow`.
@@ -376,9 +380,19 @@ PAGES = (
     ), (grant.READ_ALL, *grant.CHANGE_REPOS_BY_FORMS, *grant.SERVE_CALLERS)),
 )
 """The web pages. Their package also has what renders them."""
+
+# It reads and writes packs, and the contents of whole clones, as large as a reply may be.
+JOBS = (
+    Endpoint("upkeep", (), (
+        grant.READ_ALL, *grant.KEEP_ROWS, grant.COUNT_CLONES, grant.LIST_VERSIONS, grant.READ_BYTES,
+        grant.WRITE_BYTES, grant.DELETE_BYTES, grant.DELETE_UPLOADS),
+        memory_mb=ONE_CPU_MB, timeout_seconds=JOB_SECONDS,
+        variables={"PIERIA_MAX_REPLY_BYTES": '!If [UseEdge, "67108864", "4690000"]'}),
+)
+"""The functions that a schedule invokes. Only they may delete bytes."""
 # fmt: on
 
-ENDPOINTS = (*WIRE, *API, *PAGES)
+ENDPOINTS = (*WIRE, *API, *PAGES, *JOBS)
 FORMS = frozenset({"account", "repo_settings"})
 """The functions of pages with forms, for users with a session. A body is a form."""
 

@@ -14,7 +14,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request, Response
 
 from shared import http, lambdas, streaming
-from shared.actions import fetch
+from shared.actions import clone_counts, fetch
 from shared.actions.fetch_history import fetch_history
 from shared.actions.fetch_objects import fetch_objects
 from shared.errors import CommitNotFound, Damaged, InvalidName, ObjectNotFound, RepoNotFound
@@ -48,6 +48,8 @@ async def post_fetch(
     message = await http.body(request, Fetch)
     terms = _terms(request, access)
     fetched = await fetch.fetch(access.repository, message, access.sees, terms.most_bytes)
+    if not message.have:
+        await clone_counts.note(access.repository, fetched, access.now)
     return await streaming.send(terms, fetched)
 
 

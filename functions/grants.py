@@ -52,6 +52,8 @@ MEMBERS = "MEMBERS#*"
 TOKENS = "TOKENS#*"
 DELETED = "DELETED"
 DOMAINS = "DOMAINS"
+DUE = "DUE"
+"""The list of due upkeep."""
 # The question marks stand for a repository's id. With `*`, the name of a lane could be taken for
 # another partition.
 REPO = "REPO#????????-????-????-????-????????????"
@@ -60,6 +62,8 @@ COMMITS = f"{REPO}#C?"
 SNAPSHOTS = f"{REPO}#S?"
 OBJECTS = f"{REPO}#O?"
 LANE = f"{REPO}#LANE#*"
+UPKEEP = f"{REPO}#GC"
+"""The state of the upkeep of a repository."""
 LANES = f"{REPO}#LANES"
 MOVES = f"{REPO}#MOVES"
 RELEASES = f"{REPO}#RELEASES"
@@ -94,13 +98,13 @@ NAME_REPO = Grant("NameRepo", HUB, "UpdateItem", (OWNERS,))
 CREATE_REPO = (
     CLAIM_HANDLE,
     NAME_REPO,
-    Grant("RecordId", HUB, "BatchWriteItem", (REPO, LISTED, RECENT)),
+    Grant("RecordId", HUB, "BatchWriteItem", (REPO, LISTED, RECENT, DUE)),
 )
 """With `PushToCreate`, the first write creates the repository."""
 CREATE_REPO_AND_WRITE_OBJECTS = (
     CLAIM_HANDLE,
     NAME_REPO,
-    Grant("RecordIdAndObjects", HUB, "BatchWriteItem", (REPO, LISTED, RECENT, OBJECTS)),
+    Grant("RecordIdAndObjects", HUB, "BatchWriteItem", (REPO, LISTED, RECENT, OBJECTS, DUE)),
 )
 CREATE_REPO_AND_PUSH = (
     Grant("ClaimHandleAndWriteCommits", HUB, "PutItem", (HANDLES, COMMITS, LANE)),
@@ -109,13 +113,13 @@ CREATE_REPO_AND_PUSH = (
         "WriteRecords",
         HUB,
         "BatchWriteItem",
-        (REPO, LISTED, RECENT, MOVES, SNAPSHOTS, OBJECTS, LANE, LANES),
+        (REPO, LISTED, RECENT, MOVES, SNAPSHOTS, OBJECTS, LANE, LANES, DUE),
     ),
 )
 CHANGE_REPOS = (
     CLAIM_HANDLE,
-    Grant("RenameAndDelete", HUB, "UpdateItem", (OWNERS, LISTED, RECENT, REPO, DELETED)),
-    Grant("RecordIdAndCopyMembers", HUB, "BatchWriteItem", (REPO, LISTED, RECENT, MEMBERS)),
+    Grant("RenameAndDelete", HUB, "UpdateItem", (OWNERS, LISTED, RECENT, REPO, DELETED, DUE)),
+    Grant("RecordIdAndCopyMembers", HUB, "BatchWriteItem", (REPO, LISTED, RECENT, MEMBERS, DUE)),
     # Not the name: that of a deleted repository is marked as deleted.
     Grant("DeleteListing", HUB, "DeleteItem", (LISTED, RECENT, DELETED)),
 )
@@ -123,9 +127,14 @@ CHANGE_REPOS = (
 
 CHANGE_REPOS_BY_FORMS = (
     CLAIM_HANDLE,
-    Grant("ChangeReposAndMoveRefs", HUB, "UpdateItem", (OWNERS, LISTED, RECENT, REPO, DELETED)),
     Grant(
-        "RecordReposMembersAndMoves", HUB, "BatchWriteItem", (REPO, LISTED, RECENT, MEMBERS, MOVES)
+        "ChangeReposAndMoveRefs", HUB, "UpdateItem", (OWNERS, LISTED, RECENT, REPO, DELETED, DUE)
+    ),
+    Grant(
+        "RecordReposMembersAndMoves",
+        HUB,
+        "BatchWriteItem",
+        (REPO, LISTED, RECENT, MEMBERS, MOVES, DUE),
     ),
     Grant("DeleteRows", HUB, "DeleteItem", (LISTED, RECENT, MEMBERS, REPO, DELETED)),
 )
@@ -133,10 +142,16 @@ CHANGE_REPOS_BY_FORMS = (
 
 WRITE_MEMBERS = Grant("WriteMembers", HUB, "BatchWriteItem DeleteItem", (MEMBERS,))
 RECORD_CHANGE_OF_MEMBERS = Grant("RecordChangeOfMembers", HUB, "UpdateItem", (OWNERS,))
-WRITE_RELEASES = Grant("PublishAndRetract", HUB, "PutItem DeleteItem", (RELEASES,))
-WRITE_TAGS = Grant("WriteTags", HUB, "PutItem BatchWriteItem DeleteItem", (TAGS,))
+WRITE_RELEASES = (
+    Grant("PublishAndRetract", HUB, "PutItem DeleteItem", (RELEASES,)),
+    Grant("ListUpkeep", HUB, "BatchWriteItem", (DUE,)),
+)
+WRITE_TAGS = (
+    Grant("WriteTags", HUB, "PutItem DeleteItem", (TAGS,)),
+    Grant("WriteTagsAndListUpkeep", HUB, "BatchWriteItem", (TAGS, DUE)),
+)
 MOVE_REFS = Grant("MoveRefs", HUB, "UpdateItem DeleteItem", (REPO,))
-RECORD_MOVES = Grant("RecordMoves", HUB, "BatchWriteItem", (MOVES,))
+RECORD_MOVES = Grant("RecordMoves", HUB, "BatchWriteItem", (MOVES, DUE))
 
 # ── Bytes ───────────────────────────────────────────────────────────────────────────────────────
 
@@ -152,3 +167,17 @@ READ_UPLOADS = Grant("ReadUploads", UPLOADS, "GetObject GetObjectVersion")
 """A push copies the version of an upload that it verified: the URL may write another meanwhile."""
 SIGN_STAGED = Grant("SignBodies", STAGED, "PutObject")
 READ_STAGED = Grant("ReadStagedBodies", STAGED, "GetObject")
+
+# ── Upkeep ──────────────────────────────────────────────────────────────────────────────────────
+
+COUNT_CLONES = Grant("CountClones", COUNTERS, "GetItem UpdateItem")
+KEEP_ROWS = (
+    Grant("UpdateRows", HUB, "UpdateItem", (REPO, f"{REPO}#*", OWNERS)),
+    Grant("CheckState", HUB, "ConditionCheckItem", (UPKEEP,)),
+    Grant("RecordStateAndListUpkeep", HUB, "BatchWriteItem", (UPKEEP, DUE)),
+    Grant("DeleteRows", HUB, "DeleteItem", (REPO, f"{REPO}#*", MEMBERS, DELETED, DUE)),
+)
+"""For all rows of repositories, and no token."""
+LIST_VERSIONS = Grant("ListVersions", BUCKET, "ListBucket ListBucketVersions")
+DELETE_BYTES = Grant("DeleteBytes", STORED, "DeleteObjectVersion")
+DELETE_UPLOADS = Grant("DeleteUploads", UPLOADS, "DeleteObjectVersion")

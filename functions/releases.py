@@ -77,7 +77,7 @@ async def get_releases(request: Request, access: Reader) -> Response:
 async def delete_release(request: Request, access: Writer) -> Response:
     """`retracted`: the tag of the release, which may be used again."""
     tag = http.rest_of_path(request, 3)
-    await releases.retract(access.repository, tag)
+    await releases.retract(access.repository, tag, now=access.now)
     return http.reply(request, {"retracted": tag})
 
 

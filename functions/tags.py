@@ -55,7 +55,7 @@ async def get_tags(request: Request, access: Reader) -> Response:
 )
 async def delete_tag(request: Request, tag_id: str, access: Writer) -> Response:
     """`deleted`: the id of the tag."""
-    await tags.delete(access.repository, tag_id)
+    await tags.delete(access.repository, tag_id, now=access.now)
     return http.reply(request, {"deleted": tag_id})
 
 

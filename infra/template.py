@@ -117,14 +117,14 @@ def _route(function: str, route: Route) -> str:
 
 
 def _environment(endpoint: Endpoint) -> str:
-    if not endpoint.wakes:
+    values = dict(endpoint.variables)
+    if endpoint.wakes:
+        names = " ".join(f"${{{_logical_id(module)}}}" for module in endpoint.wakes)
+        values["PIERIA_WAKE"] = f'!Sub "{names}"'
+    if not values:
         return ""
-    names = " ".join(f"${{{_logical_id(module)}}}" for module in endpoint.wakes)
-    return f"""\
-      Environment:
-        Variables:
-          PIERIA_WAKE: !Sub "{names}"
-"""
+    lines = "".join(f"          {name}: {value}\n" for name, value in values.items())
+    return f"      Environment:\n        Variables:\n{lines}"
 
 
 def _policies(endpoint: Endpoint) -> str:

@@ -1,16 +1,17 @@
 """The adapter between AWS Lambda and an ASGI app.
 
-A function is invoked with an event of an HTTP API or a function URL, payload format 2.0, or with
-the wake-up of another function (`engines/wake`). Every other event is foreign: a test event of the
-console, a schedule, an event of a REST API or a load balancer. The reply to it is 400 and a log
-line, because an exception would only cause a stack trace without a reply.
+A function with routes is invoked with an event of an HTTP API or a function URL, payload format
+2.0, or with the wake-up of another function (`engines/wake`). Every other event is foreign: a test
+event of the console, a schedule, an event of a REST API or a load balancer. The reply to it is 400
+and a log line, because an exception would only cause a stack trace without a reply. A job has no
+routes, and ignores the content of its event.
 """
 
 import asyncio
 import base64
 import binascii
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -46,6 +47,22 @@ def handler_of(app: RequestMiddleware) -> Callable[[Any, Any], Any]:
         except _ForeignEvent as difference:
             return _refused(str(difference))
         return adapter(request, context)
+
+    return handler
+
+
+def job_of(
+    work: Callable[[float], Coroutine[Any, Any, Mapping[str, Any]]],
+) -> Callable[[Any, Any], Mapping[str, Any]]:
+    """A job as a Lambda function that a schedule invokes.
+
+    `work` gets the seconds after which Lambda ends the invocation.
+    """
+
+    def handler(event: Any, context: Any) -> Mapping[str, Any]:
+        use_own_loop()
+        left_seconds = context.get_remaining_time_in_millis() / 1000
+        return asyncio.get_event_loop().run_until_complete(work(left_seconds))
 
     return handler
 

@@ -60,6 +60,9 @@ class Settings(BaseModel):
     push_to_create: bool = False
     """Whether the first write of an owner to an absent repository creates it (public)."""
 
+    upkeep: bool = True
+    """Whether the hub does its upkeep by itself (see `maintenance/upkeep`)."""
+
     limit_push: int = Field(default=30, ge=1)
     """Requests of class `push` per minute and subject. The next three are alike."""
     limit_fetch: int = Field(default=120, ge=1)

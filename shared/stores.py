@@ -1,11 +1,13 @@
 """The stores of the hub, and of one repository. `shared/engines/selection` opens them."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 from shared.budget import Budget
 from shared.keyring import Keyring, Keyrings
 from shared.limits import Limits
 from shared.metadata.commits import Commits
+from shared.metadata.due import DueWork
 from shared.metadata.expiring import Counters
 from shared.metadata.handles import Handles
 from shared.metadata.index import Index
@@ -18,6 +20,7 @@ from shared.metadata.scans import Scans
 from shared.metadata.table import Table
 from shared.metadata.tags import Tags
 from shared.metadata.tokens import Tokens
+from shared.metadata.visits import Visits
 from shared.model import Repo, RepoId
 from shared.objects.bucket import Bucket
 from shared.objects.quarantine import Quarantine
@@ -64,9 +67,13 @@ class Stores:
     handles: Handles
     counters: Counters
     budget: Budget
+    due: DueWork
+    visits: Visits
     hub: Table
     bucket: Bucket
     recent: Recent
+    costly_clones: Counter[RepoId] = field(default_factory=Counter)
+    """Costly clones of this process that are not added to a row yet (see `clone_counts`)."""
     limits: Limits = field(default_factory=Limits)
 
     @classmethod
@@ -90,6 +97,8 @@ class Stores:
             handles=Handles(hub),
             counters=counters,
             budget=Budget.of(settings, counters),
+            due=DueWork(hub),
+            visits=Visits(hub),
             hub=hub,
             bucket=bucket,
             recent=Recent(REMEMBERED_BYTES),

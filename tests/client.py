@@ -14,9 +14,11 @@ import urllib.parse
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any, TypedDict, Unpack
 
 import msgpack
+import pytest
 
 from shared import auth, codings, settings
 from shared.http import browser
@@ -263,6 +265,17 @@ def event_of(request: Request, source_ip: str | None = None) -> Event:
 def invoke(function: str, event: Event) -> Answer:
     """Call the Lambda handler of a function."""
     return answer(_handle(function, event))
+
+
+def run_job(function: str, *, at: float | None = None, left_seconds: float = 900) -> Record:
+    """Run a function without routes, as a schedule does. `at`: the epoch second of its clock."""
+    module = importlib.import_module(f"functions.{function}")
+    context = SimpleNamespace(get_remaining_time_in_millis=lambda: int(1000 * left_seconds))
+    with pytest.MonkeyPatch.context() as patch:
+        if at is not None:
+            patch.setattr(module, "clock", lambda: at)
+        reply: Record = module.handler({}, context)
+    return reply
 
 
 def reply_bytes(function: str, event: Event) -> bytes:

@@ -25,6 +25,7 @@ from typing import Any
 from shared import settings
 from shared.limits import Limits
 from shared.metadata.conditions import NO_ROW, Condition, Exists, either, every, holds
+from shared.metadata.due import DueWork
 from shared.metadata.expiring import Counters
 from shared.metadata.members import Members
 from shared.metadata.repos import Repos
@@ -38,6 +39,7 @@ from shared.metadata.table import (
     Update,
     chunked,
 )
+from shared.metadata.visits import Visits
 from shared.model import Version
 from shared.objects.bucket import Changed, NoSuchKey, Stored, Stream
 from shared.objects.recent import Recent
@@ -333,6 +335,8 @@ def stores_on(turns: Turns, limits: Limits = USUAL) -> tuple[Stores, FakeTable, 
         limits=limits,
         repos=Repos(hub),
         members=Members(hub),
+        due=DueWork(hub),
+        visits=Visits(hub),
         counters=Counters(counters),
         hub=hub,
         bucket=objects,

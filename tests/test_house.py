@@ -34,6 +34,7 @@ LAWS = {
     # The table of endpoints.
     "functions.endpoints": ("", "functions.grants"),
     "functions.grants": ("objects.keys", ""),
+    "functions.upkeep": ("engines.selection lambdas maintenance", ""),
     "functions.jwks": ("http lambdas protocol signing", "fastapi"),
     "functions.pages": ("http lambdas web", "fastapi"),
     "functions.account": ("http lambdas web", "fastapi"),
@@ -92,6 +93,7 @@ LAWS = {
     "shared.actions.sessions": (f"auth {DOMAIN}", ""),
     "shared.actions.tokens": (f"auth {DOMAIN}", ""),
     "shared.actions": (f"actions graph protocol {DOMAIN}", "pydantic"),
+    "shared.maintenance.upkeep": (f"actions graph log maintenance {DOMAIN}", ""),
     "shared.maintenance": (f"actions graph maintenance protocol {DOMAIN}", "pydantic"),
     "shared.graph.dag": ("errors model", ""),
     "shared.graph": (f"graph {DOMAIN}", ""),
@@ -143,6 +145,7 @@ GATES = {
         "infra.relay.workplace",
     },
     "time": {
+        "functions.upkeep",
         "shared.engines.database",
         "shared.engines.files",
         "shared.engines.signed_urls",

@@ -21,7 +21,8 @@ from shared.actions import push_checks, push_plan, quarantine, repos
 from shared.actions.moves import Cause, planned
 from shared.actions.push_checks import Pushed
 from shared.actions.push_plan import Existing, WritePlan
-from shared.errors import Unavailable
+from shared.errors import NotFastForward, Unavailable
+from shared.metadata.due import GC_AFTER_MOVE_SECONDS, Work, later
 from shared.metadata.refs import RefChanged
 from shared.model import Move, Ref
 from shared.protocol.push import Push, PushReply
@@ -111,7 +112,13 @@ async def _accept(repository: RepoStores, pushed: Pushed) -> None:
     )
     new, move = _next_ref(pushed, plan, current, last)
     await _publish(repository, plan, existing, move)
-    await _swap(repository, pushed, new, current, move)
+    try:
+        await _swap(repository, pushed, new, current, move)
+    except NotFastForward:
+        # Its rows are on no branch. The logged move keeps them as long as any other move.
+        lost = later(Work.GC, repo.repo_id, pushed.now, GC_AFTER_MOVE_SECONDS)
+        await repository.stores.due.put([lost])
+        raise
 
 
 def _check_sizes(pushed: Pushed, max_object_bytes: int) -> None:

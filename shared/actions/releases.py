@@ -133,12 +133,12 @@ async def _page(
     return [record for _, record in found[:count]], cursors.after(after)
 
 
-async def retract(repository: RepoStores, tag: str) -> None:
+async def retract(repository: RepoStores, tag: str, *, now: float) -> None:
     """Retract a release. Raises ReleaseNotFound.
 
-    Budget: 5 AWS calls, chain of 4 (DELETE releases).
+    Budget: 6 AWS calls, chain of 4 (DELETE releases).
     """
-    if not names.is_release_tag(tag) or not await repository.releases.remove(tag):
+    if not names.is_release_tag(tag) or not await repository.releases.remove(tag, now):
         raise ReleaseNotFound()
 
 

@@ -172,7 +172,7 @@ async def undelete(stores: Stores, owner: str, slug: str, new_slug: str, now: fl
     if not candidates:
         raise RepoNotFound(f"no repository {names.shown(slug)} of yours was deleted within a day")
     try:
-        return await stores.repos.undelete(candidates[-1], new_slug)
+        return await stores.repos.undelete(candidates[-1], new_slug, now)
     except ConditionFailed:
         raise RepoExists(owner, new_slug) from None
 

@@ -82,12 +82,12 @@ async def listed(repository: RepoStores, request: ListTags) -> tuple[list[bytes]
     return records, cursors.after(after)
 
 
-async def delete(repository: RepoStores, tag_id: str) -> None:
+async def delete(repository: RepoStores, tag_id: str, *, now: float) -> None:
     """Delete a tag. Raises TagNotFound.
 
-    Budget: 4 AWS calls, chain of 3 (DELETE tags).
+    Budget: 5 AWS calls, chain of 3 (DELETE tags).
     """
-    if not names.is_id(tag_id) or not await repository.tags.remove(tag_id):
+    if not names.is_id(tag_id) or not await repository.tags.remove(tag_id, now):
         raise TagNotFound()
 
 

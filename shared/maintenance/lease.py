@@ -16,6 +16,7 @@ No rebuild starts beside an expunge. A gc that lost its lease starts from its be
 deletes no bytes for two graces.
 """
 
+import math
 import secrets
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -153,6 +154,12 @@ async def start_gc(repository: RepoStores, now: float) -> Lease:
     """Start the lease of a gc. A gc of another run is abandoned. AWS calls: one PutItem."""
     run_id = f"{int(now * 1000):013d}-{secrets.token_hex(4)}"
     return await _start(repository, run_id, Step.CONDEMNING, now)
+
+
+def started_at(run_id: str) -> float:
+    """When the gc of this run started, in epoch seconds; infinite for another job."""
+    milliseconds, _, _ = run_id.partition("-")
+    return int(milliseconds) / 1000 if milliseconds.isdecimal() else math.inf
 
 
 async def stop_gc(repository: RepoStores, now: float) -> int:

@@ -13,7 +13,7 @@ from shared.actions.repos import UNDELETE_SECONDS
 from shared.metadata import keys
 from shared.metadata.keys import Key
 from shared.metadata.scans import Scans
-from shared.model import Kind, Repo
+from shared.model import Kind, Repo, RepoId
 from shared.objects.store import REMOVED
 from shared.progress import OnProgress, no_progress
 from shared.stores import RepoStores, Stores
@@ -78,6 +78,22 @@ async def purge(
         else:
             purged.waiting += 1
     return purged
+
+
+async def purge_if_due(stores: Stores, repo_id: RepoId, now: float) -> bool:
+    """Purge one repository if it was deleted long ago. Returns whether nothing is left to purge.
+
+    `now`: epoch seconds. Also true for a repository that was undeleted, or purged before.
+
+    AWS calls: a Query for each page of the list of deleted repositories, two GetItem, and those of
+    `purge` for the repository.
+    """
+    listed = [found async for found in stores.repos.all_deleted()]
+    for repo, deleted_at in listed:
+        if repo.repo_id == repo_id and await _is_deleted(stores, repo):
+            is_due = deleted_at <= now - UNDELETE_SECONDS
+            return is_due and await _purge(stores.of(repo), Purged(), LIMIT, no_progress)
+    return True
 
 
 async def _is_deleted(stores: Stores, repo: Repo) -> bool:

@@ -1,22 +1,27 @@
 """Rows that expire: a table of their own, so that read-only functions can count requests.
 
-The row of a minute has `hits` and `spent` (picodollars). The row of a day has only `spent`.
+The row of a minute has `hits` and `spent` (picodollars). The row of a day has only `spent`. The
+costly clones of a day are in one row, with an attribute for each repository.
 """
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from uuid import UUID
 
 from shared.metadata import attributes, keys
 from shared.metadata.table import Beside, Row, Table
-from shared.model import Scope
+from shared.model import RepoId, Scope
 
 _COUNTER = attributes.RowKind("counter")
 _COST = attributes.RowKind("cost")
 _REFUSED = attributes.RowKind("refused push")
+_COSTLY = attributes.RowKind("costly clones")
 
 REMEMBERED = 32
 """The most commits of a refused push that are stored. Users rarely have more unpushed commits."""
 REMEMBERED_SECONDS = 24 * 3600
+DAY_SECONDS = 24 * 3600
+_CLONES = "clones_"
 FALSE_UPLOADS = 500
 """The most false uploads of one push that are stored."""
 
@@ -49,6 +54,21 @@ class Counters:
         """Add a cost to the row of a scope. Returns the sum of its day."""
         row = await self.table.add(keys.cost(scope), {"spent": picodollars}, expires_at)
         return attributes.number(row, "spent", _COST)
+
+    async def add_clones(self, repo_id: RepoId, clones: int, day: int) -> None:
+        """Add to the number of costly clones of a repository on a day. It may be negative."""
+        await self.table.add(
+            keys.clones(day), {_clones_of(repo_id): clones}, expires_at=(day + 2) * DAY_SECONDS
+        )
+
+    async def clones(self, day: int) -> Mapping[RepoId, int]:
+        """Return the number of costly clones of each repository on this day. One call."""
+        row = await self.table.get(keys.clones(day)) or {}
+        return {
+            RepoId(str(UUID(name.removeprefix(_CLONES)))): attributes.number(row, name, _COSTLY)
+            for name in row
+            if name.startswith(_CLONES)
+        }
 
     def beside(self, scopes: Collection[Scope]) -> Beside:
         """Return the rows of these scopes, for a read together with rows of another table."""
@@ -99,6 +119,11 @@ class Counters:
         """Return the false uploads of this subject's last push, up to a day old."""
         row = await self.table.get(keys.refused(repo_id, subject))
         return _texts(row, "false_uploads", now)
+
+
+def _clones_of(repo_id: RepoId) -> str:
+    """The attribute of a repository in the row of a day. A name in an expression has no dashes."""
+    return f"{_CLONES}{UUID(repo_id).hex}"
 
 
 def _texts(row: Row | None, name: str, now: int) -> set[str]:

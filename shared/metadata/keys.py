@@ -16,6 +16,9 @@
     bundle               REPO#<repo_id>              REF-BUNDLE                read with the refs
     move of a ref        REPO#<repo_id>#MOVES        <branch>//<step>          no branch has `//`
     state of upkeep      REPO#<repo_id>#GC           STATE
+    visit of upkeep      REPO#<repo_id>#GC           VISIT
+    due upkeep           DUE                         <epoch second>#<work>#<repo_id>
+    last run of upkeep   DUE                         LAST-RUN
     lane                 REPO#<repo_id>#LANES        <lane>                    before its first row
     release              REPO#<repo_id>#RELEASES     TAG#<tag>
     release, by time     REPO#<repo_id>#RELEASES     TIME#<microseconds>#<tag>#<unique>
@@ -25,9 +28,10 @@
     snapshot             REPO#<repo_id>#S<shard>     <snapshot_id>
     object               REPO#<repo_id>#O<shard>     <object_id>
 
-    counter              <class>#<subject>#<window>  –                         these three rows are
+    counter              <class>#<subject>#<window>  –                         these four rows are
     cost                 COST#<kind>#<name>#<day>    –                         in a table whose rows
-    refused              REFUSED#<repo_id>#<subject> –                        expire
+    refused              REFUSED#<repo_id>#<subject> –                         expire
+    costly clones        CLONES#<day>                –
 
 `shard` is the first hex digit of a hash of the id. Each kind has sixteen partitions, so that one
 repository can write 16,000 rows per second. `generation` has twelve digits, so that its text sorts
@@ -54,6 +58,10 @@ DELETED = "DELETED"
 """The partition of the deleted repositories that are not purged yet."""
 DOMAINS = "DOMAINS"
 """The partition of the published domains."""
+DUE = "DUE"
+"""The partition of due upkeep, in the order of time."""
+LAST_RUN = (DUE, "LAST-RUN")
+"""The result of the last run of upkeep. Sorts after all times."""
 RECENT = "RECENT"
 """The partition of the public repositories, in the order of their creation."""
 SHARDS = "0123456789abcdef"
@@ -158,6 +166,16 @@ def upkeep(repo_id: str) -> str:
     return f"REPO#{repo_id}#GC"
 
 
+def visit(repo_id: str) -> Key:
+    """The last visit of upkeep to a repository."""
+    return upkeep(repo_id), "VISIT"
+
+
+def due(at: int, work: str, repo_id: str) -> Key:
+    """Work on a repository that is due at an epoch second."""
+    return DUE, f"{at:012d}#{work}#{repo_id}"
+
+
 def refs(repo_id: str) -> str:
     """The partition of a repository's refs."""
     return f"REPO#{repo_id}"
@@ -252,3 +270,8 @@ def cost(scope: Scope) -> Key:
 def refused(repo_id: str, subject: str) -> Key:
     """The last refused push of a subject."""
     return (f"REFUSED#{repo_id}#{subject}",)
+
+
+def clones(day: int) -> Key:
+    """The costly clones of a day, which counts from the epoch."""
+    return (f"CLONES#{day}",)

@@ -23,7 +23,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from shared.errors import BranchClash
-from shared.metadata import attributes, keys, prebuilt_clones, ref_rows
+from shared.metadata import attributes, due, keys, prebuilt_clones, ref_rows
 from shared.metadata.conditions import Absent, Condition, Equals, Less, either, every
 from shared.metadata.table import ConditionFailed, Query, Row, Table
 from shared.model import Move, PrebuiltClone, Ref, RepoId
@@ -119,9 +119,12 @@ class Refs:
     async def log_move(self, move: Move) -> None:
         """Log a move before its swap, so that every move that happens is in the log.
 
-        If the swap fails, the announcement stays. The chain of moves does not contain it.
+        If the swap fails, the announcement stays. The chain of moves does not contain it. The same
+        call lists the upkeep that the move makes necessary.
         """
-        await self.log_moves([move])
+        work = [one.row for one in due.after_move(self.repo_id, move)]
+        key = keys.move(self.repo_id, move.branch, move.step)
+        await self.table.put([(key, ref_rows.encode_move(move)), *work])
 
     async def log_moves(self, moves: Iterable[Move]) -> None:
         """Log moves that another hub has logged."""

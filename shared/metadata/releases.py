@@ -15,8 +15,10 @@ from dataclasses import dataclass
 from shared.errors import Unavailable
 from shared.metadata import attributes, keys
 from shared.metadata.conditions import Absent, Equals, either
+from shared.metadata.due import GC_AFTER_LABEL_SECONDS, Work, later
 from shared.metadata.table import ConditionFailed, Query, Row, Table, chunked
 from shared.model import RepoId
+from shared.tasks import gather_pair
 
 ROW_BYTES = 390_000
 """The largest compressed record: DynamoDB accepts items of up to 400 KiB, with names and keys."""
@@ -147,8 +149,8 @@ class Releases:
             }
         return found
 
-    async def remove(self, tag: str) -> bool:
-        """Retract the release of a tag. Returns whether there was one.
+    async def remove(self, tag: str, now: float) -> bool:
+        """Retract the release of a tag, and list a gc as due. Returns whether there was a release.
 
         A release that is published under the tag after this call has read the row stays.
         """
@@ -157,8 +159,10 @@ class Releases:
         if row is None:
             return False
         place = attributes.text(row, "entry", KIND)
+        is_same = either(Absent("entry"), Equals("entry", place))
+        unneeded = later(Work.GC, self.repo_id, now, GC_AFTER_LABEL_SECONDS)
         with suppress(ConditionFailed):
-            await self.table.delete(key, either(Absent("entry"), Equals("entry", place)))
+            await gather_pair(self.table.delete(key, is_same), self.table.put([unneeded.row]))
         await self._forget(place)
         return True
 

@@ -14,8 +14,9 @@ import uuid
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, replace
 
-from shared.metadata import attributes, keys, listing, repo_rows
+from shared.metadata import attributes, due, keys, listing, repo_rows
 from shared.metadata.conditions import Equals, every, holds
+from shared.metadata.due import Work
 from shared.metadata.handles import Handles
 from shared.metadata.keys import Key
 from shared.metadata.listing import Listing
@@ -156,7 +157,8 @@ class Repos:
     async def create(self, repo: Repo, now: int) -> Repo:
         """Create a repository. Raises ConditionFailed if another one has the name.
 
-        Also claims the handle of its owner. Raises InvalidName or HandleTaken.
+        Also claims the handle of its owner, and lists the first check of the repository. Raises
+        InvalidName or HandleTaken.
         """
         repo_id = RepoId(str(uuid.uuid4()))
         new = replace(
@@ -169,7 +171,13 @@ class Repos:
         # The row from the id to the name comes first: it has no effect without the row of the name.
         await gather_pair(
             Handles(self.table).claim(new.owner),
-            self.table.put([(keys.name(repo_id), repo_rows.encode_name(new)), *listing.rows(new)]),
+            self.table.put(
+                [
+                    (keys.name(repo_id), repo_rows.encode_name(new)),
+                    due.first_check(repo_id, now).row,
+                    *listing.rows(new),
+                ]
+            ),
         )
         try:
             await self.table.update(
@@ -240,10 +248,11 @@ class Repos:
     async def delete(self, repo: Repo, now: int) -> None:
         """Hide a repository and free its name. A later purge deletes its rows and bytes.
 
-        One transaction also lists it for the purge. Raises ConditionFailed if the name does not
-        belong to the repository any more.
+        One transaction also lists it for the purge, and the purge as due. Raises ConditionFailed if
+        the name does not belong to the repository any more.
         """
         key = keys.repo(repo.owner, repo.slug)
+        purge = due.later(Work.PURGE, repo.repo_id, now, due.DAY_SECONDS)
         deletion = {"deleted_at": now, **repo_rows.revision()}
         await self.table.update_together(
             [
@@ -252,6 +261,7 @@ class Repos:
                     keys.deleted(repo.owner, repo.repo_id),
                     {**repo_rows.encode(repo), "deleted_at": now},
                 ),
+                Update(*purge.row),
                 Removal(listing.recent_key(repo)),
             ]
         )
@@ -281,10 +291,11 @@ class Repos:
             repo = Repo(*repo_rows.name_of(row), _deleted_id(row), deleted=True)
             yield repo, attributes.number(row, "deleted_at", repo_rows.KIND)
 
-    async def undelete(self, repo: Repo, slug: str) -> Repo:
+    async def undelete(self, repo: Repo, slug: str, now: float) -> Repo:
         """Restore a deleted repository under this name. Raises ConditionFailed if it is taken.
 
-        One transaction writes the row of the name and the row from the id to the name. The caller
+        One transaction writes the row of the name and the row from the id to the name, and lists a
+        check, since upkeep may have dropped the work on a deleted repository. The caller
         makes sure that no purge of the repository has begun.
         """
         new = replace(repo, slug=slug, deleted=False)
@@ -295,6 +306,7 @@ class Repos:
             [
                 Update(keys.repo(new.owner, slug), repo_rows.encode(new), repo_rows.IS_FREE),
                 Update(keys.name(new.repo_id), repo_rows.encode_name(new)),
+                Update(*due.first_check(new.repo_id, now).row),
                 *listing.moved(new, new.visibility),
             ]
         )

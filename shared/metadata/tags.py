@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 from shared.limits import Limits
 from shared.metadata import attributes, keys
+from shared.metadata.due import GC_AFTER_LABEL_SECONDS, Work, later
 from shared.metadata.table import ConditionFailed, Query, Row, Table
 from shared.model import RepoId
-from shared.tasks import gather_all
+from shared.tasks import gather_all, gather_pair
 
 KIND = attributes.RowKind("tag")
 LABELLED_PAGES = 8
@@ -85,12 +86,13 @@ class Tags:
             after = tags[-1].tag_id
         return found
 
-    async def remove(self, tag_id: str) -> bool:
-        """Delete a tag. Returns whether there was one."""
+    async def remove(self, tag_id: str, now: float) -> bool:
+        """Delete a tag, and list a gc as due. Returns whether there was a tag."""
         key = keys.tags(self.repo_id), tag_id
         found = await self.table.get(key)
         if found:
-            await self.table.delete(key)
+            unneeded = later(Work.GC, self.repo_id, now, GC_AFTER_LABEL_SECONDS)
+            await gather_pair(self.table.delete(key), self.table.put([unneeded.row]))
         return found is not None
 
 

@@ -57,6 +57,7 @@ def test_every_field_has_its_variable(configured):
         "signing_keys": {"k": "s" * 32},
         "signing_keys_parameter": "",
         "push_to_create": True,
+        "upkeep": False,
         "limit_push": 1,
         "limit_fetch": 2,
         "limit_read": 3,

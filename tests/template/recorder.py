@@ -9,9 +9,9 @@ one.
 import asyncio
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 import pytest
@@ -22,9 +22,10 @@ from fastapi.routing import APIRoute
 from shared import lambdas
 from shared.engines import selection
 from tests import client
-from tests.client import Answer
 from tests.cloud_calls import CloudCall, intercepted
 from tests.conftest import NAMES
+
+T = TypeVar("T")
 
 ROW_WRITES = {
     "Put": "PutItem",
@@ -65,7 +66,7 @@ class Recorder:
     def watching(self) -> Iterator["Recorder"]:
         """Watch every function that is called through `builders`."""
         presign = AioRequestSigner.generate_presigned_url
-        recorder, invoke, send = self, client.invoke, APIRoute.handle
+        recorder, send = self, APIRoute.handle
 
         async def handle(route: APIRoute, scope: Any, *rest: Any) -> None:
             self.routes.add((scope["method"], route.path))
@@ -93,20 +94,24 @@ class Recorder:
             recorder.use(f"s3:{operation_name}", urlsplit(url).path.split("/", 2)[2])
             return url
 
-        def invoked(function: str, event: dict[str, Any]) -> Answer:
-            lambdas.use_own_loop()
-            usual = lambdas._thread.loop
-            if function not in self._loops:
-                self._loops[function] = asyncio.new_event_loop()
-            self.function, lambdas._thread.loop = function, self._loops[function]
-            try:
-                return invoke(function, event)
-            finally:
-                self.function, lambdas._thread.loop = "", usual
+        def in_container(call: Callable[..., T]) -> Callable[..., T]:
+            def called(function: str, *rest: Any, **options: Any) -> T:
+                lambdas.use_own_loop()
+                usual = lambdas._thread.loop
+                if function not in self._loops:
+                    self._loops[function] = asyncio.new_event_loop()
+                self.function, lambdas._thread.loop = function, self._loops[function]
+                try:
+                    return call(function, *rest, **options)
+                finally:
+                    self.function, lambdas._thread.loop = "", usual
+
+            return called
 
         with pytest.MonkeyPatch.context() as patch, intercepted(record):
             patch.setattr(AioRequestSigner, "generate_presigned_url", generate_presigned_url)
-            patch.setattr(client, "invoke", invoked)
+            patch.setattr(client, "invoke", in_container(client.invoke))
+            patch.setattr(client, "run_job", in_container(client.run_job))
             patch.setattr(APIRoute, "handle", handle)
             try:
                 yield self
@@ -139,11 +144,9 @@ class Recorder:
             case "BatchWriteItem":
                 for table, writes in asked["RequestItems"].items():
                     for write in writes:
-                        self.use(
-                            f"dynamodb:{operation}",
-                            TABLES[table],
-                            write["PutRequest"]["Item"]["pk"]["S"],
-                        )
+                        [(_, request)] = write.items()
+                        row = request.get("Item") or request["Key"]
+                        self.use(f"dynamodb:{operation}", TABLES[table], row["pk"]["S"])
             case "TransactWriteItems":
                 # A transaction has no permission of its own: it takes those of its parts.
                 for part in asked["TransactItems"]:
@@ -157,6 +160,12 @@ class Recorder:
                 self.use(f"s3:GetObject{version}", asked["Key"])
             case "ListObjectsV2":
                 self.use("s3:ListBucket", "bucket")
+            case "ListObjectVersions":
+                self.use("s3:ListBucketVersions", "bucket")
+            case "DeleteObjects":
+                for one in asked["Delete"]["Objects"]:
+                    version = "Version" if one.get("VersionId") else ""
+                    self.use(f"s3:DeleteObject{version}", one["Key"])
             case "PutObject":
                 self.use("s3:PutObject", asked["Key"])
             case "CopyObject":

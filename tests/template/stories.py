@@ -2,6 +2,7 @@
 included.
 """
 
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,7 +14,8 @@ import msgpack
 
 from functions.endpoints import MIDI_DOMAIN
 from shared import ids
-from tests import builders
+from shared.actions import clone_counts
+from tests import builders, client
 from tests.builders import Record, blob, chain, commit, graph, snapshot
 from tests.client import Answer, ask, call, fetch, heads, push
 from tests.cloud_calls import CloudCall, intercepted
@@ -446,6 +448,32 @@ def tokens_come_and_go(owner: str, fresh: Fresh) -> None:
     ok(api.call("tokens", "GET", "/me", token=answer.value["token"]), 401)
 
 
+def upkeep_comes_by(owner: str, fresh: Fresh) -> None:
+    """Small packs, costly clones, unreachable commits, an upload; then the repository is deleted."""
+    now = time.time()
+    api.create(owner, "song")
+    ok(api.give(owner, "song", f"{owner}-bob", "read"))
+    for number in range(14):
+        bundle = on_files(f"take {number}", {"a.txt": f"{owner} {number}".encode()})
+        ok(push(owner, "song", bundle, branch=f"b{number}"))
+    for _ in range(clone_counts.TOGETHER):
+        ok(fetch(owner, "song", [*heads(owner, "song", by=owner).values()], by=owner))
+    done = client.run_job("upkeep", at=now)["done"]
+    assert done["clone"] == 1, done
+    ok(push(owner, "song", on_files("another take", {}), branch="b1", force=True))
+    upkeep.put_due(owner, "repack", now)
+    upkeep.put_due(owner, "gc", now)
+    for days in (100, 101, 102):
+        done = client.run_job("upkeep", at=now + days * 86_400)["done"]
+        assert done["gc"] >= 1, done
+    content = b"no push names it"
+    asked = call("presign", owner, "song", {"object_ids": [blob(content)["object_id"]]}, by=owner)
+    for url in asked.value["presigned"].values():
+        assert httpx.put(url, content=content).status_code == 200
+    ok(api.call("repos", "DELETE", f"/repos/{owner}/song", by=owner))
+    assert client.run_job("upkeep", at=now + 103 * 86_400)["done"]["purge"] >= 1
+
+
 def what_asks_nothing(owner: str, fresh: Fresh) -> None:
     ok(ask("health", "GET", "/health"))
     ok(api.call("openapi", "GET", "/openapi.json"))
@@ -472,6 +500,7 @@ STORIES: list[Callable[[str, Fresh], None]] = [
     members_come_and_go,
     tokens_come_and_go,
     domains_come_and_rise,
+    upkeep_comes_by,
     what_asks_nothing,
 ]
 """Each with an owner of its own."""

@@ -47,8 +47,12 @@ READERS = {
     and {route.who for route in row.routes} <= {"readers", "readers with a token", "everyone"}
 }
 """Functions without a route that changes a repository."""
-DELETERS = {"repo_settings", "branches", "members", "releases", "repos", "tags"}
+JOBS = {row.module for row in ENDPOINTS if not row.routes}
+"""Functions that a schedule invokes."""
+DELETERS = {"repo_settings", "branches", "members", "releases", "repos", "tags", "upkeep"}
 """Functions that may delete rows. A repository and a token are marked instead; `repos` deletes how one is listed."""
+CREATORS = {"presign", "push", "push_objects", "repo_settings", "repos", "staging"}
+"""Functions that create repositories."""
 WRITES = {
     "dynamodb:PutItem",
     "dynamodb:UpdateItem",
@@ -300,16 +304,14 @@ def test_every_write_to_the_hub_says_to_which_partitions() -> None:
     ("partition", "writers"),
     [
         (keys.token("me", "1")[0], {"account", "tokens"}),
-        (keys.member("me", "song", "bob")[0], {"members", "repo_settings", "repos"}),
-        (keys.releases(REPO_ID), {"releases"}),
-        (keys.tags(REPO_ID), {"tags"}),
-        (keys.lane(REPO_ID, "main"), {"push"}),
-        (
-            keys.refs(REPO_ID),
-            {"branches", "presign", "push", "push_objects", "repo_settings", "repos", "staging"},
-        ),
-        (keys.upkeep(REPO_ID), set()),
-        (keys.DELETED, {"repo_settings", "repos"}),
+        (keys.member("me", "song", "bob")[0], {"members", "repo_settings", "repos", "upkeep"}),
+        (keys.releases(REPO_ID), {"releases", "upkeep"}),
+        (keys.tags(REPO_ID), {"tags", "upkeep"}),
+        (keys.lane(REPO_ID, "main"), {"push", "upkeep"}),
+        (keys.refs(REPO_ID), {"branches", "upkeep", *CREATORS}),
+        (keys.upkeep(REPO_ID), {"upkeep"}),
+        (keys.DELETED, {"repo_settings", "repos", "upkeep"}),
+        (keys.DUE, {"branches", "releases", "tags", "upkeep", *CREATORS}),
     ],
 )
 def test_few_may_write_to_a_partition(partition: str, writers: set[str]) -> None:
@@ -325,12 +327,19 @@ def test_few_may_write_to_a_partition(partition: str, writers: set[str]) -> None
 @each_function
 def test_few_functions_delete_and_only_their_own_rows(module: str) -> None:
     deleting = {grant for grant in grants(functions()[module]) if "Delete" in grant.action}
-    assert {grant.action for grant in deleting} == (
+    rows = {grant for grant in deleting if grant.place == "hub"}
+    assert {grant.action for grant in rows} == (
         {"dynamodb:DeleteItem"} if module in DELETERS else set()
     )
-    for grant in deleting:
-        known = (ANY_REPO, "MEMBERS#", "LISTED#", "RECENT", "DELETED")
+    for grant in rows:
+        known = (ANY_REPO, "MEMBERS#", "LISTED#", "RECENT", "DELETED", "DUE")
         assert grant.partitions.startswith(known), "no repository's name, no token"
+    bytes_of = {(grant.action, grant.place) for grant in deleting - rows}
+    assert bytes_of == (
+        {("s3:DeleteObjectVersion", place) for place in ("repos/*", "uploads/*")}
+        if module in JOBS
+        else set()
+    )
 
 
 STAGED = "uploads/*/staged/*"
@@ -339,6 +348,7 @@ PUTS = {
     "staging": {STAGED},
     "push": {"repos/*"},
     "push_objects": {"repos/*"},
+    "upkeep": {"repos/*"},
 }
 """The prefixes that a function may write, by its module. The others write none."""
 

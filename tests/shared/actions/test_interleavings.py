@@ -482,9 +482,11 @@ async def listed(story: Story) -> list[str]:
 async def test_a_retraction_keeps_a_release_that_was_published_after_it_began() -> None:
     story, commit_id = await released()
     await story.do(publish(story, commit_id, "one"))
-    retracting = story.begin("retract", releases.retract(story.stores.of(REPO), "v1"))
+    retracting = story.begin(
+        "retract", releases.retract(story.stores.of(REPO), "v1", now=story.turns.now)
+    )
     await story.turns.resume("retract", A_ROW_IS_DELETED)
-    await story.do(releases.retract(story.stores.of(REPO), "v1"))
+    await story.do(releases.retract(story.stores.of(REPO), "v1", now=story.turns.now))
     story.wait(1)
     await story.do(publish(story, commit_id, "two"))
     await story.ends("retract", retracting)
@@ -497,7 +499,7 @@ async def test_a_publication_that_a_retraction_overtakes_is_in_the_list() -> Non
     await story.do(publish(story, commit_id, "one"))
     publishing = story.begin("publish", publish(story, commit_id, "two"))
     await story.turns.resume("publish", THE_RELEASE_IS_CREATED)
-    await story.do(releases.retract(story.stores.of(REPO), "v1"))
+    await story.do(releases.retract(story.stores.of(REPO), "v1", now=story.turns.now))
     await story.ends("publish", publishing)
     assert await listed(story) == ["two"]
 

@@ -205,7 +205,7 @@ class World:
         if self.tags and self.random.random() < 0.3:
             tag_id = self.random.choice(sorted(self.tags))
             del self.tags[tag_id]
-            await tags.delete(self.stores.of(REPO), tag_id)
+            await tags.delete(self.stores.of(REPO), tag_id, now=self.turns.now)
         elif self.commits:
             self.number += 1
             tag = {

@@ -610,7 +610,7 @@ async def test_a_repository_that_has_lost_its_rows_keeps_its_bytes(story: Story,
     assert await story.clone() == before
     assert await story.findings() == []
     await story.do(story.delete("main"))
-    await story.do(tags.delete(story.stores.of(REPO), "t1"))
+    await story.do(tags.delete(story.stores.of(REPO), "t1", now=story.turns.now))
     story.wait(LONG)
     await story.whole_gc()
     assert {row["pk"] for row in story.rows("")} == {"REPO#r1#GC"}
@@ -669,7 +669,7 @@ async def test_a_tag_keeps_its_commit_until_it_is_deleted(story: Story) -> None:
     assert await story.known(*(drawn[n] for n in (1, 2, 3))) == {drawn[1], drawn[2]}
     after = await story.clone(drawn[2])
     assert {**after, "branch_heads": {}} == {**before, "branch_heads": {}}
-    await story.do(tags.delete(story.stores.of(REPO), "t1"))
+    await story.do(tags.delete(story.stores.of(REPO), "t1", now=story.turns.now))
     await story.whole_gc()
     assert await story.known(drawn[1], drawn[2]) == set()
 
@@ -692,7 +692,7 @@ async def test_a_release_keeps_its_commit_until_it_is_retracted(story: Story) ->
     await story.whole_gc()
     assert await story.known(*(drawn[n] for n in (1, 2, 3))) == {drawn[1], drawn[2]}
     await story.clone(drawn[2])
-    await story.do(releases.retract(story.stores.of(REPO), "v1.0"))
+    await story.do(releases.retract(story.stores.of(REPO), "v1.0", now=story.turns.now))
     await story.whole_gc()
     assert await story.known(drawn[1], drawn[2]) == set()
 

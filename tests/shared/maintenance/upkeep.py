@@ -11,6 +11,7 @@ from boto3.dynamodb.conditions import Key
 
 from shared import lambdas
 from shared.engines import selection
+from shared.metadata.due import Due, Work
 from shared.model import Repo
 from shared.objects import keys
 from shared.objects.recent import Recent
@@ -121,3 +122,9 @@ def clone(owner: str, slug: str = "song") -> Any:
         "snapshots": sorted(value["snapshots"], key=lambda snapshot: snapshot["snapshot_id"]),
         "objects": sorted(value["objects"], key=lambda found: found["object_id"]),
     }
+
+
+def put_due(owner: str, work: str, at: float, slug: str = "song") -> None:
+    """List work on a repository as due."""
+    due = Due(int(at), Work(work), repo(owner, slug).repo_id)
+    run(lambda stores: stores.due.put([due]))
