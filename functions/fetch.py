@@ -48,8 +48,9 @@ async def post_fetch(
     message = await http.body(request, Fetch)
     terms = _terms(request, access)
     fetched = await fetch.fetch(access.repository, message, access.sees, terms.most_bytes)
-    if not message.have:
-        await clone_counts.note(access.repository, fetched, access.now)
+    clones = clone_counts.count(access.repository, fetched) if not message.have else 0
+    if clones:
+        await access.stores.counters.add_clones(access.repo.repo_id, clones, access.now)
     return await streaming.send(terms, fetched)
 
 

@@ -31,16 +31,18 @@ SLOW_MODULES = frozenset(
     infra/relay/test_ways_out.py
     infra/transfer/test_git_import.py
     infra/test_browser.py infra/test_build.py infra/test_cli.py infra/test_cli_keys.py
-    infra/test_cli_people.py infra/test_containerfile.py infra/test_deploy.py
+    infra/test_cli_people.py infra/test_cli_upkeep.py infra/test_containerfile.py infra/test_deploy.py
     infra/test_embedded_aws.py infra/test_events.py infra/test_readme.py infra/test_serve.py
     infra/test_slow_clients.py infra/test_tools.py infra/test_web_function.py infra/test_wheel.py
     proof/test_damage.py proof/test_expunge.py proof/test_faults.py proof/test_hostile.py
     proof/test_largest_replies.py proof/test_memory.py proof/test_moves.py proof/test_mutants.py
     proof/test_pages.py proof/test_secrets.py proof/test_simulation.py proof/test_sqlite_engine.py
+    proof/test_upkeep.py
     shared/graph/test_dag.py
     shared/maintenance/test_fsck.py shared/maintenance/test_gc.py
     shared/maintenance/test_prebuilt_clones.py shared/maintenance/test_purge.py
     shared/maintenance/test_rebuild.py shared/maintenance/test_repack.py
+    shared/maintenance/test_upkeep.py
     shared/metadata/test_index.py shared/metadata/test_refs.py
     shared/test_codec.py shared/test_errors.py shared/test_keyring.py shared/test_meter.py
     template/test_distribution.py template/test_large_bodies.py template/test_lint.py

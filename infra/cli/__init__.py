@@ -5,6 +5,7 @@
     hub       selects the hub: in an AWS account, running on this machine, or in a folder
     aws       checks of each AWS resource that a hub needs
     serve token key repo user maintenance expunge doctor   the commands of the operator
+    upkeep                                                 the upkeep that the hub does by itself
     export import                                          a repository as one file
     connect clone                                          the relay of a user, see infra/relay
     import-git                                             for users, see infra/transfer

@@ -42,6 +42,9 @@ COMMANDS = {
     "key": Entry("key", "app", "Signing keys, with which a hub signs its tokens."),
     "export": Entry("transfer", "export", "Write everything of a repository to a file."),
     "import": Entry("transfer", "import_", "Make a repository from a file of `pieria export`."),
+    "upkeep": Entry(
+        "upkeep", "app", "The upkeep that the hub does by itself: what is due, and the last errors."
+    ),
     "fsck": Entry("maintenance", "fsck", "Read everything that the branches reach, and verify it."),
     "gc": Entry("maintenance", "gc", "Delete rows and bytes that nothing reaches, in three steps."),
     "rebuild-index": Entry(

@@ -1,15 +1,11 @@
 """Counts the clones that would need many AWS calls less with a prebuilt clone.
 
-Each process counts in memory, and adds to the row of the day with every `TOGETHER`th costly clone
-of a repository. So a repository that is cloned rarely causes no write, and one that is cloned often
-one write for hundreds of calls. Upkeep reads the row.
+Each process counts in memory, and reports every `TOGETHER`th costly clone of a repository, which
+is then added to the row of the day. So a repository that is cloned rarely causes no write, and one
+that is cloned often one write for hundreds of calls. Upkeep reads the row.
 """
 
-from contextlib import suppress
-
 from shared.actions.fetch_response import FetchResponse
-from shared.errors import Unavailable
-from shared.metadata.expiring import DAY_SECONDS
 from shared.model import Packed
 from shared.stores import RepoStores
 
@@ -18,21 +14,14 @@ COSTLY_PACKS = 12
 TOGETHER = 4
 
 
-async def note(repository: RepoStores, response: FetchResponse, now: float) -> None:
-    """Count a clone if it is costly. `now`: epoch seconds.
-
-    AWS calls: one UpdateItem for every `TOGETHER` costly clones of a repository. Never fails.
+def count(repository: RepoStores, response: FetchResponse) -> int:
+    """Count a clone if it is costly. Returns the number of costly clones to add to the row: 0, or
+    `TOGETHER`. Makes no call.
     """
     locations = response.objects.locations.values()
     packs = {at.pack for at in locations if isinstance(at, Packed)}
     if len(packs) < COSTLY_PACKS:
-        return
+        return 0
     counts = repository.stores.costly_clones
     counts[repository.repo_id] += 1
-    if counts[repository.repo_id] < TOGETHER:
-        return
-    clones = counts.pop(repository.repo_id)
-    with suppress(Unavailable):  # an uncounted clone does no harm
-        await repository.stores.counters.add_clones(
-            repository.repo_id, clones, int(now) // DAY_SECONDS
-        )
+    return counts.pop(repository.repo_id) if counts[repository.repo_id] == TOGETHER else 0

@@ -146,11 +146,10 @@ async def list_checks(stores: Stores, now: float) -> int:
 
 async def _list_popular(stores: Stores, now: float) -> None:
     """List a prebuilt clone of each repository that was cloned often today."""
-    day = int(now) // DAY_SECONDS
-    for repo_id, clones in (await stores.counters.clones(day)).items():
+    for repo_id, clones in (await stores.counters.clones(now)).items():
         if clones >= POPULAR_CLONES:
             await stores.due.put([Due(int(now), Work.CLONE, repo_id)])
-            await stores.counters.add_clones(repo_id, -clones, day)
+            await stores.counters.add_clones(repo_id, -clones, now)
 
 
 async def _visit(job: _Job, worker: str, ran: Ran) -> None:

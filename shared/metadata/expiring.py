@@ -5,9 +5,11 @@ costly clones of a day are in one row, with an attribute for each repository.
 """
 
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from uuid import UUID
 
+from shared.errors import Unavailable
 from shared.metadata import attributes, keys
 from shared.metadata.table import Beside, Row, Table
 from shared.model import RepoId, Scope
@@ -55,15 +57,19 @@ class Counters:
         row = await self.table.add(keys.cost(scope), {"spent": picodollars}, expires_at)
         return attributes.number(row, "spent", _COST)
 
-    async def add_clones(self, repo_id: RepoId, clones: int, day: int) -> None:
-        """Add to the number of costly clones of a repository on a day. It may be negative."""
-        await self.table.add(
-            keys.clones(day), {_clones_of(repo_id): clones}, expires_at=(day + 2) * DAY_SECONDS
-        )
+    async def add_clones(self, repo_id: RepoId, clones: int, now: float) -> None:
+        """Add to the number of costly clones of a repository today. It may be negative.
 
-    async def clones(self, day: int) -> Mapping[RepoId, int]:
-        """Return the number of costly clones of each repository on this day. One call."""
-        row = await self.table.get(keys.clones(day)) or {}
+        Never fails: a clone that is not counted does no harm. One call.
+        """
+        day = int(now) // DAY_SECONDS
+        counted = {_clones_of(repo_id): clones}
+        with suppress(Unavailable):
+            await self.table.add(keys.clones(day), counted, (day + 2) * DAY_SECONDS)
+
+    async def clones(self, now: float) -> Mapping[RepoId, int]:
+        """Return the number of costly clones of each repository today. One call."""
+        row = await self.table.get(keys.clones(int(now) // DAY_SECONDS)) or {}
         return {
             RepoId(str(UUID(name.removeprefix(_CLONES)))): attributes.number(row, name, _COSTLY)
             for name in row

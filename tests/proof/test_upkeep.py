@@ -1,0 +1,119 @@
+"""Upkeep that dies after any call, and two of them at once: nothing is lost, and all of it is done."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from shared.engines import selection
+from shared.limits import Limits
+from shared.maintenance.gc_plan import GRACE_SECONDS
+from shared.metadata.due import GC_AFTER_MOVE_SECONDS, Work
+from tests.faults import Crash
+from tests.shared.maintenance.kept_hub import (
+    DAY,
+    SLICE,
+    KeptHub,
+    both,
+    head,
+    kept_hub,
+    take,
+    works,
+)
+
+SMALL = Limits(combined_packs=2, small_pack_seconds=900)
+FIRST = take({"a.txt": b"first"})
+SECOND = take({"a.txt": b"second"}, head(FIRST))
+OTHER = take({"a.txt": b"other"})
+
+
+@pytest.fixture(scope="module")
+def hub() -> Iterator[KeptHub]:
+    """A repository with small packs and a line that a forced push replaced, and a deleted one.
+
+    All kinds of work are due.
+    """
+    with pytest.MonkeyPatch.context() as patch, kept_hub() as hub:
+        patch.setattr(selection, "LIMITS", SMALL)
+        assert hub.push("bob", FIRST).status == 200
+        for bundle in (FIRST, SECOND):
+            assert hub.push("ada", bundle).status == 200
+        assert hub.push("ada", OTHER, force=True).status == 200
+        assert hub.push("ada", FIRST, branch="side").status == 200
+        hub.wait(GC_AFTER_MOVE_SECONDS + 2 * DAY)
+        hub.put_due(Work.REPACK, Work.CLONE, Work.CHECK)
+        hub.delete_repo("bob")
+        hub.wait(2 * DAY)
+        yield hub
+
+
+class Counting:
+    """Counts calls. From call number `dies_at` on, the process is dead."""
+
+    def __init__(self, dies_at: int = 10**9) -> None:
+        self.calls = 0
+        self.dies_at = dies_at
+
+    async def __call__(self, what: str) -> None:
+        """The gate of a cloud."""
+        self.calls += 1
+        if self.calls >= self.dies_at:
+            raise Crash
+
+
+async def alive(what: str) -> None:
+    """No process is dead."""
+
+
+def settled(hub: KeptHub) -> None:
+    """Run upkeep every hour until nothing is due. After a process that dies comes another one."""
+    for _ in range(12):
+        try:
+            ran = hub.upkeep()
+            assert ran.failed == 0, ran
+            is_over = not ran.visited
+        except (Crash, BaseExceptionGroup):
+            is_over = False
+            hub.cloud.gate = alive
+            hub.restart()
+        hub.wait(GRACE_SECONDS + SLICE + 2)
+        if is_over:
+            return
+    raise AssertionError(f"it does not end: {hub.due()}")
+
+
+def state(hub: KeptHub, bob: str) -> Any:
+    """What users see, and what is stored."""
+    answer, _ = hub.clone("ada")
+    kept = [key for key in hub.stored_keys(hub.repo_id("ada")) if "packs/" in key]
+    assert hub.findings("ada") == []
+    assert hub.rows(bob) == hub.stored_keys(bob) == []
+    assert works(hub.due()) == []
+    return sorted(one["commit_id"] for one in answer.value["commits"]), kept
+
+
+def test_a_run_that_dies_after_any_call_is_continued(hub: KeptHub) -> None:
+    bob = next(one.repo_id for one in hub.due() if one.work is Work.PURGE)
+    begin, now = hub.cloud.save(), hub.loop.now
+    gate = hub.cloud.gate = Counting()
+    settled(hub)
+    calls = gate.calls
+    hub.cloud.gate = alive
+    expected = state(hub, bob)
+    assert len(expected[0]) == 2 and len(expected[1]) == 1, "all packs are one, without garbage"
+    assert calls > 100
+    for dies_at in range(1, calls + 1):
+        hub.cloud.load(begin)
+        hub.loop.now = now
+        hub.cloud.gate = Counting(dies_at)
+        settled(hub)
+        hub.cloud.gate = alive
+        assert state(hub, bob) == expected, dies_at
+    # Two at once, to the same end.
+    hub.cloud.load(begin)
+    hub.loop.now = now
+    for _ in range(6):
+        first, second = hub.run(both(hub))
+        assert first.failed == second.failed == 0
+        hub.wait(GRACE_SECONDS + SLICE + 2)
+    assert state(hub, bob) == expected
