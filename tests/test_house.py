@@ -102,6 +102,8 @@ LAWS = {
         "codec codings errors patches tasks",
         "aiohttp infra.relay msgpack multidict rich yarl",
     ),
+    # In the process of any program: nothing of the hub.
+    "infra.client": ("", "httpx infra.client"),
     "shared.stores": ("budget keyring limits metadata model objects settings", ""),
     "shared.engines.selection": ("limits engines settings stores", ""),
     "shared.engines": (
@@ -443,3 +445,16 @@ def test_the_lock_file_names_versions_and_digests_only() -> None:
     )
     lock = (ROOT / "requirements.lock").read_text().splitlines()
     assert [text for text in lock if not line.fullmatch(text)] == []
+
+
+def test_the_wheel_contains_every_package() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    packages = set(project["tool"]["setuptools"]["packages"])
+    folders = [
+        file.parent.relative_to(ROOT)
+        for top in ("functions", "shared", "infra")
+        for file in (ROOT / top).rglob("__init__.py")
+    ]
+    found = {".".join(("pieria", *folder.parts)) for folder in folders}
+    # The folder of an installation is the package `pieria` itself.
+    assert packages == found - {"pieria.infra.installed"} | {"pieria"}

@@ -6,3 +6,7 @@ class CliError(Exception):
 
     The message is one line with the cause and the next step.
     """
+
+
+class UnknownUser(CliError):
+    """The hub has no user of this handle."""

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from infra.cli import remote
+from infra.cli.cli_error import CliError
 from infra.cli.commands import plain
 from infra.cli.connect import TokenFile
 from infra.relay.address import Address, Token, Unable, repository_address
@@ -31,11 +33,12 @@ def clone(
 ) -> None:
     """Make a working copy of any size. Run it again to go on with an interrupted one."""
     try:
+        remote.refuse("it takes the URL as its argument, as `pieria clone URL DIRECTORY`")
         address, repository = repository_address(url)
         token = Token(address, token_file)
         _ = token.source
         asyncio.run(_clone(address, repository, token, directory))
-    except Unable as problem:
+    except (CliError, Unable) as problem:
         typer.echo(f"pieria: {plain(str(problem))}", err=True)
         raise typer.Exit(2) from None
     except KeyboardInterrupt:

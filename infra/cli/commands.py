@@ -7,11 +7,14 @@ repeats the first sentence of each command's help; a test compares the two.
 import importlib
 import io
 import sys
+from pathlib import Path
 from typing import Annotated, Any, NamedTuple, NoReturn
 
 import typer
 from typer.core import TyperGroup
 from typer.main import get_command
+
+from infra.cli import remote
 
 
 class Entry(NamedTuple):
@@ -38,6 +41,8 @@ COMMANDS = {
     ),
     "repo": Entry("repo", "app", "Repositories, their branches and their members."),
     "user": Entry("user", "app", "Users: the handles of a hub."),
+    "release": Entry("release", "app", "Releases of a repository."),
+    "domain": Entry("domain", "app", "Domains: the published descriptions of plugins."),
     "token": Entry("token", "app", "Tokens, with which users log in."),
     "key": Entry("key", "app", "Signing keys, with which a hub signs its tokens."),
     "export": Entry("transfer", "export", "Write everything of a repository to a file."),
@@ -138,7 +143,7 @@ def plain(text: str) -> str:
 app = typer.Typer(
     cls=Commands,
     name="pieria",
-    help="Run a hub: on this machine, or the one in an AWS account.",
+    help="Run a hub: on this machine, or the one in an AWS account. Or use any hub by its URL.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -156,9 +161,27 @@ def _show_version(value: bool) -> None:  # noqa: FBT001 (the signature is typer'
 
 @app.callback()
 def options(
+    hub: Annotated[
+        str,
+        typer.Option(
+            "--hub",
+            metavar="URL",
+            envvar="PIERIA_HUB",
+            help="Use the API of this hub, with your token. For repo, release, domain and token.",
+        ),
+    ] = "",
+    token_file: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="With --hub: a file with the token. Default: PIERIA_TOKEN, else the login of"
+            " `muse auth login`.",
+        ),
+    ] = None,
     version: Annotated[
         bool,
         typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
     ] = False,
 ) -> None:
-    """Run a hub: on this machine, or the one in an AWS account."""
+    """Run a hub: on this machine, or the one in an AWS account. Or use any hub by its URL."""
+    remote.select(hub, token_file)

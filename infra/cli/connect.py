@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from infra.cli import remote
+from infra.cli.cli_error import CliError
 from infra.cli.commands import plain
 from infra.relay.address import Address, Token, Unable, hub_address
 from infra.relay.progress import Progress
@@ -32,12 +34,13 @@ def connect(
 ) -> None:
     """Pass large pushes and clones to a hub, until Ctrl-C."""
     try:
+        remote.refuse("it takes the URL as its argument, as `pieria connect URL`")
         address = hub_address(url)
         token = Token(address, token_file)
         source = token.source
         with listening(port) as listener:
             asyncio.run(_connect(address, token, source, listener))
-    except Unable as problem:
+    except (CliError, Unable) as problem:
         typer.echo(f"pieria: {plain(str(problem))}", err=True)
         raise typer.Exit(2) from None
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import typer
 
-from infra.cli import hub, local_checks, output
+from infra.cli import hub, local_checks, output, remote
 from infra.cli.check import Check
 from infra.cli.cli_error import CliError
 from infra.cli.output import Data, Json
@@ -18,6 +18,8 @@ def doctor(json: Json = False, data: Data = None) -> None:
     On this machine it checks settings, database and disk. In an account it checks settings,
     credentials, tables, bucket and clock. Exit status 1 if there is a problem.
     """
+    with output.failing():
+        remote.refuse("it checks the tables and the bucket of the hub, which the operator can")
     found = list(_checks(data))
     failed = any(check.failed for check in found)
     if json:

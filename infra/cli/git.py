@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from infra.cli import output
+from infra.cli import output, remote
 from infra.cli.clone import INTERRUPTED
 from infra.cli.commands import plain
 from infra.cli.connect import TokenFile
@@ -43,6 +43,8 @@ def import_git(
     Run it again to send what is new, or to go on with an interrupted run.
     Exit status 1 if a branch was left out.
     """
+    with output.failing():
+        remote.refuse("it takes the URL as its argument, as `pieria import-git GIT URL`")
     try:
         address, repository = repository_address(url)
         token = Token(address, token_file)

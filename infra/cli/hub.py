@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from infra import data_folder
+from infra.cli import remote
 from infra.cli.cli_error import CliError
 from infra.environment import set_environment
 from shared import settings
@@ -46,6 +47,10 @@ def opened(data: Path | None) -> Iterator[Hub]:
 
     Raises CliError if the hub cannot be reached.
     """
+    remote.refuse(
+        "it reads or writes the tables and the bucket of the hub, which the API does not allow; the"
+        " operator runs it with --data or with the variables of a hub in an account"
+    )
     before = dict(os.environ)
     settings.load.cache_clear()
     try:

@@ -22,7 +22,7 @@ import boto3
 import typer
 from botocore.exceptions import BotoCoreError, ClientError
 
-from infra.cli import aws, hub, output
+from infra.cli import aws, hub, output, remote
 from infra.cli.cli_error import CliError
 from infra.cli.commands import plain
 from infra.cli.output import Json
@@ -168,6 +168,7 @@ def retire(
 
 def _account_parameter(parameter: str) -> str:
     """The name of the parameter. Raises CliError if a hub on this machine is selected."""
+    remote.refuse("the keys are parameters of an AWS account, which no request can read or change")
     if parameter:
         return parameter
     local_keys = hub.FOLDER / KEYS

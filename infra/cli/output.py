@@ -28,8 +28,9 @@ from rich.table import Table
 from rich.text import Text
 
 from infra.cli import hub
-from infra.cli.cli_error import CliError
+from infra.cli.cli_error import CliError, UnknownUser
 from infra.cli.commands import plain
+from infra.client.errors import HubError
 from shared import names, settings
 from shared.engines import selection
 from shared.errors import ApiError, Damaged, Unavailable
@@ -112,7 +113,7 @@ def failing() -> Iterator[None]:
             f"{problem.message}: nothing was deleted; `pieria fsck` shows the faults and their"
             " fixes"
         )
-    except (CliError, ApiError) as problem:
+    except (CliError, ApiError, HubError) as problem:
         fail(str(problem))
 
 
@@ -123,8 +124,7 @@ def fail(line: str) -> NoReturn:
 
 
 def on_stores(work: Callable[[Stores], Awaitable[T]]) -> T:
-    """Run `work` on the stores of the environment, and return its result. Raises CliError if AWS is
-    the cause of a failure."""
+    """Run `work` on the stores of the environment, and return its result. Raises CliError."""
 
     async def opened() -> T:
         try:
@@ -132,15 +132,26 @@ def on_stores(work: Callable[[Stores], Awaitable[T]]) -> T:
         finally:
             await selection.close()
 
-    if configured().data:
+    with explaining_aws():
         return asyncio.run(opened())
+
+
+@contextmanager
+def explaining_aws() -> Iterator[None]:
+    """Raise CliError with the cause and the fix if AWS is the cause of a failure.
+
+    Raises CliError, too, if variables of the environment are missing.
+    """
+    if configured().data:
+        yield
+        return
     # Late: a hub on this machine needs no package of AWS.
     from botocore.exceptions import BotoCoreError
 
     from infra.cli import aws
 
     try:
-        return asyncio.run(opened())
+        yield
     except (Unavailable, BotoCoreError) as error:
         if isinstance(error, Unavailable) and error.message != Unavailable().message:
             raise  # it has a message of its own, so AWS did not fail
@@ -195,10 +206,10 @@ async def require(stores: Stores, name: str) -> Repo:
 
 
 async def require_user(stores: Stores, handle: str) -> str:
-    """The handle in the spelling in which it is claimed. Raises CliError if it is not claimed."""
+    """The handle in the spelling in which it is claimed. Raises UnknownUser if not."""
     spelled = await stores.handles.claimed(names.check_handle(handle))
     if spelled is None:
-        raise CliError(f"there is no user {handle}: `pieria user list` shows all users")
+        raise UnknownUser(f"there is no user {handle}: `pieria user list` shows all users")
     return spelled
 
 
@@ -212,6 +223,12 @@ def check_options(shape: type[BaseModel], options: Mapping[str, Any]) -> Mapping
         rules = {"domain": DOMAIN_RULE}
         raise CliError(f"--{option.replace('_', '-')}: {rules.get(option, wrong['msg'])}") from None
     return options
+
+
+def name_of(repository: str) -> tuple[str, str]:
+    """Owner and slug of `owner/slug`. Ends the command for any other text."""
+    with failing():
+        return full_name(repository)
 
 
 def full_name(name: str) -> tuple[str, str]:

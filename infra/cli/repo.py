@@ -1,20 +1,18 @@
 """repo: create, list, show and delete; the other commands are in the modules repo_*."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from infra.cli import output, repo_branches, repo_changes, repo_members, repo_packs
+from infra.cli import api, output, remote, repo_branches, repo_changes, repo_members, repo_packs
 from infra.cli.commands import plain
 from infra.cli.output import Data, Json, Name
-from infra.cli.repo_branches import branch_document
 from infra.cli.repo_changes import PORTABLE_NAMES, document
-from infra.cli.repo_members import member_documents
-from shared.actions import members, repos
-from shared.model import PortableNames, Repo, Role, Visibility
-from shared.protocol.repositories import NewRepo
+from infra.client.models import NewRepo, Repository
+from shared.model import PortableNames, Repo
+from shared.protocol import repositories as protocol
 from shared.stores import Stores
 
 app = output.noun("Repositories, their branches and their members.")
@@ -42,35 +40,18 @@ class NewRepository:
 @output.with_options
 def create(options: NewRepository) -> None:
     """Create an empty repository. Claims the handle of its owner if it is free."""
-    now = int(output.now())
-
-    async def work(stores: Stores) -> Repo:
-        given, slug = output.full_name(options.name)
-        owner = await stores.handles.spelling(given)
-        asked = NewRepo.model_validate(
-            output.check_options(
-                NewRepo,
-                {
-                    "slug": slug,
-                    "domain": options.domain,
-                    "description": options.description,
-                    "default_branch": options.default_branch,
-                },
-            )
-        )
-        wanted = Repo(
-            owner=owner,
-            slug=slug,
-            visibility=Visibility.PRIVATE if options.private else Visibility.PUBLIC,
-            domain=asked.domain,
-            default_branch=asked.default_branch,
-            description=asked.description,
-            portable_names=options.portable_names,
-        )
-        repo, _ = await repos.create(stores, wanted, Role.ADMIN, now)
-        return repo
-
-    repo = output.run(options.data, work)
+    owner, slug = output.name_of(options.name)
+    new = NewRepo(
+        slug=slug,
+        visibility="private" if options.private else "public",
+        domain=options.domain,
+        description=options.description,
+        default_branch=options.default_branch,
+        portable_names=options.portable_names.value,
+    )
+    with api.opened(options.data, owner) as hub:
+        output.check_options(protocol.NewRepo, asdict(new))
+        repo = hub.create_repo(new)
     if options.json:
         output.document(document(repo))
     else:
@@ -83,29 +64,23 @@ def list_(
         str, typer.Argument(metavar="HANDLE", help="Of this user. Default: of all users.")
     ] = "",
     deleted: Annotated[
-        bool, typer.Option("--deleted", help="Deleted ones that are not yet purged.")
+        bool, typer.Option("--deleted", help="Deleted ones that can be restored.")
     ] = False,
     json: Json = False,
     data: Data = None,
 ) -> None:
-    """List the repositories of a user, or of the whole hub, private ones included."""
+    """List the repositories of a user, or of the whole hub, private ones included.
+
+    With --hub: those of a user that the user of the token may read.
+    """
     if deleted:
         _list_deleted(owner, json=json, data=data)
         return
-
-    async def work(stores: Stores) -> list[Repo]:
-        if not owner:
-            return await stores.repos.everywhere()
-        handle = await output.require_user(stores, owner)
-        found: list[Repo] = []
-        after: str | None = None
-        while True:
-            page, after = await stores.repos.owned(handle, None, after)
-            found += [repo for repo, _ in page]
-            if after is None:
-                return found
-
-    found = output.run(data, work)
+    if owner:
+        with api.opened(data) as hub:
+            found = list(hub.repos(owner))
+    else:
+        found = _all_repos(data)
     if json:
         whose = {"owner": owner} if owner else {}
         output.document({**whose, "repos": [document(repo) for repo in found]})
@@ -120,51 +95,69 @@ def list_(
     output.table(["repository", "visibility", "domain", "created", "description"], rows)
 
 
+def _all_repos(data: Path | None) -> list[Repository]:
+    """The repositories of all users."""
+
+    async def work(stores: Stores) -> list[Repo]:
+        return await stores.repos.everywhere()
+
+    # Late: with --hub, a command needs nothing of a hub.
+    from infra.cli.direct import repository
+
+    return [repository(repo) for repo in output.run(data, work)]
+
+
 def _list_deleted(owner: str, *, json: bool, data: Path | None) -> None:
     if not owner:
         output.fail("name the user whose deleted repositories to list")
-
-    async def work(stores: Stores) -> list[tuple[Repo, int]]:
-        return await stores.repos.deleted(await output.require_user(stores, owner))
-
-    found = output.run(data, work)
+    with api.opened(data, owner) as hub:
+        found = list(hub.deleted_repos())
     if json:
-        repos = [document(repo) | {"deleted_at": deleted_at} for repo, deleted_at in found]
-        output.document({"owner": owner, "repos": repos})
+        output.document({"owner": owner, "repos": [document(repo) for repo in found]})
         return
-    rows = [(f"{repo.owner}/{repo.slug}", output.when(at)) for repo, at in found]
+    rows = [(f"{repo.owner}/{repo.slug}", output.when(repo.deleted_at)) for repo in found]
     output.table(["repository", "deleted"], rows)
 
 
 @app.command()
 def show(name: Name, json: Json = False, data: Data = None) -> None:
-    """Show a repository: its settings, branches, members, and the last step of its gc."""
+    """Show a repository: its settings, branches and members.
 
-    async def work(stores: Stores) -> tuple[Repo, dict[str, Any]]:
-        repo = await output.require(stores, name)
-        refs = await stores.of(repo).refs.all()
-        found = await members.all_members(stores.of(repo))
-        progress = await stores.of(repo).scans.progress()
-        return repo, {
-            "branches": [branch_document(ref) for ref in refs.values()],
-            "members": member_documents(found),
-            "gc": {"step": progress.step, "at": progress.at} if progress else None,
-        }
-
-    repo, more = output.run(data, work)
+    Without --hub, also the last step of its gc. Only admins see the members.
+    """
+    owner, slug = output.name_of(name)
+    with api.opened(data) as hub:
+        repo = hub.repo(owner, slug)
+        more: dict[str, Any] = {"branches": [asdict(one) for one in hub.branches(owner, slug)]}
+        if repo.role == "admin":
+            more["members"] = [asdict(member) for member in hub.members(owner, slug)]
+        if not remote.selected():
+            more["gc"] = _last_gc(name, data)
     if json:
         output.document(document(repo) | more)
         return
     rows = [(key, value) for key, value in document(repo).items() if key != "created_at"]
     rows.append(("created", output.when(repo.created_at)))
-    rows.append(
-        ("gc", f"{more['gc']['step']}, {output.when(more['gc']['at'])}" if more["gc"] else "never")
-    )
+    if "gc" in more:
+        gc = more["gc"]
+        rows.append(("gc", f"{gc['step']}, {output.when(gc['at'])}" if gc else "never"))
     output.table(["", ""], rows)
     output.table(
         ["branch", "commit", "generation"], [list(branch.values()) for branch in more["branches"]]
     )
-    output.table(["member", "role"], [list(member.values()) for member in more["members"]])
+    if "members" in more:
+        output.table(["member", "role"], [list(member.values()) for member in more["members"]])
+
+
+def _last_gc(name: str, data: Path | None) -> dict[str, Any] | None:
+    """The last step of the gc of a repository, None without one."""
+
+    async def work(stores: Stores) -> dict[str, Any] | None:
+        repo = await output.require(stores, name)
+        progress = await stores.of(repo).scans.progress()
+        return {"step": progress.step, "at": progress.at} if progress else None
+
+    return output.run(data, work)
 
 
 @app.command()
@@ -174,23 +167,24 @@ def delete(
     json: Json = False,
     data: Data = None,
 ) -> None:
-    """Hide a repository at once, and free its name. A day later `pieria purge` deletes its data."""
+    """Hide a repository at once, and free its name.
+
+    `pieria repo undelete` restores it within 23 hours. `pieria purge` deletes its data later.
+    """
     if not yes and json:
         output.fail(f"nothing was deleted: with --json, use --yes to delete {plain(name)}")
-    if not yes and not typer.confirm(f"Delete {plain(name)}? It cannot be undone", err=True):
+    if not yes and not typer.confirm(f"Delete {plain(name)}?", err=True):
         output.fail("nothing was deleted")
-    now = int(output.now())
-
-    async def work(stores: Stores) -> Repo:
-        repo = await output.require(stores, name)
-        await repos.delete(stores, repo, now)
-        return repo
-
-    repo = output.run(data, work)
+    owner, slug = output.name_of(name)
+    with api.opened(data) as hub:
+        repo = hub.repo(owner, slug)
+        hub.delete_repo(owner, slug)
     if json:
-        output.document(document(repo) | {"deleted_at": now})
+        output.document(document(repo))
     else:
-        output.say(f"deleted: {repo.owner}/{repo.slug}; `pieria purge` will delete its data")
+        output.say(
+            f"deleted: {repo.owner}/{repo.slug}; `pieria repo undelete` restores it within 23 hours"
+        )
 
 
 app.command()(repo_branches.moves)

@@ -1,18 +1,17 @@
 """Commands that change a repository as a whole: edit, rename, undelete."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
 import typer
 
-from infra.cli import output
+from infra.cli import api, output
 from infra.cli.cli_error import CliError
 from infra.cli.output import Data, Json, Name
-from shared.actions import repos
-from shared.errors import RepoExists, RepoNotFound
-from shared.model import PortableNames, Repo, Role, Visibility
-from shared.protocol.repositories import RepoChange, Repository
-from shared.stores import Stores
+from infra.client.errors import Conflict, NotFound
+from infra.client.models import RepoChange, Repository, body_of
+from shared.model import PortableNames, Visibility
+from shared.protocol import repositories as protocol
 
 PORTABLE_NAMES = (
     "on: refuse names that Windows or macOS cannot store."
@@ -34,34 +33,30 @@ class Edit:
     json: Json = False
     data: Data = None
 
-    def changes(self) -> dict[str, str]:
-        """The new values of the attributes that have an option."""
-        values = {
-            "visibility": self.visibility,
-            "description": self.description,
-            "default_branch": self.default_branch,
-            "portable_names": self.portable_names,
-        }
-        return {name: str(value) for name, value in values.items() if value is not None}
+    def change(self) -> RepoChange:
+        """The new values. None for an attribute whose option is absent."""
+        return RepoChange(
+            visibility=self.visibility.value if self.visibility else None,
+            description=self.description,
+            default_branch=self.default_branch,
+            portable_names=self.portable_names.value if self.portable_names else None,
+        )
 
 
 @output.with_options
 def edit(options: Edit) -> None:
     """Change the visibility, the description, the default branch or the rule for names of a
     repository."""
-    changes = options.changes()
+    changes = body_of(options.change())
     if not changes:
         output.fail(
             "nothing to change: use --visibility, --description, --default-branch or"
             " --portable-names"
         )
-
-    async def work(stores: Stores) -> Repo:
-        repo = await output.require(stores, options.name)
-        output.check_options(RepoChange, changes)
-        return await repos.change(stores.of(repo), changes)
-
-    repo = output.run(options.data, work)
+    owner, slug = output.name_of(options.name)
+    with api.opened(options.data) as hub:
+        output.check_options(protocol.RepoChange, changes)
+        repo = hub.change_repo(owner, slug, options.change())
     if options.json:
         output.document(document(repo))
     else:
@@ -79,13 +74,9 @@ def rename(
 
     A token that is limited to the old name is not valid for the new name: issue another one.
     """
-    now = int(output.now())
-
-    async def work(stores: Stores) -> Repo:
-        repo = await output.require(stores, name)
-        return await repos.rename(stores.of(repo), repo.slug, slug, now)
-
-    repo = output.run(data, work)
+    owner, old_slug = output.name_of(name)
+    with api.opened(data) as hub:
+        repo = hub.rename_repo(owner, old_slug, slug)
     if json:
         output.document(document(repo))
     else:
@@ -101,28 +92,25 @@ def undelete(
     data: Data = None,
 ) -> None:
     """Bring a deleted repository back, with its branches and members, for 23 hours."""
-
-    async def work(stores: Stores) -> Repo:
-        owner, slug = output.full_name(name)
+    owner, slug = output.name_of(name)
+    with api.opened(data, owner) as hub:
         try:
-            return await repos.undelete(stores, owner, slug, new_slug or slug, output.now())
-        except RepoNotFound:
+            repo = hub.undelete_repo(slug, new_slug or None)
+        except NotFound:
             raise CliError(
                 f"no repository {name} was deleted within 23 hours:"
                 f" `pieria repo list {owner} --deleted` shows those of {owner}"
             ) from None
-        except RepoExists:
+        except Conflict:
             raise CliError(
                 f"the name {owner}/{new_slug or slug} is in use: choose another with --as"
             ) from None
-
-    repo = output.run(data, work)
     if json:
         output.document(document(repo))
     else:
         output.say(f"restored: {repo.owner}/{repo.slug}, {repo.visibility}")
 
 
-def document(repo: Repo) -> dict[str, Any]:
-    """A repository as the API returns it, without the role of a caller."""
-    return Repository.of(repo, Role.ADMIN).model_dump(mode="json", exclude={"role"})
+def document(repo: Repository) -> dict[str, Any]:
+    """A repository as the API returns it, without the role of the caller."""
+    return {name: value for name, value in asdict(repo).items() if name != "role"}

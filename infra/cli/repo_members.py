@@ -1,16 +1,19 @@
 """The command for the members of a repository."""
 
-from typing import Annotated, Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from infra.cli import output
+from infra.cli import api, output
 from infra.cli.cli_error import CliError
 from infra.cli.output import Data, Json, Name
-from shared.actions import members
-from shared.errors import MemberNotFound
-from shared.model import Repo, Role
-from shared.stores import Stores
+from infra.client.errors import NotFound
+from infra.client.models import Repository
+from shared.model import Role
+
+if TYPE_CHECKING:
+    from infra.cli.api import Api
 
 
 def member(
@@ -28,32 +31,27 @@ def member(
         output.fail(
             "give a handle with either --role or --remove, or no handle to list the members"
         )
-
-    async def work(stores: Stores) -> tuple[Repo, list[tuple[str, Role]]]:
-        repo = await output.require(stores, name)
+    owner, slug = output.name_of(name)
+    with api.opened(data) as hub:
+        repo = hub.repo(owner, slug)
         if role is not None:
-            await members.set_role(stores.of(repo), handle, role)
+            hub.set_member(owner, slug, handle, role.value)
         elif handle:
-            await _remove(stores, repo, handle)
-        return repo, await members.all_members(stores.of(repo))
-
-    repo, found = output.run(data, work)
+            _remove(hub, repo, handle)
+        found = list(hub.members(owner, slug))
     if json:
-        document = {"owner": repo.owner, "slug": repo.slug, "members": member_documents(found)}
-        output.document(document)
+        members = [asdict(one) for one in found]
+        output.document({"owner": repo.owner, "slug": repo.slug, "members": members})
     else:
-        output.table(["member", "role"], found)
+        output.table(["member", "role"], [(one.handle, one.role) for one in found])
 
 
-async def _remove(stores: Stores, repo: Repo, handle: str) -> None:
+def _remove(hub: "Api", repo: Repository, handle: str) -> None:
     try:
-        await members.remove(stores.of(repo), handle)
-    except MemberNotFound:
+        hub.remove_member(repo.owner, repo.slug, handle)
+    except NotFound as absent:
+        if absent.code != "member_not_found":
+            raise
         raise CliError(
             f"{handle} is not a member of {repo.owner}/{repo.slug}: nothing was removed"
         ) from None
-
-
-def member_documents(found: list[tuple[str, Role]]) -> list[dict[str, Any]]:
-    """Members as the commands print them."""
-    return [{"handle": handle, "role": role.value} for handle, role in found]

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from infra import serve as server
-from infra.cli import hub
+from infra.cli import hub, output, remote
 
 
 def serve(
@@ -22,6 +22,8 @@ def serve(
     ] = False,
 ) -> None:
     """Run the whole hub on this machine, until Ctrl-C."""
+    with output.failing():
+        remote.refuse("it starts a hub on this machine")
     options = ["--host", host, "--port", str(port), "--data", str(data)]
     options += ["--engine", engine]
     if json:

@@ -1,31 +1,34 @@
 """Tokens: issue, list, revoke."""
 
-from dataclasses import dataclass
-from typing import Annotated
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from infra.cli import output
-from infra.cli.cli_error import CliError
+from infra.cli import api, output, remote
+from infra.cli.cli_error import CliError, UnknownUser
 from infra.cli.output import Data, Json
+from infra.client.errors import NotFound
+from infra.client.models import NewToken as Wanted
 from shared import auth, names
-from shared.actions import tokens
-from shared.metadata.tokens import Issued, new_id
-from shared.model import Bearer, Identity, Role
-from shared.protocol.tokens import IssuedToken, Token
-from shared.stores import Stores
+from shared.model import Bearer, Role
+
+if TYPE_CHECKING:
+    from infra.cli.api import Api
 
 DAY = 24 * 3600
 
 app = output.noun("Tokens, with which users log in.")
-Owner = Annotated[str, typer.Option(metavar="HANDLE", help="The user.")]
+Owner = Annotated[
+    str, typer.Option(metavar="HANDLE", help="The user. With --hub: that of the token.")
+]
 
 
 @dataclass(frozen=True)
 class NewToken:
     """The options of `pieria token issue`."""
 
-    owner: Owner
+    owner: Owner = ""
     scope: Annotated[Role, typer.Option(help="What it allows: read, write or admin.")] = Role.WRITE
     repo: Annotated[
         str, typer.Option(metavar="OWNER/SLUG", help="Limit it to this repository.")
@@ -45,51 +48,45 @@ def issue(options: NewToken) -> None:
 
     stdout has the token only. Its id and expiry are on stderr.
     """
-    now = output.now()
-
-    async def work(stores: Stores) -> tuple[Issued, str]:
-        handle = await stores.handles.spelling(names.check_handle(options.owner))
-        limited_to = await _spelled(stores, options.repo) if options.repo else ""
-        identity = Identity(handle, options.scope, new_id(now), limited_to, options.bearer)
-        return await tokens.issue(stores, identity, options.days * DAY, now)
-
-    issued, token = output.run(options.data, work)
+    with api.opened(options.data, _owner(options.owner)) as hub:
+        new = Wanted(
+            scope=options.scope.value,
+            repo=options.repo or None,
+            bearer=options.bearer.value,
+            lifetime_seconds=options.days * DAY,
+        )
+        if options.repo:
+            output.full_name(options.repo)
+        issued = hub.issue_token(new)
     if options.json:
-        handle = issued.identity.subject
-        shown = IssuedToken(handle=handle, token=token, **Token.of(issued).model_dump())
-        output.document(shown.model_dump(mode="json"))
+        output.document(asdict(issued))
         return
-    identity = issued.identity
-    only = f", {identity.repo} only" if identity.repo else ""
+    only = f", {issued.repo} only" if issued.repo else ""
     typer.echo(
-        f"A token for {identity.subject}: scope {options.scope}{only}, until"
-        f" {output.when(issued.expires_at)}. Its id is {identity.token_id}."
+        f"A token for {issued.handle}: scope {options.scope}{only}, until"
+        f" {output.when(issued.expires_at)}. Its id is {issued.token_id}."
         " It is not shown again:",
         err=True,
     )
-    typer.echo(token)
+    typer.echo(issued.token)
 
 
 @app.command("list")
-def list_(owner: Owner, json: Json = False, data: Data = None) -> None:
+def list_(owner: Owner = "", json: Json = False, data: Data = None) -> None:
     """List the tokens of a user, newest first, without their secrets.
 
     The list includes revoked tokens, and those that expired within a week.
     """
-
-    async def work(stores: Stores) -> tuple[str, list[Issued]]:
-        handle = await output.require_user(stores, owner)
-        return handle, await stores.tokens.all(handle)
-
-    handle, found = output.run(data, work)
+    with api.opened(data, _owner(owner)) as hub:
+        handle = hub.me().handle
+        found = list(hub.tokens())
     if json:
-        shown = [Token.of(issued).model_dump(mode="json") for issued in found]
-        output.document({"handle": handle, "tokens": shown})
+        output.document({"handle": handle, "tokens": [asdict(token) for token in found]})
         return
     rows = [
-        (i.identity.token_id, i.identity.scope, i.identity.repo or "all", i.identity.bearer,
-         output.when(i.issued_at), output.when(i.expires_at), output.when(i.revoked_at))
-        for i in found
+        (t.token_id, t.scope, t.repo or "all", t.bearer,
+         output.when(t.issued_at), output.when(t.expires_at), output.when(t.revoked_at or 0))
+        for t in found
     ]  # fmt: skip
     output.table(
         ["token id", "scope", "repository", "bearer", "issued", "expires", "revoked"], rows
@@ -98,10 +95,10 @@ def list_(owner: Owner, json: Json = False, data: Data = None) -> None:
 
 @app.command()
 def revoke(
-    owner: Owner,
     token_id: Annotated[
         str, typer.Argument(help="The token's id: `pieria token list` shows it.")
     ] = "",
+    owner: Owner = "",
     all_: Annotated[bool, typer.Option("--all", help="Every token of the user.")] = False,
     unlisted: Annotated[
         bool, typer.Option("--unlisted", help="Also a token that is not in the list.")
@@ -115,27 +112,21 @@ def revoke(
     """
     if bool(token_id) == all_:
         output.fail("name one token, or use --all")
-    now = int(output.now())
-
-    async def work(stores: Stores) -> tuple[str, list[str]]:
+    with api.opened(data, _owner(owner)) as hub:
+        handle = hub.me().handle
         if all_:
-            handle = await output.require_user(stores, owner)
-            issued = await stores.tokens.all(handle)
-            wanted = [one.identity.token_id for one in issued if _is_valid(one, now)]
+            wanted = _valid_tokens(hub)
         else:
-            # A token that was signed by hand can belong to a user who never claimed the handle.
-            handle = await stores.handles.spelling(names.check_handle(owner))
-            wanted = [await _require_token(stores, handle, token_id, unlisted=unlisted)]
+            wanted = [token_id]
+            if not unlisted:
+                _require_token(hub, handle, token_id)
         for wanted_id in wanted:
-            await stores.tokens.revoke(handle, wanted_id, now)
-        return handle, wanted
-
-    handle, revoked = output.run(data, work)
+            _revoke(hub, wanted_id)
     if json:
-        which = {"token_ids": revoked} if all_ else {"token_id": token_id}
-        output.document({"handle": handle, **which, "revoked_at": now})
+        which = {"token_ids": wanted} if all_ else {"token_id": token_id}
+        output.document({"handle": handle, **which})
     elif all_:
-        output.say(f"revoked: all {len(revoked)} valid tokens of {handle}")
+        output.say(f"revoked: all {len(wanted)} valid tokens of {handle}")
     else:
         output.say(
             f"revoked: {token_id} of {handle}; tokens that were issued with it stay valid: see"
@@ -143,24 +134,41 @@ def revoke(
         )
 
 
-def _is_valid(issued: Issued, now: int) -> bool:
-    return not issued.revoked_at and issued.expires_at > now
+def _owner(owner: str) -> str:
+    """The user of the tokens. With --hub it may be absent: it is the user of the token."""
+    if not owner and not remote.selected():
+        output.fail("name the user with --owner")
+    return owner
 
 
-async def _require_token(stores: Stores, handle: str, token_id: str, *, unlisted: bool) -> str:
-    """The id of a token of this user. Raises CliError."""
+def _valid_tokens(hub: "Api") -> list[str]:
+    """The ids of the valid tokens of the user. The token of this client is the last one."""
+    now = output.now()
+    own_id = hub.me().token_id
+    valid = [t.token_id for t in hub.tokens() if not t.revoked_at and t.expires_at > now]
+    return sorted(valid, key=lambda token_id: token_id == own_id)
+
+
+def _require_token(hub: "Api", handle: str, token_id: str) -> None:
+    """Raise CliError unless the list of the user has this token."""
     if not names.is_repo_name(token_id):
         raise CliError("this is not a token id: `pieria token list` shows them")
-    listed = {issued.identity.token_id for issued in await stores.tokens.all(handle)}
-    if token_id not in listed and not unlisted:
+    try:
+        listed = {token.token_id for token in hub.tokens()}
+    except UnknownUser:
+        # A token that was signed by hand can belong to a user who never claimed the handle.
+        listed = set()
+    if token_id not in listed:
         raise CliError(
             f"{handle} has no token {token_id}: `pieria token list --owner {handle}` shows all;"
             " --unlisted revokes it anyway"
         )
-    return token_id
 
 
-async def _spelled(stores: Stores, name: str) -> str:
-    """The full name of a repository, with its owner in the claimed letter case. Raises CliError."""
-    owner, slug = output.full_name(name)
-    return f"{await stores.handles.spelling(owner)}/{slug}"
+def _revoke(hub: "Api", token_id: str) -> None:
+    try:
+        hub.revoke_token(token_id)
+    except NotFound as absent:
+        # The hub has revoked it, although it has no record of its issue.
+        if absent.code != "token_not_found":
+            raise

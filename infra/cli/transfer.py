@@ -12,6 +12,7 @@ import typer
 
 from infra.cli import output
 from infra.cli.cli_error import CliError
+from infra.cli.direct import repository
 from infra.cli.output import Data, Json, Name
 from infra.cli.repo_changes import document
 from shared.maintenance.export import export as exporting
@@ -79,7 +80,7 @@ def import_(
     left = "what was written stays, without a branch; run it again to write the rest"
     repo = output.run_long(data, f"importing {file}", work, left)
     if json:
-        output.document({**document(repo), "entries": counts})
+        output.document({**document(repository(repo)), "entries": counts})
     else:
         output.say(f"imported: {repo.owner}/{repo.slug}, {repo.visibility}, {_text(counts)}")
 

@@ -79,7 +79,7 @@ def test_the_version_is_the_one_of_the_project():
 
 def test_a_shell_can_complete_commands():
     asked = {"_PIERIA_COMPLETE": "complete_bash", "COMP_WORDS": "pieria re", "COMP_CWORD": "1"}
-    assert command_line(**asked).stdout.split() == [b"repo", b"rebuild-index"]
+    assert command_line(**asked).stdout.split() == [b"repo", b"release", b"rebuild-index"]
 
 
 # ── Repositories and users ────────────────────────────────────────────────────────────────────────

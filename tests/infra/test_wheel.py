@@ -206,7 +206,11 @@ def test_an_installed_pieria_has_a_version_and_completes_commands(
     version = re.escape(distribution_version(installed))
     assert re.fullmatch(f"pieria {version}\n", pieria(installed, tmp_path, "--version").stdout)
     asked = {"_PIERIA_COMPLETE": "complete_bash", "COMP_WORDS": "pieria re", "COMP_CWORD": "1"}
-    assert pieria(installed, tmp_path, **asked).stdout.split() == ["repo", "rebuild-index"]
+    assert pieria(installed, tmp_path, **asked).stdout.split() == [
+        "repo",
+        "release",
+        "rebuild-index",
+    ]
 
 
 def distribution_version(installed: Path) -> str:
@@ -342,3 +346,33 @@ def test_it(pieria_hub, number):
 """
     ended = client_tests(installed, tmp_path, module, "-o", "pieria_hub_scope=function")
     assert "2 passed" in ended.stdout, ended.stdout
+
+
+CLIENT = """
+import sys
+from pieria.client import Client, NewRepo, NotFound
+with Client(sys.argv[1], sys.argv[2]) as hub:
+    hub.create_repo(NewRepo("song"))
+    print([repo.slug for repo in hub.repos("me")])
+    try:
+        hub.repo("me", "none")
+    except NotFound as absent:
+        print(absent.code)
+print([name for name in sys.modules if name.startswith(("shared", "functions", "pieria.shared"))])
+"""
+
+
+def test_an_installation_has_the_client_of_the_api_and_its_command_line(
+    installed: Path, tmp_path: Path
+) -> None:
+    with served(installed, tmp_path, "--json") as process:
+        assert process.stdout
+        hub = json.loads(process.stdout.readline())
+        command = [str(installed / "bin" / "python"), "-c", CLIENT, hub["url"], hub["token"]]
+        ended = subprocess.run(
+            command, cwd=tmp_path, env=environment(), capture_output=True, text=True
+        )
+        assert ended.stdout == "['song']\nrepo_not_found\n[]\n", ended.stderr
+        options = ("--hub", hub["url"], "repo", "list", "me")
+        listed = pieria(installed, tmp_path, *options, PIERIA_TOKEN=hub["token"])
+        assert "me/song" in listed.stdout, listed.stderr
