@@ -56,8 +56,10 @@ async def uploaded(
 
     They are not verified: the push does that.
     """
+    if not may_hold_uploads(repository.repo, now):
+        return set()
     provable = [object_id for object_id in object_ids if names.is_digest(object_id)]
-    if not provable or not may_hold_uploads(repository.repo, now):
+    if not provable:
         return set()
     (found, _), false = await gather_pair(
         repository.quarantine.find(provable),

@@ -108,6 +108,15 @@ class Database:
             self._readers.append(found)
         return found
 
+    def read(self, read: Callable[[sqlite3.Connection], T]) -> T:
+        """Run reads in one transaction. SQLite would lock and unlock the file for each of them."""
+        rows = self.reader()
+        rows.execute("BEGIN")
+        try:
+            return read(rows)
+        finally:
+            rows.execute("COMMIT")
+
     def submit(self, write: Write[T]) -> "Future[T]":
         """Pass a write to the writer thread."""
         future: Future[T] = Future()
@@ -226,9 +235,9 @@ class MemoryDatabase:
         )
         self._connection.executescript(schema)
 
-    def reader(self) -> sqlite3.Connection:
-        """Return the connection."""
-        return self._connection
+    def read(self, read: Callable[[sqlite3.Connection], T]) -> T:
+        """Run reads."""
+        return read(self._connection)
 
     async def write(self, write: Write[T]) -> T:
         """Run a write."""

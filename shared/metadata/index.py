@@ -152,7 +152,7 @@ class Index:
         if sum(map(len, asked.values())) < self.limits.many_ids:
             wanted: list[keys.Key] = []
             for kind, ids in asked.items():
-                wanted += [keys.by_id(self.repo_id, kind, item_id) for item_id in ids]
+                wanted += keys.by_ids(self.repo_id, kind, ids)
             return await self.table.find(wanted, maybe_stale=maybe_stale)
         shards: dict[str, list[str]] = {}
         for kind, ids in asked.items():

@@ -338,6 +338,15 @@ async def test_a_limit_cuts_pages_and_their_end_is_found(table: Table, pk: str, 
     assert found == names
 
 
+async def test_a_page_may_have_more_rows_than_are_read_at_once(table: Table, pk: str) -> None:
+    names = [f"{n:03}" for n in range(520)]
+    await table.put([((pk, name), {}) for name in names])
+    whole = await table.query(Query(pk))
+    assert ([row["sk"] for row in whole.rows], whole.last) == (names, None)
+    most = await table.query(Query(pk, limit=510, newest_first=True))
+    assert ([row["sk"] for row in most.rows], most.last) == (names[:9:-1], names[10])
+
+
 async def test_sort_keys_are_in_the_order_of_their_bytes(table: Table, pk: str) -> None:
     names = [
         "A",
