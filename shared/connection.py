@@ -1,11 +1,12 @@
 """One connection of a server that we start: `uvicorn --http shared.connection:Connection`.
 
 uvicorn has no time limit for the head of a request, and answers requests that are not HTTP in plain
-text.
+text. It writes the head and the body of a reply in two packets.
 """
 
 import asyncio
 from http import HTTPStatus
+from typing import Any, cast
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -20,6 +21,41 @@ headers.
 """
 
 
+PENDING_BYTES = 64 * 1024
+"""More bytes are written at once, so that a long reply waits for a slow client as before."""
+
+
+class JoinedWrites:
+    """A transport that sends the writes of one step of the event loop in one packet."""
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._pending = bytearray()
+
+    def write(self, data: bytes) -> None:
+        """Write these bytes at the end of the step, or at once if they are many."""
+        if not self._pending:
+            self._loop.call_soon(self._flush)
+        self._pending += data
+        if len(self._pending) > PENDING_BYTES:
+            self._flush()
+
+    def close(self) -> None:
+        """Write the pending bytes, and close the connection."""
+        self._flush()
+        self._transport.close()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def _flush(self) -> None:
+        pending = bytes(self._pending)
+        self._pending.clear()
+        if pending:
+            self._transport.write(pending)
+
+
 class Connection(H11Protocol):
     """HTTP/1.1 with a time limit for the head of each request."""
 
@@ -27,7 +63,8 @@ class Connection(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for the first request."""
-        super().connection_made(transport)
+        joined = JoinedWrites(transport, self.loop)
+        super().connection_made(cast(asyncio.Transport, joined))
         self._watch()
 
     def data_received(self, data: bytes) -> None:

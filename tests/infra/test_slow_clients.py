@@ -220,3 +220,9 @@ def test_unfinished_bodies_of_all_addresses_take_a_bounded_memory() -> None:
         flight.take("another", 1, LARGEST)
     flight.give_back("address 0", LARGEST)
     flight.take("another", LARGEST, LARGEST)
+
+
+def test_the_head_and_the_body_of_a_reply_come_in_one_packet(port: int) -> None:
+    with closing(connected(port)) as sock:
+        sock.sendall(b"GET /health HTTP/1.1\r\nHost: hub\r\n\r\n")
+        assert sock.recv(65536).endswith(b'{"status":"ok"}')
