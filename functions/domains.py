@@ -1,4 +1,4 @@
-"""/api/v1/domains: publish, list and show the descriptions of domain plugins."""
+"""/api/v1/domains: publish, list, show and delete the descriptions of domain plugins."""
 
 from typing import Annotated
 
@@ -51,6 +51,19 @@ async def get_domains(request: Request, visitor: Viewer) -> Response:
 async def get_domain(request: Request, author: str, slug: str, visitor: Viewer) -> Response:
     """One domain: `@author/slug`."""
     return http.reply(request, await domains.one(visitor.stores, author, slug))
+
+
+@router.delete(
+    "/api/v1/domains/{author}/{slug}",
+    status_code=204,
+    openapi_extra=operation(Forbidden, DomainNotFound),
+)
+async def delete_domain(
+    author: str, slug: str, caller: Annotated[Caller, Depends(http.identified("push"))]
+) -> Response:
+    """Delete a domain of the caller. Its name is free then."""
+    await domains.delete(caller.stores, caller.identity, author, slug)
+    return Response(status_code=204)
 
 
 app = http.create_app(router)

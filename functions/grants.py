@@ -94,6 +94,7 @@ READ_AND_WRITE_TOKENS = Grant(
 CLAIM_HANDLE = Grant("ClaimHandle", HUB, "PutItem", (HANDLES,))
 CLAIM_HANDLE_AND_PUBLISH = Grant("ClaimHandleAndPublish", HUB, "PutItem", (HANDLES, DOMAINS))
 REPLACE_DOMAIN = Grant("ReplaceDomain", HUB, "UpdateItem", (DOMAINS,))
+DELETE_DOMAIN = Grant("DeleteDomain", HUB, "DeleteItem", (DOMAINS,))
 NAME_REPO = Grant("NameRepo", HUB, "UpdateItem", (OWNERS,))
 CREATE_REPO = (
     CLAIM_HANDLE,
@@ -136,9 +137,9 @@ CHANGE_REPOS_BY_FORMS = (
         "BatchWriteItem",
         (REPO, LISTED, RECENT, MEMBERS, MOVES, DUE),
     ),
-    Grant("DeleteRows", HUB, "DeleteItem", (LISTED, RECENT, MEMBERS, REPO, DELETED)),
+    Grant("DeleteRows", HUB, "DeleteItem", (LISTED, RECENT, MEMBERS, REPO, DELETED, DOMAINS)),
 )
-"""The permissions to change repositories, members and branches together, and to undelete."""
+"""To change repositories, members and branches together, to undelete, and to delete domains."""
 
 WRITE_MEMBERS = Grant("WriteMembers", HUB, "BatchWriteItem DeleteItem", (MEMBERS,))
 RECORD_CHANGE_OF_MEMBERS = Grant("RecordChangeOfMembers", HUB, "UpdateItem", (OWNERS,))

@@ -14,6 +14,7 @@ from shared.web.route import PageRoute
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 Reader = Annotated[Access, Depends(http.may_read("read", browser.credentials))]
+Viewing = Annotated[Access, Depends(http.may_read("upload", browser.credentials))]
 Viewer = Annotated[Visitor, Depends(http.visiting("read", browser.credentials))]
 
 
@@ -75,6 +76,12 @@ async def get_tree(request: Request, access: Reader) -> Response:
 async def get_blob(request: Request, access: Reader) -> Response:
     """A file."""
     return await files.blob(request, access, http.rest_of_path(request, 3))
+
+
+@router.get("/{owner}/{slug}/file/{ref_and_path:path}")
+async def get_file(request: Request, access: Viewing) -> Response:
+    """The bytes of a file."""
+    return await files.content(request, access, http.rest_of_path(request, 3))
 
 
 @router.get("/{owner}/{slug}/commits/{ref:path}")

@@ -1,5 +1,5 @@
 """The forms of a repository, for browsers: create, change, rename, delete, restore, members,
-branches."""
+branches. Also the form to delete a domain."""
 
 from typing import Annotated
 
@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from shared import http, lambdas
 from shared.http import Access, Caller, browser
-from shared.web import repo_settings
+from shared.web import domains, repo_settings
 from shared.web.route import FormRoute
 
 router = APIRouter(route_class=FormRoute, include_in_schema=False)
@@ -41,6 +41,20 @@ async def get_deleted(request: Request, caller: Reader) -> Response:
 async def post_deleted(request: Request, caller: Creator) -> Response:
     """Restore a deleted repository."""
     return await repo_settings.undelete(request, caller)
+
+
+@router.get("/domains/{author}/{slug}/delete")
+async def get_domain_deletion(request: Request, author: str, slug: str, caller: Reader) -> Response:
+    """The form to delete a domain."""
+    return await domains.deletion_page(request, caller, author, slug)
+
+
+@router.post("/domains/{author}/{slug}/delete")
+async def post_domain_deletion(
+    request: Request, author: str, slug: str, caller: Creator
+) -> Response:
+    """Delete a domain."""
+    return await domains.delete(request, caller, author, slug)
 
 
 @router.get("/{owner}/{slug}/settings")

@@ -236,6 +236,18 @@ GET /api/v1/domains
   any      200 200 200 200 200 200 200 200 200 401 401
 GET /api/v1/domains/{author}/{slug}   * domain_not_found
   any        *   *   *   *   *   *   *   *   * 401 401
+DELETE /api/v1/domains/{author}/{slug}   * domain_not_found
+  any      401 403 403 403 403   * 403 403 403 401 401
+GET /domains/{author}/{slug}/delete   * domain_not_found
+  any      log   *   *   *   *   *   *   *   * log log
+POST /domains/{author}/{slug}/delete   * domain_not_found
+  any      log 403 403 403 403   * 403 403 403 log log
+GET /{owner}/{slug}/file/{ref_and_path}   * ref_not_found
+  public   200 200 200 200 200 200 200 200 200 401 401
+  private  404 404 200 200 200 200 200 200 404 401 401
+  deleted  404 404 404 404 404 404 404 404 404 401 401
+  absent   404 404 404 404 404   *   *   * 404 401 401
+  renamed  404 404 404 404 404 404 404 404 404 401 401
 GET /domains
   any      200 200 200 200 200 200 200 200 200 401 401
 GET /domains/{author}/{slug}   * domain_not_found
@@ -477,6 +489,8 @@ def asked(route: str, owner: str, place: Place) -> Asked:
             return Asked(body={"slug": f"another-{uuid.uuid4()}", "visibility": "public"})
         case "POST /-/deleted":
             return Asked(body={"slug": "nothing", "name": "nothing"})
+        case "POST /domains/{author}/{slug}/delete":
+            return Asked(body={"confirm": f"@{owner}/{place.slug}"})
         case "POST settings":
             visibility = "private" if place.slug == "private" else "public"
             kept = {"visibility": visibility, "default_branch": "main"}

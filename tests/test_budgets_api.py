@@ -121,6 +121,10 @@ OPERATIONS: dict[str, tuple[Request, ...]] = {
         PUBLISH_DOMAIN,
         Request("domains", "GET", "/api/v1/domains/@{owner}/song"),
     ),
+    "DELETE domains": (
+        PUBLISH_DOMAIN,
+        Request("domains", "DELETE", "/api/v1/domains/@{owner}/song", status=204),
+    ),
     "DELETE tokens": (
         ISSUE,
         Request("tokens", "DELETE", "/api/v1/tokens/{token_id}", status=204),

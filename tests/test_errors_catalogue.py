@@ -223,6 +223,7 @@ SOMEWHERE: Mapping[tuple[str, str], Sent] = {
     ),
     ("POST /api/v1/domains", "invalid_name"): Sent(body={**MIDI_DOMAIN, "author_slug": "repos"}),
     ("GET /api/v1/domains/{author}/{slug}", "domain_not_found"): Sent(where={"slug": "nothing"}),
+    ("DELETE /api/v1/domains/{author}/{slug}", "domain_not_found"): Sent(where={"slug": "nothing"}),
     ("POST /api/v1/tokens", "handle_taken"): Sent(token="{shouting}"),
     ("POST /api/v1/tokens", "invalid_name"): Sent(body={"scope": "read", "repo": "nothing"}),
     ("DELETE /api/v1/tokens/{token_id}", "token_not_found"): Sent(where={"token_id": "nothing"}),

@@ -47,8 +47,8 @@ LAWS = {
         "starlette",
     ),
     "shared.web": (
-        "web actions codec conditional cursors errors graph http log_cursors media metadata model"
-        " names protocol stores",
+        "web actions codec conditional cursors errors file_response graph http log_cursors media"
+        " metadata model names protocol stores",
         "jinja2 markdown_it markupsafe mido nh3 pygments starlette",
     ),
     "functions": (

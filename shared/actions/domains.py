@@ -1,6 +1,7 @@
-"""Publish, list and show domains: descriptions of the plugins that Muse uses for kinds of data.
+"""Publish, list, show and delete domains.
 
-Domains are public. A user publishes under the own handle.
+A domain describes a plugin that Muse uses for a kind of data. Domains are public. A user publishes
+under the own handle.
 """
 
 import json
@@ -91,13 +92,42 @@ async def one(stores: Stores, scope: str, slug: str) -> dict[str, Any]:
 
     Budget: 3 AWS calls, chain of 2 (GET one domain).
     """
-    author = scope.removeprefix("@")
-    if author == scope or not (names.is_repo_name(author) and names.is_repo_name(slug)):
-        raise DomainNotFound()
+    author = _author(scope, slug)
     found = await Domains(stores.hub).get(author, slug)
     if found is None:
         raise DomainNotFound()
     return codec.unpack_record(found.record)
+
+
+async def delete(stores: Stores, own: Identity, scope: str, slug: str) -> None:
+    """Delete a domain of the caller; its name is free then. Raises DomainNotFound or Forbidden.
+
+    Budget: 3 AWS calls, chain of 2 (DELETE domains).
+    """
+    author = _author(scope, slug)
+    check_may_delete(own, author)
+    try:
+        await Domains(stores.hub).delete(author, slug)
+    except ConditionFailed:
+        raise DomainNotFound() from None
+
+
+def check_may_delete(own: Identity, author: str) -> None:
+    """Raise Forbidden unless the caller may delete domains of this author."""
+    if own.subject != author:
+        raise Forbidden(
+            f"only {names.shown(author)} can delete this domain; log in as its author, and try"
+            " again"
+        )
+    _check_scope(own, "delete")
+
+
+def _author(scope: str, slug: str) -> str:
+    """The author of the domain `scope/slug`. Raises DomainNotFound if no domain has this name."""
+    author = scope.removeprefix("@")
+    if author == scope or not (names.is_repo_name(author) and names.is_repo_name(slug)):
+        raise DomainNotFound()
+    return author
 
 
 def _check_author(own: Identity, request: PublishDomain) -> None:
@@ -106,9 +136,13 @@ def _check_author(own: Identity, request: PublishDomain) -> None:
             f"a domain is published under the handle of its token, which is {own.subject}: send"
             f' "author_slug": "{own.subject}", or log in as {names.shown(request.author_slug)}'
         )
+    _check_scope(own, "publish")
+
+
+def _check_scope(own: Identity, verb: str) -> None:
     if own.repo or not own.scope.allows(Role.WRITE):
         raise Forbidden(
-            "to publish a domain needs a token of scope write that is not limited to one repository"
+            f"to {verb} a domain needs a token of scope write that is not limited to one repository"
         )
 
 

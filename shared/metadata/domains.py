@@ -7,7 +7,7 @@ import zlib
 from dataclasses import dataclass
 
 from shared.metadata import attributes, keys
-from shared.metadata.conditions import Equals
+from shared.metadata.conditions import Equals, Exists
 from shared.metadata.table import Query, Row, Table
 
 _KIND = attributes.RowKind("domain")
@@ -42,6 +42,10 @@ class Domains:
         """Publish the version after `present`. Raises ConditionFailed if it is not present."""
         key = keys.domain(domain.author, domain.slug)
         await self.table.update(key, _row(domain), Equals("version", present.version))
+
+    async def delete(self, author: str, slug: str) -> None:
+        """Delete a domain. Raises ConditionFailed if it does not exist."""
+        await self.table.delete(keys.domain(author, slug), Exists("version"))
 
     async def page(self, limit: int, after: str | None) -> tuple[list[Domain], str | None]:
         """Return up to `limit` domains or 1 MB, after the place `after`, and the last place.

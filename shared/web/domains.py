@@ -7,9 +7,10 @@ from starlette.responses import Response
 
 from shared import codec, cursors
 from shared.actions import domains
-from shared.http import Visitor, browser
+from shared.errors import ApiError, DomainNotFound, Forbidden
+from shared.http import Caller, Visitor, browser
 from shared.protocol.domains import Capabilities
-from shared.web import links, rendering, replies, times
+from shared.web import forms, links, rendering, replies, times
 
 DOMAINS = 50
 """The domains on one page."""
@@ -40,6 +41,39 @@ async def domain(request: Request, author: str, slug: str, visitor: Visitor) -> 
         capabilities=Capabilities.model_validate(record["capabilities"]),
     )
     return replies.plain(request, html)
+
+
+async def deletion_page(
+    request: Request, caller: Caller, author: str, slug: str, error: ApiError | None = None
+) -> Response:
+    """The form to delete a domain of the user. Raises DomainNotFound or Forbidden."""
+    record = await domains.one(caller.stores, author, slug)
+    domains.check_may_delete(caller.identity, record["author_slug"])
+    html = rendering.render(
+        "domain-delete.html",
+        **forms.head(request, caller.identity.subject),
+        scoped_id=record["scoped_id"],
+        url=links.domain(record["author_slug"], record["slug"]),
+        error=error,
+    )
+    return replies.form(request, html, error.status if error else 200)
+
+
+async def delete(request: Request, caller: Caller, author: str, slug: str) -> Response:
+    """Delete a domain of the user."""
+    fields = forms.fields(request)
+
+    async def work() -> Response:
+        forms.require_name(fields, f"{author}/{slug}")
+        await domains.delete(caller.stores, caller.identity, author, slug)
+        return forms.see("/domains")
+
+    async def again(error: ApiError) -> Response:
+        if isinstance(error, (DomainNotFound, Forbidden)):
+            raise error
+        return await deletion_page(request, caller, author, slug, error)
+
+    return await forms.result(work, again)
 
 
 def _shown(record: dict[str, Any]) -> dict[str, Any]:

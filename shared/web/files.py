@@ -7,7 +7,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from shared import media
+from shared import file_response, media
 from shared.actions import downloads, snapshots
 from shared.actions.downloads import File
 from shared.actions.snapshots import Snapshot
@@ -35,7 +35,7 @@ async def folder(request: Request, access: Access, ref_and_path: str) -> Respons
     entries = tree.entries(snapshot.files, snapshot.path)
     if not entries and snapshot.path:
         raise PathNotFound()
-    start = _number(request, "from")
+    start = replies.number(request, "from")
 
     async def make() -> str:
         return rendering.render(
@@ -68,6 +68,16 @@ async def blob(request: Request, access: Access, ref_and_path: str) -> Response:
         )
 
     return await replies.page(request, access, [snapshot.commit.commit_id, object_id], make)
+
+
+async def content(request: Request, access: Access, ref_and_path: str) -> Response:
+    """The bytes of a file, for an image or a player of a page, or to save them.
+
+    They never run on the origin of the hub: the reply is a sandbox without scripts, and HTML is
+    sent as text. Raises RefNotFound, PathNotFound or RangeNotSatisfiable.
+    """
+    file = await downloads.file(access.repository, ref_and_path, access.sees)
+    return await file_response.send(request, file.content, replies.of_bytes(access.repo), file.path)
 
 
 def _place(snapshot: Snapshot) -> dict[str, Any]:
@@ -111,7 +121,7 @@ async def _shown(
         html = markdown.rendered(text, Links.of(access.repo), snapshot.name, folder)
         is_cut = len(text) > markdown.CHARACTERS
         return {"kind": "markdown", "html": html, "is_cut": is_cut}
-    return _text(text, file.path, _number(request, "from"))
+    return _text(text, file.path, replies.number(request, "from"))
 
 
 def _text(text: str, path: str, start: int) -> dict[str, Any]:
@@ -140,11 +150,3 @@ def _text(text: str, path: str, start: int) -> dict[str, Any]:
         "following": stop if stop < count else 0,
         "start": start,
     }
-
-
-def _number(request: Request, name: str) -> int:
-    """A number of the query; 0 if it is none."""
-    text = request.query_params.get(name, "")
-    if text.isdecimal() and text.isascii() and len(text) < 10:
-        return int(text)
-    return 0

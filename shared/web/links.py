@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from urllib.parse import quote, urlencode
 
-from shared.model import Repo
+from shared.model import Repo, Visibility
 
 
 def owner(handle: str) -> str:
@@ -18,14 +18,24 @@ def domain(author: str, slug: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Links:
-    """The URLs of one repository."""
+    """The URLs of one repository. `bytes_view` serves the bytes of its files."""
 
     base: str
+    bytes_view: str = "raw"
 
     @classmethod
     def of(cls, repo: Repo) -> "Links":
-        """The URLs of this repository."""
-        return cls(f"/{quote(repo.owner, safe='')}/{quote(repo.slug, safe='')}")
+        """The URLs of this repository.
+
+        `raw` is for programs, and accepts no session. So the pages of a private repository use
+        `file`.
+        """
+        base = f"/{quote(repo.owner, safe='')}/{quote(repo.slug, safe='')}"
+        return cls(base, "file" if repo.visibility is Visibility.PRIVATE else "raw")
+
+    def to_bytes(self, ref: str, path: str) -> str:
+        """The URL of the bytes of a file."""
+        return self.to(self.bytes_view, ref, path)
 
     def to(self, view: str, *parts: str, **query: str | None) -> str:
         """The URL of a view: `to("blob", "main", "a b.txt")`.

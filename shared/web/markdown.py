@@ -125,7 +125,7 @@ def _filter(links: Links, ref: str, folder: str) -> Callable[[str, str, str], st
             case "href":
                 return _target(value, links, "blob", ref, folder)
             case "src":
-                target = _target(value, links, "raw", ref, folder)
+                target = _target(value, links, links.bytes_view, ref, folder)
                 if target and target.startswith(f"{links.base}/"):
                     return target
                 return None

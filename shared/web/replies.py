@@ -29,7 +29,7 @@ POLICY = (
 )
 """No script at all, and nothing from other hosts.
 
-`{media}`: the bucket, to which `raw` redirects.
+`{media}`: the bucket, to which `raw` and `file` redirect.
 """
 
 VARY = "Accept, Accept-Encoding, Authorization, Cookie"
@@ -50,6 +50,14 @@ def is_wanted(request: Request) -> bool:
     """
     accepted = request.headers.get("accept", "*/*").lower()
     return "json" not in accepted and "msgpack" not in accepted
+
+
+def number(request: Request, name: str) -> int:
+    """A number of the query; 0 if it is none."""
+    text = request.query_params.get(name, "")
+    if text.isdecimal() and text.isascii() and len(text) < 10:
+        return int(text)
+    return 0
 
 
 async def page(
@@ -119,6 +127,17 @@ def failure(request: Request, error: ApiError) -> Response:
     return plain(
         request, html, error.status, {**(error.headers or {}), "Cache-Control": "no-store"}
     )
+
+
+def of_bytes(repo: Repo) -> dict[str, str]:
+    """The headers of the bytes of a file, besides those of `file_response`.
+
+    Those of a private repository are not stored, as its pages. Another site cannot embed the file.
+    """
+    headers = {"Cross-Origin-Resource-Policy": "same-origin", "Referrer-Policy": "same-origin"}
+    if repo.visibility is Visibility.PRIVATE:
+        return {**headers, "Cache-Control": "private, no-store", "Vary": VARY}
+    return {**headers, "Cache-Control": "no-cache", "Vary": VARY}
 
 
 def static(request: Request, content: bytes, media_type: str, seconds: int) -> Response:

@@ -13,6 +13,7 @@ _ROBOTS = """User-agent: *
 Disallow: /api/
 Disallow: /o/
 Disallow: /*/*/raw/
+Disallow: /*/*/file/
 Disallow: /*/*/objects/
 Disallow: /*/*/commits/
 Disallow: /*/*/commit/

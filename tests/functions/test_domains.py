@@ -11,6 +11,7 @@ from shared.model import Role
 from tests import builders, client
 from tests.client import Answer
 from tests.functions import api
+from tests.functions.browser import Browser
 from tests.functions.web import checked, get
 
 CAPABILITIES = {
@@ -212,3 +213,51 @@ def test_the_page_that_the_client_prints_shows_the_domain(owner: str) -> None:
     assert f"/{owner}" in page.links() and f"/api/v1/domains/@{owner}/song" in page.links()
     assert f"/domains/@{owner}/song" in checked(get("/domains", query="cursor=")).links()
     checked(get(f"/domains/@{owner}/none"), 404)
+
+
+# ── Delete ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def delete(owner: str, slug: str, **how: Any) -> Answer:
+    """DELETE a domain of this owner."""
+    return api.call("domains", "DELETE", f"/domains/@{owner}/{slug}", **how)
+
+
+def test_the_author_deletes_a_domain_and_its_name_is_free(owner: str) -> None:
+    first = published(owner, version="2.0.0")
+    assert delete(owner, "song", by=owner).status == 204
+    assert shown(owner, "song").code == "domain_not_found"
+    assert delete(owner, "song", by=owner).code == "domain_not_found"
+    again = published(owner, version="1.0.0")
+    assert again["domain_id"] != first["domain_id"]
+
+
+def test_nobody_else_deletes_a_domain(owner: str) -> None:
+    published(owner)
+    other = delete(owner, "song", by=f"{owner}-other")
+    assert (other.status, other.code) == (403, "forbidden")
+    for token in (
+        client.token(owner, scope=Role.READ),
+        client.token(owner, repo=f"{owner}/song"),
+    ):
+        refused = delete(owner, "song", token=token)
+        assert (refused.status, "delete a domain" in refused.value["message"]) == (403, True)
+    assert shown(owner, "song").status == 200
+
+
+def test_the_page_of_a_domain_has_a_form_to_delete_it_for_its_author_only(owner: str) -> None:
+    published(owner)
+    page = f"/domains/@{owner}/song"
+    chrome = Browser()
+    chrome.sign_in(f"{owner}-other")
+    assert f"{page}/delete" not in chrome.get(page).links()
+    chrome.get(f"{page}/delete", 403)
+    chrome = Browser()
+    chrome.sign_in(owner)
+    assert f"{page}/delete" in chrome.get(page).links()
+    chrome.get(f"{page}/delete")
+    refused = chrome.submit(f"{page}/delete", 422, confirm="song")
+    assert f"type @{owner}/song into the field" in refused.text
+    chrome.submit(f"{page}/delete", confirm=f"@{owner}/song")
+    assert chrome.url == "/domains"
+    chrome.get(f"{page}/delete", 404)

@@ -127,6 +127,7 @@ _PAGES = {
     "GET /static/{name}": {"name": "style.css"},
     f"GET {WIRE}/tree/{{ref_and_folder}}": {"ref_and_folder": HEAD},
     f"GET {WIRE}/blob/{{ref_and_path}}": {"ref_and_path": "text/all.txt"},
+    f"GET {WIRE}/file/{{ref_and_path}}": {"ref_and_path": "text/all.txt"},
     f"GET {WIRE}/commits/{{ref}}": {"ref": "main"},
     f"GET {WIRE}/commit/{{commit_id}}": {"commit_id": HUGE["commit_id"]},
     f"GET {WIRE}/compare/{{base_and_head}}": {"base_and_head": f"text...{HEAD}"},
@@ -151,6 +152,8 @@ FORMS = {
     "POST /-/new": Asked({"slug": "x", "description": CONTROL * 20_000}, statuses=(422,)),
     "GET /-/deleted": Asked(),
     "POST /-/deleted": Asked({"slug": CONTROL * 20_000}, statuses=(422,)),
+    "GET /domains/{author}/{slug}/delete": Asked(),
+    "POST /domains/{author}/{slug}/delete": Asked({"confirm": CONTROL * 20_000}, statuses=(422,)),
     f"GET {WIRE}/settings": Asked(),
     f"POST {WIRE}/settings": Asked({"description": CONTROL * 20_000}, statuses=(422,)),
     f"POST {WIRE}/settings/rename": Asked(

@@ -320,6 +320,7 @@ def pages_for_people(owner: str, fresh: Fresh) -> None:
         "compare/main...main",
         "branches",
         "graph",
+        "file/main/a.py",
     ):
         page(f"/{owner}/song/{path}")
     page(f"/{owner}/song/commit/{head(first)}")
@@ -343,6 +344,8 @@ def domains_come_and_rise(owner: str, fresh: Fresh) -> None:
     ok(api.call("domains", "GET", "/domains"))
     ok(api.call("domains", "GET", f"/domains/@{owner}/song"))
     ok(api.call("domains", "GET", f"/domains/@{owner}/none"), 404)
+    ok(api.call("domains", "DELETE", f"/domains/@{owner}/song", by=owner), 204)
+    ok(api.call("domains", "DELETE", f"/domains/@{owner}/song", by=owner), 404)
 
 
 # ── Releases, tags, branches ──────────────────────────────────────────────────────────────────────

@@ -49,7 +49,16 @@ READERS = {
 """Functions without a route that changes a repository."""
 JOBS = {row.module for row in ENDPOINTS if not row.routes}
 """Functions that a schedule invokes."""
-DELETERS = {"repo_settings", "branches", "members", "releases", "repos", "tags", "upkeep"}
+DELETERS = {
+    "repo_settings",
+    "branches",
+    "domains",
+    "members",
+    "releases",
+    "repos",
+    "tags",
+    "upkeep",
+}
 """Functions that may delete rows. A repository and a token are marked instead; `repos` deletes how one is listed."""
 CREATORS = {"presign", "push", "push_objects", "repo_settings", "repos", "staging"}
 """Functions that create repositories."""
@@ -332,7 +341,7 @@ def test_few_functions_delete_and_only_their_own_rows(module: str) -> None:
         {"dynamodb:DeleteItem"} if module in DELETERS else set()
     )
     for grant in rows:
-        known = (ANY_REPO, "MEMBERS#", "LISTED#", "RECENT", "DELETED", "DUE")
+        known = (ANY_REPO, "MEMBERS#", "LISTED#", "RECENT", "DELETED", "DOMAINS", "DUE")
         assert grant.partitions.startswith(known), "no repository's name, no token"
     bytes_of = {(grant.action, grant.place) for grant in deleting - rows}
     assert bytes_of == (
