@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from shared import codec
-from shared.actions import resolve
+from shared.actions import resolve, snapshots
+from shared.actions.resolve import Target
 from shared.graph.records import commit_record, manifest
-from shared.model import Node, Sees
+from shared.model import Node, Packed, Sees
 from shared.stores import RepoStores
 
 
@@ -79,13 +80,14 @@ async def compare(
 
     Budget: 4 AWS calls, chain of 3 (GET compare, two commits).
     """
-    base_node, head_node, files = await pair(repository, base, head, sees)
+    ends = await both(repository, base, head, sees)
+    files = await between(repository, *ends)
     old, new = files.old, files.new
     differing = {path: [old.get(path), new.get(path)] for path in files.paths()}
     paths, last = _page(differing, after, limit)
     return Changes(
-        base_node.commit_id,
-        head_node.commit_id,
+        ends[0].commit.commit_id,
+        ends[1].commit.commit_id,
         added={p: new[p] for p in paths if p not in old},
         removed={p: old[p] for p in paths if p not in new},
         modified={p: (old[p], new[p]) for p in paths if p in old and p in new},
@@ -93,26 +95,44 @@ async def compare(
     )
 
 
-async def introduced(repository: RepoStores, node: Node) -> Pair:
+async def commit_and_parent(
+    repository: RepoStores, name: str, sees: Sees
+) -> tuple[Entry, Node | None]:
+    """Return one commit, and its first parent; None for a root. Raises CommitNotFound.
+
+    The first parent is mostly the next row of the same lane, so one query reads both.
+    """
+    address = await resolve.commit(repository, name, sees)
+    node, *others = await repository.commits.lane(address, limit=2)
+    (entry,) = await _entries(repository, [node])
+    if not node.parents:
+        return entry, None
+    wanted = node.parents[0]
+    for other in others:
+        if other.commit_id == wanted.commit_id:
+            return entry, other
+    return entry, (await repository.commits.get([wanted]))[wanted.commit_id]
+
+
+async def introduced(repository: RepoStores, parent: Node | None, node: Node) -> Pair:
     """The files of the first parent of a commit, and of the commit."""
-    if node.parents:
-        parents = await repository.commits.get(node.parents[:1])
-    else:
-        parents = {}
-    nodes = [*parents.values(), node]
+    nodes = [parent, node] if parent else [node]
     manifests = await _manifests(repository, nodes)
-    old = manifests[nodes[0].commit_id] if parents else {}
+    old = manifests[parent.commit_id] if parent else {}
     return Pair(old, manifests[node.commit_id])
 
 
-async def pair(repository: RepoStores, base: str, head: str, sees: Sees) -> tuple[Node, Node, Pair]:
-    """Two branches or commits, and the files of both. Raises RefNotFound."""
+async def both(repository: RepoStores, base: str, head: str, sees: Sees) -> tuple[Target, Target]:
+    """Two branches or commits. Raises RefNotFound."""
     targets = await resolve.targets(repository, [base, head], sees)
-    places = [targets[base].commit, targets[head].commit]
-    nodes = await repository.commits.get(set(places))
-    old, new = (nodes[place.commit_id] for place in places)
-    manifests = await _manifests(repository, [old, new])
-    return old, new, Pair(manifests[old.commit_id], manifests[new.commit_id])
+    return targets[base], targets[head]
+
+
+async def between(repository: RepoStores, base: Target, head: Target) -> Pair:
+    """The files of both."""
+    old, new = await _snapshots(repository, [base, head])
+    records = await snapshots.records(repository, {at for at in (old, new) if at})
+    return Pair(*(manifest(records[at]) if at else {} for at in (old, new)))
 
 
 async def _node(repository: RepoStores, name: str, sees: Sees) -> Node:
@@ -126,9 +146,19 @@ async def _entries(repository: RepoStores, nodes: Sequence[Node]) -> list[Entry]
     return [Entry(node, codec.unpack_record(commit_record(node, records))) for node in nodes]
 
 
+async def _snapshots(repository: RepoStores, targets: Sequence[Target]) -> list[Packed | None]:
+    """The locations of the snapshots of commits. The row of a branch has that of its head."""
+    noted = {target.commit: target.branch.snapshot_at for target in targets if target.branch}
+    unknown = {target.commit for target in targets if not noted.get(target.commit)}
+    nodes = await repository.commits.get(unknown)
+    return [
+        noted.get(target.commit) or nodes[target.commit.commit_id].snapshot_at for target in targets
+    ]
+
+
 async def _manifests(repository: RepoStores, nodes: Sequence[Node]) -> dict[str, dict[str, str]]:
     stored = {node.snapshot_at for node in nodes if node.snapshot_at}
-    records = await repository.objects.read_packed(stored)
+    records = await snapshots.records(repository, stored)
     found: dict[str, dict[str, str]] = {}
     for node in nodes:
         found[node.commit_id] = manifest(records[node.snapshot_at]) if node.snapshot_at else {}

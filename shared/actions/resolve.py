@@ -37,9 +37,15 @@ async def targets(repository: RepoStores, wanted: Collection[str], sees: Sees) -
     branches = {
         name for name in wanted if name not in ids and 1 <= len(name) <= names.BRANCH_CHARACTERS
     }
-    refs, commits = await gather_pair(
-        repository.refs.find(branches), _commits(repository, ids, sees)
-    )
+    if ids and sees is not Sees.ALL:
+        # The heads of all branches decide which of these commits the caller may see.
+        refs, known = await gather_pair(repository.refs.all(), _known(repository, ids))
+        heads = [ref.head for ref in refs.values()]
+        refs = {name: ref for name, ref in refs.items() if name in branches}
+        commits = await visible.reached(repository, known, heads)
+    else:
+        refs, known = await gather_pair(repository.refs.find(branches), _known(repository, ids))
+        commits = {address.commit_id: address for address in known}
     commits |= await _commits(repository, branches - refs.keys(), sees)
     found = {name: Target(address) for name, address in commits.items()}
     found |= {name: Target(ref.head, ref) for name, ref in refs.items()}
@@ -83,9 +89,7 @@ async def _commits(
     that the caller may see.
     """
     ids = {name for name in wanted if names.is_id(name)}
-    # Condemned commits can be read, because a branch may still reach them.
-    known = await repository.index.known(commits=ids, even_condemned=True)
-    found = await _seen(repository, known.commits.values(), sees)
+    found = await _seen(repository, await _known(repository, ids), sees)
     short = [name for name in wanted if name not in found and names.is_short_id(name)]
     matches = await gather_all(_beginning(repository, name, sees) for name in short)
     for name, seen in zip(short, matches, strict=True):
@@ -96,6 +100,14 @@ async def _commits(
         if seen:
             found[name] = next(iter(seen.values()))
     return found
+
+
+async def _known(repository: RepoStores, ids: Collection[str]) -> Collection[CommitAddress]:
+    """The places of the commits with these ids.
+
+    Condemned commits can be read, because a branch may still reach them.
+    """
+    return (await repository.index.known(commits=ids, even_condemned=True)).commits.values()
 
 
 async def _beginning(repository: RepoStores, short_id: str, sees: Sees) -> dict[str, CommitAddress]:

@@ -1,6 +1,6 @@
 """The files at a branch or a commit."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from shared import names
@@ -54,15 +54,21 @@ async def of_branch(repository: RepoStores, ref: Ref) -> Mapping[str, str]:
 
 
 async def files(repository: RepoStores, snapshot_at: Packed | None) -> Mapping[str, str]:
-    """The manifest at this location; empty without one.
-
-    It is remembered: the next file of the same version costs one call less.
-    """
+    """The manifest at this location; empty without one."""
     if snapshot_at is None:
         return {}
-    record = (await repository.objects.read_packed([snapshot_at]))[snapshot_at]
-    repository.stores.recent.put(repository.repo_id, snapshot_at, record)
-    return manifest(record)
+    return manifest((await records(repository, [snapshot_at]))[snapshot_at])
+
+
+async def records(repository: RepoStores, locations: Collection[Packed]) -> Mapping[Packed, bytes]:
+    """The records of the snapshots at these locations.
+
+    They are remembered: the next page of the same version costs one call less.
+    """
+    found = await repository.objects.read_packed(locations)
+    for at, record in found.items():
+        repository.stores.recent.put(repository.repo_id, at, record)
+    return found
 
 
 def _is_fixed(node: Node) -> bool:

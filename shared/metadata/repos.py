@@ -274,10 +274,11 @@ class Repos:
         an older version: it is left out unless the name still points to the repository.
         """
         found: list[tuple[Repo, int]] = []
-        async for row in self.table.each(*keys.deleted(owner)):
-            named = await self.table.get(keys.repo(*repo_rows.name_of(row)))
-            is_named = named is not None and named["repo_id"] == _deleted_id(row)
-            latest = named if named is not None and is_named else row
+        rows = await self.table.query_all(*keys.deleted(owner))
+        names = {keys.repo(*repo_rows.name_of(row)) for row in rows}
+        named = {str(row["repo_id"]): row for row in await self.table.find(names)}
+        for row in rows:
+            latest = named.get(_deleted_id(row), row)
             if "visibility" in latest and latest["deleted_at"]:
                 deleted_at = attributes.number(row, "deleted_at", repo_rows.KIND)
                 found.append((repo_rows.decode(latest), deleted_at))

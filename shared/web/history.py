@@ -1,6 +1,7 @@
 """The pages of a history: the log, one commit, and a comparison."""
 
 from collections.abc import Mapping
+from itertools import takewhile
 from typing import Any
 
 from starlette.requests import Request
@@ -22,9 +23,8 @@ HEADS = 3
 """The most branches that are named beside one commit."""
 FILES = 30
 """The most changed files on one page of a difference."""
-FILE_BYTES = 200_000
-DIFF_BYTES = 2_000_000
-"""The most bytes that are read for one page of a difference."""
+DIFF_LIMITS = contents.Limits(each_bytes=200_000, total_bytes=2_000_000, reads=10)
+"""What is read for one page of a difference. The files after the last read are on the next page."""
 PAGE_ROWS = 1_200
 """The most lines of all files on one page of a difference."""
 MESSAGE_CHARACTERS = 20_000
@@ -129,10 +129,10 @@ def _entry(entry: history.Entry) -> dict[str, Any]:
 
 async def commit(request: Request, access: Access, name: str) -> Response:
     """One commit and its changes. Raises CommitNotFound."""
-    found = await browse.commit(access.repository, name, access.sees)
+    found, parent = await browse.commit_and_parent(access.repository, name, access.sees)
 
     async def make() -> str:
-        files = await browse.introduced(access.repository, found.node)
+        files = await browse.introduced(access.repository, parent, found.node)
         record = found.record
         title, _, rest = _text(record, "message").strip().partition("\n")
         return rendering.render(
@@ -165,20 +165,22 @@ async def compare(request: Request, access: Access, base_and_head: str) -> Respo
     base, separator, name = base_and_head.partition("...")
     if not separator or not base or not name:
         raise RefNotFound()
-    old, new, files = await browse.pair(access.repository, base, name, access.sees)
+    old, new = await browse.both(access.repository, base, name, access.sees)
 
     async def make() -> str:
+        files = await browse.between(access.repository, old, new)
         return rendering.render(
             "compare.html",
             **head(request, access, "branches"),
             base=base,
             other=name,
-            commit_id=new.commit_id,
-            base_id=old.commit_id,
+            commit_id=new.commit.commit_id,
+            base_id=old.commit.commit_id,
             **await _difference(request, access, files),
         )
 
-    return await replies.page(request, access, [old.commit_id, new.commit_id], make)
+    version: list[object] = [old.commit.commit_id, new.commit.commit_id]
+    return await replies.page(request, access, version, make)
 
 
 async def _difference(request: Request, access: Access, files: Pair) -> dict[str, Any]:
@@ -192,8 +194,13 @@ async def _difference(request: Request, access: Access, files: Pair) -> dict[str
     shown = following[:FILES]
     texts = [path for path in shown if _is_text(path) or _is_midi(path)]
     wanted = (side.get(path) for path in texts for side in (files.old, files.new))
-    read = await contents.small(
-        access.repository, (one for one in wanted if one), FILE_BYTES, DIFF_BYTES
+    read, left_out = await contents.small(
+        access.repository, (one for one in wanted if one), DIFF_LIMITS
+    )
+    shown = list(
+        takewhile(
+            lambda path: left_out.isdisjoint((files.old.get(path), files.new.get(path))), shown
+        )
     )
     rows_left = PAGE_ROWS
     found = []

@@ -1,7 +1,10 @@
 """The forms of a repository: create, change, rename, delete, restore, its members and branches."""
 
+from itertools import accumulate
 from typing import Any
+from urllib.parse import quote
 
+from markupsafe import escape
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -9,7 +12,7 @@ from shared import cursors, names
 from shared.actions import branches, members, repos
 from shared.errors import ApiError, RepoNotFound, Unprocessable
 from shared.http import Access, Caller
-from shared.model import Repo
+from shared.model import Ref, Repo
 from shared.protocol.base import parse
 from shared.protocol.members import MemberRole
 from shared.protocol.repositories import NewRepo, RepoChange
@@ -19,10 +22,13 @@ from shared.web.forms import Fields
 from shared.web.links import Links
 
 DELETED = "/-/deleted"
-MEMBERS = 50
+REPOS = 40
+"""The deleted repositories on one page."""
+MEMBERS = 35
 """The members on one page."""
 BRANCHES = 25
-"""The branches on one page."""
+NAME_BYTES = 5_000
+"""The most branches on one page, and the most bytes of their names. A name is on it six times."""
 
 
 # ── Create and restore repositories ─────────────────────────────────────────────────────────────
@@ -66,11 +72,14 @@ async def deleted_page(request: Request, caller: Caller, error: ApiError | None 
     """The repositories of the user that were deleted within a day."""
     repos.require_restorer(caller.identity)
     own = caller.identity.subject
-    found = await repos.restorable(caller.stores, own, caller.now)
+    found = (await repos.restorable(caller.stores, own, caller.now))[::-1]
+    start = replies.number(request, "from")
+    stop = start + REPOS
     html = rendering.render(
         "deleted.html",
         **forms.head(request, own),
-        repos=[(repo.slug, times.of_seconds(deleted_at)) for repo, deleted_at in found],
+        repos=[(repo.slug, times.of_seconds(deleted_at)) for repo, deleted_at in found[start:stop]],
+        following=stop if len(found) > stop else 0,
         error=error,
     )
     return replies.form(request, html, error.status if error else 200)
@@ -217,7 +226,9 @@ async def branches_page(
     """The branches, each with a form to delete it, and the form to restore one."""
     _require_repo(access)
     after = cursors.parse_after(request.query_params.get("cursor", ""))
-    found, has_more = await access.repository.refs.page(BRANCHES, after)
+    some, has_more = await access.repository.refs.page(BRANCHES, after)
+    found = _fitting(some)
+    has_more = has_more or len(found) < len(some)
     asked = request.query_params.get("branch", "")[: names.BRANCH_CHARACTERS]
     return _page(
         request,
@@ -226,6 +237,7 @@ async def branches_page(
         "branches",
         error,
         branches=[(ref.branch, ref.head.commit_id) for ref in found],
+        is_only=len(found) == 1 and not after and not has_more,
         next_cursor=cursors.after(found[-1].branch if has_more else None),
         fields={"branch": asked, "to": "", **(fields or {})},
     )
@@ -267,6 +279,12 @@ async def restore_branch(request: Request, access: Access) -> Response:
         return _done(access.repo, "settings/branches", "branch-restored")
 
     return await forms.result(work, lambda error: branches_page(request, access, fields, error))
+
+
+def _fitting(found: list[Ref]) -> list[Ref]:
+    """The first of these branches whose names fit into a page; at least one."""
+    sizes = accumulate(max(len(quote(ref.branch)), len(escape(ref.branch))) for ref in found)
+    return found[: max(1, sum(1 for size in sizes if size <= NAME_BYTES))]
 
 
 def _require_repo(access: Access) -> None:

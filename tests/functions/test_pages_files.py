@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 import pytest
 
-from shared.web import lanes
+from shared.web import history, lanes
 from tests import builders
 from tests.builders import graph
 from tests.client import ask, event, invoke, push
@@ -336,11 +336,12 @@ COLD = {
     "/{owner}/song/release/v1.0.0": 3,
     "/{owner}/song/commits/main": 4,
     "/{owner}/song/graph": 4,
-    "/{owner}/song/commit/{commit}": 11,
-    "/{owner}/song/compare/main...main": 5,
+    "/{owner}/song/commit/{commit}": 10,
+    "/{owner}/song/compare/main...main": 4,
+    "/{owner}/song/compare/{first}...main": 11,
 }
 """AWS calls of a page in a new container, at most."""
-WARM = {"/{owner}/song/commit/{commit}": 11}
+WARM = {"/{owner}/song/commit/{commit}": 8, "/{owner}/song/compare/{first}...main": 9}
 """AWS calls of a page if the container has shown another file of this version; the default is 5."""
 
 
@@ -352,8 +353,29 @@ def test_a_page_makes_few_calls_to_aws(owner: str, path: str) -> None:
     forget()
     for most in (COLD[path], WARM.get(path, 5)):
         with recorded() as calls:
-            checked(get(path.format(owner=owner, commit=commit_id)))
+            checked(get(path.format(owner=owner, commit=commit_id, first=first)))
         assert len(calls) <= most, calls
+
+
+def test_a_difference_of_many_packs_has_pages_of_few_calls(owner: str) -> None:
+    files: dict[str, bytes] = {}
+    parents: list[str] = []
+    for number in range(13):  # each in a pack of its own
+        files[f"{number:02}.txt"] = b"old %d\n" % number
+        parents = [pushed(owner, files, f"add {number}", *parents)]
+    last = pushed(owner, {path: b"new " + old for path, old in files.items()}, "all", *parents)
+    url, shown = f"/{owner}/song/commit/{last}", list[str]()
+    for _ in range(2):
+        with recorded() as calls:
+            page = checked(get(url.partition("?")[0], query=url.partition("?")[2]))
+        assert len(calls) <= 8 + history.DIFF_LIMITS.reads, calls
+        sections = [
+            section["aria-label"] for section in page.all("section") if "label" in str(section)
+        ]
+        shown += [name for name in sections if name.endswith(".txt")]
+        assert page.text.count("No line differs") == page.text.count("Not a text") == 0
+        url = next((link for link in page.links() if "after=" in link), "")
+    assert shown == sorted(files) and not url
 
 
 def test_a_page_of_unchanged_files_is_not_sent_again(owner: str) -> None:
