@@ -214,6 +214,9 @@ SOMEWHERE: Mapping[tuple[str, str], Sent] = {
     (f"GET {API}/commits/{{commit_id}}/files", "commit_not_found"): Sent(
         where={"commit_id": NOTHING}
     ),
+    (f"GET {API}/compare", "damaged"): Sent(
+        where={"slug": "ruined"}, query=f"base={HISTORY[1]}&head=main"
+    ),
     (f"GET {API}/compare", "ref_not_found"): Sent(query="base=main&head=nothing"),
     ("POST /api/v1/domains", "domain_exists"): Sent(
         body={**MIDI_DOMAIN, "author_slug": OWNER, "description": "another"}

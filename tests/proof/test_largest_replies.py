@@ -118,6 +118,7 @@ _REQUESTS: dict[str, Asked] = {
     f"GET {API}/compare": Asked(query=f"base=text&head={HEAD}"),
     "POST /api/v1/domains": Asked(LARGE_DOMAIN),
     "GET /api/v1/domains": Asked(query="limit=100"),
+    "DELETE /api/v1/domains/{author}/{slug}": Asked(where={"slug": "none"}, statuses=(404,)),
     "POST /api/v1/tokens": Asked({"scope": "read"}),
     "GET /api/v1/tokens": Asked(query="limit=100"),
     "DELETE /api/v1/tokens/{token_id}": Asked(where={"token_id": "nothing"}, statuses=(404,)),
@@ -152,8 +153,10 @@ FORMS = {
     "POST /-/new": Asked({"slug": "x", "description": CONTROL * 20_000}, statuses=(422,)),
     "GET /-/deleted": Asked(),
     "POST /-/deleted": Asked({"slug": CONTROL * 20_000}, statuses=(422,)),
-    "GET /domains/{author}/{slug}/delete": Asked(),
-    "POST /domains/{author}/{slug}/delete": Asked({"confirm": CONTROL * 20_000}, statuses=(422,)),
+    "GET /domains/{author}/{slug}/delete": Asked(where={"author": f"@{OWNER}"}),
+    "POST /domains/{author}/{slug}/delete": Asked(
+        {"confirm": CONTROL * 20_000}, where={"author": f"@{OWNER}"}, statuses=(422,)
+    ),
     f"GET {WIRE}/settings": Asked(),
     f"POST {WIRE}/settings": Asked({"description": CONTROL * 20_000}, statuses=(422,)),
     f"POST {WIRE}/settings/rename": Asked(

@@ -300,6 +300,7 @@ def history_for_people(owner: str, fresh: Fresh) -> None:
         ("/compare", f"base={history[1]}&head=main", (200,)),
     ):
         ok(api.call("commits", "GET", f"{at}{path}", by=owner, query=query), *statuses)
+    fresh("commits")
     lose_bytes(owner)
     ok(api.call("commits", "GET", f"{at}/commits/{history[4]}/files", by=owner), 500)
 
