@@ -18,11 +18,12 @@ import itertools
 import random
 import re
 import urllib.parse
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from botocore.exceptions import ClientError
 
@@ -30,7 +31,10 @@ from tests.cloud_calls import CloudCall, intercepted
 
 Item = Mapping[str, Any]
 Key = tuple[str, ...]
+T = TypeVar("T")
 ITEM_BYTES = 400 * 1024
+BATCHES = ("BatchWriteItem", "DeleteObjects")
+"""The calls of which each part takes effect on its own."""
 LAG_SECONDS = 15 * 60
 """The most that a replica is behind. AWS states that it is usually less than a second, and gives no
 bound. The data of an old row exists for an hour more at least.
@@ -47,7 +51,51 @@ class Version(NamedTuple):
     @property
     def etag(self) -> str:
         """As S3 gives it for an upload in one part."""
-        return f'"{hashlib.md5(self.data).hexdigest()}"'
+        return _etag(self.data)
+
+
+@functools.lru_cache(1000)
+def _etag(data: bytes) -> str:
+    return f'"{hashlib.md5(data).hexdigest()}"'
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """A call before it takes effect. Each row or object of a batch is an effect of its own."""
+
+    operation: str
+    """The name in botocore, such as `PutItem`."""
+    parameters: Mapping[str, Any]
+
+    @property
+    def address(self) -> str:
+        """All keys of the call, in their order, such as `REPO#r1#C0 <id>`."""
+        return " ".join(_addresses(self.parameters))
+
+    def __str__(self) -> str:
+        return f"{self.operation} {self.address}"
+
+
+def _addresses(parameters: Mapping[str, Any]) -> Iterator[str]:
+    for name, value in parameters.items():
+        if name in ("Key", "Item"):
+            yield from (value,) if isinstance(value, str) else _key(value)
+        elif name == "Prefix":
+            yield value
+        elif name == "Keys":
+            for key in value:
+                yield from _key(key)
+        elif name == "ExpressionAttributeValues" and ":pk" in value:
+            yield from (value[key]["S"] for key in (":pk", ":prefix", ":low") if key in value)
+        elif name == "TransactItems":
+            for item in value:
+                for write in item.values():
+                    yield from _addresses(write)
+        elif name == "RequestItems":
+            for request in value.values():
+                yield from _addresses(request)
+        elif name in ("PutRequest", "DeleteRequest"):
+            yield from _addresses(value)
 
 
 class Body:
@@ -83,7 +131,8 @@ def refused(code: str, operation: str, status: int = 400, **more: Any) -> Client
     return ClientError(response, operation)
 
 
-async def _at_once(what: str) -> None:
+async def at_once(effect: Effect) -> None:
+    """The gate of a cloud without a scheduler."""
     await asyncio.sleep(0)
 
 
@@ -93,11 +142,8 @@ class Cloud:
     def __init__(self, seed: int = 0, clock: Callable[[], float] = lambda: 1_800_000_000.0) -> None:
         self.random = random.Random(seed)
         self.clock = clock
-        self.gate: Callable[[str], Awaitable[None]] = _at_once
-        """Passed before each effect, by its name: `dynamodb.PutItem`.
-
-        A batch of writes passes once a row.
-        """
+        self.gate: Callable[[Effect], Awaitable[None]] = at_once
+        """Awaited before each effect."""
         self.page_bytes, self.page_keys = 1024 * 1024, 1000
         self.leaves = 0.0
         """How likely each row of a batch is left unprocessed, and a transaction finds another in
@@ -106,8 +152,8 @@ class Cloud:
         self.lags = 0.0
         """How likely an eventually consistent read sees a row as it was before its last change."""
         self.tables: dict[str, dict[str, dict[str, Item]]] = {}
-        self.before: dict[tuple[str, Key], tuple[float, Item | None]] = {}
-        """Rows as they were before their last change, and when that was."""
+        self.before: dict[tuple[str, str], dict[str, tuple[float, Item | None]]] = {}
+        """Rows as they were before their last change, and when that was, by table and partition."""
         self.objects: dict[str, list[Version]] = {}
         self.calls = 0
         self._numbers = itertools.count(1)
@@ -141,15 +187,20 @@ class Cloud:
 
     async def call(self, service: str, operation: str, parameters: Any) -> Any:
         """One call, by the names botocore gives it."""
-        what = f"{service}.{operation}"
         handle = getattr(self, f"_{service}_{operation}", None)
         if handle is None:
-            raise NotImplementedError(f"{what}: teach tests/proof/memory.py")
+            raise NotImplementedError(f"{service}.{operation}: teach tests/proof/memory.py")
         self.calls += 1
-        if operation != "BatchWriteItem":
-            await self.gate(what)
+        if operation not in BATCHES:
+            await self.gate(Effect(operation, parameters))
         reply = handle(**parameters)
         return await reply if asyncio.iscoroutine(reply) else reply
+
+    def _shuffled(self, batch: Iterable[T]) -> list[T]:
+        """AWS promises no order within a batch."""
+        order = list(batch)
+        self.random.shuffle(order)
+        return order
 
     # ── DynamoDB ──────────────────────────────────────────────────────────────────────────────────
 
@@ -160,19 +211,22 @@ class Cloud:
     def _set(self, table: str, key: Key, item: Item | None, operation: str) -> None:
         if item is not None and _size(item) > ITEM_BYTES:
             raise refused("ValidationException", operation)
-        self.before[table, key] = self.clock(), self.row(table, key)
         rows = self.tables.setdefault(table, {}).setdefault(key[0], {})
         sort_key = key[1] if len(key) > 1 else ""
+        past = self.before.setdefault((table, key[0]), {})
+        past[sort_key] = self.clock(), rows.get(sort_key)
         if item is None:
             rows.pop(sort_key, None)
         else:
             rows[sort_key] = item
 
     def _seen(self, table: str, key: Key, consistent: bool) -> Item | None:
-        if not consistent and (table, key) in self.before and self.random.random() < self.lags:
-            changed_at, before = self.before[table, key]
-            if self.clock() < changed_at + LAG_SECONDS:
-                return before
+        if not consistent:
+            past = self.before.get((table, key[0]), {}).get(key[1] if len(key) > 1 else "")
+            if past and self.random.random() < self.lags:
+                changed_at, before = past
+                if self.clock() < changed_at + LAG_SECONDS:
+                    return before
         return self.row(table, key)
 
     def _dynamodb_GetItem(
@@ -210,8 +264,8 @@ class Cloud:
             ]
             if not 1 <= len(keys) <= 25 or len(set(keys)) < len(keys):
                 raise refused("ValidationException", "BatchWriteItem")
-            for request, key in zip(requests, keys, strict=True):
-                await self.gate("dynamodb.BatchWriteItem")
+            for request, key in self._shuffled(zip(requests, keys, strict=True)):
+                await self.gate(Effect("BatchWriteItem", request))
                 if self.random.random() < self.leaves:
                     reply["UnprocessedItems"].setdefault(table, []).append(request)
                 else:
@@ -307,19 +361,17 @@ class Cloud:
         names, values = _given(options)
         _only(options, "Query")
         fits = _compiled(KeyConditionExpression)
-        pk = values[re.findall(r"pk = (:\w+)", KeyConditionExpression)[0]]["S"]
+        pk = values[_partition_of(KeyConditionExpression)]["S"]
         partition = self.tables.get(TableName, {}).get(pk, {})
         if not ConsistentRead:  # an old read also returns a row that was deleted a moment ago
-            past = {
-                key[1]: row
-                for (table, key), (_, row) in self.before.items()
-                if (table, key[0]) == (TableName, pk)
-            }
-            partition = {**{sk: row for sk, row in past.items() if row}, **partition}
-        _key({"pk": {"S": pk}})
+            past = self.before.get((TableName, pk), {})
+            partition = {**{sk: row for sk, (_, row) in past.items() if row}, **partition}
+        _check_key(pk, 2048)
         start = ExclusiveStartKey and _key(ExclusiveStartKey)[1]
         if start and not fits(ExclusiveStartKey, names, values):
             raise refused("ValidationException", "Query")
+        if not partition:
+            return {"Items": [], "Count": 0}
         items: list[Item] = []
         size, last = 0, None
         for sk in sorted(partition, reverse=not ScanIndexForward):
@@ -444,11 +496,12 @@ class Cloud:
             reply |= {"NextKeyMarker": shown[-1][0], "NextVersionIdMarker": shown[-1][1].number}
         return reply
 
-    def _s3_DeleteObjects(self, Bucket: str, Delete: Any, **options: Any) -> Any:
+    async def _s3_DeleteObjects(self, Bucket: str, Delete: Any, **options: Any) -> Any:
         _only(options, "DeleteObjects")
         if not 1 <= len(Delete["Objects"]) <= 1000:
             raise refused("MalformedXML", "DeleteObjects")
-        for one in Delete["Objects"]:
+        for one in self._shuffled(Delete["Objects"]):
+            await self.gate(Effect("DeleteObjects", one))
             kept = [v for v in self.objects.get(one["Key"], []) if v.number != one["VersionId"]]
             self.objects[one["Key"]] = kept
         return {}
@@ -472,10 +525,20 @@ def _only(options: Mapping[str, Any], operation: str, *known: str) -> None:
 
 
 def _key(item: Mapping[str, Any]) -> Key:
-    for name, most in (("pk", 2048), ("sk", 1024)):
-        if name in item and not 1 <= len(item[name]["S"].encode()) <= most:
-            raise refused("ValidationException", "any")
-    return tuple(item[name]["S"] for name in ("pk", "sk") if name in item)
+    pk = item["pk"]["S"]
+    if "sk" not in item:
+        _check_key(pk, 2048)
+        return (pk,)
+    sk = item["sk"]["S"]
+    _check_key(pk, 2048)
+    _check_key(sk, 1024)
+    return pk, sk
+
+
+def _check_key(text: str, most_bytes: int) -> None:
+    # No character has more than four bytes.
+    if not text or (len(text) * 4 > most_bytes and len(text.encode()) > most_bytes):
+        raise refused("ValidationException", "any")
 
 
 def _size(item: Item) -> int:
@@ -534,6 +597,13 @@ def _comparison(operator: str, left: Test, right: Test) -> Test:
 
 
 @functools.cache
+def _partition_of(condition: str) -> str:
+    """The name of the value of `pk` in the key condition of a query."""
+    found: str = re.findall(r"pk = (:\w+)", condition)[0]
+    return found
+
+
+@functools.cache
 def _compiled(expression: str) -> Test:
     """A condition, or the key condition of a query. Raises ValueError for one that it cannot parse."""
     words = _TOKEN.findall(expression)
@@ -550,6 +620,8 @@ def _any(words: list[str]) -> Test:
     while words and words[0] == "OR":
         words.pop(0)
         tests.append(_all(words))
+    if len(tests) == 1:
+        return tests[0]
     return lambda *given: any(test(*given) for test in tests)
 
 
@@ -558,6 +630,8 @@ def _all(words: list[str]) -> Test:
     while words and words[0] == "AND":
         words.pop(0)
         tests.append(_one(words))
+    if len(tests) == 1:
+        return tests[0]
     return lambda *given: all(test(*given) for test in tests)
 
 

@@ -25,7 +25,6 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -43,13 +42,13 @@ from shared.stores import Stores
 from tests import builders, client
 from tests.builders import Record, blob
 from tests.client import Answer
-from tests.faults import Crash
 from tests.proof.asgi_client import Hub
 from tests.proof.hostile import alone
 from tests.proof.linear import Op, is_one_after_another
-from tests.proof.memory import Cloud
+from tests.proof.memory import Cloud, Effect, at_once
 from tests.proof.stories import API, WIRE, findings
 from tests.proof.stories import push as push_message
+from tests.turns import Turns, Waiting
 
 T = TypeVar("T")
 
@@ -86,27 +85,12 @@ TRANSACTIONS = [1, 3]
 
 
 @dataclass
-class Alive:
-    """A request under way, with the turns it waits for."""
-
-    name: str
-    since: float
-    is_dead: bool = False
-
-
-_alive: ContextVar[Alive | None] = ContextVar("alive", default=None)
-
-
-@dataclass
 class World:
     """What happens under one seed."""
 
     hub: Hub
     is_told: bool = False
-    waiting: list[asyncio.Future[None]] = field(default_factory=list)
-    patience: dict[asyncio.Future[None], int] = field(default_factory=dict)
-    """Of some who wait: how many turns of theirs they let go by."""
-    tasks: dict[asyncio.Task[None], Alive] = field(default_factory=dict)
+    turns: Turns = field(default_factory=lambda: Turns(0))
     commits: dict[str, Record] = field(default_factory=dict)
     snapshots: dict[str, Record] = field(default_factory=dict)
     objects: dict[str, bytes] = field(default_factory=dict)
@@ -121,6 +105,8 @@ class World:
 
     def __post_init__(self) -> None:
         self.random, cloud = self.hub.chance, self.hub.cloud
+        self.turns.random = self.random
+        self.turns.after_turn = self.pass_turn
         # The fewer branches, the more of them want the same one.
         self.branches = ["main", *self.random.sample(BRANCHES[1:], self.random.randint(0, 3))]
         cloud.random = self.random
@@ -135,20 +121,15 @@ class World:
 
     # ── Turns ─────────────────────────────────────────────────────────────────────────────────────
 
-    async def gate(self, what: str, patience: int = 0) -> None:
-        """Wait for a turn, or for one after this many. Raises Crash in a dead task."""
-        alive = _alive.get()
-        if alive and alive.is_dead:
-            raise Crash
-        future = self.hub.loop.create_future()
-        self.waiting.append(future)
-        if patience:
-            self.patience[future] = patience
-        await future
-        if alive and alive.is_dead:
-            raise Crash
-        if self.is_told:
-            print(f"{self.moment:5} {alive.name if alive else '-':24} {what}")
+    async def wait(self, what: str, patience: int = 0) -> None:
+        """Wait for a turn, or for one after this many."""
+        await self.turns.turn(Effect(what, {}), patience)
+
+    def pass_turn(self, waiting: Waiting) -> None:
+        """A call takes its turn, or lets it pass."""
+        if self.is_told and not waiting.patience:
+            name = waiting.actor.name if waiting.actor else "-"
+            print(f"{self.moment:5} {name:24} {waiting.effect}")
         self.tick()
 
     def tick(self) -> int:
@@ -157,57 +138,22 @@ class World:
         self.hub.loop.now += 0.001
         return self.moment
 
-    def let_one_go(self) -> bool:
-        """The chosen task has its turn."""
-        while self.waiting:
-            number = self.random.randrange(len(self.waiting))
-            chosen = self.waiting[number]
-            if left := self.patience.pop(chosen, 0):
-                self.patience[chosen] = left - 1
-                self.tick()
-                continue
-            self.waiting[number] = self.waiting[-1]
-            self.waiting.pop()
-            if not chosen.done():
-                chosen.set_result(None)
-                return True
-        return False
-
     def begin(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         """A task starts."""
         since = math.inf if name in KEEPERS else self.hub.now()
-        alive = Alive(f"{len(self.done)}{name}-{sum(self.done.values())}", since)
+        self.turns.begin(f"{len(self.done)}{name}-{sum(self.done.values())}", work, since)
         self.done[name] += 1
 
-        async def live() -> None:
-            _alive.set(alive)
-            try:
-                await work
-            except BaseException as error:
-                if not alive.is_dead:
-                    raise
-                assert error is not None  # whatever a death looks like from inside
-            finally:
-                work.close()
-
-        self.tasks[self.hub.loop.create_task(live())] = alive
-
-    def kill(self, alive: Alive) -> None:
+    def kill(self, task: asyncio.Task[Any]) -> None:
         """The task ends at any point of its work."""
-        alive.is_dead = True
+        self.turns.kill(task)
         self.done["deaths"] += 1
 
     async def ended(self) -> None:
         """Wait until no task runs. Raises the error of any task."""
-        while self.tasks:
-            done, _ = await asyncio.wait(self.tasks, return_when=asyncio.FIRST_COMPLETED)
-            self.reap(done)
-
-    def reap(self, done: Iterable[asyncio.Task[None]]) -> None:
-        """The tasks that are done. Raises their error."""
-        for task in list(done):
-            del self.tasks[task]
-            task.result()
+        while self.turns.tasks:
+            await asyncio.wait(self.turns.tasks, return_when=asyncio.FIRST_COMPLETED)
+            self.turns.reap()
 
     # ── What clients do ───────────────────────────────────────────────────────────────────────────
 
@@ -454,7 +400,7 @@ class World:
             await self.fold()
         for _ in range(3):
             await self.clean()
-            await self.gate("an hour passes")
+            await self.wait("an hour passes")
             self.pass_time(gc_plan.GRACE_SECONDS + 100)
 
     def ask_for(self, kind: str, branch: str, head: str | None) -> Op:
@@ -484,24 +430,24 @@ class World:
         }
         shares = SHARES | self.random.choice([{}, {}, OF_THE_TIDY])
         for _ in range(acts):
-            await self.gate("the next one", self.random.choice([0, 0, 2, 10, 60]))
-            self.reap([task for task in self.tasks if task.done()])
+            await self.wait("the next one", self.random.choice([0, 0, 2, 10, 60]))
+            self.turns.reap()
             (act,) = self.random.choices([*SHARES], [*shares.values()])
             if act == "time":
                 self.pass_time(self.random.choice(JUMPS))
             elif act != "death":
                 self.begin(act, begins[act]())
-            elif self.tasks:
-                self.kill(self.random.choice([*self.tasks.values()]))
+            elif self.turns.tasks:
+                self.kill(self.random.choice([*self.turns.tasks]))
         await self.ended()
         self.hub.cloud.leaves = 0
         await self.finish()
 
     def pass_time(self, seconds: float) -> None:
         """Time passes. Old tasks end. Some counters expire."""
-        for alive in self.tasks.values():
-            if self.hub.now() + seconds - alive.since > LIFE_SECONDS:
-                self.kill(alive)
+        for task, actor in self.turns.tasks.items():
+            if self.hub.now() + seconds - actor.since > LIFE_SECONDS:
+                self.kill(task)
         self.hub.loop.now += seconds
         counters = self.hub.cloud.tables.get("counters", {})
         for pk in self.random.sample(sorted(counters), len(counters) // 2):
@@ -532,21 +478,17 @@ def run(seed: int, *, is_told: bool = False) -> Counter[str]:
         limits = {name: chosen(name, others) for name, others in LIMITS.items()}
         patch.setattr(selection, "LIMITS", Limits(**limits))
         patch.setattr(dynamodb, "TRANSACTION", world.random.choice([TRANSACTION, *TRANSACTIONS]))
-        hub.loop.when_idle = world.let_one_go
-        hub.cloud.gate = world.gate
+        hub.loop.when_idle = world.turns.let_one_go
+        hub.cloud.gate = world.turns.turn
         try:
             hub.run(world.play(world.random.choice(ACTS)))
-            hub.cloud.gate = passing
+            hub.cloud.gate = at_once
             found = findings(hub, ("song",))
             assert not found, found
         except BaseException as error:
             error.add_note(f"seed {seed}: python -m tests.proof.simulation 1 --first {seed}")
             raise
         return world.done
-
-
-async def passing(what: str) -> None:
-    """No turn is needed."""
 
 
 def main() -> int:

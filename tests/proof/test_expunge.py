@@ -23,7 +23,7 @@ from tests.builders import Record, blob, commit, snapshot
 from tests.client import Answer
 from tests.faults import Crash, Fault, fault, recorded
 from tests.proof.asgi_client import Hub
-from tests.proof.memory import Cloud
+from tests.proof.memory import Cloud, Effect
 from tests.proof.stories import API, WIRE
 from tests.proof.stories import push as push_message
 
@@ -384,13 +384,13 @@ def test_a_push_that_died_just_before_the_removal_leaves_no_bytes(hub: Hub, kind
         assert_whole(hub, {"main": FIXED})
 
 
-def slow(hub: Hub, call: str, seconds: float) -> None:
-    """The next call of this name takes this long."""
+def slow(hub: Hub, operation: str, seconds: float) -> None:
+    """The next call of this operation takes this long."""
     before = hub.cloud.gate
 
-    async def gate(name: str) -> None:
-        await before(name)
-        if name == call:
+    async def gate(effect: Effect) -> None:
+        await before(effect)
+        if effect.operation == operation:
             hub.cloud.gate = before
             await asyncio.sleep(seconds)
 
@@ -409,7 +409,7 @@ def test_a_push_that_knew_the_commit_before_the_mark_is_waited_for(hub: Hub) -> 
         opened = await stores()
         repo = await opened.repos.get("me", "song")
         assert repo
-        slow(hub, "s3.PutObject", 14 * 60)
+        slow(hub, "PutObject", 14 * 60)
         pushing = asyncio.create_task(hub.ask(f"POST {WIRE}/push", SONG, child, by="me"))
         await asyncio.sleep(1)
         for _ in range(4):
@@ -436,7 +436,7 @@ def test_a_reader_that_saw_an_old_row_finds_the_old_pack(hub: Hub) -> None:
         opened = await stores()
         repo = await opened.repos.get("me", "song")
         assert repo
-        slow(hub, "s3.GetObject", 14 * 60)
+        slow(hub, "GetObject", 14 * 60)
         where = {**SONG, "i": more}
         reading = asyncio.create_task(hub.ask("GET /{owner}/{slug}/objects/{i}", where, by="me"))
         await asyncio.sleep(13 * 60)

@@ -18,6 +18,7 @@ from shared.protocol.releases import ListReleases, PostRelease
 from shared.protocol.tags import ListTags, PostTags
 from tests.builders import History, graph
 from tests.shared.maintenance.test_gc_stories import REPO, Story
+from tests.stores_in_memory import change, partition
 
 DRAWN = graph("1; 2:1; 3:2")
 
@@ -31,9 +32,15 @@ async def pushed() -> Story:
 
 def row_of(story: Story, drawn: History, number: int) -> dict[str, Any]:
     """The stored row of a commit in its lane."""
-    lane = story.table.partitions[keys.lane("r1", "main")]
+    lane = partition(story.cloud, keys.lane("r1", "main"))
     (row,) = (row for sort_key, row in lane.items() if sort_key.endswith(f"#{drawn[number]}"))
     return row
+
+
+def change_row_of(story: Story, drawn: History, number: int, **attributes: Any) -> None:
+    """Write attributes of the stored row of a commit in its lane."""
+    row = row_of(story, drawn, number)
+    change(story.cloud, row["pk"], row["sk"], **attributes)
 
 
 @pytest.mark.asyncio
@@ -50,7 +57,7 @@ def row_of(story: Story, drawn: History, number: int) -> dict[str, Any]:
 @pytest.mark.parametrize("number", [2, 3])
 async def test_a_commit_with_a_damaged_row_is_no_root(number: int, name: str, value: Any) -> None:
     story = await pushed()
-    row_of(story, DRAWN, number)[name] = value
+    change_row_of(story, DRAWN, number, **{name: value})
     for asked in ({"want": [DRAWN[3]]}, {"want": [DRAWN[3]], "have": ["f" * 64]}):
         with pytest.raises(Damaged, match=DRAWN[number]):
             await story.do(story.receive(Fetch.model_validate(asked)))
@@ -63,7 +70,7 @@ async def test_a_commit_with_a_damaged_row_is_no_root(number: int, name: str, va
 @pytest.mark.parametrize("number", [1, 3])
 async def test_a_commit_without_its_record_is_never_left_out(number: int) -> None:
     story = await pushed()
-    del row_of(story, DRAWN, number)["record"]
+    change_row_of(story, DRAWN, number, record=None)
     with pytest.raises(Damaged, match=f"record of commit {DRAWN[number]}"):
         await story.do(story.receive(Fetch(want=[DRAWN[3]])))
 
@@ -71,7 +78,7 @@ async def test_a_commit_without_its_record_is_never_left_out(number: int) -> Non
 @pytest.mark.asyncio
 async def test_a_damaged_row_below_the_wanted_commits_is_no_error() -> None:
     story = await pushed()
-    row_of(story, DRAWN, 1)["parents"] = "damaged"
+    change_row_of(story, DRAWN, 1, parents="damaged")
     got = await story.do(story.receive(Fetch(want=[DRAWN[3]], have=[DRAWN[2]])))
     assert [commit["commit_id"] for commit in got["commits"]] == [DRAWN[3]]
 
@@ -79,8 +86,8 @@ async def test_a_damaged_row_below_the_wanted_commits_is_no_error() -> None:
 @pytest.mark.asyncio
 async def test_a_rebuild_writes_a_damaged_row_again() -> None:
     story = await pushed()
-    whole = dict(row_of(story, DRAWN, 2))
-    row_of(story, DRAWN, 2)["parents"] = "damaged"
+    whole = row_of(story, DRAWN, 2)
+    change_row_of(story, DRAWN, 2, parents="damaged")
     plan = await story.do(rebuild.plan(story.stores.of(REPO)))
     assert str(plan.writes[0]) == "delete damaged rows of commits in lanes: main"
     assert row_of(story, DRAWN, 2)["parents"] == "damaged", "a plan writes nothing"
@@ -99,8 +106,8 @@ async def test_a_damaged_record_of_a_tag_or_release_is_not_listed_as_an_empty_on
     await story.do(
         releases.publish(story.stores.of(REPO), PostRelease(release), now=story.turns.now)
     )
-    story.table.partitions[keys.tags("r1")]["t1"]["record"] = "text"
-    story.table.partitions[keys.releases("r1")]["TAG#v1"]["record"] = "text"
+    change(story.cloud, keys.tags("r1"), "t1", record="text")
+    change(story.cloud, keys.releases("r1"), "TAG#v1", record="text")
     lists: list[Callable[[], Any]] = [
         lambda: tags.listed(story.stores.of(REPO), ListTags()),
         lambda: releases.listed(story.stores.of(REPO), ListReleases(), with_drafts=True),
@@ -115,12 +122,11 @@ async def test_a_damaged_record_of_a_tag_or_release_is_not_listed_as_an_empty_on
 async def test_a_bundle_with_a_damaged_row_is_as_good_as_none(name: str) -> None:
     story = await pushed()
     assert await story.do(prebuilt_clones.make(story.stores.of(REPO), story.turns.clock))
-    row = story.table.partitions[keys.refs("r1")]["REF-BUNDLE"]
-    row[name] = "damaged"
+    change(story.cloud, keys.refs("r1"), "REF-BUNDLE", **{name: "damaged"})
     fetched = await story.do(fetch.fetch(story.stores.of(REPO), Fetch(want=[DRAWN[3]]), Sees.ALL))
     assert fetched.prefix is None
     assert len((await story.clone(DRAWN[3]))["commits"]) == 3
     assert await story.do(story.stores.of(REPO).prebuilt_clones.get()) is None
     assert await story.do(prebuilt_clones.make(story.stores.of(REPO), story.turns.clock))
-    assert row is not story.table.partitions[keys.refs("r1")]["REF-BUNDLE"]
+    assert partition(story.cloud, keys.refs("r1"))["REF-BUNDLE"][name] != "damaged"
     assert await story.do(story.stores.of(REPO).prebuilt_clones.get())

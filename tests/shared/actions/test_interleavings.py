@@ -1,6 +1,6 @@
 """Two requests, one stopped before a named call of its own while the other runs to its end.
 
-The scheduler is `cloud.Turns`: the same order of calls in every run, so a lost update is found each
+The scheduler is `tests.turns`: the same order of calls in every run, so a lost update is found each
 time or never.
 """
 
@@ -18,7 +18,6 @@ from shared.model import Identity, Move, Repo, Role, Visibility
 from shared.protocol.releases import ListReleases, PostRelease
 from shared.stores import Stores
 from tests.builders import graph
-from tests.fake_cloud import FakeTable
 from tests.points import (
     A_ROW_IS_DELETED,
     A_TRANSACTION_IS_WRITTEN,
@@ -31,6 +30,7 @@ from tests.points import (
     ref_is_swapped,
 )
 from tests.shared.maintenance.test_gc_stories import REPO, Story
+from tests.stores_in_memory import partition
 
 EVE = Identity("eve", Role.ADMIN, "t1")
 
@@ -470,10 +470,8 @@ async def listed(story: Story) -> list[str]:
     records, _ = await story.do(
         releases.listed(story.stores.of(REPO), ListReleases(), with_drafts=True)
     )
-    table: FakeTable = story.table
-    rows = [
-        sort_key.partition("#")[0] for sort_key in table.partitions.get(keys.releases("r1"), {})
-    ]
+    stored = partition(story.cloud, keys.releases("r1"))
+    rows = [sort_key.partition("#")[0] for sort_key in stored]
     assert rows.count("TIME") == rows.count("TAG") == len(records)
     return [codec.unpack_record(record)["release_id"] for record in records]
 

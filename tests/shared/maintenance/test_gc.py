@@ -42,7 +42,8 @@ from shared.protocol.push import Push, PushObjects
 from shared.protocol.records import ObjectRecord
 from shared.protocol.tags import PostTags
 from tests.builders import Record, blob, commit, snapshot
-from tests.fake_cloud import Turns, stores_on
+from tests.stores_in_memory import cloud_on, partition, rows, stores_on
+from tests.turns import Turns
 
 FIRST = int(os.environ.get("GC_FIRST", "0"))
 SCHEDULES = int(os.environ.get("GC_SCHEDULES", "500"))
@@ -64,9 +65,9 @@ class World:
     def __init__(self, seed: int) -> None:
         self.turns = Turns(seed)
         self.random = self.turns.random
-        self.stores, self.table, self.bucket = stores_on(self.turns, self.limits)
-        self.requests: dict[asyncio.Task[Any], float] = {}
-        self.keepers: set[asyncio.Task[Any]] = set()
+        self.cloud = cloud_on(self.turns)
+        self.cloud.page_bytes = 8000
+        self.stores = stores_on(self.cloud, self.limits)
         self.commits: dict[str, Record] = {}
         self.snapshots: dict[str, Record] = {}
         self.objects = {record["object_id"]: record["content"] for record in map(blob, CONTENTS)}
@@ -81,10 +82,10 @@ class World:
     # ── Clients ───────────────────────────────────────────────────────────────────────────────────
 
     def heads(self) -> dict[str, str]:
-        rows = self.table.partitions.get("REPO#r1", {})
+        stored = partition(self.cloud, "REPO#r1")
         return {
             sk[4:]: str(row["head"])
-            for sk, row in rows.items()
+            for sk, row in stored.items()
             if sk.startswith("REF#") and "head" in row
         }
 
@@ -120,9 +121,8 @@ class World:
         snapshots = {c["snapshot_id"]: self.snapshots[c["snapshot_id"]] for c in commits}
         named = {i for s in snapshots.values() for i in s["manifest"].values()}
         if lean:
-            known = {sk for pk, rows in self.table.partitions.items() if pk.startswith("REPO#r1#O")
-                     for sk, row in rows.items() if "condemned_at" not in row}  # fmt: skip
-            named -= known
+            stored = rows(self.cloud, "REPO#r1#O")
+            named -= {str(row["sk"]) for row in stored if "condemned_at" not in row}
         objects = [{"object_id": i, "content": self.objects[i]} for i in sorted(named)]
         return {"commits": commits, "snapshots": list(snapshots.values()), "objects": objects}
 
@@ -226,9 +226,11 @@ class World:
             await work
 
     def begin(self, work: Coroutine[Any, Any, Any]) -> None:
-        task = asyncio.get_running_loop().create_task(self.guarded(work))
-        task.add_done_callback(lambda _: work.close())  # one that was cut short before it began
-        self.requests[task] = self.turns.now
+        self.turns.begin("request", self.guarded(work), self.turns.now)
+
+    def running(self, name: str) -> list[asyncio.Task[Any]]:
+        """The requests, or the runs of gc."""
+        return [task for task, actor in self.turns.tasks.items() if actor.name == name]
 
     # ── Cleaning ──────────────────────────────────────────────────────────────────────────────────
 
@@ -239,26 +241,16 @@ class World:
             return
         self.swept += sum(report.rows.values()) if report.step is lease.Step.SWEPT else 0
 
-    async def jump(self, seconds: float) -> None:
+    def jump(self, seconds: float) -> None:
         """Let time pass. No request outlives its 15 minutes: it is cut short wherever it is."""
-        for task, began in list(self.requests.items()):
-            if self.turns.now + seconds - began > REQUEST_SECONDS:
-                await self.cut(task)
+        for task, actor in list(self.turns.tasks.items()):
+            if self.turns.now + seconds - actor.since > REQUEST_SECONDS:
+                self.turns.kill(task)
         self.turns.now += seconds
 
-    async def cut(self, task: asyncio.Task[Any]) -> None:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        self.requests.pop(task, None)
-
     async def reap(self) -> None:
-        for task in [task for task in (*self.requests, *self.keepers) if task.done()]:
-            self.requests.pop(task, None)
-            was_keeper = task in self.keepers
-            self.keepers.discard(task)
-            await task
-            if was_keeper:
-                await self.turns.all_through(self.check())
+        if "gc" in self.turns.reap():
+            await self.turns.all_through(self.check())
 
     # ── What must hold ────────────────────────────────────────────────────────────────────────────
 
@@ -324,7 +316,7 @@ class World:
                 self.begin(self.some_push() if self.random.random() < 0.7 else self.some_move())
                 while await self.turns.step():
                     await self.reap()
-            await self.jump(40 * 86_400)
+            self.jump(40 * 86_400)
             self.coming_back = 0.7
         for _ in range(acts):
             act = self.random.random()
@@ -340,12 +332,12 @@ class World:
                 self.begin(self.some_tag())
             elif act < 0.66:
                 self.begin(self.some_rebuild())
-            elif act < 0.83 and len(self.keepers) < 2:
-                self.keepers.add(asyncio.get_running_loop().create_task(self.keep_clean()))
-            elif act < 0.86 and self.requests:
-                await self.cut(self.random.choice(list(self.requests)))
+            elif act < 0.83 and len(self.running("gc")) < 2:
+                self.turns.begin("gc", self.keep_clean())
+            elif act < 0.86 and self.running("request"):
+                self.turns.kill(self.random.choice(self.running("request")))
             else:
-                await self.jump(self.random.choice(JUMPS))
+                self.jump(self.random.choice(JUMPS))
             # Sometimes to the end of all that is under way, sometimes only a few calls on.
             for _ in range(self.random.choice([0, 3, 10, 40, 400])):
                 if not await self.turns.step():
@@ -371,22 +363,20 @@ class World:
             self.turns.now += gc_plan.GRACE_SECONDS + 5
         await self.check()
         await self.check_known_commits_are_whole()
-        tagged = {
-            str(row["commit_id"]) for row in self.table.partitions.get("REPO#r1#TAGS", {}).values()
-        }
+        tagged = {str(row["commit_id"]) for row in partition(self.cloud, "REPO#r1#TAGS").values()}
         assert set(self.tags.values()) <= tagged
         live = {i for head in [*self.heads().values(), *tagged] for i in self.ancestry(head)}
         known = await self.stores.of(REPO).index.known(commits=live)
         assert known.commits.keys() >= live & self.acknowledged, (
             "a commit is unknown that something leads to"
         )
-        rows = [row for rows in self.table.partitions.values() for row in rows.values()]
-        assert not [row for row in rows if "condemned_at" in row]
-        left = {row["sk"] for row in rows if row["pk"].startswith("REPO#r1#C")}
+        stored: list[Record] = rows(self.cloud)
+        assert not [row for row in stored if "condemned_at" in row]
+        left = {row["sk"] for row in stored if row["pk"].startswith("REPO#r1#C")}
         assert left <= live, "a commit is left that nothing leads to"
-        left = {row["sk"].split("#")[1] for row in rows if "#LANE#" in row["pk"]}
+        left = {row["sk"].split("#")[1] for row in stored if "#LANE#" in row["pk"]}
         assert left == live, "a row of a commit is left in its lane"
-        lanes = {row["pk"].split("#LANE#")[1] for row in rows if "#LANE#" in row["pk"]}
+        lanes = {row["pk"].split("#LANE#")[1] for row in stored if "#LANE#" in row["pk"]}
         assert set(await self.stores.of(REPO).scans.lanes()) == lanes, (
             "a lane is listed that is empty, or one is not"
         )

@@ -32,7 +32,6 @@ from shared.protocol.records import ObjectRecord
 from shared.protocol.releases import PostRelease
 from shared.protocol.tags import PostTags
 from tests.builders import History, Record, blob, commit, graph, snapshot
-from tests.fake_cloud import Turns, stores_on
 from tests.points import (
     A_COMMIT_IS_CONDEMNED,
     A_LANE_IS_LISTED,
@@ -54,6 +53,8 @@ from tests.points import (
     THE_REFS_ARE_READ,
     THE_SNAPSHOTS_ARE_LISTED,
 )
+from tests.stores_in_memory import HUB, cloud_on, rows, stores_on
+from tests.turns import Turns
 
 REPO = Repo("ada", "song", repo_id=RepoId("r1"), default_branch="none", presigned_at=2**40)
 """Upload URLs are always given out: `presigned_at` is later than any time in these stories."""
@@ -68,7 +69,8 @@ class Story:
 
     def __init__(self) -> None:
         self.turns = Turns(0)
-        self.stores, self.table, self.bucket = stores_on(self.turns)
+        self.cloud = cloud_on(self.turns)
+        self.stores = stores_on(self.cloud)
 
     def limit(self, **limits: int) -> None:
         """From now on, requests and jobs have these limits."""
@@ -89,9 +91,8 @@ class Story:
         return await task
 
     async def dies(self, task: asyncio.Task[Any]) -> None:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        self.turns.kill(task)
+        await task
         await self.turns.settle()
 
     # ── Clients ───────────────────────────────────────────────────────────────────────────────────
@@ -160,17 +161,17 @@ class Story:
         return [await self.step() for _ in range(3)]
 
     def rows(self, part: str) -> list[Record]:
-        return [row for pk, rows in self.table.partitions.items() if pk.startswith(f"REPO#r1{part}")
-                for row in rows.values()]  # fmt: skip
+        return rows(self.cloud, f"REPO#r1{part}")
 
     def lose(self, part: str) -> None:
-        for pk in [pk for pk in self.table.partitions if pk.startswith(f"REPO#r1{part}")]:
-            del self.table.partitions[pk]
+        partitions = self.cloud.tables[HUB]
+        for pk in [pk for pk in partitions if pk.startswith(f"REPO#r1{part}")]:
+            del partitions[pk]
 
     def packs(self) -> set[str]:
         return {
             key.rpartition("/")[2]
-            for key, versions in self.bucket.keys.items()
+            for key, versions in self.cloud.objects.items()
             if "/packs/" in key and versions
         }
 
@@ -310,7 +311,7 @@ async def test_an_upload_of_a_condemned_object_stays(story: Story) -> None:
     ((object_id, content),) = drawn.objects.items()
     await forgotten(story, drawn, [1])
     await story.do(story.gc())
-    await story.do(story.bucket.put(object_keys.upload("r1", object_id), content))
+    story.cloud.put(object_keys.upload("r1", object_id), content)
     sweep = story.begin("gc", story.gc())
     story.wait(GRACE_SECONDS + 5)
     await story.turns.resume("gc", A_ROW_IS_DELETED)
@@ -895,16 +896,16 @@ async def test_purge_finds_the_rows_of_a_dead_push(story: Story, dead: Any) -> N
         if await story.known(drawn[1])
         else None
     )
-    await story.do(story.bucket.put(object_keys.upload("r1", "unproved"), b"x"))
+    story.cloud.put(object_keys.upload("r1", "unproved"), b"x")
     await story.do(
-        story.table.put(
+        story.stores.hub.put(
             [(keys.deleted("ada", "r1"), {"owner": "ada", "slug": "song", "deleted_at": 1})]
         )
     )
     purged = await story.do(purge.purge(story.stores, now=story.turns.now))
     assert purged.done == 1
     assert story.rows("") == []
-    assert not any(story.bucket.keys.values())
+    assert not any(story.cloud.objects.values())
 
 
 @pytest.mark.asyncio

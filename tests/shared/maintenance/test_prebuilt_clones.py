@@ -500,7 +500,7 @@ async def bundled(story: Story) -> str:
 def stored(story: Story) -> set[str]:
     return {
         key.rpartition("/")[2]
-        for key, versions in story.bucket.keys.items()
+        for key, versions in story.cloud.objects.items()
         if "/bundles/" in key and versions
     }
 
@@ -564,7 +564,7 @@ async def test_data_that_gc_deletes_during_the_read_is_no_damage(is_gc: bool) ->
         story.wait(LONG)
         await story.whole_gc()
     else:
-        story.bucket.keys.clear()
+        story.cloud.objects.clear()
     with pytest.raises(Unavailable if is_gc else Damaged):
         await story.ends("making", making)
 

@@ -63,6 +63,7 @@ from tests.shared.maintenance.test_gc_stories import (
     Story,
     forgotten,
 )
+from tests.stores_in_memory import change
 from tests.test_crashes import shared_session
 
 FIRST = int(os.environ.get("REPACK_FIRST", "0"))
@@ -183,10 +184,9 @@ async def test_data_that_is_read_together_is_stored_together_by_generation(
 async def test_a_plan_has_the_writes_in_their_order_and_writes_nothing(
     story: PackedStory, old: History
 ) -> None:
-    rows = str(story.table.partitions)
-    packs = story.packs()
+    before, packs = story.cloud.save(), story.packs()
     plan = await story.do(story.plan())
-    assert (str(story.table.partitions), story.packs()) == (rows, packs)
+    assert story.cloud.save() == before
     size = plan.report().bytes
     assert list(map(str, plan.writes)) == [
         f"write a pack that combines {len(packs)} packs ({size:,} bytes)",
@@ -201,10 +201,10 @@ async def test_a_second_run_does_nothing(story: PackedStory, old: History) -> No
     await story.do(story.repack())
     for wait in (0, 2 * A_DAY):
         story.wait(wait)
-        rows, versions = str(story.table.partitions), str(story.bucket.keys)
+        before = story.cloud.save()
         done = await story.do(story.repack())
         assert (done.packs, done.rows) == (0, 0)
-        assert (str(story.table.partitions), str(story.bucket.keys)) == (rows, versions)
+        assert story.cloud.save() == before
 
 
 @pytest.mark.asyncio
@@ -223,7 +223,7 @@ async def test_folded_packs_are_folded_again_with_newer_ones(
 
 @pytest.mark.asyncio
 async def test_a_pack_gets_no_larger_than_a_group(story: PackedStory, old: History) -> None:
-    sizes = [found[-1][0].size for key, found in story.bucket.keys.items()]
+    sizes = [len(versions[-1].data) for versions in story.cloud.objects.values()]
     story.limit(combined_pack_bytes=sum(sizes) // 2, combined_packs=2)
     before = await story.clone()
     done = await story.do(story.repack())
@@ -305,7 +305,7 @@ async def test_few_packs_are_read_at_once(story: PackedStory, old: History) -> N
     await story.turns.settle()
     seen = set[int]()
     while not repacking.done():
-        seen.add(sum(BYTES_ARE_READ(one) for one in story.turns.waiting))
+        seen.add(sum(BYTES_ARE_READ(one.effect) for one in story.turns.waiting))
         await story.turns.step()
     assert max(seen) == 3
     assert len(story.named()) == 1
@@ -620,11 +620,10 @@ async def test_the_same_record_in_two_packs_is_folded_into_one(
 def flip(story: PackedStory, at: str) -> None:
     """Turn over one bit of a packed entry, as old as it was."""
     where = Packed.parse(at)
-    versions = story.bucket.keys[object_keys.pack("r1", where.pack)]
-    stored, data = versions[-1]
-    changed = bytearray(data)
+    versions = story.cloud.objects[object_keys.pack("r1", where.pack)]
+    changed = bytearray(versions[-1].data)
     changed[where.offset + where.length // 2] ^= 1
-    versions[-1] = stored, bytes(changed)
+    versions[-1] = versions[-1]._replace(data=bytes(changed))
 
 
 IN_PACKS = pytest.mark.parametrize(
@@ -652,7 +651,7 @@ async def test_an_object_that_differs_from_its_id_is_not_moved(
     row = story.rows("#O")[0]
     pack = packs.build([(Kind.OBJECT, row["sk"], b"something else")])
     await story.do(story.stores.of(REPO).objects.put_pack(pack))
-    row["at"] = str(pack.locations[Kind.OBJECT, row["sk"]])
+    change(story.cloud, row["pk"], row["sk"], at=str(pack.locations[Kind.OBJECT, row["sk"]]))
     story.wait(2 * A_DAY)
     with pytest.raises(Damaged, match=row["sk"]):
         await story.do(story.repack())
@@ -665,7 +664,8 @@ async def test_a_row_that_names_absent_data_ends_it(
 ) -> None:
     row = next(row for row in story.rows(part) if attribute in row)
     pack, offset, length = row[attribute].split(":")
-    row[attribute] = f"{pack}:{int(offset) + 1}:{length}"
+    moved = f"{pack}:{int(offset) + 1}:{length}"
+    change(story.cloud, row["pk"], row["sk"], **{attribute: moved})
     rows = story.index_rows()
     with pytest.raises(Damaged, match=row["sk"].rpartition("#")[2]):
         await story.do(story.repack())
@@ -696,8 +696,8 @@ async def test_data_that_gc_deleted_before_its_start_is_no_damage(
 async def test_a_damaged_pack_that_nothing_names_is_in_nobodys_way(
     story: PackedStory, old: History
 ) -> None:
-    await story.do(story.bucket.put(object_keys.pack("r1", "0" * 64), b"cut short"))
-    await story.do(story.bucket.put(object_keys.pack("r1", "1" * 64), b""))
+    story.cloud.put(object_keys.pack("r1", "0" * 64), b"cut short")
+    story.cloud.put(object_keys.pack("r1", "1" * 64), b"")
     assert (await story.do(story.repack())).packs == MANY
 
 
