@@ -1,5 +1,6 @@
 """The edge: `Edge: cloudfront`, resource by resource."""
 
+import functools
 import itertools
 import re
 from typing import Any
@@ -38,6 +39,7 @@ def distribution(variant: str = "edge") -> Properties:
     return dict(found["DistributionConfig"])
 
 
+@functools.cache
 def behaviors() -> list[Properties]:
     """The behaviour for a path: the first that matches, else the last one."""
     return [
@@ -46,6 +48,7 @@ def behaviors() -> list[Properties]:
     ]
 
 
+@functools.cache
 def behavior(path: str) -> Properties:
     """What CloudFront does with this path: its `*` is any text, its `?` one character."""
     return next(found for found in behaviors() if matches(found["PathPattern"], path))
@@ -239,6 +242,7 @@ def paths(route: APIRoute) -> list[str]:
     return ["".join(chosen) for chosen in itertools.product(*choices)]
 
 
+@functools.cache
 def all_routes() -> list[Any]:
     """(module, method, path) of every request there can be."""
     return [

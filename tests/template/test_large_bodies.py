@@ -1,5 +1,6 @@
 """`LargeBodies: web-function`, resource by resource. It has not run on AWS, see docs/deploy.md."""
 
+import functools
 import json
 from pathlib import Path
 
@@ -29,9 +30,15 @@ def distribution(variant: str = "bodies") -> Properties:
     return dict(deployed(variant)["Resources"]["Distribution"]["Properties"]["DistributionConfig"])
 
 
+@functools.cache
+def usual_config() -> Properties:
+    """The configuration of the distribution. The deployment is large, so it is read once."""
+    return distribution()
+
+
 def origin_of(path: str) -> str:
     """The origin of the first behaviour whose pattern fits."""
-    config = distribution()
+    config = usual_config()
     found = next(
         (one for one in config["CacheBehaviors"] if matches(one["PathPattern"], path)), None
     )
