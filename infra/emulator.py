@@ -12,6 +12,7 @@ works on AWS:
     ignores x-amz-copy-source-if-match                     412 if the entity tag differs
     reads the whole table in every Query                   reads one partition
     takes 0.6 ms to serialize each row                     copies the row, which has the wire form
+    takes a web application for each call of DynamoDB      calls its methods (`infra.moto_dynamodb`)
     keeps every row ever written or read, for inspection   drops a row that is overwritten
 
 A request may use any account and Region: its effect is the same. moto is not atomic under threads,
@@ -35,13 +36,14 @@ from moto.moto_server.werkzeug_app import create_backend_app
 from moto.s3.models import FakeKey, s3_backends
 from werkzeug.test import run_wsgi_app
 
-from infra import signatures
+from infra import moto_dynamodb, signatures
 from infra.aws_request import Request
 from infra.moto_patches import patch_moto
 
 _REGION = "us-east-1"
 _PARTITION = "aws"
 _SIGNED = f"AWS4-HMAC-SHA256 Credential=local/20260101/{_REGION}/s3/aws4_request"
+_JSON = "application/x-amz-json-1.0"
 _FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 BATCH_WRITE_ITEMS = 25
 """DynamoDB's limit for one BatchWriteItem."""
@@ -119,7 +121,7 @@ def refusal(request: Request, status: int, code: str, message: str) -> Answer:
     """An error in the form that the request's service uses."""
     if request.operation:
         body = json.dumps({"__type": code, "message": message})
-        return Answer(status, [("Content-Type", "application/x-amz-json-1.0")], body.encode())
+        return Answer(status, [("Content-Type", _JSON)], body.encode())
     body = f"<Error><Code>{escape(code)}</Code><Message>{escape(message)}</Message></Error>"
     return Answer(status, [("Content-Type", "application/xml")], body.encode())
 
@@ -153,8 +155,14 @@ class Emulator:
             return refusal(
                 request, 412, "PreconditionFailed", "The copy source has another entity tag"
             )
-        application = _application(signatures.service(request))
         try:
+            if request.operation in moto_dynamodb.METHODS:
+                body = moto_dynamodb.execute(
+                    request.operation, self._account, _REGION, request.body
+                )
+                if body is not None:
+                    return Answer(200, [("Content-Type", _JSON)], body)
+            application = _application(signatures.service(request))
             chunks, status, headers = run_wsgi_app(
                 application, self._environ(request), buffered=True
             )

@@ -70,8 +70,7 @@ def called_in_process(aws: EmbeddedAws) -> Iterator[None]:
 
 
 async def _call(aws: EmbeddedAws, request: Any, body: bytes) -> Any:
-    for _ in range(TURNS):
-        await asyncio.sleep(0)
+    await _turns(TURNS)
     answer = _answer(aws, request, body)
     headers: Any = {name.lower(): value for name, value in answer.headers}
     reply_body = b"" if request.method == "HEAD" else answer.body
@@ -82,6 +81,24 @@ async def _call(aws: EmbeddedAws, request: Any, body: bytes) -> Any:
     if not request.stream_output:
         await response.content
     return response
+
+
+def _turns(count: int) -> asyncio.Future[None]:
+    """A future that is done after some turns of the event loop.
+
+    A loop of `asyncio.sleep(0)` would wake all callers of the call in each turn.
+    """
+    loop = asyncio.get_running_loop()
+    future = loop.create_future()
+
+    def pass_turn(left: int) -> None:
+        if left:
+            loop.call_soon(pass_turn, left - 1)
+        elif not future.done():
+            future.set_result(None)
+
+    pass_turn(count - 1)
+    return future
 
 
 def _answer(aws: EmbeddedAws, request: Any, body: bytes) -> Answer:
