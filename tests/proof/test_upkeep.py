@@ -10,6 +10,7 @@ from shared.limits import Limits
 from shared.maintenance.gc_plan import GRACE_SECONDS
 from shared.metadata.due import GC_AFTER_MOVE_SECONDS, Work
 from tests.faults import Crash
+from tests.proof.memory import Effect, at_once
 from tests.shared.maintenance.kept_hub import (
     DAY,
     SLICE,
@@ -54,15 +55,11 @@ class Counting:
         self.calls = 0
         self.dies_at = dies_at
 
-    async def __call__(self, what: str) -> None:
+    async def __call__(self, effect: Effect) -> None:
         """The gate of a cloud."""
         self.calls += 1
         if self.calls >= self.dies_at:
             raise Crash
-
-
-async def alive(what: str) -> None:
-    """No process is dead."""
 
 
 def settled(hub: KeptHub) -> None:
@@ -74,7 +71,7 @@ def settled(hub: KeptHub) -> None:
             is_over = not ran.visited
         except (Crash, BaseExceptionGroup):
             is_over = False
-            hub.cloud.gate = alive
+            hub.cloud.gate = at_once
             hub.restart()
         hub.wait(GRACE_SECONDS + SLICE + 2)
         if is_over:
@@ -98,7 +95,7 @@ def test_a_run_that_dies_after_any_call_is_continued(hub: KeptHub) -> None:
     gate = hub.cloud.gate = Counting()
     settled(hub)
     calls = gate.calls
-    hub.cloud.gate = alive
+    hub.cloud.gate = at_once
     expected = state(hub, bob)
     assert len(expected[0]) == 2 and len(expected[1]) == 1, "all packs are one, without garbage"
     assert calls > 100
@@ -107,7 +104,7 @@ def test_a_run_that_dies_after_any_call_is_continued(hub: KeptHub) -> None:
         hub.loop.now = now
         hub.cloud.gate = Counting(dies_at)
         settled(hub)
-        hub.cloud.gate = alive
+        hub.cloud.gate = at_once
         assert state(hub, bob) == expected, dies_at
     # Two at once, to the same end.
     hub.cloud.load(begin)

@@ -17,6 +17,7 @@ from shared.metadata.due import CHECK_SECONDS, GC_AFTER_MOVE_SECONDS, Work
 from shared.stores import Stores
 from tests import client
 from tests.builders import chain
+from tests.proof.memory import Effect, at_once
 from tests.proof.stories import API, WIRE
 from tests.shared.maintenance.kept_hub import (
     DAY,
@@ -94,8 +95,8 @@ def swap_lost(hub: KeptHub) -> None:
     usual = hub.cloud.gate
     third = take({"a.txt": b"third"}, head(SECOND))
 
-    async def gate(what: str) -> None:
-        if what == "dynamodb.UpdateItem" and swaps():
+    async def gate(effect: Effect) -> None:
+        if effect.operation == "UpdateItem" and swaps():
             hub.cloud.gate = usual
             row = hub.cloud.tables["hub"][f"REPO#{repo_id}"]["REF#main"]
             moved = {**row, "head": {"S": head(OTHER)}, "step": {"S": "0" * 34}}
@@ -388,14 +389,10 @@ def test_a_run_that_died_is_continued_when_its_slice_is_over(hub: KeptHub) -> No
     assert hub.upkeep().done == {"gc": 1}
 
 
-async def at_once(what: str) -> None:
-    """A call that takes no time."""
-
-
 def slow(hub: KeptHub, seconds: float) -> None:
     """From now on, each call takes this long."""
 
-    async def gate(what: str) -> None:
+    async def gate(effect: Effect) -> None:
         await asyncio.sleep(seconds)
 
     hub.cloud.gate = gate
