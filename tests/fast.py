@@ -29,7 +29,7 @@ SLOW_MODULES = frozenset(
     infra/relay/test_history.py infra/relay/test_interruptions.py infra/relay/test_light.py
     infra/relay/test_passing.py infra/relay/test_peers.py infra/relay/test_staging.py
     infra/relay/test_ways_out.py
-    infra/transfer/test_git_import.py
+    infra/transfer/test_git_import.py infra/transfer/test_mirror.py
     infra/test_browser.py infra/test_build.py infra/test_cli.py infra/test_cli_keys.py
     infra/test_cli_people.py infra/test_cli_upkeep.py infra/test_containerfile.py infra/test_deploy.py
     infra/test_embedded_aws.py infra/test_events.py infra/test_readme.py infra/test_serve.py

@@ -12,7 +12,7 @@
     upkeep                                                 the upkeep that the hub does by itself
     export import                                          a repository as one file
     connect clone                                          the relay of a user, see infra/relay
-    import-git                                             for users, see infra/transfer
+    import-git mirror                                          for users, see infra/transfer
 
 A command of users has one body. Without `--hub` it needs no token, and has the rights of the
 operator. Commands of the operator read and write the tables and the bucket directly, without the

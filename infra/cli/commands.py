@@ -36,6 +36,7 @@ COMMANDS = {
     "import-git": Entry(
         "git", "import_git", "Push the branches and tags of a Git repository to a hub."
     ),
+    "mirror": Entry("mirror", "mirror", "Push to one hub what another hub has more."),
     "doctor": Entry(
         "doctor", "doctor", "Check the resources of a hub, and show how to fix problems."
     ),

@@ -6,12 +6,11 @@ from typing import Annotated
 
 import typer
 
-from infra.cli import output, remote
-from infra.cli.clone import INTERRUPTED
-from infra.cli.commands import plain
+from infra.cli import output
 from infra.cli.connect import TokenFile
+from infra.cli.mirror import To, destination, failing
 from infra.cli.output import Json
-from infra.relay.address import Address, Token, Unable, repository_address
+from infra.relay.address import Address, Token
 from infra.relay.hub import Hub
 from infra.relay.progress import Progress
 from infra.relay.serve import check_hub
@@ -19,19 +18,13 @@ from infra.transfer import git
 from infra.transfer.git_import import GitImport, Imported
 from infra.transfer.ids import Ids
 from infra.transfer.target import Target
-from shared.errors import ApiError
 
 
 def import_git(
     source: Annotated[
         str, typer.Argument(metavar="GIT", help="The folder or the URL of a Git repository.")
     ],
-    url: Annotated[
-        str,
-        typer.Argument(
-            metavar="URL", help="The repository of the hub, as https://hub.example.org/owner/slug."
-        ),
-    ],
+    to: To,
     force: Annotated[
         bool, typer.Option("--force", help="Move branches that were rewritten in Git, too.")
     ] = False,
@@ -43,18 +36,9 @@ def import_git(
     Run it again to send what is new, or to go on with an interrupted run.
     Exit status 1 if a branch was left out.
     """
-    with output.failing():
-        remote.refuse("it takes the URL as its argument, as `pieria import-git GIT URL`")
-    try:
-        address, repository = repository_address(url)
-        token = Token(address, token_file)
+    with failing():
+        address, repository, token = destination(to, token_file)
         done = asyncio.run(_import(source, address, repository, token, force=force))
-    except (Unable, ApiError) as problem:
-        typer.echo(f"pieria: {plain(str(problem))}", err=True)
-        raise typer.Exit(2) from None
-    except KeyboardInterrupt:
-        typer.echo("pieria: interrupted: run the same command again, it goes on", err=True)
-        raise typer.Exit(INTERRUPTED) from None
     if json:
         output.document({"repo": repository.strip("/"), **asdict(done)})
     else:

@@ -89,15 +89,16 @@ class Token:
     It is read for each request, so that a new login counts without a restart.
     """
 
-    def __init__(self, address: Address, file: Path | None) -> None:
+    def __init__(self, address: Address, file: Path | None, variable: str = TOKEN_VARIABLE) -> None:
         self._address = address
         self._file = file
+        self._variable = variable
 
     def read(self) -> str:
         """The token, or an empty string. Raises Unable if the named file cannot be read."""
         if self._file:
             return self._of_file(self._file)
-        return os.environ.get(TOKEN_VARIABLE, "").strip() or self._of_client()
+        return os.environ.get(self._variable, "").strip() or self._of_client()
 
     @property
     def source(self) -> str:
@@ -106,8 +107,8 @@ class Token:
             return ""
         if self._file:
             return str(self._file)
-        if os.environ.get(TOKEN_VARIABLE, "").strip():
-            return TOKEN_VARIABLE
+        if os.environ.get(self._variable, "").strip():
+            return self._variable
         return "muse auth login"
 
     def _of_file(self, file: Path) -> str:

@@ -46,8 +46,8 @@ class Imported:
 class _Step:
     """Commits that are converted and not pushed yet."""
 
-    commits: list[Mapping[str, Any]] = field(default_factory=list)
-    snapshots: list[Mapping[str, Any]] = field(default_factory=list)
+    commits: list[bytes] = field(default_factory=list)
+    snapshots: list[bytes] = field(default_factory=list)
     blobs: dict[str, str] = field(default_factory=dict)
     size_bytes: int = 0
 
@@ -116,7 +116,7 @@ class GitImport:
         plan = list(self._planned(ref.commit, ends))
         await self._push(branch, plan, converter, force=not is_forward)
         if not plan:
-            await self._target.push(branch, head, ([], []), force=not is_forward)
+            await self._target.push(branch, head, force=not is_forward)
         self._heads[branch] = head
         self._done.branches.append(branch)
 
@@ -163,20 +163,21 @@ class GitImport:
         for record in converted.commits:
             if record["commit_id"] not in self._sent:
                 self._sent.add(record["commit_id"])
-                step.commits.append(record)
+                step.commits.append(codec.pack_record(record))
         snapshot = converted.snapshot
         if snapshot["snapshot_id"] not in self._sent:
             self._sent.add(snapshot["snapshot_id"])
-            step.snapshots.append(snapshot)
-            step.size_bytes += len(codec.pack_record(snapshot))
+            packed = codec.pack_record(snapshot)
+            step.snapshots.append(packed)
+            step.size_bytes += len(packed)
         step.blobs |= converted.blobs
 
     async def _push_step(self, branch: str, head: str, step: _Step, *, force: bool) -> None:
-        def read(object_ids: Sequence[str]) -> Iterator[tuple[str, bytes]]:
-            shas = {step.blobs[object_id]: object_id for object_id in object_ids}
-            return ((shas[sha], content) for sha, content in self._git.contents(list(shas)))
-
-        self._done.objects += await self._target.send_objects(list(step.blobs), read)
+        missing = await self._target.missing(list(step.blobs))
+        objects = {step.blobs[object_id]: object_id for object_id in missing}
+        contents = self._git.contents(list(objects))
+        await self._target.send((objects[sha], content) for sha, content in contents)
+        self._done.objects += len(missing)
         await self._target.push(branch, head, (step.commits, step.snapshots), force=force)
         self._done.commits += len(step.commits)
 

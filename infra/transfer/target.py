@@ -1,6 +1,6 @@
 """The hub that receives: one function for each request. Bodies of any size pass as in the relay."""
 
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgpack
@@ -23,8 +23,16 @@ PENDING = 100
 """Attempts of a push whose uploads the hub verifies in parts."""
 
 Record = Mapping[str, Any]
-Read = Callable[[Sequence[str]], Iterator[tuple[str, bytes]]]
-"""Reads objects: yields the id and the content of each."""
+Packed = tuple[Sequence[bytes], Sequence[bytes]]
+"""The packed records of commits, and those of snapshots."""
+
+
+class Refused(Unable):
+    """The hub refused a request. `code`: that of the refusal."""
+
+    def __init__(self, reply: Reply) -> None:
+        super().__init__(f"the hub refused: {refusal_text(reply)}")
+        self.code = error_code(reply)
 
 
 class Target:
@@ -52,16 +60,19 @@ class Target:
             found.update((await self._ask("negotiate", asked))["ack"])
         return found
 
-    async def send_objects(self, object_ids: Sequence[str], read: Read) -> int:
-        """Send those of these objects that the hub does not have. Returns their number."""
-        missing: list[str] = []
+    async def missing(self, object_ids: Sequence[str]) -> list[str]:
+        """Those of these objects that the hub does not have."""
+        found: list[str] = []
         for start in range(0, len(object_ids), FILTER_IDS):
             asked = {"object_ids": object_ids[start : start + FILTER_IDS]}
-            reply = await self._ask("filter-objects", asked)
-            missing += reply["missing"]
+            found += (await self._ask("filter-objects", asked))["missing"]
+        return found
+
+    async def send(self, objects: Iterable[tuple[str, bytes]]) -> None:
+        """Send objects: the id and the content of each."""
         group: list[bytes] = []
         size_bytes = 0
-        for object_id, content in read(missing):
+        for object_id, content in objects:
             if len(content) > LARGE_BYTES and await self._is_uploaded(object_id, content):
                 continue
             group.append(codec.pack_record({"object_id": object_id, "content": content}))
@@ -71,7 +82,6 @@ class Target:
                 group = []
                 size_bytes = 0
         await self._send(group)
-        return len(missing)
 
     async def _send(self, objects: Sequence[bytes]) -> None:
         if objects:
@@ -80,9 +90,12 @@ class Target:
             _value(await self._uploads.objects(ask, _each([start, *objects]), "objects"))
 
     async def push(
-        self, branch: str, head: str, records: tuple[list[Record], list[Record]], *, force: bool
+        self, branch: str, head: str, records: Packed = ((), ()), *, force: bool = False
     ) -> None:
-        """Push commits and snapshots, and move the branch to `head`. Raises Unable."""
+        """Push commits and snapshots, and move the branch to `head`.
+
+        Raises Refused with the code, and Unable if the hub does not answer.
+        """
         for _ in range(PENDING):
             ask = Ask("POST", f"{self._repository}/push", _headers())
             pieces = _push_body(branch, head, records, force=force)
@@ -92,6 +105,10 @@ class Target:
                 return
             reply.close()
         raise Unable("the hub is still verifying the uploads: run the same command again")
+
+    async def release(self, record: Record) -> None:
+        """Publish a release, unless it is published."""
+        await self._ask("releases", record)
 
     async def tag(self, tags: Sequence[Record]) -> int:
         """Store tags. Returns the number of new ones."""
@@ -138,24 +155,22 @@ def _headers() -> Headers:
 
 
 def _value(reply: Reply) -> dict[str, Any]:
-    """The value of a reply. Raises Unable with the reason of a refusal."""
+    """The value of a reply. Raises Refused."""
     try:
         if not reply.is_success:
-            raise Unable(f"the hub refused: {refusal_text(reply)}")
+            raise Refused(reply)
         return reply.value()
     finally:
         reply.close()
 
 
-def _push_body(
-    branch: str, head: str, records: tuple[list[Record], list[Record]], *, force: bool
-) -> Iterator[bytes]:
+def _push_body(branch: str, head: str, records: Packed, *, force: bool) -> Iterator[bytes]:
     commits, snapshots = records
     yield codec.map_start(1, {"branch": branch, "force": force})
     yield msgpack.packb("bundle") + codec.map_start(3, {"branch_heads": {branch: head}})
     for name, some in (("commits", commits), ("snapshots", snapshots)):
         yield codec.list_start(name, len(some))
-        yield from map(codec.pack_record, some)
+        yield from some
     yield codec.list_start("objects", 0)
 
 

@@ -174,7 +174,8 @@ def test_a_second_run_sends_only_what_is_new_with_and_without_the_stored_ids(
     hub: Program, repository: str, folder: Path
 ) -> None:
     pieria("import-git", folder, hub.url + repository)
-    assert pieria("import-git", folder, hub.url + repository)["commits"] == 0
+    again = pieria("--hub", hub.url, "import-git", folder, repository.strip("/"))
+    assert again["commits"] == 0
     (folder / ".git" / FILE).unlink()
     identity = ("-c", "user.name=Ada", "-c", "user.email=ada@example.org")
     git(folder, "checkout", "-q", "-f", "trunk")
@@ -229,6 +230,8 @@ def test_what_cannot_be_read_or_reached_is_refused_in_one_line(
     assert "there is no folder" in refused("import-git", tmp_path / "no", hub.url + repository)
     assert "git failed" in refused("import-git", tmp_path, hub.url + repository)
     assert "does not name a repository" in refused("import-git", folder, hub.url)
+    both = refused("--hub", hub.url, "import-git", folder, hub.url + repository)
+    assert "select different hubs" in both
     empty = tmp_path / "empty"
     subprocess.run(["git", "init", "-q", str(empty)], check=True)
     assert "has no branch" in refused("import-git", empty, hub.url + repository)
