@@ -69,7 +69,7 @@ mutation: dev-packages ## change each condition of the core, and check that a te
 # Not part of the suite: it sends the names of packages to PyPI. Strict: a package that PyPI does not know fails.
 audit: dev-packages ## check the locked packages for known vulnerabilities
 	@"$$($(BIN)/python -m infra.tools audit)/pip-audit" --strict --require-hashes --disable-pip --progress-spinner off \
-		-r requirements.lock -r infra/locks/pages.lock
+		-r requirements.lock -r infra/locks/identity.lock
 
 check: dev-packages ## check lint, format, types, the container and the template
 	@$(BIN)/ruff check -q .
@@ -107,10 +107,10 @@ bench-compare: dev-packages ## the same work on several hubs in turn: HUBS='ours
 	@$(BIN)/python -m bench.compare $(HUBS)
 
 # The sources of build/package and build/host.
-SOURCES := infra/build.py infra/locks/package.lock infra/locks/pages.lock run.sh \
+SOURCES := infra/build.py infra/locks/package.lock infra/locks/pages.lock infra/locks/identity.lock run.sh \
 	$(shell find functions shared -type f -not -name '*.pyc')
 
-build: ## the packages of the Lambda functions, build/package.zip and build/pages.zip
+build: ## the packages of the Lambda functions, build/package.zip, build/pages.zip and build/identity.zip
 	@$(FIND_PYTHON) && $(PYTHON) -m infra.build
 
 build/package.zip: $(SOURCES)
@@ -163,6 +163,8 @@ lock: ## update all locks after a change of pyproject.toml or infra/locks/*.in
 			-c requirements.lock -o infra/locks/package.lock && \
 		compile --python-version 3.13 --python-platform aarch64-manylinux2014 --group pages \
 			-c requirements.lock -o infra/locks/pages.lock && \
+		compile --python-version 3.13 --python-platform aarch64-manylinux2014 --group identity \
+			-c requirements.lock -o infra/locks/identity.lock && \
 		for tool in infra/locks/*.in; do \
 			compile --universal --python-version 3.11 -o "$${tool%.in}.lock" "$$tool" || exit; \
 		done

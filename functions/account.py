@@ -6,8 +6,8 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from shared import http, lambdas
 from shared.http import Caller, browser
-from shared.web import account
-from shared.web.route import SIGN_IN, FormRoute
+from shared.web import account, sign_in
+from shared.web.route import HANDLE, SIGN_IN, FormRoute
 
 router = APIRouter(route_class=FormRoute, include_in_schema=False)
 Reader = Annotated[Caller, Depends(http.identified("read", browser.by_session))]
@@ -23,7 +23,37 @@ async def get_sign_in(request: Request) -> Response:
 @router.post(SIGN_IN)
 async def post_sign_in(request: Request) -> Response:
     """Open a session with a token."""
-    return await account.sign_in(request)
+    return await account.sign_in_with_token(request)
+
+
+@router.get(f"{SIGN_IN}/{{provider}}")
+async def get_provider(request: Request, provider: str) -> Response:
+    """Sign in through an identity provider."""
+    return await sign_in.start(request, provider)
+
+
+@router.get(f"{SIGN_IN}/{{provider}}/callback")
+async def get_callback(request: Request, provider: str) -> Response:
+    """Take the answer of an identity provider."""
+    return await sign_in.finish(request, provider)
+
+
+@router.get(HANDLE)
+async def get_handle(request: Request) -> Response:
+    """The form to choose a handle at the first sign-in."""
+    return await sign_in.handle_page(request)
+
+
+@router.post(HANDLE)
+async def post_handle(request: Request) -> Response:
+    """Choose a handle, and open a session."""
+    return await sign_in.choose_handle(request)
+
+
+@router.post(f"{HANDLE}/link")
+async def post_link(request: Request, caller: Writer) -> Response:
+    """Link the user of the provider to the handle of the session."""
+    return await sign_in.link(request, caller)
 
 
 @router.post("/-/account/sign-out")

@@ -345,13 +345,23 @@ PAGES = (
         Route("GET /-/sign-in", EVERYONE, "the form to sign in with a token"),
         Route("POST /-/sign-in", EVERYONE, "open a session", name="SignIn",
               body={"token": "${TOKEN}", "next": "/me/song"}),
+        Route("GET /-/sign-in/{provider}", EVERYONE, "sign in through an identity provider",
+              name="Provider"),
+        Route("GET /-/sign-in/{provider}/callback", EVERYONE, "the answer of the provider",
+              name="Callback", query="code=none&state=none"),
+        Route("GET /-/handle", EVERYONE, "the form to choose a handle at the first sign-in",
+              name="Handle"),
+        Route("POST /-/handle", EVERYONE, "choose it, and open a session", name="Claim",
+              body={"handle": "me"}),
+        Route("POST /-/handle/link", SIGNED_IN, "link the provider to the user's own handle",
+              name="Link", body={}),
         Route("POST /-/account/sign-out", SIGNED_IN, "revoke the session", name="SignOut", body={}),
         Route("GET /-/account", SIGNED_IN, "the user's tokens and sessions", name="Account"),
         Route("POST /-/account/tokens", SIGNED_IN, "issue a token, and show it once", name="Issue",
               body={"scope": "read", "repo": "me/song", "days": "30"}),
         Route("POST /-/account/revoke", SIGNED_IN, "revoke a token or a session", name="Revoke",
               body={"token_id": "${TOKEN_ID}"}),
-    ), (grant.READ_AND_WRITE_TOKENS, grant.CLAIM_HANDLE, grant.READ_PRIVATE_KEYS,
+    ), (*grant.SIGN_USERS_IN, grant.READ_PRIVATE_KEYS, grant.READ_CLIENT_SECRETS,
         *grant.SERVE_CALLERS)),
 
     Endpoint("repo_settings", (
@@ -401,6 +411,9 @@ JOBS = (
 # fmt: on
 
 ENDPOINTS = (*WIRE, *API, *PAGES, *JOBS)
+IDENTITY = frozenset({"account"})
+"""The functions that verify the tokens of identity providers. Their package also has what they
+need for that."""
 FORMS = frozenset({"account", "repo_settings"})
 """The functions of pages with forms, for users with a session. A body is a form."""
 

@@ -41,10 +41,13 @@ SIGNING_KEYS = "signing keys"
 """The SSM parameter of the keys that verify tokens, and that sign cursors."""
 PRIVATE_KEYS = "private keys"
 """The SSM parameter of the key that signs tokens."""
+CLIENT_SECRETS = "client secrets"
+"""The SSM parameter of the secrets of the hub at its identity providers."""
 
 # ── Partitions ──────────────────────────────────────────────────────────────────────────────────
 
 HANDLES = "HANDLE#*"
+IDENTITIES = "IDENTITY#*"
 OWNERS = "OWNER#*"
 LISTED = "LISTED#*"
 RECENT = "RECENT"
@@ -74,6 +77,7 @@ TAGS = f"{REPO}#TAGS"
 READ_SIGNING_KEYS = Grant("ReadSigningKeys", SIGNING_KEYS, "GetParameter")
 READ_PRIVATE_KEYS = Grant("ReadPrivateKeys", PRIVATE_KEYS, "GetParameter")
 """For the functions that issue tokens."""
+READ_CLIENT_SECRETS = Grant("ReadClientSecrets", CLIENT_SECRETS, "GetParameter")
 COUNT = Grant("Count", COUNTERS, "BatchGetItem UpdateItem")
 COUNT_AND_RECALL_REFUSED = Grant(
     "CountAndRecallRefused", COUNTERS, "GetItem BatchGetItem UpdateItem"
@@ -92,6 +96,13 @@ READ_AND_WRITE_TOKENS = Grant(
 )
 
 CLAIM_HANDLE = Grant("ClaimHandle", HUB, "PutItem", (HANDLES,))
+SIGN_USERS_IN = (
+    Grant("ReadTokensAndIdentities", HUB, "BatchGetItem", (TOKENS, IDENTITIES)),
+    Grant("RevokeTokenOrClaimHandle", HUB, "UpdateItem", (TOKENS, IDENTITIES, HANDLES)),
+    Grant("ListAndRecordTokens", HUB, "Query BatchWriteItem", (TOKENS,)),
+    Grant("ClaimHandleOrLinkIdentity", HUB, "PutItem", (HANDLES, IDENTITIES)),
+)
+"""A first sign-in is a transaction of updates, which needs `UpdateItem` only."""
 CLAIM_HANDLE_AND_PUBLISH = Grant("ClaimHandleAndPublish", HUB, "PutItem", (HANDLES, DOMAINS))
 REPLACE_DOMAIN = Grant("ReplaceDomain", HUB, "UpdateItem", (DOMAINS,))
 DELETE_DOMAIN = Grant("DeleteDomain", HUB, "DeleteItem", (DOMAINS,))

@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 
 from functions import endpoints
-from infra.build import PACKAGE, PAGES
+from infra.build import IDENTITY, PACKAGE, PAGES
 
 
 def main() -> None:
@@ -26,8 +26,11 @@ def main() -> None:
 
 
 def package_of(function: str) -> Path:
-    """The package of a function: that of the web pages, or that of all others."""
-    pages = {endpoint.logical_id for endpoint in endpoints.PAGES}
+    """The package of a function: that of identity providers, of web pages, or of all others."""
+    identity = {row.logical_id for row in endpoints.ENDPOINTS if row.module in endpoints.IDENTITY}
+    pages = {row.logical_id for row in endpoints.PAGES}
+    if function in identity:
+        return IDENTITY
     return PAGES if function in pages else PACKAGE
 
 

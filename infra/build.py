@@ -1,11 +1,14 @@
-"""The packages of the Lambda functions: `python3 -m infra.build` makes `build/package`, one folder
-for all functions except `pages`, and `build/pages` for that one.
+"""The packages of the Lambda functions: `python3 -m infra.build` makes three folders.
 
-A package holds `functions/`, `shared/` and their dependencies (`infra/locks/package.lock`,
-`infra/locks/pages.lock`), for the Python and the processor of `template.yaml`. Modules are
-compiled, and files that no function reads are left out. `build/package.zip` and `build/pages.zip`
-hold the same files. Two builds are equal byte for byte. Only `build/pages` has what renders web
-pages, so the other functions stay small.
+    build/package    all functions, except the following
+    build/pages      the web pages, with what renders them
+    build/identity   the functions that verify tokens of identity providers, with cryptography too
+
+A package has `functions/`, `shared/` and their dependencies (`infra/locks/package.lock`,
+`pages.lock`, `identity.lock`), for the Python and the processor of `template.yaml`. Modules are
+compiled, and files that no function reads are left out. `build/package.zip` and the other two zips
+have the same files. Two builds are equal byte for byte. So the functions that most requests use
+stay small.
 
 This machine may not be able to run that package. So `build/host` is made in the same way for this
 machine, and every handler is imported from there. With `--host` only `build/host` is made; without
@@ -34,11 +37,13 @@ from infra.tools import Unable
 ROOT = Path(__file__).parent.parent
 LOCK = Path(__file__).parent / "locks" / "package.lock"
 PAGES_LOCK = Path(__file__).parent / "locks" / "pages.lock"
+IDENTITY_LOCK = Path(__file__).parent / "locks" / "identity.lock"
 BUILD = ROOT / "build"
 NO_HANDLERS = {"__init__", "endpoints", "grants"}
 """The modules of `functions/` that are not Lambda functions."""
 PACKAGE = BUILD / "package"
 PAGES = BUILD / "pages"
+IDENTITY = BUILD / "identity"
 HOST = BUILD / "host"
 HOST_PYTHON = BUILD / "host-python"
 """A file with the path of the interpreter that `build/host` was made for."""
@@ -108,9 +113,17 @@ class Contents(NamedTuple):
     max_bytes: int
 
 
-_PAGES_ONLY = (*(f"functions/{endpoint.module}.py" for endpoint in endpoints.PAGES), "shared/web")
-API_ONLY = Contents(LOCK, _PAGES_ONLY, 40_000_000)
-WITH_PAGES = Contents(PAGES_LOCK, (), 55_000_000)
+_WITH_IDENTITY = tuple(f"functions/{module}.py" for module in sorted(endpoints.IDENTITY))
+_PAGES_ONLY = tuple(
+    f"functions/{endpoint.module}.py"
+    for endpoint in endpoints.PAGES
+    if endpoint.module not in endpoints.IDENTITY
+)
+API_ONLY = Contents(
+    LOCK, (*_WITH_IDENTITY, *_PAGES_ONLY, "shared/openid", "shared/web"), 40_000_000
+)
+WITH_PAGES = Contents(PAGES_LOCK, (*_WITH_IDENTITY, "shared/openid"), 55_000_000)
+WITH_IDENTITY = Contents(IDENTITY_LOCK, (), 71_000_000)
 
 
 class Made(NamedTuple):
@@ -141,13 +154,14 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def make_for_lambda(python: Path) -> None:
-    """Make `build/package`, `build/pages` and their zips, compiled by this interpreter, which has
-    VERSION. Raises Unable."""
-    for folder, contents in ((PAGES, WITH_PAGES), (PACKAGE, API_ONLY)):
+    """Make the three packages and their zips, compiled by this interpreter, which has VERSION.
+    Raises Unable."""
+    packages = ((IDENTITY, WITH_IDENTITY), (PAGES, WITH_PAGES), (PACKAGE, API_ONLY))
+    for folder, contents in packages:
         made = make(folder, python, contents, for_lambda=True)
         packed = pack(folder, folder.with_suffix(".zip"))
         name = f"build/{folder.name}"
-        print(f"{name:13}  sha256 {made.digest}  {_mb(made.size)}, {_mb(packed)} as {name}.zip")
+        print(f"{name:14} sha256 {made.digest}  {_mb(made.size)}, {_mb(packed)} as {name}.zip")
 
 
 def make_for_host(python: Path | None) -> None:
@@ -160,7 +174,7 @@ def make_for_host(python: Path | None) -> None:
             f"no Python {_dotted(VERSION)} here: build/host is for {_dotted(sys.version_info[:2])}"
         )
         python = Path(sys.executable)
-    made = make(HOST, python, WITH_PAGES, for_lambda=False)
+    made = make(HOST, python, WITH_IDENTITY, for_lambda=False)
     check(HOST, python)
     HOST_PYTHON.write_text(f"{python}\n")
     imported = f"imports {len(handlers(HOST))} handlers"

@@ -47,6 +47,7 @@ _PARAMETERS = {
     "tag": "v1.0.0",
     "tag_id": "chorus-1",
     "token_id": "${TOKEN_ID}",
+    "provider": "openid",
 }
 """The values of path parameters in sample events. `infra.invoke` fills in the placeholders."""
 

@@ -151,6 +151,12 @@ def _handled(name: str, event: Mapping[str, Any]) -> Answer:
     return answer
 
 
+NEEDS_PROVIDER = frozenset(
+    f"account-{name}" for name in ("provider", "callback", "handle", "claim", "link")
+)
+"""The events that are refused without an identity provider and a browser that signs in there."""
+
+
 def is_success(answer: Answer) -> bool:
     """Whether the request was carried out. A form that was carried out leads to another page."""
     location = answer.headers.get("location", "")

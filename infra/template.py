@@ -20,6 +20,7 @@ BASE = Path(__file__).with_name("template_base.yaml")
 _PARAMETER = (
     "arn:${AWS::Partition}:ssm:${AWS::Region}:${AWS::AccountId}:parameter${SigningKeysParameter}"
 )
+_CLIENT_SECRETS = _PARAMETER.replace("SigningKeysParameter", "ClientSecretsParameter")
 _API = "arn:${AWS::Partition}:execute-api:${AWS::Region}:${AWS::AccountId}:${Api}/*"
 _PLACES = {
     grants.HUB: ("dynamodb", "!GetAtt HubTable.Arn"),
@@ -29,6 +30,7 @@ _PLACES = {
     grants.UPLOADS: ("s3", f'!Sub "${{Bucket.Arn}}/{grants.UPLOADS}"'),
     grants.STAGED: ("s3", f'!Sub "${{Bucket.Arn}}/{grants.STAGED}"'),
     grants.SIGNING_KEYS: ("ssm", f'!Sub "{_PARAMETER}"'),
+    grants.CLIENT_SECRETS: ("ssm", f'!Sub "{_CLIENT_SECRETS}"'),
     grants.PRIVATE_KEYS: ("ssm", f'!Sub "{signing.private_parameter(_PARAMETER)}"'),
 }
 """The service of a place, and its ARN."""

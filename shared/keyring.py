@@ -44,6 +44,8 @@ class Keyrings:
     """The public keys and the secrets."""
     signing: "Keyring"
     """The private key, or the secrets of a hub without one."""
+    clients: "Keyring"
+    """The secrets of the hub at its identity providers, by the name of the provider."""
 
 
 class Keyring:

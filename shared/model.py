@@ -115,6 +115,18 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True)
+class Person:
+    """A verified user of an identity provider.
+
+    `subject` never changes. `login` may change, so it only suggests a handle.
+    """
+
+    issuer: str
+    subject: str
+    login: str
+
+
+@dataclass(frozen=True, slots=True)
 class Repo:
     """A repository. `repo_id` is empty before the first write of the owner, which creates it."""
 

@@ -37,6 +37,9 @@ Key = Annotated[str, Field(min_length=32), AfterValidator(signing.check)]
 Keys = Json[Annotated[dict[str, Key], Field(min_length=1)]]
 _KEYS: TypeAdapter[dict[str, str]] = TypeAdapter(Keys)
 
+ClientSecrets = Json[dict[str, Annotated[str, Field(min_length=1)]]]
+_CLIENT_SECRETS: TypeAdapter[dict[str, str]] = TypeAdapter(ClientSecrets)
+
 
 class Settings(BaseModel):
     """The settings of a deployment.
@@ -85,6 +88,18 @@ class Settings(BaseModel):
     per reply, of which 1 MiB is left for the commit, its manifest and the branches. One push
     verifies 1 GiB.
     """
+    openid_issuer: str = ""
+    """The OpenID Connect provider with which users sign in. Empty: none."""
+    openid_client_id: str = ""
+    github_client_id: str = ""
+    """The OAuth app with which users of GitHub sign in. Empty: none."""
+    github_url: str = Field(default="https://github.com", pattern=r"^https?://[^/]+$")
+    client_secrets: ClientSecrets = Field(default={})
+    """The secrets of the hub at its providers: `openid`, `github`. See `signing_keys`."""
+    client_secrets_parameter: str = ""
+    """The SSM parameter with these secrets, instead of `client_secrets`."""
+    local_issuers: bool = False
+    """For tests: issuers may also be at http://localhost. Lambda refuses to start with it."""
     origin_secret: str = Field(default="", pattern=r"^([!-~]{32,})?$")
     """The secret that the proxy sends with each request (see `middleware`). Empty: no proxy."""
     log_level: str = "INFO"
@@ -95,6 +110,13 @@ class Settings(BaseModel):
     def max_expanded_bytes(self) -> int:
         """The largest expanded body of `push` and `push/objects`, which Lambda does not limit."""
         return max(self.max_body_bytes, EXPANDED_BYTES)
+
+    @field_validator("memory_mb")
+    @classmethod
+    def _no_local_issuers_in_lambda(cls, memory_mb: int, info: ValidationInfo) -> int:
+        if memory_mb and info.data.get("local_issuers"):
+            raise ValueError("PIERIA_LOCAL_ISSUERS is for a hub on one machine")
+        return memory_mb
 
     @field_validator("signing_keys_parameter")
     @classmethod
@@ -111,6 +133,14 @@ def parse_keys(text: str) -> dict[str, str]:
     except ValidationError:
         # Not chained, because the message of pydantic quotes the input.
         raise ValueError("not a JSON object of keys of at least 32 characters") from None
+
+
+def parse_client_secrets(text: str) -> dict[str, str]:
+    """Parse client secrets from JSON. Raises ValueError with a message without them."""
+    try:
+        return _CLIENT_SECRETS.validate_python(text)
+    except ValidationError:
+        raise ValueError("not a JSON object of client secrets") from None
 
 
 @functools.cache

@@ -61,6 +61,8 @@ class Stores:
     """Verifies tokens, and signs cursors and references."""
     signer: Keyring
     """Signs tokens. Only the functions that issue tokens can read its keys."""
+    client_secrets: Keyring
+    """The secrets of the hub at its identity providers. Only `account` can read them."""
     repos: Repos
     members: Members
     tokens: Tokens
@@ -91,6 +93,7 @@ class Stores:
             settings=settings,
             keyring=keyrings.verifying,
             signer=keyrings.signing,
+            client_secrets=keyrings.clients,
             repos=Repos(hub),
             members=Members(hub),
             tokens=Tokens(hub),

@@ -70,6 +70,16 @@ GET /.well-known/jwks.json
   any      200 200 200 200 200 200 200 200 200 401 401
 POST /-/sign-in
   any      403 403 403 403 403 403 403 403 403 403 403
+GET /-/sign-in/{provider}   * not_found
+  any        *   *   *   *   *   *   *   *   *   *   *
+GET /-/sign-in/{provider}/callback   * not_found
+  any        *   *   *   *   *   *   *   *   *   *   *
+GET /-/handle   * sign_in_refused
+  any        *   *   *   *   *   *   *   *   *   *   *
+POST /-/handle   * sign_in_refused
+  any        *   *   *   *   *   *   *   *   *   *   *
+POST /-/handle/link   * sign_in_refused
+  any      log   *   *   *   *   *   *   *   * log log
 POST /-/account/sign-out
   any      log 303 303 303 303 303 303 303 303 log log
 POST /-/account/tokens
@@ -691,6 +701,7 @@ class Stage:
             "tag": "nothing",
             "tag_id": "nothing",
             "token_id": "nothing",
+            "provider": "openid",
             "object_id": OBJECT,
             "commit_id": COMMIT,
             "ref_and_path": "main/1.txt",

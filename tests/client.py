@@ -23,7 +23,7 @@ import pytest
 from shared import auth, codings, settings
 from shared.http import browser
 from shared.model import Identity, Role
-from shared.web.route import SIGN_IN
+from shared.web.route import FORM_COOKIES
 from tests.builders import Record
 
 MSGPACK = "application/x-msgpack"
@@ -146,14 +146,15 @@ def by_browser(
 
     Without fields, the browser opens the page.
     """
-    cookies = {browser.FORM: "cookie"} | ({browser.SESSION: session} if session else {})
+    cookies = {browser.FORM: "cookie", browser.IDENTITY: "cookie"}
+    cookies |= {browser.SESSION: session} if session else {}
     headers = {
         "accept": "text/html",
         "cookie": "; ".join(f"{name}={value}" for name, value in cookies.items()),
     }
     if fields is None:
         return headers, b""
-    bound_to = "cookie" if path == SIGN_IN else session or ""
+    bound_to = "cookie" if path in FORM_COOKIES else session or ""
     guarded = {browser.TOKEN_FIELD: browser.form_token(bound_to), **fields}
     body = urllib.parse.urlencode(guarded).encode()
     return headers | {"content-type": browser.FORM_TYPE}, body

@@ -73,7 +73,7 @@ def stores_on(cloud: Cloud, limits: Limits = USUAL) -> Stores:
     keyring = Keyring(fetch_keys, lambda _: None)
     stores = Stores.on(
         loaded,
-        Keyrings(keyring, keyring),
+        Keyrings(keyring, keyring, keyring),
         DynamoTable(database, HUB),
         DynamoTable(database, "counters"),
         S3Bucket(storage, "bucket"),

@@ -46,6 +46,11 @@ LAWS = {
         " web",
         "starlette",
     ),
+    "shared.web.sign_in": (
+        "actions authorization engines.selection errors http model openid settings web",
+        "starlette",
+    ),
+    "shared.openid": ("errors model openid settings", "aiohttp jwt pydantic"),
     "shared.web": (
         "web actions codec conditional cursors errors file_response graph http log_cursors media"
         " metadata model names protocol stores",
@@ -91,6 +96,10 @@ LAWS = {
     "shared.file_response": ("conditional errors media middleware model", "starlette"),
     "shared.streaming": ("codec codings errors", "starlette"),
     "shared.actions.sessions": (f"auth {DOMAIN}", ""),
+    "shared.actions.identities": (
+        f"actions.sessions signing {DOMAIN}",
+        "jwt pydantic",
+    ),
     "shared.actions.tokens": (f"auth {DOMAIN}", ""),
     "shared.actions": (f"actions graph protocol {DOMAIN}", "pydantic"),
     "shared.maintenance.upkeep": (f"actions graph log maintenance {DOMAIN}", ""),

@@ -44,6 +44,9 @@ COMMANDS = {
     "user": Entry("user", "app", "Users: the handles of a hub."),
     "release": Entry("release", "app", "Releases of a repository."),
     "domain": Entry("domain", "app", "Domains: the published descriptions of plugins."),
+    "identity": Entry(
+        "identity", "app", "Users of identity providers, and the handles that they sign in to."
+    ),
     "token": Entry("token", "app", "Tokens, with which users log in."),
     "key": Entry("key", "app", "Signing keys, with which a hub signs its tokens."),
     "export": Entry("transfer", "export", "Write everything of a repository to a file."),

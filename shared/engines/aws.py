@@ -3,6 +3,7 @@
 import asyncio
 import functools
 import gc
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -94,11 +95,12 @@ def _keyrings(session: "aioboto3.Session", settings: Settings) -> Keyrings:
         return settings.signing_keys
 
     async def verifying() -> Keys:
-        return await _parameter(session, parameter)
+        return await _parameter(session, parameter, settings_module.parse_keys)
 
     async def private() -> Keys:
         try:
-            return await _parameter(session, signing.private_parameter(parameter))
+            name = signing.private_parameter(parameter)
+            return await _parameter(session, name, settings_module.parse_keys)
         except Unavailable as failure:
             if not _is_absent(failure):
                 raise
@@ -107,15 +109,24 @@ def _keyrings(session: "aioboto3.Session", settings: Settings) -> Keyrings:
                 raise
             return keys
 
+    clients = Keyring(functools.partial(_client_secrets, session, settings), log_failure)
     if settings.signing_keys:
         keyring = Keyring(from_settings, log_failure)
-        return Keyrings(keyring, keyring)
+        return Keyrings(keyring, keyring, clients)
     parameter = settings.signing_keys_parameter
-    return Keyrings(Keyring(verifying, log_failure), Keyring(private, log_failure))
+    return Keyrings(Keyring(verifying, log_failure), Keyring(private, log_failure), clients)
 
 
-async def _parameter(session: "aioboto3.Session", name: str) -> Keys:
-    """Read keys from an SSM parameter. Raises Unavailable."""
+async def _client_secrets(session: "aioboto3.Session", settings: Settings) -> Keys:
+    """The secrets in the settings, or in the SSM parameter. Raises Unavailable."""
+    if settings.client_secrets:
+        return settings.client_secrets
+    parse = settings_module.parse_client_secrets
+    return await _parameter(session, settings.client_secrets_parameter, parse)
+
+
+async def _parameter(session: "aioboto3.Session", name: str, parse: Callable[[str], Keys]) -> Keys:
+    """Read keys or secrets from an SSM parameter. Raises Unavailable."""
     from aiobotocore.config import AioConfig
 
     # Short timeouts, because a request waits for the keys. The client is used once and closed.
@@ -125,9 +136,9 @@ async def _parameter(session: "aioboto3.Session", name: str) -> Keys:
     try:
         async with asyncio.timeout(KEYS_SECONDS), session.client("ssm", config=config) as ssm:
             reply = await ssm.get_parameter(Name=name, WithDecryption=True)
-        return settings_module.parse_keys(reply["Parameter"]["Value"])
+        return parse(reply["Parameter"]["Value"])
     except (ClientError, BotoCoreError, TimeoutError, OSError, ValueError) as error:
-        error.add_note(f"while the signing keys were read from the parameter {name}")
+        error.add_note(f"while the parameter {name} was read")
         raise Unavailable() from error
 
 

@@ -79,9 +79,13 @@ def open_stores(settings: Settings, closer: AsyncExitStack) -> Stores:
     async def read_keys() -> Keys:
         return settings.signing_keys
 
+    async def read_client_secrets() -> Keys:
+        return settings.client_secrets
+
     keyring = Keyring(read=read_keys, on_failure=lambda failure: None)
+    clients = Keyring(read=read_client_secrets, on_failure=lambda failure: None)
     hub = SqliteTable(engine.database)
-    keyrings = Keyrings(verifying=keyring, signing=keyring)
+    keyrings = Keyrings(verifying=keyring, signing=keyring, clients=clients)
     return Stores.on(settings, keyrings, hub, engine.counters, engine.bucket)
 
 

@@ -6,6 +6,7 @@
     │  └─ StagedBodyInvalid         a reference to a staged body that cannot be used
     ├─ Unauthorized 401             no token, or an invalid one
     ├─ Forbidden 403                the caller may read the repository, but not do this
+    │  └─ SignInRefused             a sign-in that this browser did not begin, or that failed
     ├─ NotFound 404                 no such route
     │  ├─ RepoNotFound              absent, deleted, or private: all look the same
     │  ├─ CommitNotFound            the repository does not have a wanted commit
@@ -23,6 +24,8 @@
     ├─ BranchMoved 409              the branch was moved at the same time; names its head
     ├─ RepoExists 409               the owner has a repository of this name
     ├─ HandleTaken 409              the handle is claimed, in another letter case
+    ├─ HandleInUse 409              a new user chose a handle that is claimed
+    ├─ IdentityLinked 409           the provider's user signs in to another handle
     ├─ ReleaseExists 409            another release has this tag
     ├─ TagExists 409                another tag has this id
     ├─ DomainExists 409             the domain is published in this or a later version
@@ -43,10 +46,11 @@
     ├─ Internal 500                 a bug of the hub; its log has the details under the request id
     ├─ Damaged 500                  a stored row or byte range that must exist is missing
     ├─ HubOutdated 500              a newer version of the hub wrote a row that must be read
+    ├─ IssuerInvalid 502            an identity provider replied with something unusable
     └─ Unavailable 503              the store did not answer; the request can be retried
 
 The modules: `requests` (400 to 416), `not_found` (404), `conflicts` (409), `content` (422),
-`quotas` (429), `faults` (500 and 503).
+`quotas` (429), `faults` (500 and 503), `identities` (users of identity providers).
 
 A message is one line: the fault and the next step. It is cut to `texts.MESSAGE_CHARACTERS`.
 """
@@ -72,6 +76,12 @@ from shared.errors.content import (
     UploadsPending,
 )
 from shared.errors.faults import Damaged, HubOutdated, Internal, Unavailable
+from shared.errors.identities import (
+    HandleInUse,
+    IdentityLinked,
+    IssuerInvalid,
+    SignInRefused,
+)
 from shared.errors.not_found import (
     CommitNotFound,
     DomainNotFound,
@@ -111,12 +121,15 @@ __all__ = [
     "DomainExists",
     "DomainNotFound",
     "Forbidden",
+    "HandleInUse",
     "HandleTaken",
     "HashMismatch",
     "HubLimited",
     "HubOutdated",
+    "IdentityLinked",
     "Internal",
     "InvalidName",
+    "IssuerInvalid",
     "MalformedBody",
     "MemberNotFound",
     "MethodNotAllowed",
@@ -134,6 +147,7 @@ __all__ = [
     "RepoExists",
     "RepoNotFound",
     "RequestTimeout",
+    "SignInRefused",
     "StagedBodyInvalid",
     "TagExists",
     "TagNotFound",

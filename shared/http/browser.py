@@ -2,6 +2,8 @@
 
     __Host-session   the token of the session, HttpOnly: the signed-in user
     __Host-form      a random text, HttpOnly: binds the form to sign in, before there is a session
+    __Host-attempt   the sign-in through a provider that this browser began, HttpOnly
+    __Host-identity  the user whom the provider verified, signed, HttpOnly: until a handle is chosen
 
 A browser accepts a `__Host-` cookie only from the host itself and only with `Secure`, so neither
 another host of the domain nor a network can set one. Browsers treat http://localhost like HTTPS.
@@ -30,6 +32,8 @@ from shared.http import access, requests
 
 SESSION = "__Host-session"
 FORM = "__Host-form"
+ATTEMPT = "__Host-attempt"
+IDENTITY = "__Host-identity"
 TOKEN_FIELD = "form"  # noqa: S105
 """The name of the field with the hash of the cookie."""
 FORM_SECONDS = 3600

@@ -17,6 +17,7 @@ from shared.model import RepoId, Scope
 _COUNTER = attributes.RowKind("counter")
 _COST = attributes.RowKind("cost")
 _REFUSED = attributes.RowKind("refused push")
+_SIGN_IN = attributes.RowKind("sign-in")
 _COSTLY = attributes.RowKind("costly clones")
 
 REMEMBERED = 32
@@ -24,6 +25,8 @@ REMEMBERED = 32
 REMEMBERED_SECONDS = 24 * 3600
 DAY_SECONDS = 24 * 3600
 _CLONES = "clones_"
+SIGN_IN_SECONDS = 24 * 3600
+"""A state cannot be used again within this time. No provider accepts a code for so long."""
 FALSE_UPLOADS = 500
 """The most false uploads of one push that are stored."""
 
@@ -87,6 +90,11 @@ class Counters:
         """
         by_key = {row["pk"]: attributes.number(row, "spent", _COST) for row in beside.rows}
         return {scope: by_key.get(keys.cost(scope)[0], 0) for scope in scopes}
+
+    async def end_sign_in(self, state: str, now: int) -> bool:
+        """Record that a callback with this state came. Returns False if one came before."""
+        row = await self.table.add(keys.sign_in(state), {"hits": 1}, now + SIGN_IN_SECONDS)
+        return attributes.number(row, "hits", _SIGN_IN) == 1
 
     async def remember_refused(
         self, repo_id: str, subject: str, commit_ids: Collection[str], now: int

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from shared import names
 from shared.errors import HandleTaken
 from shared.metadata import attributes, keys
-from shared.metadata.table import ConditionFailed, Table
+from shared.metadata.table import ConditionFailed, Row, Table
 
 _KIND = attributes.RowKind("handle")
 
@@ -22,9 +22,9 @@ class Handles:
         Raises InvalidName for a reserved or malformed handle, and HandleTaken if it is claimed in
         another letter case.
         """
-        key = keys.handle(names.check_handle(handle))
+        key, row = row_of(names.check_handle(handle))
         try:
-            await self.table.put_new(key, _KIND.stamp({"handle": handle}))
+            await self.table.put_new(key, row)
         except ConditionFailed as lost:
             claimed = attributes.text(lost.current(), "handle", _KIND)
             if claimed != handle:
@@ -48,3 +48,8 @@ class Handles:
         return sorted(
             [attributes.text(row, "handle", _KIND) async for row in self.table.scan(keys.HANDLE)]
         )
+
+
+def row_of(handle: str) -> tuple[keys.Key, Row]:
+    """The key and the row of a claimed handle."""
+    return keys.handle(handle), _KIND.stamp({"handle": handle})

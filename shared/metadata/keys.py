@@ -8,6 +8,7 @@
     membership           MEMBERS#<owner>             @<handle>#<slug>          see `listing`
     token                TOKENS#<handle>             <jti>
     handle               HANDLE#<folded handle>      HANDLE
+    identity             IDENTITY#<hash>             IDENTITY                  see `identities`
     repo, by id          REPO#<repo_id>              NAME
     deleted repo         DELETED                     <owner>/<repo_id>         until it is purged
     domain               DOMAINS                     <author>/<slug>
@@ -28,10 +29,11 @@
     snapshot             REPO#<repo_id>#S<shard>     <snapshot_id>
     object               REPO#<repo_id>#O<shard>     <object_id>
 
-    counter              <class>#<subject>#<window>  –                         these four rows are
+    counter              <class>#<subject>#<window>  –                         these five rows are
     cost                 COST#<kind>#<name>#<day>    –                         in a table whose rows
     refused              REFUSED#<repo_id>#<subject> –                         expire
     costly clones        CLONES#<day>                –
+    sign-in              SIGNIN#<state>              –
 
 `shard` is the first hex digit of a hash of the id. Each kind has sixteen partitions, so that one
 repository can write 16,000 rows per second. `generation` has twelve digits, so that its text sorts
@@ -51,6 +53,7 @@ REF_OR_PREBUILT = "REF"
 """The common prefix of the sort keys of the refs and of the bundle; no other row has it."""
 REPO = "REPO#"
 HANDLE = "HANDLE#"
+IDENTITY = "IDENTITY#"
 OWNER = "OWNER#"
 MEMBERS = "MEMBERS#"
 MEMBERSHIP = "@"
@@ -135,6 +138,11 @@ def tokens(handle: str) -> str:
 def handle(name: str) -> Key:
     """The claim of a handle, whatever its letter case is."""
     return f"{HANDLE}{name.casefold()}", "HANDLE"
+
+
+def identity(hash_of_user: str) -> Key:
+    """The handle of a user of an identity provider."""
+    return f"{IDENTITY}{hash_of_user}", "IDENTITY"
 
 
 def name(repo_id: str) -> Key:
@@ -272,6 +280,11 @@ def counter(limit_class: str, subject: str, window: int) -> Key:
 def cost(scope: Scope) -> Key:
     """The cost of requests within one day."""
     return (f"COST#{scope.kind}#{scope.name}#{scope.day}",)
+
+
+def sign_in(state: str) -> Key:
+    """A sign-in that a callback has ended."""
+    return (f"SIGNIN#{state}",)
 
 
 def refused(repo_id: str, subject: str) -> Key:

@@ -17,7 +17,7 @@ from shared.metadata.tokens import Issued
 from shared.model import Role
 from shared.protocol.base import parse
 from shared.protocol.tokens import NewToken
-from shared.web import forms, rendering, replies, times
+from shared.web import forms, rendering, replies, sign_in, times
 from shared.web.forms import Fields
 
 ACCOUNT = "/-/account"
@@ -41,6 +41,7 @@ async def sign_in_page(request: Request, error: ApiError | None = None) -> Respo
         base_url=browser.origin(request),
         next=browser.local_url(following),
         form_token=browser.form_token(cookie),
+        providers=sign_in.known_providers().values(),
         error=error,
     )
     reply = replies.form(request, html, error.status if error else 200)
@@ -48,7 +49,7 @@ async def sign_in_page(request: Request, error: ApiError | None = None) -> Respo
     return reply
 
 
-async def sign_in(request: Request) -> Response:
+async def sign_in_with_token(request: Request) -> Response:
     """Open a session with the submitted token.
 
     The session is always a new one: a session of the request is neither used nor prolonged.

@@ -14,6 +14,9 @@ from shared.middleware import IS_HEAD
 from shared.web import replies
 
 SIGN_IN = "/-/sign-in"
+HANDLE = "/-/handle"
+FORM_COOKIES = {SIGN_IN: browser.FORM, HANDLE: browser.IDENTITY}
+"""The cookies to which the forms without a session are bound, by their paths."""
 NOTHING = "there is nothing at this URL; repositories are at /owner/name"
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
@@ -61,10 +64,7 @@ class FormRoute(APIRoute):
             _require_browser(request)
             try:
                 if request.method == "POST":
-                    if request.url.path == SIGN_IN:
-                        cookie = browser.FORM
-                    else:
-                        cookie = browser.SESSION
+                    cookie = FORM_COOKIES.get(request.url.path, browser.SESSION)
                     request.state.fields = await browser.submitted(request, cookie)
                 reply = await handler(request)
             except Unauthorized:

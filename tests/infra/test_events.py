@@ -14,6 +14,7 @@ from functions.endpoints import ENDPOINTS
 from infra import invoke, stack
 from infra.embedded_aws import EmbeddedAws
 from shared import settings
+from tests import client
 
 EVENTS = sorted(invoke.EVENTS.glob("*.json"))
 PLACEHOLDERS = {"TOKEN", "SESSION", "FORM", "TOKEN_ID", "REPO_ID"}
@@ -59,7 +60,9 @@ def test_an_event_is_one_that_the_gateway_could_send(path: Path) -> None:
     assert set(re.findall(r"\$\{(\w+)\}", path.read_text())) <= PLACEHOLDERS
 
 
-@pytest.mark.parametrize("name", [path.stem for path in EVENTS])
+@pytest.mark.parametrize(
+    "name", [path.stem for path in EVENTS if path.stem not in invoke.NEEDS_PROVIDER]
+)
 def test_an_event_is_answered_with_a_success(
     name: str, aws: EmbeddedAws, configured: pytest.MonkeyPatch
 ) -> None:
@@ -72,6 +75,12 @@ def test_an_event_is_answered_with_a_success(
     answer = invoke.in_process(name, place)
     assert invoke.is_success(answer)
     assert "${" not in answer.body.decode(errors="replace")
+
+
+@pytest.mark.parametrize("name", sorted(invoke.NEEDS_PROVIDER))
+def test_an_event_of_a_provider_is_refused_without_one(name: str) -> None:
+    with pytest.raises(invoke.Failed, match=r"was answered 40[34]"):
+        invoke.in_process(name, {"SESSION": client.session("me"), "FORM": ""})
 
 
 def test_a_refusal_is_no_answer(aws: EmbeddedAws) -> None:

@@ -143,6 +143,11 @@ PAGES = {
 FORMS = {
     "GET /-/sign-in": Asked(),
     "POST /-/sign-in": Asked({"token": "x" * 60_000}, statuses=(403,)),
+    "GET /-/sign-in/{provider}": Asked(where={"provider": "x" * 1_000}, statuses=(404,)),
+    "GET /-/sign-in/{provider}/callback": Asked(where={"provider": "x" * 1_000}, statuses=(404,)),
+    "GET /-/handle": Asked(statuses=(403,)),
+    "POST /-/handle": Asked({"handle": CONTROL * 20_000}, statuses=(403,)),
+    "POST /-/handle/link": Asked({}, statuses=(403,)),
     "POST /-/account/sign-out": Asked({}, statuses=(303,)),
     "GET /-/account": Asked(),
     "POST /-/account/tokens": Asked(

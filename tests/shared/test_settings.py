@@ -69,6 +69,13 @@ def test_every_field_has_its_variable(configured):
         "max_reply_bytes": 6,
         "max_object_bytes": 7,
         "origin_secret": "o" * 32,
+        "openid_issuer": "https://id.example",
+        "openid_client_id": "one",
+        "github_client_id": "two",
+        "github_url": "https://git.example",
+        "client_secrets": {"openid": "s"},
+        "client_secrets_parameter": "/p",
+        "local_issuers": False,
         "log_level": "DEBUG",
         "data": "d",
     }
@@ -165,3 +172,20 @@ def test_a_complaint_about_something_else_does_not_print_the_keys(configured):
     configured.setenv("PIERIA_SIGNING_KEYS", json.dumps({"new": SECRET}))
     configured.delenv("PIERIA_BUCKET")
     assert "hunter2" not in complaint()
+
+
+def test_lambda_does_not_start_with_local_issuers(configured):
+    configured.setenv("PIERIA_LOCAL_ISSUERS", "on")
+    assert settings.load().local_issuers
+    settings.load.cache_clear()
+    configured.setenv("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "1024")
+    assert "for a hub on one machine" in complaint()
+
+
+@pytest.mark.parametrize("value", [SECRET, f'{{"openid": ["{SECRET}"]}}', f'["{SECRET}"]'])
+def test_a_complaint_about_client_secrets_does_not_contain_them(configured, value):
+    configured.setenv("PIERIA_CLIENT_SECRETS", value)
+    assert "client_secrets" in (found := complaint()) and SECRET not in found
+    with pytest.raises(ValueError, match="not a JSON object of client secrets") as refused:
+        settings.parse_client_secrets(value)
+    assert SECRET not in "".join(traceback.format_exception(refused.value))

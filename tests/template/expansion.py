@@ -152,6 +152,7 @@ def router(module: str) -> APIRouter:
 PARAMETER = (
     "arn:${AWS::Partition}:ssm:${AWS::Region}:${AWS::AccountId}:parameter${SigningKeysParameter}"
 )
+CLIENT_SECRETS = PARAMETER.replace("SigningKeysParameter", "ClientSecretsParameter")
 ALL_FUNCTIONS = (
     "arn:${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}:function:${AWS::StackName}-*"
 )
@@ -165,6 +166,7 @@ PLACES = {
     json.dumps({"Fn::Sub": PARAMETER}): "/pieria/signing-keys",
     json.dumps({"Fn::Sub": f"{PARAMETER}-private"}): "/pieria/signing-keys-private",
     json.dumps({"Fn::Sub": ALL_FUNCTIONS}): "function *",
+    json.dumps({"Fn::Sub": CLIENT_SECRETS}): "/pieria/client-secrets",
 }
 """The places that a permission may name: one table, one prefix, the bucket's list of keys, or the
 signing keys. The boundary also names all functions of the hub.

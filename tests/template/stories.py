@@ -7,20 +7,23 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 import boto3
 import httpx
 import msgpack
+import pytest
 
 from functions.endpoints import MIDI_DOMAIN
-from shared import ids
+from shared import ids, settings
 from shared.actions import clone_counts
-from tests import builders, client
+from tests import builders, client, issuer
 from tests.builders import Record, blob, chain, commit, graph, snapshot
 from tests.client import Answer, ask, call, fetch, heads, push
 from tests.cloud_calls import CloudCall, intercepted
 from tests.conftest import NAMES
 from tests.functions import api
+from tests.functions.browser import Browser
 from tests.shared.maintenance import upkeep
 
 Fresh = Callable[[str], None]
@@ -335,6 +338,31 @@ def pages_for_people(owner: str, fresh: Fresh) -> None:
     page(f"/{owner}/song", 500)
 
 
+def users_of_a_provider(owner: str, fresh: Fresh) -> None:
+    """A first sign-in, a second one, and a link to the handle of a token."""
+    with issuer.running() as provider, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PIERIA_LOCAL_ISSUERS", "on")
+        patch.setenv("PIERIA_OPENID_ISSUER", provider.url)
+        patch.setenv("PIERIA_OPENID_CLIENT_ID", issuer.CLIENT_ID)
+        settings.load.cache_clear()
+        for number in range(3):
+            chrome = Browser()
+            if number == 2:
+                chrome.sign_in(f"{owner}-b")
+            begun = chrome.send("GET", "/-/sign-in/openid")
+            subject = f"{owner}-b" if number == 2 else owner
+            back = urlsplit(provider.agree(begun.headers["location"], sub=subject))
+            answer = ok(chrome.send("GET", f"{back.path}?{back.query}"), 303)
+            if answer.headers["location"] == "/-/handle":
+                chrome.get("/-/handle")
+                if number == 2:
+                    chrome.submit("/-/handle/link")
+                else:
+                    chrome.submit("/-/handle", handle=owner)
+            fresh("account")
+    settings.load.cache_clear()
+
+
 def domains_come_and_rise(owner: str, fresh: Fresh) -> None:
     domain = {**MIDI_DOMAIN, "author_slug": owner}
     for version in ("0.1.0", "0.1.0", "0.2.0"):
@@ -497,6 +525,7 @@ STORIES: list[Callable[[str, Fresh], None]] = [
     files_and_objects,
     history_for_people,
     pages_for_people,
+    users_of_a_provider,
     releases_come_and_go,
     tags_come_and_go,
     branches_come_and_go,

@@ -9,10 +9,11 @@ import pytest
 
 from shared import metadata
 from shared.errors import Damaged, HubOutdated
-from shared.metadata import keys
+from shared.metadata import identities, keys
 from shared.metadata.attributes import FORMAT, RowKind
 from shared.metadata.commits import Commits
 from shared.metadata.handles import Handles
+from shared.metadata.identities import Identities, LinkedIdentity
 from shared.metadata.members import Members
 from shared.metadata.prebuilt_clones import PrebuiltClones
 from shared.metadata.refs import Refs
@@ -36,6 +37,7 @@ from tests.shared.metadata.test_codecs import (
 
 __all__ = ["table"]
 
+ADA = LinkedIdentity("https://id.example", "7", "ada", NOW)
 MORE_CODECS = {
     **CODECS,
     "handle": Codec(
@@ -43,6 +45,12 @@ MORE_CODECS = {
         lambda table: Handles(table).claim("ada"),
         lambda table: Handles(table).claimed("ada"),
         "ada",
+    ),
+    "identity": Codec(
+        identities._key("https://id.example", "7"),
+        lambda table: Identities(table).link(ADA),
+        lambda table: Identities(table).get("https://id.example", "7"),
+        ADA,
     ),
     "repository": Codec(
         keys.repo("ada", "song"),
