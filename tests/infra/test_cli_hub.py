@@ -163,7 +163,6 @@ def _kind(err: str) -> str:
     return re.sub(r"^pieria: .+\n$", "one line", err)
 
 
-@pytest.mark.slow
 def test_every_command_of_users_gives_the_same_output_by_the_api_and_by_the_data(
     hub: Hub, tmp_path: Path
 ) -> None:

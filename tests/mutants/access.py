@@ -157,4 +157,27 @@ HOSTILE_INPUT = [
         by=["tests/proof/test_hostile.py::test_the_largest_messages_take_a_moment"]),
 ]  # fmt: skip
 
-BUGS = [*CREDENTIALS, *RIGHTS, *LIMITS, *REPLIES, *HOSTILE_INPUT]
+CLIENT = "tests/infra/client/test_client.py"
+CLI_HUB = "tests/infra/test_cli_hub.py"
+
+API_CLIENTS = [
+    bug("the API client repeats a change that the hub may have made",
+        "infra/client/transport.py::_wanted_pause_seconds", without("method in IDEMPOTENT"),
+        by=[CLIENT]),
+    bug("the API client waits for the limit of a day",
+        "infra/client/transport.py::_wanted_pause_seconds",
+        never("stated_seconds is not None and stated_seconds > LONGEST_PAUSE_SECONDS"),
+        by=[CLIENT]),
+    bug("the API client reports a deletion as failed whose reply was lost",
+        "infra/client/transport.py::Transport.send",
+        never("method == 'DELETE' and attempt and refusal.status == NOT_FOUND"), by=[CLIENT]),
+    bug("the API client leaves a name in a path as it is",
+        "infra/client/client.py::_quoted", replace("quote(text, safe='')", "text"), by=[CLIENT]),
+    bug("a command with --hub acts for the user of another token",
+        "infra/cli/remote.py::opened", delete("_check_caller(client, caller)"), by=[CLI_HUB]),
+    bug("any token of a user restores a deleted repository",
+        "functions/repos.py::post_deleted", delete("repos.require_restorer(identity)"),
+        by=[AUTHORIZATION]),
+]  # fmt: skip
+
+BUGS = [*CREDENTIALS, *RIGHTS, *LIMITS, *REPLIES, *HOSTILE_INPUT, *API_CLIENTS]
