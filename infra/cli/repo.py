@@ -61,7 +61,10 @@ def create(options: NewRepository) -> None:
 @app.command("list")
 def list_(
     owner: Annotated[
-        str, typer.Argument(metavar="HANDLE", help="Of this user. Default: of all users.")
+        str,
+        typer.Argument(
+            metavar="HANDLE", help="Of this user. Default: of all users; with --hub, yours."
+        ),
     ] = "",
     deleted: Annotated[
         bool, typer.Option("--deleted", help="Deleted ones that can be restored.")
@@ -76,8 +79,9 @@ def list_(
     if deleted:
         _list_deleted(owner, json=json, data=data)
         return
-    if owner:
+    if owner or remote.selected():
         with api.opened(data) as hub:
+            owner = owner or hub.me().handle
             found = list(hub.repos(owner))
     else:
         found = _all_repos(data)
@@ -108,9 +112,10 @@ def _all_repos(data: Path | None) -> list[Repository]:
 
 
 def _list_deleted(owner: str, *, json: bool, data: Path | None) -> None:
-    if not owner:
+    if not owner and not remote.selected():
         output.fail("name the user whose deleted repositories to list")
     with api.opened(data, owner) as hub:
+        owner = owner or hub.me().handle
         found = list(hub.deleted_repos())
     if json:
         output.document({"owner": owner, "repos": [document(repo) for repo in found]})

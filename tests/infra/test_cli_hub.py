@@ -208,7 +208,7 @@ LOCAL = {
 
 @pytest.mark.parametrize(
     "command",
-    [*LOCAL.values(), "repo list", "repo bundle a/b", "repo repack a/b --fold"],
+    [*LOCAL.values(), "repo bundle a/b", "repo repack a/b --fold"],
 )
 def test_a_command_that_needs_the_data_refuses_a_hub_and_states_the_reason(command: str) -> None:
     ended = pieria("--hub", "http://127.0.0.1:1", *command.split())
@@ -271,6 +271,16 @@ def test_an_invalid_token_is_reported_in_one_line_without_the_token(
     ended = pieria("--hub", hub.url, "--token-file", file, "repo", "create", "a/b")
     assert ended.status == 2 and ended.err.startswith("pieria: ") and ended.err.count("\n") == 1
     assert "not-a-token" not in ended.err
+
+
+def test_without_a_name_the_own_repositories_are_listed(hub: Hub, tmp_path: Path) -> None:
+    as_eve = hub.as_user("eve", tmp_path)
+    as_eve("repo", "create", "eve/song", "--private")
+    listed = as_eve("repo", "list", "--json").value
+    assert (listed["owner"], [repo["slug"] for repo in listed["repos"]]) == ("eve", ["song"])
+    as_eve("repo", "delete", "eve/song", "--yes")
+    [deleted] = as_eve("repo", "list", "--deleted", "--json").value["repos"]
+    assert deleted["slug"] == "song"
 
 
 def test_a_reader_sees_a_repository_without_its_members(hub: Hub, tmp_path: Path) -> None:
