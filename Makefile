@@ -76,7 +76,9 @@ check: dev-packages ## check lint, format, types, the container and the template
 	@$(BIN)/ruff format -q --check .
 	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/vulture
-	@"$$($(BIN)/python -m infra.tools hadolint)/hadolint" Containerfile
+	@"$$($(BIN)/python -m infra.tools hadolint)/hadolint" Containerfile hub.Containerfile
+	@"$$($(BIN)/python -m infra.tools compose)/python" -c \
+		"import compose_spec as c; c.PyCompose.from_yaml(open('compose.yaml').read()).validate()"
 	@$(BIN)/python -m pytest tests/template/test_lint.py tests/template/security.py
 
 generate: dev-packages ## write template.yaml, sample_events/, openapi.json and the tables of docs/

@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,23 +24,31 @@ from tests import builders
 from tests import client as hub
 
 ROOT = Path(__file__).parent.parent.parent
-LINES = re.sub(r"\\\n\s*", "", (ROOT / "Containerfile").read_text()).splitlines()
 
 
-def said(instruction: str) -> list[str]:
-    """What stands after an instruction, wherever it stands."""
+def lines_of(name: str) -> list[str]:
+    """The instructions of a Containerfile, one a line."""
+    return re.sub(r"\\\n\s*", "", (ROOT / name).read_text()).splitlines()
+
+
+LINES = lines_of("Containerfile")
+
+
+def said(instruction: str, lines: Sequence[str] = LINES) -> list[str]:
+    """The arguments of each use of an instruction."""
     return [
-        line.removeprefix(f"{instruction} ") for line in LINES if line.startswith(f"{instruction} ")
+        line.removeprefix(f"{instruction} ") for line in lines if line.startswith(f"{instruction} ")
     ]
 
 
-def copied() -> list[tuple[list[str], str]]:
-    """What comes from here, and where it goes."""
-    return [
-        (parts[:-1], parts[-1])
-        for line in said("COPY")
-        if not (parts := line.split())[0].startswith("--from")
-    ]
+def copied(lines: Sequence[str] = LINES) -> list[tuple[list[str], str]]:
+    """The files that are copied from here, and their place in the image."""
+    found = []
+    for line in said("COPY", lines):
+        parts = line.split()
+        if not parts[0].startswith("--from"):
+            found.append((parts[:-1], parts[-1]))
+    return found
 
 
 def command(line: str) -> list[str]:
@@ -49,25 +57,25 @@ def command(line: str) -> list[str]:
     return words
 
 
-@pytest.fixture(scope="module")
-def inside(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder that the process starts in."""
-    (workdir,) = said("WORKDIR")
-    root = tmp_path_factory.mktemp("container")
-    for sources, target in copied():
+def copy_into(root: Path, lines: Sequence[str]) -> Path:
+    """Copy the files of an image. Returns the folder in which its process starts."""
+    (workdir,) = said("WORKDIR", lines)
+    for sources, target in copied(lines):
         folder = root.joinpath("." + (target if target.startswith("/") else f"{workdir}/{target}"))
         folder.mkdir(parents=True, exist_ok=True)
         for source in sources:
             if (ROOT / source).is_dir():
-                shutil.copytree(
-                    ROOT / source,
-                    folder,
-                    dirs_exist_ok=True,
-                    ignore=shutil.ignore_patterns("__pycache__"),
-                )
+                ignored = shutil.ignore_patterns("__pycache__")
+                shutil.copytree(ROOT / source, folder, dirs_exist_ok=True, ignore=ignored)
             else:
                 shutil.copy(ROOT / source, folder)
     return root / workdir.lstrip("/")
+
+
+@pytest.fixture(scope="module")
+def inside(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that the process starts in."""
+    return copy_into(tmp_path_factory.mktemp("container"), LINES)
 
 
 @contextmanager
