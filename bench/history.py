@@ -316,7 +316,7 @@ def _contents(bits: random.Random, objects: int) -> dict[str, bytes]:
     Their sizes are taken from SIZES at equal steps, so the total is equal for all seeds.
     """
     sizes = [_size((2 * rank + 1) * 500 // objects) for rank in range(objects)]
-    contents = {}
+    contents: dict[str, bytes] = {}
     for size in _pick(bits, sizes, objects):
         content = bits.randbytes(size)
         contents[ids.object_id(content)] = content

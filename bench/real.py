@@ -83,7 +83,9 @@ def pack_bytes(trees: list[Tree], contents: Mapping[str, bytes], folder: Path) -
 
 def history(trees: list[Tree], contents: Mapping[str, bytes]) -> History:
     """The same as a repository of Muse."""
-    object_ids = {blob: ids.object_id(content) for blob, content in contents.items()}
+    object_ids: dict[str, str] = {
+        blob: ids.object_id(content) for blob, content in contents.items()
+    }
     objects = {object_ids[blob]: content for blob, content in contents.items()}
     symbols = {object_id: _symbols(content) for object_id, content in objects.items()}
     commits: list[dict[str, Any]] = []

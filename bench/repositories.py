@@ -16,7 +16,7 @@ from shared.limits import Limits
 from shared.maintenance import prebuilt_clones
 from shared.maintenance import repack as repacking
 from shared.metadata.table import chunked
-from shared.model import CommitAddress, Kind, Node, Ref, Repo
+from shared.model import CommitAddress, CommitId, Kind, Node, ObjectId, Ref, Repo
 from shared.stores import RepoStores
 from shared.tasks import gather_all
 
@@ -39,7 +39,7 @@ def add_commits(hub: Hub, slug: str, graph: Graph) -> None:
             await repository.index.put_addresses([node.address for node in part])
         await _point(
             repository,
-            [Ref(branch, addresses[head]) for branch, head in graph.heads.items()],
+            [Ref(branch, addresses[CommitId(head)]) for branch, head in graph.heads.items()],
             now,
         )
 
@@ -73,7 +73,8 @@ def add_pushes(hub: Hub, slug: str, pushes: Iterable[History]) -> None:
             parcels: list[UploadBatch] = []
             for pushed in part:
                 records = _records(pushed)
-                parcels += [UploadBatch.of(LIMITS, pushed.objects), records]
+                objects = {ObjectId(i): content for i, content in pushed.objects.items()}
+                parcels += [UploadBatch.of(LIMITS, objects), records]
                 nodes.append(_node(pushed, records, nodes[-1].address if nodes else None))
             for some in chunked(parcels, SWAPS_AT_ONCE):
                 await gather_all(upload_batch.put(repository) for upload_batch in some)

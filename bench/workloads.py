@@ -208,7 +208,7 @@ def wide(files: int, hub: Hub) -> Iterator[Operation]:
 def filters(count: int, hub: Hub) -> Iterator[Operation]:
     """filter-objects, where half of the ids are known."""
     repo = _Repo(hub)
-    known = {
+    known: dict[str, bytes] = {
         ids.object_id(content): content for content in (b"known %d" % n for n in range(count // 2))
     }
     new = [ids.object_id(b"new %d" % n) for n in range(count - len(known))]

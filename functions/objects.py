@@ -10,6 +10,7 @@ from shared import file_response, http, lambdas
 from shared.actions import downloads
 from shared.errors import Damaged, ObjectNotFound, RangeNotSatisfiable, RepoNotFound
 from shared.http import Access
+from shared.model import ObjectId
 from shared.protocol.operation import operation
 from shared.protocol.responses import FILES
 
@@ -26,7 +27,7 @@ router = APIRouter()
 )
 async def get_object_by_repo_id(
     request: Request,
-    object_id: str,
+    object_id: ObjectId,
     access: Annotated[Access, Depends(http.may_read_by_id("upload"))],
 ) -> Response:
     """An object of the repository with this `repo_id`, as GET refs returns it."""
@@ -42,13 +43,15 @@ async def get_object_by_repo_id(
     ),
 )
 async def get_object(
-    request: Request, object_id: str, access: Annotated[Access, Depends(http.may_read("upload"))]
+    request: Request,
+    object_id: ObjectId,
+    access: Annotated[Access, Depends(http.may_read("upload"))],
 ) -> Response:
     """An object of the repository with this name."""
     return await _send(request, object_id, access)
 
 
-async def _send(request: Request, object_id: str, access: Access) -> Response:
+async def _send(request: Request, object_id: ObjectId, access: Access) -> Response:
     found = await downloads.find(access.repository, object_id)
     return await file_response.send(
         request, found, file_response.caching(access.repo, is_fixed=found.is_fixed)

@@ -11,12 +11,14 @@ so such records are refused before. The order of two parents does not change the
 from collections.abc import Iterable, Mapping
 from hashlib import sha256
 
+from shared.model import ObjectId
+
 NUL = "\x00"
 
 
-def object_id(content: bytes) -> str:
+def object_id(content: bytes) -> ObjectId:
     """The id of an object with this content."""
-    return sha256(content).hexdigest()
+    return ObjectId(sha256(content).hexdigest())
 
 
 def snapshot_id(manifest: Mapping[str, str]) -> str:

@@ -6,6 +6,9 @@ from typing import Literal, NamedTuple, NewType, TypeAlias
 
 RepoId = NewType("RepoId", str)
 """The id of a repository. Empty before the first push creates the repository."""
+CommitId = NewType("CommitId", str)
+SnapshotId = NewType("SnapshotId", str)
+ObjectId = NewType("ObjectId", str)
 
 
 class Kind(StrEnum):
@@ -73,7 +76,7 @@ class Version:
 class Upload:
     """An object in quarantine, and the version of it whose content matches the id."""
 
-    object_id: str
+    object_id: ObjectId
     version: Version
     length: int
 
@@ -159,7 +162,7 @@ class CommitAddress:
     The generation is 1 for a root, else 1 + the greatest generation of the parents.
     """
 
-    commit_id: str
+    commit_id: CommitId
     generation: int
     lane: str
 
@@ -224,7 +227,7 @@ class Move:
     forced: bool
     step: str = ""
     previous: str = ""
-    expunged: frozenset[str] = frozenset()
+    expunged: frozenset[CommitId] = frozenset()
     """Which of the two commits were expunged, so that they are not stored any more."""
 
     @property
@@ -317,14 +320,14 @@ class Node:
 
     address: CommitAddress
     parents: tuple[CommitAddress, ...]
-    snapshot_id: str | None = None
+    snapshot_id: SnapshotId | None = None
     snapshot_at: Packed | None = None
     record: bytes | None = None
     record_at: Packed | None = None
     summary: bytes | None = None
 
     @property
-    def commit_id(self) -> str:
+    def commit_id(self) -> CommitId:
         """The id of the commit."""
         return self.address.commit_id
 

@@ -10,8 +10,11 @@ import re
 import unicodedata
 from collections.abc import Collection, Iterable
 from itertools import pairwise
+from typing import TypeVar
 
 from shared.errors import BranchClash, InvalidName, RepoNotFound, TooLarge
+
+Id = TypeVar("Id", bound=str)
 
 DIGEST_LENGTH = 64
 BRANCHES = 4_000
@@ -79,7 +82,7 @@ def is_id(value: str) -> bool:
     return _OPAQUE.fullmatch(value) is not None and _MISTYPED_DIGEST.fullmatch(value) is None
 
 
-def check_id(value: str, kind: str) -> str:
+def check_id(value: Id, kind: str) -> Id:
     """Return the id. Raises InvalidName with the `kind` that was expected."""
     if not is_id(value):
         article = "an" if kind == "object" else "a"

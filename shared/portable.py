@@ -14,7 +14,7 @@ from bisect import bisect_left
 from collections.abc import Collection, Mapping
 from itertools import pairwise
 
-from shared.names import fold, shown
+from shared.names import Id, fold, shown
 
 SHOWN_CHARACTERS = 40
 """A path in a message is cut to this length, so that a message has room for a few of them."""
@@ -28,7 +28,7 @@ def is_portable(name: str) -> bool:
     return _NOT_PORTABLE.search(name) is None
 
 
-def unwritable(manifests: Mapping[str, Collection[str]]) -> dict[str, list[str]]:
+def unwritable(manifests: Mapping[Id, Collection[str]]) -> dict[Id, list[str]]:
     """Return the paths that Windows cannot write, quoted for a message, by manifest.
 
     Manifests without such paths are left out. Most paths occur in each manifest of a history, so
@@ -37,7 +37,7 @@ def unwritable(manifests: Mapping[str, Collection[str]]) -> dict[str, list[str]]
     bad = {path for path in _distinct(manifests) if not is_portable(path)}
     if not bad:
         return {}
-    found: dict[str, list[str]] = {}
+    found: dict[Id, list[str]] = {}
     for manifest_id, manifest in manifests.items():
         paths = sorted(bad.intersection(manifest))
         if paths:
@@ -45,7 +45,7 @@ def unwritable(manifests: Mapping[str, Collection[str]]) -> dict[str, list[str]]
     return found
 
 
-def clashes(manifests: Mapping[str, Collection[str]]) -> dict[str, list[str]]:
+def clashes(manifests: Mapping[Id, Collection[str]]) -> dict[Id, list[str]]:
     """Return the pairs of paths that are the same on disk, quoted for a message, by manifest.
 
     Manifests without such pairs are left out. A rename also makes a pair, of paths in two
@@ -58,7 +58,7 @@ def clashes(manifests: Mapping[str, Collection[str]]) -> dict[str, list[str]]:
     if not prefixes:
         return {}
     suspects = _at_or_below(prefixes, folded)
-    found: dict[str, list[str]] = {}
+    found: dict[Id, list[str]] = {}
     for manifest_id, manifest in manifests.items():
         pairs = _clashes(suspects.intersection(manifest), folded)
         if pairs:
@@ -70,7 +70,7 @@ def _pair_text(one: str, other: str) -> str:
     return f"{shown(one, SHOWN_CHARACTERS)} beside {shown(other, SHOWN_CHARACTERS)}"
 
 
-def _distinct(manifests: Mapping[str, Collection[str]]) -> set[str]:
+def _distinct(manifests: Mapping[Id, Collection[str]]) -> set[str]:
     return set().union(*manifests.values())
 
 

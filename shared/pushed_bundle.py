@@ -10,6 +10,7 @@ from typing import Any
 
 from shared import codec, ids, names
 from shared.errors import HashMismatch, InvalidName, TooLarge, Unprocessable
+from shared.model import CommitId, ObjectId, SnapshotId
 from shared.protocol.base import parse
 from shared.protocol.push import Push
 from shared.protocol.records import COMMIT_DEFAULTS, CommitRecord, ObjectRecord, SnapshotRecord
@@ -26,9 +27,9 @@ SHOWN_PATH_CHARACTERS = 30
 class NewCommit:
     """A pushed commit. `record` is the whole map, with defaults for absent fields."""
 
-    commit_id: str
-    parents: tuple[str, ...]
-    snapshot_id: str | None
+    commit_id: CommitId
+    parents: tuple[CommitId, ...]
+    snapshot_id: SnapshotId | None
     record: Mapping[str, Any]
 
 
@@ -36,8 +37,8 @@ class NewCommit:
 class NewSnapshot:
     """A pushed snapshot."""
 
-    snapshot_id: str
-    manifest: Mapping[str, str]
+    snapshot_id: SnapshotId
+    manifest: Mapping[str, ObjectId]
     record: Mapping[str, Any]
 
 
@@ -45,25 +46,25 @@ class NewSnapshot:
 class PushedBundle:
     """The verified content of a push, by id. In `commits`, parents come before children."""
 
-    commits: Mapping[str, NewCommit]
-    snapshots: Mapping[str, NewSnapshot]
-    objects: Mapping[str, bytes]
+    commits: Mapping[CommitId, NewCommit]
+    snapshots: Mapping[SnapshotId, NewSnapshot]
+    objects: Mapping[ObjectId, bytes]
 
-    def outside_parents(self) -> set[str]:
+    def outside_parents(self) -> set[CommitId]:
         """Return the parents of its commits that are not in the bundle."""
         return self._parents() - self.commits.keys()
 
-    def named_snapshots(self) -> set[str]:
+    def named_snapshots(self) -> set[SnapshotId]:
         """Return the snapshots of its commits, in the bundle or not."""
         snapshot_ids = (commit.snapshot_id for commit in self.commits.values())
         return {snapshot_id for snapshot_id in snapshot_ids if snapshot_id is not None}
 
-    def oldest_with(self, snapshot_ids: Collection[str]) -> NewCommit | None:
+    def oldest_with(self, snapshot_ids: Collection[SnapshotId]) -> NewCommit | None:
         """Return the first commit, parents first, that has one of these snapshots."""
         commits = self.commits.values()
         return next((commit for commit in commits if commit.snapshot_id in snapshot_ids), None)
 
-    def head(self, push: Push) -> str:
+    def head(self, push: Push) -> CommitId:
         """Return the new head of the branch. Raises Unprocessable unless there is exactly one.
 
         It is the head that the push states for this branch, or else the only commit without a
@@ -84,7 +85,7 @@ class PushedBundle:
             f"the push holds {len(tips)} unrelated tips; push one line of history at a time"
         )
 
-    def _parents(self) -> set[str]:
+    def _parents(self) -> set[CommitId]:
         return set(chain.from_iterable(commit.parents for commit in self.commits.values()))
 
 
@@ -95,10 +96,10 @@ def check(push: Push) -> PushedBundle:
     """
     names.check_branch(push.branch)
     objects = check_objects(push.bundle.objects)
-    snapshots: dict[str, NewSnapshot] = {}
+    snapshots: dict[SnapshotId, NewSnapshot] = {}
     for snapshot in map(check_snapshot, push.bundle.snapshots):
         snapshots.setdefault(snapshot.snapshot_id, snapshot)
-    commits: dict[str, NewCommit] = {}
+    commits: dict[CommitId, NewCommit] = {}
     for raw in push.bundle.commits:
         commit = check_commit(raw)
         first = commits.setdefault(commit.commit_id, commit)
@@ -124,7 +125,7 @@ def without(commit: NewCommit, change: str = "rename it") -> str:
     return f"Since commit {commit.commit_id}: {change}, {step}, commit and push again"
 
 
-def not_portable(bundle: PushedBundle, faults: Mapping[str, Sequence[str]]) -> str:
+def not_portable(bundle: PushedBundle, faults: Mapping[SnapshotId, Sequence[str]]) -> str:
     """The message for names that are not portable. `faults` has the names by snapshot."""
     oldest = bundle.oldest_with(faults)
     if oldest and oldest.snapshot_id:
@@ -143,7 +144,7 @@ def not_portable(bundle: PushedBundle, faults: Mapping[str, Sequence[str]]) -> s
 
 
 def check_sizes(
-    sizes: Mapping[str, int], most_bytes: int, bundle: PushedBundle | None = None
+    sizes: Mapping[ObjectId, int], most_bytes: int, bundle: PushedBundle | None = None
 ) -> None:
     """Raise TooLarge for an object of more than `most_bytes`. `sizes` has bytes by object id.
 
@@ -175,9 +176,9 @@ def check_sizes(
     raise TooLarge(f"{shown} has {sizes[object_id]} bytes, {limit}. {way_out}; {raised}")
 
 
-def check_objects(objects: Iterable[ObjectRecord]) -> dict[str, bytes]:
+def check_objects(objects: Iterable[ObjectRecord]) -> dict[ObjectId, bytes]:
     """Return objects by id. A digest is verified. Of equal opaque ids, the first stays."""
-    checked: dict[str, bytes] = {}
+    checked: dict[ObjectId, bytes] = {}
     for item in objects:
         check_object(item.object_id, item.content)
         checked.setdefault(item.object_id, item.content)
@@ -220,7 +221,7 @@ def _check_paths(bundle: PushedBundle) -> None:
 
     The history must lose that commit: each later push of it would be refused, too.
     """
-    refused: dict[str, InvalidName] = {}
+    refused: dict[SnapshotId, InvalidName] = {}
     checked: set[str] = set()
     for snapshot_id, snapshot in bundle.snapshots.items():
         try:
@@ -273,10 +274,10 @@ def _check_text(record: Mapping[str, Any], what: str) -> None:
         )
 
 
-def _parents_first(commits: Mapping[str, NewCommit]) -> Iterator[NewCommit]:
+def _parents_first(commits: Mapping[CommitId, NewCommit]) -> Iterator[NewCommit]:
     """Yield commits, parents first. Raises Unprocessable for a cycle of opaque ids."""
     waiting = {cid: sum(p in commits for p in set(c.parents)) for cid, c in commits.items()}
-    children: dict[str, list[str]] = {}
+    children: dict[CommitId, list[CommitId]] = {}
     for commit_id, commit in commits.items():
         for parent in set(commit.parents):
             children.setdefault(parent, []).append(commit_id)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from shared import ids
+from shared.model import CommitId, ObjectId
 
 Record = dict[str, Any]
 
@@ -81,10 +82,10 @@ class History:
 
     commits: dict[int, Record] = field(default_factory=dict)
     snapshots: dict[int, Record] = field(default_factory=dict)
-    objects: dict[str, bytes] = field(default_factory=dict)
+    objects: dict[ObjectId, bytes] = field(default_factory=dict)
 
-    def __getitem__(self, number: int) -> str:
-        return str(self.commits[number]["commit_id"])
+    def __getitem__(self, number: int) -> CommitId:
+        return CommitId(self.commits[number]["commit_id"])
 
     def bundle(self, numbers: Iterable[int] | None = None, *, objects: bool = True) -> Record:
         """The bundle of a push of these commits (default: all), with the objects inline."""

@@ -223,7 +223,7 @@ def test_the_fetch_of_one_commit_costs_the_same_at_any_depth_with_any_haves_and_
     for depth in DEPTHS:
         owner, history = f"depth{depth}", line(depth)
         pushed(owner, "song", history.bundle())
-        local = [history[n] for n in range(1, depth)]
+        local: list[str] = [history[n] for n in range(1, depth)]
         haves = {"its parent": local[-1:], "all": local}
         if depth == DEPTHS[-1]:
             haves["all and others, 5,000"] = local + unknown(5000 - len(local))

@@ -18,6 +18,7 @@ import pytest
 
 from shared import ids
 from shared.engines import selection
+from shared.model import ObjectId
 from tests import builders
 from tests import client as hub
 from tests.builders import History, Record
@@ -322,13 +323,13 @@ def test_an_upload_cut_off_anywhere_shows_only_objects_that_are_there(kind, owne
     assert number > 5, "an upload makes more calls than that: the faults did not strike"
 
 
-def _missing(owner: str, objects: dict[str, bytes]) -> set[str]:
+def _missing(owner: str, objects: dict[ObjectId, bytes]) -> set[str]:
     """POST filter-objects."""
     answer = hub.call("filter_objects", owner, "song", {"object_ids": list(objects)}, by=owner)
     return set(answer.value["missing"])
 
 
-def _assert_can_be_used(owner: str, objects: dict[str, bytes], branch: str) -> None:
+def _assert_can_be_used(owner: str, objects: dict[ObjectId, bytes], branch: str) -> None:
     """A commit that lists these objects without sending them is taken, and is served with their
     true bytes.
     """

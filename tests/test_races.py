@@ -17,6 +17,7 @@ import pytest
 from shared import ids, ratelimit
 from shared.engines import selection
 from shared.errors import RateLimited
+from shared.model import ObjectId
 from tests import builders
 from tests import client as hub
 from tests.builders import History
@@ -283,7 +284,7 @@ def test_a_repository_created_by_eight_uploads_at_once_is_one_and_has_all_object
         {ids.object_id(c): c for c in (f"{n}.{k}".encode() for k in range(5))} for n in range(8)
     ]
 
-    def upload(chunk: dict[str, bytes]) -> tuple[Answer, str]:
+    def upload(chunk: dict[ObjectId, bytes]) -> tuple[Answer, str]:
         sent = [{"object_id": i, "content": content} for i, content in chunk.items()]
         answer = hub.call("push_objects", somebody, "song", {"objects": sent}, by=somebody)
         return answer, hub.call("refs", somebody, "song", by=somebody).value["repo_id"]

@@ -10,7 +10,7 @@ from shared.actions import resolve
 from shared.actions.moves import PAGE_QUERIES, SPARE_ROWS, Cause, Chain, been_at, begin, planned
 from shared.errors import BranchMoved, RefNotFound, Unprocessable
 from shared.metadata.refs import RefChanged
-from shared.model import CommitAddress, Move, Ref, Sees
+from shared.model import CommitAddress, CommitId, Move, Ref, Sees
 from shared.stores import RepoStores
 
 
@@ -106,17 +106,17 @@ async def _before_last_move(branch: str, ref: Ref | None, chain: Chain) -> Commi
     return moves[0].before
 
 
-async def _commit_id(repository: RepoStores, name: str) -> str:
+async def _commit_id(repository: RepoStores, name: str) -> CommitId:
     """The id of the commit that a name refers to, or else the name itself."""
     if names.is_digest(name):
-        return name  # a full id needs no look-up
+        return CommitId(name)  # a full id needs no look-up
     try:
         return (await resolve.targets(repository, [name], Sees.ALL))[name].commit.commit_id
     except RefNotFound:
-        return name
+        return CommitId(name)
 
 
-async def _been_at(branch: str, ref: Ref | None, chain: Chain, to: str) -> CommitAddress:
+async def _been_at(branch: str, ref: Ref | None, chain: Chain, to: CommitId) -> CommitAddress:
     address, searched = await been_at(chain, to)
     if address:
         return address

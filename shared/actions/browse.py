@@ -9,7 +9,7 @@ from shared import codec
 from shared.actions import resolve, snapshots
 from shared.actions.resolve import Target
 from shared.graph.records import commit_record, manifest
-from shared.model import Node, Packed, Sees
+from shared.model import CommitId, Node, ObjectId, Packed, Sees
 from shared.stores import RepoStores
 
 
@@ -25,8 +25,8 @@ class Entry:
 class Pair:
     """The files before and after, path to object id. They are equal where nothing changed."""
 
-    old: Mapping[str, str]
-    new: Mapping[str, str]
+    old: Mapping[str, ObjectId]
+    new: Mapping[str, ObjectId]
 
     def paths(self) -> list[str]:
         """The paths that differ, sorted."""
@@ -60,7 +60,7 @@ async def commit(repository: RepoStores, name: str, sees: Sees) -> Entry:
 
 async def files(
     repository: RepoStores, name: str, after: str, limit: int, sees: Sees
-) -> tuple[Node, dict[str, str], str | None]:
+) -> tuple[Node, dict[str, ObjectId], str | None]:
     """Return a page of a commit's files, and its last path if more follow.
 
     Raises CommitNotFound.
@@ -156,10 +156,12 @@ async def _snapshots(repository: RepoStores, targets: Sequence[Target]) -> list[
     ]
 
 
-async def _manifests(repository: RepoStores, nodes: Sequence[Node]) -> dict[str, dict[str, str]]:
+async def _manifests(
+    repository: RepoStores, nodes: Sequence[Node]
+) -> dict[CommitId, dict[str, ObjectId]]:
     stored = {node.snapshot_at for node in nodes if node.snapshot_at}
     records = await snapshots.records(repository, stored)
-    found: dict[str, dict[str, str]] = {}
+    found: dict[CommitId, dict[str, ObjectId]] = {}
     for node in nodes:
         found[node.commit_id] = manifest(records[node.snapshot_at]) if node.snapshot_at else {}
     return found

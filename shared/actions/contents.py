@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from shared import names, packs
-from shared.model import Location, Loose, Packed
+from shared.model import Location, Loose, ObjectId, Packed
 from shared.stores import RepoStores
 from shared.tasks import gather_all
 
@@ -19,8 +19,8 @@ class Limits:
 
 
 async def small(
-    repository: RepoStores, object_ids: Iterable[str], limits: Limits
-) -> tuple[dict[str, bytes], set[str]]:
+    repository: RepoStores, object_ids: Iterable[ObjectId], limits: Limits
+) -> tuple[dict[ObjectId, bytes], set[ObjectId]]:
     """Read the contents of those of these objects that are stored and small enough.
 
     The first ones that fit into the limits are read, after one look-up. Also returns the ids of
@@ -29,8 +29,8 @@ async def small(
     wanted = [object_id for object_id in dict.fromkeys(object_ids) if names.is_id(object_id)]
     known = await repository.index.known(objects=wanted, even_condemned=True)
     bytes_left = limits.total_bytes
-    chosen: dict[str, Location] = {}
-    left_out: set[str] = set()
+    chosen: dict[ObjectId, Location] = {}
+    left_out: set[ObjectId] = set()
     for object_id in wanted:
         at = known.objects.get(object_id)
         if at is None or at.length > min(limits.each_bytes, bytes_left):

@@ -7,7 +7,7 @@ from shared import names
 from shared.actions import snapshots
 from shared.actions.snapshots import Snapshot
 from shared.errors import Damaged, ObjectNotFound, PathNotFound
-from shared.model import Location, Sees
+from shared.model import Location, ObjectId, Sees
 from shared.stores import RepoStores
 
 URL_SECONDS = 300
@@ -20,7 +20,7 @@ class Found:
     """An object of a repository and its location. None of its bytes have been read."""
 
     repository: RepoStores
-    object_id: str
+    object_id: ObjectId
     at: Location
 
     @property
@@ -68,7 +68,7 @@ class File:
     content: Found
 
 
-async def find(repository: RepoStores, object_id: str) -> Found:
+async def find(repository: RepoStores, object_id: ObjectId) -> Found:
     """The object with this id. Raises ObjectNotFound, also for a text that is not a valid id.
 
     Budget: 4 AWS calls, chain of 3 (GET one object).

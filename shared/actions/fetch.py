@@ -16,7 +16,7 @@ from shared.actions.prebuilt_prefix import VerifiedPrefix, check_range
 from shared.errors import Damaged
 from shared.graph import walk
 from shared.graph.dag import Difference
-from shared.model import PrebuiltClone, Sees
+from shared.model import PrebuiltClone, Sees, SnapshotId
 from shared.protocol.fetch import Fetch
 from shared.stores import RepoStores
 from shared.tasks import gather_pair
@@ -90,4 +90,4 @@ async def _base(repository: RepoStores, prebuilt: PrebuiltClone, *, needs_ids: b
     for span, data in zip(begun.window, begun.data, strict=True):
         check_range(prebuilt, span, data)
     objects = {object_id.encode() for object_id in ids["objects"]}
-    return Base(VerifiedPrefix(prebuilt, begun), set(ids["snapshots"]), objects)
+    return Base(VerifiedPrefix(prebuilt, begun), set(map(SnapshotId, ids["snapshots"])), objects)

@@ -23,7 +23,7 @@ from shared.errors import Damaged, TooLarge
 from shared.graph import walk
 from shared.graph.dag import Difference
 from shared.graph.records import commit_record
-from shared.model import Node, Packed, Sees
+from shared.model import Node, ObjectId, Packed, Sees
 from shared.protocol.fetch import FetchHistory
 from shared.stores import RepoStores
 
@@ -45,7 +45,7 @@ class Entry:
 
     commit: bytes
     snapshot: bytes
-    objects: Mapping[str, int]
+    objects: Mapping[ObjectId, int]
 
     @property
     def size(self) -> int:
@@ -76,7 +76,7 @@ class Step:
             "commits": [entry.commit for entry in self.entries],
             "snapshots": [entry.snapshot for entry in self.entries if entry.snapshot],
         }
-        sizes: dict[str, int] = {}
+        sizes: dict[ObjectId, int] = {}
         for entry in self.entries:
             sizes.update(entry.objects)
         rest = {
@@ -201,16 +201,17 @@ async def _entries(
     nodes: Sequence[Node],
     records: Mapping[Packed, bytes],
     had: set[bytes],
-) -> tuple[Sequence[Entry], Mapping[str, str]]:
+) -> tuple[Sequence[Entry], Mapping[ObjectId, str]]:
     """The entries of these commits, and the path of each object.
 
     Raises Damaged if an object is gone.
     """
     seen: set[Packed] = set()
-    brought: list[tuple[bytes, bytes, Sequence[str]]] = []
-    paths: dict[str, str] = {}
+    brought: list[tuple[bytes, bytes, Sequence[ObjectId]]] = []
+    paths: dict[ObjectId, str] = {}
     for node in nodes:
-        snapshot, new = b"", list[str]()
+        snapshot = b""
+        new: list[ObjectId] = []
         if node.snapshot_at and node.snapshot_at not in seen:
             seen.add(node.snapshot_at)
             snapshot = records[node.snapshot_at]
@@ -236,7 +237,7 @@ async def _entries(
     return entries, paths
 
 
-def _new_files(snapshot: bytes, had: Collection[bytes]) -> dict[str, str]:
+def _new_files(snapshot: bytes, had: Collection[bytes]) -> dict[ObjectId, str]:
     """The path of each object of a packed snapshot that is not in `had`, in the order of the
     manifest.
     """
@@ -245,7 +246,7 @@ def _new_files(snapshot: bytes, had: Collection[bytes]) -> dict[str, str]:
     if not new:
         return {}
     return {
-        object_id.decode(): path.decode()
+        ObjectId(object_id.decode()): path.decode()
         for path, object_id in manifest.items()
         if object_id in new
     }

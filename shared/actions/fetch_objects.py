@@ -10,7 +10,7 @@ from shared.actions.fetch_response import FetchResponse, ObjectList
 from shared.actions.prebuilt_prefix import Piece
 from shared.codings import Coding
 from shared.errors import ObjectNotFound
-from shared.model import Location
+from shared.model import Location, ObjectId
 from shared.objects.store import ObjectStore
 from shared.protocol.fetch import FetchObjects
 from shared.stores import RepoStores
@@ -27,7 +27,7 @@ class Objects:
     """
 
     store: ObjectStore
-    objects: Mapping[str, Location]
+    objects: Mapping[ObjectId, Location]
     left: Sequence[str]
     large: Sequence[str]
 
@@ -104,10 +104,10 @@ async def fetch_objects(repository: RepoStores, request: FetchObjects, most_byte
     return Objects(repository.objects, sendable, [], large)
 
 
-def _ids_size(object_ids: Iterable[str]) -> int:
+def _ids_size(object_ids: Iterable[ObjectId]) -> int:
     """The most bytes that a list of these ids has in msgpack."""
     return sum(len(object_id) + 2 for object_id in object_ids)
 
 
-def _entry_size(object_id: str, at: Location) -> int:
+def _entry_size(object_id: ObjectId, at: Location) -> int:
     return len(codec.object_start(object_id, min(at.length, 0xFFFF_FFFF))) + at.length

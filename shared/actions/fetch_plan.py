@@ -25,7 +25,16 @@ from shared.actions.fetch_response import (
 from shared.actions.prebuilt_prefix import VerifiedPrefix
 from shared.errors import CommitNotFound, Damaged, TooLarge
 from shared.graph.dag import Difference
-from shared.model import CommitAddress, Node, Packed, PrebuiltClone, Sees
+from shared.model import (
+    CommitAddress,
+    CommitId,
+    Node,
+    ObjectId,
+    Packed,
+    PrebuiltClone,
+    Sees,
+    SnapshotId,
+)
 from shared.protocol.fetch import Fetch
 from shared.stores import RepoStores
 from shared.tasks import gather_pair
@@ -75,7 +84,7 @@ class Base:
     """
 
     prefix: VerifiedPrefix
-    snapshots: Collection[str]
+    snapshots: Collection[SnapshotId]
     objects: Collection[bytes]
 
 
@@ -86,7 +95,7 @@ async def resolve(repository: RepoStores, request: Fetch, sees: Sees) -> Resolve
     if len(have) <= LOOKED_UP_HAVES:
         looked_up = have
     else:
-        looked_up = set[str]()
+        looked_up = set[CommitId]()
     prebuilt = None
     # Condemned rows count: a branch may reach them again.
     if want and not have:
@@ -197,7 +206,7 @@ def check_size(size: int, most_bytes: int) -> None:
         )
 
 
-def _snapshots(nodes: Iterable[Node], sent: Collection[str]) -> dict[str, Packed]:
+def _snapshots(nodes: Iterable[Node], sent: Collection[str]) -> dict[SnapshotId, Packed]:
     """The location of each snapshot of these commits, without those of `sent`."""
     found = {}
     for node in nodes:
@@ -234,7 +243,7 @@ def _commits(nodes: Sequence[Node], most_bytes: int, other_bytes: int) -> Commit
     return CommitList(records, compressed[len(records) :], row_bytes, packed)
 
 
-async def _objects(repository: RepoStores, object_ids: Sequence[str]) -> ObjectList:
+async def _objects(repository: RepoStores, object_ids: Sequence[ObjectId]) -> ObjectList:
     """The locations of these objects. Raises Damaged if one is missing.
 
     An opaque id can be absent: its object may never have been sent. The object of a digest was
@@ -286,10 +295,12 @@ class _Manifests:
                 if at in to_send:
                     self._add(at, record, manifest)
 
-    def new_objects(self) -> list[str]:
+    def new_objects(self) -> list[ObjectId]:
         """The objects that the client lacks, by path: versions of one file are neighbours."""
         new = self._paths.keys() - self._client_objects
-        return [object_id.decode() for object_id in sorted(new, key=self._paths.__getitem__)]
+        return [
+            ObjectId(object_id.decode()) for object_id in sorted(new, key=self._paths.__getitem__)
+        ]
 
     def _add(self, at: Packed, record: bytes, manifest: Mapping[bytes, bytes]) -> None:
         self._paths.update(zip(manifest.values(), manifest, strict=True))

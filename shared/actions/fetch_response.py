@@ -28,7 +28,7 @@ from shared import codec, names, packs
 from shared.actions.prebuilt_prefix import Piece, Pieces, PrefixReader, Reads, VerifiedPrefix
 from shared.codings import Coding, Frame
 from shared.errors import Damaged
-from shared.model import Location, Loose, Packed, Run
+from shared.model import Location, Loose, ObjectId, Packed, Run
 from shared.objects.store import ObjectStore
 from shared.packs import Span
 
@@ -113,7 +113,7 @@ class SnapshotList:
 class ObjectList:
     """The objects of a response."""
 
-    locations: Mapping[str, Location] = field(default_factory=dict)
+    locations: Mapping[ObjectId, Location] = field(default_factory=dict)
     """By object id, in an order in which similar objects are neighbours."""
     absent: Collection[str] = ()
     """Opaque ids in manifests whose objects were never sent."""
@@ -127,7 +127,7 @@ class ObjectList:
         )
 
     @cached_property
-    def ids(self) -> Mapping[Location, str]:
+    def ids(self) -> Mapping[Location, ObjectId]:
         """The object id of each location."""
         return {at: object_id for object_id, at in self.locations.items()}
 
@@ -166,7 +166,7 @@ class ObjectList:
                     _check(object_id, digest.hexdigest())
                 yield content
 
-    def _spans_of_loose(self, object_id: str) -> list[Span]:
+    def _spans_of_loose(self, object_id: ObjectId) -> list[Span]:
         at = self.locations[object_id]
         return packs.plan_loose(object_id, at) if at.length and isinstance(at, Loose) else []
 
@@ -295,7 +295,7 @@ class FetchResponse:
         windows = self.store.read_windows(packed, ORDERED_BYTES)
         async with aclosing(windows):
             async for window in windows:
-                entries: list[tuple[str, Piece]] = []
+                entries: list[tuple[ObjectId, Piece]] = []
                 for span, data in window:
                     entries += self._cut(span, data)
                 entries.sort(key=lambda entry: position[entry[0]])
@@ -309,7 +309,7 @@ class FetchResponse:
             async for piece in self.objects.loose(loose):
                 yield piece
 
-    def _cut(self, span: Span, data: bytes) -> Iterator[tuple[str, Piece]]:
+    def _cut(self, span: Span, data: bytes) -> Iterator[tuple[ObjectId, Piece]]:
         for at, content in span.cut(memoryview(data)):
             yield self.objects.ids[at], content
 
@@ -332,7 +332,7 @@ async def _next_entries(reads: Reads, span_count: int) -> AsyncGenerator[bytes, 
             yield entry
 
 
-def _joined(entries: Iterable[tuple[str, Piece]]) -> Iterator[bytes]:
+def _joined(entries: Iterable[tuple[ObjectId, Piece]]) -> Iterator[bytes]:
     """Objects as entries of a response, many of them in each piece.
 
     Raises Damaged for content with another digest.
@@ -350,6 +350,6 @@ def _joined(entries: Iterable[tuple[str, Piece]]) -> Iterator[bytes]:
     yield b"".join(pieces)
 
 
-def _check(object_id: str, digest: str) -> None:
+def _check(object_id: ObjectId, digest: str) -> None:
     if object_id != digest and names.is_digest(object_id):
         raise Damaged(f"the content of object {object_id}")

@@ -15,7 +15,7 @@ from shared.actions import resolve
 from shared.errors import Damaged, TooLarge
 from shared.graph.ancestors import ancestors
 from shared.graph.records import commit_record, summary
-from shared.model import CommitAddress, Node, Sees
+from shared.model import CommitAddress, CommitId, Node, Sees
 from shared.stores import RepoStores
 
 RECORD_BYTES = 8 * 1024 * 1024
@@ -174,16 +174,16 @@ def _parse(cursor: str) -> set[CommitAddress]:
     return addresses
 
 
-def _packed_id(commit_id: str) -> str | bytes:
+def _packed_id(commit_id: CommitId) -> str | bytes:
     if names.is_digest(commit_id):
         return bytes.fromhex(commit_id)
     return commit_id
 
 
-def _unpacked_id(packed: str | bytes) -> str:
+def _unpacked_id(packed: str | bytes) -> CommitId:
     if isinstance(packed, bytes):
-        return packed.hex()
-    return packed
+        return CommitId(packed.hex())
+    return CommitId(packed)
 
 
 def _may_exist(address: CommitAddress) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from shared import cursors
 from shared.metadata.refs import MOVES_KEPT_SECONDS, is_step, next_step
-from shared.model import CommitAddress, Move, Ref
+from shared.model import CommitAddress, CommitId, Move, Ref
 from shared.stores import RepoStores
 
 SPARE_ROWS = 20
@@ -135,7 +135,7 @@ async def begin(repository: RepoStores, branch: str, *, now: float) -> tuple[Ref
     return ref, Chain(repository, branch, oldest, ref.step if ref else "")
 
 
-async def been_at(chain: Chain, commit_id: str) -> tuple[CommitAddress | None, int]:
+async def been_at(chain: Chain, commit_id: CommitId) -> tuple[CommitAddress | None, int]:
     """Search the moves of a branch for a commit. Returns its place, and the moves searched.
 
     If the chain is not over, some moves within 30 days were not searched.

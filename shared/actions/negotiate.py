@@ -5,7 +5,7 @@ from shared.actions import visible
 from shared.errors import CommitNotFound, Unavailable
 from shared.graph import walk
 from shared.graph.dag import Nearest, Reachable
-from shared.model import CommitAddress, Sees
+from shared.model import CommitAddress, CommitId, Sees
 from shared.protocol.fetch import Negotiate, Negotiated
 from shared.stores import RepoStores
 from shared.tasks import gather_pair
@@ -61,8 +61,10 @@ async def negotiate(
 
 
 async def _visible(
-    repository: RepoStores, wanted: dict[str, CommitAddress], targets: dict[str, CommitAddress]
-) -> tuple[dict[str, CommitAddress], dict[str, CommitAddress]]:
+    repository: RepoStores,
+    wanted: dict[CommitId, CommitAddress],
+    targets: dict[CommitId, CommitAddress],
+) -> tuple[dict[CommitId, CommitAddress], dict[CommitId, CommitAddress]]:
     """Return the wanted commits, and the offered ones that are reachable within `MAX_ROUNDS`.
 
     Raises CommitNotFound for a wanted commit that the caller may not read.

@@ -24,7 +24,7 @@ from shared.actions.push_plan import Existing, WritePlan
 from shared.errors import NotFastForward, Unavailable
 from shared.metadata.due import GC_AFTER_MOVE_SECONDS, Work, later
 from shared.metadata.refs import RefChanged
-from shared.model import Move, Ref
+from shared.model import CommitId, Move, Ref
 from shared.protocol.push import Push, PushReply
 from shared.pushed_bundle import PushedBundle
 from shared.stores import RepoStores
@@ -62,7 +62,7 @@ async def push(repository: RepoStores, request: Push, *, by: str, now: float) ->
     return {"ok": True, "message": message, "branch_heads": heads, "remote_head": head}
 
 
-async def _existing(repository: RepoStores, bundle: PushedBundle, head: str) -> Existing:
+async def _existing(repository: RepoStores, bundle: PushedBundle, head: CommitId) -> Existing:
     """Step 2, in one step of calls."""
     named = push_checks.looked_up_at_first(
         push_checks.objects_of(bundle), repository.stores.limits.few_objects

@@ -11,7 +11,7 @@ from shared.errors import MissingReference, NotFastForward, NotPortable, Unavail
 from shared.graph import walk
 from shared.graph.dag import Nearest
 from shared.graph.records import commit_record, manifest
-from shared.model import PortableNames, Ref, Repo
+from shared.model import CommitId, ObjectId, PortableNames, Ref, Repo, SnapshotId
 from shared.pushed_bundle import PushedBundle
 from shared.stores import RepoStores
 from shared.tasks import gather_all
@@ -34,7 +34,7 @@ class Pushed:
 
     bundle: PushedBundle
     branch: str
-    head: str
+    head: CommitId
     is_forced: bool
     by: str
     now: float
@@ -97,7 +97,7 @@ def check_connected(pushed: Pushed) -> None:
         )
 
 
-async def changed_commits(repository: RepoStores, pushed: Pushed) -> set[str]:
+async def changed_commits(repository: RepoStores, pushed: Pushed) -> set[CommitId]:
     """The stored commits that a forced push writes again, beside the first rows.
 
     A record never replaces the first one of its id: the fields outside the hash can differ. But a
@@ -117,7 +117,7 @@ async def changed_commits(repository: RepoStores, pushed: Pushed) -> set[str]:
     nodes = await repository.commits.get([stored[commit_id] for commit_id in again])
     packed = {node.record_at for node in nodes.values() if node.record_at}
     records = await repository.objects.read_packed(packed)
-    changed: set[str] = set()
+    changed: set[CommitId] = set()
     for commit_id in again:  # parents come first
         before = codec.unpack_record(commit_record(nodes[commit_id], records))
         after = bundle.commits[commit_id].record
@@ -150,7 +150,7 @@ async def check_fast_forward(repository: RepoStores, pushed: Pushed, current: Re
         raise NotFastForward(current.branch, target)
 
 
-async def missing_objects(repository: RepoStores, pushed: Pushed) -> set[str]:
+async def missing_objects(repository: RepoStores, pushed: Pushed) -> set[ObjectId]:
     """The objects of new manifests that are neither in the push nor in the repository."""
     bundle = pushed.bundle
     existing = pushed.existing
@@ -164,9 +164,9 @@ async def missing_objects(repository: RepoStores, pushed: Pushed) -> set[str]:
     return missing
 
 
-def objects_of(bundle: PushedBundle, without: Set[str] = frozenset()) -> set[str]:
+def objects_of(bundle: PushedBundle, without: Set[SnapshotId] = frozenset()) -> set[ObjectId]:
     """The digests in the manifests of a bundle, but for the snapshots `without`."""
-    found: set[str] = set()
+    found: set[ObjectId] = set()
     for snapshot_id, snapshot in bundle.snapshots.items():
         if snapshot_id not in without:
             found.update(snapshot.manifest.values())
@@ -174,20 +174,20 @@ def objects_of(bundle: PushedBundle, without: Set[str] = frozenset()) -> set[str
     return set(filter(names.is_digest, found))
 
 
-def looked_up_at_first(object_ids: Set[str], few: int) -> Set[str]:
+def looked_up_at_first(object_ids: Set[ObjectId], few: int) -> Set[ObjectId]:
     """These objects, if there are at most `few`. They are looked up together with the refs."""
     if len(object_ids) <= few:
         return object_ids
     return frozenset()
 
 
-def _reached_in_bundle(pushed: Pushed, target: str) -> tuple[set[str], list[str]]:
+def _reached_in_bundle(pushed: Pushed, target: CommitId) -> tuple[set[CommitId], list[CommitId]]:
     """The commits from the head down to `target`, in the bundle and as its outside parents.
 
     The second value are those outside the bundle.
     """
     reached = {pushed.head}
-    outside: list[str] = []
+    outside: list[CommitId] = []
     stack = [pushed.head]
     while stack:
         commit_id = stack.pop()
@@ -220,11 +220,11 @@ async def _remember_refused(repository: RepoStores, pushed: Pushed) -> None:
             )
 
 
-async def _objects_of_parents(repository: RepoStores, pushed: Pushed) -> set[str]:
+async def _objects_of_parents(repository: RepoStores, pushed: Pushed) -> set[ObjectId]:
     """The objects of the stored parents of new commits. They need no look-up."""
     bundle = pushed.bundle
     existing = pushed.existing
-    parents: set[str] = set()
+    parents: set[CommitId] = set()
     for commit_id, commit in bundle.commits.items():
         if commit_id not in existing.commits:
             parents.update(commit.parents)
@@ -236,7 +236,7 @@ async def _objects_of_parents(repository: RepoStores, pushed: Pushed) -> set[str
     rows = await repository.commits.get(others)
     locations = {at_heads.get(parent) or rows[parent].snapshot_at for parent in parents}
     records = await repository.objects.read_packed({at for at in locations if at})
-    found: set[str] = set()
+    found: set[ObjectId] = set()
     for record in records.values():
         found.update(manifest(record).values())
     return found

@@ -18,7 +18,19 @@ from shared import codec
 from shared.actions.uploads import UploadBatch
 from shared.graph.records import packed_summary
 from shared.limits import Limits
-from shared.model import CommitAddress, Kind, Location, Loose, Node, Packed, Ref, Upload
+from shared.model import (
+    CommitAddress,
+    CommitId,
+    Kind,
+    Location,
+    Loose,
+    Node,
+    ObjectId,
+    Packed,
+    Ref,
+    SnapshotId,
+    Upload,
+)
 from shared.pushed_bundle import NewCommit, PushedBundle
 from shared.stores import RepoStores
 from shared.tasks import gather_all
@@ -31,9 +43,9 @@ class Existing:
     """The refs of the repository, and the ids of a push that it has, when the push began."""
 
     refs: dict[str, Ref]
-    commits: dict[str, CommitAddress]
-    snapshots: dict[str, Packed]
-    objects: dict[str, Location]
+    commits: dict[CommitId, CommitAddress]
+    snapshots: dict[SnapshotId, Packed]
+    objects: dict[ObjectId, Location]
 
 
 class Write(Enum):
@@ -58,7 +70,7 @@ class WritePlan:
     is_new_lane: bool
     batch: UploadBatch
     uploads: Sequence[Upload]
-    nodes: Mapping[str, Node]
+    nodes: Mapping[CommitId, Node]
     """The rows of the new commits by id, parents first."""
 
     @property
@@ -119,7 +131,7 @@ def plan_writes(
         for commit_id, commit in bundle.commits.items()
         if commit_id not in existing.commits or commit_id in changed
     }
-    packed = [
+    packed: list[tuple[Kind, str, bytes]] = [
         (Kind.SNAPSHOT, snapshot_id, codec.pack_record(snapshot.record))
         for snapshot_id, snapshot in bundle.snapshots.items()
         if snapshot_id not in existing.snapshots
@@ -162,13 +174,13 @@ def _nodes(
     lane: str,
     bundle: PushedBundle,
     existing: Existing,
-    records: Mapping[str, bytes],
+    records: Mapping[CommitId, bytes],
     stored: Mapping[Item, Packed],
     limits: Limits,
-) -> dict[str, Node]:
+) -> dict[CommitId, Node]:
     """The rows of these commits, parents before children, each with its generation."""
     addresses = dict(existing.commits)
-    nodes: dict[str, Node] = {}
+    nodes: dict[CommitId, Node] = {}
     for commit_id, record in records.items():
         commit = bundle.commits[commit_id]
         parents = tuple(addresses[parent] for parent in commit.parents)

@@ -17,7 +17,7 @@ from shared import names
 from shared import pushed_bundle as bundles
 from shared.errors import MissingReference, Unavailable, UploadsPending
 from shared.metadata.table import chunked
-from shared.model import Kind, Loose, Repo, Upload
+from shared.model import Kind, Location, Loose, ObjectId, Repo, Upload
 from shared.objects.quarantine import FalseUpload, NotAdmitted
 from shared.pushed_bundle import PushedBundle
 from shared.stores import RepoStores
@@ -49,8 +49,8 @@ def may_hold_uploads(repo: Repo, now: float) -> bool:
 
 
 async def uploaded(
-    repository: RepoStores, object_ids: Collection[str], *, by: str, now: float
-) -> set[str]:
+    repository: RepoStores, object_ids: Collection[ObjectId], *, by: str, now: float
+) -> set[ObjectId]:
     """Those of these objects that are in quarantine, except for uploads that a push of this user
     found to be false.
 
@@ -74,10 +74,10 @@ class _Budget:
     def __init__(self, most_bytes: int) -> None:
         self._used_bytes = 0
         self._most_bytes = most_bytes
-        self.large: dict[str, int] = {}
+        self.large: dict[ObjectId, int] = {}
         """The bytes of objects that are over the limit of `most_bytes`. No push verifies them."""
 
-    def admits(self, object_id: str, size_bytes: int) -> bool:
+    def admits(self, object_id: ObjectId, size_bytes: int) -> bool:
         """Whether this object is verified in this push."""
         if size_bytes > self._most_bytes:
             self.large[object_id] = size_bytes
@@ -91,7 +91,7 @@ class _Budget:
 async def verified(
     repository: RepoStores,
     bundle: PushedBundle,
-    object_ids: Collection[str],
+    object_ids: Collection[ObjectId],
     *,
     by: str,
     now: float,
@@ -127,13 +127,15 @@ async def verified(
 async def accept(repository: RepoStores, uploads: Sequence[Upload]) -> None:
     """Copy verified uploads to their place, and then write the rows that point to them."""
     await gather_all(repository.quarantine.accept(upload) for upload in uploads)
-    rows = {(Kind.OBJECT, upload.object_id): Loose(upload.length) for upload in uploads}
+    rows: dict[tuple[Kind, str], Location] = {
+        (Kind.OBJECT, upload.object_id): Loose(upload.length) for upload in uploads
+    }
     await repository.index.put_locations(rows)
 
 
 async def _listed(
-    repository: RepoStores, bundle: PushedBundle, object_ids: Sequence[str]
-) -> list[str]:
+    repository: RepoStores, bundle: PushedBundle, object_ids: Sequence[ObjectId]
+) -> list[ObjectId]:
     """Those of these objects that the list shows.
 
     Raises MissingReference for those that it does not show, and TooLarge for those that no push
@@ -149,7 +151,7 @@ async def _listed(
 
 
 async def _verify(
-    repository: RepoStores, object_ids: Sequence[str], budget: _Budget, by: str, now: int
+    repository: RepoStores, object_ids: Sequence[ObjectId], budget: _Budget, by: str, now: int
 ) -> list[Upload]:
     """Read and hash these uploads at once, as far as the budget admits.
 
@@ -173,7 +175,7 @@ async def _verify(
 
 
 async def _check(
-    repository: RepoStores, object_id: str, budget: _Budget
+    repository: RepoStores, object_id: ObjectId, budget: _Budget
 ) -> Upload | FalseUpload | NotAdmitted | None:
     try:
         return await repository.quarantine.check(object_id, partial(budget.admits, object_id))

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from shared import names
 from shared.actions import visible
 from shared.errors import AmbiguousCommit, CommitNotFound, RefNotFound
-from shared.model import CommitAddress, Ref, Sees
+from shared.model import CommitAddress, CommitId, Ref, Sees
 from shared.stores import RepoStores
 from shared.tasks import gather_all, gather_pair
 from shared.texts import summarize
@@ -46,8 +46,9 @@ async def targets(repository: RepoStores, wanted: Collection[str], sees: Sees) -
     else:
         refs, known = await gather_pair(repository.refs.find(branches), _known(repository, ids))
         commits = {address.commit_id: address for address in known}
-    commits |= await _commits(repository, branches - refs.keys(), sees)
-    found = {name: Target(address) for name, address in commits.items()}
+    found: dict[str, Target] = {name: Target(address) for name, address in commits.items()}
+    others = await _commits(repository, branches - refs.keys(), sees)
+    found |= {name: Target(address) for name, address in others.items()}
     found |= {name: Target(ref.head, ref) for name, ref in refs.items()}
     if any(name not in found for name in wanted):
         raise RefNotFound()
@@ -89,7 +90,8 @@ async def _commits(
     that the caller may see.
     """
     ids = {name for name in wanted if names.is_id(name)}
-    found = await _seen(repository, await _known(repository, ids), sees)
+    by_id = await _seen(repository, await _known(repository, ids), sees)
+    found: dict[str, CommitAddress] = {name: by_id[name] for name in by_id}
     short = [name for name in wanted if name not in found and names.is_short_id(name)]
     matches = await gather_all(_beginning(repository, name, sees) for name in short)
     for name, seen in zip(short, matches, strict=True):
@@ -107,10 +109,14 @@ async def _known(repository: RepoStores, ids: Collection[str]) -> Collection[Com
 
     Condemned commits can be read, because a branch may still reach them.
     """
-    return (await repository.index.known(commits=ids, even_condemned=True)).commits.values()
+    commit_ids = list(map(CommitId, ids))
+    known = await repository.index.known(commits=commit_ids, even_condemned=True)
+    return known.commits.values()
 
 
-async def _beginning(repository: RepoStores, short_id: str, sees: Sees) -> dict[str, CommitAddress]:
+async def _beginning(
+    repository: RepoStores, short_id: str, sees: Sees
+) -> dict[CommitId, CommitAddress]:
     """The commits with this short id that the caller may see, by id."""
     candidates = await repository.index.commits_beginning(short_id, CANDIDATES)
     return await _seen(repository, candidates, sees)
@@ -118,7 +124,7 @@ async def _beginning(repository: RepoStores, short_id: str, sees: Sees) -> dict[
 
 async def _seen(
     repository: RepoStores, addresses: Collection[CommitAddress], sees: Sees
-) -> dict[str, CommitAddress]:
+) -> dict[CommitId, CommitAddress]:
     """The commits among these that the caller may see, by id."""
     if sees is Sees.ALL:
         return {address.commit_id: address for address in addresses}

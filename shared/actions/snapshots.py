@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from shared import names
 from shared.actions import resolve
 from shared.graph.records import manifest
-from shared.model import CommitAddress, Node, Packed, Ref, Sees
+from shared.model import CommitAddress, Node, ObjectId, Packed, Ref, Sees
 from shared.stores import RepoStores
 
 
@@ -22,7 +22,7 @@ class Snapshot:
     path: str
     commit: CommitAddress
     is_fixed: bool
-    files: Mapping[str, str]
+    files: Mapping[str, ObjectId]
 
 
 async def at(repository: RepoStores, ref_and_path: str, sees: Sees) -> Snapshot:
@@ -45,7 +45,7 @@ async def at(repository: RepoStores, ref_and_path: str, sees: Sees) -> Snapshot:
     return Snapshot(name, path, target.commit, is_fixed, await files(repository, snapshot_at))
 
 
-async def of_branch(repository: RepoStores, ref: Ref) -> Mapping[str, str]:
+async def of_branch(repository: RepoStores, ref: Ref) -> Mapping[str, ObjectId]:
     """The files at the head of a branch. A push of a known commit does not note its snapshot."""
     if ref.snapshot_at:
         return await files(repository, ref.snapshot_at)
@@ -53,7 +53,7 @@ async def of_branch(repository: RepoStores, ref: Ref) -> Mapping[str, str]:
     return await files(repository, node.snapshot_at)
 
 
-async def files(repository: RepoStores, snapshot_at: Packed | None) -> Mapping[str, str]:
+async def files(repository: RepoStores, snapshot_at: Packed | None) -> Mapping[str, ObjectId]:
     """The manifest at this location; empty without one."""
     if snapshot_at is None:
         return {}

@@ -10,7 +10,7 @@ from shared.actions.refs import default_branch
 from shared.errors import Damaged, Unavailable
 from shared.graph.records import manifest
 from shared.limits import Limits
-from shared.model import Kind, Location, Loose
+from shared.model import Kind, Location, Loose, ObjectId
 from shared.objects.quarantine import reserve_uploads
 from shared.packs import Pack
 from shared.protocol.push import FilterObjects, Presign, Presigned, PushObjects, StoredObjects
@@ -38,14 +38,14 @@ class UploadBatch:
     """
 
     pack: Pack
-    loose: Mapping[str, bytes]
+    loose: Mapping[ObjectId, bytes]
     locations: Mapping[tuple[Kind, str], Location]
 
     @classmethod
     def of(
         cls,
         limits: Limits,
-        objects: Mapping[str, bytes],
+        objects: Mapping[ObjectId, bytes],
         records: Sequence[tuple[Kind, str, bytes]] = (),
     ) -> "UploadBatch":
         """A batch of objects, and of records, which are packed at any size."""
@@ -58,8 +58,10 @@ class UploadBatch:
             i: content for i, content in objects.items() if len(content) > limits.loose_object_bytes
         }
         pack = packs.build([*small, *records])
-        addresses = {(Kind.OBJECT, i): Loose(len(content)) for i, content in loose.items()}
-        return cls(pack, loose, {**pack.locations, **addresses})
+        locations: dict[tuple[Kind, str], Location] = {**pack.locations}
+        for object_id, content in loose.items():
+            locations[Kind.OBJECT, object_id] = Loose(len(content))
+        return cls(pack, loose, locations)
 
     async def put(self, repository: RepoStores) -> None:
         """Make all of it durable. Nothing names it yet."""
@@ -71,7 +73,7 @@ class UploadBatch:
 
 async def missing(
     repository: RepoStores, request: FilterObjects, *, uploader: str, now: float
-) -> list[str]:
+) -> list[ObjectId]:
     """Those of the given objects that the client has to send, in the order asked. Raises
     InvalidName.
 
@@ -91,21 +93,21 @@ async def missing(
         uploaded = [quarantine.uploaded(repository, asked, by=uploader, now=now)]
     else:
         uploaded = []
-    present = set[str]().union(*await gather_all([known, *uploaded]))
+    present = set[ObjectId]().union(*await gather_all([known, *uploaded]))
     return [object_id for object_id in asked if object_id not in present]
 
 
-async def _known(repository: RepoStores, asked: Sequence[str]) -> set[str]:
+async def _known(repository: RepoStores, asked: Sequence[ObjectId]) -> set[ObjectId]:
     """Those of these objects that the repository holds."""
     # A client asks about every file that it has, and all but a few of them are where they were.
     if len(asked) > MANY_OBJECTS:
         at_head = await _at_head(repository)
     else:
-        at_head = set[str]()
+        at_head = set[ObjectId]()
     return at_head | await repository.index.seemed_known([i for i in asked if i not in at_head])
 
 
-async def _at_head(repository: RepoStores) -> set[str]:
+async def _at_head(repository: RepoStores) -> set[ObjectId]:
     """Return the objects of the manifest of the default branch.
 
     They are stored as long as the branch exists. Empty if the manifest is unknown or large.
@@ -183,7 +185,7 @@ async def presign(repository: RepoStores, request: Presign, *, now: float) -> Pr
     repository = repository.stores.of(repo)
     await repos.note_presign(repository, int(now))
 
-    async def url_of(object_id: str) -> str:
+    async def url_of(object_id: ObjectId) -> str:
         size = sizes.get(object_id)
         return await repository.quarantine.presign(object_id, request.ttl_seconds, size)
 

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable
 
 from shared.graph import walk
 from shared.graph.dag import Reachable
-from shared.model import CommitAddress
+from shared.model import CommitAddress, CommitId
 from shared.stores import RepoStores
 from shared.tasks import gather_pair
 
@@ -25,7 +25,7 @@ async def reached(
     repository: RepoStores,
     wanted: Collection[CommitAddress],
     heads: Iterable[CommitAddress] | None = None,
-) -> dict[str, CommitAddress]:
+) -> dict[CommitId, CommitAddress]:
     """Return the commits among `wanted` that everyone may read, by id.
 
     `heads` are the heads of all branches, if the caller has read them.

@@ -17,7 +17,7 @@ from collections.abc import Collection, Iterable, Mapping
 from itertools import chain
 from typing import Protocol
 
-from shared.model import CommitAddress, Node
+from shared.model import CommitAddress, CommitId, Node
 
 
 class Walk(Protocol):
@@ -37,8 +37,8 @@ class _Frontier:
     """The pending commits of a walk, the greatest generation first, and the rows that were read."""
 
     def __init__(self) -> None:
-        self._heap: list[tuple[int, str]] = []
-        self.addresses: dict[str, CommitAddress] = {}
+        self._heap: list[tuple[int, CommitId]] = []
+        self.addresses: dict[CommitId, CommitAddress] = {}
         self.rows: dict[CommitAddress, Node] = {}
 
     def add(self, address: CommitAddress) -> None:
@@ -118,7 +118,7 @@ class Difference:
             return 0
         return 16 if self._held else None
 
-    def boundary(self, nodes: Iterable[Node]) -> dict[str, CommitAddress]:
+    def boundary(self, nodes: Iterable[Node]) -> dict[CommitId, CommitAddress]:
         """Return the parents of these collected commits that the client has, by id."""
         parents = chain.from_iterable(node.parents for node in nodes)
         return {parent.commit_id: parent for parent in parents if self._had[parent.commit_id]}
@@ -156,7 +156,7 @@ class Nearest:
     """
 
     def __init__(
-        self, starts: Iterable[CommitAddress], targets: Mapping[str, CommitAddress]
+        self, starts: Iterable[CommitAddress], targets: Mapping[CommitId, CommitAddress]
     ) -> None:
         self.found: str | None = None
         self._targets = targets
@@ -215,13 +215,13 @@ class Reachable:
     """The most lanes that are read in one round: a repository may have thousands of branches."""
 
     def __init__(self, starts: Iterable[CommitAddress], targets: Iterable[CommitAddress]) -> None:
-        self.found: dict[str, CommitAddress] = {}
+        self.found: dict[CommitId, CommitAddress] = {}
         self.missing = {address.commit_id: address for address in targets}
         self._lowest_last = sorted(
             self.missing.values(), key=lambda address: address.generation, reverse=True
         )
         self._lanes = {address.lane for address in self.missing.values()}
-        self._heap: list[tuple[bool, int, str, str]] = []
+        self._heap: list[tuple[bool, int, CommitId, str]] = []
         self._seen: set[CommitAddress] = set()
         self._rows: dict[CommitAddress, Node] = {}
         for address in starts:
@@ -285,6 +285,6 @@ class Reachable:
         return needed[: self.AT_ONCE]
 
 
-def _place(entry: tuple[bool, int, str, str]) -> CommitAddress:
+def _place(entry: tuple[bool, int, CommitId, str]) -> CommitAddress:
     _, generation, commit_id, lane = entry
     return CommitAddress(commit_id, -generation, lane)

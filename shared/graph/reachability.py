@@ -7,7 +7,7 @@ from shared.errors import Damaged
 from shared.graph.ancestors import ancestors
 from shared.graph.records import manifest
 from shared.metadata.table import chunked
-from shared.model import CommitAddress, Packed
+from shared.model import CommitAddress, CommitId, ObjectId, Packed, SnapshotId
 from shared.progress import OnProgress, no_progress
 from shared.stores import RepoStores
 
@@ -22,9 +22,9 @@ class Reached:
     """The places and ids that were reached. `packs` are those that rows of commits point to."""
 
     addresses: set[CommitAddress] = field(default_factory=set)
-    commits: set[str] = field(default_factory=set)
-    snapshots: set[str] = field(default_factory=set)
-    objects: set[str] = field(default_factory=set)
+    commits: set[CommitId] = field(default_factory=set)
+    snapshots: set[SnapshotId] = field(default_factory=set)
+    objects: set[ObjectId] = field(default_factory=set)
     packs: set[str] = field(default_factory=set)
 
 
@@ -43,8 +43,8 @@ async def find_reachable(
     starts = set(roots)
     manifests = set(manifests)
     while starts:
-        fresh: set[str] = set()
-        snapshots: set[str] = set()
+        fresh: set[CommitId] = set()
+        snapshots: set[SnapshotId] = set()
         async for address, node in ancestors(
             repository.commits, starts, skip=frozenset(reached.addresses)
         ):
@@ -65,9 +65,10 @@ async def find_reachable(
         # same ids.
         starts = set()
         for part in chunked(sorted(fresh | snapshots), LOOKED_UP):
-            ids = set(part)
             known = await repository.index.known(
-                commits=ids & fresh, snapshots=ids & snapshots, even_condemned=True
+                commits=fresh.intersection(part),
+                snapshots=snapshots.intersection(part),
+                even_condemned=True,
             )
             starts |= set(known.commits.values()) - reached.addresses
             manifests |= set(known.snapshots.values())

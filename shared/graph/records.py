@@ -6,7 +6,7 @@ from typing import Any
 
 from shared import codec
 from shared.errors import Damaged
-from shared.model import Node, Packed
+from shared.model import Node, ObjectId, Packed
 
 MESSAGE_CHARACTERS = 1000
 AUTHOR_CHARACTERS = 200
@@ -28,9 +28,9 @@ def packed_summary(record: Mapping[str, Any]) -> bytes:
     return zlib.compress(codec.pack_record(summary(record)))
 
 
-def manifest(record: bytes) -> dict[str, str]:
+def manifest(record: bytes) -> dict[str, ObjectId]:
     """The manifest in a packed snapshot record."""
-    entries: dict[str, str] = codec.unpack_record(record)["manifest"]
+    entries: dict[str, ObjectId] = codec.unpack_record(record)["manifest"]
     return entries
 
 

@@ -9,7 +9,7 @@ from shared.errors import Damaged
 from shared.graph.records import manifest
 from shared.maintenance.repack_scan import Generations, Item, is_commit_with_row
 from shared.metadata.scans import Pointer
-from shared.model import Kind, Packed
+from shared.model import CommitId, Kind, Packed, SnapshotId
 from shared.packs import Pack
 
 
@@ -90,9 +90,13 @@ def _order(kept: _Kept, generations: Generations) -> list[Item]:
     for item in kept.data:
         of_kind[item[0]].append(item)
     snapshots = sorted(
-        of_kind[Kind.SNAPSHOT], key=lambda item: (generations.snapshots.get(item[1], 0), item[1])
+        of_kind[Kind.SNAPSHOT],
+        key=lambda item: (generations.snapshots.get(SnapshotId(item[1]), 0), item[1]),
     )
-    commits = sorted(of_kind[Kind.COMMIT], key=lambda item: (generations.commits[item[1]], item[1]))
+    commits = sorted(
+        of_kind[Kind.COMMIT],
+        key=lambda item: (generations.commits[CommitId(item[1])], item[1]),
+    )
     # First the objects of these manifests, in the order of the manifests; then the others, oldest
     # pack first.
     objects: dict[Item, None] = {}

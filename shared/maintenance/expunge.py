@@ -34,7 +34,7 @@ from shared.metadata import keys
 from shared.metadata.commits import STALE_SECONDS
 from shared.metadata.scans import GcState
 from shared.metadata.table import chunked
-from shared.model import Kind
+from shared.model import CommitId, Kind, ObjectId, SnapshotId
 from shared.objects.bucket import Stored
 from shared.objects.store import REMOVED
 from shared.progress import OnProgress, no_progress
@@ -60,9 +60,9 @@ class Expunged:
 
     step: Step
     due_at: int = 0
-    commits: list[str] = field(default_factory=list)
-    snapshots: list[str] = field(default_factory=list)
-    objects: list[str] = field(default_factory=list)
+    commits: list[CommitId] = field(default_factory=list)
+    snapshots: list[SnapshotId] = field(default_factory=list)
+    objects: list[ObjectId] = field(default_factory=list)
     shared: list[str] = field(default_factory=list)
     packs: int = 0
     versions: int = 0
@@ -217,7 +217,7 @@ async def _remove(job: _Job, lease: Lease) -> Expunged:
         report = await _mark(job)
         report.again = True
         return report
-    loose = _noted(noted, OBJECT_NOTE) | selection.objects | set(job.wanted)
+    loose = set(map(ObjectId, _noted(noted, OBJECT_NOTE) | job.wanted)) | selection.objects
     loose -= _kept_objects(rows, selection)
     is_packed_since = any(pack.modified >= before for pack in packs.values())
     if is_packed_since or await rewrite.is_loose_since(repository, loose, before):

@@ -15,7 +15,7 @@ from shared.maintenance import rewrite
 from shared.metadata import keys
 from shared.metadata.scans import Entry
 from shared.metadata.table import chunked
-from shared.model import CommitAddress, Kind, Node, Packed, RepoId
+from shared.model import CommitAddress, CommitId, Kind, Node, ObjectId, Packed, RepoId, SnapshotId
 from shared.stores import RepoStores
 
 MANIFESTS = 200
@@ -44,7 +44,7 @@ class ExpungeScan:
 
     rows: IndexRows
     live: Reached
-    manifests: Mapping[str, Set[str]]
+    manifests: Mapping[SnapshotId, Set[ObjectId]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +62,9 @@ class Selection:
     `shared`: objects that other unreachable commits have as well, and that stay.
     """
 
-    commits: Set[str]
-    snapshots: Set[str]
-    objects: Set[str]
+    commits: Set[CommitId]
+    snapshots: Set[SnapshotId]
+    objects: Set[ObjectId]
     shared: Set[str]
     rows: Sequence[MarkedRow]
 
@@ -131,9 +131,9 @@ def select(repo_id: RepoId, found: ExpungeScan, wanted: Set[str], prefix: str) -
     snapshots = with_wanted | _only_of(commits, found, marked)
     in_selection = _objects_of(manifests, snapshots) | marked
     in_others = _objects_of(manifests, manifests.keys() - snapshots)
-    stored = {entry.item_id for entry in rows.objects}
-    objects = ((in_selection - in_others) | wanted) & stored - found.live.objects
-    shared = (in_selection & in_others & stored) - found.live.objects
+    stored = {ObjectId(entry.item_id) for entry in rows.objects} - found.live.objects
+    objects = stored & ((in_selection - in_others) | wanted)
+    shared = stored & in_selection & in_others
     marked_rows = _marked_rows(repo_id, rows, commits, snapshots, objects)
     return Selection(commits, snapshots, objects, shared, marked_rows)
 
@@ -143,22 +143,24 @@ def by_generation(rows: IndexRows) -> list[tuple[Node, str]]:
     return sorted(rows.lanes, key=lambda row: row[0].address.generation)
 
 
-def _commits(found: ExpungeScan, wanted: Set[str], snapshots: Set[str], prefix: str) -> set[str]:
+def _commits(
+    found: ExpungeScan, wanted: Set[str], snapshots: Set[SnapshotId], prefix: str
+) -> set[CommitId]:
     """The wanted commits, those with one of these snapshots, and the descendants of all."""
     rows = found.rows
     marked_commits = {entry.item_id for entry in rows.commits if entry.run_id.startswith(prefix)}
     marked_commits |= {node.commit_id for node, run_id in rows.lanes if run_id.startswith(prefix)}
-    commits = set(wanted) | (marked_commits - found.live.commits)
+    commits: set[str] = set(wanted) | (marked_commits - found.live.commits)
     for node, _ in by_generation(rows):
         parents = {parent.commit_id for parent in node.parents}
         if node.snapshot_id in snapshots or not commits.isdisjoint(parents):
             commits.add(node.commit_id)
     with_row = {node.commit_id for node, _ in rows.lanes}
-    with_row |= {entry.item_id for entry in rows.commits}
-    return commits & with_row
+    with_row |= {CommitId(entry.item_id) for entry in rows.commits}
+    return with_row & commits
 
 
-def _only_of(commits: Set[str], found: ExpungeScan, marked: Set[str]) -> set[str]:
+def _only_of(commits: Set[CommitId], found: ExpungeScan, marked: Set[str]) -> set[SnapshotId]:
     """The snapshots, not live, that only these commits have; and marked ones without a commit."""
     nodes = [node for node, _ in found.rows.lanes]
     of_commits = {node.snapshot_id for node in nodes if node.commit_id in commits}
@@ -167,8 +169,10 @@ def _only_of(commits: Set[str], found: ExpungeScan, marked: Set[str]) -> set[str
     return {i for i in found.manifests if i in candidates and i not in of_others}
 
 
-def _objects_of(manifests: Mapping[str, Set[str]], snapshots: Iterable[str]) -> set[str]:
-    found: set[str] = set()
+def _objects_of(
+    manifests: Mapping[SnapshotId, Set[ObjectId]], snapshots: Iterable[SnapshotId]
+) -> set[ObjectId]:
+    found: set[ObjectId] = set()
     for snapshot_id in snapshots:
         found |= manifests[snapshot_id]
     return found
@@ -177,9 +181,9 @@ def _objects_of(manifests: Mapping[str, Set[str]], snapshots: Iterable[str]) -> 
 def _marked_rows(
     repo_id: RepoId,
     rows: IndexRows,
-    commit_ids: Set[str],
-    snapshot_ids: Set[str],
-    object_ids: Set[str],
+    commit_ids: Set[CommitId],
+    snapshot_ids: Set[SnapshotId],
+    object_ids: Set[ObjectId],
 ) -> list[MarkedRow]:
     """The selected rows: commits by id, commits in lanes, snapshots, objects."""
     highest_first = sorted(
@@ -237,14 +241,16 @@ async def _check_unreached(
     )
 
 
-async def _manifests(repository: RepoStores, rows: IndexRows, live: Reached) -> dict[str, set[str]]:
+async def _manifests(
+    repository: RepoStores, rows: IndexRows, live: Reached
+) -> dict[SnapshotId, set[ObjectId]]:
     """The objects of every snapshot that is stored and not live."""
     addresses = {
-        entry.at: entry.item_id
+        entry.at: SnapshotId(entry.item_id)
         for entry in rows.snapshots
         if isinstance(entry.at, Packed) and entry.item_id not in live.snapshots
     }
-    found: dict[str, set[str]] = {}
+    found: dict[SnapshotId, set[ObjectId]] = {}
     for group in chunked(sorted(addresses), MANIFESTS):
         for at, record in (await repository.objects.read_packed(group)).items():
             found[addresses[at]] = set(manifest(record).values())

@@ -18,7 +18,16 @@ from shared.graph.records import commit_record, manifest
 from shared.maintenance import prebuilt_clones
 from shared.maintenance.batches import GROUP, read_each
 from shared.metadata.table import chunked
-from shared.model import CommitAddress, Loose, Node, Packed, PrebuiltClone, Ref
+from shared.model import (
+    CommitAddress,
+    Loose,
+    Node,
+    ObjectId,
+    Packed,
+    PrebuiltClone,
+    Ref,
+    SnapshotId,
+)
 from shared.progress import OnProgress, no_progress
 from shared.stores import RepoStores
 
@@ -70,8 +79,8 @@ class _Seen:
     """Snapshots and objects that are checked after the walk. `snapshots`: their ids by location."""
 
     sample: Sample
-    snapshots: dict[Packed, str] = field(default_factory=dict)
-    objects: set[str] = field(default_factory=set)
+    snapshots: dict[Packed, SnapshotId] = field(default_factory=dict)
+    objects: set[ObjectId] = field(default_factory=set)
 
 
 async def fsck(

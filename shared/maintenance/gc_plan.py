@@ -11,7 +11,7 @@ Rows are marked and deleted from high to low generations, and unmarked from low 
 commit is known without its parents. docs/design/gc.md has the invariants.
 """
 
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
@@ -23,7 +23,7 @@ from shared.metadata import keys
 from shared.metadata.commits import STALE_SECONDS
 from shared.metadata.keys import Key
 from shared.metadata.scans import Entry
-from shared.model import PrebuiltClone, RepoId
+from shared.model import CommitId, PrebuiltClone, RepoId
 from shared.objects.bucket import Stored
 
 GRACE_SECONDS = 4 * STALE_SECONDS
@@ -265,7 +265,7 @@ def _keys(repo_id: RepoId, entries: Iterable[Entry]) -> list[Key]:
     return [keys.by_id(repo_id, entry.kind, entry.item_id) for entry in entries]
 
 
-def _is_live(clone: PrebuiltClone, commits: Set[str]) -> bool:
+def _is_live(clone: PrebuiltClone, commits: Set[CommitId]) -> bool:
     return all(head.commit_id in commits for head in clone.heads)
 
 
@@ -280,7 +280,7 @@ def _old(scan: CondemnScan, entries: Iterable[Entry]) -> list[Entry]:
 
 def _marked_rows(repo_id: RepoId, scan: SweepScan) -> dict[RowKind, list[MarkedRow]]:
     """The marked rows, each kind from low to high generations."""
-    entries = {
+    entries: Mapping[RowKind, tuple[Sequence[Entry], Set[str]]] = {
         RowKind.COMMITS: (scan.commits, scan.live.commits),
         RowKind.SNAPSHOTS: (scan.snapshots, scan.live.snapshots),
         RowKind.OBJECTS: (scan.objects, scan.live.objects),

@@ -102,7 +102,7 @@ async def _put_locations(lease: Lease, write: PutLocations, on_progress: OnProgr
     put_new = lease.repository.scans.put_new
     done = 0
     async for written in lease.for_each(
-        sorted(write.locations), lambda i: put_new(write.kind, i, write.locations[i])
+        sorted(write.locations.items()), lambda row: put_new(write.kind, *row)
     ):
         done += len(written)
         on_progress(what, done, len(write.locations))

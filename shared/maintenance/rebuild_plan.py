@@ -14,7 +14,17 @@ from dataclasses import dataclass, field, replace
 
 from shared import names
 from shared.maintenance.rebuild_scan import BucketScan, RebuildScan, Record
-from shared.model import CommitAddress, Kind, Location, Node, Ref
+from shared.model import (
+    CommitAddress,
+    CommitId,
+    Kind,
+    Location,
+    Node,
+    ObjectId,
+    Packed,
+    Ref,
+    SnapshotId,
+)
 
 UNREACHED_LANE = "~rebuilt"
 """The lane of commits that no branch reaches."""
@@ -35,7 +45,7 @@ class PutLocations:
     """Write the missing rows of an index: objects or snapshots, and where their bytes are."""
 
     kind: Kind
-    locations: Mapping[str, Location]
+    locations: Mapping[ObjectId, Location] | Mapping[SnapshotId, Packed]
 
     def __str__(self) -> str:
         return f"write missing rows of {self.kind.name.lower()}s: {len(self.locations)} found"
@@ -76,7 +86,7 @@ class CorrectBranches:
     """Correct the generation and the snapshot location in rows of branches. No head changes."""
 
     rows: Mapping[CommitAddress, Node]
-    generations: Mapping[str, int]
+    generations: Mapping[CommitId, int]
 
     def __str__(self) -> str:
         return "correct generations and locations in the rows of branches"
@@ -139,9 +149,9 @@ class _History:
     """
 
     bucket: BucketScan
-    generations: Mapping[str, int]
+    generations: Mapping[CommitId, int]
     known: Mapping[str, Sequence[CommitAddress]]
-    primary: Mapping[str, CommitAddress]
+    primary: Mapping[CommitId, CommitAddress]
 
 
 def plan_rebuild(scan: RebuildScan, default_branch: str) -> RebuildPlan:
@@ -176,11 +186,11 @@ def plan_rebuild(scan: RebuildScan, default_branch: str) -> RebuildPlan:
     return RebuildPlan(writes, bucket.damaged, incomplete)
 
 
-def find_generations(bucket: BucketScan) -> dict[str, int]:
+def find_generations(bucket: BucketScan) -> dict[CommitId, int]:
     """The generation of every complete commit: its parents and its snapshot are stored, and so on
     below.
     """
-    generations: dict[str, int] = {}
+    generations: dict[CommitId, int] = {}
     failed: set[str] = set()
     for start in sorted(bucket.commits):
         stack = [start]
@@ -212,7 +222,7 @@ def _is_incomplete(bucket: BucketScan, record: Record, failed: Set[str]) -> bool
 
 
 def _known_addresses(
-    addresses: Iterable[CommitAddress], generations: Mapping[str, int]
+    addresses: Iterable[CommitAddress], generations: Mapping[CommitId, int]
 ) -> dict[str, list[CommitAddress]]:
     """The addresses of each complete commit, in this order, with its right generation."""
     known: dict[str, list[CommitAddress]] = {}
@@ -229,7 +239,7 @@ def _known_addresses(
 
 def _lanes_of_branches(
     bucket: BucketScan,
-    generations: Mapping[str, int],
+    generations: Mapping[CommitId, int],
     branches: Mapping[str, Ref],
     default_branch: str,
 ) -> dict[str, str]:
@@ -277,7 +287,7 @@ def _row(history: _History, address: CommitAddress) -> Node:
     )
 
 
-def _parent(history: _History, lane: str, commit_id: str) -> CommitAddress:
+def _parent(history: _History, lane: str, commit_id: CommitId) -> CommitAddress:
     """The address of a parent of a commit in a lane."""
     pack = lane.rpartition("~")[2]
     if any(record.at.pack == pack for record in history.bucket.commits[commit_id]):

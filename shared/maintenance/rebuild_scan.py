@@ -10,7 +10,17 @@ from typing import Any
 
 from shared import codec, names, packs
 from shared.errors import Damaged
-from shared.model import CommitAddress, Kind, Location, Loose, Packed, Ref
+from shared.model import (
+    CommitAddress,
+    CommitId,
+    Kind,
+    Location,
+    Loose,
+    ObjectId,
+    Packed,
+    Ref,
+    SnapshotId,
+)
 from shared.progress import OnProgress
 from shared.stores import RepoStores
 
@@ -20,8 +30,8 @@ class Record:
     """The record of a commit in one pack."""
 
     at: Packed
-    parents: tuple[str, ...]
-    snapshot_id: str | None
+    parents: tuple[CommitId, ...]
+    snapshot_id: SnapshotId | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +42,10 @@ class BucketScan:
     objects are all stored; an opaque id may have no object. `damaged`: packs that cannot be read.
     """
 
-    objects: dict[str, Location] = field(default_factory=dict)
-    snapshots: dict[str, Packed] = field(default_factory=dict)
+    objects: dict[ObjectId, Location] = field(default_factory=dict)
+    snapshots: dict[SnapshotId, Packed] = field(default_factory=dict)
     whole: set[str] = field(default_factory=set)
-    commits: dict[str, list[Record]] = field(default_factory=dict)
+    commits: dict[CommitId, list[Record]] = field(default_factory=dict)
     packs: set[str] = field(default_factory=set)
     damaged: list[str] = field(default_factory=list)
 
@@ -78,9 +88,9 @@ async def _scan_bucket(repository: RepoStores, on_progress: OnProgress) -> Bucke
     """Read every pack and list the loose objects. One pack is in memory at a time."""
     bucket = BucketScan()
     for stored in await repository.objects.loose():
-        bucket.objects[stored.key] = Loose(stored.size)
+        bucket.objects[ObjectId(stored.key)] = Loose(stored.size)
     listed = await repository.objects.packs()
-    manifests: dict[str, frozenset[str]] = {}
+    manifests: dict[SnapshotId, frozenset[ObjectId]] = {}
     size_bytes = 0
     for number, stored in enumerate(listed, 1):
         size_bytes += stored.size
@@ -113,27 +123,32 @@ def _add_entries(
     data: bytes,
     entries: Mapping[tuple[Kind, str], Packed],
     bucket: BucketScan,
-    manifests: dict[str, frozenset[str]],
+    manifests: dict[SnapshotId, frozenset[ObjectId]],
 ) -> None:
     """Add the entries of a pack. `manifests`: the objects of each snapshot, by digest."""
     for (kind, item_id), at in entries.items():
         if kind is Kind.OBJECT:
-            bucket.objects.setdefault(item_id, at)
+            bucket.objects.setdefault(ObjectId(item_id), at)
             continue
         record = codec.unpack_record(data[at.offset : at.offset + at.length])
         if kind is Kind.COMMIT:
-            bucket.commits.setdefault(item_id, []).append(_record(at, record))
+            bucket.commits.setdefault(CommitId(item_id), []).append(_record(at, record))
         elif item_id not in bucket.snapshots:
-            bucket.snapshots[item_id] = at
-            manifests[item_id] = _digests(record["manifest"].values())
+            snapshot_id = SnapshotId(item_id)
+            bucket.snapshots[snapshot_id] = at
+            manifests[snapshot_id] = _digests(record["manifest"].values())
 
 
 def _record(at: Packed, record: Mapping[str, Any]) -> Record:
     parents = (record.get("parent_commit_id"), record.get("parent2_commit_id"))
-    return Record(at, tuple(str(p) for p in parents if p), record.get("snapshot_id") or None)
+    return Record(
+        at,
+        tuple(CommitId(str(parent)) for parent in parents if parent),
+        record.get("snapshot_id") or None,
+    )
 
 
-def _digests(object_ids: Iterable[str]) -> frozenset[str]:
+def _digests(object_ids: Iterable[ObjectId]) -> frozenset[ObjectId]:
     return frozenset(object_id for object_id in object_ids if names.is_digest(object_id))
 
 

@@ -16,7 +16,7 @@ from shared.maintenance.batches import read_each
 from shared.maintenance.pointers import all_pointers
 from shared.metadata.scans import Pointer
 from shared.metadata.table import chunked
-from shared.model import CommitAddress, Kind, Packed
+from shared.model import CommitAddress, CommitId, Kind, Packed, SnapshotId
 from shared.objects.bucket import Stored
 from shared.progress import OnProgress
 from shared.stores import RepoStores
@@ -43,16 +43,17 @@ class Candidates:
 class Generations:
     """Generations of commits by id, and for each snapshot the lowest one of a commit with it."""
 
-    commits: dict[str, int] = field(default_factory=dict)
-    snapshots: dict[str, int] = field(default_factory=dict)
+    commits: dict[CommitId, int] = field(default_factory=dict)
+    snapshots: dict[SnapshotId, int] = field(default_factory=dict)
 
     def add(self, address: CommitAddress, pointers: Iterable[Pointer]) -> None:
         """Add a row of a commit."""
         self.commits[address.commit_id] = address.generation
         for pointer in pointers:
             if pointer.kind is Kind.SNAPSHOT:
-                lowest = self.snapshots.get(pointer.item_id, address.generation)
-                self.snapshots[pointer.item_id] = min(lowest, address.generation)
+                snapshot_id = SnapshotId(pointer.item_id)
+                lowest = self.snapshots.get(snapshot_id, address.generation)
+                self.snapshots[snapshot_id] = min(lowest, address.generation)
 
 
 @dataclass(frozen=True, slots=True)

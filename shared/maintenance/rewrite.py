@@ -12,7 +12,7 @@ from shared.errors import Damaged
 from shared.maintenance.lease import Clock, Lease
 from shared.maintenance.pointers import all_pointers, repoint_branches, repoint_rows
 from shared.metadata.scans import Pointer
-from shared.model import Kind
+from shared.model import Kind, ObjectId
 from shared.objects.bucket import Stored
 from shared.progress import OnProgress
 from shared.stores import RepoStores
@@ -111,7 +111,7 @@ async def _rewrite(
         pass
 
 
-async def is_loose_since(repository: RepoStores, object_ids: Set[str], since: float) -> bool:
+async def is_loose_since(repository: RepoStores, object_ids: Set[ObjectId], since: float) -> bool:
     """Whether a version of one of these loose objects was written at this time or later."""
     found = False
     async for object_id, one in repository.objects.loose_versions():
@@ -120,7 +120,7 @@ async def is_loose_since(repository: RepoStores, object_ids: Set[str], since: fl
 
 
 async def versions(
-    repository: RepoStores, old: Set[str], loose: Set[str], before: float
+    repository: RepoStores, old: Set[str], loose: Set[ObjectId], before: float
 ) -> list[Stored]:
     """Every version that was written before `before` of these packs and loose objects, and of
     replaced prebuilt clones.

@@ -23,7 +23,7 @@ FORMAT = "format"
 
 
 @dataclass(frozen=True, slots=True)
-class RowKind:
+class RowFormat:
     """A kind of row: its name in messages, and the versions of its format.
 
     `written` is the version of new rows; `readable` is the newest version that can be decoded.
@@ -62,7 +62,7 @@ class RowKind:
             raise HubOutdated(self.name, version)
 
 
-def text(row: Attributes, name: str, kind: RowKind) -> str:
+def text(row: Attributes, name: str, kind: RowFormat) -> str:
     """Return the text in an attribute. Raises Damaged."""
     value = _value(row, name, kind)
     if not isinstance(value, str):
@@ -70,7 +70,7 @@ def text(row: Attributes, name: str, kind: RowKind) -> str:
     return value
 
 
-def number(row: Attributes, name: str, kind: RowKind) -> int:
+def number(row: Attributes, name: str, kind: RowFormat) -> int:
     """Return the integer in an attribute. Raises Damaged."""
     value = _value(row, name, kind)
     if not isinstance(value, int):
@@ -78,12 +78,12 @@ def number(row: Attributes, name: str, kind: RowKind) -> int:
     return value
 
 
-def flag(row: Attributes, name: str, kind: RowKind) -> bool:
+def flag(row: Attributes, name: str, kind: RowFormat) -> bool:
     """Return whether the integer in an attribute is not 0. Raises Damaged."""
     return number(row, name, kind) != 0
 
 
-def binary(row: Attributes, name: str, kind: RowKind) -> bytes:
+def binary(row: Attributes, name: str, kind: RowFormat) -> bytes:
     """Return the bytes in an attribute. Raises Damaged."""
     value = _value(row, name, kind)
     if not isinstance(value, bytes):
@@ -91,7 +91,7 @@ def binary(row: Attributes, name: str, kind: RowKind) -> bytes:
     return value
 
 
-def record(row: Attributes, kind: RowKind) -> bytes:
+def record(row: Attributes, kind: RowFormat) -> bytes:
     """Return the packed record in the attribute `record`, which is compressed. Raises Damaged."""
     try:
         return zlib.decompress(binary(row, "record", kind))
@@ -99,7 +99,7 @@ def record(row: Attributes, kind: RowKind) -> bytes:
         raise damaged(row, "record", kind) from None
 
 
-def texts(row: Attributes, name: str, kind: RowKind) -> list[str]:
+def texts(row: Attributes, name: str, kind: RowFormat) -> list[str]:
     """Return the list of texts in an attribute. Raises Damaged."""
     value = _value(row, name, kind)
     if not isinstance(value, list):
@@ -107,7 +107,7 @@ def texts(row: Attributes, name: str, kind: RowKind) -> list[str]:
     return value
 
 
-def choice(row: Attributes, name: str, kind: RowKind, choices: type[E]) -> E:
+def choice(row: Attributes, name: str, kind: RowFormat, choices: type[E]) -> E:
     """Return the member of an enumeration in an attribute. Raises Damaged."""
     try:
         return choices(text(row, name, kind))
@@ -115,7 +115,7 @@ def choice(row: Attributes, name: str, kind: RowKind, choices: type[E]) -> E:
         raise damaged(row, name, kind) from None
 
 
-def location(row: Attributes, name: str, kind: RowKind) -> Location:
+def location(row: Attributes, name: str, kind: RowFormat) -> Location:
     """Return the location in an attribute. Raises Damaged."""
     try:
         return parse_location(text(row, name, kind))
@@ -123,7 +123,7 @@ def location(row: Attributes, name: str, kind: RowKind) -> Location:
         raise damaged(row, name, kind) from None
 
 
-def packed(row: Attributes, name: str, kind: RowKind) -> Packed:
+def packed(row: Attributes, name: str, kind: RowFormat) -> Packed:
     """Return the location in a pack in an attribute. Raises Damaged."""
     try:
         return Packed.parse(text(row, name, kind))
@@ -131,7 +131,7 @@ def packed(row: Attributes, name: str, kind: RowKind) -> Packed:
         raise damaged(row, name, kind) from None
 
 
-def address(row: Attributes, name: str, kind: RowKind) -> CommitAddress:
+def address(row: Attributes, name: str, kind: RowFormat) -> CommitAddress:
     """Return the address of a commit in an attribute. Raises Damaged."""
     try:
         return keys.parse_address(text(row, name, kind))
@@ -139,7 +139,7 @@ def address(row: Attributes, name: str, kind: RowKind) -> CommitAddress:
         raise damaged(row, name, kind) from None
 
 
-def addresses(row: Attributes, name: str, kind: RowKind) -> tuple[CommitAddress, ...]:
+def addresses(row: Attributes, name: str, kind: RowFormat) -> tuple[CommitAddress, ...]:
     """Return the addresses of commits in an attribute. Raises Damaged."""
     try:
         return tuple(map(keys.parse_address, texts(row, name, kind)))
@@ -147,12 +147,12 @@ def addresses(row: Attributes, name: str, kind: RowKind) -> tuple[CommitAddress,
         raise damaged(row, name, kind) from None
 
 
-def damaged(row: Attributes, name: str, kind: RowKind) -> Damaged:
+def damaged(row: Attributes, name: str, kind: RowFormat) -> Damaged:
     """The error for an attribute that cannot be read. It names the row by its sort key."""
     row_id = str(row.get("sk", "")).rpartition("#")[2]
     return Damaged(f"attribute {name} of {kind.name} {row_id}".rstrip())
 
 
-def _value(row: Attributes, name: str, kind: RowKind) -> object:
+def _value(row: Attributes, name: str, kind: RowFormat) -> object:
     kind.check(row)
     return row.get(name)

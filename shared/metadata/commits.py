@@ -19,7 +19,7 @@ from shared.metadata import attributes, keys
 from shared.metadata.conditions import Condition, Less
 from shared.metadata.index import address_of
 from shared.metadata.table import ConditionFailed, Query, Row, Table
-from shared.model import CommitAddress, Kind, Node, Packed, RepoId
+from shared.model import CommitAddress, CommitId, Kind, Node, Packed, RepoId, SnapshotId
 from shared.tasks import gather_all
 
 STALE_SECONDS = 15 * 60
@@ -29,7 +29,7 @@ Afterwards gc may delete the bytes that the row points to. An expunge also conde
 but deletes them `WAIT_SECONDS` later, when all of them are older than this.
 """
 
-_KIND = attributes.RowKind("commit")
+_KIND = attributes.RowFormat("commit")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class Commits:
                 return nodes
         raise Damaged(f"commit {start.commit_id}")
 
-    async def get(self, addresses: Collection[CommitAddress]) -> dict[str, Node]:
+    async def get(self, addresses: Collection[CommitAddress]) -> dict[CommitId, Node]:
         """Return the commits at these places by id.
 
         A commit that is not at its place is read at its place in the index. Raises Damaged if it is
@@ -83,7 +83,7 @@ class Commits:
             nodes += (node_of(start.lane, row) for row in page.rows[1:])
         return nodes
 
-    async def _at(self, addresses: Collection[CommitAddress]) -> dict[str, Node]:
+    async def _at(self, addresses: Collection[CommitAddress]) -> dict[CommitId, Node]:
         wanted = {keys.commit(self.repo_id, address): address for address in addresses}
         rows = await self.table.find(list(wanted))
         nodes = (node_of(wanted[str(row["pk"]), str(row["sk"])].lane, row) for row in rows)
@@ -149,7 +149,7 @@ def node_of(lane: str, row: Mapping[str, object]) -> Node:
     return Node(
         address=_address(lane, row),
         parents=attributes.addresses(row, "parents", _KIND),
-        snapshot_id=attributes.text(row, "snapshot_id", _KIND) if "snapshot_id" in row else None,
+        snapshot_id=_snapshot_id(row),
         snapshot_at=_packed(row, "snapshot_at"),
         record=_binary(row, "record"),
         record_at=_packed(row, "record_at"),
@@ -161,7 +161,13 @@ def _address(lane: str, row: Mapping[str, object]) -> CommitAddress:
     generation, _, commit_id = attributes.text(row, "sk", _KIND).partition("#")
     if not generation.isdecimal():
         raise attributes.damaged(row, "sk", _KIND)
-    return CommitAddress(commit_id, int(generation), lane)
+    return CommitAddress(CommitId(commit_id), int(generation), lane)
+
+
+def _snapshot_id(row: Mapping[str, object]) -> SnapshotId | None:
+    if "snapshot_id" not in row:
+        return None
+    return SnapshotId(attributes.text(row, "snapshot_id", _KIND))
 
 
 def _packed(row: Mapping[str, object], name: str) -> Packed | None:

@@ -10,7 +10,7 @@ from shared.metadata import attributes, keys
 from shared.metadata.conditions import Equals, Exists
 from shared.metadata.table import Query, Row, Table
 
-_KIND = attributes.RowKind("domain")
+_KIND = attributes.RowFormat("domain")
 
 
 @dataclass(frozen=True, slots=True)

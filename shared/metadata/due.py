@@ -18,7 +18,7 @@ from shared.metadata.keys import Key
 from shared.metadata.table import Query, Row, Table
 from shared.model import Move, RepoId
 
-_KIND = attributes.RowKind("due work")
+_KIND = attributes.RowFormat("due work")
 
 DAY_SECONDS = 24 * 3600
 CHECK_SECONDS = 90 * DAY_SECONDS

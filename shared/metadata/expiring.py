@@ -12,13 +12,13 @@ from uuid import UUID
 from shared.errors import Unavailable
 from shared.metadata import attributes, keys
 from shared.metadata.table import Beside, Row, Table
-from shared.model import RepoId, Scope
+from shared.model import CommitId, RepoId, Scope
 
-_COUNTER = attributes.RowKind("counter")
-_COST = attributes.RowKind("cost")
-_REFUSED = attributes.RowKind("refused push")
-_SIGN_IN = attributes.RowKind("sign-in")
-_COSTLY = attributes.RowKind("costly clones")
+_COUNTER = attributes.RowFormat("counter")
+_COST = attributes.RowFormat("cost")
+_REFUSED = attributes.RowFormat("refused push")
+_SIGN_IN = attributes.RowFormat("sign-in")
+_COSTLY = attributes.RowFormat("costly clones")
 
 REMEMBERED = 32
 """The most commits of a refused push that are stored. Users rarely have more unpushed commits."""
@@ -97,7 +97,7 @@ class Counters:
         return attributes.number(row, "hits", _SIGN_IN) == 1
 
     async def remember_refused(
-        self, repo_id: str, subject: str, commit_ids: Collection[str], now: int
+        self, repo_id: str, subject: str, commit_ids: Collection[CommitId], now: int
     ) -> None:
         """Store the ids of the valid commits of a push that lost a race, replacing earlier ones.
 
@@ -105,7 +105,7 @@ class Counters:
         acknowledged. Only negotiation reads them.
         """
         row: Row = {
-            "commits": list(commit_ids)[:REMEMBERED],
+            "commits": list[str](commit_ids)[:REMEMBERED],
             "expires_at": now + REMEMBERED_SECONDS,
         }
         await self.table.update(keys.refused(repo_id, subject), _REFUSED.stamp_in_place(row))

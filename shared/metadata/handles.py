@@ -7,7 +7,7 @@ from shared.errors import HandleTaken
 from shared.metadata import attributes, keys
 from shared.metadata.table import ConditionFailed, Row, Table
 
-_KIND = attributes.RowKind("handle")
+_KIND = attributes.RowFormat("handle")
 
 
 @dataclass(frozen=True, slots=True)

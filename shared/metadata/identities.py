@@ -12,7 +12,7 @@ from shared.metadata import attributes, handles, keys
 from shared.metadata.conditions import NO_ROW, ROW_EXISTS
 from shared.metadata.table import ConditionFailed, Row, Table, Update
 
-_KIND = attributes.RowKind("identity")
+_KIND = attributes.RowFormat("identity")
 
 
 class HandleExists(Exception):

@@ -16,7 +16,16 @@ from shared.limits import Limits
 from shared.metadata import attributes, keys
 from shared.metadata.conditions import Exists
 from shared.metadata.table import ConditionFailed, Query, Row, Table
-from shared.model import CommitAddress, Kind, Location, Packed, RepoId
+from shared.model import (
+    CommitAddress,
+    CommitId,
+    Kind,
+    Location,
+    ObjectId,
+    Packed,
+    RepoId,
+    SnapshotId,
+)
 from shared.tasks import gather_all, gather_pair
 
 
@@ -24,16 +33,16 @@ from shared.tasks import gather_all, gather_pair
 class Known:
     """The places and locations that the indexes hold for the requested ids."""
 
-    commits: dict[str, CommitAddress]
-    snapshots: dict[str, Packed]
-    objects: dict[str, Location]
-    condemned: set[str] = field(default_factory=set)
+    commits: dict[CommitId, CommitAddress]
+    snapshots: dict[SnapshotId, Packed]
+    objects: dict[ObjectId, Location]
+    condemned: set[CommitId] = field(default_factory=set)
     """Ids in `commits` whose rows are condemned: a push must not build on them."""
 
 
-_COMMIT = attributes.RowKind("commit")
-_SNAPSHOT = attributes.RowKind("snapshot")
-_OBJECT = attributes.RowKind("object")
+_COMMIT = attributes.RowFormat("commit")
+_SNAPSHOT = attributes.RowFormat("snapshot")
+_OBJECT = attributes.RowFormat("object")
 
 CONDEMNED = "condemned_at"
 """The attribute of a row that gc deletes unless it becomes reachable (see `actions/gc`).
@@ -54,9 +63,9 @@ class Index:
     async def known(
         self,
         *,
-        commits: Collection[str] = (),
-        snapshots: Collection[str] = (),
-        objects: Collection[str] = (),
+        commits: Collection[CommitId] = (),
+        snapshots: Collection[SnapshotId] = (),
+        objects: Collection[ObjectId] = (),
         even_condemned: bool = False,
     ) -> Known:
         """Look up ids in one parallel step. An id without a row is not in the repository.
@@ -83,13 +92,14 @@ class Index:
             if CONDEMNED in row and not even_condemned:
                 continue
             if kind is Kind.COMMIT:
-                known.commits[item_id] = address_of(row)
+                address = address_of(row)
+                known.commits[address.commit_id] = address
                 if CONDEMNED in row:
-                    known.condemned.add(item_id)
+                    known.condemned.add(address.commit_id)
             elif kind is Kind.SNAPSHOT:
-                known.snapshots[item_id] = attributes.packed(row, "at", _SNAPSHOT)
+                known.snapshots[SnapshotId(item_id)] = attributes.packed(row, "at", _SNAPSHOT)
             else:
-                known.objects[item_id] = attributes.location(row, "at", _OBJECT)
+                known.objects[ObjectId(item_id)] = attributes.location(row, "at", _OBJECT)
         return known
 
     async def commits_beginning(self, prefix: str, limit: int) -> list[CommitAddress]:
@@ -108,13 +118,13 @@ class Index:
         rows = chain.from_iterable(page.rows for page in pages)
         return [address_of(row) for row in rows if names.is_digest(str(row["sk"]))]
 
-    async def seemed_known(self, objects: Collection[str]) -> set[str]:
+    async def seemed_known(self, objects: Collection[ObjectId]) -> set[ObjectId]:
         """Return which of these objects are known, by eventually consistent reads at half the cost.
 
         The result is only advice for a client. A push must not rely on it.
         """
         rows = await self._rows({Kind.OBJECT: objects}, maybe_stale=True)
-        return {str(row["sk"]) for row in rows if CONDEMNED not in row}
+        return {ObjectId(str(row["sk"])) for row in rows if CONDEMNED not in row}
 
     async def put_locations(self, locations: Mapping[tuple[Kind, str], Location]) -> None:
         """Write the locations of ids. The bytes must already be durable.
@@ -206,7 +216,7 @@ class Index:
 def address_of(row: Row) -> CommitAddress:
     """Decode a row of the index of commits. Raises Damaged."""
     return CommitAddress(
-        attributes.text(row, "sk", _COMMIT),
+        CommitId(attributes.text(row, "sk", _COMMIT)),
         attributes.number(row, "generation", _COMMIT),
         attributes.text(row, "lane", _COMMIT),
     )

@@ -44,7 +44,7 @@ access to partitions only: a function that may create a repository cannot write 
 from collections.abc import Iterable
 from hashlib import sha256
 
-from shared.model import CommitAddress, Kind, Scope
+from shared.model import CommitAddress, CommitId, Kind, Scope
 
 Key = tuple[str, ...]
 
@@ -264,7 +264,7 @@ def address_text(address: CommitAddress) -> str:
 def parse_address(text: str) -> CommitAddress:
     """The inverse of `address_text`."""
     generation, commit_id, lane = text.split("#", 2)
-    return CommitAddress(commit_id, int(generation), lane)
+    return CommitAddress(CommitId(commit_id), int(generation), lane)
 
 
 def commit(repo_id: str, address: CommitAddress) -> Key:

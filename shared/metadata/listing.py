@@ -23,7 +23,7 @@ from shared.metadata.table import ConditionFailed, Query, Removal, Row, Table, U
 from shared.model import Identity, Repo, Visibility
 from shared.tasks import gather_all
 
-_LISTED = attributes.RowKind("listed repository")
+_LISTED = attributes.RowFormat("listed repository")
 _COMPLETE: Key = ("LISTED", "COMPLETE-2")
 """The row that is written when the lists of an older hub have been completed."""
 

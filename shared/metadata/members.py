@@ -14,7 +14,7 @@ from shared.metadata.table import ConditionFailed, Query, Row, Table
 from shared.model import Repo, Role
 from shared.tasks import gather_pair
 
-_KIND = attributes.RowKind("member")
+_KIND = attributes.RowFormat("member")
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from shared.metadata.table import ConditionFailed, Row, Table, Update
 from shared.model import PrebuiltClone, RepoId, Run
 
 DIGEST = 32
-_KIND = attributes.RowKind("prebuilt clone")
+_KIND = attributes.RowFormat("prebuilt clone")
 
 
 @dataclass(frozen=True, slots=True)

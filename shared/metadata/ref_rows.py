@@ -2,10 +2,10 @@
 
 from shared.metadata import attributes, keys
 from shared.metadata.table import Row
-from shared.model import CommitAddress, Move, Packed, Ref
+from shared.model import CommitAddress, CommitId, Move, Packed, Ref
 
-_BRANCH = attributes.RowKind("branch")
-_MOVE = attributes.RowKind("move")
+_BRANCH = attributes.RowFormat("branch")
+_MOVE = attributes.RowFormat("move")
 
 
 def encode(ref: Ref, *, by: str, now: int) -> Row:
@@ -28,7 +28,7 @@ def decode(row: Row) -> Ref | None:
     if "head" not in row:
         return None
     head = CommitAddress(
-        attributes.text(row, "head", _BRANCH),
+        CommitId(attributes.text(row, "head", _BRANCH)),
         attributes.number(row, "generation", _BRANCH),
         attributes.text(row, "lane", _BRANCH),
     )
@@ -67,6 +67,7 @@ def encode_move(move: Move) -> Row:
 def decode_move(row: Row) -> Move:
     """The inverse of `encode_move`. Raises Damaged."""
     branch, _, step = attributes.text(row, "sk", _MOVE).rpartition("//")
+    expunged = attributes.texts(row, "expunged", _MOVE) if "expunged" in row else ()
     return Move(
         branch=branch,
         at=attributes.number(row, "at", _MOVE),
@@ -76,7 +77,7 @@ def decode_move(row: Row) -> Move:
         forced=attributes.flag(row, "forced", _MOVE),
         step=step,
         previous=attributes.text(row, "previous", _MOVE),
-        expunged=frozenset(attributes.texts(row, "expunged", _MOVE) if "expunged" in row else ()),
+        expunged=frozenset(map(CommitId, expunged)),
     )
 
 

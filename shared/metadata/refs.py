@@ -35,7 +35,7 @@ MOVES_KEPT_SECONDS = 30 * 24 * 3600
 MARK_SECONDS = 15 * 60
 """The longest time that Lambda lets a request run."""
 
-_MARK = attributes.RowKind("mark")
+_MARK = attributes.RowFormat("mark")
 
 _STEP = re.compile(r"\d{12}#\d{12}#[0-9a-f]{8}")
 

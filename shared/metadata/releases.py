@@ -17,14 +17,14 @@ from shared.metadata import attributes, keys
 from shared.metadata.conditions import Absent, Equals, either
 from shared.metadata.due import GC_AFTER_LABEL_SECONDS, Work, later
 from shared.metadata.table import ConditionFailed, Query, Row, Table, chunked
-from shared.model import RepoId
+from shared.model import CommitId, RepoId
 from shared.tasks import gather_pair
 
 ROW_BYTES = 390_000
 """The largest compressed record: DynamoDB accepts items of up to 400 KiB, with names and keys."""
 
-KIND = attributes.RowKind("release")
-_ENTRY = attributes.RowKind("release in a list")
+KIND = attributes.RowFormat("release")
+_ENTRY = attributes.RowFormat("release in a list")
 
 LABELLED = 1000
 AT_ONCE = 25
@@ -47,7 +47,7 @@ class Release:
 
     tag: str
     release_id: str
-    commit_id: str
+    commit_id: CommitId
     created: int
     channel: str
     is_draft: bool
@@ -136,16 +136,18 @@ class Releases:
         rows = await self.table.find([keys.release(self.repo_id, tag)])
         return packed_record(rows[0]) if rows else None
 
-    async def published_commits(self) -> set[str]:
+    async def published_commits(self) -> set[CommitId]:
         """Return the commits of the newest `LABELLED` releases, without drafts."""
         entries, _ = await self.entries(LABELLED, None)
         published = [entry for entry in entries if not entry.is_draft]
         places = {entry.place for entry in published}
-        found: set[str] = set()
+        found: set[CommitId] = set()
         for part in chunked(published, AT_ONCE):
             rows = await self.table.find([keys.release(self.repo_id, entry.tag) for entry in part])
             found |= {
-                attributes.text(row, "commit_id", KIND) for row in rows if row["entry"] in places
+                CommitId(attributes.text(row, "commit_id", KIND))
+                for row in rows
+                if row["entry"] in places
             }
         return found
 

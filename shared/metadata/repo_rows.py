@@ -10,9 +10,9 @@ from shared.model import PortableNames, Repo, RepoId, Visibility
 IS_FREE = either(Absent("repo_id"), Greater("deleted_at", 0))
 """The condition that a name has no repository, or a deleted one."""
 
-KIND = attributes.RowKind("repository")
+KIND = attributes.RowFormat("repository")
 """The row under the name, and the row of a deleted repository."""
-_NAME = attributes.RowKind("name of a repository")
+_NAME = attributes.RowFormat("name of a repository")
 """The row from the id to the name."""
 
 

@@ -15,10 +15,10 @@ from shared.metadata.conditions import NO_ROW, ROW_EXISTS, Absent, Equals, Great
 from shared.metadata.index import CONDEMNED, address_of, location_of, location_row
 from shared.metadata.keys import Key
 from shared.metadata.table import ConditionFailed, Query, Row, Table, Update
-from shared.model import CommitAddress, Kind, Location, Move, Node, Packed, Ref, RepoId
+from shared.model import CommitAddress, CommitId, Kind, Location, Move, Node, Packed, Ref, RepoId
 
 _NOTE = "EXPUNGE#"
-_STATE = attributes.RowKind("job")
+_STATE = attributes.RowFormat("job")
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,9 +183,9 @@ class Scans:
             key = keys.lanes(self.repo_id), lane
             await self.table.delete(key, Less("opened_at", before))
 
-    async def named_commits(self) -> list[str]:
+    async def named_commits(self) -> list[CommitId]:
         """Return the commits of all tags and releases."""
-        found: list[str] = []
+        found: list[CommitId] = []
         labels = {
             keys.releases(self.repo_id): releases.KIND,
             keys.tags(self.repo_id): tags.KIND,
@@ -193,7 +193,7 @@ class Scans:
         for pk, kind in labels.items():
             async for row in self.table.each(pk):
                 if "commit_id" in row:
-                    found.append(attributes.text(row, "commit_id", kind))
+                    found.append(CommitId(attributes.text(row, "commit_id", kind)))
         return found
 
     async def put_new(self, kind: Kind, item_id: str, at: Location) -> None:
@@ -263,7 +263,7 @@ class Scans:
             await self.table.delete((keys.moves(self.repo_id), sort_key))
         return len(old)
 
-    async def expunge_move(self, move: Move, commits: Set[str]) -> None:
+    async def expunge_move(self, move: Move, commits: Set[CommitId]) -> None:
         """Record in a move which of its commits are not stored any more."""
         expunged_now = {address.commit_id for address in move.kept if address.commit_id in commits}
         row: Row = {"expunged": sorted(expunged_now | move.expunged)}

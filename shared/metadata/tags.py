@@ -10,10 +10,10 @@ from shared.limits import Limits
 from shared.metadata import attributes, keys
 from shared.metadata.due import GC_AFTER_LABEL_SECONDS, Work, later
 from shared.metadata.table import ConditionFailed, Query, Row, Table
-from shared.model import RepoId
+from shared.model import CommitId, RepoId
 from shared.tasks import gather_all, gather_pair
 
-KIND = attributes.RowKind("tag")
+KIND = attributes.RowFormat("tag")
 LABELLED_PAGES = 8
 """Pages of 1 MB that are read for the commits with tags."""
 
@@ -23,7 +23,7 @@ class Tag:
     """The row of a tag. `record` is packed."""
 
     tag_id: str
-    commit_id: str
+    commit_id: CommitId
     record: bytes
 
 
@@ -74,9 +74,9 @@ class Tags:
         )
         return list(map(_tag, page.rows)), page.last is not None
 
-    async def commits(self) -> set[str]:
+    async def commits(self) -> set[CommitId]:
         """Return the commits of the tags in the first `LABELLED_PAGES` pages."""
-        found: set[str] = set()
+        found: set[CommitId] = set()
         after = ""
         for _ in range(LABELLED_PAGES):
             tags, has_more = await self.page(None, after)
@@ -99,6 +99,6 @@ class Tags:
 def _tag(row: Row) -> Tag:
     return Tag(
         attributes.text(row, "sk", KIND),
-        attributes.text(row, "commit_id", KIND),
+        CommitId(attributes.text(row, "commit_id", KIND)),
         attributes.binary(row, "record", KIND),
     )

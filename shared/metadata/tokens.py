@@ -15,7 +15,7 @@ from shared.metadata.table import GET_BATCH, PUT_BATCH, Beside, ConditionFailed,
 from shared.model import Bearer, Identity, Role
 from shared.tasks import gather_pair
 
-_KIND = attributes.RowKind("token")
+_KIND = attributes.RowFormat("token")
 DAY_SECONDS = 24 * 3600
 EXPIRED_KEPT_SECONDS = 7 * DAY_SECONDS
 """The shortest time that an expired token stays listed."""

@@ -13,7 +13,7 @@ from shared.metadata.conditions import Absent, Equals, Less, either, every
 from shared.metadata.table import ConditionFailed, Row, Table
 from shared.model import RepoId
 
-_KIND = attributes.RowKind("visit")
+_KIND = attributes.RowFormat("visit")
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from hashlib import sha256
 
 from shared import meter, prices
 from shared.errors import HashMismatch, Unavailable
-from shared.model import Location, Loose, RepoId, Upload
+from shared.model import Location, Loose, ObjectId, RepoId, Upload
 from shared.objects import keys
 from shared.objects.bucket import Bucket, Changed, NoSuchKey, Stored, Stream
 
@@ -35,7 +35,7 @@ class FalseUpload(HashMismatch):
     content.
     """
 
-    def __init__(self, object_id: str, digest: str, etag: str) -> None:
+    def __init__(self, object_id: ObjectId, digest: str, etag: str) -> None:
         self.object_id = object_id
         self.etag = etag
         super().__init__("uploaded object", object_id, digest)
@@ -48,7 +48,7 @@ class Quarantine:
     bucket: Bucket
     repo_id: RepoId
 
-    async def presign(self, object_id: str, ttl_seconds: int, size: int | None = None) -> str:
+    async def presign(self, object_id: ObjectId, ttl_seconds: int, size: int | None = None) -> str:
         """Return a URL to upload an object to. With a size, it accepts that number of bytes only.
 
         A push verifies the upload.
@@ -71,14 +71,16 @@ class Quarantine:
         except NoSuchKey:
             return None
 
-    async def find(self, object_ids: Iterable[str]) -> tuple[dict[str, Stored], list[str]]:
+    async def find(
+        self, object_ids: Iterable[ObjectId]
+    ) -> tuple[dict[ObjectId, Stored], list[ObjectId]]:
         """Return which of these objects were uploaded, and the ids that were not looked for.
 
         The quarantine is listed from one id to the next, in up to `LISTED_PAGES` calls of 1,000
         keys. Nothing is read.
         """
         prefix = keys.uploads(self.repo_id)
-        found: dict[str, Stored] = {}
+        found: dict[ObjectId, Stored] = {}
         waiting = deque(sorted(object_ids))
         for _ in range(LISTED_PAGES):
             if not waiting:
@@ -94,7 +96,7 @@ class Quarantine:
         return found, list(waiting)
 
     async def check(
-        self, object_id: str, admits: Callable[[int], bool] = lambda length: True
+        self, object_id: ObjectId, admits: Callable[[int], bool] = lambda length: True
     ) -> Upload | None:
         """Read and hash the upload of an object. Returns None if it does not exist.
 
@@ -132,7 +134,7 @@ class Quarantine:
             ) from None
         return Loose(upload.length)
 
-    async def versions(self, object_id: str) -> list[Stored]:
+    async def versions(self, object_id: ObjectId) -> list[Stored]:
         """Return every version of the upload of an object."""
         key = keys.upload(self.repo_id, object_id)
         return [one async for one in self.bucket.versions(key) if one.key == key]

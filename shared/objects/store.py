@@ -16,7 +16,7 @@ from hashlib import sha256
 
 from shared import meter, packs, prices
 from shared.errors import Damaged
-from shared.model import Kind, Location, Packed, RepoId
+from shared.model import Kind, Location, ObjectId, Packed, RepoId
 from shared.objects import keys
 from shared.objects.bucket import Bucket, NoSuchKey, Stored
 from shared.objects.recent import Recent
@@ -47,7 +47,7 @@ class ObjectStore:
             if kind is Kind.SNAPSHOT:
                 self.recent.put(self.repo_id, at, pack.data[at.offset : at.offset + at.length])
 
-    async def put_loose(self, object_id: str, content: bytes) -> None:
+    async def put_loose(self, object_id: ObjectId, content: bytes) -> None:
         """Store a large object under its own key, even if the key exists.
 
         The index does not have the object, so gc may be about to delete the existing version.
@@ -152,7 +152,9 @@ class ObjectStore:
         cached = {at: self.recent.get(self.repo_id, at) for at in locations}
         return {at: data for at, data in cached.items() if data is not None}
 
-    async def read_part(self, object_id: str, location: Location, start: int, stop: int) -> bytes:
+    async def read_part(
+        self, object_id: ObjectId, location: Location, start: int, stop: int
+    ) -> bytes:
         """The bytes of an object from `start` to `stop` (exclusive).
 
         Raises Damaged if some are missing.
@@ -175,7 +177,7 @@ class ObjectStore:
 
     async def presigned_get(
         self,
-        object_id: str,
+        object_id: ObjectId,
         location: Location,
         ttl_seconds: int,
         media_type: str,
@@ -215,7 +217,7 @@ class ObjectStore:
             raise Damaged(f"pack {stored.key}") from None
         return packs.read_index(stored.key, end, stored.size)
 
-    async def digest(self, object_id: str) -> str:
+    async def digest(self, object_id: ObjectId) -> ObjectId:
         """The SHA-256 of a loose object of any size.
 
         Raises Damaged if it is absent.
@@ -227,7 +229,7 @@ class ObjectStore:
         digest = sha256()
         async for chunk in stream.chunks:
             digest.update(chunk)
-        return digest.hexdigest()
+        return ObjectId(digest.hexdigest())
 
     async def packs(self) -> list[Stored]:
         """A repository's packs, oldest first; `key` is the pack's name."""

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from shared.model import CommitId, ObjectId
 from shared.protocol import limits
 from shared.protocol.base import WireReply, WireRequest
 from shared.protocol.records import Commit, SentObject, Snapshot, SnapshotPatch
@@ -14,8 +15,8 @@ Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 class Negotiate(WireRequest):
     """A request for the commits of the client (`have`) that the hub knows."""
 
-    want: Annotated[list[str], Field(max_length=limits.NEGOTIATE_IDS)] = []
-    have: Annotated[list[str], Field(max_length=limits.NEGOTIATE_IDS)] = []
+    want: Annotated[list[CommitId], Field(max_length=limits.NEGOTIATE_IDS)] = []
+    have: Annotated[list[CommitId], Field(max_length=limits.NEGOTIATE_IDS)] = []
 
 
 class Negotiated(WireReply):
@@ -33,8 +34,8 @@ class Fetch(WireRequest):
     snapshots of the reply may be patches (see `actions/bases`). The stock client sends none.
     """
 
-    want: Annotated[list[str], Field(max_length=limits.WANTS)] = []
-    have: Annotated[list[str], Field(max_length=limits.HAVES)] = []
+    want: Annotated[list[CommitId], Field(max_length=limits.WANTS)] = []
+    have: Annotated[list[CommitId], Field(max_length=limits.HAVES)] = []
     bases: Annotated[dict[str, Digest], Field(max_length=limits.BASES)] = {}
 
 
@@ -56,7 +57,7 @@ class HistoryStep(WireReply):
 
     commits: list[Commit]
     snapshots: list[Snapshot | SnapshotPatch]
-    objects: dict[str, int]
+    objects: dict[ObjectId, int]
     branch_heads: dict[str, str]
     is_complete: bool
 
@@ -64,7 +65,7 @@ class HistoryStep(WireReply):
 class FetchObjects(WireRequest):
     """A request for the contents of these objects."""
 
-    object_ids: Annotated[list[str], Field(max_length=limits.OBJECTS)] = []
+    object_ids: Annotated[list[ObjectId], Field(max_length=limits.OBJECTS)] = []
 
 
 class FetchedObjects(WireReply):

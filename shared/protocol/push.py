@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from shared.model import CommitId, ObjectId
 from shared.protocol import limits
 from shared.protocol.base import WireReply, WireRequest
 from shared.protocol.records import Commit, ObjectRecord, Snapshot
@@ -12,13 +13,13 @@ from shared.protocol.records import Commit, ObjectRecord, Snapshot
 class FilterObjects(WireRequest):
     """A request for those of these ids that the hub does not have."""
 
-    object_ids: Annotated[list[str], Field(max_length=limits.FILTER_IDS)] = []
+    object_ids: Annotated[list[ObjectId], Field(max_length=limits.FILTER_IDS)] = []
 
 
 class MissingObjects(WireReply):
     """Ids of objects that the hub does not have."""
 
-    missing: list[str]
+    missing: list[ObjectId]
 
 
 class Presign(WireRequest):
@@ -28,7 +29,7 @@ class Presign(WireRequest):
     body of this length. The stock client sends no sizes.
     """
 
-    object_ids: Annotated[list[str], Field(max_length=limits.PRESIGN_IDS)] = []
+    object_ids: Annotated[list[ObjectId], Field(max_length=limits.PRESIGN_IDS)] = []
     sizes: Annotated[
         dict[str, Annotated[int, Field(ge=0)]], Field(max_length=limits.PRESIGN_IDS)
     ] = {}
@@ -39,8 +40,8 @@ class Presign(WireRequest):
 class Presigned(WireReply):
     """URLs for PUT by object id; and ids of objects to send with `push/objects` instead."""
 
-    presigned: dict[str, str]
-    inline: list[str]
+    presigned: dict[ObjectId, str]
+    inline: list[ObjectId]
 
 
 StagedRoute = Literal["push", "push/objects"]
@@ -81,7 +82,7 @@ class WireBundle(WireRequest):
     commits: Annotated[list[Commit], Field(max_length=limits.COMMITS)] = []
     snapshots: Annotated[list[Snapshot], Field(max_length=limits.SNAPSHOTS)] = []
     objects: Annotated[list[ObjectRecord], Field(max_length=limits.OBJECTS)] = []
-    branch_heads: dict[str, str] = {}
+    branch_heads: dict[str, CommitId] = {}
 
 
 class Push(WireRequest):
@@ -97,5 +98,5 @@ class PushReply(WireReply):
 
     ok: bool
     message: str
-    branch_heads: dict[str, str]
+    branch_heads: dict[str, CommitId]
     remote_head: str

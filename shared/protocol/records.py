@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, NotRequired
 from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import TypedDict
 
+from shared.model import CommitId, ObjectId, SnapshotId
 from shared.protocol import limits
 from shared.protocol.base import schema_of
 
@@ -26,14 +27,14 @@ class RecordModel(BaseModel):
 class CommitRecord(RecordModel):
     """The known fields of a commit."""
 
-    commit_id: str
+    commit_id: CommitId
     repo_id: str = ""
     branch: str = ""
-    snapshot_id: str | None = None
+    snapshot_id: SnapshotId | None = None
     message: str = ""
     committed_at: str = ""
-    parent_commit_id: str | None = None
-    parent2_commit_id: str | None = None
+    parent_commit_id: CommitId | None = None
+    parent2_commit_id: CommitId | None = None
     author: str = ""
     metadata: dict[str, str] = {}
     structured_delta: dict[str, Any] | None = None
@@ -60,22 +61,22 @@ COMMIT_DEFAULTS: Mapping[str, Any] = {
 class SnapshotRecord(RecordModel):
     """The known fields of a snapshot. The manifest maps each path to an object id."""
 
-    snapshot_id: str
-    manifest: Annotated[dict[str, str], Field(max_length=limits.MANIFEST_ENTRIES)]
+    snapshot_id: SnapshotId
+    manifest: Annotated[dict[str, ObjectId], Field(max_length=limits.MANIFEST_ENTRIES)]
     created_at: str = ""
 
 
 class ObjectRecord(RecordModel):
     """An object with its bytes."""
 
-    object_id: str
+    object_id: ObjectId
     content: bytes
 
 
 class SentObject(TypedDict):
     """An object in a reply. In JSON, `content` is base64 and `encoding` says so."""
 
-    object_id: str
+    object_id: ObjectId
     content: bytes
     encoding: NotRequired[Literal["base64"]]
 
@@ -116,7 +117,7 @@ class ReleaseRecord(RecordModel):
 
     release_id: Annotated[str, Field(min_length=1, max_length=128)]
     tag: str
-    commit_id: str
+    commit_id: CommitId
     repo_id: str = ""
     semver: SemVer = Field(default_factory=SemVer)
     channel: Channel = "stable"
@@ -135,7 +136,7 @@ class TagRecord(RecordModel):
     """The known fields of a tag: a label on a commit."""
 
     tag_id: str
-    commit_id: str
+    commit_id: CommitId
     tag: str
     repo_id: str = ""
     created_at: str = ""

@@ -13,6 +13,7 @@ from shared.actions.browse import Pair
 from shared.actions.refs import in_order
 from shared.errors import RefNotFound
 from shared.http import Access
+from shared.model import ObjectId
 from shared.web import changes, delta, lanes, piano_roll, rendering, replies, times
 from shared.web.context import head
 from shared.web.links import Links
@@ -225,21 +226,24 @@ def _counts(files: Pair, paths: list[str]) -> Mapping[str, int]:
     return {"added": added, "removed": removed, "changed": len(paths) - added - removed}
 
 
-def _file(path: str, files: Pair, read: Mapping[str, bytes]) -> dict[str, Any]:
-    old, new = files.old.get(path), files.new.get(path)
+def _file(path: str, files: Pair, read: Mapping[ObjectId, bytes]) -> dict[str, Any]:
+    old = files.old.get(path)
+    new = files.new.get(path)
     if old is None:
         kind = "added"
     elif new is None:
         kind = "removed"
     else:
         kind = "changed"
-    before = _decoded(read.get(old) if old else b"")
-    after = _decoded(read.get(new) if new else b"")
+    old_content = read.get(old) if old else None
+    new_content = read.get(new) if new else None
+    before = _decoded(old_content if old else b"")
+    after = _decoded(new_content if new else b"")
     rows = None
     if before is not None and after is not None and _is_text(path):
         rows = changes.of_texts(before, after)
     file = {"path": path, "kind": kind, "rows": rows, "is_text": rows is not None}
-    return {**file, **_roll(path, read.get(old or ""), read.get(new or ""))}
+    return {**file, **_roll(path, old_content, new_content)}
 
 
 def _roll(path: str, old: bytes | None, new: bytes | None) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from shared.errors import Unavailable, Unprocessable
 from shared.maintenance import expunge, fsck, gc, lease, prebuilt_clones, rebuild
 from shared.maintenance.expunge import WAIT_SECONDS, Expunged
 from shared.maintenance.lease import Step
-from shared.model import CommitAddress, Node, Repo
+from shared.model import CommitAddress, CommitId, Node, Repo
 from shared.stores import Stores
 from tests import client
 from tests.builders import Record, blob, commit, snapshot
@@ -328,7 +328,7 @@ def test_commits_of_a_crashed_push_on_top_of_it_are_deleted_as_well(hub: Hub) ->
     before its swap.
     """
     expunged(hub, LEAKED)
-    at = CommitAddress("late", 3, "main")
+    at = CommitAddress(CommitId("late"), 3, "main")
 
     async def written(opened: Stores, repo: Repo) -> None:
         parent = CommitAddress(LEAKED, 2, "main")
@@ -337,7 +337,7 @@ def test_commits_of_a_crashed_push_on_top_of_it_are_deleted_as_well(hub: Hub) ->
         await opened.of(repo).index.put_addresses([at])
 
     async def known(opened: Stores, repo: Repo) -> bool:
-        found = await opened.of(repo).index.known(commits=["late"], even_condemned=True)
+        found = await opened.of(repo).index.known(commits=[CommitId("late")], even_condemned=True)
         return "late" in found.commits
 
     kept(hub, written)

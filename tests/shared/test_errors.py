@@ -7,6 +7,7 @@ import pytest
 
 from shared import errors
 from shared.errors import ApiError
+from shared.model import ObjectId
 from shared.objects.quarantine import FalseUpload
 from shared.texts import MESSAGE_CHARACTERS, summarize
 
@@ -41,7 +42,7 @@ HOSTILE: list[tuple[type[ApiError], Callable[[], ApiError]]] = [
     (errors.HandleInUse, lambda: errors.HandleInUse(LONG)),
     (errors.IdentityLinked, lambda: errors.IdentityLinked(LONG)),
     (errors.IssuerInvalid, lambda: errors.IssuerInvalid(LONG)),
-    (FalseUpload, lambda: FalseUpload(IDS[0], IDS[1], LONG)),
+    (FalseUpload, lambda: FalseUpload(ObjectId(IDS[0]), IDS[1], LONG)),
     (errors.RepoExists, lambda: errors.RepoExists(LONG, LONG)),
     (errors.HandleTaken, lambda: errors.HandleTaken(LONG, LONG)),
     (errors.ReleaseExists, lambda: errors.ReleaseExists(LONG)),
@@ -57,7 +58,7 @@ HOSTILE: list[tuple[type[ApiError], Callable[[], ApiError]]] = [
     (errors.InvalidName, lambda: errors.InvalidName(LONG)),
     (errors.HashMismatch, lambda: errors.HashMismatch("object", LONG, LONG)),
     (errors.MissingReference, lambda: errors.MissingReference(LONG, [LONG])),
-    (FalseUpload, lambda: FalseUpload(LONG, LONG, LONG)),
+    (FalseUpload, lambda: FalseUpload(ObjectId(LONG), LONG, LONG)),
     (errors.UploadsPending, lambda: errors.UploadsPending(10**300, 10**300)),
     (errors.NotPortable, lambda: errors.NotPortable(LONG)),
     (errors.BranchClash, lambda: errors.BranchClash(LONG, LONG)),

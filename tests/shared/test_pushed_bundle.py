@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from shared import ids, names, pushed_bundle
 from shared.errors import ApiError, HashMismatch, InvalidName, Unprocessable
+from shared.model import SnapshotId
 from shared.protocol.base import parse
 from shared.protocol.push import Push
 from shared.protocol.records import COMMIT_DEFAULTS
@@ -214,7 +215,7 @@ def test_of_two_snapshots_under_one_opaque_id_the_first_stays():
         {"snapshot_id": "s", "manifest": {"a": "first"}},
         {"snapshot_id": "s", "manifest": {"a": "second"}},
     ]
-    assert check([], sent).snapshots["s"].manifest == {"a": "first"}
+    assert check([], sent).snapshots[SnapshotId("s")].manifest == {"a": "first"}
 
 
 # ── Digests ───────────────────────────────────────────────────────────────────────────────────────

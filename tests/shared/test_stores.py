@@ -14,7 +14,7 @@ import pytest
 from shared import settings
 from shared.engines import selection
 from shared.engines.s3 import DNS_SUFFIXES_OF_AWS
-from shared.model import Loose, Repo, RepoId
+from shared.model import Loose, ObjectId, Repo, RepoId
 
 OBJECT_ID = "5" * 64
 REGIONAL_HOSTS = {
@@ -50,10 +50,12 @@ async def presigned() -> tuple[str, str | None]:
     """A URL to upload an object, and one to download it (None: the hub sends it itself)."""
     try:
         repository = (await selection.stores()).of(Repo("ada", "song", RepoId("r")))
-        upload = await repository.quarantine.presign(OBJECT_ID, 60)
+        upload = await repository.quarantine.presign(ObjectId(OBJECT_ID), 60)
         loose = Loose(10_000_000)
         objects = repository.objects
-        download = await objects.presigned_get(OBJECT_ID, loose, 60, "audio/midi", "attachment")
+        download = await objects.presigned_get(
+            ObjectId(OBJECT_ID), loose, 60, "audio/midi", "attachment"
+        )
     finally:
         await selection.close()
     return upload, download

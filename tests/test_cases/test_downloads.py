@@ -18,7 +18,7 @@ from shared.actions import downloads
 from shared.engines import selection
 from shared.engines.s3 import S3Bucket
 from shared.file_response import REPLY_BYTES, TEXT_REPLY_BYTES
-from shared.model import Packed
+from shared.model import ObjectId, Packed
 from tests import builders, client
 from tests.builders import Record
 from tests.client import Answer, ask, bearer, call, push
@@ -183,7 +183,9 @@ def test_D07_an_opaque_id_in_a_second_repository_of_the_name_is_another_object(o
 
 def test_D07_an_opaque_id_with_new_bytes_has_another_tag() -> None:
     first, second = (
-        downloads.Found(cast(Any, SimpleNamespace(repo_id="r1")), "o-1", Packed(pack, 8, 3))
+        downloads.Found(
+            cast(Any, SimpleNamespace(repo_id="r1")), ObjectId("o-1"), Packed(pack, 8, 3)
+        )
         for pack in ("a", "b")
     )
     assert first.tag != second.tag

@@ -13,6 +13,7 @@ from shared.actions import releases as actions
 from shared.engines import selection
 from shared.errors import Unavailable
 from shared.metadata.releases import Release, Releases
+from shared.model import CommitId
 from tests import client
 from tests.builders import Record
 from tests.client import JSON, MSGPACK, Answer, ask
@@ -563,7 +564,7 @@ def shop(song):
     """
     record = codec.pack_record(release())
     made = [
-        Release(f"v{n}", f"id {n}", C1, n // 2, "alpha" if n == 0 else "beta" if n % 30 == 0 else "stable",
+        Release(f"v{n}", f"id {n}", CommitId(C1), n // 2, "alpha" if n == 0 else "beta" if n % 30 == 0 else "stable",
                 n in (100, 200), len(record), zlib.compress(record))
         for n in range(330)
     ]  # fmt: skip

@@ -8,7 +8,7 @@ import pytest
 from shared.actions import negotiate
 from shared.errors import NotFastForward
 from shared.metadata.expiring import REMEMBERED, REMEMBERED_SECONDS
-from shared.model import Repo, RepoId, Sees
+from shared.model import CommitId, Repo, RepoId, Sees
 from shared.protocol.fetch import Negotiate
 from tests.builders import Record, graph
 from tests.shared.maintenance.test_gc_stories import LONG, REPO, Story
@@ -18,8 +18,8 @@ OTHER = Repo("ada", "tune", repo_id=RepoId("r2"))
 
 async def ask(
     story: Story,
-    have: Sequence[str],
-    want: Sequence[str] = (),
+    have: Sequence[CommitId],
+    want: Sequence[CommitId] = (),
     *,
     by: str = "ada",
     repo: Repo = REPO,
@@ -79,13 +79,14 @@ async def test_only_a_part_of_the_last_refusal_is_remembered() -> None:
 async def test_a_refused_commit_of_an_opaque_id_is_not_acknowledged() -> None:
     """The id proves nothing: another commit may be stored under it later."""
     story = Story()
-    for commit_id in ("c-1", "c-2"):
+    commit_ids = [CommitId("c-1"), CommitId("c-2")]
+    for commit_id in commit_ids:
         sent = {"commits": [{"commit_id": commit_id, "branch": "main"}]}
         if commit_id == "c-1":
             await story.do(story.push(sent, commit_id))
         else:
             await refused(story, sent, commit_id)
-    assert (await ask(story, ["c-1", "c-2"]))["ack"] == ["c-1"]
+    assert (await ask(story, commit_ids))["ack"] == ["c-1"]
 
 
 @pytest.mark.asyncio

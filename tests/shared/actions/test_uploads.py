@@ -10,6 +10,7 @@ import pytest
 from bench.meter import Meter
 from shared import ids
 from shared.actions.uploads import MANY_OBJECTS
+from shared.model import ObjectId
 from shared.objects import keys
 from tests import builders
 from tests import client as hub
@@ -23,7 +24,7 @@ HELD = {ids.object_id(content): content for content in FILES.values()}
 def pushed(
     owner: str,
     manifest: Mapping[str, str],
-    objects: Mapping[str, bytes],
+    objects: Mapping[ObjectId, bytes],
     branch: str = "main",
     **named: str,
 ) -> None:

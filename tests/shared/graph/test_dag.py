@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.graph.dag import Difference, Nearest, Reachable, Walk
-from shared.model import CommitAddress, Node
+from shared.model import CommitAddress, CommitId, Node
 
 # ── Histories ─────────────────────────────────────────────────────────────────────────────────────
 
@@ -32,7 +32,7 @@ class Dag:
         for commit_id, parents in self.parents.items():
             generation = 1 + max((addresses[p].generation for p in parents), default=0)
             addresses[commit_id] = CommitAddress(
-                commit_id, generation, self.lanes.get(commit_id, "main")
+                CommitId(commit_id), generation, self.lanes.get(commit_id, "main")
             )
         return addresses
 
@@ -387,7 +387,8 @@ def test_nearest(starts, targets, found, rows):
 
 def test_a_start_far_above_its_target_guesses_the_way_down():
     dag = line(9)
-    nearest = Nearest(dag.at("9"), {"4": dag.addresses["4"], "2": dag.addresses["2"]})
+    targets = {address.commit_id: address for address in dag.at(["4", "2"])}
+    nearest = Nearest(dag.at("9"), targets)
     assert nearest.page_hint(dag.addresses["9"]) == 5
     assert nearest.page_hint(dag.addresses["4"]) == 2
     assert nearest.page_hint(dag.addresses["2"]) == 0

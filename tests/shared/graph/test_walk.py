@@ -12,7 +12,7 @@ from shared.errors import Damaged
 from shared.graph import walk
 from shared.graph.dag import Difference, Nearest
 from shared.metadata.commits import Commits
-from shared.model import CommitAddress, Node, Packed, Repo, RepoId
+from shared.model import CommitAddress, CommitId, Node, Packed, Repo, RepoId
 from shared.stores import Stores
 from tests.shared.clients import Watched
 from tests.shared.graph.test_dag import Dag, best, line
@@ -80,7 +80,7 @@ async def test_a_walk_over_rows_equals_the_set_operations(commits, seed):
         await walk.run(commits, difference)
         assert {node.commit_id for node in difference.collected} == dag.reachable(want) - held
 
-        nearest = Nearest(dag.at(want), {i: dag.addresses[i] for i in have})
+        nearest = Nearest(dag.at(want), {CommitId(i): dag.addresses[i] for i in have})
         assert await walk.run(commits, nearest)
         assert (dag.addresses[nearest.found].generation if nearest.found else None) == best(
             dag, want, set(have)
@@ -134,8 +134,11 @@ async def test_a_wrong_guess_costs_reads_that_grow(commits):
 async def test_a_target_that_is_not_reachable_does_not_hide_one_far_below(commits):
     """The client offers a commit of another branch near the head, and the first commit."""
     commits, dag = await long_line(commits), line(LENGTH)
-    targets = {"1": dag.addresses["1"], "other": CommitAddress("other", LENGTH - 1, "side")}
-    nearest = Nearest(dag.at([str(LENGTH)]), targets)
+    targets = {
+        dag.addresses["1"],
+        CommitAddress(CommitId("other"), LENGTH - 1, "side"),
+    }
+    nearest = Nearest(dag.at([str(LENGTH)]), {target.commit_id: target for target in targets})
     assert await walk.run(commits, nearest, max_rounds=2)
     assert nearest.found == "1"
 
@@ -169,7 +172,7 @@ async def test_neighbours_in_a_lane_do_not_get_in_the_way(commits):
     walk.
     """
     dag = line(20)
-    strangers = [Node(CommitAddress(f"s{n}", n % 20 + 1, "main"), ()) for n in range(40)]
+    strangers = [Node(CommitAddress(CommitId(f"s{n}"), n % 20 + 1, "main"), ()) for n in range(40)]
     commits = await stored(commits, dag)
     await commits.put(strangers, 0)
     difference = Difference(dag.at(["20"]), dag.at(["5"]))
@@ -184,7 +187,9 @@ async def test_rows_of_a_crashed_push_in_another_lane_are_ignored(commits):
     commits = await stored(commits, dag)
     gone = Packed("0" * 64, 8, 100)
     left = [
-        replace(dag.node(str(n)), address=CommitAddress(str(n), n, "side"), snapshot_at=gone)
+        replace(
+            dag.node(str(n)), address=CommitAddress(CommitId(str(n)), n, "side"), snapshot_at=gone
+        )
         for n in (9, 10)
     ]
     await commits.put(left, 0)

@@ -34,7 +34,7 @@ from shared.graph.records import manifest
 from shared.limits import Limits
 from shared.maintenance import fsck, gc, gc_plan, lease, rebuild
 from shared.maintenance.roots import pointed_to
-from shared.model import CommitAddress, Kind, Loose, Repo, RepoId, Sees
+from shared.model import CommitAddress, CommitId, Kind, Loose, ObjectId, Repo, RepoId, Sees
 from shared.progress import no_progress
 from shared.protocol.base import parse
 from shared.protocol.fetch import Fetch
@@ -76,7 +76,7 @@ class World:
         self.coming_back = 0.3
         self.acknowledged: set[str] = set()
         """Commits of pushes that came to their end."""
-        self.tags: dict[str, str] = {}
+        self.tags: dict[str, CommitId] = {}
         """Commits by the tags that were acknowledged."""
 
     # ── Clients ───────────────────────────────────────────────────────────────────────────────────
@@ -214,7 +214,7 @@ class World:
                 "commit_id": self.random.choice(sorted(self.commits)),
             }
             await tags.store(self.stores.of(REPO), PostTags(tags=[tag]))
-            self.tags[tag["tag_id"]] = tag["commit_id"]
+            self.tags[tag["tag_id"]] = CommitId(tag["commit_id"])
 
     async def some_rebuild(self) -> Any:
         """As an operator does it: stop the gc, and rebuild once that is allowed."""
@@ -280,7 +280,7 @@ class World:
         await self.whole(addresses)
 
     async def whole(self, starts: Iterable[CommitAddress]) -> None:
-        objects: set[str] = set()
+        objects: set[ObjectId] = set()
         async for address, node in ancestors(self.stores.of(REPO).commits, starts):
             assert node, f"{address} is gone"
             assert node.snapshot_at
@@ -366,7 +366,7 @@ class World:
         tagged = {str(row["commit_id"]) for row in partition(self.cloud, "REPO#r1#TAGS").values()}
         assert set(self.tags.values()) <= tagged
         live = {i for head in [*self.heads().values(), *tagged] for i in self.ancestry(head)}
-        known = await self.stores.of(REPO).index.known(commits=live)
+        known = await self.stores.of(REPO).index.known(commits=set(map(CommitId, live)))
         assert known.commits.keys() >= live & self.acknowledged, (
             "a commit is unknown that something leads to"
         )

@@ -17,7 +17,7 @@ from shared.maintenance.gc_scan import LaneRow, SweepScan
 from shared.maintenance.lease import Step
 from shared.metadata import keys
 from shared.metadata.scans import Entry
-from shared.model import CommitAddress, Kind, Packed, RepoId
+from shared.model import CommitAddress, CommitId, Kind, ObjectId, Packed, RepoId
 from tests.builders import graph
 from tests.shared.maintenance.test_gc_stories import REPO, Story, forgotten
 
@@ -66,15 +66,15 @@ async def test_each_step_has_a_plan_that_prints_its_writes_in_their_order() -> N
 
 
 def test_a_sweep_unmarks_parents_first_and_then_deletes_children_first() -> None:
-    low = CommitAddress("low", 1, "main")
-    high = CommitAddress("high", 2, "main")
-    dead_low = CommitAddress("dead low", 3, "main")
-    dead_high = CommitAddress("dead high", 4, "main")
+    low = CommitAddress(CommitId("low"), 1, "main")
+    high = CommitAddress(CommitId("high"), 2, "main")
+    dead_low = CommitAddress(CommitId("dead low"), 3, "main")
+    dead_high = CommitAddress(CommitId("dead high"), 4, "main")
     addresses = [low, high, dead_low, dead_high]
     at = Packed("pack", 8, 1)
     scan = SweepScan(
         run_id=RUN,
-        live=Reached({low, high}, {"low", "high"}, set(), {"live"}),
+        live=Reached({low, high}, {CommitId("low"), CommitId("high")}, set(), {ObjectId("live")}),
         commits=[Entry(Kind.COMMIT, one.commit_id, one, None, RUN) for one in addresses],
         lanes=[LaneRow(one, RUN, 0) for one in addresses],
         snapshots=[Entry(Kind.SNAPSHOT, "of another gc", None, at, "another gc")],

@@ -23,7 +23,7 @@ from shared.metadata import keys
 from shared.metadata.commits import STALE_SECONDS
 from shared.metadata.scans import GcState
 from shared.metadata.table import ConditionFailed
-from shared.model import Repo, RepoId, Sees
+from shared.model import CommitId, Repo, RepoId, Sees
 from shared.objects import keys as object_keys
 from shared.protocol.base import parse
 from shared.protocol.fetch import Fetch
@@ -112,11 +112,11 @@ class Story:
             self.stores.of(REPO), branch, leave_empty=True, by="ada", now=self.turns.now
         )
 
-    async def known(self, *commit_ids: str) -> set[str]:
+    async def known(self, *commit_ids: CommitId) -> set[CommitId]:
         found = await self.do(self.stores.of(REPO).index.known(commits=commit_ids))
         return set(found.commits)
 
-    async def clone(self, *want: str) -> Any:
+    async def clone(self, *want: CommitId) -> Any:
         """All that can be read of these commits, or of every branch.
 
         Raises Damaged if anything is missing.

@@ -20,7 +20,7 @@ from shared.errors import Damaged, Unavailable
 from shared.maintenance import fsck, gc_plan, lease, prebuilt_clones, purge
 from shared.maintenance.prebuilt_clones import Made
 from shared.metadata.commits import STALE_SECONDS
-from shared.model import Repo, Sees, Visibility
+from shared.model import CommitId, Repo, Sees, Visibility
 from shared.objects import keys
 from shared.protocol.fetch import Fetch
 from shared.stores import Stores
@@ -404,7 +404,9 @@ def test_damage_in_the_middle_breaks_the_answer_off(
     right = stored.get(key)
     stored.put(key, right[:1_000_000] + b"!" + right[1_000_001:])
 
-    asked, cut = repo(owner), Fetch(want=list(hub.heads(owner, "song", by=owner).values()))
+    asked = repo(owner)
+    heads = hub.heads(owner, "song", by=owner)
+    cut = Fetch(want=list(map(CommitId, heads.values())))
 
     async def work(stores: Stores) -> tuple[bytes, int]:
         found = await fetch.fetch(stores.of(asked), cut, Sees.ALL)

@@ -32,7 +32,7 @@ from shared.maintenance.gc_plan import GRACE_SECONDS
 from shared.maintenance.lease import LEASE_SECONDS, Step
 from shared.maintenance.repack_plan import Repacked, RepackPlan
 from shared.metadata.commits import STALE_SECONDS
-from shared.model import Kind, Packed
+from shared.model import CommitId, Kind, Packed
 from shared.objects import keys as object_keys
 from shared.protocol.fetch import Fetch
 from shared.protocol.push import PushObjects
@@ -84,7 +84,7 @@ class PackedStory(Story):
     def rebuild(self) -> Coroutine[Any, Any, Any]:
         return rebuild.rebuild(self.stores.of(REPO), now=self.turns.now)
 
-    async def clone(self, *want: str) -> Any:
+    async def clone(self, *want: CommitId) -> Any:
         """In an order that does not depend on the places."""
         found = await super().clone(*want)
         by = {"commits": "commit_id", "snapshots": "snapshot_id", "objects": "object_id"}

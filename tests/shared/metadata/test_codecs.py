@@ -29,6 +29,7 @@ from shared.metadata.tokens import Issued, Tokens
 from shared.model import (
     Bearer,
     CommitAddress,
+    CommitId,
     Identity,
     Kind,
     Move,
@@ -40,24 +41,27 @@ from shared.model import (
     RepoId,
     Role,
     Run,
+    SnapshotId,
 )
 
 NOW = 1_800_000_000
 ID = RepoId("0d5a6c1e-5a58-4e0a-9d5a-1c7d1d2c3b4a")
 LIMITS = Limits()
-HEAD = CommitAddress("c" * 64, 2, "main")
-ROOT = CommitAddress("b" * 64, 1, "main~0")
+HEAD = CommitAddress(CommitId("c" * 64), 2, "main")
+ROOT = CommitAddress(CommitId("b" * 64), 1, "main~0")
 PACKED = Packed("p" * 64, 8, 9)
 STEP = f"{1:012d}#{0:012d}#0123abcd"
 
-NODE = Node(HEAD, (ROOT,), "s" * 64, PACKED, record_at=PACKED, summary=b"{}")
+NODE = Node(HEAD, (ROOT,), SnapshotId("s" * 64), PACKED, record_at=PACKED, summary=b"{}")
 REF = Ref("main", HEAD, PACKED, STEP, NOW * 1000)
 MOVE = Move("main", NOW * 1000, "ada", ROOT, HEAD, forced=True, step=STEP, previous="")
 CLONE = PrebuiltClone(
     "clone", (HEAD,), (ROOT,), Run(2, 9, 5), Run(1, 8, 4), Run(1, 7, 3), 64, (b"d" * 32,), 5,
     b"i" * 32, NOW,
 )  # fmt: skip
-RELEASE = Release("v1", "r", "c" * 64, NOW * 10**6, "stable", False, 6, zlib.compress(b"record"))
+RELEASE = Release(
+    "v1", "r", CommitId("c" * 64), NOW * 10**6, "stable", False, 6, zlib.compress(b"record")
+)
 TOKEN = Issued(Identity("ada", Role.WRITE, "t1", "ada/song", Bearer.AGENT), NOW, NOW + 60)
 
 
@@ -118,9 +122,9 @@ CODECS = {
     ),
     "tag": Codec(
         (keys.tags(ID), "t"),
-        lambda table: Tags(table, ID, LIMITS).put_new({"t": Tag("t", "c" * 64, b"{}")}),
+        lambda table: Tags(table, ID, LIMITS).put_new({"t": Tag("t", CommitId("c" * 64), b"{}")}),
         lambda table: Tags(table, ID, LIMITS).find(["t"]),
-        {"t": Tag("t", "c" * 64, b"{}")},
+        {"t": Tag("t", CommitId("c" * 64), b"{}")},
     ),
     "token": Codec(
         keys.token("ada", "t1"),
@@ -143,7 +147,7 @@ CODECS = {
     ),
     "refused push": Codec(
         keys.refused(ID, "ada"),
-        lambda table: Counters(table).remember_refused(ID, "ada", ["c"], NOW),
+        lambda table: Counters(table).remember_refused(ID, "ada", [CommitId("c")], NOW),
         lambda table: Counters(table).refused(ID, "ada", NOW),
         {"c"},
         optional="commits",

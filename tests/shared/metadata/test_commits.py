@@ -10,7 +10,7 @@ from shared.errors import Damaged
 from shared.limits import Limits
 from shared.metadata import keys
 from shared.metadata.commits import Commits
-from shared.model import CommitAddress, Node, Packed, Repo, RepoId
+from shared.model import CommitAddress, CommitId, Node, Packed, Repo, RepoId, SnapshotId
 from shared.stores import Stores
 from tests.shared.clients import Watched
 
@@ -23,7 +23,7 @@ def commits(opened: Stores, repo_id: RepoId) -> Commits:
 
 
 def address(commit_id: str, generation: int, lane: str = "main") -> CommitAddress:
-    return CommitAddress(commit_id, generation, lane)
+    return CommitAddress(CommitId(commit_id), generation, lane)
 
 
 def line(length: int, lane: str = "main") -> list[Node]:
@@ -48,9 +48,12 @@ def line(length: int, lane: str = "main") -> list[Node]:
             Node(address("c", 3), (address("p", 2), address("p", 2))), id="the same parent twice"
         ),
         pytest.param(
-            Node(address("c", 1), (), "s" * 64, Packed("p" * 64, 8, 9)), id="with a snapshot"
+            Node(address("c", 1), (), SnapshotId("s" * 64), Packed("p" * 64, 8, 9)),
+            id="with a snapshot",
         ),
-        pytest.param(Node(address("c", 1), (), "s"), id="with a snapshot that is not stored"),
+        pytest.param(
+            Node(address("c", 1), (), SnapshotId("s")), id="with a snapshot that is not stored"
+        ),
         pytest.param(
             Node(address("c", 1), (), record=zlib.compress(b"record")), id="with its record"
         ),
@@ -119,7 +122,10 @@ async def test_rows_of_many_lanes_are_got_at_once(commits):
     for lane in ("main", "dev"):
         await commits.put(
             [
-                replace(node, address=replace(node.address, commit_id=f"{lane}{node.commit_id}"))
+                replace(
+                    node,
+                    address=replace(node.address, commit_id=CommitId(f"{lane}{node.commit_id}")),
+                )
                 for node in line(3, lane)
             ],
             0,

@@ -13,7 +13,17 @@ from shared.limits import Limits
 from shared.metadata import keys
 from shared.metadata.index import Index, Known
 from shared.metadata.table import chunked
-from shared.model import CommitAddress, Kind, Loose, Packed, Repo, RepoId
+from shared.model import (
+    CommitAddress,
+    CommitId,
+    Kind,
+    Loose,
+    ObjectId,
+    Packed,
+    Repo,
+    RepoId,
+    SnapshotId,
+)
 from shared.stores import Stores
 from tests.shared.clients import Watched
 
@@ -21,10 +31,13 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 CONDITIONAL = Limits().conditional_rows
 MANY = Limits().many_ids
+COMMIT = CommitId("c")
+SNAPSHOT = SnapshotId("s")
+OBJECT = ObjectId("o")
 
 
-def digest(n: int) -> str:
-    return sha256(str(n).encode()).hexdigest()
+def digest(n: int) -> ObjectId:
+    return ObjectId(sha256(str(n).encode()).hexdigest())
 
 
 def location(n: int) -> Packed:
@@ -52,31 +65,40 @@ async def crowd(index: Index, size: int) -> Index:
 async def test_nothing_is_known_of_nothing(index):
     watching, client = watched(index)
     assert await watching.known() == Known({}, {}, {})
-    assert await watching.known(commits=["c"], snapshots=["s"], objects=["o"]) == Known({}, {}, {})
+    assert await watching.known(commits=[COMMIT], snapshots=[SNAPSHOT], objects=[OBJECT]) == Known(
+        {}, {}, {}
+    )
     assert client.calls == {"batch_get_item": 1}
 
 
 async def test_written_ids_are_known(index):
-    address = CommitAddress("c", 12, "topic/a#b")
+    address = CommitAddress(COMMIT, 12, "topic/a#b")
     await index.put_addresses([address])
     await index.put_locations({(Kind.SNAPSHOT, "s"): location(1), (Kind.OBJECT, "o"): Loose(5)})
-    known = await index.known(commits=["c", "x", "c"], snapshots=["s", "x"], objects=["o", "x"])
-    assert known == Known({"c": address}, {"s": location(1)}, {"o": Loose(5)})
+    known = await index.known(
+        commits=[COMMIT, CommitId("x"), COMMIT],
+        snapshots=[SNAPSHOT, SnapshotId("x")],
+        objects=[OBJECT, ObjectId("x")],
+    )
+    assert known == Known({COMMIT: address}, {SNAPSHOT: location(1)}, {OBJECT: Loose(5)})
 
 
 async def test_one_id_may_name_a_thing_of_each_kind(index):
-    await index.put_addresses([CommitAddress("x", 1, "main")])
+    commit_id = CommitId("x")
+    snapshot_id = SnapshotId("x")
+    object_id = ObjectId("x")
+    await index.put_addresses([CommitAddress(commit_id, 1, "main")])
     await index.put_locations({(Kind.SNAPSHOT, "x"): location(1), (Kind.OBJECT, "x"): location(2)})
-    assert await index.known(snapshots=["x"]) == Known({}, {"x": location(1)}, {})
-    assert await index.known(commits=["x"], objects=["x"]) == Known(
-        {"x": CommitAddress("x", 1, "main")}, {}, {"x": location(2)}
+    assert await index.known(snapshots=[snapshot_id]) == Known({}, {snapshot_id: location(1)}, {})
+    assert await index.known(commits=[commit_id], objects=[object_id]) == Known(
+        {commit_id: CommitAddress(commit_id, 1, "main")}, {}, {object_id: location(2)}
     )
 
 
 async def test_repositories_are_islands(index):
     await index.put_locations({(Kind.OBJECT, "o"): location(1)})
     another = replace(index, repo_id=RepoId(str(uuid.uuid4())))
-    assert await another.known(objects=["o"]) == Known({}, {}, {})
+    assert await another.known(objects=[OBJECT]) == Known({}, {}, {})
 
 
 async def test_ids_are_spread_over_all_partitions():
@@ -86,7 +108,7 @@ async def test_ids_are_spread_over_all_partitions():
 
 @pytest.mark.parametrize("count", [CONDITIONAL, CONDITIONAL + 1], ids=["few", "many"])
 async def test_commits_written_again_are_as_they_were(index, count):
-    addresses = [CommitAddress(f"c{n}", n + 1, "main") for n in range(count)]
+    addresses = [CommitAddress(CommitId(f"c{n}"), n + 1, "main") for n in range(count)]
     for _ in range(2):
         await index.put_addresses(addresses)
     known = await index.known(commits=[f"c{n}" for n in range(count)])
@@ -94,9 +116,11 @@ async def test_commits_written_again_are_as_they_were(index, count):
 
 
 async def test_of_few_commits_the_first_writers_place_stays(index):
-    await index.put_addresses([CommitAddress("c", 3, "main")])
-    await index.put_addresses([CommitAddress("c", 3, "dev")])
-    assert (await index.known(commits=["c"])).commits == {"c": CommitAddress("c", 3, "main")}
+    await index.put_addresses([CommitAddress(COMMIT, 3, "main")])
+    await index.put_addresses([CommitAddress(COMMIT, 3, "dev")])
+    assert (await index.known(commits=[COMMIT])).commits == {
+        COMMIT: CommitAddress(COMMIT, 3, "main")
+    }
 
 
 # ── Many ids ──────────────────────────────────────────────────────────────────────────────────────
@@ -144,12 +168,17 @@ async def test_many_ids_of_a_dense_repository_are_sixteen_queries(index, made):
 async def test_ids_of_three_kinds_are_distinguished_in_a_query(index, made):
     index = await dense(index, made)
     await index.put_locations({(Kind.SNAPSHOT, digest(n)): location(n + 1) for n in range(100)})
-    await index.put_addresses([CommitAddress(digest(n), n + 1, "main") for n in range(50)])
-    ids = [digest(n) for n in range(2000)]
-    known = await index.known(commits=ids, snapshots=ids, objects=ids)
+    addresses = [CommitAddress(CommitId(digest(n)), n + 1, "main") for n in range(50)]
+    await index.put_addresses(addresses)
+    object_ids = [digest(n) for n in range(2000)]
+    known = await index.known(
+        commits=list(map(CommitId, object_ids)),
+        snapshots=list(map(SnapshotId, object_ids)),
+        objects=object_ids,
+    )
     assert known.objects == {digest(n): location(n) for n in range(2000)}
-    assert known.snapshots == {digest(n): location(n + 1) for n in range(100)}
-    assert known.commits == {digest(n): CommitAddress(digest(n), n + 1, "main") for n in range(50)}
+    assert known.snapshots == {SnapshotId(digest(n)): location(n + 1) for n in range(100)}
+    assert known.commits == {address.commit_id: address for address in addresses}
 
 
 async def test_a_partition_too_sparse_to_read_through_is_read_by_key(index):
@@ -169,7 +198,7 @@ async def test_a_partition_too_sparse_to_read_through_is_read_by_key(index):
 async def test_a_read_through_goes_on_where_a_megabyte_ended(index, repo_id):
     """Rows as wide as rows may be, so that a page holds a handful of them."""
     index = replace(index, limits=Limits(many_ids=16))
-    ids = [i for i in (f"o{n:03}" for n in range(600)) if keys.shard(i) == "0"][:24]
+    ids = [ObjectId(i) for i in (f"o{n:03}" for n in range(600)) if keys.shard(i) == "0"][:24]
     pk = keys.index(repo_id, Kind.OBJECT, "0")
     for four in chunked(list(enumerate(ids)), 4):
         await index.table.put(

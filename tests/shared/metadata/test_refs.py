@@ -12,7 +12,7 @@ import pytest
 from shared.errors import BranchClash
 from shared.metadata import keys
 from shared.metadata.refs import MARK_SECONDS, RefChanged, Refs
-from shared.model import CommitAddress, Packed, Ref, Repo, RepoId
+from shared.model import CommitAddress, CommitId, Packed, Ref, Repo, RepoId
 from shared.stores import Stores
 from tests.shared.clients import Watched
 
@@ -27,7 +27,7 @@ def refs(opened: Stores, repo_id: RepoId) -> Refs:
 
 
 def ref(branch: str, head: str, generation: int = 1, at: Packed | None = None) -> Ref:
-    return Ref(branch, CommitAddress(head, generation, branch), at)
+    return Ref(branch, CommitAddress(CommitId(head), generation, branch), at)
 
 
 async def create(refs: Refs, branch: str, head: str = "c1", now: int = NOW) -> Ref:
@@ -41,9 +41,9 @@ async def create(refs: Refs, branch: str, head: str = "c1", now: int = NOW) -> R
 
 async def test_every_branch_comes_back_whole_and_sorted(refs):
     made = [
-        Ref("main", CommitAddress("c" * 64, 12, "topic/a#b"), Packed("p" * 64, 8, 0)),
-        Ref("a/b", CommitAddress("c2", 1, "main")),
-        Ref("näher", CommitAddress("c3", 10**9, "main")),
+        Ref("main", CommitAddress(CommitId("c" * 64), 12, "topic/a#b"), Packed("p" * 64, 8, 0)),
+        Ref("a/b", CommitAddress(CommitId("c2"), 1, "main")),
+        Ref("näher", CommitAddress(CommitId("c3"), 10**9, "main")),
     ]
     for new in made:
         await refs.swap(new, None, by="ada", now=NOW)

@@ -10,7 +10,7 @@ import pytest
 from shared import metadata
 from shared.errors import Damaged, HubOutdated
 from shared.metadata import identities, keys
-from shared.metadata.attributes import FORMAT, RowKind
+from shared.metadata.attributes import FORMAT, RowFormat
 from shared.metadata.commits import Commits
 from shared.metadata.handles import Handles
 from shared.metadata.identities import Identities, LinkedIdentity
@@ -69,8 +69,8 @@ def hub(*, written: int, readable: int, kind: str = "") -> Iterator[None]:
         for module_info in pkgutil.iter_modules(metadata.__path__):
             module = import_module(f"shared.metadata.{module_info.name}")
             for name, value in vars(module).items():
-                if isinstance(value, RowKind) and kind in ("", value.name):
-                    patch.setattr(module, name, RowKind(value.name, written, readable))
+                if isinstance(value, RowFormat) and kind in ("", value.name):
+                    patch.setattr(module, name, RowFormat(value.name, written, readable))
         yield
 
 

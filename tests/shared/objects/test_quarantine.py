@@ -8,7 +8,7 @@ import pytest
 
 from shared import ids
 from shared.errors import HashMismatch, Unavailable
-from shared.model import Loose, Repo, RepoId, Upload, Version
+from shared.model import Loose, ObjectId, Repo, RepoId, Upload, Version
 from shared.objects import keys
 from shared.objects.bucket import NoSuchKey
 from shared.objects.quarantine import Quarantine
@@ -94,7 +94,7 @@ async def test_a_changed_upload_is_refused_in_a_bucket_without_versions(quaranti
 
 async def test_a_deleted_upload_is_refused(quarantine):
     with pytest.raises(Unavailable):
-        await quarantine.accept(Upload(OBJECT, Version('"e"', ""), len(CONTENT)))
+        await quarantine.accept(Upload(ObjectId(OBJECT), Version('"e"', ""), len(CONTENT)))
     assert await accepted(quarantine, OBJECT) is None
 
 
