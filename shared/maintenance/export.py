@@ -26,7 +26,18 @@ from shared.metadata import keys
 from shared.metadata.refs import MOVES_KEPT_SECONDS
 from shared.metadata.releases import AT_ONCE, Entry
 from shared.metadata.table import chunked
-from shared.model import CommitAddress, Location, Loose, Move, Node, Packed, Ref
+from shared.model import (
+    CommitAddress,
+    CommitId,
+    Location,
+    Loose,
+    Move,
+    Node,
+    ObjectId,
+    Packed,
+    Ref,
+    SnapshotId,
+)
 from shared.progress import OnProgress, no_progress
 from shared.stores import RepoStores
 
@@ -116,7 +127,7 @@ async def _walk(
     history = _History()
     starts = set(roots)
     while starts:
-        fresh: set[str] = set()
+        fresh: set[CommitId] = set()
         skip = frozenset(history.rows)
         async for address, node in ancestors(repository.commits, starts, skip=skip):
             if node is None:
@@ -136,10 +147,10 @@ async def _walk(
 
 
 async def _addresses(
-    repository: RepoStores, commit_ids: Collection[str]
-) -> dict[str, CommitAddress]:
+    repository: RepoStores, commit_ids: Collection[CommitId]
+) -> dict[CommitId, CommitAddress]:
     """The addresses in the index."""
-    found: dict[str, CommitAddress] = {}
+    found: dict[CommitId, CommitAddress] = {}
     for part in chunked(sorted(commit_ids), LOOKED_UP):
         known = await repository.index.known(commits=part, even_condemned=True)
         found |= known.commits
@@ -201,12 +212,12 @@ class _Contents:
             for snapshot_id, record in packed.items():
                 self.writer.write(entries.SnapshotEntry(snapshot_id=snapshot_id, record=record))
 
-    async def _objects(self, packed: Mapping[str, bytes]) -> None:
+    async def _objects(self, packed: Mapping[SnapshotId, bytes]) -> None:
         """Write the new objects of these snapshots, in the order of snapshots and of paths.
 
         Objects that were pushed together are neighbours in a pack, and mostly in this order too.
         """
-        new: list[str] = []
+        new: list[ObjectId] = []
         for snapshot_id, record in packed.items():
             files = manifest(record)
             _check_digest("snapshot", snapshot_id, ids.snapshot_id(files))
@@ -222,7 +233,7 @@ class _Contents:
             for some in by_size(stored, GROUP_BYTES, lambda item: item[1].length):
                 await self._write_objects(dict(some))
 
-    async def _write_objects(self, locations: Mapping[str, Location]) -> None:
+    async def _write_objects(self, locations: Mapping[ObjectId, Location]) -> None:
         packed = [at for at in locations.values() if isinstance(at, Packed)]
         contents = await self.repository.objects.read_packed(packed)
         for object_id, at in locations.items():

@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from shared import codec
 from shared.errors import ApiError
-from shared.model import PortableNames, Role, Visibility
+from shared.model import CommitId, ObjectId, PortableNames, Role, Visibility
 
 MAGIC = b"pieria export 1\r\n\x00"
 LENGTH_BYTES = 4
@@ -65,7 +65,7 @@ class ObjectEntry(Entry):
     """An object."""
 
     kind: Literal["object"] = "object"
-    object_id: str
+    object_id: ObjectId
     content: bytes
 
 
@@ -117,7 +117,7 @@ class MoveEntry(Entry):
     before: Address | Literal[""]
     after: Address | Literal[""]
     forced: bool
-    expunged: list[str]
+    expunged: list[CommitId]
 
 
 class BranchEntry(Entry):

@@ -18,7 +18,7 @@ from shared.maintenance.export import compact_id
 from shared.maintenance.export_format import CommitEntry, HistoryEntry, ObjectEntry, SnapshotEntry
 from shared.metadata import keys
 from shared.metadata.index import Known
-from shared.model import CommitAddress, Kind, Node, Packed
+from shared.model import CommitAddress, CommitId, Kind, Node, ObjectId, Packed, SnapshotId
 from shared.protocol.records import COMMIT_DEFAULTS
 from shared.stores import RepoStores
 
@@ -67,7 +67,7 @@ class _Row:
 
     address: CommitAddress
     parents: tuple[CommitAddress, ...]
-    snapshot_id: str | None
+    snapshot_id: SnapshotId | None
     is_indexed: bool
     record: bytes
 
@@ -78,9 +78,9 @@ class Batch:
 
     seen: Seen
     max_object_bytes: int
-    objects: dict[str, bytes] = field(default_factory=dict)
-    snapshots: dict[str, bytes] = field(default_factory=dict)
-    rows: dict[str, _Row] = field(default_factory=dict)
+    objects: dict[ObjectId, bytes] = field(default_factory=dict)
+    snapshots: dict[SnapshotId, bytes] = field(default_factory=dict)
+    rows: dict[CommitId, _Row] = field(default_factory=dict)
     paths: set[str] = field(default_factory=set)
     size_bytes: int = 0
 
@@ -104,7 +104,7 @@ class Batch:
             case CommitEntry():
                 self._add_commit(entry)
 
-    def _add_object(self, object_id: str, content: bytes) -> None:
+    def _add_object(self, object_id: ObjectId, content: bytes) -> None:
         bundles.check_object(object_id, content)
         bundles.check_sizes({object_id: len(content)}, self.max_object_bytes)
         self.seen.add(Kind.OBJECT, object_id)
@@ -159,7 +159,7 @@ class Batch:
         )
         objects = {i: data for i, data in self.objects.items() if i not in known.objects}
         rows = {i: row for i, row in self.rows.items() if known.commits.get(i) != row.address}
-        records = [
+        records: list[tuple[Kind, str, bytes]] = [
             (Kind.SNAPSHOT, snapshot_id, record)
             for snapshot_id, record in self.snapshots.items()
             if snapshot_id not in known.snapshots
@@ -180,7 +180,7 @@ class Batch:
     async def _write_commits(
         self,
         repository: RepoStores,
-        rows: Mapping[str, _Row],
+        rows: Mapping[CommitId, _Row],
         known: Known,
         stored: Mapping[Item, Packed],
         now: int,
