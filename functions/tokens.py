@@ -97,7 +97,7 @@ async def get_me(
         handle=own.subject,
         token_id=own.token_id,
         scope=own.scope,
-        repo=own.repo or None,
+        repo=own.repo,
         bearer=own.bearer,
     )
     return http.reply(request, shown.model_dump(mode="json"))

@@ -130,9 +130,9 @@ def identify(keys: Keys, token: str, type: Type = ACCESS) -> Identity:
         claims.sub,
         claims.scope,
         token_id=claims.jti,
-        repo=claims.repo,
+        repo=claims.repo or None,
         bearer=claims.bearer,
-        via=claims.via,
+        via=claims.via or None,
         expires_at=claims.exp,
         must_be_recorded=signing.has_public(keys) and not signing.is_public(keys[key_id(token)]),
     )
@@ -167,7 +167,7 @@ def _own_role(repo: Repo, identity: Identity | None, member: Role | None) -> Rol
     """The caller's own role; None for a caller without one, and for a token of another
     repository.
     """
-    if identity is None or identity.repo not in ("", f"{repo.owner}/{repo.slug}"):
+    if identity is None or identity.repo not in (None, f"{repo.owner}/{repo.slug}"):
         return None
     if identity.subject == repo.owner:
         return Role.ADMIN
@@ -195,14 +195,18 @@ def _signed_claims(key: str, token: str) -> _Claims:
 
 def _is_sound(claims: _Claims) -> bool:
     """Whether the claims are in the ranges of `issue`. Each text becomes a part of a key."""
-    owner, _, slug = claims.repo.partition("/")
     return (
         is_repo_name(claims.sub)
         and is_repo_name(claims.jti)
         and (not claims.via or is_repo_name(claims.via))
-        and (not claims.repo or (is_repo_name(owner) and is_repo_name(slug)))
+        and (not claims.repo or _is_full_name(claims.repo))
         and 0 < claims.exp - claims.iat <= LIFETIME_SECONDS
     )
+
+
+def _is_full_name(repo: str) -> bool:
+    owner, _, slug = repo.partition("/")
+    return is_repo_name(owner) and is_repo_name(slug)
 
 
 def _invalid() -> Unauthorized:

@@ -279,7 +279,8 @@ class _LookUp:
         """The repository of this id, under its present name."""
         if not names.is_id(repo_id):
             return None, None
-        owner, slug = await self.stores.repos.called(repo_id)
+        # An absent repository costs the same calls as a private one.
+        owner, slug = await self.stores.repos.called(repo_id) or ("", "")
         rows = self.account.rows(owner)
         repo, member = await self.stores.repos.look_up(owner, slug, self.identity, rows)
         if repo and repo.repo_id == repo_id:
@@ -306,8 +307,8 @@ class _LookUp:
         if self.identity:
             limited_to = self.identity.repo
         else:
-            limited_to = ""
-        if limited_to not in ("", f"{name.owner}/{name.slug}"):
+            limited_to = None
+        if limited_to not in (None, f"{name.owner}/{name.slug}"):
             return None
         return Repo(name.owner, name.slug)
 

@@ -66,10 +66,10 @@ class Sees(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """A version of an S3 object. `version_id` is empty if the bucket has no versioning."""
+    """A version of an S3 object. `version_id` is None if the bucket has no versioning."""
 
     etag: str
-    version_id: str
+    version_id: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ class Identity:
 
     `repo` is `owner/slug` for a token that is limited to one repository. In other repositories,
     such a token can only read, and only if they are public. `via` is the id of the token that
-    opened a browser session; empty for any other token.
+    opened a browser session; None for any other token.
 
     `expires_at` is in epoch seconds. `must_be_recorded`: the token is valid only if the record of
     its issue states the same, since every function can read the secret that signed it.
@@ -103,9 +103,9 @@ class Identity:
     subject: str
     scope: Role
     token_id: str
-    repo: str = ""
+    repo: str | None = None
     bearer: Bearer = Bearer.HUMAN
-    via: str = ""
+    via: str | None = None
     expires_at: int = field(default=0, compare=False)
     must_be_recorded: bool = field(default=False, compare=False)
 
@@ -215,8 +215,9 @@ class Move:
     """One move of a branch from `before` to `after`. None stands for a branch that does not exist.
 
     `step` orders the moves of a branch by cause, not by clock (see `metadata/refs`). `previous` is
-    the step of the move that brought the branch to `before`; it is empty for the creation of a
-    branch. `at` is in epoch milliseconds and never less than that of the previous move.
+    the step of the move that brought the branch to `before`; None for the creation of a branch,
+    and after a move that an older hub did not log. `at` is in epoch milliseconds and never less
+    than that of the previous move.
     """
 
     branch: str
@@ -225,8 +226,8 @@ class Move:
     before: CommitAddress | None
     after: CommitAddress | None
     forced: bool
-    step: str = ""
-    previous: str = ""
+    step: str
+    previous: str | None = None
     expunged: frozenset[CommitId] = frozenset()
     """Which of the two commits were expunged, so that they are not stored any more."""
 
@@ -242,13 +243,14 @@ class Move:
 class Ref:
     """A branch and the commit that it points to. `snapshot_at` saves its readers a look-up.
 
-    `step` is the step of its last move; `moved_at` is the time of that move in epoch milliseconds.
+    `step` is the step of its last move, None if an older hub made it. `moved_at` is the time
+    of that move in epoch milliseconds.
     """
 
     branch: str
     head: CommitAddress
     snapshot_at: Packed | None = None
-    step: str = ""
+    step: str | None = None
     moved_at: int = 0
 
 
@@ -271,8 +273,8 @@ class PrebuiltClone:
     See `actions/bundles`. No head is an ancestor of another. `merged` has the heads of other
     branches, which are reachable from `heads`. The S3 object consists of the three runs and then
     the ids of its snapshots and objects. `digests` has the SHA-256 of every `range_size` bytes of
-    the runs. `made_at` is in epoch seconds. `named_in` is the stamp of the gc during which the row
-    was written.
+    the runs. `made_at` is in epoch seconds. `named_in` is the id of the last run of gc before the
+    row was written, or None.
     """
 
     name: str
@@ -286,7 +288,7 @@ class PrebuiltClone:
     ids_size: int
     ids_digest: bytes
     made_at: int
-    named_in: str = ""
+    named_in: str | None = None
 
     @property
     def runs(self) -> tuple[Run, Run, Run]:

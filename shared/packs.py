@@ -15,12 +15,12 @@ pack can be rebuilt from the pack alone.
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import msgpack
 
 from shared.errors import Damaged
-from shared.model import Kind, Loose, Packed
+from shared.model import Kind, Loose, ObjectId, Packed
 
 B = TypeVar("B", bytes, memoryview)
 
@@ -49,18 +49,13 @@ class Pack:
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
-    """One range to read: bytes `start` to `stop` of a pack, a `loose` object, or a `prebuilt`.
-
-    A range of a pack contains the entries `locations`.
-    """
+class PackSpan:
+    """One range to read: bytes `start` to `stop` of a pack. It contains the entries `locations`."""
 
     pack: str
     start: int
     stop: int
     locations: tuple[Packed, ...] = ()
-    loose: str = ""
-    prebuilt: str = ""
 
     @property
     def size(self) -> int:
@@ -77,6 +72,38 @@ class Span:
         for location in self.locations:
             begin = location.offset - self.start
             yield location, data[begin : begin + location.length]
+
+
+@dataclass(frozen=True, slots=True)
+class LooseSpan:
+    """One range to read: bytes `start` to `stop` of a loose object."""
+
+    object_id: ObjectId
+    start: int
+    stop: int
+
+    @property
+    def size(self) -> int:
+        """The number of bytes to read."""
+        return self.stop - self.start
+
+
+@dataclass(frozen=True, slots=True)
+class PrebuiltSpan:
+    """One range to read: bytes `start` to `stop` of a prebuilt clone."""
+
+    name: str
+    start: int
+    stop: int
+
+    @property
+    def size(self) -> int:
+        """The number of bytes to read."""
+        return self.stop - self.start
+
+
+Span: TypeAlias = PackSpan | LooseSpan | PrebuiltSpan
+S = TypeVar("S", bound=Span)
 
 
 def build(entries: Iterable[tuple[Kind, str, bytes]]) -> Pack:
@@ -130,43 +157,41 @@ def read_index(name: str, data: bytes, length: int | None = None) -> dict[tuple[
         raise Damaged(f"the index of pack {name}") from error
 
 
-def plan(locations: Iterable[Packed]) -> list[Span]:
+def plan(locations: Iterable[Packed]) -> list[PackSpan]:
     """Plan the reads for these packed entries: one range for entries that are close to each
     other.
     """
-    spans: list[Span] = []
+    spans: list[PackSpan] = []
     group: list[Packed] = []
     stop = 0
     for at in sorted(set(locations)):
         fits = group and at.pack == group[0].pack and at.offset <= stop + GAP_BYTES
         if not fits or max(stop, at.offset + at.length) - group[0].offset > RANGE_BYTES:
             if group:
-                spans.append(Span(group[0].pack, group[0].offset, stop, tuple(group)))
+                spans.append(PackSpan(group[0].pack, group[0].offset, stop, tuple(group)))
             group = []
             stop = 0
         group.append(at)
         stop = max(stop, at.offset + at.length)
     if group:
-        spans.append(Span(group[0].pack, group[0].offset, stop, tuple(group)))
+        spans.append(PackSpan(group[0].pack, group[0].offset, stop, tuple(group)))
     return spans
 
 
-def plan_loose(object_id: str, at: Loose) -> list[Span]:
+def plan_loose(object_id: ObjectId, at: Loose) -> list[LooseSpan]:
     """Plan the reads for a loose object, from its first byte to its last."""
     starts = range(0, at.length, RANGE_BYTES)
-    return [
-        Span("", start, min(start + RANGE_BYTES, at.length), loose=object_id) for start in starts
-    ]
+    return [LooseSpan(object_id, start, min(start + RANGE_BYTES, at.length)) for start in starts]
 
 
-def plan_prebuilt(name: str, size: int, range_size: int) -> list[Span]:
+def plan_prebuilt(name: str, size: int, range_size: int) -> list[PrebuiltSpan]:
     """Plan the reads for the first `size` bytes of a bundle, one for each range with a digest."""
     starts = range(0, size, range_size)
-    return [Span("", start, min(start + range_size, size), prebuilt=name) for start in starts]
+    return [PrebuiltSpan(name, start, min(start + range_size, size)) for start in starts]
 
 
-def windows(spans: Iterable[Span], window_bytes: int | None = None) -> Iterator[list[Span]]:
-    """Group spans, in order, into windows of at most `window_bytes` (default: WINDOW).
+def windows(spans: Iterable[S], window_bytes: int | None = None) -> Iterator[list[S]]:
+    """Group spans, in order, into windows of at most `window_bytes` (default: WINDOW_BYTES).
 
     The spans of a window are read in parallel. Each counts as at least `GAP_BYTES` bytes, so that a
     window never consists of many requests.
@@ -175,7 +200,7 @@ def windows(spans: Iterable[Span], window_bytes: int | None = None) -> Iterator[
         most = WINDOW_BYTES
     else:
         most = window_bytes
-    group: list[Span] = []
+    group: list[S] = []
     room = most
     for span in spans:
         size = max(span.size, GAP_BYTES)

@@ -188,7 +188,7 @@ class Direct:
     def issue_token(self, new: models.NewToken) -> models.IssuedToken:
         """Also claims the handle of the user if it is free."""
         now = output.now()
-        limited_to = self._spelled(new.repo) if new.repo else ""
+        limited_to = self._spelled(new.repo) if new.repo else None
         bearer = Bearer(new.bearer or Bearer.HUMAN)
         identity = Identity(self._caller, Role(new.scope), new_id(now), limited_to, bearer)
         made = tokens.issue(self._stores, identity, new.lifetime_seconds, now)

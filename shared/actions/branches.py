@@ -69,7 +69,7 @@ async def restore(
         address = await _before_last_move(branch, ref, chain)
     if ref and ref.head.commit_id == address.commit_id:
         return ref
-    last = ("", 0)
+    last = None
     if ref is None:
         refs = await repository.refs.all()
         names.check_room_for_branch(branch, refs)

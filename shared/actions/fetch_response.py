@@ -30,7 +30,7 @@ from shared.codings import Coding, Frame
 from shared.errors import Damaged
 from shared.model import Location, Loose, ObjectId, Packed, Run
 from shared.objects.store import ObjectStore
-from shared.packs import Span
+from shared.packs import LooseSpan, PackSpan, Span
 
 GATHERED_BYTES = 256 * 1024
 """Small objects are joined to chunks of this size: single ones cost more time than their hash."""
@@ -71,13 +71,13 @@ class CommitList:
         """The bytes of the entries in msgpack."""
         return self.row_bytes + sum(at.length for at in self.packed)
 
-    async def pieces(self, reads: Reads, span_count: int) -> Pieces:
-        """The entries. `reads` yields the spans of `packed` next, `span_count` of them."""
+    async def pieces(self, reads: Reads, spans: Sequence[PackSpan]) -> Pieces:
+        """The entries. `reads` yields the `spans` of `packed` next."""
         for record in self.records:
             yield record
         for record in self.compressed:
             yield zlib.decompress(record)
-        async for record in _next_entries(reads, span_count):
+        async for record in _next_entries(reads, spans):
             yield record
 
 
@@ -101,11 +101,11 @@ class SnapshotList:
         """The bytes of the entries in msgpack."""
         return sum(map(len, self.records)) + sum(at.length for at in self.packed)
 
-    async def pieces(self, reads: Reads, span_count: int) -> Pieces:
-        """The entries. `reads` yields the spans of `packed` next, `span_count` of them."""
+    async def pieces(self, reads: Reads, spans: Sequence[PackSpan]) -> Pieces:
+        """The entries. `reads` yields the `spans` of `packed` next."""
         for record in self.records:
             yield record
-        async for record in _next_entries(reads, span_count):
+        async for record in _next_entries(reads, spans):
             yield record
 
 
@@ -131,15 +131,18 @@ class ObjectList:
         """The object id of each location."""
         return {at: object_id for object_id, at in self.locations.items()}
 
-    def packed_spans(self) -> list[Span]:
+    def packed_spans(self) -> list[PackSpan]:
         """The reads of all packed objects, in the order in which they are stored."""
         return packs.plan(
             at for at in self.locations.values() if at.length and isinstance(at, Packed)
         )
 
-    def loose_spans(self) -> list[Span]:
+    def loose_spans(self) -> list[LooseSpan]:
         """The reads of all loose objects, in the order of the list."""
-        return [span for object_id in self.locations for span in self._spans_of_loose(object_id)]
+        spans: list[LooseSpan] = []
+        for object_id in self.locations:
+            spans += self._spans_of_loose(object_id)
+        return spans
 
     def empty(self) -> Iterator[bytes]:
         """The entries of the objects without content."""
@@ -166,9 +169,11 @@ class ObjectList:
                     _check(object_id, digest.hexdigest())
                 yield content
 
-    def _spans_of_loose(self, object_id: ObjectId) -> list[Span]:
+    def _spans_of_loose(self, object_id: ObjectId) -> list[LooseSpan]:
         at = self.locations[object_id]
-        return packs.plan_loose(object_id, at) if at.length and isinstance(at, Loose) else []
+        if isinstance(at, Loose):
+            return packs.plan_loose(object_id, at)
+        return []
 
 
 @dataclass(frozen=True)
@@ -221,7 +226,7 @@ class FetchResponse:
 
     def chunks(self) -> AsyncGenerator[tuple[int, Piece], None]:
         """The entries of the three lists, each piece with the number of its list. Iterate once."""
-        spans = [*self.objects.packed_spans(), *self.objects.loose_spans()]
+        spans: list[Span] = [*self.objects.packed_spans(), *self.objects.loose_spans()]
         return self._chunks(spans, self._objects_as_stored, PrefixReader.expanded)
 
     def ordered_chunks(self) -> AsyncGenerator[tuple[int, Piece], None]:
@@ -264,8 +269,8 @@ class FetchResponse:
                 await closing.enter_async_context(aclosing(ranges))
                 prefix = PrefixReader(ranges, self.prefix)
             lists = (
-                self.commits.pieces(reads, len(commit_spans)),
-                self.snapshots.pieces(reads, len(snapshot_spans)),
+                self.commits.pieces(reads, commit_spans),
+                self.snapshots.pieces(reads, snapshot_spans),
                 objects(reads),
             )
             for number, entries in enumerate(lists):
@@ -279,8 +284,8 @@ class FetchResponse:
     async def _objects_as_stored(self, reads: Reads) -> Pieces:
         for entry in self.objects.empty():
             yield entry
-        for _ in self.objects.packed_spans():
-            span, data = await anext(reads)
+        for span in self.objects.packed_spans():
+            _, data = await anext(reads)
             for joined in _joined(self._cut(span, data)):
                 yield joined
         async for piece in self.objects.loose(reads):
@@ -309,7 +314,7 @@ class FetchResponse:
             async for piece in self.objects.loose(loose):
                 yield piece
 
-    def _cut(self, span: Span, data: bytes) -> Iterator[tuple[ObjectId, Piece]]:
+    def _cut(self, span: PackSpan, data: bytes) -> Iterator[tuple[ObjectId, Piece]]:
         for at, content in span.cut(memoryview(data)):
             yield self.objects.ids[at], content
 
@@ -324,10 +329,10 @@ class FetchResponse:
         return [map_start + starts[0], *starts[1:]]
 
 
-async def _next_entries(reads: Reads, span_count: int) -> AsyncGenerator[bytes, None]:
-    """The entries in the next spans of packs."""
-    for _ in range(span_count):
-        span, data = await anext(reads)
+async def _next_entries(reads: Reads, spans: Iterable[PackSpan]) -> AsyncGenerator[bytes, None]:
+    """The entries in these spans, which `reads` yields next."""
+    for span in spans:
+        _, data = await anext(reads)
         for _, entry in span.cut(data):
             yield entry
 

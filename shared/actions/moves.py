@@ -34,7 +34,7 @@ class Cause:
 def planned(
     branch: str,
     current: Ref | None,
-    last: tuple[str, int],
+    last: tuple[str, int] | None,
     after: CommitAddress | None,
     cause: Cause,
 ) -> Move:
@@ -43,8 +43,8 @@ def planned(
     `last` has the greatest step of the branch and its time. Only a creation and a deletion need it
     (see `metadata/refs`).
     """
-    step, at = last
-    previous = current.step if current else ""
+    step, at = last or (None, 0)
+    previous = current.step if current else None
     return Move(
         branch=branch,
         # After a clock was set back, a move must not look older than the move before it.
@@ -62,7 +62,7 @@ def planned(
 class Chain:
     """The moves of a branch that took effect, the last one first. `wanted` is the next step.
 
-    If `wanted` is empty, the branch did not exist at this point. If it existed earlier, the next
+    If `wanted` is None, the branch did not exist at this point. If it existed earlier, the next
     move is its deletion. No row refers to a deletion, so it is the first deletion below the step
     `below`.
     """
@@ -71,8 +71,8 @@ class Chain:
     branch: str
     oldest: int
     """Epoch milliseconds: the chain ends at a move that is older."""
-    wanted: str
-    below: str = ""
+    wanted: str | None
+    below: str | None = None
     is_over: bool = False
 
     async def follow(self, rows: int | None) -> list[Move]:
@@ -132,7 +132,7 @@ async def begin(repository: RepoStores, branch: str, *, now: float) -> tuple[Ref
     """Return the ref of a branch, and the chain of its moves from the last one on."""
     ref = await repository.refs.get(branch)
     oldest = int((now - MOVES_KEPT_SECONDS) * 1000)
-    return ref, Chain(repository, branch, oldest, ref.step if ref else "")
+    return ref, Chain(repository, branch, oldest, ref.step if ref else None)
 
 
 async def been_at(chain: Chain, commit_id: CommitId) -> tuple[CommitAddress | None, int]:

@@ -8,9 +8,10 @@ from shared.codings import Coding, Expander, Frame
 from shared.errors import Damaged
 from shared.model import PrebuiltClone, Run
 from shared.objects.store import Prefetch
-from shared.packs import Span
+from shared.packs import PrebuiltSpan, Span
 
 Reads = AsyncGenerator[tuple[Span, bytes], None]
+PrebuiltReads = AsyncGenerator[tuple[PrebuiltSpan, bytes], None]
 Piece = bytes | memoryview
 Pieces = AsyncGenerator[Piece, None]
 
@@ -20,7 +21,7 @@ class VerifiedPrefix:
     """A prebuilt clone whose first ranges were read and have the right digests."""
 
     prebuilt: PrebuiltClone
-    begun: Prefetch
+    begun: Prefetch[PrebuiltSpan]
 
 
 class PrefixReader:
@@ -29,7 +30,7 @@ class PrefixReader:
     Raises Damaged before it yields a wrong byte.
     """
 
-    def __init__(self, reads: Reads, prefix: VerifiedPrefix) -> None:
+    def __init__(self, reads: PrebuiltReads, prefix: VerifiedPrefix) -> None:
         self.prebuilt = prefix.prebuilt
         self._reads = reads
         self._verified = len(prefix.begun.window)
@@ -71,7 +72,7 @@ class PrefixReader:
         return memoryview(data)
 
 
-def check_range(prebuilt: PrebuiltClone, span: Span, data: bytes) -> None:
+def check_range(prebuilt: PrebuiltClone, span: PrebuiltSpan, data: bytes) -> None:
     """Raises Damaged if a range of a prebuilt clone has another digest."""
     if sha256(data).digest() != prebuilt.digests[span.start // prebuilt.range_size]:
         raise Damaged(f"bundle {prebuilt.name}")

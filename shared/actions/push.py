@@ -130,18 +130,20 @@ def _check_sizes(pushed: Pushed, max_object_bytes: int) -> None:
     bundles.check_sizes(sizes, max_object_bytes, pushed.bundle)
 
 
-async def _last_step(repository: RepoStores, branch: str, current: Ref | None) -> tuple[str, int]:
+async def _last_step(
+    repository: RepoStores, branch: str, current: Ref | None
+) -> tuple[str, int] | None:
     """The greatest logged step of a new branch, which may have existed before, and its time.
 
     The row of an existing branch contains it.
     """
     if current:
-        return ("", 0)
+        return None
     return await repository.refs.last_step(branch)
 
 
 def _next_ref(
-    pushed: Pushed, plan: WritePlan, current: Ref | None, last: tuple[str, int]
+    pushed: Pushed, plan: WritePlan, current: Ref | None, last: tuple[str, int] | None
 ) -> tuple[Ref, Move]:
     """The new row of the branch, and the log entry of its move."""
     node = plan.nodes.get(pushed.head)

@@ -59,7 +59,7 @@ async def issue_for(
     if rights.repo is not None:
         _check_full_name(rights.repo)
     identity = Identity(
-        own.subject, rights.scope, new_id(now), rights.repo or "", rights.bearer or own.bearer
+        own.subject, rights.scope, new_id(now), rights.repo, rights.bearer or own.bearer
     )
     return await issue(stores, identity, lifetime_seconds, now)
 

@@ -318,7 +318,7 @@ class FileBucket(Bucket):
                 continue
         raise NoSuchKey()
 
-    def _found(self, key: str, version: str) -> tuple[str, int]:
+    def _found(self, key: str, version: str | None) -> tuple[str, int]:
         """Return a version of an object and its size. Raises NoSuchKey."""
         with translated():
             rows = self._database.reader()

@@ -88,7 +88,7 @@ class S3Bucket(Bucket):
                     reply["Body"].close()
 
         return Stream(
-            Version(reply["ETag"], reply.get("VersionId", "")), reply["ContentLength"], chunks()
+            Version(reply["ETag"], reply.get("VersionId")), reply["ContentLength"], chunks()
         )
 
     async def list(self, prefix: str) -> AsyncIterator[Stored]:
@@ -163,7 +163,7 @@ class S3Bucket(Bucket):
         which can be forged. Raises NoSuchKey or Changed.
         """
         origin: CopySourceTypeDef = {"Bucket": self.name, "Key": source}
-        if version.version_id:
+        if version.version_id is not None:
             origin["VersionId"] = version.version_id
         with translated():
             await self.client.copy_object(

@@ -95,7 +95,9 @@ async def export(
     for _, ref in sorted(roots.refs.items()):
         head = history.text(ref.head)
         writer.write(
-            entries.BranchEntry(name=ref.branch, head=head, step=ref.step, moved_at=ref.moved_at)
+            entries.BranchEntry(
+                name=ref.branch, head=head, step=ref.step or "", moved_at=ref.moved_at
+            )
         )
     for handle, role in await members.all_members(repository):
         writer.write(entries.MemberEntry(handle=handle, role=role))
@@ -295,7 +297,7 @@ def _move(move: Move, history: _History) -> entries.MoveEntry:
     return entries.MoveEntry(
         branch=move.branch,
         step=move.step,
-        previous=move.previous,
+        previous=move.previous or "",
         at=move.at,
         by=move.by,
         before=history.text(move.before),

@@ -228,7 +228,9 @@ class _Importer:
             ) from None
 
     def _ref(self, entry: BranchEntry) -> Ref:
-        return Ref(entry.name, self._stored(entry.head), step=entry.step, moved_at=entry.moved_at)
+        return Ref(
+            entry.name, self._stored(entry.head), step=entry.step or None, moved_at=entry.moved_at
+        )
 
     def _move(self, entry: MoveEntry) -> Move:
         expunged = frozenset(entry.expunged)
@@ -240,7 +242,7 @@ class _Importer:
             after=self._end(entry.after, expunged),
             forced=entry.forced,
             step=entry.step,
-            previous=entry.previous,
+            previous=entry.previous or None,
             expunged=expunged,
         )
 

@@ -129,7 +129,7 @@ def _writes_of(group: Sequence[Stored], pointers: Mapping[str, Sequence[Pointer]
     for found in by_pack.values():
         for pointer in found:
             # Only the row of a branch has the location of a snapshot without its id.
-            of_kind = rows if pointer.item_id else branches
+            of_kind = branches if pointer.item_id is None else rows
             of_kind.append(pointer)
     writes: list[Write] = [PutPack(group, by_pack), RepointRows(rows)]
     if branches:

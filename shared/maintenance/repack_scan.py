@@ -50,7 +50,7 @@ class Generations:
         """Add a row of a commit."""
         self.commits[address.commit_id] = address.generation
         for pointer in pointers:
-            if pointer.kind is Kind.SNAPSHOT:
+            if pointer.kind is Kind.SNAPSHOT and pointer.item_id is not None:
                 snapshot_id = SnapshotId(pointer.item_id)
                 lowest = self.snapshots.get(snapshot_id, address.generation)
                 self.snapshots[snapshot_id] = min(lowest, address.generation)
@@ -150,7 +150,8 @@ def _undigested(pointers: Iterable[Pointer]) -> set[Item]:
     return {
         (pointer.kind, pointer.item_id)
         for pointer in pointers
-        if pointer.kind is Kind.SNAPSHOT or not names.is_digest(pointer.item_id)
+        if pointer.item_id is not None
+        and (pointer.kind is Kind.SNAPSHOT or not names.is_digest(pointer.item_id))
     }
 
 

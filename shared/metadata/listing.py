@@ -146,5 +146,7 @@ def _partitions(owner: str, identity: Identity | None) -> Iterable[tuple[str, st
 
 def _named(owner: str, identity: Identity | None) -> list[str]:
     """The slug of the repository that a token is limited to, if it belongs to this owner."""
-    named_owner, _, slug = identity.repo.partition("/") if identity else ("", "", "")
-    return [slug] if slug and named_owner == owner else []
+    if identity is None or identity.repo is None:
+        return []
+    named_owner, _, slug = identity.repo.partition("/")
+    return [slug] if named_owner == owner else []

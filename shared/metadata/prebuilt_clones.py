@@ -94,7 +94,7 @@ def parse(row: Row) -> PrebuiltClone:
         ids_size=attributes.number(row, "ids_size", _KIND),
         ids_digest=attributes.binary(row, "ids_digest", _KIND),
         made_at=attributes.number(row, "made_at", _KIND),
-        named_in=attributes.text(row, "named_in", _KIND) if "named_in" in row else "",
+        named_in=attributes.text(row, "named_in", _KIND) or None if "named_in" in row else None,
     )
 
 

@@ -17,7 +17,7 @@ def encode(ref: Ref, *, by: str, now: int) -> Row:
         "snapshot_at": str(ref.snapshot_at or ""),
         "updated_at": now,
         "updated_by": by,
-        "step": ref.step,
+        "step": ref.step or "",
         "moved_at": ref.moved_at,
     }
     return _BRANCH.stamp_in_place(row)
@@ -37,7 +37,7 @@ def decode(row: Row) -> Ref | None:
         head,
         snapshot_at(row),
         # Rows of an older hub do not have these two.
-        attributes.text(row, "step", _BRANCH) if "step" in row else "",
+        (attributes.text(row, "step", _BRANCH) or None) if "step" in row else None,
         attributes.number(row, "moved_at", _BRANCH) if "moved_at" in row else 0,
     )
 
@@ -57,7 +57,7 @@ def encode_move(move: Move) -> Row:
         "before": keys.address_text(move.before) if move.before else "",
         "after": keys.address_text(move.after) if move.after else "",
         "forced": int(move.forced),
-        "previous": move.previous,
+        "previous": move.previous or "",
     }
     if move.expunged:
         row["expunged"] = sorted(move.expunged)
@@ -76,7 +76,7 @@ def decode_move(row: Row) -> Move:
         after=_end(row, "after"),
         forced=attributes.flag(row, "forced", _MOVE),
         step=step,
-        previous=attributes.text(row, "previous", _MOVE),
+        previous=attributes.text(row, "previous", _MOVE) or None,
         expunged=frozenset(map(CommitId, expunged)),
     )
 

@@ -45,15 +45,15 @@ def is_step(text: str) -> bool:
     return _STEP.fullmatch(text) is not None
 
 
-def sequence(step: str) -> int:
-    """The sequence number of a step; 0 for an empty one."""
+def sequence(step: str | None) -> int:
+    """The sequence number of a step; 0 for None."""
     return int(step[:12]) if step else 0
 
 
-def next_step(previous: str, last: str) -> str:
+def next_step(previous: str | None, last: str | None) -> str:
     """Make a step whose sequence number is greater than those of `previous` and `last`.
 
-    `previous` is the step in the ref row, `last` another step of the branch; both may be empty.
+    `previous` is the step in the ref row, `last` another step of the branch; each may be None.
     """
     number = 1 + max(sequence(previous), sequence(last))
     return f"{number:012d}#{sequence(previous):012d}#{secrets.token_hex(4)}"
@@ -146,7 +146,7 @@ class Refs:
         return sorted(map(ref_rows.decode_move, rows), key=lambda move: (move.at, move.step))
 
     async def moves_down(
-        self, branch: str, start: str = "", limit: int | None = None
+        self, branch: str, start: str | None = None, limit: int | None = None
     ) -> tuple[list[Move], bool]:
         """Return announced moves of a branch, the greatest step first, and whether there are more.
 
@@ -164,10 +164,10 @@ class Refs:
         )
         return list(map(ref_rows.decode_move, page.rows)), page.last is not None
 
-    async def last_step(self, branch: str) -> tuple[str, int]:
-        """Return the greatest announced step of a branch and its time; ("", 0) if there is none."""
+    async def last_step(self, branch: str) -> tuple[str, int] | None:
+        """Return the greatest announced step of a branch and its time; None if there is none."""
         moves, _ = await self.moves_down(branch, limit=1)
-        return (moves[0].step, moves[0].at) if moves else ("", 0)
+        return (moves[0].step, moves[0].at) if moves else None
 
     async def remove(self, expected: Ref) -> None:
         """Delete a branch if it is still at `expected`. Raises RefChanged with the present ref."""
@@ -251,7 +251,7 @@ def _is_at(ref: Ref) -> Condition:
 
     The head alone is not enough: the branch may have moved to another commit and back.
     """
-    has_step = either(Absent("step"), Equals("step", ref.step))
+    has_step = either(Absent("step"), Equals("step", ref.step or ""))
     return every(Equals("head", ref.head.commit_id), has_step)
 
 

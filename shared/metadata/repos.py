@@ -68,14 +68,10 @@ class Repos:
         member = rows.get(keys.member(owner, slug, identity.subject)) if identity else None
         return repo, role_in(repo, member)
 
-    async def called(self, repo_id: str) -> tuple[str, str]:
-        """Return the owner and the slug of the repository of this id, or two empty texts.
-
-        One call. The caller has to look up the name even if it is empty, so that an absent
-        repository costs the same calls as a private one.
-        """
+    async def called(self, repo_id: str) -> tuple[str, str] | None:
+        """Return the owner and the slug of the repository of this id, or None. One call."""
         row = await self.table.get(keys.name(repo_id))
-        return repo_rows.decode_name(row) if row else ("", "")
+        return repo_rows.decode_name(row) if row else None
 
     async def get(self, owner: str, slug: str) -> Repo | None:
         """Return the repository of this name, also a deleted one, or None."""

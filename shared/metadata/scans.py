@@ -38,12 +38,12 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Pointer:
-    """An attribute that holds the location of the bytes of an id. `item_id` is empty in a ref."""
+    """An attribute that holds the location of the bytes of an id. `item_id` is None in a ref."""
 
     key: Key
     attribute: str
     kind: Kind
-    item_id: str
+    item_id: str | None
     at: Packed
 
 
@@ -135,7 +135,7 @@ class Scans:
             at = ref_rows.snapshot_at(row) if "snapshot_at" in row else None
             if at:
                 key = str(row["pk"]), str(row["sk"])
-                yield Pointer(key, "snapshot_at", Kind.SNAPSHOT, "", at)
+                yield Pointer(key, "snapshot_at", Kind.SNAPSHOT, None, at)
 
     async def repoint(self, turn: GcState, moved: Iterable[tuple[Pointer, Packed]]) -> int:
         """Replace locations in up to `Limits.repointed_rows` rows, and extend the turn.

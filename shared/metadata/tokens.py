@@ -54,7 +54,7 @@ class Tokens:
         who = issued.identity
         row: Row = {
             "scope": who.scope.value,
-            "repo": who.repo,
+            "repo": who.repo or "",
             "bearer": who.bearer.value,
             "issued_at": issued.issued_at,
             "expires_at": issued.expires_at,
@@ -162,7 +162,7 @@ def _issued(handle: str, row: Row) -> Issued:
             handle,
             attributes.choice(row, "scope", _KIND, Role),
             attributes.text(row, "sk", _KIND),
-            attributes.text(row, "repo", _KIND),
+            attributes.text(row, "repo", _KIND) or None,
             attributes.choice(row, "bearer", _KIND, Bearer),
         ),
         attributes.number(row, "issued_at", _KIND),

@@ -13,6 +13,7 @@ from collections.abc import (
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from hashlib import sha256
+from typing import Generic
 
 from shared import meter, packs, prices
 from shared.errors import Damaged
@@ -20,7 +21,7 @@ from shared.model import Kind, Location, ObjectId, Packed, RepoId
 from shared.objects import keys
 from shared.objects.bucket import Bucket, NoSuchKey, Stored
 from shared.objects.recent import Recent
-from shared.packs import Pack, Span
+from shared.packs import LooseSpan, Pack, PackSpan, PrebuiltSpan, S, Span
 from shared.tasks import gather_all
 
 REMEMBERED_BYTES = 16 * 1024 * 1024
@@ -63,9 +64,9 @@ class ObjectStore:
         found = self.at_hand(locations)
         spans = packs.plan(at for at in locations if at not in found)
         parts = await self._read_all(spans)
-        return found | {
-            at: data for span, part in zip(spans, parts, strict=True) for at, data in span.cut(part)
-        }
+        for span, part in zip(spans, parts, strict=True):
+            found.update(span.cut(part))
+        return found
 
     async def each_packed(
         self, locations: Collection[Packed]
@@ -80,7 +81,7 @@ class ObjectStore:
                 for at, data in span.cut(part):
                     yield at, data
 
-    async def read_ahead(self, spans: Iterable[Span]) -> AsyncGenerator[tuple[Span, bytes], None]:
+    async def read_ahead(self, spans: Iterable[S]) -> AsyncGenerator[tuple[S, bytes], None]:
         """Read the first window of these spans, and return an iterator over all spans in order.
 
         While the caller uses a window, only the next one is read. So a slow caller delays the
@@ -88,7 +89,8 @@ class ObjectStore:
         short.
         """
         windows = packs.windows(spans)
-        first, second = next(windows, []), next(windows, [])
+        first = next(windows, [])
+        second = next(windows, [])
         ahead = self._reading(second)
         try:
             return self.resume(
@@ -98,23 +100,25 @@ class ObjectStore:
             ahead.cancel()
             raise
 
-    async def begin(self, spans: Iterable[Span]) -> "Prefetch":
+    async def begin(self, spans: Iterable[S]) -> "Prefetch[S]":
         """Read the first window only. The caller checks it, and then calls `resume`."""
         windows = packs.windows(spans)
         first = next(windows, [])
         return Prefetch(first, await self._read_all(first), windows)
 
-    async def resume(self, begun: "Prefetch") -> AsyncGenerator[tuple[Span, bytes], None]:
+    async def resume(self, begun: "Prefetch[S]") -> AsyncGenerator[tuple[S, bytes], None]:
         """Yield all spans of a prefetch. Iterate once: data is released as it is yielded."""
-        window, data, windows, ahead = begun.window, begun.data, begun.windows, begun.ahead
+        window = begun.window
+        data = begun.data
+        ahead = begun.ahead
         begun.data = []
         while window:
-            upcoming = ahead[0] if ahead else next(windows, [])
+            upcoming = ahead[0] if ahead else next(begun.windows, [])
             reading = ahead[1] if ahead else self._reading(upcoming)
             ahead = None
             try:
                 parts = deque(zip(window, data, strict=True))
-                del data  # each part is let go of as it is taken
+                del data  # each part is released as it is yielded
                 while parts:
                     yield parts.popleft()
                 data = await reading
@@ -124,15 +128,15 @@ class ObjectStore:
             window = upcoming
 
     async def read_windows(
-        self, spans: Iterable[Span], window_bytes: int
-    ) -> AsyncGenerator[list[tuple[Span, bytes]], None]:
+        self, spans: Iterable[S], window_bytes: int
+    ) -> AsyncGenerator[list[tuple[S, bytes]], None]:
         """Yield the bytes of these spans in groups of at most `window_bytes`, each read on demand.
 
         The caller clears a group before it takes the next, so only one is in memory. Raises Damaged
         if an object is absent or too short.
         """
         for group in packs.windows(spans, window_bytes):
-            parts: list[tuple[Span, bytes]] = []
+            parts: list[tuple[S, bytes]] = []
             # A read takes twice the memory of its bytes.
             for some in packs.windows(group):
                 parts += zip(some, await self._read_all(some), strict=True)
@@ -140,7 +144,7 @@ class ObjectStore:
 
     def _reading(self, spans: Iterable[Span]) -> "asyncio.Task[list[bytes]]":
         reading = asyncio.create_task(self._read_all(spans))
-        # Whoever goes away does not ask how it ended, and then the loop complains.
+        # A caller that stops does not read the result, and asyncio would log the exception.
         reading.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
         return reading
 
@@ -204,15 +208,17 @@ class ObjectStore:
         An empty `stored.version` is the present version. Raises Damaged if the pack is absent or
         incomplete.
         """
-        key, wanted = keys.pack(self.repo_id, stored.key), min(stored.size, packs.GAP_BYTES)
+        key = keys.pack(self.repo_id, stored.key)
+        size_bytes = min(stored.size, packs.GAP_BYTES)
+        end = b""
         try:
-            end = (
-                await self.bucket.get(key, stored.size - wanted, stored.size, stored.version)
-                if wanted
-                else b""
-            )
-            if (wanted := min(stored.size, packs.index_size(end))) > len(end):
-                end = await self.bucket.get(key, stored.size - wanted, stored.size, stored.version)
+            if size_bytes:
+                start = stored.size - size_bytes
+                end = await self.bucket.get(key, start, stored.size, stored.version)
+            size_bytes = min(stored.size, packs.index_size(end))
+            if size_bytes > len(end):
+                start = stored.size - size_bytes
+                end = await self.bucket.get(key, start, stored.size, stored.version)
         except NoSuchKey:
             raise Damaged(f"pack {stored.key}") from None
         return packs.read_index(stored.key, end, stored.size)
@@ -264,7 +270,7 @@ class ObjectStore:
 
     async def read_prebuilt(self, name: str, start: int, stop: int) -> bytes:
         """Some bytes of a bundle. Raises Damaged if they are not all there."""
-        return await self._read(Span("", start, stop, prebuilt=name))
+        return await self._read(PrebuiltSpan(name, start, stop))
 
     async def prebuilt_versions(self) -> AsyncIterator[tuple[str, Stored]]:
         """Every version of every bundle, each with the bundle's name."""
@@ -286,11 +292,16 @@ class ObjectStore:
             await self.bucket.remove(part)
 
     async def _read(self, span: Span) -> bytes:
-        key, name = keys.pack(self.repo_id, span.pack), f"pack {span.pack}"
-        if span.loose:
-            key, name = keys.loose(self.repo_id, span.loose), f"object {span.loose}"
-        elif span.prebuilt:
-            key, name = keys.prebuilt(self.repo_id, span.prebuilt), f"bundle {span.prebuilt}"
+        match span:
+            case PackSpan(pack=pack):
+                key = keys.pack(self.repo_id, pack)
+                name = f"pack {pack}"
+            case LooseSpan(object_id=object_id):
+                key = keys.loose(self.repo_id, object_id)
+                name = f"object {object_id}"
+            case PrebuiltSpan(name=prebuilt):
+                key = keys.prebuilt(self.repo_id, prebuilt)
+                name = f"bundle {prebuilt}"
         try:
             data = await self.bucket.get(key, span.start, span.stop)
         except NoSuchKey:
@@ -301,11 +312,11 @@ class ObjectStore:
 
 
 @dataclass(slots=True)
-class Prefetch:
-    """A reading ahead, of which the first window is there."""
+class Prefetch(Generic[S]):
+    """Reads that have begun: the first window, and its data."""
 
-    window: list[Span]
+    window: list[S]
     data: list[bytes]
-    windows: Iterator[list[Span]]
-    ahead: "tuple[list[Span], asyncio.Task[list[bytes]]] | None" = None
+    windows: Iterator[list[S]]
+    ahead: "tuple[list[S], asyncio.Task[list[bytes]]] | None" = None
     """The second window, if it was begun with the first."""

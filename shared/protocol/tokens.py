@@ -51,7 +51,7 @@ class Token(ResponseModel):
             token_id=issued.identity.token_id,
             type=auth.SESSION if issued.is_session else auth.ACCESS,
             scope=issued.identity.scope,
-            repo=issued.identity.repo or None,
+            repo=issued.identity.repo,
             bearer=issued.identity.bearer,
             issued_at=issued.issued_at,
             expires_at=issued.expires_at,

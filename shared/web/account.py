@@ -116,7 +116,7 @@ async def account_page(
         lifetimes=LIFETIMES_DAYS,
         fields={
             "scope": "write",
-            "repo": own.repo,
+            "repo": own.repo or "",
             "days": str(USUAL_DAYS),
             **(fields or {}),
         },

@@ -65,7 +65,7 @@ CREDENTIALS = [
     bug("a known key is read every ten seconds",
         "shared/keyring.py::Keyring.verifying", never("key_id in self._keys"), by=[KEYRING]),
     bug("a token for every repository is shown with an empty name of a repository",
-        "functions/tokens.py::get_me", replace("own.repo or None", "own.repo"), by=[TOKENS]),
+        "functions/tokens.py::get_me", replace("own.repo", "own.repo or ''"), by=[TOKENS]),
 ]  # fmt: skip
 
 RIGHTS = [

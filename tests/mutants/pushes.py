@@ -218,7 +218,7 @@ UPLOADS = [
         never("digest.hexdigest() != object_id"), by=[PRESIGN]),
     bug("the newest version of an upload is copied, not the one that was checked",
         "shared/engines/s3.py::S3Bucket.copy",
-        replace("if version.version_id: ___", "pass"), without("CopySourceIfMatch=___"),
+        replace("if version.version_id is not None: ___", "pass"), without("CopySourceIfMatch=___"),
         by=[PRESIGN, "tests/shared/objects/test_quarantine.py"]),
     bug("the id of an object is not checked",
         "shared/pushed_bundle.py::check_object", never("computed != object_id"), by=[INTEGRITY]),

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from shared import packs
 from shared.errors import Damaged
-from shared.model import Kind, Loose, Packed, parse_location
-from shared.packs import GAP_BYTES, MAGIC, RANGE_BYTES, WINDOW_BYTES, Span
+from shared.model import Kind, Loose, ObjectId, Packed, parse_location
+from shared.packs import GAP_BYTES, MAGIC, RANGE_BYTES, WINDOW_BYTES, PackSpan
 
 ENTRIES = [
     (Kind.OBJECT, "one", b"first"),
@@ -222,7 +222,7 @@ def test_entries_cut_from_spans_equal_the_packed_ones(chosen, bits):
 
 @pytest.mark.parametrize("data", [b"", b"1234", b"123456"])
 def test_a_range_that_came_short_or_long_is_damage(data):
-    span = Span("p", 8, 13, (at(8, 5),))
+    span = PackSpan("p", 8, 13, (at(8, 5),))
     with pytest.raises(Damaged, match="a part of pack p"):
         list(span.cut(data))
 
@@ -230,8 +230,8 @@ def test_a_range_that_came_short_or_long_is_damage(data):
 # ── Windows ───────────────────────────────────────────────────────────────────────────────────────
 
 
-def span(size: int) -> Span:
-    return Span("p", 100, 100 + size)
+def span(size: int) -> PackSpan:
+    return PackSpan("p", 100, 100 + size)
 
 
 @pytest.mark.parametrize(
@@ -274,6 +274,6 @@ def test_a_read_is_a_window(sizes, expected):
     ],
 )
 def test_a_loose_object_is_read_in_ranges(length, expected):
-    spans = packs.plan_loose("o", Loose(length))
+    spans = packs.plan_loose(ObjectId("o"), Loose(length))
     assert [(one.start, one.stop) for one in spans] == expected
-    assert {(one.loose, one.pack) for one in spans} <= {("o", "")}
+    assert {one.object_id for one in spans} <= {"o"}

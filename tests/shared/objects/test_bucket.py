@@ -17,7 +17,7 @@ from tests.shared.clients import Failing, client_error
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-NEVER = Version('"never"', "")
+NEVER = Version('"never"', None)
 """A content that nothing ever had."""
 
 
@@ -85,7 +85,7 @@ async def test_each_content_of_a_key_is_a_version_of_its_own(bucket, repo_id):
         lambda b, k: b.get(k),
         lambda b, k: b.get(k, 0, 5),
         lambda b, k: b.stream(k),
-        lambda b, k: b.copy(k, k + "2", Version('"x"', "")),
+        lambda b, k: b.copy(k, k + "2", Version('"x"', None)),
     ],
     ids=["get", "get a range", "stream", "copy"],
 )
@@ -105,7 +105,7 @@ async def test_a_copy_is_of_the_version_that_was_read(bucket, repo_id):
 
 async def test_without_versions_a_copy_is_of_the_same_entity_tag_or_not_made(bucket, repo_id):
     await bucket.put(f"{repo_id}/a", b"first")
-    seen = replace(await version(bucket, f"{repo_id}/a"), version_id="")
+    seen = replace(await version(bucket, f"{repo_id}/a"), version_id=None)
     await bucket.copy(f"{repo_id}/a", f"{repo_id}/b", seen)
     assert await bucket.get(f"{repo_id}/b") == b"first"
     await bucket.put(f"{repo_id}/a", b"second")
@@ -187,7 +187,7 @@ VERBS = {
     "get": lambda bucket: bucket.get("k"),
     "get a range": lambda bucket: bucket.get("k", 0, 1),
     "stream": lambda bucket: bucket.stream("k"),
-    "copy": lambda bucket: bucket.copy("k", "l", Version('"e"', "")),
+    "copy": lambda bucket: bucket.copy("k", "l", Version('"e"', None)),
 }
 
 

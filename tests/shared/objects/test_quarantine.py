@@ -86,7 +86,7 @@ async def test_a_changed_upload_is_refused_in_a_bucket_without_versions(quaranti
     checked = await quarantine.check(OBJECT)
     assert checked is not None
     await upload(quarantine, OBJECT, b"something else")
-    unversioned = replace(checked, version=replace(checked.version, version_id=""))
+    unversioned = replace(checked, version=replace(checked.version, version_id=None))
     with pytest.raises(Unavailable, match="uploaded again while it was checked"):
         await quarantine.accept(unversioned)
     assert await accepted(quarantine, OBJECT) is None
@@ -94,7 +94,7 @@ async def test_a_changed_upload_is_refused_in_a_bucket_without_versions(quaranti
 
 async def test_a_deleted_upload_is_refused(quarantine):
     with pytest.raises(Unavailable):
-        await quarantine.accept(Upload(ObjectId(OBJECT), Version('"e"', ""), len(CONTENT)))
+        await quarantine.accept(Upload(ObjectId(OBJECT), Version('"e"', None), len(CONTENT)))
     assert await accepted(quarantine, OBJECT) is None
 
 

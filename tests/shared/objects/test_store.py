@@ -14,7 +14,7 @@ import pytest_asyncio
 from shared import ids, packs
 from shared.engines.s3 import S3Bucket
 from shared.errors import Damaged
-from shared.model import Kind, Loose, Packed, Repo, RepoId
+from shared.model import Kind, Loose, ObjectId, Packed, Repo, RepoId
 from shared.objects import keys
 from shared.objects.bucket import Stored
 from shared.objects.recent import Recent
@@ -145,7 +145,7 @@ async def test_packs_of_another_repository_are_not_there(objects):
 # ── Loose objects ─────────────────────────────────────────────────────────────────────────────────
 
 
-async def read_loose(objects: ObjectStore, object_id: str, at: Loose) -> bytes:
+async def read_loose(objects: ObjectStore, object_id: ObjectId, at: Loose) -> bytes:
     """A whole one, range by range."""
     spans = packs.plan_loose(object_id, at)
     return b"".join([data async for _, data in await objects.read_ahead(spans)])
@@ -153,7 +153,7 @@ async def read_loose(objects: ObjectStore, object_id: str, at: Loose) -> bytes:
 
 async def test_a_loose_object_is_read_back(objects):
     await objects.put_loose("o", b"first")
-    assert await read_loose(objects, "o", Loose(5)) == b"first"
+    assert await read_loose(objects, ObjectId("o"), Loose(5)) == b"first"
 
 
 async def test_a_loose_object_that_is_gone_is_damage(objects):
@@ -164,7 +164,7 @@ async def test_a_loose_object_that_is_gone_is_damage(objects):
 async def test_a_loose_object_that_is_too_short_is_damage(objects):
     await objects.put_loose("o", b"12345")
     with pytest.raises(Damaged, match="a part of object o"):
-        await read_loose(objects, "o", Loose(6))
+        await read_loose(objects, ObjectId("o"), Loose(6))
 
 
 # ── Reading ahead ─────────────────────────────────────────────────────────────────────────────────
