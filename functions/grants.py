@@ -191,5 +191,6 @@ KEEP_ROWS = (
 )
 """For all rows of repositories, and no token."""
 LIST_VERSIONS = Grant("ListVersions", BUCKET, "ListBucket ListBucketVersions")
-DELETE_BYTES = Grant("DeleteBytes", STORED, "DeleteObjectVersion")
-DELETE_UPLOADS = Grant("DeleteUploads", UPLOADS, "DeleteObjectVersion")
+# A batch of deletions needs both, also if each of them names a version.
+DELETE_BYTES = Grant("DeleteBytes", STORED, "DeleteObject DeleteObjectVersion")
+DELETE_UPLOADS = Grant("DeleteUploads", UPLOADS, "DeleteObject DeleteObjectVersion")

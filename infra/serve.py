@@ -16,7 +16,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -67,7 +67,7 @@ class Hub:
 
     app: ASGIApp
     trouble: Callable[[], str]
-    background: Callable[[], Coroutine[None, None, None]]
+    background: Sequence[Callable[[], Coroutine[None, None, None]]]
     data: str
     """The folder of the data, empty if all data is in memory."""
 
@@ -149,13 +149,13 @@ def _listening(host: str, port: int) -> socket.socket:
 def _opened(options: argparse.Namespace, url: str) -> Iterator[Hub]:
     """Open the hub of the chosen engine. Raises Unable."""
     if options.engine == "sqlite":
-        from infra import sqlite_hub
+        from infra import local_upkeep, sqlite_hub
 
         with sqlite_hub.opened(options.data, url) as engine:
             yield Hub(
                 sqlite_hub.app_on(engine),
                 engine.trouble,
-                lambda: sqlite_hub.delete_old_uploads(engine.bucket),
+                [lambda: sqlite_hub.delete_old_uploads(engine.bucket), local_upkeep.every_hour],
                 str(options.data),
             )
         return
@@ -166,13 +166,9 @@ def _opened(options: argparse.Namespace, url: str) -> Iterator[Hub]:
             # Late: the settings are read once, and must find the environment above.
             from infra.app import app
 
-            yield Hub(app, lambda: "", _nothing, "")
+            yield Hub(app, lambda: "", [], "")
     except stack.Unreadable as error:
         raise Unable(str(error)) from None
-
-
-async def _nothing() -> None:
-    """The background work of a hub that has none."""
 
 
 def _raise_file_limit() -> None:
@@ -222,11 +218,13 @@ def _run(listener: socket.socket, hub: Hub, options: argparse.Namespace) -> None
     )
 
     async def serve() -> None:
-        background = asyncio.create_task(hub.background())
+        background = [asyncio.create_task(work()) for work in hub.background]
         try:
             await Server(config).serve([listener])
         finally:
-            background.cancel()
+            for task in background:
+                task.cancel()
+            await asyncio.gather(*background, return_exceptions=True)
             await selection.close()
 
     asyncio.run(serve())

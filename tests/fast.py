@@ -33,7 +33,8 @@ SLOW_MODULES = frozenset(
     infra/test_browser.py infra/test_build.py infra/test_cli.py infra/test_cli_keys.py
     infra/test_cli_hub.py infra/test_cli_people.py infra/test_cli_upkeep.py
     infra/test_containerfile.py infra/test_deploy.py
-    infra/test_embedded_aws.py infra/test_events.py infra/test_readme.py infra/test_serve.py
+    infra/test_embedded_aws.py infra/test_events.py infra/test_local_upkeep.py
+    infra/test_readme.py infra/test_serve.py
     infra/test_slow_clients.py infra/test_tools.py infra/test_web_function.py infra/test_wheel.py
     proof/test_damage.py proof/test_expunge.py proof/test_faults.py proof/test_hostile.py
     proof/test_largest_replies.py proof/test_memory.py proof/test_moves.py proof/test_mutants.py

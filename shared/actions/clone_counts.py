@@ -11,7 +11,7 @@ from shared.stores import RepoStores
 
 COSTLY_PACKS = 12
 """A fetch reads each pack twice, for manifests and for objects, so it takes more than 40 calls."""
-TOGETHER = 4
+TOGETHER = 2
 
 
 def count(repository: RepoStores, response: FetchResponse) -> int:

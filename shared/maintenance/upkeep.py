@@ -33,8 +33,8 @@ from shared.stores import RepoStores, Stores
 HOUR_SECONDS = 3600
 MAX_DELAY_SECONDS = 7 * DAY_SECONDS
 """The longest time between two visits to a repository at which work fails."""
-POPULAR_CLONES = 4
-"""Costly clones of a day that make a prebuilt clone worthwhile. It costs as much as two of them."""
+POPULAR_CLONES = 2
+"""Costly clones of a day that make a prebuilt clone worthwhile: it costs as much as two of them."""
 MAX_PARTS = 256
 """The most parts of a check. A larger repository is checked by the command `fsck`."""
 LOGGED_FINDINGS = 10

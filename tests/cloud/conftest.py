@@ -3,16 +3,21 @@
 Repositories are islands, so an owner of its own is all that a test needs.
 """
 
+import base64
 import os
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
 from infra.cloud import deployment, servers
 from infra.embedded_aws import EmbeddedAws
+from tests import client
+from tests.client import Answer
+from tests.conftest import NAMES
 
 KEYS_PARAMETER = "/pieria/signing-keys"
 
@@ -58,3 +63,39 @@ def web(stack: deployment.Stack) -> Iterator[httpx.Client]:
         timeout=2 * deployment.PATIENCE_SECONDS,
     ) as client:
         yield client
+
+
+@pytest.fixture
+def deployed(
+    configured: pytest.MonkeyPatch, stack: deployment.Stack, hub: httpx.Client
+) -> Iterator[None]:
+    """Send every request of the tests to the stack, and every direct access, too."""
+    for name, value in {
+        "AWS_ENDPOINT_URL": stack.aws_url,
+        "AWS_CA_BUNDLE": str(stack.trust),
+        "SSL_CERT_FILE": str(stack.trust),
+        "PIERIA_HUB_TABLE": stack.outputs["HubTable"],
+        "PIERIA_COUNTER_TABLE": stack.outputs["CounterTable"],
+        "PIERIA_BUCKET": stack.outputs["Bucket"],
+    }.items():
+        configured.setenv(name, value)
+    for name in NAMES:
+        configured.setitem(NAMES, name, stack.outputs[name])
+
+    def over_http(function: str, event: dict[str, Any]) -> Answer:
+        request = event["requestContext"]["http"]
+        path = "/$default/health" if function == "health" else request["path"]
+        headers = {
+            name: value
+            for name, value in event["headers"].items()
+            if name not in ("host", "content-length")
+        }
+        url = f"{path}?{event['rawQueryString']}" if event["rawQueryString"] else path
+        body = base64.b64decode(event["body"])
+        with hub.stream(request["method"], url, content=body, headers=headers) as reply:
+            # The body as it was sent: the story expands the reply.
+            content = b"".join(reply.iter_raw())
+        return Answer(reply.status_code, dict(reply.headers), content)
+
+    configured.setattr(client, "invoke", over_http)
+    yield

@@ -65,12 +65,19 @@ ON_BYTES: dict[str, Attempt] = {
     "s3:PutObject": (
         lambda c, k: c("s3").put_object(Bucket=k.split("/")[0], Key=k.split("/", 1)[1], Body=b"x")
     ),
+    # A version that does not exist: the permission is checked first.
+    "s3:DeleteObjectVersion": (
+        lambda c, k: c("s3").delete_object(
+            Bucket=k.split("/")[0], Key=k.split("/", 1)[1], VersionId="0" * 32
+        )
+    ),
     "s3:DeleteObject": (
         lambda c, k: c("s3").delete_object(Bucket=k.split("/")[0], Key=k.split("/", 1)[1])
     ),
 }
 ON_BUCKET: dict[str, Attempt] = {
     "s3:ListBucket": lambda c, b: c("s3").list_objects_v2(Bucket=b, MaxKeys=1),
+    "s3:ListBucketVersions": lambda c, b: c("s3").list_object_versions(Bucket=b, MaxKeys=1),
     "s3:PutBucketPolicy": lambda c, b: c("s3").put_bucket_policy(Bucket=b, Policy="{}"),
 }
 ON_KEYS: dict[str, Attempt] = {

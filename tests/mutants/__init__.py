@@ -10,6 +10,6 @@ A new bug is a row in the table of its area, in one of the modules below. `plant
 changes.
 """
 
-from tests.mutants import access, maintenance, pushes, reads, storage
+from tests.mutants import access, maintenance, pushes, reads, storage, upkeep
 
-BUGS = [*pushes.BUGS, *reads.BUGS, *storage.BUGS, *maintenance.BUGS, *access.BUGS]
+BUGS = [*pushes.BUGS, *reads.BUGS, *storage.BUGS, *maintenance.BUGS, *upkeep.BUGS, *access.BUGS]

@@ -11,6 +11,7 @@ from shared.maintenance.gc_plan import GRACE_SECONDS
 from shared.metadata.due import GC_AFTER_MOVE_SECONDS, Work
 from tests.faults import Crash
 from tests.proof.memory import Effect, at_once
+from tests.proof.month import Month, findings
 from tests.shared.maintenance.kept_hub import (
     DAY,
     SLICE,
@@ -114,3 +115,19 @@ def test_a_run_that_dies_after_any_call_is_continued(hub: KeptHub) -> None:
         assert first.failed == second.failed == 0
         hub.wait(GRACE_SECONDS + SLICE + 2)
     assert state(hub, bob) == expected
+
+
+def test_a_month_of_twenty_users_needs_no_operator() -> None:
+    """Each clone of it has exactly what its branches reach, to the last byte (`month.py`)."""
+    with kept_hub() as hub:
+        month = Month(hub, 0)
+        month.play(30)
+        assert findings(month) == []
+        assert max(one.clone_calls for one in month.figures) <= 40
+        *days, last = month.figures
+        # A move keeps its commits for a month, so what was replaced in the month is still stored.
+        replaced = sum(one.replaced for one in month.repositories)
+        assert all(one.rows - one.reachable <= replaced for one in days)
+        assert last.rows == last.reachable > 400
+        assert [one.work for one in hub.due()] == []
+        assert min(month.done[kind] for kind in ("gc", "repack", "clone", "check", "purge")) > 0

@@ -164,8 +164,9 @@ class Recorder:
                 self.use("s3:ListBucketVersions", "bucket")
             case "DeleteObjects":
                 for one in asked["Delete"]["Objects"]:
-                    version = "Version" if one.get("VersionId") else ""
-                    self.use(f"s3:DeleteObject{version}", one["Key"])
+                    self.use("s3:DeleteObject", one["Key"])
+                    if one.get("VersionId"):
+                        self.use("s3:DeleteObjectVersion", one["Key"])
             case "PutObject":
                 self.use("s3:PutObject", asked["Key"])
             case "CopyObject":

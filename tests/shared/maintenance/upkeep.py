@@ -12,7 +12,7 @@ from boto3.dynamodb.conditions import Key
 from shared import lambdas
 from shared.engines import selection
 from shared.metadata.due import Due, Work
-from shared.model import Repo
+from shared.model import Repo, RepoId
 from shared.objects import keys
 from shared.objects.recent import Recent
 from shared.objects.store import REMEMBERED_BYTES
@@ -126,5 +126,10 @@ def clone(owner: str, slug: str = "song") -> Any:
 
 def put_due(owner: str, work: str, at: float, slug: str = "song") -> None:
     """List work on a repository as due."""
-    due = Due(int(at), Work(work), repo(owner, slug).repo_id)
+    put_due_of(repo(owner, slug).repo_id, work, at)
+
+
+def put_due_of(repo_id: RepoId, work: str, at: float) -> None:
+    """The same, by the id of the repository."""
+    due = Due(int(at), Work(work), repo_id)
     run(lambda stores: stores.due.put([due]))
