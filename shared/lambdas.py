@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 from mangum import Mangum
 
-from shared import log, settings
+from shared import log, metrics, settings
 from shared.engines import wake
 from shared.errors import BadRequest
 from shared.middleware import RequestMiddleware, refusal
@@ -41,6 +41,7 @@ def handler_of(app: RequestMiddleware) -> Callable[[Any, Any], Any]:
         use_own_loop()
         if event == wake.EVENT:
             asyncio.get_event_loop().run_until_complete(wake.warm())
+            metrics.note_wake_up()
             return {"statusCode": 204}
         try:
             request = _readable(event)

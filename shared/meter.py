@@ -10,6 +10,7 @@ fails, the row that DynamoDB returns. Writes whose old row may be larger ask Dyn
 which is free (see `Table.remove`). AWS does not charge a throttled call, so it is not counted.
 """
 
+import time
 from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -20,7 +21,12 @@ from shared import prices, units
 _CONDITION = "ConditionalCheckFailedException"
 _CANCELLED = "TransactionCanceledException"
 _CHARGED_FAILURES = (_CONDITION, _CANCELLED)
+_THROTTLES = frozenset(
+    "ProvisionedThroughputExceededException ThrottlingException RequestLimitExceeded SlowDown"
+    " TransactionInProgressException".split()
+)
 _PARAMS = "pieria_params"
+_STARTED = "pieria_started"
 
 
 class Payer(Protocol):
@@ -47,6 +53,10 @@ class Meter:
     """The calls that presigned URLs allow their holder."""
     payer: Payer | None = None
     charged: int = 0
+    aws_calls: int = 0
+    aws_seconds: float = 0.0
+    """The time of the calls to AWS. Calls at the same time count each."""
+    aws_throttles: int = 0
 
     @property
     def picodollars(self) -> int:
@@ -99,6 +109,7 @@ def watch(client: Any) -> None:
     """Count each call of this botocore client, for DynamoDB or S3."""
     events = client.meta.events
     if client.meta.service_model.service_name == "s3":
+        events.register("before-parameter-build.s3", _keep_time)
         events.register("after-call.s3", _count_s3)
     else:
         events.register("before-parameter-build.dynamodb", _keep_params)
@@ -123,6 +134,18 @@ def s3(operation: str) -> int:
 
 def _keep_params(params: Any, context: dict[str, Any], **_: Any) -> None:
     context[_PARAMS] = params
+    _keep_time(context)
+
+
+def _keep_time(context: dict[str, Any], **_: Any) -> None:
+    context[_STARTED] = time.perf_counter()
+
+
+def _count_call(running: Meter, parsed: Any, context: Mapping[str, Any]) -> None:
+    """Count a call that has ended, its retries included."""
+    running.aws_calls += 1
+    running.aws_seconds += time.perf_counter() - context[_STARTED]
+    running.aws_throttles += parsed.get("Error", {}).get("Code") in _THROTTLES
 
 
 def _count_dynamodb(
@@ -131,6 +154,7 @@ def _count_dynamodb(
     running = _running.get()
     if running is None:
         return
+    _count_call(running, parsed, context)
     if (
         http_response.status_code >= 300
         and parsed.get("Error", {}).get("Code") not in _CHARGED_FAILURES
@@ -139,9 +163,10 @@ def _count_dynamodb(
     running.calls += dynamodb(model.name, context[_PARAMS], parsed)
 
 
-def _count_s3(model: Any, **_: Any) -> None:
+def _count_s3(parsed: Any, model: Any, context: dict[str, Any], **_: Any) -> None:
     running = _running.get()
     if running:
+        _count_call(running, parsed, context)
         running.calls += s3(model.name)
 
 

@@ -14,12 +14,13 @@ import json
 import logging
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, MutableMapping
+from typing import Any
 
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from shared import codec, log, meter, prices, settings
+from shared import codec, log, meter, metrics, prices, settings
 from shared.bodies import Body, InFlight
 from shared.errors import ApiError, Forbidden, Internal, Unavailable
 from shared.meter import Meter
@@ -42,6 +43,8 @@ COUNTED = "pieria.counted"
 """Key of a request's scope: the headers with the caller's remaining allowance."""
 HOLD = "pieria.hold"
 """Key of a request's scope: the function that counts the body bytes in memory (`Body.hold`)."""
+CODE = "pieria.code"
+"""Key of a request's scope: the code of the error that the reply has."""
 ADDRESS_BYTES = 64
 _NOT_FOR_CLIENTS = "this address is not for clients: use the hub's public address"
 CLOSE = (b"connection", b"close")
@@ -87,18 +90,20 @@ class RequestMiddleware:
             if _is_admitted(scope):
                 app = self._app
             else:
-                app = refusal(Forbidden(_NOT_FOR_CLIENTS))
+                app = refused(scope, Forbidden(_NOT_FOR_CLIENTS))
             await app(scope, answer.receive, answer.send)
         except Exception as error:
             scope["failure"] = (
                 error  # the error handler of `create_app` has replied to it if that was possible
             )
         if not answer.status and scope["failure"]:
-            await refusal(Internal(request_id))(scope, answer.receive, answer.send)
+            await refused(scope, Internal(request_id))(scope, answer.receive, answer.send)
         if not answer.is_whole:
             await answer.settle()
         route = scope.get("route")
+        milliseconds = round((time.perf_counter() - started) * 1000, 1)
         broken_off = {} if answer.is_whole else {"broken_off": True}
+        measured = answer.measured(milliseconds) if settings.load().metrics else {}
         log.at(settings.load().log_level).log(
             _level(answer.status, scope["failure"]),
             "request",
@@ -107,9 +112,10 @@ class RequestMiddleware:
             method=method,
             route=getattr(route, "path", None),
             status=answer.status,
-            milliseconds=round((time.perf_counter() - started) * 1000, 1),
+            milliseconds=milliseconds,
             microdollars=round(metered.picodollars / 1e6, 2),
             **broken_off,
+            **measured,
         )
         if scope["failure"] and not answer.is_whole:
             raise scope[
@@ -197,6 +203,22 @@ class _Answer:
         if message["type"] == "http.response.body":
             self.is_whole = not message.get("more_body", False)
 
+    def measured(self, milliseconds: float) -> Mapping[str, Any]:
+        """The metrics of the request, which has ended."""
+        seen = metrics.Seen(
+            path=getattr(self._scope.get("route"), "path", None),
+            status=self.status,
+            code=self._scope.get(CODE, "") if self.status >= 400 else "",
+            milliseconds=milliseconds,
+            bytes_in=self._bytes_in,
+            bytes_out=self._bytes_out,
+            aws_calls=self._metered.aws_calls,
+            aws_milliseconds=self._metered.aws_seconds * 1000,
+            aws_throttles=self._metered.aws_throttles,
+        )
+        ended_at = time.time()  # noqa: TID251 (of the line, as the clock of the log)
+        return metrics.fields(seen, settings.load().counter_table, ended_at)
+
     async def settle(self) -> None:
         """Charge the cost of the request that is not charged yet."""
         self._metered.itself = prices.request(
@@ -231,6 +253,12 @@ def _is_public(scope: Scope, start: Message) -> bool:
     return any(
         name == b"cache-control" and value.startswith(b"public") for name, value in start["headers"]
     )
+
+
+def refused(scope: MutableMapping[str, Any], error: ApiError) -> Response:
+    """The reply for an error of this request, whose code is counted."""
+    scope[CODE] = error.code
+    return refusal(error)
 
 
 def refusal(error: ApiError) -> Response:

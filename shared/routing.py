@@ -21,7 +21,7 @@ from starlette.routing import BaseRoute, Match
 from starlette.types import Receive, Scope, Send
 
 from shared.errors import MethodNotAllowed, NotFound
-from shared.middleware import refusal
+from shared.middleware import refused
 
 Paths = Mapping[str, set[str]]
 """Methods by path, in the syntax of the routers. GET includes HEAD, and every path has OPTIONS."""
@@ -159,12 +159,12 @@ def answer_for(paths: Callable[[], Paths]) -> Callable[[Request, Exception], Awa
             return Response(status_code=204, headers={"Allow": listed, **cross_site})
         if methods and request.method not in methods:
             message = f"this URL does not support this method; use one of {listed}"
-            return refusal(MethodNotAllowed(message, {"Allow": listed}))
+            return refused(request.scope, MethodNotAllowed(message, {"Allow": listed}))
         accepted = request.headers.get("accept", "").lower()
         if not methods and "text/html" in accepted and not _names_api_format(accepted):
             return Response(_PAGE, 404, _PAGE_HEADERS, "text/html; charset=utf-8")
         # API Gateway sends a request with a trailing slash to another function than one without.
         advice = "remove the slash at its end" if methods else "repositories are at /owner/name"
-        return refusal(NotFound(f"there is nothing at this URL; {advice}"))
+        return refused(request.scope, NotFound(f"there is nothing at this URL; {advice}"))
 
     return answer

@@ -103,6 +103,8 @@ class Settings(BaseModel):
     origin_secret: str = Field(default="", pattern=r"^([!-~]{32,})?$")
     """The secret that the proxy sends with each request (see `middleware`). Empty: no proxy."""
     log_level: str = "INFO"
+    metrics: bool = False
+    """Whether the log line of a request has its metrics (see `metrics`)."""
     memory_mb: int = Field(default=0, ge=0)
     """The memory of the Lambda function, which determines its price; 0 outside of Lambda."""
 

@@ -10,7 +10,7 @@ from starlette.responses import RedirectResponse
 
 from shared.errors import ApiError, HubLimited, NotFound, Unauthorized
 from shared.http import browser
-from shared.middleware import IS_HEAD
+from shared.middleware import CODE, IS_HEAD
 from shared.web import replies
 
 SIGN_IN = "/-/sign-in"
@@ -100,6 +100,7 @@ def _to_sign_in(request: Request) -> Response:
 
 
 def _failure(request: Request, error: ApiError) -> Response:
+    request.scope[CODE] = error.code
     if error.status >= 500 and not isinstance(error, HubLimited):
         request.scope["failure"] = error
     return replies.failure(request, error)

@@ -58,6 +58,7 @@ def test_every_field_has_its_variable(configured):
         "signing_keys_parameter": "",
         "push_to_create": True,
         "upkeep": False,
+        "metrics": True,
         "limit_push": 1,
         "limit_fetch": 2,
         "limit_read": 3,

@@ -31,6 +31,9 @@ FULL = (
         "DomainName": "hub.example",
         "CertificateArn": "arn:aws:acm:us-east-1:123456789012:certificate/one",
         "AlarmEmail": "ops@hub.example",
+        "Metrics": "on",
+        "Dashboard": "on",
+        "Tracing": "on",
     }
 )
 DOMAIN_ONLY = {name: FULL[name] for name in ("DomainName", "CertificateArn")}

@@ -194,7 +194,10 @@ def test_both_fetch_functions_have_the_same_permissions() -> None:
 
 def test_the_boundary_is_the_union_of_all_permissions_and_the_logs() -> None:
     [boundary] = of_type(expanded(), "AWS::IAM::ManagedPolicy").values()
-    *statements, logs = boundary["PolicyDocument"]["Statement"]
+    *statements, trace, logs = boundary["PolicyDocument"]["Statement"]
+    condition, traces, absent = trace["Fn::If"]
+    assert (condition, absent) == ("UseTracing", {"Ref": "AWS::NoValue"})
+    assert traces["Action"] == ["xray:PutTraceSegments", "xray:PutTelemetryRecords"]
     granted = {
         (g.action, g.place) for name in [*functions().values(), STREAM] for g in grants(name)
     }
@@ -229,7 +232,8 @@ def test_a_role_has_nothing_from_elsewhere_but_leave_to_log_within_the_boundary(
 ) -> None:
     role = expanded()["Resources"][f"{function}Role"]["Properties"]
     assert [arn.rpartition("/")[2] for arn in role["ManagedPolicyArns"]] == [
-        "AWSLambdaBasicExecutionRole"
+        "AWSLambdaBasicExecutionRole",
+        "AWSXrayWriteOnlyAccess",  # without Tracing, the boundary denies what it allows
     ]
     assert role["PermissionsBoundary"] == {"Ref": "Boundary"}
     log = expanded()["Resources"][function]["Properties"]["LoggingConfig"]["LogGroup"]["Ref"]

@@ -1,8 +1,12 @@
 """Retention, cost, and the alarms of a failure."""
 
+import json
+import re
+
 import pytest
 
-from tests.template.expansion import VARIANTS, deployed, expanded, of_type
+from shared import metrics
+from tests.template.expansion import ROOT, VARIANTS, deployed, expanded, of_type
 
 FREE_AT_REST = {
     "AWS::ApiGatewayV2::Api",
@@ -32,6 +36,7 @@ FREE_AT_REST = {
     "AWS::SNS::Topic",
 }
 """Resource types without a cost while no request comes, except for stored bytes."""
+DASHBOARD = "AWS::CloudWatch::Dashboard"
 ALARM = "AWS::CloudWatch::Alarm"
 """$0.10 a month: the one thing that is paid without being asked, and only if it is wanted."""
 
@@ -39,17 +44,21 @@ ALARM = "AWS::CloudWatch::Alarm"
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_nothing_is_paid_by_the_hour(variant: str) -> None:
     template = deployed(variant)
-    allowed = FREE_AT_REST | ({ALARM} if "AlarmEmail" in VARIANTS[variant] else set())
+    wanted = VARIANTS[variant]
+    allowed = FREE_AT_REST | ({ALARM} if "AlarmEmail" in wanted else set())
+    allowed |= {DASHBOARD} if "Dashboard" in wanted else set()
     assert {resource["Type"] for resource in template["Resources"].values()} <= allowed
-    assert len(of_type(template, ALARM)) <= 8
+    assert len(of_type(template, ALARM)) <= 10
     for table in of_type(template, "AWS::DynamoDB::Table").values():
         assert table["BillingMode"] == "PAY_PER_REQUEST"
         assert table.keys().isdisjoint(
             {"GlobalSecondaryIndexes", "StreamSpecification", "WarmThroughput"}
         )
-    paid = {"SnapStart", "VpcConfig", "TracingConfig", "FileSystemConfigs", "EphemeralStorage"}
+    paid = {"SnapStart", "VpcConfig", "FileSystemConfigs", "EphemeralStorage"}
     for function in of_type(template, "AWS::Lambda::Function").values():
         assert function.keys().isdisjoint(paid)
+        is_traced = function["TracingConfig"]["Mode"] == "Active"
+        assert is_traced == ("Tracing" in wanted)
 
 
 def test_every_kind_of_resource_is_in_some_deployment() -> None:
@@ -59,7 +68,7 @@ def test_every_kind_of_resource_is_in_some_deployment() -> None:
         for variant in VARIANTS
         for resource in deployed(variant)["Resources"].values()
     }
-    assert kinds == FREE_AT_REST | {ALARM}
+    assert kinds == FREE_AT_REST | {ALARM, DASHBOARD}
 
 
 def test_the_hub_table_is_hard_to_lose() -> None:
@@ -128,12 +137,14 @@ WATCHED = {
     "UpkeepAlarm": ("pieria", "UpkeepFailures", "CounterTable"),
     "StreamFailuresAlarm": ("AWS/Lambda", "Url5xxCount", "FetchStreamFunction"),
     "StreamSlowAlarm": ("AWS/Lambda", "Duration", "FetchStreamFunction"),
+    "BugAlarm": ("pieria", "Refusals", "CounterTable"),
+    "DamageAlarm": ("pieria", "Refusals", "CounterTable"),
 }
 """Each alarm's metric, and the resource that it is of; None: of the whole account."""
 
 
 @pytest.mark.parametrize(
-    ("variant", "count"), [("plain", 0), ("alarms", 6), ("edge", 0), ("full", 8)]
+    ("variant", "count"), [("plain", 0), ("alarms", 6), ("edge", 0), ("full", 10)]
 )
 def test_the_operator_is_notified_if_an_address_is_set(variant: str, count: int) -> None:
     alarms = of_type(deployed(variant), ALARM)
@@ -145,11 +156,45 @@ def test_the_operator_is_notified_if_an_address_is_set(variant: str, count: int)
     for name, alarm in alarms.items():
         namespace, metric, watched = WATCHED[name]
         assert (alarm["Namespace"], alarm["MetricName"]) == (namespace, metric)
-        assert [dimension["Value"] for dimension in alarm.get("Dimensions", [])] == (
-            [{"Ref": watched}] if watched else []
-        )
+        dimensions = [dimension["Value"] for dimension in alarm.get("Dimensions", [])]
+        assert dimensions[:1] == ([{"Ref": watched}] if watched else [])
         assert alarm["AlarmActions"] == [{"Ref": "AlarmTopic"}]
         assert alarm["TreatMissingData"] == "notBreaching", "nobody asking is no failure"
+
+
+def anchors(page: str) -> set[str]:
+    """The anchors of the headings of a page in Markdown."""
+    headings = re.findall(r"^## (.+)$", page, re.MULTILINE)
+    return {re.sub(r"[^a-z0-9]+", "-", heading.lower()).strip("-") for heading in headings}
+
+
+def test_each_alarm_names_its_paragraph_of_the_runbook() -> None:
+    named = set()
+    for name, alarm in of_type(deployed("full"), ALARM).items():
+        found = re.search(r"\. Runbook: docs/runbook\.md#([a-z-]+)$", alarm["AlarmDescription"])
+        assert found, name
+        named.add(found[1])
+    page = (ROOT / "docs" / "runbook.md").read_text()
+    assert named == anchors(page), "an alarm without a paragraph, or a paragraph without an alarm"
+
+
+def test_the_dashboard_shows_only_metrics_that_exist() -> None:
+    [dashboard] = of_type(deployed("full"), DASHBOARD).values()
+    body = json.loads(dashboard["DashboardBody"]["Fn::Sub"])
+    shown = json.dumps(body)
+    seen = metrics.Seen("/{owner}/{slug}/push", 503, "unavailable", 1, 1, 1, 1, 1, 1)
+    line = metrics.fields(seen, "counters", 1.0)
+    own = {
+        metric[1]
+        for widget in body["widgets"]
+        for metric in widget["properties"].get("metrics", [])
+        if widget["y"] >= 14 and len(metric) > 1
+    }
+    happen = {"Pushes", "Fetches", "Conflicts", "ColdStarts"}
+    assert own - happen <= line.keys()
+    assert {"RouteRequests", "Refusals", "Route", "Code"} <= line.keys()
+    assert 'MetricName=\\"Refusals' in shown and 'MetricName=\\"RouteRequests' in shown
+    assert deployed("plain")["Resources"].keys().isdisjoint({"HubDashboard"})
 
 
 def test_an_alarm_comes_before_the_time_is_up() -> None:
