@@ -57,7 +57,7 @@ def rows(hub: Hub, seed: int, repeats: int) -> Iterator[Row]:
     yield Row("first push, 5 MB", 1, _fixed(lambda: _push(hub, history, "main")))
     yield Row("clone, 5 MB", 3, _fixed(lambda: _clone(hub, history)))
     line = Line(seed, FILES)
-    deep = _joined([line.commit(), *(line.commit(CHANGED) for _ in range(DEPTH - 1))])
+    deep = joined([line.commit(), *(line.commit(CHANGED) for _ in range(DEPTH - 1))])
     yield Row(f"push of {DEPTH:,} commits", 1, _fixed(lambda: _push(hub, deep, "deep")))
     request = _Requests(hub, deep)
     yield Row("GET refs", repeats, _fixed(request.refs))
@@ -84,7 +84,7 @@ class _Requests:
 
     def refs(self) -> None:
         """Read the branches."""
-        assert "deep" in _exchange(self._hub, "GET", "/refs")["branch_heads"]
+        assert "deep" in exchange(self._hub, "GET", "/refs")["branch_heads"]
 
     def filter(self, history: History) -> Work:
         """Ask for ids of which one in five is missing."""
@@ -92,7 +92,7 @@ class _Requests:
         absent = [f"{number:064x}" for number in range(FILTERED - len(known))]
 
         def work() -> None:
-            reply = _exchange(
+            reply = exchange(
                 self._hub, "POST", "/filter-objects", {"object_ids": [*known, *absent]}
             )
             assert len(reply["missing"]) == len(absent), len(reply["missing"])
@@ -105,7 +105,7 @@ class _Requests:
 
         def work() -> None:
             body = {"want": self._ids[-1:], "have": offered}
-            assert _exchange(self._hub, "POST", "/negotiate", body)["ready"]
+            assert exchange(self._hub, "POST", "/negotiate", body)["ready"]
 
         return work
 
@@ -114,7 +114,7 @@ class _Requests:
 
         def work() -> None:
             body = {"want": self._ids[-1:], "have": [self._ids[-1 - back]]}
-            assert len(_exchange(self._hub, "POST", "/fetch", body)["commits"]) == back
+            assert len(exchange(self._hub, "POST", "/fetch", body)["commits"]) == back
 
         return work
 
@@ -131,7 +131,7 @@ class _Small:
     def push(self) -> Work:
         """Push the next commit of the line."""
         made = self._line.commit(10)
-        return lambda: _send(self._hub, made, self._branch)
+        return lambda: send(self._hub, made, self._branch)
 
     def refused(self) -> Work:
         """Push a commit that is not a fast-forward."""
@@ -141,7 +141,7 @@ class _Small:
 
         def work() -> None:
             try:
-                _send(self._hub, made, self._branch)
+                send(self._hub, made, self._branch)
             except Refused as refused:
                 assert refused.status == 409, refused
                 return
@@ -190,7 +190,7 @@ def _fixed(work: Work) -> Callable[[], Work]:
     return lambda: work
 
 
-def _joined(histories: Sequence[History]) -> History:
+def joined(histories: Sequence[History]) -> History:
     """One history of histories that follow each other."""
     commits: list[Record] = []
     snapshots: dict[str, Record] = {}
@@ -207,9 +207,9 @@ def _push(hub: Hub, history: History, branch: str) -> None:
 
 
 def _clone(hub: Hub, history: History) -> None:
-    refs = _exchange(hub, "GET", "/refs")
+    refs = exchange(hub, "GET", "/refs")
     heads = list(refs["branch_heads"].values())
-    bundle = _exchange(hub, "POST", "/fetch", {"want": heads, "have": []})
+    bundle = exchange(hub, "POST", "/fetch", {"want": heads, "have": []})
     # Only the ids of commits: a hub may add keys to their records.
     assert {one["commit_id"] for one in bundle["commits"]} == {
         one["commit_id"] for one in history.commits
@@ -217,15 +217,16 @@ def _clone(hub: Hub, history: History) -> None:
     assert {one["object_id"] for one in bundle["objects"]} == history.objects.keys()
 
 
-def _send(hub: Hub, made: History, branch: str) -> None:
+def send(hub: Hub, made: History, branch: str) -> None:
+    """Push a commit in two requests: its objects, and the commit. Raises Refused."""
     objects = [{"object_id": i, "content": content} for i, content in made.objects.items()]
-    _exchange(hub, "POST", "/push/objects", {"objects": objects})
+    exchange(hub, "POST", "/push/objects", {"objects": objects})
     bundle = {"commits": list(made.commits), "snapshots": list(made.snapshots), "objects": []}
-    reply = _exchange(hub, "POST", "/push", {"bundle": bundle, "branch": branch, "force": False})
+    reply = exchange(hub, "POST", "/push", {"bundle": bundle, "branch": branch, "force": False})
     assert reply["ok"] is True, reply
 
 
-def _exchange(hub: Hub, method: str, suffix: str, body: Record | None = None) -> Record:
+def exchange(hub: Hub, method: str, suffix: str, body: Record | None = None) -> Record:
     """Send a request over a new connection. Raises Refused for a status other than 200."""
     url = urlsplit(hub.url)
     content = msgpack.packb(body, use_bin_type=True) if body is not None else b""

@@ -221,11 +221,12 @@ async def run(url: str, token: str, pid: int | None, clients: int, seconds: floa
 
 async def _watch(load: Load, pid: int | None) -> None:
     while pid:
-        load.rss.append(_rss(pid))
+        load.rss.append(resident_bytes(pid))
         await asyncio.sleep(1)
 
 
-def _rss(pid: int) -> int:
+def resident_bytes(pid: int) -> int:
+    """The resident memory of a process; 0 if it has ended."""
     try:
         found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
     except OSError:
