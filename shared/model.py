@@ -230,6 +230,9 @@ class Move:
     previous: str | None = None
     expunged: frozenset[CommitId] = frozenset()
     """Which of the two commits were expunged, so that they are not stored any more."""
+    rungs: tuple[CommitAddress, ...] = ()
+    """Some first-parent ancestors of `after` among the commits that the push stored, newest first.
+    A negotiation begins its search at one of them instead of at the head."""
 
     @property
     def kept(self) -> tuple[CommitAddress, ...]:

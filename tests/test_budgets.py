@@ -17,6 +17,7 @@ import pytest
 from bench import history as bench_history
 from infra import stack
 from shared import ids
+from shared.actions import negotiate, push_plan
 from shared.engines import selection
 from shared.metadata import keys
 from tests import builders
@@ -282,6 +283,35 @@ def test_negotiation_costs_the_same_at_any_depth():
                 costs.append(measure("negotiate, 64 haves", talk, case))
     assert all(cost.is_within_budget for cost in costs), table(costs)
     assert len({(cost.calls, cost.chain) for cost in costs}) == 1, table(costs)
+
+
+@pytest.mark.parametrize("by_members", [True, False], ids=["member", "stranger"])
+def test_a_base_far_below_the_head_is_found_within_the_budget(owner, monkeypatch, by_members):
+    """With small distances, so that the test is short."""
+    monkeypatch.setattr(push_plan, "RUNG_COMMITS", 10)
+    monkeypatch.setattr(negotiate, "RUNG_COMMITS", 10)
+    monkeypatch.setattr(negotiate, "FAR_GENERATIONS", 20)
+    history = builders.chain(100)
+    pushed(owner, "song", history.bundle(range(1, 81)))
+    pushed(owner, "song", history.bundle(range(81, 101)))
+
+    def talk(have: list[int]) -> Answer:
+        offered = [history[number] for number in have]
+        message = {"want": [history[100]], "have": offered}
+        caller = {"by": owner} if by_members else {"source_ip": "192.0.2.7"}
+        answer = hub.call("negotiate", owner, "song", message, **caller)
+        value = answer.value
+        assert (value["ack"], value["common_base"]) == (offered, offered[0]), have
+        assert value["ready"] is True
+        return answer
+
+    cases = [[5], [79], [30], [44, 43, 42, 41, 40, 39], [10, 9, 8]]
+    if not by_members:  # they read the branches, too
+        assert all(talk(have) for have in cases)
+        return
+    operation = "negotiate, 64 haves, 5,000 commits below"
+    costs = [measure(operation, functools.partial(talk, have), str(have)) for have in cases]
+    assert all(cost.is_within_budget for cost in costs), table(costs)
 
 
 # ── A push that is refused early writes nothing ───────────────────────────────────────────────────

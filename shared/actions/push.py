@@ -154,6 +154,7 @@ def _next_ref(
     snapshot_at = node.snapshot_at if node else None
     cause = Cause(pushed.by, pushed.now, pushed.is_forced)
     move = planned(pushed.branch, current, last, address, cause)
+    move = replace(move, rungs=push_plan.rungs(plan.nodes, pushed.head))
     return Ref(pushed.branch, address, snapshot_at, move.step, move.at), move
 
 
@@ -192,7 +193,7 @@ async def _swap(
             await repository.refs.mark_folders(new.branch, int(pushed.now))
         last = await _last_step(repository, new.branch, current)
         cause = Cause(move.by, pushed.now, move.forced)
-        move = planned(new.branch, current, last, new.head, cause)
+        move = replace(planned(new.branch, current, last, new.head, cause), rungs=move.rungs)
         new = replace(new, step=move.step, moved_at=move.at)
         await repository.refs.log_move(move)
     raise Unavailable(

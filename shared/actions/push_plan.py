@@ -36,6 +36,8 @@ from shared.stores import RepoStores
 from shared.tasks import gather_all
 
 Item = tuple[Kind, str]
+RUNG_COMMITS = 500
+"""The distance of two rungs (`Move.rungs`). Its rows fit into a query of 1 MB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +116,19 @@ class WritePlan:
         """False if all records are in rows of a lane that exists: then no row points to bytes."""
         has_packed_commit = any(node.record_at for node in self.nodes.values())
         return bool(self.object_rows or self.snapshot_rows or self.is_new_lane or has_packed_commit)
+
+
+def rungs(nodes: Mapping[CommitId, Node], head: CommitId) -> tuple[CommitAddress, ...]:
+    """Every 500th of the new commits below the head, along the first parents."""
+    found = []
+    node = nodes.get(head)
+    steps = 0
+    while node:
+        if steps and steps % RUNG_COMMITS == 0:
+            found.append(node.address)
+        node = nodes.get(node.parents[0].commit_id) if node.parents else None
+        steps += 1
+    return tuple(found)
 
 
 def plan_writes(

@@ -55,6 +55,16 @@ class Commits:
                 return nodes
         raise Damaged(f"commit {start.commit_id}")
 
+    async def window(self, lane: str, lowest: int, highest: int) -> list[Node]:
+        """Return the commits of a lane in a range of generations, newest first, up to 1 MB."""
+        pk, first = keys.commit(self.repo_id, CommitAddress(CommitId(""), lowest, lane))
+        _, last = keys.commit(self.repo_id, CommitAddress(CommitId(""), highest + 1, lane))
+        page = await self.table.query(Query(pk, between=(first, last), newest_first=True))
+        nodes: list[Node] = []
+        with suppress(Damaged):  # the rows are a guess: a walk reads those that it needs
+            nodes += (node_of(lane, row) for row in page.rows)
+        return nodes
+
     async def get(self, addresses: Collection[CommitAddress]) -> dict[CommitId, Node]:
         """Return the commits at these places by id.
 

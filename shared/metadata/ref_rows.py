@@ -61,6 +61,8 @@ def encode_move(move: Move) -> Row:
     }
     if move.expunged:
         row["expunged"] = sorted(move.expunged)
+    if move.rungs:
+        row["rungs"] = [keys.address_text(rung) for rung in move.rungs]
     return _MOVE.stamp(row)
 
 
@@ -78,6 +80,7 @@ def decode_move(row: Row) -> Move:
         step=step,
         previous=attributes.text(row, "previous", _MOVE) or None,
         expunged=frozenset(map(CommitId, expunged)),
+        rungs=tuple(attributes.addresses(row, "rungs", _MOVE) if "rungs" in row else ()),
     )
 
 

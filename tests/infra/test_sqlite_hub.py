@@ -17,6 +17,7 @@ from pathlib import Path
 from unittest import mock
 
 import httpx
+import msgpack
 import pytest
 
 from infra import sqlite_hub
@@ -26,6 +27,7 @@ from shared.engines.files import EXPIRED, FileBucket
 from shared.engines.signed_urls import SignedUrls
 from shared.engines.sqlite import SqliteTable
 from shared.errors import Unavailable
+from tests.builders import chain
 from tests.infra.test_serve import refusal
 
 ROOT = Path(__file__).parent.parent.parent
@@ -161,6 +163,26 @@ def test_a_start_imports_neither_aws_nor_the_packages_of_the_pages(tmp_path: Pat
 def _imported(report: Path) -> set[str]:
     """The top-level packages in the output of `-X importtime`."""
     return set(re.findall(r"\| +(\w+)", report.read_text()))
+
+
+@pytest.mark.slow
+def test_a_client_that_is_5000_commits_behind_is_ready_at_once(tmp_path: Path) -> None:
+    history = chain(5_000)
+    ids = [history[number] for number in range(1, 5_001)]
+    with hub(tmp_path / "data") as running:
+        pushed = httpx.post(
+            f"{running.url}/me/song/push",
+            headers={
+                "Authorization": f"Bearer {running.token}",
+                "Content-Type": "application/x-msgpack",
+            },
+            content=msgpack.packb({"branch": "main", "bundle": history.bundle()}),
+        )
+        assert pushed.status_code == 200, pushed.text
+        for have in (ids[63::-1], ids[2_499:2_436:-1], ids[4_990:4_989:-1]):
+            message = {"want": ids[-1:], "have": have}
+            reply = httpx.post(f"{running.url}/me/song/negotiate", json=message).json()
+            assert reply == {"ack": have, "common_base": have[0], "ready": True}
 
 
 @pytest.mark.asyncio

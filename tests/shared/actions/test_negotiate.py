@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from shared.actions import negotiate
+from shared.actions import negotiate, push_plan
 from shared.errors import NotFastForward
 from shared.metadata.expiring import REMEMBERED, REMEMBERED_SECONDS
 from shared.model import CommitId, Repo, RepoId, Sees
@@ -100,3 +100,19 @@ async def test_a_condemned_commit_may_be_wanted_and_nothing_is_built_on_it() -> 
     assert await story.known(drawn[2]) == set(), "it is condemned"
     reply = await ask(story, [drawn[2], drawn[1]], [drawn[2]])
     assert (reply["ack"], reply["common_base"], reply["ready"]) == ([drawn[1]], drawn[1], True)
+
+
+@pytest.mark.asyncio
+async def test_a_forced_push_does_not_make_the_old_commits_a_base(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(negotiate, "FAR_GENERATIONS", 20)
+    monkeypatch.setattr(push_plan, "RUNG_COMMITS", 10)
+    story = Story()
+    drawn = graph("1; " + "; ".join(f"{n}:{n - 1 if n != 61 else 1}" for n in range(2, 121)))
+    await story.do(story.push(drawn.bundle(range(1, 61)), drawn[60]))
+    await story.do(story.push(drawn.bundle(range(61, 121)), drawn[120], force=True))
+    reply = await ask(story, [drawn[30]], [drawn[120]])
+    assert (reply["ack"], reply["common_base"], reply["ready"]) == ([drawn[30]], None, False)
+    reply = await ask(story, [drawn[30], drawn[70]], [drawn[120]])
+    assert (reply["common_base"], reply["ready"]) == (drawn[70], True)

@@ -54,7 +54,7 @@ STEP = f"{1:012d}#{0:012d}#0123abcd"
 
 NODE = Node(HEAD, (ROOT,), SnapshotId("s" * 64), PACKED, record_at=PACKED, summary=b"{}")
 REF = Ref("main", HEAD, PACKED, STEP, NOW * 1000)
-MOVE = Move("main", NOW * 1000, "ada", ROOT, HEAD, forced=True, step=STEP)
+MOVE = Move("main", NOW * 1000, "ada", ROOT, HEAD, forced=True, step=STEP, rungs=(ROOT,))
 CLONE = PrebuiltClone(
     "clone", (HEAD,), (ROOT,), Run(2, 9, 5), Run(1, 8, 4), Run(1, 7, 3), 64, (b"d" * 32,), 5,
     b"i" * 32, NOW,
@@ -112,6 +112,7 @@ CODECS = {
         lambda table: Refs(table, ID).log_move(MOVE),
         lambda table: Refs(table, ID).moves("main"),
         [MOVE],
+        optional="rungs",
     ),
     "release": Codec(
         keys.release(ID, "v1"),
