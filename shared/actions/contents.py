@@ -27,7 +27,7 @@ async def small(
     those that are left out because the reads of S3 are used up.
     """
     wanted = [object_id for object_id in dict.fromkeys(object_ids) if names.is_id(object_id)]
-    known = await repository.index.known(objects=wanted, even_condemned=True)
+    known = await repository.index.readable(objects=wanted)
     bytes_left = limits.total_bytes
     chosen: dict[ObjectId, Location] = {}
     left_out: set[ObjectId] = set()

@@ -74,7 +74,7 @@ async def find(repository: RepoStores, object_id: ObjectId) -> Found:
     Budget: 4 AWS calls, chain of 3 (GET one object).
     """
     if names.is_id(object_id):
-        known = await repository.index.known(objects=[object_id], even_condemned=True)
+        known = await repository.index.readable(objects=[object_id])
         if object_id in known.objects:
             return Found(repository, object_id, known.objects[object_id])
     raise ObjectNotFound()

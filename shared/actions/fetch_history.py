@@ -220,7 +220,7 @@ async def _entries(
             new = list(files)
             paths |= files
         brought.append((commit_record(node, records), snapshot, new))
-    stored = (await repository.index.known(objects=paths.keys(), even_condemned=True)).objects
+    stored = (await repository.index.readable(objects=paths.keys())).objects
     lost = [
         object_id for object_id in paths if object_id not in stored and names.is_digest(object_id)
     ]

@@ -92,7 +92,7 @@ async def fetch_objects(repository: RepoStores, request: FetchObjects, most_byte
     object_ids = [
         names.check_id(object_id, "object") for object_id in dict.fromkeys(request.object_ids)
     ]
-    stored = (await repository.index.known(objects=object_ids, even_condemned=True)).objects
+    stored = (await repository.index.readable(objects=object_ids)).objects
     unknown = [object_id for object_id in object_ids if object_id not in stored]
     if unknown:
         raise ObjectNotFound(

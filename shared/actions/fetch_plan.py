@@ -102,11 +102,11 @@ async def resolve(repository: RepoStores, request: Fetch, sees: Sees) -> Resolve
         # A clone usually wants heads, whose rows contain the addresses.
         refs, prebuilt = await repository.refs.all_and_prebuilt_clone()
         others = set(want) - {ref.head.commit_id for ref in refs.values()}
-        known = await repository.index.known(commits=others, even_condemned=True)
+        known = await repository.index.readable(commits=others)
     else:
         refs, known = await gather_pair(
             repository.refs.all(),
-            repository.index.known(commits=looked_up.union(want), even_condemned=True),
+            repository.index.readable(commits=looked_up.union(want)),
         )
     heads = {ref.head.commit_id: ref.head for ref in refs.values()}
     addresses = known.commits | heads
@@ -249,7 +249,7 @@ async def _objects(repository: RepoStores, object_ids: Sequence[ObjectId]) -> Ob
     An opaque id can be absent: its object may never have been sent. The object of a digest was
     verified when its snapshot was accepted.
     """
-    known = await repository.index.known(objects=object_ids, even_condemned=True)
+    known = await repository.index.readable(objects=object_ids)
     locations = {i: known.objects[i] for i in object_ids if i in known.objects}
     absent = [object_id for object_id in object_ids if object_id not in locations]
     for object_id in absent:

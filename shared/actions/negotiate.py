@@ -57,7 +57,7 @@ async def negotiate(
         names.check_id(commit_id, "commit")
     offered = [commit_id for commit_id in dict.fromkeys(request.have) if names.is_id(commit_id)]
     known, refused = await gather_pair(
-        repository.index.known(commits={*request.want, *offered}, even_condemned=True),
+        repository.index.readable(commits={*request.want, *offered}),
         _refused(repository, by, now),
     )
     unknown = set(request.want) - known.commits.keys()

@@ -110,7 +110,7 @@ async def _known(repository: RepoStores, ids: Collection[str]) -> Collection[Com
     Condemned commits can be read, because a branch may still reach them.
     """
     commit_ids = list(map(CommitId, ids))
-    known = await repository.index.known(commits=commit_ids, even_condemned=True)
+    known = await repository.index.readable(commits=commit_ids)
     return known.commits.values()
 
 

@@ -48,5 +48,5 @@ async def _labelled(repository: RepoStores) -> Iterable[CommitAddress]:
     tagged, released = await gather_pair(
         repository.tags.commits(), repository.releases.published_commits()
     )
-    known = await repository.index.known(commits=tagged | released, even_condemned=True)
+    known = await repository.index.readable(commits=tagged | released)
     return known.commits.values()

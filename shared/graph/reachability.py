@@ -65,10 +65,8 @@ async def find_reachable(
         # same ids.
         starts = set()
         for part in chunked(sorted(fresh | snapshots), LOOKED_UP):
-            known = await repository.index.known(
-                commits=fresh.intersection(part),
-                snapshots=snapshots.intersection(part),
-                even_condemned=True,
+            known = await repository.index.readable(
+                commits=fresh.intersection(part), snapshots=snapshots.intersection(part)
             )
             starts |= set(known.commits.values()) - reached.addresses
             manifests |= set(known.snapshots.values())

@@ -154,7 +154,7 @@ async def _addresses(
     """The addresses in the index."""
     found: dict[CommitId, CommitAddress] = {}
     for part in chunked(sorted(commit_ids), LOOKED_UP):
-        known = await repository.index.known(commits=part, even_condemned=True)
+        known = await repository.index.readable(commits=part)
         found |= known.commits
     return found
 
@@ -202,7 +202,7 @@ class _Contents:
     async def _snapshots(self, rows: Iterable[Node]) -> None:
         named = dict.fromkeys(row.snapshot_id for row in rows if row.snapshot_id)
         new = [snapshot_id for snapshot_id in named if snapshot_id not in self.snapshots]
-        known = await self.repository.index.known(snapshots=new, even_condemned=True)
+        known = await self.repository.index.readable(snapshots=new)
         _check_stored("snapshot", new, known.snapshots)
         self.snapshots.update(new)
         stored = [snapshot_id for snapshot_id in new if snapshot_id in known.snapshots]
@@ -229,7 +229,7 @@ class _Contents:
                     self.objects.add(compact)
                     new.append(object_id)
         for part in chunked(new, LOOKED_UP):
-            known = await self.repository.index.known(objects=part, even_condemned=True)
+            known = await self.repository.index.readable(objects=part)
             _check_stored("object", part, known.objects)
             stored = [(i, known.objects[i]) for i in part if i in known.objects]
             for some in by_size(stored, GROUP_BYTES, lambda item: item[1].length):

@@ -32,7 +32,7 @@ from shared.maintenance.lease import Clock, Lease, Step, start_expunge
 from shared.maintenance.rewrite import Holding
 from shared.metadata import keys
 from shared.metadata.commits import STALE_SECONDS
-from shared.metadata.scans import GcState
+from shared.metadata.scans import JobState
 from shared.metadata.table import chunked
 from shared.model import CommitId, Kind, ObjectId, SnapshotId
 from shared.objects.bucket import Stored
@@ -150,7 +150,7 @@ def _job(repository: RepoStores, wanted: Set[str], clock: Clock, on_progress: On
     return _Job(repository, wanted, clock, on_progress)
 
 
-async def _marked(job: _Job) -> GcState | None:
+async def _marked(job: _Job) -> JobState | None:
     """The state after the first step of this expunge; None if that was not the last step."""
     progress = await job.repository.scans.progress()
     if progress and progress.step == Step.MARKED and progress.run_id.startswith(job.prefix):

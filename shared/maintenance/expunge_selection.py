@@ -215,7 +215,7 @@ async def _roots(repository: RepoStores) -> dict[CommitAddress, str]:
     """The address of each commit that a branch, tag or release keeps, and its name."""
     roots = {ref.head: f"branch {ref.branch}" for ref in (await repository.refs.all()).values()}
     labelled = await repository.scans.named_commits()
-    known = await repository.index.known(commits=labelled, even_condemned=True)
+    known = await repository.index.readable(commits=labelled)
     return {
         address: f"a tag or release on {commit_id}" for commit_id, address in known.commits.items()
     } | roots

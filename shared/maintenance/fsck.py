@@ -174,7 +174,7 @@ async def _commits(
 ) -> AsyncIterator[Finding]:
     """Compare rows of commits with the index, with their parents, and with their records."""
     commit_ids = [node.commit_id for node in nodes]
-    known = await repository.index.known(commits=commit_ids, even_condemned=True)
+    known = await repository.index.readable(commits=commit_ids)
     records: dict[Packed, bytes] = {}
     async for at, data in read_each(
         repository, [node.record_at for node in nodes if node.record_at]
@@ -262,7 +262,7 @@ async def _snapshots(
     ordered = sorted(seen.snapshots.items(), key=lambda item: (item[1], str(item[0])))
     for group in chunked(ordered, GROUP):
         wanted = {snapshot_id for _, snapshot_id in group}
-        known = await repository.index.known(snapshots=wanted, even_condemned=True)
+        known = await repository.index.readable(snapshots=wanted)
         rows = known.snapshots
         for snapshot_id in sorted(wanted - rows.keys()):
             yield Finding("snapshot", snapshot_id, "has no row in the index of snapshots", REBUILD)
@@ -298,7 +298,7 @@ async def _objects(
     checked = 0
     size_bytes = 0
     for group in chunked(sorted(seen.objects), 8 * GROUP):
-        known = await repository.index.known(objects=group, even_condemned=True)
+        known = await repository.index.readable(objects=group)
         rows = known.objects
         packed = {at: object_id for object_id, at in rows.items() if isinstance(at, Packed)}
         for object_id in group:

@@ -26,7 +26,7 @@ from typing import Any, TypeVar
 
 from shared.errors import Damaged, Unavailable
 from shared.metadata.commits import STALE_SECONDS
-from shared.metadata.scans import GcState
+from shared.metadata.scans import JobState
 from shared.metadata.table import ConditionFailed, chunked
 from shared.stores import RepoStores
 from shared.tasks import gather_all
@@ -104,7 +104,7 @@ class Lease:
         Raises Unavailable if another job has started. AWS calls: one conditional UpdateItem.
         """
         try:
-            await self.repository.scans.advance(GcState(self.run_id, step, int(now)), self.step)
+            await self.repository.scans.advance(JobState(self.run_id, step, int(now)), self.step)
         except ConditionFailed:
             raise Unavailable(OVERTAKEN) from None
         return Lease(self.repository, self.run_id, step)
@@ -115,7 +115,7 @@ class Lease:
         AWS calls: one conditional UpdateItem.
         """
         with suppress(ConditionFailed):
-            await self.repository.scans.advance(GcState(self.run_id, step, int(now)), self.step)
+            await self.repository.scans.advance(JobState(self.run_id, step, int(now)), self.step)
 
     async def for_each(
         self, items: Sequence[T], work: Callable[[T], Coroutine[Any, Any, R]]
@@ -229,7 +229,7 @@ async def start_import(repository: RepoStores, now: float) -> Lease:
 
 
 async def _start(repository: RepoStores, run_id: str, step: Step, now: float) -> Lease:
-    await repository.scans.begin(GcState(run_id, step, int(now)))
+    await repository.scans.begin(JobState(run_id, step, int(now)))
     return Lease(repository, run_id, step)
 
 
@@ -237,7 +237,7 @@ def _new_run_id(job: str) -> str:
     return f"{job}-{secrets.token_hex(4)}"
 
 
-def _wait_seconds(progress: GcState | None, now: float) -> int:
+def _wait_seconds(progress: JobState | None, now: float) -> int:
     """Seconds until no deletion of a stopped gc can arrive.
 
     A repack or an expunge may have stopped it.
@@ -249,7 +249,7 @@ def _wait_seconds(progress: GcState | None, now: float) -> int:
 
 
 def _check_none_of(
-    steps: Collection[str], progress: GcState | None, now: float, command: str
+    steps: Collection[str], progress: JobState | None, now: float, command: str
 ) -> None:
     """Raises Unavailable if a job is at one of these steps.
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from shared.errors import Unavailable
 from shared.maintenance.lease import OVERTAKEN, Clock, Lease
 from shared.metadata.keys import Key
-from shared.metadata.scans import GcState, Pointer
+from shared.metadata.scans import JobState, Pointer
 from shared.metadata.table import ConditionFailed, chunked
 from shared.model import CommitAddress, Kind, Packed
 from shared.stores import RepoStores
@@ -48,7 +48,7 @@ async def repoint_rows(
     for pointer, at in moved.items():
         by_row.setdefault(pointer.key, []).append((pointer, at))
     for part in chunked(list(by_row.values()), lease.repository.stores.limits.repointed_rows):
-        now = GcState(lease.run_id, lease.step, int(clock()))
+        now = JobState(lease.run_id, lease.step, int(clock()))
         changes: list[tuple[Pointer, Packed]] = []
         for of_row in part:
             changes += of_row

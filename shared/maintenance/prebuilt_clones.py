@@ -38,7 +38,7 @@ from shared.codings import Coding, Expander
 from shared.errors import Damaged, TooLarge, Unavailable
 from shared.graph import walk
 from shared.graph.dag import Difference
-from shared.metadata.scans import GcState
+from shared.metadata.scans import JobState
 from shared.metadata.table import ConditionFailed
 from shared.model import CommitAddress, PrebuiltClone, Run
 from shared.stores import RepoStores
@@ -73,7 +73,7 @@ async def make(repository: RepoStores, clock: Callable[[], float]) -> Made:
         raise Unavailable(TOO_LATE) from None  # gc deleted the data: it is not damaged
 
 
-async def _make(repository: RepoStores, clock: Callable[[], float], since: GcState | None) -> Made:
+async def _make(repository: RepoStores, clock: Callable[[], float], since: JobState | None) -> Made:
     refs, present = await repository.refs.all_and_prebuilt_clone()
     if not refs:
         return Made(None, why_not="it has no branches")
@@ -158,7 +158,7 @@ class _Stored:
         return Run(self._count, self._size, sum(map(len, self._pieces)))
 
 
-async def _name(repository: RepoStores, prebuilt: PrebuiltClone, since: GcState | None) -> None:
+async def _name(repository: RepoStores, prebuilt: PrebuiltClone, since: JobState | None) -> None:
     """Write the row, so that clones use it. Raises Unavailable if gc advanced."""
     try:
         await repository.prebuilt_clones.put(prebuilt, since)

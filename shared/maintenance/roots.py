@@ -53,7 +53,7 @@ async def find_roots(repository: RepoStores, now: float) -> set[CommitAddress]:
         if move.at >= oldest_move_ms(now):
             roots.update(move.kept)
     named = await repository.scans.named_commits()
-    known = await repository.index.known(commits=named, even_condemned=True)
+    known = await repository.index.readable(commits=named)
     unknown = set(named) - known.commits.keys()
     if unknown:
         raise Damaged(f"commit {min(unknown)}")

@@ -45,9 +45,10 @@ _SNAPSHOT = attributes.RowFormat("snapshot")
 _OBJECT = attributes.RowFormat("object")
 
 CONDEMNED = "condemned_at"
-"""The attribute of a row that gc deletes unless it becomes reachable (see `actions/gc`).
+"""The attribute of a row that gc deletes unless it becomes reachable (see `maintenance/gc`).
 
-A push treats such a row as absent.
+Its value is the id of the run that condemned the row, not a time; the name is older than that. A
+push treats such a row as absent.
 """
 GONE = Exists(CONDEMNED)
 
@@ -66,41 +67,34 @@ class Index:
         commits: Collection[CommitId] = (),
         snapshots: Collection[SnapshotId] = (),
         objects: Collection[ObjectId] = (),
-        even_condemned: bool = False,
     ) -> Known:
-        """Look up ids in one parallel step. An id without a row is not in the repository.
+        """Look up ids in one parallel step, for a push. An id without a row is not stored.
 
-        `even_condemned` also returns condemned rows. It is for reads only, since a branch may still
-        reach such a row; a push must not build on it. Rows of objects are then read with eventual
-        consistency at half the cost. That is safe: bytes stay at an old location for one more hour,
-        and objects that seem absent are read again with strong consistency, which is one more step.
+        Condemned rows count as absent, because gc may delete them: a push must not build on them.
         """
-        asked = {Kind.COMMIT: commits, Kind.SNAPSHOT: snapshots}
-        if even_condemned:
-            exact, found = await gather_pair(
-                self._rows(asked),
-                self._rows({Kind.OBJECT: objects}, maybe_stale=True),
-            )
-            absent = set(objects) - {str(row["sk"]) for row in found}
-            rows = [*exact, *found, *await self._rows({Kind.OBJECT: absent})]
-        else:
-            rows = await self._rows({**asked, Kind.OBJECT: objects})
-        known = Known({}, {}, {})
-        for row in rows:
-            item_id = str(row["sk"])
-            kind = keys.kind_of(str(row["pk"]))
-            if CONDEMNED in row and not even_condemned:
-                continue
-            if kind is Kind.COMMIT:
-                address = address_of(row)
-                known.commits[address.commit_id] = address
-                if CONDEMNED in row:
-                    known.condemned.add(address.commit_id)
-            elif kind is Kind.SNAPSHOT:
-                known.snapshots[SnapshotId(item_id)] = attributes.packed(row, "at", _SNAPSHOT)
-            else:
-                known.objects[ObjectId(item_id)] = attributes.location(row, "at", _OBJECT)
-        return known
+        asked = {Kind.COMMIT: commits, Kind.SNAPSHOT: snapshots, Kind.OBJECT: objects}
+        rows = await self._rows(asked)
+        return _known(row for row in rows if CONDEMNED not in row)
+
+    async def readable(
+        self,
+        *,
+        commits: Collection[CommitId] = (),
+        snapshots: Collection[SnapshotId] = (),
+        objects: Collection[ObjectId] = (),
+    ) -> Known:
+        """Look up ids, for a read. Condemned rows are included, since a branch may reach them.
+
+        Rows of objects are read with eventual consistency at half the cost. That is safe: bytes
+        stay at an old location for one more hour, and objects that seem absent are read again with
+        strong consistency, which is one more step.
+        """
+        exact, found = await gather_pair(
+            self._rows({Kind.COMMIT: commits, Kind.SNAPSHOT: snapshots}),
+            self._rows({Kind.OBJECT: objects}, maybe_stale=True),
+        )
+        absent = set(objects) - {str(row["sk"]) for row in found}
+        return _known([*exact, *found, *await self._rows({Kind.OBJECT: absent})])
 
     async def commits_beginning(self, prefix: str, limit: int) -> list[CommitAddress]:
         """Return commits whose ids are digests that begin with `prefix`.
@@ -211,6 +205,24 @@ class Index:
                 return rows
         by_key = [(pk, item_id) for item_id in ids if last is not None and item_id > last]
         return rows + await self.table.find(by_key, maybe_stale=maybe_stale)
+
+
+def _known(rows: Iterable[Row]) -> Known:
+    """Decode rows of the three indexes. Raises Damaged."""
+    known = Known({}, {}, {})
+    for row in rows:
+        item_id = str(row["sk"])
+        match keys.kind_of(str(row["pk"])):
+            case Kind.COMMIT:
+                address = address_of(row)
+                known.commits[address.commit_id] = address
+                if CONDEMNED in row:
+                    known.condemned.add(address.commit_id)
+            case Kind.SNAPSHOT:
+                known.snapshots[SnapshotId(item_id)] = attributes.packed(row, "at", _SNAPSHOT)
+            case Kind.OBJECT:
+                known.objects[ObjectId(item_id)] = attributes.location(row, "at", _OBJECT)
+    return known
 
 
 def address_of(row: Row) -> CommitAddress:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from shared.errors import Damaged, HubOutdated
 from shared.metadata import attributes, keys
 from shared.metadata.conditions import Equals
-from shared.metadata.scans import GcState, as_far_as
+from shared.metadata.scans import JobState, as_far_as
 from shared.metadata.table import ConditionFailed, Row, Table, Update
 from shared.model import PrebuiltClone, RepoId, Run
 
@@ -28,7 +28,7 @@ class PrebuiltClones:
         row = await self.table.get(keys.prebuilt(self.repo_id))
         return usable(row) if row else None
 
-    async def put(self, prebuilt: PrebuiltClone, since: GcState | None) -> None:
+    async def put(self, prebuilt: PrebuiltClone, since: JobState | None) -> None:
         """Set the bundle of a repository, replacing another one. Its bytes must already be durable.
 
         Raises ConditionFailed and writes nothing if gc has advanced beyond `since`. One transaction

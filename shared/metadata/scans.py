@@ -48,7 +48,7 @@ class Pointer:
 
 
 @dataclass(frozen=True, slots=True)
-class GcState:
+class JobState:
     """The state of gc in a repository: the stamp of the run, its last step and when that ended."""
 
     run_id: str
@@ -137,7 +137,7 @@ class Scans:
                 key = str(row["pk"]), str(row["sk"])
                 yield Pointer(key, "snapshot_at", Kind.SNAPSHOT, None, at)
 
-    async def repoint(self, turn: GcState, moved: Iterable[tuple[Pointer, Packed]]) -> int:
+    async def repoint(self, turn: JobState, moved: Iterable[tuple[Pointer, Packed]]) -> int:
         """Replace locations in up to `Limits.repointed_rows` rows, and extend the turn.
 
         One transaction does both. Returns the number of rows written. A row that no longer holds
@@ -162,6 +162,7 @@ class Scans:
     async def repoint_ref(self, pointer: Pointer, at: Packed) -> bool:
         """Replace the location in one branch, if it is unchanged. Returns whether it was replaced.
 
+        A push that moved the branch is no failure of the job, which only counts the branches.
         This is not a transaction, because a transaction would make a concurrent push of the branch
         fail.
         """
@@ -211,7 +212,8 @@ class Scans:
     async def reprieve(self, key: Key, run_id: str) -> bool:
         """Undo `condemn` if the row still has this stamp.
 
-        Returns False if the row does not exist.
+        Returns False if the row does not exist. A row that was written again needs no reprieve, so
+        only an absent row is of interest to the caller.
         """
         try:
             await self.table.remove_attribute(key, CONDEMNED, Equals(CONDEMNED, run_id))
@@ -222,7 +224,8 @@ class Scans:
     async def remove(self, key: Key, run_id: str) -> bool:
         """Delete a row if it is still condemned with this stamp.
 
-        Returns False if it does not exist or has been written again.
+        Returns False if it does not exist or has been written again: such a row stays, and the
+        caller only counts the deleted ones.
         """
         try:
             await self.table.delete(key, Equals(CONDEMNED, run_id))
@@ -233,7 +236,8 @@ class Scans:
     async def refresh(self, ref: Ref, new: Ref) -> bool:
         """Correct the place and the snapshot location in a branch without moving its head.
 
-        Returns False and changes nothing if the branch is not at `ref` any more.
+        Returns False and changes nothing if the branch is not at `ref` any more: the push that
+        moved it wrote correct values, and the caller only counts the corrected branches.
         """
         row: Row = {
             "generation": new.head.generation,
@@ -302,12 +306,12 @@ class Scans:
         """Delete a note."""
         await self.table.delete((keys.upkeep(self.repo_id), f"{_NOTE}{note}"))
 
-    async def progress(self) -> GcState | None:
+    async def progress(self) -> JobState | None:
         """Return the state of gc, or None if gc never ran here."""
         row = await self.table.get((keys.upkeep(self.repo_id), "STATE"))
         if row is None:
             return None
-        return GcState(
+        return JobState(
             attributes.text(row, "stamp", _STATE),
             attributes.text(row, "step", _STATE),
             attributes.number(row, "at", _STATE),
@@ -318,12 +322,12 @@ class Scans:
         progress = await self.progress()
         return progress is not None and (progress.run_id, progress.step) == (run_id, step)
 
-    async def begin(self, progress: GcState) -> None:
+    async def begin(self, progress: JobState) -> None:
         """Start a new run, whatever the state is."""
         row = _STATE.stamp({"stamp": progress.run_id, "step": progress.step, "at": progress.at})
         await self.table.put([((keys.upkeep(self.repo_id), "STATE"), row)])
 
-    async def advance(self, progress: GcState, since: str) -> None:
+    async def advance(self, progress: JobState, since: str) -> None:
         """Move the state of a run from the step `since` to the next one.
 
         Raises ConditionFailed if another run has begun or this run is at another step, so that no
@@ -382,7 +386,7 @@ class Scans:
             yield str(row["pk"]), str(row["sk"])
 
 
-def as_far_as(repo_id: RepoId, progress: GcState | None) -> Update:
+def as_far_as(repo_id: RepoId, progress: JobState | None) -> Update:
     """Return a condition that holds while the state of gc, rebuild or repack is still this one.
 
     It changes nothing. None stands for a repository in which gc never ran.

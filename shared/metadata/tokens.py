@@ -64,7 +64,10 @@ class Tokens:
         await gather_pair(write, self._remove_expired(who.subject, issued.issued_at))
 
     async def prolong(self, issued: Issued, now: int) -> bool:
-        """Set the expiry of a token's row. Returns False if the token has expired or is revoked."""
+        """Set the expiry of a token's row. Returns False if the token has expired or is revoked.
+
+        Both are expected: the caller then issues another token.
+        """
         who = issued.identity
         with suppress(ConditionFailed):
             row: Row = {"expires_at": issued.expires_at}

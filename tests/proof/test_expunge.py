@@ -337,7 +337,7 @@ def test_commits_of_a_crashed_push_on_top_of_it_are_deleted_as_well(hub: Hub) ->
         await opened.of(repo).index.put_addresses([at])
 
     async def known(opened: Stores, repo: Repo) -> bool:
-        found = await opened.of(repo).index.known(commits=[CommitId("late")], even_condemned=True)
+        found = await opened.of(repo).index.readable(commits=[CommitId("late")])
         return "late" in found.commits
 
     kept(hub, written)

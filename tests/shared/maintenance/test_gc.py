@@ -266,9 +266,7 @@ class World:
         self.acknowledged &= {
             entry.item_id async for entry in self.stores.of(REPO).scans.index(Kind.COMMIT)
         }
-        tagged = (
-            await self.stores.of(REPO).index.known(commits=self.tags.values(), even_condemned=True)
-        ).commits
+        tagged = (await self.stores.of(REPO).index.readable(commits=self.tags.values())).commits
         addresses = {tagged[commit_id] for commit_id in self.tags.values()}
         for branch in BRANCHES:
             _, chain = await moves.begin(self.stores.of(REPO), branch, now=self.turns.now)
@@ -288,7 +286,7 @@ class World:
                 {at for at in (node.snapshot_at, node.record_at) if at}
             )
             objects |= set(manifest(records[node.snapshot_at]).values())
-        known = await self.stores.of(REPO).index.known(objects=objects, even_condemned=True)
+        known = await self.stores.of(REPO).index.readable(objects=objects)
         for object_id in objects:
             assert object_id in known.objects, f"object {object_id} is gone"
             at = known.objects[object_id]

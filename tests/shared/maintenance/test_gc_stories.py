@@ -21,7 +21,7 @@ from shared.maintenance.gc_plan import GRACE_SECONDS, Report
 from shared.maintenance.lease import Step
 from shared.metadata import keys
 from shared.metadata.commits import STALE_SECONDS
-from shared.metadata.scans import GcState
+from shared.metadata.scans import JobState
 from shared.metadata.table import ConditionFailed
 from shared.model import CommitId, Repo, RepoId, Sees
 from shared.objects import keys as object_keys
@@ -744,8 +744,8 @@ async def test_a_gc_that_was_overtaken_takes_no_stamp_of_the_other_away(story: S
 
 @pytest.mark.asyncio
 async def test_a_step_with_a_lost_reply_is_taken_once(story: Story) -> None:
-    scans, swept = story.stores.of(REPO).scans, GcState("ours", Step.SWEPT, 7)
-    await story.do(scans.begin(GcState("ours", Step.CONDEMNED, 5)))
+    scans, swept = story.stores.of(REPO).scans, JobState("ours", Step.SWEPT, 7)
+    await story.do(scans.begin(JobState("ours", Step.CONDEMNED, 5)))
     for _ in range(2):  # botocore sends a call again if its reply was lost
         await story.do(scans.advance(swept, Step.CONDEMNED))
     for other in (replace(swept, at=8), replace(swept, run_id="theirs")):

@@ -22,7 +22,7 @@ from shared.metadata.prebuilt_clones import PrebuiltClones
 from shared.metadata.refs import Refs
 from shared.metadata.releases import Release, Releases
 from shared.metadata.repos import Repos
-from shared.metadata.scans import GcState, Scans
+from shared.metadata.scans import JobState, Scans
 from shared.metadata.table import Row, Table
 from shared.metadata.tags import Tag, Tags
 from shared.metadata.tokens import Issued, Tokens
@@ -142,9 +142,9 @@ CODECS = {
     ),
     "state of a job": Codec(
         (keys.upkeep(ID), "STATE"),
-        lambda table: Scans(table, ID).begin(GcState("0001-ab", "condemned", NOW)),
+        lambda table: Scans(table, ID).begin(JobState("0001-ab", "condemned", NOW)),
         lambda table: Scans(table, ID).progress(),
-        GcState("0001-ab", "condemned", NOW),
+        JobState("0001-ab", "condemned", NOW),
     ),
     "refused push": Codec(
         keys.refused(ID, "ada"),
