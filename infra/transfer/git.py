@@ -47,6 +47,9 @@ class Git:
     def __init__(self, folder: Path) -> None:
         self._command = ("git", *_SAFE, "-C", str(folder))
         self.folder = Path(os.fsdecode(self._output("rev-parse", "--absolute-git-dir").strip()))
+        if self._output("rev-parse", "--is-shallow-repository").strip() == b"true":
+            # Its oldest commits look like roots, so they would get other ids than in a whole clone.
+            raise Unable("the Git repository is shallow: run `git fetch --unshallow` first")
         self._objects: subprocess.Popen[bytes] | None = None
 
     def close(self) -> None:
@@ -123,6 +126,7 @@ class Git:
                 [*self._command, "cat-file", "--batch"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
+                env=_environment(),
             )
         return self._objects
 
@@ -161,14 +165,24 @@ def opened(source: str) -> Git:
 
 
 def _run(command: list[str], given: str, *, check: bool = True) -> bytes:
-    environment = os.environ | {"GIT_ALLOW_PROTOCOL": "file:git:http:https:ssh"}
     ended = subprocess.run(
-        command, input=given.encode(), capture_output=True, check=False, env=environment
+        command, input=given.encode(), capture_output=True, check=False, env=_environment()
     )
     if check and ended.returncode:
         reason = ended.stderr.decode(errors="replace").strip().splitlines()[-1:]
         raise Unable(f"git failed: {' '.join(reason) or ended.returncode}")
     return ended.stdout
+
+
+def _environment() -> dict[str, str]:
+    """The environment of Git, without variables that name another repository.
+
+    Replacements and grafts of commits are ignored: they are facts of one clone.
+    """
+    others = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY")
+    kept = {name: value for name, value in os.environ.items() if name not in others}
+    safe = {"GIT_ALLOW_PROTOCOL": "file:git:http:https:ssh", "GIT_NO_REPLACE_OBJECTS": "1"}
+    return kept | safe
 
 
 def _changes(listed: bytes) -> Iterator[tuple[str, list[Change]]]:

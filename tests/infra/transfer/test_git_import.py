@@ -171,9 +171,11 @@ def test_each_kind_of_commit_arrives_with_its_files_times_and_names(
 
 
 def test_a_second_run_sends_only_what_is_new_with_and_without_the_stored_ids(
-    hub: Program, repository: str, folder: Path
+    hub: Program, repository: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("GIT_DIR", str(folder.parent))
     pieria("import-git", folder, hub.url + repository)
+    monkeypatch.delenv("GIT_DIR")
     again = pieria("--hub", hub.url, "import-git", folder, repository.strip("/"))
     assert again["commits"] == 0
     (folder / ".git" / FILE).unlink()
@@ -232,6 +234,10 @@ def test_what_cannot_be_read_or_reached_is_refused_in_one_line(
     assert "does not name a repository" in refused("import-git", folder, hub.url)
     both = refused("--hub", hub.url, "import-git", folder, hub.url + repository)
     assert "select different hubs" in both
+    shallow = tmp_path / "shallow"
+    command = ["git", "clone", "-q", "--depth", "1", f"file://{folder}", str(shallow)]
+    subprocess.run(command, check=True)
+    assert "--unshallow" in refused("import-git", shallow, hub.url + repository)
     empty = tmp_path / "empty"
     subprocess.run(["git", "init", "-q", str(empty)], check=True)
     assert "has no branch" in refused("import-git", empty, hub.url + repository)
