@@ -88,8 +88,10 @@ class Source:
             query = f"?limit={PAGE}" + (f"&cursor={quote(cursor)}" if cursor else "")
             try:
                 page = await self._get(kind + query)
-            except Refused:
-                return
+            except Refused as refused:
+                if refused.code in ("", "not_found"):
+                    return
+                raise
             for record in page[kind]:
                 yield record
             cursor = page.get("next_cursor") or ""

@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from shared import codec
 from shared.errors import ApiError
 from shared.model import CommitId, ObjectId, PortableNames, Role, Visibility
+from shared.protocol.repositories import Description, Domain
 
 MAGIC = b"pieria export 1\r\n\x00"
 LENGTH_BYTES = 4
@@ -29,6 +30,10 @@ DIGEST_BYTES = 32
 ENTRY_BYTES = 1024 * 1024 * 1024 + 64 * 1024
 """The largest entry: an object of the largest size that a hub can accept, and its id."""
 LARGEST_TIME = 2**53
+YEAR_ONE = -62_135_683_200
+"""The first day of year 1 in any time zone, in epoch seconds."""
+YEAR_9999 = 253_402_387_200
+"""The last day of year 9999 in any time zone, in epoch seconds."""
 STEP = r"^(\d{12}#\d{12}#[0-9a-f]{8})?$"
 
 
@@ -54,9 +59,9 @@ class RepositoryEntry(Entry):
     owner: str
     slug: str
     visibility: Annotated[Visibility, Field(strict=False)]
-    domain: str
+    domain: Domain
     default_branch: str
-    description: str
+    description: Description
     portable_names: Annotated[PortableNames, Field(strict=False)]
     created_at: Time
 
@@ -101,7 +106,7 @@ class ReleaseEntry(Entry):
     """A release. `created_at` is the time in lists in epoch seconds."""
 
     kind: Literal["release"] = "release"
-    created_at: Annotated[int, Field(ge=-LARGEST_TIME, le=LARGEST_TIME)]
+    created_at: Annotated[int, Field(ge=YEAR_ONE, le=YEAR_9999)]
     record: bytes
 
 

@@ -40,6 +40,8 @@ from shared.protocol.releases import PostRelease
 from shared.protocol.tags import PostTags
 from shared.stores import RepoStores, Stores
 
+AHEAD_SECONDS = 24 * 3600
+"""The most that the clock of another hub may be ahead."""
 LABELS = 100
 """Tags, or moves, that are written together."""
 
@@ -63,10 +65,10 @@ async def import_export(
     100 commits. Memory: the ids, a batch or the largest object, the branches and the members.
     """
     found = reader.entries()
-    first = next(found)
+    first = next(found, None)
     if not isinstance(first, RepositoryEntry):
         raise reader.refused("is the first one, and is not a repository")
-    repository = await _target(stores, reader, first, name)
+    repository = await _target(stores, reader, first, name, int(now()))
     batch = Batch(Seen(), stores.settings.max_object_bytes)
     importer = _Importer(await start_import(repository, now()), now, batch)
     for entry in found:
@@ -85,6 +87,7 @@ async def _target(
     reader: Reader,
     settings: RepositoryEntry,
     name: tuple[str, str] | None,
+    now: int,
 ) -> RepoStores:
     """The repository to fill. Raises RepoExists unless it is new, empty or half imported."""
     given, slug = name or (settings.owner, settings.slug)
@@ -103,7 +106,8 @@ async def _target(
             portable_names=settings.portable_names,
         )
         try:
-            return stores.of(await stores.repos.create(wanted, settings.created_at))
+            # Lists are ordered by this time: none from the future stays at their head.
+            return stores.of(await stores.repos.create(wanted, min(settings.created_at, now)))
         except ConditionFailed:
             raise RepoExists(owner, slug) from None
     repository = stores.of(existing)
@@ -227,12 +231,19 @@ class _Importer:
                 f"{names.shown(ref.branch)} was pushed during the import: import again"
             ) from None
 
+    def _check_time(self, at: int) -> None:
+        """Raise Unprocessable for a move of the future: later moves would get the same time."""
+        if at > (self.now() + AHEAD_SECONDS) * 1000:
+            raise Unprocessable("its time is in the future: set the clock of this machine")
+
     def _ref(self, entry: BranchEntry) -> Ref:
+        self._check_time(entry.moved_at)
         return Ref(
             entry.name, self._stored(entry.head), step=entry.step or None, moved_at=entry.moved_at
         )
 
     def _move(self, entry: MoveEntry) -> Move:
+        self._check_time(entry.at)
         expunged = frozenset(entry.expunged)
         return Move(
             branch=names.check_branch(entry.branch),

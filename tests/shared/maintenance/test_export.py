@@ -325,6 +325,13 @@ HOSTILE: dict[str, tuple[Callable[[list[dict[str, Any]]], None], str]] = {
         _record("tag", commit_id="0" * 64),
         "refused",
     ),
+    "a domain that is none": (_changed("repository", domain="../x"), "another form"),
+    "a description that fits into no row": (
+        _changed("repository", description="x" * 2000),
+        "another form",
+    ),
+    "a move of the future": (_changed("move", at=2**52), "future"),
+    "a release before year 1": (_changed("release", created_at=-(2**52)), "another form"),
     "wrong counts": (_changed("end", counts={}), "counts other entries"),
 }
 
@@ -350,6 +357,16 @@ def branches_of(owner: str, slug: str) -> list[str]:
         return list(await stores.of(found).refs.all()) if found else []
 
     return run(read)
+
+
+def test_a_file_without_a_repository_is_refused_and_none_is_made_in_the_future(
+    owner: str, history: History
+) -> None:
+    with pytest.raises(NotAnExport, match="is not a repository"):
+        imported(written([{"kind": "end", "counts": {}}]), owner)
+    found = entries(exported(owner))
+    _changed("repository", created_at=2**52)(found)
+    assert imported(written(found), owner).created_at == NOW
 
 
 def test_a_length_above_the_limit_is_refused_before_it_is_read() -> None:
