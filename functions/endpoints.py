@@ -116,6 +116,11 @@ MIDI_DOMAIN = {
     "viewer_type": "midi",
     "version": "0.1.0",
 }
+GITHUB_ACTIONS = {
+    "issuer": "https://token.actions.githubusercontent.com",
+    "claims": {"repository": "octo-org/song", "ref": "refs/heads/main"},
+    "scope": "write",
+}
 """Bodies of sample events."""
 
 # fmt: off
@@ -252,7 +257,25 @@ API = (
     ), (grant.READ_PARTITIONS, grant.WRITE_MEMBERS, grant.RECORD_CHANGE_OF_MEMBERS,
         *grant.SERVE_CALLERS)),
 
-    # The only function that writes tokens. It reads no other rows of the hub.
+    Endpoint("trusted_issuers", (
+        Route("GET /api/v1/repos/{owner}/{slug}/trusted-issuers", ADMINS,
+              "the issuers whose ID tokens it accepts", name="List"),
+        Route("POST /api/v1/repos/{owner}/{slug}/trusted-issuers", ADMINS,
+              "trust an issuer, for CI and agents", name="Register", body=GITHUB_ACTIONS),
+        Route("DELETE /api/v1/repos/{owner}/{slug}/trusted-issuers/{trust_id}", ADMINS,
+              "trust it no longer", name="Remove"),
+    ), (grant.READ_PARTITIONS, grant.WRITE_TRUSTED_ISSUERS, *grant.SERVE_CALLERS)),
+
+    Endpoint("exchange", (
+        Route("POST /api/v1/tokens/exchange", EVERYONE,
+              "a token of ten minutes for an ID token of a trusted issuer (RFC 8693)",
+              body={"grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
+                    "subject_token": "none", "audience": "me/song",
+                    "subject_token_type": "urn:ietf:params:oauth:token-type:id_token"}),
+    ), (grant.READ_PARTITIONS, grant.RECORD_TOKENS, grant.CLAIM_HANDLE, grant.READ_PRIVATE_KEYS,
+        *grant.SERVE_CALLERS), timeout_seconds=LONGEST_SECONDS),
+
+    # It reads no other rows of the hub than tokens.
     Endpoint("tokens", (
         Route("POST /api/v1/tokens", ADMIN_TOKEN, "issue a token of the caller",
               name="Issue", body={"scope": "read", "repo": "me/song"}),
@@ -362,7 +385,7 @@ PAGES = (
         Route("POST /-/account/revoke", SIGNED_IN, "revoke a token or a session", name="Revoke",
               body={"token_id": "${TOKEN_ID}"}),
     ), (*grant.SIGN_USERS_IN, grant.READ_PRIVATE_KEYS, grant.READ_CLIENT_SECRETS,
-        *grant.SERVE_CALLERS)),
+        *grant.SERVE_CALLERS), timeout_seconds=LONGEST_SECONDS),
 
     Endpoint("repo_settings", (
         Route("GET /-/new", SIGNED_IN, "the form to create a repository"),
@@ -411,7 +434,7 @@ JOBS = (
 # fmt: on
 
 ENDPOINTS = (*WIRE, *API, *PAGES, *JOBS)
-IDENTITY = frozenset({"account"})
+IDENTITY = frozenset({"account", "exchange"})
 """The functions that verify the tokens of identity providers. Their package also has what they
 need for that."""
 FORMS = frozenset({"account", "repo_settings"})

@@ -71,6 +71,7 @@ LANES = f"{REPO}#LANES"
 MOVES = f"{REPO}#MOVES"
 RELEASES = f"{REPO}#RELEASES"
 TAGS = f"{REPO}#TAGS"
+ISSUERS = f"{REPO}#ISSUERS"
 
 # ── Callers ─────────────────────────────────────────────────────────────────────────────────────
 
@@ -154,6 +155,8 @@ CHANGE_REPOS_BY_FORMS = (
 
 WRITE_MEMBERS = Grant("WriteMembers", HUB, "BatchWriteItem DeleteItem", (MEMBERS,))
 RECORD_CHANGE_OF_MEMBERS = Grant("RecordChangeOfMembers", HUB, "UpdateItem", (OWNERS,))
+WRITE_TRUSTED_ISSUERS = Grant("WriteTrustedIssuers", HUB, "PutItem DeleteItem", (ISSUERS,))
+RECORD_TOKENS = Grant("RecordTokens", HUB, "BatchWriteItem", (TOKENS,))
 WRITE_RELEASES = (
     Grant("PublishAndRetract", HUB, "PutItem DeleteItem", (RELEASES,)),
     Grant("ListUpkeep", HUB, "BatchWriteItem", (DUE,)),

@@ -119,10 +119,8 @@ _PAGES_ONLY = tuple(
     for endpoint in endpoints.PAGES
     if endpoint.module not in endpoints.IDENTITY
 )
-API_ONLY = Contents(
-    LOCK, (*_WITH_IDENTITY, *_PAGES_ONLY, "shared/openid", "shared/web"), 40_000_000
-)
-WITH_PAGES = Contents(PAGES_LOCK, (*_WITH_IDENTITY, "shared/openid"), 55_000_000)
+API_ONLY = Contents(LOCK, (*_WITH_IDENTITY, *_PAGES_ONLY, "shared/web"), 40_000_000)
+WITH_PAGES = Contents(PAGES_LOCK, _WITH_IDENTITY, 55_000_000)
 WITH_IDENTITY = Contents(IDENTITY_LOCK, (), 71_000_000)
 
 

@@ -22,7 +22,17 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from functions.endpoints import API, ENDPOINTS, EVERYONE, FORMS, PAGES, WIRE, Endpoint, Route
+from functions.endpoints import (
+    API,
+    ENDPOINTS,
+    EVERYONE,
+    FORMS,
+    IDENTITY,
+    PAGES,
+    WIRE,
+    Endpoint,
+    Route,
+)
 from infra import budgets, openapi, template
 from shared.http import browser
 
@@ -48,6 +58,7 @@ _PARAMETERS = {
     "tag_id": "chorus-1",
     "token_id": "${TOKEN_ID}",
     "provider": "openid",
+    "trust_id": "0123456789abcdef",
 }
 """The values of path parameters in sample events. `infra.invoke` fills in the placeholders."""
 
@@ -114,13 +125,13 @@ def _event(endpoint: Endpoint, route: Route) -> dict[str, Any]:
     if route.query:
         event["queryStringParameters"] = dict(pair.split("=", 1) for pair in route.query.split("&"))
     if route.body is not None:
+        media_type = browser.FORM_TYPE
         if is_form:
             body = _form(route)
+        elif endpoint.module in IDENTITY:
+            body = urlencode(route.body)
         else:
             body = json.dumps(route.body)
-        if is_form:
-            media_type = browser.FORM_TYPE
-        else:
             media_type = "application/json"
         headers |= {"content-length": str(len(body)), "content-type": media_type}
         event["body"] = body

@@ -152,9 +152,10 @@ def _handled(name: str, event: Mapping[str, Any]) -> Answer:
 
 
 NEEDS_PROVIDER = frozenset(
-    f"account-{name}" for name in ("provider", "callback", "handle", "claim", "link")
+    "account-provider account-callback account-handle account-claim account-link exchange"
+    " trusted_issuers-remove".split()
 )
-"""The events that are refused without an identity provider and a browser that signs in there."""
+"""The events that are refused without an identity provider."""
 
 
 def is_success(answer: Answer) -> bool:

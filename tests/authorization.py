@@ -182,6 +182,20 @@ DELETE /api/v1/repos/{owner}/{slug}/members/{handle}   * member_not_found
   deleted  401 404 404 404 404 404 404 404 404 401 401
   absent   401 404 404 404 404 404 403 404 404 401 401
   renamed  401 404 404 404 404 404 404 404 404 401 401
+POST /api/v1/repos/{owner}/{slug}/trusted-issuers
+  public   401 403 403 403 201 201 403 201 403 401 401
+  private  401 404 403 403 201 201 403 201 404 401 401
+  deleted  401 404 404 404 404 404 404 404 404 401 401
+  absent   401 404 404 404 404 404 403 404 404 401 401
+  renamed  401 404 404 404 404 404 404 404 404 401 401
+DELETE /api/v1/repos/{owner}/{slug}/trusted-issuers/{trust_id}   * trusted_issuer_not_found
+  public   401 403 403 403   *   * 403   * 403 401 401
+  private  401 404 403 403   *   * 403   * 404 401 401
+  deleted  401 404 404 404 404 404 404 404 404 401 401
+  absent   401 404 404 404 404 404 403 404 404 401 401
+  renamed  401 404 404 404 404 404 404 404 404 401 401
+POST /api/v1/tokens/exchange   * unsupported_media_type
+  any        *   *   *   *   *   *   *   *   * 401 401
 DELETE /api/v1/repos/{owner}/{slug}/branches   * ref_not_found
   public   401 403 403   *   *   * 403   * 403 401 401
   private  401 404 403   *   *   * 403   * 404 401 401
@@ -702,6 +716,7 @@ class Stage:
             "tag_id": "nothing",
             "token_id": "nothing",
             "provider": "openid",
+            "trust_id": "nothing",
             "object_id": OBJECT,
             "commit_id": COMMIT,
             "ref_and_path": "main/1.txt",

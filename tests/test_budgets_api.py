@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
-from functions.endpoints import MIDI_DOMAIN
+from functions.endpoints import GITHUB_ACTIONS, MIDI_DOMAIN
 from infra import budgets
-from tests import builders
+from tests import builders, issuer
 from tests import client as hub
 from tests.client import Answer
 from tests.costs import BUDGETS, measure, table
+from tests.functions import test_exchange
 
 ROOT = Path(__file__).parent.parent
 HISTORY = builders.graph("1; 2:1; 3:1; 4:2,3")
@@ -56,6 +57,7 @@ PUT_MEMBER = Request("members", "PUT", "{api}/members/ada", {"role": "read"})
 RELEASE = {"release_id": "first", "tag": "v1", "commit_id": HISTORY[4]}
 PUBLISH = Request("releases", "POST", "{song}/releases", RELEASE, status=201)
 PUBLISH_DOMAIN = Request("domains", "POST", "/api/v1/domains", MIDI_DOMAIN, status=201)
+TRUST = Request("trusted_issuers", "POST", "{api}/trusted-issuers", GITHUB_ACTIONS, status=201)
 STORE_TAG = Request("tags", "POST", "{song}/tags", {"tags": [TAG]})
 DELETE_REPO = Request("repos", "DELETE", "{api}", status=204)
 DELETE_BRANCH = Request(
@@ -115,6 +117,12 @@ OPERATIONS: dict[str, tuple[Request, ...]] = {
     "POST rename": (Request("repos", "POST", "{api}/rename", {"slug": "ballad"}),),
     "POST tokens": (ISSUE,),
     "GET tokens": (Request("tokens", "GET", "/api/v1/tokens"),),
+    "GET trusted issuers": (TRUST, Request("trusted_issuers", "GET", "{api}/trusted-issuers")),
+    "POST trusted issuers": (TRUST,),
+    "DELETE trusted issuer": (
+        TRUST,
+        Request("trusted_issuers", "DELETE", "{api}/trusted-issuers/{trust_id}", status=204),
+    ),
     "POST domains": (PUBLISH_DOMAIN,),
     "GET domains": (Request("domains", "GET", "/api/v1/domains"),),
     "GET one domain": (
@@ -144,7 +152,18 @@ def test_a_request_of_the_api_stays_within_its_budget(operation: str, owner: str
         assert answer.status == request.status, answer.body
         if request is ISSUE:
             names["token_id"] = answer.value["token_id"]
+        if request is TRUST:
+            names["trust_id"] = answer.value["trust_id"]
     cost = measure(operation, lambda: measured.send(owner, **names), status=measured.status)
+    assert cost.is_within_budget, table([cost])
+
+
+def test_an_exchange_stays_within_its_budget(configured: pytest.MonkeyPatch, owner: str) -> None:
+    configured.setenv("PIERIA_LOCAL_ISSUERS", "on")
+    with issuer.running() as ci:
+        test_exchange.trusted(owner, ci)
+        token = test_exchange.id_token(ci)
+        cost = measure("POST exchange", lambda: test_exchange.exchanged(owner, token), status=200)
     assert cost.is_within_budget, table([cost])
 
 

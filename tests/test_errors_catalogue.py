@@ -10,20 +10,23 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import boto3
 import httpx
+import jwt
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
-from functions.endpoints import MIDI_DOMAIN, PAGES
+from functions.endpoints import GITHUB_ACTIONS, MIDI_DOMAIN, PAGES
 from infra.embedded_aws import EmbeddedAws
 from shared import errors, http, settings, texts
 from shared.actions import quarantine
 from shared.metadata import keys
 from shared.model import Role
 from shared.objects import keys as object_keys
-from tests import builders, client
+from shared.protocol.trusted_issuers import GRANT, ID_TOKENS
+from tests import builders, client, issuer
 from tests.authorization import routes
 from tests.builders import file_history, graph
 from tests.client import MSGPACK, Answer
@@ -45,6 +48,9 @@ API = "/api/v1/repos/{owner}/{slug}"
 WIRE = "/{owner}/{slug}"
 
 
+EXCHANGE = "POST /api/v1/tokens/exchange"
+
+
 @dataclass(frozen=True)
 class Sent:
     """A request to a route.
@@ -57,6 +63,20 @@ class Sent:
     body: Any = None
     headers: Mapping[str, str] = field(default_factory=dict)
     token: str | None = None
+
+
+def form(headers: Mapping[str, str] | None = None, **fields: str) -> Sent:
+    """A form that asks for an exchange, with these changes."""
+    key = issuer.private_key("EdDSA")
+    asked = {
+        "grant_type": GRANT,
+        "subject_token": jwt.encode({"iss": GITHUB_ACTIONS["issuer"]}, key, "EdDSA"),
+        "subject_token_type": ID_TOKENS[0],
+        "audience": f"{OWNER}/song",
+        **fields,
+    }
+    headers = {"content-type": "application/x-www-form-urlencoded", **(headers or {})}
+    return Sent(body=urlencode(asked).encode(), headers=headers)
 
 
 # ── What goes wrong ───────────────────────────────────────────────────────────────────────────────
@@ -79,6 +99,7 @@ GOOD: Mapping[str, Sent] = {
     f"PATCH {API}": Sent(body={"description": "as it was"}),
     f"POST {API}/rename": Sent(body={"slug": "song"}),
     f"PUT {API}/members/{{handle}}": Sent(body={"role": "read"}),
+    f"POST {API}/trusted-issuers": Sent(body=GITHUB_ACTIONS),
     f"DELETE {API}/branches": Sent(query="branch=main"),
     f"GET {API}/moves": Sent(query="branch=main"),
     f"POST {API}/restore": Sent(body={"branch": "main"}),
@@ -113,10 +134,22 @@ ANYWHERE: Mapping[str, Sent] = {
 The last ones need a cloud that is not well.
 """
 
+OAUTH = {"error", "error_description"}
+"""The further fields of the refusals of the token exchange (RFC 6749)."""
+
 LIMITS = ("rate_limited", "cost_limit", "hub_limit")
 """Failures that follow from the requests before."""
 
 SOMEWHERE: Mapping[tuple[str, str], Sent] = {
+    (f"DELETE {API}/trusted-issuers/{{trust_id}}", "trusted_issuer_not_found"): Sent(),
+    (EXCHANGE, "invalid_request"): form(subject_token="none"),
+    (EXCHANGE, "unsupported_grant_type"): form(grant_type="none"),
+    (EXCHANGE, "invalid_target"): form(audience=f"{OWNER}/nothing"),
+    (EXCHANGE, "invalid_scope"): form(scope="admin"),
+    (EXCHANGE, "issuer_invalid"): form(),
+    (EXCHANGE, "invalid"): form(nothing="1"),
+    (EXCHANGE, "too_large"): form({"content-length": str(10**12)}),
+    (EXCHANGE, "malformed_body"): replace(form(), body=b"\xff"),
     (f"POST {WIRE}/fetch", "commit_not_found"): Sent(body={"want": [NOTHING]}),
     (f"POST {WIRE}/fetch", "invalid_name"): Sent(body={"want": ["../up"]}),
     (f"POST {WIRE}/fetch/history", "commit_not_found"): Sent(body={"want": [NOTHING]}),
@@ -285,6 +318,7 @@ def repo_ids(unlimited: None) -> dict[str, str]:
     good("POST /api/v1/repos", "song", Sent(body={"slug": "gone"}))
     good(f"DELETE {API}", "gone")
     good("POST /api/v1/domains", "song", Sent(body={**MIDI_DOMAIN, "author_slug": OWNER}))
+    good(f"POST {API}/trusted-issuers", "song")
     good(f"POST {WIRE}/releases", "song")
     good(f"POST {WIRE}/tags", "song")
     good(f"POST {WIRE}/push", "song", Sent(body={"bundle": BUNDLE, "branch": "verse"}))
@@ -329,6 +363,7 @@ def ask(route: str, sent: Sent, repo_ids: Mapping[str, str] | None = None) -> An
         "tag": "v1.0.0",
         "tag_id": "a-tag",
         "token_id": "a-token",
+        "trust_id": "nothing",
         "object_id": OBJECT,
         "commit_id": HISTORY[2],
         "ref_and_path": "main/1.txt",
@@ -377,6 +412,9 @@ def cloud(route: str, code: str) -> Iterator[None]:
             else RuntimeError("bug")
         )
 
+    async def fail_at_provider(*_: Any, **__: Any) -> tuple[int, bytes]:
+        return 500, b"{}"
+
     async def be_slow(call: CloudCall) -> Any:
         """Another request moves the branch just before the call."""
         key = call.parameters.get("Key", {})
@@ -397,6 +435,8 @@ def cloud(route: str, code: str) -> Iterator[None]:
             interceptors.enter_context(intercepted(fail))
         if code == "internal" and "{" not in route:
             patch.setattr(http, "reply", lambda *_: 1 / 0)
+        if code == "issuer_invalid":
+            patch.setattr("shared.openid.connection.exchanged", fail_at_provider)
         if code == "uploads_pending":
             patch.setattr(quarantine, "VERIFIED_OBJECTS", 1)
         if code == "branch_moved":
@@ -413,7 +453,7 @@ def deviation(answer: Answer, status: int, code: str) -> str:
     told = answer.value
     if (answer.status, told.get("code")) != (status, code):
         return f"is {answer.status} {told}"
-    if told.keys() != {"message", "detail", "code"} or told["message"] != told["detail"]:
+    if told.keys() - OAUTH != {"message", "detail", "code"} or told["message"] != told["detail"]:
         return f"has another body: {told}"
     if not 0 < len(told["message"]) <= texts.MESSAGE_CHARACTERS or "\n" in told["message"]:
         return f"has a message that is no line of text: {told['message']!r}"

@@ -38,6 +38,10 @@ LAWS = {
     "functions.jwks": ("http lambdas protocol signing", "fastapi"),
     "functions.pages": ("http lambdas web", "fastapi"),
     "functions.account": ("http lambdas web", "fastapi"),
+    "functions.exchange": (
+        "actions.exchange errors http lambdas model openid.issuers protocol",
+        "fastapi",
+    ),
     "functions.refs": ("actions engines.wake errors http lambdas model protocol", "fastapi"),
     "functions.repo_settings": ("http lambdas web", "fastapi"),
     "shared.web.route": ("errors http.browser middleware web", "fastapi starlette"),
@@ -85,6 +89,10 @@ LAWS = {
         "fastapi",
     ),
     "shared.http.browser": ("auth authorization errors http", "starlette"),
+    "shared.http.oauth": (
+        "errors http.requests middleware protocol.base",
+        "fastapi pydantic starlette",
+    ),
     "shared.http.requests": ("decoding errors middleware protocol.base", "fastapi pydantic"),
     "shared.http.replies": ("codec conditional model", "fastapi starlette"),
     "shared.staging": (
@@ -101,6 +109,8 @@ LAWS = {
         f"actions.sessions signing {DOMAIN}",
         "jwt pydantic",
     ),
+    "shared.actions.exchange": (f"actions.tokens openid {DOMAIN}", ""),
+    "shared.actions.trusted_issuers": (f"openid.web {DOMAIN}", ""),
     "shared.actions.tokens": (f"auth {DOMAIN}", ""),
     "shared.actions": (f"actions graph protocol {DOMAIN}", "pydantic"),
     "shared.maintenance.upkeep": (f"actions graph log maintenance {DOMAIN}", ""),

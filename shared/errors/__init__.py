@@ -3,7 +3,12 @@
     ApiError
     ├─ BadRequest 400
     │  ├─ MalformedBody             the body does not match its Content-Type
-    │  └─ StagedBodyInvalid         a reference to a staged body that cannot be used
+    │  ├─ StagedBodyInvalid         a reference to a staged body that cannot be used
+    │  └─ TokenRefused              the exchange of an ID token is refused
+    │     ├─ InvalidTokenRequest    the request or the ID token is malformed
+    │     ├─ UnsupportedGrant       it is no token exchange
+    │     ├─ InvalidTarget          the repository does not accept the token, or does not exist
+    │     └─ InvalidScope           more than the registered scope
     ├─ Unauthorized 401             no token, or an invalid one
     ├─ Forbidden 403                the caller may read the repository, but not do this
     │  └─ SignInRefused             a sign-in that this browser did not begin, or that failed
@@ -17,6 +22,7 @@
     │  ├─ TagNotFound               no tag of this id
     │  ├─ MemberNotFound            the user has no role in the repository
     │  ├─ DomainNotFound            no published domain of this name
+    │  ├─ TrustedIssuerNotFound     the repository has no trusted issuer of this id
     │  └─ TokenNotFound             the caller has no token of this id
     ├─ MethodNotAllowed 405         names the methods that the path has
     ├─ RequestTimeout 408           the client sends too slowly, or has stopped sending
@@ -79,8 +85,14 @@ from shared.errors.faults import Damaged, HubOutdated, Internal, Unavailable
 from shared.errors.identities import (
     HandleInUse,
     IdentityLinked,
+    InvalidScope,
+    InvalidTarget,
+    InvalidTokenRequest,
     IssuerInvalid,
     SignInRefused,
+    TokenRefused,
+    TrustedIssuerNotFound,
+    UnsupportedGrant,
 )
 from shared.errors.not_found import (
     CommitNotFound,
@@ -129,6 +141,9 @@ __all__ = [
     "IdentityLinked",
     "Internal",
     "InvalidName",
+    "InvalidScope",
+    "InvalidTarget",
+    "InvalidTokenRequest",
     "IssuerInvalid",
     "MalformedBody",
     "MemberNotFound",
@@ -152,10 +167,13 @@ __all__ = [
     "TagExists",
     "TagNotFound",
     "TokenNotFound",
+    "TokenRefused",
     "TooLarge",
+    "TrustedIssuerNotFound",
     "Unauthorized",
     "Unavailable",
     "Unprocessable",
+    "UnsupportedGrant",
     "UnsupportedMedia",
     "UploadsPending",
 ]

@@ -1,7 +1,8 @@
-"""Users of identity providers. Statuses 403, 409 and 502."""
+"""Users and programs of identity providers. Statuses 400, 403, 404, 409 and 502."""
 
 from shared.errors.base import ApiError
-from shared.errors.requests import Forbidden
+from shared.errors.not_found import NotFound
+from shared.errors.requests import BadRequest, Forbidden
 
 
 class SignInRefused(Forbidden):
@@ -41,3 +42,50 @@ class IssuerInvalid(ApiError):
 
     status = 502
     code = "issuer_invalid"
+
+
+class TrustedIssuerNotFound(NotFound):
+    """The repository has no trusted issuer of this id."""
+
+    code = "trusted_issuer_not_found"
+    text = "there is no trusted issuer of this id; list them with GET trusted-issuers"
+
+
+class TokenRefused(BadRequest):
+    """The exchange of a token is refused. Each subclass has a code of RFC 6749 or RFC 8693."""
+
+    code = "token_refused"
+
+
+class InvalidTokenRequest(TokenRefused):
+    """The request of a token exchange, or its ID token, is malformed."""
+
+    code = "invalid_request"
+
+
+class UnsupportedGrant(TokenRefused):
+    """The request is of another kind than a token exchange."""
+
+    code = "unsupported_grant_type"
+
+
+class InvalidTarget(TokenRefused):
+    """The repository does not accept the ID token, or does not exist: both look the same."""
+
+    code = "invalid_target"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "no repository of this name accepts this ID token: an admin registers its issuer,"
+            " audience and claims under Settings, Trusted issuers; compare them with the token, and"
+            " check that it is still valid"
+        )
+
+
+class InvalidScope(TokenRefused):
+    """The request asks for more than the registered scope."""
+
+    code = "invalid_scope"
+
+    def __init__(self, allowed: str) -> None:
+        super().__init__(f"this scope is not available; ask for {allowed}, or leave scope out")

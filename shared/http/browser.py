@@ -20,14 +20,14 @@ import secrets
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping
 from hashlib import sha256
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from shared import auth
 from shared.authorization import Credentials
-from shared.errors import Forbidden, MalformedBody, Unauthorized, UnsupportedMedia
+from shared.errors import Forbidden, Unauthorized
 from shared.http import access, requests
 
 SESSION = "__Host-session"
@@ -37,10 +37,8 @@ IDENTITY = "__Host-identity"
 TOKEN_FIELD = "form"  # noqa: S105
 """The name of the field with the hash of the cookie."""
 FORM_SECONDS = 3600
-FIELDS = 50
-"""The most fields of a form."""
 URL_CHARACTERS = 2_000
-FORM_TYPE = "application/x-www-form-urlencoded"
+FORM_TYPE = requests.FORM_TYPE
 _SENT_BY_OTHERS = (
     "this form is too old, or another site sent it, so nothing was changed; open the page again,"
     " and send the form from there"
@@ -130,7 +128,8 @@ async def submitted(request: Request, cookie: str) -> Mapping[str, str]:
     value = request.cookies.get(cookie, "")
     if cookie == SESSION and not value:
         raise Unauthorized("this page needs you to sign in")
-    fields = await _fields(request)
+    pairs = await requests.form(request)
+    fields = {name: value.replace("\r\n", "\n") for name, value in pairs}
     if not value or not _is_equal(fields.get(TOKEN_FIELD, ""), form_token(value)):
         raise Forbidden(_SENT_BY_OTHERS)
     return fields
@@ -171,24 +170,6 @@ def _check_origin(request: Request) -> None:
     site = request.headers.get("sec-fetch-site", "same-origin")
     if site != "same-origin" or (named is not None and named != origin(request)):
         raise Forbidden(_SENT_BY_OTHERS)
-
-
-async def _fields(request: Request) -> Mapping[str, str]:
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type != FORM_TYPE or request.headers.get("content-encoding"):
-        raise UnsupportedMedia(f"send the form as {FORM_TYPE}, without a content coding")
-    pieces = requests.received(request, requests.API_BYTES, "send shorter texts")
-    body = b"".join([piece async for piece in pieces])
-    try:
-        pairs = parse_qsl(
-            body.decode("ascii"),
-            keep_blank_values=True,
-            errors="strict",
-            max_num_fields=FIELDS,
-        )
-    except ValueError:
-        raise MalformedBody("the body is not a form in UTF-8 with at most 50 fields") from None
-    return {name: value.replace("\r\n", "\n") for name, value in pairs}
 
 
 def _is_equal(given: str, expected: str) -> bool:

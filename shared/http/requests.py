@@ -2,13 +2,14 @@
 
 from collections.abc import AsyncIterator
 from typing import TypeVar
+from urllib.parse import parse_qsl
 
 from fastapi import Request
 from pydantic import BaseModel
 
 from shared import decoding
 from shared.decoding import Bound
-from shared.errors import MalformedBody
+from shared.errors import MalformedBody, UnsupportedMedia
 from shared.middleware import HOLD
 from shared.protocol.base import parse
 
@@ -17,6 +18,10 @@ ID_LIST_BYTES = 16 * 1024 * 1024
 
 API_BYTES = 64 * 1024
 """The largest body of an API route."""
+
+FORM_TYPE = "application/x-www-form-urlencoded"
+FIELDS = 50
+"""The most fields of a form."""
 
 IN_STEPS = "push an older commit first, as a branch of its own, and few new files in one commit"
 """The advice for a push that is too large for the relay too.
@@ -80,6 +85,26 @@ async def received(request: Request, max_bytes: int, advice: str) -> AsyncIterat
         if size > max_bytes:
             raise too_large
         yield piece
+
+
+async def form(request: Request) -> list[tuple[str, str]]:
+    """The fields of a form, in their order. Raises UnsupportedMedia, MalformedBody or TooLarge."""
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != FORM_TYPE or request.headers.get("content-encoding"):
+        raise UnsupportedMedia(f"send the form as {FORM_TYPE}, without a content coding")
+    pieces = received(request, API_BYTES, "send shorter texts")
+    body = b"".join([piece async for piece in pieces])
+    try:
+        return parse_qsl(
+            body.decode("ascii"),
+            keep_blank_values=True,
+            errors="strict",
+            max_num_fields=FIELDS,
+        )
+    except ValueError:
+        raise MalformedBody(
+            f"the body is not a form in UTF-8 with at most {FIELDS} fields"
+        ) from None
 
 
 def rest_of_path(request: Request, parts: int) -> str:

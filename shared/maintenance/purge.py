@@ -152,12 +152,21 @@ async def _remove_rows(scans: Scans, batch: list[Key], purged: Purged) -> None:
 
 
 async def _partitions(scans: Scans) -> AsyncIterator[str]:
-    """Every partition of a repository: lanes, indexes, moves, releases, tags, the list of lanes,
-    and last the refs."""
+    """Every partition of a repository: lanes, indexes, moves, releases, tags, trusted issuers, the
+    list of lanes, and last the refs."""
     for lane in await scans.lanes():
         yield keys.lane(scans.repo_id, lane)
     for kind in (Kind.OBJECT, Kind.SNAPSHOT, Kind.COMMIT):
         for shard in keys.SHARDS:
             yield keys.index(scans.repo_id, kind, shard)
-    for pk in (keys.moves, keys.releases, keys.tags, keys.lanes, keys.upkeep, keys.refs):
+    rest = (
+        keys.moves,
+        keys.releases,
+        keys.tags,
+        keys.trusted_issuers,
+        keys.lanes,
+        keys.upkeep,
+        keys.refs,
+    )
+    for pk in rest:
         yield pk(scans.repo_id)

@@ -24,6 +24,7 @@
     release              REPO#<repo_id>#RELEASES     TAG#<tag>
     release, by time     REPO#<repo_id>#RELEASES     TIME#<microseconds>#<tag>#<unique>
     tag                  REPO#<repo_id>#TAGS         <tag_id>
+    trusted issuer       REPO#<repo_id>#ISSUERS      <trust_id>
     commit, by id        REPO#<repo_id>#C<shard>     <commit_id>
     commit, in its lane  REPO#<repo_id>#LANE#<lane>  <generation>#<commit_id>
     snapshot             REPO#<repo_id>#S<shard>     <snapshot_id>
@@ -213,6 +214,16 @@ def release(repo_id: str, tag: str) -> Key:
 def tags(repo_id: str) -> str:
     """The partition of a repository's tags."""
     return f"REPO#{repo_id}#TAGS"
+
+
+def trusted_issuers(repo_id: str) -> str:
+    """The partition of the trusted issuers of a repository."""
+    return f"REPO#{repo_id}#ISSUERS"
+
+
+def trusted_issuer(repo_id: str, trust_id: str) -> Key:
+    """An issuer whose ID tokens the repository accepts."""
+    return trusted_issuers(repo_id), trust_id
 
 
 def shard(item_id: str) -> str:

@@ -15,12 +15,14 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import jwt
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from shared.errors import ApiError, IssuerInvalid, Unavailable, Unprocessable
 from shared.openid.web import Web, host_of
+from shared.settings import Settings
 
 FRESH_SECONDS = 3600
 UNKNOWN_KEY_SECONDS = 60
@@ -127,6 +129,17 @@ class Issuers:
                 f"the discovery document of {host_of(url)} has another issuer: use its exact URL"
             )
         return Issuer(document, _keys(await self.web.get(document.jwks_uri)))
+
+
+_by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, Issuers] = WeakKeyDictionary()
+
+
+def of_loop(settings: Settings) -> Issuers:
+    """The cache of the running event loop."""
+    loop = asyncio.get_running_loop()
+    if loop not in _by_loop:
+        _by_loop[loop] = Issuers(Web(allows_local=settings.local_issuers))
+    return _by_loop[loop]
 
 
 def _keys(found: Mapping[str, Any]) -> dict[str, jwt.PyJWK]:

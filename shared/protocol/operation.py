@@ -40,6 +40,7 @@ SECURITY: dict[str, Any] = {
 }
 """The OpenAPI security of a route. An empty requirement stands for a request without a token."""
 
+FORM = "application/x-www-form-urlencoded"
 QUERY = "x-query"
 """The key with the name of a query's model. The generator replaces it by the parameters."""
 
@@ -48,6 +49,7 @@ def operation(
     *errors: type[ApiError],
     body: type[BaseModel] | None = None,
     query: type[BaseModel] | None = None,
+    form: type[BaseModel] | None = None,
     auth: Literal["required", "optional", "none"] = "required",
 ) -> dict[str, Any]:
     """The `openapi_extra` of a route: what FastAPI cannot see in the signature of the function.
@@ -55,13 +57,19 @@ def operation(
     `errors` are the errors of the route in addition to those of its token, query and body.
     """
     all_errors = [*errors, Internal, *(() if auth == "none" else _ANY_TOKEN)]
-    if body:
+    if body or form:
         all_errors += _ANY_BODY
     elif query:
         all_errors.append(Unprocessable)
     described: dict[str, Any] = {"responses": _refusals(all_errors), "security": SECURITY[auth]}
     if auth == "none":
         described["responses"]["4XX"] = _refusal("A server or a proxy cannot read the request.")
+    if form:
+        described["requestBody"] = {
+            "description": "As a form.",
+            "required": True,
+            "content": {FORM: {"schema": {"$ref": f"#/components/schemas/{form.__name__}"}}},
+        }
     if body:
         schema = {"schema": {"$ref": f"#/components/schemas/{body.__name__}"}}
         described["requestBody"] = {

@@ -1,11 +1,9 @@
 """The pages to sign in through an identity provider, and to choose a handle at the first time."""
 
-import asyncio
 import hmac
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from typing import NamedTuple
-from weakref import WeakKeyDictionary
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -17,10 +15,8 @@ from shared.engines.selection import stores
 from shared.errors import ApiError, Forbidden, NotFound, SignInRefused, Unauthorized
 from shared.http import access, browser
 from shared.model import Person, Role
-from shared.openid import providers
-from shared.openid.issuers import Issuers
+from shared.openid import issuers, providers
 from shared.openid.providers import Attempt, Callback, Provider
-from shared.openid.web import Web
 from shared.web import forms, rendering, replies
 from shared.web.route import HANDLE
 
@@ -29,21 +25,12 @@ NEXT_CHARACTERS = 500
 # The provider, the secret of the sign-in, and the page that follows.
 _ATTEMPT_COOKIE = re.compile(r"([a-z]+)\.([A-Za-z0-9_-]{43})\.([A-Za-z0-9_=-]*)")
 _ERROR = re.compile("[a-z_]{1,40}")
-_issuers: WeakKeyDictionary[asyncio.AbstractEventLoop, Issuers] = WeakKeyDictionary()
-
-
-def issuers() -> Issuers:
-    """The cache of issuers of the running event loop."""
-    loop = asyncio.get_running_loop()
-    if loop not in _issuers:
-        web = Web(allows_local=settings.load().local_issuers)
-        _issuers[loop] = Issuers(web)
-    return _issuers[loop]
 
 
 def known_providers() -> dict[str, Provider]:
     """The providers that the operator configured, by name."""
-    return providers.configured(settings.load(), issuers())
+    loaded = settings.load()
+    return providers.configured(loaded, issuers.of_loop(loaded))
 
 
 # ── Sign in ─────────────────────────────────────────────────────────────────────────────────────

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgpack
 
-from functions.endpoints import MIDI_DOMAIN
+from functions.endpoints import GITHUB_ACTIONS, MIDI_DOMAIN
 from shared import ids, references, settings
 from shared.engines.selection import stores
 from shared.http import browser
@@ -253,6 +253,12 @@ STORIES = [
     _story("let in", f"PUT {API}/members/{{handle}}", where={**SONG, "handle": "you"}, message={"role": "write"}),
     _story("let go", f"DELETE {API}/members/{{handle}}", where={**SONG, "handle": "them"}, status=204,
            again=[404]),
+    _story("trusted issuers", f"GET {API}/trusted-issuers"),
+    _story("trust an issuer", f"POST {API}/trusted-issuers", message=GITHUB_ACTIONS, status=201),
+    _story("trust an issuer no longer", f"DELETE {API}/trusted-issuers/{{trust_id}}",
+           where={**SONG, "trust_id": "0123456789abcdef"}, status=404),
+    # In another format than a form.
+    _story("an exchange", "POST /api/v1/tokens/exchange", where={}, message={}, status=415),
     _story("branches", f"GET {API}/branches"),
     _story("delete a branch", f"DELETE {API}/branches", query="branch=side", status=204, again=[404],
            # That it was announced and not made can be seen, if it was made only minutes before.
@@ -301,6 +307,12 @@ STORIES = [
     _form("the form to sign in", f"GET {SIGN_IN}", where={}, by=None),
     _form("sign in", f"POST {SIGN_IN}", where={}, by=None, message={"token": "{token}", "next": "/"},
           status=303, of_chance=True, loose=["tokens"]),
+    _form("a provider", "GET /-/sign-in/{provider}", where={"provider": "openid"}, by=None, status=404),
+    _form("the answer of a provider", "GET /-/sign-in/{provider}/callback", where={"provider": "openid"}, by=None,
+          status=404),
+    _form("the form of a handle", "GET /-/handle", where={}, by=None, status=403),
+    _form("choose a handle", "POST /-/handle", where={}, by=None, message={"handle": "new"}, status=403),
+    _form("link a handle", "POST /-/handle/link", where={}, message={}, status=403),
     _form("sign out", "POST /-/account/sign-out", where={}, message={}, status=303),
     _form("the account", "GET /-/account", where={}),
     _form("a token from a form", "POST /-/account/tokens", where={}, status=201, of_chance=True,

@@ -108,6 +108,11 @@ _REQUESTS: dict[str, Asked] = {
     f"GET {API}/members": Asked(query="limit=100"),
     f"PUT {API}/members/{{handle}}": Asked({"role": "read"}, where={"handle": "m" * 64}),
     f"DELETE {API}/members/{{handle}}": Asked(where={"handle": "m" * 64}, statuses=(204, 404)),
+    f"POST {API}/trusted-issuers": Asked(
+        {"issuer": "https://id.example", "scope": "read", "claims": {"sub": CONTROL * 70}}
+    ),
+    f"DELETE {API}/trusted-issuers/{{trust_id}}": Asked(where={"trust_id": "x" * 99}, statuses=(404,)),
+    "POST /api/v1/tokens/exchange": Asked({}, statuses=(415,)),
     f"GET {API}/branches": Asked(query="limit=100"),
     f"DELETE {API}/branches": Asked(query="branch=gone"),
     f"GET {API}/moves": Asked(query="branch=main"),

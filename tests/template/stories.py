@@ -22,7 +22,7 @@ from tests.builders import Record, blob, chain, commit, graph, snapshot
 from tests.client import Answer, ask, call, fetch, heads, push
 from tests.cloud_calls import CloudCall, intercepted
 from tests.conftest import NAMES
-from tests.functions import api
+from tests.functions import api, test_exchange
 from tests.functions.browser import Browser
 from tests.shared.maintenance import upkeep
 
@@ -363,6 +363,24 @@ def users_of_a_provider(owner: str, fresh: Fresh) -> None:
     settings.load.cache_clear()
 
 
+def tokens_for_programs(owner: str, fresh: Fresh) -> None:
+    """An issuer is trusted, its ID tokens are exchanged, and it is trusted no longer."""
+    with issuer.running() as ci, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PIERIA_LOCAL_ISSUERS", "on")
+        settings.load.cache_clear()
+        created = ok(test_exchange.trusted(owner, ci), 201).value
+        for _ in range(2):
+            ok(test_exchange.exchanged(owner, test_exchange.id_token(ci)))
+            fresh("exchange")
+        ok(test_exchange.exchanged(owner, "nonsense", by=owner), 400)
+        path = f"/repos/{owner}/song/trusted-issuers"
+        ok(api.call("trusted_issuers", "GET", path, by=owner))
+        for status in (204, 404):
+            path_of_one = f"{path}/{created['trust_id']}"
+            ok(api.call("trusted_issuers", "DELETE", path_of_one, by=owner), status)
+    settings.load.cache_clear()
+
+
 def domains_come_and_rise(owner: str, fresh: Fresh) -> None:
     domain = {**MIDI_DOMAIN, "author_slug": owner}
     for version in ("0.1.0", "0.1.0", "0.2.0"):
@@ -526,6 +544,7 @@ STORIES: list[Callable[[str, Fresh], None]] = [
     history_for_people,
     pages_for_people,
     users_of_a_provider,
+    tokens_for_programs,
     releases_come_and_go,
     tags_come_and_go,
     branches_come_and_go,

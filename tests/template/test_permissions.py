@@ -52,6 +52,7 @@ JOBS = {row.module for row in ENDPOINTS if not row.routes}
 """Functions that a schedule invokes."""
 DELETERS = {
     "repo_settings",
+    "trusted_issuers",
     "branches",
     "domains",
     "members",
@@ -322,7 +323,8 @@ def test_every_write_to_the_hub_says_to_which_partitions() -> None:
 @pytest.mark.parametrize(
     ("partition", "writers"),
     [
-        (keys.token("me", "1")[0], {"account", "tokens"}),
+        (keys.token("me", "1")[0], {"account", "exchange", "tokens"}),
+        (keys.trusted_issuers(REPO_ID), {"trusted_issuers", "upkeep"}),
         (keys.identity("0" * 64)[0], {"account"}),
         (keys.member("me", "song", "bob")[0], {"members", "repo_settings", "repos", "upkeep"}),
         (keys.releases(REPO_ID), {"releases", "upkeep"}),
