@@ -9,7 +9,6 @@ import httpx
 import msgpack
 import pytest
 
-from infra.cli.commands import COMMANDS
 from tests.builders import graph
 from tests.client import MSGPACK
 from tests.infra.test_cli import Done, pieria
@@ -184,41 +183,6 @@ def test_domains_are_listed_alike_by_the_api_and_by_the_data(hub: Hub, tmp_path:
     listed = as_dan("domain", "list", "--json").value
     assert listed == hub.direct("domain", "list", "--json").value
     assert "@dan/song" in [domain["scoped_id"] for domain in listed["domains"]]
-
-
-LOCAL = {
-    "serve": "serve --port 0",
-    "connect": "connect http://127.0.0.1:1",
-    "clone": "clone http://127.0.0.1:1/a/b x",
-    "doctor": "doctor",
-    "user": "user list",
-    "key": "key list",
-    "import-git": "import-git x http://127.0.0.1:1/a/b",
-    "upkeep": "upkeep",
-    "export": "export a/b x",
-    "import": "import x a/b",
-    "fsck": "fsck a/b",
-    "gc": "gc a/b --due",
-    "rebuild-index": "rebuild-index a/b",
-    "expunge": "expunge a/b c",
-    "purge": "purge --remove",
-}
-"""The commands that need the data of the hub, or no hub."""
-
-
-@pytest.mark.parametrize(
-    "command",
-    [*LOCAL.values(), "repo bundle a/b", "repo repack a/b --fold"],
-)
-def test_a_command_that_needs_the_data_refuses_a_hub_and_states_the_reason(command: str) -> None:
-    ended = pieria("--hub", "http://127.0.0.1:1", *command.split())
-    assert ended.status != 0
-    assert "does not work with --hub: " in ended.err + ended.out
-
-
-def test_every_command_either_works_with_a_hub_or_refuses_it() -> None:
-    of_users = {line.split()[0] for line in COMMANDS_OF_USERS.split("\n") if line}
-    assert {*LOCAL, *of_users - {"PUSH"}} == set(COMMANDS)
 
 
 def test_the_token_is_taken_from_the_environment_or_from_the_login_of_the_client(
