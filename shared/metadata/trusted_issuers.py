@@ -13,7 +13,7 @@ from shared.model import RepoId, Role
 ISSUERS = 20
 """The most trusted issuers of a repository."""
 _ID_DIGITS = 16
-_KIND = attributes.RowKind("trusted issuer")
+_KIND = attributes.RowFormat("trusted issuer")
 
 
 @dataclass(frozen=True, slots=True)
