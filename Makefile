@@ -16,7 +16,7 @@ BIN := .venv/bin
 # With a fixed hash seed, a schedule by seed is the same in every process.
 test test-fast test-sqlite nightly: export PYTHONHASHSEED = 0
 
-.PHONY: help packages aws-packages dev-packages serve test test-fast test-sqlite nightly mutants mutation audit test-browser test-cloud check generate bench bench-check bench-baseline \
+.PHONY: help packages aws-packages dev-packages serve test test-fast test-sqlite nightly mutants mutation audit test-browser test-identity test-cloud check generate bench bench-check bench-baseline \
 	bench-bill bench-bytes bench-compare bench-load bench-stream bench-cold build build-host artefact chromium deploy invoke lock clean
 
 help: ## this list
@@ -48,6 +48,11 @@ chromium: dev-packages # the browser of the tests, if there is none
 
 test-browser: chromium ## the pages in Chromium, which it installs; SCREENSHOTS=FOLDER saves them
 	@$(BIN)/python -m pytest -rs tests/browser tests/infra/test_browser.py
+
+test-identity: dev-packages ## sign in at another implementation of OpenID Connect, which it installs; needs node and npm
+	@mkdir -p .tools/oidc-provider && cp infra/locks/oidc-provider/*.json .tools/oidc-provider
+	@npm ci --prefix .tools/oidc-provider --ignore-scripts --no-audit --no-fund --loglevel error >/dev/null
+	@$(BIN)/python -m pytest -rs tests/identity
 
 test-cloud: dev-packages build-host ## deploy the built artefact into a cloud on this machine; installs it on first use
 	@$(BIN)/python -m pytest -m cloud
@@ -170,8 +175,9 @@ lock: ## update all locks after a change of pyproject.toml or infra/locks/*.in
 		for tool in infra/locks/*.in; do \
 			compile --universal --python-version 3.11 -o "$${tool%.in}.lock" "$$tool" || exit; \
 		done
-	@! command -v npm >/dev/null || npm install --prefix infra/locks/dynalite --package-lock-only --ignore-scripts \
-		--omit-lockfile-registry-resolved --no-audit --no-fund --loglevel error >/dev/null
+	@! command -v npm >/dev/null || for name in dynalite oidc-provider; do \
+		npm install --prefix "infra/locks/$$name" --package-lock-only --ignore-scripts \
+		--omit-lockfile-registry-resolved --no-audit --no-fund --loglevel error >/dev/null || exit; done
 
 clean: ## delete everything that was made here, except the data of `make serve`
 	@rm -rf .venv .tools build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

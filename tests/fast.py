@@ -22,9 +22,10 @@ SLOW_MODULES = frozenset(
     """
     bench/test_bill.py bench/test_compare.py bench/test_lambdas.py bench/test_load.py
     contracts/test_bytes.py contracts/test_rows.py
-    functions/test_branches.py functions/test_commits.py functions/test_members.py
-    functions/test_openapi.py functions/test_portable_names.py functions/test_repos.py
-    functions/test_visible.py
+    functions/test_branches.py functions/test_commits.py functions/test_exchange.py
+    functions/test_members.py functions/test_openapi.py functions/test_portable_names.py
+    functions/test_repos.py functions/test_sign_in.py functions/test_visible.py
+    identity/test_provider.py
     infra/relay/test_clone.py infra/relay/test_connect.py infra/relay/test_fetching.py
     infra/relay/test_history.py infra/relay/test_interruptions.py infra/relay/test_light.py
     infra/relay/test_passing.py infra/relay/test_peers.py infra/relay/test_staging.py

@@ -1,0 +1,1 @@
+"""Sign-in at another implementation of OpenID Connect."""
