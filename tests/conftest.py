@@ -1,5 +1,6 @@
-"""One embedded AWS and one pair of tables for the whole run: repositories are islands, so an owner
-of its own is all the isolation a test needs.
+"""One embedded AWS and one pair of tables for the whole run, which are empty when a module begins.
+
+Repositories are islands, so an owner of its own is all the isolation that a test needs.
 """
 
 import asyncio
@@ -73,6 +74,15 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator["EmbeddedAws"]:
             yield running
         lambdas.use_own_loop()
         asyncio.get_event_loop().run_until_complete(selection.close())
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _emptied(aws: "EmbeddedAws") -> Iterator[None]:
+    """Drop the rows and objects of a module after it: some tests read the whole table."""
+    yield
+    from tests.in_process_aws import drop_data
+
+    drop_data(aws)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -17,6 +17,7 @@ from typing import Any, Self
 import pytest
 from aiobotocore.awsrequest import AioAWSResponse
 from aiobotocore.httpsession import AIOHTTPSession
+from moto.dynamodb.models import dynamodb_backends
 
 from infra import signatures
 from infra.aws_request import Request
@@ -50,6 +51,15 @@ class _Stream:
 
     def close(self) -> None:
         """Nothing: there is no connection."""
+
+
+def drop_data(aws: EmbeddedAws) -> None:
+    """Drop all rows and objects. The tables and the buckets stay."""
+    emulator = aws._emulator
+    for table in dynamodb_backends[emulator._account]["us-east-1"].tables.values():
+        table.items.clear()
+    for bucket in emulator._buckets().values():
+        bucket.keys.clear()
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from infra.embedded_aws import EmbeddedAws
 from shared import http
 from shared.engines import selection
 from tests.builders import Clock
-from tests.client import Answer, call
+from tests.client import Answer, call, heads
 from tests.test_cases.fixtures import C1, C2, CX, M, alter, pushed
 
 _people = itertools.count()
@@ -35,13 +35,20 @@ def address() -> str:
     return f"198.51.{number // 256}.{number % 256}"
 
 
-@pytest.fixture(scope="session")
+def _exists(owner: str, slug: str) -> bool:
+    """Whether an earlier module pushed to it: SQLite keeps its rows, the embedded AWS does not."""
+    return bool(heads(owner, slug, by=owner))
+
+
+@pytest.fixture(scope="module")
 def estate(aws: EmbeddedAws) -> str:
     """The owner of `pub`, which anybody may read, `priv`, `gone`, which is deleted, and no `none`.
 
     All hold C1.
     """
     owner = "estate-owner"
+    if _exists(owner, "pub"):
+        return owner
     for slug in ("pub", "priv", "gone"):
         pushed(owner, slug, C1)
     alter(owner, "priv", visibility="private")
@@ -49,10 +56,12 @@ def estate(aws: EmbeddedAws) -> str:
     return owner
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def merged(aws: EmbeddedAws) -> str:
     """The owner of `song`, whose `main` is the merge M. There are no further pushes to it."""
     owner = "merged-owner"
+    if _exists(owner, "song"):
+        return owner
     pushed(owner, "song", C1, C2, CX, M)
     return owner
 

@@ -19,6 +19,7 @@ from backports import zstd
 
 from bench.meter import Meter
 from shared import meter, prices, references, settings, signing, staging
+from shared.metadata import keys as keys_of_rows
 from shared.objects import keys
 from shared.references import Reference
 from tests import client
@@ -202,6 +203,8 @@ def test_a_staged_push_stores_the_same_rows_and_bytes_as_a_sent_one(owner, clock
             # Random for each repository: how its members are found, and how a change of the row is
             # noticed.
             row.pop("roster", None), row.pop("revision", None)
+            if row["pk"] == {"S": keys_of_rows.DUE}:
+                row.pop("sk")  # begins with a time that depends on the id of the repository
     assert sorted(map(repr, staged_rows.values())) == sorted(map(repr, sent_rows.values()))
 
 
