@@ -7,7 +7,7 @@ import zlib
 from dataclasses import dataclass
 
 from shared.metadata import attributes, keys
-from shared.metadata.conditions import Equals, Exists
+from shared.metadata.conditions import Equals
 from shared.metadata.table import Query, Row, Table
 
 _KIND = attributes.RowFormat("domain")
@@ -44,8 +44,8 @@ class Domains:
         await self.table.update(key, _row(domain), Equals("version", present.version))
 
     async def delete(self, author: str, slug: str) -> None:
-        """Delete a domain. Raises ConditionFailed if it does not exist."""
-        await self.table.delete(keys.domain(author, slug), Exists("version"))
+        """Delete a domain, in whatever version."""
+        await self.table.delete(keys.domain(author, slug))
 
     async def page(self, limit: int, after: str | None) -> tuple[list[Domain], str | None]:
         """Return up to `limit` domains or 1 MB, after the place `after`, and the last place.
