@@ -286,10 +286,15 @@ API = (
     ), (grant.READ_AND_WRITE_TOKENS, grant.CLAIM_HANDLE, grant.READ_PRIVATE_KEYS,
         *grant.SERVE_CALLERS)),
 
+    Endpoint("usage", (
+        Route("GET /api/v1/usage", ANY_TOKEN + " for all repositories",
+              "what the caller stores, the limit, and the cost of two days"),
+    ), (grant.READ_BATCHES, *grant.SERVE_CALLERS)),
+
     Endpoint("jwks", (
         Route("GET /.well-known/jwks.json", EVERYONE,
               "the public keys that verify the tokens of the hub"),
-    ), grant.SERVE_CALLERS, memory_mb=256),
+    ), (grant.READ_BATCHES, *grant.SERVE_CALLERS), memory_mb=256),
 
     Endpoint("domains", (
         Route("POST /api/v1/domains", "a token that may write",
@@ -425,8 +430,8 @@ PAGES = (
 # It reads and writes packs, and the contents of whole clones, as large as a reply may be.
 JOBS = (
     Endpoint("upkeep", (), (
-        grant.READ_ALL, *grant.KEEP_ROWS, grant.COUNT_CLONES, grant.LIST_VERSIONS, grant.READ_BYTES,
-        grant.WRITE_BYTES, grant.DELETE_BYTES, grant.DELETE_UPLOADS),
+        grant.READ_ALL, *grant.KEEP_ROWS, grant.COUNT_CLONES_AND_USAGE, grant.LIST_VERSIONS,
+        grant.READ_BYTES, grant.WRITE_BYTES, grant.DELETE_BYTES, grant.DELETE_UPLOADS),
         memory_mb=ONE_CPU_MB, timeout_seconds=JOB_SECONDS,
         variables={"PIERIA_MAX_REPLY_BYTES": '!If [UseEdge, "67108864", "4690000"]'}),
 )

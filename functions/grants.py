@@ -90,6 +90,7 @@ SERVE_CALLERS = (COUNT, READ_SIGNING_KEYS)
 # ── Rows ────────────────────────────────────────────────────────────────────────────────────────
 
 READ_ITEMS = Grant("ReadHub", HUB, "GetItem BatchGetItem")
+READ_BATCHES = Grant("ReadHub", HUB, "BatchGetItem")
 READ_PARTITIONS = Grant("ReadHub", HUB, "BatchGetItem Query")
 READ_ALL = Grant("ReadHub", HUB, "GetItem BatchGetItem Query")
 READ_AND_WRITE_TOKENS = Grant(
@@ -185,7 +186,7 @@ READ_STAGED = Grant("ReadStagedBodies", STAGED, "GetObject")
 
 # ── Upkeep ──────────────────────────────────────────────────────────────────────────────────────
 
-COUNT_CLONES = Grant("CountClones", COUNTERS, "GetItem UpdateItem")
+COUNT_CLONES_AND_USAGE = Grant("CountClonesAndUsage", COUNTERS, "GetItem BatchGetItem UpdateItem")
 KEEP_ROWS = (
     Grant("UpdateRows", HUB, "UpdateItem", (REPO, f"{REPO}#*", OWNERS)),
     Grant("CheckState", HUB, "ConditionCheckItem", (UPKEEP,)),

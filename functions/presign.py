@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from shared import http, lambdas
 from shared.actions import uploads
-from shared.errors import Forbidden, HandleTaken, InvalidName, RepoNotFound
+from shared.errors import Forbidden, HandleTaken, InvalidName, QuotaReached, RepoNotFound
 from shared.http import Access
 from shared.protocol.operation import operation
 from shared.protocol.push import Presign, Presigned
@@ -19,7 +19,9 @@ router = APIRouter()
 @router.post(
     "/{owner}/{slug}/presign",
     response_model=Presigned,
-    openapi_extra=operation(Forbidden, RepoNotFound, HandleTaken, InvalidName, body=Presign),
+    openapi_extra=operation(
+        Forbidden, QuotaReached, RepoNotFound, HandleTaken, InvalidName, body=Presign
+    ),
 )
 async def post_presign(
     request: Request, access: Annotated[Access, Depends(http.may_write("upload"))]

@@ -16,6 +16,7 @@ from shared.errors import (
     MissingReference,
     NotFastForward,
     NotPortable,
+    QuotaReached,
     RepoNotFound,
     StagedBodyInvalid,
     UploadsPending,
@@ -33,6 +34,7 @@ Writer = Annotated[Access, Depends(http.may_write("push"))]
     response_model=PushReply,
     openapi_extra=operation(
         Forbidden,
+        QuotaReached,
         StagedBodyInvalid,
         RepoNotFound,
         NotFastForward,

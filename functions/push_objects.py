@@ -11,6 +11,7 @@ from shared.errors import (
     HandleTaken,
     HashMismatch,
     InvalidName,
+    QuotaReached,
     RepoNotFound,
     StagedBodyInvalid,
 )
@@ -27,6 +28,7 @@ Writer = Annotated[Access, Depends(http.may_write("upload"))]
     response_model=StoredObjects,
     openapi_extra=operation(
         Forbidden,
+        QuotaReached,
         RepoNotFound,
         HandleTaken,
         HashMismatch,

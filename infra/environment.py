@@ -49,5 +49,7 @@ def set_environment(keys: Mapping[str, str], **engine: str) -> None:
         PIERIA_LIMIT_COST_SUBJECT="0",
         PIERIA_LIMIT_COST_OWNER="0",
         PIERIA_LIMIT_COST_HUB="0",
+        # The disk is the limit.
+        PIERIA_LIMIT_BYTES_OWNER="0",
         **engine,
     )

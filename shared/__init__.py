@@ -16,7 +16,8 @@
     file_response media conditional           an object as a file: media type, range, entity tag
     authorization auth references             rights, tokens, signed references
     signing keyring                           signatures, and the cache of the keys
-    ratelimit budget meter prices units       limits of requests and of cost
+    ratelimit budget quotas meter             limits of requests, of cost and of storage
+    prices units                              the prices of AWS, and its units
     stores                                    the stores of the hub, and of one repository
     settings log                              the environment; log lines
     pushed_bundle packs patches               verification of a push; formats of packs, of patches

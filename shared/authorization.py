@@ -148,6 +148,7 @@ async def authorize(
         credentials.required_token()
     identity = await _identity(stores, credentials, allowance.now)
     account = _open_account(stores, credentials, identity, allowance)
+    account.is_upload = needed is Role.WRITE and stores.quotas.has_limit
     look_up = _LookUp(stores, identity, account)
     found, _ = await gather_pair(look_up.first(target), account.hit())
     if isinstance(target, ByName):
@@ -236,6 +237,9 @@ def _granted(
         raise names.repo_not_found(target.owner) if isinstance(target, ByName) else RepoNotFound()
     # After the role: the limit of the owner would reveal that the repository exists.
     account.admit_to_repository()
+    usage = account.usage(repo.owner)
+    if usage:
+        stores.quotas.learn(repo.owner, usage)
     return Access(stores, repo, identity, role, account.now, auth.sees(repo, identity, member))
 
 

@@ -33,7 +33,7 @@ from shared import log, meter, prices, ratelimit
 from shared.errors import CostLimited, HubLimited, RateLimited, Unavailable
 from shared.metadata.expiring import Counters
 from shared.metadata.table import Beside
-from shared.model import Scope
+from shared.model import Scope, Usage
 from shared.ratelimit import WINDOW_SECONDS, LimitClass
 from shared.settings import Settings
 from shared.tasks import gather_all, gather_pair
@@ -190,6 +190,8 @@ class Account:
     hub: Scope
     now: float
     owner: Scope | None = None
+    is_upload: bool = False
+    """Whether the request may store content, so that the usage of the owner is read, too."""
     beside: Beside | None = None
     left: dict[str, str] = field(default_factory=dict)
     """Headers of the reply with the subject's remaining allowance, once the request is counted."""
@@ -204,8 +206,9 @@ class Account:
         wanted = [scope for scope in (self.subject, self.owner) if scope and scope.kind in limits]
         if "hub" in limits and not self.budget.knows_hub(self.hub, self.now):
             wanted.append(self.hub)
-        if wanted:
-            self.beside = self.budget.counters.beside(wanted)
+        storing = owner if self.is_upload else ""
+        if wanted or storing:
+            self.beside = self.budget.counters.beside(wanted, storing)
         return self.beside
 
     async def read(self) -> None:
@@ -255,6 +258,12 @@ class Account:
         """Check the owner's limit, for a caller who may see the repository. Raises CostLimited."""
         if self.owner:
             self.budget.check(self.owner, self._spent().get(self.owner, 0), self.now)
+
+    def usage(self, owner: str) -> Usage | None:
+        """What the owner stores, if it was read."""
+        if self.beside and self.is_upload:
+            return self.budget.counters.usage_in(self.beside, owner)
+        return None
 
     async def charge(self, picodollars: int) -> None:
         """Charge a cost to all scopes, and settle those that are due. Never fails."""

@@ -337,6 +337,26 @@ class Node:
         return self.address.commit_id
 
 
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What an owner stores. `limit_bytes`: the limit that the operator set for this owner, or
+    None. `counted_at`: the epoch second of the last count.
+    """
+
+    stored_bytes: int = 0
+    stored_objects: int = 0
+    limit_bytes: int | None = None
+    counted_at: int = 0
+
+    def __add__(self, other: "Usage") -> "Usage":
+        return Usage(
+            self.stored_bytes + other.stored_bytes,
+            self.stored_objects + other.stored_objects,
+            self.limit_bytes,
+            self.counted_at,
+        )
+
+
 class Scope(NamedTuple):
     """The account that a request is charged to. `day` is in days since the epoch, in UTC."""
 

@@ -79,6 +79,9 @@ class Settings(BaseModel):
     limit_cost_hub: float = Field(default=50, ge=0, allow_inf_nan=False)
     """The same for all requests."""
 
+    limit_bytes_owner: int = Field(default=50_000_000_000, ge=0)
+    """The bytes that one owner may store (see `quotas`). 0: no limit."""
+
     max_body_bytes: int = Field(default=64 * MIB, ge=1)
     """The largest body, as sent, of `push` and `push/objects`, with room for any stock chunk."""
     max_reply_bytes: int = Field(default=64 * MIB, ge=1)

@@ -26,6 +26,7 @@ from shared.objects.bucket import Bucket
 from shared.objects.quarantine import Quarantine
 from shared.objects.recent import Recent
 from shared.objects.store import REMEMBERED_BYTES, ObjectStore
+from shared.quotas import Quotas
 from shared.settings import Settings
 
 
@@ -69,6 +70,7 @@ class Stores:
     handles: Handles
     counters: Counters
     budget: Budget
+    quotas: Quotas
     due: DueWork
     visits: Visits
     hub: Table
@@ -100,6 +102,7 @@ class Stores:
             handles=Handles(hub),
             counters=counters,
             budget=Budget.of(settings, counters),
+            quotas=Quotas(settings, counters),
             due=DueWork(hub),
             visits=Visits(hub),
             hub=hub,

@@ -15,6 +15,19 @@ def cut(message: str) -> str:
     return message
 
 
+def size(length: int) -> str:
+    """Return a number of bytes for people: `999 bytes`, `1.2 kB`, `34 MB`, `5.6 GB`."""
+    if length < 1000:
+        return "1 byte" if length == 1 else f"{length} bytes"
+    amount = length / 1000
+    units = ["kB", "MB", "GB"]
+    while amount >= 999.5 and len(units) > 1:
+        amount /= 1000
+        del units[0]
+    digits = 1 if amount < 9.95 else 0
+    return f"{amount:.{digits}f} {units[0]}"
+
+
 def summarize(ids: Iterable[str], shown: int = 2) -> str:
     """Return the first ids of a list and the number of the others: `ab…, cd… and 7 more`."""
     listed = sorted(ids)

@@ -252,6 +252,8 @@ GET /api/v1/tokens
   any      401 200 200 200 200 200 200 403 403 401 401
 DELETE /api/v1/tokens/{token_id}   * token_not_found
   any      401   *   *   *   *   * 403 403 403 401 401
+GET /api/v1/usage
+  any      401 200 200 200 200 200 200 403 403 401 401
 GET /api/v1/me
   any      401 200 200 200 200 200 200 200 200 401 401
 POST /api/v1/domains

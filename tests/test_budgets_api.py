@@ -124,6 +124,7 @@ OPERATIONS: dict[str, tuple[Request, ...]] = {
         Request("trusted_issuers", "DELETE", "{api}/trusted-issuers/{trust_id}", status=204),
     ),
     "POST domains": (PUBLISH_DOMAIN,),
+    "GET usage": (Request("usage", "GET", "/api/v1/usage"),),
     "GET domains": (Request("domains", "GET", "/api/v1/domains"),),
     "GET one domain": (
         PUBLISH_DOMAIN,

@@ -57,7 +57,7 @@ LAWS = {
     "shared.openid": ("errors model openid settings", "aiohttp jwt pydantic"),
     "shared.web": (
         "web actions codec conditional cursors errors file_response graph http log_cursors media"
-        " metadata model names protocol stores",
+        " metadata model names protocol stores texts",
         "jinja2 markdown_it markupsafe mido nh3 pygments starlette",
     ),
     "functions": (
@@ -75,6 +75,8 @@ LAWS = {
     ),
     "shared.meter": ("prices units", ""),
     "shared.metrics": ("", ""),
+    "shared.actions.usage": (f"budget prices protocol {DOMAIN}", ""),
+    "shared.quotas": ("errors metadata model settings texts", ""),
     "shared.budget": ("errors log meter metadata model prices ratelimit settings tasks", ""),
     "shared.bodies": ("errors", "starlette"),
     "shared.decoding": ("codec codings errors", ""),
@@ -124,7 +126,7 @@ LAWS = {
     ),
     # In the process of any program: nothing of the hub.
     "infra.client": ("", "httpx infra.client"),
-    "shared.stores": ("budget keyring limits metadata model objects settings", ""),
+    "shared.stores": ("budget keyring limits metadata model objects quotas settings", ""),
     "shared.engines.selection": ("limits engines settings stores", ""),
     "shared.engines": (
         "budget engines errors keyring log meter metadata model objects settings signing stores"

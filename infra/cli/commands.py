@@ -48,6 +48,7 @@ COMMANDS = {
         "identity", "app", "Users of identity providers, and the handles that they sign in to."
     ),
     "token": Entry("token", "app", "Tokens, with which users log in."),
+    "usage": Entry("usage", "app", "What an owner stores, and the limit."),
     "key": Entry("key", "app", "Signing keys, with which a hub signs its tokens."),
     "export": Entry("transfer", "export", "Write everything of a repository to a file."),
     "import": Entry("transfer", "import_", "Make a repository from a file of `pieria export`."),

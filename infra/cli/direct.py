@@ -15,7 +15,7 @@ from infra.cli.cli_error import CliError
 from infra.client import errors, models
 from infra.client.models import body_of, parse
 from shared import cursors, names
-from shared.actions import branches, domains, members, moves, releases, repos, tokens
+from shared.actions import branches, domains, members, moves, releases, repos, tokens, usage
 from shared.codec import unpack_record
 from shared.engines import selection
 from shared.errors import ApiError
@@ -61,6 +61,10 @@ class Direct:
     def me(self) -> models.Me:
         """The user in whose name the operator acts. There is no token."""
         return models.Me(self._caller, "", "admin", None, "human")
+
+    def usage(self) -> models.Usage:
+        report = self._run(usage.of_owner(self._stores, self._caller, output.now()))
+        return models.Usage(**report.model_dump(mode="json"))
 
     # ── Repositories ────────────────────────────────────────────────────────────────────────────
 

@@ -20,6 +20,7 @@ from .models import (
     Repository,
     Role,
     Token,
+    Usage,
     body_of,
     parse,
 )
@@ -60,6 +61,10 @@ class Client:
     def me(self) -> Me:
         """Return the user of the token, and its rights."""
         return parse(Me, self._transport.send("GET", "/api/v1/me"))
+
+    def usage(self) -> Usage:
+        """Return what the user stores, the limit, and the cost of two days."""
+        return parse(Usage, self._transport.send("GET", "/api/v1/usage"))
 
     # ── Repositories ────────────────────────────────────────────────────────────────────────────
 

@@ -45,6 +45,21 @@ class Me:
 
 
 @dataclass(frozen=True, slots=True)
+class Usage:
+    """What the user stores over all repositories, and the limit; None without a limit.
+
+    `costs`: the estimated cost of each of two days in US dollars, as `date` and `dollars`.
+    """
+
+    owner: str
+    stored_bytes: int
+    stored_objects: int
+    limit_bytes: int | None
+    is_near_limit: bool
+    costs: list[dict[str, str | float]]
+
+
+@dataclass(frozen=True, slots=True)
 class NewRepo:
     """A repository to create."""
 

@@ -41,8 +41,8 @@ async def push(repository: RepoStores, request: Push, *, by: str, now: float) ->
 
     Nothing is written before all checks, except for uploads that UploadsPending reports as stored.
     Only the swap can find a lost race. Raises InvalidName, HashMismatch, MissingReference,
-    BranchClash, NotPortable, TooLarge, Unprocessable, NotFastForward with the current head, and
-    UploadsPending if the push has to be sent again.
+    BranchClash, NotPortable, TooLarge, QuotaReached, Unprocessable, NotFastForward with the current
+    head, and UploadsPending if the push has to be sent again.
 
     Budget: 9 AWS calls, chain of 5 (push, 1 commit, nothing else).
     Budget: 10 AWS calls, chain of 6 (push, 1 commit, 10 files, objects already stored).
@@ -53,12 +53,14 @@ async def push(repository: RepoStores, request: Push, *, by: str, now: float) ->
     head = bundle.head(request)
     existing = await _existing(repository, bundle, head)
     pushed = Pushed(bundle, request.branch, head, request.force, by, now, existing)
-    warning = push_checks.check_portable(repository.repo, pushed)
+    warnings = [push_checks.check_portable(repository.repo, pushed)]
     await _accept(repository, pushed)
+    if by == repository.repo.owner:
+        warnings.append(repository.stores.quotas.warning(by))
     heads = {pushed.branch: head}
     if len(existing.refs) <= REPLY_BRANCHES:
         heads = {name: ref.head.commit_id for name, ref in existing.refs.items()} | heads
-    message = f"{pushed.branch} is at {head}" + (f"; {warning}" if warning else "")
+    message = "; ".join(filter(None, [f"{pushed.branch} is at {head}", *warnings]))
     return {"ok": True, "message": message, "branch_heads": heads, "remote_head": head}
 
 
@@ -106,12 +108,16 @@ async def _accept(repository: RepoStores, pushed: Pushed) -> None:
         uploads,
         repository.stores.limits,
     )
+    repository.stores.quotas.check(repo.owner, plan.stored_bytes)
     _, last = await gather_pair(
         push_plan.execute(plan, repository, int(pushed.now)),
         _last_step(repository, pushed.branch, current),
     )
     new, move = _next_ref(pushed, plan, current, last)
-    await _publish(repository, plan, existing, move)
+    stored = repository.stores.quotas.count(
+        repo.owner, plan.stored_bytes, len(plan.object_rows), int(pushed.now)
+    )
+    await gather_all([_publish(repository, plan, existing, move), stored])
     try:
         await _swap(repository, pushed, new, current, move)
     except NotFastForward:

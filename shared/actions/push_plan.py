@@ -76,6 +76,11 @@ class WritePlan:
     """The rows of the new commits by id, parents first."""
 
     @property
+    def stored_bytes(self) -> int:
+        """The size of all content that the push stores."""
+        return self.batch.stored_bytes + sum(upload.length for upload in self.uploads)
+
+    @property
     def object_rows(self) -> dict[Item, Location]:
         """The locations of pushed and of uploaded objects."""
         batch = self.batch.locations

@@ -63,6 +63,12 @@ class UploadBatch:
             locations[Kind.OBJECT, object_id] = Loose(len(content))
         return cls(pack, loose, locations)
 
+    @property
+    def stored_bytes(self) -> int:
+        """The size of the pack and of the large objects."""
+        pack_bytes = len(self.pack.data) if self.pack.locations else 0
+        return pack_bytes + sum(map(len, self.loose.values()))
+
     async def put(self, repository: RepoStores) -> None:
         """Make all of it durable. Nothing names it yet."""
         puts = [repository.objects.put_loose(i, content) for i, content in self.loose.items()]
@@ -132,10 +138,11 @@ async def accept(repository: RepoStores, request: PushObjects, *, now: float) ->
     """Store a batch of objects: bytes first, then the rows that name them.
 
     Returns `stored` and `skipped` (already here, or twice in the batch), whose sum is the number of
-    sent objects. Raises HashMismatch, InvalidName or TooLarge before anything is stored.
+    sent objects. Raises HashMismatch, InvalidName, TooLarge or QuotaReached before anything is
+    stored.
 
     Budget: 6 AWS calls, chain of 4 (push/objects, 50 objects of 4 KiB).
-    Budget: 23 AWS calls, chain of 4 (push/objects, 400 objects).
+    Budget: 24 AWS calls, chain of 4 (push/objects, 400 objects).
     """
     sent = pushed_bundle.check_objects(request.objects)
     known = await repository.index.known(objects=sent)
@@ -151,8 +158,17 @@ async def accept(repository: RepoStores, request: PushObjects, *, now: float) ->
             await repos.create_if_absent(repository.stores, repository.repo, int(now))
         )
         upload_batch = UploadBatch.of(repository.stores.limits, new)
+        owner = repository.repo.owner
+        repository.stores.quotas.check(owner, upload_batch.stored_bytes)
         await upload_batch.put(repository)
-        await repository.index.put_locations(upload_batch.locations)
+        await gather_all(
+            [
+                repository.index.put_locations(upload_batch.locations),
+                repository.stores.quotas.count(
+                    owner, upload_batch.stored_bytes, len(new), int(now)
+                ),
+            ]
+        )
     return {"stored": len(new), "skipped": len(request.objects) - len(new)}
 
 
@@ -162,8 +178,8 @@ async def presign(repository: RepoStores, request: Presign, *, now: float) -> Pr
 
     As many URLs as fit in one reply. An object that is in neither list gets its URL from the next
     request, which the stock client makes in its next push. An upload stays in quarantine until a
-    push names it and its digest is true. Raises TooLarge for a size that no push would accept, and
-    CostLimited.
+    push names it and its digest is true. Raises TooLarge for a size that no push would accept,
+    QuotaReached for sizes that the owner may not store, and CostLimited.
 
     Budget: 3 AWS calls, chain of 2 (presign, 1 object).
     """
@@ -174,6 +190,7 @@ async def presign(repository: RepoStores, request: Presign, *, now: float) -> Pr
         object_id: request.sizes[object_id] for object_id in asked if object_id in request.sizes
     }
     pushed_bundle.check_sizes(sizes, repository.stores.settings.max_object_bytes)
+    repository.stores.quotas.check(repository.repo.owner, sum(sizes.values()))
     provable = [object_id for object_id in asked if names.is_digest(object_id)]
     inline = [object_id for object_id in asked if not names.is_digest(object_id)]
     if not provable:

@@ -12,6 +12,7 @@
     ├─ Unauthorized 401             no token, or an invalid one
     ├─ Forbidden 403                the caller may read the repository, but not do this
     │  └─ SignInRefused             a sign-in that this browser did not begin, or that failed
+    ├─ QuotaReached 403             the owner of the repository stores as much as the limit
     ├─ NotFound 404                 no such route
     │  ├─ RepoNotFound              absent, deleted, or private: all look the same
     │  ├─ CommitNotFound            the repository does not have a wanted commit
@@ -56,7 +57,7 @@
     └─ Unavailable 503              the store did not answer; the request can be retried
 
 The modules: `requests` (400 to 416), `not_found` (404), `conflicts` (409), `content` (422),
-`quotas` (429), `faults` (500 and 503), `identities` (users of identity providers).
+`quotas` (429, 403), `faults` (500 and 503), `identities` (users of identity providers).
 
 A message is one line: the fault and the next step. It is cut to `texts.MESSAGE_CHARACTERS`.
 """
@@ -107,7 +108,7 @@ from shared.errors.not_found import (
     TagNotFound,
     TokenNotFound,
 )
-from shared.errors.quotas import CostLimited, HubLimited, RateLimited
+from shared.errors.quotas import CostLimited, HubLimited, QuotaReached, RateLimited
 from shared.errors.requests import (
     BadRequest,
     Forbidden,
@@ -154,6 +155,7 @@ __all__ = [
     "NotPortable",
     "ObjectNotFound",
     "PathNotFound",
+    "QuotaReached",
     "RangeNotSatisfiable",
     "RateLimited",
     "RefNotFound",

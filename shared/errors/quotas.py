@@ -1,5 +1,6 @@
-"""Limits of requests and of cost. Status 429, and 503 for the limit of the hub."""
+"""Limits of requests, of cost and of storage. Status 429, 403 for storage, 503 for the hub."""
 
+from shared import texts
 from shared.errors.base import ApiError
 
 
@@ -40,3 +41,17 @@ class HubLimited(CostLimited):
 
     status = 503
     code = "hub_limit"
+
+
+class QuotaReached(ApiError):
+    """The owner of the repository may not store as much more as the request has."""
+
+    status = 403
+    code = "quota_reached"
+
+    def __init__(self, owner: str, limit_bytes: int, new_bytes: int) -> None:
+        super().__init__(
+            f"this needs {texts.size(new_bytes)}, and with it {owner} would store more than"
+            f" {texts.size(limit_bytes)}, the limit; delete repositories of {owner}, or ask the"
+            f" hub's operator for more: pieria usage limit {owner} BYTES"
+        )

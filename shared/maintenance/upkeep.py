@@ -3,7 +3,8 @@ repository.
 
     purge     deletes the data of a deleted repository
     repack    combines small packs, then makes a gc due
-    gc        takes the step that is due: condemn, sweep, collect, at least an hour apart
+    gc        takes the step that is due: condemn, sweep, collect, at least an hour apart; after the
+              last one, counts what the owner stores
     clone     makes a prebuilt clone
     check     verifies everything (fsck), then makes a gc and the next check due
 
@@ -22,7 +23,7 @@ from typing import Any
 
 from shared import log
 from shared.errors import Unavailable
-from shared.maintenance import fsck, gc, prebuilt_clones, purge, repack
+from shared.maintenance import fsck, gc, prebuilt_clones, purge, repack, usage
 from shared.maintenance.fsck import Finding, Sample
 from shared.maintenance.lease import Clock, Step, started_at
 from shared.metadata.due import CHECK_SECONDS, DAY_SECONDS, Due, Work, first_check, later
@@ -261,6 +262,7 @@ async def _tidy(job: _Job, repository: RepoStores) -> None:
         # Work that became due after this gc started is left to the next gc.
         start = started_at(progress.run_id)
         await job.finish([one for one in collected if one.at <= start])
+        await usage.recount_daily(job.stores, repository.repo.owner, int(job.slice.clock()))
 
 
 async def _clone(job: _Job, repository: RepoStores) -> None:

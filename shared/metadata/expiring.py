@@ -1,7 +1,8 @@
 """Rows that expire: a table of their own, so that read-only functions can count requests.
 
 The row of a minute has `hits` and `spent` (picodollars). The row of a day has only `spent`. The
-costly clones of a day are in one row, with an attribute for each repository.
+costly clones of a day are in one row, with an attribute for each repository. The row of an owner's
+usage has `bytes`, `objects`, the time of the last count, and perhaps `limit_bytes`.
 """
 
 from collections.abc import Collection, Mapping
@@ -12,10 +13,11 @@ from uuid import UUID
 from shared.errors import Unavailable
 from shared.metadata import attributes, keys
 from shared.metadata.table import Beside, Row, Table
-from shared.model import CommitId, RepoId, Scope
+from shared.model import CommitId, RepoId, Scope, Usage
 
 _COUNTER = attributes.RowFormat("counter")
 _COST = attributes.RowFormat("cost")
+_USAGE = attributes.RowFormat("usage")
 _REFUSED = attributes.RowFormat("refused push")
 _SIGN_IN = attributes.RowFormat("sign-in")
 _COSTLY = attributes.RowFormat("costly clones")
@@ -27,6 +29,8 @@ DAY_SECONDS = 24 * 3600
 _CLONES = "clones_"
 SIGN_IN_SECONDS = 24 * 3600
 """A state cannot be used again within this time. No provider accepts a code for so long."""
+USAGE_SECONDS = 400 * 24 * 3600
+"""A usage row expires if nothing is counted for this time. The upkeep writes it more often."""
 FALSE_UPLOADS = 500
 """The most false uploads of one push that are stored."""
 
@@ -79,17 +83,61 @@ class Counters:
             if name.startswith(_CLONES)
         }
 
-    def beside(self, scopes: Collection[Scope]) -> Beside:
-        """Return the rows of these scopes, for a read together with rows of another table."""
-        return Beside(self.table, [keys.cost(scope) for scope in scopes])
+    def beside(self, scopes: Collection[Scope], storing: str = "") -> Beside:
+        """Return the rows of these scopes, for a read together with rows of another table.
+
+        `storing` is the owner whose usage is read, or empty.
+        """
+        wanted = [keys.cost(scope) for scope in scopes]
+        if storing:
+            wanted.append(keys.usage(storing))
+        return Beside(self.table, wanted)
+
+    @staticmethod
+    def usage_in(beside: Beside, owner: str) -> Usage | None:
+        """Return what an owner stores from the rows that were read, or None without its row."""
+        rows = [row for row in beside.rows if row["pk"] == keys.usage(owner)[0]]
+        return _usage(rows[0]) if rows else None
+
+    async def usage(self, owner: str, scopes: Collection[Scope] = ()) -> tuple[Usage, list[int]]:
+        """Return what an owner stores, and the cost of each scope. One call."""
+        beside = self.beside(scopes, owner)
+        beside.rows.extend(await self.table.find(beside.keys))
+        costs = self.spent(beside, scopes)
+        return self.usage_in(beside, owner) or Usage(), [costs[scope] for scope in scopes]
+
+    async def add_usage(self, owner: str, added: Usage, now: int) -> Usage:
+        """Add stored content. Returns the sum. `now`: epoch seconds."""
+        amounts = {"bytes": added.stored_bytes, "objects": added.stored_objects}
+        row = await self.table.add(keys.usage(owner), amounts, now + USAGE_SECONDS)
+        return _usage(row)
+
+    async def set_usage(self, owner: str, usage: Usage, now: int) -> None:
+        """Replace what an owner stores by what was counted. The limit of the owner stays."""
+        row: Row = {
+            "bytes": usage.stored_bytes,
+            "objects": usage.stored_objects,
+            "counted_at": now,
+            "expires_at": now + USAGE_SECONDS,
+        }
+        await self.table.update(keys.usage(owner), _USAGE.stamp_in_place(row))
+
+    async def set_limit(self, owner: str, limit_bytes: int, now: int) -> None:
+        """Set the limit of an owner, 0 for none."""
+        row: Row = {"limit_bytes": limit_bytes, "expires_at": now + USAGE_SECONDS}
+        await self.table.update(keys.usage(owner), _USAGE.stamp_in_place(row))
 
     @staticmethod
     def spent(beside: Beside, scopes: Collection[Scope]) -> Mapping[Scope, int]:
         """Return the cost of each scope from the rows that were read; 0 for a scope without a
         row.
         """
-        by_key = {row["pk"]: attributes.number(row, "spent", _COST) for row in beside.rows}
-        return {scope: by_key.get(keys.cost(scope)[0], 0) for scope in scopes}
+        rows = {row["pk"]: row for row in beside.rows}
+        found = {scope: rows.get(keys.cost(scope)[0]) for scope in scopes}
+        return {
+            scope: attributes.number(row, "spent", _COST) if row else 0
+            for scope, row in found.items()
+        }
 
     async def end_sign_in(self, state: str, now: int) -> bool:
         """Record that a callback with this state came. Returns False if one came before."""
@@ -138,6 +186,20 @@ class Counters:
 def _clones_of(repo_id: RepoId) -> str:
     """The attribute of a repository in the row of a day. A name in an expression has no dashes."""
     return f"{_CLONES}{UUID(repo_id).hex}"
+
+
+def _usage(row: Row) -> Usage:
+    found = {
+        name: attributes.number(row, name, _USAGE)
+        for name in ("bytes", "objects", "limit_bytes", "counted_at")
+        if name in row
+    }
+    return Usage(
+        found.get("bytes", 0),
+        found.get("objects", 0),
+        found.get("limit_bytes"),
+        found.get("counted_at", 0),
+    )
 
 
 def _texts(row: Row | None, name: str, now: int) -> set[str]:

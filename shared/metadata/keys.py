@@ -30,11 +30,12 @@
     snapshot             REPO#<repo_id>#S<shard>     <snapshot_id>
     object               REPO#<repo_id>#O<shard>     <object_id>
 
-    counter              <class>#<subject>#<window>  –                         these five rows are
+    counter              <class>#<subject>#<window>  –                         these rows are
     cost                 COST#<kind>#<name>#<day>    –                         in a table whose rows
     refused              REFUSED#<repo_id>#<subject> –                         expire
     costly clones        CLONES#<day>                –
     sign-in              SIGNIN#<state>              –
+    usage                USAGE#<owner>               –
 
 `shard` is the first hex digit of a hash of the id. Each kind has sixteen partitions, so that one
 repository can write 16,000 rows per second. `generation` has twelve digits, so that its text sorts
@@ -296,6 +297,11 @@ def cost(scope: Scope) -> Key:
 def sign_in(state: str) -> Key:
     """A sign-in that a callback has ended."""
     return (f"SIGNIN#{state}",)
+
+
+def usage(owner: str) -> Key:
+    """What an owner stores."""
+    return (f"USAGE#{owner}",)
 
 
 def refused(repo_id: str, subject: str) -> Key:

@@ -12,6 +12,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from shared import texts
 from shared.web import links, times, visible
 
 _FOLDER = Path(__file__).parent
@@ -36,7 +37,7 @@ def _environment() -> Environment:
         icon_url=static_url("icon.svg"),
         owner_url=links.owner,
         number=visible.number,
-        size=visible.size,
+        size=texts.size,
         time_of=times.of_text,
     )
     return made

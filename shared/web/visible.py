@@ -23,21 +23,6 @@ def first_line(text: str, characters: int) -> str:
     return f"{line[: characters - 1].rstrip()}…"
 
 
-def size(length: int) -> str:
-    """A number of bytes for people: `999 bytes`, `1.2 kB`, `3.4 MB`."""
-    if length < 1000:
-        if length != 1:
-            return f"{length} bytes"
-        return "1 byte"
-    for unit in ("kB", "MB"):
-        length_in_unit = length / (1000 if unit == "kB" else 1_000_000)
-        if length_in_unit < 999.5 or unit == "MB":
-            break
-    if length_in_unit < 10:
-        return f"{length_in_unit:.1f} {unit}"
-    return f"{length_in_unit:.0f} {unit}"
-
-
 def number(value: int, noun: str, nouns: str = "") -> str:
     """A number and its noun: `1 branch`, `1,204 branches`."""
     return f"{value:,} {noun if value == 1 else nouns or noun + 's'}"

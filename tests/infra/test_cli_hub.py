@@ -97,6 +97,7 @@ release delete OWNER/song v1
 release delete OWNER/song v1
 domain show @OWNER/song
 domain show OWNER/none
+usage show OWNER
 repo rename OWNER/song hymn
 repo rename OWNER/hymn more
 repo delete OWNER/hymn --yes

@@ -274,6 +274,7 @@ STORIES = [
     # This token is not on record; it is revoked all the same.
     _story("revoke", "DELETE /api/v1/tokens/{token_id}", where={"token_id": "another"}, status=404),
     _story("who am I", "GET /api/v1/me"),
+    _story("the usage", "GET /api/v1/usage"),
     _story("a domain", "POST /api/v1/domains", message={**MIDI_DOMAIN, "slug": "verse"}, status=201, of_chance=True),
     _story("a later version of a domain", "POST /api/v1/domains", message={**MIDI_DOMAIN, "version": "1.0.0"},
            status=201),
@@ -282,6 +283,7 @@ STORIES = [
     _story("delete a domain", "DELETE /api/v1/domains/{author}/{slug}", where={"author": "@me", "slug": "song"},
            status=204, again=[404]),
     _story("the public keys", "GET /.well-known/jwks.json", by=None),
+    _story("the public keys, with a token", "GET /.well-known/jwks.json"),
     _story("health", "GET /health", by=None),
     _story("the document", "GET /api/v1/openapi.json", by=None),
     _story("the document, at the root", "GET /openapi.json", by=None),

@@ -70,6 +70,7 @@ HOSTILE: list[tuple[type[ApiError], Callable[[], ApiError]]] = [
     (errors.BranchClash, lambda: errors.BranchClash(LONG, LONG)),
     (errors.CostLimited, lambda: errors.CostLimited(LONG, 1e9, "today (UTC)", 86_400, "subject")),
     (errors.HubLimited, lambda: errors.HubLimited(LONG, 1e9, "today (UTC)", 86_400, "hub")),
+    (errors.QuotaReached, lambda: errors.QuotaReached(LONG, 10**18, 10**18)),
     (errors.StagedBodyInvalid, lambda: errors.StagedBodyInvalid(LONG)),
     (errors.RateLimited, lambda: errors.RateLimited("push", 10**300, 60)),
     (errors.Internal, lambda: errors.Internal(LONG)),

@@ -494,6 +494,8 @@ def tokens_come_and_go(owner: str, fresh: Fresh) -> None:
     answer = ok(api.call("tokens", "POST", "/tokens", {"scope": "read"}, by=owner))
     ok(api.call("tokens", "GET", "/tokens", by=owner))
     ok(api.call("tokens", "GET", "/me", token=answer.value["token"]))
+    ok(api.call("usage", "GET", "/usage", by=owner))
+    ok(ask("jwks", "GET", "/.well-known/jwks.json", by=owner))
     ok(api.call("tokens", "DELETE", f"/tokens/{answer.value['token_id']}", by=owner))
     ok(api.call("tokens", "GET", "/me", token=answer.value["token"]), 401)
 
