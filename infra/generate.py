@@ -18,6 +18,7 @@ A test fails if one of them is not current.
 import json
 import re
 from collections.abc import Iterable, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -91,11 +92,10 @@ def main() -> None:
 
 def events() -> dict[str, dict[str, Any]]:
     """The events by name: `push`, and for further routes of a function `fetch-objects`."""
-    return {
-        event_name(endpoint, route): _event(endpoint, route)
-        for endpoint in ENDPOINTS
-        for route in endpoint.routes
-    }
+    found: dict[str, dict[str, Any]] = {}
+    for endpoint in ENDPOINTS:
+        found |= {event_name(endpoint, route): _event(endpoint, route) for route in endpoint.routes}
+    return found
 
 
 def event_name(endpoint: Endpoint, route: Route) -> str:
@@ -226,10 +226,10 @@ def _replaced(page: str, mark: str, content: str) -> str:
 
 
 def _list(endpoints: Iterable[Endpoint]) -> str:
+    routes = chain.from_iterable(endpoint.routes for endpoint in endpoints)
     rows = [
         f"| `{_shown(route)}` | {route.who} | {route.what} |\n"
-        for endpoint in endpoints
-        for route in endpoint.routes
+        for route in routes
         if route.key != "$default"
     ]
     return "| endpoint | who | what |\n| --- | --- | --- |\n" + "".join(rows)

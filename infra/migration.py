@@ -34,11 +34,13 @@ from shared.metadata.conditions import Row
 log = logging.getLogger(__name__)
 
 MIGRATED = "journal.migrated"
-_BUILDING, _BUILT = "building", "built"
+_BUILDING = "building"
+_BUILT = "built"
 _LEFTOVERS = ("hub.json", "journal.new")
 """Files of the earlier version that have no use any more."""
 
-_TABLE, _BUCKET = NAMES["HubTable"], NAMES["Bucket"]
+_TABLE = NAMES["HubTable"]
+_BUCKET = NAMES["Bucket"]
 
 
 def migrate(folder: Path) -> None:

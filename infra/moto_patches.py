@@ -96,7 +96,8 @@ def _scan_from_start_key() -> None:
 def _rows_after(table: Table, start: dict[str, Any] | None) -> list[Item]:
     """The rows of a table whose keys are strings, in their order, without those up to `start`."""
     partitions = {partition.value: rows for partition, rows in table.items.items()}
-    first_partition, first_sort_key = "", ""
+    first_partition = ""
+    first_sort_key = ""
     if start:
         first_partition = start[table.hash_key_attr]["S"]
         first_sort_key = start[str(table.range_key_attr)]["S"]

@@ -71,12 +71,11 @@ def models() -> dict[str, Any]:
         importlib.import_module(f"{protocol.__name__}.{found.name}")
         for found in pkgutil.iter_modules(protocol.__path__)
     ]
-    return {
-        name: model
-        for module in modules
-        for name, model in inspect.getmembers(module, _is_model)
-        if model.__module__ == module.__name__
-    }
+    found: dict[str, Any] = {}
+    for module in modules:
+        models = inspect.getmembers(module, _is_model)
+        found |= {name: model for name, model in models if model.__module__ == module.__name__}
+    return found
 
 
 def error_codes() -> list[str]:

@@ -11,6 +11,7 @@ So `health` knows the paths of all functions, and every other function knows its
 import functools
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from itertools import chain
 
 from fastapi import APIRouter
 from fastapi.routing import APIRoute
@@ -68,7 +69,7 @@ class LateRoutes(BaseRoute):
 
     @functools.cached_property
     def _routes(self) -> list[BaseRoute]:
-        return [route for router in self._load() for route in router.routes]
+        return list(chain.from_iterable(router.routes for router in self._load()))
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """The first route that fits path and method, or else the first that fits the path."""

@@ -51,7 +51,8 @@ async def stage(access: Access, asked: Stage) -> Staged:
             f"a staged body may have {EXPANDED_BYTES} bytes, and this one has {asked.size};"
             f" {http.IN_STEPS}"
         )
-    opened, now = access.stores, int(access.now)
+    opened = access.stores
+    now = int(access.now)
     repository = opened.of(await repos.create_if_absent(opened, access.repo, now))
     await reserve_uploads([asked.size])
     name = secrets.token_hex(16)

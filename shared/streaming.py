@@ -197,7 +197,8 @@ async def _buffered(terms: Terms, whole: Whole) -> Response:
 
 async def _gathered(terms: Terms, whole: Whole) -> bytes:
     gathered: list[Piece] = []
-    size, expanded = 0, 0
+    size = 0
+    expanded = 0
     async with aclosing(_sent(whole, terms.coding)) as pieces:
         async for piece, expanded_bytes in pieces:
             gathered.append(piece)
@@ -314,7 +315,8 @@ async def _cut(pieces: AsyncGenerator[tuple[Piece, int], None]) -> AsyncGenerato
                 size += len(part)
                 if size >= PIECE_BYTES:
                     yield b"".join(gathered)
-                    gathered, size = [], 0
+                    gathered = []
+                    size = 0
         if gathered:
             yield b"".join(gathered)
 

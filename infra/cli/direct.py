@@ -141,7 +141,8 @@ class Direct:
             ref, made, cursor = self._run(page)
             is_known = is_known or ref is not None or bool(made)
             for move in made:
-                before, after = _commit_id(move.before), _commit_id(move.after)
+                before = _commit_id(move.before)
+                after = _commit_id(move.after)
                 yield models.Move(move.at / 1000, move.by, before, after, move.forced)
         if not is_known:
             raise CliError(

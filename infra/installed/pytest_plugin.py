@@ -39,7 +39,9 @@ class PieriaUser:
     token: str
 
     def __init__(self, url: str, owner: str, token: str) -> None:
-        self.url, self.owner, self.token = url, owner, token
+        self.url = url
+        self.owner = owner
+        self.token = token
         self._numbers = itertools.count(1)
 
     def create_repo(self, slug: str = "", visibility: str = "public") -> str:

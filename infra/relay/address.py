@@ -44,7 +44,8 @@ def hub_address(url: str) -> Address:
     """
     try:
         parts = urlsplit(url.strip())
-        host, _ = parts.hostname, parts.port
+        host = parts.hostname
+        _ = parts.port  # raises ValueError for a malformed port
     except ValueError:
         host = None
     if not host or parts.scheme not in ("http", "https") or parts.query or parts.fragment:

@@ -127,7 +127,7 @@ class _Clone:
 
     async def _store(self, plan: Plan) -> None:
         records = plan.commits.content.size + plan.snapshots.content.size
-        sizes = [size for stretch in plan.stretches for size in stretch.objects.values()]
+        sizes = [sum(stretch.objects.values()) for stretch in plan.stretches]
         with self._hub.progress.transfer(
             f"clone {self._repository.strip('/')}", records + sum(sizes)
         ) as transfer:

@@ -8,6 +8,7 @@ the rest.
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import msgpack
@@ -63,7 +64,7 @@ class Push:
 
         Empty if there is not exactly one.
         """
-        parents = {parent for commit in self.commits.values() for parent in commit.parents}
+        parents = set(chain.from_iterable(commit.parents for commit in self.commits.values()))
         tips = [commit_id for commit_id in self.commits if commit_id not in parents]
         return tips[0] if len(tips) == 1 else ""
 
@@ -94,7 +95,9 @@ class Push:
         line = self._first_parents()
         ends = self._possible_ends(head)
         stretches: list[set[str]] = []
-        stretch, size, taken = set[str](), 0, set[str]()
+        stretch = set[str]()
+        size = 0
+        taken = set[str]()
         previous = ""
         for commit_id in line:
             new = self._ancestors(commit_id, taken)
@@ -102,7 +105,8 @@ class Push:
             is_full = size + more > STRETCH_BYTES or len(stretch) + len(new) > STRETCH_COMMITS
             if stretch and is_full and previous in ends:
                 stretches.append(stretch)
-                stretch, size = set(), 0
+                stretch = set()
+                size = 0
             stretch |= new
             size += more
             taken |= new
@@ -134,7 +138,8 @@ class Push:
 
     def _ancestors(self, commit_id: str, taken: Collection[str]) -> set[str]:
         """A commit and its ancestors in the push, without those that are taken."""
-        found, pending = set[str](), [commit_id]
+        found = set[str]()
+        pending = [commit_id]
         while pending:
             one = pending.pop()
             if one in self.commits and one not in taken and one not in found:
@@ -144,7 +149,8 @@ class Push:
 
     def _oldest_first(self) -> list[str]:
         """All commits, each after its parents."""
-        ordered, seen = list[str](), set[str]()
+        ordered = list[str]()
+        seen = set[str]()
         pending = [(commit_id, False) for commit_id in self.commits]
         while pending:
             commit_id, is_expanded = pending.pop()

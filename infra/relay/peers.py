@@ -14,7 +14,10 @@ TABLES = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
 """Columns: number, local address, remote address, state, queues, timer, retransmissions, user id,
 timeout, inode (see proc(5)).
 """
-LOCAL, REMOTE, USER, INODE = 1, 2, 7, 9
+LOCAL = 1
+REMOTE = 2
+USER = 7
+INODE = 9
 
 
 def is_of_another_user(peer: tuple[str, int], own: tuple[str, int]) -> bool:
@@ -25,17 +28,16 @@ def is_of_another_user(peer: tuple[str, int], own: tuple[str, int]) -> bool:
     another's.
     """
     try:
-        lines = [
-            line
-            for table in TABLES
-            if table.exists()
-            for line in table.read_text().splitlines()[1:]
-        ]
+        lines: list[str] = []
+        for table in TABLES:
+            if table.exists():
+                lines += table.read_text().splitlines()[1:]
     except OSError:
         return False
     if not lines:
         return False
-    local, remote = _written(peer), _written(own)
+    local = _written(peer)
+    remote = _written(own)
     users = [
         int(columns[USER])
         for columns in map(str.split, lines)

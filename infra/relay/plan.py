@@ -79,7 +79,8 @@ def slices(sizes: dict[str, int]) -> Iterator[dict[str, int]]:
     for object_id, size in sizes.items():
         if group and (total + size > SLICE_BYTES or len(group) == SLICE_OBJECTS):
             yield group
-            group, total = {}, 0
+            group = {}
+            total = 0
         group[object_id] = size
         total += size
     if group:

@@ -10,6 +10,7 @@ It works with memory for one reply at a time.
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 from multidict import CIMultiDict
@@ -78,7 +79,7 @@ class Received:
         """Some more commits are received, with all their ancestors."""
         self._commits |= dict.fromkeys(parents)
         self._heads.update(parents)
-        self._heads.difference_update(parent for found in parents.values() for parent in found)
+        self._heads.difference_update(chain.from_iterable(parents.values()))
 
     def haves(self) -> list[str]:
         """What to send as `have`: the commits without a received child, or all if those are
@@ -144,7 +145,8 @@ class Steps:
         return part
 
     async def _batch(self, object_ids: list[str], sink: Sink) -> None:
-        left, large = object_ids, list[str]()
+        left = object_ids
+        large = list[str]()
         async with self._turn:
             while left:
                 found = await self._objects(left, sink)
@@ -233,11 +235,13 @@ def _add_snapshot(part: Part, offer: Offer, packed: bytes) -> None:
 
 def _batches(sizes: Mapping[str, int]) -> Iterator[list[str]]:
     """The ids in groups whose contents have about BATCH_BYTES."""
-    batch, size = list[str](), 0
+    batch = list[str]()
+    size = 0
     for object_id, length in sizes.items():
         if batch and (size + length > BATCH_BYTES or len(batch) == OBJECT_IDS):
             yield batch
-            batch, size = [], 0
+            batch = []
+            size = 0
         batch.append(object_id)
         size += length
     if batch:

@@ -279,14 +279,16 @@ class _Batch:
 
     async def _slices(self, pieces: Pieces) -> AsyncIterator[Body]:
         """The objects of the client's body, as bodies of their own; one at least."""
-        body, count = self.uploads.new_body(), 0
+        body = self.uploads.new_body()
+        count = 0
         async for packed in _objects(pieces):
             body.write(packed)
             count += 1
             is_full = count == SLICE_OBJECTS or body.size >= SLICE_BYTES
             if is_full or body.raw_size >= SLICE_RAW_BYTES:
                 yield _ended(body, count)
-                body, count = self.uploads.new_body(), 0
+                body = self.uploads.new_body()
+                count = 0
         if count or not self.tasks:
             yield _ended(body, count)
         else:

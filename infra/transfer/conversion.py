@@ -7,6 +7,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
+from itertools import chain
 from typing import Any
 
 from infra.transfer import names
@@ -61,7 +62,7 @@ class Converter:
         """Compute the ids of these commits and of their objects. Parents must come first."""
         for start in range(0, len(commits), CHUNK):
             some = commits[start : start + CHUNK]
-            self._hash_blobs(change for _, changes in self._changes(some) for change in changes)
+            self._hash_blobs(chain.from_iterable(changes for _, changes in self._changes(some)))
             for converted in self.converted(some, branch=""):
                 snapshot_id = converted.snapshot["snapshot_id"]
                 self._ids.add_commit(converted.sha, converted.commit_id, snapshot_id)

@@ -123,7 +123,10 @@ def _steps(history: History) -> Iterator[tuple[Packed, dict[str, list[str]]]]:
             size_bytes += len(snapshots[-1])
         if size_bytes >= STEP_BYTES or len(commits) >= STEP_COMMITS:
             yield (commits, snapshots), parents
-            commits, snapshots, parents, size_bytes = [], [], {}, 0
+            commits = []
+            snapshots = []
+            parents = {}
+            size_bytes = 0
     if commits:
         yield (commits, snapshots), parents
 

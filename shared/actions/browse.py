@@ -82,7 +82,8 @@ async def compare(
     """
     ends = await both(repository, base, head, sees)
     files = await between(repository, *ends)
-    old, new = files.old, files.new
+    old = files.old
+    new = files.new
     differing = {path: [old.get(path), new.get(path)] for path in files.paths()}
     paths, last = _page(differing, after, limit)
     return Changes(

@@ -14,6 +14,7 @@ from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import chain
 
 from shared import codec, names
 from shared.actions import fetch_plan
@@ -184,7 +185,8 @@ async def _read(
     """The packed records of these commits, and the ids of the objects that the client has."""
     records: dict[Packed, bytes] = {}
     had: set[bytes] = set()
-    wanted = {at for node in nodes for at in (node.snapshot_at, node.record_at) if at}
+    locations = chain.from_iterable((node.snapshot_at, node.record_at) for node in nodes)
+    wanted = {at for at in locations if at}
     is_boundary = set(boundary)
     async with aclosing(repository.objects.each_packed(wanted | is_boundary)) as found:
         async for at, record in found:

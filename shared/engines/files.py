@@ -33,7 +33,8 @@ CREATE TABLE IF NOT EXISTS objects (
 CREATE TABLE IF NOT EXISTS condemned (version TEXT PRIMARY KEY) WITHOUT ROWID;
 """
 
-OBJECTS, INCOMING = "objects", "incoming"
+OBJECTS = "objects"
+INCOMING = "incoming"
 PAGE = 1000
 EXPIRED = 100
 """The most versions that one write of `expire` deletes. Other writes wait for it."""
@@ -149,7 +150,8 @@ class FileBucket(Bucket):
 
     async def list(self, prefix: str) -> AsyncIterator[Stored]:
         """Yield the objects under a prefix by key."""
-        after, has_more = "", True
+        after = ""
+        has_more = True
         while has_more:
             page, has_more = await self.page(prefix, after)
             for found in page:

@@ -38,7 +38,8 @@ CREATE INDEX IF NOT EXISTS hub_expiry ON hub (expires_at) WHERE expires_at IS NO
 PAGE_BYTES = 1024 * 1024
 ROW_BYTES = 400 * 1024
 """The largest row, names and values. The limit is DynamoDB's, so that data can move there."""
-PK_BYTES, SK_BYTES = 2048, 1024
+PK_BYTES = 2048
+SK_BYTES = 1024
 SHORT_ROWS = 500
 """A read of more rows continues in a thread. The first rows take 3 ms."""
 _LARGE_NUMBER = 1

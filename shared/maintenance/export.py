@@ -12,6 +12,7 @@ repository contains, not on packs or on the engine. docs/design/export.md has th
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 from shared import codec, ids, names
 from shared.actions import members
@@ -110,7 +111,7 @@ async def _read_roots(repository: RepoStores, now: float) -> _Roots:
     oldest_ms = int((now - MOVES_KEPT_SECONDS) * 1000)
     recent = [move for move in await repository.refs.moves() if move.at >= oldest_ms]
     named = await repository.scans.named_commits()
-    ends = {address.commit_id for move in recent for address in move.kept}
+    ends = {address.commit_id for address in chain.from_iterable(move.kept for move in recent)}
     known = await _addresses(repository, ends.union(named))
     # A push logs its move while it writes its commits: a move to a commit that is not known yet
     # has not taken effect.

@@ -7,6 +7,7 @@ each descendant of such a commit, and the snapshots and objects that only these 
 
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
+from itertools import product
 
 from shared.errors import Unprocessable
 from shared.graph.reachability import Reached, find_reachable
@@ -75,7 +76,7 @@ class Selection:
 
     def entries(self, wanted: Iterable[str]) -> set[rewrite.Item]:
         """The entries of packs that have the bytes of the selection, and of the given ids."""
-        found = {(kind, item_id) for item_id in wanted for kind in Kind}
+        found = set(product(Kind, wanted))
         found |= {(Kind.COMMIT, item_id) for item_id in self.commits}
         found |= {(Kind.SNAPSHOT, item_id) for item_id in self.snapshots}
         found |= {(Kind.OBJECT, item_id) for item_id in self.objects}

@@ -27,6 +27,7 @@ that gc has not advanced since the run began. docs/design/prebuilt-clones.md has
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from hashlib import sha256
+from itertools import chain
 from typing import Any
 
 from shared import codec, codings, names, packs
@@ -108,7 +109,7 @@ async def _make(repository: RepoStores, clock: Callable[[], float], since: JobSt
     ids = codec.pack_record(
         {"snapshots": sorted(fetched.snapshots.ids), "objects": sorted(fetched.objects.locations)}
     )
-    data = b"".join([*(piece for run in runs for piece in run.end()), ids])
+    data = b"".join([*chain.from_iterable(run.end() for run in runs), ids])
     commits, snapshots, objects = (run.run for run in runs)
     stored_size = len(data) - len(ids)
     del runs
@@ -208,7 +209,8 @@ async def _read(repository: RepoStores, prebuilt: PrebuiltClone) -> dict[str, An
     for span in packs.plan_prebuilt(prebuilt.name, prebuilt.stored_size, prebuilt.range_size):
         pieces.append(await repository.objects.read_prebuilt(prebuilt.name, span.start, span.stop))
         check_range(prebuilt, span, pieces[-1])
-    data, start = b"".join(pieces), 0
+    data = b"".join(pieces)
+    start = 0
     body = [codec.map_start(len(prebuilt.runs), {})]
     for name, run in zip(("commits", "snapshots", "objects"), prebuilt.runs, strict=True):
         stop = start + (run.stored_size or run.size)
@@ -228,7 +230,8 @@ async def _heads(
     """The commits that these addresses reach, and those addresses that no other one reaches."""
     difference = Difference(addresses, ())
     await walk.run(repository.commits, difference)
-    parents = {parent.commit_id for node in difference.collected for parent in node.parents}
+    parents_of_all = chain.from_iterable(node.parents for node in difference.collected)
+    parents = {parent.commit_id for parent in parents_of_all}
     return difference, [address for address in addresses if address.commit_id not in parents]
 
 

@@ -11,6 +11,7 @@ Damaged rows of lanes are deleted first. docs/design/rebuild.md has the invarian
 
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
+from itertools import chain
 
 from shared import names
 from shared.maintenance.rebuild_scan import BucketScan, RebuildScan, Record
@@ -259,7 +260,7 @@ def _rows(history: _History) -> dict[CommitAddress, Node]:
     """The rows of commits that must exist, without their records: at each address of a commit, and
     at each address that such a row has for a parent.
     """
-    waiting = [address for addresses in history.known.values() for address in addresses]
+    waiting = list(chain.from_iterable(history.known.values()))
     waiting += history.primary.values()
     rows: dict[CommitAddress, Node] = {}
     while waiting:

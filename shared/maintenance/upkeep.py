@@ -155,7 +155,8 @@ async def _list_popular(stores: Stores, now: float) -> None:
 
 async def _visit(job: _Job, worker: str, ran: Ran) -> None:
     """Work on one repository, and record the outcome."""
-    stores, repo_id = job.stores, job.repo_id
+    stores = job.stores
+    repo_id = job.repo_id
     if not await stores.visits.start(repo_id, worker, job.slice.clock(), job.slice.end):
         ran.busy += 1
         return

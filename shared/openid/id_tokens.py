@@ -35,7 +35,8 @@ def unverified(token: str) -> Unverified:
         raise InvalidIdToken("it is not a JSON Web Token") from None
     if header.get("alg") not in ALGORITHMS:
         raise InvalidIdToken(f"its algorithm is not one of {', '.join(ALGORITHMS)}")
-    issuer, key_id = claims.get("iss"), header.get("kid")
+    issuer = claims.get("iss")
+    key_id = header.get("kid")
     if not isinstance(issuer, str):
         raise InvalidIdToken("it has no issuer")
     if key_id is not None and not (isinstance(key_id, str) and len(key_id) <= KEY_ID_CHARACTERS):

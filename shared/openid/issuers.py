@@ -156,7 +156,8 @@ def _keys(found: Mapping[str, Any]) -> dict[str, jwt.PyJWK]:
 
 def _key(described: Mapping[str, Any]) -> jwt.PyJWK | None:
     """A public key for signatures, or None. Private parts are not read."""
-    kind, curve = described.get("kty"), described.get("crv")
+    kind = described.get("kty")
+    curve = described.get("crv")
     parts = _PARTS.get(kind) if isinstance(kind, str) else None
     if not isinstance(kind, str) or parts is None:
         return None

@@ -31,7 +31,8 @@ class Web:
             raise Unprocessable(f"a URL has at most {URL_CHARACTERS} visible ASCII characters")
         try:
             parts = urlsplit(url)
-            host, _ = parts.hostname or "", parts.port
+            host = parts.hostname or ""
+            _ = parts.port  # raises ValueError for a malformed port
         except ValueError:
             raise Unprocessable("this is not a URL") from None
         if self._allows_local and parts.scheme == "http" and host in LOCAL_HOSTS:

@@ -78,11 +78,13 @@ def _marked(old: Sequence[str], new: Sequence[str]) -> tuple[list[Markup], list[
 def _words(old: str, new: str) -> tuple[Markup, Markup]:
     if max(len(old), len(new)) > WORD_CHARACTERS:
         return escape(_cut(old)), escape(_cut(new))
-    old_words, new_words = _WORD.findall(old), _WORD.findall(new)
+    old_words = _WORD.findall(old)
+    new_words = _WORD.findall(new)
     matcher = SequenceMatcher(None, old_words, new_words, autojunk=False)
     if matcher.ratio() < 0.4:
         return escape(old), escape(new)
-    before, after = [], []
+    before = []
+    after = []
     for kind, old_start, old_stop, new_start, new_stop in matcher.get_opcodes():
         before.append(_word("del", kind, old_words[old_start:old_stop]))
         after.append(_word("ins", kind, new_words[new_start:new_stop]))

@@ -58,12 +58,14 @@ def _items(operations: Any, depth: int) -> Iterator[Item]:
 def _note(operation: Mapping[str, Any]) -> str:
     match operation.get("op"):
         case "replace" | "mutate":
-            old, new = _text(operation, "old_summary"), _text(operation, "new_summary")
+            old = _text(operation, "old_summary")
+            new = _text(operation, "new_summary")
             if old and new:
                 return f"{old} → {new}"
             return new or old
         case "move":
-            start, stop = operation.get("from_position"), operation.get("to_position")
+            start = operation.get("from_position")
+            stop = operation.get("to_position")
             is_known = isinstance(start, int) and isinstance(stop, int)
             if is_known:
                 return f"from {start} to {stop}"

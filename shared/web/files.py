@@ -108,7 +108,8 @@ async def _shown(
     if kind == "audio/midi" and file.content.length <= piano_roll.FILE_BYTES:
         song = piano_roll.parsed(await file.content.read(0, file.content.length))
         if song:
-            roll, legend = piano_roll.roll(song), piano_roll.legend(song)
+            roll = piano_roll.roll(song)
+            legend = piano_roll.legend(song)
             return {"kind": "midi", "roll": roll, "legend": legend}
     if kind not in (None, media.TEXT, "application/json") or file.content.length > TEXT_BYTES:
         return {"kind": "binary" if file.content.length <= TEXT_BYTES else "large"}

@@ -1,7 +1,7 @@
 """The pages of a history: the log, one commit, and a comparison."""
 
 from collections.abc import Mapping
-from itertools import takewhile
+from itertools import chain, takewhile
 from typing import Any
 
 from starlette.requests import Request
@@ -194,7 +194,7 @@ async def _difference(request: Request, access: Access, files: Pair) -> dict[str
         following = paths
     shown = following[:FILES]
     texts = [path for path in shown if _is_text(path) or _is_midi(path)]
-    wanted = (side.get(path) for path in texts for side in (files.old, files.new))
+    wanted = chain.from_iterable((files.old.get(path), files.new.get(path)) for path in texts)
     read, left_out = await contents.small(
         access.repository, (one for one in wanted if one), DIFF_LIMITS
     )

@@ -82,7 +82,9 @@ def _x(lane: int) -> int:
 
 
 def _line(start: int, top: int, stop: int, bottom: int, colour: int) -> str:
-    first, last, middle = _x(start), _x(stop), (top + bottom) // 2
+    first = _x(start)
+    last = _x(stop)
+    middle = (top + bottom) // 2
     if first == last:
         shape = f"V{bottom}"
     else:

@@ -165,14 +165,16 @@ def roll(song: Song, before: Song | None = None) -> Markup:
     else:
         drawn = [(note, "") for note in song.notes]
     pitches = [note.pitch for note, _ in drawn]
-    low, high = max(min(pitches) - 2, 0), min(max(pitches) + 2, 127)
+    low = max(min(pitches) - 2, 0)
+    high = min(max(pitches) + 2, 127)
     beats = max(note.start + note.length for note, _ in drawn)
     fitting = (USUAL_WIDTH - LEFT) / beats
     scale = min(max(BEAT, fitting), MOST_BEAT, (WIDTH - LEFT) / beats)
     grid = _Grid(low, high, beats, scale)
     parts = [*grid.rows(), *grid.bars(song.beats_of_bar)]
     parts += (grid.rectangle(note, mark) for note, mark in drawn)
-    width, height = f"{grid.width:.0f}", grid.height
+    width = f"{grid.width:.0f}"
+    height = grid.height
     size = f'width="{width}" height="{height}" viewBox="0 0 {width} {height}"'
     text = f"{len(song.notes)} notes in {len(song.tracks)} tracks"
     svg = f'<svg class="roll" role="img" aria-label="{text}" {size}>{"".join(parts)}</svg>'
