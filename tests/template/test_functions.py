@@ -270,6 +270,7 @@ def test_the_defaults_of_the_template_are_those_of_the_settings() -> None:
         if isinstance(value, dict) and value["Ref"] in parameters
     }
     assert defaults.pop("signing_keys_parameter") == key.USUAL
+    assert defaults.pop("client_secrets_parameter") == "/pieria/client-secrets"
     assert defaults.keys() >= {"push_to_create", "log_level", "limit_push"}
     assert settings(**defaults) == settings()
 
