@@ -2,7 +2,8 @@
 visit.
 
 A visit starts with a conditional write of the row, so two processes never work on one repository at
-the same time. The row of a process that ended without a trace expires.
+the same time. The row of a process that died expires. Then the next visit waits for `DIED_SECONDS`:
+the repository may have ended the process, as by its size, so the others come first.
 """
 
 from contextlib import suppress
@@ -14,6 +15,9 @@ from shared.metadata.table import ConditionFailed, Row, Table
 from shared.model import RepoId
 
 _KIND = attributes.RowFormat("visit")
+
+DIED_SECONDS = 6 * 3600
+"""From the end of a slice in which a process died to the next visit of its repository."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +64,13 @@ class Visits:
 
         False if another process works here, or if a failure was too recent.
         """
-        row: Row = {"until": int(until) + 1, "worker": worker}
-        is_free = either(Absent("until"), Less("until", int(now)), Equals("worker", worker))
+        expires_at = int(until) + 1
+        row: Row = {
+            "until": expires_at,
+            "worker": worker,
+            "not_before": expires_at + DIED_SECONDS,  # the end of the visit replaces it
+        }
+        is_free = either(Absent("until"), Less("until", int(now)))
         may_start = either(Absent("not_before"), Less("not_before", int(now) + 1))
         try:
             await self.table.update(keys.visit(repo_id), row, every(is_free, may_start))

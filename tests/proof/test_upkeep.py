@@ -65,11 +65,11 @@ class Counting:
 
 def settled(hub: KeptHub) -> None:
     """Run upkeep every hour until nothing is due. After a process that dies comes another one."""
-    for _ in range(12):
+    for _ in range(20):
         try:
             ran = hub.upkeep()
             assert ran.failed == 0, ran
-            is_over = not ran.visited
+            is_over = not ran.visited and not ran.busy
         except (Crash, BaseExceptionGroup):
             is_over = False
             hub.cloud.gate = at_once
