@@ -10,6 +10,7 @@ FN := health
 EVENT = sample_events/$(FN).json
 MODULES :=
 HUBS :=
+FOLDER = $(shell mktemp -u)
 
 BIN := .venv/bin
 
@@ -17,7 +18,7 @@ BIN := .venv/bin
 test test-fast test-sqlite nightly: export PYTHONHASHSEED = 0
 
 .PHONY: help packages aws-packages dev-packages serve test test-fast test-sqlite nightly mutants mutation audit test-browser test-identity test-cloud check generate bench bench-check bench-baseline \
-	bench-bill bench-bytes bench-compare bench-load bench-stream bench-cold build build-host artefact chromium deploy invoke lock clean
+	bench-bill bench-bytes bench-compare bench-large bench-load bench-stream bench-cold build build-host artefact chromium deploy invoke lock clean
 
 help: ## this list
 	@awk -F ':[^#]*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -112,6 +113,9 @@ bench-stream: dev-packages ## clone 60 MB from the streaming function, and measu
 
 bench-compare: dev-packages ## the same work on several hubs in turn: HUBS='ours=URL,TOKEN other=URL,TOKEN'
 	@$(BIN)/python -m bench.compare $(HUBS)
+
+bench-large: dev-packages ## a hub on this machine with 10 GB: start, memory, fetch, push; in FOLDER, which it deletes
+	@$(BIN)/python -m bench.large --folder "$(FOLDER)"
 
 # The sources of build/package and build/host.
 SOURCES := infra/build.py infra/locks/package.lock infra/locks/pages.lock infra/locks/identity.lock run.sh \
