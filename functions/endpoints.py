@@ -267,7 +267,7 @@ API = (
     ), (grant.READ_PARTITIONS, grant.WRITE_TRUSTED_ISSUERS, *grant.SERVE_CALLERS)),
 
     Endpoint("exchange", (
-        Route("POST /api/v1/tokens/exchange", EVERYONE,
+        Route("POST /api/v1/tokens/exchange", "programs with an ID token",
               "a token of ten minutes for an ID token of a trusted issuer (RFC 8693)",
               body={"grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
                     "subject_token": "none", "audience": "me/song",
@@ -416,6 +416,12 @@ PAGES = (
               name="Member", body={"handle": "bob", "role": "read"}),
         Route("POST /{owner}/{slug}/settings/members/remove", ADMINS, "remove a member",
               name="Remove", body={"handle": "bob"}),
+        Route("GET /{owner}/{slug}/settings/issuers", ADMINS, "the trusted issuers",
+              name="Issuers"),
+        Route("POST /{owner}/{slug}/settings/issuers", ADMINS, "trust an issuer", name="Trust",
+              body={**GITHUB_ACTIONS, "claims": "repository=octo-org/song"}),
+        Route("POST /{owner}/{slug}/settings/issuers/remove", ADMINS, "trust it no longer",
+              name="Distrust", body={"trust_id": "0123456789abcdef"}),
         Route("GET /{owner}/{slug}/settings/branches", WRITERS,
               "the branches, with forms", name="Branches"),
         Route("POST /{owner}/{slug}/settings/branches/delete", WRITERS, "delete a branch",

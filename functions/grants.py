@@ -140,7 +140,7 @@ CHANGE_REPOS = (
 """A rename and a deletion are transactions of updates, which need `UpdateItem` only."""
 
 CHANGE_REPOS_BY_FORMS = (
-    CLAIM_HANDLE,
+    Grant("ClaimHandleAndTrustIssuer", HUB, "PutItem", (HANDLES, ISSUERS)),
     Grant(
         "ChangeReposAndMoveRefs", HUB, "UpdateItem", (OWNERS, LISTED, RECENT, REPO, DELETED, DUE)
     ),
@@ -150,7 +150,12 @@ CHANGE_REPOS_BY_FORMS = (
         "BatchWriteItem",
         (REPO, LISTED, RECENT, MEMBERS, MOVES, DUE),
     ),
-    Grant("DeleteRows", HUB, "DeleteItem", (LISTED, RECENT, MEMBERS, REPO, DELETED, DOMAINS)),
+    Grant(
+        "DeleteRows",
+        HUB,
+        "DeleteItem",
+        (LISTED, RECENT, MEMBERS, REPO, DELETED, DOMAINS, ISSUERS),
+    ),
 )
 """To change repositories, members and branches together, to undelete, and to delete domains."""
 

@@ -99,6 +99,24 @@ async def post_remove(request: Request, access: Admin) -> Response:
     return await repo_settings.remove_member(request, access)
 
 
+@router.get("/{owner}/{slug}/settings/issuers")
+async def get_issuers(request: Request, access: AdminReading) -> Response:
+    """The trusted issuers."""
+    return await repo_settings.issuers_page(request, access)
+
+
+@router.post("/{owner}/{slug}/settings/issuers")
+async def post_issuer(request: Request, access: Admin) -> Response:
+    """Trust an issuer."""
+    return await repo_settings.trust(request, access)
+
+
+@router.post("/{owner}/{slug}/settings/issuers/remove")
+async def post_remove_issuer(request: Request, access: Admin) -> Response:
+    """Trust an issuer no longer."""
+    return await repo_settings.remove_issuer(request, access)
+
+
 @router.get("/{owner}/{slug}/settings/branches")
 async def get_branches(request: Request, access: WriterReading) -> Response:
     """The branches, with forms to delete and restore them."""

@@ -153,7 +153,8 @@ def _handled(name: str, event: Mapping[str, Any]) -> Answer:
 
 NEEDS_PROVIDER = frozenset(
     "account-provider account-callback account-handle account-claim account-link exchange"
-    " trusted_issuers-remove".split()
+    " trusted_issuers-remove"
+    " repo_settings-distrust".split()
 )
 """The events that are refused without an identity provider."""
 

@@ -96,6 +96,12 @@ POST /{owner}/{slug}/settings/members/remove   * member_not_found
   deleted  log 404 404 404 404 404 404 404 404 log log
   absent   log 404 404 404 404 404 403 404 404 log log
   renamed  log 404 404 404 404 404 404 404 404 log log
+POST /{owner}/{slug}/settings/issuers/remove   * trusted_issuer_not_found
+  public   log 403 403 403   *   * 403   * 403 log log
+  private  log 404 403 403   *   * 403   * 404 log log
+  deleted  log 404 404 404 404 404 404 404 404 log log
+  absent   log 404 404 404 404 404 403 404 404 log log
+  renamed  log 404 404 404 404 404 404 404 404 log log
 POST /{owner}/{slug}/settings/branches/delete   * ref_not_found
   public   log 403 403   *   *   * 403   * 403 log log
   private  log 404 403   *   *   * 403   * 404 log log

@@ -16,6 +16,7 @@ NOTICES = {
     "saved": "The changes are saved.",
     "revoked": "The token is revoked.",
     "linked": "You can sign in through the provider from now on.",
+    "issuer-removed": "The issuer is trusted no longer.",
     "renamed": "The repository has its new name. Tokens that are limited to the old name do not"
     " open it.",
     "deleted": "The repository is deleted. You can restore it within a day.",

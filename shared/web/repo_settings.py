@@ -9,10 +9,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from shared import cursors, names
-from shared.actions import branches, members, repos
+from shared.actions import branches, members, repos, trusted_issuers
 from shared.errors import ApiError, RepoNotFound, Unprocessable
-from shared.http import Access, Caller
-from shared.model import Ref, Repo
+from shared.http import Access, Caller, browser
+from shared.metadata.trusted_issuers import TrustedIssuer
+from shared.model import Ref, Repo, Role
 from shared.protocol.base import parse
 from shared.protocol.members import MemberRole
 from shared.protocol.repositories import NewRepo, RepoChange
@@ -215,6 +216,63 @@ async def remove_member(request: Request, access: Access) -> Response:
         return _done(access.repo, "settings/members", "removed")
 
     return await forms.result(work, lambda error: members_page(request, access, None, error))
+
+
+# ── Trusted issuers ─────────────────────────────────────────────────────────────────────────────
+
+
+async def issuers_page(
+    request: Request, access: Access, fields: Fields | None = None, error: ApiError | None = None
+) -> Response:
+    """The trusted issuers, and the form to trust another one."""
+    empty = {"issuer": "", "claims": "", "scope": "read", "audience": ""}
+    return _page(
+        request,
+        access,
+        "trusted-issuers.html",
+        "issuers",
+        error,
+        issuers=await trusted_issuers.listed(access.repository),
+        fields={**empty, **(fields or {})},
+    )
+
+
+async def trust(request: Request, access: Access) -> Response:
+    """Trust an issuer."""
+    fields = forms.fields(request)
+
+    async def work() -> Response:
+        wanted = TrustedIssuer(
+            fields.get("issuer", "").strip(),
+            fields.get("audience", "").strip() or browser.origin(request),
+            _claims(fields.get("claims", "")),
+            Role.WRITE if fields.get("scope") == "write" else Role.READ,
+            access.by,
+            int(access.now),
+        )
+        await trusted_issuers.register(access.repository, wanted)
+        return _done(access.repo, "settings/issuers", "saved")
+
+    return await forms.result(work, lambda error: issuers_page(request, access, fields, error))
+
+
+async def remove_issuer(request: Request, access: Access) -> Response:
+    """Trust an issuer no longer."""
+    trust_id = forms.fields(request).get("trust_id", "")
+
+    async def work() -> Response:
+        await trusted_issuers.remove(access.repository, trust_id)
+        return _done(access.repo, "settings/issuers", "issuer-removed")
+
+    return await forms.result(work, lambda error: issuers_page(request, access, None, error))
+
+
+def _claims(text: str) -> dict[str, str]:
+    """The claims of lines `name=value`. Raises Unprocessable."""
+    pairs = [line.partition("=") for line in text.splitlines() if line.strip()]
+    if not all(separator for _, separator, _ in pairs):
+        raise Unprocessable("write each claim on a line of its own, as name=value")
+    return {name.strip(): value.strip() for name, _, value in pairs}
 
 
 # ── Branches ────────────────────────────────────────────────────────────────────────────────────

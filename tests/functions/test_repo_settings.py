@@ -114,6 +114,35 @@ def test_members_are_added_changed_and_removed(owner: str) -> None:
     )
 
 
+def test_issuers_are_trusted_and_removed(owner: str) -> None:
+    pushed(owner, FILES)
+    chrome, form = at_settings(owner, "settings/issuers"), f"/{owner}/song/settings/issuers"
+    good = {
+        "issuer": "https://id.example",
+        "claims": "sub=repo:a/b=c\nref = main",
+        "scope": "write",
+    }
+    for wrong, said in (
+        ({"claims": "sub"}, "name=value"),
+        ({"claims": "ref=main"}, "belongs to one project"),
+        ({"issuer": "http://id.example"}, "https://"),
+        ({"claims": "sub=<script>alert(1)</script>", "issuer": "<b>"}, "https://"),
+    ):
+        sent = {**chrome.fields(form), **good, **wrong}
+        assert said in chrome.post(form, sent, 422).text
+    page = chrome.submit(form, **good)
+    assert "https://id.example" in page.text and f"rights of {owner}" in page.text
+    path = f"/repos/{owner}/song/trusted-issuers"
+    [found] = api.call("trusted_issuers", "GET", path, by=owner).value["trusted_issuers"]
+    assert found["claims"] == {"sub": "repo:a/b=c", "ref": "main"}
+    assert (found["scope"], found["audience"]) == ("write", "https://hub.example")
+    guard = chrome.fields(form)["form"]
+    chrome.submit(f"{form}/remove")
+    assert api.call("trusted_issuers", "GET", path, by=owner).value["trusted_issuers"] == []
+    again = {"form": guard, "trust_id": found["trust_id"]}
+    assert "no trusted issuer" in chrome.post(f"{form}/remove", again, 404).text
+
+
 def test_a_writer_deletes_a_branch_and_restores_it(owner: str) -> None:
     first = pushed(owner, FILES)
     pushed(owner, {"a.txt": b"a"}, "second", first, branch="takes/one")
@@ -170,7 +199,9 @@ def test_a_refused_text_is_shown_again_as_text(owner: str, text: str) -> None:
     chrome.submit("/-/new", 422, slug=text, description=text)
 
 
-@pytest.mark.parametrize("view", ["settings", "settings/members", "settings/branches"])
+@pytest.mark.parametrize(
+    "view", ["settings", "settings/members", "settings/issuers", "settings/branches"]
+)
 def test_a_form_of_a_repository_is_refused_without_its_own_token(owner: str, view: str) -> None:
     pushed(owner, FILES)
     chrome = at_settings(owner, view)

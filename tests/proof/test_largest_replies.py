@@ -178,6 +178,9 @@ FORMS = {
         {"handle": CONTROL * 20_000, "role": "read"}, statuses=(422,)
     ),
     f"POST {WIRE}/settings/members/remove": Asked({"handle": CONTROL * 20_000}, statuses=(422,)),
+    f"GET {WIRE}/settings/issuers": Asked(),
+    f"POST {WIRE}/settings/issuers": Asked({"claims": CONTROL * 20_000}, statuses=(422,)),
+    f"POST {WIRE}/settings/issuers/remove": Asked({"trust_id": CONTROL * 20_000}, statuses=(404,)),
     f"GET {WIRE}/settings/branches": Asked(),
     f"POST {WIRE}/settings/branches/delete": Asked({"branch": CONTROL * 20_000}, statuses=(422,)),
     f"POST {WIRE}/settings/branches/restore": Asked({"branch": CONTROL * 20_000}, statuses=(422,)),

@@ -324,7 +324,7 @@ def test_every_write_to_the_hub_says_to_which_partitions() -> None:
     ("partition", "writers"),
     [
         (keys.token("me", "1")[0], {"account", "exchange", "tokens"}),
-        (keys.trusted_issuers(REPO_ID), {"trusted_issuers", "upkeep"}),
+        (keys.trusted_issuers(REPO_ID), {"repo_settings", "trusted_issuers", "upkeep"}),
         (keys.identity("0" * 64)[0], {"account"}),
         (keys.member("me", "song", "bob")[0], {"members", "repo_settings", "repos", "upkeep"}),
         (keys.releases(REPO_ID), {"releases", "upkeep"}),
