@@ -269,9 +269,7 @@ API = (
     Endpoint("exchange", (
         Route("POST /api/v1/tokens/exchange", "programs with an ID token",
               "a token of ten minutes for an ID token of a trusted issuer (RFC 8693)",
-              body={"grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
-                    "subject_token": "none", "audience": "me/song",
-                    "subject_token_type": "urn:ietf:params:oauth:token-type:id_token"}),
+              body={"grant_type": "urn:ietf:params:oauth:grant-type:token-exchange"}),
     ), (grant.READ_PARTITIONS, grant.RECORD_TOKENS, grant.CLAIM_HANDLE, grant.READ_PRIVATE_KEYS,
         *grant.SERVE_CALLERS), timeout_seconds=LONGEST_SECONDS),
 
@@ -416,8 +414,7 @@ PAGES = (
               name="Member", body={"handle": "bob", "role": "read"}),
         Route("POST /{owner}/{slug}/settings/members/remove", ADMINS, "remove a member",
               name="Remove", body={"handle": "bob"}),
-        Route("GET /{owner}/{slug}/settings/issuers", ADMINS, "the trusted issuers",
-              name="Issuers"),
+        Route("GET /{owner}/{slug}/settings/issuers", ADMINS, "its issuers", name="Issuers"),
         Route("POST /{owner}/{slug}/settings/issuers", ADMINS, "trust an issuer", name="Trust",
               body={**GITHUB_ACTIONS, "claims": "repository=octo-org/song"}),
         Route("POST /{owner}/{slug}/settings/issuers/remove", ADMINS, "trust it no longer",
@@ -446,8 +443,7 @@ JOBS = (
 
 ENDPOINTS = (*WIRE, *API, *PAGES, *JOBS)
 IDENTITY = frozenset({"account", "exchange"})
-"""The functions that verify the tokens of identity providers. Their package also has what they
-need for that."""
+"""The functions that verify tokens of identity providers. They have a package of their own."""
 FORMS = frozenset({"account", "repo_settings"})
 """The functions of pages with forms, for users with a session. A body is a form."""
 
