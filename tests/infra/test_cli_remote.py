@@ -5,7 +5,7 @@ import pytest
 from infra.cli.commands import COMMANDS
 from tests.infra.test_cli import pieria
 
-OF_USERS = {"repo", "release", "domain", "token"}
+OF_USERS = {"repo", "release", "domain", "token", "usage"}
 """They use the API: tests/infra/test_cli_hub.py plays them."""
 TO_A_HUB = {"import-git", "mirror"}
 """They push to the hub: tests/infra/transfer has their tests."""
@@ -34,7 +34,7 @@ def test_every_command_is_in_one_of_the_tables() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", [*REFUSING.values(), "repo bundle a/b", "repo repack a/b --fold"]
+    "command", [*REFUSING.values(), "repo bundle a/b", "repo repack a/b --fold", "usage limit a 5"]
 )
 def test_a_command_that_needs_the_data_refuses_a_hub_and_states_the_reason(command: str) -> None:
     ended = pieria("--hub", "http://127.0.0.1:1", *command.split())
