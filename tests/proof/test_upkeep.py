@@ -87,6 +87,9 @@ def state(hub: KeptHub, bob: str) -> Any:
     assert hub.findings("ada") == []
     assert hub.rows(bob) == hub.stored_keys(bob) == []
     assert works(hub.due()) == []
+    # The first check of each repository is listed for an earlier day.
+    later = hub.now() + 80 * DAY
+    assert any(one.at > later for one in hub.listed()), "the next check"
     return sorted(one["commit_id"] for one in answer.value["commits"]), kept
 
 

@@ -96,12 +96,16 @@ class KeptHub(Hub):
         return await upkeep.run(stores, self.now, self.now() + left_seconds)
 
     def due(self) -> list[Due]:
-        """The list of due work, the first checks of repositories left out."""
+        """The list of due work, without checks."""
+        return [one for one in self.listed() if one.work is not Work.CHECK]
 
-        async def listed() -> list[Due]:
+    def listed(self) -> list[Due]:
+        """The list of due work, with that of later days."""
+
+        async def all_of_it() -> list[Due]:
             return await (await selection.stores()).due.all()
 
-        return [one for one in self.run(listed()) if one.work is not Work.CHECK]
+        return self.run(all_of_it())
 
     def put_due(self, *work: Work, owner: str = "ada", slug: str = "song") -> None:
         """List work as due now."""
