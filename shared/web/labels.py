@@ -6,7 +6,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from shared import codec, cursors
+from shared import codec, cursors, names
 from shared.actions import releases
 from shared.errors import ReleaseNotFound
 from shared.http import Access
@@ -74,6 +74,8 @@ async def all_releases(request: Request, access: Access) -> Response:
 
 async def release(request: Request, access: Access, tag: str) -> Response:
     """One release. Raises ReleaseNotFound."""
+    if not names.is_release_tag(tag):
+        raise ReleaseNotFound()
     packed = await access.repository.releases.one(tag)
     record = codec.unpack_record(packed) if packed else {}
     if not record or (record.get("is_draft") and not access.role.allows(Role.WRITE)):
