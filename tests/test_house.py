@@ -92,7 +92,7 @@ LAWS = {
     ),
     "shared.http.browser": ("auth authorization errors http", "starlette"),
     "shared.http.oauth": (
-        "errors http.requests middleware protocol.base",
+        "codec errors http.requests middleware protocol.base",
         "fastapi pydantic starlette",
     ),
     "shared.http.requests": ("decoding errors middleware protocol.base", "fastapi pydantic"),

@@ -10,7 +10,7 @@ from fastapi import Request
 from pydantic import BaseModel
 from starlette.responses import JSONResponse, Response
 
-from shared import middleware
+from shared import codec, middleware
 from shared.errors import ApiError, HubLimited, InvalidTokenRequest, TokenRefused
 from shared.http import requests
 from shared.protocol.base import parse
@@ -44,12 +44,15 @@ def refusal(request: Request, error: ApiError) -> Response:
     if error.status >= 500 and not isinstance(error, HubLimited):
         request.scope["failure"] = error
     reply = middleware.refusal(error)
+    # The message comes first: clients print only the beginning of the body.
     value = {
+        **json.loads(bytes(reply.body)),
         "error": _code(error),
         "error_description": _NOT_IN_A_DESCRIPTION.sub("'", error.message),
-        **json.loads(bytes(reply.body)),
     }
-    return JSONResponse(value, error.status, {**error.headers, **NOT_STORED})
+    content = json.dumps(value, ensure_ascii=False)
+    headers = {**error.headers, **NOT_STORED}
+    return Response(content, error.status, headers, media_type=codec.JSON)
 
 
 def _code(error: ApiError) -> str:

@@ -137,9 +137,10 @@ _by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, Issuers] = WeakKeyDiction
 def of_loop(settings: Settings) -> Issuers:
     """The cache of the running event loop."""
     loop = asyncio.get_running_loop()
-    if loop not in _by_loop:
-        _by_loop[loop] = Issuers(Web(allows_local=settings.local_issuers))
-    return _by_loop[loop]
+    found = _by_loop.get(loop)
+    if found is None or found.web.allows_local is not settings.local_issuers:
+        found = _by_loop[loop] = Issuers(Web(allows_local=settings.local_issuers))
+    return found
 
 
 def _keys(found: Mapping[str, Any]) -> dict[str, jwt.PyJWK]:

@@ -23,7 +23,7 @@ class Web:
     """Sends requests. With `allows_local`, http://localhost is accepted, too: for tests."""
 
     def __init__(self, *, allows_local: bool) -> None:
-        self._allows_local = allows_local
+        self.allows_local = allows_local
 
     def check(self, url: str) -> str:
         """The URL. Raises Unprocessable unless a request to it is permitted."""
@@ -35,7 +35,7 @@ class Web:
             _ = parts.port  # raises ValueError for a malformed port
         except ValueError:
             raise Unprocessable("this is not a URL") from None
-        if self._allows_local and parts.scheme == "http" and host in LOCAL_HOSTS:
+        if self.allows_local and parts.scheme == "http" and host in LOCAL_HOSTS:
             return url
         if parts.scheme != "https" or "." not in host or host.startswith("[") or _is_literal(host):
             raise Unprocessable(
@@ -74,7 +74,7 @@ class Web:
 
         try:
             status, body = await exchanged(
-                method, url, headers, form, resolves_any=self._allows_local
+                method, url, headers, form, resolves_any=self.allows_local
             )
         except ConnectionError as error:
             raise Unavailable(

@@ -474,6 +474,10 @@ def peak_bytes() -> int:
     return int(peak) * 1024
 
 
+OAUTH = {"error", "error_description"}
+"""The further fields of the refusals of the token exchange (RFC 6749)."""
+
+
 def wrong(method: str, answer: Answer, cpu_seconds: float) -> str:
     """The fault of a reply to a hostile request; empty for a good reply."""
     if answer.status >= 500:
@@ -493,7 +497,7 @@ def wrong(method: str, answer: Answer, cpu_seconds: float) -> str:
         told = json.loads(text)
     except ValueError:
         return "a refusal that is not JSON"
-    if set(told) != {"message", "detail", "code"} or not all(
+    if set(told) - OAUTH != {"message", "detail", "code"} or not all(
         isinstance(v, str) and v for v in told.values()
     ):
         return "a refusal of another shape"
