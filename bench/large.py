@@ -170,7 +170,7 @@ def _measured(folder: Path, branches: dict[int, Branch]) -> dict[str, object]:
             "megabytes_at_rest": round(hub.megabytes),
         }
         clones = [_clone(hub.hub(f"copy-{number}")) for number in (1, 2, 3)]
-        results["clone_seconds"] = round(statistics.median(clones), 2)
+        results["clone_seconds"] = round(statistics.median(clones), 4)
         for name, work in (("fetch_of_1_commit", _fetch), ("push_of_1_commit", _push)):
             taken: dict[int, list[float]] = {depth: [] for depth in DEPTHS}
             for _ in range(REPEATS):

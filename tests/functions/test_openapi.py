@@ -116,7 +116,8 @@ def test_every_operation_documents_its_effect_and_its_errors() -> None:
 
 def test_every_operation_of_the_api_has_shapes_of_its_own() -> None:
     for name, operation in operations().items():
-        if "/api/v1/" not in name:
+        # OAuth 2.0 prescribes the form of an exchange, and a reply in JSON.
+        if "/api/v1/" not in name or name.endswith("/tokens/exchange"):
             continue
         bodies = [operation["requestBody"]] if "requestBody" in operation else []
         bodies += [

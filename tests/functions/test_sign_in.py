@@ -525,11 +525,15 @@ def test_a_sign_in_leads_to_a_page_of_this_hub_only(provider: Issuer, owner: str
 
 
 def test_no_secret_of_a_sign_in_is_logged(
-    provider: Issuer, owner: str, configured: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    provider: Issuer,
+    owner: str,
+    configured: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     configured.setenv("PIERIA_LOG_LEVEL", "DEBUG")
     settings.load.cache_clear()
-    logging.getLogger().setLevel(logging.DEBUG)
+    caplog.set_level(logging.DEBUG)
     chrome = Browser()
     url = begun(chrome)
     callback = provider.agree(url, sub=owner)

@@ -147,12 +147,12 @@ def test_a_step_that_does_not_fit_compressed_is_cut_and_goes_on(owner, configure
     assert push(owner, "song", history.bundle()).status == 200
     headers = {"accept-encoding": coding}
     [whole] = Steps(owner, headers).history([history[40]])
-    allow(configured, 6_000)
+    allow(configured, 4_500)
     steps = Steps(owner, headers)
     found = steps.history([history[40]])
     assert [one for step in found for one in step["commits"]] == whole["commits"]
     assert len(found) > 1
-    assert all(len(answer.body) <= 6_000 for answer in steps.answers)
+    assert all(len(answer.body) <= 4_500 for answer in steps.answers)
 
 
 def test_an_object_is_needed_by_the_first_step_that_names_it(owner, configured):

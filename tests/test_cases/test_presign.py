@@ -275,7 +275,8 @@ def test_a_setting_raises_the_accepted_size_to_the_limit_of_one_push(owner, conf
         assert call("presign", owner, "song", message, by=owner).status == status
 
 
-def test_a_full_reply_of_urls_with_sizes_fits_through_lambda(owner):
+def test_a_full_reply_of_urls_with_sizes_fits_through_lambda(owner, configured):
+    configured.setenv("PIERIA_LIMIT_BYTES_OWNER", "0")
     object_ids = [f"{number:064x}" for number in range(10_000)]
     sizes = dict.fromkeys(object_ids[1:], CLONABLE)
     answer = call("presign", owner, "song", {"object_ids": object_ids, "sizes": sizes}, by=owner)

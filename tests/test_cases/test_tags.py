@@ -351,7 +351,7 @@ def test_tags_cost_few_calls(song):
         assert_accepted(delete(song, tag(1)["tag_id"]))
     assert_costs(storing, 5, 3)
     assert_costs(reading, 3, 2)
-    assert_costs(deleting, 4, 3)
+    assert_costs(deleting, 5, 3)
 
 
 def test_the_tags_of_one_request_have_a_limit_together(song):
