@@ -286,7 +286,7 @@ API = (
 
     Endpoint("usage", (
         Route("GET /api/v1/usage", ANY_TOKEN + " for all repositories",
-              "what the caller stores, the limit, and the cost of two days"),
+              "the stored bytes of the caller, the limit, and the cost of two days"),
     ), (grant.READ_BATCHES, *grant.SERVE_CALLERS)),
 
     Endpoint("jwks", (

@@ -1,7 +1,7 @@
-"""Upkeep of the hub, by a schedule: what pushes and deletions have made due. It has no route.
+"""Upkeep of the hub, by a schedule: the work that pushes and deletions have made due.
 
-The reply is the numbers of visited repositories. Nothing reads it, but an operator who invokes the
-function by hand.
+It has no route. The reply is the numbers of visited repositories. Nothing reads it, but an operator
+who invokes the function by hand.
 """
 
 import time
@@ -18,7 +18,7 @@ clock = time.time
 
 
 async def run(left_seconds: float) -> Mapping[str, Any]:
-    """Do what is due, for at most `left_seconds`."""
+    """Do the due work, for at most `left_seconds`."""
     stores = await selection.stores()
     if not stores.settings.upkeep:
         return {"is_disabled": True}

@@ -1,4 +1,4 @@
-"""GET /api/v1/usage: what the caller stores, the limit, and the cost of the last two days."""
+"""GET /api/v1/usage: the stored bytes of the caller, the limit, and the cost of two days."""
 
 from typing import Annotated
 

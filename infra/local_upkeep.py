@@ -25,7 +25,7 @@ Job = Callable[[], Coroutine[Any, Any, None]]
 
 
 async def every_hour() -> None:
-    """Do what is due, every hour until this task is cancelled. Returns at once if upkeep is off."""
+    """Do the due work, every hour until this task is cancelled. Ends at once if upkeep is off."""
     if not (await selection.stores()).settings.upkeep:
         return
     await asyncio.sleep(START_SECONDS)

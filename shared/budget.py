@@ -260,7 +260,7 @@ class Account:
             self.budget.check(self.owner, self._spent().get(self.owner, 0), self.now)
 
     def usage(self, owner: str) -> Usage | None:
-        """What the owner stores, if it was read."""
+        """The usage of the owner, if it was read."""
         if self.beside and self.is_upload:
             return self.budget.counters.usage_in(self.beside, owner)
         return None

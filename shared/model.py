@@ -339,7 +339,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What an owner stores. `limit_bytes`: the limit that the operator set for this owner, or
+    """The content of an owner. `limit_bytes`: the limit that the operator set for this owner, or
     None. `counted_at`: the epoch second of the last count.
     """
 

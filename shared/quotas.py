@@ -4,13 +4,14 @@ Check: the row of the owner is read in the call that looks up the repository of 
 uploads, with eventual consistency. A request that would exceed the limit is refused before it
 writes. Requests that write no content, such as the deletion of a branch, are never refused.
 
-Count: a container keeps what its requests stored in memory, and adds it to the row when an owner
-has reached `QUANTUM_BYTES`. So a small push makes no extra write, and a large one makes one.
+Count: a container keeps the sizes that its requests stored in memory, and adds them to the row when
+an owner has reached `QUANTUM_BYTES`. So a small push makes no extra write, and a large one makes
+one.
 
 So the limit can be exceeded by the requests that run when it is reached, and by `QUANTUM_BYTES` for
 each container. Packs, large objects and accepted uploads count, commits and manifests in packs
-included; rows do not. Deleted content counts until its bytes are deleted. What a container that
-ended had not added is missing. `maintenance.usage` corrects the row from the bucket.
+included; rows do not. Deleted content counts until its bytes are deleted. The pending amount of a
+container that ended is missing. `maintenance.usage` corrects the row from the bucket.
 """
 
 from collections import OrderedDict
@@ -52,7 +53,7 @@ class Quotas:
             self.known.popitem(last=False)
 
     def usage(self, owner: str) -> Usage:
-        """What the owner stores, as far as this container knows."""
+        """The usage of the owner, as far as this container knows it."""
         return self.known.get(owner, Usage()) + self.pending.get(owner, Usage())
 
     def limit_bytes(self, owner: str) -> int:

@@ -36,7 +36,7 @@ COMMANDS = {
     "import-git": Entry(
         "git", "import_git", "Push the branches and tags of a Git repository to a hub."
     ),
-    "mirror": Entry("mirror", "mirror", "Push to one hub what another hub has more."),
+    "mirror": Entry("mirror", "mirror", "Push the commits of another hub that a hub lacks."),
     "doctor": Entry(
         "doctor", "doctor", "Check the resources of a hub, and show how to fix problems."
     ),
@@ -48,12 +48,12 @@ COMMANDS = {
         "identity", "app", "Users of identity providers, and the handles that they sign in to."
     ),
     "token": Entry("token", "app", "Tokens, with which users log in."),
-    "usage": Entry("usage", "app", "What an owner stores, and the limit."),
+    "usage": Entry("usage", "app", "The stored bytes of an owner, and the limit."),
     "key": Entry("key", "app", "Signing keys, with which a hub signs its tokens."),
     "export": Entry("transfer", "export", "Write everything of a repository to a file."),
     "import": Entry("transfer", "import_", "Make a repository from a file of `pieria export`."),
     "upkeep": Entry(
-        "upkeep", "app", "The upkeep that the hub does by itself: what is due, and the last errors."
+        "upkeep", "app", "The upkeep that the hub does by itself: due work, and the last errors."
     ),
     "fsck": Entry("maintenance", "fsck", "Read everything that the branches reach, and verify it."),
     "gc": Entry("maintenance", "gc", "Delete rows and bytes that nothing reaches, in three steps."),

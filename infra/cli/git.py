@@ -33,7 +33,7 @@ def import_git(
 ) -> None:
     """Push the branches and tags of a Git repository to a hub.
 
-    Run it again to send what is new, or to go on with an interrupted run.
+    Run it again to send new commits, or to go on with an interrupted run.
     Exit status 1 if a branch was left out.
     """
     with failing():

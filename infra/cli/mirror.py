@@ -1,4 +1,4 @@
-"""mirror: pushes to one hub what another hub has more."""
+"""mirror: pushes the commits of another hub that a hub lacks."""
 
 import asyncio
 from collections.abc import Iterator
@@ -61,9 +61,9 @@ def mirror(
     token_file: TokenFile = None,
     json: Json = False,
 ) -> None:
-    """Push to one hub what another hub has more.
+    """Push the commits of another hub that a hub lacks.
 
-    Run it again to send what is new, or to go on with an interrupted run. Branches that only the
+    Run it again to send new commits, or to go on with an interrupted run. Branches that only the
     second hub has stay. Exit status 1 if a branch was left out.
     """
     with failing():

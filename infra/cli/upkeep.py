@@ -1,4 +1,4 @@
-"""The automatic upkeep of a hub: what is due, the last visits and errors; and a run by hand."""
+"""The automatic upkeep of a hub: due work, the last visits and errors; and a run by hand."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -18,7 +18,7 @@ from shared.stores import Stores
 SHOWN = 50
 
 app = typer.Typer(
-    help="The upkeep that the hub does by itself: what is due, and the last errors.",
+    help="The upkeep that the hub does by itself: due work, and the last errors.",
     invoke_without_command=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -50,14 +50,14 @@ def show(
     json: Json = False,
     data: Data = None,
 ) -> None:
-    """The upkeep that the hub does by itself: what is due, and the last errors."""
+    """The upkeep that the hub does by itself: due work, and the last errors."""
     if context.invoked_subcommand is None:
         _show(output.run(data, lambda stores: _state(stores, limit)), json=json)
 
 
 @app.command()
 def run(json: Json = False, data: Data = None) -> None:
-    """Do what is due now.
+    """Do the due work now.
 
     First lists the checks of repositories that an older version of the hub has created.
     Exit status 1 if work failed on a repository.

@@ -1,4 +1,4 @@
-"""usage: what an owner stores, and the limit."""
+"""usage: the stored bytes of an owner, and the limit."""
 
 from dataclasses import asdict
 from typing import Annotated
@@ -14,13 +14,13 @@ from shared.maintenance.usage import RepoUsage
 from shared.model import Usage
 from shared.stores import Stores
 
-app = output.noun("What an owner stores, and the limit.")
+app = output.noun("The stored bytes of an owner, and the limit.")
 Owner = Annotated[str, typer.Argument(metavar="OWNER", help="The handle of a user.")]
 
 
 @app.command()
 def show(owner: Owner, json: Json = False, data: Data = None) -> None:
-    """Show what an owner stores, the limit, and the cost of the last two days."""
+    """Show the stored bytes of an owner, the limit, and the cost of the last two days."""
     with api.opened(data, owner) as hub:
         found = hub.usage()
     if json:

@@ -63,7 +63,7 @@ class Client:
         return parse(Me, self._transport.send("GET", "/api/v1/me"))
 
     def usage(self) -> Usage:
-        """Return what the user stores, the limit, and the cost of two days."""
+        """Return the usage of the user, the limit, and the cost of two days."""
         return parse(Usage, self._transport.send("GET", "/api/v1/usage"))
 
     # ── Repositories ────────────────────────────────────────────────────────────────────────────

@@ -46,7 +46,7 @@ class Me:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What the user stores over all repositories, and the limit; None without a limit.
+    """The stored content of the user over all repositories, and the limit; None without a limit.
 
     `costs`: the estimated cost of each of two days in US dollars, as `date` and `dollars`.
     """

@@ -4,7 +4,7 @@
     names       the names of files and branches of Git, as Muse can hold them
     conversion  commits of Git as commits, snapshots and objects of Muse
     ids         the ids that an earlier run has computed
-    git_import  `pieria import-git`: converts what is new, and pushes it in steps
+    git_import  `pieria import-git`: converts new commits, and pushes them in steps
     target      the hub that receives: one function for each request
     mirror      `pieria mirror`: fetches from a hub, and pushes what is missing
 

@@ -18,7 +18,7 @@ from infra.relay.address import Unable
 CHUNK = 200
 """Commits whose changes one process lists, and objects whose names are in a pipe at once."""
 CACHE = Path.home() / ".cache" / "pieria" / "git"
-"""Copies of remote repositories. A second import from the same URL fetches what is new."""
+"""Copies of remote repositories. A second import from the same URL fetches the new commits."""
 _URL = re.compile(r"[a-z+]+://|[^/]+@[^/]+:")
 _SAFE = ("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-c", "core.pager=cat")
 

@@ -1,4 +1,4 @@
-"""`pieria mirror`: pushes to one hub what another hub has more.
+"""`pieria mirror`: pushes the commits of another hub that a hub lacks.
 
 For each branch that differs: the missing history in parts, parents first; for each part the missing
 objects, then commits and snapshots. Meanwhile the branch moves along commits that descend from its

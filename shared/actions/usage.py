@@ -1,4 +1,4 @@
-"""The usage of an owner: what is stored, and the cost of the last two days."""
+"""The usage of an owner: the stored bytes, and the cost of the last two days."""
 
 from datetime import UTC, datetime
 
@@ -27,7 +27,7 @@ async def of_caller(stores: Stores, own: Identity, now: float) -> Usage:
 async def of_owner(stores: Stores, owner: str, now: float) -> Usage:
     """Return the usage of an owner. One call.
 
-    A container adds what it stored from 1 MiB on, and a cost from $0.0002 on: see `quotas` and
+    A container adds stored bytes from 1 MiB on, and a cost from $0.0002 on: see `quotas` and
     `budget` for the accuracy.
     """
     today = int(now) // DAY_SECONDS

@@ -5,7 +5,7 @@
     3  after the last entry: branches, members, settings, and last the visibility
 
 Each entry is checked as a push checks it. No branch is written before the whole file was read. An
-import that was interrupted is run again: it skips what is stored. docs/design/export.md has the
+import that was interrupted is run again: it skips stored items. docs/design/export.md has the
 invariants.
 """
 

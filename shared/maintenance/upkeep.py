@@ -4,7 +4,7 @@ repository.
     purge     deletes the data of a deleted repository
     repack    combines small packs, then makes a gc due
     gc        takes the step that is due: condemn, sweep, collect, at least an hour apart; after the
-              last one, counts what the owner stores
+              last one, counts the content of the owner
     clone     makes a prebuilt clone
     check     verifies everything (fsck), then makes a gc and the next check due
 
@@ -80,7 +80,7 @@ class Ran:
 
 @dataclass(slots=True)
 class _Job:
-    """A visit to a repository: what is due there, and what was done."""
+    """A visit to a repository: the due work, and the work that was done."""
 
     stores: Stores
     repo_id: RepoId
@@ -104,7 +104,7 @@ class _Job:
 
 
 async def run(stores: Stores, clock: Clock, end: float) -> Ran:
-    """Do what is due, until `end` (epoch seconds). Raises Unavailable if the list cannot be read.
+    """Do the due work, until `end` (epoch seconds). Raises Unavailable if the list cannot be read.
 
     AWS calls: one Query and one GetItem if nothing is due. For each repository two UpdateItem, up
     to two GetItem, and the calls of its work; one BatchWriteItem for the result.
@@ -202,7 +202,7 @@ def _outcome(job: _Job, last: Visit, error: Exception | None, ran: Ran) -> Visit
 
 
 async def _work(job: _Job) -> None:
-    """Do what is due. All kinds of work are tried. Raises the first failure."""
+    """Do the due work. All kinds of work are tried. Raises the first failure."""
     if job.of(Work.PURGE):
         await _within(job, _purge(job))
     repo = await job.stores.repos.by_id(job.repo_id)

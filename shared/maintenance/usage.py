@@ -12,17 +12,17 @@ RECOUNT_SECONDS = 24 * 3600
 
 @dataclass(frozen=True, slots=True)
 class RepoUsage:
-    """What one repository stores, earlier versions and unreachable content included."""
+    """The usage of one repository, earlier versions and unreachable content included."""
 
     repo: Repo
     usage: Usage
 
 
 async def recount(stores: Stores, owner: str, now: int) -> list[RepoUsage]:
-    """Count what an owner stores, replace the sum that limits use, and return the parts.
+    """Count the content of an owner, replace the sum that limits use, and return the parts.
 
-    Deleted repositories count until they are purged. What pushes store meanwhile is missing in the
-    sum until the next count. `now`: epoch seconds.
+    Deleted repositories count until they are purged. Content that is pushed meanwhile is missing in
+    the sum until the next count. `now`: epoch seconds.
 
     AWS calls: a LIST for each 1,000 versions, and a Query for each page of the index of objects, of
     each repository; one UpdateItem.
@@ -36,7 +36,7 @@ async def recount(stores: Stores, owner: str, now: int) -> list[RepoUsage]:
 
 
 async def recount_daily(stores: Stores, owner: str, now: int) -> None:
-    """Count what an owner stores, unless it was counted within a day: it reads all repositories."""
+    """The same, unless it was done within a day: it reads all repositories of the owner."""
     usage, _ = await stores.counters.usage(owner)
     if usage.counted_at <= now - RECOUNT_SECONDS:
         await recount(stores, owner, now)

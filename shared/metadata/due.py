@@ -4,7 +4,7 @@
 
 A request that makes upkeep necessary writes a row, in the call that records its change where that
 is possible. The time is rounded up to a day, so that all changes of a day that need the same work
-of a repository write the same row. One query returns what is due. docs/design/upkeep.md has the
+of a repository write the same row. One query returns the due work. docs/design/upkeep.md has the
 invariants.
 """
 
@@ -104,7 +104,7 @@ class DueWork:
     table: Table
 
     async def until(self, now: float) -> list[Due]:
-        """Return what is due at this epoch second, in the order of time. One query for each MB."""
+        """Return the due work at this epoch second, in the order of time. One query for each MB."""
         found: list[Due] = []
         after: str | None = None
         while True:
@@ -116,7 +116,7 @@ class DueWork:
                 return found
 
     async def all(self) -> list[Due]:
-        """Return the whole list, also what is due later."""
+        """Return the whole list, also the work of later."""
         return await self.until(10**12 - 1)
 
     async def last_run(self) -> Row:

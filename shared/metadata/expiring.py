@@ -95,12 +95,12 @@ class Counters:
 
     @staticmethod
     def usage_in(beside: Beside, owner: str) -> Usage | None:
-        """Return what an owner stores from the rows that were read, or None without its row."""
+        """Return the usage of an owner from the rows that were read, or None without its row."""
         rows = [row for row in beside.rows if row["pk"] == keys.usage(owner)[0]]
         return _usage(rows[0]) if rows else None
 
     async def usage(self, owner: str, scopes: Collection[Scope] = ()) -> tuple[Usage, list[int]]:
-        """Return what an owner stores, and the cost of each scope. One call."""
+        """Return the usage of an owner, and the cost of each scope. One call."""
         beside = self.beside(scopes, owner)
         beside.rows.extend(await self.table.find(beside.keys))
         costs = self.spent(beside, scopes)
@@ -113,7 +113,7 @@ class Counters:
         return _usage(row)
 
     async def set_usage(self, owner: str, usage: Usage, now: int) -> None:
-        """Replace what an owner stores by what was counted. The limit of the owner stays."""
+        """Replace the usage of an owner by a count. The limit of the owner stays."""
         row: Row = {
             "bytes": usage.stored_bytes,
             "objects": usage.stored_objects,

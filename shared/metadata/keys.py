@@ -300,7 +300,7 @@ def sign_in(state: str) -> Key:
 
 
 def usage(owner: str) -> Key:
-    """What an owner stores."""
+    """The usage of an owner."""
     return (f"USAGE#{owner}",)
 
 

@@ -11,7 +11,9 @@ class DayCost(ResponseModel):
 
 
 class Usage(ResponseModel):
-    """What an owner stores, over all repositories, and the limit. `limit_bytes`: null without one.
+    """The stored content of an owner, over all repositories, and the limit.
+
+    `limit_bytes`: null without a limit.
 
     `is_near_limit`: at least 80 % of the limit are used.
     """
