@@ -151,14 +151,6 @@ def _handled(name: str, event: Mapping[str, Any]) -> Answer:
     return answer
 
 
-NEEDS_PROVIDER = frozenset(
-    "account-provider account-callback account-handle account-claim account-link exchange"
-    " trusted_issuers-remove"
-    " repo_settings-distrust".split()
-)
-"""The events that are refused without an identity provider."""
-
-
 def is_success(answer: Answer) -> bool:
     """Whether the request was carried out. A form that was carried out leads to another page."""
     location = answer.headers.get("location", "")

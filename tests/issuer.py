@@ -22,6 +22,12 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from jwt.algorithms import get_default_algorithms
 
+NEEDS_PROVIDER = frozenset(
+    "account-provider account-callback account-handle account-claim account-link exchange"
+    " trusted_issuers-remove repo_settings-distrust".split()
+)
+"""The sample events that are refused without an identity provider."""
+
 CLIENT_ID = "hub client"
 CLIENT_SECRET = "a:secret of the hub & more"
 ALGORITHMS = ("RS256", "ES256", "EdDSA")

@@ -14,7 +14,7 @@ from functions.endpoints import ENDPOINTS
 from infra import invoke, stack
 from infra.embedded_aws import EmbeddedAws
 from shared import settings
-from tests import client
+from tests import client, issuer
 
 EVENTS = sorted(invoke.EVENTS.glob("*.json"))
 PLACEHOLDERS = {"TOKEN", "SESSION", "FORM", "TOKEN_ID", "REPO_ID"}
@@ -61,7 +61,7 @@ def test_an_event_is_one_that_the_gateway_could_send(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [path.stem for path in EVENTS if path.stem not in invoke.NEEDS_PROVIDER]
+    "name", [path.stem for path in EVENTS if path.stem not in issuer.NEEDS_PROVIDER]
 )
 def test_an_event_is_answered_with_a_success(
     name: str, aws: EmbeddedAws, configured: pytest.MonkeyPatch
@@ -77,7 +77,7 @@ def test_an_event_is_answered_with_a_success(
     assert "${" not in answer.body.decode(errors="replace")
 
 
-@pytest.mark.parametrize("name", sorted(invoke.NEEDS_PROVIDER))
+@pytest.mark.parametrize("name", sorted(issuer.NEEDS_PROVIDER))
 def test_an_event_of_a_provider_is_refused_without_one(name: str) -> None:
     with pytest.raises(invoke.Failed, match=r"was answered 40[0134]"):
         invoke.in_process(name, {"SESSION": client.session("me"), "FORM": ""})

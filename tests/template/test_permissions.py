@@ -128,7 +128,7 @@ def play_samples(watched: Recorder, patch: pytest.MonkeyPatch) -> None:
     )
     place = new_world(watched, patch)
     for name, _ in deletions_last:
-        if name in invoke.NEEDS_PROVIDER:
+        if name in issuer.NEEDS_PROVIDER:
             continue
         if not is_success(send_sample(name, place)):
             place = new_world(watched, patch)
