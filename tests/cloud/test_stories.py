@@ -19,6 +19,8 @@ ELSEWHERE = {
     ),
     stories.first_writes_that_find_a_repository: "it makes its rival inside the process of the hub",
     stories.upkeep_comes_by: "it sets the clock of the function, see test_upkeep.py",
+    stories.users_of_a_provider: "its provider is on this machine, which no function may ask",
+    stories.tokens_for_programs: "its issuer is on this machine, which no function may ask",
     stories.files_and_objects: "it is sent to S3 for what is large, as only AWS's own callers are",
 }
 """Stories that need access from inside the stack, and why."""
