@@ -25,7 +25,7 @@ async def of_caller(stores: Stores, own: Identity, now: float) -> Usage:
 
 
 async def of_owner(stores: Stores, owner: str, now: float) -> Usage:
-    """Return the usage of an owner. One call.
+    """Return the usage of an owner, with the pending amount of this container. One call.
 
     A container adds stored bytes from 1 MiB on, and a cost from $0.0002 on: see `quotas` and
     `budget` for the accuracy.
@@ -35,10 +35,11 @@ async def of_owner(stores: Stores, owner: str, now: float) -> Usage:
     scopes = [Scope("subject", f"user:{owner}", day) for day in days]
     stored, costs = await stores.counters.usage(owner, scopes)
     stores.quotas.learn(owner, stored)
+    usage = stores.quotas.usage(owner)
     return Usage(
         owner=owner,
-        stored_bytes=stored.stored_bytes,
-        stored_objects=stored.stored_objects,
+        stored_bytes=usage.stored_bytes,
+        stored_objects=usage.stored_objects,
         limit_bytes=stores.quotas.limit_bytes(owner) or None,
         is_near_limit=bool(stores.quotas.warning(owner)),
         costs=[
