@@ -80,7 +80,7 @@ class Quotas:
     async def count(self, owner: str, stored_bytes: int, stored_objects: int, now: int) -> None:
         """Count stored content, and add it to the row if it is much. Never fails."""
         pending = self.pending.pop(owner, Usage()) + Usage(stored_bytes, stored_objects)
-        # On one machine a write costs nothing.
+        # On one machine the counters are in memory.
         quantum_bytes = 1 if self.settings.data else QUANTUM_BYTES
         if pending.stored_bytes >= quantum_bytes or len(self.pending) >= KEPT_OWNERS:
             try:

@@ -19,6 +19,7 @@ from shared.actions import branches, domains, members, moves, releases, repos, t
 from shared.codec import unpack_record
 from shared.engines import selection
 from shared.errors import ApiError
+from shared.maintenance import usage as counting
 from shared.metadata.tokens import new_id
 from shared.model import Bearer, CommitAddress, Identity, PortableNames, Ref, Repo, Role, Visibility
 from shared.protocol.releases import ListReleases
@@ -63,7 +64,11 @@ class Direct:
         return models.Me(self._caller, "", "admin", None, "human")
 
     def usage(self) -> models.Usage:
-        report = self._run(usage.of_owner(self._stores, self._caller, output.now()))
+        now = output.now()
+        if self._stores.settings.data:
+            # The counters of a hub on one machine are in the memory of its process.
+            self._run(counting.recount(self._stores, self._caller, int(now)))
+        report = self._run(usage.of_owner(self._stores, self._caller, now))
         return models.Usage(**report.model_dump(mode="json"))
 
     # ── Repositories ────────────────────────────────────────────────────────────────────────────

@@ -196,8 +196,8 @@ FALSE: dict[str, dict[str, Any]] = {
     "no audience": {"aud": None},
     "expired": {"exp": int(time.time()) - 120},
     "no expiry": {"exp": None},
-    "from the future": {"iat": int(time.time()) + 600},
-    "not yet valid": {"nbf": int(time.time()) + 600},
+    "from the future": {"iat": int(time.time()) + 86_400},
+    "not yet valid": {"nbf": int(time.time()) + 86_400},
     "no subject": {"sub": None},
 }
 
