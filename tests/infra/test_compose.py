@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from infra import ports
@@ -22,6 +23,7 @@ COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text())
 HUB: dict[str, Any] = COMPOSE["services"]["hub"]
 
 
+@pytest.mark.slow
 def test_the_hub_starts_from_the_copied_files_and_does_not_log_its_token(tmp_path: Path) -> None:
     inside = copy_into(tmp_path / "image", LINES)
     environment = {
