@@ -77,7 +77,7 @@ def import_(
             counts.update(reader.counts)
         return repo
 
-    left = "what was written stays, without a branch; run it again to write the rest"
+    left = "the written part stays, without a branch; run it again to write the rest"
     repo = output.run_long(data, f"importing {file}", work, left)
     if json:
         output.document({**document(repository(repo)), "entries": counts})

@@ -6,7 +6,7 @@
     ids         the ids that an earlier run has computed
     git_import  `pieria import-git`: converts new commits, and pushes them in steps
     target      the hub that receives: one function for each request
-    mirror      `pieria mirror`: fetches from a hub, and pushes what is missing
+    mirror      `pieria mirror`: fetches from a hub, and pushes the missing commits
 
 A user needs a token, and no permission of AWS. docs/design/import-git.md has the rules of the
 conversion.

@@ -19,12 +19,12 @@ class Ids:
         self._database = _opened(folder / FILE)
 
     def close(self) -> None:
-        """Keep what was added."""
+        """Keep the ids that were added."""
         self._database.commit()
         self._database.close()
 
     def keep(self) -> None:
-        """Keep what was added so far."""
+        """Keep the ids that were added so far."""
         self._database.commit()
 
     def blob(self, sha: str) -> str:
