@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from infra.cli import api, output
+from infra.cli.cli_error import CliError
 from infra.cli.output import Data, Json
 from infra.client import models
 from shared import texts
@@ -40,9 +41,14 @@ def limit(
     json: Json = False,
     data: Data = None,
 ) -> None:
-    """Set the limit of one owner, in place of the hub's."""
+    """Set the limit of one owner, in place of the hub's. Not for a hub on one machine."""
 
     async def work(stores: Stores) -> str:
+        if stores.settings.data:
+            raise CliError(
+                "a hub on one machine has no limits of storage: its disk is the limit; nothing was"
+                " changed"
+            )
         handle = await output.require_user(stores, owner)
         await stores.counters.set_limit(handle, size_bytes, int(output.now()))
         return handle

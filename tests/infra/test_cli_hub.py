@@ -256,3 +256,10 @@ def test_a_reader_sees_a_repository_without_its_members(hub: Hub, tmp_path: Path
 
 def test_the_user_of_tokens_is_named_without_a_hub() -> None:
     assert pieria("token", "list").err == "pieria: name the user with --owner\n"
+
+
+def test_a_limit_of_storage_is_refused_where_it_would_have_no_effect(hub: Hub) -> None:
+    hub.token("carol")
+    ended = hub.direct("usage", "limit", "carol", "1000")
+    assert ended.status == 2
+    assert "has no limits of storage" in ended.err
